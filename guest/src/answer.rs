@@ -1,0 +1,493 @@
+//! Reads Whereby's JSON: objects of known members, and pages of them.
+//!
+//! Any value is read first and judged by the code that needs it, so that a complaint can name the
+//! member and the row it is about. Members that are not known are skipped, as Whereby may add some.
+//! It is one visitor and not a derived type for each kind of row, which keeps the component small.
+
+use alloc::borrow::Cow;
+use core::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::error::unexpected;
+use crate::prelude::*;
+use crate::types::Error;
+
+/// The longest cursor that is passed on, in bytes: what `list-rooms` takes back.
+pub(crate) const LONGEST_CURSOR: usize = 1024;
+
+/// The names of the members that are to be kept of an object.
+pub(crate) type Names = &'static [&'static str];
+
+/// One page of a list.
+#[derive(Debug)]
+pub(crate) struct Page<'a> {
+    pub(crate) rows: Vec<Object<'a>>,
+    /// Where the next page starts.
+    pub(crate) cursor: Option<String>,
+}
+
+/// An object, of which the members with the given names were kept.
+#[derive(Debug)]
+pub(crate) struct Object<'a> {
+    names: Names,
+    /// In the order of the names.
+    members: Vec<Value<'a>>,
+    /// Which row of the page it is.
+    row: Option<usize>,
+}
+
+/// What was kept of a value. An absent one is the same as null.
+#[derive(Debug, Default)]
+enum Value<'a> {
+    #[default]
+    Null,
+    Flag,
+    Text(Cow<'a, str>),
+    Whole(u64),
+    Number(f64),
+    /// A list, with its items if those were to be kept.
+    List(Vec<Value<'a>>),
+    /// An object, with those of its members that were to be kept.
+    Object(Vec<Value<'a>>),
+}
+
+/// Reads a page: an object with `results` and `cursor`.
+///
+/// `before` is the cursor that the page was asked for with. A page that names the same one again
+/// would never end, so it is an error.
+pub(crate) fn page<'a>(
+    endpoint: &str,
+    body: &'a [u8],
+    names: Names,
+    before: Option<&str>,
+) -> Result<Page<'a>, Error> {
+    read_page(body, names, before).map_err(|what| unexpected(endpoint, &what))
+}
+
+/// Reads one object.
+pub(crate) fn object(body: &[u8], names: Names) -> Result<Object<'_>, String> {
+    match read(body, Keep::Members(names))? {
+        Value::Object(members) => Ok(Object { names, members, row: None }),
+        other => Err(format!("it is {}, not an object", other.kind())),
+    }
+}
+
+/// Reads the object that is a member of an object.
+pub(crate) fn inner_object<'a>(
+    body: &'a [u8],
+    outer: &'static [&'static str; 1],
+    names: Names,
+) -> Option<Object<'a>> {
+    let Ok(Value::Object(mut outer)) = read(body, Keep::Inner(outer, names)) else { return None };
+    match outer.pop() {
+        Some(Value::Object(members)) => Some(Object { names, members, row: None }),
+        _ => None,
+    }
+}
+
+impl Object<'_> {
+    /// A text; `None` where it is absent.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, String> {
+        match self.member(name) {
+            Value::Null => Ok(None),
+            Value::Text(text) => Ok(Some(text)),
+            other => Err(self.not_a(name, other, "a text")),
+        }
+    }
+
+    /// A text that must be there.
+    pub(crate) fn required_text(&self, name: &str) -> Result<&str, String> {
+        self.text(name)?.ok_or_else(|| self.complaint(name, "is missing"))
+    }
+
+    /// An id: a text, or a whole number where Whereby writes it as one. An empty one is absent.
+    pub(crate) fn id(&self, name: &str) -> Result<Option<String>, String> {
+        match self.member(name) {
+            Value::Null => Ok(None),
+            Value::Text(text) if text.is_empty() => Ok(None),
+            Value::Text(text) => Ok(Some(text.clone().into_owned())),
+            Value::Whole(number) => Ok(Some(number.to_string())),
+            other => Err(self.not_a(name, other, "an id")),
+        }
+    }
+
+    /// An id that must be there.
+    pub(crate) fn required_id(&self, name: &str) -> Result<String, String> {
+        self.id(name)?.ok_or_else(|| self.complaint(name, "is missing"))
+    }
+
+    /// A whole number from 0 on; `None` where it is absent.
+    pub(crate) fn whole(&self, name: &str) -> Result<Option<u64>, String> {
+        match self.member(name) {
+            Value::Null => Ok(None),
+            Value::Whole(number) => Ok(Some(*number)),
+            // JavaScript, which Whereby is written in, knows no difference between 3 and 3.0.
+            Value::Number(number) if (*number as u64) as f64 == *number => Ok(Some(*number as u64)),
+            other => Err(self.not_a(name, other, "a count")),
+        }
+    }
+
+    /// A count; `None` where it is absent.
+    pub(crate) fn count(&self, name: &str) -> Result<Option<u32>, String> {
+        let Some(whole) = self.whole(name)? else { return Ok(None) };
+        let too_large = |_| self.complaint(name, "is too large for a count");
+        u32::try_from(whole).map(Some).map_err(too_large)
+    }
+
+    /// A number; `None` where it is absent.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, String> {
+        match self.member(name) {
+            Value::Null => Ok(None),
+            Value::Whole(number) => Ok(Some(*number as f64)),
+            Value::Number(number) => Ok(Some(*number)),
+            other => Err(self.not_a(name, other, "a number")),
+        }
+    }
+
+    /// What is wrong with a member, with where it is.
+    pub(crate) fn complaint(&self, name: &str, what: &str) -> String {
+        match self.row {
+            Some(row) => format!("the member results[{row}].{name} {what}"),
+            None => format!("the member {name} {what}"),
+        }
+    }
+
+    fn not_a(&self, name: &str, value: &Value<'_>, wanted: &str) -> String {
+        self.complaint(name, &format!("is {}, not {wanted}", value.kind()))
+    }
+
+    fn member(&self, name: &str) -> &Value<'_> {
+        let at = self.names.iter().position(|known| *known == name);
+        debug_assert!(at.is_some(), "{name} was not asked for");
+        at.and_then(|at| self.members.get(at)).unwrap_or(&Value::Null)
+    }
+}
+
+impl Value<'_> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Flag => "a truth value",
+            Self::Text(_) => "a text",
+            Self::Whole(_) | Self::Number(_) => "a number",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<Page<'a>, String> {
+    let page = match read(body, Keep::Page(names))? {
+        Value::Object(members) => members,
+        other => return Err(format!("it is {}, not an object", other.kind())),
+    };
+    let mut page = page.into_iter();
+    let rows = match page.next() {
+        Some(Value::List(rows)) => rows,
+        None | Some(Value::Null) => return Err("the member results is missing".to_owned()),
+        Some(other) => return Err(format!("the member results is {}, not a list", other.kind())),
+    };
+    let rows = rows.into_iter().enumerate().map(|(row, value)| match value {
+        Value::Object(members) => Ok(Object { names, members, row: Some(row) }),
+        other => Err(format!("the member results[{row}] is {}, not an object", other.kind())),
+    });
+    let rows = rows.collect::<Result<_, _>>()?;
+    let cursor = match page.next().unwrap_or_default() {
+        Value::Null => None,
+        Value::Text(text) if text.is_empty() => None,
+        Value::Text(text) if text.len() > LONGEST_CURSOR => {
+            return Err("the member cursor is longer than 1024 bytes".to_owned());
+        }
+        Value::Text(text) if text.contains(char::is_control) => {
+            return Err("the member cursor holds control characters".to_owned());
+        }
+        Value::Text(text) if before == Some(&*text) => {
+            return Err("the member cursor leads to the same page again".to_owned());
+        }
+        Value::Text(text) => Some(text.into_owned()),
+        other => return Err(format!("the member cursor is {}, not a text", other.kind())),
+    };
+    Ok(Page { rows, cursor })
+}
+
+fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    keep.deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| format!("it is not JSON: {error}"))
+}
+
+/// What to keep of a value.
+///
+/// It is read as `any`, and whatever comes is taken: no type is demanded of the deserializer, as
+/// its complaints would not name the member.
+#[derive(Clone, Copy)]
+enum Keep {
+    /// A text, a number; of a list or an object nothing.
+    Scalar,
+    /// These members of an object.
+    Members(Names),
+    /// These members of each object of a list.
+    Rows(Names),
+    /// Of a page the cursor, and these members of each row.
+    Page(Names),
+    /// Of the object that one member of an object is, these members.
+    Inner(&'static [&'static str; 1], Names),
+}
+
+impl Keep {
+    /// The members to keep of an object, if it is one.
+    fn names(self) -> Names {
+        match self {
+            Self::Scalar | Self::Rows(_) => &[],
+            Self::Members(names) => names,
+            Self::Page(_) => &["results", "cursor"],
+            Self::Inner(outer, _) => outer,
+        }
+    }
+
+    /// What to keep of the member at an index of `names`.
+    fn of_member(self, at: usize) -> Self {
+        match self {
+            Self::Page(names) if at == 0 => Self::Rows(names),
+            Self::Inner(_, names) => Self::Members(names),
+            _ => Self::Scalar,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Keep {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Keep {
+    type Value = Value<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Flag)
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Whole(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(value as f64))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(value))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        let mut items = Vec::new();
+        if let Self::Rows(names) = self {
+            while let Some(item) = seq.next_element_seed(Self::Members(names))? {
+                items.push(item);
+            }
+        } else {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        let names = self.names();
+        let mut members = Vec::new();
+        members.resize_with(names.len(), Value::default);
+        while let Some(at) = map.next_key_seed(IndexOf(names))? {
+            match members.get_mut(at) {
+                Some(member) => *member = map.next_value_seed(self.of_member(at))?,
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+/// Finds which of some names a key is. One that is none of them is beyond the last.
+#[derive(Clone, Copy)]
+struct IndexOf(Names);
+
+impl<'de> DeserializeSeed<'de> for IndexOf {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for IndexOf {
+    type Value = usize;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<usize, E> {
+        Ok(self.0.iter().position(|known| *known == name).unwrap_or(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Object, inner_object, object, page};
+    use crate::types::Error;
+
+    const NAMES: super::Names = &["id", "name", "size"];
+
+    fn read(body: &str) -> Object<'_> {
+        object(body.as_bytes(), NAMES).unwrap()
+    }
+
+    #[test]
+    fn members_are_read_whatever_else_there_is() {
+        let body = r#"{"new":{"a":[1,{}]},"id":7,"n\u0061me":"a\"b","size":1.5,"id2":[]}"#;
+        let object = read(body);
+        assert_eq!(object.required_id("id").unwrap(), "7");
+        assert_eq!(object.required_text("name"), Ok("a\"b"));
+        assert_eq!(object.number("size"), Ok(Some(1.5)));
+    }
+
+    #[test]
+    fn absent_and_null_are_the_same() {
+        for body in ["{}", r#"{"id":null,"name":null,"size":null}"#] {
+            let object = read(body);
+            assert_eq!(object.text("name"), Ok(None));
+            assert_eq!(object.id("id"), Ok(None));
+            assert_eq!(object.count("size"), Ok(None));
+            assert_eq!(object.number("size"), Ok(None));
+            assert_eq!(object.required_text("name"), Err("the member name is missing".to_owned()));
+        }
+    }
+
+    #[test]
+    fn counts_are_whole_and_in_range() {
+        for (size, count) in [("0", Some(0)), ("3.0", Some(3)), ("4294967295", Some(u32::MAX))] {
+            assert_eq!(read(&format!(r#"{{"size":{size}}}"#)).count("size"), Ok(count), "{size}");
+        }
+        for size in ["-1", "1.5", "1e300", "\"3\"", "true", "[]", "{}"] {
+            let body = format!(r#"{{"size":{size}}}"#);
+            let complaint = read(&body).count("size").unwrap_err();
+            assert!(complaint.contains("size is ") && complaint.contains("not a count"), "{size}");
+        }
+        assert_eq!(
+            read(r#"{"size":4294967296}"#).count("size"),
+            Err("the member size is too large for a count".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_named_with_its_row() {
+        let page = page("GET /x", br#"{"results":[{"name":"a"},{"name":[1]}]}"#, NAMES, None);
+        let page = page.unwrap();
+        assert_eq!(page.rows[0].text("name"), Ok(Some("a")));
+        assert_eq!(
+            page.rows[1].text("name"),
+            Err("the member results[1].name is a list, not a text".to_owned())
+        );
+        assert_eq!(
+            read(r#"{"id":-1}"#).id("id"),
+            Err("the member id is a number, not an id".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_last_page_has_no_cursor() {
+        for body in [
+            r#"{"results":[]}"#,
+            r#"{"results":[],"cursor":null}"#,
+            r#"{"cursor":"","results":[]}"#,
+        ] {
+            assert_eq!(page("GET /x", body.as_bytes(), NAMES, None).unwrap().cursor, None);
+        }
+        let body = br#"{"results":[],"cursor":"abc"}"#;
+        let cursor = page("GET /x", body, NAMES, Some("ab")).unwrap().cursor;
+        assert_eq!(cursor.as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn a_malformed_page_says_what_is_wrong() {
+        let long = format!(r#"{{"results":[],"cursor":"{}"}}"#, "x".repeat(1025));
+        for (body, complaint) in [
+            ("", "EOF"),
+            ("<html>", "expected value"),
+            ("[]", "it is a list, not an object"),
+            ("{}", "the member results is missing"),
+            (r#"{"results":{}}"#, "the member results is an object, not a list"),
+            (r#"{"results":[{},[]]}"#, "the member results[1] is a list, not an object"),
+            (r#"{"results":[]} x"#, "trailing characters"),
+            (r#"{"results":[],"cursor":5}"#, "the member cursor is a number, not a text"),
+            (r#"{"results":[],"cursor":"old"}"#, "leads to the same page again"),
+            (r#"{"results":[],"cursor":"a\nb"}"#, "the member cursor holds control characters"),
+            (&long, "longer than 1024"),
+        ] {
+            let Err(Error::UnexpectedResponse(text)) =
+                page("GET /x", body.as_bytes(), NAMES, Some("old"))
+            else {
+                panic!("{body} was taken");
+            };
+            assert!(text.starts_with("GET /x: ") && text.contains(complaint), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_inner_object_is_read() {
+        let read = |body: &'static str| {
+            let inner = inner_object(body.as_bytes(), &["data"], NAMES)?;
+            inner.whole("size").ok().flatten()
+        };
+        assert_eq!(read(r#"{"size":1,"data":{"size":2}}"#), Some(2));
+        for body in [r#"{"size":1}"#, r#"{"data":null}"#, r#"{"data":[{"size":2}]}"#, "[]", "{"] {
+            assert_eq!(read(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error() {
+        let body = format!(r#"{{"results":[{{"name":{}}}]}}"#, "[".repeat(100_000));
+        assert!(page("GET /x", body.as_bytes(), NAMES, None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            bytes in any::<Vec<u8>>(),
+            near in r#"(\{"results":\[)?([{}\[\],:"0-9a\\.e-]|null|"id":|"name":|"cursor":){0,30}"#,
+        ) {
+            for body in [bytes.as_slice(), near.as_bytes()] {
+                let _ = (object(body, NAMES), inner_object(body, &["id"], NAMES));
+                if let Ok(page) = page("x", body, NAMES, None) {
+                    for row in page.rows {
+                        let _ = (row.id("id"), row.text("name"), row.count("size"), row.number("size"));
+                    }
+                }
+            }
+        }
+    }
+}

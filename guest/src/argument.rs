@@ -1,0 +1,63 @@
+//! Checks of arguments that several functions take.
+
+use crate::prelude::*;
+use crate::types::Error;
+
+/// An error that names the argument, as callers spell it, and says what would be right.
+pub(crate) fn invalid(name: &str, what: impl AsRef<str>) -> Error {
+    Error::InvalidArgument(format!("{name}: {}", what.as_ref()))
+}
+
+/// Checks a `limit` that was given.
+pub(crate) fn check_limit(limit: Option<u32>) -> Result<(), Error> {
+    match limit {
+        Some(limit) if !(1..=100).contains(&limit) => {
+            Err(invalid("limit", format!("{limit} is not a number from 1 to 100")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the length of a text, in characters.
+pub(crate) fn check_length(name: &str, text: &str, longest: usize) -> Result<(), Error> {
+    // A text has at most as many characters as bytes, so most need no counting.
+    if text.is_empty() {
+        Err(invalid(name, "must not be empty"))
+    } else if text.len() > longest && text.chars().count() > longest {
+        Err(invalid(name, format!("must not be longer than {longest} characters")))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_length, check_limit};
+    use crate::types::Error;
+
+    #[test]
+    fn a_limit_is_from_1_to_100() {
+        for limit in [None, Some(1), Some(100)] {
+            assert_eq!(check_limit(limit), Ok(()));
+        }
+        for limit in [0, 101, u32::MAX] {
+            let Err(Error::InvalidArgument(text)) = check_limit(Some(limit)) else {
+                panic!("{limit} was taken");
+            };
+            assert!(text.starts_with("limit: ") && text.contains("1 to 100"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_counted_in_characters() {
+        assert_eq!(check_length("cursor", "\u{e9}\u{e9}", 2), Ok(()));
+        assert_eq!(
+            check_length("cursor", "\u{e9}\u{e9}\u{e9}", 2),
+            Err(Error::InvalidArgument("cursor: must not be longer than 2 characters".to_owned()))
+        );
+        assert_eq!(
+            check_length("cursor", "", 2),
+            Err(Error::InvalidArgument("cursor: must not be empty".to_owned()))
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! The cursor of `list-meetings`: where its next page starts, in a text that callers pass back.
+//!
+//! Whereby lists sessions by room only, so the place within a listing is more than Whereby's own
+//! cursor. The text is base64url of JSON. It is not a secret and proves nothing: whatever it says
+//! is only where to go on reading.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Serialize, Serializer};
+
+use crate::answer::{self, LONGEST_CURSOR};
+use crate::argument::{check_length, invalid};
+use crate::prelude::*;
+use crate::types::Error;
+
+/// The longest cursor that is taken or given, in characters.
+const LONGEST: usize = 4096;
+
+/// The form of the JSON. A cursor of another one is refused.
+const VERSION: u64 = 1;
+
+/// More rows than any page of Whereby's has.
+const MOST_ROWS: usize = 100_000;
+
+/// A place in a listing of meetings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Place {
+    #[serde(rename = "v")]
+    version: u64,
+    /// The fingerprint of the filter that the listing is made with.
+    #[serde(rename = "f")]
+    filter: u64,
+    /// How many sessions to ask Whereby for at once. It stays the same for the whole listing, so
+    /// that `offset` means the same row again.
+    #[serde(rename = "n")]
+    pub(crate) page_size: u32,
+    /// Whereby's cursor of the page of rooms.
+    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
+    pub(crate) rooms: Option<String>,
+    /// The room on that page.
+    #[serde(rename = "i", skip_serializing_if = "is_zero")]
+    pub(crate) index: usize,
+    /// Whereby's cursor of the page of that room's sessions.
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    pub(crate) sessions: Option<String>,
+    /// The session on that page.
+    #[serde(rename = "o", skip_serializing_if = "is_zero")]
+    pub(crate) offset: usize,
+    /// Whether Whereby refused to sort rooms. The order must not change within a listing.
+    #[serde(rename = "ur", skip_serializing_if = "is_false", serialize_with = "as_number")]
+    pub(crate) rooms_unsorted: bool,
+    /// Whether Whereby refused to sort sessions.
+    #[serde(rename = "us", skip_serializing_if = "is_false", serialize_with = "as_number")]
+    pub(crate) sessions_unsorted: bool,
+}
+
+impl Place {
+    /// The beginning of a listing.
+    pub(crate) fn start(filter: u64, page_size: u32) -> Self {
+        Self {
+            version: VERSION,
+            filter,
+            page_size,
+            rooms: None,
+            index: 0,
+            sessions: None,
+            offset: 0,
+            rooms_unsorted: false,
+            sessions_unsorted: false,
+        }
+    }
+
+    /// Reads the argument `cursor`, which must have been given for the same filter.
+    pub(crate) fn parse(text: &str, filter: u64) -> Result<Self, Error> {
+        check_length("cursor", text, LONGEST)?;
+        let place = URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|json| Self::decode(&json).ok())
+            .filter(Self::is_sound)
+            .ok_or_else(|| invalid("cursor", "is not a next_cursor of list_meetings"))?;
+        if place.filter != filter {
+            return Err(invalid(
+                "cursor",
+                "is of a listing with another from_date, to_date or room_name; pass the same ones, \
+                 or leave the cursor out to begin anew",
+            ));
+        }
+        Ok(place)
+    }
+
+    /// Writes the cursor. `None` where Whereby's own cursors are too long to be passed on.
+    pub(crate) fn write(&self) -> Option<String> {
+        let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).ok()?);
+        (text.len() <= LONGEST).then_some(text)
+    }
+
+    /// Moves to the beginning of a room on the page of rooms.
+    pub(crate) fn move_to_room(&mut self, index: usize) {
+        self.index = index;
+        self.sessions = None;
+        self.offset = 0;
+    }
+
+    /// Whether this is the beginning of a room's sessions.
+    pub(crate) fn is_at_first_session(&self) -> bool {
+        self.sessions.is_none() && self.offset == 0
+    }
+
+    fn decode(json: &[u8]) -> Result<Self, String> {
+        let json = answer::object(json, &["v", "f", "n", "r", "i", "s", "o", "ur", "us"])?;
+        let number = |name| json.whole(name).map(Option::unwrap_or_default);
+        // What is too large for the type is too large for `is_sound` as well.
+        let index = |name| number(name).map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+        let text = |name| json.text(name).map(|text| text.map(str::to_owned));
+        Ok(Self {
+            version: number("v")?,
+            filter: number("f")?,
+            page_size: u32::try_from(number("n")?).unwrap_or(u32::MAX),
+            rooms: text("r")?,
+            index: index("i")?,
+            sessions: text("s")?,
+            offset: index("o")?,
+            rooms_unsorted: number("ur")? > 0,
+            sessions_unsorted: number("us")? > 0,
+        })
+    }
+
+    fn is_sound(&self) -> bool {
+        let is_cursor = |cursor: &Option<String>| {
+            cursor.as_ref().is_none_or(|text| {
+                !text.is_empty() && text.len() <= LONGEST_CURSOR && !text.contains(char::is_control)
+            })
+        };
+        self.version == VERSION
+            && (1..=100).contains(&self.page_size)
+            && self.index <= MOST_ROWS
+            && self.offset <= MOST_ROWS
+            && is_cursor(&self.rooms)
+            && is_cursor(&self.sessions)
+    }
+}
+
+/// A number that tells filters apart: FNV-1a over their parts.
+pub(crate) fn fingerprint(parts: &[&str]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for part in parts {
+        // 0xff is in no UTF-8 text, so it ends a part without doubt.
+        for byte in part.bytes().chain([0xff]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A truth value as 1: numbers and texts are all that is read back.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes members so")]
+fn as_number<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(u8::from(*value))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+
+    use super::{Place, fingerprint};
+    use crate::types::Error;
+
+    #[test]
+    fn a_cursor_of_another_filter_is_refused() {
+        let text = Place::start(1, 20).write().unwrap();
+        let Err(Error::InvalidArgument(text)) = Place::parse(&text, 2) else {
+            panic!("it was taken");
+        };
+        assert!(text.starts_with("cursor: ") && text.contains("room_name"), "{text}");
+    }
+
+    #[test]
+    fn malformed_cursors_are_refused() {
+        let encoded = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        let start = encoded(r#"{"v":1,"f":1,"n":20}"#);
+        assert_eq!(Place::parse(&start, 1), Ok(Place::start(1, 20)));
+        for text in [
+            String::new(),
+            "abc".to_owned(),
+            "\u{e9}".to_owned(),
+            format!("{start}="),
+            encoded("null"),
+            encoded("{}"),
+            encoded(r#"{"v":2,"f":1,"n":20}"#),
+            encoded(r#"{"v":1,"f":1,"n":0}"#),
+            encoded(r#"{"v":1,"f":1,"n":101}"#),
+            encoded(r#"{"v":1,"f":1,"n":20,"i":-1}"#),
+            encoded(r#"{"v":1,"f":1,"n":20,"i":100001}"#),
+            encoded(r#"{"v":1,"f":1,"n":20,"o":99999999999999999999}"#),
+            encoded(r#"{"v":1,"f":1,"n":20,"s":""}"#),
+            encoded(r#"{"v":1,"f":1,"n":20,"s":"\n"}"#),
+            encoded(&format!(r#"{{"v":1,"f":1,"n":20,"s":"{}"}}"#, "x".repeat(1025))),
+            "A".repeat(4097),
+        ] {
+            assert!(matches!(Place::parse(&text, 1), Err(Error::InvalidArgument(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_too_long_to_pass_back_is_not_given() {
+        let mut place = Place::start(1, 20);
+        place.rooms = Some("\"".repeat(1024));
+        place.sessions = Some("\"".repeat(1024));
+        assert_eq!(place.write(), None);
+    }
+
+    #[test]
+    fn fingerprints_tell_parts_apart() {
+        let prints = [&["a", "b"][..], &["ab", ""], &["", "ab"], &["a", "b", ""], &["b", "a"]]
+            .map(fingerprint);
+        for (at, print) in prints.iter().enumerate() {
+            assert!(!prints[at + 1..].contains(print), "{at}");
+        }
+        assert_eq!(fingerprint(&["a", "b"]), fingerprint(&["a", "b"]));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            filter in any::<u64>(), page_size in 1_u32..=100, rooms in proptest::option::of("\\PC{1,60}"),
+            index in 0_usize..1000, sessions in proptest::option::of("\\PC{1,60}"), offset in 0_usize..1000,
+            rooms_unsorted in any::<bool>(), sessions_unsorted in any::<bool>(),
+        ) {
+            let start = Place::start(filter, page_size);
+            let place =
+                Place { rooms, index, sessions, offset, rooms_unsorted, sessions_unsorted, ..start };
+            prop_assert_eq!(Place::parse(&place.write().unwrap(), filter), Ok(place));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,80}", json in any::<Vec<u8>>(), at in 0_usize..60, byte in any::<u8>()) {
+            let _ = Place::parse(&text, 0);
+            let _ = Place::parse(&URL_SAFE_NO_PAD.encode(json), 0);
+            // A cursor that was given, with one byte of it changed.
+            let mut given = Place::start(0, 20).write().unwrap().into_bytes();
+            let at = at % given.len();
+            given[at] = byte;
+            let _ = Place::parse(&String::from_utf8_lossy(&given), 0);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Makes the WIT error of what Whereby answered, or of the failure to get an answer.
+
+use core::time::Duration;
+
+use crate::answer;
+use crate::prelude::*;
+use crate::transport::{Failure, FailureKind, Reply};
+use crate::types::{Error, Rejection};
+
+/// The longest text of Whereby that is passed on, in characters.
+const LONGEST: usize = 500;
+
+/// What stands in a text where a secret was.
+const HIDDEN: &str = "[hidden]";
+
+/// The reply, if it is a success.
+pub(crate) fn accept(endpoint: &str, result: Result<Reply, Failure>) -> Result<Reply, Error> {
+    match result {
+        Ok(reply) if (200..300).contains(&reply.status) => Ok(reply),
+        Ok(reply) => Err(from_reply(endpoint, &reply)),
+        Err(failure) => Err(from_failure(endpoint, &failure)),
+    }
+}
+
+/// The error that an answer stands for which is no success.
+pub(crate) fn from_reply(endpoint: &str, reply: &Reply) -> Error {
+    let message = message_of(&reply.body);
+    let status = reply.status;
+    let text = || match message.as_str() {
+        "" => format!("{endpoint}: Whereby answered {status} without a text"),
+        message => format!("{endpoint}: Whereby answered {status}: {message}"),
+    };
+    match status {
+        401 => Error::Unauthorized(text()),
+        403 => Error::AccessDenied(text()),
+        404 => Error::NotFound(text()),
+        429 => Error::RateLimited(1),
+        400..500 => Error::Rejected(Rejection { status, message }),
+        500..600 => Error::Unavailable(text()),
+        _ => Error::UnexpectedResponse(text()),
+    }
+}
+
+/// The error that a missing answer stands for.
+pub(crate) fn from_failure(endpoint: &str, failure: &Failure) -> Error {
+    let text = format!("{endpoint}: {}", failure.text);
+    match failure.kind {
+        FailureKind::RateLimited(seconds) => Error::RateLimited(seconds),
+        FailureKind::Timeout => Error::Timeout(text),
+        FailureKind::Unavailable => Error::Unavailable(text),
+        FailureKind::Denied => Error::AccessDenied(text),
+        FailureKind::Unreadable => Error::UnexpectedResponse(text),
+    }
+}
+
+/// An answer that is not what Whereby documents.
+pub(crate) fn unexpected(endpoint: &str, what: &str) -> Error {
+    Error::UnexpectedResponse(format!(
+        "{endpoint}: the answer is not as Whereby documents it: {}",
+        clean(what)
+    ))
+}
+
+/// Says something more in the text of an error that has one.
+#[cfg(feature = "write")]
+pub(crate) fn with_remark(error: Error, remark: &str) -> Error {
+    map_text(error, |text| format!("{text}; {remark}"))
+}
+
+/// Takes a secret out of the texts of an error.
+pub(crate) fn without_secret(error: Error, secret: &str) -> Error {
+    map_text(error, |text| {
+        // Texts of UTF-8, of which whole ones are replaced by another.
+        String::from_utf8(hide(text.into_bytes(), secret)).unwrap_or_default()
+    })
+}
+
+/// Takes a secret out of an answer, should Whereby echo it.
+pub(crate) fn hide(body: Vec<u8>, secret: &str) -> Vec<u8> {
+    let secret = secret.as_bytes();
+    if secret.is_empty() || !body.windows(secret.len()).any(|part| part == secret) {
+        return body;
+    }
+    let mut hidden = Vec::with_capacity(body.len());
+    let mut rest = body.as_slice();
+    while let [first, others @ ..] = rest {
+        rest = match rest.strip_prefix(secret) {
+            Some(after) => {
+                hidden.extend_from_slice(HIDDEN.as_bytes());
+                after
+            }
+            None => {
+                hidden.push(*first);
+                others
+            }
+        };
+    }
+    hidden
+}
+
+/// The wait that the body of a 429 asks for. Whereby documents `msLeft`; `ms_left` was seen too.
+pub(crate) fn milliseconds_left(body: &[u8]) -> Option<Duration> {
+    let data = answer::inner_object(body, &["data"], &["msLeft", "ms_left"])?;
+    let left = |name| data.number(name).ok().flatten();
+    let left = left("msLeft").or_else(|| left("ms_left")).filter(|left| *left >= 0.0)?;
+    // A number that is too large becomes the largest there is.
+    Some(Duration::from_millis(left as u64))
+}
+
+/// Brings a text of unknown origin into a form that is safe to show: one line, no control
+/// characters, at most 500 characters.
+pub(crate) fn clean(text: &str) -> String {
+    let mut short = String::with_capacity(text.len().min(LONGEST));
+    let visible = text.trim().chars().map(|c| if is_invisible(c) { ' ' } else { c });
+    for (count, character) in visible.enumerate() {
+        if count == LONGEST {
+            break;
+        }
+        short.push(character);
+    }
+    short
+}
+
+/// Control characters, and those that turn the direction of the text after them.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What Whereby says in the body of an error. Only that of a 429 is documented, so any body is
+/// survived; a page of HTML says nothing.
+fn message_of(body: &[u8]) -> String {
+    if let Ok(body) = answer::object(body, &["error", "message"]) {
+        let text = |name| body.text(name).ok().flatten();
+        return clean(text("error").or_else(|| text("message")).unwrap_or_default());
+    }
+    let text = String::from_utf8_lossy(body);
+    match text.trim_start().starts_with('<') {
+        true => String::new(),
+        false => clean(&text),
+    }
+}
+
+fn map_text(error: Error, change: impl FnOnce(String) -> String) -> Error {
+    match error {
+        Error::InvalidArgument(text) => Error::InvalidArgument(change(text)),
+        Error::Unauthorized(text) => Error::Unauthorized(change(text)),
+        Error::AccessDenied(text) => Error::AccessDenied(change(text)),
+        Error::NotFound(text) => Error::NotFound(change(text)),
+        Error::RateLimited(seconds) => Error::RateLimited(seconds),
+        Error::Rejected(Rejection { status, message }) => {
+            Error::Rejected(Rejection { status, message: change(message) })
+        }
+        Error::Timeout(text) => Error::Timeout(change(text)),
+        Error::Unavailable(text) => Error::Unavailable(change(text)),
+        Error::UnexpectedResponse(text) => Error::UnexpectedResponse(change(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{clean, from_failure, from_reply, hide, milliseconds_left, without_secret};
+    use crate::transport::{Failure, FailureKind, Reply};
+    use crate::types::{Error, Rejection};
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply { status, body: body.as_bytes().to_vec(), ..Reply::default() }
+    }
+
+    fn rejected(status: u16, message: &str) -> Error {
+        Error::Rejected(Rejection { status, message: message.to_owned() })
+    }
+
+    #[test]
+    fn each_status_has_its_case() {
+        let text = |status: u16| format!("GET /meetings: Whereby answered {status}: no");
+        for (status, expected) in [
+            (401, Error::Unauthorized(text(401))),
+            (403, Error::AccessDenied(text(403))),
+            (404, Error::NotFound(text(404))),
+            (400, rejected(400, "no")),
+            (422, rejected(422, "no")),
+            (499, rejected(499, "no")),
+            (500, Error::Unavailable(text(500))),
+            (503, Error::Unavailable(text(503))),
+            (302, Error::UnexpectedResponse(text(302))),
+            (100, Error::UnexpectedResponse(text(100))),
+            (600, Error::UnexpectedResponse(text(600))),
+        ] {
+            assert_eq!(from_reply("GET /meetings", &reply(status, r#"{"error":"no"}"#)), expected);
+        }
+    }
+
+    #[test]
+    fn any_body_is_survived() {
+        let long = "x".repeat(600);
+        for (body, message) in [
+            (r#"{"error":"a","message":"b"}"#, "a"),
+            (r#"{"message":"b"}"#, "b"),
+            (r#"{"error":{"code":1},"message":"b"}"#, "b"),
+            (r#"{"error":null}"#, ""),
+            (r#"{"error":"a\u0000b\u202ec\n"}"#, "a b c"),
+            ("{}", ""),
+            ("", ""),
+            ("<html><body>Bad</body></html>", ""),
+            (" plain ", "plain"),
+            ("{\"error\":", "{\"error\":"),
+            ("\"text\"", "\"text\""),
+            (&long, &long[..500]),
+        ] {
+            assert_eq!(from_reply("x", &reply(400, body)), rejected(400, message), "{body}");
+        }
+        let broken = Reply { status: 400, body: vec![b'a', 0xff, b'b'], ..Reply::default() };
+        assert_eq!(from_reply("x", &broken), rejected(400, "a\u{fffd}b"));
+    }
+
+    #[test]
+    fn an_answer_without_a_text_says_so() {
+        assert_eq!(
+            from_reply("GET /meetings", &reply(502, "")),
+            Error::Unavailable("GET /meetings: Whereby answered 502 without a text".to_owned())
+        );
+    }
+
+    #[test]
+    fn each_failure_has_its_case() {
+        let text = || "GET /x: why".to_owned();
+        for (kind, expected) in [
+            (FailureKind::RateLimited(7), Error::RateLimited(7)),
+            (FailureKind::Timeout, Error::Timeout(text())),
+            (FailureKind::Unavailable, Error::Unavailable(text())),
+            (FailureKind::Denied, Error::AccessDenied(text())),
+            (FailureKind::Unreadable, Error::UnexpectedResponse(text())),
+        ] {
+            let failure = Failure { kind, text: "why".to_owned(), maybe_sent: true };
+            assert_eq!(from_failure("GET /x", &failure), expected);
+        }
+    }
+
+    #[test]
+    fn the_wait_is_read_in_both_spellings() {
+        for (body, milliseconds) in [
+            (r#"{"error":"x","data":{"msLeft":21500}}"#, Some(21_500)),
+            (r#"{"data":{"ms_left":10.0}}"#, Some(10)),
+            (r#"{"data":{"msLeft":1,"ms_left":2}}"#, Some(1)),
+            (r#"{"data":{"msLeft":-1}}"#, None),
+            (r#"{"data":{"msLeft":"1"}}"#, None),
+            (r#"{"data":{}}"#, None),
+            (r#"{"data":null}"#, None),
+            ("<html>", None),
+        ] {
+            assert_eq!(
+                milliseconds_left(body.as_bytes()),
+                milliseconds.map(Duration::from_millis),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_are_hidden() {
+        assert_eq!(hide(b"a s3cret, s3cret".to_vec(), "s3cret"), b"a [hidden], [hidden]");
+        assert_eq!(hide(b"nothing".to_vec(), "s3cret"), b"nothing");
+        assert_eq!(
+            without_secret(rejected(400, "a s3cret"), "s3cret"),
+            rejected(400, "a [hidden]")
+        );
+        assert_eq!(
+            without_secret(Error::Timeout("s3crets3cret".to_owned()), "s3cret"),
+            Error::Timeout("[hidden][hidden]".to_owned())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(status in any::<u16>(), body in any::<Vec<u8>>()) {
+            let _ = milliseconds_left(&body);
+            let hidden = hide(body.clone(), "ab");
+            prop_assert!(!hidden.windows(2).any(|part| part == b"ab"));
+            let _ = from_reply("x", &Reply { status, body, ..Reply::default() });
+        }
+
+        #[test]
+        fn a_clean_text_is_short_and_visible(text in any::<String>()) {
+            let clean = clean(&text);
+            prop_assert!(clean.chars().count() <= 500);
+            prop_assert!(!clean.chars().any(char::is_control));
+        }
+    }
+}

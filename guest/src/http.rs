@@ -1,0 +1,241 @@
+//! Sends requests over `wasi:http`, side by side, and tries again where that is safe.
+//!
+//! This module and those below it are the only ones that call the host. Every such call takes time,
+//! so nothing is asked for that is not needed.
+
+mod exchange;
+mod failure;
+
+use core::time::Duration;
+
+use wasi::clocks::{monotonic_clock, wall_clock};
+use wasi::io::poll::{self, Pollable};
+use wasi::random::random;
+
+use crate::date::Moment;
+use crate::error::{hide, milliseconds_left};
+use crate::prelude::*;
+use crate::retry::{self, BUDGET, Decision, Trouble};
+use crate::settings::Settings;
+use crate::transport::{Failure, FailureKind, Reply, Request, Transport};
+use crate::types::Error;
+
+use exchange::{Answer, Exchange, Progress};
+
+/// The environment variables.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    wasi::cli::environment::get_environment()
+}
+
+/// What time it is.
+#[cfg_attr(
+    not(feature = "write"),
+    expect(dead_code, reason = "only new rooms have to do with now")
+)]
+pub(crate) fn now() -> Result<Moment, Error> {
+    let now = wall_clock::now();
+    Moment::from_unix(now.seconds, now.nanoseconds)
+        .ok_or_else(|| Error::Unavailable("the host's clock is not set".to_owned()))
+}
+
+/// Whereby by way of `wasi:http`, for the length of one call.
+pub(crate) struct Http<'a> {
+    settings: &'a Settings,
+    deadline: Option<Deadline>,
+}
+
+/// When the call has to end.
+struct Deadline {
+    /// By the monotonic clock, in nanoseconds.
+    instant: u64,
+    reached: Pollable,
+}
+
+/// One of the requests that are under way.
+struct Slot {
+    request: Request,
+    attempts: u32,
+    state: State,
+}
+
+enum State {
+    Idle,
+    /// An attempt is being made.
+    Trying(Exchange),
+    /// The next attempt begins when this is ready.
+    Waiting(Pollable),
+    Done(Result<Reply, Failure>),
+}
+
+impl<'a> Http<'a> {
+    /// Nothing is sent yet, and the time of the call does not run yet.
+    pub(crate) fn new(settings: &'a Settings) -> Self {
+        Self { settings, deadline: None }
+    }
+
+    /// Begins an attempt.
+    fn attempt(&self, slot: &mut Slot, deadline: &Deadline) {
+        slot.attempts += 1;
+        match Exchange::begin(self.settings, &slot.request) {
+            Ok(exchange) => slot.state = State::Trying(exchange),
+            Err(stop) => self.settle_failure(slot, stop, deadline),
+        }
+    }
+
+    /// Goes on with a request whose pollable is ready.
+    fn step(&self, slot: &mut Slot, deadline: &Deadline) {
+        match &mut slot.state {
+            State::Waiting(_) => self.attempt(slot, deadline),
+            State::Trying(exchange) => match exchange.advance(&slot.request) {
+                Progress::Pending => {}
+                Progress::Answered(answer) => self.settle_answer(slot, answer, deadline),
+                Progress::Failed(stop) => self.settle_failure(slot, stop, deadline),
+            },
+            State::Idle | State::Done(_) => {}
+        }
+    }
+
+    /// Takes an answer as the result, or tries again.
+    fn settle_answer(&self, slot: &mut Slot, answer: Answer, deadline: &Deadline) {
+        let Answer { mut reply, retry_after } = answer;
+        if let Some(token) = &self.settings.token {
+            reply.body = hide(reply.body, token);
+        }
+        if reply.status < 400 {
+            slot.state = State::Done(Ok(reply));
+            return;
+        }
+        let asked = retry_after.or_else(|| match reply.status {
+            429 => milliseconds_left(&reply.body),
+            _ => None,
+        });
+        let trouble = Trouble::Status(reply.status);
+        slot.state = match deadline.decide(slot, trouble, asked) {
+            Decision::Again(wait) => wait_for(wait),
+            Decision::Settle => State::Done(Ok(reply)),
+            Decision::RateLimited(seconds) => State::Done(Err(Failure {
+                kind: FailureKind::RateLimited(seconds),
+                text: "Whereby's rate limit is reached".to_owned(),
+                maybe_sent: true,
+            })),
+        };
+    }
+
+    /// Takes a failure as the result, or tries again.
+    fn settle_failure(&self, slot: &mut Slot, stop: failure::Stop, deadline: &Deadline) {
+        let again = match stop.is_connection {
+            true => deadline.decide(slot, Trouble::Connection, None),
+            false => Decision::Settle,
+        };
+        slot.state = match again {
+            Decision::Again(wait) => wait_for(wait),
+            _ => State::Done(Err(stop.failure)),
+        };
+    }
+}
+
+impl Transport for Http<'_> {
+    fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, Failure>> {
+        let deadline = match self.deadline.take() {
+            // A request that is given up at once would only leave doubt about what became of it.
+            Some(deadline) if deadline.left().is_zero() => {
+                self.deadline = Some(deadline);
+                return requests.iter().map(|_| Err(out_of_time(false))).collect();
+            }
+            Some(deadline) => deadline,
+            None => Deadline::start(),
+        };
+        let mut slots: Vec<Slot> = requests
+            .into_iter()
+            .map(|request| {
+                let mut slot = Slot { request, attempts: 0, state: State::Idle };
+                self.attempt(&mut slot, &deadline);
+                slot
+            })
+            .collect();
+        loop {
+            let mut busy: Vec<&mut Slot> =
+                slots.iter_mut().filter(|slot| !matches!(slot.state, State::Done(_))).collect();
+            if busy.is_empty() {
+                break;
+            }
+            // The deadline comes last, so that the other indexes are those of `busy`.
+            let pollables: Vec<&Pollable> =
+                busy.iter().filter_map(|slot| slot.pollable()).chain([&deadline.reached]).collect();
+            let ready = poll::poll(&pollables);
+            let mut is_late = false;
+            for at in ready {
+                match usize::try_from(at).ok().and_then(|at| busy.get_mut(at)) {
+                    Some(slot) => self.step(slot, &deadline),
+                    None => is_late = true,
+                }
+            }
+            if is_late {
+                for slot in busy {
+                    slot.give_up();
+                }
+            }
+        }
+        self.deadline = Some(deadline);
+        slots.into_iter().map(Slot::into_result).collect()
+    }
+}
+
+impl Slot {
+    fn pollable(&self) -> Option<&Pollable> {
+        match &self.state {
+            State::Trying(exchange) => Some(exchange.pollable()),
+            State::Waiting(ready) => Some(ready),
+            State::Idle | State::Done(_) => None,
+        }
+    }
+
+    /// Ends a request that has no result when the call's time is up.
+    fn give_up(&mut self) {
+        if !matches!(self.state, State::Done(_)) {
+            self.state = State::Done(Err(out_of_time(true)));
+        }
+    }
+
+    fn into_result(self) -> Result<Reply, Failure> {
+        match self.state {
+            State::Done(result) => result,
+            State::Idle | State::Trying(_) | State::Waiting(_) => Err(out_of_time(true)),
+        }
+    }
+}
+
+impl Deadline {
+    fn start() -> Self {
+        let budget = nanoseconds(BUDGET);
+        Self {
+            instant: monotonic_clock::now().saturating_add(budget),
+            reached: monotonic_clock::subscribe_duration(budget),
+        }
+    }
+
+    fn decide(&self, slot: &Slot, trouble: Trouble, asked: Option<Duration>) -> Decision {
+        let method = slot.request.method;
+        retry::decide(method, slot.attempts, trouble, asked, self.left(), random::get_random_u64)
+    }
+
+    fn left(&self) -> Duration {
+        Duration::from_nanos(self.instant.saturating_sub(monotonic_clock::now()))
+    }
+}
+
+fn wait_for(wait: Duration) -> State {
+    State::Waiting(monotonic_clock::subscribe_duration(nanoseconds(wait)))
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn out_of_time(maybe_sent: bool) -> Failure {
+    Failure {
+        kind: FailureKind::Timeout,
+        text: format!("no complete answer came within {} seconds", BUDGET.as_secs()),
+        maybe_sent,
+    }
+}

@@ -1,0 +1,125 @@
+//! The id of a past meeting: the room's name, a colon and the session's id.
+//!
+//! The session's id alone is not enough to find a session again, because Whereby lists sessions by
+//! room only.
+
+use crate::argument::{check_length, invalid};
+use crate::prelude::*;
+use crate::room_name::is_name;
+use crate::types::Error;
+
+/// The longest id that is taken, in characters.
+const LONGEST: usize = 300;
+
+/// The longest id that Whereby gives, in characters.
+const LONGEST_PART: usize = 64;
+
+/// A meeting that a caller named.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MeetingId {
+    /// The room without a slash; absent where the session's id came alone.
+    pub(crate) room: Option<String>,
+    pub(crate) session: String,
+}
+
+impl MeetingId {
+    /// Reads the argument `meeting_id`.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        check_length("meeting_id", text, LONGEST)?;
+        let text = text.trim();
+        let refuse = || {
+            invalid(
+                "meeting_id",
+                "must be the id of a listed meeting, such as \
+                 daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10, or a session id",
+            )
+        };
+        let Some((room, session)) = text.split_once(':') else {
+            if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(invalid(
+                    "meeting_id",
+                    format!(
+                        "{text} is the id of a room, not of a meeting: list_meetings with the \
+                         room's room_name lists the meetings that took place in it, with their ids"
+                    ),
+                ));
+            }
+            return match is_id(text) {
+                true => Ok(Self { room: None, session: text.to_owned() }),
+                false => Err(refuse()),
+            };
+        };
+        let room = room.strip_prefix('/').unwrap_or(room).to_ascii_lowercase();
+        if !is_name(&room) || !is_id(session) {
+            return Err(refuse());
+        }
+        Ok(Self { room: Some(room), session: session.to_owned() })
+    }
+}
+
+/// Writes the id of a session of a room.
+pub(crate) fn format(room: &str, session: &str) -> String {
+    let mut id = String::with_capacity(room.len() + 1 + session.len());
+    id.push_str(room);
+    id.push(':');
+    id.push_str(session);
+    id
+}
+
+/// Whether a text can be Whereby's id of a session or of a room: a UUID, or a number. With
+/// no other characters in it, it means itself wherever in a URL it stands.
+pub(crate) fn is_id(text: &str) -> bool {
+    (1..=LONGEST_PART).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{MeetingId, format};
+    use crate::types::Error;
+
+    #[test]
+    fn ids_are_read() {
+        for (text, room, session) in [
+            ("daily:7be3d6c2-0a41", Some("daily"), "7be3d6c2-0a41"),
+            ("/Daily:7BE3", Some("daily"), "7BE3"),
+            (" daily:12 ", Some("daily"), "12"),
+            ("7be3d6c2-0a41", None, "7be3d6c2-0a41"),
+        ] {
+            let id = MeetingId::parse(text).unwrap();
+            assert_eq!((id.room.as_deref(), id.session.as_str()), (room, session), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        for text in ["", " ", ":", "daily:", ":7be3", "a b:7be3", "daily:7be3:1", "a/b", "x?y=1"] {
+            assert!(MeetingId::parse(text).is_err(), "{text} was taken");
+        }
+        assert!(MeetingId::parse(&"a".repeat(64)).is_ok());
+        assert!(MeetingId::parse(&"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn the_id_of_a_room_is_explained() {
+        let Err(Error::InvalidArgument(text)) = MeetingId::parse("90411275") else {
+            panic!("it was taken");
+        };
+        assert!(text.contains("id of a room") && text.contains("list_meetings"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn written_ids_are_read_back(room in "[a-z0-9-]{1,80}", session in "[a-zA-Z0-9_-]{1,40}") {
+            let id = MeetingId::parse(&format(&room, &session)).unwrap();
+            prop_assert_eq!(id, MeetingId { room: Some(room), session });
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,60}") {
+            let _ = MeetingId::parse(&text);
+        }
+    }
+}

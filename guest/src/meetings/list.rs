@@ -1,0 +1,447 @@
+//! Lists past meetings: of one room, or of all rooms one after the other.
+//!
+//! Whereby has no list of all sessions, so without a room the rooms are listed first and then the
+//! sessions of each. A call does a bounded part of that and returns a cursor for the rest.
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+
+use super::{GET_ROOM_SESSIONS, ROOM_SESSIONS, SESSION_MEMBERS, Session, stamp, without_slash};
+use crate::answer::{self, Names, Object};
+use crate::argument::{check_limit, invalid};
+use crate::cursor::{Place, fingerprint};
+use crate::date::{DayEdge, Moment, day_argument};
+use crate::error::{accept, unexpected};
+use crate::meeting_id;
+use crate::prelude::*;
+use crate::query::Query;
+use crate::room_name::{RoomName, is_name};
+use crate::transport::{Request, Transport};
+use crate::types::{Error, MeetingPage, MeetingPageMeta, MeetingSummary, Rejection};
+
+const GET_ROOMS: &str = "GET /insights/rooms";
+
+/// How many meetings to return where the caller does not say.
+const DEFAULT_LIMIT: u32 = 20;
+
+/// How many rows to ask for where most of them may be outside the window: the most that Whereby
+/// gives.
+const WINDOW_SIZE: u32 = 100;
+
+/// How many rooms to ask for where all of them count. A call gets through eight.
+const ROOMS_SIZE: u32 = 20;
+
+/// How many pages of one room's sessions a call reads, where that room was asked for.
+const ROOM_CALLS: usize = 5;
+
+/// How many pages of sessions a call reads, where no room was asked for. Each costs five to ten of
+/// the hundred points that a small plan has in a minute.
+const SESSION_CALLS: usize = 8;
+
+/// How many pages of rooms a call reads.
+const ROOMS_CALLS: usize = 5;
+
+const ROOM_MEMBERS: Names =
+    &["roomName", "totalSessions", "firstSessionStartedAt", "lastSessionStartedAt"];
+
+/// Lists past meetings.
+pub(crate) fn list_meetings(
+    transport: &mut dyn Transport,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+    from_date: Option<&str>,
+    to_date: Option<&str>,
+    room_name: Option<&str>,
+) -> Result<MeetingPage, Error> {
+    check_limit(limit)?;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    let filter = Filter::parse(from_date, to_date, room_name)?;
+    let fingerprint = filter.fingerprint();
+    let place = match cursor {
+        Some(cursor) => Place::parse(cursor, fingerprint)?,
+        None => Place::start(fingerprint, if filter.has_window() { WINDOW_SIZE } else { limit }),
+    };
+    let limit = limit as usize;
+    let mut listing = Listing { transport, filter: &filter, limit, data: Vec::new(), place };
+    let stop = match &filter.room {
+        Some(room) => listing.read_room(room),
+        None => listing.read_all_rooms(),
+    };
+    listing.finish(stop)
+}
+
+/// Which meetings are wanted.
+struct Filter {
+    from: Option<Moment>,
+    to: Option<Moment>,
+    room: Option<String>,
+}
+
+impl Filter {
+    fn parse(from: Option<&str>, to: Option<&str>, room: Option<&str>) -> Result<Self, Error> {
+        let day = |name, text: Option<&str>, edge| {
+            text.map(|text| day_argument(name, text, edge)).transpose()
+        };
+        let from = day("from_date", from, DayEdge::First)?;
+        let to = day("to_date", to, DayEdge::Last)?;
+        if let (Some(from), Some(to)) = (from, to)
+            && from > to
+        {
+            return Err(invalid("from_date", "is after to_date"));
+        }
+        let room = room.map(|room| RoomName::parse(room).map(|room| room.name)).transpose()?;
+        Ok(Self { from, to, room })
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let text = |moment: Option<Moment>| moment.map(Moment::format);
+        fingerprint(&[
+            &text(self.from).unwrap_or_default(),
+            &text(self.to).unwrap_or_default(),
+            self.room.as_deref().unwrap_or_default(),
+        ])
+    }
+
+    fn has_window(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
+    fn contains(&self, moment: Moment) -> bool {
+        self.from.is_none_or(|from| from <= moment) && self.to.is_none_or(|to| moment <= to)
+    }
+}
+
+/// A room of Whereby's list, and how many meetings are to be expected in it.
+struct Room {
+    name: String,
+    /// 0 where there is certainly none.
+    expected: usize,
+}
+
+impl Room {
+    fn decode(row: &Object<'_>, filter: &Filter) -> Result<Self, String> {
+        let name = without_slash(row.required_text("roomName")?);
+        if !is_name(name) {
+            return Err(row.complaint("roomName", "is not a room's name"));
+        }
+        let total = row.count("totalSessions")?.map(|total| total as usize);
+        let first = stamp(row, "firstSessionStartedAt")?.map(|stamp| stamp.time);
+        let last = stamp(row, "lastSessionStartedAt")?.map(|stamp| stamp.time);
+        let misses = last.is_some_and(|last| filter.from.is_some_and(|from| last < from))
+            || first.is_some_and(|first| filter.to.is_some_and(|to| first > to));
+        let is_inside = |moment: Option<_>| moment.is_some_and(|moment| filter.contains(moment));
+        let expected = match total {
+            _ if misses => 0,
+            Some(total) if !filter.has_window() || (is_inside(first) && is_inside(last)) => total,
+            // Some of them may be outside the window. Half is a guess between asking for too many
+            // rooms at once and asking for them one by one.
+            Some(total) => total.div_ceil(2),
+            None => 1,
+        };
+        Ok(Self { name: name.to_owned(), expected })
+    }
+}
+
+/// Why a listing stopped.
+enum Stop {
+    /// There is no more.
+    AtEnd,
+    /// As many as asked for are there; there may be more.
+    AtLimit,
+    /// The call has done its part; there may be more.
+    AtBudget,
+    /// Whereby failed. What there is by then is a page all the same.
+    Failed(Error),
+}
+
+/// How a page of sessions ended.
+enum PageEnd {
+    /// It was the room's last one.
+    Last,
+    /// The room has another one.
+    More,
+    /// There are more meetings on it than were asked for.
+    Full,
+}
+
+/// A listing under way.
+struct Listing<'a> {
+    transport: &'a mut dyn Transport,
+    filter: &'a Filter,
+    limit: usize,
+    data: Vec<MeetingSummary>,
+    /// Where to go on: everything before it is in `data`, or was on an earlier page.
+    place: Place,
+}
+
+impl Listing<'_> {
+    /// Reads the sessions of one room.
+    fn read_room(&mut self, room: &str) -> Stop {
+        for _ in 0..ROOM_CALLS {
+            if self.data.len() >= self.limit {
+                return Stop::AtLimit;
+            }
+            let Some(result) = self.fetch_sessions(&[room]).pop() else { break };
+            match self.take(room, result) {
+                Ok(PageEnd::Last) => return Stop::AtEnd,
+                Ok(PageEnd::Full) => return Stop::AtLimit,
+                Ok(PageEnd::More) => {}
+                Err(error) => return Stop::Failed(error),
+            }
+        }
+        if self.data.len() >= self.limit { Stop::AtLimit } else { Stop::AtBudget }
+    }
+
+    /// Reads the sessions of all rooms, one room after the other.
+    fn read_all_rooms(&mut self) -> Stop {
+        let mut calls = SESSION_CALLS;
+        for _ in 0..ROOMS_CALLS {
+            let (rooms, next) = match self.fetch_rooms() {
+                Ok(page) => page,
+                Err(error) => return Stop::Failed(error),
+            };
+            if let Some(stop) = self.read_rooms(&rooms, &mut calls) {
+                return stop;
+            }
+            if next.is_none() {
+                return Stop::AtEnd;
+            }
+            self.place.rooms = next;
+            self.place.move_to_room(0);
+            if self.data.len() >= self.limit {
+                return Stop::AtLimit;
+            }
+            if calls == 0 {
+                break;
+            }
+        }
+        Stop::AtBudget
+    }
+
+    /// Reads the sessions of one page of rooms, with so many calls at most. `None` where it got
+    /// through all of them.
+    fn read_rooms(&mut self, rooms: &[Room], calls: &mut usize) -> Option<Stop> {
+        // First pages of rooms further on, which came with that of a room before them.
+        let mut ahead = VecDeque::new();
+        loop {
+            let (index, room) = self.rooms_left(rooms).next()?;
+            if index != self.place.index {
+                self.place.move_to_room(index);
+            }
+            if self.data.len() >= self.limit {
+                return Some(Stop::AtLimit);
+            }
+            if ahead.front().is_none_or(|(at, _)| *at != index) {
+                if *calls == 0 {
+                    return Some(Stop::AtBudget);
+                }
+                // With something ahead, it is only a further page of this room that is missing.
+                let batch = self.batch(rooms, if ahead.is_empty() { *calls } else { 1 });
+                *calls -= batch.len();
+                let names: Vec<&str> = batch.iter().map(|(_, room)| room.name.as_str()).collect();
+                let results = self.fetch_sessions(&names);
+                for ((at, _), result) in batch.into_iter().zip(results).rev() {
+                    ahead.push_front((at, result));
+                }
+            }
+            let (_, result) = ahead.pop_front()?;
+            match self.take(&room.name, result) {
+                Ok(PageEnd::Full) => return Some(Stop::AtLimit),
+                Ok(PageEnd::More) => {}
+                // A room that Whereby listed and does not know any more has nothing to list.
+                Ok(PageEnd::Last) | Err(Error::NotFound(_)) => self.place.move_to_room(index + 1),
+                Err(error) => return Some(Stop::Failed(error)),
+            }
+        }
+    }
+
+    /// The rooms whose sessions are to be asked for side by side: the next one, and no more of those
+    /// after it than it probably takes to fill the page, as Whereby's points are scarce.
+    fn batch<'r>(&self, rooms: &'r [Room], most: usize) -> Vec<(usize, &'r Room)> {
+        let page_size = self.place.page_size as usize;
+        let mut expected = self.data.len();
+        let is_wanted = |(_, room): &(usize, &Room)| {
+            let is_short = expected < self.limit;
+            expected += room.expected.min(page_size);
+            is_short
+        };
+        self.rooms_left(rooms).take(most).take_while(is_wanted).collect()
+    }
+
+    /// The rooms from the current place on that may have something to list, with their indexes.
+    fn rooms_left<'r>(
+        &self,
+        rooms: &'r [Room],
+    ) -> impl Iterator<Item = (usize, &'r Room)> + use<'r> {
+        let rest = rooms.iter().enumerate().skip(self.place.index);
+        rest.filter(|(_, room)| room.expected > 0)
+    }
+
+    /// Adds the meetings of a page of sessions from the current place on, and moves the place to
+    /// what was not added.
+    fn take(&mut self, room: &str, result: Result<Vec<u8>, Error>) -> Result<PageEnd, Error> {
+        let body = result?;
+        let before = self.place.sessions.as_deref();
+        let page = answer::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
+        for (at, row) in page.rows.iter().enumerate().skip(self.place.offset) {
+            self.place.offset = at;
+            let session =
+                Session::decode(row).map_err(|what| unexpected(GET_ROOM_SESSIONS, &what))?;
+            let Some(meeting) = self.summary(room, &session) else { continue };
+            if self.data.len() >= self.limit {
+                return Ok(PageEnd::Full);
+            }
+            self.data.push(meeting);
+        }
+        self.place.offset = 0;
+        self.place.sessions = page.cursor;
+        Ok(if self.place.sessions.is_some() { PageEnd::More } else { PageEnd::Last })
+    }
+
+    /// A session as a past meeting. `None` if it is not wanted: it goes on, began outside the
+    /// window, or is of another room because Whereby ignored the filter.
+    fn summary(&self, room: &str, session: &Session<'_>) -> Option<MeetingSummary> {
+        let end = session.end?;
+        if session.room.is_some_and(|of_row| of_row != room)
+            || !self.filter.contains(session.start.time)
+        {
+            return None;
+        }
+        Some(MeetingSummary {
+            id: meeting_id::format(room, session.id),
+            room_name: room.to_owned(),
+            start_date: session.start.text.to_owned(),
+            end_date: end.text.to_owned(),
+            duration: session.start.time.seconds_until(end.time),
+            participant_count: session.participant_count,
+            recorder_minutes: session.recorder_minutes,
+        })
+    }
+
+    /// Asks for a page of sessions of each room: of the first one at the current place, of the
+    /// others at their beginning.
+    fn fetch_sessions(&mut self, rooms: &[&str]) -> Vec<Result<Vec<u8>, Error>> {
+        let requests =
+            rooms.iter().enumerate().map(|(at, room)| self.sessions_request(room, at == 0));
+        let mut results = self.send(GET_ROOM_SESSIONS, requests.collect());
+        // That sessions can be sorted by their start is not documented. Once a room was begun in
+        // that order there is no going back.
+        if self.place.sessions_unsorted || !self.place.is_at_first_session() {
+            return results;
+        }
+        let refused = rooms.iter().zip(&mut results);
+        let refused: Vec<_> = refused.filter(|(_, result)| is_refusal(result)).collect();
+        if refused.is_empty() {
+            return results;
+        }
+        self.place.sessions_unsorted = true;
+        let requests = refused.iter().map(|(room, _)| self.sessions_request(room, false));
+        let again = self.send(GET_ROOM_SESSIONS, requests.collect());
+        for ((_, result), again) in refused.into_iter().zip(again) {
+            *result = again;
+        }
+        results
+    }
+
+    /// Asks for the page of rooms at the current place.
+    fn fetch_rooms(&mut self) -> Result<(Vec<Room>, Option<String>), Error> {
+        let mut result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
+        let is_begun =
+            self.place.rooms.is_some() || self.place.index > 0 || !self.place.is_at_first_session();
+        if result.as_ref().is_some_and(is_refusal) && !self.place.rooms_unsorted && !is_begun {
+            self.place.rooms_unsorted = true;
+            result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
+        }
+        let body = result.unwrap_or_else(|| Ok(Vec::new()))?;
+        let page = answer::page(GET_ROOMS, &body, ROOM_MEMBERS, self.place.rooms.as_deref())?;
+        let rooms = page.rows.iter().map(|row| Room::decode(row, self.filter));
+        let rooms = rooms.collect::<Result<_, _>>().map_err(|what| unexpected(GET_ROOMS, &what))?;
+        Ok((rooms, page.cursor))
+    }
+
+    fn sessions_request(&self, room: &str, is_at_place: bool) -> Request {
+        let mut query = Query::new(ROOM_SESSIONS)
+            .with_room("roomName", room)
+            .with_number("limit", self.place.page_size);
+        if !self.place.sessions_unsorted {
+            query = query.with("sortBy", "startedAt:desc");
+        }
+        if is_at_place {
+            query = query.with_some("cursor", self.place.sessions.as_deref());
+        }
+        Request::get(query.finish())
+    }
+
+    fn rooms_request(&self) -> Request {
+        let size = if self.filter.has_window() { WINDOW_SIZE } else { ROOMS_SIZE };
+        let mut query = Query::new("/insights/rooms").with_number("limit", size);
+        // A room that was created later cannot have earlier sessions. The other way round it can,
+        // so there is no `createdAt[from]`.
+        if let Some(to) = self.filter.to.map(Moment::format) {
+            query = query.with("createdAt[to]", &to);
+        }
+        if !self.place.rooms_unsorted {
+            query = query.with("sortBy", "lastSessionStartedAt:desc");
+        }
+        Request::get(query.with_some("cursor", self.place.rooms.as_deref()).finish())
+    }
+
+    fn send(&mut self, endpoint: &str, requests: Vec<Request>) -> Vec<Result<Vec<u8>, Error>> {
+        let results = self.transport.send_all(requests).into_iter();
+        results.map(|result| accept(endpoint, result).map(|reply| reply.body)).collect()
+    }
+
+    /// Makes the page of what was read.
+    fn finish(self, stop: Stop) -> Result<MeetingPage, Error> {
+        let (is_more, notice) = match stop {
+            Stop::AtEnd => (false, None),
+            Stop::AtLimit => (true, None),
+            Stop::AtBudget => (
+                true,
+                Some(
+                    "One call reads a limited number of Whereby's pages; next_cursor goes on \
+                     where this one stopped."
+                        .to_owned(),
+                ),
+            ),
+            Stop::Failed(error) if self.data.is_empty() => return Err(error),
+            Stop::Failed(error) => (true, Some(notice(&error))),
+        };
+        let next_cursor = match is_more {
+            false => None,
+            true => Some(self.place.write().ok_or_else(|| {
+                unexpected(GET_ROOM_SESSIONS, "its cursors are too long to be passed on")
+            })?),
+        };
+        Ok(MeetingPage { data: self.data, meta: MeetingPageMeta { next_cursor, notice } })
+    }
+}
+
+/// Whether Whereby refused what a request asked for, which may be the order.
+fn is_refusal<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Rejected(Rejection { status: 400 | 422, .. })))
+}
+
+/// Says why a page is short after a failure.
+fn notice(error: &Error) -> String {
+    let why = match error {
+        Error::RateLimited(seconds) => {
+            return format!(
+                "Whereby's rate limit is reached; next_cursor goes on in {seconds} seconds."
+            );
+        }
+        Error::Rejected(rejection) => {
+            &format!("Whereby answered {}: {}", rejection.status, rejection.message)
+        }
+        Error::InvalidArgument(text)
+        | Error::Unauthorized(text)
+        | Error::AccessDenied(text)
+        | Error::NotFound(text)
+        | Error::Timeout(text)
+        | Error::Unavailable(text)
+        | Error::UnexpectedResponse(text) => text,
+    };
+    format!("The page is short because of a failure; next_cursor tries again there. {why}")
+}

@@ -1,0 +1,499 @@
+//! Tests of listing past meetings, most of them against a small imitation of Whereby's lists.
+
+use proptest::prelude::*;
+
+use super::list_meetings;
+use crate::prelude::*;
+use crate::transport::fake::{Fake, failure};
+use crate::transport::{Failure, FailureKind, Method, Reply, Request};
+use crate::types::{Error, MeetingPage, MeetingSummary};
+
+const SESSIONS: &str = "/insights/room-sessions?roomName=%2Fdaily";
+const SORTED: &str = "&sortBy=startedAt%3Adesc";
+
+/// A session that began at a minute of 2026-03-02, and took 90 seconds.
+fn session(room: &str, id: &str, minute: u32) -> String {
+    let (hour, minute) = (minute / 60, minute % 60);
+    format!(
+        r#"{{"roomSessionId":"{id}","roomName":"/{room}","startedAt":"2026-03-02T{hour:02}:{minute:02}:00.000Z","endedAt":"2026-03-02T{hour:02}:{minute:02}:90Z","totalUniqueParticipants":2,"totalRecorderMinutes":0}}"#
+    )
+    .replace(":90Z", ":59.900Z")
+}
+
+fn list(fake: &mut Fake<'_>, limit: u32, cursor: Option<&str>) -> Result<MeetingPage, Error> {
+    list_meetings(fake, Some(limit), cursor, None, None, Some("daily"))
+}
+
+fn page(rows: &[String], cursor: &str) -> String {
+    format!(r#"{{"results":[{}],"cursor":"{cursor}"}}"#, rows.join(","))
+}
+
+fn ids(page: &MeetingPage) -> Vec<&str> {
+    page.data.iter().map(|meeting| meeting.id.as_str()).collect()
+}
+
+#[test]
+fn a_session_becomes_a_meeting() {
+    let target = format!("{SESSIONS}&limit=20{SORTED}");
+    let body = page(&[session("daily", "s1", 1)], "");
+    let mut fake = Fake::script([(Method::Get, target, 200, body)]);
+    let name = "https://a.whereby.com/Daily?roomKey=x";
+    let page = list_meetings(&mut fake, None, None, None, None, Some(name)).unwrap();
+    assert_eq!(
+        page.data,
+        [MeetingSummary {
+            id: "daily:s1".to_owned(),
+            room_name: "daily".to_owned(),
+            start_date: "2026-03-02T00:01:00.000Z".to_owned(),
+            end_date: "2026-03-02T00:01:59.900Z".to_owned(),
+            duration: 59,
+            participant_count: Some(2),
+            recorder_minutes: Some(0),
+        }]
+    );
+    assert_eq!((page.meta.next_cursor, page.meta.notice), (None, None));
+    fake.finish();
+}
+
+#[test]
+fn the_other_names_of_the_dates_are_read_too() {
+    let row = r#"{"roomSessionId":"s1","createdAt":"2026-03-02T00:00:00Z","endAt":"2026-03-02T00:01:00Z","totalUniqueParticipants":null}"#;
+    let mut fake = Fake::new(|_| Ok(Fake::reply(200, &page(&[row.to_owned()], ""))));
+    let meeting = list(&mut fake, 1, None).unwrap().data.remove(0);
+    assert_eq!((meeting.duration, meeting.participant_count), (60, None));
+}
+
+#[test]
+fn what_is_not_wanted_is_left_out() {
+    let rows = [
+        session("daily", "late", 11),
+        session("daily", "last", 10),
+        session("other", "other", 7),
+        session("daily", "running", 6).replace("endedAt", "ended"),
+        session("daily", "first", 5),
+        session("daily", "early", 4),
+    ];
+    let target = format!("{SESSIONS}&limit=100{SORTED}");
+    let mut fake = Fake::script([(Method::Get, target, 200, page(&rows, ""))]);
+    let (from, to) = ("2026-03-02T00:05:00Z", "2026-03-02T01:10:00+01:00");
+    let page = list_meetings(&mut fake, Some(5), None, Some(from), Some(to), Some("daily"));
+    assert_eq!(ids(&page.unwrap()), ["daily:last", "daily:first"]);
+    fake.finish();
+}
+
+#[test]
+fn a_page_is_filled_from_several_of_wherebys() {
+    let running = |id| session("daily", id, 1).replace("endedAt", "ended");
+    let first = [session("daily", "a", 3), running("b")];
+    let second = [session("daily", "c", 2), session("daily", "d", 1)];
+    let one = format!("{SESSIONS}&limit=2{SORTED}");
+    let two = format!("{one}&cursor=p2");
+    let mut fake = Fake::script([
+        (Method::Get, &one, 200, page(&first, "p2")),
+        (Method::Get, &two, 200, page(&second, "")),
+    ]);
+    let listed = list(&mut fake, 2, None).unwrap();
+    assert_eq!(ids(&listed), ["daily:a", "daily:c"]);
+    fake.finish();
+
+    // What was left over of the second page comes next, with the same size of page.
+    let cursor = listed.meta.next_cursor.unwrap();
+    let mut fake = Fake::script([(Method::Get, two, 200, page(&second, ""))]);
+    let listed = list(&mut fake, 7, Some(&cursor)).unwrap();
+    assert_eq!((ids(&listed), listed.meta.next_cursor.as_deref()), (vec!["daily:d"], None));
+    fake.finish();
+}
+
+#[test]
+fn a_call_reads_five_pages_and_says_so() {
+    let mut pages = 0;
+    let mut fake = Fake::new(|_| {
+        pages += 1;
+        Ok(Fake::reply(200, &page(&[], &format!("p{pages}"))))
+    });
+    let listed = list(&mut fake, 2, None).unwrap();
+    assert!(listed.data.is_empty() && listed.meta.next_cursor.is_some());
+    assert!(listed.meta.notice.unwrap().contains("limited number"));
+    drop(fake);
+    assert_eq!(pages, 5);
+}
+
+#[test]
+fn an_order_that_is_refused_is_done_without() {
+    for status in [400, 422] {
+        let body = page(&[session("daily", "a", 1)], "p2");
+        let unsorted = format!("{SESSIONS}&limit=1");
+        let mut fake = Fake::script([
+            (Method::Get, format!("{unsorted}{SORTED}"), status, r#"{"error":"sortBy"}"#),
+            (Method::Get, unsorted.clone(), 200, &body),
+        ]);
+        let listed = list(&mut fake, 1, None).unwrap();
+        fake.finish();
+        // The listing goes on in the same order.
+        let cursor = listed.meta.next_cursor.unwrap();
+        let second = format!("{unsorted}&cursor=p2");
+        let mut fake = Fake::script([(Method::Get, second, 200, r#"{"results":[]}"#)]);
+        assert!(list(&mut fake, 1, Some(&cursor)).is_ok());
+        fake.finish();
+    }
+    // Within a listing a refusal is of something else, such as an old cursor.
+    let mut fake = Fake::new(|_| Ok(Fake::reply(200, &page(&[session("daily", "a", 1)], "p2"))));
+    let cursor = list(&mut fake, 1, None).unwrap().meta.next_cursor.unwrap();
+    let second = format!("{SESSIONS}&limit=1{SORTED}&cursor=p2");
+    let mut fake = Fake::script([(Method::Get, second, 400, "{}")]);
+    assert!(matches!(list(&mut fake, 1, Some(&cursor)), Err(Error::Rejected(_))));
+    fake.finish();
+}
+
+#[test]
+fn what_was_read_before_a_failure_is_a_page() {
+    for (kind, word) in [
+        (FailureKind::RateLimited(7), "7 seconds"),
+        (FailureKind::Timeout, "it failed"),
+        (FailureKind::Unavailable, "it failed"),
+    ] {
+        let rows = [session("daily", "a", 3)];
+        let mut fake = Fake::new(|request| match request.target.contains("cursor=") {
+            false => Ok(Fake::reply(200, &page(&rows, "p2"))),
+            true => Err(failure(kind)),
+        });
+        let listed = list(&mut fake, 2, None).unwrap();
+        assert_eq!(ids(&listed), ["daily:a"]);
+        let notice = listed.meta.notice.unwrap();
+        assert!(notice.contains(word), "{notice}");
+        // With nothing read, the failure is the result.
+        let cursor = listed.meta.next_cursor.unwrap();
+        assert!(list(&mut fake, 2, Some(&cursor)).is_err());
+    }
+}
+
+#[test]
+fn a_malformed_row_is_named() {
+    for (row, complaint) in [
+        (r#"{"startedAt":"2026-03-02T00:00:00Z"}"#, "results[1].roomSessionId is missing"),
+        (r#"{"roomSessionId":"a/b"}"#, "results[1].roomSessionId is not an id"),
+        (r#"{"roomSessionId":"a"}"#, "results[1].startedAt is missing"),
+        (r#"{"roomSessionId":"a","startedAt":"soon"}"#, "results[1].startedAt is not a date"),
+        (r#"{"roomSessionId":"a","startedAt":5}"#, "results[1].startedAt is a number"),
+    ] {
+        let running = session("daily", "r", 1).replace("endedAt", "ended");
+        let body = page(&[running, row.to_owned()], "");
+        let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
+        let Err(Error::UnexpectedResponse(text)) = list(&mut fake, 2, None) else {
+            panic!("{row} was taken");
+        };
+        assert!(text.starts_with("GET /insights/room-sessions: "), "{text}");
+        assert!(text.contains(complaint), "{text}");
+    }
+}
+
+#[test]
+fn wrong_arguments_send_nothing() {
+    let cursor = {
+        let body = page(&[session("daily", "a", 3), session("daily", "b", 2)], "");
+        let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
+        list(&mut fake, 1, None).unwrap().meta.next_cursor.unwrap()
+    };
+    let cursor = Some(cursor.as_str());
+    for (limit, cursor, from, to, room, named) in [
+        (Some(0), None, None, None, None, "limit: "),
+        (None, Some(""), None, None, None, "cursor: "),
+        (None, Some("x"), None, None, None, "cursor: "),
+        (None, cursor, None, None, None, "cursor: "),
+        (None, cursor, None, None, Some("weekly"), "cursor: "),
+        (None, cursor, Some("2026-03-01"), None, Some("daily"), "cursor: "),
+        (None, None, Some("soon"), None, None, "from_date: "),
+        (None, None, None, Some("2026-02-30"), None, "to_date: "),
+        (None, None, Some("2026-03-02"), Some("2026-03-01"), None, "from_date: "),
+        (None, None, None, None, Some("a b"), "room_name: "),
+    ] {
+        let result = list_meetings(&mut Fake::silent(), limit, cursor, from, to, room);
+        let Err(Error::InvalidArgument(text)) = result else { panic!("{result:?}") };
+        assert!(text.starts_with(named), "{text}");
+    }
+}
+
+#[test]
+fn a_cursor_that_repeats_ends_the_listing() {
+    let mut fake = Fake::new(|_| Ok(Fake::reply(200, &page(&[session("daily", "a", 3)], "same"))));
+    let listed = list(&mut fake, 5, None).unwrap();
+    assert_eq!(ids(&listed), ["daily:a"], "the second page repeats the first");
+    let cursor = listed.meta.next_cursor.unwrap();
+    let result = list(&mut fake, 5, Some(&cursor));
+    assert!(matches!(result, Err(Error::UnexpectedResponse(_))), "{result:?}");
+}
+
+/// An imitation of Whereby's lists, in which a cursor is the index of the next row.
+#[derive(Clone, Debug)]
+struct Insights {
+    /// The minutes at which the sessions of each room began, latest first. An odd one goes on.
+    rooms: Vec<Vec<u32>>,
+    sorts_rooms: bool,
+    sorts_sessions: bool,
+    /// The most rows of a page, whatever is asked for.
+    most: usize,
+    tells_totals: bool,
+}
+
+impl Insights {
+    fn answer(&self, request: &Request) -> Result<Reply, Failure> {
+        let (path, query) = request.target.split_once('?').unwrap();
+        let member = |name: &str| {
+            let mut members = query.split('&').filter_map(|member| member.split_once('='));
+            members.find(|(known, _)| *known == name).map(|(_, value)| value)
+        };
+        let is_rooms = path == "/insights/rooms";
+        let sorts = if is_rooms { self.sorts_rooms } else { self.sorts_sessions };
+        if member("sortBy").is_some() && !sorts {
+            return Ok(Fake::reply(400, r#"{"error":"unknown sortBy"}"#));
+        }
+        let rows: Vec<String> = match member("roomName") {
+            None => {
+                assert!(is_rooms);
+                self.rooms.iter().enumerate().map(|(at, room)| self.room(at, room)).collect()
+            }
+            Some(name) => {
+                let at: usize = name.strip_prefix("%2Froom-").unwrap().parse().unwrap();
+                let Some(room) = self.rooms.get(at) else { return Ok(Fake::reply(404, "")) };
+                let name = format!("room-{at}");
+                let rows = room.iter().enumerate().map(|(at, minute)| {
+                    let row = session(&name, &format!("s{at}"), *minute);
+                    if minute % 2 == 0 { row } else { row.replace("endedAt", "ended") }
+                });
+                rows.collect()
+            }
+        };
+        let limit: usize = member("limit").unwrap().parse().unwrap();
+        let start: usize = member("cursor").map_or(0, |cursor| cursor.parse().unwrap());
+        let end = rows.len().min(start + limit.min(self.most));
+        let cursor = if end < rows.len() { end.to_string() } else { String::new() };
+        Ok(Fake::reply(200, &page(&rows[start..end], &cursor)))
+    }
+
+    fn room(&self, at: usize, minutes: &[u32]) -> String {
+        let date = |minute: Option<&u32>| match minute {
+            Some(minute) => {
+                format!("\"2026-03-02T{:02}:{:02}:00.000Z\"", minute / 60, minute % 60)
+            }
+            None => "null".to_owned(),
+        };
+        let (first, last) = (date(minutes.last()), date(minutes.first()));
+        let total = if self.tells_totals { minutes.len().to_string() } else { "null".to_owned() };
+        format!(
+            r#"{{"roomName":"/room-{at}","totalSessions":{total},"firstSessionStartedAt":{first},"lastSessionStartedAt":{last}}}"#
+        )
+    }
+
+    /// The meetings that are to be listed, in their order.
+    fn meetings(&self, room: Option<usize>, window: std::ops::RangeInclusive<u32>) -> Vec<String> {
+        let mut ids = Vec::new();
+        for (at, minutes) in self.rooms.iter().enumerate() {
+            for (index, minute) in minutes.iter().enumerate() {
+                let is_wanted = room.is_none_or(|room| room == at);
+                if is_wanted && minute % 2 == 0 && window.contains(minute) {
+                    ids.push(format!("room-{at}:s{index}"));
+                }
+            }
+        }
+        ids
+    }
+}
+
+prop_compose! {
+    fn insights()(
+        rooms in prop::collection::vec(prop::collection::vec(0_u32..40, 0..12), 0..30),
+        sorts_rooms in any::<bool>(),
+        sorts_sessions in any::<bool>(),
+        most in prop_oneof![1_usize..8, Just(100)],
+        tells_totals in any::<bool>(),
+    ) -> Insights {
+        let rooms = rooms.into_iter().map(|mut minutes| {
+            minutes.sort_unstable_by(|a, b| b.cmp(a));
+            minutes
+        });
+        Insights { rooms: rooms.collect(), sorts_rooms, sorts_sessions, most, tells_totals }
+    }
+}
+
+proptest! {
+    /// Whatever the pages of both sides are, and wherever a failure falls, every meeting is listed
+    /// once and in order.
+    #[test]
+    fn no_meeting_is_lost_or_listed_twice(
+        insights in insights(),
+        limits in prop::collection::vec(1_u32..30, 1..6),
+        room in prop::option::of(0_usize..30),
+        window in prop::option::of((0_u32..40, 0_u32..40)),
+        failures in prop::collection::vec(1_usize..12, 0..4),
+    ) {
+        let (from, to) = match window {
+            Some((a, b)) => (Some(a.min(b)), Some(a.max(b))),
+            None => (None, None),
+        };
+        let date =
+            |minute: u32| format!("2026-03-02T{:02}:{:02}:00Z", minute / 60, minute % 60);
+        let (from_date, to_date) = (from.map(date), to.map(date));
+        // A room that is not there has nothing to list, but is an error of its own.
+        let room = room.filter(|room| *room < insights.rooms.len());
+        let name = room.map(|room| format!("room-{room}"));
+
+        let mut failures = failures.into_iter();
+        let mut until_failure = failures.next();
+        let mut fake = Fake::new(|request| {
+            if let Some(left) = &mut until_failure {
+                *left -= 1;
+                if *left == 0 {
+                    until_failure = failures.next();
+                    return Err(failure(FailureKind::RateLimited(1)));
+                }
+            }
+            insights.answer(request)
+        });
+        let mut listed: Vec<String> = Vec::new();
+        let mut cursor: Option<String> = None;
+        let mut calls = 0;
+        loop {
+            let limit = limits[calls % limits.len()];
+            calls += 1;
+            prop_assert!(calls < 2000, "it does not end");
+            let before = fake.requests.len();
+            let page = match list_meetings(
+                &mut fake,
+                Some(limit),
+                cursor.as_deref(),
+                from_date.as_deref(),
+                to_date.as_deref(),
+                name.as_deref(),
+            ) {
+                Ok(page) => page,
+                Err(Error::RateLimited(1)) => continue,
+                Err(error) => panic!("{error:?}"),
+            };
+            prop_assert!(page.data.len() <= limit as usize);
+            prop_assert!(fake.requests.len() - before <= 5 + 1 + 2 * 8, "the work is bounded");
+            let is_short = page.data.len() < limit as usize;
+            let says_why = page.meta.notice.is_some();
+            prop_assert_eq!(says_why, is_short && page.meta.next_cursor.is_some());
+            listed.extend(ids(&page).into_iter().map(str::to_owned));
+            match page.meta.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        let expected = insights.meetings(room, from.unwrap_or(0)..=to.unwrap_or(u32::MAX));
+        prop_assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn no_answer_makes_it_panic(bodies in prop::collection::vec(any::<Vec<u8>>(), 1..4), status in 200_u16..600) {
+        let mut bodies = bodies.into_iter().cycle();
+        let mut fake = Fake::new(|_| {
+            Ok(Reply { status, body: bodies.next().unwrap_or_default(), ..Reply::default() })
+        });
+        let _ = list_meetings(&mut fake, None, None, None, None, None);
+        let _ = list_meetings(&mut fake, None, None, None, None, Some("daily"));
+    }
+}
+
+#[test]
+fn rooms_are_read_side_by_side_but_no_more_than_needed() {
+    let insights = Insights {
+        rooms: vec![vec![4], vec![], vec![6, 2], vec![8], vec![10], vec![12]],
+        sorts_rooms: true,
+        sorts_sessions: true,
+        most: 100,
+        tells_totals: true,
+    };
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let page = list_meetings(&mut fake, Some(4), None, None, None, None).unwrap();
+    assert_eq!(ids(&page), ["room-0:s0", "room-2:s0", "room-2:s1", "room-3:s0"]);
+    assert_eq!(fake.batches, [1, 3]);
+    assert_eq!(
+        fake.requests[0].target,
+        "/insights/rooms?limit=20&sortBy=lastSessionStartedAt%3Adesc"
+    );
+
+    let (from, to) = (Some("2026-03-02T00:05:00Z"), Some("2026-03-02T00:08:00Z"));
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let page = list_meetings(&mut fake, Some(4), None, from, to, None).unwrap();
+    assert_eq!(ids(&page), ["room-2:s0", "room-3:s0"]);
+    assert_eq!(fake.batches, [1, 2], "rooms outside the window are not asked about");
+    assert_eq!(
+        fake.requests[0].target,
+        "/insights/rooms?limit=100&createdAt%5Bto%5D=2026-03-02T00%3A08%3A00Z&sortBy=lastSessionStartedAt%3Adesc"
+    );
+}
+
+/// Rooms of one session each, or of none where the minute is odd.
+fn rooms(minutes: &[u32]) -> Insights {
+    Insights {
+        rooms: minutes.iter().map(|minute| vec![*minute]).collect(),
+        sorts_rooms: true,
+        sorts_sessions: true,
+        most: 100,
+        tells_totals: true,
+    }
+}
+
+#[test]
+fn a_call_reads_the_sessions_of_eight_rooms() {
+    let insights = Insights { most: 8, ..rooms(&[1; 20]) };
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let page = list_meetings(&mut fake, Some(50), None, None, None, None).unwrap();
+    assert!(page.data.is_empty() && page.meta.next_cursor.is_some() && page.meta.notice.is_some());
+    assert_eq!(fake.batches, [1, 8]);
+}
+
+#[test]
+fn rooms_that_were_read_ahead_are_not_read_again() {
+    let insights = Insights { most: 10, tells_totals: false, ..rooms(&[]) };
+    let insights = Insights { rooms: vec![vec![8; 11], vec![6], vec![4], vec![2]], ..insights };
+    // The first room is expected to have one session, and has a second page.
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let page = list_meetings(&mut fake, Some(14), None, None, None, None).unwrap();
+    assert_eq!((page.data.len(), page.meta.next_cursor), (14, None));
+    assert_eq!(fake.batches, [1, 4, 1]);
+}
+
+#[test]
+fn a_room_that_is_gone_by_now_has_no_meetings() {
+    let insights = rooms(&[2, 4]);
+    let mut fake = Fake::new(|request| match request.target.contains("room-0") {
+        true => Ok(Fake::reply(404, "")),
+        false => insights.answer(request),
+    });
+    let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();
+    assert_eq!(ids(&page), ["room-1:s0"]);
+    // Of a room that was asked for, it is worth knowing.
+    let result = list_meetings(&mut fake, None, None, None, None, Some("room-0"));
+    assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
+}
+
+#[test]
+fn the_order_of_rooms_is_kept_within_a_listing() {
+    let insights = rooms(&[2, 4]);
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let page = list_meetings(&mut fake, Some(1), None, None, None, None).unwrap();
+    let cursor = page.meta.next_cursor.unwrap();
+    let refusing = Insights { sorts_rooms: false, ..insights.clone() };
+    let mut fake = Fake::new(|request| refusing.answer(request));
+    let result = list_meetings(&mut fake, Some(1), Some(&cursor), None, None, None);
+    assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
+    assert_eq!(fake.batches, [1]);
+}
+
+#[test]
+fn a_malformed_room_is_named() {
+    for (row, complaint) in [
+        ("{}", "results[0].roomName is missing"),
+        (r#"{"roomName":"/a b"}"#, "results[0].roomName is not a room's name"),
+        (r#"{"roomName":"/a","totalSessions":-1}"#, "results[0].totalSessions is a number"),
+        (r#"{"roomName":"/a","lastSessionStartedAt":"x"}"#, "results[0].lastSessionStartedAt"),
+    ] {
+        let body = page(&[row.to_owned()], "");
+        let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
+        let result = list_meetings(&mut fake, None, None, None, None, None);
+        let Err(Error::UnexpectedResponse(text)) = result else { panic!("{result:?}") };
+        assert!(text.starts_with("GET /insights/rooms: ") && text.contains(complaint), "{text}");
+    }
+}

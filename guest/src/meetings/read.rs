@@ -1,0 +1,209 @@
+//! Reads one meeting: the session, who took part, and its recordings.
+
+mod people;
+mod recordings;
+#[cfg(test)]
+mod tests;
+
+use people::People;
+use recordings::Recordings;
+
+use super::{GET_ROOM_SESSIONS, ROOM_SESSIONS, SESSION_MEMBERS, Session, without_slash};
+use crate::answer::{self, Names};
+use crate::error::{accept, unexpected};
+use crate::meeting_id::{self, MeetingId};
+use crate::prelude::*;
+use crate::query::Query;
+use crate::transport::{Failure, Reply, Request, Transport};
+use crate::types::{Error, Meeting};
+
+const GET_TRANSCRIPTIONS: &str = "GET /transcriptions";
+
+const TRANSCRIPTION_MEMBERS: Names = &["roomSessionId", "roomName"];
+
+/// Reads one meeting.
+pub(crate) fn get_meeting(
+    transport: &mut dyn Transport,
+    meeting_id: &str,
+) -> Result<Meeting, Error> {
+    let MeetingId { room, session } = MeetingId::parse(meeting_id)?;
+    match room {
+        Some(room) => read_in_room(transport, room, &session),
+        None => read_session(transport, &session),
+    }
+}
+
+/// A list that belongs to a meeting and comes in pages.
+trait List {
+    /// Asks for the next page. `None` where no more is wanted.
+    fn request(&self) -> Option<Request>;
+
+    /// Takes what came of that.
+    fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error>;
+}
+
+/// What Whereby says of the session itself.
+struct Facts {
+    start: Option<String>,
+    end: Option<String>,
+    duration: Option<u64>,
+    participant_count: Option<u32>,
+    recorder_minutes: Option<u32>,
+}
+
+/// Reads a meeting whose room is known.
+fn read_in_room(
+    transport: &mut dyn Transport,
+    room: String,
+    session: &str,
+) -> Result<Meeting, Error> {
+    let mut people = People::of(session);
+    let mut recordings = Recordings::of(session, Some(&room));
+    let request = facts_request(&room, session);
+    let (facts, lists) = read_page(transport, Some(request), &mut [&mut people, &mut recordings]);
+    // That there is no such meeting explains whatever else went wrong.
+    let facts =
+        facts.map_or_else(|| Err(unknown(session)), |facts| decode_facts(facts, session))?;
+    lists?;
+    read_rest(transport, &mut [&mut people, &mut recordings])?;
+    Ok(meeting(Some(room), session, Some(facts), people, recordings))
+}
+
+/// Reads a meeting of which the session's id is all that is known.
+fn read_session(transport: &mut dyn Transport, session: &str) -> Result<Meeting, Error> {
+    let mut people = People::of(session);
+    read_rest(transport, &mut [&mut people])?;
+    if people.is_empty() {
+        return Err(unknown(session));
+    }
+
+    // Two lists name the room of some sessions. Where neither does, it stays unknown: reading the
+    // sessions of all rooms would cost too much.
+    let mut recordings = Recordings::of(session, None);
+    let request = Request::get(Query::new("/transcriptions").with_number("limit", 100).finish());
+    let (transcriptions, _) = read_page(transport, Some(request), &mut [&mut recordings]);
+    let room = recordings
+        .room()
+        .map(str::to_owned)
+        .or_else(|| transcriptions.and_then(|result| room_in_transcriptions(result, session)));
+    let Some(room) = room else {
+        return Ok(meeting(None, session, None, people, recordings));
+    };
+
+    let (facts, _) = read_page(transport, Some(facts_request(&room, session)), &mut []);
+    let facts = match facts.map(|facts| decode_facts(facts, session)) {
+        Some(Ok(facts)) => Some(facts),
+        Some(Err(Error::NotFound(_))) | None => None,
+        Some(Err(error)) => return Err(error),
+    };
+    Ok(meeting(Some(room), session, facts, people, recordings))
+}
+
+/// Reads one page of each list that wants one, side by side with another request.
+fn read_page(
+    transport: &mut dyn Transport,
+    request: Option<Request>,
+    lists: &mut [&mut dyn List],
+) -> (Option<Result<Reply, Failure>>, Result<(), Error>) {
+    let is_extra = request.is_some();
+    let mut requests: Vec<Request> = request.into_iter().collect();
+    let mut asked = Vec::new();
+    for list in lists {
+        if let Some(request) = list.request() {
+            requests.push(request);
+            asked.push(list);
+        }
+    }
+    let mut results = transport.send_all(requests).into_iter();
+    let extra = if is_extra { results.next() } else { None };
+    let taken = asked.into_iter().zip(results).try_for_each(|(list, result)| list.take(result));
+    (extra, taken)
+}
+
+/// Reads the lists to their ends.
+fn read_rest(transport: &mut dyn Transport, lists: &mut [&mut dyn List]) -> Result<(), Error> {
+    while lists.iter().any(|list| list.request().is_some()) {
+        read_page(transport, None, lists).1?;
+    }
+    Ok(())
+}
+
+fn facts_request(room: &str, session: &str) -> Request {
+    let query = Query::new(ROOM_SESSIONS).with_room("roomName", room);
+    Request::get(query.with("roomSessionId", session).finish())
+}
+
+fn decode_facts(result: Result<Reply, Failure>, session: &str) -> Result<Facts, Error> {
+    let wrong = |what: &str| unexpected(GET_ROOM_SESSIONS, what);
+    let reply = match accept(GET_ROOM_SESSIONS, result) {
+        Err(Error::NotFound(_)) => return Err(unknown(session)),
+        other => other?,
+    };
+    let page = answer::page(GET_ROOM_SESSIONS, &reply.body, SESSION_MEMBERS, None)?;
+    for row in &page.rows {
+        if row.required_text("roomSessionId").map_err(|what| wrong(&what))? != session {
+            continue;
+        }
+        let session = Session::decode(row).map_err(|what| wrong(&what))?;
+        return Ok(Facts {
+            start: Some(session.start.text.to_owned()),
+            end: session.end.map(|end| end.text.to_owned()),
+            duration: session.end.map(|end| session.start.time.seconds_until(end.time)),
+            participant_count: session.participant_count,
+            recorder_minutes: session.recorder_minutes,
+        });
+    }
+    // Further pages would be of other sessions: the filter leaves one.
+    match page.cursor {
+        None => Err(unknown(session)),
+        Some(_) => Err(wrong("it lists other sessions than the one that was asked for")),
+    }
+}
+
+fn unknown(session: &str) -> Error {
+    Error::NotFound(format!(
+        "there is no meeting {session} in {GET_ROOM_SESSIONS}; Whereby learns of a meeting 10 to \
+         15 minutes late"
+    ))
+}
+
+/// The room that Whereby's list of transcriptions names for a session. The list is a help only, so
+/// whatever is wrong with it does not matter.
+fn room_in_transcriptions(result: Result<Reply, Failure>, session: &str) -> Option<String> {
+    let reply = accept(GET_TRANSCRIPTIONS, result).ok()?;
+    let page = answer::page(GET_TRANSCRIPTIONS, &reply.body, TRANSCRIPTION_MEMBERS, None).ok()?;
+    page.rows.iter().find_map(|row| {
+        let is_of_session = row.text("roomSessionId").ok()? == Some(session);
+        let room = row.text("roomName").ok()?.map(without_slash)?;
+        (is_of_session && !room.is_empty()).then(|| room.to_owned())
+    })
+}
+
+fn meeting(
+    room: Option<String>,
+    session: &str,
+    facts: Option<Facts>,
+    people: People<'_>,
+    recordings: Recordings<'_>,
+) -> Meeting {
+    let estimated = facts.is_none();
+    let facts = facts.unwrap_or_else(|| people.estimate());
+    let minutes = facts.recorder_minutes;
+    Meeting {
+        id: match &room {
+            Some(room) => meeting_id::format(room, session),
+            None => session.to_owned(),
+        },
+        room_name: room,
+        start_date: facts.start,
+        end_date: facts.end,
+        duration: facts.duration,
+        estimated,
+        participant_count: facts.participant_count,
+        recorder_minutes: minutes,
+        participants_complete: people.is_complete(),
+        recording: recordings.status(minutes, people.saw_recorder()),
+        participants: people.into_participants(),
+        recordings: recordings.into_files(),
+    }
+}

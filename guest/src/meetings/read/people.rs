@@ -1,0 +1,167 @@
+//! Who took part in a meeting.
+
+use super::super::stamp;
+use super::{Facts, List};
+use crate::answer::{self, Names, Object};
+use crate::date::Moment;
+use crate::error::{accept, unexpected};
+use crate::prelude::*;
+use crate::query::Query;
+use crate::transport::{Failure, Reply, Request};
+use crate::types::{Error, Participant};
+
+const GET_PARTICIPANTS: &str = "GET /insights/participants";
+
+/// How many pages of a hundred visits are read.
+const MOST_PAGES: u32 = 10;
+
+/// What Whereby says instead of a name where the organization has names removed.
+const REDACTED: &str = "[[redacted]]";
+
+const PARTICIPANT_MEMBERS: Names = &[
+    "roomSessionId",
+    "participantId",
+    "roleName",
+    "displayName",
+    "joinedAt",
+    "leftAt",
+    "externalId",
+];
+
+/// The people of one session, as far as they were read.
+pub(super) struct People<'a> {
+    session: &'a str,
+    /// In the order of `Visit::order`.
+    visits: Vec<Visit>,
+    saw_bot: bool,
+    saw_recorder: bool,
+    pages: u32,
+    cursor: Option<String>,
+}
+
+/// Somebody's visit, with what its dates mean.
+struct Visit {
+    participant: Participant,
+    joined: Option<Moment>,
+    left: Option<Moment>,
+}
+
+impl<'a> People<'a> {
+    /// The people of a session, of whom nobody was read yet.
+    pub(super) fn of(session: &'a str) -> Self {
+        let visits = Vec::new();
+        Self { session, visits, saw_bot: false, saw_recorder: false, pages: 0, cursor: None }
+    }
+
+    /// Whether there is no trace of anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.visits.is_empty() && !self.saw_bot
+    }
+
+    /// Whether everybody was read.
+    pub(super) fn is_complete(&self) -> bool {
+        self.pages > 0 && self.cursor.is_none()
+    }
+
+    /// Whether Whereby's recorder took part.
+    pub(super) fn saw_recorder(&self) -> bool {
+        self.saw_recorder
+    }
+
+    /// When the meeting took place, from when the first one joined to when the last one left.
+    pub(super) fn estimate(&self) -> Facts {
+        let first = self.visits.iter().filter(|visit| visit.joined.is_some());
+        let first = first.min_by_key(|visit| visit.joined);
+        // While somebody is there it goes on.
+        let is_over = self.visits.iter().all(|visit| visit.left.is_some());
+        let last = self.visits.iter().max_by_key(|visit| visit.left).filter(|_| is_over);
+        let times = (first.and_then(|visit| visit.joined), last.and_then(|visit| visit.left));
+        Facts {
+            start: first.and_then(|visit| visit.participant.joined_at.clone()),
+            end: last.and_then(|visit| visit.participant.left_at.clone()),
+            duration: match times {
+                (Some(first), Some(last)) => Some(first.seconds_until(last)),
+                _ => None,
+            },
+            participant_count: None,
+            recorder_minutes: None,
+        }
+    }
+
+    /// The people in the order they joined; those of whom that is not known come last.
+    pub(super) fn into_participants(self) -> Vec<Participant> {
+        self.visits.into_iter().map(|visit| visit.participant).collect()
+    }
+
+    fn add(&mut self, row: &Object<'_>) -> Result<(), String> {
+        // Of another session, where Whereby ignored the filter.
+        if row.text("roomSessionId")?.is_some_and(|session| session != self.session) {
+            return Ok(());
+        }
+        let role = row.text("roleName")?;
+        if let Some("recorder" | "streamer" | "captioner") = role {
+            self.saw_bot = true;
+            self.saw_recorder |= role == Some("recorder");
+            return Ok(());
+        }
+        let name = row.text("displayName")?.map(str::trim).filter(|name| !name.is_empty());
+        let joined = stamp(row, "joinedAt")?;
+        let left = stamp(row, "leftAt")?;
+        let visit = Visit {
+            participant: Participant {
+                name: name.filter(|name| *name != REDACTED).map(str::to_owned),
+                name_redacted: name == Some(REDACTED),
+                joined_at: joined.map(|joined| joined.text.to_owned()),
+                left_at: left.map(|left| left.text.to_owned()),
+                role: role.filter(|role| !role.is_empty()).map(str::to_owned),
+                external_id: row.id("externalId")?,
+                participant_id: row.id("participantId")?,
+            },
+            joined: joined.map(|joined| joined.time),
+            left: left.map(|left| left.time),
+        };
+        // They come sorted, so this is at the end; but that is Whereby's word only.
+        let at = self.visits.partition_point(|other| other.order() <= visit.order());
+        self.visits.insert(at, visit);
+        Ok(())
+    }
+}
+
+impl Visit {
+    fn order(&self) -> (bool, Option<Moment>) {
+        (self.joined.is_none(), self.joined)
+    }
+}
+
+impl List for People<'_> {
+    fn request(&self) -> Option<Request> {
+        if self.pages >= MOST_PAGES || self.is_complete() {
+            return None;
+        }
+        let query = Query::new("/insights/participants")
+            .with("roomSessionId", self.session)
+            .with("sortBy", "joinedAt:asc")
+            .with_number("limit", 100)
+            .with_some("cursor", self.cursor.as_deref());
+        Some(Request::get(query.finish()))
+    }
+
+    fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error> {
+        self.pages += 1;
+        let reply = match accept(GET_PARTICIPANTS, result) {
+            // Whether Whereby answers so for a session that it does not know is not documented.
+            Err(Error::NotFound(_)) => {
+                self.cursor = None;
+                return Ok(());
+            }
+            other => other?,
+        };
+        let before = self.cursor.as_deref();
+        let page = answer::page(GET_PARTICIPANTS, &reply.body, PARTICIPANT_MEMBERS, before)?;
+        for row in &page.rows {
+            self.add(row).map_err(|what| unexpected(GET_PARTICIPANTS, &what))?;
+        }
+        self.cursor = page.cursor;
+        Ok(())
+    }
+}

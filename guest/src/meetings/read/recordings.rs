@@ -1,0 +1,147 @@
+//! The cloud recordings of a meeting.
+
+use super::List;
+use crate::answer::{self, Names, Object};
+use crate::error::{accept, unexpected};
+use crate::meetings::without_slash;
+use crate::prelude::*;
+use crate::query::Query;
+use crate::transport::{Failure, Reply, Request};
+use crate::types::{Error, RecordingFile, RecordingStatus};
+
+const GET_RECORDINGS: &str = "GET /recordings";
+
+/// How many pages of a hundred recordings are read.
+const MOST_PAGES: u32 = 5;
+
+/// Whereby's schema has no `roomName`; its answers were seen to.
+const RECORDING_MEMBERS: Names = &[
+    "recordingId",
+    "roomSessionId",
+    "roomName",
+    "filename",
+    "startDate",
+    "endDate",
+    "sizeInMegaBytes",
+];
+
+/// The recordings of one session, as far as they were read.
+///
+/// Recordings are an extra: a failure to read them is remembered, and fails nothing.
+pub(super) struct Recordings<'a> {
+    session: &'a str,
+    /// The room to ask for. Without one it is the list of all recordings.
+    room: Option<String>,
+    files: Vec<RecordingFile>,
+    /// The room that a recording of the session names.
+    room_found: Option<String>,
+    pages: u32,
+    cursor: Option<String>,
+    has_failed: bool,
+}
+
+impl<'a> Recordings<'a> {
+    /// The recordings of a session, of which none was read yet.
+    pub(super) fn of(session: &'a str, room: Option<&str>) -> Self {
+        Self {
+            session,
+            room: room.map(str::to_owned),
+            files: Vec::new(),
+            room_found: None,
+            pages: 0,
+            cursor: None,
+            has_failed: false,
+        }
+    }
+
+    /// The room that a recording names.
+    pub(super) fn room(&self) -> Option<&str> {
+        self.room_found.as_deref()
+    }
+
+    /// Whether all recordings there are were read.
+    fn is_complete(&self) -> bool {
+        self.pages > 0 && self.cursor.is_none() && !self.has_failed
+    }
+
+    /// What is known of the recording, together with what the session says of it.
+    pub(super) fn status(&self, minutes: Option<u32>, saw_recorder: bool) -> RecordingStatus {
+        if !self.files.is_empty() {
+            RecordingStatus::Available
+        } else if !self.is_complete() {
+            RecordingStatus::Unknown
+        } else if saw_recorder || minutes.is_some_and(|minutes| minutes > 0) {
+            RecordingStatus::RecordedNotListed
+        } else if minutes.is_some() {
+            RecordingStatus::None
+        } else {
+            // Nobody said that there was none.
+            RecordingStatus::Unknown
+        }
+    }
+
+    /// The recordings, in Whereby's order.
+    pub(super) fn into_files(self) -> Vec<RecordingFile> {
+        self.files
+    }
+
+    fn read(&mut self, result: Result<Reply, Failure>) -> Result<Option<String>, Error> {
+        let reply = match accept(GET_RECORDINGS, result) {
+            // Whereby documents a 404 for this list: it has nothing for the room.
+            Err(Error::NotFound(_)) => return Ok(None),
+            other => other?,
+        };
+        let before = self.cursor.as_deref();
+        let page = answer::page(GET_RECORDINGS, &reply.body, RECORDING_MEMBERS, before)?;
+        for row in &page.rows {
+            self.add(row).map_err(|what| unexpected(GET_RECORDINGS, &what))?;
+        }
+        Ok(page.cursor)
+    }
+
+    fn add(&mut self, row: &Object<'_>) -> Result<(), String> {
+        if row.text("roomSessionId")? != Some(self.session) {
+            return Ok(());
+        }
+        let text = |name| {
+            row.text(name).map(|text| text.filter(|text| !text.is_empty()).map(str::to_owned))
+        };
+        let file = RecordingFile {
+            recording_id: row.required_id("recordingId")?,
+            filename: text("filename")?,
+            start_date: text("startDate")?,
+            end_date: text("endDate")?,
+            size_in_mega_bytes: row.number("sizeInMegaBytes")?,
+        };
+        if let Some(room) = row.text("roomName")?.map(without_slash)
+            && !room.is_empty()
+        {
+            self.room_found = Some(room.to_owned());
+        }
+        self.files.push(file);
+        Ok(())
+    }
+}
+
+impl List for Recordings<'_> {
+    fn request(&self) -> Option<Request> {
+        if self.pages >= MOST_PAGES || self.has_failed || self.is_complete() {
+            return None;
+        }
+        let mut query = Query::new("/recordings");
+        if let Some(room) = &self.room {
+            query = query.with_room("roomName", room);
+        }
+        let query = query.with_number("limit", 100).with_some("cursor", self.cursor.as_deref());
+        Some(Request::get(query.finish()))
+    }
+
+    fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error> {
+        self.pages += 1;
+        match self.read(result) {
+            Ok(cursor) => self.cursor = cursor,
+            Err(_) => self.has_failed = true,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! Decides whether a request that went wrong is sent again, and when.
+
+use core::time::Duration;
+
+use crate::transport::Method;
+
+/// How long a call may last, with all its requests and waits.
+pub(crate) const BUDGET: Duration = Duration::from_secs(20);
+
+/// How often one request is sent at most.
+const ATTEMPTS: u32 = 4;
+
+/// The first wait where Whereby names none; it doubles with each attempt.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// How an attempt went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// A status that may be gone on the next attempt, or not: 429, 5xx.
+    Status(u16),
+    /// The connection failed.
+    Connection,
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Wait, and send the same request again.
+    Again(Duration),
+    /// Take what there is as the result.
+    Settle,
+    /// Give up waiting for Whereby's rate limit, which lasts this many seconds more.
+    RateLimited(u32),
+}
+
+/// Decides about a request after an attempt.
+///
+/// `attempts` counts that attempt too. `asked` is the wait that Whereby asked for, and `left` what
+/// remains of the budget. `random` is asked for only where the wait is our own choice.
+pub(crate) fn decide(
+    method: Method,
+    attempts: u32,
+    trouble: Trouble,
+    asked: Option<Duration>,
+    left: Duration,
+    random: impl FnOnce() -> u64,
+) -> Decision {
+    let limited = trouble == Trouble::Status(429);
+    if !(limited || is_safe(method) && is_transient(trouble)) {
+        return Decision::Settle;
+    }
+    let again = attempts < ATTEMPTS;
+    let wait = match asked {
+        Some(wait) => wait,
+        None => backoff(attempts, if again { random() } else { 0 }),
+    };
+    if again && wait < left {
+        Decision::Again(wait)
+    } else if limited {
+        Decision::RateLimited(whole_seconds(wait))
+    } else {
+        Decision::Settle
+    }
+}
+
+/// Reads the header `Retry-After`: seconds, whole or decimal. A date is not understood.
+pub(crate) fn parse_retry_after(value: &[u8]) -> Option<Duration> {
+    let value = core::str::from_utf8(value).ok()?.trim();
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Milliseconds are the first three digits; one more for those that follow, as too short a wait
+    // would be for nothing.
+    let digits = fraction.bytes().chain([b'0'; 3]).take(3);
+    let milliseconds = digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let rest = u64::from(fraction.bytes().skip(3).any(|digit| digit != b'0'));
+    let whole = Duration::from_secs(whole.parse().ok()?);
+    Some(whole.saturating_add(Duration::from_millis(milliseconds + rest)))
+}
+
+/// Whether sending it twice does no more than sending it once.
+fn is_safe(method: Method) -> bool {
+    match method {
+        Method::Get => true,
+        #[cfg(feature = "write")]
+        Method::Delete => true,
+        #[cfg(feature = "write")]
+        Method::Post => false,
+    }
+}
+
+fn is_transient(trouble: Trouble) -> bool {
+    matches!(trouble, Trouble::Status(502..=504) | Trouble::Connection)
+}
+
+/// Doubles with each attempt, and adds up to half of it so that many callers do not come at once.
+fn backoff(attempts: u32, random: u64) -> Duration {
+    let wait = FIRST_WAIT * 2_u32.pow(attempts.saturating_sub(1).min(ATTEMPTS));
+    let half = u64::try_from(wait.as_millis() / 2).unwrap_or(0);
+    wait + Duration::from_millis(random % (half + 1))
+}
+
+/// Rounded up, and at least 1.
+fn whole_seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{BUDGET, Decision, Trouble, decide, parse_retry_after};
+    use crate::transport::Method;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn decide_plainly(method: Method, attempts: u32, trouble: Trouble) -> Decision {
+        decide(method, attempts, trouble, None, BUDGET, || 0)
+    }
+
+    #[test]
+    fn reads_are_tried_again_after_what_may_pass() {
+        let again = Decision::Again(Duration::from_millis(250));
+        for (trouble, decision) in [
+            (Trouble::Connection, again),
+            (Trouble::Status(429), again),
+            (Trouble::Status(502), again),
+            (Trouble::Status(503), again),
+            (Trouble::Status(504), again),
+            (Trouble::Status(500), Decision::Settle),
+            (Trouble::Status(501), Decision::Settle),
+            (Trouble::Status(505), Decision::Settle),
+            (Trouble::Status(404), Decision::Settle),
+        ] {
+            assert_eq!(decide_plainly(Method::Get, 1, trouble), decision, "{trouble:?}");
+            #[cfg(feature = "write")]
+            assert_eq!(decide_plainly(Method::Delete, 1, trouble), decision, "{trouble:?}");
+        }
+    }
+
+    #[cfg(feature = "write")]
+    #[test]
+    fn a_post_is_tried_again_after_429_alone() {
+        for trouble in [Trouble::Connection, Trouble::Status(502), Trouble::Status(503)] {
+            assert_eq!(decide_plainly(Method::Post, 1, trouble), Decision::Settle, "{trouble:?}");
+        }
+        assert_eq!(
+            decide_plainly(Method::Post, 1, Trouble::Status(429)),
+            Decision::Again(Duration::from_millis(250))
+        );
+    }
+
+    #[test]
+    fn the_wait_doubles_and_the_fourth_attempt_is_the_last() {
+        for (attempts, milliseconds) in [(1, 250), (2, 500), (3, 1000)] {
+            assert_eq!(
+                decide_plainly(Method::Get, attempts, Trouble::Connection),
+                Decision::Again(Duration::from_millis(milliseconds))
+            );
+        }
+        assert_eq!(decide_plainly(Method::Get, 4, Trouble::Connection), Decision::Settle);
+        assert_eq!(
+            decide_plainly(Method::Get, 4, Trouble::Status(429)),
+            Decision::RateLimited(2),
+            "2000 ms would come next"
+        );
+    }
+
+    #[test]
+    fn whereby_says_how_long_to_wait() {
+        let asked = |wait, left| {
+            decide(Method::Get, 1, Trouble::Status(429), Some(wait), left, || {
+                panic!("no random number is needed")
+            })
+        };
+        assert_eq!(asked(SECOND * 3, BUDGET), Decision::Again(SECOND * 3));
+        assert_eq!(asked(SECOND * 3, SECOND * 3), Decision::RateLimited(3));
+        assert_eq!(asked(Duration::from_millis(20_001), BUDGET), Decision::RateLimited(21));
+        assert_eq!(asked(Duration::ZERO, Duration::ZERO), Decision::RateLimited(1));
+        assert_eq!(asked(Duration::MAX, BUDGET), Decision::RateLimited(u32::MAX));
+    }
+
+    #[test]
+    fn a_wait_that_does_not_fit_settles_other_trouble() {
+        let decision = decide(Method::Get, 1, Trouble::Status(503), Some(SECOND), SECOND, || 0);
+        assert_eq!(decision, Decision::Settle);
+    }
+
+    #[test]
+    fn retry_after_is_read_leniently() {
+        for (value, milliseconds) in
+            [("2", 2000), (" 1.5 ", 1500), ("3.000", 3000), ("0.25001", 251), ("0", 0)]
+        {
+            assert_eq!(
+                parse_retry_after(value.as_bytes()),
+                Some(Duration::from_millis(milliseconds)),
+                "{value}"
+            );
+        }
+        for value in
+            ["", "-1", "1.", ".5", "1.x", "inf", "NaN", "1e300", "Wed, 21 Oct 2026 07:28:00 GMT"]
+        {
+            assert_eq!(parse_retry_after(value.as_bytes()), None, "{value}");
+        }
+        assert_eq!(parse_retry_after(b"\xff"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn waits_fit_the_budget(
+            attempts in 0_u32..10, status in 100_u16..600, wait in proptest::option::of(0_u64..40_000),
+            left in 0_u64..20_000, random in any::<u64>(),
+        ) {
+            let left = Duration::from_millis(left);
+            let asked = wait.map(Duration::from_millis);
+            match decide(Method::Get, attempts, Trouble::Status(status), asked, left, || random) {
+                Decision::Again(wait) => {
+                    prop_assert!(wait < left && attempts < 4);
+                    prop_assert!(matches!(status, 429 | 502..=504));
+                }
+                Decision::RateLimited(seconds) => prop_assert!(seconds >= 1 && status == 429),
+                Decision::Settle => prop_assert!(status != 429),
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The JSON of a request that creates a room, in the words of Whereby's API.
+
+use serde::Serialize;
+
+use crate::prelude::*;
+use crate::types::{
+    LiveTranscription, Recording, RecordingDestination, RecordingFormat, RecordingTrigger,
+    RecordingType, RoomField, RoomMode, RoomNamePattern, StorageAuthentication, StorageProvider,
+    Streaming, StreamingTrigger, TranscriptionDestination, TranscriptionLanguage,
+    TranscriptionTrigger,
+};
+
+/// The JSON of the request. What is `null` where it is absent has no `skip_serializing_if`:
+/// Whereby requires those members and takes null as "as the organization has it".
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Body<'a> {
+    end_date: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_date: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_locked: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_name_prefix: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_name_pattern: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<RecordingBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_transcription: Option<TranscriptionBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streaming: Option<StreamingBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RecordingBody<'a> {
+    r#type: &'static str,
+    destination: Option<StorageBody<'a>>,
+    start_trigger: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TranscriptionBody<'a> {
+    destination: Option<StorageBody<'a>>,
+    start_trigger: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_captions: Option<bool>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StreamingBody<'a> {
+    destination: StreamBody<'a>,
+    start_trigger: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct StreamBody<'a> {
+    url: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StorageBody<'a> {
+    provider: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oidc_role_arn: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_format: Option<&'static str>,
+}
+
+impl<'a> Body<'a> {
+    /// Puts the members together. An absent one is left out.
+    pub(super) fn new(
+        end_date: &'a str,
+        start_date: Option<&'a str>,
+        room_mode: Option<RoomMode>,
+        room_name_prefix: Option<&'a str>,
+        fields: &'a [RoomField],
+    ) -> Self {
+        let room_mode = room_mode.map(|mode| match mode {
+            RoomMode::Normal => "normal",
+            RoomMode::Group => "group",
+        });
+        let mut body =
+            Self { end_date, start_date, room_mode, room_name_prefix, ..Self::default() };
+        for field in fields {
+            body.apply(field);
+        }
+        body
+    }
+
+    /// Writes the JSON.
+    pub(super) fn write(&self) -> Vec<u8> {
+        // Nothing but texts and truth values is in it, which JSON can always write.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    fn apply(&mut self, field: &'a RoomField) {
+        match field {
+            RoomField::HostRoomUrl => self.fields.push("hostRoomUrl"),
+            RoomField::ViewerRoomUrl => self.fields.push("viewerRoomUrl"),
+            RoomField::LockRoomOnJoin | RoomField::IsLocked => self.is_locked = Some(true),
+            RoomField::ViewerMode => self.template_type = Some("viewerMode"),
+            RoomField::RoomNamePattern(pattern) => {
+                self.room_name_pattern = Some(match pattern {
+                    RoomNamePattern::Uuid => "uuid",
+                    RoomNamePattern::HumanShort => "human-short",
+                });
+            }
+            RoomField::Recording(recording) => self.recording = Some(recording.into()),
+            RoomField::Streaming(streaming) => self.streaming = Some(streaming.into()),
+            RoomField::LiveTranscription(transcription) => {
+                self.live_transcription = Some(transcription.into());
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a Recording> for RecordingBody<'a> {
+    fn from(recording: &'a Recording) -> Self {
+        Self {
+            r#type: match recording.type_ {
+                RecordingType::None => "none",
+                RecordingType::Local => "local",
+                RecordingType::Cloud => "cloud",
+            },
+            destination: recording.destination.as_ref().map(StorageBody::from),
+            start_trigger: recording.start_trigger.map(|trigger| match trigger {
+                RecordingTrigger::None => "none",
+                RecordingTrigger::Prompt => "prompt",
+                RecordingTrigger::Automatic => "automatic",
+                RecordingTrigger::AutomaticSecondParticipant => "automatic-2nd-participant",
+            }),
+        }
+    }
+}
+
+impl<'a> From<&'a LiveTranscription> for TranscriptionBody<'a> {
+    fn from(transcription: &'a LiveTranscription) -> Self {
+        Self {
+            destination: transcription.destination.as_ref().map(StorageBody::from),
+            start_trigger: transcription.start_trigger.map(|trigger| match trigger {
+                TranscriptionTrigger::None => "none",
+                TranscriptionTrigger::Manual => "manual",
+                TranscriptionTrigger::Automatic => "automatic",
+                TranscriptionTrigger::AutomaticSecondParticipant => "automatic-2nd-participant",
+            }),
+            language: transcription.language.map(language_word),
+            live_captions: transcription.live_captions,
+        }
+    }
+}
+
+impl<'a> From<&'a Streaming> for StreamingBody<'a> {
+    fn from(streaming: &'a Streaming) -> Self {
+        Self {
+            destination: StreamBody { url: &streaming.destination.url },
+            start_trigger: streaming.start_trigger.map(|trigger| match trigger {
+                StreamingTrigger::None => "none",
+                StreamingTrigger::Prompt => "prompt",
+                StreamingTrigger::Automatic => "automatic",
+            }),
+        }
+    }
+}
+
+impl<'a> From<&'a RecordingDestination> for StorageBody<'a> {
+    fn from(destination: &'a RecordingDestination) -> Self {
+        Self {
+            provider: provider_word(destination.provider),
+            authentication_type: destination.authentication_type.map(authentication_word),
+            bucket: destination.bucket.as_deref(),
+            region: destination.region.as_deref(),
+            access_key_id: destination.access_key_id.as_deref(),
+            access_key_secret: destination.access_key_secret.as_deref(),
+            oidc_role_arn: destination.oidc_role_arn.as_deref(),
+            file_format: destination.file_format.map(|format| match format {
+                RecordingFormat::Mkv => "mkv",
+                RecordingFormat::Mp4 => "mp4",
+            }),
+        }
+    }
+}
+
+impl<'a> From<&'a TranscriptionDestination> for StorageBody<'a> {
+    fn from(destination: &'a TranscriptionDestination) -> Self {
+        Self {
+            provider: provider_word(destination.provider),
+            authentication_type: destination.authentication_type.map(authentication_word),
+            bucket: destination.bucket.as_deref(),
+            region: destination.region.as_deref(),
+            access_key_id: destination.access_key_id.as_deref(),
+            access_key_secret: destination.access_key_secret.as_deref(),
+            oidc_role_arn: destination.oidc_role_arn.as_deref(),
+            file_format: None,
+        }
+    }
+}
+
+fn provider_word(provider: StorageProvider) -> &'static str {
+    match provider {
+        StorageProvider::S3 => "s3",
+        StorageProvider::Whereby => "whereby",
+    }
+}
+
+fn authentication_word(authentication: StorageAuthentication) -> &'static str {
+    match authentication {
+        StorageAuthentication::AccessKey => "accessKey",
+        StorageAuthentication::RoleBased => "roleBased",
+    }
+}
+
+fn language_word(language: TranscriptionLanguage) -> &'static str {
+    use TranscriptionLanguage as L;
+    match language {
+        L::Ca => "ca",
+        L::Zh => "zh",
+        L::ZhTw => "zh-TW",
+        L::Cs => "cs",
+        L::Da => "da",
+        L::Nl => "nl",
+        L::En => "en",
+        L::EnUs => "en-US",
+        L::EnGb => "en-GB",
+        L::Fi => "fi",
+        L::Fr => "fr",
+        L::De => "de",
+        L::DeCh => "de-CH",
+        L::El => "el",
+        L::Hi => "hi",
+        L::Id => "id",
+        L::It => "it",
+        L::Ja => "ja",
+        L::Ko => "ko",
+        L::Lv => "lv",
+        L::Ms => "ms",
+        L::No => "no",
+        L::Pl => "pl",
+        L::Pt => "pt",
+        L::PtBr => "pt-BR",
+        L::Ro => "ro",
+        L::Ru => "ru",
+        L::Sk => "sk",
+        L::Es => "es",
+        L::Sv => "sv",
+        L::Th => "th",
+        L::Uk => "uk",
+        L::Vi => "vi",
+    }
+}

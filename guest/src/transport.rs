@@ -1,0 +1,102 @@
+//! What a request and its answer are to the modules that are pure.
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+use crate::prelude::*;
+use crate::types::{Error, RateLimit};
+
+/// How a request is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    #[cfg(feature = "write")]
+    Post,
+    #[cfg(feature = "write")]
+    Delete,
+}
+
+/// A request to Whereby.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    /// Path and query below the base URL, percent-encoded: `/meetings?limit=1`.
+    pub(crate) target: String,
+    /// The JSON of the request; empty where it has none.
+    pub(crate) body: Vec<u8>,
+    /// Whether `Reply::rate_limit` is wanted. Reading a header costs calls into the host.
+    pub(crate) wants_rate_limit: bool,
+}
+
+impl Request {
+    /// A GET of a path and query.
+    pub(crate) fn get(target: impl Into<String>) -> Self {
+        Self {
+            method: Method::Get,
+            target: target.into(),
+            body: Vec::new(),
+            wants_rate_limit: false,
+        }
+    }
+}
+
+/// A complete answer, of whatever status.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) rate_limit: Option<RateLimit>,
+}
+
+/// Why there is no complete answer, after all tries that are safe.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// What happened, as a phrase: `the connection was refused`.
+    pub(crate) text: String,
+    /// Whether Whereby may have seen the request.
+    pub(crate) maybe_sent: bool,
+}
+
+/// What kind of failure it is; each becomes one case of the WIT error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// Whereby's rate limit, and this many seconds to wait for it.
+    RateLimited(u32),
+    /// No complete answer in time.
+    Timeout,
+    /// No connection, or a broken one.
+    Unavailable,
+    /// The host did not let the request leave.
+    Denied,
+    /// An answer that cannot be read.
+    Unreadable,
+}
+
+/// Sends requests, and tries again where that is safe.
+pub(crate) trait Transport {
+    /// Sends the requests side by side and returns when all are answered or failed. There is one
+    /// result for each request, in the order of the requests.
+    fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, Failure>>;
+}
+
+/// Sends one request.
+pub(crate) fn send(transport: &mut dyn Transport, request: Request) -> Result<Reply, Failure> {
+    transport.send_all(vec![request]).pop().unwrap_or_else(|| {
+        Err(Failure {
+            kind: FailureKind::Unavailable,
+            text: "the request got no result".to_owned(),
+            maybe_sent: true,
+        })
+    })
+}
+
+/// Sends one GET and returns the body of its successful answer.
+pub(crate) fn fetch(
+    transport: &mut dyn Transport,
+    endpoint: &str,
+    target: String,
+) -> Result<Vec<u8>, Error> {
+    let result = send(transport, Request::get(target));
+    crate::error::accept(endpoint, result).map(|reply| reply.body)
+}
