@@ -1,0 +1,41 @@
+//! Builds the component into the program, and derives the catalogue of functions from the WIT.
+
+#[path = "build/catalog.rs"]
+mod catalog;
+#[path = "build/component.rs"]
+mod component;
+
+use std::path::{Path, PathBuf};
+
+fn main() {
+    // In one line, where cargo shows it; a backtrace of this script helps nobody.
+    if let Err(error) = run() {
+        println!("cargo::error={error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned();
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    println!("cargo::rerun-if-changed=build");
+
+    let wit = root.join("wit");
+    println!("cargo::rerun-if-changed={}", wit.display());
+    std::fs::write(out.join("catalog.rs"), catalog::generate(&wit)?)?;
+
+    for (name, features) in [("integration", &["write"][..]), ("reader", &[])] {
+        let built = component::Build {
+            workspace: &root,
+            package: "whereby-guest",
+            features,
+            target_dir: &out.join("component"),
+        }
+        .run()?;
+        std::fs::copy(built, out.join(format!("{name}.wasm")))?;
+    }
+    println!("cargo::rerun-if-changed={}", root.join("guest").display());
+    println!("cargo::rerun-if-changed={}", root.join("Cargo.lock").display());
+    println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! Turns the WIT package into the statics of `catalog.rs`.
+//!
+//! Everything that the program says about a function comes from here, so the WIT must be complete:
+//! an item without documentation, or a fact that cannot be read, fails the build.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use wit_parser::{Docs, Function, InterfaceId, Resolve, Type, TypeDefKind, TypeId};
+
+/// The Rust source of the statics.
+pub(crate) fn generate(wit: &Path) -> Result<String> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(wit)?;
+    let package = &resolve.packages[package];
+    let interface =
+        |name: &str| package.interfaces.get(name).copied().with_context(|| format!("no {name}"));
+    let types = interface("types")?;
+    let mut generator = Generator {
+        resolve: &resolve,
+        spelling: spelling(&resolve, types, &[interface("read")?, interface("write")?]),
+        out: String::new(),
+    };
+    writeln!(generator.out, "pub(crate) const PACKAGE: &str = {:?};", package.name.to_string())?;
+    for (name, id) in &resolve.interfaces[types].types {
+        generator.type_def(name, *id)?;
+    }
+    let mut functions = String::new();
+    for (interface_name, variant) in [("read", "Read"), ("write", "Write")] {
+        for function in resolve.interfaces[interface(interface_name)?].functions.values() {
+            writeln!(functions, "{},", generator.function(function, variant)?)?;
+        }
+    }
+    writeln!(generator.out, "pub static FUNCTIONS: &[Function] = &[{functions}];")?;
+    Ok(generator.out)
+}
+
+/// Names as the WIT spells them, and as JSON, Lua and MCP do.
+fn spelling(
+    resolve: &Resolve,
+    types: InterfaceId,
+    rest: &[InterfaceId],
+) -> BTreeMap<String, String> {
+    let mut map = BTreeMap::new();
+    for id in resolve.interfaces[types].types.values() {
+        match &resolve.types[*id].kind {
+            TypeDefKind::Record(record) => {
+                map.extend(record.fields.iter().map(|f| (f.name.clone(), camel(&f.name))));
+            }
+            TypeDefKind::Variant(variant)
+                if resolve.types[*id].name.as_deref() != Some("error") =>
+            {
+                map.extend(variant.cases.iter().map(|c| (c.name.clone(), camel(&c.name))));
+            }
+            _ => {}
+        }
+    }
+    for id in rest {
+        map.extend(
+            resolve.interfaces[*id].functions.keys().map(|name| (name.clone(), snake(name))),
+        );
+    }
+    map
+}
+
+struct Generator<'a> {
+    resolve: &'a Resolve,
+    spelling: BTreeMap<String, String>,
+    out: String,
+}
+
+impl Generator<'_> {
+    fn type_def(&mut self, name: &str, id: TypeId) -> Result<()> {
+        let def = &self.resolve.types[id];
+        let text = self.text(&def.docs, name)?;
+        let ident = constant(name);
+        // Callers of the library reach the other types by way of the functions.
+        let shown = if name == "error" { "pub " } else { "" };
+        match &def.kind {
+            TypeDefKind::Record(record) => {
+                let mut members = String::new();
+                for field in &record.fields {
+                    let docs = Documented::parse(&field.docs, &format!("{name}.{}", field.name))?;
+                    members += &self.member(&field.name, &camel(&field.name), &field.ty, &docs)?;
+                }
+                writeln!(
+                    self.out,
+                    "{shown}static {ident}: Record = Record {{ name: {name:?}, docs: {text:?}, members: &[{members}] }};"
+                )?;
+            }
+            TypeDefKind::Variant(variant) => {
+                let mut cases = String::new();
+                for case in &variant.cases {
+                    // The cases of `error` are kinds, which every front end spells as the WIT does.
+                    let json = if name == "error" { case.name.clone() } else { camel(&case.name) };
+                    let text = self.text(&case.docs, &format!("{name}.{}", case.name))?;
+                    let payload = match &case.ty {
+                        Some(ty) => format!("Some({})", self.ty(ty)?),
+                        None => "None".into(),
+                    };
+                    write!(
+                        cases,
+                        "Case {{ name: {:?}, json: {json:?}, docs: {text:?}, payload: {payload} }},",
+                        case.name
+                    )?;
+                }
+                writeln!(
+                    self.out,
+                    "{shown}static {ident}: Variant = Variant {{ name: {name:?}, docs: {text:?}, cases: &[{cases}] }};"
+                )?;
+            }
+            TypeDefKind::Enum(choice) => {
+                let mut cases = String::new();
+                for case in &choice.cases {
+                    let text = self.text(&case.docs, &format!("{name}.{}", case.name))?;
+                    write!(
+                        cases,
+                        "Case {{ name: {0:?}, json: {0:?}, docs: {text:?}, payload: None }},",
+                        case.name
+                    )?;
+                }
+                writeln!(
+                    self.out,
+                    "{shown}static {ident}: Enum = Enum {{ name: {name:?}, docs: {text:?}, cases: &[{cases}] }};"
+                )?;
+            }
+            other => bail!("`{name}` is a {}, which no front end can show", other.as_str()),
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, function: &Function, interface: &str) -> Result<String> {
+        let name = &function.name;
+        let contents = function.docs.contents.as_deref().unwrap_or_default();
+        let (text, list) = contents.split_once("\nParameters:\n").unwrap_or((contents, ""));
+        let mut items = parameters(list);
+        let mut params = String::new();
+        // In the words of its own documentation, a function's parameters are snake_case.
+        let members = self.spelling.clone();
+        for param in &function.params {
+            self.spelling.insert(param.name.clone(), snake(&param.name));
+        }
+        for param in &function.params {
+            let what = format!("parameter `{}` of `{name}`", param.name);
+            let item = items.remove(&param.name).with_context(|| format!("no docs for {what}"))?;
+            let docs = Documented::parse_text(&item, &what)?;
+            params += &self.member(&param.name, &snake(&param.name), &param.ty, &docs)?;
+        }
+        let docs = self.spell(&Documented::parse_text(text, name)?.text);
+        self.spelling = members;
+        if let Some(unknown) = items.keys().next() {
+            bail!("`{name}` documents `{unknown}`, which is no parameter of it");
+        }
+        let result = match function.result {
+            Some(Type::Id(id)) => match &self.resolve.types[id].kind {
+                TypeDefKind::Result(result) => result.ok.context("a result without a value")?,
+                _ => bail!("`{name}` must return a result"),
+            },
+            _ => bail!("`{name}` must return a result"),
+        };
+        Ok(format!(
+            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, params: &[{params}], result: {} }}",
+            snake(name),
+            self.ty(&result)?
+        ))
+    }
+
+    fn member(&self, name: &str, json: &str, ty: &Type, docs: &Documented) -> Result<String> {
+        Ok(format!(
+            "Member {{ name: {name:?}, json: {json:?}, ty: {}, docs: {:?}, facts: {} }},",
+            self.ty(ty)?,
+            self.spell(&docs.text),
+            docs.facts
+        ))
+    }
+
+    fn ty(&self, ty: &Type) -> Result<String> {
+        Ok(match ty {
+            Type::Bool => "Type::Bool".into(),
+            Type::U16 => "Type::U16".into(),
+            Type::U32 => "Type::U32".into(),
+            Type::U64 => "Type::U64".into(),
+            Type::F64 => "Type::F64".into(),
+            Type::String => "Type::String".into(),
+            Type::Id(id) => {
+                let def = &self.resolve.types[*id];
+                match &def.kind {
+                    TypeDefKind::Option(inner) => format!("Type::Option(&{})", self.ty(inner)?),
+                    TypeDefKind::List(inner) => format!("Type::List(&{})", self.ty(inner)?),
+                    TypeDefKind::Type(inner) => self.ty(inner)?,
+                    kind => {
+                        let name = def.name.as_deref().context("a type without a name")?;
+                        let kind = match kind {
+                            TypeDefKind::Record(_) => "Record",
+                            TypeDefKind::Variant(_) => "Variant",
+                            TypeDefKind::Enum(_) => "Enum",
+                            other => bail!("`{name}` is a {}", other.as_str()),
+                        };
+                        format!("Type::{kind}(&{})", constant(name))
+                    }
+                }
+            }
+            other => bail!("{other:?} has no form in JSON yet"),
+        })
+    }
+
+    fn text(&self, docs: &Docs, what: &str) -> Result<String> {
+        Ok(self.spell(&Documented::parse(docs, what)?.text))
+    }
+
+    /// Replaces names in backticks by their spelling in JSON, Lua and MCP.
+    fn spell(&self, text: &str) -> String {
+        let mut spelled = String::new();
+        for (index, part) in text.split('`').enumerate() {
+            if index > 0 {
+                spelled.push('`');
+            }
+            match self.spelling.get(part) {
+                Some(name) if index % 2 == 1 => spelled.push_str(name),
+                _ => spelled.push_str(part),
+            }
+        }
+        spelled
+    }
+}
+
+/// A doc comment, split into its text and the facts that it states.
+struct Documented {
+    text: String,
+    facts: Facts,
+}
+
+impl Documented {
+    fn parse(docs: &Docs, what: &str) -> Result<Self> {
+        Self::parse_text(docs.contents.as_deref().unwrap_or_default(), what)
+    }
+
+    fn parse_text(contents: &str, what: &str) -> Result<Self> {
+        let mut facts = Facts::default();
+        let mut paragraphs = vec![String::new()];
+        for line in contents.lines() {
+            let line = line.trim();
+            if facts.read(line).with_context(|| format!("{what}: {line}"))? {
+                continue;
+            }
+            let last = paragraphs.last_mut().expect("never empty");
+            if line.is_empty() {
+                if !last.is_empty() {
+                    paragraphs.push(String::new());
+                }
+            } else {
+                if !last.is_empty() {
+                    last.push(if line.starts_with("- ") { '\n' } else { ' ' });
+                }
+                last.push_str(line);
+            }
+        }
+        paragraphs.retain(|paragraph| !paragraph.is_empty());
+        let text = paragraphs.join("\n\n");
+        ensure!(!text.is_empty(), "{what} is not documented in the WIT");
+        Ok(Self { text, facts })
+    }
+}
+
+/// The facts of `world.wit`'s convention.
+#[derive(Default)]
+struct Facts {
+    range: Option<(u64, u64)>,
+    length: Option<(u64, u64)>,
+    max_items: Option<u64>,
+    formats: Vec<String>,
+    default: Option<String>,
+    example: Option<String>,
+}
+
+impl Facts {
+    /// Whether the line states a fact.
+    fn read(&mut self, line: &str) -> Result<bool> {
+        let Some((key, value)) = line.split_once(": ") else { return Ok(false) };
+        if !["Range", "Length", "Items", "Format", "Default", "Example"].contains(&key) {
+            return Ok(false);
+        }
+        let value = value.strip_suffix('.').context("a fact ends with a full stop")?;
+        let bounds = || -> Result<(u64, u64)> {
+            let (low, high) = value.split_once(" to ").context("not of the form `1 to 100`")?;
+            Ok((low.parse()?, high.parse()?))
+        };
+        match key {
+            "Range" => self.range = Some(bounds()?),
+            "Length" => self.length = Some(bounds()?),
+            "Items" => {
+                let count = value.strip_prefix("at most ").context("not `at most 16`")?;
+                self.max_items = Some(count.parse()?);
+            }
+            "Format" => {
+                self.formats = value.split(" or ").map(str::to_owned).collect();
+                let known = BTreeSet::from(["date-time", "date", "uri"]);
+                ensure!(self.formats.iter().all(|f| known.contains(f.as_str())), "unknown format");
+            }
+            "Default" => self.default = Some(value.to_owned()),
+            _ => self.example = Some(value.to_owned()),
+        }
+        Ok(true)
+    }
+}
+
+impl std::fmt::Display for Facts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Facts {{ range: {:?}, length: {:?}, max_items: {:?}, formats: &{:?}, default: {:?}, example: {:?} }}",
+            self.range, self.length, self.max_items, self.formats, self.default, self.example
+        )
+    }
+}
+
+/// The items of a `Parameters:` list, by name.
+fn parameters(list: &str) -> BTreeMap<String, String> {
+    let mut items = BTreeMap::new();
+    for item in format!("\n{}", list.trim()).split("\n- `").skip(1) {
+        if let Some((name, text)) = item.split_once("`: ") {
+            items.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    items
+}
+
+fn constant(name: &str) -> String {
+    name.replace('-', "_").to_uppercase()
+}
+
+fn snake(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn camel(name: &str) -> String {
+    let mut camel = String::new();
+    for (index, word) in name.split('-').enumerate() {
+        let mut chars = word.chars();
+        match chars.next() {
+            Some(first) if index > 0 => camel.extend(first.to_uppercase()),
+            Some(first) => camel.push(first),
+            None => {}
+        }
+        camel.push_str(chars.as_str());
+    }
+    camel
+}

@@ -1,0 +1,83 @@
+//! Builds one workspace member to a WebAssembly component.
+
+use anyhow::{Context as _, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The target whose output is a component.
+const TARGET: &str = "wasm32-wasip2";
+
+/// What to build.
+pub(crate) struct Build<'a> {
+    /// The folder of the workspace's `Cargo.toml`.
+    pub(crate) workspace: &'a Path,
+    /// The package, a `cdylib`.
+    pub(crate) package: &'a str,
+    /// The features to build it with; its defaults are left out.
+    pub(crate) features: &'a [&'a str],
+    /// Not the target folder of the build under way, whose lock cargo holds.
+    pub(crate) target_dir: &'a Path,
+}
+
+impl Build<'_> {
+    /// The path of the component.
+    pub(crate) fn run(&self) -> Result<PathBuf> {
+        require_target()?;
+        let cargo = std::env::var_os("CARGO").context("cargo sets CARGO")?;
+        let mut command = Command::new(cargo);
+        // Whatever the outer build was told about its own target must not reach this one.
+        for (key, _) in std::env::vars_os() {
+            let name = key.to_string_lossy();
+            let inherited = name.starts_with("CARGO") && name != "CARGO_HOME"
+                || name.starts_with("RUSTC")
+                || name.starts_with("RUSTFLAGS")
+                || name.starts_with("CLIPPY");
+            // Where the registry is found is the machine's business and stays.
+            if inherited && !is_network_setting(&name) {
+                command.env_remove(&key);
+            }
+        }
+        let cargo_home = std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+        // The component's bytes must not depend on where it is built.
+        let mut flags = vec![format!("--remap-path-prefix={}=whereby", self.workspace.display())];
+        if let Some(home) = cargo_home {
+            flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
+        }
+        command
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+            .current_dir(self.workspace)
+            .args(["build", "--locked", "--quiet", "--lib", "--profile", "component"])
+            .args(["--target", TARGET, "--package", self.package, "--no-default-features"])
+            .args(["--features", &self.features.join(",")])
+            .arg("--target-dir")
+            .arg(self.target_dir);
+        let status = command.status().context("cargo could not be run")?;
+        if !status.success() {
+            bail!("the component `{}` could not be built, see above", self.package);
+        }
+        let file = format!("{}.wasm", self.package.replace('-', "_"));
+        Ok(self.target_dir.join(TARGET).join("component").join(file))
+    }
+}
+
+fn is_network_setting(name: &str) -> bool {
+    ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+/// Fails in one line where the target's standard library is not installed.
+fn require_target() -> Result<()> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .context("rustc could not be run")?;
+    let libdir = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || !Path::new(libdir.trim()).is_dir() {
+        bail!("the target {TARGET} is not installed; run: rustup target add {TARGET}");
+    }
+    Ok(())
+}

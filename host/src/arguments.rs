@@ -1,0 +1,330 @@
+//! Arguments: checked against the catalogue, and brought into one normal form.
+//!
+//! What is decided on, shown, granted and sent is the normal form, so two spellings of one call are
+//! one call: absent members are left out, parameters stand in the order of the WIT, and a room has
+//! one name.
+
+use crate::catalog::{Case, Facts, Function, Member, Type};
+use crate::error::Error;
+use crate::names::RoomRef;
+use crate::suggest;
+use crate::timestamp::Timestamp;
+use serde_json::{Map, Value};
+
+/// The greatest size of a call's arguments, as compact JSON, in bytes.
+pub const MAX_ARGUMENTS_BYTES: usize = 64 * 1024;
+
+/// The checked arguments of one function, in their normal form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arguments {
+    values: Map<String, Value>,
+}
+
+impl Arguments {
+    /// Checks arguments that came from outside. Null and an empty list, which is how some languages
+    /// write an empty object, stand for no arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`], which names the argument and says what would be right.
+    pub fn check(function: &'static Function, given: Value) -> Result<Self, Error> {
+        let given = match given {
+            Value::Object(given) => given,
+            Value::Null => Map::new(),
+            Value::Array(list) if list.is_empty() => Map::new(),
+            other => {
+                return Err(invalid(format!(
+                    "the arguments of {} are one JSON object, for example {}, not {}",
+                    function.json,
+                    example(function),
+                    kind(&other)
+                )));
+            }
+        };
+        // Measured before it is looked at, so that no check can be made to work for long.
+        let size = serde_json::to_vec(&given).map_or(usize::MAX, |text| text.len());
+        if size > MAX_ARGUMENTS_BYTES {
+            return Err(invalid(format!(
+                "the arguments have {size} bytes; at most {MAX_ARGUMENTS_BYTES} are taken"
+            )));
+        }
+        let values = members(function.params, given, &Place::Call(function))?;
+        Ok(Self { values })
+    }
+
+    /// The arguments as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        Value::Object(self.values.clone())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.as_u64()
+    }
+
+    pub(crate) fn list(&self, name: &str) -> &[Value] {
+        self.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// An example call of a function, from the examples in the WIT.
+#[must_use]
+pub fn example(function: &Function) -> Value {
+    let mut map = Map::new();
+    for param in function.params {
+        if let Some(example) = param.facts.example {
+            let wanted = !param.is_optional() || map.is_empty();
+            if wanted {
+                map.insert(param.json.to_owned(), fact_value(&param.ty, example));
+            }
+        }
+    }
+    Value::Object(map)
+}
+
+/// The value that a fact's text stands for.
+#[must_use]
+pub fn fact_value(ty: &Type, text: &str) -> Value {
+    match ty {
+        Type::Option(inner) => fact_value(inner, text),
+        Type::String | Type::Enum(_) => Value::String(text.to_owned()),
+        _ => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+    }
+}
+
+/// Where in the arguments a check stands.
+enum Place<'a> {
+    Call(&'static Function),
+    Member(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Call(function) => f.write_str(function.json),
+            Self::Member(Self::Call(_), name) => f.write_str(name),
+            Self::Member(place, name) => write!(f, "{place}.{name}"),
+            Self::Item(place, index) => write!(f, "{place}[{index}]"),
+        }
+    }
+}
+
+fn members(
+    declared: &'static [Member],
+    mut given: Map<String, Value>,
+    place: &Place<'_>,
+) -> Result<Map<String, Value>, Error> {
+    if let Some(unknown) = given.keys().find(|key| declared.iter().all(|m| m.json != key.as_str()))
+    {
+        let names: Vec<&str> = declared.iter().map(|m| m.json).collect();
+        let what = match place {
+            Place::Call(_) => "argument",
+            _ => "member",
+        };
+        let takes = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        return Err(invalid(format!(
+            "unknown {what} `{}`{}: {place} takes {takes}",
+            crate::text::printable(unknown, 80),
+            suggest::did_you_mean(unknown, &names),
+        )));
+    }
+    let mut normal = Map::new();
+    for member in declared {
+        match given.remove(member.json) {
+            None | Some(Value::Null) => {
+                if !member.is_optional() {
+                    return Err(invalid(format!(
+                        "{place} needs `{}`: {}",
+                        member.json,
+                        first_sentence(member.docs)
+                    )));
+                }
+            }
+            Some(value) => {
+                let place = Place::Member(place, member.json);
+                let value = check(&member.ty, &member.facts, value, &place)?;
+                normal.insert(member.json.to_owned(), value);
+            }
+        }
+    }
+    Ok(normal)
+}
+
+fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Value, Error> {
+    match (ty, value) {
+        (Type::Option(inner), value) => check(inner, facts, value, place),
+        (Type::Bool, value @ Value::Bool(_)) => Ok(value),
+        (Type::U16 | Type::U32 | Type::U64, value) => number(ty, facts, &value, place),
+        (Type::F64, value @ Value::Number(_)) => Ok(value),
+        (Type::String, Value::String(text)) => string(facts, text, place),
+        (Type::List(inner), Value::Array(items)) => {
+            if let Some(most) = facts.max_items
+                && items.len() as u64 > most
+            {
+                return Err(invalid(format!(
+                    "{place} has {} items; at most {most} are taken",
+                    items.len()
+                )));
+            }
+            let mut normal = Vec::with_capacity(items.len());
+            for (index, item) in items.into_iter().enumerate() {
+                normal.push(check(inner, &NO_FACTS, item, &Place::Item(place, index))?);
+            }
+            Ok(Value::Array(normal))
+        }
+        (Type::Record(record), Value::Object(given)) => {
+            members(record.members, given, place).map(Value::Object)
+        }
+        (Type::Enum(choice), Value::String(text)) => {
+            if choice.cases.iter().any(|case| case.json == text) {
+                return Ok(Value::String(text));
+            }
+            Err(unknown_case(&text, choice.cases, place))
+        }
+        (Type::Variant(variant), Value::String(text)) => {
+            match variant.cases.iter().find(|case| case.json == text) {
+                Some(Case { payload: None, .. }) => Ok(Value::String(text)),
+                Some(case) => Err(invalid(format!(
+                    "{place}: `{0}` carries a value, so it is written {{\"{0}\": …}}",
+                    case.json
+                ))),
+                None => Err(unknown_case(&text, variant.cases, place)),
+            }
+        }
+        (Type::Variant(variant), Value::Object(given)) => {
+            let mut entries = given.into_iter();
+            let (Some((name, payload)), None) = (entries.next(), entries.next()) else {
+                return Err(invalid(format!("{place}: an object here has exactly one member")));
+            };
+            let Some(case) = variant.cases.iter().find(|case| case.json == name) else {
+                return Err(unknown_case(&name, variant.cases, place));
+            };
+            let Some(payload_type) = &case.payload else {
+                return Err(invalid(format!(
+                    "{place}: `{0}` carries no value, so it is written \"{0}\"",
+                    case.json
+                )));
+            };
+            let payload =
+                check(payload_type, &NO_FACTS, payload, &Place::Member(place, case.json))?;
+            Ok(Value::Object(Map::from_iter([(name, payload)])))
+        }
+        (_, value) => {
+            Err(invalid(format!("{place} must be {}, not {}", describe(ty), kind(&value))))
+        }
+    }
+}
+
+const NO_FACTS: Facts = Facts {
+    range: None,
+    length: None,
+    max_items: None,
+    formats: &[],
+    default: None,
+    example: None,
+};
+
+fn number(ty: &Type, facts: &Facts, value: &Value, place: &Place<'_>) -> Result<Value, Error> {
+    let type_max = match ty {
+        Type::U16 => u64::from(u16::MAX),
+        Type::U32 => u64::from(u32::MAX),
+        _ => u64::MAX,
+    };
+    let (low, high) = facts.range.unwrap_or((0, type_max));
+    // 10.0 is the whole number 10 to JSON Schema, and to languages that know one kind of number.
+    let whole = value.as_u64().or_else(|| {
+        value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=9e15).contains(n)).map(|n| n as u64)
+    });
+    match whole {
+        Some(number) if (low..=high).contains(&number) => Ok(Value::from(number)),
+        _ => Err(invalid(format!(
+            "{place} must be a whole number from {low} to {high}, not {}",
+            kind(value)
+        ))),
+    }
+}
+
+fn string(facts: &Facts, text: String, place: &Place<'_>) -> Result<Value, Error> {
+    if let Some((least, most)) = facts.length {
+        let length = text.chars().count() as u64;
+        if !(least..=most).contains(&length) {
+            return Err(invalid(format!(
+                "{place} must have {least} to {most} characters; it has {length}"
+            )));
+        }
+    }
+    if let Some(bad) = text.chars().find(|c| c.is_control()) {
+        return Err(invalid(format!(
+            "{place} contains the control character U+{:04X}; leave it out",
+            u32::from(bad)
+        )));
+    }
+    if facts.formats.contains(&"date-time")
+        && let Err(reason) = Timestamp::parse_argument(&text, facts.formats.contains(&"date"))
+    {
+        return Err(invalid(format!("{place}: {reason}")));
+    }
+    if matches!(place, Place::Member(Place::Call(_), "room_name")) {
+        let room = RoomRef::parse(&text).map_err(|reason| invalid(format!("{place}: {reason}")))?;
+        return Ok(Value::String(room.to_string()));
+    }
+    Ok(Value::String(text))
+}
+
+fn unknown_case(text: &str, cases: &'static [Case], place: &Place<'_>) -> Error {
+    let names: Vec<&str> = cases.iter().map(|case| case.json).collect();
+    invalid(format!(
+        "{place}: `{}` is not known{}; it must be one of {}",
+        crate::text::printable(text, 80),
+        suggest::did_you_mean(text, &names),
+        names.join(", ")
+    ))
+}
+
+fn invalid(message: String) -> Error {
+    Error::InvalidArgument { message }
+}
+
+/// What a type looks like in JSON, for messages.
+fn describe(ty: &Type) -> &'static str {
+    match ty {
+        Type::Bool => "true or false",
+        Type::U16 | Type::U32 | Type::U64 => "a whole number",
+        Type::F64 => "a number",
+        Type::String | Type::Enum(_) => "a text",
+        Type::Option(inner) => describe(inner),
+        Type::List(_) => "a list",
+        Type::Record(_) => "an object",
+        Type::Variant(_) => "a text or an object with one member",
+    }
+}
+
+/// What a value is, for messages; the value itself may be a secret.
+fn kind(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(_) => "a text".into(),
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "an object".into(),
+    }
+}
+
+/// The first sentence of a documentation text.
+pub(crate) fn first_sentence(docs: &str) -> &str {
+    let paragraph = docs.split("\n\n").next().unwrap_or(docs);
+    match paragraph.find(". ") {
+        Some(end) => &paragraph[..=end],
+        None => paragraph,
+    }
+}

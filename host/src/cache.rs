@@ -1,0 +1,114 @@
+//! Compiled code, kept on disk so that a component is compiled once.
+//!
+//! Whoever can write this code runs as the user, so it is kept only in a directory that is the
+//! user's own and closed to everybody else.
+
+use crate::error::Error;
+use crate::text;
+use sha2::{Digest as _, Sha256};
+use std::hash::{Hash as _, Hasher as _};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// The SHA-256 of some bytes, in lower-case hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Compiles a component, or takes what was compiled earlier.
+pub(crate) fn load(
+    engine: &Engine,
+    bytes: &[u8],
+    directory: Option<&Path>,
+) -> Result<Component, Error> {
+    let file = directory.and_then(|directory| Some(own(directory)?.join(file_name(engine, bytes))));
+    if let Some(file) = &file
+        && let Some(component) = read(engine, file)
+    {
+        return Ok(component);
+    }
+    let component =
+        Component::from_binary(engine, bytes).map_err(|error| Error::ComponentFault {
+            message: format!("not a component: {}", text::printable(&format!("{error:#}"), 500)),
+        })?;
+    if let Some(file) = &file {
+        // A cache that cannot be written costs time and nothing else.
+        let _ = write(&component, file);
+    }
+    Ok(component)
+}
+
+fn file_name(engine: &Engine, bytes: &[u8]) -> String {
+    // The same bytes compile to other code with another engine or other settings of it.
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{}-{:016x}.cwasm", sha256(bytes), hasher.finish())
+}
+
+/// The directory, made where there is none; `None` where it is not the user's own.
+#[cfg(unix)]
+fn own(directory: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent).ok()?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return None,
+        _ => {}
+    }
+    let metadata = std::fs::symlink_metadata(directory).ok()?;
+    let own = metadata.is_dir()
+        && metadata.uid() == rustix::process::geteuid().as_raw()
+        && metadata.mode() & 0o077 == 0;
+    own.then(|| directory.to_owned())
+}
+
+/// Elsewhere nothing says whose a directory is, so nothing is kept.
+#[cfg(not(unix))]
+fn own(_: &Path) -> Option<PathBuf> {
+    None
+}
+
+#[cfg(unix)]
+fn read(engine: &Engine, file: &Path) -> Option<Component> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::symlink_metadata(file).ok()?;
+    let own = metadata.is_file()
+        && metadata.uid() == rustix::process::geteuid().as_raw()
+        && metadata.mode() & 0o022 == 0;
+    if !own {
+        return None;
+    }
+    #[expect(
+        unsafe_code,
+        reason = "the file was written by this program: it and its directory are the user's own"
+    )]
+    // SAFETY: nobody but the user can write the file, and the name holds the component's digest.
+    let component = unsafe { Component::deserialize_file(engine, file) };
+    // What another version of the engine wrote is compiled anew.
+    component.ok()
+}
+
+#[cfg(not(unix))]
+fn read(_: &Engine, _: &Path) -> Option<Component> {
+    None
+}
+
+/// Writes beside the file and renames, so that nobody reads half of it.
+fn write(component: &Component, file: &Path) -> Option<()> {
+    let code = component.serialize().ok()?;
+    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&beside).and_then(|mut to| to.write_all(&code));
+    let renamed = written.and_then(|()| std::fs::rename(&beside, file));
+    if renamed.is_err() {
+        // Half a file is of no use to anybody.
+        let _ = std::fs::remove_file(&beside);
+    }
+    renamed.ok()
+}

@@ -1,0 +1,235 @@
+//! `whereby call`: calls one function.
+
+use super::{Context, Document, Failure, Output};
+use crate::arguments::MAX_ARGUMENTS_BYTES;
+use crate::catalog::{self, Type};
+use crate::error::Error;
+use crate::http::SentRequest;
+use crate::policy::{Permission, effect_of};
+use crate::session::{Call, Outcome};
+use crate::text;
+use serde_json::{Map, Value, json};
+
+/// Calls one function and prints what it returns.
+///
+/// A call that the policy wants to be asked for is asked for where standard input and error are
+/// terminals and --json is not given; elsewhere it fails with exit status 5.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  whereby call list_rooms\n",
+    "  whereby call list_rooms '{\"limit\": 2}' --json\n",
+    "  whereby call get_room --arg room_name=daily-standup\n",
+    "  echo '{\"room_mode\": \"group\"}' | whereby call create_room - --dry-run\n",
+    "  whereby call whereby.work.list_meetings --arg from_date=2026-03-01"
+))]
+pub(super) struct Opts {
+    /// The function: list_rooms, list-rooms, whereby.list_rooms or whereby.ACCOUNT.list_rooms
+    function: String,
+    /// The arguments as one JSON object, or - to read them from standard input
+    arguments: Option<String>,
+    /// One argument, such as limit=10; a list or an object is written as JSON
+    #[arg(long = "arg", value_name = "NAME=VALUE")]
+    args: Vec<String>,
+    /// Show the arguments, the decision and the permitted requests; ask, keep and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Make the call without asking where a person would be asked; overrides no denial
+    #[arg(long)]
+    force: bool,
+}
+
+impl Opts {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+        let (segment, function) = split_name(&self.function);
+        let function = function.replace('-', "_");
+        let known = catalog::function(&function).map(|function| function.json);
+        let fail = |error: Error| Failure { error, document: Document::for_function(known) };
+        let account = match (context.account.as_deref(), segment) {
+            (Some(flag), Some(segment)) if flag != segment => {
+                return Err(fail(Error::Usage {
+                    message: format!(
+                        "--account says `{}` and the function's name says `{}`; name one account",
+                        text::printable(flag, 60),
+                        text::printable(segment, 60)
+                    ),
+                }));
+            }
+            (flag, segment) => flag.or(segment),
+        };
+        let arguments = self.arguments(context, &function).map_err(fail)?;
+        let session = context.session(self.force).map_err(fail)?;
+        let call = Call::new(function, arguments).account(account).force(self.force);
+        if self.dry_run {
+            let plan = session.plan(call).map_err(fail)?;
+            let mut document = Document::for_function(Some(plan.function.json));
+            document.account = Some(plan.account.clone());
+            document.dry_run = true;
+            document.permission = Some(plan.verdict.permission);
+            if plan.verdict.permission == Permission::Deny {
+                let error = Error::Denied {
+                    message: format!(
+                        "{} by the account `{}` is denied: {}",
+                        plan.function.json, plan.account, plan.verdict.rule
+                    ),
+                    hint: "nothing was sent; this was a dry run".into(),
+                };
+                document.data = Some(plan.to_json());
+                return Err(Failure { error, document });
+            }
+            return Ok(Output::call(document, plan.to_json()));
+        }
+        let outcome = session.run(call).await;
+        let document = Document::of(&outcome);
+        if context.verbose {
+            let mut stderr = context.streams.stderr();
+            for SentRequest { method, path, status, duration } in &outcome.requests {
+                let status = status.map_or_else(|| "no answer".into(), |status| status.to_string());
+                // Whoever reads standard error may be gone; the call was made all the same.
+                let _ = writeln!(
+                    stderr,
+                    "{method} {path}: {status} in {:.1} ms",
+                    duration.as_secs_f64() * 1e3
+                );
+            }
+        }
+        let Outcome { result, .. } = outcome;
+        match result {
+            Ok(data) => Ok(Output::call(document, data)),
+            Err(error) => Err(Failure { error, document }),
+        }
+    }
+
+    /// The arguments of the JSON object and of `--arg` together.
+    fn arguments(&self, context: &Context, function: &str) -> Result<Value, Error> {
+        let usage = |message: String| Error::Usage { message };
+        let text = match self.arguments.as_deref() {
+            Some("-") => {
+                let most = MAX_ARGUMENTS_BYTES * 2;
+                Some(context.streams.read_to_end(most).map_err(|error| {
+                    usage(format!("standard input does not hold the arguments: {error}"))
+                })?)
+            }
+            Some(text) => Some(text.to_owned()),
+            None => None,
+        };
+        let mut arguments = match text.as_deref().map(str::trim) {
+            None | Some("") => Value::Object(Map::new()),
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                usage(format!(
+                    "the arguments are not JSON: {}; they are one object, such as '{{\"limit\": 2}}'",
+                    text::printable(&error.to_string(), 200)
+                ))
+            })?,
+        };
+        for arg in &self.args {
+            let (name, value) = arg.split_once('=').ok_or_else(|| {
+                usage(format!("--arg {} is not of the form name=value", text::printable(arg, 80)))
+            })?;
+            let object = arguments.as_object_mut().ok_or_else(|| {
+                usage("--arg goes with a JSON object, and the arguments are none".into())
+            })?;
+            if object.insert(name.to_owned(), typed(function, name, value)).is_some() {
+                return Err(usage(format!(
+                    "the argument `{}` is given twice",
+                    text::printable(name, 80)
+                )));
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+/// The value of `--arg`, of the type that the parameter has. What cannot be read as that type stays
+/// a text, which the check of the arguments then refuses in its own words.
+fn typed(function: &str, name: &str, value: &str) -> Value {
+    let ty = catalog::function(function)
+        .and_then(|function| function.params.iter().find(|param| param.json == name))
+        .map(|param| match param.ty {
+            Type::Option(inner) => *inner,
+            ty => ty,
+        });
+    match ty {
+        None | Some(Type::String | Type::Enum(_)) => Value::from(value),
+        Some(_) => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
+    }
+}
+
+/// Splits `whereby.ACCOUNT.whereby_FUNCTION`, of which all but the function may be left out.
+fn split_name(name: &str) -> (Option<&str>, &str) {
+    let mut segments: Vec<&str> = name.split('.').collect();
+    if segments.len() > 1 && segments[0] == "whereby" {
+        segments.remove(0);
+    }
+    let plain = |function: &'_ str| -> usize {
+        if function.starts_with("whereby_") || function.starts_with("whereby-") {
+            "whereby_".len()
+        } else {
+            0
+        }
+    };
+    match segments.as_slice() {
+        [function] => (None, &function[plain(function)..]),
+        [account, function] => (Some(account), &function[plain(function)..]),
+        _ => (None, name),
+    }
+}
+
+impl Document {
+    fn of(outcome: &Outcome) -> Self {
+        Self {
+            account: outcome.account.clone(),
+            permission: outcome.verdict.as_ref().map(|verdict| verdict.permission),
+            forced: outcome.forced,
+            write: outcome.write,
+            requests: outcome.requests.len(),
+            duration: outcome.duration,
+            ..Self::for_function(outcome.function)
+        }
+    }
+
+    /// The document that every call prints under `--json`.
+    pub(super) fn to_json(&self, result: Result<&Value, &Error>) -> Value {
+        let operation =
+            self.function.and_then(catalog::function).map(|function| effect_of(function).as_str());
+        json!({
+            "function": self.function,
+            "success": result.is_ok(),
+            "data": result.ok().or(self.data.as_ref()),
+            "error": result.err().map(|error| error.to_json(self.write)),
+            "meta": {
+                "account": self.account,
+                "operation": operation,
+                "dry_run": self.dry_run,
+                "permission": self.permission.map(Permission::as_str),
+                "forced": self.forced,
+                "approval_id": null,
+                "requests": self.requests,
+            },
+            "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_named_in_many_ways() {
+        for (name, expected) in [
+            ("list_rooms", (None, "list_rooms")),
+            ("list-rooms", (None, "list-rooms")),
+            ("whereby_list_rooms", (None, "list_rooms")),
+            ("whereby.list_rooms", (None, "list_rooms")),
+            ("whereby.whereby_list_rooms", (None, "list_rooms")),
+            ("whereby.work.list_rooms", (Some("work"), "list_rooms")),
+            ("whereby.work.whereby_list_rooms", (Some("work"), "list_rooms")),
+            ("whereby.default.list_rooms", (Some("default"), "list_rooms")),
+            ("a.b.c.d", (None, "a.b.c.d")),
+            ("", (None, "")),
+        ] {
+            assert_eq!(split_name(name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `whereby demo`: all seven functions and what keeps them in check, without an account.
+
+use super::{Context, Failure, Output, render};
+use crate::approval::{Answer, Approver, Question};
+use crate::config::{Account, Settings};
+use crate::credentials::TokenSource;
+use crate::error::Error;
+use crate::origin::ApiBase;
+use crate::policy::{Entry, Permission};
+use crate::session::{Call, Outcome, Session};
+use crate::simulator::{Options, OrganizationSeed, RoomSeed, Seed, Simulator};
+use crate::text;
+use serde_json::{Value, json};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Shows everything without an account: a simulated Whereby, and the real component against it
+#[derive(Debug, clap::Args)]
+pub(super) struct Opts {}
+
+/// Stands in for the person who would be asked.
+#[derive(Default)]
+struct SaysYes(AtomicUsize);
+
+impl Approver for SaysYes {
+    fn ask<'a>(&'a self, _: &'a Question) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::ready(Answer::Approved))
+    }
+}
+
+/// The demonstration under way.
+struct Demo<'a> {
+    context: &'a Context,
+    session: Session,
+    approver: Arc<SaysYes>,
+    steps: Vec<Value>,
+}
+
+impl Opts {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+        let internal = |error: std::io::Error| Error::Internal {
+            message: format!("the simulator could not be started: {error}"),
+        };
+        let simulator = Simulator::start(Options {
+            organizations: vec![
+                OrganizationSeed::new("acme-demo", Seed::Demo),
+                OrganizationSeed::new(
+                    "school-demo",
+                    Seed::Rooms(vec![RoomSeed::prefixed("lesson-")]),
+                ),
+            ],
+            ..Options::default()
+        })
+        .await
+        .map_err(internal)?;
+        let approver = Arc::new(SaysYes::default());
+        let session = Session::builder()
+            .settings(settings(&simulator)?)
+            .approver(Arc::clone(&approver) as Arc<dyn Approver>)
+            .cache(context.environment.platform_directory("cache"))
+            .build()?;
+        let mut demo = Demo { context, session, approver, steps: Vec::new() };
+        demo.show(&simulator).await?;
+        let requests = simulator.requests().len();
+        let connections = simulator.connections();
+        demo.say(&format!(
+            "\n{} calls, each in a fresh sandbox; {requests} requests over {connections} connection{}.\n\
+             Next: set WHEREBY_ACCESS_TOKEN to an API key, and run `whereby call list_rooms`.\n",
+            demo.steps.len(),
+            if connections == 1 { "" } else { "s" }
+        ))?;
+        let steps = std::mem::take(&mut demo.steps);
+        simulator.stop().await;
+        if context.json {
+            return Ok(Output::Text(String::new(), json!({"steps": steps})));
+        }
+        Ok(Output::Nothing)
+    }
+}
+
+/// Two accounts: `work` may read, asks before it writes and deletes nothing until that is allowed;
+/// `school` only reads.
+fn settings(simulator: &Simulator) -> Result<Settings, Error> {
+    let api = ApiBase::parse(&simulator.url()).map_err(|message| Error::Internal { message })?;
+    let mut settings = Settings { default_account: Some("work".into()), ..Settings::default() };
+    for (name, token) in ["work", "school"].into_iter().zip(simulator.tokens()) {
+        let account = Account::new(TokenSource::literal(token), api.clone());
+        settings.accounts.insert(name.into(), account);
+    }
+    let deny = Entry { permission: Permission::Deny, line: 0 };
+    let school = settings.policy.own.accounts.entry("school".into()).or_default();
+    school.functions.insert("create_room".into(), deny);
+    Ok(settings)
+}
+
+impl Demo<'_> {
+    async fn show(&mut self, simulator: &Simulator) -> Result<(), Error> {
+        self.say(&format!(
+            "A simulated Whereby runs at {}. The component reaches it through the sandbox;\n\
+             it never sees the API key, and sends nothing but the requests of the very call.\n",
+            simulator.url()
+        ))?;
+        self.call("Whose key is this?", None, "get_current_user", json!({})).await?;
+        let rooms = self.call("The rooms.", None, "list_rooms", json!({"limit": 3})).await?;
+        let room = member(&rooms, "/data/0/roomName")?;
+        self.call("One of them, by its name.", None, "get_room", json!({"room_name": room}))
+            .await?;
+        let meetings = self
+            .call("Past meetings, of all rooms.", None, "list_meetings", json!({"limit": 5}))
+            .await?;
+        let meeting = member(&meetings, "/data/0/id")?;
+        self.call("Who was there?", None, "get_meeting", json!({"meeting_id": meeting})).await?;
+        let refused = "The account `school` may not create rooms. Nothing is sent.";
+        self.refused(refused, Some("school"), "create_room", json!({})).await?;
+        let created = self
+            .call(
+                "The account `work` asks a person first, who says yes here.",
+                None,
+                "create_room",
+                json!({"room_name_prefix": "demo-", "fields": ["hostRoomUrl"]}),
+            )
+            .await?;
+        let room = member(&created, "/roomName")?;
+        let question = "Deleting it again is asked for, too.";
+        self.call(question, None, "delete_room", json!({"room_name": room})).await?;
+        self.call("The other account sees its own rooms.", Some("school"), "list_rooms", json!({}))
+            .await?;
+        Ok(())
+    }
+
+    async fn call(
+        &mut self,
+        title: &str,
+        account: Option<&str>,
+        function: &str,
+        arguments: Value,
+    ) -> Result<Value, Error> {
+        let outcome = self.step(title, account, function, arguments).await?;
+        let data = outcome.result?;
+        self.say(&indented(&render::render(&data)))?;
+        Ok(data)
+    }
+
+    async fn refused(
+        &mut self,
+        title: &str,
+        account: Option<&str>,
+        function: &str,
+        arguments: Value,
+    ) -> Result<(), Error> {
+        let outcome = self.step(title, account, function, arguments).await?;
+        let Err(error) = outcome.result else {
+            return Err(Error::Internal { message: format!("{function} was not refused") });
+        };
+        self.say(&indented(&format!("{}: {error}\n", error.kind())))
+    }
+
+    async fn step(
+        &mut self,
+        title: &str,
+        account: Option<&str>,
+        function: &str,
+        arguments: Value,
+    ) -> Result<Outcome, Error> {
+        let name = account.map_or(String::new(), |account| format!("{account}."));
+        self.say(&format!(
+            "\n{}. {title}\n$ whereby call whereby.{name}{function} '{arguments}'\n",
+            self.steps.len() + 1
+        ))?;
+        let asked = self.approver.0.load(Ordering::Relaxed);
+        let outcome =
+            self.session.run(Call::new(function, arguments.clone()).account(account)).await;
+        if self.approver.0.load(Ordering::Relaxed) > asked {
+            self.say("  (a person is asked, and approves)\n")?;
+        }
+        self.steps.push(json!({
+            "title": title,
+            "account": outcome.account,
+            "function": function,
+            "arguments": arguments,
+            "data": outcome.result.as_ref().ok(),
+            "error": outcome.result.as_ref().err().map(|error| error.to_json(outcome.write)),
+            "requests": outcome.requests.len(),
+        }));
+        Ok(outcome)
+    }
+
+    fn say(&self, what: &str) -> Result<(), Error> {
+        if self.context.json {
+            return Ok(());
+        }
+        let mut stdout = self.context.streams.stdout();
+        write!(stdout, "{}", text::printable_lines(what))
+            .map_err(|error| Error::Internal { message: error.to_string() })
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+fn member(value: &Value, pointer: &str) -> Result<String, Error> {
+    value.pointer(pointer).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
+        Error::Internal { message: format!("the demonstration found no {pointer} in an answer") }
+    })
+}

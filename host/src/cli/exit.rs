@@ -1,0 +1,79 @@
+//! The exit statuses of the program.
+
+use crate::error::Error;
+
+/// How the program ends. `--help` documents them by [`Exit::TABLE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked.
+    Success = 0,
+    /// It failed by itself.
+    Internal = 1,
+    /// The command line or an argument is wrong.
+    Usage = 2,
+    /// The configuration or a credential is wrong.
+    Configuration = 3,
+    /// The policy denied it.
+    Denied = 4,
+    /// A person has to approve it first.
+    ApprovalRequired = 5,
+    /// Whereby refused it, or did not find it.
+    Refused = 6,
+    /// Whereby's rate limit is used up.
+    RateLimited = 7,
+    /// The network failed, or the time was up.
+    Unavailable = 8,
+    /// The component failed, or broke a rule.
+    ComponentFault = 9,
+}
+
+impl Exit {
+    /// What each status means, for `--help`.
+    pub(crate) const TABLE: &str = "\
+Exit status:
+  0  success                       5  approval required
+  1  internal failure              6  Whereby refused or did not find it
+  2  usage or invalid argument     7  rate limited
+  3  configuration or credentials  8  network, or out of time
+  4  denied by policy              9  the component failed or broke a rule";
+
+    /// The status that an error ends with.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        match error.kind() {
+            "usage" | "invalid-argument" => Self::Usage,
+            "configuration" | "unauthorized" => Self::Configuration,
+            "denied" => Self::Denied,
+            "approval-required" => Self::ApprovalRequired,
+            "access-denied" | "not-found" | "rejected" => Self::Refused,
+            "rate-limited" => Self::RateLimited,
+            "timeout" | "unavailable" | "unexpected-response" => Self::Unavailable,
+            "component-fault" => Self::ComponentFault,
+            _ => Self::Internal,
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_of_the_wit_has_its_status() {
+        for case in crate::catalog::ERROR.cases {
+            let error = crate::error::FunctionError {
+                kind: case.json,
+                message: String::new(),
+                http_status: None,
+                retry_after_seconds: None,
+            };
+            assert_ne!(Exit::of(&Error::Function(error)), Exit::Internal, "{}", case.json);
+        }
+    }
+}

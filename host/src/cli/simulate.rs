@@ -1,0 +1,110 @@
+//! `whereby simulate`: an imitation of the Whereby API, to try things against.
+
+use super::{Context, Failure, Output};
+use crate::error::Error;
+use crate::simulator::switches::{SWITCHES, SwitchValues, Switches};
+use crate::simulator::{Options, Simulator};
+use clap::{Arg, ArgMatches, Command};
+use serde_json::json;
+use std::net::SocketAddr;
+
+/// Serves an imitation of the Whereby API on a loopback address, until Ctrl-C.
+///
+/// It prints the two environment variables by which `whereby` uses it. The organization in it, its
+/// people and its API key are made up.
+#[derive(Debug)]
+pub(super) struct Opts {
+    listen: SocketAddr,
+    switches: Vec<(&'static str, String)>,
+}
+
+impl clap::FromArgMatches for Opts {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut opts = Self { listen: ([127, 0, 0, 1], 0).into(), switches: Vec::new() };
+        opts.update_from_arg_matches(matches)?;
+        Ok(opts)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        if let Some(listen) = matches.get_one::<SocketAddr>("listen") {
+            self.listen = *listen;
+        }
+        for switch in SWITCHES {
+            if let Some(value) = matches.get_one::<String>(switch.name) {
+                self.switches.push((switch.name, value.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The switches become flags as the simulator's table has them.
+impl clap::Args for Opts {
+    fn augment_args(command: Command) -> Command {
+        let listen = Arg::new("listen")
+            .long("listen")
+            .value_name("ADDR")
+            .value_parser(clap::value_parser!(SocketAddr))
+            .default_value("127.0.0.1:0")
+            .help("The loopback address to listen on; port 0 is a free one");
+        let switches = SWITCHES.iter().map(|switch| {
+            let arg =
+                Arg::new(switch.name).long(switch.name).help(switch.help).help_heading("Behaviour");
+            match switch.values {
+                SwitchValues::Choice(words) => {
+                    arg.value_parser(words.to_vec()).default_value(words[0])
+                }
+                SwitchValues::Number { default, unit, .. } => arg
+                    .value_name(unit)
+                    .default_value(clap::builder::Str::from(default.to_string())),
+            }
+        });
+        command
+            .about("Serves an imitation of the Whereby API on a loopback address, until Ctrl-C")
+            .arg(listen)
+            .args(switches)
+            .after_long_help(
+                "Example:\n  whereby simulate --listen 127.0.0.1:8080 --room-name-filter ignored",
+            )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl Opts {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+        let mut switches = Switches::default();
+        for (name, value) in &self.switches {
+            switches.set(name, value).map_err(|message| Error::Usage { message })?;
+        }
+        let options =
+            Options { listen: self.listen, switches, record: false, ..Options::default() };
+        let simulator = Simulator::start(options).await.map_err(|error| Error::Usage {
+            message: format!("{} cannot be listened on: {error}", self.listen),
+        })?;
+        let (url, token) = (simulator.url(), simulator.token());
+        let written = {
+            let mut stdout = context.streams.stdout();
+            let written = if context.json {
+                writeln!(stdout, "{}", json!({"api_url": url, "access_token": token}))
+            } else {
+                writeln!(
+                    stdout,
+                    "export WHEREBY_API_URL={url}\nexport WHEREBY_ACCESS_TOKEN={token}"
+                )
+            };
+            written.and_then(|()| stdout.flush())
+        };
+        if !context.quiet && !context.json {
+            // Whoever reads standard error may be gone; the server serves all the same.
+            let _ = writeln!(context.streams.stderr(), "serving until Ctrl-C");
+        }
+        let internal = |error: std::io::Error| Error::Internal { message: error.to_string() };
+        written.map_err(internal)?;
+        tokio::signal::ctrl_c().await.map_err(internal)?;
+        simulator.stop().await;
+        Ok(Output::Nothing)
+    }
+}

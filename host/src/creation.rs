@@ -1,0 +1,173 @@
+//! The body of `POST /meetings` that a call of create_room stands for, member by member.
+
+use crate::arguments::Arguments;
+use crate::error::Error;
+use crate::timestamp::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// How far the default end may be from where the documentation of create_room puts it, in seconds:
+/// the component's clock is the host's, but a call takes time.
+const DEFAULT_END_TOLERANCE: i64 = 3600;
+
+/// What a new room is to be: everything but an end that the caller left open.
+#[derive(Debug)]
+pub(crate) struct Creation {
+    /// The body's members but for the dates.
+    members: Map<String, Value>,
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+}
+
+impl Creation {
+    /// Works out the body from the arguments.
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self, Error> {
+        let date =
+            |name: &str| -> Result<Option<Timestamp>, Error> {
+                let parse = |text| Timestamp::parse_argument(text, false);
+                arguments.text(name).map(parse).transpose().map_err(|reason| {
+                    Error::InvalidArgument { message: format!("{name}: {reason}") }
+                })
+            };
+        let mut members = Map::new();
+        if let Some(mode) = arguments.get("room_mode") {
+            members.insert("roomMode".into(), mode.clone());
+        }
+        if let Some(prefix) = arguments.text("room_name_prefix") {
+            let prefix: String = prefix
+                .chars()
+                .filter(|c| !c.is_whitespace())
+                .flat_map(char::to_lowercase)
+                .collect();
+            if let Some(bad) = prefix
+                .chars()
+                .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-'))
+            {
+                return Err(Error::InvalidArgument {
+                    message: format!(
+                        "room_name_prefix: `{bad}` cannot be in a room's name; letters, digits \
+                         and hyphens can"
+                    ),
+                });
+            }
+            if !prefix.is_empty() {
+                members.insert("roomNamePrefix".into(), prefix.into());
+            }
+        }
+        let mut fields = Vec::new();
+        for item in arguments.list("fields") {
+            let (name, payload) = match item {
+                Value::Object(object) => match object.iter().next() {
+                    Some((name, payload)) => (name.as_str(), Some(payload)),
+                    None => continue,
+                },
+                other => (other.as_str().unwrap_or_default(), None),
+            };
+            match (name, payload) {
+                ("hostRoomUrl" | "viewerRoomUrl", None) => fields.push(Value::from(name)),
+                ("lockRoomOnJoin" | "isLocked", None) => {
+                    members.insert("isLocked".into(), true.into());
+                }
+                ("viewerMode", None) => {
+                    members.insert("templateType".into(), "viewerMode".into());
+                }
+                ("roomNamePattern", Some(pattern)) => {
+                    members.insert("roomNamePattern".into(), pattern.clone());
+                }
+                ("recording" | "streaming" | "liveTranscription", Some(settings)) => {
+                    members.insert(name.to_owned(), to_api(name, settings));
+                }
+                (other, _) => {
+                    return Err(Error::Internal {
+                        message: format!("the body of create_room has no place for `{other}`"),
+                    });
+                }
+            }
+        }
+        if !fields.is_empty() {
+            members.insert("fields".into(), fields.into());
+        }
+        Ok(Self { members, start: date("start_date")?, end: date("end_date")? })
+    }
+
+    /// Whether the component's body says what the caller asked for, and no more.
+    pub(crate) fn matches(&self, body: &Value, now: Timestamp) -> bool {
+        let Some(body) = body.as_object() else { return false };
+        let mut rest = body.clone();
+        let mut date = |name: &str| match rest.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Timestamp::parse(&text).map(Some).ok_or(()),
+            Some(_) => Err(()),
+        };
+        let (Ok(start), Ok(Some(end))) = (date("startDate"), date("endDate")) else { return false };
+        start == self.start && self.may_end_at(end, now) && rest == self.members
+    }
+
+    fn may_end_at(&self, end: Timestamp, now: Timestamp) -> bool {
+        if let Some(asked) = self.end {
+            return end == asked;
+        }
+        let near = |wanted: Timestamp| {
+            (wanted.plus_seconds(-DEFAULT_END_TOLERANCE)
+                ..=wanted.plus_seconds(DEFAULT_END_TOLERANCE))
+                .contains(&end)
+        };
+        match self.start {
+            Some(start) if start > now => near(start.plus_seconds(3600)),
+            _ => near(now.plus_seconds(24 * 3600)),
+        }
+    }
+
+    /// The bytes to send for a body that [`Self::matches`]; of the component's own, only an end
+    /// that it chose is taken over.
+    pub(crate) fn to_body(&self, asked: &Value) -> Vec<u8> {
+        let chosen = || asked.get("endDate").and_then(Value::as_str).and_then(Timestamp::parse);
+        let mut body = Map::new();
+        if let Some(end) = self.end.or_else(chosen) {
+            body.insert("endDate".into(), end.to_rfc3339().into());
+        }
+        if let Some(start) = self.start {
+            body.insert("startDate".into(), start.to_rfc3339().into());
+        }
+        body.extend(self.members.clone());
+        Value::Object(body).to_string().into_bytes()
+    }
+}
+
+/// The settings of a recording, a stream or a transcription as Whereby's API spells them. What its
+/// description calls required is there, null where the organization's own setting is to hold.
+fn to_api(name: &str, settings: &Value) -> Value {
+    let get = |member: &str| settings.get(member).cloned().unwrap_or_default();
+    let mut api = Map::new();
+    if name == "recording" {
+        api.insert("type".into(), get("type"));
+    }
+    let destination = match get("destination") {
+        Value::Object(destination) => {
+            Value::Object(destination.into_iter().map(|(k, v)| (k, to_api_enum(v))).collect())
+        }
+        other => other,
+    };
+    api.insert("destination".into(), destination);
+    api.insert("startTrigger".into(), to_api_enum(get("startTrigger")));
+    if let Value::String(language) = get("language") {
+        let language = match language.split_once('-') {
+            Some((language, region)) => format!("{language}-{}", region.to_uppercase()),
+            None => language,
+        };
+        api.insert("language".into(), language.into());
+    }
+    if let captions @ Value::Bool(_) = get("liveCaptions") {
+        api.insert("liveCaptions".into(), captions);
+    }
+    Value::Object(api)
+}
+
+/// The enum cases whose label in the WIT is not Whereby's word.
+fn to_api_enum(value: Value) -> Value {
+    match value.as_str() {
+        Some("automatic-second-participant") => json!("automatic-2nd-participant"),
+        Some("access-key") => json!("accessKey"),
+        Some("role-based") => json!("roleBased"),
+        _ => value,
+    }
+}

@@ -1,0 +1,231 @@
+//! Where access tokens come from, and how they are kept.
+
+use crate::config::Environment;
+use crate::error::Error;
+use crate::text;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a command may take to print a token.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The greatest length of a token, in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+
+/// Where an account's access token comes from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TokenSource {
+    /// It stands in the configuration file, or in `WHEREBY_ACCESS_TOKEN`.
+    Literal(SecretString),
+    /// An environment variable.
+    Variable(String),
+    /// A file, which holds it and nothing else.
+    File(PathBuf),
+    /// A program that prints it: its absolute path and its arguments.
+    Command(Vec<String>),
+}
+
+impl TokenSource {
+    /// A token that is at hand.
+    #[must_use]
+    pub fn literal(token: &str) -> Self {
+        Self::Literal(SecretString::from(token))
+    }
+
+    pub(crate) fn is_literal(&self) -> bool {
+        matches!(self, Self::Literal(_))
+    }
+
+    /// Fetches the token.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`], which names the account and says what to do next, and never shows
+    /// what was read.
+    pub fn fetch(&self, account: &str, environment: &Environment) -> Result<Token, Error> {
+        let wrong = |what: String| Error::Configuration {
+            message: format!("the access token of the account `{account}`: {what}"),
+        };
+        let text = match self {
+            Self::Literal(secret) => secret.expose_secret().to_owned(),
+            Self::Variable(name) => environment
+                .variable(name)
+                .ok_or_else(|| {
+                    let name = text::printable(name, 80);
+                    wrong(format!(
+                        "the environment variable {name} is not set; set it to the API key"
+                    ))
+                })?
+                .to_owned(),
+            Self::File(path) => read_token_file(path).map_err(|reason| {
+                let path = text::printable(&path.display().to_string(), 300);
+                wrong(format!("the file {path} {reason}"))
+            })?,
+            Self::Command(command) => run(command).map_err(|reason| {
+                let program = command.first().map_or("", String::as_str);
+                wrong(format!("the command {} {reason}", text::printable(program, 300)))
+            })?,
+        };
+        Token::new(text.trim()).map_err(wrong)
+    }
+}
+
+fn read_token_file(path: &PathBuf) -> Result<String, String> {
+    let failed = |error: std::io::Error| format!("cannot be read: {error}");
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err("is not a file".into());
+    }
+    let file = std::fs::File::open(path).map_err(failed)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
+            return Err("can be used by others; run chmod 600 on it".into());
+        }
+    }
+    let mut text = String::new();
+    file.take(MAX_TOKEN as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// Runs a program in the root folder, without standard input, and returns what it prints.
+fn run(command: &[String]) -> Result<String, String> {
+    let (program, arguments) = command.split_first().ok_or("is empty")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("could not be started: {error}"))?;
+    let stdout = child.stdout.take().ok_or("has no output")?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = stdout.take(MAX_TOKEN as u64 + 1).read_to_string(&mut text);
+        // The receiver is gone where the time was up, and then nobody wants the text.
+        let _ = sender.send(read.map(|_| text));
+    });
+    let deadline = Instant::now() + COMMAND_TIMEOUT;
+    let text = receiver.recv_timeout(COMMAND_TIMEOUT);
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if Instant::now() < deadline && text.is_ok() => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            _ => break None,
+        }
+    };
+    let Some(status) = status else {
+        // It may have ended by itself in between; either way it is gone afterwards.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("took longer than {} s", COMMAND_TIMEOUT.as_secs()));
+    };
+    if !status.success() {
+        return Err(format!("failed ({status}); run it yourself to see why"));
+    }
+    match text {
+        Ok(Ok(text)) => Ok(text),
+        _ => Err("did not print a text".into()),
+    }
+}
+
+/// An access token, in memory.
+#[derive(Clone)]
+pub struct Token(SecretString);
+
+impl Token {
+    /// Takes what can stand in a header: printable ASCII without spaces.
+    fn new(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("it is empty".into());
+        }
+        if text.len() > MAX_TOKEN {
+            return Err(format!("it is longer than {MAX_TOKEN} bytes"));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("it contains white space or a character that is not ASCII; copy the API \
+                        key whole, and nothing else"
+                .into());
+        }
+        Ok(Self(SecretString::from(text)))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// The claims that get_current_user shows, as a JSON object; `None` where the key is not a JWT.
+    ///
+    /// They are read without a check of the signature, whose secret is Whereby's.
+    pub(crate) fn claims(&self) -> Option<String> {
+        let mut parts = self.expose().split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+        let payload: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+        let shown = |value: &Value| match value {
+            Value::Number(_) => true,
+            Value::String(text) => text.len() <= 100,
+            _ => false,
+        };
+        let claims: Map<String, Value> = ["organizationId", "iat", "exp"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), payload.get(name)?.clone())))
+            .filter(|(_, value)| shown(value))
+            .collect();
+        Some(Value::Object(claims).to_string())
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_those_that_are_shown() {
+        let key = |payload: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+        for (token, claims) in [
+            (
+                key(r#"{"organizationId":4711,"iat":1700000000,"exp":9007199254740991,"jti":"x"}"#),
+                Some(r#"{"organizationId":4711,"iat":1700000000,"exp":9007199254740991}"#),
+            ),
+            (key(r#"{"organizationId":{"a":1}}"#), Some("{}")),
+            (key("[]"), None),
+            ("opaque".into(), None),
+            ("a.b.c".into(), None),
+            ("a.b.c.d".into(), None),
+        ] {
+            let token = Token::new(&token).expect("a token");
+            assert_eq!(token.claims().as_deref(), claims);
+        }
+    }
+
+    #[test]
+    fn a_token_is_one_word_and_never_shown() {
+        for text in ["", "a b", "a\nb", "ä"] {
+            assert!(Token::new(text).is_err(), "{text:?}");
+        }
+        assert!(!format!("{:?}", Token::new("tops3cret")).contains("tops3cret"));
+        assert!(!format!("{:?}", TokenSource::literal("tops3cret")).contains("tops3cret"));
+    }
+}

@@ -1,0 +1,408 @@
+//! The engine: one for a process, a fresh and limited instance for every call.
+
+use crate::catalog::{FUNCTIONS, Function, Type};
+use crate::error::Error;
+use crate::http::{Hooks, Outbox};
+use crate::limits::Limits;
+use crate::{cache, json, text};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{
+    Component, ComponentExportIndex, InstancePre, Linker, ResourceTable, Val,
+};
+use wasmtime::{
+    CallHook, Config, Engine as Wasmtime, InstanceAllocationStrategy, PoolingAllocationConfig,
+    ResourceLimiter, Store,
+};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// The greatest size of a component's file, in bytes.
+pub(crate) const MAX_COMPONENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How much a function's result may make the host allocate, in bytes: somewhat more than the largest
+/// answer, which a function may return whole.
+const RESULT_BYTES: usize = 8 * 1024 * 1024;
+
+/// How much the component may hand over in one call of the host, in bytes; times [`RESOURCES`], it
+/// bounds what the host can be made to keep.
+const CROSSING_BYTES: usize = 128 * 1024;
+
+/// How many resources a call may hold at a time.
+const RESOURCES: usize = 512;
+
+/// How much a call may write to its standard output and error, in bytes each.
+const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// How large all headers of one request or answer may be in memory, in bytes.
+const HEADERS_BYTES: usize = 32 * 1024;
+
+/// How much randomness one request for it may ask for, in bytes.
+const RANDOM_BYTES: u64 = 4096;
+
+/// Bounds on what a component is made of; ours has four core instances, one memory and two tables.
+const CORE_INSTANCES: u32 = 16;
+const MEMORIES: u32 = 2;
+const TABLES: u32 = 8;
+const TABLE_ELEMENTS: usize = 10_000;
+const INSTANCE_BYTES: usize = 1024 * 1024;
+
+/// How much of its own stack the component may use, in bytes.
+const WASM_STACK: usize = 512 * 1024;
+
+/// A component, compiled and linked, ready to be called.
+pub(crate) struct Engine {
+    wasmtime: Wasmtime,
+    pre: InstancePre<CallState>,
+    exports: Vec<(&'static str, ComponentExportIndex)>,
+    ticker: crate::ticker::Ticker,
+}
+
+impl Engine {
+    /// Compiles a component, or takes the compiled code from the cache, and links it.
+    pub(crate) fn new(bytes: &[u8], limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {
+        let wasmtime = Wasmtime::new(&config(limits)).map_err(|error| Error::Internal {
+            message: format!("the WebAssembly engine could not be set up: {error:#}"),
+        })?;
+        let component = cache::load(&wasmtime, bytes, cache)?;
+        let linker = linker(&wasmtime).map_err(|error| Error::Internal {
+            message: format!("WASI could not be linked: {error:#}"),
+        })?;
+        check_imports(&wasmtime, &component, &linker)?;
+        let exports = exports(&wasmtime, &component)?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| Error::ComponentFault {
+            message: format!(
+                "the component cannot be linked: {}",
+                text::printable(&format!("{error:#}"), 500)
+            ),
+        })?;
+        let ticker = crate::ticker::Ticker::start(&wasmtime)?;
+        Ok(Self { wasmtime, pre, exports, ticker })
+    }
+
+    /// Whether the component exports a function.
+    pub(crate) fn exports(&self, function: &Function) -> bool {
+        self.exports.iter().any(|(name, _)| *name == function.json)
+    }
+
+    /// Calls a function in a fresh instance. The inner result is the function's own.
+    pub(crate) async fn call(
+        &self,
+        function: &'static Function,
+        arguments: &[Val],
+        claims: Option<&str>,
+        api: &str,
+        limits: &Limits,
+        outbox: Arc<Outbox>,
+    ) -> Result<Result<Value, Value>, Fault> {
+        let _ticking = self.ticker.keep_ticking();
+        let state = CallState::new(claims, api, limits, outbox);
+        let mut store = Store::new(&self.wasmtime, state);
+        store.limiter(|state| &mut state.limiter);
+        store.call_hook(|mut store, hook| {
+            store.set_hostcall_fuel(match hook {
+                CallHook::ReturningFromWasm => RESULT_BYTES,
+                _ => CROSSING_BYTES,
+            });
+            Ok(())
+        });
+        store.set_max_component_handles(RESOURCES);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let result = self.run(&mut store, function, arguments).await;
+        result.map_err(|error| Fault::of(&error, &store.data().limiter))
+    }
+
+    async fn run(
+        &self,
+        store: &mut Store<CallState>,
+        function: &'static Function,
+        arguments: &[Val],
+    ) -> wasmtime::Result<Result<Value, Value>> {
+        let export = self.exports.iter().find(|(name, _)| *name == function.json);
+        let Some((_, export)) = export else {
+            wasmtime::bail!("it does not export {}", function.name);
+        };
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        let Some(callee) = instance.get_func(&mut *store, *export) else {
+            wasmtime::bail!("it does not export {} as a function", function.name);
+        };
+        let mut results = [Val::Bool(false)];
+        callee.call_async(&mut *store, arguments, &mut results).await?;
+        let [result] = results;
+        let Val::Result(result) = result else {
+            wasmtime::bail!("{} did not return a result", function.name);
+        };
+        let to_json = |ty: &Type, val: Option<Box<Val>>| {
+            val.and_then(|val| json::from_val(ty, *val)).ok_or_else(|| {
+                wasmtime::format_err!("{} returned a value that JSON cannot say", function.name)
+            })
+        };
+        Ok(match result {
+            Ok(value) => Ok(to_json(&function.result, value)?),
+            Err(error) => Err(to_json(&Type::Variant(&crate::catalog::ERROR), error)?),
+        })
+    }
+}
+
+/// A component that is looked at and not run.
+pub(crate) fn compile(bytes: &[u8]) -> Result<(Wasmtime, Component), Error> {
+    let wasmtime = Wasmtime::default();
+    let component = cache::load(&wasmtime, bytes, None)?;
+    Ok((wasmtime, component))
+}
+
+fn config(limits: &Limits) -> Config {
+    let calls = limits.concurrent_calls;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_core_instances(calls.saturating_mul(CORE_INSTANCES))
+        .total_memories(calls.saturating_mul(MEMORIES))
+        .total_tables(calls.saturating_mul(TABLES))
+        .total_stacks(calls)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_memories_per_module(MEMORIES)
+        .max_tables_per_module(TABLES)
+        .table_elements(TABLE_ELEMENTS)
+        .max_component_instance_size(INSTANCE_BYTES)
+        .max_core_instance_size(INSTANCE_BYTES)
+        .max_memory_size(limits.memory_bytes);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(2 * WASM_STACK)
+        .wasm_component_model(true)
+        .wasm_memory64(false)
+        .wasm_relaxed_simd(false);
+    config
+}
+
+/// The interfaces of WASI 0.2 that a component may import, and no others.
+fn linker(engine: &Wasmtime) -> wasmtime::Result<Linker<CallState>> {
+    use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+    use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+    use wasmtime_wasi::p2::bindings::{cli, clocks, random};
+    use wasmtime_wasi::random::WasiRandom;
+    type State = CallState;
+
+    let mut linker = Linker::<State>::new(engine);
+    let l = &mut linker;
+    wasmtime_wasi_io::add_to_linker_async(l)?;
+    clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
+    random::random::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+    random::insecure::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+    random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+    cli::environment::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::exit::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_input::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_output::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    Ok(linker)
+}
+
+/// Refuses a component that wants more than what is linked, by the name of what it wants.
+fn check_imports(
+    engine: &Wasmtime,
+    component: &Component,
+    linker: &Linker<CallState>,
+) -> Result<(), Error> {
+    // An import that the linker has under another patch version is linked, so the linker is asked.
+    let Err(error) = linker.instantiate_pre(component) else { return Ok(()) };
+    let ty = component.component_type();
+    let allowed = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:http/"];
+    let foreign: Vec<String> = ty
+        .imports(engine)
+        .map(|(name, _)| name)
+        .filter(|name| !allowed.iter().any(|prefix| name.starts_with(prefix)))
+        .map(|name| text::printable(name, 100))
+        .collect();
+    let wants = if foreign.is_empty() {
+        text::printable(&format!("{error:#}"), 300)
+    } else {
+        foreign.join(", ")
+    };
+    Err(Error::ComponentFault {
+        message: format!(
+            "the component wants more than it may have: {wants}; it may import wasi:io, wasi:clocks, \
+             wasi:random, wasi:cli and the outgoing half of wasi:http"
+        ),
+    })
+}
+
+/// Finds the functions that the component exports, and refuses one that has another type than ours.
+fn exports(
+    engine: &Wasmtime,
+    component: &Component,
+) -> Result<Vec<(&'static str, ComponentExportIndex)>, Error> {
+    let mut found = Vec::new();
+    for function in FUNCTIONS {
+        let interface = component.get_export_index(None, &function.interface.export());
+        let Some(export) = interface
+            .and_then(|interface| component.get_export_index(Some(&interface), function.name))
+        else {
+            continue;
+        };
+        if let Some((ComponentItem::ComponentFunc(ty), _)) =
+            interface.and_then(|interface| component.get_export(Some(&interface), function.name))
+            && !crate::shape::is_of(function, &ty)
+        {
+            return Err(Error::ComponentFault {
+                message: format!(
+                    "the component's {} has another type than {} has",
+                    function.name,
+                    function.interface.export()
+                ),
+            });
+        }
+        found.push((function.json, export));
+    }
+    if found.is_empty() {
+        let exports: Vec<String> = component
+            .component_type()
+            .exports(engine)
+            .take(10)
+            .map(|(name, _)| text::printable(name, 100))
+            .collect();
+        let exports = if exports.is_empty() { "nothing".into() } else { exports.join(", ") };
+        return Err(Error::ComponentFault {
+            message: format!(
+                "the component exports {exports}; it must export whereby:agent/read@0.1.0, \
+                 whereby:agent/write@0.1.0 or both"
+            ),
+        });
+    }
+    Ok(found)
+}
+
+/// How a call ended that did not return.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+}
+
+impl Fault {
+    fn of(error: &wasmtime::Error, limiter: &Limiter) -> Self {
+        let message = match &limiter.refused {
+            Some(refused) => refused.clone(),
+            None => {
+                // The backtrace is for whoever writes components; the root cause is for everybody.
+                let cause = text::printable(&error.root_cause().to_string(), 300);
+                format!("the component failed: {cause}")
+            }
+        };
+        Self { message }
+    }
+}
+
+/// What one call owns while it lasts.
+struct CallState {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    hooks: Hooks,
+    limiter: Limiter,
+}
+
+impl CallState {
+    fn new(claims: Option<&str>, api: &str, limits: &Limits, outbox: Arc<Outbox>) -> Self {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.env("WHEREBY_API_URL", api)
+            .stdout(MemoryOutputPipe::new(OUTPUT_BYTES))
+            .stderr(MemoryOutputPipe::new(OUTPUT_BYTES))
+            .max_random_size(RANDOM_BYTES);
+        if let Some(claims) = claims {
+            wasi.env("WHEREBY_KEY_CLAIMS", claims);
+        }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(HEADERS_BYTES);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        Self {
+            wasi: wasi.build(),
+            http,
+            table,
+            hooks: Hooks(outbox),
+            limiter: Limiter { memory: limits.memory_bytes, refused: None },
+        }
+    }
+}
+
+impl Drop for CallState {
+    fn drop(&mut self) {
+        // Before the rest is dropped: a body that nobody can finish any more looks finished.
+        self.hooks.0.shut();
+    }
+}
+
+impl WasiView for CallState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for CallState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+impl wasmtime_wasi_io::IoView for CallState {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+/// Stops a component that takes more than it may, and remembers what it wanted.
+struct Limiter {
+    memory: usize,
+    refused: Option<String>,
+}
+
+impl Limiter {
+    fn refuse(&mut self, message: String) -> wasmtime::Result<bool> {
+        let error = wasmtime::format_err!("{message}");
+        self.refused.get_or_insert(message);
+        Err(error)
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired <= self.memory {
+            return Ok(true);
+        }
+        let most = self.memory / (1024 * 1024);
+        self.refuse(format!("the component wanted more than {most} MiB of memory"))
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired <= TABLE_ELEMENTS {
+            return Ok(true);
+        }
+        self.refuse(format!("the component wanted a table of more than {TABLE_ELEMENTS} elements"))
+    }
+}

@@ -1,0 +1,219 @@
+//! Everything that can go wrong with a call, and what callers are told about it.
+
+use serde_json::{Value, json};
+
+/// Whether a write happened, in a call that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// Nothing was changed.
+    #[default]
+    None,
+    /// A write was sent and its answer is not known.
+    Unknown,
+    /// The write was done.
+    Done,
+}
+
+impl WriteOutcome {
+    /// `none`, `unknown` or `done`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unknown => "unknown",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// Why a call failed, or could not be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The call was put in a way that cannot be understood: no such function, account or flag.
+    #[error("{message}")]
+    Usage {
+        /// What was wrong, and what would be right.
+        message: String,
+    },
+    /// An argument is not acceptable.
+    #[error("{message}")]
+    InvalidArgument {
+        /// Which, and what would be right.
+        message: String,
+    },
+    /// The configuration, or a credential it names, cannot be used.
+    #[error("{message}")]
+    Configuration {
+        /// What was wrong, where, and what would be right.
+        message: String,
+    },
+    /// The policy does not allow the call.
+    #[error("{message}")]
+    Denied {
+        /// Which rule decided, and where it stands.
+        message: String,
+        /// What to change.
+        hint: String,
+    },
+    /// A person has to approve the call, and nobody could be asked.
+    #[error("{message}")]
+    ApprovalRequired {
+        /// What has to be approved, and which rule says so.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The component returned an error of the WIT's.
+    #[error("{}", .0.message)]
+    Function(FunctionError),
+    /// The call took longer than it may.
+    #[error("the call took longer than {seconds} s and was stopped")]
+    TimedOut {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The component failed or broke a rule.
+    #[error("{message}")]
+    ComponentFault {
+        /// What it did.
+        message: String,
+    },
+    /// The host itself failed.
+    #[error("{message}")]
+    Internal {
+        /// What happened.
+        message: String,
+    },
+}
+
+/// An error that the component returned, as the WIT's `error` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FunctionError {
+    /// The case: `not-found`.
+    pub kind: &'static str,
+    /// What happened.
+    pub message: String,
+    /// The status of Whereby's answer, where it refused.
+    pub http_status: Option<u16>,
+    /// How long to wait before trying again.
+    pub retry_after_seconds: Option<u64>,
+}
+
+impl FunctionError {
+    /// Reads the JSON form of the WIT's `error`.
+    pub(crate) fn from_json(error: &Value) -> Option<Self> {
+        let (case, payload) = error.as_object()?.iter().next()?;
+        let case = crate::catalog::ERROR.cases.iter().find(|known| known.json == case.as_str())?;
+        let mut error = Self {
+            kind: case.json,
+            message: payload.as_str().unwrap_or_default().to_owned(),
+            http_status: None,
+            retry_after_seconds: None,
+        };
+        match case.json {
+            "rate-limited" => {
+                let seconds = payload.as_u64()?;
+                error.http_status = Some(429);
+                error.retry_after_seconds = Some(seconds);
+                error.message = format!(
+                    "Whereby's rate limit for the organization is used up for {seconds} s more"
+                );
+            }
+            "rejected" => {
+                let status = payload.get("status")?.as_u64()?.try_into().ok()?;
+                let text = payload.get("message")?.as_str()?;
+                error.http_status = Some(status);
+                error.message = match text {
+                    "" => format!("Whereby refused the request ({status}) and did not say why"),
+                    text => format!("Whereby refused the request ({status}): {text}"),
+                };
+            }
+            "unauthorized" => error.http_status = Some(401),
+            _ => {}
+        }
+        Some(error)
+    }
+}
+
+impl Error {
+    /// The kind, by which scripts tell errors apart: a case of the WIT's `error`, or one of
+    /// `usage`, `configuration`, `denied`, `approval-required`, `component-fault`, `internal`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Usage { .. } => "usage",
+            Self::InvalidArgument { .. } => "invalid-argument",
+            Self::Configuration { .. } => "configuration",
+            Self::Denied { .. } => "denied",
+            Self::ApprovalRequired { .. } => "approval-required",
+            Self::Function(error) => error.kind,
+            Self::TimedOut { .. } => "timeout",
+            Self::ComponentFault { .. } => "component-fault",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    /// Whether the same call may succeed later without anything being changed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), "rate-limited" | "timeout" | "unavailable")
+    }
+
+    /// What to do about it, in a sentence.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Denied { hint, .. } | Self::ApprovalRequired { hint, .. } => {
+                return Some(hint.clone());
+            }
+            Self::Function(error) => match error.kind {
+                "unauthorized" => {
+                    "check the account's access token: a key is made, and can be revoked, in \
+                     Whereby's dashboard under Configure, API"
+                }
+                "access-denied" => {
+                    "the API key or the organization's plan does not include this; see Whereby's \
+                     dashboard"
+                }
+                "rate-limited" => {
+                    "wait that long and try again; all keys of an organization share its limit"
+                }
+                "unavailable" => "try again later",
+                "timeout" => "look whether it happened before trying again",
+                "unexpected-response" => {
+                    "Whereby answered in a way that its documentation does not describe; look for \
+                     a newer version of this program"
+                }
+                _ => return None,
+            },
+            Self::TimedOut { .. } => {
+                "try again later, or raise limits.timeout_seconds in the configuration"
+            }
+            Self::ComponentFault { .. } => {
+                "do not use this component; without --component and [component] the built-in one runs"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// The error as the JSON document of every front end has it.
+    #[must_use]
+    pub fn to_json(&self, outcome: WriteOutcome) -> Value {
+        let function = match self {
+            Self::Function(error) => Some(error),
+            _ => None,
+        };
+        json!({
+            "kind": self.kind(),
+            "message": self.to_string(),
+            "retryable": self.is_retryable(),
+            "effect": outcome.as_str(),
+            "http_status": function.and_then(|error| error.http_status),
+            "retry_after_seconds": function.and_then(|error| error.retry_after_seconds),
+            "hint": self.hint(),
+        })
+    }
+}

@@ -1,0 +1,252 @@
+use super::*;
+use crate::catalog;
+use serde_json::json;
+
+fn grant(function: &str, arguments: Value) -> Grant {
+    let function = catalog::function(function).expect("a function");
+    let arguments = Arguments::check(function, arguments).expect("good arguments");
+    Grant::issue(Permit::for_tests(), function, &arguments, 64).expect("a grant")
+}
+
+fn admit(grant: &mut Grant, line: &str) -> Result<Admitted, Refusal> {
+    let (line, body) = line.split_once(' ').map_or((line, ""), |(method, rest)| {
+        rest.split_once(' ')
+            .map_or((line, ""), |(target, body)| (&line[..method.len() + 1 + target.len()], body))
+    });
+    let (method, target) = line.split_once(' ').expect("METHOD target");
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    grant.admit(Asked { method, path, query, body: body.as_bytes() })
+}
+
+const LISTING: &[u8] = br#"{"results": [
+    {"meetingId": "1", "roomName": "/daily", "roomUrl": "https://acme.whereby.com/daily"},
+    {"meetingId": "2", "roomName": "/daily-2", "roomUrl": "https://acme.whereby.com/daily-2"},
+    {"meetingId": "3", "roomName": "/daily", "roomUrl": "https://other.whereby.com/daily"},
+    {"meetingId": 4, "roomUrl": "https://acme.whereby.com/daily"}
+], "cursor": null}"#;
+
+#[test]
+fn each_function_sends_its_own_requests_only() {
+    let session = "7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10";
+    let all = [
+        "GET /meetings",
+        "GET /meetings?limit=1",
+        "GET /meetings?roomName[startsWith]=/daily",
+        "GET /insights/rooms",
+        "GET /insights/room-sessions?roomName=/daily",
+        &format!("GET /insights/room-sessions?roomName=/daily&roomSessionId={session}"),
+        &format!("GET /insights/participants?roomSessionId={session}"),
+        "GET /recordings?roomName=/daily",
+        "GET /recordings",
+        "GET /transcriptions",
+        "GET /transcriptions?roomName=/daily",
+        "DELETE /meetings/1",
+        "POST /meetings {}",
+    ];
+    for (function, arguments, allowed) in [
+        ("list_rooms", json!({}), &[0][..]),
+        ("list_rooms", json!({"limit": 1}), &[1]),
+        ("list_rooms", json!({"limit": 2}), &[]),
+        ("get_room", json!({"room_name": "daily"}), &[2]),
+        ("get_room", json!({"room_name": "dail"}), &[]),
+        ("delete_room", json!({"room_name": "daily"}), &[2]),
+        ("list_meetings", json!({"room_name": "daily"}), &[4]),
+        ("list_meetings", json!({"room_name": "weekly"}), &[]),
+        ("list_meetings", json!({}), &[3, 4]),
+        ("get_meeting", json!({"meeting_id": format!("daily:{session}")}), &[5, 6, 7]),
+        ("get_meeting", json!({"meeting_id": format!("weekly:{session}")}), &[6]),
+        ("get_meeting", json!({"meeting_id": session}), &[5, 6, 8, 9]),
+        ("get_current_user", json!({}), &[1]),
+        ("create_room", json!({}), &[]),
+    ] {
+        for (index, line) in all.iter().enumerate() {
+            let admitted = admit(&mut grant(function, arguments.clone()), line);
+            assert_eq!(
+                admitted.is_ok(),
+                allowed.contains(&index),
+                "{function} {arguments} and {line}: {admitted:?}"
+            );
+            let shown = format!("{} ", line.split('?').next().unwrap_or(line));
+            if admitted.is_ok() {
+                let table = permitted_requests(catalog::function(function).expect("known"));
+                assert!(table.iter().any(|t| shown.starts_with(&format!("{t} "))), "{shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_is_the_one_that_was_asked_for() {
+    let mut page = grant("list_rooms", json!({"limit": 2, "cursor": "abc"}));
+    assert!(admit(&mut page, "GET /meetings?limit=2&cursor=abc").is_ok());
+    for other in ["?limit=2", "?cursor=abc", "?limit=3&cursor=abc", "?limit=2&cursor=abd"] {
+        assert!(admit(&mut page, &format!("GET /meetings{other}")).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn only_a_room_that_was_listed_under_its_name_is_deleted() {
+    for (room, ids) in [
+        ("daily", &["1", "3", "4"][..]),
+        ("https://acme.whereby.com/daily", &["1", "4"]),
+        ("https://nobody.whereby.com/daily", &[]),
+    ] {
+        for id in ["1", "2", "3", "4", "5"] {
+            let mut grant = grant("delete_room", json!({"room_name": room}));
+            let delete = format!("DELETE /meetings/{id}");
+            assert!(admit(&mut grant, &delete).is_err(), "before the listing");
+            let list =
+                admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+            grant.settle(&list, Answer::Status(500, LISTING));
+            assert!(admit(&mut grant, &delete).is_err(), "after a listing that failed");
+            grant.settle(&list, Answer::Status(200, LISTING));
+            assert_eq!(admit(&mut grant, &delete).is_ok(), ids.contains(&id), "{room} {id}");
+        }
+    }
+}
+
+#[test]
+fn a_deletion_is_of_one_room_and_may_be_tried_again_after_a_passing_failure() {
+    for (answer, again, effect) in [
+        (Answer::Status(204, b""), false, WriteOutcome::Done),
+        (Answer::Status(404, b""), false, WriteOutcome::None),
+        (Answer::Status(500, b""), false, WriteOutcome::Unknown),
+        (Answer::Status(503, b""), true, WriteOutcome::Unknown),
+        (Answer::Status(429, b""), true, WriteOutcome::None),
+        (Answer::NotSent, true, WriteOutcome::None),
+        (Answer::Lost, true, WriteOutcome::Unknown),
+    ] {
+        let mut grant = grant("delete_room", json!({"room_name": "daily"}));
+        let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+        grant.settle(&list, Answer::Status(200, LISTING));
+        let delete = admit(&mut grant, "DELETE /meetings/1").expect("the first");
+        assert_eq!(grant.outcome(), WriteOutcome::Unknown, "under way");
+        assert!(admit(&mut grant, "DELETE /meetings/1").is_err(), "while one is under way");
+        grant.settle(&delete, answer);
+        assert_eq!(grant.outcome(), effect, "{answer:?}");
+        assert!(admit(&mut grant, "DELETE /meetings/3").is_err(), "another room of the name");
+        assert_eq!(admit(&mut grant, "DELETE /meetings/1").is_ok(), again, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_creation_may_be_tried_again_after_a_rate_limit_alone() {
+    for (answer, again, effect) in [
+        (Answer::Status(201, b""), false, WriteOutcome::Done),
+        (Answer::Status(400, b""), false, WriteOutcome::None),
+        (Answer::Status(503, b""), false, WriteOutcome::Unknown),
+        (Answer::Status(429, b""), true, WriteOutcome::None),
+        (Answer::NotSent, false, WriteOutcome::None),
+        (Answer::Lost, false, WriteOutcome::Unknown),
+    ] {
+        let mut grant = grant("create_room", json!({"end_date": "2099-01-01T00:00:00Z"}));
+        let post = r#"POST /meetings {"endDate":"2099-01-01T00:00:00Z"}"#;
+        let first = admit(&mut grant, post).expect("the first");
+        grant.settle(&first, answer);
+        assert_eq!(grant.outcome(), effect, "{answer:?}");
+        let second = admit(&mut grant, post);
+        assert_eq!(second.is_ok(), again, "{answer:?}");
+        if let Ok(second) = second {
+            assert_eq!(first.body, second.body, "attempts are the same bytes");
+        }
+    }
+}
+
+#[test]
+fn a_body_says_what_was_asked_for_and_no_more() {
+    let arguments = json!({
+        "room_mode": "group",
+        "room_name_prefix": "Stand Up-",
+        "end_date": "2099-01-01T02:00:00+02:00",
+        "fields": ["viewerRoomUrl", "isLocked", {"roomNamePattern": "human-short"},
+            {"recording": {"type": "cloud", "startTrigger": "automatic-second-participant",
+                "destination": {"provider": "s3", "authenticationType": "access-key",
+                    "accessKeySecret": "s"}}},
+            {"liveTranscription": {"language": "en-gb", "liveCaptions": false}}],
+    });
+    let good = json!({
+        "endDate": "2099-01-01T00:00:00.0Z", "roomMode": "group", "roomNamePrefix": "standup-",
+        "isLocked": true, "roomNamePattern": "human-short", "fields": ["viewerRoomUrl"],
+        "recording": {"type": "cloud", "startTrigger": "automatic-2nd-participant",
+            "destination": {"provider": "s3", "authenticationType": "accessKey",
+                "accessKeySecret": "s"}},
+        "liveTranscription": {"destination": null, "startTrigger": null, "language": "en-GB",
+            "liveCaptions": false},
+    });
+    let admitted = admit(
+        &mut grant("create_room", arguments.clone()),
+        &format!("POST /meetings {}", compact(&good)),
+    )
+    .expect("the body");
+    let sent: Value =
+        serde_json::from_slice(admitted.body.as_deref().expect("a body")).expect("JSON");
+    assert_eq!(sent["endDate"], "2099-01-01T00:00:00Z", "written anew");
+    let mut expected = good.clone();
+    expected["endDate"] = sent["endDate"].clone();
+    assert_eq!(sent, expected);
+
+    let change = |pointer: &str, value: Value| {
+        let mut changed = good.clone();
+        *changed.pointer_mut(pointer).expect(pointer) = value;
+        changed
+    };
+    let mut added = good.clone();
+    added["extra"] = json!(1);
+    let mut removed = good.clone();
+    removed.as_object_mut().expect("an object").remove("isLocked");
+    for (what, body) in [
+        ("an added member", added),
+        ("a member left out", removed),
+        ("another mode", change("/roomMode", json!("normal"))),
+        ("a host key", change("/fields", json!(["viewerRoomUrl", "hostRoomUrl"]))),
+        ("another end", change("/endDate", json!("2099-01-01T00:00:01Z"))),
+        ("an end that is none", change("/endDate", json!(null))),
+        ("another bucket", change("/recording/destination", json!({"provider": "whereby"}))),
+        ("no object", json!([])),
+    ] {
+        let line = format!("POST /meetings {}", compact(&body));
+        assert!(admit(&mut grant("create_room", arguments.clone()), &line).is_err(), "{what}");
+    }
+}
+
+fn compact(value: &Value) -> String {
+    value.to_string().replace(' ', "\\u0020")
+}
+
+#[test]
+fn a_default_end_is_near_the_documented_one() {
+    let start = Timestamp::now().plus_seconds(7 * 24 * 3600);
+    let until = |end: Timestamp| format!(r#"POST /meetings {{"endDate":"{}"}}"#, end.to_rfc3339());
+    let from = |end: Timestamp| {
+        let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
+        format!(r#"POST /meetings {{"startDate":"{start}","endDate":"{end}"}}"#)
+    };
+    let now = Timestamp::now();
+    for (arguments, line, allowed) in [
+        (json!({}), until(now.plus_seconds(24 * 3600)), true),
+        (json!({}), until(now.plus_seconds(30 * 24 * 3600)), false),
+        (json!({}), until(now), false),
+        (json!({"start_date": start.to_rfc3339()}), from(start.plus_seconds(3600)), true),
+        (json!({"start_date": start.to_rfc3339()}), from(start.plus_seconds(24 * 3600)), false),
+        (json!({"start_date": start.to_rfc3339()}), until(start.plus_seconds(3600)), false),
+    ] {
+        let admitted = admit(&mut grant("create_room", arguments.clone()), &line);
+        assert_eq!(admitted.is_ok(), allowed, "{arguments} and {line}");
+    }
+}
+
+#[test]
+fn the_number_of_requests_is_limited() {
+    let function = catalog::function("get_room").expect("a function");
+    let arguments = Arguments::check(function, json!({"room_name": "daily"})).expect("good");
+    let mut grant = Grant::issue(Permit::for_tests(), function, &arguments, 2).expect("a grant");
+    let line = "GET /meetings?roomName[startsWith]=/daily";
+    assert!(admit(&mut grant, line).is_ok());
+    assert!(admit(&mut grant, line).is_ok());
+    let refusal = admit(&mut grant, line).expect_err("the third");
+    assert!(refusal.message.contains("more than 2 requests"), "{}", refusal.message);
+    assert_eq!(grant.sent(), 2);
+}

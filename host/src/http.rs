@@ -1,0 +1,460 @@
+//! Where requests leave: each is put before the call's grant, written anew, and given the token.
+//!
+//! This is one of the two places that enforce. A request of the component gets here as it is and
+//! goes no further: what is sent is made from what the grant understood.
+
+use crate::credentials::Token;
+use crate::error::Error;
+use crate::grant::{Admitted, Answer, Grant, Refusal};
+use crate::limits::Limits;
+use crate::origin::ApiBase;
+use crate::request::Asked;
+use crate::text;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http_body_util::{BodyExt as _, Full, Limited};
+use reqwest::redirect;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
+
+/// The greatest size of a request's body, in bytes; arguments are no larger.
+const MAX_BODY: usize = 2 * crate::arguments::MAX_ARGUMENTS_BYTES;
+
+/// How much the component may write of a body before the host takes it, in bytes.
+const BODY_CHUNK: usize = 16 * 1024;
+
+/// How long making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the component may set by itself, none of which is passed on.
+const COMPONENT_HEADERS: [HeaderName; 5] = [
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::USER_AGENT,
+];
+
+/// What the component is shown of an answer's headers.
+const ANSWER_HEADERS: [&str; 5] = [
+    "content-type",
+    "retry-after",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+];
+
+/// What stands in an answer in the place of the token.
+const REDACTED: &str = "[redacted]";
+
+/// Makes the client that all calls share.
+///
+/// Trusted are the compiled-in roots and the user's own certificates, nothing that the environment
+/// adds. A request without TLS goes to this machine, and never by way of a proxy, which would see
+/// the token.
+pub(crate) fn client(
+    own_roots: Option<&[u8]>,
+    https_proxy: Option<&str>,
+    no_proxy: Option<&str>,
+) -> Result<reqwest::Client, Error> {
+    let wrong = |message: String| Error::Configuration { message };
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(pem) = own_roots {
+        use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| {
+                wrong(format!("ca_file is not a list of certificates in PEM: {error}"))
+            })?;
+            roots.add(certificate).map_err(|error| wrong(format!("ca_file: {error}")))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Internal { message: format!("TLS could not be set up: {error}") })?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("whereby/", env!("CARGO_PKG_VERSION")))
+        .no_proxy();
+    if let Some(proxy) = https_proxy {
+        // The URL of a proxy may hold a password, so it is not shown.
+        let proxy = reqwest::Proxy::https(proxy)
+            .map_err(|_| wrong("HTTPS_PROXY is not the URL of a proxy".into()))?;
+        builder = builder.proxy(proxy.no_proxy(no_proxy.and_then(reqwest::NoProxy::from_string)));
+    }
+    builder
+        .build()
+        .map_err(|error| Error::Internal { message: format!("HTTP could not be set up: {error}") })
+}
+
+/// A request that was sent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SentRequest {
+    /// The method.
+    pub method: String,
+    /// The path, relative to the API's base, without the query.
+    pub path: String,
+    /// The status of the answer, where one came.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What one call may send and what it has sent, shared by its requests.
+pub(crate) struct Outbox {
+    client: reqwest::Client,
+    api: ApiBase,
+    account: String,
+    token: Token,
+    limits: Limits,
+    state: Mutex<State>,
+    faulted: Notify,
+}
+
+struct State {
+    grant: Grant,
+    /// How many requests the component has begun, whatever became of them.
+    begun: usize,
+    /// How many bytes of answers were taken in.
+    received: usize,
+    /// What was let go, and when; listed before it leaves, as the component may let go of it.
+    sent: Vec<(Instant, SentRequest)>,
+    /// Whether the call is over, so that nothing may leave any more.
+    closed: bool,
+    fault: Option<String>,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        client: reqwest::Client,
+        api: ApiBase,
+        account: String,
+        token: Token,
+        limits: Limits,
+        grant: Grant,
+    ) -> Self {
+        let state =
+            State { grant, begun: 0, received: 0, sent: Vec::new(), closed: false, fault: None };
+        Self {
+            client,
+            api,
+            account,
+            token,
+            limits,
+            state: Mutex::new(state),
+            faulted: Notify::new(),
+        }
+    }
+
+    /// Returns when the component has broken a rule, with what it did.
+    pub(crate) async fn fault(&self) -> String {
+        loop {
+            if let Some(fault) = &self.state().fault {
+                return fault.clone();
+            }
+            // A permit is kept for whoever waits next, so nothing is missed in between.
+            self.faulted.notified().await;
+        }
+    }
+
+    /// Lets nothing leave any more: what the component left behind is not sent after its end.
+    pub(crate) fn shut(&self) {
+        self.state().closed = true;
+    }
+
+    /// What was sent, what came of the write, and the rule that was broken, if any.
+    pub(crate) fn close(&self) -> (Vec<SentRequest>, crate::error::WriteOutcome, Option<String>) {
+        let mut state = self.state();
+        state.closed = true;
+        let sent = std::mem::take(&mut state.sent).into_iter().map(|(started, mut request)| {
+            if request.status.is_none() && request.duration.is_zero() {
+                request.duration = started.elapsed();
+            }
+            request
+        });
+        (sent.collect(), state.grant.outcome(), state.fault.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock leaves nothing half-done that matters to the grant.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self, refusal: Refusal) -> WasiError {
+        // The first rule that was broken is the one that is told.
+        self.state().fault.get_or_insert(refusal.message);
+        self.faulted.notify_one();
+        WasiError::HttpRequestDenied
+    }
+
+    async fn send(
+        &self,
+        request: http::Request<WasiBody>,
+    ) -> Result<http::Response<WasiBody>, WasiError> {
+        let (parts, body) = request.into_parts();
+        let (admitted, index) = match self.admit(parts, body).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Err(self.refuse(refusal)),
+        };
+        let result = self.exchange(&admitted).await;
+        let mut state = self.state();
+        // After the end of the call they are gone.
+        if let Some((started, sent)) = state.sent.get_mut(index) {
+            sent.status = result.as_ref().ok().map(|(status, _, _)| status.as_u16());
+            sent.duration = started.elapsed();
+        }
+        let (status, headers, body) = match result {
+            Ok(answer) => answer,
+            Err(Failure { sent, error }) => {
+                let answer = if sent { Answer::Lost } else { Answer::NotSent };
+                state.grant.settle(&admitted, answer);
+                return Err(error);
+            }
+        };
+        state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
+        drop(state);
+        let mut response = http::Response::new(
+            Full::new(self.redact(body)).map_err(|never| match never {}).boxed_unsync(),
+        );
+        *response.status_mut() = status;
+        for name in ANSWER_HEADERS {
+            if let Some(value) = headers.get(name)
+                && !contains(value.as_bytes(), self.token.expose().as_bytes())
+            {
+                response.headers_mut().insert(HeaderName::from_static(name), value.clone());
+            }
+        }
+        Ok(response)
+    }
+
+    /// Puts what the component wants to send before the grant. The number is its place in the list
+    /// of what was sent.
+    async fn admit(
+        &self,
+        parts: http::request::Parts,
+        body: WasiBody,
+    ) -> Result<(Admitted, usize), Refusal> {
+        let refuse = |message: String| Refusal { message };
+        // Counted before anything is taken in, so that many unfinished bodies are no way to memory.
+        let begun = {
+            let mut state = self.state();
+            state.begun += 1;
+            state.begun
+        };
+        if begun > self.limits.requests {
+            let most = self.limits.requests;
+            return Err(refuse(format!("the component tried to send more than {most} requests")));
+        }
+        let Some(path) = self.api.relative_path(&parts.uri) else {
+            let scheme = parts.uri.scheme_str().unwrap_or_default();
+            let authority = parts.uri.authority().map_or("", http::uri::Authority::as_str);
+            return Err(refuse(format!(
+                "the component tried to reach {}; the account `{}` allows {} alone",
+                text::printable(&format!("{scheme}://{authority}{}", parts.uri.path()), 200),
+                self.account,
+                self.api
+            )));
+        };
+        if let Some(name) = parts.headers.keys().find(|name| !COMPONENT_HEADERS.contains(name)) {
+            return Err(refuse(format!(
+                "the component tried to send the header {}; it may set none",
+                text::printable(name.as_str(), 80)
+            )));
+        }
+        let most = if parts.method == http::Method::POST { MAX_BODY } else { 0 };
+        let body = Limited::new(body, most).collect().await.map_err(|_| {
+            let method = text::printable(parts.method.as_str(), 20);
+            refuse(format!(
+                "the component tried to send {method} with a body of more than {most} bytes"
+            ))
+        })?;
+        let body = body.to_bytes();
+        let mut state = self.state();
+        if state.closed {
+            return Err(refuse("the component tried to send a request after its end".into()));
+        }
+        let admitted = state.grant.admit(Asked {
+            method: parts.method.as_str(),
+            path,
+            query: parts.uri.query(),
+            body: &body,
+        })?;
+        let path = admitted.path_and_query.split('?').next().unwrap_or_default().to_owned();
+        let method = admitted.method.to_string();
+        let sent = SentRequest { method, path, status: None, duration: Duration::ZERO };
+        state.sent.push((Instant::now(), sent));
+        Ok((admitted, state.sent.len() - 1))
+    }
+
+    /// Sends an admitted request and takes in the whole answer.
+    async fn exchange(
+        &self,
+        admitted: &Admitted,
+    ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), Failure> {
+        let url = format!("{}{}", self.api, admitted.path_and_query);
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", self.token.expose()))
+            .map_err(|_| Failure { sent: false, error: WasiError::ConfigurationError })?;
+        authorization.set_sensitive(true);
+        let mut request = self
+            .client
+            .request(admitted.method.clone(), url)
+            .header(header::AUTHORIZATION, authorization)
+            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
+            // The token could hide from us in an answer that is compressed.
+            .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(body) = &admitted.body {
+            request = request
+                .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                .body(body.clone());
+        }
+        let mut response = request.send().await.map_err(Failure::of)?;
+        let most = self.limits.answer_bytes;
+        let too_large =
+            |size: u64| Failure { sent: true, error: WasiError::HttpResponseBodySize(Some(size)) };
+        if let Some(coding) = response.headers().get(header::CONTENT_ENCODING)
+            && coding != "identity"
+        {
+            let coding = coding.to_str().ok().map(|coding| text::printable(coding, 40));
+            return Err(Failure {
+                sent: true,
+                error: WasiError::HttpResponseContentCoding(coding),
+            });
+        }
+        if let Some(length) = response.content_length().filter(|length| *length > most as u64) {
+            return Err(too_large(length));
+        }
+        // Counted as it comes, so that many answers at a time are no way to memory either.
+        let take_in = |piece: &Bytes| {
+            let mut state = self.state();
+            state.received += piece.len();
+            if state.received <= self.limits.answers_bytes {
+                return Ok(());
+            }
+            drop(state);
+            let most = self.limits.answers_bytes;
+            let message = format!("the component took in more than {most} bytes of answers");
+            Err(Failure { sent: true, error: self.refuse(Refusal { message }) })
+        };
+        // Most answers come in one piece, which is then not copied.
+        let mut body = Bytes::new();
+        let mut pieces = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(Failure::of)? {
+            take_in(&piece)?;
+            if body.is_empty() && pieces.is_empty() {
+                body = piece;
+            } else {
+                if pieces.is_empty() {
+                    pieces.extend_from_slice(&body);
+                }
+                pieces.extend_from_slice(&piece);
+            }
+            if body.len().max(pieces.len()) > most {
+                return Err(too_large(pieces.len() as u64));
+            }
+        }
+        if !pieces.is_empty() {
+            body = pieces.into();
+        }
+        Ok((response.status(), std::mem::take(response.headers_mut()), body))
+    }
+
+    /// The answer without the token.
+    fn redact(&self, body: Bytes) -> Bytes {
+        let token = self.token.expose().as_bytes();
+        if !contains(&body, token) {
+            return body;
+        }
+        let mut clean = Vec::with_capacity(body.len());
+        let mut rest = &body[..];
+        while let Some(at) = memchr::memmem::find(rest, token) {
+            clean.extend_from_slice(&rest[..at]);
+            clean.extend_from_slice(REDACTED.as_bytes());
+            rest = &rest[at + token.len()..];
+        }
+        clean.extend_from_slice(rest);
+        clean.into()
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part).is_some()
+}
+
+/// Why there is no answer, and whether the request may have arrived all the same.
+struct Failure {
+    sent: bool,
+    error: WasiError,
+}
+
+impl Failure {
+    fn of(error: reqwest::Error) -> Self {
+        let sent = !error.is_connect();
+        Self { sent, error: classify(&error) }
+    }
+}
+
+/// The error of wasi:http that says best what happened.
+fn classify(error: &reqwest::Error) -> WasiError {
+    if !error.is_connect() {
+        return match error.is_timeout() {
+            true => WasiError::ConnectionReadTimeout,
+            false => WasiError::HttpResponseIncomplete,
+        };
+    }
+    if error.is_timeout() {
+        return WasiError::ConnectionTimeout;
+    }
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            if io.kind() == std::io::ErrorKind::ConnectionRefused {
+                return WasiError::ConnectionRefused;
+            }
+            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                return WasiError::TlsCertificateError;
+            }
+        }
+        if cause.is::<rustls::Error>() {
+            return WasiError::TlsCertificateError;
+        }
+        if cause.to_string().starts_with("dns error") {
+            return WasiError::DnsError { rcode: None, info_code: None };
+        }
+        source = cause.source();
+    }
+    WasiError::DestinationUnavailable
+}
+
+/// The seam of wasi:http: every request that the component sends comes by here.
+pub(crate) struct Hooks(pub(crate) Arc<Outbox>);
+
+type Sending = Box<dyn Future<Output = Result<(), WasiError>> + Send>;
+
+impl WasiHttpHooks for Hooks {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _done: Sending,
+    ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Sending), WasiError>> + Send>
+    {
+        let outbox = Arc::clone(&self.0);
+        Box::new(async move {
+            let response = outbox.send(request).await?;
+            Ok((response, Box::new(std::future::ready(Ok(()))) as Sending))
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! Whereby video meetings for AI agents that are not trusted with the account.
+//!
+//! Seven functions run as a WebAssembly component in a sandbox. This library is its host: it keeps
+//! the credentials, decides which call may be made, and lets nothing leave but the requests that
+//! the very call stands for.
+//!
+//! A program that embeds it says which accounts there are and what they may do, and then calls:
+//!
+//! ```
+//! use serde_json::json;
+//! use whereby::policy::{Effect, Entry, Permission};
+//! use whereby::{Account, ApiBase, Session, Settings, TokenSource};
+//!
+//! # #[cfg(feature = "simulator")]
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # let whereby = whereby::simulator::Simulator::start(Default::default()).await?;
+//! # let (api_url, api_key) = (whereby.url(), whereby.token());
+//! let mut settings = Settings::default();
+//! let api = ApiBase::parse(&api_url)?; // or ApiBase::default() for Whereby itself
+//! settings.accounts.insert("work".into(), Account::new(TokenSource::literal(api_key), api));
+//! // Reading is allowed by default. Writing would be asked for; here it is denied.
+//! let deny = Entry { permission: Permission::Deny, line: 0 };
+//! settings.policy.own.all.effects.insert(Effect::Write, deny);
+//!
+//! let session = Session::builder().settings(settings).build()?;
+//!
+//! let page = session.call(None, "list_rooms", json!({"limit": 2})).await.result?;
+//! assert_eq!(page["data"].as_array().map(Vec::len), Some(2));
+//!
+//! let outcome = session.call(None, "create_room", json!({})).await;
+//! assert_eq!(outcome.result.unwrap_err().kind(), "denied");
+//! assert!(outcome.requests.is_empty(), "nothing was sent");
+//! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Settings::load`] reads what the program `whereby` reads instead. [`SessionBuilder::approver`]
+//! takes a way to ask a person, and [`SessionBuilder::cache`] a place for compiled code.
+
+mod approval;
+pub mod arguments;
+mod cache;
+pub mod catalog;
+pub mod cli;
+mod config;
+mod creation;
+mod credentials;
+pub mod docs;
+mod engine;
+mod error;
+mod grant;
+mod http;
+mod inspect;
+mod json;
+mod limits;
+mod names;
+mod origin;
+pub mod policy;
+mod request;
+pub mod schema;
+mod secrets;
+mod session;
+mod shape;
+#[cfg(feature = "simulator")]
+pub mod simulator;
+mod suggest;
+pub mod text;
+mod ticker;
+mod timestamp;
+mod toml_reader;
+
+pub use approval::{Answer, Approver, NobodyToAsk, Question};
+pub use config::{
+    Account, ComponentFile, Environment, PROJECT_FILE, SYSTEM_POLICY, Settings, is_account_name,
+};
+pub use credentials::{Token, TokenSource};
+pub use error::{Error, FunctionError, WriteOutcome};
+pub use grant::permitted_requests;
+pub use http::SentRequest;
+pub use inspect::Inspection;
+pub use limits::Limits;
+pub use origin::ApiBase;
+pub use secrets::masked;
+pub use session::{
+    BUILT_IN_COMPONENT, BUILT_IN_READER, Call, Outcome, Plan, Session, SessionBuilder,
+    read_component,
+};

@@ -1,0 +1,99 @@
+//! How much one call may use.
+
+use std::time::Duration;
+
+/// The limits of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// How long it may take, whatever it waits for.
+    pub timeout: Duration,
+    /// How much memory the component may have, in bytes.
+    pub memory_bytes: usize,
+    /// How many requests it may send.
+    pub requests: usize,
+    /// How large one answer may be, in bytes.
+    pub answer_bytes: usize,
+    /// How large all answers may be together, in bytes.
+    pub answers_bytes: usize,
+    /// How many calls are under way at a time; further ones wait, within their own time.
+    pub concurrent_calls: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let mut limits = Self {
+            timeout: Duration::ZERO,
+            memory_bytes: 0,
+            requests: 0,
+            answer_bytes: 0,
+            answers_bytes: 0,
+            concurrent_calls: 0,
+        };
+        for limit in Self::TABLE {
+            (limit.set)(&mut limits, limit.default);
+        }
+        limits
+    }
+}
+
+/// A key of `[limits]`.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    pub(crate) name: &'static str,
+    pub(crate) default: u64,
+    pub(crate) least: u64,
+    pub(crate) most: u64,
+    pub(crate) set: fn(&mut Limits, u64),
+}
+
+const MIB: usize = 1024 * 1024;
+
+impl Limits {
+    /// Every key of `[limits]`, with its default and bounds.
+    pub(crate) const TABLE: &[Limit] = &[
+        Limit {
+            name: "timeout_seconds",
+            default: 30,
+            least: 1,
+            most: 600,
+            set: |limits, value| limits.timeout = Duration::from_secs(value),
+        },
+        Limit {
+            name: "memory_mib",
+            default: 32,
+            least: 2,
+            most: 1024,
+            set: |limits, value| limits.memory_bytes = value as usize * MIB,
+        },
+        Limit {
+            name: "requests",
+            default: 64,
+            least: 1,
+            most: 1000,
+            set: |limits, value| limits.requests = value as usize,
+        },
+        Limit {
+            name: "answer_mib",
+            default: 2,
+            least: 1,
+            most: 64,
+            set: |limits, value| limits.answer_bytes = value as usize * MIB,
+        },
+        Limit {
+            name: "answers_mib",
+            default: 16,
+            least: 1,
+            most: 256,
+            set: |limits, value| limits.answers_bytes = value as usize * MIB,
+        },
+        Limit {
+            // Each takes 4 GiB of address space, and nothing of memory until it is used.
+            name: "concurrent_calls",
+            default: 256,
+            least: 1,
+            most: 1000,
+            set: |limits, value| limits.concurrent_calls = value as u32,
+        },
+    ];
+}

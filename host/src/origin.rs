@@ -1,0 +1,169 @@
+//! Where an account's requests go: the one origin that its token is sent to.
+
+use std::fmt;
+use url::{Host, Url};
+
+/// The base of an API: scheme, authority and path, to which the paths of requests are appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiBase {
+    scheme: &'static str,
+    authority: String,
+    /// Without a slash at its end.
+    path: String,
+    loopback: bool,
+}
+
+impl Default for ApiBase {
+    /// Whereby's own: `https://api.whereby.dev/v1`.
+    fn default() -> Self {
+        Self {
+            scheme: "https",
+            authority: "api.whereby.dev".into(),
+            path: "/v1".into(),
+            loopback: false,
+        }
+    }
+}
+
+impl ApiBase {
+    /// Reads an https URL, or an http URL of a loopback address.
+    ///
+    /// # Errors
+    ///
+    /// What was wrong, and what would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| {
+            format!("not a URL ({error}); it has the form https://api.whereby.dev/v1")
+        })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("a URL with a user name or a password is not taken".into());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("a URL with a query or a fragment is not taken".into());
+        }
+        let host = url.host().ok_or("a URL without a host is not taken")?;
+        // A name such as localhost is whatever the resolver says, so only addresses count.
+        let loopback = match host {
+            Host::Ipv4(address) => address.is_loopback(),
+            Host::Ipv6(address) => address.is_loopback(),
+            Host::Domain(_) => false,
+        };
+        let scheme = match url.scheme() {
+            "https" => "https",
+            "http" if loopback => "http",
+            "http" => {
+                return Err("http is taken for a loopback address alone, such as \
+                            http://127.0.0.1:8080/v1; anything else needs https"
+                    .into());
+            }
+            _ => return Err("it must begin with https://".into()),
+        };
+        let authority = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_string(),
+        };
+        Ok(Self { scheme, authority, path: url.path().trim_end_matches('/').to_owned(), loopback })
+    }
+
+    /// Whether it is Whereby's own origin.
+    #[must_use]
+    pub fn is_whereby(&self) -> bool {
+        let own = Self::default();
+        self.scheme == own.scheme && self.authority == own.authority
+    }
+
+    /// Whether it is an address of this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+
+    /// The scheme and authority, as in an `Origin` header.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
+    /// The part of a component's target that follows the base; `None` where the target is not of
+    /// this very origin and base, letter by letter.
+    pub(crate) fn relative_path<'a>(&self, target: &'a http::Uri) -> Option<&'a str> {
+        let same = target.scheme_str() == Some(self.scheme)
+            && target.authority().map(http::uri::Authority::as_str) == Some(&self.authority);
+        let path = target.path().strip_prefix(self.path.as_str())?;
+        (same && path.starts_with('/')).then_some(path)
+    }
+}
+
+impl fmt::Display for ApiBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_and_loopback_are_taken() {
+        for (text, shown, loopback) in [
+            ("https://api.whereby.dev/v1", "https://api.whereby.dev/v1", false),
+            ("https://API.whereby.dev:443/v1/", "https://api.whereby.dev/v1", false),
+            ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1", true),
+            ("http://[::1]:8080", "http://[::1]:8080", true),
+            ("http://2130706433/v1", "http://127.0.0.1/v1", true),
+        ] {
+            let base = ApiBase::parse(text).expect(text);
+            assert_eq!((base.to_string().as_str(), base.is_loopback()), (shown, loopback));
+        }
+        for text in [
+            "",
+            "api.whereby.dev",
+            "http://api.whereby.dev/v1",
+            "http://localhost:8080/v1",
+            "http://127.0.0.1.example.com/v1",
+            "http://0.0.0.0/v1",
+            "https://user:secret@api.whereby.dev/v1",
+            "https://api.whereby.dev/v1?x=1",
+            "https://api.whereby.dev/v1#x",
+            "ftp://127.0.0.1/v1",
+            "file:///etc/passwd",
+        ] {
+            let error = ApiBase::parse(text).expect_err(text);
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_of_the_base_letter_by_letter() {
+        let base = ApiBase::parse("http://127.0.0.1:8080/v1").expect("good");
+        let relative = |target: &str| {
+            let target: http::Uri = target.parse().expect(target);
+            base.relative_path(&target).map(str::to_owned)
+        };
+        assert_eq!(
+            relative("http://127.0.0.1:8080/v1/meetings?limit=1").as_deref(),
+            Some("/meetings")
+        );
+        for target in [
+            "https://127.0.0.1:8080/v1/meetings",
+            "http://127.0.0.1/v1/meetings",
+            "http://127.0.0.1:8081/v1/meetings",
+            "http://127.1:8080/v1/meetings",
+            "http://user@127.0.0.1:8080/v1/meetings",
+            "http://127.0.0.1:8080/v2/meetings",
+            "http://127.0.0.1:8080/meetings",
+            "http://127.0.0.1:8080/v1",
+            "http://127.0.0.1:8080/v11/meetings",
+            "http://127.0.0.1:8080//v1/meetings",
+            "/v1/meetings",
+        ] {
+            assert_eq!(relative(target), None, "{target}");
+        }
+        assert_eq!(
+            relative("http://127.0.0.1:8080/v1//x").as_deref(),
+            Some("//x"),
+            "for the grant to refuse"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! What reached the simulator, in order.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use tokio::sync::Notify;
+
+/// One request that reached the simulator.
+///
+/// `Debug` does not show the value of `Authorization`.
+#[derive(Clone)]
+pub struct RecordedRequest {
+    /// Which TCP connection it came on; the first is 1.
+    pub connection: u64,
+    /// Where that connection came from.
+    pub peer: SocketAddr,
+    /// The method.
+    pub method: String,
+    /// The path as it was sent, with `/v1`, without the query.
+    pub path: String,
+    /// The query as it was sent, without the question mark; empty when there was none.
+    pub query: String,
+    /// The query's names and values in order, decoded.
+    pub pairs: Vec<(String, String)>,
+    /// All headers, `Authorization` too.
+    pub headers: HeaderMap,
+    /// The body; empty until it has arrived.
+    pub body: Bytes,
+    /// The status answered; none while there is no answer, and where a script answers with something else than HTTP.
+    pub status: Option<u16>,
+}
+
+impl RecordedRequest {
+    /// The decoded value of a member of the query.
+    #[must_use]
+    pub fn query_value(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a header; none where it is absent or not text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl fmt::Debug for RecordedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordedRequest")
+            .field("connection", &self.connection)
+            .field("peer", &self.peer)
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("query", &self.query)
+            // `Authorization` was marked as sensitive on arrival.
+            .field("headers", &self.headers)
+            .field("body", &self.body)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where requests are kept.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    requests: Mutex<Requests>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Requests {
+    kept: Vec<RecordedRequest>,
+    /// How many were cleared away, so that a late answer does not go to the wrong request.
+    cleared: usize,
+}
+
+impl Requests {
+    fn find(&mut self, number: usize) -> Option<&mut RecordedRequest> {
+        self.kept.get_mut(number.checked_sub(self.cleared)?)
+    }
+}
+
+impl Recorder {
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a request whose head has arrived, and returns its number.
+    pub(super) fn arrived(&self, connection: u64, peer: SocketAddr, parts: &Parts) -> usize {
+        let query = parts.uri.query().unwrap_or("");
+        let mut headers = parts.headers.clone();
+        if let Some(authorization) = headers.get_mut(header::AUTHORIZATION) {
+            authorization.set_sensitive(true);
+        }
+        let request = RecordedRequest {
+            connection,
+            peer,
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            query: query.to_owned(),
+            pairs: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            headers,
+            body: Bytes::new(),
+            status: None,
+        };
+        let mut requests = self.requests();
+        requests.kept.push(request);
+        let number = requests.cleared + requests.kept.len() - 1;
+        drop(requests);
+        self.arrived.notify_waiters();
+        number
+    }
+
+    pub(super) fn received(&self, number: usize, body: Bytes) {
+        if let Some(request) = self.requests().find(number) {
+            request.body = body;
+        }
+    }
+
+    pub(super) fn answered(&self, number: usize, status: u16) {
+        if let Some(request) = self.requests().find(number) {
+            request.status = Some(status);
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<RecordedRequest> {
+        self.requests().kept.clone()
+    }
+
+    pub(super) fn clear(&self) {
+        let mut requests = self.requests();
+        requests.cleared += requests.kept.len();
+        requests.kept.clear();
+    }
+
+    pub(super) async fn wait_for(&self, count: usize) {
+        loop {
+            let arrived = self.arrived.notified();
+            tokio::pin!(arrived);
+            // From here on an arrival is noticed, so none can fall between the look and the wait.
+            arrived.as_mut().enable();
+            if self.requests().kept.len() >= count {
+                return;
+            }
+            arrived.await;
+        }
+    }
+}

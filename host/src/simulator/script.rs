@@ -1,0 +1,350 @@
+//! Scripted answers: for the next requests of a kind something else happens than usual.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::answer::{Answer, Length};
+use super::connection::Takeover;
+
+/// What happens to a request instead of the usual.
+///
+/// ```text
+/// Reply::status(503)                                the request is not carried out
+/// Reply::carried_out().hanging_up()                 it is, but nobody hears of it
+/// Reply::status(200).json(&value).byte_by_byte(d)   an invented answer, slowly
+/// ```
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// None for the usual answer.
+    status: Option<StatusCode>,
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
+    carry_out: bool,
+    delay: Duration,
+    gate: Option<Gate>,
+    delivery: Delivery,
+}
+
+#[derive(Clone, Debug)]
+enum Delivery {
+    Whole,
+    ThenClosing,
+    Nothing,
+    Never,
+    Truncated(usize),
+    Endless,
+    ByteByByte(Duration),
+    Raw(Vec<u8>),
+}
+
+/// What became of an answer under a script.
+pub(super) enum Outcome {
+    Answer(Answer),
+    /// The status that the client gets to see, if any.
+    Takeover(Takeover, Option<u16>),
+    Never,
+}
+
+impl Reply {
+    fn new(status: Option<StatusCode>) -> Self {
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body: None,
+            carry_out: status.is_none(),
+            delay: Duration::ZERO,
+            gate: None,
+            delivery: Delivery::Whole,
+        }
+    }
+
+    /// The request is carried out and answered as usual, except for what is added to this.
+    #[must_use]
+    pub fn carried_out() -> Self {
+        Self::new(None)
+    }
+
+    /// The request is not carried out, and answered with this status and no body.
+    /// A number that is no status is taken as 500.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self::new(Some(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)))
+    }
+
+    /// The request is not carried out, and answered with these bytes, which need not be HTTP; then the connection
+    /// is closed.
+    #[must_use]
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        let mut reply = Self::status(500);
+        reply.delivery = Delivery::Raw(bytes.into());
+        reply
+    }
+
+    /// Adds a header to the answer; one of the same name in the usual answer is replaced. What cannot be a header is
+    /// left out.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            self.headers.append(name, value);
+        }
+        self
+    }
+
+    /// Sets the body of the answer. With a status of its own, the answer has a `Content-Type` only if it is given one.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// Sets the body of the answer, and its `Content-Type`.
+    #[must_use]
+    pub fn json(self, value: &Value) -> Self {
+        self.body(value.to_string()).header("content-type", "application/json; charset=utf-8")
+    }
+
+    /// Carries the request out all the same, although the answer is another one.
+    #[must_use]
+    pub fn after_carrying_out(mut self) -> Self {
+        self.carry_out = true;
+        self
+    }
+
+    /// Waits this long before answering.
+    #[must_use]
+    pub fn delayed(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Waits for the gate to open before answering.
+    #[must_use]
+    pub fn held_by(mut self, gate: &Gate) -> Self {
+        self.gate = Some(gate.clone());
+        self
+    }
+
+    /// Sends the answer, and then closes the connection without having announced it.
+    #[must_use]
+    pub fn then_closing(mut self) -> Self {
+        self.delivery = Delivery::ThenClosing;
+        self
+    }
+
+    /// Closes the connection without a byte of an answer.
+    #[must_use]
+    pub fn hanging_up(mut self) -> Self {
+        self.delivery = Delivery::Nothing;
+        self
+    }
+
+    /// Never answers, and keeps the connection open.
+    #[must_use]
+    pub fn never_answering(mut self) -> Self {
+        self.delivery = Delivery::Never;
+        self
+    }
+
+    /// Announces the whole body, sends this many bytes of it, and closes the connection.
+    #[must_use]
+    pub fn truncated(mut self, bytes: usize) -> Self {
+        self.delivery = Delivery::Truncated(bytes);
+        self
+    }
+
+    /// Sends the body, and then blanks without end.
+    #[must_use]
+    pub fn endless(mut self) -> Self {
+        self.delivery = Delivery::Endless;
+        self
+    }
+
+    /// Sends the answer byte by byte, head and all, with this pause after each; then closes the connection.
+    #[must_use]
+    pub fn byte_by_byte(mut self, pause: Duration) -> Self {
+        self.delivery = Delivery::ByteByByte(pause);
+        self
+    }
+
+    pub(super) fn carries_out(&self) -> bool {
+        self.carry_out
+    }
+
+    /// Waits as told, then says how to answer. `usual` is there where the request was carried out.
+    pub(super) async fn deliver(self, usual: Option<Answer>) -> Outcome {
+        if let Some(gate) = &self.gate {
+            gate.wait().await;
+        }
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        let usual = usual.unwrap_or_else(|| Answer::empty(StatusCode::OK));
+        let mut answer = self.status.map_or(usual, Answer::empty);
+        for name in self.headers.keys() {
+            answer.headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            answer.headers.append(name, value.clone());
+        }
+        if let Some(body) = self.body {
+            answer.body = body;
+        }
+        let status = Some(answer.status.as_u16());
+        let known = |answer: &Answer| answer.to_bytes(Length::Known).0;
+        let takeover = match self.delivery {
+            Delivery::Whole => return Outcome::Answer(answer),
+            Delivery::Never => return Outcome::Never,
+            Delivery::Nothing => return Outcome::Takeover(Takeover::default(), None),
+            Delivery::Raw(bytes) => {
+                return Outcome::Takeover(Takeover { bytes, ..Takeover::default() }, None);
+            }
+            Delivery::ThenClosing => Takeover { bytes: known(&answer), ..Takeover::default() },
+            Delivery::ByteByByte(pause) => {
+                Takeover { bytes: known(&answer), pause: Some(pause), ..Takeover::default() }
+            }
+            Delivery::Truncated(keep) => {
+                let (mut bytes, body) = answer.to_bytes(Length::Known);
+                bytes.truncate(body + keep);
+                Takeover { bytes, ..Takeover::default() }
+            }
+            Delivery::Endless => {
+                let (mut bytes, _) = answer.to_bytes(Length::Chunked);
+                // A chunk of no bytes would be the last one.
+                if !answer.body.is_empty() {
+                    bytes.extend(chunk(&answer.body));
+                }
+                Takeover { bytes, forever: chunk(&[b' '; 16 * 1024]), pause: None }
+            }
+        };
+        Outcome::Takeover(takeover, status)
+    }
+}
+
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+    chunk.extend_from_slice(bytes);
+    chunk.extend_from_slice(b"\r\n");
+    chunk
+}
+
+/// Holds answers back until a test lets them go.
+#[derive(Clone, Debug)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Gate {
+    /// A closed gate.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens it for good.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn wait(&self) {
+        // The sender lives in this very value, so the wait ends only with the opening.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
+
+/// The scripts that are still to be played.
+#[derive(Debug, Default)]
+pub(super) struct Scripts {
+    scripts: Mutex<Vec<Script>>,
+    /// Lets a request without any script pass without the lock.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Script {
+    method: Option<String>,
+    path_prefix: String,
+    left: usize,
+    reply: Reply,
+}
+
+impl Scripts {
+    fn scripts(&self) -> MutexGuard<'_, Vec<Script>> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, method: &str, path_prefix: &str, times: usize, reply: Reply) {
+        if times == 0 {
+            return;
+        }
+        let method = (method != "*").then(|| method.to_owned());
+        let mut scripts = self.scripts();
+        scripts.push(Script { method, path_prefix: path_prefix.to_owned(), left: times, reply });
+        self.waiting.store(scripts.len(), Ordering::Release);
+    }
+
+    pub(super) fn clear(&self) {
+        let mut scripts = self.scripts();
+        scripts.clear();
+        self.waiting.store(0, Ordering::Release);
+    }
+
+    /// How many requests are still to be answered by a script.
+    pub(super) fn left(&self) -> usize {
+        self.scripts().iter().map(|script| script.left).sum()
+    }
+
+    /// The reply of the first script that fits, used once.
+    pub(super) fn next(&self, method: &str, path: &str) -> Option<Reply> {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut scripts = self.scripts();
+        let index = scripts.iter().position(|script| {
+            script.method.as_deref().is_none_or(|wanted| wanted == method)
+                && path.starts_with(&script.path_prefix)
+        })?;
+        let script = &mut scripts[index];
+        script.left -= 1;
+        if script.left > 0 {
+            return Some(script.reply.clone());
+        }
+        let reply = scripts.remove(index).reply;
+        self.waiting.store(scripts.len(), Ordering::Release);
+        Some(reply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_used_in_order_and_only_as_often_as_told() {
+        let scripts = Scripts::default();
+        scripts.add("GET", "/v1/meetings", 2, Reply::status(503));
+        scripts.add("*", "/v1/", 1, Reply::status(500));
+        scripts.add("GET", "/v1/meetings", 0, Reply::status(418));
+        assert_eq!(scripts.left(), 3);
+        for (method, path, status) in [
+            ("GET", "/v1/recordings", Some(500)),
+            ("POST", "/v1/meetings", None),
+            ("GET", "/v1/meetings", Some(503)),
+            ("GET", "/v1/meetings/1", Some(503)),
+            ("GET", "/v1/meetings", None),
+        ] {
+            let reply = scripts.next(method, path);
+            let answered = reply.map(|reply| reply.status.unwrap().as_u16());
+            assert_eq!(answered, status, "{method} {path}");
+        }
+        assert_eq!(scripts.left(), 0);
+    }
+}

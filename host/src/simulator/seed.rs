@@ -1,0 +1,363 @@
+//! What the simulated API knows from the start, and how tests tell it more.
+
+use std::time::Duration;
+
+use super::identity::Kind;
+use super::moment::Moment;
+use super::state::{Arrival, NamePattern, Organization, Recording, Transcription, is_bot};
+use super::switches::Switches;
+
+/// A room to add. Times are relative to the clock at the moment of adding.
+#[derive(Clone, Debug)]
+pub struct RoomSeed {
+    prefix: String,
+    suffix: Option<NamePattern>,
+    created_ago: Duration,
+    ends: Ends,
+    deleted: bool,
+    sessions: Vec<SessionSeed>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    In(Duration),
+    Ago(Duration),
+}
+
+/// A past or running session to add to a room.
+///
+/// It starts when the second person joins, and is over when fewer than two are left.
+#[derive(Clone, Debug)]
+pub struct SessionSeed {
+    began_ago: Duration,
+    length: Option<Duration>,
+    participants: Vec<ParticipantSeed>,
+    recorded: bool,
+    transcribed: bool,
+}
+
+/// Somebody, or a bot, to add to a session.
+#[derive(Clone, Debug)]
+pub struct ParticipantSeed {
+    /// None for a guest without a name.
+    name: Option<String>,
+    redacted: bool,
+    role: String,
+    external_id: String,
+    joined_after: Duration,
+    left_after: Option<Duration>,
+}
+
+/// A room that was added.
+#[derive(Clone, Debug)]
+pub struct SeededRoom {
+    /// Its name, with the leading slash.
+    pub name: String,
+    /// Its `meetingId`.
+    pub meeting_id: String,
+    /// Its `roomUrl`.
+    pub url: String,
+    /// The ids of its sessions, in the order in which they were given; those that never had two people are missing.
+    pub sessions: Vec<String>,
+}
+
+impl RoomSeed {
+    /// A room of exactly this name (given without the leading slash): made yesterday, ending in a week, never used.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            prefix: name.to_owned(),
+            suffix: None,
+            created_ago: Duration::from_hours(24),
+            ends: Ends::In(Duration::from_hours(7 * 24)),
+            deleted: false,
+            sessions: Vec::new(),
+        }
+    }
+
+    /// The same, with a UUID added to the name.
+    #[must_use]
+    pub fn prefixed(prefix: &str) -> Self {
+        Self { suffix: Some(NamePattern::Uuid), ..Self::named(prefix) }
+    }
+
+    /// The same, with six characters added to the name.
+    #[must_use]
+    pub fn short(prefix: &str) -> Self {
+        Self { suffix: Some(NamePattern::HumanShort), ..Self::named(prefix) }
+    }
+
+    /// Many rooms, `<prefix>0001` and so on, each made a minute after the one before, the last one a minute ago.
+    #[must_use]
+    pub fn many(prefix: &str, count: u32) -> Vec<Self> {
+        let minutes = |ago: u32| Duration::from_mins(ago.into());
+        (1..=count)
+            .map(|i| Self::named(&format!("{prefix}{i:04}")).created(minutes(count + 1 - i)))
+            .collect()
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created(mut self, ago: Duration) -> Self {
+        self.created_ago = ago;
+        self
+    }
+
+    /// That its end is to come.
+    #[must_use]
+    pub fn ends(mut self, from_now: Duration) -> Self {
+        self.ends = Ends::In(from_now);
+        self
+    }
+
+    /// That its end is past.
+    #[must_use]
+    pub fn ended(mut self, ago: Duration) -> Self {
+        self.ends = Ends::Ago(ago);
+        self
+    }
+
+    /// That it was deleted: only insights, recordings and transcriptions still know it.
+    #[must_use]
+    pub fn deleted(mut self) -> Self {
+        self.deleted = true;
+        self
+    }
+
+    /// Adds a session.
+    #[must_use]
+    pub fn session(mut self, session: SessionSeed) -> Self {
+        self.sessions.push(session);
+        self
+    }
+}
+
+impl SessionSeed {
+    /// A session whose first visitor came that long ago, and that ends after half an hour.
+    #[must_use]
+    pub fn began(ago: Duration) -> Self {
+        Self {
+            began_ago: ago,
+            length: Some(Duration::from_mins(30)),
+            participants: Vec::new(),
+            recorded: false,
+            transcribed: false,
+        }
+    }
+
+    /// When those leave who do not leave by themselves, counted from the first visitor.
+    #[must_use]
+    pub fn lasting(mut self, length: Duration) -> Self {
+        self.length = Some(length);
+        self
+    }
+
+    /// That those who do not leave by themselves are still there.
+    #[must_use]
+    pub fn running(mut self) -> Self {
+        self.length = None;
+        self
+    }
+
+    /// Adds somebody.
+    #[must_use]
+    pub fn participant(mut self, participant: ParticipantSeed) -> Self {
+        self.participants.push(participant);
+        self
+    }
+
+    /// Adds a recorder, and a cloud recording that is listed once the session is over.
+    #[must_use]
+    pub fn recorded(mut self) -> Self {
+        self.recorded = true;
+        self.participant(ParticipantSeed::bot("recorder").joined_after(Duration::from_mins(1)))
+    }
+
+    /// Adds a captioner, and a finished transcription once the session is over.
+    #[must_use]
+    pub fn transcribed(mut self) -> Self {
+        self.transcribed = true;
+        self.participant(ParticipantSeed::bot("captioner").joined_after(Duration::from_mins(1)))
+    }
+}
+
+impl ParticipantSeed {
+    /// A visitor who is there from the beginning to the end. The same name means the same person, in every session of
+    /// the organization; twice in one session it is a reconnection.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: Some(name.to_owned()), role: "visitor".to_owned(), ..Self::bot("") }
+    }
+
+    /// A visitor who gave no name.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self { role: "visitor".to_owned(), ..Self::bot("") }
+    }
+
+    /// A bot: `recorder`, `streamer` or `captioner`. Without [`SessionSeed::recorded`], a recorder leaves no recording.
+    #[must_use]
+    pub fn bot(role: &str) -> Self {
+        Self {
+            name: None,
+            redacted: false,
+            role: role.to_owned(),
+            external_id: String::new(),
+            joined_after: Duration::ZERO,
+            left_after: None,
+        }
+    }
+
+    /// The role: owner, member, host, visitor, `granted_visitor`, viewer, `granted_viewer`, or a bot's.
+    #[must_use]
+    pub fn role(mut self, role: &str) -> Self {
+        self.role = role.to_owned();
+        self
+    }
+
+    /// That the name is given as `[[redacted]]`.
+    #[must_use]
+    pub fn redacted(mut self) -> Self {
+        self.redacted = true;
+        self
+    }
+
+    /// The `externalId`.
+    #[must_use]
+    pub fn external_id(mut self, id: &str) -> Self {
+        self.external_id = id.to_owned();
+        self
+    }
+
+    /// When they came, counted from the first visitor.
+    #[must_use]
+    pub fn joined_after(mut self, delay: Duration) -> Self {
+        self.joined_after = delay;
+        self
+    }
+
+    /// When they left, counted from the first visitor.
+    #[must_use]
+    pub fn left_after(mut self, delay: Duration) -> Self {
+        self.left_after = Some(delay);
+        self
+    }
+}
+
+impl Organization {
+    /// Adds a room with all its sessions. A name that exists already gets a UUID.
+    pub(super) fn seed_room(
+        &mut self,
+        seed: &RoomSeed,
+        now: Moment,
+        switches: &Switches,
+    ) -> SeededRoom {
+        let exact = format!("/{}", seed.prefix);
+        let name = match seed.suffix {
+            Some(pattern) => self.name_room(&seed.prefix, pattern),
+            None if self.room_by_name(&exact).is_some() => {
+                self.name_room(&seed.prefix, NamePattern::Uuid)
+            }
+            None => exact,
+        };
+        let ends = match seed.ends {
+            Ends::In(duration) => now.after(duration),
+            Ends::Ago(duration) => now.before(duration),
+        };
+        let index = self.add_room(name, now.before(seed.created_ago), ends, switches);
+        let sessions = seed
+            .sessions
+            .iter()
+            .filter_map(|session| self.seed_session(index, session, now))
+            .collect();
+        if seed.deleted {
+            self.delete_room(index);
+        }
+        let room = &self.rooms[index as usize];
+        SeededRoom {
+            name: room.name.clone(),
+            meeting_id: room.meeting_id.clone(),
+            url: self.room_url(room),
+            sessions,
+        }
+    }
+
+    /// Adds a session and returns its id; none where two people were never there, which makes no session.
+    pub(super) fn seed_session(
+        &mut self,
+        room: u32,
+        seed: &SessionSeed,
+        now: Moment,
+    ) -> Option<String> {
+        let began = now.before(seed.began_ago);
+        let times: Vec<_> = seed
+            .participants
+            .iter()
+            .map(|participant| {
+                let left = participant.left_after.or(seed.length).map(|after| began.after(after));
+                (began.after(participant.joined_after), left)
+            })
+            .collect();
+        let people = || {
+            seed.participants
+                .iter()
+                .zip(&times)
+                .filter(|(seed, _)| !is_bot(&seed.role))
+                .map(|(_, times)| times)
+        };
+        let mut joins: Vec<_> = people().map(|(joined, _)| *joined).collect();
+        joins.sort_unstable();
+        let started = *joins.get(1)?;
+        // With none, somebody is still there; the last but one to leave ends the session.
+        let mut leaves: Vec<_> = people().map(|(_, left)| *left).collect();
+        leaves.sort_unstable_by_key(|left| {
+            std::cmp::Reverse(left.map_or(i64::MAX, Moment::milliseconds))
+        });
+        let ended = *leaves.get(1)?;
+
+        let session = self.add_session(room, started, ended);
+        for (participant, (joined, left)) in seed.participants.iter().zip(times) {
+            let display_name = match &participant.name {
+                Some(_) if participant.redacted => "[[redacted]]".to_owned(),
+                name => name.clone().unwrap_or_default(),
+            };
+            let arrival = Arrival {
+                role: participant.role.clone(),
+                display_name,
+                external_id: participant.external_id.clone(),
+                joined,
+                left,
+            };
+            self.add_participant(session, participant.name.as_deref(), arrival);
+        }
+        if let Some(ended) = ended {
+            self.seed_files(room, session, seed, ended);
+        }
+        Some(self.sessions[session as usize].id.clone())
+    }
+
+    fn seed_files(&mut self, room: u32, session: u32, seed: &SessionSeed, ended: Moment) {
+        let started = self.sessions[session as usize].started;
+        let room = self.rooms[room as usize].name.trim_start_matches('/');
+        let date = started.to_text(super::switches::DateFormat::Seconds).replace(':', "-");
+        let stem = format!("{room}-{}", date.trim_end_matches('Z'));
+        if seed.recorded {
+            let id = self.ids.uuid(Kind::Recording);
+            let seconds = u32::try_from(ended.since(started) / 1000).unwrap_or(u32::MAX);
+            let filename = format!("{stem}.mp4");
+            // About what an hour of video takes.
+            let megabytes = (seconds / 13).max(1);
+            self.recordings.push(Recording { id, session, filename, started, ended, megabytes });
+        }
+        if seed.transcribed {
+            let id = self.ids.uuid(Kind::Transcription);
+            self.transcriptions.push(Transcription {
+                id,
+                session,
+                filename: format!("{stem}.md"),
+                started,
+                ended,
+            });
+        }
+    }
+}

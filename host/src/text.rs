@@ -1,0 +1,68 @@
+//! Text from outside, made fit to be shown.
+
+/// The text with everything that could act on a terminal or hide other text replaced by its code
+/// point, and cut off after so many characters.
+#[must_use]
+pub fn printable(text: &str, most: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(most));
+    for (index, c) in text.chars().enumerate() {
+        if index == most {
+            shown.push('…');
+            break;
+        }
+        push_printable(&mut shown, c);
+    }
+    shown
+}
+
+/// The same for a text of several lines, which keeps its line breaks.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push('\n'),
+            c => push_printable(&mut shown, c),
+        }
+    }
+    shown
+}
+
+fn push_printable(shown: &mut String, c: char) {
+    if acts_on_display(c) {
+        shown.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+    } else {
+        shown.push(c);
+    }
+}
+
+/// Control characters (C0, C1, DEL), and the format characters that reorder or hide text: the
+/// bidirectional controls, zero-width characters, line and paragraph separators, and tags.
+fn acts_on_display(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_shown_as_its_code() {
+        for (text, shown) in [
+            ("plain ünïcode 会议", "plain ünïcode 会议"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("a\u{9b}31m", "a\\u{9b}31m"),
+            ("line\nbreak\r", "line\\u{a}break\\u{d}"),
+            ("\u{202e}txt.exe", "\\u{202e}txt.exe"),
+            ("zero\u{200b}width", "zero\\u{200b}width"),
+            ("toolong", "toolon…"),
+        ] {
+            assert_eq!(printable(text, if text == "toolong" { 6 } else { 100 }), shown);
+        }
+        assert_eq!(printable_lines("a\nb\u{7}"), "a\nb\\u{7}");
+    }
+}

@@ -1,0 +1,85 @@
+//! Points in time, as RFC 3339 texts.
+
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime, UtcOffset};
+
+/// A point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timestamp(OffsetDateTime);
+
+impl Timestamp {
+    /// Reads an RFC 3339 text with an offset, which is what goes over the wire.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        Some(Self(instant.checked_to_offset(UtcOffset::UTC)?))
+    }
+
+    /// Reads an argument: RFC 3339, where a missing offset means UTC; a date alone, where one is
+    /// taken, is its first moment. The error says what would be right.
+    pub(crate) fn parse_argument(text: &str, date_alone: bool) -> Result<Self, String> {
+        let example =
+            if date_alone { "2026-03-02T09:00:00Z or 2026-03-02" } else { "2026-03-02T09:00:00Z" };
+        let parsed = if text.len() == "2026-03-02".len() && date_alone {
+            Self::parse(&format!("{text}T00:00:00Z"))
+        } else {
+            Self::parse(text).or_else(|| Self::parse(&format!("{text}Z")))
+        };
+        parsed.ok_or_else(|| format!("not a date in RFC 3339, such as {example}"))
+    }
+
+    /// The last moment of the day where the argument was a date alone, else the moment itself.
+    pub(crate) fn parse_last(text: &str) -> Result<Self, String> {
+        let first = Self::parse_argument(text, true)?;
+        if text.len() == "2026-03-02".len() {
+            return Ok(Self(first.0.saturating_add(Duration::DAY - Duration::NANOSECOND)));
+        }
+        Ok(first)
+    }
+
+    /// The moment in UTC, in RFC 3339.
+    pub(crate) fn to_rfc3339(self) -> String {
+        // The years of RFC 3339 are those that could be parsed.
+        self.0.format(&Rfc3339).unwrap_or_default()
+    }
+
+    pub(crate) fn now() -> Self {
+        Self(OffsetDateTime::now_utc())
+    }
+
+    pub(crate) fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(Duration::seconds(seconds)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_leniently_and_written_in_one_way() {
+        for (text, expected) in [
+            ("2026-03-02T09:00:00Z", "2026-03-02T09:00:00Z"),
+            ("2026-03-02T09:00:00+02:00", "2026-03-02T07:00:00Z"),
+            ("2026-03-02T09:00:00.250Z", "2026-03-02T09:00:00.25Z"),
+            ("2026-03-02T09:00:00", "2026-03-02T09:00:00Z"),
+            ("2026-03-02", "2026-03-02T00:00:00Z"),
+        ] {
+            let parsed = Timestamp::parse_argument(text, true).expect(text);
+            assert_eq!(parsed.to_rfc3339(), expected);
+        }
+        for text in
+            ["", "tomorrow", "2026-13-02", "2026-03-02T25:00:00Z", "9999-12-31T23:59:59-23:00"]
+        {
+            assert!(Timestamp::parse_argument(text, true).is_err(), "{text}");
+        }
+        assert!(Timestamp::parse_argument("2026-03-02", false).is_err());
+    }
+
+    #[test]
+    fn the_last_moment_of_a_date_is_before_the_next_day() {
+        let last = Timestamp::parse_last("2026-03-02").expect("a date");
+        assert_eq!(last.to_rfc3339(), "2026-03-02T23:59:59.999999999Z");
+        let exact = Timestamp::parse_last("2026-03-02T09:00:00Z").expect("a time");
+        assert_eq!(exact.to_rfc3339(), "2026-03-02T09:00:00Z");
+    }
+}
