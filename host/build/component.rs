@@ -7,6 +7,13 @@ use std::process::Command;
 /// The target whose output is a component.
 const TARGET: &str = "wasm32-wasip2";
 
+/// The stack of the component, in bytes.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// The memory that the component has from the start, in bytes: enough for most calls, because more
+/// of it costs nothing until it is used, and growing it does.
+const MEMORY_BYTES: usize = 1024 * 1024;
+
 /// What to build.
 pub(crate) struct Build<'a> {
     /// The folder of the workspace's `Cargo.toml`.
@@ -40,8 +47,13 @@ impl Build<'_> {
         let cargo_home = std::env::var_os("CARGO_HOME")
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+        // A smaller stack is a smaller memory, which is wiped after every call.
+        let mut flags = vec![
+            format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
+            format!("-Clink-arg=--initial-memory={MEMORY_BYTES}"),
+        ];
         // The component's bytes must not depend on where it is built.
-        let mut flags = vec![format!("--remap-path-prefix={}=whereby", self.workspace.display())];
+        flags.push(format!("--remap-path-prefix={}=whereby", self.workspace.display()));
         if let Some(home) = cargo_home {
             flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
         }
