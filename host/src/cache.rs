@@ -29,6 +29,7 @@ pub(crate) fn load(
     {
         return Ok(component);
     }
+    check_form(bytes)?;
     let component =
         Component::from_binary(engine, bytes).map_err(|error| Error::ComponentFault {
             message: format!("not a component: {}", text::printable(&format!("{error:#}"), 500)),
@@ -38,6 +39,19 @@ pub(crate) fn load(
         let _ = write(&component, file);
     }
     Ok(component)
+}
+
+/// Says in plain words what is no component at all; what is malformed within, the engine says.
+fn check_form(bytes: &[u8]) -> Result<(), Error> {
+    let message = match bytes {
+        // The magic bytes, the version of the binary format, and which of its two layers it is of.
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => return Ok(()),
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => {
+            "not a component: it is a core WebAssembly module; `wasm-tools component new` makes one of it"
+        }
+        _ => "not a component: it does not begin as WebAssembly does",
+    };
+    Err(Error::ComponentFault { message: message.into() })
 }
 
 fn file_name(engine: &Engine, bytes: &[u8]) -> String {

@@ -242,7 +242,7 @@ impl Settings {
                 let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
                 let known = match names.as_slice() {
                     [] => "there is none; see `whereby configure --help`".to_owned(),
-                    names => format!("there is {}", names.join(", ")),
+                    names => format!("the accounts are {}", names.join(", ")),
                 };
                 Error::Usage {
                     message: format!(

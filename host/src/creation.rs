@@ -54,6 +54,7 @@ impl Creation {
             }
         }
         let mut fields = Vec::new();
+        let mut seen = Vec::new();
         for item in arguments.list("fields") {
             let (name, payload) = match item {
                 Value::Object(object) => match object.iter().next() {
@@ -62,6 +63,14 @@ impl Creation {
                 },
                 other => (other.as_str().unwrap_or_default(), None),
             };
+            // Two words for one thing are one thing.
+            let one = if name == "isLocked" { "lockRoomOnJoin" } else { name };
+            if seen.contains(&one) {
+                return Err(Error::InvalidArgument {
+                    message: format!("fields: `{name}` is given twice"),
+                });
+            }
+            seen.push(one);
             match (name, payload) {
                 ("hostRoomUrl" | "viewerRoomUrl", None) => fields.push(Value::from(name)),
                 ("lockRoomOnJoin" | "isLocked", None) => {

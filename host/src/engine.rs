@@ -13,8 +13,8 @@ use wasmtime::component::{
     Component, ComponentExportIndex, InstancePre, Linker, ResourceTable, Val,
 };
 use wasmtime::{
-    CallHook, Config, Engine as Wasmtime, InstanceAllocationStrategy, PoolingAllocationConfig,
-    ResourceLimiter, Store,
+    CallHook, Config, Enabled, Engine as Wasmtime, InstanceAllocationStrategy,
+    PoolingAllocationConfig, ResourceLimiter, Store,
 };
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -29,10 +29,10 @@ const RESULT_BYTES: usize = 8 * 1024 * 1024;
 
 /// How much the component may hand over in one call of the host, in bytes; times [`RESOURCES`], it
 /// bounds what the host can be made to keep.
-const CROSSING_BYTES: usize = 128 * 1024;
+const CROSSING_BYTES: usize = 64 * 1024;
 
 /// How many resources a call may hold at a time.
-const RESOURCES: usize = 512;
+const RESOURCES: usize = 256;
 
 /// How much a call may write to its standard output and error, in bytes each.
 const OUTPUT_BYTES: usize = 64 * 1024;
@@ -50,8 +50,24 @@ const TABLES: u32 = 8;
 const TABLE_ELEMENTS: usize = 10_000;
 const INSTANCE_BYTES: usize = 1024 * 1024;
 
+/// How much of an instance's memory is wiped for the next one instead of being given back to the
+/// system, in bytes: fetching it anew would take most of the time that an instance takes.
+const KEPT_BYTES: usize = 512 * 1024;
+
 /// How much of its own stack the component may use, in bytes.
 const WASM_STACK: usize = 512 * 1024;
+
+/// One call: what is called, and what it is given.
+pub(crate) struct Invocation<'a> {
+    pub(crate) function: &'static Function,
+    pub(crate) arguments: &'a [Val],
+    /// The claims of the API key, for the one function that shows them.
+    pub(crate) claims: Option<&'a str>,
+    /// The base of the API.
+    pub(crate) api: &'a str,
+    pub(crate) limits: &'a Limits,
+    pub(crate) outbox: Arc<Outbox>,
+}
 
 /// A component, compiled and linked, ready to be called.
 pub(crate) struct Engine {
@@ -83,22 +99,13 @@ impl Engine {
         Ok(Self { wasmtime, pre, exports, ticker })
     }
 
-    /// Whether the component exports a function.
-    pub(crate) fn exports(&self, function: &Function) -> bool {
-        self.exports.iter().any(|(name, _)| *name == function.json)
-    }
-
     /// Calls a function in a fresh instance. The inner result is the function's own.
     pub(crate) async fn call(
         &self,
-        function: &'static Function,
-        arguments: &[Val],
-        claims: Option<&str>,
-        api: &str,
-        limits: &Limits,
-        outbox: Arc<Outbox>,
+        invocation: Invocation<'_>,
     ) -> Result<Result<Value, Value>, Fault> {
         let _ticking = self.ticker.keep_ticking();
+        let Invocation { function, arguments, claims, api, limits, outbox } = invocation;
         let state = CallState::new(claims, api, limits, outbox);
         let mut store = Store::new(&self.wasmtime, state);
         store.limiter(|state| &mut state.limiter);
@@ -124,11 +131,11 @@ impl Engine {
     ) -> wasmtime::Result<Result<Value, Value>> {
         let export = self.exports.iter().find(|(name, _)| *name == function.json);
         let Some((_, export)) = export else {
-            wasmtime::bail!("it does not export {}", function.name);
+            wasmtime::bail!("the component does not export {}", function.name);
         };
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let Some(callee) = instance.get_func(&mut *store, *export) else {
-            wasmtime::bail!("it does not export {} as a function", function.name);
+            wasmtime::bail!("the component does not export {} as a function", function.name);
         };
         let mut results = [Val::Bool(false)];
         callee.call_async(&mut *store, arguments, &mut results).await?;
@@ -171,7 +178,10 @@ fn config(limits: &Limits) -> Config {
         .table_elements(TABLE_ELEMENTS)
         .max_component_instance_size(INSTANCE_BYTES)
         .max_core_instance_size(INSTANCE_BYTES)
-        .max_memory_size(limits.memory_bytes);
+        .max_memory_size(limits.memory_bytes)
+        .linear_memory_keep_resident(KEPT_BYTES)
+        .table_keep_resident(KEPT_BYTES)
+        .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
@@ -250,7 +260,7 @@ fn exports(
 ) -> Result<Vec<(&'static str, ComponentExportIndex)>, Error> {
     let mut found = Vec::new();
     for function in FUNCTIONS {
-        let interface = component.get_export_index(None, &function.interface.export());
+        let interface = component.get_export_index(None, function.interface.export());
         let Some(export) = interface
             .and_then(|interface| component.get_export_index(Some(&interface), function.name))
         else {
@@ -336,7 +346,7 @@ impl CallState {
             http,
             table,
             hooks: Hooks(outbox),
-            limiter: Limiter { memory: limits.memory_bytes, refused: None },
+            limiter: Limiter { memory: limits.memory_bytes, taken: 0, refused: None },
         }
     }
 }
@@ -369,6 +379,8 @@ impl wasmtime_wasi_io::IoView for CallState {
 /// Stops a component that takes more than it may, and remembers what it wanted.
 struct Limiter {
     memory: usize,
+    /// How much all its memories have together, in bytes.
+    taken: usize,
     refused: Option<String>,
 }
 
@@ -383,11 +395,13 @@ impl Limiter {
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired <= self.memory {
+        let taken = self.taken.saturating_add(desired.saturating_sub(current));
+        if taken <= self.memory {
+            self.taken = taken;
             return Ok(true);
         }
         let most = self.memory / (1024 * 1024);

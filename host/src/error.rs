@@ -1,6 +1,10 @@
 //! Everything that can go wrong with a call, and what callers are told about it.
 
+use crate::text;
 use serde_json::{Value, json};
+
+/// The greatest length of a component's own words, in characters.
+const MAX_MESSAGE: usize = 16_000;
 
 /// Whether a write happened, in a call that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,7 +112,7 @@ impl FunctionError {
         let case = crate::catalog::ERROR.cases.iter().find(|known| known.json == case.as_str())?;
         let mut error = Self {
             kind: case.json,
-            message: payload.as_str().unwrap_or_default().to_owned(),
+            message: text::printable(payload.as_str().unwrap_or_default(), MAX_MESSAGE),
             http_status: None,
             retry_after_seconds: None,
         };
@@ -123,14 +127,15 @@ impl FunctionError {
             }
             "rejected" => {
                 let status = payload.get("status")?.as_u64()?.try_into().ok()?;
-                let text = payload.get("message")?.as_str()?;
+                let text = text::printable(payload.get("message")?.as_str()?, MAX_MESSAGE);
                 error.http_status = Some(status);
-                error.message = match text {
+                error.message = match text.as_str() {
                     "" => format!("Whereby refused the request ({status}) and did not say why"),
                     text => format!("Whereby refused the request ({status}): {text}"),
                 };
             }
             "unauthorized" => error.http_status = Some(401),
+            "access-denied" => error.http_status = Some(403),
             _ => {}
         }
         Some(error)
@@ -161,10 +166,15 @@ impl Error {
         matches!(self.kind(), "rate-limited" | "timeout" | "unavailable")
     }
 
-    /// What to do about it, in a sentence.
+    /// What to do about it, in a sentence, where it is known whether something was changed.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self, outcome: WriteOutcome) -> Option<String> {
         let hint = match self {
+            Self::Function(_) | Self::TimedOut { .. } | Self::ComponentFault { .. }
+                if outcome == WriteOutcome::Unknown =>
+            {
+                "look whether it happened before trying again"
+            }
             Self::Denied { hint, .. } | Self::ApprovalRequired { hint, .. } => {
                 return Some(hint.clone());
             }
@@ -181,7 +191,7 @@ impl Error {
                     "wait that long and try again; all keys of an organization share its limit"
                 }
                 "unavailable" => "try again later",
-                "timeout" => "look whether it happened before trying again",
+                "timeout" => "try again later",
                 "unexpected-response" => {
                     "Whereby answered in a way that its documentation does not describe; look for \
                      a newer version of this program"
@@ -209,11 +219,12 @@ impl Error {
         json!({
             "kind": self.kind(),
             "message": self.to_string(),
-            "retryable": self.is_retryable(),
+            // What may have happened, or did, is not to be done again without a look at it.
+            "retryable": self.is_retryable() && outcome == WriteOutcome::None,
             "effect": outcome.as_str(),
             "http_status": function.and_then(|error| error.http_status),
             "retry_after_seconds": function.and_then(|error| error.retry_after_seconds),
-            "hint": self.hint(),
+            "hint": self.hint(outcome),
         })
     }
 }

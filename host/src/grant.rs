@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// What each function may send, for people: what `--dry-run` and denials show.
 ///
-/// [`Bounds::of`] is the same table bound to arguments, and a test holds the two together.
+/// The grant is the same table bound to arguments, and a test holds the two together.
 #[must_use]
 pub fn permitted_requests(function: &Function) -> &'static [&'static str] {
     match function.json {
@@ -44,7 +44,7 @@ pub(crate) struct Refusal {
 
 /// The function's requests, bound to the call's arguments.
 #[derive(Debug)]
-enum Bounds {
+pub(crate) enum Bounds {
     Rooms { page: Page },
     Room { name: RoomName },
     Creation(Creation),
@@ -56,7 +56,10 @@ enum Bounds {
 }
 
 impl Bounds {
-    fn of(function: &Function, arguments: &Arguments) -> Result<Self, Error> {
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where the arguments fit the schema and yet stand for no request.
+    pub(crate) fn of(function: &Function, arguments: &Arguments) -> Result<Self, Error> {
         let wrong = |name: &str, reason: String| Error::InvalidArgument {
             message: format!("{name}: {reason}"),
         };
@@ -182,6 +185,7 @@ pub(crate) struct Grant {
     /// The ids that Whereby listed, during this call, under the very room to be deleted; once a
     /// deletion was tried, its id alone.
     listed: Vec<Id>,
+    /// Whether a deletion was tried.
     chosen: bool,
     sent: usize,
     most: usize,
@@ -203,13 +207,13 @@ impl Grant {
     pub(crate) fn issue(
         permit: Permit,
         function: &'static Function,
-        arguments: &Arguments,
+        bounds: Bounds,
         most_requests: usize,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         permit.use_up();
-        Ok(Self {
+        Self {
             function,
-            bounds: Bounds::of(function, arguments)?,
+            bounds,
             write: Write::Unused,
             outcome: WriteOutcome::None,
             body: None,
@@ -217,7 +221,7 @@ impl Grant {
             chosen: false,
             sent: 0,
             most: most_requests,
-        })
+        }
     }
 
     /// Reads what the component asks to send, and lets it go where this call may send it.

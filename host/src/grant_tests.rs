@@ -5,7 +5,8 @@ use serde_json::json;
 fn grant(function: &str, arguments: Value) -> Grant {
     let function = catalog::function(function).expect("a function");
     let arguments = Arguments::check(function, arguments).expect("good arguments");
-    Grant::issue(Permit::for_tests(), function, &arguments, 64).expect("a grant")
+    let bounds = Bounds::of(function, &arguments).expect("arguments that stand for a request");
+    Grant::issue(Permit::for_tests(), function, bounds, 64)
 }
 
 fn admit(grant: &mut Grant, line: &str) -> Result<Admitted, Refusal> {
@@ -242,7 +243,8 @@ fn a_default_end_is_near_the_documented_one() {
 fn the_number_of_requests_is_limited() {
     let function = catalog::function("get_room").expect("a function");
     let arguments = Arguments::check(function, json!({"room_name": "daily"})).expect("good");
-    let mut grant = Grant::issue(Permit::for_tests(), function, &arguments, 2).expect("a grant");
+    let bounds = Bounds::of(function, &arguments).expect("arguments that stand for a request");
+    let mut grant = Grant::issue(Permit::for_tests(), function, bounds, 2);
     let line = "GET /meetings?roomName[startsWith]=/daily";
     assert!(admit(&mut grant, line).is_ok());
     assert!(admit(&mut grant, line).is_ok());

@@ -12,7 +12,8 @@ use crate::request::Asked;
 use crate::text;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use memchr::memmem::Finder;
 use reqwest::redirect;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -190,8 +191,13 @@ impl Outbox {
     }
 
     fn refuse(&self, refusal: Refusal) -> WasiError {
-        // The first rule that was broken is the one that is told.
-        self.state().fault.get_or_insert(refusal.message);
+        let mut state = self.state();
+        // The first rule that was broken is the one that is told. What was left behind at the end is
+        // not sent, and breaks none.
+        if !state.closed {
+            state.fault.get_or_insert(refusal.message);
+        }
+        drop(state);
         self.faulted.notify_one();
         WasiError::HttpRequestDenied
     }
@@ -222,13 +228,14 @@ impl Outbox {
         };
         state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
         drop(state);
+        let token = Finder::new(self.token.expose());
         let mut response = http::Response::new(
-            Full::new(self.redact(body)).map_err(|never| match never {}).boxed_unsync(),
+            Full::new(redact(body, &token)).map_err(|never| match never {}).boxed_unsync(),
         );
         *response.status_mut() = status;
         for name in ANSWER_HEADERS {
             if let Some(value) = headers.get(name)
-                && !contains(value.as_bytes(), self.token.expose().as_bytes())
+                && token.find(value.as_bytes()).is_none()
             {
                 response.headers_mut().insert(HeaderName::from_static(name), value.clone());
             }
@@ -271,11 +278,13 @@ impl Outbox {
             )));
         }
         let most = if parts.method == http::Method::POST { MAX_BODY } else { 0 };
-        let body = Limited::new(body, most).collect().await.map_err(|_| {
+        let body = Limited::new(body, most).collect().await.map_err(|error| {
+            let what = match error.is::<LengthLimitError>() {
+                true => format!("of more than {most} bytes"),
+                false => "that is not whole".into(),
+            };
             let method = text::printable(parts.method.as_str(), 20);
-            refuse(format!(
-                "the component tried to send {method} with a body of more than {most} bytes"
-            ))
+            refuse(format!("the component tried to send {method} with a body {what}"))
         })?;
         let body = body.to_bytes();
         let mut state = self.state();
@@ -366,27 +375,22 @@ impl Outbox {
         }
         Ok((response.status(), std::mem::take(response.headers_mut()), body))
     }
-
-    /// The answer without the token.
-    fn redact(&self, body: Bytes) -> Bytes {
-        let token = self.token.expose().as_bytes();
-        if !contains(&body, token) {
-            return body;
-        }
-        let mut clean = Vec::with_capacity(body.len());
-        let mut rest = &body[..];
-        while let Some(at) = memchr::memmem::find(rest, token) {
-            clean.extend_from_slice(&rest[..at]);
-            clean.extend_from_slice(REDACTED.as_bytes());
-            rest = &rest[at + token.len()..];
-        }
-        clean.extend_from_slice(rest);
-        clean.into()
-    }
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    memchr::memmem::find(text, part).is_some()
+/// The answer without the token.
+fn redact(body: Bytes, token: &Finder<'_>) -> Bytes {
+    let mut clean = Vec::new();
+    let mut kept = 0;
+    for at in token.find_iter(&body) {
+        clean.extend_from_slice(&body[kept..at]);
+        clean.extend_from_slice(REDACTED.as_bytes());
+        kept = at + token.needle().len();
+    }
+    if kept == 0 {
+        return body;
+    }
+    clean.extend_from_slice(&body[kept..]);
+    clean.into()
 }
 
 /// Why there is no answer, and whether the request may have arrived all the same.

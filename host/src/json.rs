@@ -113,3 +113,79 @@ fn whole_or_float(number: f64) -> Option<Number> {
     }
     Number::from_f64(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{ERROR, FUNCTIONS};
+    use proptest::prelude::*;
+
+    /// A value of a type, made by a row of numbers.
+    fn val_of(ty: &Type, numbers: &mut std::vec::IntoIter<u32>) -> Val {
+        let number = numbers.next().unwrap_or(0);
+        let text = || char::from_u32(number).map_or("x".repeat(number as usize % 9), String::from);
+        match ty {
+            Type::Bool => Val::Bool(number.is_multiple_of(2)),
+            Type::U16 => Val::U16(number as u16),
+            Type::U32 => Val::U32(number),
+            Type::U64 => Val::U64(u64::from(number) << (number % 33)),
+            Type::F64 => Val::Float64(f64::from(number) / f64::from(number % 7 + 1)),
+            Type::String => Val::String(text()),
+            Type::Option(_) if number.is_multiple_of(3) => Val::Option(None),
+            Type::Option(inner) => Val::Option(Some(Box::new(val_of(inner, numbers)))),
+            Type::List(inner) => {
+                Val::List((0..number % 4).map(|_| val_of(inner, numbers)).collect())
+            }
+            Type::Record(record) => {
+                let field = |member: &Member| (member.name.to_owned(), val_of(&member.ty, numbers));
+                Val::Record(record.members.iter().map(field).collect())
+            }
+            Type::Enum(choice) => {
+                Val::Enum(choice.cases[number as usize % choice.cases.len()].name.to_owned())
+            }
+            Type::Variant(variant) => {
+                let case = &variant.cases[number as usize % variant.cases.len()];
+                let payload = case.payload.as_ref().map(|ty| Box::new(val_of(ty, numbers)));
+                Val::Variant(case.name.to_owned(), payload)
+            }
+        }
+    }
+
+    fn types() -> impl Iterator<Item = Type> {
+        let params = FUNCTIONS.iter().flat_map(|function| function.params).map(|param| param.ty);
+        params.chain(FUNCTIONS.iter().map(|f| f.result)).chain([Type::Variant(&ERROR)])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_value_comes_back_from_json_as_it_was(numbers in prop::collection::vec(any::<u32>(), 0..80)) {
+            for ty in types() {
+                let val = val_of(&ty, &mut numbers.clone().into_iter());
+                let json = from_val(&ty, val.clone());
+                prop_assert!(json.is_some(), "{val:?}");
+                prop_assert_eq!(to_val(&ty, json.as_ref()), Some(val));
+            }
+        }
+
+        #[test]
+        fn a_value_of_another_type_makes_nothing_panic(numbers in prop::collection::vec(any::<u32>(), 0..80)) {
+            for ty in types() {
+                for other in types() {
+                    // Neither direction panics, whatever it makes of it.
+                    let val = val_of(&ty, &mut numbers.clone().into_iter());
+                    let json = from_val(&ty, val.clone());
+                    let _ = (from_val(&other, val), to_val(&other, json.as_ref()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_json_cannot_say_are_refused() {
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(from_val(&Type::F64, Val::Float64(number)), None);
+        }
+    }
+}

@@ -40,6 +40,7 @@
 mod approval;
 pub mod arguments;
 mod cache;
+mod call;
 pub mod catalog;
 pub mod cli;
 mod config;
@@ -57,6 +58,7 @@ mod names;
 mod origin;
 pub mod policy;
 mod request;
+mod resources;
 pub mod schema;
 mod secrets;
 mod session;
@@ -70,6 +72,7 @@ mod timestamp;
 mod toml_reader;
 
 pub use approval::{Answer, Approver, NobodyToAsk, Question};
+pub use call::{Call, Outcome, Plan};
 pub use config::{
     Account, ComponentFile, Environment, PROJECT_FILE, SYSTEM_POLICY, Settings, is_account_name,
 };
@@ -80,8 +83,6 @@ pub use http::SentRequest;
 pub use inspect::Inspection;
 pub use limits::Limits;
 pub use origin::ApiBase;
+pub use resources::{BUILT_IN_COMPONENT, BUILT_IN_READER, read_component};
 pub use secrets::masked;
-pub use session::{
-    BUILT_IN_COMPONENT, BUILT_IN_READER, Call, Outcome, Plan, Session, SessionBuilder,
-    read_component,
-};
+pub use session::{Session, SessionBuilder};

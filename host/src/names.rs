@@ -109,7 +109,8 @@ impl MeetingRef {
                 .to_owned()
         };
         if let Some((room, session)) = text.rsplit_once(':') {
-            let room = RoomRef::parse(room).map_err(|_| wrong())?;
+            let room = RoomRef::parse(room).ok().filter(|room| room.host.is_none());
+            let room = room.ok_or_else(wrong)?;
             let session = Id::parse(session).ok_or_else(wrong)?;
             return Ok(Self { room: Some(room.name), session });
         }
@@ -175,7 +176,17 @@ mod tests {
         assert_eq!(both.session.as_str(), uuid);
         assert_eq!(MeetingRef::parse(uuid).expect("alone").room, None);
         assert!(MeetingRef::parse("90411275").expect_err("a room").contains("list_meetings"));
-        for text in ["", ":", "daily:", ":x", "daily", "daily:a/b", "daily:a b", "a:b:c/d"] {
+        for text in [
+            "",
+            ":",
+            "https://a.whereby.com/daily:x",
+            "daily:",
+            ":x",
+            "daily",
+            "daily:a/b",
+            "daily:a b",
+            "a:b:c/d",
+        ] {
             assert!(MeetingRef::parse(text).is_err(), "{text}");
         }
     }

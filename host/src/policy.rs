@@ -5,7 +5,6 @@
 
 use crate::arguments::Arguments;
 use crate::catalog::{Function, Interface};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -98,7 +97,7 @@ pub fn has_destination(arguments: &Arguments) -> bool {
     arguments.list("fields").iter().any(|item| {
         let member = |name: &str| item.get(name);
         // A recording that is switched off goes nowhere.
-        member("recording").is_some_and(|recording| recording["type"] != Value::from("none"))
+        member("recording").is_some_and(|recording| recording["type"] != "none")
             || member("streaming").is_some()
             || member("liveTranscription").is_some()
     })
@@ -292,6 +291,15 @@ pub(crate) struct Permit(());
 pub(crate) struct Approval(pub(crate) ());
 
 impl Verdict {
+    /// The rule that forbids the call, and in which way, where one does.
+    pub(crate) fn forbidden_by(&self, force: bool) -> Option<(&'static str, &Rule)> {
+        match (self.permission, &self.force_denied_by) {
+            (Permission::Deny, _) => Some(("is denied", &self.rule)),
+            (Permission::Ask, Some(rule)) if force => Some(("may not be forced", rule)),
+            _ => None,
+        }
+    }
+
     /// Leave to make the call: where it is allowed, or is to be asked for and was approved.
     pub(crate) fn permit(&self, approval: Option<Approval>) -> Option<Permit> {
         match (self.permission, approval) {

@@ -418,4 +418,73 @@ mod tests {
         assert!(Request::read(asked("DELETE", "/meetings/1")).is_err());
         assert!(read("POST /meetings").is_err(), "a creation has a JSON body");
     }
+
+    use proptest::prelude::*;
+
+    fn page() -> impl Strategy<Value = Page> {
+        let cursor = prop::option::of("[^\\pC]{1,40}");
+        (prop::option::of(1_u8..=100), cursor).prop_map(|(limit, cursor)| Page { limit, cursor })
+    }
+
+    fn request() -> impl Strategy<Value = Request> {
+        let room = || "[a-z0-9-]{1,200}".prop_map(|name| RoomName::parse(&name).expect("a name"));
+        let id = || "[A-Za-z0-9_-]{1,64}".prop_map(|id| Id::parse(&id).expect("an id"));
+        let date = (0_i64..4_000_000_000).prop_map(|seconds| {
+            Timestamp::parse("1970-01-01T00:00:00.5Z").expect("a date").plus_seconds(seconds)
+        });
+        prop_oneof![
+            (page(), prop::option::of(room()))
+                .prop_map(|(page, starts_with)| Request::ListRooms { page, starts_with }),
+            id().prop_map(|id| Request::DeleteRoom { id }),
+            (page(), prop::option::of(date), any::<bool>()).prop_map(
+                |(page, created_to, sorted)| {
+                    Request::ListInsightRooms { page, created_to, sorted }
+                }
+            ),
+            (page(), room(), prop::option::of(id()), any::<bool>()).prop_map(
+                |(page, room, session, sorted)| Request::ListSessions {
+                    page,
+                    room,
+                    session,
+                    sorted
+                }
+            ),
+            (page(), id(), any::<bool>()).prop_map(|(page, session, sorted)| {
+                Request::ListParticipants { page, session, sorted }
+            }),
+            (page(), prop::option::of(room()))
+                .prop_map(|(page, room)| Request::ListRecordings { page, room }),
+            (page(), prop::option::of(room()))
+                .prop_map(|(page, room)| Request::ListTranscriptions { page, room }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_is_read_as_the_same(request in request()) {
+            let line = format!("{} {}", request.method(), request.path_and_query());
+            let again = read(&line);
+            prop_assert_eq!(again.as_ref(), Ok(&request), "{}", line);
+            // Written in one way only, and with nothing that has to be escaped.
+            prop_assert!(line.is_ascii() && !line[7..].contains(' '), "{line}");
+        }
+
+        #[test]
+        fn nothing_that_is_asked_for_makes_it_panic(
+            method in "GET|POST|DELETE|\\PC{0,8}", path in "(/meetings|/insights/rooms|/recordings)?\\PC{0,20}",
+            query in prop::option::of("(limit=|cursor=|roomName=|%|&)?\\PC{0,30}"), body in any::<Vec<u8>>(),
+        ) {
+            let asked = Asked { method: &method, path: &path, query: query.as_deref(), body: &body };
+            if let Ok(request) = Request::read(asked) {
+                // What was understood is rebuilt from nothing but what was understood.
+                let written = request.path_and_query();
+                let (path, query) = written.split_once('?').map_or((&*written, None), |(p, q)| (p, Some(q)));
+                let method = request.method().to_string();
+                let again = Request::read(Asked { method: &method, path, query, body: &body });
+                prop_assert_eq!(again, Ok(request));
+            }
+        }
+    }
 }

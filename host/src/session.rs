@@ -5,124 +5,24 @@
 
 use crate::approval::{Answer, Approver, NobodyToAsk, Question};
 use crate::arguments::Arguments;
+use crate::call::{Call, Outcome, Plan};
 use crate::catalog::{self, Function};
 use crate::config::{Account, Environment, Settings};
-use crate::credentials::Token;
-use crate::engine::{Engine, Fault, MAX_COMPONENT_BYTES};
+use crate::engine::{Fault, Invocation};
 use crate::error::{Error, FunctionError, WriteOutcome};
-use crate::grant::{Grant, permitted_requests};
+use crate::grant::{Bounds, Grant, permitted_requests};
 use crate::http::{Outbox, SentRequest};
-use crate::policy::{Approval, Permission, Permit, Rule, Verdict, has_destination, is_destructive};
+use crate::policy::{
+    Approval, Effect, Permission, Permit, Rule, Verdict, effect_of, has_destination, is_destructive,
+};
+use crate::resources::{Resources, read_component};
 use crate::{json, secrets, suggest, text};
-use serde_json::{Value, json};
-use std::collections::HashMap;
-use std::io::Read as _;
+use serde_json::Value;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use wasmtime::component::Val;
-
-/// The component that the program brings along, with every function.
-pub static BUILT_IN_COMPONENT: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/integration.wasm"));
-
-/// The component that the program brings along, with the functions that only read.
-pub static BUILT_IN_READER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reader.wasm"));
-
-/// What is to be called, and how.
-#[derive(Clone, Debug)]
-pub struct Call {
-    account: Option<String>,
-    function: String,
-    arguments: Value,
-    force: bool,
-}
-
-impl Call {
-    /// A call of a function, named as JSON names it, with its arguments as one JSON object.
-    #[must_use]
-    pub fn new(function: impl Into<String>, arguments: Value) -> Self {
-        Self { account: None, function: function.into(), arguments, force: false }
-    }
-
-    /// By an account; without this, or by the name `default`, by the default one.
-    #[must_use]
-    pub fn account(mut self, account: Option<&str>) -> Self {
-        self.account = account.map(str::to_owned);
-        self
-    }
-
-    /// Takes the caller's word for an approval: where a person would be asked, the call is made.
-    /// It overrides no denial, and the policy can forbid it. Never give this to an agent.
-    #[must_use]
-    pub fn force(mut self, force: bool) -> Self {
-        self.force = force;
-        self
-    }
-}
-
-/// What came of a call.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Outcome {
-    /// The function's result, or why there is none.
-    pub result: Result<Value, Error>,
-    /// The account, where it was found.
-    pub account: Option<String>,
-    /// The function as JSON names it, where it is known.
-    pub function: Option<&'static str>,
-    /// What the policy said, where it was asked.
-    pub verdict: Option<Verdict>,
-    /// Whether it was made by [`Call::force`].
-    pub forced: bool,
-    /// Whether something was changed.
-    pub write: WriteOutcome,
-    /// The requests that were sent.
-    pub requests: Vec<SentRequest>,
-    /// How long the call took, without the time that a person took to answer.
-    pub duration: Duration,
-}
-
-/// What a call would do, found out without doing it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Plan {
-    /// The account.
-    pub account: String,
-    /// The function.
-    pub function: &'static Function,
-    /// The arguments in their normal form, secrets masked.
-    pub arguments: Value,
-    /// What the policy says.
-    pub verdict: Verdict,
-    /// The requests that its grant would permit.
-    pub requests: &'static [&'static str],
-}
-
-impl Plan {
-    /// The plan as a JSON document.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "arguments": self.arguments,
-            "decision": self.verdict.permission.as_str(),
-            "rule": rule_json(&self.verdict.rule),
-            "requests": self.requests,
-        })
-    }
-}
-
-fn rule_json(rule: &Rule) -> Value {
-    let place = rule.place.as_ref();
-    json!({
-        "key": rule.key,
-        "permission": rule.permission.as_str(),
-        "default": rule.is_default,
-        "file": place.map(|(file, _)| file.display().to_string()),
-        "line": place.map(|(_, line)| line),
-    })
-}
 
 /// Makes a [`Session`].
 pub struct SessionBuilder {
@@ -183,48 +83,10 @@ impl SessionBuilder {
             (None, None) => None,
         };
         let calls = self.settings.limits.concurrent_calls as usize;
-        Ok(Session(Arc::new(Inner {
-            settings: self.settings,
-            environment: self.environment,
-            approver: self.approver,
-            component,
-            cache: self.cache,
-            engine: OnceLock::new(),
-            client: OnceLock::new(),
-            tokens: Mutex::new(HashMap::new()),
-            slots: Semaphore::new(calls),
-        })))
+        let resources = Resources::new(self.settings, self.environment, component, self.cache);
+        let slots = Semaphore::new(calls);
+        Ok(Session(Arc::new(Inner { resources, approver: self.approver, slots })))
     }
-}
-
-/// Reads the file of a component, whose digest is checked where one is given.
-///
-/// # Errors
-///
-/// [`Error::Configuration`], which names the file.
-pub fn read_component(path: &std::path::Path, sha256: Option<&str>) -> Result<Vec<u8>, Error> {
-    let shown = text::printable(&path.display().to_string(), 300);
-    let wrong =
-        |what: String| Error::Configuration { message: format!("the component {shown} {what}") };
-    let failed = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(wrong("is not a file".into()));
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_COMPONENT_BYTES {
-        return Err(wrong(format!("is larger than {MAX_COMPONENT_BYTES} bytes")));
-    }
-    if let Some(expected) = sha256 {
-        let found = crate::cache::sha256(&bytes);
-        if found != expected {
-            return Err(wrong(format!(
-                "has the SHA-256 {found}, and component.sha256 says {expected}"
-            )));
-        }
-    }
-    Ok(bytes)
 }
 
 /// Accounts, rules and a component: everything that a call needs. Cheap to clone.
@@ -232,14 +94,8 @@ pub fn read_component(path: &std::path::Path, sha256: Option<&str>) -> Result<Ve
 pub struct Session(Arc<Inner>);
 
 struct Inner {
-    settings: Settings,
-    environment: Environment,
+    resources: Arc<Resources>,
     approver: Arc<dyn Approver>,
-    component: Option<Vec<u8>>,
-    cache: Option<PathBuf>,
-    engine: OnceLock<Result<Engine, Error>>,
-    client: OnceLock<Result<reqwest::Client, Error>>,
-    tokens: Mutex<HashMap<String, Token>>,
     slots: Semaphore,
 }
 
@@ -249,7 +105,16 @@ struct Decided<'a> {
     account: &'a Account,
     function: &'static Function,
     arguments: Arguments,
+    bounds: Bounds,
     verdict: Verdict,
+}
+
+impl Decided<'_> {
+    /// Why the call may not be made, where a rule forbids it.
+    fn denial(&self, force: bool) -> Option<Error> {
+        let (what, rule) = self.verdict.forbidden_by(force)?;
+        Some(denied(self.function, self.name, what, rule))
+    }
 }
 
 impl Session {
@@ -268,7 +133,7 @@ impl Session {
     /// The settings that it was made with.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        &self.0.settings
+        &self.0.resources.settings
     }
 
     /// Calls a function by an account, or by the default one.
@@ -282,11 +147,15 @@ impl Session {
     ///
     /// As for a call that is not allowed to begin: usage, arguments, configuration.
     pub fn plan(&self, call: Call) -> Result<Plan, Error> {
+        let force = call.force;
         let decided = self.decide(call)?;
+        let denial = decided.denial(force);
         Ok(Plan {
             account: decided.name.to_owned(),
             function: decided.function,
             arguments: secrets::masked(&decided.arguments.to_json()),
+            forced: force && denial.is_none() && decided.verdict.permission == Permission::Ask,
+            denial,
             requests: permitted_requests(decided.function),
             verdict: decided.verdict,
         })
@@ -331,35 +200,30 @@ impl Session {
 
     fn decide(&self, call: Call) -> Result<Decided<'_>, Error> {
         let function = catalog::function(&call.function).ok_or_else(|| unknown(&call.function))?;
-        let settings = &self.0.settings;
+        let settings = &self.0.resources.settings;
         let (name, account) = settings.account(call.account.as_deref())?;
         let arguments = Arguments::check(function, call.arguments)?;
         let verdict = settings.policy.decide(name, function, has_destination(&arguments));
-        Ok(Decided { name, account, function, arguments, verdict })
+        // Nobody is asked about a call that cannot be made.
+        let bounds = Bounds::of(function, &arguments)?;
+        Ok(Decided { name, account, function, arguments, bounds, verdict })
     }
 
     /// Leave to make the call, and whether it was forced.
     async fn permit(&self, decided: &Decided<'_>, force: bool) -> Result<(Permit, bool), Error> {
         let Decided { name, function, verdict, .. } = decided;
-        let denied = |what: &str, rule: &Rule| Error::Denied {
-            message: format!("{} by the account `{name}` {what}: {rule}", function.json),
-            hint: change_hint(rule),
-        };
-        if let Some(permit) = verdict.permit(None) {
-            return Ok((permit, false));
+        if let Some(denial) = decided.denial(force) {
+            return Err(denial);
         }
-        if verdict.permission == Permission::Deny {
-            return Err(denied("is denied", &verdict.rule));
-        }
-        let approved = |forced| {
-            let permit = verdict.permit(Some(Approval(())));
-            permit.map(|permit| (permit, forced)).ok_or_else(|| denied("is denied", &verdict.rule))
+        let approved = |approval, forced| {
+            let permit = verdict.permit(approval).map(|permit| (permit, forced));
+            permit.ok_or_else(|| denied(function, name, "is denied", &verdict.rule))
         };
+        if verdict.permission == Permission::Allow {
+            return approved(None, false);
+        }
         if force {
-            if let Some(rule) = &verdict.force_denied_by {
-                return Err(denied("may not be forced", rule));
-            }
-            return approved(true);
+            return approved(Some(Approval(())), true);
         }
         let question = Question {
             account: (*name).to_owned(),
@@ -369,7 +233,7 @@ impl Session {
             rule: verdict.rule.clone(),
         };
         match self.0.approver.ask(&question).await {
-            Answer::Approved => approved(false),
+            Answer::Approved => approved(Some(Approval(())), false),
             Answer::Declined => Err(Error::Denied {
                 message: format!("{} by the account `{name}` was declined", function.json),
                 hint: "the person who was asked said no; do not ask again for the same".into(),
@@ -393,10 +257,11 @@ impl Session {
         permit: Permit,
         outcome: &mut Outcome,
     ) -> Result<Value, Error> {
-        let Decided { name, account, function, arguments, .. } = decided;
-        let limits = &self.0.settings.limits;
-        let grant = Grant::issue(permit, function, &arguments, limits.requests)?;
-        let token = self.token(name, account).await?;
+        let Decided { name, account, function, arguments, bounds, .. } = decided;
+        let limits = &self.0.resources.settings.limits;
+        let grant = Grant::issue(permit, function, bounds, limits.requests);
+        let resources = &self.0.resources;
+        let token = resources.token(name, account).await?;
         let values: Option<Vec<Val>> = function
             .params
             .iter()
@@ -406,15 +271,8 @@ impl Session {
             message: format!("the arguments of {} have no form as component values", function.json),
         })?;
         let claims = token.claims().filter(|_| function.json == "get_current_user");
-        let client = self.client()?;
-        let engine = self.engine()?;
-        if !engine.exports(function) {
-            return Err(Error::ComponentFault {
-                message: format!("the component does not export {}", function.name),
-            });
-        }
         let outbox = Arc::new(Outbox::new(
-            client,
+            resources.client()?,
             account.api.clone(),
             name.to_owned(),
             token,
@@ -423,13 +281,23 @@ impl Session {
         ));
         let api = account.api.to_string();
         let run = async {
+            let engine = resources.engine().await?;
             // The slots are never closed, and a call waits for one within its own time.
             let _slot = self.0.slots.acquire().await;
-            tokio::select! {
+            let call = Invocation {
+                function,
+                arguments: &values,
+                claims: claims.as_deref(),
+                api: &api,
+                limits,
+                outbox: Arc::clone(&outbox),
+            };
+            let result = tokio::select! {
                 biased;
-                fault = outbox.fault() => Err(Fault { message: fault }),
-                result = engine.call(function, &values, claims.as_deref(), &api, limits, Arc::clone(&outbox)) => result,
-            }
+                message = outbox.fault() => Err(Fault { message }),
+                result = engine.call(call) => result,
+            };
+            result.map_err(|Fault { message }| Error::ComponentFault { message })
         };
         let result = tokio::time::timeout(limits.timeout, run).await;
         let (requests, write, fault) = outbox.close();
@@ -441,72 +309,34 @@ impl Session {
         }
         let error = match result {
             Err(_) => return Err(Error::TimedOut { seconds: limits.timeout.as_secs() }),
-            Ok(Err(Fault { message })) => return Err(Error::ComponentFault { message }),
-            Ok(Ok(Ok(value))) => return Ok(value),
-            Ok(Ok(Err(error))) => error,
+            Ok(result) => match result? {
+                Ok(value) => return claimed(function, value, &outcome.requests),
+                Err(error) => error,
+            },
         };
         let error = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
             message: format!("{} returned an error that the WIT does not have", function.name),
         })?;
-        if error.kind == "unauthorized" {
-            // It may have been replaced where it comes from.
-            self.tokens().remove(name);
+        // Not on the component's word, which could have the token fetched over and over.
+        if outcome.requests.iter().any(|request| request.status == Some(401)) {
+            resources.forget_token(name);
         }
         Err(Error::Function(error))
     }
+}
 
-    async fn token(&self, name: &str, account: &Account) -> Result<Token, Error> {
-        if let Some(token) = self.tokens().get(name) {
-            return Ok(token.clone());
-        }
-        let token = if account.token.is_literal() {
-            account.token.fetch(name, &self.0.environment)?
-        } else {
-            // A file or a command may take its time.
-            let (source, name) = (account.token.clone(), name.to_owned());
-            let environment = self.0.environment.clone();
-            let fetch = tokio::task::spawn_blocking(move || source.fetch(&name, &environment));
-            fetch.await.map_err(|_| Error::Internal {
-                message: "reading the access token failed".into(),
-            })??
-        };
-        self.tokens().insert(name.to_owned(), token.clone());
-        Ok(token)
+/// The result, unless it is of a function that writes and nothing was written.
+fn claimed(function: &Function, value: Value, requests: &[SentRequest]) -> Result<Value, Error> {
+    let wrote = requests.iter().any(|request| request.method != "GET");
+    if effect_of(function) == Effect::Write && !wrote {
+        return Err(Error::ComponentFault {
+            message: format!(
+                "the component says that {} succeeded, and has sent no POST or DELETE",
+                function.json
+            ),
+        });
     }
-
-    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, Token>> {
-        self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn engine(&self) -> Result<&Engine, Error> {
-        let inner = &self.0;
-        let make = || {
-            let bytes = inner.component.as_deref().unwrap_or(BUILT_IN_COMPONENT);
-            Engine::new(bytes, &inner.settings.limits, inner.cache.as_deref())
-        };
-        inner.engine.get_or_init(make).as_ref().map_err(Clone::clone)
-    }
-
-    fn client(&self) -> Result<reqwest::Client, Error> {
-        let settings = &self.0.settings;
-        let make = || {
-            let own_roots = match &settings.ca_file {
-                None => None,
-                Some(path) => Some(std::fs::read(path).map_err(|error| Error::Configuration {
-                    message: format!(
-                        "ca_file {} cannot be read: {error}",
-                        text::printable(&path.display().to_string(), 300)
-                    ),
-                })?),
-            };
-            crate::http::client(
-                own_roots.as_deref(),
-                settings.https_proxy.as_deref(),
-                settings.no_proxy.as_deref(),
-            )
-        };
-        self.0.client.get_or_init(make).clone()
-    }
+    Ok(value)
 }
 
 fn unknown(function: &str) -> Error {
@@ -521,14 +351,20 @@ fn unknown(function: &str) -> Error {
     }
 }
 
+fn denied(function: &Function, account: &str, what: &str, rule: &Rule) -> Error {
+    Error::Denied {
+        message: format!("{} by the account `{account}` {what}: {rule}", function.json),
+        hint: change_hint(rule),
+    }
+}
+
 /// Which line to change for a rule to allow.
 fn change_hint(rule: &Rule) -> String {
-    let line = format!("{} = \"allow\"", rule.key);
     match &rule.place {
-        Some((file, number)) => {
+        Some((file, line)) => {
             let file = text::printable(&file.display().to_string(), 300);
-            format!("whoever owns {file} can change line {number} to {line}")
+            format!("whoever owns {file} can set {} to \"allow\" in its line {line}", rule.key)
         }
-        None => format!("allow it in the configuration file: {line}"),
+        None => format!("allow it in the configuration file: {} = \"allow\"", rule.key),
     }
 }

@@ -28,6 +28,20 @@ pub fn printable_lines(text: &str) -> String {
     shown
 }
 
+/// The same for a compact JSON text: there, an escape stands for the very character.
+pub(crate) fn printable_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        match acts_on_display(c) {
+            true => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|u| shown += &format!("\\u{u:04x}"))
+            }
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
 fn push_printable(shown: &mut String, c: char) {
     if acts_on_display(c) {
         shown.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
@@ -64,5 +78,13 @@ mod tests {
             assert_eq!(printable(text, if text == "toolong" { 6 } else { 100 }), shown);
         }
         assert_eq!(printable_lines("a\nb\u{7}"), "a\nb\\u{7}");
+    }
+
+    #[test]
+    fn json_says_the_same_with_escapes() {
+        let value = serde_json::json!({"a\u{9b}": "\u{1b}\u{7f}\u{202e}\u{e0041} ünïcode"});
+        let json = printable_json(&value.to_string());
+        assert_eq!(json, r#"{"a\u009b":"\u001b\u007f\u202e\udb40\udc41 ünïcode"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON"), value);
     }
 }

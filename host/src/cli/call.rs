@@ -2,11 +2,11 @@
 
 use super::{Context, Document, Failure, Output};
 use crate::arguments::MAX_ARGUMENTS_BYTES;
+use crate::call::{Call, Outcome};
 use crate::catalog::{self, Type};
 use crate::error::Error;
 use crate::http::SentRequest;
 use crate::policy::{Permission, effect_of};
-use crate::session::{Call, Outcome};
 use crate::text;
 use serde_json::{Map, Value, json};
 
@@ -44,7 +44,8 @@ impl Opts {
         let (segment, function) = split_name(&self.function);
         let function = function.replace('-', "_");
         let known = catalog::function(&function).map(|function| function.json);
-        let fail = |error: Error| Failure { error, document: Document::for_function(known) };
+        let document = Document { dry_run: self.dry_run, ..Document::for_function(known) };
+        let fail = |error: Error| Failure { error, document: Box::new(document.clone()) };
         let account = match (context.account.as_deref(), segment) {
             (Some(flag), Some(segment)) if flag != segment => {
                 return Err(fail(Error::Usage {
@@ -66,16 +67,10 @@ impl Opts {
             document.account = Some(plan.account.clone());
             document.dry_run = true;
             document.permission = Some(plan.verdict.permission);
-            if plan.verdict.permission == Permission::Deny {
-                let error = Error::Denied {
-                    message: format!(
-                        "{} by the account `{}` is denied: {}",
-                        plan.function.json, plan.account, plan.verdict.rule
-                    ),
-                    hint: "nothing was sent; this was a dry run".into(),
-                };
+            document.forced = plan.forced;
+            if let Some(error) = plan.denial.clone() {
                 document.data = Some(plan.to_json());
-                return Err(Failure { error, document });
+                return Err(Failure { error, document: Box::new(document) });
             }
             return Ok(Output::call(document, plan.to_json()));
         }
@@ -96,7 +91,7 @@ impl Opts {
         let Outcome { result, .. } = outcome;
         match result {
             Ok(data) => Ok(Output::call(document, data)),
-            Err(error) => Err(Failure { error, document }),
+            Err(error) => Err(Failure { error, document: Box::new(document) }),
         }
     }
 

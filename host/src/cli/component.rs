@@ -3,7 +3,7 @@
 use super::{Context, Failure, Output};
 use crate::error::Error;
 use crate::inspect::Inspection;
-use crate::session::{BUILT_IN_COMPONENT, BUILT_IN_READER, read_component};
+use crate::resources::{BUILT_IN_COMPONENT, BUILT_IN_READER, read_component};
 use crate::text;
 use serde_json::json;
 use std::io::Write as _;

@@ -2,12 +2,13 @@
 
 use super::{Context, Failure, Output, render};
 use crate::approval::{Answer, Approver, Question};
+use crate::call::{Call, Outcome};
 use crate::config::{Account, Settings};
 use crate::credentials::TokenSource;
 use crate::error::Error;
 use crate::origin::ApiBase;
 use crate::policy::{Entry, Permission};
-use crate::session::{Call, Outcome, Session};
+use crate::session::Session;
 use crate::simulator::{Options, OrganizationSeed, RoomSeed, Seed, Simulator};
 use crate::text;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// How the program ends. `--help` documents them by [`Exit::TABLE`].
+/// How the program ends. `--help` documents them as a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// It did what was asked.

@@ -19,7 +19,8 @@ use crate::approval::{Approver, NobodyToAsk};
 use crate::config::{Environment, Settings};
 use crate::error::{Error, WriteOutcome};
 use crate::policy::Permission;
-use crate::session::{Session, read_component};
+use crate::resources::read_component;
+use crate::session::Session;
 use crate::text;
 use clap::Parser;
 use serde_json::{Value, json};
@@ -91,6 +92,10 @@ struct Context {
     component: Option<PathBuf>,
     json: bool,
     verbose: bool,
+    #[cfg_attr(
+        not(feature = "simulator"),
+        expect(dead_code, reason = "only the simulator says anything but errors")
+    )]
     quiet: bool,
 }
 
@@ -125,16 +130,17 @@ impl Context {
 /// What a command prints where it succeeds.
 enum Output {
     /// The result of a call, with its document.
-    Call(Document, Value),
+    Call(Box<Document>, Value),
     /// A text for people, and its JSON form.
     Text(String, Value),
     /// It has printed all there is to print.
+    #[cfg(feature = "simulator")]
     Nothing,
 }
 
 impl Output {
     fn call(document: Document, data: Value) -> Self {
-        Self::Call(document, data)
+        Self::Call(Box::new(document), data)
     }
 }
 
@@ -162,12 +168,49 @@ impl Document {
 /// Why a command failed, and what was known by then.
 struct Failure {
     error: Error,
-    document: Document,
+    document: Box<Document>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, document: Document::default() }
+        Self { error, document: Box::default() }
+    }
+}
+
+/// Runs the program as this process, and says how it ends.
+#[must_use]
+pub fn run_process() -> u8 {
+    let streams = Streams::of_process();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let environment = match Environment::of_process() {
+        Ok(environment) => environment,
+        Err(error) => return print(&streams, Style::of(&arguments), Err(error.into())),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let message = format!("the program could not be set up: {error}");
+            let error = Error::Internal { message };
+            return print(&streams, Style::of(&arguments), Err(error.into()));
+        }
+    };
+    let code = runtime.block_on(run(arguments, environment, streams));
+    // Whoever still waits for a line from the terminal is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+/// How errors are printed, found out before the command line is understood.
+#[derive(Clone, Copy)]
+struct Style {
+    json: bool,
+    quiet: bool,
+}
+
+impl Style {
+    fn of(arguments: &[OsString]) -> Self {
+        let has = |flag| arguments.iter().take_while(|a| *a != "--").any(|a| a == flag);
+        Self { json: has("--json"), quiet: has("--quiet") }
     }
 }
 
@@ -178,8 +221,7 @@ pub async fn run(
     streams: Streams,
 ) -> u8 {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    // Where the command line itself is wrong, this says how the error is printed.
-    let json = arguments.iter().take_while(|argument| *argument != "--").any(|a| a == "--json");
+    let style = Style::of(&arguments);
     arguments.insert(0, "whereby".into());
     let opts = match Opts::try_parse_from(arguments) {
         Ok(opts) => opts,
@@ -188,11 +230,11 @@ pub async fn run(
         }
         Err(error) => {
             let message = text::printable_lines(error.render().to_string().trim_end());
-            if !json {
+            if !style.json {
                 return finish(writeln!(streams.stderr(), "{message}"), Exit::Usage);
             }
             let message = message.trim_start_matches("error: ").to_owned();
-            return print(&streams, true, Err(Error::Usage { message }.into()));
+            return print(&streams, style, Err(Error::Usage { message }.into()));
         }
     };
     let Global { config, account, component, json, quiet, verbose } = opts.global;
@@ -217,16 +259,17 @@ pub async fn run(
         #[cfg(feature = "simulator")]
         Command::Simulate(opts) => opts.run(&context).await,
     };
-    print(&streams, json, result)
+    print(&streams, style, result)
 }
 
 /// Prints what came of a command, and says how the program ends.
-fn print(streams: &Streams, json: bool, result: Result<Output, Failure>) -> u8 {
+fn print(streams: &Streams, style: Style, result: Result<Output, Failure>) -> u8 {
     let exit = match &result {
         Ok(_) => Exit::Success,
         Err(failure) => Exit::of(&failure.error),
     };
-    let written = match (result, json) {
+    let written = match (result, style.json) {
+        #[cfg(feature = "simulator")]
         (Ok(Output::Nothing), _) => Ok(()),
         (Ok(Output::Call(document, data)), true) => {
             print_json(streams, &document.to_json(Ok(&data)))
@@ -239,16 +282,21 @@ fn print(streams: &Streams, json: bool, result: Result<Output, Failure>) -> u8 {
         (Err(Failure { error, document }), true) => {
             print_json(streams, &document.to_json(Err(&error)))
         }
-        (Err(Failure { error, document }), false) => print_error(streams, &error, &document),
+        (Err(Failure { error, document }), false) => print_error(streams, style, &error, &document),
     };
     finish(written.and_then(|()| streams.stdout().flush()), exit)
 }
 
 fn print_json(streams: &Streams, value: &Value) -> std::io::Result<()> {
-    writeln!(streams.stdout(), "{value}")
+    writeln!(streams.stdout(), "{}", text::printable_json(&value.to_string()))
 }
 
-fn print_error(streams: &Streams, error: &Error, document: &Document) -> std::io::Result<()> {
+fn print_error(
+    streams: &Streams,
+    style: Style,
+    error: &Error,
+    document: &Document,
+) -> std::io::Result<()> {
     if let Some(data) = &document.data {
         write!(streams.stdout(), "{}", render::render(data))?;
     }
@@ -259,7 +307,7 @@ fn print_error(streams: &Streams, error: &Error, document: &Document) -> std::io
         WriteOutcome::Unknown => writeln!(stderr, "it is not known whether anything was changed")?,
         WriteOutcome::Done => writeln!(stderr, "the change itself was made")?,
     }
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = error.hint(document.write).filter(|_| !style.quiet) {
         writeln!(stderr, "hint: {}", text::printable_lines(&hint))?;
     }
     stderr.flush()

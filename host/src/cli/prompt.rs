@@ -22,13 +22,17 @@ impl Approver for TerminalPrompt {
                 streams.read_line()
             });
             match asked.await {
-                Ok(Ok(line)) if matches!(line.trim(), "y" | "yes") => Answer::Approved,
+                Ok(Ok(line)) if is_yes(&line) => Answer::Approved,
                 Ok(Ok(_)) => Answer::Declined,
                 // A terminal that cannot be read has nobody at it.
                 _ => Answer::Nobody,
             }
         })
     }
+}
+
+fn is_yes(line: &str) -> bool {
+    matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 /// The question in plain words; the arguments come from an agent and are shown as plain text.

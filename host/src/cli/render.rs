@@ -102,7 +102,12 @@ fn scalar(value: &Value) -> String {
         Value::Bool(true) => "yes".into(),
         Value::Bool(false) => "no".into(),
         Value::String(value) => text::printable(value, 2000),
-        Value::Array(items) => items.iter().map(scalar).collect::<Vec<_>>().join(", "),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(scalar).collect();
+            // Sentences follow one another; anything else is a list.
+            let sentences = items.iter().all(|item| item.ends_with('.'));
+            items.join(if sentences { " " } else { ", " })
+        }
         other => text::printable(&other.to_string(), 2000),
     }
 }

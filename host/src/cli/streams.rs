@@ -72,8 +72,13 @@ impl Streams {
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
         let mut line = Vec::new();
         let mut byte = [0];
-        while line.len() < 1024 && stdin.read(&mut byte)? == 1 && byte[0] != b'\n' {
-            line.push(byte[0]);
+        while line.len() < 1024 {
+            match stdin.read(&mut byte)? {
+                // The end of input is no answer.
+                0 if line.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                1 if byte[0] != b'\n' => line.push(byte[0]),
+                _ => break,
+            }
         }
         Ok(String::from_utf8_lossy(&line).into_owned())
     }

@@ -1,0 +1,106 @@
+//! What is to be called, what came of it, and what it would do.
+
+use crate::catalog::Function;
+use crate::error::{Error, WriteOutcome};
+use crate::http::SentRequest;
+use crate::policy::{Rule, Verdict};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// What is to be called, and how.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(crate) account: Option<String>,
+    pub(crate) function: String,
+    pub(crate) arguments: Value,
+    pub(crate) force: bool,
+}
+
+impl Call {
+    /// A call of a function, named as JSON names it, with its arguments as one JSON object.
+    #[must_use]
+    pub fn new(function: impl Into<String>, arguments: Value) -> Self {
+        Self { account: None, function: function.into(), arguments, force: false }
+    }
+
+    /// By an account; without this, or by the name `default`, by the default one.
+    #[must_use]
+    pub fn account(mut self, account: Option<&str>) -> Self {
+        self.account = account.map(str::to_owned);
+        self
+    }
+
+    /// Takes the caller's word for an approval: where a person would be asked, the call is made.
+    /// It overrides no denial, and the policy can forbid it. Never give this to an agent.
+    #[must_use]
+    pub fn force(mut self, force: bool) -> Self {
+        self.force = force;
+        self
+    }
+}
+
+/// What came of a call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The function's result, or why there is none.
+    pub result: Result<Value, Error>,
+    /// The account, where it was found.
+    pub account: Option<String>,
+    /// The function as JSON names it, where it is known.
+    pub function: Option<&'static str>,
+    /// What the policy said, where it was asked.
+    pub verdict: Option<Verdict>,
+    /// Whether it was made by [`Call::force`].
+    pub forced: bool,
+    /// Whether something was changed.
+    pub write: WriteOutcome,
+    /// The requests that were sent.
+    pub requests: Vec<SentRequest>,
+    /// How long the call took, without the time that a person took to answer.
+    pub duration: Duration,
+}
+
+/// What a call would do, found out without doing it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The account.
+    pub account: String,
+    /// The function.
+    pub function: &'static Function,
+    /// The arguments in their normal form, secrets masked.
+    pub arguments: Value,
+    /// What the policy says.
+    pub verdict: Verdict,
+    /// Whether it would be made by [`Call::force`].
+    pub forced: bool,
+    /// Why it would be denied, where it would be.
+    pub denial: Option<Error>,
+    /// The requests that its grant would permit.
+    pub requests: &'static [&'static str],
+}
+
+impl Plan {
+    /// The plan as a JSON document.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "arguments": self.arguments,
+            "decision": self.verdict.permission.as_str(),
+            "rule": rule_json(&self.verdict.rule),
+            "requests": self.requests,
+        })
+    }
+}
+
+fn rule_json(rule: &Rule) -> Value {
+    let place = rule.place.as_ref();
+    json!({
+        "key": rule.key,
+        "permission": rule.permission.as_str(),
+        "default": rule.is_default,
+        "file": place.map(|(file, _)| file.display().to_string()),
+        "line": place.map(|(_, line)| line),
+    })
+}

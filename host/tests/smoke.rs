@@ -1,0 +1,68 @@
+//! The program itself, run once in each of the ways that only a process of its own can show.
+
+#![cfg(feature = "simulator")]
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+use whereby::simulator::{Options, Simulator};
+
+/// The program with a home of its own and no other variables.
+fn whereby(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_whereby"));
+    command.args(arguments).current_dir(home).env_clear().env("HOME", home);
+    command
+}
+
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+/// What a program printed; a panic anywhere fails the test.
+fn finished(mut command: Command) -> Output {
+    let output = command.output().expect("the program starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    output
+}
+
+#[test]
+fn the_demonstration_succeeds() {
+    let home = home();
+    let output = finished(whereby(home.path(), &["demo"]));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("9 calls"), "{output:?}");
+}
+
+#[test]
+fn a_reader_that_went_away_makes_no_noise() {
+    let home = home();
+    for arguments in [&["docs"][..], &["--help"], &["list", "--json"], &["demo"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = whereby(home.path(), arguments);
+        command.stdout(writer);
+        let output = finished(command);
+        assert_ne!(output.status.code(), None, "{arguments:?} was killed");
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.len() < 200, "{arguments:?}: {output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_by_two_variables_reaches_the_api() {
+    let simulator = Simulator::start(Options::default()).await.expect("a simulator");
+    let (url, token) = (simulator.url(), simulator.token().to_owned());
+    let output = tokio::task::spawn_blocking(move || {
+        let home = home();
+        let mut command = whereby(home.path(), &["call", "list_rooms", "{\"limit\":2}", "--json"]);
+        command.env("WHEREBY_API_URL", url).env("WHEREBY_ACCESS_TOKEN", token);
+        finished(command)
+    });
+    let output = output.await.expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(document["data"]["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(document["meta"]["account"], "default");
+    assert_eq!(simulator.requests().len(), 1);
+}
