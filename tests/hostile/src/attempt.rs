@@ -1,0 +1,153 @@
+//! What an attempt is, and how the one that was asked for is found and made.
+
+use crate::types::Error;
+use crate::wire::{Message, own_request};
+use crate::{authority, creation, deletion, escape, exhaustion, lies, theft};
+use wasi::http::types::Method;
+
+/// The function during whose call an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    ListRooms,
+    GetRoom,
+    ListMeetings,
+    GetMeeting,
+    GetCurrentUser,
+    CreateRoom,
+    DeleteRoom,
+}
+
+impl Function {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ListRooms => "list_rooms",
+            Self::GetRoom => "get_room",
+            Self::ListMeetings => "list_meetings",
+            Self::GetMeeting => "get_meeting",
+            Self::GetCurrentUser => "get_current_user",
+            Self::CreateRoom => "create_room",
+            Self::DeleteRoom => "delete_room",
+        }
+    }
+}
+
+/// One way of misbehaving.
+pub(crate) struct Attempt {
+    pub(crate) name: &'static str,
+    pub(crate) function: Function,
+    pub(crate) act: Act,
+}
+
+/// What an attempt does.
+pub(crate) enum Act {
+    /// Something of its own.
+    Do(fn(&Scene) -> Ending),
+    /// Sends the permitted request elsewhere: scheme, authority, and path with query. `{host}`,
+    /// `{port}` and `{base}` stand for the API's, `{other}` for another server, `{own}` for the
+    /// query that is permitted.
+    Reach(&'static str, &'static str, &'static str),
+    /// Sends the permitted request with a header.
+    Set(&'static str, &'static str),
+    /// Sends the permitted request with another method.
+    Use(&'static str),
+}
+
+/// What a call came with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scene {
+    /// The attempt's name: also the cursor, or the room, or the beginning of the new room's name.
+    pub(crate) name: String,
+    /// The whole argument that held the name.
+    pub(crate) argument: String,
+    /// The address of another server.
+    pub(crate) other: String,
+    pub(crate) limit: Option<u32>,
+    pub(crate) session: String,
+    pub(crate) end: Option<String>,
+}
+
+impl Scene {
+    /// Reads `name`, `name address`, or the URL of a room of that name.
+    pub(crate) fn new(argument: &str) -> Self {
+        let (first, other) = argument.split_once(' ').unwrap_or((argument, ""));
+        let name = first.rsplit('/').next().unwrap_or(first);
+        Self {
+            name: name.to_owned(),
+            argument: argument.to_owned(),
+            other: other.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What the component claims afterwards.
+pub(crate) struct Ending {
+    /// What came of the attempt, for the test to read.
+    pub(crate) report: String,
+    /// How many rooms to return.
+    pub(crate) copies: usize,
+    pub(crate) number: Option<f64>,
+}
+
+impl Ending {
+    pub(crate) fn report(report: impl Into<String>) -> Self {
+        Self { report: report.into(), copies: 1, number: None }
+    }
+}
+
+fn all() -> impl Iterator<Item = &'static Attempt> {
+    [
+        authority::ATTEMPTS,
+        creation::ATTEMPTS,
+        deletion::ATTEMPTS,
+        escape::ATTEMPTS,
+        exhaustion::ATTEMPTS,
+        lies::ATTEMPTS,
+        theft::ATTEMPTS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Every attempt with its function, separated by blanks.
+pub(crate) fn names() -> String {
+    let names: Vec<String> =
+        all().map(|attempt| format!("{}:{}", attempt.function.name(), attempt.name)).collect();
+    names.join(" ")
+}
+
+/// Makes the attempt that the call names.
+pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
+    let found = all().find(|known| known.function == function && known.name == scene.name);
+    let Some(attempt) = found else {
+        return Err(Error::InvalidArgument(format!("no attempt is called {}", scene.name)));
+    };
+    let mut message = own_request(scene);
+    match &attempt.act {
+        Act::Do(act) => return Ok(act(scene)),
+        Act::Reach(scheme, authority, target) => message.aim(scene, scheme, authority, target),
+        Act::Set(name, value) => {
+            message.headers.push(((*name).to_owned(), value.as_bytes().to_vec()));
+        }
+        Act::Use(method) => message.method = method_of(method),
+    }
+    Ok(report_of(&message))
+}
+
+fn method_of(name: &str) -> Method {
+    match name {
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "PATCH" => Method::Patch,
+        "OPTIONS" => Method::Options,
+        "TRACE" => Method::Trace,
+        "CONNECT" => Method::Connect,
+        other => Method::Other(other.to_owned()),
+    }
+}
+
+/// Sends a message and tells what came of it.
+pub(crate) fn report_of(message: &Message) -> Ending {
+    Ending::report(message.send().summary())
+}

@@ -1,0 +1,215 @@
+//! Taking more of the machine than a call may have, and ending in other ways than returning.
+
+use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
+use crate::wire::{Answer, Message, own_request, write};
+use std::hint::black_box;
+use wasi::clocks::monotonic_clock;
+use wasi::http::outgoing_handler;
+use wasi::http::types::{Fields, Method, OutgoingRequest};
+use wasi::io::poll::poll;
+
+const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
+    Attempt { name, function: Function::ListRooms, act: Act::Do(act) }
+}
+
+/// More than any call may hold of anything.
+const MANY: usize = 100_000;
+
+const MIB: usize = 1024 * 1024;
+
+pub(crate) const ATTEMPTS: &[Attempt] = &[
+    // Time.
+    list("loop", |_| {
+        let mut count = 0_u64;
+        loop {
+            count = black_box(count.wrapping_add(1));
+        }
+    }),
+    list("loop-with-host-calls", |_| {
+        loop {
+            black_box(monotonic_clock::now());
+        }
+    }),
+    list("loop-with-polls", |_| {
+        loop {
+            let soon = monotonic_clock::subscribe_duration(0);
+            black_box(poll(&[&soon, &soon, &soon]));
+        }
+    }),
+    list("sleep", |_| {
+        monotonic_clock::subscribe_duration(u64::MAX).block();
+        Ending::report("awake")
+    }),
+    list("sleep-until-the-end-of-time", |_| {
+        monotonic_clock::subscribe_instant(u64::MAX).block();
+        Ending::report("awake")
+    }),
+    list("poll-on-nothing", |_| Ending::report(format!("{:?}", poll(&[])))),
+    // The test has the API never answer.
+    list("wait-for-an-answer", |scene| report_of(&own_request(scene))),
+    list("body-without-end", |scene| {
+        let message = Message { method: Method::Post, ..own_request(scene) };
+        let Ok(outgoing) = message.outgoing() else { return Ending::report("unsendable") };
+        let Ok(body) = outgoing.body() else { return Ending::report("unsendable") };
+        let Ok(future) = outgoing_handler::handle(outgoing, None) else {
+            return Ending::report("unsendable");
+        };
+        write(&body, b"{");
+        Ending::report(Answer::of(&future).summary())
+    }),
+    // Memory of its own.
+    list("grow", |_| {
+        let mut taken = Vec::new();
+        loop {
+            taken.push(black_box(vec![1_u8; MIB]));
+        }
+    }),
+    list("grow-at-once", |_| {
+        let taken = black_box(vec![1_u8; 1024 * MIB]);
+        Ending::report(taken.len().to_string())
+    }),
+    list("recurse", |_| Ending::report(recurse(1).to_string())),
+    // Memory of the host's.
+    list("many-fields", |_| hoard(Fields::new)),
+    list("many-pollables", |_| hoard(|| monotonic_clock::subscribe_duration(u64::MAX))),
+    list("many-streams", |_| hoard(wasi::cli::stdout::get_stdout)),
+    list("many-requests-unsent", |_| hoard(|| OutgoingRequest::new(Fields::new()))),
+    list("many-unfinished-bodies", |_| {
+        let block = vec![b' '; MIB];
+        hoard(|| {
+            let outgoing = OutgoingRequest::new(Fields::new());
+            if let Ok(body) = outgoing.body()
+                && let Ok(stream) = body.write()
+            {
+                // As much as the host takes without anybody reading it.
+                while let Ok(room @ 1..) = stream.check_write() {
+                    let room = usize::try_from(room).unwrap_or(block.len());
+                    if stream.write(&block[..room.min(block.len())]).is_err() {
+                        break;
+                    }
+                }
+                std::mem::forget((stream, body));
+            }
+            outgoing
+        })
+    }),
+    list("many-long-methods", |_| {
+        let method = Method::Other("M".repeat(MIB));
+        hoard(|| {
+            let outgoing = OutgoingRequest::new(Fields::new());
+            let _ = outgoing.set_method(&method);
+            outgoing
+        })
+    }),
+    list("many-long-authorities", |_| {
+        let authority = "a".repeat(MIB);
+        hoard(|| {
+            let outgoing = OutgoingRequest::new(Fields::new());
+            let _ = outgoing.set_authority(Some(&authority));
+            outgoing
+        })
+    }),
+    list("many-long-parts", |_| {
+        // Each as long as the host takes it, and all kept.
+        let (method, part) = (Method::Other("M".repeat(60_000)), "a".repeat(60_000));
+        let header = [("accept".to_owned(), vec![b'a'; 30_000])];
+        hoard(|| {
+            let outgoing =
+                OutgoingRequest::new(Fields::from_list(&header).unwrap_or_else(|_| Fields::new()));
+            let _ = outgoing.set_method(&method);
+            let _ = outgoing.set_authority(Some(&part));
+            let _ = outgoing.set_path_with_query(Some(&format!("/{part}")));
+            outgoing
+        })
+    }),
+    list("long-method", |scene| {
+        report_of(&Message { method: Method::Other("M".repeat(MIB)), ..own_request(scene) })
+    }),
+    list("long-path", |_| report_of(&Message::get(&"/meetings".repeat(5000)))),
+    list("long-query", |_| {
+        report_of(&Message::get(&format!("/meetings?cursor={}", "a".repeat(60_000))))
+    }),
+    list("many-query-members", |_| {
+        let members: Vec<String> = (0..8000).map(|index| format!("{index}=")).collect();
+        report_of(&Message::get(&format!("/meetings?{}", members.join("&"))))
+    }),
+    list("many-headers", |scene| {
+        let headers = (0..MANY).map(|index| (format!("x-{index}"), Vec::new()));
+        report_of(&Message { headers: headers.collect(), ..own_request(scene) })
+    }),
+    list("huge-header", |scene| {
+        let header = ("accept".to_owned(), vec![b'a'; MIB]);
+        report_of(&Message { headers: vec![header], ..own_request(scene) })
+    }),
+    list("much-randomness", |_| {
+        Ending::report(
+            wasi::random::random::get_random_bytes(u64::from(u32::MAX)).len().to_string(),
+        )
+    }),
+    list("much-insecure-randomness", |_| {
+        let bytes = wasi::random::insecure::get_insecure_random_bytes(u64::from(u32::MAX));
+        Ending::report(bytes.len().to_string())
+    }),
+    list("output-flood", |_| flood(&wasi::cli::stdout::get_stdout())),
+    list("error-flood", |_| flood(&wasi::cli::stderr::get_stderr())),
+    list("zeroes", |_| {
+        let written = wasi::cli::stdout::get_stdout().write_zeroes(1 << 40);
+        Ending::report(format!("{written:?}"))
+    }),
+    list("poll-on-much", |_| {
+        let never = monotonic_clock::subscribe_duration(u64::MAX);
+        Ending::report(poll(&vec![&never; MANY]).len().to_string())
+    }),
+    list("huge-text", |_| Ending::report("a".repeat(10 * MIB))),
+    list("huge-list", |_| Ending { copies: MANY, ..Ending::report("") }),
+    // The network.
+    list("too-many-requests", |scene| {
+        let answers = (0..80).map(|_| own_request(scene).send().summary());
+        Ending::report(answers.collect::<Vec<_>>().join(" "))
+    }),
+    list("too-many-requests-side-by-side", |scene| {
+        let sent: Vec<_> = (0..80).map(|_| own_request(scene).hand_over()).collect();
+        let answers = sent.iter().flatten().map(|future| Answer::of(future).summary());
+        Ending::report(answers.collect::<Vec<_>>().join(" "))
+    }),
+    // The test has each answer be large.
+    list("too-much-taken-in", |scene| {
+        let sent: Vec<_> = (0..20).map(|_| own_request(scene).hand_over()).collect();
+        let taken = sent.iter().flatten().map(|future| Answer::of(future).body.len());
+        Ending::report(taken.sum::<usize>().to_string())
+    }),
+    list("one-answer-too-large", |scene| report_of(&own_request(scene))),
+    // Other ends than returning.
+    list("exit-well", |_| {
+        wasi::cli::exit::exit(Ok(()));
+        Ending::report("still there")
+    }),
+    list("exit-badly", |_| {
+        wasi::cli::exit::exit(Err(()));
+        Ending::report("still there")
+    }),
+    list("panic", |_| panic!("on purpose")),
+    list("abort", |_| std::process::abort()),
+];
+
+/// Holds on to as many of something as it is given.
+fn hoard<T>(make: impl Fn() -> T) -> Ending {
+    let mut held = Vec::new();
+    for _ in 0..MANY {
+        held.push(make());
+    }
+    Ending::report(held.len().to_string())
+}
+
+fn flood(stream: &wasi::io::streams::OutputStream) -> Ending {
+    let block = [b'!'; 4096];
+    let taken = (0..MANY).take_while(|_| stream.blocking_write_and_flush(&block).is_ok()).count();
+    Ending::report(format!("{} bytes", taken * block.len()))
+}
+
+fn recurse(depth: u64) -> u64 {
+    if black_box(depth) == u64::MAX {
+        return 0;
+    }
+    black_box(recurse(depth + 1)) + 1
+}

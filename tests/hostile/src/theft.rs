@@ -1,0 +1,78 @@
+//! Getting hold of the token, of what else is secret, or of the token's place in a request.
+
+use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
+use crate::wire::{Message, own_request, variables};
+use wasi::io::streams::StreamError;
+
+const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
+    Attempt { name, function: Function::ListRooms, act: Act::Do(act) }
+}
+
+const fn header(name: &'static str, header: &'static str, value: &'static str) -> Attempt {
+    Attempt { name, function: Function::ListRooms, act: Act::Set(header, value) }
+}
+
+pub(crate) const ATTEMPTS: &[Attempt] = &[
+    // What is at hand.
+    list("environment", |_| Ending::report(surroundings())),
+    Attempt {
+        name: "current-user",
+        function: Function::GetCurrentUser,
+        act: Act::Do(|_| Ending::report(surroundings())),
+    },
+    list("standard-input", |_| {
+        let read = wasi::cli::stdin::get_stdin().blocking_read(1024);
+        Ending::report(match read {
+            Ok(bytes) => format!("read {}", String::from_utf8_lossy(&bytes)),
+            Err(StreamError::Closed) => "closed".to_owned(),
+            Err(StreamError::LastOperationFailed(_)) => "failed".to_owned(),
+        })
+    }),
+    // What an answer gives away.
+    list("echoed-token", |scene| {
+        let answer = own_request(scene).send();
+        Ending::report(format!("{:?} {}", answer.headers, answer.text()))
+    }),
+    list("redirect", |scene| {
+        let answer = own_request(scene).send();
+        Ending::report(format!("{} {:?}", answer.status, answer.headers))
+    }),
+    // What goes out beside the token.
+    header("set-authorization", "authorization", "Bearer mine"),
+    header("set-authorization-in-capitals", "AUTHORIZATION", "Bearer mine"),
+    header("set-cookie", "cookie", "session=mine"),
+    header("set-host", "host", "whereby.example"),
+    header("set-forwarded-host", "x-forwarded-host", "whereby.example"),
+    header("set-original-url", "x-original-url", "/v1/rooms"),
+    header("set-method", "x-http-method-override", "DELETE"),
+    header("set-transfer-encoding", "transfer-encoding", "chunked"),
+    header("set-connection", "connection", "authorization"),
+    header("set-upgrade", "upgrade", "h2c"),
+    header("set-expect", "expect", "100-continue"),
+    header("set-proxy-authorization", "proxy-authorization", "Basic bWluZQ=="),
+    header("set-range", "range", "bytes=0-1"),
+    header("set-accept-encoding", "accept-encoding", "gzip"),
+    header("set-line-break", "accept", "a\r\nauthorization: Bearer mine"),
+    header("set-content-length-of-nothing", "content-length", "10"),
+    header("set-content-length-of-letters", "content-length", "ten"),
+    // These may be set; what they say is thrown away.
+    header("set-harmless-agent", "user-agent", "mine"),
+    header("set-harmless-accept", "accept", "text/html"),
+    Attempt {
+        name: "set-trailers",
+        function: Function::ListRooms,
+        act: Act::Do(|scene| {
+            let name = ("trailer".to_owned(), b"authorization".to_vec());
+            report_of(&Message { headers: vec![name], ..own_request(scene) })
+        }),
+    },
+];
+
+/// Everything that the host lets a component know about its surroundings.
+fn surroundings() -> String {
+    let variables: Vec<String> =
+        variables().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let arguments = wasi::cli::environment::get_arguments();
+    let directory = wasi::cli::environment::initial_cwd();
+    format!("{} {arguments:?} {directory:?}", variables.join(" "))
+}

@@ -1,0 +1,57 @@
+//! The question on the terminal, and what each answer does.
+
+use super::{Screen, still_world};
+use whereby_tests::run;
+
+const DELETE: [&str; 4] = ["call", "delete_room", "--arg", "room_name=Daily"];
+
+#[tokio::test]
+async fn a_person_at_the_terminal_is_asked_and_only_yes_is_yes() {
+    let (world, _) = still_world().await;
+    world.configure("");
+    let mut screen = Screen::new(&world);
+    for (typed, exit) in [("n\n", 4), ("\n", 4), ("", 5), ("yep\n", 4), ("Y es\n", 4), ("y\n", 0)] {
+        let ran = run(&DELETE, world.environment(), typed, true).await;
+        screen.text += &format!("# typed: {typed:?}\n");
+        screen.add(&DELETE, &ran);
+        // The end of input is nobody's answer.
+        assert_eq!(ran.code, exit, "{typed:?}: {ran:?}");
+        assert!(ran.stderr.contains("Make this call? [y/N]"), "{ran:?}");
+        if exit != 0 {
+            world.assert_untouched();
+        }
+    }
+    assert_eq!(world.requests().len(), 2);
+    screen.finish("prompt");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_without_a_terminal_under_json_or_with_force() {
+    let (world, _) = still_world().await;
+    world.configure("");
+    for (arguments, terminal, exit) in [
+        (&["call", "create_room"][..], false, 5),
+        (&["call", "create_room", "--json"], true, 5),
+        (&["call", "create_room", "--dry-run"], true, 0),
+    ] {
+        let ran = run(arguments, world.environment(), "y\n", terminal).await;
+        assert_eq!(ran.code, exit, "{ran:?}");
+        assert!(!ran.stderr.contains("[y/N]"), "{ran:?}");
+        world.assert_untouched();
+    }
+    let ran = run(&["call", "create_room", "--force"], world.environment(), "n\n", true).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(!ran.stderr.contains("[y/N]"), "{ran:?}");
+    let document = world.run(&["call", "create_room", "--force", "--json"]).await.json();
+    assert_eq!(document["meta"]["forced"], true);
+}
+
+#[tokio::test]
+async fn a_denied_call_is_not_asked_for() {
+    let (world, _) = still_world().await;
+    world.configure("[permissions]\nwrite = \"deny\"\n");
+    let ran = run(&DELETE, world.environment(), "y\n", true).await;
+    assert_eq!(ran.code, 4);
+    assert!(!ran.stderr.contains("[y/N]"), "{ran:?}");
+    world.assert_untouched();
+}

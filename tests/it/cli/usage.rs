@@ -1,0 +1,71 @@
+//! Command lines that are wrong, and help.
+
+use super::{Screen, assert_call_document, still_world};
+
+const WRONG: [&[&str]; 12] = [
+    &[],
+    &["cal"],
+    &["call"],
+    &["call", "list_rooms", "--limit", "2"],
+    &["call", "list_rooms", "{}", "{}"],
+    &["call", "list_rooms", "--account"],
+    &["call", "list_rooms", "--quiet", "--verbose"],
+    &["list", "extra"],
+    &["schema"],
+    &["component"],
+    &["component", "export"],
+    &["simulate", "--listen", "nowhere"],
+];
+
+#[tokio::test]
+async fn a_wrong_command_line_is_told_to_people() {
+    let (world, _) = still_world().await;
+    let mut screen = Screen::new(&world);
+    for arguments in WRONG {
+        let ran = screen.run(arguments).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
+    }
+    screen.finish("usage");
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_one_document_under_json() {
+    let (world, _) = still_world().await;
+    let mut screen = Screen::new(&world);
+    for arguments in WRONG {
+        let spellings = [[arguments, &["--json"]].concat(), [&["--json"], arguments].concat()];
+        for (index, arguments) in spellings.into_iter().enumerate() {
+            let ran = world.run(&arguments).await;
+            if index == 0 {
+                screen.add(&arguments, &ran);
+            }
+            let document = assert_call_document(&ran);
+            assert_eq!((ran.code, ran.stderr.as_str()), (2, ""), "{arguments:?}");
+            assert_eq!(document["error"]["kind"], "usage", "{arguments:?}");
+            assert_eq!(document["error"]["effect"], "none");
+        }
+    }
+    screen.finish("usage_json");
+}
+
+#[tokio::test]
+async fn help_shows_the_commands_and_the_exit_statuses() {
+    let (world, _) = still_world().await;
+    let mut screen = Screen::new(&world);
+    for arguments in [&["--help"][..], &["call", "--help"], &["component", "--help"]] {
+        let ran = screen.run(arguments).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    }
+    screen.finish("help");
+    let version = world.run(&["--version"]).await;
+    assert_eq!(version.stdout, format!("whereby {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn a_simulator_cannot_be_had_on_an_address_that_others_reach() {
+    let (world, _) = still_world().await;
+    for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
+        let ran = world.run(&["simulate", "--listen", address, "--json"]).await;
+        assert_eq!(assert_call_document(&ran)["error"]["kind"], "usage", "{address}");
+    }
+}

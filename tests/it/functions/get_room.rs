@@ -1,0 +1,112 @@
+//! `get_room`: the exact name among what Whereby lists, whether or not it narrows its list.
+
+use crate::wire::{kind, message, sent};
+use serde_json::json;
+use whereby::simulator::switches::RoomNameFilter;
+use whereby::simulator::{Options, OrganizationSeed, Reply, RoomSeed, Seed, Switches};
+use whereby_tests::World;
+
+const LOOKUP: &str = "GET /v1/meetings roomName[startsWith]=/daily limit=100";
+
+fn similar_rooms() -> Vec<RoomSeed> {
+    ["daily-2", "daily", "dail", "weekly", "dailydaily"].map(RoomSeed::named).to_vec()
+}
+
+#[tokio::test]
+async fn a_room_is_found_by_its_exact_name_in_every_spelling() {
+    let world = World::with_rooms(similar_rooms()).await;
+    let session = world.session();
+    for name in [
+        "daily",
+        "/daily",
+        " Daily ",
+        "https://acme-demo.whereby.com/daily",
+        "https://ACME-demo.whereby.com/Daily?roomKey=s3cret&x#y",
+    ] {
+        world.simulator.clear_requests();
+        let outcome = session.call(None, "get_room", json!({"room_name": name})).await;
+        let room = outcome.result.expect(name);
+        assert_eq!(room["roomName"], "daily");
+        assert_eq!(room["meetingUrl"], "https://acme-demo.whereby.com/daily");
+        assert_eq!(sent(&world), [LOOKUP]);
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_is_not_there_is_not_found() {
+    let world = World::with_rooms(similar_rooms()).await;
+    let session = world.session();
+    for name in ["dai", "daily-3", "https://other.whereby.com/daily"] {
+        let outcome = session.call(None, "get_room", json!({"room_name": name})).await;
+        assert_eq!(kind(&outcome), "not-found", "{name}");
+        assert!(message(&outcome).contains("list_meetings"), "{}", message(&outcome));
+    }
+}
+
+async fn many_rooms(count: u32, filter: RoomNameFilter) -> World {
+    let mut rooms = vec![RoomSeed::named("daily").created(std::time::Duration::from_hours(9000))];
+    rooms.extend(RoomSeed::many("daily-", count));
+    let options = Options {
+        organizations: vec![OrganizationSeed::new("acme-demo", Seed::Rooms(rooms))],
+        switches: Switches { room_name_filter: filter, ..Switches::default() },
+        ..Options::default()
+    };
+    World::with(options).await
+}
+
+#[tokio::test]
+async fn the_list_is_read_on_until_the_room_is_found() {
+    for filter in [RoomNameFilter::Honoured, RoomNameFilter::Ignored] {
+        let world = many_rooms(250, filter).await;
+        let outcome = world.call("get_room", json!({"room_name": "daily"})).await;
+        assert_eq!(outcome.result.expect("found")["roomName"], "daily");
+        let requests = sent(&world);
+        assert_eq!(requests.len(), 3, "250 rooms come before it");
+        assert_eq!(requests[0], LOOKUP);
+        assert!(requests[1..].iter().all(|l| l.starts_with(&format!("{LOOKUP} cursor="))));
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_is_heeded_takes_one_request_and_one_that_is_not_takes_all_pages() {
+    for (filter, pages) in [(RoomNameFilter::Honoured, 1), (RoomNameFilter::Ignored, 3)] {
+        let world = many_rooms(250, filter).await;
+        let outcome = world.call("get_room", json!({"room_name": "nobody"})).await;
+        assert_eq!(kind(&outcome), "not-found");
+        assert_eq!(sent(&world).len(), pages);
+    }
+}
+
+#[tokio::test]
+async fn after_two_thousand_rooms_it_gives_up_and_says_so() {
+    let world = many_rooms(2050, RoomNameFilter::Ignored).await;
+    let outcome = world.call("get_room", json!({"room_name": "daily"})).await;
+    assert_ne!(kind(&outcome), "not-found", "it may be among those that were not read");
+    assert_eq!(kind(&outcome), "unexpected-response");
+    assert!(message(&outcome).contains("gave up"), "{}", message(&outcome));
+    assert!(message(&outcome).contains("2000"), "{}", message(&outcome));
+    assert_eq!(sent(&world).len(), 20);
+}
+
+#[tokio::test]
+async fn a_room_without_a_name_is_known_by_its_url() {
+    let world = World::with_rooms(Vec::new()).await;
+    let row = json!({
+        "meetingId": "7", "roomUrl": "https://acme-demo.whereby.com/daily",
+        "endDate": "2030-01-01T00:00:00Z",
+    });
+    let reply = Reply::status(200).json(&json!({"results": [row], "cursor": null}));
+    world.simulator.script("GET", "/v1/meetings", 1, reply);
+    let outcome = world.call("get_room", json!({"room_name": "daily"})).await;
+    assert_eq!(outcome.result.expect("found")["roomName"], "daily");
+}
+
+#[tokio::test]
+async fn a_list_that_leads_back_to_itself_ends() {
+    let world = World::with_rooms(Vec::new()).await;
+    let reply = Reply::status(200).json(&json!({"results": [], "cursor": "round"}));
+    world.simulator.script("GET", "/v1/meetings", 100, reply);
+    let outcome = world.call("get_room", json!({"room_name": "daily"})).await;
+    assert_eq!(kind(&outcome), "unexpected-response");
+    assert!(sent(&world).len() <= 20);
+}

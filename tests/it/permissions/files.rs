@@ -1,0 +1,128 @@
+//! The machine's policy and the files of project folders: they only ever make it stricter.
+
+use super::{PERMISSIONS, assert_came_to, configure, rank};
+use crate::wire::{kind, message};
+use serde_json::json;
+use whereby::simulator::RoomSeed;
+use whereby::{Call, Session, Settings, WriteOutcome};
+use whereby_tests::World;
+
+/// The places of files that tighten, and what is called from where.
+const PLACES: [&str; 4] =
+    ["policy.toml", "project/.whereby.toml", ".whereby.toml", "project/deep/er/.whereby.toml"];
+
+/// A session that works in `project/deep/er`.
+fn deep_session(world: &World) -> Session {
+    std::fs::create_dir_all(world.path("project/deep/er")).expect("folders");
+    let mut environment = world.environment();
+    environment.directory = world.path("project/deep/er");
+    let settings = Settings::load(None, &environment).expect("a good configuration");
+    let cache = environment.platform_directory("cache");
+    let builder = Session::builder().settings(settings).environment(environment).cache(cache);
+    builder.build().expect("a session")
+}
+
+#[tokio::test]
+async fn a_file_that_tightens_never_loosens() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    for place in PLACES {
+        for own in PERMISSIONS {
+            for theirs in PERMISSIONS {
+                configure(&world, &format!("[permissions]\nread = \"{own}\"\n"));
+                deep_session(&world);
+                let file = world.write(place, &format!("[permissions]\nread = \"{theirs}\"\n"));
+                let strictest = if rank(theirs) > rank(own) { theirs } else { own };
+                let plan = deep_session(&world).plan(Call::new("list_rooms", json!({})));
+                let verdict = plan.expect("a plan").verdict;
+                assert_eq!(verdict.permission.as_str(), strictest, "{own}, {theirs} in {place}");
+                let decided_by = verdict.rule.place.map(|(file, _)| file);
+                let is_theirs = rank(theirs) > rank(own);
+                assert_eq!(decided_by == Some(file.clone()), is_theirs, "{own}, {theirs}");
+                std::fs::remove_file(file).expect("it was there");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn silence_means_allow_and_rules_for_accounts_and_functions_count_too() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    configure(&world, "[permissions]\nwrite = \"allow\"\n");
+    for (rules, work, other) in [
+        ("", "allow", "allow"),
+        ("[permissions]\nwrite = \"deny\"\n", "allow", "allow"),
+        ("[permissions.functions]\nlist_rooms = \"ask\"\n", "ask", "ask"),
+        ("[accounts.other.permissions]\nread = \"deny\"\n", "allow", "deny"),
+        ("[accounts.other.permissions.functions]\nlist_rooms = \"deny\"\n", "allow", "deny"),
+        ("[accounts.nobody.permissions]\nread = \"deny\"\n", "allow", "allow"),
+        (
+            "[permissions]\nread = \"deny\"\n[permissions.functions]\nlist_rooms = \"allow\"\n",
+            "allow",
+            "allow",
+        ),
+    ] {
+        for place in ["policy.toml", "project/.whereby.toml"] {
+            world.write(place, rules);
+            let session = world.session();
+            for (account, expected) in [("work", work), ("other", other)] {
+                let outcome = session.call(Some(account), "list_rooms", json!({})).await;
+                assert_came_to(&world, &outcome, expected, &format!("{account}: {rules}"));
+            }
+            world.write(place, "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_several_files_the_strictest_holds() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    configure(&world, "");
+    deep_session(&world);
+    for strict in PLACES {
+        for place in PLACES {
+            world.write(place, "[permissions]\nread = \"allow\"\nwrite = \"allow\"\n");
+        }
+        let file = world.write(strict, "\n[permissions]\nread = \"deny\"\n");
+        let outcome = deep_session(&world).call(None, "list_rooms", json!({})).await;
+        assert_came_to(&world, &outcome, "deny", strict);
+        let text = message(&outcome);
+        assert!(text.contains(&format!("({}, line 3)", file.display())), "{text}");
+        let hint = outcome.result.expect_err("denied").hint(WriteOutcome::None).expect("a hint");
+        assert!(hint.contains(&file.display().to_string()), "{hint}");
+    }
+}
+
+#[tokio::test]
+async fn force_is_forbidden_by_any_file() {
+    let world = World::with_rooms(Vec::new()).await;
+    configure(&world, "[permissions]\nforce = \"allow\"\n");
+    deep_session(&world);
+    for place in PLACES {
+        let file = world.write(place, "[permissions]\nforce = \"deny\"\n");
+        let call = Call::new("create_room", json!({})).force(true);
+        let outcome = deep_session(&world).run(call).await;
+        assert_eq!(kind(&outcome), "denied", "{place}");
+        assert!(message(&outcome).contains(&file.display().to_string()));
+        world.assert_untouched();
+        std::fs::remove_file(file).expect("it was there");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_a_folder_beside_the_working_directory_is_none_of_its_business() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    std::fs::create_dir_all(world.path("beside")).expect("a folder");
+    std::fs::create_dir_all(world.path("project/deep")).expect("a folder");
+    world.write("beside/.whereby.toml", "[permissions]\nread = \"deny\"\n");
+    world.write("project/deep/.whereby.toml", "[permissions]\nread = \"deny\"\n");
+    assert!(world.call("list_rooms", json!({})).await.result.is_ok());
+}
+
+#[tokio::test]
+async fn a_project_file_may_be_read_and_written_by_others() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    let file = world.write("project/.whereby.toml", "[permissions]\nread = \"deny\"\n");
+    whereby_tests::set_mode(&file, 0o666);
+    let outcome = world.call("list_rooms", json!({})).await;
+    assert_came_to(&world, &outcome, "deny", "a file of a shared checkout");
+}

@@ -1,0 +1,229 @@
+//! What the tests stand on: a simulated Whereby, a home of one's own, and the program within.
+
+use serde_json::Value;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use tempfile::TempDir;
+use whereby::cli::Streams;
+use whereby::simulator::{Options, OrganizationSeed, RecordedRequest, RoomSeed, Seed, Simulator};
+use whereby::{Approver, Environment, Session, Settings};
+
+/// Compiled code is kept for the whole run, so that each component is compiled once.
+static CACHE: LazyLock<TempDir> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    std::fs::create_dir(directory.path().join("cache")).expect("a directory in it");
+    directory
+});
+
+/// A user with a home directory, and a simulated Whereby with two organizations of theirs.
+///
+/// The accounts `work` (the default one) and `other` stand in the user's configuration file.
+pub struct World {
+    /// The simulated Whereby.
+    pub simulator: Simulator,
+    home: TempDir,
+}
+
+impl World {
+    /// A world with the simulator's own rooms and switches.
+    pub async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// A world whose work organization has these rooms.
+    pub async fn with_rooms(rooms: Vec<RoomSeed>) -> Self {
+        let work = OrganizationSeed::new("acme-demo", Seed::Rooms(rooms));
+        Self::with(Options { organizations: vec![work], ..Options::default() }).await
+    }
+
+    /// A world with a simulator of one's own. A second organization is added to a single one.
+    pub async fn with(mut options: Options) -> Self {
+        if options.organizations.len() == 1 {
+            let other = Seed::Rooms(vec![RoomSeed::named("elsewhere")]);
+            options.organizations.push(OrganizationSeed::new("other-demo", other));
+        }
+        let simulator = Simulator::start(options).await.expect("the simulator starts");
+        let home = tempfile::tempdir().expect("a temporary directory");
+        for folder in ["config/whereby", "project"] {
+            std::fs::create_dir_all(home.path().join(folder)).expect("a folder in it");
+        }
+        let world = Self { simulator, home };
+        world.configure("");
+        world
+    }
+
+    /// A path in the user's home directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Writes a file in the user's home directory, readable by nobody else.
+    pub fn write(&self, name: &str, contents: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, contents).expect("a file in the home directory");
+        set_mode(&path, 0o600);
+        path
+    }
+
+    /// Writes the configuration file: the two accounts, and whatever else is given.
+    ///
+    /// The text comes first, so it may begin with keys that belong to no table.
+    pub fn configure(&self, toml: &str) -> PathBuf {
+        let mut text = toml.to_owned();
+        if !toml.contains("default_account") {
+            text.insert_str(0, "default_account = \"work\"\n");
+        }
+        for (name, token) in ["work", "other"].into_iter().zip(self.simulator.tokens()) {
+            let url = self.simulator.url();
+            text.push_str(&format!(
+                "\n[accounts.{name}]\naccess_token = \"{token}\"\napi_url = \"{url}\"\n"
+            ));
+        }
+        self.write("config/whereby/config.toml", &text)
+    }
+
+    /// The surroundings of the program: this home, its `project` folder, and no other variables.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        let mut environment = Environment::empty();
+        let variables = [
+            ("HOME", self.home.path().to_owned()),
+            ("XDG_CONFIG_HOME", self.path("config")),
+            ("XDG_CACHE_HOME", CACHE.path().join("cache")),
+        ];
+        for (name, path) in variables {
+            environment.variables.insert(name.into(), path.display().to_string());
+        }
+        environment.directory = self.path("project");
+        environment.system_policy = self.path("policy.toml");
+        environment
+    }
+
+    /// The surroundings of a user without a configuration file, whose account is in two variables.
+    #[must_use]
+    pub fn bare_environment(&self) -> Environment {
+        let mut environment = self.environment();
+        let variables = [
+            ("XDG_CONFIG_HOME", self.path("nothing").display().to_string()),
+            ("WHEREBY_ACCESS_TOKEN", self.simulator.token().to_owned()),
+            ("WHEREBY_API_URL", self.simulator.url()),
+        ];
+        environment.variables.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+        environment
+    }
+
+    /// A session of this user's, where nobody is asked.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.session_with(None, None)
+    }
+
+    /// A session of this user's with another way of asking, or another component.
+    #[must_use]
+    pub fn session_with(
+        &self,
+        approver: Option<Arc<dyn Approver>>,
+        component: Option<Vec<u8>>,
+    ) -> Session {
+        let environment = self.environment();
+        let settings = Settings::load(None, &environment).expect("a good configuration");
+        let mut builder = Session::builder()
+            .settings(settings)
+            .environment(environment)
+            .cache(Some(CACHE.path().join("cache/whereby")));
+        if let Some(approver) = approver {
+            builder = builder.approver(approver);
+        }
+        if let Some(component) = component {
+            builder = builder.component(component);
+        }
+        builder.build().expect("a session")
+    }
+
+    /// Calls a function by the default account, where nobody is asked.
+    pub async fn call(&self, function: &str, arguments: Value) -> whereby::Outcome {
+        self.session().call(None, function, arguments).await
+    }
+
+    /// Runs the program as this user.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        run(arguments, self.environment(), "", false).await
+    }
+
+    /// What reached the simulator.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.simulator.requests()
+    }
+
+    /// Fails where anything reached the simulator.
+    pub fn assert_untouched(&self) {
+        let requests = self.requests();
+        assert!(requests.is_empty(), "{requests:?} reached the simulator");
+    }
+}
+
+/// Sets who may do what with a file.
+pub fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, permissions).expect("a mode is set");
+}
+
+/// What the program printed, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// The exit status.
+    pub code: u8,
+}
+
+impl Ran {
+    /// The one JSON document on standard output.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("no JSON document ({error}): {self:?}"))
+    }
+}
+
+/// Runs the program in this process; `terminal` makes all three streams terminals.
+pub async fn run(arguments: &[&str], environment: Environment, stdin: &str, terminal: bool) -> Ran {
+    let (stdout, stderr) = (Kept::default(), Kept::default());
+    let stdin = io::Cursor::new(stdin.to_owned());
+    let mut streams = Streams::new(stdin, stdout.clone(), stderr.clone());
+    streams.stdin_is_terminal = terminal;
+    streams.stdout_is_terminal = terminal;
+    streams.stderr_is_terminal = terminal;
+    let arguments = arguments.iter().map(OsString::from);
+    let code = whereby::cli::run(arguments, environment, streams).await;
+    Ran { stdout: stdout.text(), stderr: stderr.text(), code }
+}
+
+/// A stream that keeps what is written to it.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    fn text(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8(kept.clone()).expect("UTF-8")
+    }
+}
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
