@@ -1,8 +1,11 @@
 //! The cursor of `list-meetings`: where its next page starts, in a text that callers pass back.
 //!
 //! Whereby lists sessions by room only, so the place within a listing is more than Whereby's own
-//! cursor. The text is base64url of JSON. It is not a secret and proves nothing: whatever it says
-//! is only where to go on reading.
+//! cursor. The order of rooms is live: one that gets a meeting moves to the front. So a place is in
+//! a room, by its name, and not at an index of a page, and the rooms that were read are remembered.
+//!
+//! The text is base64url of JSON. It is not a secret and proves nothing: whatever it says is only
+//! where to go on reading.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,16 +14,29 @@ use serde::{Serialize, Serializer};
 use crate::answer::{self, LONGEST_CURSOR};
 use crate::argument::{check_length, invalid};
 use crate::prelude::*;
+use crate::room_name::is_name;
 use crate::types::Error;
 
 /// The longest cursor that is taken or given, in characters.
 const LONGEST: usize = 4096;
 
 /// The form of the JSON. A cursor of another one is refused.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// More rows than any page of Whereby's has.
 const MOST_ROWS: usize = 100_000;
+
+/// How many rooms are remembered: all of a page, of which Whereby's have a hundred rows at most.
+/// Together with two cursors of the greatest length and a name there is room for no more than 109.
+pub(crate) const MOST_DONE: usize = 100;
+
+/// How many of them are still remembered on the next page of rooms, so that one that was pushed
+/// onto it by others is not read again.
+const KEPT_DONE: usize = 8;
+
+/// How much of a name's fingerprint is kept, in bytes. Two rooms of thousands having the same is
+/// less probable than one in a million.
+const MARK: usize = 5;
 
 /// A place in a listing of meetings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,10 +53,14 @@ pub(crate) struct Place {
     /// Whereby's cursor of the page of rooms.
     #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
     pub(crate) rooms: Option<String>,
-    /// The room on that page.
-    #[serde(rename = "i", skip_serializing_if = "is_zero")]
-    pub(crate) index: usize,
-    /// Whereby's cursor of the page of that room's sessions.
+    /// The room whose sessions are being read, in a listing of all rooms. `None` between two rooms.
+    #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    /// The rooms whose sessions were read, in a listing of all rooms: those of this page, and the
+    /// last ones of the page before.
+    #[serde(rename = "d", skip_serializing_if = "Vec::is_empty", serialize_with = "as_text")]
+    done: Vec<u8>,
+    /// Whereby's cursor of the page of the room's sessions.
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub(crate) sessions: Option<String>,
     /// The session on that page.
@@ -62,7 +82,8 @@ impl Place {
             filter,
             page_size,
             rooms: None,
-            index: 0,
+            room: None,
+            done: Vec::new(),
             sessions: None,
             offset: 0,
             rooms_unsorted: false,
@@ -78,7 +99,7 @@ impl Place {
             .ok()
             .and_then(|json| Self::decode(&json).ok())
             .filter(Self::is_sound)
-            .ok_or_else(|| invalid("cursor", "is not a next_cursor of list_meetings"))?;
+            .ok_or_else(|| invalid("cursor", "is not a nextCursor of list_meetings"))?;
         if place.filter != filter {
             return Err(invalid(
                 "cursor",
@@ -95,9 +116,52 @@ impl Place {
         (text.len() <= LONGEST).then_some(text)
     }
 
-    /// Moves to the beginning of a room on the page of rooms.
-    pub(crate) fn move_to_room(&mut self, index: usize) {
-        self.index = index;
+    /// The room that was begun, in a listing of all rooms. The sessions and the offset are of that
+    /// room and of no other.
+    pub(crate) fn room(&self) -> Option<&str> {
+        self.room.as_deref()
+    }
+
+    /// Whether all of a room was read.
+    pub(crate) fn is_done(&self, room: &str) -> bool {
+        self.done.chunks(MARK).any(|other| other == mark(room))
+    }
+
+    /// Whether this is the beginning of a listing of all rooms.
+    pub(crate) fn is_at_first_room(&self) -> bool {
+        self.rooms.is_none() && self.room.is_none() && self.done.is_empty()
+    }
+
+    /// Goes on in a room, or begins it if it is another one.
+    pub(crate) fn enter_room(&mut self, room: &str) {
+        if self.room() != Some(room) {
+            self.leave_room();
+            self.room = Some(room.to_owned());
+        }
+    }
+
+    /// Leaves a room that was read, and remembers it.
+    pub(crate) fn finish_room(&mut self, room: &str) {
+        self.leave_room();
+        self.remember(MOST_DONE - 1);
+        self.done.extend_from_slice(&mark(room));
+    }
+
+    /// Moves to another page of rooms.
+    pub(crate) fn move_to_rooms(&mut self, cursor: Option<String>) {
+        self.leave_room();
+        self.rooms = cursor;
+        self.remember(KEPT_DONE);
+    }
+
+    /// Forgets all rooms that were read but the last ones.
+    fn remember(&mut self, rooms: usize) {
+        let rest = self.done.len().saturating_sub(rooms * MARK);
+        self.done.drain(..rest);
+    }
+
+    fn leave_room(&mut self) {
+        self.room = None;
         self.sessions = None;
         self.offset = 0;
     }
@@ -108,19 +172,21 @@ impl Place {
     }
 
     fn decode(json: &[u8]) -> Result<Self, String> {
-        let json = answer::object(json, &["v", "f", "n", "r", "i", "s", "o", "ur", "us"])?;
+        let json = answer::object(json, &["v", "f", "n", "r", "m", "d", "s", "o", "ur", "us"])?;
         let number = |name| json.whole(name).map(Option::unwrap_or_default);
-        // What is too large for the type is too large for `is_sound` as well.
-        let index = |name| number(name).map(|at| usize::try_from(at).unwrap_or(usize::MAX));
         let text = |name| json.text(name).map(|text| text.map(str::to_owned));
         Ok(Self {
             version: number("v")?,
             filter: number("f")?,
+            // What is too large for the type is too large for `is_sound` as well.
             page_size: u32::try_from(number("n")?).unwrap_or(u32::MAX),
             rooms: text("r")?,
-            index: index("i")?,
+            room: text("m")?,
+            done: URL_SAFE_NO_PAD
+                .decode(json.text("d")?.unwrap_or_default())
+                .map_err(|_| String::new())?,
             sessions: text("s")?,
-            offset: index("o")?,
+            offset: usize::try_from(number("o")?).unwrap_or(usize::MAX),
             rooms_unsorted: number("ur")? > 0,
             sessions_unsorted: number("us")? > 0,
         })
@@ -134,7 +200,9 @@ impl Place {
         };
         self.version == VERSION
             && (1..=100).contains(&self.page_size)
-            && self.index <= MOST_ROWS
+            && self.room.as_deref().is_none_or(is_name)
+            && self.done.len() <= MOST_DONE * MARK
+            && self.done.len().is_multiple_of(MARK)
             && self.offset <= MOST_ROWS
             && is_cursor(&self.rooms)
             && is_cursor(&self.sessions)
@@ -153,6 +221,12 @@ pub(crate) fn fingerprint(parts: &[&str]) -> u64 {
     hash
 }
 
+/// What a room that was read is known again by.
+fn mark(room: &str) -> [u8; MARK] {
+    let [a, b, c, d, e, ..] = fingerprint(&[room]).to_le_bytes();
+    [a, b, c, d, e]
+}
+
 fn is_zero(value: &usize) -> bool {
     *value == 0
 }
@@ -167,13 +241,17 @@ fn as_number<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_u8(u8::from(*value))
 }
 
+fn as_text<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
 
-    use super::{Place, fingerprint};
+    use super::{KEPT_DONE, MARK, MOST_DONE, Place, fingerprint};
     use crate::types::Error;
 
     #[test]
@@ -188,8 +266,13 @@ mod tests {
     #[test]
     fn malformed_cursors_are_refused() {
         let encoded = |json: &str| URL_SAFE_NO_PAD.encode(json);
-        let start = encoded(r#"{"v":1,"f":1,"n":20}"#);
+        let start = encoded(r#"{"v":2,"f":1,"n":20}"#);
         assert_eq!(Place::parse(&start, 1), Ok(Place::start(1, 20)));
+        for sound in [r#""m":"daily","o":3"#, r#""d":"AAAAAAA""#, r#""d":"""#] {
+            let text = encoded(&format!(r#"{{"v":2,"f":1,"n":20,{sound}}}"#));
+            assert!(Place::parse(&text, 1).is_ok(), "{sound}");
+        }
+        let many = URL_SAFE_NO_PAD.encode([7; 5 * (MOST_DONE + 1)]);
         for text in [
             String::new(),
             "abc".to_owned(),
@@ -197,15 +280,24 @@ mod tests {
             format!("{start}="),
             encoded("null"),
             encoded("{}"),
-            encoded(r#"{"v":2,"f":1,"n":20}"#),
-            encoded(r#"{"v":1,"f":1,"n":0}"#),
-            encoded(r#"{"v":1,"f":1,"n":101}"#),
-            encoded(r#"{"v":1,"f":1,"n":20,"i":-1}"#),
-            encoded(r#"{"v":1,"f":1,"n":20,"i":100001}"#),
-            encoded(r#"{"v":1,"f":1,"n":20,"o":99999999999999999999}"#),
-            encoded(r#"{"v":1,"f":1,"n":20,"s":""}"#),
-            encoded(r#"{"v":1,"f":1,"n":20,"s":"\n"}"#),
-            encoded(&format!(r#"{{"v":1,"f":1,"n":20,"s":"{}"}}"#, "x".repeat(1025))),
+            encoded(r#"{"v":1,"f":1,"n":20}"#),
+            encoded(r#"{"v":3,"f":1,"n":20}"#),
+            encoded(r#"{"v":2,"f":1,"n":0}"#),
+            encoded(r#"{"v":2,"f":1,"n":101}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"o":-1}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"o":100001}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"o":99999999999999999999}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"s":""}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"s":"\n"}"#),
+            encoded(&format!(r#"{{"v":2,"f":1,"n":20,"s":"{}"}}"#, "x".repeat(1025))),
+            encoded(r#"{"v":2,"f":1,"n":20,"m":""}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"m":"/daily"}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"m":"a&b"}"#),
+            encoded(&format!(r#"{{"v":2,"f":1,"n":20,"m":"{}"}}"#, "x".repeat(201))),
+            encoded(r#"{"v":2,"f":1,"n":20,"d":"AAAA"}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"d":"?"}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"d":7}"#),
+            encoded(&format!(r#"{{"v":2,"f":1,"n":20,"d":"{many}"}}"#)),
             "A".repeat(4097),
         ] {
             assert!(matches!(Place::parse(&text, 1), Err(Error::InvalidArgument(_))), "{text}");
@@ -218,6 +310,50 @@ mod tests {
         place.rooms = Some("\"".repeat(1024));
         place.sessions = Some("\"".repeat(1024));
         assert_eq!(place.write(), None);
+    }
+
+    #[test]
+    fn the_greatest_place_fits() {
+        let mut place = Place::start(u64::MAX, 100);
+        place.move_to_rooms(Some("x".repeat(1024)));
+        for room in 0..=MOST_DONE {
+            place.finish_room(&room.to_string());
+        }
+        place.enter_room(&"x".repeat(200));
+        place.sessions = Some("x".repeat(1024));
+        (place.offset, place.rooms_unsorted, place.sessions_unsorted) = (100_000, true, true);
+        let text = place.write().unwrap();
+        assert_eq!(Place::parse(&text, u64::MAX), Ok(place));
+    }
+
+    #[test]
+    fn sessions_and_offset_stay_with_their_room() {
+        let mut place = Place::start(1, 20);
+        place.enter_room("a");
+        (place.sessions, place.offset) = (Some("s".to_owned()), 3);
+        let inside = place.clone();
+        place.enter_room("a");
+        assert_eq!(place, inside);
+        place.enter_room("b");
+        assert!(place.is_at_first_session() && place.room() == Some("b"));
+        let mut place = inside;
+        place.finish_room("a");
+        assert!(place.is_at_first_session() && place.room().is_none() && place.is_done("a"));
+    }
+
+    #[test]
+    fn the_rooms_that_were_read_last_are_remembered() {
+        let mut place = Place::start(1, 20);
+        for room in 0..=MOST_DONE {
+            assert!(!place.is_done(&room.to_string()));
+            place.finish_room(&room.to_string());
+        }
+        let remembered = |place: &Place| {
+            (0..=MOST_DONE).filter(|room| place.is_done(&room.to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(remembered(&place), (1..=MOST_DONE).collect::<Vec<_>>());
+        place.move_to_rooms(Some("next".to_owned()));
+        assert_eq!(remembered(&place), (MOST_DONE - KEPT_DONE + 1..=MOST_DONE).collect::<Vec<_>>());
     }
 
     #[test]
@@ -234,12 +370,14 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             filter in any::<u64>(), page_size in 1_u32..=100, rooms in proptest::option::of("\\PC{1,60}"),
-            index in 0_usize..1000, sessions in proptest::option::of("\\PC{1,60}"), offset in 0_usize..1000,
+            room in proptest::option::of("[a-z0-9-]{1,200}"),
+            done in proptest::collection::vec(any::<[u8; MARK]>(), 0..=MOST_DONE), sessions in proptest::option::of("\\PC{1,60}"), offset in 0_usize..1000,
             rooms_unsorted in any::<bool>(), sessions_unsorted in any::<bool>(),
         ) {
             let start = Place::start(filter, page_size);
-            let place =
-                Place { rooms, index, sessions, offset, rooms_unsorted, sessions_unsorted, ..start };
+            let place = Place {
+                rooms, room, done: done.concat(), sessions, offset, rooms_unsorted, sessions_unsorted, ..start
+            };
             prop_assert_eq!(Place::parse(&place.write().unwrap(), filter), Ok(place));
         }
 

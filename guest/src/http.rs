@@ -15,7 +15,7 @@ use wasi::random::random;
 use crate::date::Moment;
 use crate::error::{hide, milliseconds_left};
 use crate::prelude::*;
-use crate::retry::{self, BUDGET, Decision, Trouble};
+use crate::retry::{self, Allowance, BUDGET, Decision, Trouble};
 use crate::settings::Settings;
 use crate::transport::{Failure, FailureKind, Reply, Request, Transport};
 use crate::types::Error;
@@ -42,6 +42,7 @@ pub(crate) fn now() -> Result<Moment, Error> {
 pub(crate) struct Http<'a> {
     settings: &'a Settings,
     deadline: Option<Deadline>,
+    allowance: Allowance,
 }
 
 /// When the call has to end.
@@ -70,11 +71,19 @@ enum State {
 impl<'a> Http<'a> {
     /// Nothing is sent yet, and the time of the call does not run yet.
     pub(crate) fn new(settings: &'a Settings) -> Self {
-        Self { settings, deadline: None }
+        Self { settings, deadline: None, allowance: Allowance::of_call() }
     }
 
-    /// Begins an attempt.
-    fn attempt(&self, slot: &mut Slot, deadline: &Deadline) {
+    /// Begins the first attempt, if the call has one left.
+    fn first_attempt(&mut self, slot: &mut Slot, deadline: &Deadline) {
+        match self.allowance.take() {
+            true => self.attempt(slot, deadline),
+            false => slot.state = State::Done(Err(retry::out_of_attempts())),
+        }
+    }
+
+    /// Begins an attempt, which was taken out of the allowance.
+    fn attempt(&mut self, slot: &mut Slot, deadline: &Deadline) {
         slot.attempts += 1;
         match Exchange::begin(self.settings, &slot.request) {
             Ok(exchange) => slot.state = State::Trying(exchange),
@@ -83,7 +92,7 @@ impl<'a> Http<'a> {
     }
 
     /// Goes on with a request whose pollable is ready.
-    fn step(&self, slot: &mut Slot, deadline: &Deadline) {
+    fn step(&mut self, slot: &mut Slot, deadline: &Deadline) {
         match &mut slot.state {
             State::Waiting(_) => self.attempt(slot, deadline),
             State::Trying(exchange) => match exchange.advance(&slot.request) {
@@ -96,7 +105,7 @@ impl<'a> Http<'a> {
     }
 
     /// Takes an answer as the result, or tries again.
-    fn settle_answer(&self, slot: &mut Slot, answer: Answer, deadline: &Deadline) {
+    fn settle_answer(&mut self, slot: &mut Slot, answer: Answer, deadline: &Deadline) {
         let Answer { mut reply, retry_after } = answer;
         if let Some(token) = &self.settings.token {
             reply.body = hide(reply.body, token);
@@ -110,7 +119,7 @@ impl<'a> Http<'a> {
             _ => None,
         });
         let trouble = Trouble::Status(reply.status);
-        slot.state = match deadline.decide(slot, trouble, asked) {
+        slot.state = match self.decide(slot, deadline, trouble, asked) {
             Decision::Again(wait) => wait_for(wait),
             Decision::Settle => State::Done(Ok(reply)),
             Decision::RateLimited(seconds) => State::Done(Err(Failure {
@@ -122,15 +131,27 @@ impl<'a> Http<'a> {
     }
 
     /// Takes a failure as the result, or tries again.
-    fn settle_failure(&self, slot: &mut Slot, stop: failure::Stop, deadline: &Deadline) {
+    fn settle_failure(&mut self, slot: &mut Slot, stop: failure::Stop, deadline: &Deadline) {
         let again = match stop.is_connection {
-            true => deadline.decide(slot, Trouble::Connection, None),
+            true => self.decide(slot, deadline, Trouble::Connection, None),
             false => Decision::Settle,
         };
         slot.state = match again {
             Decision::Again(wait) => wait_for(wait),
             _ => State::Done(Err(stop.failure)),
         };
+    }
+
+    fn decide(
+        &mut self,
+        slot: &Slot,
+        deadline: &Deadline,
+        trouble: Trouble,
+        asked: Option<Duration>,
+    ) -> Decision {
+        let (method, left) = (slot.request.method, deadline.left());
+        let random = random::get_random_u64;
+        retry::decide(method, slot.attempts, trouble, asked, left, &mut self.allowance, random)
     }
 }
 
@@ -149,7 +170,7 @@ impl Transport for Http<'_> {
             .into_iter()
             .map(|request| {
                 let mut slot = Slot { request, attempts: 0, state: State::Idle };
-                self.attempt(&mut slot, &deadline);
+                self.first_attempt(&mut slot, &deadline);
                 slot
             })
             .collect();
@@ -212,11 +233,6 @@ impl Deadline {
             instant: monotonic_clock::now().saturating_add(budget),
             reached: monotonic_clock::subscribe_duration(budget),
         }
-    }
-
-    fn decide(&self, slot: &Slot, trouble: Trouble, asked: Option<Duration>) -> Decision {
-        let method = slot.request.method;
-        retry::decide(method, slot.attempts, trouble, asked, self.left(), random::get_random_u64)
     }
 
     fn left(&self) -> Duration {

@@ -2,13 +2,19 @@
 
 use core::time::Duration;
 
-use crate::transport::Method;
+use crate::prelude::*;
+use crate::transport::{Failure, FailureKind, Method};
 
 /// How long a call may last, with all its requests and waits.
 pub(crate) const BUDGET: Duration = Duration::from_secs(20);
 
 /// How often one request is sent at most.
 const ATTEMPTS: u32 = 4;
+
+/// How often requests are sent at most in one call, all of them and all their attempts together.
+/// Hosts cut a call off at 64, and one that is cut off has no result at all; the rest is left for
+/// what they may count that this component does not.
+const CALL_ATTEMPTS: u32 = 60;
 
 /// The first wait where Whereby names none; it doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -22,10 +28,39 @@ pub(crate) enum Trouble {
     Connection,
 }
 
+/// The attempts that a call has left.
+#[derive(Debug)]
+pub(crate) struct Allowance(u32);
+
+impl Allowance {
+    /// That of a call that has sent nothing yet.
+    pub(crate) const fn of_call() -> Self {
+        Self(CALL_ATTEMPTS)
+    }
+
+    /// Takes one attempt out of it, if there is one left.
+    pub(crate) fn take(&mut self) -> bool {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or_default();
+        left.is_some()
+    }
+}
+
+/// Why a request is not sent that has no attempt left.
+pub(crate) fn out_of_attempts() -> Failure {
+    Failure {
+        kind: FailureKind::Unavailable,
+        text: format!(
+            "the request was not sent: the call has sent {CALL_ATTEMPTS} already, as many as it may"
+        ),
+        maybe_sent: false,
+    }
+}
+
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Wait, and send the same request again.
+    /// Wait, and send the same request again. The attempt has been taken out of the allowance.
     Again(Duration),
     /// Take what there is as the result.
     Settle,
@@ -36,13 +71,15 @@ pub(crate) enum Decision {
 /// Decides about a request after an attempt.
 ///
 /// `attempts` counts that attempt too. `asked` is the wait that Whereby asked for, and `left` what
-/// remains of the budget. `random` is asked for only where the wait is our own choice.
+/// remains of the budget; an attempt that comes of it is taken out of `allowance`. `random` is asked
+/// for only where the wait is our own choice.
 pub(crate) fn decide(
     method: Method,
     attempts: u32,
     trouble: Trouble,
     asked: Option<Duration>,
     left: Duration,
+    allowance: &mut Allowance,
     random: impl FnOnce() -> u64,
 ) -> Decision {
     let limited = trouble == Trouble::Status(429);
@@ -54,7 +91,7 @@ pub(crate) fn decide(
         Some(wait) => wait,
         None => backoff(attempts, if again { random() } else { 0 }),
     };
-    if again && wait < left {
+    if again && wait < left && allowance.take() {
         Decision::Again(wait)
     } else if limited {
         Decision::RateLimited(whole_seconds(wait))
@@ -113,13 +150,16 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{BUDGET, Decision, Trouble, decide, parse_retry_after};
+    use super::{
+        Allowance, BUDGET, CALL_ATTEMPTS, Decision, Trouble, decide, out_of_attempts,
+        parse_retry_after,
+    };
     use crate::transport::Method;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn decide_plainly(method: Method, attempts: u32, trouble: Trouble) -> Decision {
-        decide(method, attempts, trouble, None, BUDGET, || 0)
+        decide(method, attempts, trouble, None, BUDGET, &mut Allowance::of_call(), || 0)
     }
 
     #[test]
@@ -173,7 +213,8 @@ mod tests {
     #[test]
     fn whereby_says_how_long_to_wait() {
         let asked = |wait, left| {
-            decide(Method::Get, 1, Trouble::Status(429), Some(wait), left, || {
+            let mut allowance = Allowance::of_call();
+            decide(Method::Get, 1, Trouble::Status(429), Some(wait), left, &mut allowance, || {
                 panic!("no random number is needed")
             })
         };
@@ -186,8 +227,52 @@ mod tests {
 
     #[test]
     fn a_wait_that_does_not_fit_settles_other_trouble() {
-        let decision = decide(Method::Get, 1, Trouble::Status(503), Some(SECOND), SECOND, || 0);
+        let mut allowance = Allowance::of_call();
+        let trouble = Trouble::Status(503);
+        let decision = decide(Method::Get, 1, trouble, Some(SECOND), SECOND, &mut allowance, || 0);
         assert_eq!(decision, Decision::Settle);
+        assert_eq!(allowance.0, CALL_ATTEMPTS, "nothing is sent, so nothing is taken");
+    }
+
+    #[test]
+    fn a_call_sends_no_more_than_hosts_let_it() {
+        // Each page of a list is tried four times, as `Retry-After: 0` takes none of the time.
+        let mut allowance = Allowance::of_call();
+        let (mut sent, mut unsent) = (0, 0);
+        let mut last = Decision::Settle;
+        for _ in 0..20 {
+            if !allowance.take() {
+                unsent += 1;
+                continue;
+            }
+            for attempts in 1.. {
+                sent += 1;
+                let asked = Some(Duration::ZERO);
+                let limited = Trouble::Status(429);
+                last = decide(Method::Get, attempts, limited, asked, BUDGET, &mut allowance, || 0);
+                if last != Decision::Again(Duration::ZERO) {
+                    break;
+                }
+            }
+        }
+        assert_eq!((sent, unsent), (60, 5));
+        assert_eq!(last, Decision::RateLimited(1), "what there is becomes the result");
+        let failure = out_of_attempts();
+        assert!(!failure.maybe_sent && failure.text.contains("60"), "{failure:?}");
+    }
+
+    #[test]
+    fn requests_side_by_side_share_the_attempts() {
+        let mut allowance = Allowance::of_call();
+        let first = (0..57).filter(|_| allowance.take()).count();
+        let decisions: Vec<Decision> = (0..8)
+            .map(|_| {
+                let trouble = Trouble::Status(503);
+                decide(Method::Get, 1, trouble, None, BUDGET, &mut allowance, || 0)
+            })
+            .collect();
+        let again = decisions.iter().filter(|decision| **decision != Decision::Settle).count();
+        assert_eq!((first, again), (57, 3));
     }
 
     #[test]
@@ -217,7 +302,8 @@ mod tests {
         ) {
             let left = Duration::from_millis(left);
             let asked = wait.map(Duration::from_millis);
-            match decide(Method::Get, attempts, Trouble::Status(status), asked, left, || random) {
+            let (trouble, mut allowance) = (Trouble::Status(status), Allowance::of_call());
+            match decide(Method::Get, attempts, trouble, asked, left, &mut allowance, || random) {
                 Decision::Again(wait) => {
                     prop_assert!(wait < left && attempts < 4);
                     prop_assert!(matches!(status, 429 | 502..=504));

@@ -91,7 +91,7 @@ fn find(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Error>
     // Not `not-found`: the room may be among those that were not read. And Whereby did not do what
     // it documents, as a filter that was honoured leaves few rooms over.
     Err(Error::UnexpectedResponse(format!(
-        "{GET_MEETINGS}: gave up looking for the room {} after {seen} rooms, because Whereby did \
+        "{GET_MEETINGS}: gave up looking for the room `{}` after {seen} rooms, because Whereby did \
          not narrow its list to that name; list_rooms can page through all of them",
         wanted.name
     )))
@@ -103,7 +103,7 @@ fn not_found(wanted: &RoomName) -> Error {
         None => String::new(),
     };
     Error::NotFound(format!(
-        "there is no room {}{place} in {GET_MEETINGS}; Whereby deletes a room within a day of its \
+        "there is no room `{}`{place} now; Whereby deletes a room within a day of its \
          end, and list_meetings may still know what took place in it",
         wanted.name
     ))
@@ -256,7 +256,7 @@ mod tests {
         let Err(Error::NotFound(text)) = get_room(&mut fake, "https://b.whereby.com/daily") else {
             panic!("it was found");
         };
-        assert!(text.contains("daily on b.whereby.com"), "{text}");
+        assert!(text.contains("`daily` on b.whereby.com"), "{text}");
     }
 
     #[test]
@@ -285,7 +285,10 @@ mod tests {
         let Err(Error::UnexpectedResponse(text)) = get_room(&mut fake, "daily") else {
             panic!("it went on");
         };
-        assert!(text.contains("gave up") && text.contains("20 rooms"), "{text}");
+        assert!(
+            text.contains("gave up looking for the room `daily`") && text.contains("20 rooms"),
+            "{text}"
+        );
         drop(fake);
         assert_eq!(pages, 20);
     }

@@ -72,9 +72,10 @@ pub(super) fn from_error_code(code: ErrorCode) -> Stop {
         | ErrorCode::HttpResponseHeaderSize(_)
         | ErrorCode::HttpResponseBodySize(_)
         | ErrorCode::HttpResponseTrailerSectionSize(_)
-        | ErrorCode::HttpResponseTrailerSize(_)
-        | ErrorCode::HttpResponseTransferCoding(_)
-        | ErrorCode::HttpResponseContentCoding(_) => {
+        | ErrorCode::HttpResponseTrailerSize(_) => {
+            Stop::other(Unreadable, "the answer is larger than the host takes", true)
+        }
+        ErrorCode::HttpResponseTransferCoding(_) | ErrorCode::HttpResponseContentCoding(_) => {
             Stop::other(Unreadable, "the host could not read the answer", true)
         }
         ErrorCode::InternalError(Some(text)) => Stop::other(

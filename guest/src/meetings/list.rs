@@ -2,6 +2,11 @@
 //!
 //! Whereby has no list of all sessions, so without a room the rooms are listed first and then the
 //! sessions of each. A call does a bounded part of that and returns a cursor for the rest.
+//!
+//! Rooms may change their order between two calls, as the one with the latest meeting comes first.
+//! Each call reads the page of rooms anew and takes those that were not read yet, wherever they are
+//! on it by now. A room that moves to a page that was left already is missed: to find it, all pages
+//! would have to be read again.
 
 #[cfg(test)]
 mod tests;
@@ -11,9 +16,9 @@ use alloc::collections::VecDeque;
 use super::{GET_ROOM_SESSIONS, ROOM_SESSIONS, SESSION_MEMBERS, Session, stamp, without_slash};
 use crate::answer::{self, Names, Object};
 use crate::argument::{check_limit, invalid};
-use crate::cursor::{Place, fingerprint};
+use crate::cursor::{MOST_DONE, Place, fingerprint};
 use crate::date::{DayEdge, Moment, day_argument};
-use crate::error::{accept, unexpected};
+use crate::error::{accept, clean, unexpected};
 use crate::meeting_id;
 use crate::prelude::*;
 use crate::query::Query;
@@ -43,6 +48,9 @@ const SESSION_CALLS: usize = 8;
 /// How many pages of rooms a call reads.
 const ROOMS_CALLS: usize = 5;
 
+/// The longest name that is shown of a room that cannot be asked for, in characters.
+const LONGEST_SHOWN: usize = 60;
+
 const ROOM_MEMBERS: Names =
     &["roomName", "totalSessions", "firstSessionStartedAt", "lastSessionStartedAt"];
 
@@ -64,7 +72,14 @@ pub(crate) fn list_meetings(
         None => Place::start(fingerprint, if filter.has_window() { WINDOW_SIZE } else { limit }),
     };
     let limit = limit as usize;
-    let mut listing = Listing { transport, filter: &filter, limit, data: Vec::new(), place };
+    let mut listing = Listing {
+        transport,
+        filter: &filter,
+        limit,
+        data: Vec::new(),
+        place,
+        left_out: Vec::new(),
+    };
     let stop = match &filter.room {
         Some(room) => listing.read_room(room),
         None => listing.read_all_rooms(),
@@ -123,8 +138,8 @@ struct Room {
 impl Room {
     fn decode(row: &Object<'_>, filter: &Filter) -> Result<Self, String> {
         let name = without_slash(row.required_text("roomName")?);
-        if !is_name(name) {
-            return Err(row.complaint("roomName", "is not a room's name"));
+        if name.is_empty() {
+            return Err(row.complaint("roomName", "is missing"));
         }
         let total = row.count("totalSessions")?.map(|total| total as usize);
         let first = stamp(row, "firstSessionStartedAt")?.map(|stamp| stamp.time);
@@ -174,6 +189,8 @@ struct Listing<'a> {
     data: Vec<MeetingSummary>,
     /// Where to go on: everything before it is in `data`, or was on an earlier page.
     place: Place,
+    /// The names of rooms that cannot be asked for, as Whereby spells them.
+    left_out: Vec<String>,
 }
 
 impl Listing<'_> {
@@ -202,14 +219,14 @@ impl Listing<'_> {
                 Ok(page) => page,
                 Err(error) => return Stop::Failed(error),
             };
+            let rooms = self.rooms_left(rooms);
             if let Some(stop) = self.read_rooms(&rooms, &mut calls) {
                 return stop;
             }
             if next.is_none() {
                 return Stop::AtEnd;
             }
-            self.place.rooms = next;
-            self.place.move_to_room(0);
+            self.place.move_to_rooms(next);
             if self.data.len() >= self.limit {
                 return Stop::AtLimit;
             }
@@ -220,30 +237,48 @@ impl Listing<'_> {
         Stop::AtBudget
     }
 
-    /// Reads the sessions of one page of rooms, with so many calls at most. `None` where it got
-    /// through all of them.
+    /// The rooms of a page that may have something to list and were not read yet. One that was
+    /// begun comes first, and is read to its end even where it is on another page by now.
+    fn rooms_left(&self, rooms: Vec<Room>) -> Vec<Room> {
+        let mut left: Vec<Room> = Vec::with_capacity(rooms.len() + 1);
+        if let Some(begun) = self.place.room() {
+            let on_page = rooms.iter().find(|room| room.name == begun);
+            let expected = on_page.map_or(1, |room| room.expected.max(1));
+            left.push(Room { name: begun.to_owned(), expected });
+        }
+        for room in rooms {
+            let is_known = left.iter().any(|other| other.name == room.name);
+            if room.expected > 0 && !is_known && !self.place.is_done(&room.name) {
+                left.push(room);
+            }
+        }
+        left
+    }
+
+    /// Reads the sessions of rooms, with so many calls at most. `None` where it got through all of
+    /// them.
     fn read_rooms(&mut self, rooms: &[Room], calls: &mut usize) -> Option<Stop> {
         // First pages of rooms further on, which came with that of a room before them.
         let mut ahead = VecDeque::new();
+        let mut index = 0;
         loop {
-            let (index, room) = self.rooms_left(rooms).next()?;
-            if index != self.place.index {
-                self.place.move_to_room(index);
-            }
+            let room = rooms.get(index)?;
             if self.data.len() >= self.limit {
                 return Some(Stop::AtLimit);
             }
-            if ahead.front().is_none_or(|(at, _)| *at != index) {
-                if *calls == 0 {
-                    return Some(Stop::AtBudget);
-                }
+            let is_ahead = ahead.front().is_some_and(|(at, _)| *at == index);
+            if !is_ahead && *calls == 0 {
+                return Some(Stop::AtBudget);
+            }
+            self.place.enter_room(&room.name);
+            if !is_ahead {
                 // With something ahead, it is only a further page of this room that is missing.
-                let batch = self.batch(rooms, if ahead.is_empty() { *calls } else { 1 });
-                *calls -= batch.len();
-                let names: Vec<&str> = batch.iter().map(|(_, room)| room.name.as_str()).collect();
-                let results = self.fetch_sessions(&names);
-                for ((at, _), result) in batch.into_iter().zip(results).rev() {
-                    ahead.push_front((at, result));
+                let most = if ahead.is_empty() { *calls } else { 1 };
+                let names = self.batch(rooms.get(index..)?, most);
+                *calls -= names.len();
+                let results = self.fetch_sessions(&names).into_iter();
+                for (at, result) in results.enumerate().rev() {
+                    ahead.push_front((index + at, result));
                 }
             }
             let (_, result) = ahead.pop_front()?;
@@ -251,32 +286,27 @@ impl Listing<'_> {
                 Ok(PageEnd::Full) => return Some(Stop::AtLimit),
                 Ok(PageEnd::More) => {}
                 // A room that Whereby listed and does not know any more has nothing to list.
-                Ok(PageEnd::Last) | Err(Error::NotFound(_)) => self.place.move_to_room(index + 1),
+                Ok(PageEnd::Last) | Err(Error::NotFound(_)) => {
+                    self.place.finish_room(&room.name);
+                    index += 1;
+                }
                 Err(error) => return Some(Stop::Failed(error)),
             }
         }
     }
 
-    /// The rooms whose sessions are to be asked for side by side: the next one, and no more of those
-    /// after it than it probably takes to fill the page, as Whereby's points are scarce.
-    fn batch<'r>(&self, rooms: &'r [Room], most: usize) -> Vec<(usize, &'r Room)> {
+    /// The rooms whose sessions are to be asked for side by side: the first one, and no more of
+    /// those after it than it probably takes to fill the page, as Whereby's points are scarce.
+    fn batch<'r>(&self, rooms: &'r [Room], most: usize) -> Vec<&'r str> {
         let page_size = self.place.page_size as usize;
         let mut expected = self.data.len();
-        let is_wanted = |(_, room): &(usize, &Room)| {
+        let is_wanted = |room: &&Room| {
             let is_short = expected < self.limit;
             expected += room.expected.min(page_size);
             is_short
         };
-        self.rooms_left(rooms).take(most).take_while(is_wanted).collect()
-    }
-
-    /// The rooms from the current place on that may have something to list, with their indexes.
-    fn rooms_left<'r>(
-        &self,
-        rooms: &'r [Room],
-    ) -> impl Iterator<Item = (usize, &'r Room)> + use<'r> {
-        let rest = rooms.iter().enumerate().skip(self.place.index);
-        rest.filter(|(_, room)| room.expected > 0)
+        let wanted = rooms.iter().take(most).take_while(is_wanted);
+        wanted.map(|room| room.name.as_str()).collect()
     }
 
     /// Adds the meetings of a page of sessions from the current place on, and moves the place to
@@ -348,16 +378,27 @@ impl Listing<'_> {
     /// Asks for the page of rooms at the current place.
     fn fetch_rooms(&mut self) -> Result<(Vec<Room>, Option<String>), Error> {
         let mut result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
-        let is_begun =
-            self.place.rooms.is_some() || self.place.index > 0 || !self.place.is_at_first_session();
-        if result.as_ref().is_some_and(is_refusal) && !self.place.rooms_unsorted && !is_begun {
+        let is_order_open = !self.place.rooms_unsorted && self.place.is_at_first_room();
+        if is_order_open && result.as_ref().is_some_and(is_refusal) {
             self.place.rooms_unsorted = true;
             result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
         }
         let body = result.unwrap_or_else(|| Ok(Vec::new()))?;
         let page = answer::page(GET_ROOMS, &body, ROOM_MEMBERS, self.place.rooms.as_deref())?;
+        if page.rows.len() > MOST_DONE {
+            return Err(unexpected(GET_ROOMS, "it lists more rooms at once than were asked for"));
+        }
         let rooms = page.rows.iter().map(|row| Room::decode(row, self.filter));
-        let rooms = rooms.collect::<Result<_, _>>().map_err(|what| unexpected(GET_ROOMS, &what))?;
+        let rooms: Result<Vec<_>, _> = rooms.collect();
+        let mut rooms = rooms.map_err(|what| unexpected(GET_ROOMS, &what))?;
+        // Whereby has an answer for such a name perhaps, but hosts let no request for it leave.
+        rooms.retain(|room| {
+            let is_askable = is_name(&room.name);
+            if !is_askable && room.expected > 0 {
+                self.left_out.push(shown(&room.name));
+            }
+            is_askable
+        });
         Ok((rooms, page.cursor))
     }
 
@@ -395,13 +436,13 @@ impl Listing<'_> {
 
     /// Makes the page of what was read.
     fn finish(self, stop: Stop) -> Result<MeetingPage, Error> {
-        let (is_more, notice) = match stop {
+        let (is_more, why_short) = match stop {
             Stop::AtEnd => (false, None),
             Stop::AtLimit => (true, None),
             Stop::AtBudget => (
                 true,
                 Some(
-                    "One call reads a limited number of Whereby's pages; next_cursor goes on \
+                    "One call reads a limited number of Whereby's pages; nextCursor goes on \
                      where this one stopped."
                         .to_owned(),
                 ),
@@ -415,7 +456,30 @@ impl Listing<'_> {
                 unexpected(GET_ROOM_SESSIONS, "its cursors are too long to be passed on")
             })?),
         };
+        let notice = match (left_out(&self.left_out), why_short) {
+            (Some(left_out), Some(why_short)) => Some(format!("{why_short} {left_out}")),
+            (left_out, why_short) => why_short.or(left_out),
+        };
         Ok(MeetingPage { data: self.data, meta: MeetingPageMeta { next_cursor, notice } })
+    }
+}
+
+/// A name that can be anything, in a form that is safe to show.
+fn shown(name: &str) -> String {
+    clean(name).chars().map(|c| if c == '`' { '\'' } else { c }).take(LONGEST_SHOWN).collect()
+}
+
+/// Says that there are rooms that cannot be asked for, if there are any.
+fn left_out(names: &[String]) -> Option<String> {
+    match names {
+        [] => None,
+        [name] => {
+            Some(format!("The room `{name}` has a name that cannot be asked for and is left out."))
+        }
+        [name, others @ ..] => Some(format!(
+            "The room `{name}` and {} more have names that cannot be asked for and are left out.",
+            others.len()
+        )),
     }
 }
 
@@ -429,7 +493,7 @@ fn notice(error: &Error) -> String {
     let why = match error {
         Error::RateLimited(seconds) => {
             return format!(
-                "Whereby's rate limit is reached; next_cursor goes on in {seconds} seconds."
+                "Whereby's rate limit is reached; nextCursor goes on in {seconds} seconds."
             );
         }
         Error::Rejected(rejection) => {
@@ -443,5 +507,5 @@ fn notice(error: &Error) -> String {
         | Error::Unavailable(text)
         | Error::UnexpectedResponse(text) => text,
     };
-    format!("The page is short because of a failure; next_cursor tries again there. {why}")
+    format!("The page is short because of a failure; nextCursor tries again there. {why}")
 }

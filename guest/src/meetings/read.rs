@@ -14,6 +14,7 @@ use crate::error::{accept, unexpected};
 use crate::meeting_id::{self, MeetingId};
 use crate::prelude::*;
 use crate::query::Query;
+use crate::room_name::is_name;
 use crate::transport::{Failure, Reply, Request, Transport};
 use crate::types::{Error, Meeting};
 
@@ -168,14 +169,14 @@ fn unknown(session: &str) -> Error {
 }
 
 /// The room that Whereby's list of transcriptions names for a session. The list is a help only, so
-/// whatever is wrong with it does not matter.
+/// whatever is wrong with it does not matter; a name that cannot be asked for is none.
 fn room_in_transcriptions(result: Result<Reply, Failure>, session: &str) -> Option<String> {
     let reply = accept(GET_TRANSCRIPTIONS, result).ok()?;
     let page = answer::page(GET_TRANSCRIPTIONS, &reply.body, TRANSCRIPTION_MEMBERS, None).ok()?;
     page.rows.iter().find_map(|row| {
         let is_of_session = row.text("roomSessionId").ok()? == Some(session);
         let room = row.text("roomName").ok()?.map(without_slash)?;
-        (is_of_session && !room.is_empty()).then(|| room.to_owned())
+        (is_of_session && is_name(room)).then(|| room.to_owned())
     })
 }
 

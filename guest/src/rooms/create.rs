@@ -61,8 +61,10 @@ pub(crate) fn create_room(
 
     let result = send(transport, request);
     let remark = match &result {
-        Ok(reply) if reply.status >= 500 => MAYBE_CREATED,
-        Ok(_) => "",
+        // A room was created, which `decode` has something to say about, or it certainly was not.
+        Ok(reply) if (200..300).contains(&reply.status) || (400..500).contains(&reply.status) => "",
+        // A redirect, for one, may lead to where the room is to be created, or to the one that was.
+        Ok(_) => MAYBE_CREATED,
         Err(failure) => match failure.kind {
             FailureKind::RateLimited(_) | FailureKind::Denied => "",
             _ if failure.maybe_sent => MAYBE_CREATED,

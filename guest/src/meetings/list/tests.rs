@@ -1,5 +1,7 @@
 //! Tests of listing past meetings, most of them against a small imitation of Whereby's lists.
 
+use std::cell::RefCell;
+
 use proptest::prelude::*;
 
 use super::list_meetings;
@@ -233,6 +235,8 @@ struct Insights {
     /// The most rows of a page, whatever is asked for.
     most: usize,
     tells_totals: bool,
+    /// The rooms that moved to the front, the last one first.
+    moved: RefCell<Vec<usize>>,
 }
 
 impl Insights {
@@ -250,7 +254,7 @@ impl Insights {
         let rows: Vec<String> = match member("roomName") {
             None => {
                 assert!(is_rooms);
-                self.rooms.iter().enumerate().map(|(at, room)| self.room(at, room)).collect()
+                self.order().into_iter().map(|at| self.room(at, &self.rooms[at])).collect()
             }
             Some(name) => {
                 let at: usize = name.strip_prefix("%2Froom-").unwrap().parse().unwrap();
@@ -268,6 +272,20 @@ impl Insights {
         let end = rows.len().min(start + limit.min(self.most));
         let cursor = if end < rows.len() { end.to_string() } else { String::new() };
         Ok(Fake::reply(200, &page(&rows[start..end], &cursor)))
+    }
+
+    /// The indexes of the rooms, in the order that they are listed in now.
+    fn order(&self) -> Vec<usize> {
+        let mut order = self.moved.borrow().clone();
+        order.extend((0..self.rooms.len()).filter(|at| !self.moved.borrow().contains(at)));
+        order
+    }
+
+    /// Moves a room to the front, as if it had a meeting now.
+    fn move_to_front(&self, room: usize) {
+        let mut moved = self.moved.borrow_mut();
+        moved.retain(|other| *other != room);
+        moved.insert(0, room);
     }
 
     fn room(&self, at: usize, minutes: &[u32]) -> String {
@@ -311,7 +329,8 @@ prop_compose! {
             minutes.sort_unstable_by(|a, b| b.cmp(a));
             minutes
         });
-        Insights { rooms: rooms.collect(), sorts_rooms, sorts_sessions, most, tells_totals }
+        let (rooms, moved) = (rooms.collect(), RefCell::default());
+        Insights { rooms, sorts_rooms, sorts_sessions, most, tells_totals, moved }
     }
 }
 
@@ -384,6 +403,46 @@ proptest! {
         prop_assert_eq!(listed, expected);
     }
 
+    /// Whatever rooms move to the front between two calls, no meeting is listed twice, and of a room
+    /// all meetings are listed. Only a room that moved to a page that was left already is missed.
+    #[test]
+    fn rooms_that_move_take_nothing_of_each_other(
+        insights in insights(),
+        limits in prop::collection::vec(1_u32..10, 1..6),
+        moves in prop::collection::vec((1_usize..15, 0_usize..30), 0..=3),
+    ) {
+        let mut fake = Fake::new(|request| insights.answer(request));
+        let mut listed: Vec<String> = Vec::new();
+        let mut cursor: Option<String> = None;
+        for call in 0.. {
+            prop_assert!(call < 2000, "it does not end");
+            for (at, room) in &moves {
+                if *at == call && *room < insights.rooms.len() {
+                    insights.move_to_front(*room);
+                }
+            }
+            let limit = limits[call % limits.len()];
+            let page = list_meetings(&mut fake, Some(limit), cursor.as_deref(), None, None, None);
+            let page = page.unwrap();
+            listed.extend(ids(&page).into_iter().map(str::to_owned));
+            cursor = page.meta.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let is_one_page = insights.rooms.len() <= insights.most.min(20);
+        for room in 0..insights.rooms.len() {
+            let prefix = format!("room-{room}:");
+            let of_room = listed.iter().filter(|id| id.starts_with(&prefix));
+            let of_room: Vec<String> = of_room.cloned().collect();
+            let has_moved = insights.moved.borrow().contains(&room);
+            let is_missed = of_room.is_empty() && has_moved && !is_one_page;
+            if !is_missed {
+                prop_assert_eq!(of_room, insights.meetings(Some(room), 0..=u32::MAX));
+            }
+        }
+    }
+
     #[test]
     fn no_answer_makes_it_panic(bodies in prop::collection::vec(any::<Vec<u8>>(), 1..4), status in 200_u16..600) {
         let mut bodies = bodies.into_iter().cycle();
@@ -403,6 +462,7 @@ fn rooms_are_read_side_by_side_but_no_more_than_needed() {
         sorts_sessions: true,
         most: 100,
         tells_totals: true,
+        moved: RefCell::default(),
     };
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(4), None, None, None, None).unwrap();
@@ -432,6 +492,7 @@ fn rooms(minutes: &[u32]) -> Insights {
         sorts_sessions: true,
         most: 100,
         tells_totals: true,
+        moved: RefCell::default(),
     }
 }
 
@@ -486,7 +547,8 @@ fn the_order_of_rooms_is_kept_within_a_listing() {
 fn a_malformed_room_is_named() {
     for (row, complaint) in [
         ("{}", "results[0].roomName is missing"),
-        (r#"{"roomName":"/a b"}"#, "results[0].roomName is not a room's name"),
+        (r#"{"roomName":"/"}"#, "results[0].roomName is missing"),
+        (r#"{"roomName":"/a b","totalSessions":-1}"#, "results[0].totalSessions is a number"),
         (r#"{"roomName":"/a","totalSessions":-1}"#, "results[0].totalSessions is a number"),
         (r#"{"roomName":"/a","lastSessionStartedAt":"x"}"#, "results[0].lastSessionStartedAt"),
     ] {
@@ -496,4 +558,124 @@ fn a_malformed_room_is_named() {
         let Err(Error::UnexpectedResponse(text)) = result else { panic!("{result:?}") };
         assert!(text.starts_with("GET /insights/rooms: ") && text.contains(complaint), "{text}");
     }
+}
+
+/// Lists all rooms page after page, and moves a room to the front after each but the last.
+fn list_with_moves(insights: &Insights, limit: u32, moves: &[usize]) -> (Vec<String>, Vec<String>) {
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let mut listed: Vec<String> = Vec::new();
+    let mut cursor: Option<String> = None;
+    for room in moves.iter().copied().map(Some).chain([None]) {
+        let limit = if room.is_none() { 100 } else { limit };
+        let page = list_meetings(&mut fake, Some(limit), cursor.as_deref(), None, None, None);
+        let page = page.unwrap();
+        listed.extend(ids(&page).into_iter().map(str::to_owned));
+        cursor = page.meta.next_cursor;
+        assert_eq!(cursor.is_none(), room.is_none());
+        if let Some(room) = room {
+            insights.move_to_front(room);
+        }
+    }
+    (listed, fake.requests.into_iter().map(|request| request.target).collect())
+}
+
+#[test]
+fn a_room_that_moves_to_the_front_takes_no_place_of_another() {
+    let first = "/insights/room-sessions?roomName=%2Froom-0&limit=2&sortBy=startedAt%3Adesc";
+    let second = first.replace("room-0", "room-1");
+    for (most, expected) in [
+        // The place within room 0 is an offset, or a cursor of Whereby's.
+        (100, ["room-0:s0", "room-0:s1", "room-0:s2", "room-1:s0", "room-1:s1"]),
+        (2, ["room-0:s0", "room-0:s1", "room-0:s2", "room-1:s0", "room-1:s1"]),
+    ] {
+        let insights = Insights { rooms: vec![vec![8, 6, 4], vec![6, 2]], most, ..rooms(&[]) };
+        let (listed, targets) = list_with_moves(&insights, 2, &[1]);
+        assert_eq!(listed, expected, "{most}");
+        let of_first = targets.iter().filter(|target| target.contains("room-0")).count();
+        assert_eq!((of_first, targets.contains(&format!("{first}&cursor=2"))), (2, true));
+        assert!(targets.contains(&second), "no cursor of another room");
+    }
+}
+
+#[test]
+fn a_room_that_was_begun_is_read_to_its_end_on_whatever_page_it_is() {
+    // Two rooms a page. Room 2 is begun on the second one, and then moves to the first.
+    let insights = Insights {
+        rooms: vec![vec![8], vec![6], vec![8, 6, 4], vec![2], vec![4]],
+        most: 2,
+        ..rooms(&[])
+    };
+    let (listed, _) = list_with_moves(&insights, 3, &[2]);
+    let expected =
+        ["room-0:s0", "room-1:s0", "room-2:s0", "room-2:s1", "room-2:s2", "room-3:s0", "room-4:s0"];
+    // Room 1 was pushed onto the second page by it, and is not listed again.
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn a_room_that_was_begun_and_is_gone_is_left() {
+    let insights = Insights { rooms: vec![vec![8, 6, 4], vec![2]], ..rooms(&[]) };
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let page = list_meetings(&mut fake, Some(2), None, None, None, None).unwrap();
+    let cursor = page.meta.next_cursor.unwrap();
+    let mut fake = Fake::new(|request| match request.target.contains("room-0") {
+        true => Ok(Fake::reply(404, "")),
+        false => insights.answer(request),
+    });
+    let page = list_meetings(&mut fake, Some(9), Some(&cursor), None, None, None).unwrap();
+    assert_eq!((ids(&page), page.meta.next_cursor.as_deref()), (vec!["room-1:s0"], None));
+}
+
+#[test]
+fn more_rooms_than_can_be_remembered_are_an_error() {
+    let rows: Vec<String> = (0..101).map(|at| format!(r#"{{"roomName":"/room-{at}"}}"#)).collect();
+    let mut fake = Fake::new(|_| Ok(Fake::reply(200, &page(&rows, ""))));
+    let result = list_meetings(&mut fake, None, None, None, None, None);
+    let Err(Error::UnexpectedResponse(text)) = result else { panic!("{result:?}") };
+    assert!(text.contains("more rooms at once"), "{text}");
+}
+
+#[test]
+fn a_room_that_cannot_be_asked_for_is_left_out_and_named() {
+    let row = |name: &str| format!(r#"{{"roomName":"/{name}","totalSessions":1}}"#);
+    let long = "x".repeat(201);
+    for (names, notice) in [
+        (
+            vec!["Team_Sync", "room-0"],
+            "The room `Team_Sync` has a name that cannot be asked for and is left out.",
+        ),
+        (
+            vec!["a\\n`b", "room-0", "%2e", long.as_str()],
+            "The room `a 'b` and 2 more have names that cannot be asked for and are left out.",
+        ),
+    ] {
+        let rows: Vec<String> = names.iter().map(|name| row(name)).collect();
+        let insights = rooms(&[2]);
+        let mut fake = Fake::new(|request| match request.target.starts_with("/insights/rooms") {
+            true => Ok(Fake::reply(200, &page(&rows, ""))),
+            false => insights.answer(request),
+        });
+        let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();
+        assert_eq!(ids(&page), ["room-0:s0"]);
+        assert_eq!(page.meta.notice.as_deref(), Some(notice));
+    }
+
+    // Another notice is not lost by it.
+    let mut rows: Vec<String> = (0..9).map(|at| row(&format!("room-{at}"))).collect();
+    rows.push(row(&long));
+    let insights = rooms(&[1; 9]);
+    let mut fake = Fake::new(|request| match request.target.starts_with("/insights/rooms") {
+        true => Ok(Fake::reply(200, &page(&rows, ""))),
+        false => insights.answer(request),
+    });
+    let listed = list_meetings(&mut fake, Some(50), None, None, None, None).unwrap();
+    let notice = listed.meta.notice.unwrap();
+    assert!(notice.contains("limited number") && notice.contains("is left out"), "{notice}");
+    assert!(notice.contains(&format!("`{}`", "x".repeat(60))), "{notice}");
+
+    // One that has nothing to list anyway is not worth a word.
+    let body = page(&[r#"{"roomName":"/Team_Sync","totalSessions":0}"#.to_owned()], "");
+    let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
+    let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();
+    assert_eq!((page.meta.next_cursor, page.meta.notice), (None, None));
 }

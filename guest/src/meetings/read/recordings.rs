@@ -6,6 +6,7 @@ use crate::error::{accept, unexpected};
 use crate::meetings::without_slash;
 use crate::prelude::*;
 use crate::query::Query;
+use crate::room_name::is_name;
 use crate::transport::{Failure, Reply, Request};
 use crate::types::{Error, RecordingFile, RecordingStatus};
 
@@ -33,7 +34,7 @@ pub(super) struct Recordings<'a> {
     /// The room to ask for. Without one it is the list of all recordings.
     room: Option<String>,
     files: Vec<RecordingFile>,
-    /// The room that a recording of the session names.
+    /// The room that a recording of the session names, if it can be asked for.
     room_found: Option<String>,
     pages: u32,
     cursor: Option<String>,
@@ -114,7 +115,7 @@ impl<'a> Recordings<'a> {
             size_in_mega_bytes: row.number("sizeInMegaBytes")?,
         };
         if let Some(room) = row.text("roomName")?.map(without_slash)
-            && !room.is_empty()
+            && is_name(room)
         {
             self.room_found = Some(room.to_owned());
         }

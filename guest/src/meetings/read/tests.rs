@@ -269,6 +269,33 @@ fn the_room_of_a_bare_session_is_found_where_a_list_names_it() {
     assert_eq!((meeting.id.as_str(), meeting.estimated), ("daily:s1", true));
 }
 
+#[test]
+fn a_room_that_cannot_be_asked_for_is_not_known() {
+    let people = page(&[visit("a", "host", "09:00:00", "09:10:00")]);
+    let list = |name: &str| {
+        format!(
+            r#"{{"results":[{{"recordingId":"r1","roomSessionId":"s1","roomName":"{name}"}}],"cursor":null}}"#
+        )
+    };
+    let long = "x".repeat(201);
+    for name in ["/Team_Sync", "/", "//daily", "/a/../b", "/daily?x=1", &long] {
+        let lists = list(name);
+        for (recordings, transcriptions) in [(lists.as_str(), NONE), (NONE, lists.as_str())] {
+            let mut fake = answers(FACTS, &people, recordings, transcriptions);
+            let meeting = get_meeting(&mut fake, "s1").unwrap();
+            assert_eq!(fake.batches, [1, 2], "{name} is not asked for");
+            assert_eq!((meeting.id.as_str(), meeting.room_name), ("s1", None), "{name}");
+            assert!(meeting.estimated);
+        }
+        // The other list may know better.
+        let (bad, good) = (list(name), list("/daily"));
+        for (recordings, transcriptions) in [(&bad, &good), (&good, &bad)] {
+            let mut fake = answers(FACTS, &people, recordings, transcriptions);
+            assert_eq!(get_meeting(&mut fake, "s1").unwrap().id, "daily:s1");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_answer_makes_it_panic(

@@ -279,6 +279,10 @@ fn an_error_says_whether_the_room_may_exist() {
         (lost(FailureKind::Unavailable, false), none),
         (lost(FailureKind::Timeout, false), none),
         (Ok(Fake::reply(502, "")), maybe),
+        (Ok(Fake::reply(101, "")), maybe),
+        (Ok(Fake::reply(302, "")), maybe),
+        (Ok(Fake::reply(307, "")), maybe),
+        (Ok(Fake::reply(600, "")), maybe),
         (Ok(Fake::reply(201, "{}")), "the room exists"),
         (Ok(Fake::reply(201, "<html>")), "the room exists"),
     ] {
