@@ -6,11 +6,7 @@ mod component;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    // In one line, where cargo shows it; a backtrace of this script helps nobody.
-    if let Err(error) = run() {
-        println!("cargo::error={error:#}");
-        std::process::exit(1);
-    }
+    component::finish(run());
 }
 
 fn run() -> anyhow::Result<()> {

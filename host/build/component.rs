@@ -26,6 +26,15 @@ pub(crate) struct Build<'a> {
     pub(crate) target_dir: &'a Path,
 }
 
+/// Ends a build script: a failure in one line, where cargo shows it, without a backtrace of the
+/// script, which helps nobody.
+pub(crate) fn finish(result: Result<()>) {
+    if let Err(error) = result {
+        println!("cargo::error={error:#}");
+        std::process::exit(1);
+    }
+}
+
 impl Build<'_> {
     /// The path of the component.
     pub(crate) fn run(&self) -> Result<PathBuf> {

@@ -17,6 +17,10 @@ pub struct Question {
     pub arguments: Value,
     /// Whether it destroys something for ever.
     pub is_destructive: bool,
+    /// Whether it sends what is said and shown in a meeting somewhere.
+    pub has_destination: bool,
+    /// The base of the API that it would be sent to.
+    pub api: String,
     /// The rule that says to ask.
     pub rule: Rule,
 }

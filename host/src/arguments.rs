@@ -15,9 +15,16 @@ use serde_json::{Map, Value};
 pub const MAX_ARGUMENTS_BYTES: usize = 64 * 1024;
 
 /// The checked arguments of one function, in their normal form.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Arguments {
     values: Map<String, Value>,
+}
+
+impl std::fmt::Debug for Arguments {
+    /// Secrets are masked.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Arguments").field(&crate::secrets::masked(&self.to_json())).finish()
+    }
 }
 
 impl Arguments {

@@ -9,6 +9,8 @@ use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -112,14 +114,18 @@ fn read(_: &Engine, _: &Path) -> Option<Component> {
 
 /// Writes beside the file and renames, so that nobody reads half of it.
 fn write(component: &Component, file: &Path) -> Option<()> {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let code = component.serialize().ok()?;
-    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
+    // Of nobody else's: neither another session's of this process, nor of an equal process number.
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    let (process, count) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
+    let beside = file.with_extension(format!("{process}-{count}-{since}.tmp"));
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&beside).and_then(|mut to| to.write_all(&code));
-    let renamed = written.and_then(|()| std::fs::rename(&beside, file));
+    let mut to = options.open(&beside).ok()?;
+    let renamed = to.write_all(&code).and_then(|()| std::fs::rename(&beside, file));
     if renamed.is_err() {
         // Half a file is of no use to anybody.
         let _ = std::fs::remove_file(&beside);

@@ -4,13 +4,17 @@ use crate::catalog::Function;
 use crate::error::{Error, WriteOutcome};
 use crate::http::SentRequest;
 use crate::policy::{Rule, Verdict};
+use crate::secrets::masked;
 use serde_json::{Value, json};
+use std::fmt;
 use std::time::Duration;
 
 /// What is to be called, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     pub(crate) account: Option<String>,
+    /// Whether `default` is the very name of an account, and not the default one.
+    pub(crate) is_exact: bool,
     pub(crate) function: String,
     pub(crate) arguments: Value,
     pub(crate) force: bool,
@@ -20,7 +24,7 @@ impl Call {
     /// A call of a function, named as JSON names it, with its arguments as one JSON object.
     #[must_use]
     pub fn new(function: impl Into<String>, arguments: Value) -> Self {
-        Self { account: None, function: function.into(), arguments, force: false }
+        Self { account: None, is_exact: false, function: function.into(), arguments, force: false }
     }
 
     /// By an account; without this, or by the name `default`, by the default one.
@@ -30,12 +34,31 @@ impl Call {
         self
     }
 
+    /// By the account of this very name.
+    pub(crate) fn exact_account(mut self, account: &str) -> Self {
+        self.account = Some(account.to_owned());
+        self.is_exact = true;
+        self
+    }
+
     /// Takes the caller's word for an approval: where a person would be asked, the call is made.
     /// It overrides no denial, and the policy can forbid it. Never give this to an agent.
     #[must_use]
     pub fn force(mut self, force: bool) -> Self {
         self.force = force;
         self
+    }
+}
+
+impl fmt::Debug for Call {
+    /// Secrets inside the arguments are masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("account", &self.account)
+            .field("function", &self.function)
+            .field("arguments", &masked(&self.arguments))
+            .field("force", &self.force)
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,6 +90,8 @@ pub struct Outcome {
 pub struct Plan {
     /// The account.
     pub account: String,
+    /// The base of the API that it would be sent to.
+    pub api: String,
     /// The function.
     pub function: &'static Function,
     /// The arguments in their normal form, secrets masked.
@@ -86,6 +111,7 @@ impl Plan {
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
+            "api_url": self.api,
             "arguments": self.arguments,
             "decision": self.verdict.permission.as_str(),
             "rule": rule_json(&self.verdict.rule),

@@ -3,13 +3,16 @@
 //! Everything here is generated from `wit/` when the program is built. Schemas, documentation, MCP
 //! tools and help are derived from it and say nothing of their own.
 
+use crate::error::Error;
+use crate::{suggest, text};
+
 /// A function of the package.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Function {
-    /// Its name in the WIT and in the policy's words: `list-rooms`.
+    /// Its name in the WIT: `list-rooms`.
     pub name: &'static str,
-    /// Its name in JSON, Lua, MCP and configuration: `list_rooms`.
+    /// Its name in JSON, Lua, MCP, configuration and rules: `list_rooms`.
     pub json: &'static str,
     /// The interface that exports it.
     pub interface: Interface,
@@ -166,6 +169,21 @@ pub struct Facts {
 #[must_use]
 pub fn function(json: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.json == json)
+}
+
+/// The function with this name, or an error that names the nearest one.
+pub(crate) fn find(json: &str) -> Result<&'static Function, Error> {
+    function(json).ok_or_else(|| {
+        let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.json).collect();
+        Error::Usage {
+            message: format!(
+                "no function is called `{}`{}; there is {}",
+                text::printable(json, 80),
+                suggest::did_you_mean(json, &names),
+                names.join(", ")
+            ),
+        }
+    })
 }
 
 #[expect(missing_docs, reason = "generated from the WIT, where everything is documented")]

@@ -1,86 +1,23 @@
 //! Settings: what the configuration file, the project's files and the environment come to.
 
 use crate::credentials::TokenSource;
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::origin::ApiBase;
-use crate::policy::{Effect, Entry, Permission, Policy, Rules, Table};
-use crate::toml_reader::{Node, TableNode, TomlFile, in_file};
-use crate::{catalog, suggest, text};
+use crate::policy::{Policy, Rules};
+use crate::toml_reader::in_file;
+use crate::{catalog, config_file, file, suggest, text};
+use secrecy::SecretString;
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// Where the policy of the machine stands.
-pub const SYSTEM_POLICY: &str = "/etc/whereby/policy.toml";
 
 /// The name of the file by which a project folder makes the policy stricter.
 pub const PROJECT_FILE: &str = ".whereby.toml";
 
 /// The greatest size of a configuration file, in bytes.
-const MAX_FILE: u64 = 256 * 1024;
-
-/// What surrounds the program: all that it takes from outside besides its arguments.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Environment {
-    /// The environment variables.
-    pub variables: BTreeMap<String, String>,
-    /// The working directory, from which project files are looked for.
-    pub directory: PathBuf,
-    /// The policy of the machine, [`SYSTEM_POLICY`].
-    pub system_policy: PathBuf,
-}
-
-impl Environment {
-    /// No variables, and no working directory.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self {
-            variables: BTreeMap::new(),
-            directory: PathBuf::new(),
-            system_policy: PathBuf::from(SYSTEM_POLICY),
-        }
-    }
-
-    /// That of this process.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Configuration`] where the working directory cannot be found: the project files that
-    /// might make the policy stricter could not be read.
-    pub fn of_process() -> Result<Self, Error> {
-        let directory = std::env::current_dir().map_err(|error| Error::Configuration {
-            message: format!("the working directory cannot be found: {error}"),
-        })?;
-        // A variable that is not UTF-8 is none of ours.
-        let variables = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Ok(Self { variables, directory, system_policy: PathBuf::from(SYSTEM_POLICY) })
-    }
-
-    /// A variable that is set and not empty.
-    #[must_use]
-    pub fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    /// A directory of the platform's kind for `config` or `cache`, with `whereby` in it.
-    #[must_use]
-    pub fn platform_directory(&self, kind: &str) -> Option<PathBuf> {
-        let (variable, unix, mac) = match kind {
-            "config" => ("XDG_CONFIG_HOME", ".config", "Library/Application Support"),
-            "cache" => ("XDG_CACHE_HOME", ".cache", "Library/Caches"),
-            _ => return None,
-        };
-        let xdg = self.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = self.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let base =
-            xdg.or_else(|| Some(home?.join(if cfg!(target_os = "macos") { mac } else { unix })))?;
-        Some(base.join("whereby"))
-    }
-}
+pub(crate) const MAX_FILE: u64 = 256 * 1024;
 
 /// An account: a credential, and where it may be sent.
 #[derive(Clone, Debug)]
@@ -128,12 +65,14 @@ pub struct Settings {
     pub component: Option<ComponentFile>,
     /// A file of certificates, in PEM, that are trusted besides the built-in ones.
     pub ca_file: Option<PathBuf>,
-    /// Where a proxy for requests over TLS is, from the environment.
-    pub https_proxy: Option<String>,
+    /// Where a proxy for requests over TLS is, from the environment; its URL may hold a password.
+    pub https_proxy: Option<SecretString>,
     /// For which hosts no proxy is used, from the environment.
     pub no_proxy: Option<String>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
+    /// What was read and has no effect, in sentences without a full stop.
+    pub warnings: Vec<String>,
 }
 
 impl Settings {
@@ -146,15 +85,14 @@ impl Settings {
     ///
     /// [`Error::Configuration`], which names the file, the line and what would be right.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
-        let named = file
-            .map(Path::to_owned)
-            .or_else(|| environment.variable("WHEREBY_CONFIG").map(PathBuf::from));
-        let path = match named {
-            Some(path) => Some(environment.directory.join(path)),
-            None => environment
-                .platform_directory("config")
-                .map(|directory| directory.join("config.toml"))
-                .filter(|path| path.symlink_metadata().is_ok()),
+        let wrong = |message: String| Error::Configuration { message };
+        if let Some(problem) = &environment.problem {
+            return Err(wrong(problem.clone()));
+        }
+        let named = file.is_some() || environment.variable("WHEREBY_CONFIG").is_some();
+        let path = match file_to_use(file, environment)? {
+            Some(path) if named || is_there(&path)? => Some(path),
+            _ => None,
         };
         let mut settings = match &path {
             Some(path) => Self::read(path)?,
@@ -165,59 +103,64 @@ impl Settings {
             && let Some(account) = account_of(environment)?
         {
             settings.accounts.insert("default".into(), account);
+        } else {
+            settings.warn_of_unused(environment);
         }
-        settings.policy.tightening = tightening(environment)?;
+        settings.tighten(environment)?;
         let variable = |names: [&str; 2]| names.iter().find_map(|name| environment.variable(name));
-        settings.https_proxy = variable(["HTTPS_PROXY", "https_proxy"]).map(str::to_owned);
+        settings.https_proxy = variable(["HTTPS_PROXY", "https_proxy"]).map(SecretString::from);
         settings.no_proxy = variable(["NO_PROXY", "no_proxy"]).map(str::to_owned);
         Ok(settings)
     }
 
-    fn read(path: &Path) -> Result<Self, Error> {
-        let (contents, mode) = read_file(path)?;
-        if mode.writable_by_others {
-            return Err(in_file(
-                path,
-                &format!("others can write this file; run: chmod go-w {}", shell_word(path)),
-            ));
-        }
-        let file = TomlFile::parse(path, contents)?;
-        let mut settings = Self::default();
-        settings.policy.own.file = Some(path.to_owned());
-        let known =
-            ["default_account", "permissions", "accounts", "limits", "component", "ca_file"];
-        for (key, node) in file.root().members(&known)? {
-            match key {
-                "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
-                "permissions" => settings.policy.own.all = read_permissions(node, key)?,
-                "limits" => settings.limits = read_limits(node)?,
-                "component" => settings.component = Some(read_component(node, path)?),
-                "ca_file" => settings.ca_file = Some(beside(path, node.text(key)?)),
-                _ => {
-                    for (name, node) in node.table(key)?.entries() {
-                        check_account_name(name, node)?;
-                        let (account, table) = read_account(node, name, path)?;
-                        settings.accounts.insert(name.to_owned(), account);
-                        settings.policy.own.accounts.insert(name.to_owned(), table);
-                    }
-                }
+    /// A token or a URL that seems to be in force and is not.
+    fn warn_of_unused(&mut self, environment: &Environment) {
+        let Some(file) = &self.file else { return };
+        for name in ["WHEREBY_ACCESS_TOKEN", "WHEREBY_API_URL"] {
+            let is_named = |account: &Account| matches!(&account.token, TokenSource::Variable(used) if used == name);
+            let is_used = self.accounts.values().any(is_named);
+            if environment.variable(name).is_some() && !is_used {
+                let file = text::printable(&file.display().to_string(), 300);
+                self.warnings.push(format!("{name} has no effect, because {file} has accounts"));
             }
         }
-        if let Some(name) = &settings.default_account
-            && !settings.accounts.contains_key(name)
-        {
-            let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
-            return Err(in_file(
-                path,
-                &format!(
-                    "default_account names `{}`, which is no account here{}",
-                    text::printable(name, 60),
-                    suggest::did_you_mean(name, &names)
-                ),
-            ));
+    }
+
+    /// Rules for accounts that there are not are likely misspelt, and a rule that does not hold is
+    /// worth a word.
+    fn warn_of_unknown_accounts(&mut self) {
+        let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
+        for rules in &self.policy.tightening {
+            for name in rules.accounts.keys().filter(|name| !self.accounts.contains_key(*name)) {
+                let file = rules.file.as_ref().map(|file| file.display().to_string());
+                let file = text::printable(&file.unwrap_or_default(), 300);
+                let near = suggest::did_you_mean(name, &names);
+                self.warnings
+                    .push(format!("{file} has rules for `{name}`, which is no account{near}"));
+            }
         }
+    }
+
+    /// Makes the policy as strict as the machine's file and the project files say: those from the
+    /// working directory up to the root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] where one of them cannot be read, or holds anything but permissions.
+    pub fn tighten(&mut self, environment: &Environment) -> Result<(), Error> {
+        self.policy.tightening = tightening(environment)?;
+        self.warn_of_unknown_accounts();
+        Ok(())
+    }
+
+    fn read(path: &Path) -> Result<Self, Error> {
+        let contents = file::read(path, MAX_FILE).map_err(|what| in_file(path, &what))?;
+        let readable = contents.readable_by_others;
+        check_writers(path, &contents)?;
+        let text = contents.text().map_err(|what| in_file(path, &what))?;
+        let settings = config_file::settings(path, text)?;
         let holds_secret = settings.accounts.values().any(|account| account.token.is_literal());
-        if holds_secret && mode.readable_by_others {
+        if holds_secret && readable {
             return Err(in_file(
                 path,
                 &format!(
@@ -229,6 +172,15 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The name of the account that a call means.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::account`], but that it may be switched off.
+    pub fn account_name(&self, name: Option<&str>) -> Result<&str, Error> {
+        self.find(name, false).map(|(name, _)| name.as_str())
+    }
+
     /// Finds the account of a call: the one named, else the default one. The name `default` means
     /// the default account, too.
     ///
@@ -237,7 +189,29 @@ impl Settings {
     /// [`Error::Usage`] where no account has the name, [`Error::Configuration`] where there is no
     /// account to choose, or it is switched off.
     pub fn account(&self, name: Option<&str>) -> Result<(&str, &Account), Error> {
-        let chosen = match name.filter(|name| *name != "default") {
+        self.choose(name, false)
+    }
+
+    /// The same; `is_exact` says that `default` is the very name of an account.
+    pub(crate) fn choose(
+        &self,
+        name: Option<&str>,
+        is_exact: bool,
+    ) -> Result<(&str, &Account), Error> {
+        let (name, account) = self.find(name, is_exact)?;
+        if !account.enabled {
+            return Err(Error::Configuration {
+                message: format!(
+                    "the account `{name}` is switched off; run: whereby configure --account {name} \
+                     --enable"
+                ),
+            });
+        }
+        Ok((name, account))
+    }
+
+    fn find(&self, name: Option<&str>, is_exact: bool) -> Result<(&String, &Account), Error> {
+        match name.filter(|name| is_exact || *name != "default") {
             Some(name) => self.accounts.get_key_value(name).ok_or_else(|| {
                 let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
                 let known = match names.as_slice() {
@@ -251,18 +225,9 @@ impl Settings {
                         suggest::did_you_mean(name, &names)
                     ),
                 }
-            })?,
-            None => self.default_account()?,
-        };
-        let (name, account) = chosen;
-        if !account.enabled {
-            return Err(Error::Configuration {
-                message: format!(
-                    "the account `{name}` is switched off; set accounts.{name}.enabled = true"
-                ),
-            });
+            }),
+            None => self.default_account(),
         }
-        Ok((name, account))
     }
 
     fn default_account(&self) -> Result<(&String, &Account), Error> {
@@ -292,9 +257,55 @@ impl Settings {
     }
 }
 
+/// The configuration file: the one that is named, whether there or not, else the platform's. `None`
+/// where there is no home directory to look in.
+pub(crate) fn file_to_use(
+    named: Option<&Path>,
+    environment: &Environment,
+) -> Result<Option<PathBuf>, Error> {
+    if let Some(path) = named {
+        return Ok(Some(environment.directory.join(path)));
+    }
+    match environment.variable("WHEREBY_CONFIG").map(PathBuf::from) {
+        // A variable outlives a change of directory, and must not mean another file in another one.
+        Some(path) if path.is_relative() => {
+            Err(Error::Configuration { message: "WHEREBY_CONFIG must be an absolute path".into() })
+        }
+        Some(path) => Ok(Some(path)),
+        None => Ok(environment.platform_directory("config").map(|path| path.join("config.toml"))),
+    }
+}
+
+/// Whether there is such a file. What cannot be looked for is no reason to go on without it.
+pub(crate) fn is_there(path: &Path) -> Result<bool, Error> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        // A part of the path that is no folder holds no file either.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        Err(error) => Err(in_file(path, &format!("cannot be looked for: {error}"))),
+    }
+}
+
+/// Refuses a file that somebody else can write.
+fn check_writers(path: &Path, contents: &file::Contents) -> Result<(), Error> {
+    if !contents.writable_by_others {
+        return Ok(());
+    }
+    let word = shell_word(path);
+    Err(in_file(
+        path,
+        &format!("others can write this file; it must be yours or root's, and: chmod go-w {word}"),
+    ))
+}
+
 /// The account that the environment makes, where it holds a token.
 fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
-    let Some(token) = environment.variable("WHEREBY_ACCESS_TOKEN") else { return Ok(None) };
+    const TOKEN: &str = "WHEREBY_ACCESS_TOKEN";
+    if environment.variable(TOKEN).is_none() {
+        return Ok(None);
+    }
     let api = match environment.variable("WHEREBY_API_URL") {
         None => ApiBase::default(),
         Some(url) => {
@@ -313,194 +324,36 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
             api
         }
     };
-    Ok(Some(Account::new(TokenSource::literal(token), api)))
+    Ok(Some(Account::new(TokenSource::Variable(TOKEN.into()), api)))
 }
 
 /// The files that can only make the policy stricter: the machine's, then the project's from the
 /// working directory up to the root.
 fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
-    let mut paths = vec![environment.system_policy.clone()];
-    let absolute = environment.directory.is_absolute();
-    let folders = environment.directory.ancestors().take_while(|_| absolute);
-    paths.extend(folders.map(|folder| folder.join(PROJECT_FILE)));
+    if let Some(problem) = &environment.problem {
+        return Err(Error::Configuration { message: problem.clone() });
+    }
+    let directory = &environment.directory;
+    if directory.is_relative() && !directory.as_os_str().is_empty() {
+        return Err(in_file(directory, "is not an absolute path, so its parents are not known"));
+    }
+    let system = environment.system_policy.clone();
+    let projects = directory.ancestors().filter(|folder| folder.is_absolute());
+    let projects = projects.map(|folder| folder.join(PROJECT_FILE));
     let mut files = Vec::new();
-    for path in paths {
-        match path.symlink_metadata() {
-            Ok(_) => files.push(read_rules(&path)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            // A part of the path that is no folder holds no file either.
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {}
-            Err(error) => return Err(in_file(&path, &format!("cannot be looked for: {error}"))),
+    for (path, is_system) in [(system, true)].into_iter().chain(projects.map(|path| (path, false)))
+    {
+        if !is_there(&path)? {
+            continue;
         }
+        let contents = file::read(&path, MAX_FILE).map_err(|what| in_file(&path, &what))?;
+        if is_system {
+            check_writers(&path, &contents)?;
+        }
+        let text = contents.text().map_err(|what| in_file(&path, &what))?;
+        files.push(config_file::rules(&path, text)?);
     }
     Ok(files)
-}
-
-/// Reads a file that holds permission tables and nothing else.
-fn read_rules(path: &Path) -> Result<Rules, Error> {
-    let (contents, _) = read_file(path)?;
-    let file = TomlFile::parse(path, contents)?;
-    let mut rules = Rules { file: Some(path.to_owned()), ..Rules::default() };
-    for (key, node) in file.root().entries() {
-        match key {
-            "permissions" => rules.all = read_permissions(node, key)?,
-            "accounts" => {
-                for (name, node) in node.table(key)?.entries() {
-                    check_account_name(name, node)?;
-                    let full = format!("accounts.{name}");
-                    for (key, node) in node.table(&full)?.entries() {
-                        if key != "permissions" {
-                            return Err(only_permissions(node, &format!("{full}.{key}")));
-                        }
-                        let table = read_permissions(node, &format!("{full}.permissions"))?;
-                        rules.accounts.insert(name.to_owned(), table);
-                    }
-                }
-            }
-            other => return Err(only_permissions(node, other)),
-        }
-    }
-    Ok(rules)
-}
-
-fn only_permissions(node: Node<'_>, key: &str) -> Error {
-    node.error(&format!(
-        "`{}` may not stand here: this file can only make permissions stricter, with [permissions] \
-         and [accounts.NAME.permissions]; everything else belongs in your own configuration file",
-        text::printable(key, 80)
-    ))
-}
-
-fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Error> {
-    let mut table = Table::default();
-    let known = ["read", "write", "destination", "functions", "force", "elicitation"];
-    for (key, node) in node.table(name)?.members(&known)? {
-        let full = format!("{name}.{key}");
-        match key {
-            "functions" => {
-                let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|f| f.json).collect();
-                for (function, node) in functions(node.table(&full)?, &names)? {
-                    let entry = read_entry(node, &format!("{full}.{function}"), true)?;
-                    table.functions.insert(function.to_owned(), entry);
-                }
-            }
-            "force" => table.force = Some(read_entry(node, &full, false)?),
-            "elicitation" => table.elicitation = Some(read_entry(node, &full, false)?),
-            _ => {
-                if let Some(effect) = Effect::ALL.into_iter().find(|e| e.as_str() == key) {
-                    table.effects.insert(effect, read_entry(node, &full, true)?);
-                }
-            }
-        }
-    }
-    Ok(table)
-}
-
-fn functions<'a>(table: TableNode<'a>, names: &[&str]) -> Result<Vec<(&'a str, Node<'a>)>, Error> {
-    table.members(names)
-}
-
-fn read_entry(node: Node<'_>, name: &str, may_ask: bool) -> Result<Entry, Error> {
-    let permission = Permission::parse(node.text(name)?)
-        .filter(|permission| may_ask || *permission != Permission::Ask);
-    match permission {
-        Some(permission) => Ok(Entry { permission, line: node.line() }),
-        None if may_ask => {
-            Err(node.error(&format!("`{name}` must be \"allow\", \"ask\" or \"deny\"")))
-        }
-        None => Err(node.error(&format!("`{name}` must be \"allow\" or \"deny\""))),
-    }
-}
-
-fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Table), Error> {
-    let full = format!("accounts.{name}");
-    let (mut token, mut api, mut enabled) = (None, ApiBase::default(), true);
-    let mut table = Table::default();
-    let known = ["access_token", "api_url", "enabled", "permissions"];
-    for (key, node) in node.table(&full)?.members(&known)? {
-        let full = format!("{full}.{key}");
-        match key {
-            "access_token" => token = Some(read_token(node, &full, path)?),
-            "api_url" => {
-                api = ApiBase::parse(node.text(&full)?)
-                    .map_err(|reason| node.error(&format!("`{full}`: {reason}")))?;
-            }
-            "enabled" => enabled = node.boolean(&full)?,
-            _ => table = read_permissions(node, &full)?,
-        }
-    }
-    let token = token.ok_or_else(|| {
-        node.error(&format!(
-            "[{full}] has no access_token; write access_token = {{ env = \"NAME\" }}, \
-             {{ file = \"…\" }}, {{ command = [\"/path\", \"…\"] }} or the token itself"
-        ))
-    })?;
-    Ok((Account { token, api, enabled }, table))
-}
-
-fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Error> {
-    if !node.is_table() {
-        return Ok(TokenSource::literal(node.text(name)?));
-    }
-    let members = node.table(name)?.members(&["env", "file", "command"])?;
-    let [(key, node)] = members.as_slice() else {
-        return Err(node.error(&format!("`{name}` must have exactly one of env, file, command")));
-    };
-    let full = format!("{name}.{key}");
-    Ok(match *key {
-        "env" => TokenSource::Variable(node.text(&full)?.to_owned()),
-        "file" => TokenSource::File(beside(path, node.text(&full)?)),
-        _ => {
-            let command = node.texts(&full)?;
-            if command.first().is_none_or(|program| !Path::new(program).is_absolute()) {
-                return Err(
-                    node.error(&format!("`{full}` must begin with the absolute path of a program"))
-                );
-            }
-            TokenSource::Command(command)
-        }
-    })
-}
-
-fn read_component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {
-    let (mut file, mut sha256) = (None, None);
-    for (key, node) in node.table("component")?.members(&["path", "sha256"])? {
-        match key {
-            "path" => file = Some(beside(path, node.text("component.path")?)),
-            _ => {
-                let digest = node.text("component.sha256")?.to_ascii_lowercase();
-                if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
-                    return Err(node.error("`component.sha256` must have 64 hexadecimal digits"));
-                }
-                sha256 = Some(digest);
-            }
-        }
-    }
-    let path = file.ok_or_else(|| node.error("[component] has no path"))?;
-    Ok(ComponentFile { path, sha256 })
-}
-
-fn read_limits(node: Node<'_>) -> Result<Limits, Error> {
-    let mut limits = Limits::default();
-    let names: Vec<&str> = Limits::TABLE.iter().map(|limit| limit.name).collect();
-    for (key, node) in node.table("limits")?.members(&names)? {
-        if let Some(limit) = Limits::TABLE.iter().find(|limit| limit.name == key) {
-            let value = node.number(&format!("limits.{key}"), limit.least..limit.most + 1)?;
-            (limit.set)(&mut limits, value);
-        }
-    }
-    Ok(limits)
-}
-
-fn check_account_name(name: &str, node: Node<'_>) -> Result<(), Error> {
-    if is_account_name(name) {
-        return Ok(());
-    }
-    Err(node.error(&format!(
-        "`{}` cannot be an account's name: it begins with a lower-case letter, has at most 32 \
-         lower-case letters, digits, `_` and `-`, and is no function's name",
-        text::printable(name, 60)
-    )))
 }
 
 /// Whether an account may be called so.
@@ -510,51 +363,9 @@ pub fn is_account_name(name: &str) -> bool {
     let begins = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
     let goes_on =
         bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-    begins && goes_on && name.len() <= 32 && catalog::function(name).is_none()
-}
-
-/// A path that a file names, relative to the folder of that file.
-fn beside(file: &Path, path: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(path)
+    begins && goes_on && name.len() <= 32 && catalog::function(&name.replace('-', "_")).is_none()
 }
 
 fn shell_word(path: &Path) -> String {
     format!("'{}'", text::printable(&path.display().to_string(), 300).replace('\'', "'\\''"))
-}
-
-/// Who besides its owner can do what with a file.
-#[derive(Clone, Copy)]
-struct Mode {
-    readable_by_others: bool,
-    writable_by_others: bool,
-}
-
-/// Reads a regular file of a bounded size: a pipe would make the program wait for ever.
-fn read_file(path: &Path) -> Result<(String, Mode), Error> {
-    let unreadable = |error: std::io::Error| in_file(path, &format!("cannot be read: {error}"));
-    // What a link stands for is looked at before it is opened: opening a pipe waits.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(in_file(path, "is not a file"));
-    }
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mode = mode_of(&file.metadata().map_err(unreadable)?);
-    let mut contents = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut contents).map_err(unreadable)?;
-    if contents.len() as u64 > MAX_FILE {
-        return Err(in_file(path, &format!("is larger than {MAX_FILE} bytes")));
-    }
-    let contents = String::from_utf8(contents).map_err(|_| in_file(path, "is not UTF-8"))?;
-    Ok((contents, mode))
-}
-
-#[cfg(unix)]
-fn mode_of(metadata: &std::fs::Metadata) -> Mode {
-    use std::os::unix::fs::MetadataExt as _;
-    let mode = metadata.mode();
-    Mode { readable_by_others: mode & 0o044 != 0, writable_by_others: mode & 0o022 != 0 }
-}
-
-#[cfg(not(unix))]
-fn mode_of(_: &std::fs::Metadata) -> Mode {
-    Mode { readable_by_others: false, writable_by_others: false }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// How far the default end may be from where the documentation of create_room puts it, in seconds:
 /// the component's clock is the host's, but a call takes time.
-const DEFAULT_END_TOLERANCE: i64 = 3600;
+const TOLERANCE: i64 = 900;
 
 /// What a new room is to be: everything but an end that the caller left open.
 #[derive(Debug)]
@@ -16,11 +16,13 @@ pub(crate) struct Creation {
     members: Map<String, Value>,
     start: Option<Timestamp>,
     end: Option<Timestamp>,
+    /// When the call began. A default end is judged by this at every attempt.
+    now: Timestamp,
 }
 
 impl Creation {
     /// Works out the body from the arguments.
-    pub(crate) fn new(arguments: &Arguments) -> Result<Self, Error> {
+    pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self, Error> {
         let date =
             |name: &str| -> Result<Option<Timestamp>, Error> {
                 let parse = |text| Timestamp::parse_argument(text, false);
@@ -36,7 +38,7 @@ impl Creation {
             let prefix: String = prefix
                 .chars()
                 .filter(|c| !c.is_whitespace())
-                .flat_map(char::to_lowercase)
+                .map(|c| c.to_ascii_lowercase())
                 .collect();
             if let Some(bad) = prefix
                 .chars()
@@ -95,11 +97,23 @@ impl Creation {
         if !fields.is_empty() {
             members.insert("fields".into(), fields.into());
         }
-        Ok(Self { members, start: date("start_date")?, end: date("end_date")? })
+        let (start, end) = (date("start_date")?, date("end_date")?);
+        // The component says the same, but then a person may have been asked already.
+        let wrong =
+            |reason: &str| Error::InvalidArgument { message: format!("end_date: {reason}") };
+        if end.is_some_and(|end| end < now) {
+            return Err(wrong("is in the past, and a room cannot end before it begins"));
+        }
+        if let (Some(start), Some(end)) = (start, end)
+            && end < start
+        {
+            return Err(wrong("is before start_date"));
+        }
+        Ok(Self { members, start, end, now })
     }
 
     /// Whether the component's body says what the caller asked for, and no more.
-    pub(crate) fn matches(&self, body: &Value, now: Timestamp) -> bool {
+    pub(crate) fn matches(&self, body: &Value) -> bool {
         let Some(body) = body.as_object() else { return false };
         let mut rest = body.clone();
         let mut date = |name: &str| match rest.remove(name) {
@@ -108,22 +122,21 @@ impl Creation {
             Some(_) => Err(()),
         };
         let (Ok(start), Ok(Some(end))) = (date("startDate"), date("endDate")) else { return false };
-        start == self.start && self.may_end_at(end, now) && rest == self.members
+        start == self.start && self.may_end_at(end) && rest == self.members
     }
 
-    fn may_end_at(&self, end: Timestamp, now: Timestamp) -> bool {
+    fn may_end_at(&self, end: Timestamp) -> bool {
         if let Some(asked) = self.end {
             return end == asked;
         }
-        let near = |wanted: Timestamp| {
-            (wanted.plus_seconds(-DEFAULT_END_TOLERANCE)
-                ..=wanted.plus_seconds(DEFAULT_END_TOLERANCE))
-                .contains(&end)
-        };
-        match self.start {
-            Some(start) if start > now => near(start.plus_seconds(3600)),
-            _ => near(now.plus_seconds(24 * 3600)),
-        }
+        let around =
+            |moment: Timestamp| moment.plus_seconds(-TOLERANCE)..=moment.plus_seconds(TOLERANCE);
+        // A start that is about now may have been in the future or in the past for the component.
+        let is_future = self.start.is_some_and(|start| start >= *around(self.now).start());
+        let is_past = self.start.is_none_or(|start| start <= *around(self.now).end());
+        let after_start = self.start.map(|start| start.plus_seconds(3600));
+        is_future && after_start.is_some_and(|moment| around(moment).contains(&end))
+            || is_past && around(self.now.plus_seconds(24 * 3600)).contains(&end)
     }
 
     /// The bytes to send for a body that [`Self::matches`]; of the component's own, only an end

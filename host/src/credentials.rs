@@ -1,14 +1,14 @@
 //! Where access tokens come from, and how they are kept.
 
-use crate::config::Environment;
+use crate::environment::Environment;
 use crate::error::Error;
-use crate::text;
+use crate::{file, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,11 @@ impl TokenSource {
 
     pub(crate) fn is_literal(&self) -> bool {
         matches!(self, Self::Literal(_))
+    }
+
+    /// Whether fetching it takes no time.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        matches!(self, Self::Literal(_) | Self::Variable(_))
     }
 
     /// Fetches the token.
@@ -77,22 +82,12 @@ impl TokenSource {
     }
 }
 
-fn read_token_file(path: &PathBuf) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("cannot be read: {error}");
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err("is not a file".into());
+fn read_token_file(path: &Path) -> Result<String, String> {
+    let contents = file::read(path, MAX_TOKEN as u64)?;
+    if contents.readable_by_others || contents.writable_by_others {
+        return Err("can be used by others; it must be yours, and: chmod 600 it".into());
     }
-    let file = std::fs::File::open(path).map_err(failed)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
-            return Err("can be used by others; run chmod 600 on it".into());
-        }
-    }
-    let mut text = String::new();
-    file.take(MAX_TOKEN as u64 + 1).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
+    contents.text()
 }
 
 /// Runs a program in the root folder, without standard input, and returns what it prints.

@@ -1,7 +1,9 @@
 //! Reference documentation of the functions, from the catalogue.
 
 use crate::arguments::example;
-use crate::catalog::{ERROR, Facts, Function, Member, Type};
+use crate::catalog::{Case, ERROR, Facts, Function, Member, Type};
+use crate::cli::Exit;
+use crate::error::{Error, FunctionError, WriteOutcome};
 use crate::grant::permitted_requests;
 use crate::policy::{effect_of, is_destructive};
 use crate::schema;
@@ -12,41 +14,45 @@ use std::fmt::Write as _;
 #[must_use]
 pub fn markdown(function: &Function) -> String {
     let mut out = format!("# {}\n\n{}\n\n", function.json, function.docs);
-    // Writing to a String does not fail.
-    let _ = writeln!(out, "Effect: {}.\n", effect(function));
-    out.push_str("## Parameters\n\n");
+    // Writing to a String does not fail, here and below.
+    let _ = writeln!(out, "Effect: {}.\n\n## Parameters\n", effect(function));
     if function.params.is_empty() {
         out.push_str("None.\n");
     }
     for param in function.params {
         let need = if param.is_optional() { "optional" } else { "required" };
+        let ty = type_name(required(&param.ty));
         let _ = writeln!(
             out,
-            "- `{}` ({}, {need}): {}{}",
+            "- `{}` ({ty}, {need}): {}{}",
             param.json,
-            type_name(&param.ty),
             param.docs,
             facts(&param.facts)
         );
+        within(required(&param.ty), 1, &mut out);
     }
     out.push_str("\n## Result\n\n");
-    members(&function.result, 0, &mut out);
+    within(&function.result, 0, &mut out);
     out.push_str("\n## Errors\n\n");
-    for case in ERROR.cases {
-        let _ = writeln!(out, "- `{}`: {}", case.json, case.docs);
+    for error in errors() {
+        let ErrorKind { kind, docs, exit, hint } = error;
+        let hint = hint.map_or(String::new(), |hint| format!(" To do: {hint}."));
+        let _ = writeln!(out, "- `{kind}` (exit status {exit}): {docs}{hint}");
     }
-    let _ = writeln!(
-        out,
-        "\n## Example\n\n```sh\nwhereby call {} '{}'\n```",
-        function.json,
-        example(function)
-    );
+    out.push_str("\n## Example\n\n");
+    for (language, text) in examples(function) {
+        let text = text.as_str().unwrap_or_default();
+        let _ = writeln!(out, "```{language}\n{text}\n```");
+    }
     out
 }
 
 /// The documentation of a function, as a JSON document.
 #[must_use]
 pub fn json(function: &Function) -> Value {
+    let errors = errors().map(|error| {
+        json!({"kind": error.kind, "description": error.docs, "exit_status": error.exit, "hint": error.hint})
+    });
     json!({
         "name": function.json,
         "description": function.docs,
@@ -55,9 +61,90 @@ pub fn json(function: &Function) -> Value {
         "requests": permitted_requests(function),
         "arguments": schema::arguments(function),
         "result": schema::result(function),
-        "errors": ERROR.cases.iter().map(|case| json!({"kind": case.json, "description": case.docs})).collect::<Vec<_>>(),
+        "errors": errors.collect::<Vec<_>>(),
         "example": example(function),
+        "examples": examples(function).into_iter().collect::<serde_json::Map<_, _>>(),
     })
+}
+
+/// A kind of error, and what to do about it.
+struct ErrorKind {
+    kind: &'static str,
+    docs: &'static str,
+    exit: u8,
+    hint: Option<String>,
+}
+
+/// What the host says by itself, before or instead of the function.
+const HOST_ERRORS: [(&str, &str, Exit, &str); 3] = [
+    (
+        "denied",
+        "The policy does not allow the call, or the person who was asked declined it. Nothing was sent.",
+        Exit::Denied,
+        "do not try again; the message names the rule, its file and its line",
+    ),
+    (
+        "approval-required",
+        "A person has to approve the call, and nobody could be asked. Nothing was sent.",
+        Exit::ApprovalRequired,
+        "have a person make the call on a terminal",
+    ),
+    (
+        "component-fault",
+        "The component failed, or tried something that the call does not stand for.",
+        Exit::ComponentFault,
+        "do not use that component",
+    ),
+];
+
+fn errors() -> impl Iterator<Item = ErrorKind> {
+    functions_errors().chain(HOST_ERRORS.into_iter().map(|(kind, docs, exit, hint)| ErrorKind {
+        kind,
+        docs,
+        exit: exit.code(),
+        hint: Some(hint.to_owned()),
+    }))
+}
+
+fn functions_errors() -> impl Iterator<Item = ErrorKind> {
+    ERROR.cases.iter().map(|Case { json, docs, .. }| {
+        let error = Error::Function(FunctionError {
+            kind: json,
+            message: String::new(),
+            http_status: None,
+            retry_after_seconds: None,
+        });
+        let hint = error.hint(WriteOutcome::None);
+        ErrorKind { kind: json, docs, exit: Exit::of(&error).code(), hint }
+    })
+}
+
+/// The example of a function in each language that it can be called from.
+fn examples(function: &Function) -> [(String, Value); 3] {
+    let arguments = example(function);
+    let shell = format!("whereby call {} '{arguments}'", function.json);
+    let lua = format!("app.integrations.whereby.{}({})", function.json, to_lua(&arguments));
+    let mcp = json!({"name": format!("whereby_{}", function.json), "arguments": arguments});
+    [("sh", shell), ("lua", lua), ("json", mcp.to_string())]
+        .map(|(language, text)| (language.to_owned(), Value::from(text)))
+}
+
+/// A JSON value as Lua writes it.
+fn to_lua(value: &Value) -> String {
+    match value {
+        Value::Object(object) => {
+            let members: Vec<String> =
+                object.iter().map(|(name, value)| format!("{name} = {}", to_lua(value))).collect();
+            if members.is_empty() { "{}".into() } else { format!("{{ {} }}", members.join(", ")) }
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(to_lua).collect();
+            format!("{{ {} }}", items.join(", "))
+        }
+        Value::Null => "nil".into(),
+        // Texts, numbers and truths are written as in JSON.
+        other => other.to_string(),
+    }
 }
 
 fn effect(function: &Function) -> String {
@@ -88,21 +175,52 @@ fn facts(facts: &Facts) -> String {
     out
 }
 
-fn members(ty: &Type, depth: usize, out: &mut String) {
-    let Type::Record(record) = ty else { return };
-    for Member { json, ty, docs, .. } in record.members {
-        let _ = writeln!(out, "{}- `{json}` ({}): {docs}", "  ".repeat(depth), type_name(ty));
-        if let Some(inner) = record_within(ty) {
-            members(inner, depth + 1, out);
+/// The members of a record, or the cases of a variant or an enum, and what is within them.
+fn within(ty: &Type, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    match ty {
+        Type::Option(inner) | Type::List(inner) => within(inner, depth, out),
+        Type::Record(record) => {
+            for Member { json, ty, docs, facts: known, .. } in record.members {
+                let _ =
+                    writeln!(out, "{indent}- `{json}` ({}): {docs}{}", type_name(ty), facts(known));
+                within(ty, depth + 1, out);
+            }
         }
+        Type::Variant(variant) => {
+            for Case { json, docs, payload, .. } in variant.cases {
+                match payload {
+                    None => {
+                        let _ = writeln!(out, "{indent}- `\"{json}\"`: {docs}");
+                    }
+                    Some(payload) => {
+                        let _ = writeln!(
+                            out,
+                            "{indent}- `{{\"{json}\": …}}` ({}): {docs}",
+                            type_name(payload)
+                        );
+                        within(payload, depth + 1, out);
+                    }
+                }
+            }
+        }
+        // The cases of a short enum stand in the name of its type, and explain themselves there.
+        Type::Enum(choice) if choice.cases.len() <= SHORT => {
+            for Case { json, docs, .. } in choice.cases {
+                let _ = writeln!(out, "{indent}- `{json}`: {docs}");
+            }
+        }
+        _ => {}
     }
 }
 
-fn record_within(ty: &Type) -> Option<&Type> {
+/// How many cases an enum may have to be told one by one.
+const SHORT: usize = 8;
+
+fn required(ty: &Type) -> &Type {
     match ty {
-        Type::Option(inner) | Type::List(inner) => record_within(inner),
-        Type::Record(_) => Some(ty),
-        _ => None,
+        Type::Option(inner) => inner,
+        other => other,
     }
 }
 
@@ -115,10 +233,10 @@ fn type_name(ty: &Type) -> String {
         Type::Option(inner) => format!("{} or null", type_name(inner)),
         Type::List(inner) => format!("list of {}", type_name(inner)),
         Type::Record(_) => "object".into(),
+        Type::Enum(choice) if choice.cases.len() <= SHORT => "one of the following".into(),
         Type::Enum(choice) => {
-            let names: Vec<String> =
-                choice.cases.iter().map(|case| format!("`{}`", case.json)).collect();
-            if names.len() > 8 { "text".into() } else { names.join(" or ") }
+            let names: Vec<&str> = choice.cases.iter().map(|case| case.json).collect();
+            format!("one of {}", names.join(", "))
         }
         Type::Variant(_) => "text or object".into(),
     }

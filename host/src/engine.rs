@@ -167,7 +167,7 @@ fn config(limits: &Limits) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
         .total_core_instances(calls.saturating_mul(CORE_INSTANCES))
-        .total_memories(calls.saturating_mul(MEMORIES))
+        .total_memories(calls)
         .total_tables(calls.saturating_mul(TABLES))
         .total_stacks(calls)
         .max_core_instances_per_component(CORE_INSTANCES)

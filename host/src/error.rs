@@ -83,6 +83,9 @@ pub enum Error {
         /// What it did.
         message: String,
     },
+    /// The user stopped the program while a write may have been under way.
+    #[error("interrupted")]
+    Interrupted,
     /// The host itself failed.
     #[error("{message}")]
     Internal {
@@ -156,7 +159,7 @@ impl Error {
             Self::Function(error) => error.kind,
             Self::TimedOut { .. } => "timeout",
             Self::ComponentFault { .. } => "component-fault",
-            Self::Internal { .. } => "internal",
+            Self::Interrupted | Self::Internal { .. } => "internal",
         }
     }
 
@@ -170,7 +173,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self, outcome: WriteOutcome) -> Option<String> {
         let hint = match self {
-            Self::Function(_) | Self::TimedOut { .. } | Self::ComponentFault { .. }
+            Self::Function(_)
+            | Self::TimedOut { .. }
+            | Self::ComponentFault { .. }
+            | Self::Interrupted
                 if outcome == WriteOutcome::Unknown =>
             {
                 "look whether it happened before trying again"
@@ -202,7 +208,8 @@ impl Error {
                 "try again later, or raise limits.timeout_seconds in the configuration"
             }
             Self::ComponentFault { .. } => {
-                "do not use this component; without --component and [component] the built-in one runs"
+                "use another component; without --component and [component] the built-in one runs, and where \
+                 that is the one, report it"
             }
             _ => return None,
         };

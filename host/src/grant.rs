@@ -59,7 +59,11 @@ impl Bounds {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] where the arguments fit the schema and yet stand for no request.
-    pub(crate) fn of(function: &Function, arguments: &Arguments) -> Result<Self, Error> {
+    pub(crate) fn of(
+        function: &Function,
+        arguments: &Arguments,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let wrong = |name: &str, reason: String| Error::InvalidArgument {
             message: format!("{name}: {reason}"),
         };
@@ -75,7 +79,7 @@ impl Bounds {
                 },
             },
             "get_room" => Self::Room { name: room()?.name },
-            "create_room" => Self::Creation(Creation::new(arguments)?),
+            "create_room" => Self::Creation(Creation::new(arguments, now)?),
             "delete_room" => Self::Deletion { room: room()? },
             "list_meetings" if arguments.get("room_name").is_some() => {
                 Self::RoomMeetings { room: room()?.name }
@@ -113,9 +117,7 @@ impl Bounds {
                 Self::Deletion { room: RoomRef { name, .. } },
                 Request::ListRooms { starts_with, .. },
             ) => starts_with.as_ref() == Some(name),
-            (Self::Creation(creation), Request::CreateRoom { body }) => {
-                creation.matches(body, Timestamp::now())
-            }
+            (Self::Creation(creation), Request::CreateRoom { body }) => creation.matches(body),
             // Which room an id stands for is checked where the ids that were listed are known.
             (Self::Deletion { .. }, Request::DeleteRoom { .. }) => true,
             (
@@ -308,7 +310,8 @@ impl Grant {
                     Answer::Status(..) => Write::Spent,
                 };
                 self.outcome = match answer {
-                    Answer::Status(200..=299, _) => WriteOutcome::Done,
+                    // Whereby listed it, and now it is gone.
+                    Answer::Status(200..=299 | 404, _) => WriteOutcome::Done,
                     Answer::Status(300..=499, _) | Answer::NotSent => admitted.before,
                     Answer::Status(..) | Answer::Lost => WriteOutcome::Unknown,
                 };
@@ -356,7 +359,8 @@ fn ids_of(room: &RoomRef, page: &[u8]) -> Vec<Id> {
     let listed = |meeting: &Value| {
         let text = |name: &str| meeting.get(name).and_then(Value::as_str);
         let url = url::Url::parse(text("roomUrl")?).ok()?;
-        let name = RoomName::parse_with_slash(text("roomName").unwrap_or_else(|| url.path()))?;
+        let name = text("roomName").unwrap_or_else(|| url.path());
+        let name = RoomName::parse(name.strip_prefix('/').unwrap_or(name))?;
         let same_host = room.host.as_deref().is_none_or(|host| url.host_str() == Some(host));
         let id = match meeting.get("meetingId")? {
             Value::Number(number) => Id::parse(&number.to_string())?,

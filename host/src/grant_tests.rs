@@ -3,9 +3,13 @@ use crate::catalog;
 use serde_json::json;
 
 fn grant(function: &str, arguments: Value) -> Grant {
+    grant_at(Timestamp::now(), function, arguments)
+}
+
+fn grant_at(now: Timestamp, function: &str, arguments: Value) -> Grant {
     let function = catalog::function(function).expect("a function");
     let arguments = Arguments::check(function, arguments).expect("good arguments");
-    let bounds = Bounds::of(function, &arguments).expect("arguments that stand for a request");
+    let bounds = Bounds::of(function, &arguments, now).expect("arguments that stand for a request");
     Grant::issue(Permit::for_tests(), function, bounds, 64)
 }
 
@@ -113,7 +117,8 @@ fn only_a_room_that_was_listed_under_its_name_is_deleted() {
 fn a_deletion_is_of_one_room_and_may_be_tried_again_after_a_passing_failure() {
     for (answer, again, effect) in [
         (Answer::Status(204, b""), false, WriteOutcome::Done),
-        (Answer::Status(404, b""), false, WriteOutcome::None),
+        (Answer::Status(404, b""), false, WriteOutcome::Done),
+        (Answer::Status(403, b""), false, WriteOutcome::None),
         (Answer::Status(500, b""), false, WriteOutcome::Unknown),
         (Answer::Status(503, b""), true, WriteOutcome::Unknown),
         (Answer::Status(429, b""), true, WriteOutcome::None),
@@ -239,11 +244,102 @@ fn a_default_end_is_near_the_documented_one() {
     }
 }
 
+/// A start that is about now may have passed for the component, whose clock is read later, or after
+/// a wait that Whereby asked for.
+#[test]
+fn a_start_about_now_is_in_the_future_or_in_the_past_for_the_component() {
+    const HOUR: i64 = 3600;
+    const DAY: i64 = 24 * HOUR;
+    let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
+    let post = |start: Timestamp, end: Timestamp| {
+        let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
+        format!(r#"POST /meetings {{"startDate":"{start}","endDate":"{end}"}}"#)
+    };
+    for (start, after_start, after_now) in [
+        (-DAY, false, true),
+        (-901, false, true),
+        (-900, true, true),
+        (-1, true, true),
+        (0, true, true),
+        (5, true, true),
+        (900, true, true),
+        (901, true, false),
+        (7 * DAY, true, false),
+    ] {
+        let starts = now.plus_seconds(start);
+        for (end, allowed) in [
+            (starts.plus_seconds(HOUR), after_start),
+            (starts.plus_seconds(HOUR + 900), after_start),
+            (starts.plus_seconds(HOUR - 900), after_start),
+            (starts.plus_seconds(HOUR + 901), false),
+            (starts.plus_seconds(HOUR - 901), false),
+            (now.plus_seconds(DAY), after_now),
+            (now.plus_seconds(DAY + 900), after_now),
+            (now.plus_seconds(DAY - 900), after_now),
+            (now.plus_seconds(DAY + 901), false),
+            (now.plus_seconds(DAY - 901), false),
+            (now.plus_seconds(30 * DAY), false),
+            (starts, false),
+        ] {
+            let arguments = json!({"start_date": starts.to_rfc3339()});
+            let mut grant = grant_at(now, "create_room", arguments);
+            let line = post(starts, end);
+            assert_eq!(admit(&mut grant, &line).is_ok(), allowed, "start {start}: {line}");
+        }
+    }
+}
+
+#[test]
+fn an_attempt_after_a_rate_limit_is_held_to_when_the_call_began_and_to_the_first_attempt() {
+    let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
+    let start = now.plus_seconds(1);
+    let post = |end: Timestamp| {
+        let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
+        format!(r#"POST /meetings {{"startDate":"{start}","endDate":"{end}"}}"#)
+    };
+    let (early, late) = (start.plus_seconds(3600), now.plus_seconds(24 * 3600));
+    for (first_end, other_end) in [(early, late), (late, early)] {
+        let arguments = json!({"start_date": start.to_rfc3339()});
+        let mut grant = grant_at(now, "create_room", arguments);
+        let first = admit(&mut grant, &post(first_end)).expect("the first");
+        grant.settle(&first, Answer::Status(429, b""));
+        let refusal = admit(&mut grant, &post(other_end)).expect_err("another room");
+        assert!(refusal.message.contains("with another body"), "{}", refusal.message);
+        let second = admit(&mut grant, &post(first_end)).expect("the same again");
+        assert_eq!(first.body, second.body);
+    }
+}
+
+#[test]
+fn an_end_that_cannot_be_is_refused_by_when_the_call_began() {
+    let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
+    let function = catalog::function("create_room").expect("a function");
+    for (arguments, words) in [
+        (json!({"end_date": "2026-03-02T09:00:00Z"}), None),
+        (json!({"end_date": "2026-03-02T08:59:59Z"}), Some("is in the past")),
+        (
+            json!({"start_date": "2026-03-02T11:00:00Z", "end_date": "2026-03-02T10:59:59Z"}),
+            Some("is before start_date"),
+        ),
+        (json!({"start_date": "2026-03-02T11:00:00Z", "end_date": "2026-03-02T11:00:00Z"}), None),
+    ] {
+        let checked = Arguments::check(function, arguments.clone()).expect("good arguments");
+        match (Bounds::of(function, &checked, now), words) {
+            (Ok(_), None) => {}
+            (Err(Error::InvalidArgument { message }), Some(words)) => {
+                assert!(message.contains(words), "{arguments}: {message}");
+            }
+            (other, _) => panic!("{arguments}: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn the_number_of_requests_is_limited() {
     let function = catalog::function("get_room").expect("a function");
     let arguments = Arguments::check(function, json!({"room_name": "daily"})).expect("good");
-    let bounds = Bounds::of(function, &arguments).expect("arguments that stand for a request");
+    let bounds = Bounds::of(function, &arguments, Timestamp::now())
+        .expect("arguments that stand for a request");
     let mut grant = Grant::issue(Permit::for_tests(), function, bounds, 2);
     let line = "GET /meetings?roomName[startsWith]=/daily";
     assert!(admit(&mut grant, line).is_ok());

@@ -4,11 +4,12 @@
 //! goes no further: what is sent is made from what the grant understood.
 
 use crate::credentials::Token;
-use crate::error::Error;
+use crate::error::{Error, WriteOutcome};
 use crate::grant::{Admitted, Answer, Grant, Refusal};
 use crate::limits::Limits;
 use crate::origin::ApiBase;
 use crate::request::Asked;
+use crate::session::without_token;
 use crate::text;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -16,7 +17,9 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use memchr::memmem::Finder;
 use reqwest::redirect;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use tokio::sync::Notify;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -48,7 +51,7 @@ const ANSWER_HEADERS: [&str; 5] = [
 ];
 
 /// What stands in an answer in the place of the token.
-const REDACTED: &str = "[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Makes the client that all calls share.
 ///
@@ -70,13 +73,18 @@ pub(crate) fn client(
             })?;
             roots.add(certificate).map_err(|error| wrong(format!("ca_file: {error}")))?;
         }
+        if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() {
+            return Err(wrong("ca_file holds no certificate in PEM".into()));
+        }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Internal { message: format!("TLS could not be set up: {error}") })?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // With a configuration of one's own the client negotiates nothing by itself.
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
@@ -108,6 +116,31 @@ pub struct SentRequest {
     pub status: Option<u16>,
     /// How long it took.
     pub duration: Duration,
+    /// When the answer came, by the server's clock and by this one.
+    pub(crate) dates: Option<(HeaderValue, SystemTime)>,
+}
+
+impl SentRequest {
+    /// How many seconds this machine's clock is ahead of the server's, which tells the time to the
+    /// second. `None` where the server did not tell.
+    #[must_use]
+    pub fn clock_skew_seconds(&self) -> Option<i64> {
+        let (theirs, ours) = self.dates.as_ref()?;
+        let theirs = OffsetDateTime::parse(theirs.to_str().ok()?, &Rfc2822).ok()?;
+        Some((OffsetDateTime::from(*ours) - theirs).whole_seconds())
+    }
+}
+
+/// What is to be told of a call's requests when it is over.
+pub(crate) struct Closed {
+    /// What was sent, in order.
+    pub(crate) requests: Vec<SentRequest>,
+    /// What came of the write.
+    pub(crate) write: WriteOutcome,
+    /// The rule that was broken, if any.
+    pub(crate) fault: Option<String>,
+    /// Whether an answer had escapes in it, in which the token can hide.
+    pub(crate) escaped: bool,
 }
 
 /// What one call may send and what it has sent, shared by its requests.
@@ -127,6 +160,8 @@ struct State {
     begun: usize,
     /// How many bytes of answers were taken in.
     received: usize,
+    /// Whether an answer had escapes in it.
+    escaped: bool,
     /// What was let go, and when; listed before it leaves, as the component may let go of it.
     sent: Vec<(Instant, SentRequest)>,
     /// Whether the call is over, so that nothing may leave any more.
@@ -143,8 +178,15 @@ impl Outbox {
         limits: Limits,
         grant: Grant,
     ) -> Self {
-        let state =
-            State { grant, begun: 0, received: 0, sent: Vec::new(), closed: false, fault: None };
+        let state = State {
+            grant,
+            begun: 0,
+            received: 0,
+            escaped: false,
+            sent: Vec::new(),
+            closed: false,
+            fault: None,
+        };
         Self {
             client,
             api,
@@ -172,8 +214,8 @@ impl Outbox {
         self.state().closed = true;
     }
 
-    /// What was sent, what came of the write, and the rule that was broken, if any.
-    pub(crate) fn close(&self) -> (Vec<SentRequest>, crate::error::WriteOutcome, Option<String>) {
+    /// Ends the sending, and tells what there is to tell.
+    pub(crate) fn close(&self) -> Closed {
         let mut state = self.state();
         state.closed = true;
         let sent = std::mem::take(&mut state.sent).into_iter().map(|(started, mut request)| {
@@ -182,7 +224,12 @@ impl Outbox {
             }
             request
         });
-        (sent.collect(), state.grant.outcome(), state.fault.clone())
+        Closed {
+            requests: sent.collect(),
+            write: state.grant.outcome(),
+            fault: state.fault.clone(),
+            escaped: state.escaped,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -217,6 +264,8 @@ impl Outbox {
         if let Some((started, sent)) = state.sent.get_mut(index) {
             sent.status = result.as_ref().ok().map(|(status, _, _)| status.as_u16());
             sent.duration = started.elapsed();
+            let date = result.as_ref().ok().and_then(|(_, headers, _)| headers.get(header::DATE));
+            sent.dates = date.map(|date| (date.clone(), SystemTime::now()));
         }
         let (status, headers, body) = match result {
             Ok(answer) => answer,
@@ -227,11 +276,18 @@ impl Outbox {
             }
         };
         state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
+        let escaped = memchr::memchr(b'\\', &body).is_some();
+        state.escaped |= escaped;
         drop(state);
         let token = Finder::new(self.token.expose());
-        let mut response = http::Response::new(
-            Full::new(redact(body, &token)).map_err(|never| match never {}).boxed_unsync(),
-        );
+        let mut body = redact(body, &token);
+        // The component may cut or take apart what it reads, and then nobody finds the token in it.
+        if escaped && let Ok(value) = serde_json::from_slice::<serde_json::Value>(&body) {
+            let clean = without_token(value.clone(), &self.token);
+            body = if clean == value { body } else { clean.to_string().into() };
+        }
+        let mut response =
+            http::Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
         *response.status_mut() = status;
         for name in ANSWER_HEADERS {
             if let Some(value) = headers.get(name)
@@ -299,7 +355,8 @@ impl Outbox {
         })?;
         let path = admitted.path_and_query.split('?').next().unwrap_or_default().to_owned();
         let method = admitted.method.to_string();
-        let sent = SentRequest { method, path, status: None, duration: Duration::ZERO };
+        let sent =
+            SentRequest { method, path, status: None, duration: Duration::ZERO, dates: None };
         state.sent.push((Instant::now(), sent));
         Ok((admitted, state.sent.len() - 1))
     }
@@ -419,16 +476,20 @@ fn classify(error: &reqwest::Error) -> WasiError {
     }
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            if io.kind() == std::io::ErrorKind::ConnectionRefused {
+        let mut io = cause.downcast_ref::<std::io::Error>();
+        // An error within an error of this kind is none of its sources.
+        while let Some(error) = io {
+            if error.kind() == std::io::ErrorKind::ConnectionRefused {
                 return WasiError::ConnectionRefused;
             }
-            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return WasiError::TlsCertificateError;
+            let inner = error.get_ref();
+            match inner.and_then(|inner| inner.downcast_ref()) {
+                Some(rustls::Error::InvalidCertificate(_)) => {
+                    return WasiError::TlsCertificateError;
+                }
+                Some(_) => return WasiError::TlsProtocolError,
+                None => io = inner.and_then(|inner| inner.downcast_ref()),
             }
-        }
-        if cause.is::<rustls::Error>() {
-            return WasiError::TlsCertificateError;
         }
         if cause.to_string().starts_with("dns error") {
             return WasiError::DnsError { rcode: None, info_code: None };

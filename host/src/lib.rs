@@ -34,7 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Settings::load`] reads what the program `whereby` reads instead. [`SessionBuilder::approver`]
+//! [`Settings::load`] reads what the program `whereby` reads instead, and [`Settings::tighten`] only
+//! the files of the machine and of project folders that make the rules stricter. [`SessionBuilder::approver`]
 //! takes a way to ask a person, and [`SessionBuilder::cache`] a place for compiled code.
 
 mod approval;
@@ -44,11 +45,15 @@ mod call;
 pub mod catalog;
 pub mod cli;
 mod config;
+mod config_edit;
+mod config_file;
 mod creation;
 mod credentials;
 pub mod docs;
 mod engine;
+mod environment;
 mod error;
+mod file;
 mod grant;
 mod http;
 mod inspect;
@@ -60,6 +65,7 @@ pub mod policy;
 mod request;
 mod resources;
 pub mod schema;
+pub mod search;
 mod secrets;
 mod session;
 mod shape;
@@ -73,10 +79,9 @@ mod toml_reader;
 
 pub use approval::{Answer, Approver, NobodyToAsk, Question};
 pub use call::{Call, Outcome, Plan};
-pub use config::{
-    Account, ComponentFile, Environment, PROJECT_FILE, SYSTEM_POLICY, Settings, is_account_name,
-};
+pub use config::{Account, ComponentFile, PROJECT_FILE, Settings, is_account_name};
 pub use credentials::{Token, TokenSource};
+pub use environment::{Environment, SYSTEM_POLICY};
 pub use error::{Error, FunctionError, WriteOutcome};
 pub use grant::permitted_requests;
 pub use http::SentRequest;

@@ -88,7 +88,7 @@ impl Limits {
             set: |limits, value| limits.answers_bytes = value as usize * MIB,
         },
         Limit {
-            // Each takes 4 GiB of address space, and nothing of memory until it is used.
+            // Each takes 4 GiB of address space, and no memory until it is used.
             name: "concurrent_calls",
             default: 256,
             least: 1,

@@ -52,7 +52,7 @@ impl RoomRef {
             let (Some(host), true) = (url.host_str(), plain) else {
                 return Err("a room's URL has the form https://subdomain.whereby.com/name".into());
             };
-            (Some(host.to_owned()), url.path().to_owned())
+            (Some(host.to_owned()), url.path().trim_end_matches('/').to_owned())
         } else {
             (None, text.to_owned())
         };

@@ -53,7 +53,8 @@ impl ApiBase {
             "http" if loopback => "http",
             "http" => {
                 return Err("http is taken for a loopback address alone, such as \
-                            http://127.0.0.1:8080/v1; anything else needs https"
+                            http://127.0.0.1:8080/v1 (a name like localhost is none); anything \
+                            else needs https"
                     .into());
             }
             _ => return Err("it must begin with https://".into()),

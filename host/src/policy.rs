@@ -97,8 +97,9 @@ pub fn has_destination(arguments: &Arguments) -> bool {
     arguments.list("fields").iter().any(|item| {
         let member = |name: &str| item.get(name);
         // A recording that is switched off goes nowhere.
-        member("recording").is_some_and(|recording| recording["type"] != "none")
-            || member("streaming").is_some()
+        member("recording").is_some_and(|recording| {
+            recording["type"] != "none" || recording.get("destination").is_some()
+        }) || member("streaming").is_some()
             || member("liveTranscription").is_some()
     })
 }
@@ -216,6 +217,15 @@ impl fmt::Display for Rule {
     }
 }
 
+impl Rules {
+    /// A name in the tables that is no function's; a rule for it would hold for nothing.
+    fn unknown_function(&self) -> Option<&str> {
+        let tables = std::iter::once(&self.all).chain(self.accounts.values());
+        let mut names = tables.flat_map(|table| table.functions.keys());
+        names.find(|name| crate::catalog::function(name).is_none()).map(String::as_str)
+    }
+}
+
 /// Every rule that is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -239,6 +249,11 @@ pub struct Verdict {
 }
 
 impl Policy {
+    /// A name in any table that is no function's.
+    pub(crate) fn unknown_function(&self) -> Option<&str> {
+        std::iter::once(&self.own).chain(&self.tightening).find_map(Rules::unknown_function)
+    }
+
     /// Decides on a call.
     #[must_use]
     pub fn decide(&self, account: &str, function: &Function, has_destination: bool) -> Verdict {

@@ -1,16 +1,17 @@
 //! What the calls of a session share, each made when it is first needed: the compiled component, the
 //! HTTP client, and the access tokens.
 
-use crate::config::{Account, Environment, Settings};
+use crate::config::{Account, Settings};
 use crate::credentials::Token;
 use crate::engine::{Engine, MAX_COMPONENT_BYTES};
+use crate::environment::Environment;
 use crate::error::Error;
-use crate::text;
+use crate::{file, text};
+use secrecy::ExposeSecret;
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 /// The component that the program brings along, with every function.
 pub static BUILT_IN_COMPONENT: &[u8] =
@@ -28,16 +29,7 @@ pub fn read_component(path: &Path, sha256: Option<&str>) -> Result<Vec<u8>, Erro
     let shown = text::printable(&path.display().to_string(), 300);
     let wrong =
         |what: String| Error::Configuration { message: format!("the component {shown} {what}") };
-    let failed = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(wrong("is not a file".into()));
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_COMPONENT_BYTES {
-        return Err(wrong(format!("is larger than {MAX_COMPONENT_BYTES} bytes")));
-    }
+    let bytes = file::read(path, MAX_COMPONENT_BYTES).map_err(wrong)?.bytes;
     if let Some(expected) = sha256 {
         let found = crate::cache::sha256(&bytes);
         if found != expected {
@@ -48,6 +40,18 @@ pub fn read_component(path: &Path, sha256: Option<&str>) -> Result<Vec<u8>, Erro
     }
     Ok(bytes)
 }
+
+/// Refuses a component that is too large to be one.
+pub(crate) fn check_size(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+    if bytes.len() as u64 <= MAX_COMPONENT_BYTES {
+        return Ok(bytes);
+    }
+    let message = format!("the component is larger than {MAX_COMPONENT_BYTES} bytes");
+    Err(Error::Configuration { message })
+}
+
+/// The greatest size of a file of certificates, in bytes.
+const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 
 /// An engine that is being made: nothing yet, then the engine or why there is none.
 type Making = watch::Receiver<Option<Result<Arc<Engine>, Error>>>;
@@ -60,7 +64,7 @@ pub(crate) struct Resources {
     cache: Option<PathBuf>,
     engine: OnceLock<Making>,
     client: OnceLock<Result<reqwest::Client, Error>>,
-    tokens: Mutex<HashMap<String, Token>>,
+    tokens: Mutex<HashMap<String, Arc<OnceCell<Token>>>>,
 }
 
 impl Resources {
@@ -91,12 +95,16 @@ impl Resources {
         made.ok().and_then(|made| made.clone()).unwrap_or_else(|| Err(failed()))
     }
 
+    /// The component's bytes.
+    pub(crate) fn component(&self) -> &[u8] {
+        self.component.as_deref().unwrap_or(BUILT_IN_COMPONENT)
+    }
+
     fn make_engine(self: &Arc<Self>) -> Making {
         let (sender, receiver) = watch::channel(None);
         let own = Arc::clone(self);
         let make = move || {
-            let bytes = own.component.as_deref().unwrap_or(BUILT_IN_COMPONENT);
-            let engine = Engine::new(bytes, &own.settings.limits, own.cache.as_deref());
+            let engine = Engine::new(own.component(), &own.settings.limits, own.cache.as_deref());
             sender.send_replace(Some(engine.map(Arc::new)));
         };
         // Where there is no thread to be had, the sender is gone and the wait above ends.
@@ -109,40 +117,39 @@ impl Resources {
         let make = || {
             let own_roots = match &settings.ca_file {
                 None => None,
-                Some(path) => Some(std::fs::read(path).map_err(|error| Error::Configuration {
-                    message: format!(
-                        "ca_file {} cannot be read: {error}",
-                        text::printable(&path.display().to_string(), 300)
-                    ),
-                })?),
+                Some(path) => {
+                    let read = file::read(path, MAX_CERTIFICATES_BYTES);
+                    let shown = text::printable(&path.display().to_string(), 300);
+                    let contents = read.map_err(|what| Error::Configuration {
+                        message: format!("ca_file {shown} {what}"),
+                    })?;
+                    Some(contents.bytes)
+                }
             };
             crate::http::client(
                 own_roots.as_deref(),
-                settings.https_proxy.as_deref(),
+                settings.https_proxy.as_ref().map(ExposeSecret::expose_secret),
                 settings.no_proxy.as_deref(),
             )
         };
         self.client.get_or_init(make).clone()
     }
 
-    /// The access token of an account, fetched once.
+    /// The access token of an account, fetched once, whoever wants it meanwhile.
     pub(crate) async fn token(&self, name: &str, account: &Account) -> Result<Token, Error> {
-        if let Some(token) = self.tokens().get(name) {
-            return Ok(token.clone());
-        }
-        let token = if account.token.is_literal() {
-            account.token.fetch(name, &self.environment)?
-        } else {
+        let cell = Arc::clone(self.tokens().entry(name.to_owned()).or_default());
+        let fetch = || async {
+            if account.token.is_at_hand() {
+                return account.token.fetch(name, &self.environment);
+            }
             // A file or a command may take its time.
             let (source, name) = (account.token.clone(), name.to_owned());
             let environment = self.environment.clone();
             let fetch = tokio::task::spawn_blocking(move || source.fetch(&name, &environment));
-            fetch.await.map_err(|_| Error::Internal {
-                message: "reading the access token failed".into(),
-            })??
+            let failed = || Error::Internal { message: "reading the access token failed".into() };
+            fetch.await.unwrap_or_else(|_| Err(failed()))
         };
-        self.tokens().insert(name.to_owned(), token.clone());
-        Ok(token)
+        cell.get_or_try_init(fetch).await.cloned()
     }
 
     /// Forgets the token of an account, which may have been replaced where it comes from.
@@ -150,7 +157,7 @@ impl Resources {
         self.tokens().remove(name);
     }
 
-    fn tokens(&self) -> MutexGuard<'_, HashMap<String, Token>> {
+    fn tokens(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<Token>>>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,7 +21,7 @@ fn mask(value: &mut Value, within: &str) {
                     // A stream's URL ends with its key.
                     || within == "streaming" && name == "url";
                 if secret && !value.is_null() {
-                    *value = Value::from(MASK);
+                    *value = Value::from(host_alone(value));
                 }
                 let within = if name == "streaming" { "streaming" } else { within };
                 mask(value, within);
@@ -35,6 +35,16 @@ fn mask(value: &mut Value, within: &str) {
             }
         }
         _ => {}
+    }
+}
+
+/// Of a URL, where it leads to, which is no secret and what a person decides on; else nothing.
+fn host_alone(value: &Value) -> String {
+    let url = value.as_str().and_then(|text| url::Url::parse(text).ok());
+    match url.as_ref().and_then(|url| Some((url.scheme(), url.host_str()?, url.port()))) {
+        Some((scheme, host, Some(port))) => format!("{scheme}://{host}:{port}/{MASK}"),
+        Some((scheme, host, None)) => format!("{scheme}://{host}/{MASK}"),
+        None => MASK.to_owned(),
     }
 }
 
@@ -57,7 +67,9 @@ mod tests {
         let shown = masked(&arguments);
         assert!(!shown.to_string().contains("s3cret"), "{shown}");
         assert_eq!(shown["fields"][1]["recording"]["destination"]["accessKeyId"], "id");
-        assert_eq!(shown["fields"][2]["streaming"]["startTrigger"], "none");
+        let streaming = &shown["fields"][2]["streaming"];
+        assert_eq!(streaming["startTrigger"], "none");
+        assert_eq!(streaming["destination"]["url"], "rtmp://a.example/***");
         assert_eq!(shown["room_mode"], "group");
     }
 }

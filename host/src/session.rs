@@ -7,15 +7,18 @@ use crate::approval::{Answer, Approver, NobodyToAsk, Question};
 use crate::arguments::Arguments;
 use crate::call::{Call, Outcome, Plan};
 use crate::catalog::{self, Function};
-use crate::config::{Account, Environment, Settings};
+use crate::config::{Account, Settings};
+use crate::credentials::Token;
 use crate::engine::{Fault, Invocation};
+use crate::environment::Environment;
 use crate::error::{Error, FunctionError, WriteOutcome};
 use crate::grant::{Bounds, Grant, permitted_requests};
-use crate::http::{Outbox, SentRequest};
+use crate::http::{Closed, Outbox, REDACTED};
 use crate::policy::{
     Approval, Effect, Permission, Permit, Rule, Verdict, effect_of, has_destination, is_destructive,
 };
-use crate::resources::{Resources, read_component};
+use crate::resources::{Resources, check_size, read_component};
+use crate::timestamp::Timestamp;
 use crate::{json, secrets, suggest, text};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -75,10 +78,21 @@ impl SessionBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] where the component's file or the certificates cannot be read.
+    /// [`Error::Configuration`] where the component's file cannot be read or is too large, or where a
+    /// rule is for something that is no function.
     pub fn build(self) -> Result<Session, Error> {
+        if let Some(name) = self.settings.policy.unknown_function() {
+            let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|f| f.json).collect();
+            return Err(Error::Configuration {
+                message: format!(
+                    "a rule is for `{}`, which is no function{}",
+                    text::printable(name, 80),
+                    suggest::did_you_mean(name, &names)
+                ),
+            });
+        }
         let component = match (self.component, &self.settings.component) {
-            (Some(bytes), _) => Some(bytes),
+            (Some(bytes), _) => Some(check_size(bytes)?),
             (None, Some(file)) => Some(read_component(&file.path, file.sha256.as_deref())?),
             (None, None) => None,
         };
@@ -136,6 +150,18 @@ impl Session {
         &self.0.resources.settings
     }
 
+    /// The SHA-256 of the component, in lower-case hexadecimal, and its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ComponentFault`] where it cannot be compiled or linked.
+    pub async fn component(&self) -> Result<(String, usize), Error> {
+        let resources = &self.0.resources;
+        resources.engine().await?;
+        let bytes = resources.component();
+        Ok((crate::cache::sha256(bytes), bytes.len()))
+    }
+
     /// Calls a function by an account, or by the default one.
     pub async fn call(&self, account: Option<&str>, function: &str, arguments: Value) -> Outcome {
         self.run(Call::new(function, arguments).account(account)).await
@@ -152,6 +178,7 @@ impl Session {
         let denial = decided.denial(force);
         Ok(Plan {
             account: decided.name.to_owned(),
+            api: decided.account.api.to_string(),
             function: decided.function,
             arguments: secrets::masked(&decided.arguments.to_json()),
             forced: force && denial.is_none() && decided.verdict.permission == Permission::Ask,
@@ -199,13 +226,13 @@ impl Session {
     }
 
     fn decide(&self, call: Call) -> Result<Decided<'_>, Error> {
-        let function = catalog::function(&call.function).ok_or_else(|| unknown(&call.function))?;
+        let function = catalog::find(&call.function)?;
         let settings = &self.0.resources.settings;
-        let (name, account) = settings.account(call.account.as_deref())?;
+        let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
         let arguments = Arguments::check(function, call.arguments)?;
         let verdict = settings.policy.decide(name, function, has_destination(&arguments));
         // Nobody is asked about a call that cannot be made.
-        let bounds = Bounds::of(function, &arguments)?;
+        let bounds = Bounds::of(function, &arguments, Timestamp::now())?;
         Ok(Decided { name, account, function, arguments, bounds, verdict })
     }
 
@@ -230,6 +257,8 @@ impl Session {
             function,
             arguments: secrets::masked(&decided.arguments.to_json()),
             is_destructive: is_destructive(function),
+            has_destination: has_destination(&decided.arguments),
+            api: decided.account.api.to_string(),
             rule: verdict.rule.clone(),
         };
         match self.0.approver.ask(&question).await {
@@ -261,7 +290,10 @@ impl Session {
         let limits = &self.0.resources.settings.limits;
         let grant = Grant::issue(permit, function, bounds, limits.requests);
         let resources = &self.0.resources;
-        let token = resources.token(name, account).await?;
+        let deadline = tokio::time::Instant::now() + limits.timeout;
+        let out_of_time = || Error::TimedOut { seconds: limits.timeout.as_secs() };
+        let token = tokio::time::timeout_at(deadline, resources.token(name, account)).await;
+        let token = token.map_err(|_| out_of_time())??;
         let values: Option<Vec<Val>> = function
             .params
             .iter()
@@ -275,7 +307,7 @@ impl Session {
             resources.client()?,
             account.api.clone(),
             name.to_owned(),
-            token,
+            token.clone(),
             limits.clone(),
             grant,
         ));
@@ -299,8 +331,8 @@ impl Session {
             };
             result.map_err(|Fault { message }| Error::ComponentFault { message })
         };
-        let result = tokio::time::timeout(limits.timeout, run).await;
-        let (requests, write, fault) = outbox.close();
+        let result = tokio::time::timeout_at(deadline, run).await;
+        let Closed { requests, write, fault, escaped } = outbox.close();
         outcome.requests = requests;
         outcome.write = write;
         // A rule that was broken is told, whatever the component made of it.
@@ -308,15 +340,22 @@ impl Session {
             return Err(Error::ComponentFault { message });
         }
         let error = match result {
-            Err(_) => return Err(Error::TimedOut { seconds: limits.timeout.as_secs() }),
+            Err(_) => return Err(out_of_time()),
             Ok(result) => match result? {
-                Ok(value) => return claimed(function, value, &outcome.requests),
+                Ok(value) => {
+                    check_claim(function, write)?;
+                    return Ok(if escaped { without_token(value, &token) } else { value });
+                }
+                Err(error) if escaped => without_token(error, &token),
                 Err(error) => error,
             },
         };
-        let error = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
+        let mut error = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
             message: format!("{} returned an error that the WIT does not have", function.name),
         })?;
+        // What the last answer was is known here, whatever the component says of it.
+        let last = outcome.requests.last().and_then(|request| request.status);
+        error.http_status = error.http_status.or(last.filter(|status| *status >= 300));
         // Not on the component's word, which could have the token fetched over and over.
         if outcome.requests.iter().any(|request| request.status == Some(401)) {
             resources.forget_token(name);
@@ -325,30 +364,36 @@ impl Session {
     }
 }
 
-/// The result, unless it is of a function that writes and nothing was written.
-fn claimed(function: &Function, value: Value, requests: &[SentRequest]) -> Result<Value, Error> {
-    let wrote = requests.iter().any(|request| request.method != "GET");
-    if effect_of(function) == Effect::Write && !wrote {
-        return Err(Error::ComponentFault {
-            message: format!(
-                "the component says that {} succeeded, and has sent no POST or DELETE",
-                function.json
-            ),
-        });
+/// A component that says that it wrote, where Whereby did not say so, is not believed.
+fn check_claim(function: &Function, write: WriteOutcome) -> Result<(), Error> {
+    if effect_of(function) != Effect::Write || write == WriteOutcome::Done {
+        return Ok(());
     }
-    Ok(value)
+    let truth = match write {
+        WriteOutcome::None => "and has sent no POST or DELETE that did",
+        _ => "and it is not known whether its POST or DELETE did",
+    };
+    Err(Error::ComponentFault {
+        message: format!("the component says that {} succeeded, {truth}", function.json),
+    })
 }
 
-fn unknown(function: &str) -> Error {
-    let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|function| function.json).collect();
-    Error::Usage {
-        message: format!(
-            "no function is called `{}`{}; there is {}",
-            text::printable(function, 80),
-            suggest::did_you_mean(function, &names),
-            names.join(", ")
-        ),
+/// The value without the token, which a server can echo in a spelling that only a reader of JSON
+/// sees through.
+pub(crate) fn without_token(mut value: Value, token: &Token) -> Value {
+    match &mut value {
+        Value::String(text) if text.contains(token.expose()) => {
+            *text = text.replace(token.expose(), REDACTED);
+        }
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| *item = without_token(item.take(), token));
+        }
+        Value::Object(object) => {
+            object.values_mut().for_each(|item| *item = without_token(item.take(), token));
+        }
+        _ => {}
     }
+    value
 }
 
 fn denied(function: &Function, account: &str, what: &str, rule: &Rule) -> Error {

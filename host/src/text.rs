@@ -51,13 +51,14 @@ fn push_printable(shown: &mut String, c: char) {
 }
 
 /// Control characters (C0, C1, DEL), and the format characters that reorder or hide text: the
-/// bidirectional controls, zero-width characters, line and paragraph separators, and tags.
+/// bidirectional controls, zero-width characters, blank letters, line and paragraph separators, tags,
+/// and the variation selectors that come after them.
 fn acts_on_display(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{e0000}'..='\u{e01ef}')
 }
 
 #[cfg(test)]

@@ -10,8 +10,12 @@ pub(crate) struct Timestamp(OffsetDateTime);
 impl Timestamp {
     /// Reads an RFC 3339 text with an offset, which is what goes over the wire.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        Some(Self(instant.checked_to_offset(UtcOffset::UTC)?))
+        // The crate takes anything between the date and the time.
+        let separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
+        let instant = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| separated)?;
+        let instant = instant.checked_to_offset(UtcOffset::UTC)?;
+        // Only these years can be written again.
+        (0..=9999).contains(&instant.year()).then_some(Self(instant))
     }
 
     /// Reads an argument: RFC 3339, where a missing offset means UTC; a date alone, where one is
@@ -67,9 +71,15 @@ mod tests {
             let parsed = Timestamp::parse_argument(text, true).expect(text);
             assert_eq!(parsed.to_rfc3339(), expected);
         }
-        for text in
-            ["", "tomorrow", "2026-13-02", "2026-03-02T25:00:00Z", "9999-12-31T23:59:59-23:00"]
-        {
+        for text in [
+            "",
+            "tomorrow",
+            "2026-03-02x09:00:00Z",
+            "0000-01-01T00:30:00+01:00",
+            "2026-13-02",
+            "2026-03-02T25:00:00Z",
+            "9999-12-31T23:59:59-23:00",
+        ] {
             assert!(Timestamp::parse_argument(text, true).is_err(), "{text}");
         }
         assert!(Timestamp::parse_argument("2026-03-02", false).is_err());

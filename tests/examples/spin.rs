@@ -6,7 +6,6 @@
 
 use serde_json::{Value, json};
 use std::time::Instant;
-use whereby::policy::{Effect, Entry, Permission};
 use whereby::{Account, ApiBase, Session, Settings, TokenSource};
 
 #[expect(clippy::print_stdout, reason = "the figure is what it is for")]
@@ -22,8 +21,6 @@ async fn main() {
     let api = ApiBase::parse(&url).expect("a URL");
     let account = Account::new(TokenSource::literal(&token), api);
     settings.accounts.insert("default".into(), account);
-    let allow = Entry { permission: Permission::Allow, line: 0 };
-    settings.policy.own.all.effects.insert(Effect::Write, allow);
     let session = Session::builder().settings(settings).build().expect("a session");
     rustls::crypto::ring::default_provider().install_default().expect("no other is installed");
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
@@ -40,8 +37,8 @@ async fn main() {
             assert!(outcome.result.is_ok(), "{:?}", outcome.result);
         }
         _ => {
-            let arguments = json!({"end_date": "2020-01-01T00:00:00Z"});
-            assert!(session.call(None, "create_room", arguments).await.requests.is_empty());
+            let arguments = json!({"from_date": "2026-03-02", "to_date": "2026-03-01"});
+            assert!(session.call(None, "list_meetings", arguments).await.requests.is_empty());
         }
     };
     call().await;

@@ -90,7 +90,7 @@ async fn an_account_that_is_switched_off_is_not_used() {
     let outcome = list(&world, None).await;
     assert_eq!(kind(&outcome), "configuration");
     let error = outcome.result.expect_err("off").to_string();
-    assert!(error.contains("accounts.one.enabled"), "{error}");
+    assert!(error.contains("whereby configure --account one --enable"), "{error}");
     world.assert_untouched();
 }
 
@@ -217,7 +217,7 @@ async fn a_token_that_cannot_be_had_is_a_configuration_error_that_shows_nothing_
         (file(&two), "white space"),
         (file(&none), "empty"),
         (file(&foreign), "ASCII"),
-        (file(&huge), "longer than"),
+        (file(&huge), "is larger than 16384 bytes"),
         (command(&failing), "failed"),
         (command(&silent), "empty"),
         (command(&talkative), "white space"),

@@ -1,9 +1,14 @@
 //! The program as it is seen from outside: what it prints, where, and how it ends.
 
 mod calls;
+mod configure;
+mod configure_refused;
 mod discovery;
+mod doctor;
 mod hostile_text;
 mod prompt;
+mod shell;
+mod terminal;
 mod usage;
 
 use crate::wire::{ALLOW_ALL, hours, meeting};

@@ -155,7 +155,11 @@ async fn a_file_that_is_named_must_be_there_and_one_that_is_not_need_not() {
     let file = world.write("project/own.toml", ACCOUNT);
     let settings = Settings::load(Some(Path::new("own.toml")), &environment).expect("the file");
     assert_eq!(settings.file, Some(file.clone()));
+    // A variable outlives a change of directory, and is not.
     named.variables.insert("WHEREBY_CONFIG".into(), "own.toml".into());
+    let error = Settings::load(None, &named).expect_err("a relative path").to_string();
+    assert_eq!(error, "WHEREBY_CONFIG must be an absolute path");
+    named.variables.insert("WHEREBY_CONFIG".into(), file.display().to_string());
     assert_eq!(Settings::load(None, &named).expect("the file").file, Some(file));
 }
 

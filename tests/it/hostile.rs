@@ -1,6 +1,7 @@
 //! The hostile component: every attempt of its, what stops it, and that nothing came of it.
 
 mod authority;
+mod claims;
 mod creation;
 mod deletion;
 mod escape;

@@ -3,11 +3,15 @@
 mod accounts;
 mod arguments;
 mod cli;
+mod concurrency;
 mod configuration;
+mod files;
 mod functions;
 mod hostile;
+mod network_tls;
 mod openapi;
 mod permissions;
 mod properties;
+mod secrecy;
 mod tidy;
 mod wire;

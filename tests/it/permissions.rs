@@ -2,6 +2,7 @@
 
 mod asking;
 mod files;
+mod time;
 
 use crate::wire::{ALLOW_ALL, calls, daily_world, kind, message};
 use serde_json::{Value, json};
@@ -158,6 +159,8 @@ async fn a_destination_takes_its_own_permission_besides() {
     for (field, is_destination) in [
         (json!("hostRoomUrl"), false),
         (json!({"recording": {"type": "none"}}), false),
+        // It is not known to go nowhere where it is told where to go.
+        (json!({"recording": {"type": "none", "destination": {"provider": "whereby"}}}), true),
         (json!({"recording": {"type": "local"}}), true),
         (json!({"recording": {"type": "cloud"}}), true),
         (streaming, true),

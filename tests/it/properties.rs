@@ -109,6 +109,10 @@ fn text_of(schema: &Value, name: &str, choices: &mut Choices) -> Value {
     if formats.contains("\"date\"") {
         return pick(&["2026-03-01", "2026-03-01T09:00:00Z", "0001-01-01", "9999-12-31"], choices);
     }
+    // An end is later than a start, which a schema cannot say.
+    if name == "end_date" {
+        return pick(&["2099-04-02T09:00:00Z", "2099-04-02T09:00:00.5+05:30"], choices);
+    }
     if formats.contains("date-time") {
         let dates = ["2099-03-02T09:00:00Z", "2099-03-02T09:00:00.5+05:30", "2099-03-02T09:00:00"];
         return pick(&dates, choices);

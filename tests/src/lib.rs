@@ -97,6 +97,9 @@ impl World {
         for (name, path) in variables {
             environment.variables.insert(name.into(), path.display().to_string());
         }
+        for (name, value) in [("TZ", "UTC"), ("NO_COLOR", "1")] {
+            environment.variables.insert(name.into(), value.into());
+        }
         environment.directory = self.path("project");
         environment.system_policy = self.path("policy.toml");
         environment
@@ -195,12 +198,25 @@ impl Ran {
 
 /// Runs the program in this process; `terminal` makes all three streams terminals.
 pub async fn run(arguments: &[&str], environment: Environment, stdin: &str, terminal: bool) -> Ran {
+    run_with(arguments, environment, stdin, |streams| {
+        streams.stdin_is_terminal = terminal;
+        streams.stdout_is_terminal = terminal;
+        streams.stderr_is_terminal = terminal;
+    })
+    .await
+}
+
+/// Runs the program in this process, its streams set up as wanted.
+pub async fn run_with(
+    arguments: &[&str],
+    environment: Environment,
+    stdin: &str,
+    set_up: impl FnOnce(&mut Streams),
+) -> Ran {
     let (stdout, stderr) = (Kept::default(), Kept::default());
     let stdin = io::Cursor::new(stdin.to_owned());
     let mut streams = Streams::new(stdin, stdout.clone(), stderr.clone());
-    streams.stdin_is_terminal = terminal;
-    streams.stdout_is_terminal = terminal;
-    streams.stderr_is_terminal = terminal;
+    set_up(&mut streams);
     let arguments = arguments.iter().map(OsString::from);
     let code = whereby::cli::run(arguments, environment, streams).await;
     Ran { stdout: stdout.text(), stderr: stderr.text(), code }

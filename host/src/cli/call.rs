@@ -1,12 +1,12 @@
 //! `whereby call`: calls one function.
 
-use super::{Context, Document, Failure, Output};
+use super::{Context, Document, Failure, Output, spinner};
 use crate::arguments::MAX_ARGUMENTS_BYTES;
-use crate::call::{Call, Outcome};
+use crate::call::{Call, Outcome, Plan};
 use crate::catalog::{self, Type};
-use crate::error::Error;
+use crate::error::{Error, WriteOutcome};
 use crate::http::SentRequest;
-use crate::policy::{Permission, effect_of};
+use crate::policy::{Effect, Permission, effect_of};
 use crate::text;
 use serde_json::{Map, Value, json};
 
@@ -70,15 +70,27 @@ impl Opts {
             document.forced = plan.forced;
             if let Some(error) = plan.denial.clone() {
                 document.data = Some(plan.to_json());
+                document.shown = Some(show_plan(&plan));
                 return Err(Failure { error, document: Box::new(document) });
             }
-            return Ok(Output::call(document, plan.to_json()));
+            let shown = show_plan(&plan);
+            return Ok(Output::Plan(Box::new(document), shown, plan.to_json()));
         }
-        let outcome = session.run(call).await;
+        let run = self.wait(context, known, session.run(call));
+        // A read may be stopped at any time. Of a write that is under way, it is to be told.
+        let is_write = catalog::function(known.unwrap_or_default())
+            .is_some_and(|function| effect_of(function) == Effect::Write);
+        let outcome = tokio::select! {
+            outcome = run => outcome,
+            _ = tokio::signal::ctrl_c(), if is_write => {
+                let document = Document { write: WriteOutcome::Unknown, ..document };
+                return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
+            }
+        };
         let document = Document::of(&outcome);
         if context.verbose {
             let mut stderr = context.streams.stderr();
-            for SentRequest { method, path, status, duration } in &outcome.requests {
+            for SentRequest { method, path, status, duration, .. } in &outcome.requests {
                 let status = status.map_or_else(|| "no answer".into(), |status| status.to_string());
                 // Whoever reads standard error may be gone; the call was made all the same.
                 let _ = writeln!(
@@ -95,15 +107,38 @@ impl Opts {
         }
     }
 
+    /// Waits for a call, with a sign of life for a person.
+    async fn wait(
+        &self,
+        context: &Context,
+        known: Option<&str>,
+        run: impl Future<Output = Outcome>,
+    ) -> Outcome {
+        // A terminal whose width is not known may be none that can be written over.
+        let can_animate = context.streams.stderr_is_terminal && context.streams.width.is_some();
+        if !can_animate || context.json || context.quiet {
+            return run.await;
+        }
+        let what = format!("calling {}", known.unwrap_or("a function"));
+        spinner::wait(&context.streams, &what, &context.asking, run).await
+    }
+
     /// The arguments of the JSON object and of `--arg` together.
     fn arguments(&self, context: &Context, function: &str) -> Result<Value, Error> {
         let usage = |message: String| Error::Usage { message };
         let text = match self.arguments.as_deref() {
             Some("-") => {
                 let most = MAX_ARGUMENTS_BYTES * 2;
-                Some(context.streams.read_to_end(most).map_err(|error| {
+                let text = context.streams.read_to_end(most).map_err(|error| {
                     usage(format!("standard input does not hold the arguments: {error}"))
-                })?)
+                })?;
+                // What was to write them may have failed, and must not pass for a call without any.
+                if text.trim().is_empty() {
+                    return Err(usage(
+                        "standard input is empty; no arguments are written {}".into(),
+                    ));
+                }
+                Some(text)
             }
             Some(text) => Some(text.to_owned()),
             None => None,
@@ -124,7 +159,7 @@ impl Opts {
             let object = arguments.as_object_mut().ok_or_else(|| {
                 usage("--arg goes with a JSON object, and the arguments are none".into())
             })?;
-            if object.insert(name.to_owned(), typed(function, name, value)).is_some() {
+            if object.insert(name.to_owned(), typed(function, name, value)?).is_some() {
                 return Err(usage(format!(
                     "the argument `{}` is given twice",
                     text::printable(name, 80)
@@ -135,9 +170,26 @@ impl Opts {
     }
 }
 
-/// The value of `--arg`, of the type that the parameter has. What cannot be read as that type stays
-/// a text, which the check of the arguments then refuses in its own words.
-fn typed(function: &str, name: &str, value: &str) -> Value {
+/// A plan as people read it.
+fn show_plan(plan: &Plan) -> String {
+    let arguments = serde_json::to_string_pretty(&plan.arguments).unwrap_or_default();
+    let forced = if plan.forced { ", and --force answers yes" } else { "" };
+    format!(
+        "a dry run: nothing is asked, kept or sent\n\n\
+         account    {}, at {}\nfunction   {}\narguments  {}\ndecision   {}, by {}{forced}\n\
+         may send   {}\n",
+        plan.account,
+        plan.api,
+        plan.function.json,
+        text::printable_lines(&arguments).replace('\n', "\n           "),
+        plan.verdict.permission.as_str(),
+        plan.verdict.rule,
+        plan.requests.join(", "),
+    )
+}
+
+/// The value of `--arg`, of the type that the parameter has.
+fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
     let ty = catalog::function(function)
         .and_then(|function| function.params.iter().find(|param| param.json == name))
         .map(|param| match param.ty {
@@ -145,13 +197,19 @@ fn typed(function: &str, name: &str, value: &str) -> Value {
             ty => ty,
         });
     match ty {
-        None | Some(Type::String | Type::Enum(_)) => Value::from(value),
-        Some(_) => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
+        None | Some(Type::String | Type::Enum(_)) => Ok(Value::from(value)),
+        Some(_) => serde_json::from_str(value).map_err(|error| Error::Usage {
+            message: format!(
+                "--arg {name}={} is not JSON ({error}); `{name}` is written as JSON, as in the \
+                 examples of `whereby docs {function}`",
+                text::printable(value, 80)
+            ),
+        }),
     }
 }
 
 /// Splits `whereby.ACCOUNT.whereby_FUNCTION`, of which all but the function may be left out.
-fn split_name(name: &str) -> (Option<&str>, &str) {
+pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
     let mut segments: Vec<&str> = name.split('.').collect();
     if segments.len() > 1 && segments[0] == "whereby" {
         segments.remove(0);

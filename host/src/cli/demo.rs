@@ -37,6 +37,8 @@ struct Demo<'a> {
     session: Session,
     approver: Arc<SaysYes>,
     steps: Vec<Value>,
+    /// What it has to say to people.
+    text: String,
 }
 
 impl Opts {
@@ -62,7 +64,7 @@ impl Opts {
             .approver(Arc::clone(&approver) as Arc<dyn Approver>)
             .cache(context.environment.platform_directory("cache"))
             .build()?;
-        let mut demo = Demo { context, session, approver, steps: Vec::new() };
+        let mut demo = Demo { context, session, approver, steps: Vec::new(), text: String::new() };
         demo.show(&simulator).await?;
         let requests = simulator.requests().len();
         let connections = simulator.connections();
@@ -71,13 +73,10 @@ impl Opts {
              Next: set WHEREBY_ACCESS_TOKEN to an API key, and run `whereby call list_rooms`.\n",
             demo.steps.len(),
             if connections == 1 { "" } else { "s" }
-        ))?;
-        let steps = std::mem::take(&mut demo.steps);
+        ));
+        let Demo { steps, text, .. } = demo;
         simulator.stop().await;
-        if context.json {
-            return Ok(Output::Text(String::new(), json!({"steps": steps})));
-        }
-        Ok(Output::Nothing)
+        Ok(Output::Text(text, json!({"steps": steps})))
     }
 }
 
@@ -102,7 +101,7 @@ impl Demo<'_> {
             "A simulated Whereby runs at {}. The component reaches it through the sandbox;\n\
              it never sees the API key, and sends nothing but the requests of the very call.\n",
             simulator.url()
-        ))?;
+        ));
         self.call("Whose key is this?", None, "get_current_user", json!({})).await?;
         let rooms = self.call("The rooms.", None, "list_rooms", json!({"limit": 3})).await?;
         let room = member(&rooms, "/data/0/roomName")?;
@@ -140,7 +139,7 @@ impl Demo<'_> {
     ) -> Result<Value, Error> {
         let outcome = self.step(title, account, function, arguments).await?;
         let data = outcome.result?;
-        self.say(&indented(&render::render(&data)))?;
+        self.say(&indented(&render::render(&data, &self.context.look())));
         Ok(data)
     }
 
@@ -155,7 +154,8 @@ impl Demo<'_> {
         let Err(error) = outcome.result else {
             return Err(Error::Internal { message: format!("{function} was not refused") });
         };
-        self.say(&indented(&format!("{}: {error}\n", error.kind())))
+        self.say(&indented(&format!("{}: {error}\n", error.kind())));
+        Ok(())
     }
 
     async fn step(
@@ -169,12 +169,12 @@ impl Demo<'_> {
         self.say(&format!(
             "\n{}. {title}\n$ whereby call whereby.{name}{function} '{arguments}'\n",
             self.steps.len() + 1
-        ))?;
+        ));
         let asked = self.approver.0.load(Ordering::Relaxed);
         let outcome =
             self.session.run(Call::new(function, arguments.clone()).account(account)).await;
         if self.approver.0.load(Ordering::Relaxed) > asked {
-            self.say("  (a person is asked, and approves)\n")?;
+            self.say("  (a person is asked, and approves)\n");
         }
         self.steps.push(json!({
             "title": title,
@@ -188,13 +188,8 @@ impl Demo<'_> {
         Ok(outcome)
     }
 
-    fn say(&self, what: &str) -> Result<(), Error> {
-        if self.context.json {
-            return Ok(());
-        }
-        let mut stdout = self.context.streams.stdout();
-        write!(stdout, "{}", text::printable_lines(what))
-            .map_err(|error| Error::Internal { message: error.to_string() })
+    fn say(&mut self, what: &str) {
+        self.text.push_str(&text::printable_lines(what));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::arguments::first_sentence;
 use crate::catalog::{self, FUNCTIONS, Function};
 use crate::error::Error;
 use crate::policy::effect_of;
-use crate::{docs, schema, suggest, text};
+use crate::{docs, schema, search, text};
 use serde_json::{Map, Value, json};
 
 /// Lists the functions, what each does, and the permission in force
@@ -15,13 +15,17 @@ pub(super) struct ListOpts {}
 impl ListOpts {
     pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
         let settings = context.settings()?;
+        let only = match context.account.as_deref() {
+            Some(name) => Some(settings.account_name(Some(name))?),
+            None => None,
+        };
         let functions: Vec<Value> = FUNCTIONS
             .iter()
             .map(|function| {
                 let permissions: Map<String, Value> = settings
                     .accounts
                     .keys()
-                    .filter(|name| context.account.as_ref().is_none_or(|only| only == *name))
+                    .filter(|name| only.is_none_or(|only| only == *name))
                     .map(|name| {
                         let verdict = settings.policy.decide(name, function, false);
                         (name.clone(), verdict.permission.as_str().into())
@@ -45,7 +49,7 @@ impl ListOpts {
             row.insert("description".into(), function["description"].clone());
             Value::Object(row)
         });
-        let table = render::render(&Value::Array(rows.collect()));
+        let table = render::render(&Value::Array(rows.collect()), &context.look());
         Ok(Output::Text(table, document("functions", functions.into())))
     }
 }
@@ -70,6 +74,39 @@ impl DocsOpts {
     }
 }
 
+/// Finds functions by words of their names, parameters and descriptions
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  whereby search delete room\n  whereby search who attended"
+)]
+pub(super) struct SearchOpts {
+    /// What to look for
+    #[arg(required = true)]
+    words: Vec<String>,
+}
+
+impl SearchOpts {
+    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+        let query = self.words.join(" ");
+        let found: Vec<Value> = search::search(&query)
+            .into_iter()
+            .map(|function| {
+                json!({
+                    "name": function.json,
+                    "effect": effect_of(function).as_str(),
+                    "description": first_sentence(function.docs),
+                })
+            })
+            .collect();
+        let shown = text::printable(&query, 100);
+        let table = match found.is_empty() {
+            true => format!("nothing is about `{shown}`; `whereby list` lists all functions\n"),
+            false => render::render(&Value::from(found.clone()), &context.look()),
+        };
+        Ok(Output::Text(table, json!({"query": query, "functions": found})))
+    }
+}
+
 /// Prints the JSON Schema of a function's arguments and result
 #[derive(Debug, clap::Args)]
 pub(super) struct SchemaOpts {
@@ -91,18 +128,8 @@ impl SchemaOpts {
     }
 }
 
+/// A function, in any of the spellings that `call` takes.
 fn find(name: &str) -> Result<&'static Function, Error> {
-    let plain = name.strip_prefix("whereby.").unwrap_or(name).replace('-', "_");
-    let plain = plain.strip_prefix("whereby_").unwrap_or(&plain);
-    catalog::function(plain).ok_or_else(|| {
-        let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.json).collect();
-        Error::Usage {
-            message: format!(
-                "no function is called `{}`{}; there is {}",
-                text::printable(name, 80),
-                suggest::did_you_mean(plain, &names),
-                names.join(", ")
-            ),
-        }
-    })
+    let (_, function) = super::call::split_name(name);
+    catalog::find(&function.replace('-', "_"))
 }

@@ -25,6 +25,8 @@ pub enum Exit {
     Unavailable = 8,
     /// The component failed, or broke a rule.
     ComponentFault = 9,
+    /// The user stopped it, as shells say it of SIGINT.
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -40,6 +42,9 @@ Exit status:
     /// The status that an error ends with.
     #[must_use]
     pub fn of(error: &Error) -> Self {
+        if matches!(error, Error::Interrupted) {
+            return Self::Interrupted;
+        }
         match error.kind() {
             "usage" | "invalid-argument" => Self::Usage,
             "configuration" | "unauthorized" => Self::Configuration,

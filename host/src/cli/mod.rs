@@ -1,32 +1,42 @@
 //! The command line: its commands, their output, and how it ends.
 
+mod accounts;
 mod call;
 mod component;
+mod configure;
 #[cfg(feature = "simulator")]
 mod demo;
 mod discover;
+mod doctor;
 mod exit;
+mod paint;
 mod prompt;
 mod render;
+mod shell;
 #[cfg(feature = "simulator")]
 mod simulate;
+mod spinner;
 mod streams;
 
 pub use exit::Exit;
 pub use streams::Streams;
 
 use crate::approval::{Approver, NobodyToAsk};
-use crate::config::{Environment, Settings};
+use crate::config::Settings;
+use crate::environment::Environment;
 use crate::error::{Error, WriteOutcome};
 use crate::policy::Permission;
 use crate::resources::read_component;
 use crate::session::Session;
 use crate::text;
 use clap::Parser;
+use paint::{Role, paint, wants_colours};
+use render::Look;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Whereby video meetings for AI agents that are not trusted with the account.
@@ -38,7 +48,6 @@ use std::time::Duration;
     name = "whereby",
     version,
     after_help = Exit::TABLE,
-    disable_help_subcommand = true,
     max_term_width = 100
 )]
 struct Opts {
@@ -72,11 +81,23 @@ struct Global {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    #[command(alias = "integrations:call")]
     Call(call::Opts),
+    #[command(alias = "integrations:list")]
     List(discover::ListOpts),
+    #[command(alias = "integrations:docs")]
     Docs(discover::DocsOpts),
+    #[command(alias = "integrations:schema")]
     Schema(discover::SchemaOpts),
+    #[command(alias = "integrations:search")]
+    Search(discover::SearchOpts),
+    #[command(alias = "integrations:configure")]
+    Configure(configure::Opts),
+    Accounts(accounts::Opts),
+    Doctor(doctor::Opts),
     Component(component::Opts),
+    Completions(shell::CompletionsOpts),
+    Man(shell::ManOpts),
     #[cfg(feature = "simulator")]
     Demo(demo::Opts),
     #[cfg(feature = "simulator")]
@@ -92,30 +113,54 @@ struct Context {
     component: Option<PathBuf>,
     json: bool,
     verbose: bool,
-    #[cfg_attr(
-        not(feature = "simulator"),
-        expect(dead_code, reason = "only the simulator says anything but errors")
-    )]
+    /// Whether a question stands on the terminal.
+    asking: Arc<AtomicBool>,
     quiet: bool,
 }
 
 impl Context {
+    /// How tables on standard output are to look.
+    fn look(&self) -> Look {
+        Look::new(&self.environment, &self.streams)
+    }
+
+    /// A word on standard error, in the colour of its role.
+    fn stderr_word(&self, role: Role, word: &str) -> String {
+        let colours = self.streams.stderr_is_terminal && wants_colours(&self.environment);
+        paint(colours, role, word)
+    }
+
     fn settings(&self) -> Result<Settings, Error> {
-        Settings::load(self.config.as_deref(), &self.environment)
+        let settings = Settings::load(self.config.as_deref(), &self.environment)?;
+        if !self.quiet {
+            for warning in &settings.warnings {
+                let word = self.stderr_word(Role::Warning, "warning:");
+                // Whoever reads standard error may be gone, and nothing depends on it.
+                let _ = writeln!(self.streams.stderr(), "{word} {}", text::printable(warning, 500));
+            }
+        }
+        Ok(settings)
     }
 
     fn session(&self, force: bool) -> Result<Session, Error> {
+        self.session_of(self.settings()?, force)
+    }
+
+    fn session_of(&self, settings: Settings, force: bool) -> Result<Session, Error> {
         let person = self.streams.stdin_is_terminal
             && self.streams.stderr_is_terminal
             && !self.json
             && !force;
         let approver: Arc<dyn Approver> = if person {
-            Arc::new(prompt::TerminalPrompt(self.streams.clone()))
+            Arc::new(prompt::TerminalPrompt {
+                streams: self.streams.clone(),
+                asking: Arc::clone(&self.asking),
+            })
         } else {
             Arc::new(NobodyToAsk)
         };
         let mut builder = Session::builder()
-            .settings(self.settings()?)
+            .settings(settings)
             .environment(self.environment.clone())
             .approver(approver)
             .cache(self.environment.platform_directory("cache"));
@@ -131,8 +176,12 @@ impl Context {
 enum Output {
     /// The result of a call, with its document.
     Call(Box<Document>, Value),
+    /// The same of a dry run, with its text for people.
+    Plan(Box<Document>, String, Value),
     /// A text for people, and its JSON form.
     Text(String, Value),
+    /// The same for a report of something that failed, and how the program ends.
+    Report(String, Value, Exit),
     /// It has printed all there is to print.
     #[cfg(feature = "simulator")]
     Nothing,
@@ -157,6 +206,8 @@ struct Document {
     duration: Duration,
     /// What a failed dry run has to show all the same.
     data: Option<Value>,
+    /// The same for people.
+    shown: Option<String>,
 }
 
 impl Document {
@@ -182,16 +233,14 @@ impl From<Error> for Failure {
 pub fn run_process() -> u8 {
     let streams = Streams::of_process();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let environment = match Environment::of_process() {
-        Ok(environment) => environment,
-        Err(error) => return print(&streams, Style::of(&arguments), Err(error.into())),
-    };
+    let environment = Environment::of_process();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let message = format!("the program could not be set up: {error}");
             let error = Error::Internal { message };
-            return print(&streams, Style::of(&arguments), Err(error.into()));
+            let style = Style::of(&arguments, environment);
+            return print(&streams, &style, Err(error.into()));
         }
     };
     let code = runtime.block_on(run(arguments, environment, streams));
@@ -200,17 +249,22 @@ pub fn run_process() -> u8 {
     code
 }
 
-/// How errors are printed, found out before the command line is understood.
-#[derive(Clone, Copy)]
+/// How results and errors are printed, found out before the command line is understood.
 struct Style {
     json: bool,
     quiet: bool,
+    /// What dates and colours depend on.
+    environment: Environment,
 }
 
 impl Style {
-    fn of(arguments: &[OsString]) -> Self {
+    fn of(arguments: &[OsString], environment: Environment) -> Self {
         let has = |flag| arguments.iter().take_while(|a| *a != "--").any(|a| a == flag);
-        Self { json: has("--json"), quiet: has("--quiet") }
+        Self { json: has("--json"), quiet: has("--quiet"), environment }
+    }
+
+    fn look(&self, streams: &Streams) -> Look {
+        Look::new(&self.environment, streams)
     }
 }
 
@@ -221,20 +275,22 @@ pub async fn run(
     streams: Streams,
 ) -> u8 {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let style = Style::of(&arguments);
+    let style = Style::of(&arguments, environment.clone());
     arguments.insert(0, "whereby".into());
     let opts = match Opts::try_parse_from(arguments) {
         Ok(opts) => opts,
         Err(error) if !error.use_stderr() => {
-            return finish(write!(streams.stdout(), "{}", error.render()), Exit::Success);
+            let written = write!(streams.stdout(), "{}", error.render());
+            let written = written.and_then(|()| streams.stdout().flush());
+            return finish(&streams, written, Exit::Success);
         }
         Err(error) => {
             let message = text::printable_lines(error.render().to_string().trim_end());
             if !style.json {
-                return finish(writeln!(streams.stderr(), "{message}"), Exit::Usage);
+                return finish(&streams, writeln!(streams.stderr(), "{message}"), Exit::Usage);
             }
             let message = message.trim_start_matches("error: ").to_owned();
-            return print(&streams, style, Err(Error::Usage { message }.into()));
+            return print(&streams, &style, Err(Error::Usage { message }.into()));
         }
     };
     let Global { config, account, component, json, quiet, verbose } = opts.global;
@@ -246,6 +302,7 @@ pub async fn run(
         component,
         json,
         verbose,
+        asking: Arc::default(),
         quiet,
     };
     let result = match opts.command {
@@ -253,38 +310,50 @@ pub async fn run(
         Command::List(opts) => opts.run(&context),
         Command::Docs(opts) => opts.run(),
         Command::Schema(opts) => opts.run(),
+        Command::Search(opts) => opts.run(&context),
+        Command::Configure(opts) => opts.run(&context),
+        Command::Accounts(opts) => opts.run(&context),
+        Command::Doctor(opts) => opts.run(&context).await,
         Command::Component(opts) => opts.run(&context),
+        Command::Completions(opts) => opts.run(),
+        Command::Man(opts) => opts.run(),
         #[cfg(feature = "simulator")]
         Command::Demo(opts) => opts.run(&context).await,
         #[cfg(feature = "simulator")]
         Command::Simulate(opts) => opts.run(&context).await,
     };
-    print(&streams, style, result)
+    print(&streams, &style, result)
 }
 
 /// Prints what came of a command, and says how the program ends.
-fn print(streams: &Streams, style: Style, result: Result<Output, Failure>) -> u8 {
+fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u8 {
     let exit = match &result {
+        Ok(Output::Report(_, _, exit)) => *exit,
         Ok(_) => Exit::Success,
         Err(failure) => Exit::of(&failure.error),
     };
     let written = match (result, style.json) {
         #[cfg(feature = "simulator")]
         (Ok(Output::Nothing), _) => Ok(()),
-        (Ok(Output::Call(document, data)), true) => {
+        (Ok(Output::Plan(_, text, _)), false) => write!(streams.stdout(), "{text}"),
+        (Ok(Output::Call(document, data) | Output::Plan(document, _, data)), true) => {
             print_json(streams, &document.to_json(Ok(&data)))
         }
         (Ok(Output::Call(_, data)), false) => {
-            write!(streams.stdout(), "{}", render::render(&data))
+            write!(streams.stdout(), "{}", render::render(&data, &style.look(streams)))
         }
-        (Ok(Output::Text(_, value)), true) => print_json(streams, &value),
-        (Ok(Output::Text(text, _)), false) => write!(streams.stdout(), "{text}"),
+        (Ok(Output::Text(_, value) | Output::Report(_, value, _)), true) => {
+            print_json(streams, &value)
+        }
+        (Ok(Output::Text(text, _) | Output::Report(text, _, _)), false) => {
+            write!(streams.stdout(), "{text}")
+        }
         (Err(Failure { error, document }), true) => {
             print_json(streams, &document.to_json(Err(&error)))
         }
         (Err(Failure { error, document }), false) => print_error(streams, style, &error, &document),
     };
-    finish(written.and_then(|()| streams.stdout().flush()), exit)
+    finish(streams, written.and_then(|()| streams.stdout().flush()), exit)
 }
 
 fn print_json(streams: &Streams, value: &Value) -> std::io::Result<()> {
@@ -293,33 +362,43 @@ fn print_json(streams: &Streams, value: &Value) -> std::io::Result<()> {
 
 fn print_error(
     streams: &Streams,
-    style: Style,
+    style: &Style,
     error: &Error,
     document: &Document,
 ) -> std::io::Result<()> {
-    if let Some(data) = &document.data {
-        write!(streams.stdout(), "{}", render::render(data))?;
+    if let Some(shown) = &document.shown {
+        write!(streams.stdout(), "{shown}")?;
     }
     let mut stderr = streams.stderr();
-    writeln!(stderr, "error: {}", text::printable_lines(&error.to_string()))?;
+    let colours = streams.stderr_is_terminal && wants_colours(&style.environment);
+    let word = |role, word| paint(colours, role, word);
+    let message = text::printable_lines(&error.to_string());
+    writeln!(stderr, "{} {message}", word(Role::Error, "error:"))?;
     match document.write {
         WriteOutcome::None => {}
         WriteOutcome::Unknown => writeln!(stderr, "it is not known whether anything was changed")?,
         WriteOutcome::Done => writeln!(stderr, "the change itself was made")?,
     }
     if let Some(hint) = error.hint(document.write).filter(|_| !style.quiet) {
-        writeln!(stderr, "hint: {}", text::printable_lines(&hint))?;
+        writeln!(stderr, "{} {}", word(Role::Hint, "hint:"), text::printable_lines(&hint))?;
     }
     stderr.flush()
 }
 
 /// The exit status; a reader that went away is told nothing and gets no error.
-fn finish(written: std::io::Result<()>, exit: Exit) -> u8 {
+fn finish(streams: &Streams, written: std::io::Result<()>, exit: Exit) -> u8 {
     match written {
         Ok(()) => exit.code(),
         // What a shell shows for a program that SIGPIPE ended.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 141,
-        Err(_) => Exit::Internal.code(),
+        Err(error) => {
+            // Where this cannot be written either, there is nobody left to tell.
+            let _ = writeln!(
+                streams.stderr(),
+                "error: the output cannot be written: {error}; what was to be done is done"
+            );
+            Exit::Internal.code()
+        }
     }
 }
 

@@ -4,28 +4,41 @@ use super::streams::Streams;
 use crate::approval::{Answer, Approver, Question};
 use crate::text;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Asks whoever sits at the terminal.
-pub(super) struct TerminalPrompt(pub(super) Streams);
+pub(super) struct TerminalPrompt {
+    pub(super) streams: Streams,
+    /// Set while the question stands there, so that nothing is written over it.
+    pub(super) asking: Arc<AtomicBool>,
+}
 
 impl Approver for TerminalPrompt {
     fn ask<'a>(
         &'a self,
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
-        let streams = self.0.clone();
+        let streams = self.streams.clone();
+        let asking = Arc::clone(&self.asking);
         let shown = show(question);
         Box::pin(async move {
+            asking.store(true, Ordering::Relaxed);
             let asked = tokio::task::spawn_blocking(move || {
                 write!(streams.stderr(), "{shown}")?;
                 streams.stderr().flush()?;
                 streams.read_line()
             });
-            match asked.await {
+            let answer = asked.await;
+            asking.store(false, Ordering::Relaxed);
+            match answer {
                 Ok(Ok(line)) if is_yes(&line) => Answer::Approved,
                 Ok(Ok(_)) => Answer::Declined,
-                // A terminal that cannot be read has nobody at it.
-                _ => Answer::Nobody,
+                // A terminal that cannot be read has nobody at it, and stands behind the question.
+                _ => {
+                    let _ = writeln!(self.streams.stderr());
+                    Answer::Nobody
+                }
             }
         })
     }
@@ -43,11 +56,20 @@ fn show(question: &Question) -> String {
     } else {
         ""
     };
+    let destination = if question.has_destination {
+        "This sends what is said and shown in the room to where the arguments say.\n"
+    } else {
+        ""
+    };
     format!(
-        "The account `{}` is to call {}:\n{}\n{warning}Asked because of {}.\nMake this call? [y/N] ",
+        "The account `{}` is to call {} at {}:\n{}\n{warning}{destination}Asked because of {}.\n\
+         Call {} by the account `{}`? [y/N] ",
         question.account,
         question.function.json,
+        question.api,
         text::printable_lines(&arguments),
         question.rule,
+        question.function.json,
+        question.account,
     )
 }

@@ -18,6 +18,8 @@ pub struct Streams {
     pub stdout_is_terminal: bool,
     /// Whether a person reads standard error.
     pub stderr_is_terminal: bool,
+    /// How wide the terminal of standard output is, in columns, where that is known.
+    pub width: Option<u16>,
 }
 
 impl Streams {
@@ -35,6 +37,7 @@ impl Streams {
             stdin_is_terminal: false,
             stdout_is_terminal: false,
             stderr_is_terminal: false,
+            width: None,
         }
     }
 
@@ -45,6 +48,7 @@ impl Streams {
         streams.stdin_is_terminal = io::stdin().is_terminal();
         streams.stdout_is_terminal = io::stdout().is_terminal();
         streams.stderr_is_terminal = io::stderr().is_terminal();
+        streams.width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
         streams
     }
 

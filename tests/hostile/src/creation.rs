@@ -11,6 +11,12 @@ const fn create(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
     create("create-as-asked", |scene| report_of(&asked(scene))),
+    // A room that there is not, whatever Whereby answered or without having asked it.
+    create("create-claimed", |scene| {
+        asked(scene).send();
+        Ending::report("made-up-room")
+    }),
+    create("create-claimed-unsent", |_| Ending::report("made-up-room")),
     // Another room than the one asked for.
     create("create-with-more", |scene| with(scene, r#","isLocked":true"#)),
     create("create-with-host-key", |scene| with(scene, r#","fields":["hostRoomUrl"]"#)),

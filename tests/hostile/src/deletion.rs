@@ -10,6 +10,18 @@ const fn delete(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
     delete("delete-as-asked", |scene| report_of(&Message::delete(&own_id(scene)))),
+    // The test has Whereby say that it is gone already.
+    delete("delete-what-is-gone", |scene| report_of(&Message::delete(&own_id(scene)))),
+    // A deletion that was not, whatever Whereby answered or without having asked it.
+    delete("delete-claimed", |scene| {
+        Message::delete(&own_id(scene)).send();
+        Ending::report(scene.name.clone())
+    }),
+    delete("delete-claimed-after-listing", |scene| {
+        own_id(scene);
+        Ending::report(scene.name.clone())
+    }),
+    delete("delete-claimed-unsent", |scene| Ending::report(scene.name.clone())),
     // Another room.
     delete("delete-without-looking", |_| report_of(&Message::delete("1"))),
     delete("delete-what-was-not-listed", |scene| {

@@ -33,6 +33,12 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         let answer = own_request(scene).send();
         Ending::report(format!("{:?} {}", answer.headers, answer.text()))
     }),
+    // The test has the API spell the token's dots in another way, and nobody looks for it in pieces.
+    list("echoed-token-apart", |scene| {
+        let text = own_request(scene).send().text().replace("\\u002e", ".");
+        let letters: Vec<String> = text.chars().map(String::from).collect();
+        Ending::report(letters.join(" "))
+    }),
     list("redirect", |scene| {
         let answer = own_request(scene).send();
         Ending::report(format!("{} {:?}", answer.status, answer.headers))

@@ -173,9 +173,9 @@ async fn values_of_arg_are_typed_by_the_schema() {
     for (arguments, expected) in [
         (&["list_rooms", "--arg", "limit=10"][..], json!({"limit": 10})),
         (&["list_rooms", "--arg", "limit=10.0"], json!({"limit": 10})),
-        (&["list_rooms", "--arg", "limit=ten"], json!([2, "invalid-argument"])),
+        (&["list_rooms", "--arg", "limit=ten"], json!([2, "usage"])),
         (&["list_rooms", "--arg", "limit=\"10\""], json!([2, "invalid-argument"])),
-        (&["list_rooms", "--arg", "limit="], json!([2, "invalid-argument"])),
+        (&["list_rooms", "--arg", "limit="], json!([2, "usage"])),
         (&["list_rooms", "--arg", "limit=null"], json!({})),
         (&["list_rooms", "--arg", "cursor=10"], json!({"cursor": "10"})),
         (&["list_rooms", "--arg", "cursor=a=b"], json!({"cursor": "a=b"})),
@@ -196,7 +196,7 @@ async fn values_of_arg_are_typed_by_the_schema() {
         (&["list_rooms", "7"], json!([2, "invalid-argument"])),
         (&["create_room", "--arg", "room_mode=group"], json!({"room_mode": "group"})),
         (&["create_room", "--arg", r#"fields=["isLocked"]"#], json!({"fields": ["isLocked"]})),
-        (&["create_room", "--arg", "fields=isLocked"], json!([2, "invalid-argument"])),
+        (&["create_room", "--arg", "fields=isLocked"], json!([2, "usage"])),
     ] {
         assert_eq!(plan(arguments).await, expected, "{arguments:?}");
     }
@@ -223,7 +223,8 @@ async fn a_minus_reads_the_arguments_from_standard_input_and_nothing_else_does()
             "{\"limit\": 2}",
             json!({"limit": 2, "cursor": "x"}),
         ),
-        (&["list_rooms", "-"], "", json!({})),
+        (&["list_rooms", "-"], "", json!([2, "usage"])),
+        (&["list_rooms", "-"], " \n", json!([2, "usage"])),
         (&["list_rooms", "-"], "{", json!([2, "usage"])),
         (&["list_rooms", "-"], &large, json!([2, "usage"])),
         (&["list_rooms"], "{\"limit\": 2}", json!({})),
@@ -231,6 +232,16 @@ async fn a_minus_reads_the_arguments_from_standard_input_and_nothing_else_does()
     ] {
         assert_eq!(plan(arguments, stdin).await, expected, "{arguments:?}");
     }
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn an_argument_that_is_no_json_is_named_and_an_empty_standard_input_is_told() {
+    let (world, _) = still_world().await;
+    let ran = world.run(&["call", "list_rooms", "--arg", "limit=ten"]).await;
+    assert!(ran.stderr.contains("--arg limit=ten is not JSON"), "{ran:?}");
+    let ran = world.run(&["call", "list_rooms", "-"]).await;
+    assert!(ran.stderr.contains("standard input is empty"), "{ran:?}");
     world.assert_untouched();
 }
 

@@ -16,13 +16,33 @@ async fn a_person_at_the_terminal_is_asked_and_only_yes_is_yes() {
         screen.add(&DELETE, &ran);
         // The end of input is nobody's answer.
         assert_eq!(ran.code, exit, "{typed:?}: {ran:?}");
-        assert!(ran.stderr.contains("Make this call? [y/N]"), "{ran:?}");
+        let question = "Call delete_room by the account `work`? [y/N] ";
+        assert!(ran.stderr.contains(question), "{ran:?}");
+        let api = format!("at {}", world.simulator.url());
+        assert!(ran.stderr.contains(&api), "{ran:?}");
+        assert!(!ran.stderr.contains("This sends"), "{ran:?}");
         if exit != 0 {
             world.assert_untouched();
         }
     }
     assert_eq!(world.requests().len(), 2);
     screen.finish("prompt");
+}
+
+#[tokio::test]
+async fn a_person_is_told_that_a_meeting_s_content_would_go_somewhere() {
+    let (world, _) = still_world().await;
+    world.configure("");
+    let fields =
+        r#"fields=[{"streaming": {"destination": {"url": "rtmp://a.example/live/s3cret"}}}]"#;
+    let arguments = ["call", "create_room", "--arg", fields];
+    let ran = run(&arguments, world.environment(), "n\n", true).await;
+    assert_eq!(ran.code, 4, "{ran:?}");
+    for words in ["This sends what is said and shown", "rtmp://a.example/***"] {
+        assert!(ran.stderr.contains(words), "`{words}` is missing: {ran:?}");
+    }
+    assert!(!ran.stderr.contains("s3cret"), "{ran:?}");
+    world.assert_untouched();
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 
 use crate::wire::{ALLOW_ALL, body, kind, message, sent};
 use serde_json::{Value, json};
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use whereby::WriteOutcome;
 use whereby::simulator::switches::RecordingPlan;
 use whereby::simulator::{Options, Reply, Switches};
@@ -269,4 +272,20 @@ fn seconds(date: &Value) -> i64 {
     let date = date.as_str().expect("a date");
     let parsed = time::OffsetDateTime::parse(date, &time::format_description::well_known::Rfc3339);
     parsed.expect("RFC 3339").unix_timestamp()
+}
+
+/// The start may be over by the second attempt, which is the same request all the same.
+#[tokio::test]
+async fn a_start_in_a_moment_is_no_reason_to_refuse_an_attempt_after_a_rate_limit() {
+    let world = world().await;
+    let limit = Reply::status(429).header("retry-after", "1");
+    world.simulator.script("POST", "/v1/meetings", 1, limit);
+    let start = OffsetDateTime::now_utc() + Duration::from_secs(1);
+    let start = start.format(&Rfc3339).expect("a date");
+    let outcome = world.call("create_room", json!({"start_date": start})).await;
+    assert!(outcome.result.is_ok(), "{:?}", outcome.result);
+    assert_eq!(outcome.write, WriteOutcome::Done);
+    let requests = world.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].body, requests[1].body);
 }

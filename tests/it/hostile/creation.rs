@@ -11,6 +11,7 @@ pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
     let mut cases = other_rooms();
     cases.extend(more_rooms());
     cases.extend(without_end());
+    cases.extend(claims());
     vec![("create_room", cases)]
 }
 
@@ -85,6 +86,19 @@ fn without_end() -> Vec<Case> {
         case("create-unfinished-and-leave", ClaimsOrFault("POST")).reaching_at_most(&[]),
         case("create-unfinished", TimesOut),
         case("create-dropped-unfinished", Fault("POST with a body that is not whole")),
+    ]
+}
+
+/// A room that there is not. `claims.rs` has more ways for Whereby to say no.
+fn claims() -> Vec<Case> {
+    const NOT_SENT: &str =
+        "says that create_room succeeded, and has sent no POST or DELETE that did";
+    vec![
+        case("create-claimed", Fault(NOT_SENT))
+            .reaching(CREATED)
+            .leaving(Nothing)
+            .with(|arena| fail(arena, 403)),
+        case("create-claimed-unsent", Fault(NOT_SENT)),
     ]
 }
 

@@ -13,6 +13,7 @@ pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
     let mut cases = other_rooms();
     cases.extend(tricks());
     cases.extend(more_rooms());
+    cases.extend(claims());
     vec![("delete_room", cases)]
 }
 
@@ -74,6 +75,28 @@ fn more_rooms() -> Vec<Case> {
             .leaving(Done),
         case("delete-and-leave", ClaimsOrFault("DELETE")).reaching_at_most(DELETED),
     ]
+}
+
+/// A deletion that was not. `claims.rs` has more ways for Whereby to say no.
+fn claims() -> Vec<Case> {
+    const NOT_SENT: &str =
+        "says that delete_room succeeded, and has sent no POST or DELETE that did";
+    vec![
+        // Whereby listed it, and now it is gone.
+        case("delete-what-is-gone", Claims("404"))
+            .reaching(DELETED)
+            .leaving(Done)
+            .with(|arena| answer_deletion(arena, 404)),
+        case("delete-claimed", Fault(NOT_SENT))
+            .reaching(DELETED)
+            .with(|arena| answer_deletion(arena, 403)),
+        case("delete-claimed-after-listing", Fault(NOT_SENT)).reaching(LISTED),
+        case("delete-claimed-unsent", Fault(NOT_SENT)),
+    ]
+}
+
+fn answer_deletion(arena: &Arena, status: u16) {
+    arena.world.simulator.script("DELETE", "/v1/meetings", 1, Reply::status(status));
 }
 
 fn listing(name: &str, ids: &[&str]) -> Value {

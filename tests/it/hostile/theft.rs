@@ -13,6 +13,9 @@ pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
         case("echoed-token", Claims("Bearer [redacted], again [redacted]"))
             .reaching(LISTED)
             .with(echo_token),
+        case("echoed-token-apart", Claims("[ r e d a c t e d ] !"))
+            .reaching(LISTED)
+            .with(spell_token),
         case("redirect", Claims("302")).reaching(LISTED).with(redirect),
         case("set-authorization", Fault("the header authorization; it may set none")),
         case("set-authorization-in-capitals", Fault("the header authorization;")),
@@ -49,6 +52,13 @@ fn echo_token(arena: &Arena) {
         .header("x-ratelimit-limit", &format!("Bearer {token}"))
         .header("set-cookie", &format!("key={token}"))
         .body(format!("Bearer {token}, again {token}"));
+    arena.world.simulator.script("GET", "/v1/meetings", 1, reply);
+}
+
+/// The API gives the token back in another spelling, which only a reader of JSON sees through.
+fn spell_token(arena: &Arena) {
+    let token = arena.world.simulator.token().replace('.', "\\u002e");
+    let reply = Reply::status(400).body(format!("{{\"error\": \"no: {token}!\"}}"));
     arena.world.simulator.script("GET", "/v1/meetings", 1, reply);
 }
 

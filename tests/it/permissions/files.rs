@@ -3,6 +3,7 @@
 use super::{PERMISSIONS, assert_came_to, configure, rank};
 use crate::wire::{kind, message};
 use serde_json::json;
+use whereby::policy::{Entry, Permission, Rules, Table};
 use whereby::simulator::RoomSeed;
 use whereby::{Call, Session, Settings, WriteOutcome};
 use whereby_tests::World;
@@ -116,6 +117,52 @@ async fn a_file_of_a_folder_beside_the_working_directory_is_none_of_its_business
     world.write("beside/.whereby.toml", "[permissions]\nread = \"deny\"\n");
     world.write("project/deep/.whereby.toml", "[permissions]\nread = \"deny\"\n");
     assert!(world.call("list_rooms", json!({})).await.result.is_ok());
+}
+
+#[tokio::test]
+async fn a_rule_that_a_program_sets_for_something_that_is_no_function_makes_no_session() {
+    let world = World::with_rooms(Vec::new()).await;
+    let deny = Entry { permission: Permission::Deny, line: 0 };
+    let table = |name: &str| {
+        let mut table = Table::default();
+        table.functions.insert(name.into(), deny);
+        table
+    };
+    let places: [fn(&mut Settings, Table); 4] = [
+        |settings, table| settings.policy.own.all = table,
+        |settings, table| drop(settings.policy.own.accounts.insert("work".into(), table)),
+        |settings, table| {
+            let mut rules = Rules::default();
+            rules.all = table;
+            settings.policy.tightening.push(rules);
+        },
+        |settings, table| {
+            let mut rules = Rules::default();
+            rules.accounts.insert("nobody".into(), table);
+            settings.policy.tightening.push(rules);
+        },
+    ];
+    for set in places {
+        for (name, is_function) in [
+            ("delete_room", true),
+            ("delete-room", false),
+            ("delete_rooms", false),
+            ("", false),
+            ("\u{1b}[2J", false),
+        ] {
+            let mut settings = Settings::load(None, &world.environment()).expect("good");
+            set(&mut settings, table(name));
+            let built = Session::builder().settings(settings).build();
+            assert_eq!(built.is_ok(), is_function, "{name:?}");
+            let Err(error) = built else { continue };
+            assert_eq!(error.kind(), "configuration", "{name:?}");
+            let text = error.to_string();
+            assert!(text.contains("which is no function"), "{text}");
+            assert!(!text.contains(char::is_control), "{text:?}");
+            let near = name.starts_with("delete") == text.contains("did you mean `delete_room`");
+            assert!(near, "{text}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,105 @@
+//! `whereby accounts`: which accounts there are, and where their tokens come from.
+
+use super::{Context, Failure, Output, render};
+use crate::catalog::FUNCTIONS;
+use crate::config::{Account, Settings};
+use crate::credentials::TokenSource;
+use crate::text;
+use serde_json::{Map, Value, json};
+
+/// Lists the accounts, where their access tokens come from, and what they may do
+#[derive(Debug, clap::Args)]
+pub(super) struct Opts {}
+
+impl Opts {
+    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+        let settings = context.settings()?;
+        let default = settings.account_name(None).ok();
+        let accounts: Vec<Value> = settings
+            .accounts
+            .iter()
+            .map(|(name, account)| describe(&settings, name, account, default == Some(name)))
+            .collect();
+        let rows = accounts.iter().map(|account| {
+            json!({
+                "account": account["name"],
+                "default": account["default"],
+                "enabled": account["enabled"],
+                "access token": token_text(&account["access_token"]),
+                "api": account["api_url"],
+                "permissions": permissions_text(&account["permissions"]),
+            })
+        });
+        let table = match accounts.is_empty() {
+            true => {
+                "no accounts; set WHEREBY_ACCESS_TOKEN, or see `whereby configure --help`\n".into()
+            }
+            false => render::render(&Value::Array(rows.collect()), &context.look()),
+        };
+        let file = settings.file.as_ref().map(|file| file.display().to_string());
+        Ok(Output::Text(table, json!({"accounts": accounts, "file": file})))
+    }
+}
+
+fn describe(settings: &Settings, name: &str, account: &Account, is_default: bool) -> Value {
+    let permissions: Map<String, Value> = FUNCTIONS
+        .iter()
+        .map(|function| {
+            let verdict = settings.policy.decide(name, function, false);
+            (function.json.to_owned(), verdict.permission.as_str().into())
+        })
+        .collect();
+    json!({
+        "name": name,
+        "default": is_default,
+        "enabled": account.enabled,
+        "access_token": source(&account.token),
+        "api_url": account.api.to_string(),
+        "permissions": permissions,
+    })
+}
+
+/// Where a token comes from; never the token.
+pub(super) fn source(token: &TokenSource) -> Value {
+    match token {
+        TokenSource::Literal(_) => json!({"source": "configuration"}),
+        TokenSource::Variable(name) => json!({"source": "environment", "name": name}),
+        TokenSource::File(path) => json!({"source": "file", "path": path}),
+        // The arguments of a command may say more than is wanted.
+        TokenSource::Command(command) => json!({"source": "command", "program": command.first()}),
+    }
+}
+
+pub(super) fn token_text(source: &Value) -> String {
+    let detail = ["name", "path", "program"].iter().find_map(|key| source[*key].as_str());
+    let source = source["source"].as_str().unwrap_or_default();
+    match detail {
+        Some(detail) => format!("{source}: {}", text::printable(detail, 100)),
+        None => source.to_owned(),
+    }
+}
+
+/// The permissions in few words: the rule for most functions, and the exceptions.
+fn permissions_text(permissions: &Value) -> String {
+    let of = |wanted: &str| {
+        let names: Vec<&str> = permissions
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, permission)| *permission == wanted)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names
+    };
+    ["allow", "ask", "deny"]
+        .into_iter()
+        .map(|permission| (permission, of(permission)))
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(permission, names)| match names.len() {
+            count if count == FUNCTIONS.len() => format!("{permission} all"),
+            count if count > 3 => format!("{permission} {count} functions"),
+            _ => format!("{permission} {}", names.join(", ")),
+        })
+        .collect::<Vec<_>>()
+        .join("; ")
+}

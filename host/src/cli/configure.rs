@@ -1,0 +1,277 @@
+//! `whereby configure`: writes the configuration file.
+
+use super::paint::Role;
+use super::{Context, Failure, Output};
+use crate::catalog;
+use crate::config::Settings;
+use crate::config_edit::{self, Change, check_account_name, existing, parse_key, parse_value};
+use crate::credentials::TokenSource;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::policy::Permission;
+use crate::{suggest, text};
+use serde_json::json;
+use toml_edit::{InlineTable, Value};
+
+/// Writes the configuration file, in one step that is done whole or not at all.
+///
+/// Credentials and --enable are of the account that --account names, else of the default one.
+/// Permissions are of that account, too, where --account is given, and else of all. Comments and
+/// order are kept. Nothing is written where the outcome would not work.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  printf %s \"$KEY\" | whereby configure --token-stdin
+  whereby configure --account work --set access_token.env=WORK_WHEREBY_TOKEN --default
+  whereby configure --account work --set access_token.command='[\"/usr/bin/pass\", \"whereby\"]'
+  whereby configure --read allow --write ask --function delete_room=deny
+  whereby configure --set limits.timeout_seconds=60
+  whereby configure --account work --remove
+
+Keys of an account: access_token, access_token.env, access_token.file, access_token.command,
+api_url. Other keys: default_account, ca_file, limits.NAME, component.path, component.sha256.")]
+pub(super) struct Opts {
+    /// The integration, for scripts that name it
+    #[arg(hide = true)]
+    integration: Option<String>,
+    /// Set a key, such as api_url=https://api.whereby.dev/v1
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Remove a key
+    #[arg(long = "unset", value_name = "KEY")]
+    unset: Vec<String>,
+    /// Read the access token from standard input
+    #[arg(long)]
+    token_stdin: bool,
+    /// Switch the account on
+    #[arg(long, conflicts_with = "disable")]
+    enable: bool,
+    /// Switch the account off
+    #[arg(long)]
+    disable: bool,
+    /// Whether functions that read may run
+    #[arg(long, value_name = "PERMISSION", value_parser = permission)]
+    read: Option<Permission>,
+    /// Whether functions that write may run
+    #[arg(long, value_name = "PERMISSION", value_parser = permission)]
+    write: Option<Permission>,
+    /// Whether a meeting's content may be sent somewhere
+    #[arg(long, value_name = "PERMISSION", value_parser = permission)]
+    destination: Option<Permission>,
+    /// Whether one function may run
+    #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = function)]
+    functions: Vec<(&'static str, Permission)>,
+    /// Make the account the default one
+    #[arg(long)]
+    default: bool,
+    /// Remove the account that --account names, with its permissions
+    #[arg(long, conflicts_with_all = ["set", "unset", "token_stdin", "enable", "disable", "default",
+        "read", "write", "destination", "functions"])]
+    remove: bool,
+}
+
+fn permission(text: &str) -> Result<Permission, String> {
+    Permission::parse(text).ok_or_else(|| "it is allow, ask or deny".to_owned())
+}
+
+fn function(text: &str) -> Result<(&'static str, Permission), String> {
+    let (name, text) = text.split_once('=').ok_or("it has the form delete_room=deny")?;
+    let known = catalog::function(&name.replace('-', "_")).ok_or_else(|| {
+        let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|function| function.json).collect();
+        format!("no function is called so{}", suggest::did_you_mean(name, &names))
+    })?;
+    Ok((known.json, permission(text)?))
+}
+
+impl Opts {
+    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+        if self.integration.as_ref().is_some_and(|name| name != "whereby") {
+            // It is not repeated, because it may be a token that was to follow a `=`.
+            let message = "an argument stands alone; values are written --set key=value".to_owned();
+            return Err(Error::Usage { message }.into());
+        }
+        let token = match self.token_stdin {
+            true => Some(read_token(context)?),
+            false => None,
+        };
+        let named = context.account.as_deref();
+        let mut account = None;
+        let changed =
+            config_edit::change(context.config.as_deref(), &context.environment, |settings| {
+                let changes = self.changes(settings, named, token.as_deref())?;
+                account = self.account(settings, named)?;
+                Ok(changes)
+            })?;
+        let mut warnings = Vec::new();
+        if self.set.iter().any(|pair| pair.starts_with("access_token=")) {
+            warnings.push(
+                "the process list and the shell's history show an access token that is given as an \
+                 argument; --token-stdin keeps it to itself",
+            );
+        }
+        if !context.quiet {
+            for warning in &warnings {
+                // Whoever reads standard error may be gone; the file is written all the same.
+                let word = context.stderr_word(Role::Warning, "warning:");
+                let _ = writeln!(context.streams.stderr(), "{word} {warning}");
+            }
+        }
+        let file = text::printable(&changed.file.display().to_string(), 300);
+        let what = if changed.is_different { "written" } else { "already as it should be" };
+        Ok(Output::Text(
+            format!("{file}: {what}\n"),
+            json!({
+                "success": true,
+                "file": changed.file,
+                "account": account,
+                "changed": changed.is_different,
+                "warnings": warnings,
+            }),
+        ))
+    }
+
+    /// The account that credentials are of; it need not exist yet.
+    fn account(&self, settings: &Settings, named: Option<&str>) -> Result<Option<String>, Error> {
+        let name = match named
+            .filter(|name| *name != "default" || settings.accounts.contains_key(*name))
+        {
+            Some(name) => name.to_owned(),
+            None if settings.accounts.is_empty() => "default".to_owned(),
+            None => match settings.account_name(None) {
+                Ok(name) => name.to_owned(),
+                // Only what needs an account asks for one.
+                Err(_) if named.is_none() && !self.is_about_an_account() => return Ok(None),
+                Err(error) => return Err(error),
+            },
+        };
+        check_account_name(&name)?;
+        Ok(Some(name))
+    }
+
+    fn is_about_an_account(&self) -> bool {
+        self.token_stdin
+            || self.enable
+            || self.disable
+            || self.default
+            || self.remove
+            || self.set.iter().chain(&self.unset).any(|key| is_account_key(key))
+    }
+
+    fn changes(
+        &self,
+        settings: &Settings,
+        named: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<Vec<Change>, Error> {
+        let usage = |message: &str| Error::Usage { message: message.to_owned() };
+        let account = self.account(settings, named)?;
+        let of_account = |keys: &[&str]| -> Result<Vec<String>, Error> {
+            let name = account.clone().ok_or_else(|| usage("name an account with --account"))?;
+            let keys = keys.iter().map(|key| (*key).to_owned());
+            Ok(["accounts".to_owned(), name].into_iter().chain(keys).collect())
+        };
+        let full = |text: &str| -> Result<Vec<String>, Error> {
+            let keys = parse_key(text)?;
+            let is_rule = named.is_some() && keys[0] == "permissions";
+            if is_rule || is_account_key(text) {
+                return of_account(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            Ok(keys)
+        };
+        let mut changes = Vec::new();
+        if self.remove {
+            let name =
+                named.ok_or_else(|| usage("--remove needs --account, the account to remove"))?;
+            existing(settings, name)?;
+            changes.push(Change::Unset(of_account(&[])?));
+            if settings.default_account.as_deref() == Some(name) {
+                changes.push(Change::Unset(vec!["default_account".into()]));
+            }
+            return Ok(changes);
+        }
+        for key in &self.unset {
+            changes.push(Change::Unset(full(key)?));
+        }
+        for pair in &self.set {
+            let (key, value) = pair.split_once('=').ok_or_else(|| {
+                // It is not repeated, because it may hold a token.
+                usage("a --set is not of the form key=value")
+            })?;
+            // A token is a text, whatever it looks like.
+            let value = match key {
+                "access_token" => {
+                    check_token(value, account.as_deref())?;
+                    Value::from(value)
+                }
+                _ => parse_value(value),
+            };
+            match key.strip_prefix("access_token.") {
+                // It comes from one place; where it came from before is forgotten.
+                Some(source) => {
+                    let source = parse_key(source)?.join(".");
+                    let keys = of_account(&["access_token"])?;
+                    changes.push(Change::Unset(keys.clone()));
+                    let from = InlineTable::from_iter([(source, value)]);
+                    changes.push(Change::Set(keys, Value::InlineTable(from)));
+                }
+                None => changes.push(Change::Set(full(key)?, value)),
+            }
+        }
+        if let Some(token) = token {
+            check_token(token, account.as_deref())?;
+            changes.push(Change::Unset(of_account(&["access_token"])?));
+            changes.push(Change::Set(of_account(&["access_token"])?, Value::from(token)));
+        }
+        if self.enable || self.disable {
+            changes.push(Change::Set(of_account(&["enabled"])?, Value::from(self.enable)));
+        }
+        if self.default {
+            let name = account.clone().ok_or_else(|| usage("--default needs --account"))?;
+            changes.push(Change::Set(vec!["default_account".into()], Value::from(name)));
+        }
+        let permissions = |keys: &[&str]| -> Result<Vec<String>, Error> {
+            let keys = [&["permissions"], keys].concat();
+            match named {
+                Some(_) => of_account(&keys),
+                None => Ok(keys.iter().map(|key| (*key).to_owned()).collect()),
+            }
+        };
+        let effects =
+            [("read", self.read), ("write", self.write), ("destination", self.destination)];
+        for (effect, permission) in effects {
+            if let Some(permission) = permission {
+                changes.push(Change::Set(permissions(&[effect])?, permission.as_str().into()));
+            }
+        }
+        for (function, permission) in &self.functions {
+            let keys = permissions(&["functions", function])?;
+            changes.push(Change::Set(keys, permission.as_str().into()));
+        }
+        if changes.is_empty() {
+            return Err(usage("nothing to change was named; see `whereby configure --help`"));
+        }
+        Ok(changes)
+    }
+}
+
+/// Whether a key is one of an account's own.
+fn is_account_key(key: &str) -> bool {
+    let key = key.split(['.', '=']).next().unwrap_or(key);
+    matches!(key, "access_token" | "api_url")
+}
+
+/// Refuses a token that no call could use.
+fn check_token(token: &str, account: Option<&str>) -> Result<(), Error> {
+    TokenSource::literal(token).fetch(account.unwrap_or("default"), &Environment::empty()).map(drop)
+}
+
+fn read_token(context: &Context) -> Result<String, Error> {
+    let text = context.streams.read_to_end(16 * 1024).map_err(|error| Error::Usage {
+        message: format!("standard input does not hold an access token: {error}"),
+    })?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(Error::Usage { message: "standard input holds no access token".into() });
+    }
+    Ok(token.to_owned())
+}

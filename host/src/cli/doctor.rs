@@ -1,0 +1,246 @@
+//! `whereby doctor`: looks at everything that a call needs, and says what would mend what is wrong.
+
+use super::accounts::{source, token_text};
+use super::{Context, Failure, Output};
+use crate::call::Call;
+use crate::config::{Account, Settings};
+use crate::error::Error;
+use crate::session::Session;
+use crate::text;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// How far the clock may be from Whereby's, in seconds, before it is worth a word: dates are read
+/// to the minute by people, and default ends are counted from now.
+const CLOCK_SKEW: i64 = 60;
+
+/// Checks the configuration, the component and each account, with one cheap request for each
+#[derive(Debug, clap::Args)]
+pub(super) struct Opts {}
+
+/// What was looked at, and what was found.
+struct Check {
+    name: String,
+    /// `ok`, `warning` or `failed`.
+    status: &'static str,
+    message: String,
+    /// The command or the change that mends it.
+    fix: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &str, message: impl Into<String>) -> Self {
+        Self { name: name.into(), status: "ok", message: message.into(), fix: None }
+    }
+
+    fn warning(name: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        let fix = Some(fix.into());
+        Self { name: name.into(), status: "warning", message: message.into(), fix }
+    }
+
+    fn failed(name: &str, error: &Error, fix: Option<String>) -> Self {
+        let fix = fix.or_else(|| error.hint(crate::error::WriteOutcome::None));
+        Self { name: name.into(), status: "failed", message: error.to_string(), fix }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({"name": self.name, "status": self.status, "message": self.message, "fix": self.fix})
+    }
+}
+
+impl Opts {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+        let settings = context.settings()?;
+        let session = context.session_of(settings.clone(), true)?;
+        let mut checks = vec![configuration(&settings), component(&session).await, cache(context)];
+        let mut first_error = None;
+        let mut accounts = Vec::new();
+        // An account that there is not is told below.
+        let only = context.account.as_deref();
+        let only = only.map(|name| settings.account_name(Some(name)).unwrap_or(name));
+        for (name, account) in &settings.accounts {
+            if only.is_some_and(|only| only != name) {
+                continue;
+            }
+            let (check, details, error) = check_account(&session, name, account).await;
+            first_error = first_error.or(error);
+            checks.extend(check);
+            accounts.push(details);
+        }
+        if accounts.is_empty() {
+            let error = settings.account(context.account.as_deref()).err().unwrap_or_else(|| {
+                Error::Configuration { message: "there is no account to check".into() }
+            });
+            let fix = "set WHEREBY_ACCESS_TOKEN, or run: whereby configure --token-stdin";
+            let fix = settings.accounts.is_empty().then(|| fix.to_owned());
+            checks.push(Check::failed("accounts", &error, fix));
+            first_error = Some(error);
+        }
+        let ok = checks.iter().all(|check| check.status != "failed");
+        let document = json!({
+            "ok": ok,
+            "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
+            "accounts": accounts,
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        let text = to_text(&checks, ok);
+        // What fails ends the program as a call by that account would end.
+        let error = first_error.or_else(|| {
+            let failed = checks.iter().find(|check| check.status == "failed")?;
+            Some(Error::ComponentFault { message: failed.message.clone() })
+        });
+        Ok(match error {
+            Some(error) if !ok => Output::Report(text, document, super::Exit::of(&error)),
+            _ => Output::Text(text, document),
+        })
+    }
+}
+
+fn to_text(checks: &[Check], ok: bool) -> String {
+    let mut out = String::new();
+    for Check { name, status, message, fix } in checks {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            out,
+            "{status:8} {}: {}",
+            text::printable(name, 80),
+            text::printable(message, 500)
+        );
+        if let Some(fix) = fix {
+            let _ = writeln!(out, "         {}", text::printable(fix, 500));
+        }
+    }
+    out.push_str(if ok { "\neverything works\n" } else { "\nnot everything works, see above\n" });
+    out
+}
+
+fn configuration(settings: &Settings) -> Check {
+    let strict = settings.policy.tightening.iter().filter_map(|rules| rules.file.as_ref());
+    let strict: Vec<String> = strict.map(|file| file.display().to_string()).collect();
+    let mut message = match &settings.file {
+        Some(file) => file.display().to_string(),
+        None => "no configuration file; the environment is used".into(),
+    };
+    if !strict.is_empty() {
+        let _ = write!(message, "; made stricter by {}", strict.join(", "));
+    }
+    Check::ok("configuration", message)
+}
+
+async fn component(session: &Session) -> Check {
+    match session.component().await {
+        Ok((digest, bytes)) => Check::ok("component", format!("SHA-256 {digest}, {bytes} bytes")),
+        Err(error) => Check::failed("component", &error, None),
+    }
+}
+
+/// Whether compiled code is kept, without which every start takes longer.
+fn cache(context: &Context) -> Check {
+    let name = "cache";
+    let Some(directory) = context.environment.platform_directory("cache") else {
+        return Check::warning(
+            name,
+            "there is no home directory to keep compiled code in, so every start compiles it",
+            "set HOME or XDG_CACHE_HOME",
+        );
+    };
+    let shown = directory.display().to_string();
+    match holds_compiled_code(&directory) {
+        true => Check::ok(name, shown),
+        false => Check::warning(
+            name,
+            format!("{shown} is not kept: it must be your own, writable, and closed to others"),
+            format!("run: mkdir -p -m 700 '{shown}'; chmod 700 '{shown}'"),
+        ),
+    }
+}
+
+fn holds_compiled_code(directory: &Path) -> bool {
+    let is_code = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|ending| ending == "cwasm"))
+    };
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_code))
+}
+
+/// One request by the account, and what it tells.
+async fn check_account(
+    session: &Session,
+    name: &str,
+    account: &Account,
+) -> (Vec<Check>, Value, Option<Error>) {
+    let check = format!("account {name}");
+    let token = source(&account.token);
+    let from = token_text(&token);
+    let mut details = json!({
+        "name": name,
+        "enabled": account.enabled,
+        "access_token": token,
+        "api_url": account.api.to_string(),
+        "user": null,
+        "clock_skew_seconds": null,
+    });
+    if !account.enabled {
+        let fix = format!("run: whereby configure --account {name} --enable");
+        return (vec![Check::warning(&check, "switched off", fix)], details, None);
+    }
+    let call = Call::new("get_current_user", json!({})).exact_account(name).force(true);
+    let outcome = session.run(call).await;
+    let mut checks = Vec::new();
+    if let Some(skew) =
+        outcome.requests.iter().find_map(crate::http::SentRequest::clock_skew_seconds)
+    {
+        details["clock_skew_seconds"] = skew.into();
+        if skew.abs() > CLOCK_SKEW {
+            let way = if skew > 0 { "ahead of" } else { "behind" };
+            let message = format!("this clock is {} s {way} {}'s", skew.abs(), account.api);
+            checks.push(Check::warning(
+                "clock",
+                message,
+                "set this machine's clock, for instance with NTP",
+            ));
+        }
+    }
+    match outcome.result {
+        Ok(user) => {
+            let text = |key: &str| match &user[key] {
+                Value::String(text) => text.clone(),
+                _ => "unknown".into(),
+            };
+            let mut message = format!(
+                "{} (token from {from}): organization {}",
+                account.api,
+                text("organizationId")
+            );
+            if let Value::Object(rate) = &user["rateLimit"] {
+                let number = |key: &str| rate.get(key).and_then(Value::as_u64);
+                if let (Some(limit), Some(remaining)) = (number("limit"), number("remaining")) {
+                    let _ = write!(message, ", {remaining} of {limit} points left this minute");
+                }
+            }
+            checks.insert(0, Check::ok(&check, message));
+            details["user"] = user;
+            (checks, details, None)
+        }
+        // The rules are the user's own, and one that forbids this is no mistake.
+        Err(error) if matches!(error.kind(), "denied" | "approval-required") => {
+            let message = format!("not checked: {error}");
+            checks.insert(
+                0,
+                Check::warning(&check, message, "allow get_current_user to have it checked"),
+            );
+            (checks, details, None)
+        }
+        Err(error) => {
+            let fix = match error.kind() {
+                "unauthorized" => Some(format!(
+                    "make a key in Whereby's dashboard (Configure, API), and run: whereby configure \
+                     --account {name} --token-stdin"
+                )),
+                _ => None,
+            };
+            checks.insert(0, Check::failed(&check, &error, fix));
+            (checks, details, Some(error))
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What stands in a configuration file, read key by key; whatever is unknown is an error.
+
+use crate::catalog;
+use crate::config::{Account, ComponentFile, Settings, is_account_name};
+use crate::credentials::TokenSource;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::origin::ApiBase;
+use crate::policy::{Effect, Entry, Permission, Rules, Table};
+use crate::toml_reader::{Node, TomlFile, in_file};
+use crate::{suggest, text};
+use std::path::{Path, PathBuf};
+
+/// Reads the contents of a configuration file.
+pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error> {
+    let file = TomlFile::parse(path, contents)?;
+    let mut settings = Settings::default();
+    settings.policy.own.file = Some(path.to_owned());
+    let known = ["default_account", "permissions", "accounts", "limits", "component", "ca_file"];
+    for (key, node) in file.root().members(&known)? {
+        match key {
+            "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
+            "permissions" => settings.policy.own.all = read_permissions(node, key)?,
+            "limits" => settings.limits = read_limits(node)?,
+            "component" => settings.component = Some(component(node, path)?),
+            "ca_file" => settings.ca_file = Some(beside(path, node.text(key)?)),
+            _ => {
+                for (name, node) in node.table(key)?.entries() {
+                    check_account_name(name, node)?;
+                    let (account, table) = read_account(node, name, path)?;
+                    settings.accounts.insert(name.to_owned(), account);
+                    settings.policy.own.accounts.insert(name.to_owned(), table);
+                }
+            }
+        }
+    }
+    if let Some(name) = &settings.default_account
+        && !settings.accounts.contains_key(name)
+        // The account that the environment makes has this name.
+        && !(settings.accounts.is_empty() && name == "default")
+    {
+        let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
+        return Err(in_file(
+            path,
+            &format!(
+                "default_account names `{}`, which is no account here{}",
+                text::printable(name, 60),
+                suggest::did_you_mean(name, &names)
+            ),
+        ));
+    }
+    Ok(settings)
+}
+
+/// Reads a file that holds permission tables and nothing else.
+pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
+    let file = TomlFile::parse(path, contents)?;
+    let mut rules = Rules { file: Some(path.to_owned()), ..Rules::default() };
+    for (key, node) in file.root().entries() {
+        match key {
+            "permissions" => rules.all = read_permissions(node, key)?,
+            "accounts" => {
+                for (name, node) in node.table(key)?.entries() {
+                    check_account_name(name, node)?;
+                    let full = format!("accounts.{name}");
+                    for (key, node) in node.table(&full)?.entries() {
+                        if key != "permissions" {
+                            return Err(only_permissions(node, &format!("{full}.{key}")));
+                        }
+                        let table = read_permissions(node, &format!("{full}.permissions"))?;
+                        rules.accounts.insert(name.to_owned(), table);
+                    }
+                }
+            }
+            other => return Err(only_permissions(node, other)),
+        }
+    }
+    Ok(rules)
+}
+
+fn only_permissions(node: Node<'_>, key: &str) -> Error {
+    node.error(&format!(
+        "`{}` may not stand here: this file can only make permissions stricter, with [permissions] \
+         and [accounts.NAME.permissions]; everything else belongs in your own configuration file",
+        text::printable(key, 80)
+    ))
+}
+
+fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Error> {
+    let mut table = Table::default();
+    let known = ["read", "write", "destination", "functions", "force", "elicitation"];
+    for (key, node) in node.table(name)?.members(&known)? {
+        let full = format!("{name}.{key}");
+        match key {
+            "functions" => {
+                let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|f| f.json).collect();
+                for (function, node) in node.table(&full)?.members(&names)? {
+                    let entry = read_entry(node, &format!("{full}.{function}"), true)?;
+                    table.functions.insert(function.to_owned(), entry);
+                }
+            }
+            "force" => table.force = Some(read_entry(node, &full, false)?),
+            "elicitation" => table.elicitation = Some(read_entry(node, &full, false)?),
+            _ => {
+                if let Some(effect) = Effect::ALL.into_iter().find(|e| e.as_str() == key) {
+                    table.effects.insert(effect, read_entry(node, &full, true)?);
+                }
+            }
+        }
+    }
+    Ok(table)
+}
+
+fn read_entry(node: Node<'_>, name: &str, may_ask: bool) -> Result<Entry, Error> {
+    let permission = Permission::parse(node.text(name)?)
+        .filter(|permission| may_ask || *permission != Permission::Ask);
+    match permission {
+        Some(permission) => Ok(Entry { permission, line: node.line() }),
+        None if may_ask => {
+            Err(node.error(&format!("`{name}` must be \"allow\", \"ask\" or \"deny\"")))
+        }
+        None => Err(node.error(&format!("`{name}` must be \"allow\" or \"deny\""))),
+    }
+}
+
+fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Table), Error> {
+    let full = format!("accounts.{name}");
+    let (mut token, mut api, mut enabled) = (None, ApiBase::default(), true);
+    let mut table = Table::default();
+    let known = ["access_token", "api_url", "enabled", "permissions"];
+    for (key, node) in node.table(&full)?.members(&known)? {
+        let full = format!("{full}.{key}");
+        match key {
+            "access_token" => token = Some(read_token(node, &full, path)?),
+            "api_url" => {
+                api = ApiBase::parse(node.text(&full)?)
+                    .map_err(|reason| node.error(&format!("`{full}`: {reason}")))?;
+            }
+            "enabled" => enabled = node.boolean(&full)?,
+            _ => table = read_permissions(node, &full)?,
+        }
+    }
+    let token = token.ok_or_else(|| {
+        node.error(&format!(
+            "[{full}] has no access_token; write access_token = {{ env = \"NAME\" }}, \
+             {{ file = \"…\" }}, {{ command = [\"/path\", \"…\"] }} or the token itself"
+        ))
+    })?;
+    Ok((Account { token, api, enabled }, table))
+}
+
+fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Error> {
+    if !node.is_table() {
+        return Ok(TokenSource::literal(node.text(name)?));
+    }
+    let members = node.table(name)?.members(&["env", "file", "command"])?;
+    let [(key, node)] = members.as_slice() else {
+        return Err(node.error(&format!("`{name}` must have exactly one of env, file, command")));
+    };
+    let full = format!("{name}.{key}");
+    Ok(match *key {
+        "env" => TokenSource::Variable(node.text(&full)?.to_owned()),
+        "file" => TokenSource::File(beside(path, node.text(&full)?)),
+        _ => {
+            let command = node.texts(&full)?;
+            if command.first().is_none_or(|program| !Path::new(program).is_absolute()) {
+                return Err(
+                    node.error(&format!("`{full}` must begin with the absolute path of a program"))
+                );
+            }
+            TokenSource::Command(command)
+        }
+    })
+}
+
+fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {
+    let (mut file, mut sha256) = (None, None);
+    for (key, node) in node.table("component")?.members(&["path", "sha256"])? {
+        match key {
+            "path" => file = Some(beside(path, node.text("component.path")?)),
+            _ => {
+                let digest = node.text("component.sha256")?.to_ascii_lowercase();
+                if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return Err(node.error("`component.sha256` must have 64 hexadecimal digits"));
+                }
+                sha256 = Some(digest);
+            }
+        }
+    }
+    let path = file.ok_or_else(|| node.error("[component] has no path"))?;
+    Ok(ComponentFile { path, sha256 })
+}
+
+fn read_limits(node: Node<'_>) -> Result<Limits, Error> {
+    let mut limits = Limits::default();
+    let names: Vec<&str> = Limits::TABLE.iter().map(|limit| limit.name).collect();
+    for (key, node) in node.table("limits")?.members(&names)? {
+        if let Some(limit) = Limits::TABLE.iter().find(|limit| limit.name == key) {
+            let value = node.number(&format!("limits.{key}"), limit.least..limit.most + 1)?;
+            (limit.set)(&mut limits, value);
+        }
+    }
+    Ok(limits)
+}
+
+fn check_account_name(name: &str, node: Node<'_>) -> Result<(), Error> {
+    if is_account_name(name) {
+        return Ok(());
+    }
+    Err(node.error(&format!(
+        "`{}` cannot be an account's name: it begins with a lower-case letter, has at most 32 \
+         lower-case letters, digits, `_` and `-`, and is no function's name",
+        text::printable(name, 60)
+    )))
+}
+
+/// A path that a file names, relative to the folder of that file.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}

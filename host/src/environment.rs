@@ -1,0 +1,101 @@
+//! What surrounds the program: its variables and its working directory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where the policy of the machine stands.
+pub const SYSTEM_POLICY: &str = "/etc/whereby/policy.toml";
+
+/// What surrounds the program: all that it takes from outside besides its arguments.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Environment {
+    /// The environment variables.
+    pub variables: BTreeMap<String, String>,
+    /// The working directory, from which project files are looked for.
+    pub directory: PathBuf,
+    /// The policy of the machine, [`SYSTEM_POLICY`].
+    pub system_policy: PathBuf,
+    /// Why it is not known whole, where that is so. Settings are then not read, because what would
+    /// make them stricter could be missing.
+    pub problem: Option<String>,
+}
+
+impl Environment {
+    /// No variables, and no working directory.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            variables: BTreeMap::new(),
+            directory: PathBuf::new(),
+            system_policy: PathBuf::from(SYSTEM_POLICY),
+            problem: None,
+        }
+    }
+
+    /// That of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let mut environment = Self::empty();
+        match std::env::current_dir() {
+            Ok(directory) => environment.directory = directory,
+            Err(error) => {
+                environment.problem = Some(format!(
+                    "the working directory, from which project files are looked for, cannot be \
+                     found: {error}"
+                ));
+            }
+        }
+        for (name, value) in std::env::vars_os() {
+            // A name that is not UTF-8 is none of ours.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(environment.variables.insert(name, value)),
+                Err(_) if decides(&name) => {
+                    environment.problem = Some(format!("the variable {name} is not UTF-8"));
+                }
+                Err(_) => {}
+            }
+        }
+        environment
+    }
+
+    /// A variable that is set and not empty.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A directory of the platform's kind for `config` or `cache`, with `whereby` in it.
+    #[must_use]
+    pub fn platform_directory(&self, kind: &str) -> Option<PathBuf> {
+        let (variable, unix, mac) = match kind {
+            "config" => ("XDG_CONFIG_HOME", ".config", "Library/Application Support"),
+            "cache" => ("XDG_CACHE_HOME", ".cache", "Library/Caches"),
+            _ => return None,
+        };
+        let xdg = self.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = self.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let base =
+            xdg.or_else(|| Some(home?.join(if cfg!(target_os = "macos") { mac } else { unix })))?;
+        Some(base.join("whereby"))
+    }
+}
+
+impl fmt::Debug for Environment {
+    /// The names of the variables alone: what they hold may be a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("variables", &self.variables.keys())
+            .field("directory", &self.directory)
+            .field("system_policy", &self.system_policy)
+            .field("problem", &self.problem)
+            .finish()
+    }
+}
+
+/// Whether settings depend on a variable.
+fn decides(name: &str) -> bool {
+    name.starts_with("WHEREBY_") || matches!(name, "HOME" | "XDG_CONFIG_HOME" | "XDG_CACHE_HOME")
+}

@@ -1,0 +1,157 @@
+//! `search`, `completions`, `man` and `help`, and the commands as a reference has them.
+
+use super::configure::{CONFIG, written};
+use super::{Screen, assert_call_document, still_world};
+use whereby::catalog::FUNCTIONS;
+use whereby_tests::run;
+
+const COMMANDS: [&str; 12] = [
+    "call",
+    "list",
+    "docs",
+    "schema",
+    "search",
+    "configure",
+    "accounts",
+    "doctor",
+    "component",
+    "completions",
+    "man",
+    "simulate",
+];
+
+#[tokio::test]
+async fn functions_are_found_by_words_and_with_typing_errors() {
+    let (world, _) = still_world().await;
+    let mut screen = Screen::new(&world);
+    for query in [&["rooms"][..], &["delete", "room"], &["craete", "rom"], &["invoice"]] {
+        screen.run(&[&["search"], query].concat()).await;
+    }
+    screen.run(&["search", "who attended", "--json"]).await;
+    screen.run(&["search", "invoice", "--json"]).await;
+    screen.run(&["search"]).await;
+    screen.finish("search");
+    let found = world.run(&["search", "craete", "rom", "--json"]).await.json();
+    assert_eq!(found["functions"][0]["name"], "create_room", "{found}");
+    // It needs no configuration.
+    world.write(CONFIG, "nonsense");
+    assert_eq!(world.run(&["search", "rooms"]).await.code, 0);
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn completions_know_the_commands_and_a_shell_can_be_wrong() {
+    let (world, _) = still_world().await;
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = world.run(&["completions", shell]).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{shell}");
+        for command in COMMANDS {
+            assert!(ran.stdout.contains(command), "{shell} does not know {command}");
+        }
+        for flag in ["token-stdin", "dry-run"] {
+            assert!(ran.stdout.contains(flag), "{shell} does not know {flag}");
+        }
+        let document = world.run(&["completions", shell, "--json"]).await.json();
+        assert_eq!(document["script"], ran.stdout, "{shell}");
+    }
+    assert_eq!(world.run(&["completions", "tcsh"]).await.code, 2);
+    assert_eq!(world.run(&["completions"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn the_manual_page_has_the_commands_and_the_exit_statuses() {
+    let (world, _) = still_world().await;
+    let ran = world.run(&["man"]).await;
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.contains(".TH whereby 1"), "{}", ran.stdout);
+    for words in COMMANDS.into_iter().chain(["denied by policy"]) {
+        assert!(ran.stdout.contains(words), "`{words}` is missing: {}", ran.stdout);
+    }
+    assert_eq!(world.run(&["man", "--json"]).await.json()["page"], ran.stdout);
+}
+
+#[tokio::test]
+async fn help_is_a_command_and_a_flag_of_every_command() {
+    let (world, _) = still_world().await;
+    for command in COMMANDS {
+        let flag = world.run(&[command, "--help"]).await;
+        assert_eq!((flag.code, flag.stderr.as_str()), (0, ""), "{command}");
+        assert_eq!(world.run(&["help", command]).await.stdout, flag.stdout, "{command}");
+    }
+    assert_eq!(world.run(&["help"]).await.stdout, world.run(&["--help"]).await.stdout);
+    assert_eq!(world.run(&["help", "cal"]).await.code, 2);
+    let mut screen = Screen::new(&world);
+    screen.run(&["configure", "--help"]).await;
+    screen.run(&["doctor", "-h"]).await;
+    screen.run(&["search", "--help"]).await;
+    screen.finish("help_configure");
+}
+
+#[tokio::test]
+async fn the_commands_of_the_reference_work_as_they_stand() {
+    let (world, _) = still_world().await;
+    let token = world.simulator.token().to_owned();
+    let url = world.simulator.url();
+    world
+        .write(CONFIG, &format!("[accounts.default]\napi_url = \"{url}\"\naccess_token = \"x\"\n"));
+    let set = format!("access_token={token}");
+    let configure = ["whereby", "--set", &set, "--enable", "--read", "allow", "--write", "ask"];
+    let arguments = [&["integrations:configure"], &configure[..], &["--json"]].concat();
+    let ran = world.run(&arguments).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.json()["changed"], true);
+    assert!(!format!("{ran:?}").contains(&token), "the token was printed");
+    assert_eq!(
+        written(&world),
+        format!(
+            "[accounts.default]\napi_url = \"{url}\"\naccess_token = \"{token}\"\nenabled = true\n\n\
+             [permissions]\nread = \"allow\"\nwrite = \"ask\"\n"
+        )
+    );
+    let call = ["integrations:call", "whereby.whereby_list_rooms", "{\"limit\":1}", "--json"];
+    let ran = world.run(&call).await;
+    let document = assert_call_document(&ran);
+    assert_eq!(document["success"], true, "{document}");
+    assert_eq!(document["data"]["data"].as_array().map(Vec::len), Some(1), "{document}");
+    for (reference, own) in [
+        (&["integrations:docs"][..], &["docs"][..]),
+        (&["integrations:docs", "whereby"], &["docs"]),
+        (&["integrations:docs", "whereby.list_rooms"], &["docs", "list_rooms"]),
+        (&["integrations:schema", "whereby.list_rooms"], &["schema", "list_rooms"]),
+        (&["integrations:search", "rooms"], &["search", "rooms"]),
+        (&["integrations:list"], &["list"]),
+    ] {
+        let ran = world.run(reference).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{reference:?}");
+        assert!(ran.stdout.contains("list_rooms"), "{reference:?}: {ran:?}");
+        assert_eq!(ran.stdout, world.run(own).await.stdout, "{reference:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_is_documented_by_the_name_that_it_is_called_by() {
+    let (world, _) = still_world().await;
+    for function in FUNCTIONS {
+        let name = function.json;
+        let plain = world.run(&["docs", name]).await;
+        for spelling in [
+            format!("whereby.{name}"),
+            format!("whereby.whereby_{name}"),
+            format!("whereby.work.{name}"),
+            name.replace('_', "-"),
+        ] {
+            let ran = run(&["docs", &spelling], world.environment(), "", false).await;
+            assert_eq!(ran.stdout, plain.stdout, "{spelling}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_an_account_that_there_is_not_is_a_usage_error() {
+    let (world, _) = still_world().await;
+    let ran = world.run(&["list", "--account", "wrok"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+    assert!(ran.stderr.contains("did you mean `work`"), "{ran:?}");
+    let ran = world.run(&["list", "--account", "wrok", "--json"]).await;
+    assert_eq!(assert_call_document(&ran)["error"]["kind"], "usage");
+}
