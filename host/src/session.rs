@@ -104,6 +104,10 @@ impl SessionBuilder {
 }
 
 /// Accounts, rules and a component: everything that a call needs. Cheap to clone.
+///
+/// Make one and keep it: each has an engine of its own, which reserves address space for its
+/// concurrent calls (4 GiB each) though no memory. Its connections belong to the runtime on which it
+/// first sent something, so it is used from that one alone.
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 

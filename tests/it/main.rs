@@ -5,6 +5,7 @@ mod arguments;
 mod cli;
 mod concurrency;
 mod configuration;
+mod examples;
 mod files;
 mod functions;
 mod hostile;

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use whereby::catalog::FUNCTIONS;
-use whereby_tests::{World, run};
+use whereby_tests::World;
 
 /// The folder of the whole project.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     let path = root().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -121,125 +121,6 @@ fn snapshots_hold_no_token_and_none_is_left_over() {
         let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
         assert!(tests.contains(&format!("\"{name}\")")), "{name}.snap belongs to no test");
     }
-}
-
-/// The command lines in the README's blocks for the shell.
-fn commands(readme: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut within = false;
-    for line in readme.lines() {
-        match line.trim() {
-            "```sh" => within = true,
-            "```" => within = false,
-            line if within && !line.is_empty() && !line.starts_with('#') => {
-                let line = line.strip_prefix("$ ").unwrap_or(line);
-                commands.push(line.split(" #").next().unwrap_or(line).trim().to_owned());
-            }
-            _ => {}
-        }
-    }
-    commands
-}
-
-/// The words of a command line, single and double quotes taken off.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    for c in line.chars() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '\'' | '"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, ' ') => words.extend(word.take()),
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-#[test]
-fn a_command_line_is_taken_apart_as_a_shell_does() {
-    let line = r#"whereby call list_rooms '{"limit": 2}' --arg "a b" ''"#;
-    assert_eq!(
-        words(line),
-        ["whereby", "call", "list_rooms", r#"{"limit": 2}"#, "--arg", "a b", ""]
-    );
-    let readme = "x\n```sh\n# a\n$ one\n\ntwo # b\n```\n```toml\nthree = 1\n```\n";
-    assert_eq!(commands(readme), ["one", "two"]);
-    assert_eq!(typed(&words("printf '%s\\n' \"$KEY\"")).as_deref(), Some("$KEY\n"));
-    assert_eq!(typed(&words("echo a 'b  c'")).as_deref(), Some("a b  c\n"));
-    assert_eq!(typed(&words("pass whereby")), None);
-}
-
-/// What `echo` or `printf` writes; `None` of any other command.
-fn typed(words: &[String]) -> Option<String> {
-    let (command, rest) = words.split_first()?;
-    match (command.as_str(), rest) {
-        ("echo", rest) => Some(rest.join(" ") + "\n"),
-        ("printf", [format, value]) if format.starts_with("%s") => {
-            Some(format.replacen("%s", value, 1).replace("\\n", "\n"))
-        }
-        ("printf", [text]) => Some(text.replace("\\n", "\n")),
-        _ => None,
-    }
-}
-
-/// The commands that set everything up and run it, or the tests.
-const SETTING_UP: [&str; 2] = [
-    "rustup target add wasm32-wasip2 && cargo run --release -- demo",
-    "rustup target add wasm32-wasip2 && cargo test",
-];
-
-#[tokio::test]
-async fn the_commands_of_the_readme_work() {
-    let commands = commands(&read("README.md"));
-    for known in SETTING_UP {
-        assert!(commands.iter().any(|line| line == known), "README.md does not say: {known}");
-    }
-    let daily = crate::wire::daily();
-    let world = World::with_rooms(vec![daily]).await;
-    world.configure(crate::wire::ALLOW_ALL);
-    let (mut tried, mut skipped) = (0, Vec::new());
-    for line in commands {
-        let parts: Vec<&str> = line.split(" | ").collect();
-        let own = parts.iter().position(|part| part.starts_with("whereby ")).unwrap_or(0);
-        // What comes before the program is its standard input; what comes after it gets its output.
-        let Some(stdin) = (match own {
-            0 => Some(String::new()),
-            1 => typed(&words(parts[0])),
-            _ => None,
-        }) else {
-            skipped.push(line);
-            continue;
-        };
-        let command = parts[own].split(" > ").next().unwrap_or_default();
-        let words = words(command);
-        let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
-        match words.first().map(String::as_str) {
-            // It serves until it is stopped.
-            Some("whereby") if arguments.first() == Some(&"simulate") => {}
-            Some("whereby") => {
-                // Each finds the same home.
-                world.configure(crate::wire::ALLOW_ALL);
-                let ran = run(&arguments, world.environment(), &stdin, false).await;
-                assert_eq!(ran.code, 0, "{line}: {ran:?}");
-                tried += 1;
-            }
-            Some("export") => {
-                assert!(words[1].starts_with("WHEREBY_"), "{line}");
-            }
-            Some("cargo" | "rustup") => {
-                let is_known = SETTING_UP.contains(&line.as_str())
-                    || line.starts_with("cargo install --path host");
-                assert!(is_known, "{line}");
-            }
-            _ => panic!("README.md has a command that nobody tries: {line}"),
-        }
-    }
-    assert!(skipped.len() <= 1, "too many commands of README.md are not tried: {skipped:?}");
-    assert!(tried >= 10, "README.md has only {tried} commands of the program");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// Lists the accounts, where their access tokens come from, and what they may do
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  whereby accounts\n  whereby accounts --json")]
 pub(super) struct Opts {}
 
 impl Opts {

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Shows everything without an account: a simulated Whereby, and the real component against it
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  whereby demo\n  whereby demo --json")]
 pub(super) struct Opts {}
 
 /// Stands in for the person who would be asked.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 /// Lists the functions, what each does, and the permission in force
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  whereby list\n  whereby list --account work --json")]
 pub(super) struct ListOpts {}
 
 impl ListOpts {
@@ -56,6 +57,9 @@ impl ListOpts {
 
 /// Prints the documentation of the functions, or of one, in Markdown
 #[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  whereby docs\n  whereby docs create_room\n  whereby docs --json"
+)]
 pub(super) struct DocsOpts {
     /// The function; without it, or for whereby, all of them
     function: Option<String>,
@@ -109,6 +113,7 @@ impl SearchOpts {
 
 /// Prints the JSON Schema of a function's arguments and result
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  whereby schema list_meetings")]
 pub(super) struct SchemaOpts {
     /// The function
     function: String,

@@ -17,6 +17,7 @@ const CLOCK_SKEW: i64 = 60;
 
 /// Checks the configuration, the component and each account, with one cheap request for each
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  whereby doctor\n  whereby doctor --account work --json")]
 pub(super) struct Opts {}
 
 /// What was looked at, and what was found.

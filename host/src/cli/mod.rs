@@ -29,7 +29,7 @@ use crate::policy::Permission;
 use crate::resources::read_component;
 use crate::session::Session;
 use crate::text;
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use paint::{Role, paint, wants_colours};
 use render::Look;
 use serde_json::{Value, json};
@@ -102,6 +102,17 @@ enum Command {
     Demo(demo::Opts),
     #[cfg(feature = "simulator")]
     Simulate(simulate::Opts),
+}
+
+/// The command line, with the exit statuses in the help of every command.
+fn command() -> clap::Command {
+    Opts::command().mut_subcommands(|command| {
+        let help = match command.get_after_long_help() {
+            Some(examples) => format!("{examples}\n\n{}", Exit::TABLE),
+            None => Exit::TABLE.to_owned(),
+        };
+        command.after_long_help(help)
+    })
 }
 
 /// What every command has at hand.
@@ -277,7 +288,8 @@ pub async fn run(
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let style = Style::of(&arguments, environment.clone());
     arguments.insert(0, "whereby".into());
-    let opts = match Opts::try_parse_from(arguments) {
+    let parsed = command().try_get_matches_from(arguments);
+    let opts = match parsed.and_then(|matches| Opts::from_arg_matches(&matches)) {
         Ok(opts) => opts,
         Err(error) if !error.use_stderr() => {
             let written = write!(streams.stdout(), "{}", error.render());

@@ -1,8 +1,7 @@
 //! `whereby completions` and `whereby man`: what a shell and a reader of manuals want.
 
-use super::{Failure, Opts, Output};
+use super::{Failure, Output, command};
 use crate::error::Error;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 use serde_json::json;
 
@@ -19,7 +18,7 @@ pub(super) struct CompletionsOpts {
 impl CompletionsOpts {
     pub(super) fn run(self) -> Result<Output, Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Opts::command(), "whereby", &mut script);
+        clap_complete::generate(self.shell, &mut command(), "whereby", &mut script);
         let script = String::from_utf8_lossy(&script).into_owned();
         let document = json!({"shell": self.shell.to_string(), "script": script});
         Ok(Output::Text(script, document))
@@ -35,7 +34,7 @@ impl ManOpts {
     pub(super) fn run(self) -> Result<Output, Failure> {
         let mut page = Vec::new();
         let failed = |error: std::io::Error| Error::Internal { message: error.to_string() };
-        clap_mangen::Man::new(Opts::command()).render(&mut page).map_err(failed)?;
+        clap_mangen::Man::new(command()).render(&mut page).map_err(failed)?;
         let page = String::from_utf8_lossy(&page).into_owned();
         let document = json!({"page": page});
         Ok(Output::Text(page, document))

@@ -1,0 +1,176 @@
+//! What the documentation tells a user to type works: the README's commands, and the examples of
+//! every `--help`.
+
+use crate::tidy::read;
+use whereby::simulator::RoomSeed;
+use whereby_tests::{World, run};
+
+/// The command lines in the README's blocks for the shell.
+fn commands(readme: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut within = false;
+    for line in readme.lines() {
+        match line.trim() {
+            "```sh" => within = true,
+            "```" => within = false,
+            line if within && !line.is_empty() && !line.starts_with('#') => {
+                let line = line.strip_prefix("$ ").unwrap_or(line);
+                commands.push(line.split(" #").next().unwrap_or(line).trim().to_owned());
+            }
+            _ => {}
+        }
+    }
+    commands
+}
+
+/// The words of a command line, single and double quotes taken off.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[test]
+fn a_command_line_is_taken_apart_as_a_shell_does() {
+    let line = r#"whereby call list_rooms '{"limit": 2}' --arg "a b" ''"#;
+    assert_eq!(
+        words(line),
+        ["whereby", "call", "list_rooms", r#"{"limit": 2}"#, "--arg", "a b", ""]
+    );
+    let readme = "x\n```sh\n# a\n$ one\n\ntwo # b\n```\n```toml\nthree = 1\n```\n";
+    assert_eq!(commands(readme), ["one", "two"]);
+    assert_eq!(typed(&words("printf '%s\\n' \"$KEY\"")).as_deref(), Some("$KEY\n"));
+    assert_eq!(typed(&words("echo a 'b  c'")).as_deref(), Some("a b  c\n"));
+    assert_eq!(typed(&words("pass whereby")), None);
+}
+
+/// What `echo` or `printf` writes; `None` of any other command.
+fn typed(words: &[String]) -> Option<String> {
+    let (command, rest) = words.split_first()?;
+    match (command.as_str(), rest) {
+        ("echo", rest) => Some(rest.join(" ") + "\n"),
+        ("printf", [format, value]) if format.starts_with("%s") => {
+            Some(format.replacen("%s", value, 1).replace("\\n", "\n"))
+        }
+        ("printf", [text]) => Some(text.replace("\\n", "\n")),
+        _ => None,
+    }
+}
+
+/// The commands that set everything up and run it, or the tests.
+const SETTING_UP: [&str; 2] = [
+    "rustup target add wasm32-wasip2 && cargo run --release -- demo",
+    "rustup target add wasm32-wasip2 && cargo test",
+];
+
+/// What came of trying a command line of the documentation.
+#[derive(PartialEq)]
+enum Tried {
+    /// It ran, and ended well.
+    Ran,
+    /// It is none of the program's, or serves until it is stopped.
+    Other,
+    /// Its input comes from a program that there is not.
+    Skipped,
+}
+
+/// Runs a command line as a user would, from one and the same home.
+async fn try_out(world: &World, line: &str) -> Tried {
+    let parts: Vec<&str> = line.split(" | ").collect();
+    let own = parts.iter().position(|part| part.starts_with("whereby ")).unwrap_or(0);
+    // What comes before the program is its standard input; what comes after it gets its output.
+    let stdin = match own {
+        0 => Some(String::new()),
+        1 => typed(&words(parts[0])),
+        _ => None,
+    };
+    let Some(stdin) = stdin else { return Tried::Skipped };
+    let command = parts[own].split(" > ").next().unwrap_or_default();
+    let words = words(command);
+    let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+    match words.first().map(String::as_str) {
+        Some("whereby") if arguments.first() == Some(&"simulate") => Tried::Other,
+        Some("whereby") => {
+            world.configure(crate::wire::ALLOW_ALL);
+            let ran = run(&arguments, world.environment(), &stdin, false).await;
+            assert_eq!(ran.code, 0, "{line}: {ran:?}");
+            Tried::Ran
+        }
+        Some("cargo" | "rustup") => {
+            let is_known =
+                SETTING_UP.contains(&line) || line.starts_with("cargo install --path host");
+            assert!(is_known, "{line}");
+            Tried::Other
+        }
+        _ => panic!("the documentation has a command that nobody tries: {line}"),
+    }
+}
+
+async fn world() -> World {
+    World::with_rooms(vec![RoomSeed::named("daily-standup"), crate::wire::daily()]).await
+}
+
+#[tokio::test]
+async fn the_commands_of_the_readme_work() {
+    let commands = commands(&read("README.md"));
+    for known in SETTING_UP {
+        assert!(commands.iter().any(|line| line == known), "README.md does not say: {known}");
+    }
+    let world = world().await;
+    let (mut ran, mut skipped) = (0, 0);
+    for line in commands {
+        match try_out(&world, &line).await {
+            Tried::Ran => ran += 1,
+            Tried::Skipped => skipped += 1,
+            Tried::Other => {}
+        }
+    }
+    assert!(skipped <= 1, "{skipped} commands of README.md are not tried");
+    assert!(ran >= 10, "README.md has only {ran} commands of the program");
+}
+
+#[tokio::test]
+async fn the_examples_of_every_help_work() {
+    let world = world().await;
+    let help = world.run(&["--help"]).await.stdout;
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // A description goes on further in.
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.len() >= 13, "{commands:?}");
+    let mut ran = 0;
+    for name in commands {
+        let help = world.run(&[name, "--help"]).await.stdout;
+        assert!(help.contains("Exit status:"), "{name} --help has no exit statuses");
+        let examples: Vec<&str> = help
+            .lines()
+            .skip_while(|line| !line.starts_with("Example"))
+            .skip(1)
+            .take_while(|line| line.starts_with("  "))
+            .collect();
+        assert!(!examples.is_empty(), "{name} --help has no example");
+        for line in examples {
+            let tried = try_out(&world, line.trim()).await;
+            assert!(tried == Tried::Ran || name == "simulate", "{line}");
+            ran += 1;
+        }
+    }
+    assert!(ran >= 20, "only {ran} examples");
+}
