@@ -397,10 +397,12 @@ fn print_error(
     stderr.flush()
 }
 
-/// The exit status; a reader that went away is told nothing and gets no error.
+/// The exit status; a reader that went away is told nothing and gets no error. What failed by itself
+/// keeps its status.
 fn finish(streams: &Streams, written: std::io::Result<()>, exit: Exit) -> u8 {
     match written {
         Ok(()) => exit.code(),
+        Err(_) if exit != Exit::Success => exit.code(),
         // What a shell shows for a program that SIGPIPE ended.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 141,
         Err(error) => {

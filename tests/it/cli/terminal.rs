@@ -154,7 +154,7 @@ async fn an_error_keeps_its_exit_status_where_it_cannot_be_written() {
     let streams = Streams::new(io::empty(), Kept::default(), Full::default());
     let arguments = ["list", "--account", "wrok"].map(std::ffi::OsString::from);
     let code = whereby::cli::run(arguments, world.environment(), streams).await;
-    assert_ne!(code, 0);
+    assert_eq!(code, 2);
 }
 
 #[tokio::test]
