@@ -9,6 +9,7 @@ use crate::http::SentRequest;
 use crate::policy::{Effect, Permission, effect_of};
 use crate::text;
 use serde_json::{Map, Value, json};
+use std::sync::atomic::Ordering;
 
 /// Calls one function and prints what it returns.
 ///
@@ -83,7 +84,10 @@ impl Opts {
         let outcome = tokio::select! {
             outcome = run => outcome,
             _ = tokio::signal::ctrl_c(), if is_write => {
-                let document = Document { write: WriteOutcome::Unknown, ..document };
+                // While the question stands there, nothing was sent.
+                let asking = context.asking.load(Ordering::Relaxed);
+                let write = if asking { WriteOutcome::None } else { WriteOutcome::Unknown };
+                let document = Document { write, ..document };
                 return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
             }
         };
