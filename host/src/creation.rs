@@ -16,8 +16,6 @@ pub(crate) struct Creation {
     members: Map<String, Value>,
     start: Option<Timestamp>,
     end: Option<Timestamp>,
-    /// When the call began. A default end is judged by this at every attempt.
-    now: Timestamp,
 }
 
 impl Creation {
@@ -109,11 +107,13 @@ impl Creation {
         {
             return Err(wrong("is before start_date"));
         }
-        Ok(Self { members, start, end, now })
+        Ok(Self { members, start, end })
     }
 
     /// Whether the component's body says what the caller asked for, and no more.
-    pub(crate) fn matches(&self, body: &Value) -> bool {
+    ///
+    /// A default end is judged by when the call was given leave, at every attempt.
+    pub(crate) fn matches(&self, body: &Value, begun: Timestamp) -> bool {
         let Some(body) = body.as_object() else { return false };
         let mut rest = body.clone();
         let mut date = |name: &str| match rest.remove(name) {
@@ -122,21 +122,21 @@ impl Creation {
             Some(_) => Err(()),
         };
         let (Ok(start), Ok(Some(end))) = (date("startDate"), date("endDate")) else { return false };
-        start == self.start && self.may_end_at(end) && rest == self.members
+        start == self.start && self.may_end_at(end, begun) && rest == self.members
     }
 
-    fn may_end_at(&self, end: Timestamp) -> bool {
+    fn may_end_at(&self, end: Timestamp, begun: Timestamp) -> bool {
         if let Some(asked) = self.end {
             return end == asked;
         }
         let around =
             |moment: Timestamp| moment.plus_seconds(-TOLERANCE)..=moment.plus_seconds(TOLERANCE);
         // A start that is about now may have been in the future or in the past for the component.
-        let is_future = self.start.is_some_and(|start| start >= *around(self.now).start());
-        let is_past = self.start.is_none_or(|start| start <= *around(self.now).end());
+        let is_future = self.start.is_some_and(|start| start >= *around(begun).start());
+        let is_past = self.start.is_none_or(|start| start <= *around(begun).end());
         let after_start = self.start.map(|start| start.plus_seconds(3600));
         is_future && after_start.is_some_and(|moment| around(moment).contains(&end))
-            || is_past && around(self.now.plus_seconds(24 * 3600)).contains(&end)
+            || is_past && around(begun.plus_seconds(24 * 3600)).contains(&end)
     }
 
     /// The bytes to send for a body that [`Self::matches`]; of the component's own, only an end

@@ -87,14 +87,10 @@ impl Engine {
         let linker = linker(&wasmtime).map_err(|error| Error::Internal {
             message: format!("WASI could not be linked: {error:#}"),
         })?;
-        check_imports(&wasmtime, &component, &linker)?;
+        // An import that the linker has under another patch version is linked, so the linker is asked.
+        let linked = linker.instantiate_pre(&component);
+        let pre = linked.map_err(|error| unlinkable(&wasmtime, &component, &error))?;
         let exports = exports(&wasmtime, &component)?;
-        let pre = linker.instantiate_pre(&component).map_err(|error| Error::ComponentFault {
-            message: format!(
-                "the component cannot be linked: {}",
-                text::printable(&format!("{error:#}"), 500)
-            ),
-        })?;
         let ticker = crate::ticker::Ticker::start(&wasmtime)?;
         Ok(Self { wasmtime, pre, exports, ticker })
     }
@@ -224,14 +220,8 @@ fn linker(engine: &Wasmtime) -> wasmtime::Result<Linker<CallState>> {
     Ok(linker)
 }
 
-/// Refuses a component that wants more than what is linked, by the name of what it wants.
-fn check_imports(
-    engine: &Wasmtime,
-    component: &Component,
-    linker: &Linker<CallState>,
-) -> Result<(), Error> {
-    // An import that the linker has under another patch version is linked, so the linker is asked.
-    let Err(error) = linker.instantiate_pre(component) else { return Ok(()) };
+/// Why a component cannot be linked, by the name of what it wants that is not there.
+fn unlinkable(engine: &Wasmtime, component: &Component, error: &wasmtime::Error) -> Error {
     let ty = component.component_type();
     let allowed = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:http/"];
     let foreign: Vec<String> = ty
@@ -245,12 +235,12 @@ fn check_imports(
     } else {
         foreign.join(", ")
     };
-    Err(Error::ComponentFault {
+    Error::ComponentFault {
         message: format!(
             "the component wants more than it may have: {wants}; it may import wasi:io, wasi:clocks, \
              wasi:random, wasi:cli and the outgoing half of wasi:http"
         ),
-    })
+    }
 }
 
 /// Finds the functions that the component exports, and refuses one that has another type than ours.

@@ -107,7 +107,7 @@ impl Bounds {
     }
 
     /// Whether the request is one of this call's.
-    fn allow(&self, request: &Request) -> bool {
+    fn allow(&self, request: &Request, begun: Timestamp) -> bool {
         match (self, request) {
             (Self::Rooms { page: asked }, Request::ListRooms { page, starts_with: None }) => {
                 asked == page
@@ -117,7 +117,9 @@ impl Bounds {
                 Self::Deletion { room: RoomRef { name, .. } },
                 Request::ListRooms { starts_with, .. },
             ) => starts_with.as_ref() == Some(name),
-            (Self::Creation(creation), Request::CreateRoom { body }) => creation.matches(body),
+            (Self::Creation(creation), Request::CreateRoom { body }) => {
+                creation.matches(body, begun)
+            }
             // Which room an id stands for is checked where the ids that were listed are known.
             (Self::Deletion { .. }, Request::DeleteRoom { .. }) => true,
             (
@@ -191,6 +193,8 @@ pub(crate) struct Grant {
     chosen: bool,
     sent: usize,
     most: usize,
+    /// When leave was given.
+    begun: Timestamp,
 }
 
 /// A request that may leave, written anew.
@@ -211,6 +215,7 @@ impl Grant {
         function: &'static Function,
         bounds: Bounds,
         most_requests: usize,
+        begun: Timestamp,
     ) -> Self {
         permit.use_up();
         Self {
@@ -223,6 +228,7 @@ impl Grant {
             chosen: false,
             sent: 0,
             most: most_requests,
+            begun,
         }
     }
 
@@ -230,7 +236,7 @@ impl Grant {
     pub(crate) fn admit(&mut self, asked: Asked<'_>) -> Result<Admitted, Refusal> {
         let request = Request::read(asked).map_err(|Unreadable(what)| self.refuse(&what))?;
         let name = || format!("{} {}", request.method(), request.path());
-        if !self.bounds.allow(&request) {
+        if !self.bounds.allow(&request, self.begun) {
             return Err(self.refuse(&format!("{} with other content than asked for", name())));
         }
         if self.sent >= self.most {

@@ -10,7 +10,7 @@ fn grant_at(now: Timestamp, function: &str, arguments: Value) -> Grant {
     let function = catalog::function(function).expect("a function");
     let arguments = Arguments::check(function, arguments).expect("good arguments");
     let bounds = Bounds::of(function, &arguments, now).expect("arguments that stand for a request");
-    Grant::issue(Permit::for_tests(), function, bounds, 64)
+    Grant::issue(Permit::for_tests(), function, bounds, 64, now)
 }
 
 fn admit(grant: &mut Grant, line: &str) -> Result<Admitted, Refusal> {
@@ -340,11 +340,26 @@ fn the_number_of_requests_is_limited() {
     let arguments = Arguments::check(function, json!({"room_name": "daily"})).expect("good");
     let bounds = Bounds::of(function, &arguments, Timestamp::now())
         .expect("arguments that stand for a request");
-    let mut grant = Grant::issue(Permit::for_tests(), function, bounds, 2);
+    let mut grant = Grant::issue(Permit::for_tests(), function, bounds, 2, Timestamp::now());
     let line = "GET /meetings?roomName[startsWith]=/daily";
     assert!(admit(&mut grant, line).is_ok());
     assert!(admit(&mut grant, line).is_ok());
     let refusal = admit(&mut grant, line).expect_err("the third");
     assert!(refusal.message.contains("more than 2 requests"), "{}", refusal.message);
     assert_eq!(grant.sent(), 2);
+}
+
+#[test]
+fn a_default_end_counts_from_when_leave_was_given_and_not_from_when_it_was_asked_for() {
+    let asked = Timestamp::now();
+    let given = asked.plus_seconds(3600);
+    let function = catalog::function("create_room").expect("a function");
+    let arguments = Arguments::check(function, json!({})).expect("good arguments");
+    for (from, allowed) in [(given, true), (asked, false)] {
+        let bounds = Bounds::of(function, &arguments, asked).expect("a creation");
+        let mut grant = Grant::issue(Permit::for_tests(), function, bounds, 64, given);
+        let end = from.plus_seconds(24 * 3600).to_rfc3339();
+        let admitted = admit(&mut grant, &format!(r#"POST /meetings {{"endDate":"{end}"}}"#));
+        assert_eq!(admitted.is_ok(), allowed, "{admitted:?}");
+    }
 }

@@ -123,6 +123,7 @@ struct Decided<'a> {
     account: &'a Account,
     function: &'static Function,
     arguments: Arguments,
+    bounds: Bounds,
     verdict: Verdict,
 }
 
@@ -235,8 +236,8 @@ impl Session {
         let arguments = Arguments::check(function, call.arguments)?;
         let verdict = settings.policy.decide(name, function, has_destination(&arguments));
         // Nobody is asked about a call that cannot be made.
-        Bounds::of(function, &arguments, Timestamp::now())?;
-        Ok(Decided { name, account, function, arguments, verdict })
+        let bounds = Bounds::of(function, &arguments, Timestamp::now())?;
+        Ok(Decided { name, account, function, arguments, bounds, verdict })
     }
 
     /// Leave to make the call, and whether it was forced.
@@ -289,11 +290,10 @@ impl Session {
         permit: Permit,
         outcome: &mut Outcome,
     ) -> Result<Value, Error> {
-        let Decided { name, account, function, arguments, .. } = decided;
+        let Decided { name, account, function, arguments, bounds, .. } = decided;
         let limits = &self.0.resources.settings.limits;
         // A person may have taken their time, and a default end counts from now.
-        let bounds = Bounds::of(function, &arguments, Timestamp::now())?;
-        let grant = Grant::issue(permit, function, bounds, limits.requests);
+        let grant = Grant::issue(permit, function, bounds, limits.requests, Timestamp::now());
         let resources = &self.0.resources;
         let deadline = tokio::time::Instant::now() + limits.timeout;
         let out_of_time = || Error::TimedOut { seconds: limits.timeout.as_secs() };
