@@ -1,5 +1,6 @@
 //! What is to be called, what came of it, and what it would do.
 
+use crate::approval::{Answer, Approver};
 use crate::catalog::Function;
 use crate::error::{Error, WriteOutcome};
 use crate::http::SentRequest;
@@ -7,6 +8,7 @@ use crate::policy::{Rule, Verdict};
 use crate::secrets::masked;
 use serde_json::{Value, json};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is to be called, and how.
@@ -18,13 +20,48 @@ pub struct Call {
     pub(crate) function: String,
     pub(crate) arguments: Value,
     pub(crate) force: bool,
+    pub(crate) asked_by: AskedBy,
+    pub(crate) approver: Option<Arc<dyn Approver>>,
+    pub(crate) answer: Option<GivenAnswer>,
+    pub(crate) wait: Duration,
+    pub(crate) observer: Option<Observer>,
 }
+
+/// Who makes a call, for approvals and the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AskedBy {
+    /// `cli`, `mcp`, `lua`, or what an embedding program calls itself.
+    pub(crate) front_end: String,
+    /// What an MCP client calls itself.
+    pub(crate) client: Option<String>,
+}
+
+/// An answer that came with the call, to a question that was stored earlier.
+#[derive(Clone, Debug)]
+pub(crate) struct GivenAnswer {
+    pub(crate) id: String,
+    pub(crate) answer: Answer,
+}
+
+/// Is told of each request when it leaves: its method, and its path relative to the API's base.
+pub type Observer = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
 impl Call {
     /// A call of a function, named as JSON names it, with its arguments as one JSON object.
     #[must_use]
     pub fn new(function: impl Into<String>, arguments: Value) -> Self {
-        Self { account: None, is_exact: false, function: function.into(), arguments, force: false }
+        Self {
+            account: None,
+            is_exact: false,
+            function: function.into(),
+            arguments,
+            force: false,
+            asked_by: AskedBy { front_end: "program".into(), client: None },
+            approver: None,
+            answer: None,
+            wait: Duration::ZERO,
+            observer: None,
+        }
     }
 
     /// By an account; without this, or by the name `default`, by the default one.
@@ -46,6 +83,44 @@ impl Call {
     #[must_use]
     pub fn force(mut self, force: bool) -> Self {
         self.force = force;
+        self
+    }
+
+    /// Who makes the call, as approvals and the audit log show it: the front end (`program` without
+    /// this), and what the client that it serves calls itself.
+    #[must_use]
+    pub fn asked_by(mut self, front_end: &str, client: Option<&str>) -> Self {
+        let client = client.map(|client| crate::text::printable(client, 100));
+        self.asked_by = AskedBy { front_end: front_end.to_owned(), client };
+        self
+    }
+
+    /// Another way of asking a person than the session's.
+    #[must_use]
+    pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
+        self.approver = Some(approver);
+        self
+    }
+
+    /// The answer of an MCP client to the stored question of this id, which must be of this very call.
+    /// `permissions.elicitation` can forbid it.
+    #[must_use]
+    pub fn answered(mut self, id: &str, answer: Answer) -> Self {
+        self.answer = Some(GivenAnswer { id: id.to_owned(), answer });
+        self
+    }
+
+    /// How long to wait for the approval where it is stored to be approved; by default not at all.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Is told of each request when it leaves: its method, and its path relative to the API's base.
+    #[must_use]
+    pub fn observer(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
         self
     }
 }
@@ -76,6 +151,10 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// Whether it was made by [`Call::force`].
     pub forced: bool,
+    /// The id of the stored approval that it used, or that it needs.
+    pub approval: Option<String>,
+    /// Why the audit log does not have it, where it does not.
+    pub unrecorded: Option<String>,
     /// Whether something was changed.
     pub write: WriteOutcome,
     /// The requests that were sent.

@@ -113,6 +113,16 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Every file on which [`Settings::load`] depends, whether it is there or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] where it is not known which file is meant.
+    pub fn files(file: Option<&Path>, environment: &Environment) -> Result<Vec<PathBuf>, Error> {
+        let own = file_to_use(file, environment)?;
+        Ok(own.into_iter().chain(tightening_files(environment)).collect())
+    }
+
     /// A token or a URL that seems to be in force and is not.
     fn warn_of_unused(&mut self, environment: &Environment) {
         let Some(file) = &self.file else { return };
@@ -337,23 +347,26 @@ fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
     if directory.is_relative() && !directory.as_os_str().is_empty() {
         return Err(in_file(directory, "is not an absolute path, so its parents are not known"));
     }
-    let system = environment.system_policy.clone();
-    let projects = directory.ancestors().filter(|folder| folder.is_absolute());
-    let projects = projects.map(|folder| folder.join(PROJECT_FILE));
     let mut files = Vec::new();
-    for (path, is_system) in [(system, true)].into_iter().chain(projects.map(|path| (path, false)))
-    {
+    for path in tightening_files(environment) {
         if !is_there(&path)? {
             continue;
         }
         let contents = file::read(&path, MAX_FILE).map_err(|what| in_file(&path, &what))?;
-        if is_system {
+        if path == environment.system_policy {
             check_writers(&path, &contents)?;
         }
         let text = contents.text().map_err(|what| in_file(&path, &what))?;
         files.push(config_file::rules(&path, text)?);
     }
     Ok(files)
+}
+
+/// Where those files may be.
+fn tightening_files(environment: &Environment) -> impl Iterator<Item = PathBuf> {
+    let folders = environment.directory.ancestors().filter(|folder| folder.is_absolute());
+    let projects = folders.map(|folder| folder.join(PROJECT_FILE));
+    std::iter::once(environment.system_policy.clone()).chain(projects)
 }
 
 /// Whether an account may be called so.

@@ -1,7 +1,7 @@
 //! Reference documentation of the functions, from the catalogue.
 
-use crate::arguments::example;
-use crate::catalog::{Case, ERROR, Facts, Function, Member, Type};
+use crate::arguments::{example, first_sentence};
+use crate::catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Type};
 use crate::cli::Exit;
 use crate::error::{Error, FunctionError, WriteOutcome};
 use crate::grant::permitted_requests;
@@ -47,6 +47,23 @@ pub fn markdown(function: &Function) -> String {
     out
 }
 
+/// What there is, in Markdown: each function in one sentence.
+#[must_use]
+pub fn overview() -> String {
+    let mut out = String::from("# Whereby\n\n");
+    for function in FUNCTIONS {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            out,
+            "- `{}` ({}): {}",
+            function.json,
+            effect_of(function).as_str(),
+            first_sentence(function.docs)
+        );
+    }
+    out
+}
+
 /// The documentation of a function, as a JSON document.
 #[must_use]
 pub fn json(function: &Function) -> Value {
@@ -87,7 +104,7 @@ const HOST_ERRORS: [(&str, &str, Exit, &str); 3] = [
         "approval-required",
         "A person has to approve the call, and nobody could be asked. Nothing was sent.",
         Exit::ApprovalRequired,
-        "have a person make the call on a terminal",
+        "have a person approve it with the command that the message names, then make the very same call again",
     ),
     (
         "component-fault",

@@ -67,19 +67,24 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// A directory of the platform's kind for `config` or `cache`, with `whereby` in it.
+    /// A directory of the platform's kind for `config`, `cache` or `state`, with `whereby` in it.
     #[must_use]
     pub fn platform_directory(&self, kind: &str) -> Option<PathBuf> {
         let (variable, unix, mac) = match kind {
-            "config" => ("XDG_CONFIG_HOME", ".config", "Library/Application Support"),
-            "cache" => ("XDG_CACHE_HOME", ".cache", "Library/Caches"),
+            "config" => ("XDG_CONFIG_HOME", ".config", "Library/Application Support/whereby"),
+            "cache" => ("XDG_CACHE_HOME", ".cache", "Library/Caches/whereby"),
+            // The configuration may be read by others there, and this may not.
+            "state" => {
+                ("XDG_STATE_HOME", ".local/state", "Library/Application Support/whereby/state")
+            }
             _ => return None,
         };
-        let xdg = self.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = self.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let base =
-            xdg.or_else(|| Some(home?.join(if cfg!(target_os = "macos") { mac } else { unix })))?;
-        Some(base.join("whereby"))
+        let absolute = |name| self.variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        match absolute(variable) {
+            Some(base) => Some(base.join("whereby")),
+            None if cfg!(target_os = "macos") => Some(absolute("HOME")?.join(mac)),
+            None => Some(absolute("HOME")?.join(unix).join("whereby")),
+        }
     }
 }
 
@@ -97,5 +102,6 @@ impl fmt::Debug for Environment {
 
 /// Whether settings depend on a variable.
 fn decides(name: &str) -> bool {
-    name.starts_with("WHEREBY_") || matches!(name, "HOME" | "XDG_CONFIG_HOME" | "XDG_CACHE_HOME")
+    let directories = ["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"];
+    name.starts_with("WHEREBY_") || directories.contains(&name)
 }

@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a call, and what callers are told about it.
 
+use crate::approval::PendingApproval;
 use crate::text;
 use serde_json::{Value, json};
 
@@ -67,6 +68,8 @@ pub enum Error {
         message: String,
         /// What to do.
         hint: String,
+        /// What was stored to be approved; absent where there is no state directory.
+        pending: Option<PendingApproval>,
     },
     /// The component returned an error of the WIT's.
     #[error("{}", .0.message)]

@@ -208,6 +208,13 @@ pub(crate) struct Admitted {
     pub(crate) body: Option<Vec<u8>>,
 }
 
+impl Admitted {
+    /// The path, relative to the API's base, without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.path_and_query.split('?').next().unwrap_or_default()
+    }
+}
+
 impl Grant {
     /// Issues the grant of one call that the policy allowed.
     pub(crate) fn issue(

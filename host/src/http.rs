@@ -3,9 +3,11 @@
 //! This is one of the two places that enforce. A request of the component gets here as it is and
 //! goes no further: what is sent is made from what the grant understood.
 
+use crate::call::Observer;
 use crate::credentials::Token;
 use crate::error::{Error, WriteOutcome};
 use crate::grant::{Admitted, Answer, Grant, Refusal};
+use crate::lanes::Lane;
 use crate::limits::Limits;
 use crate::origin::ApiBase;
 use crate::request::Asked;
@@ -104,6 +106,13 @@ pub(crate) fn client(
         .map_err(|error| Error::Internal { message: format!("HTTP could not be set up: {error}") })
 }
 
+/// What requests go out by, shared by all calls.
+pub(crate) struct Wire {
+    pub(crate) client: reqwest::Client,
+    /// That to the API.
+    pub(crate) lane: Arc<Lane>,
+}
+
 /// A request that was sent.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -145,11 +154,12 @@ pub(crate) struct Closed {
 
 /// What one call may send and what it has sent, shared by its requests.
 pub(crate) struct Outbox {
-    client: reqwest::Client,
+    wire: Wire,
     api: ApiBase,
     account: String,
     token: Token,
     limits: Limits,
+    observer: Option<Observer>,
     state: Mutex<State>,
     faulted: Notify,
 }
@@ -171,12 +181,13 @@ struct State {
 
 impl Outbox {
     pub(crate) fn new(
-        client: reqwest::Client,
+        wire: Wire,
         api: ApiBase,
         account: String,
         token: Token,
         limits: Limits,
         grant: Grant,
+        observer: Option<Observer>,
     ) -> Self {
         let state = State {
             grant,
@@ -188,11 +199,12 @@ impl Outbox {
             fault: None,
         };
         Self {
-            client,
+            wire,
             api,
             account,
             token,
             limits,
+            observer,
             state: Mutex::new(state),
             faulted: Notify::new(),
         }
@@ -353,7 +365,7 @@ impl Outbox {
             query: parts.uri.query(),
             body: &body,
         })?;
-        let path = admitted.path_and_query.split('?').next().unwrap_or_default().to_owned();
+        let path = admitted.path().to_owned();
         let method = admitted.method.to_string();
         let sent =
             SentRequest { method, path, status: None, duration: Duration::ZERO, dates: None };
@@ -371,6 +383,7 @@ impl Outbox {
             .map_err(|_| Failure { sent: false, error: WasiError::ConfigurationError })?;
         authorization.set_sensitive(true);
         let mut request = self
+            .wire
             .client
             .request(admitted.method.clone(), url)
             .header(header::AUTHORIZATION, authorization)
@@ -382,7 +395,16 @@ impl Outbox {
                 .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
                 .body(body.clone());
         }
+        let _seat = self.wire.lane.seat().await;
+        // The call may have ended while this waited.
+        if self.state().closed {
+            return Err(Failure { sent: false, error: WasiError::HttpRequestDenied });
+        }
+        if let Some(observer) = &self.observer {
+            observer(admitted.method.as_str(), admitted.path());
+        }
         let mut response = request.send().await.map_err(Failure::of)?;
+        self.wire.lane.answered(response.version());
         let most = self.limits.answer_bytes;
         let too_large =
             |size: u64| Failure { sent: true, error: WasiError::HttpResponseBodySize(Some(size)) };

@@ -58,7 +58,10 @@ mod grant;
 mod http;
 mod inspect;
 mod json;
+mod lanes;
 mod limits;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod names;
 mod origin;
 pub mod policy;
@@ -71,14 +74,15 @@ mod session;
 mod shape;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+mod store;
 mod suggest;
 pub mod text;
 mod ticker;
 mod timestamp;
 mod toml_reader;
 
-pub use approval::{Answer, Approver, NobodyToAsk, Question};
-pub use call::{Call, Outcome, Plan};
+pub use approval::{Answer, Approver, Channel, NobodyToAsk, PendingApproval, Question};
+pub use call::{Call, Observer, Outcome, Plan};
 pub use config::{Account, ComponentFile, PROJECT_FILE, Settings, is_account_name};
 pub use credentials::{Token, TokenSource};
 pub use environment::{Environment, SYSTEM_POLICY};
@@ -91,3 +95,6 @@ pub use origin::ApiBase;
 pub use resources::{BUILT_IN_COMPONENT, BUILT_IN_READER, read_component};
 pub use secrets::masked;
 pub use session::{Session, SessionBuilder};
+pub use store::{
+    ApprovalState, AuditFilter, AuditOutcome, AuditRequest, AuditRow, Store, StoredApproval,
+};

@@ -246,6 +246,8 @@ pub struct Verdict {
     pub rule: Rule,
     /// The rule that forbids `--force`, where one does.
     pub force_denied_by: Option<Rule>,
+    /// The rule that forbids to take an MCP client's word for a person's, where one does.
+    pub elicitation_denied_by: Option<Rule>,
 }
 
 impl Policy {
@@ -280,6 +282,8 @@ impl Policy {
             permission: strictest,
             rule: rules.swap_remove(index),
             force_denied_by: self.denied_switch(account, "force", |table| table.force),
+            elicitation_denied_by: self
+                .denied_switch(account, "elicitation", |table| table.elicitation),
         }
     }
 
@@ -351,6 +355,7 @@ mod tests {
             match Effect::ALL.into_iter().find(|effect| effect.as_str() == key) {
                 Some(effect) => drop(table.effects.insert(effect, entry)),
                 None if key == "force" => table.force = Some(entry),
+                None if key == "elicitation" => table.elicitation = Some(entry),
                 None => drop(table.functions.insert(key.to_owned(), entry)),
             }
         }
@@ -428,11 +433,25 @@ mod tests {
     }
 
     #[test]
+    fn elicitation_is_denied_by_any_file() {
+        assert!(decide(&[], &[], "create_room").elicitation_denied_by.is_none());
+        for (own, tight) in [
+            (&[("elicitation", Deny)][..], &[][..]),
+            (&[("work.elicitation", Deny)], &[]),
+            (&[("elicitation", Allow)], &[("elicitation", Deny)]),
+        ] {
+            let denied = decide(own, tight, "create_room").elicitation_denied_by;
+            assert!(denied.is_some(), "{own:?} {tight:?}");
+        }
+    }
+
+    #[test]
     fn leave_is_given_by_a_verdict_alone() {
         let verdict = |permission| Verdict {
             permission,
             rule: decide(&[], &[], "create_room").rule,
             force_denied_by: None,
+            elicitation_denied_by: None,
         };
         assert!(verdict(Allow).permit(None).is_some());
         assert!(verdict(Ask).permit(None).is_none());

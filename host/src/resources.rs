@@ -6,6 +6,9 @@ use crate::credentials::Token;
 use crate::engine::{Engine, MAX_COMPONENT_BYTES};
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::http::Wire;
+use crate::lanes::Lanes;
+use crate::origin::ApiBase;
 use crate::{file, text};
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
@@ -56,14 +59,22 @@ const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 /// An engine that is being made: nothing yet, then the engine or why there is none.
 type Making = watch::Receiver<Option<Result<Arc<Engine>, Error>>>;
 
+/// The component that is run.
+struct OwnComponent {
+    /// Absent for the built-in one.
+    bytes: Option<Vec<u8>>,
+    digest: OnceLock<String>,
+}
+
 /// What calls share.
 pub(crate) struct Resources {
     pub(crate) settings: Settings,
     environment: Environment,
-    component: Option<Vec<u8>>,
+    component: Arc<OwnComponent>,
     cache: Option<PathBuf>,
-    engine: OnceLock<Making>,
-    client: OnceLock<Result<reqwest::Client, Error>>,
+    engine: Arc<OnceLock<Making>>,
+    client: Arc<OnceLock<Result<reqwest::Client, Error>>>,
+    lanes: Arc<Lanes>,
     tokens: Mutex<HashMap<String, Arc<OnceCell<Token>>>>,
 }
 
@@ -77,12 +88,43 @@ impl Resources {
         Arc::new(Self {
             settings,
             environment,
-            component,
+            component: Arc::new(OwnComponent { bytes: component, digest: OnceLock::new() }),
             cache,
-            engine: OnceLock::new(),
-            client: OnceLock::new(),
+            engine: Arc::default(),
+            client: Arc::default(),
+            lanes: Arc::default(),
             tokens: Mutex::new(HashMap::new()),
         })
+    }
+
+    /// The same under other settings. What they do not change is shared; tokens are fetched anew.
+    ///
+    /// The component stays what it is, whatever the settings say: to run another takes another session.
+    pub(crate) fn with_settings(&self, settings: Settings) -> Result<Arc<Self>, Error> {
+        if settings.component != self.settings.component {
+            let message = "the configuration names another component than the one that runs; \
+                           start the program again";
+            return Err(Error::Configuration { message: message.into() });
+        }
+        let old = &self.settings;
+        let same_engine = settings.limits.concurrent_calls == old.limits.concurrent_calls
+            && settings.limits.memory_bytes == old.limits.memory_bytes;
+        let proxy = |settings: &Settings| {
+            settings.https_proxy.as_ref().map(|proxy| proxy.expose_secret().to_owned())
+        };
+        let same_client = settings.ca_file == old.ca_file
+            && proxy(&settings) == proxy(old)
+            && settings.no_proxy == old.no_proxy;
+        Ok(Arc::new(Self {
+            environment: self.environment.clone(),
+            component: Arc::clone(&self.component),
+            cache: self.cache.clone(),
+            engine: if same_engine { Arc::clone(&self.engine) } else { Arc::default() },
+            client: if same_client { Arc::clone(&self.client) } else { Arc::default() },
+            lanes: if same_client { Arc::clone(&self.lanes) } else { Arc::default() },
+            tokens: Mutex::new(HashMap::new()),
+            settings,
+        }))
     }
 
     /// The engine. It is made once, in a thread of its own: compiling takes a while, a foreign
@@ -97,7 +139,12 @@ impl Resources {
 
     /// The component's bytes.
     pub(crate) fn component(&self) -> &[u8] {
-        self.component.as_deref().unwrap_or(BUILT_IN_COMPONENT)
+        self.component.bytes.as_deref().unwrap_or(BUILT_IN_COMPONENT)
+    }
+
+    /// The SHA-256 of the component, in lower-case hexadecimal.
+    pub(crate) fn component_digest(&self) -> &str {
+        self.component.digest.get_or_init(|| crate::cache::sha256(self.component()))
     }
 
     fn make_engine(self: &Arc<Self>) -> Making {
@@ -112,7 +159,7 @@ impl Resources {
         receiver
     }
 
-    pub(crate) fn client(&self) -> Result<reqwest::Client, Error> {
+    fn client(&self) -> Result<reqwest::Client, Error> {
         let settings = &self.settings;
         let make = || {
             let own_roots = match &settings.ca_file {
@@ -133,6 +180,11 @@ impl Resources {
             )
         };
         self.client.get_or_init(make).clone()
+    }
+
+    /// What requests to an API go out by.
+    pub(crate) fn wire(&self, api: &ApiBase) -> Result<Wire, Error> {
+        Ok(Wire { client: self.client()?, lane: self.lanes.to(api) })
     }
 
     /// The access token of an account, fetched once, whoever wants it meanwhile.

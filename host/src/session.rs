@@ -3,9 +3,12 @@
 //! This is one of the two places that enforce: here it is decided whether a function may run. What
 //! it may then send is the grant's business, which `http.rs` enforces.
 
-use crate::approval::{Answer, Approver, NobodyToAsk, Question};
+mod clearance;
+mod entry;
+
+use crate::approval::{Approver, NobodyToAsk, Question};
 use crate::arguments::Arguments;
-use crate::call::{Call, Outcome, Plan};
+use crate::call::{Call, Observer, Outcome, Plan};
 use crate::catalog::{self, Function};
 use crate::config::{Account, Settings};
 use crate::credentials::Token;
@@ -18,8 +21,11 @@ use crate::policy::{
     Approval, Effect, Permission, Permit, Rule, Verdict, effect_of, has_destination, is_destructive,
 };
 use crate::resources::{Resources, check_size, read_component};
+use crate::store::{BeginError, Store};
 use crate::timestamp::Timestamp;
 use crate::{json, secrets, suggest, text};
+use clearance::Clearance;
+use entry::Entry;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +40,7 @@ pub struct SessionBuilder {
     approver: Arc<dyn Approver>,
     component: Option<Vec<u8>>,
     cache: Option<PathBuf>,
+    store: Option<Arc<Store>>,
 }
 
 impl SessionBuilder {
@@ -74,6 +81,14 @@ impl SessionBuilder {
         self
     }
 
+    /// Where approvals and the audit log are kept. Without this there are none: what nobody can be
+    /// asked about fails, and no call is recorded. With it, a write that cannot be recorded is refused.
+    #[must_use]
+    pub fn store(mut self, store: Arc<Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// The session. The component is compiled when it is first called.
     ///
     /// # Errors
@@ -81,16 +96,7 @@ impl SessionBuilder {
     /// [`Error::Configuration`] where the component's file cannot be read or is too large, or where a
     /// rule is for something that is no function.
     pub fn build(self) -> Result<Session, Error> {
-        if let Some(name) = self.settings.policy.unknown_function() {
-            let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|f| f.json).collect();
-            return Err(Error::Configuration {
-                message: format!(
-                    "a rule is for `{}`, which is no function{}",
-                    text::printable(name, 80),
-                    suggest::did_you_mean(name, &names)
-                ),
-            });
-        }
+        check_rules(&self.settings)?;
         let component = match (self.component, &self.settings.component) {
             (Some(bytes), _) => Some(check_size(bytes)?),
             (None, Some(file)) => Some(read_component(&file.path, file.sha256.as_deref())?),
@@ -98,9 +104,23 @@ impl SessionBuilder {
         };
         let calls = self.settings.limits.concurrent_calls as usize;
         let resources = Resources::new(self.settings, self.environment, component, self.cache);
-        let slots = Semaphore::new(calls);
-        Ok(Session(Arc::new(Inner { resources, approver: self.approver, slots })))
+        let slots = Arc::new(Semaphore::new(calls));
+        let (approver, store) = (self.approver, self.store);
+        Ok(Session(Arc::new(Inner { resources, approver, slots, store })))
     }
+}
+
+/// Refuses rules for what is no function, which would hold for nothing.
+fn check_rules(settings: &Settings) -> Result<(), Error> {
+    let Some(name) = settings.policy.unknown_function() else { return Ok(()) };
+    let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|f| f.json).collect();
+    Err(Error::Configuration {
+        message: format!(
+            "a rule is for `{}`, which is no function{}",
+            text::printable(name, 80),
+            suggest::did_you_mean(name, &names)
+        ),
+    })
 }
 
 /// Accounts, rules and a component: everything that a call needs. Cheap to clone.
@@ -114,7 +134,8 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     resources: Arc<Resources>,
     approver: Arc<dyn Approver>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
+    store: Option<Arc<Store>>,
 }
 
 /// A call that was found, checked and decided on.
@@ -133,6 +154,19 @@ impl Decided<'_> {
         let (what, rule) = self.verdict.forbidden_by(force)?;
         Some(denied(self.function, self.name, what, rule))
     }
+
+    /// What a person is asked.
+    fn question(&self) -> Question {
+        Question {
+            account: self.name.to_owned(),
+            function: self.function,
+            arguments: secrets::masked(&self.arguments.to_json()),
+            is_destructive: is_destructive(self.function),
+            has_destination: has_destination(&self.arguments),
+            api: self.account.api.to_string(),
+            rule: self.verdict.rule.clone(),
+        }
+    }
 }
 
 impl Session {
@@ -145,7 +179,28 @@ impl Session {
             approver: Arc::new(NobodyToAsk),
             component: None,
             cache: None,
+            store: None,
         }
+    }
+
+    /// The same session under other settings, for instance those of a file that was changed. What does
+    /// not depend on them is shared: the compiled component, the connections, the state directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SessionBuilder::build`].
+    pub fn with_settings(&self, settings: Settings) -> Result<Self, Error> {
+        check_rules(&settings)?;
+        let Inner { resources, approver, slots, store } = &*self.0;
+        let same_slots =
+            settings.limits.concurrent_calls == resources.settings.limits.concurrent_calls;
+        let slots = match same_slots {
+            true => Arc::clone(slots),
+            false => Arc::new(Semaphore::new(settings.limits.concurrent_calls as usize)),
+        };
+        let resources = resources.with_settings(settings)?;
+        let (approver, store) = (Arc::clone(approver), store.clone());
+        Ok(Self(Arc::new(Inner { resources, approver, slots, store })))
     }
 
     /// The settings that it was made with.
@@ -162,8 +217,7 @@ impl Session {
     pub async fn component(&self) -> Result<(String, usize), Error> {
         let resources = &self.0.resources;
         resources.engine().await?;
-        let bytes = resources.component();
-        Ok((crate::cache::sha256(bytes), bytes.len()))
+        Ok((resources.component_digest().to_owned(), resources.component().len()))
     }
 
     /// Calls a function by an account, or by the default one.
@@ -178,7 +232,7 @@ impl Session {
     /// As for a call that is not allowed to begin: usage, arguments, configuration.
     pub fn plan(&self, call: Call) -> Result<Plan, Error> {
         let force = call.force;
-        let decided = self.decide(call)?;
+        let decided = self.decide(&call)?;
         let denial = decided.denial(force);
         Ok(Plan {
             account: decided.name.to_owned(),
@@ -193,102 +247,91 @@ impl Session {
     }
 
     /// Makes a call. The steps are always the same: find the function and the account, check the
-    /// arguments, decide, and run in a fresh instance under a grant of this call's own.
+    /// arguments, decide, and run in a fresh instance under a grant of this call's own. The audit log
+    /// has it before its first request leaves, and whatever comes of it.
     pub async fn run(&self, call: Call) -> Outcome {
         let started = Instant::now();
-        let force = call.force;
+        let mut entry = Entry::new(self.0.store.clone(), &call);
         let mut outcome = Outcome {
             result: Err(Error::Internal { message: "the call did not begin".into() }),
             account: None,
             function: catalog::function(&call.function).map(|function| function.json),
             verdict: None,
             forced: false,
+            approval: None,
+            unrecorded: None,
             write: WriteOutcome::None,
             requests: Vec::new(),
             duration: Duration::ZERO,
         };
         let mut waited = Duration::ZERO;
-        match self.decide(call) {
-            Err(error) => outcome.result = Err(error),
-            Ok(decided) => {
-                outcome.account = Some(decided.name.to_owned());
-                outcome.verdict = Some(decided.verdict.clone());
-                let asked = Instant::now();
-                let permit = self.permit(&decided, force).await;
-                waited = asked.elapsed();
-                match permit {
-                    Err(error) => outcome.result = Err(error),
-                    Ok((permit, forced)) => {
-                        outcome.forced = forced;
-                        outcome.result = self.execute(decided, permit, &mut outcome).await;
-                    }
-                }
-            }
+        outcome.result = self.steps(call, &mut entry, &mut outcome, &mut waited).await;
+        if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result {
+            outcome.approval = Some(pending.id.clone());
         }
         outcome.duration = started.elapsed().saturating_sub(waited);
+        outcome.unrecorded = entry.end(&outcome).await;
         outcome
     }
 
-    fn decide(&self, call: Call) -> Result<Decided<'_>, Error> {
+    async fn steps(
+        &self,
+        mut call: Call,
+        entry: &mut Entry,
+        outcome: &mut Outcome,
+        waited: &mut Duration,
+    ) -> Result<Value, Error> {
+        let decided = match self.decide(&call) {
+            Ok(decided) => decided,
+            Err(error) => {
+                entry.refused(&call);
+                return Err(error);
+            }
+        };
+        outcome.account = Some(decided.name.to_owned());
+        outcome.verdict = Some(decided.verdict.clone());
+        entry.decided(&decided);
+        let asked = Instant::now();
+        let clearance = self.clear(&decided, &call).await;
+        *waited = asked.elapsed();
+        let clearance = clearance?;
+        outcome.forced = matches!(clearance, Clearance::Force);
+        match entry.begin(&decided, &clearance).await {
+            Ok(()) => outcome.approval = entry.approval().map(str::to_owned),
+            Err(BeginError::Store(error)) => return Err(error),
+            // Somebody else's call was quicker, or the answer was to another question.
+            Err(BeginError::NotApproved) => {
+                return Err(self.not_approved(&decided, &call, &clearance).await);
+            }
+        }
+        let approval = match clearance {
+            Clearance::Rule => None,
+            _ => Some(Approval(())),
+        };
+        let permit = decided.verdict.permit(approval).ok_or_else(|| {
+            denied(decided.function, decided.name, "is denied", &decided.verdict.rule)
+        })?;
+        self.execute(decided, permit, call.observer.take(), outcome, entry).await
+    }
+
+    fn decide(&self, call: &Call) -> Result<Decided<'_>, Error> {
         let function = catalog::find(&call.function)?;
         let settings = &self.0.resources.settings;
         let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
-        let arguments = Arguments::check(function, call.arguments)?;
+        let arguments = Arguments::check(function, call.arguments.clone())?;
         let verdict = settings.policy.decide(name, function, has_destination(&arguments));
         // Nobody is asked about a call that cannot be made.
         let bounds = Bounds::of(function, &arguments, Timestamp::now())?;
         Ok(Decided { name, account, function, arguments, bounds, verdict })
     }
 
-    /// Leave to make the call, and whether it was forced.
-    async fn permit(&self, decided: &Decided<'_>, force: bool) -> Result<(Permit, bool), Error> {
-        let Decided { name, function, verdict, .. } = decided;
-        if let Some(denial) = decided.denial(force) {
-            return Err(denial);
-        }
-        let approved = |approval, forced| {
-            let permit = verdict.permit(approval).map(|permit| (permit, forced));
-            permit.ok_or_else(|| denied(function, name, "is denied", &verdict.rule))
-        };
-        if verdict.permission == Permission::Allow {
-            return approved(None, false);
-        }
-        if force {
-            return approved(Some(Approval(())), true);
-        }
-        let question = Question {
-            account: (*name).to_owned(),
-            function,
-            arguments: secrets::masked(&decided.arguments.to_json()),
-            is_destructive: is_destructive(function),
-            has_destination: has_destination(&decided.arguments),
-            api: decided.account.api.to_string(),
-            rule: verdict.rule.clone(),
-        };
-        match self.0.approver.ask(&question).await {
-            Answer::Approved => approved(Some(Approval(())), false),
-            Answer::Declined => Err(Error::Denied {
-                message: format!("{} by the account `{name}` was declined", function.json),
-                hint: "the person who was asked said no; do not ask again for the same".into(),
-            }),
-            Answer::Nobody => Err(Error::ApprovalRequired {
-                message: format!(
-                    "{} by the account `{name}` needs a person's approval: {}",
-                    function.json, verdict.rule
-                ),
-                hint: format!(
-                    "make the call on a terminal, where it is asked for; or {}",
-                    change_hint(&verdict.rule)
-                ),
-            }),
-        }
-    }
-
     async fn execute(
         &self,
         decided: Decided<'_>,
         permit: Permit,
+        observer: Option<Observer>,
         outcome: &mut Outcome,
+        entry: &mut Entry,
     ) -> Result<Value, Error> {
         let Decided { name, account, function, arguments, bounds, .. } = decided;
         let limits = &self.0.resources.settings.limits;
@@ -309,13 +352,15 @@ impl Session {
         })?;
         let claims = token.claims().filter(|_| function.json == "get_current_user");
         let outbox = Arc::new(Outbox::new(
-            resources.client()?,
+            resources.wire(&account.api)?,
             account.api.clone(),
             name.to_owned(),
             token.clone(),
             limits.clone(),
             grant,
+            observer,
         ));
+        entry.watch(&outbox);
         let api = account.api.to_string();
         let run = async {
             let engine = resources.engine().await?;

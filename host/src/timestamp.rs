@@ -46,6 +46,25 @@ impl Timestamp {
         self.0.format(&Rfc3339).unwrap_or_default()
     }
 
+    /// The moment so many milliseconds after the beginning of 1970.
+    pub(crate) fn of_unix_ms(ms: i64) -> Option<Self> {
+        let instant = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()?;
+        (0..=9999).contains(&instant.year()).then_some(Self(instant))
+    }
+
+    /// How many milliseconds after the beginning of 1970 it is.
+    pub(crate) fn to_unix_ms(self) -> i64 {
+        // The years that can be parsed have far fewer.
+        i64::try_from(self.0.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or_default()
+    }
+
+    /// The moment in UTC, in RFC 3339, always with milliseconds.
+    pub(crate) fn to_rfc3339_ms(self) -> String {
+        let seconds = self.0.replace_nanosecond(0).unwrap_or(self.0);
+        let seconds = Self(seconds).to_rfc3339();
+        format!("{}.{:03}Z", seconds.trim_end_matches('Z'), self.0.millisecond())
+    }
+
     pub(crate) fn now() -> Self {
         Self(OffsetDateTime::now_utc())
     }
@@ -83,6 +102,20 @@ mod tests {
             assert!(Timestamp::parse_argument(text, true).is_err(), "{text}");
         }
         assert!(Timestamp::parse_argument("2026-03-02", false).is_err());
+    }
+
+    #[test]
+    fn milliseconds_are_counted_from_1970() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_772_442_000_250, "2026-03-02T09:00:00.250Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            let moment = Timestamp::of_unix_ms(ms).expect("a moment");
+            assert_eq!((moment.to_rfc3339_ms().as_str(), moment.to_unix_ms()), (text, ms));
+        }
+        assert_eq!(Timestamp::of_unix_ms(i64::MAX), None);
+        assert_eq!(Timestamp::of_unix_ms(i64::MIN), None);
     }
 
     #[test]

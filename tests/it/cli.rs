@@ -1,5 +1,7 @@
 //! The program as it is seen from outside: what it prints, where, and how it ends.
 
+mod approvals;
+mod audit;
 mod calls;
 mod configure;
 mod configure_refused;
@@ -8,6 +10,7 @@ mod doctor;
 mod hostile_text;
 mod prompt;
 mod shell;
+mod state;
 mod terminal;
 mod usage;
 
@@ -73,7 +76,8 @@ impl<'a> Screen<'a> {
         let home = self.world.path("");
         let home = home.display().to_string();
         let address = self.world.simulator.address().to_string();
-        text.replace(home.trim_end_matches('/'), "HOME").replace(&address, "127.0.0.1:PORT")
+        let text = text.replace(home.trim_end_matches('/'), "HOME");
+        without_ids(&text.replace(&address, "127.0.0.1:PORT"))
     }
 
     fn finish(self, name: &str) {
@@ -86,6 +90,40 @@ impl<'a> Screen<'a> {
         settings.set_omit_expression(true);
         settings.bind(|| insta::assert_snapshot!(name, self.text));
     }
+}
+
+/// The text with the ids of approvals, which are random, left out.
+fn without_ids(text: &str) -> String {
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(is_hex) {
+        let (before, after) = rest.split_at(at);
+        let end = after.find(|c| !is_hex(c)).unwrap_or(after.len());
+        shown += before;
+        shown += if end == 32 { "ID" } else { &after[..end] };
+        rest = &after[end..];
+    }
+    shown + rest
+}
+
+/// The text with one and the same date in the place of every date that has milliseconds.
+fn without_dates(text: &str) -> String {
+    const FORM: &str = "0000-00-00T00:00:00.000Z";
+    let fits = |part: &[u8]| {
+        part.iter().zip(FORM.bytes()).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            form => *byte == form,
+        })
+    };
+    let mut bytes = text.as_bytes().to_vec();
+    for at in 0..=bytes.len().saturating_sub(FORM.len()) {
+        let end = (at + FORM.len()).min(bytes.len());
+        if end - at == FORM.len() && fits(&bytes[at..end]) {
+            bytes[at..end].copy_from_slice(FORM.as_bytes());
+        }
+    }
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 /// A document spread over lines, its duration left out; any other text as it is.

@@ -74,6 +74,9 @@ const SETTING_UP: [&str; 2] = [
     "rustup target add wasm32-wasip2 && cargo test",
 ];
 
+/// The commands that serve until they are stopped.
+const SERVERS: [&str; 2] = ["mcp", "simulate"];
+
 /// What came of trying a command line of the documentation.
 #[derive(PartialEq)]
 enum Tried {
@@ -100,7 +103,9 @@ async fn try_out(world: &World, line: &str) -> Tried {
     let words = words(command);
     let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
     match words.first().map(String::as_str) {
-        Some("whereby") if arguments.first() == Some(&"simulate") => Tried::Other,
+        Some("whereby") if arguments.first().is_some_and(|name| SERVERS.contains(name)) => {
+            Tried::Other
+        }
         Some("whereby") => {
             world.configure(crate::wire::ALLOW_ALL);
             let ran = run(&arguments, world.environment(), &stdin, false).await;
@@ -168,7 +173,7 @@ async fn the_examples_of_every_help_work() {
         assert!(!examples.is_empty(), "{name} --help has no example");
         for line in examples {
             let tried = try_out(&world, line.trim()).await;
-            assert!(tried == Tried::Ran || name == "simulate", "{line}");
+            assert!(tried == Tried::Ran || SERVERS.contains(&name), "{line}");
             ran += 1;
         }
     }

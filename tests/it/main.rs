@@ -1,7 +1,9 @@
 //! The whole: the real component, in the real host, against a simulated Whereby.
 
 mod accounts;
+mod approvals;
 mod arguments;
+mod audit;
 mod cli;
 mod concurrency;
 mod configuration;
@@ -9,6 +11,7 @@ mod examples;
 mod files;
 mod functions;
 mod hostile;
+mod mcp;
 mod network_tls;
 mod openapi;
 mod permissions;

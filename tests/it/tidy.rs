@@ -77,6 +77,16 @@ fn clap_is_known_to_the_command_line_alone() {
 }
 
 #[test]
+fn the_mcp_sdk_is_known_to_the_gateway_alone() {
+    for path in files(&root().join("host/src"), "rs") {
+        let name = path.strip_prefix(root()).expect("below it").display().to_string();
+        let code = code(&std::fs::read_to_string(&path).expect("a file"));
+        let may = name.starts_with("host/src/mcp/");
+        assert!(may || !code.contains("rmcp"), "{name} mentions rmcp");
+    }
+}
+
+#[test]
 fn only_two_places_enforce() {
     for path in files(&root().join("host/src"), "rs") {
         let name = path.strip_prefix(root()).expect("below it").display().to_string();

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tempfile::TempDir;
 use whereby::cli::Streams;
 use whereby::simulator::{Options, OrganizationSeed, RecordedRequest, RoomSeed, Seed, Simulator};
-use whereby::{Approver, Environment, Session, Settings};
+use whereby::{Approver, AuditFilter, AuditRow, Environment, Session, Settings, Store};
 
 /// Compiled code is kept for the whole run, so that each component is compiled once.
 static CACHE: LazyLock<TempDir> = LazyLock::new(|| {
@@ -93,6 +93,7 @@ impl World {
             ("HOME", self.home.path().to_owned()),
             ("XDG_CONFIG_HOME", self.path("config")),
             ("XDG_CACHE_HOME", CACHE.path().join("cache")),
+            ("XDG_STATE_HOME", self.path("state")),
         ];
         for (name, path) in variables {
             environment.variables.insert(name.into(), path.display().to_string());
@@ -136,6 +137,7 @@ impl World {
         let mut builder = Session::builder()
             .settings(settings)
             .environment(environment)
+            .store(self.store())
             .cache(Some(CACHE.path().join("cache/whereby")));
         if let Some(approver) = approver {
             builder = builder.approver(approver);
@@ -144,6 +146,20 @@ impl World {
             builder = builder.component(component);
         }
         builder.build().expect("a session")
+    }
+
+    /// Where this user's approvals and audit log are, opened anew.
+    #[must_use]
+    pub fn store(&self) -> Arc<Store> {
+        Store::new(self.path("state/whereby"))
+    }
+
+    /// The audit log of this user, oldest first.
+    #[must_use]
+    pub fn audit(&self) -> Vec<AuditRow> {
+        let store = self.store();
+        store.flush().expect("the log is written");
+        store.audit(&AuditFilter::default()).expect("the log is read")
     }
 
     /// Calls a function by the default account, where nobody is asked.

@@ -1,6 +1,6 @@
 //! `whereby call`: calls one function.
 
-use super::{Context, Document, Failure, Output, spinner};
+use super::{Context, Document, Failure, Output, prompt, spinner};
 use crate::arguments::MAX_ARGUMENTS_BYTES;
 use crate::call::{Call, Outcome, Plan};
 use crate::catalog::{self, Type};
@@ -9,12 +9,15 @@ use crate::http::SentRequest;
 use crate::policy::{Effect, Permission, effect_of};
 use crate::text;
 use serde_json::{Map, Value, json};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Calls one function and prints what it returns.
 ///
 /// A call that the policy wants to be asked for is asked for where standard input and error are
-/// terminals and --json is not given; elsewhere it fails with exit status 5.
+/// terminals and --json is not given; elsewhere it is stored to be approved with `whereby approvals`, and
+/// fails with exit status 5.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -38,6 +41,9 @@ pub(super) struct Opts {
     /// Make the call without asking where a person would be asked; overrides no denial
     #[arg(long)]
     force: bool,
+    /// Where a person has to approve the call, wait so long for `whereby approvals approve`
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    wait: Option<u64>,
 }
 
 impl Opts {
@@ -61,7 +67,17 @@ impl Opts {
         };
         let arguments = self.arguments(context, &function).map_err(fail)?;
         let session = context.session(self.force).map_err(fail)?;
-        let call = Call::new(function, arguments).account(account).force(self.force);
+        let mut call = Call::new(function, arguments)
+            .account(account)
+            .force(self.force)
+            .asked_by(super::FRONT_END, None);
+        if let Some(seconds) = self.wait {
+            call = call.wait(Duration::from_secs(seconds));
+            if !context.can_ask(self.force) {
+                let streams = context.streams.clone();
+                call = call.approver(Arc::new(prompt::Elsewhere { streams }));
+            }
+        }
         if self.dry_run {
             let plan = session.plan(call).map_err(fail)?;
             let mut document = Document::for_function(Some(plan.function.json));
@@ -77,16 +93,20 @@ impl Opts {
             let shown = show_plan(&plan);
             return Ok(Output::Plan(Box::new(document), shown, plan.to_json()));
         }
-        let run = self.wait(context, known, session.run(call));
+        let writing = Arc::new(AtomicBool::new(false));
+        let sees_write = Arc::clone(&writing);
+        let call = call.observer(Arc::new(move |method, _| {
+            sees_write.fetch_or(method != "GET", Ordering::Relaxed);
+        }));
+        let run = self.show_progress(context, known, session.run(call));
         // A read may be stopped at any time. Of a write that is under way, it is to be told.
         let is_write = catalog::function(known.unwrap_or_default())
             .is_some_and(|function| effect_of(function) == Effect::Write);
         let outcome = tokio::select! {
             outcome = run => outcome,
             _ = tokio::signal::ctrl_c(), if is_write => {
-                // While the question stands there, nothing was sent.
-                let asking = context.asking.load(Ordering::Relaxed);
-                let write = if asking { WriteOutcome::None } else { WriteOutcome::Unknown };
+                let wrote = writing.load(Ordering::Relaxed);
+                let write = if wrote { WriteOutcome::Unknown } else { WriteOutcome::None };
                 let document = Document { write, ..document };
                 return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
             }
@@ -104,7 +124,10 @@ impl Opts {
                 );
             }
         }
-        let Outcome { result, .. } = outcome;
+        let Outcome { result, unrecorded, .. } = outcome;
+        if let Some(problem) = &unrecorded {
+            context.warn(&format!("the call is missing in the audit log: {problem}"));
+        }
         match result {
             Ok(data) => Ok(Output::call(document, data)),
             Err(error) => Err(Failure { error, document: Box::new(document) }),
@@ -112,7 +135,7 @@ impl Opts {
     }
 
     /// Waits for a call, with a sign of life for a person.
-    async fn wait(
+    async fn show_progress(
         &self,
         context: &Context,
         known: Option<&str>,
@@ -239,6 +262,7 @@ impl Document {
             permission: outcome.verdict.as_ref().map(|verdict| verdict.permission),
             forced: outcome.forced,
             write: outcome.write,
+            approval: outcome.approval.clone(),
             requests: outcome.requests.len(),
             duration: outcome.duration,
             ..Self::for_function(outcome.function)
@@ -260,7 +284,7 @@ impl Document {
                 "dry_run": self.dry_run,
                 "permission": self.permission.map(Permission::as_str),
                 "forced": self.forced,
-                "approval_id": null,
+                "approval_id": self.approval,
                 "requests": self.requests,
             },
             "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,

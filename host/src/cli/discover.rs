@@ -134,7 +134,7 @@ impl SchemaOpts {
 }
 
 /// A function, in any of the spellings that `call` takes.
-fn find(name: &str) -> Result<&'static Function, Error> {
+pub(super) fn find(name: &str) -> Result<&'static Function, Error> {
     let (_, function) = super::call::split_name(name);
     catalog::find(&function.replace('-', "_"))
 }

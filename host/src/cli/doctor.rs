@@ -54,8 +54,9 @@ impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
         let settings = context.settings()?;
         let session = context.session_of(settings.clone(), true)?;
-        let mut checks = vec![configuration(&settings), component(&session).await, cache(context)];
-        let mut first_error = None;
+        let (state, mut first_error) = state(context);
+        let mut checks =
+            vec![configuration(&settings), component(&session).await, cache(context), state];
         let mut accounts = Vec::new();
         // An account that there is not is told below.
         let only = context.account.as_deref();
@@ -76,7 +77,7 @@ impl Opts {
             let fix = "set WHEREBY_ACCESS_TOKEN, or run: whereby configure --token-stdin";
             let fix = settings.accounts.is_empty().then(|| fix.to_owned());
             checks.push(Check::failed("accounts", &error, fix));
-            first_error = Some(error);
+            first_error = first_error.or(Some(error));
         }
         let ok = checks.iter().all(|check| check.status != "failed");
         let document = json!({
@@ -154,6 +155,18 @@ fn cache(context: &Context) -> Check {
             format!("{shown} is not kept: it must be your own, writable, and closed to others"),
             format!("run: mkdir -p -m 700 '{shown}'; chmod 700 '{shown}'"),
         ),
+    }
+}
+
+/// Whether approvals and the audit log can be written, without which every write is refused.
+fn state(context: &Context) -> (Check, Option<Error>) {
+    let checked = context.store().and_then(|store| store.check().map(|()| store));
+    match checked {
+        Ok(store) => (Check::ok("state", store.directory().display().to_string()), None),
+        Err(error) => {
+            let fix = "until that is mended, every write is refused and no call is logged";
+            (Check::failed("state", &error, Some(fix.into())), Some(error))
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The command line: its commands, their output, and how it ends.
 
 mod accounts;
+mod approvals;
+mod audit;
 mod call;
 mod component;
 mod configure;
@@ -9,6 +11,8 @@ mod demo;
 mod discover;
 mod doctor;
 mod exit;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod paint;
 mod prompt;
 mod render;
@@ -28,6 +32,7 @@ use crate::error::{Error, WriteOutcome};
 use crate::policy::Permission;
 use crate::resources::read_component;
 use crate::session::Session;
+use crate::store::Store;
 use crate::text;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use paint::{Role, paint, wants_colours};
@@ -95,7 +100,11 @@ enum Command {
     Configure(configure::Opts),
     Accounts(accounts::Opts),
     Doctor(doctor::Opts),
+    Approvals(approvals::Opts),
+    Audit(audit::Opts),
     Component(component::Opts),
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Opts),
     Completions(shell::CompletionsOpts),
     Man(shell::ManOpts),
     #[cfg(feature = "simulator")]
@@ -103,6 +112,9 @@ enum Command {
     #[cfg(feature = "simulator")]
     Simulate(simulate::Opts),
 }
+
+/// What the command line is called in approvals and the audit log.
+const FRONT_END: &str = "cli";
 
 /// The command line, with the exit statuses in the help of every command.
 fn command() -> clap::Command {
@@ -144,13 +156,32 @@ impl Context {
     fn settings(&self) -> Result<Settings, Error> {
         let settings = Settings::load(self.config.as_deref(), &self.environment)?;
         if !self.quiet {
-            for warning in &settings.warnings {
-                let word = self.stderr_word(Role::Warning, "warning:");
-                // Whoever reads standard error may be gone, and nothing depends on it.
-                let _ = writeln!(self.streams.stderr(), "{word} {}", text::printable(warning, 500));
-            }
+            settings.warnings.iter().for_each(|warning| self.warn(warning));
         }
         Ok(settings)
+    }
+
+    /// Says something on standard error that does not keep the command from going on.
+    fn warn(&self, what: &str) {
+        let word = self.stderr_word(Role::Warning, "warning:");
+        // Whoever reads standard error may be gone, and nothing depends on it.
+        let _ = writeln!(self.streams.stderr(), "{word} {}", text::printable(what, 500));
+    }
+
+    /// Whether a person can be asked on the terminal.
+    fn can_ask(&self, force: bool) -> bool {
+        self.streams.stdin_is_terminal && self.streams.stderr_is_terminal && !self.json && !force
+    }
+
+    /// Where approvals and the audit log are kept.
+    fn store(&self) -> Result<Arc<Store>, Error> {
+        let directory = self.environment.platform_directory("state");
+        directory.map(Store::new).ok_or_else(|| Error::Configuration {
+            message:
+                "there is no place for approvals and the audit log: HOME is not set; set it, or \
+                      XDG_STATE_HOME, to an absolute path"
+                    .into(),
+        })
     }
 
     fn session(&self, force: bool) -> Result<Session, Error> {
@@ -158,11 +189,7 @@ impl Context {
     }
 
     fn session_of(&self, settings: Settings, force: bool) -> Result<Session, Error> {
-        let person = self.streams.stdin_is_terminal
-            && self.streams.stderr_is_terminal
-            && !self.json
-            && !force;
-        let approver: Arc<dyn Approver> = if person {
+        let approver: Arc<dyn Approver> = if self.can_ask(force) {
             Arc::new(prompt::TerminalPrompt {
                 streams: self.streams.clone(),
                 asking: Arc::clone(&self.asking),
@@ -170,10 +197,20 @@ impl Context {
         } else {
             Arc::new(NobodyToAsk)
         };
+        self.session_asking(settings, approver)
+    }
+
+    /// A session that asks in another way than on this terminal.
+    fn session_asking(
+        &self,
+        settings: Settings,
+        approver: Arc<dyn Approver>,
+    ) -> Result<Session, Error> {
         let mut builder = Session::builder()
             .settings(settings)
             .environment(self.environment.clone())
             .approver(approver)
+            .store(self.store()?)
             .cache(self.environment.platform_directory("cache"));
         if let Some(path) = &self.component {
             let path = self.environment.directory.join(path);
@@ -194,7 +231,6 @@ enum Output {
     /// The same for a report of something that failed, and how the program ends.
     Report(String, Value, Exit),
     /// It has printed all there is to print.
-    #[cfg(feature = "simulator")]
     Nothing,
 }
 
@@ -213,6 +249,7 @@ struct Document {
     permission: Option<Permission>,
     forced: bool,
     write: WriteOutcome,
+    approval: Option<String>,
     requests: usize,
     duration: Duration,
     /// What a failed dry run has to show all the same.
@@ -326,7 +363,11 @@ pub async fn run(
         Command::Configure(opts) => opts.run(&context),
         Command::Accounts(opts) => opts.run(&context),
         Command::Doctor(opts) => opts.run(&context).await,
+        Command::Approvals(opts) => opts.run(&context),
+        Command::Audit(opts) => opts.run(&context).await,
         Command::Component(opts) => opts.run(&context),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(opts) => opts.run(&context).await,
         Command::Completions(opts) => opts.run(),
         Command::Man(opts) => opts.run(),
         #[cfg(feature = "simulator")]
@@ -345,7 +386,6 @@ fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u
         Err(failure) => Exit::of(&failure.error),
     };
     let written = match (result, style.json) {
-        #[cfg(feature = "simulator")]
         (Ok(Output::Nothing), _) => Ok(()),
         (Ok(Output::Plan(_, text, _)), false) => write!(streams.stdout(), "{text}"),
         (Ok(Output::Call(document, data) | Output::Plan(document, _, data)), true) => {

@@ -1,8 +1,7 @@
-//! Asking on the terminal whether a call may be made.
+//! Asking on the terminal whether a call may be made, and saying there what is stored to be approved.
 
 use super::streams::Streams;
-use crate::approval::{Answer, Approver, Question};
-use crate::text;
+use crate::approval::{Answer, Approver, Channel, PendingApproval, Question};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +20,7 @@ impl Approver for TerminalPrompt {
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         let streams = self.streams.clone();
         let asking = Arc::clone(&self.asking);
-        let shown = show(question);
+        let shown = format!("{question} [y/N] ");
         Box::pin(async move {
             asking.store(true, Ordering::Relaxed);
             let asked = tokio::task::spawn_blocking(move || {
@@ -42,34 +41,28 @@ impl Approver for TerminalPrompt {
             }
         })
     }
+
+    fn channel(&self) -> Channel {
+        Channel::Terminal
+    }
+}
+
+/// Asks nobody, and says by which command whoever is elsewhere approves what is waited for.
+pub(super) struct Elsewhere {
+    pub(super) streams: Streams,
+}
+
+impl Approver for Elsewhere {
+    fn ask<'a>(&'a self, _: &'a Question) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+        Box::pin(std::future::ready(Answer::Nobody))
+    }
+
+    fn stored(&self, _: &Question, pending: &PendingApproval) {
+        // Whoever reads standard error may be gone; the approval can be found all the same.
+        let _ = writeln!(self.streams.stderr(), "waiting for: {}", pending.command());
+    }
 }
 
 fn is_yes(line: &str) -> bool {
     matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
-}
-
-/// The question in plain words; the arguments come from an agent and are shown as plain text.
-fn show(question: &Question) -> String {
-    let arguments = serde_json::to_string_pretty(&question.arguments).unwrap_or_default();
-    let warning = if question.is_destructive {
-        "This deletes for ever and throws out whoever is in the room.\n"
-    } else {
-        ""
-    };
-    let destination = if question.has_destination {
-        "This sends what is said and shown in the room to where the arguments say.\n"
-    } else {
-        ""
-    };
-    format!(
-        "The account `{}` is to call {} at {}:\n{}\n{warning}{destination}Asked because of {}.\n\
-         Call {} by the account `{}`? [y/N] ",
-        question.account,
-        question.function.json,
-        question.api,
-        text::printable_lines(&arguments),
-        question.rule,
-        question.function.json,
-        question.account,
-    )
 }

@@ -31,7 +31,7 @@ impl Approver for Person {
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(question.clone());
-        Box::pin(std::future::ready(self.answer.clone()))
+        Box::pin(std::future::ready(self.answer))
     }
 }
 
@@ -125,7 +125,7 @@ async fn secrets_among_the_arguments_are_masked_for_people_and_sent_to_whereby()
     };
     let arguments = json!({"fields": fields("s3cret", "rtmp://a.example/live/s3cret")});
     for answer in [Answer::Declined, Answer::Approved] {
-        let person = Person::saying(answer.clone());
+        let person = Person::saying(answer);
         let session = world.session_with(Some(person.clone()), None);
         let outcome = session.call(None, "create_room", arguments.clone()).await;
         let asked = &person.asked()[0];

@@ -1,0 +1,253 @@
+//! `whereby approvals`: the calls that wait for a person, and what the person says.
+
+use super::{Context, Failure, Output, document, render};
+use crate::catalog;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::policy::is_destructive;
+use crate::store::{ApprovalState, Store, StoredApproval};
+use crate::text;
+use serde_json::{Value, json};
+
+/// How many characters of the arguments a table shows.
+pub(super) const SHORT: usize = 60;
+
+/// Lists the calls that wait for approval, shows, approves and denies them
+///
+/// A call that the policy wants a person to be asked about, and that nobody could be asked about, is
+/// stored. Approving it allows one call with exactly its arguments, once, within 15 minutes; the
+/// program that wanted the call then makes it again. What nobody decides on is over after an hour.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  whereby approvals list\n  whereby approvals list --all --json"
+)]
+pub(super) struct Opts {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Lists what waits for approval, and what is approved and not used yet
+    List {
+        /// Also what was used, denied, or is over
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows one approval, with its arguments whole
+    Show {
+        /// The approval's id, whole
+        id: String,
+    },
+    /// Allows the one call that was shown, within 15 minutes
+    #[command(
+        after_long_help = "Example:\n  whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015"
+    )]
+    Approve {
+        /// The approval's id, whole
+        id: String,
+    },
+    /// Forbids the call, or takes back an approval that was not used
+    Deny {
+        /// The approval's id, whole
+        id: String,
+    },
+}
+
+impl Opts {
+    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+        let store = context.store()?;
+        match self.command {
+            Command::List { all } => {
+                let account = wanted_account(context);
+                let mut found = store.approvals(all)?;
+                found.retain(|found| account.as_ref().is_none_or(|name| *name == found.account));
+                let documents: Vec<Value> = found.iter().map(StoredApproval::to_json).collect();
+                let table = match found.is_empty() {
+                    true if all => "there are no approvals\n".into(),
+                    true => "nothing waits for approval\n".into(),
+                    false => {
+                        let rows = found.iter().map(row).collect();
+                        render::render(&Value::Array(rows), &context.look())
+                    }
+                };
+                Ok(Output::Text(table, document("approvals", documents.into())))
+            }
+            Command::Show { id } => {
+                let found = store.approval(&id)?.ok_or_else(|| Error::Usage {
+                    message: format!(
+                        "there is no approval {id}; `whereby approvals list --all` shows those that \
+                         there are"
+                    ),
+                })?;
+                check_account(context, &found)?;
+                Ok(output(&found, show(context, &found)))
+            }
+            Command::Approve { id } => {
+                check_account_of(context, &store, &id)?;
+                let approved = store.approve(&id)?;
+                Ok(output(&approved, approved_text(context, &approved)))
+            }
+            Command::Deny { id } => {
+                check_account_of(context, &store, &id)?;
+                let denied = store.deny(&id)?;
+                let text = format!(
+                    "denied: {} by the account `{}`; the same call is not stored again for an hour\n",
+                    shown(&denied.function),
+                    shown(&denied.account)
+                );
+                Ok(output(&denied, text))
+            }
+        }
+    }
+}
+
+/// The account whose rows are wanted. One that is not configured any more may have some.
+pub(super) fn wanted_account(context: &Context) -> Option<String> {
+    let name = context.account.as_deref()?;
+    if name == "default"
+        && let Ok(settings) = Settings::load(context.config.as_deref(), &context.environment)
+        && let Ok(default) = settings.account_name(Some(name))
+    {
+        return Some(default.to_owned());
+    }
+    Some(name.to_owned())
+}
+
+fn check_account_of(context: &Context, store: &Store, id: &str) -> Result<(), Error> {
+    match store.approval(id)? {
+        Some(found) => check_account(context, &found),
+        // What there is not is told by what is done with it.
+        None => Ok(()),
+    }
+}
+
+/// Whoever names an account means an approval of that one.
+fn check_account(context: &Context, found: &StoredApproval) -> Result<(), Error> {
+    match wanted_account(context) {
+        Some(name) if name != found.account => Err(Error::Usage {
+            message: format!(
+                "the approval {} is of the account `{}`, and --account says `{}`",
+                found.id,
+                shown(&found.account),
+                shown(&name)
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn output(approval: &StoredApproval, text: String) -> Output {
+    Output::Text(text, document("approval", approval.to_json()))
+}
+
+fn shown(text: &str) -> String {
+    text::printable(text, 200)
+}
+
+/// A date as the user reads it.
+fn date(context: &Context, document: &Value) -> String {
+    render::render(document, &context.look()).trim_end().to_owned()
+}
+
+fn row(approval: &StoredApproval) -> Value {
+    let document = approval.to_json();
+    let until = match approval.state {
+        ApprovalState::Pending => &document["expires_at"],
+        ApprovalState::Approved => &document["valid_until"],
+        _ => &Value::Null,
+    };
+    json!({
+        "id": approval.id,
+        "state": approval.state.as_str(),
+        "account": approval.account,
+        "function": approval.function,
+        "arguments": short(&approval.arguments),
+        "asked by": asked_by(&approval.front_end, approval.client.as_deref()),
+        "made": document["created_at"],
+        "until": until,
+    })
+}
+
+/// Arguments in a place where there is not much.
+pub(super) fn short(arguments: &Value) -> String {
+    text::printable(&arguments.to_string(), SHORT)
+}
+
+/// Where a call came from.
+pub(super) fn asked_by(front_end: &str, client: Option<&str>) -> String {
+    match client {
+        Some(client) => format!("{front_end}: {}", text::printable(client, 40)),
+        None => front_end.to_owned(),
+    }
+}
+
+fn show(context: &Context, approval: &StoredApproval) -> String {
+    let document = approval.to_json();
+    let mut head = json!({
+        "approval": approval.id,
+        "state": approval.state.as_str(),
+        "account": approval.account,
+        "api": approval.api,
+        "function": approval.function,
+        "asked because of": approval.rule,
+        "asked by": asked_by(&approval.front_end, approval.client.as_deref()),
+        "made": document["created_at"],
+    });
+    for (name, member) in
+        [("decided", "decided_at"), ("valid until", "valid_until"), ("used", "used_at")]
+    {
+        if !document[member].is_null() {
+            head[name] = document[member].clone();
+        }
+    }
+    let id = &approval.id;
+    let next = match approval.state {
+        ApprovalState::Pending => {
+            head["waits until"] = document["expires_at"].clone();
+            format!(
+                "\nto allow this one call: whereby approvals approve {id}\n\
+                 to forbid it: whereby approvals deny {id}\n"
+            )
+        }
+        ApprovalState::Approved => format!("\nto take it back: whereby approvals deny {id}\n"),
+        _ => String::new(),
+    };
+    let head = render::render(&head, &context.look());
+    format!("{head}\narguments:\n{}{}{next}", arguments(approval), warnings(approval))
+}
+
+/// What is allowed from now on, exactly.
+fn approved_text(context: &Context, approval: &StoredApproval) -> String {
+    format!(
+        "approved: one call of {} by the account `{}` at {}, until {}, with exactly these \
+         arguments:\n{}{}\nto take it back before it is used: whereby approvals deny {}\n",
+        shown(&approval.function),
+        shown(&approval.account),
+        shown(&approval.api),
+        date(context, &approval.to_json()["valid_until"]),
+        arguments(approval),
+        warnings(approval),
+        approval.id,
+    )
+}
+
+/// The arguments whole: nothing that is approved is left out.
+fn arguments(approval: &StoredApproval) -> String {
+    let text = serde_json::to_string_pretty(&approval.arguments).unwrap_or_default();
+    text::printable_lines(&text) + "\n"
+}
+
+/// What a person should not overlook.
+fn warnings(approval: &StoredApproval) -> String {
+    let mut text = String::new();
+    if catalog::function(&approval.function).is_some_and(is_destructive) {
+        text += "This deletes for ever and throws out whoever is in the room.\n";
+    }
+    let fields = approval.arguments["fields"].as_array();
+    let sends = ["recording", "streaming", "liveTranscription"];
+    if fields.into_iter().flatten().any(|item| sends.iter().any(|name| item.get(name).is_some())) {
+        text += "This may send what is said and shown in the room to where the arguments say.\n";
+    }
+    text
+}

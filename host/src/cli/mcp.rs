@@ -1,0 +1,130 @@
+//! `whereby mcp`: the functions as tools for MCP clients.
+
+use super::{Context, Failure, Output};
+use crate::approval::NobodyToAsk;
+use crate::config::Settings;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::mcp::{HttpOptions, Server};
+use crate::{file, text};
+use secrecy::SecretString;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The greatest size of a file with a token, in bytes.
+const MAX_TOKEN_FILE: u64 = 16 * 1024;
+
+/// The variable that holds the bearer token.
+const TOKEN_VARIABLE: &str = "WHEREBY_MCP_TOKEN";
+
+/// Serves the functions as tools for MCP clients.
+///
+/// It speaks to the client on standard input and output, or over HTTP with --listen. A changed
+/// configuration file holds from the next call on. What the policy wants to be asked for is asked by the
+/// client where it can, else it is left for `whereby approvals`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  whereby mcp\n  whereby mcp --listen 127.0.0.1:8090 --token-file mcp.token"
+)]
+pub(super) struct Opts {
+    /// Serve streamable HTTP on this loopback address instead, until Ctrl-C; port 0 is a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// The file with the bearer token that HTTP clients must bring, instead of $WHEREBY_MCP_TOKEN
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    token_file: Option<PathBuf>,
+    /// Another name by which the server may be reached, such as that of a proxy with TLS before it
+    #[arg(long = "allow-host", value_name = "NAME", requires = "listen")]
+    hosts: Vec<String>,
+    /// An origin whose pages may use the server, such as https://agents.example.com:443
+    #[arg(long = "allow-origin", value_name = "ORIGIN", requires = "listen")]
+    origins: Vec<String>,
+}
+
+impl Opts {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+        let server = server(context)?;
+        let Some(address) = self.listen else {
+            // Ctrl-C ends it as it ends any program; the client closes standard input.
+            server.serve(tokio::io::stdin(), tokio::io::stdout()).await?;
+            return Ok(Output::Nothing);
+        };
+        let mut options = HttpOptions::new(address, self.token(&context.environment)?);
+        options.hosts = self.hosts;
+        options.origins = self.origins;
+        let listening = server.listen(options).await?;
+        let url = listening.url();
+        let written = match context.json {
+            true => writeln!(context.streams.stdout(), "{}", json!({"mcp": {"url": url}})),
+            false => writeln!(context.streams.stdout(), "MCP at {url}, until Ctrl-C"),
+        };
+        let flushed = written.and_then(|()| context.streams.stdout().flush());
+        flushed.map_err(|error| Error::Internal {
+            message: format!("the address cannot be written to standard output: {error}"),
+        })?;
+        wait_for_end().await;
+        listening.stop().await;
+        Ok(Output::Nothing)
+    }
+
+    fn token(&self, environment: &Environment) -> Result<SecretString, Error> {
+        let Some(path) = &self.token_file else {
+            let token =
+                environment.variable(TOKEN_VARIABLE).ok_or_else(|| Error::Configuration {
+                    message: format!(
+                        "clients over HTTP need a bearer token: name a file that holds one with \
+                     --token-file, or set {TOKEN_VARIABLE}; make one with: openssl rand -hex 32"
+                    ),
+                })?;
+            return Ok(SecretString::from(token));
+        };
+        let path = environment.directory.join(path);
+        let wrong = |what: String| Error::Configuration {
+            message: format!(
+                "the token file {} {what}",
+                text::printable(&path.display().to_string(), 300)
+            ),
+        };
+        let contents = file::read(&path, MAX_TOKEN_FILE).map_err(wrong)?;
+        if contents.readable_by_others || contents.writable_by_others {
+            return Err(wrong("can be used by others; it must be yours, and: chmod 600 it".into()));
+        }
+        Ok(SecretString::from(contents.text().map_err(wrong)?.trim()))
+    }
+}
+
+/// The server on a session that follows the configuration files.
+fn server(context: &Context) -> Result<Server, Error> {
+    let settings = context.settings()?;
+    let files = Settings::files(context.config.as_deref(), &context.environment)?;
+    let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
+    let (streams, quiet) = (context.streams.clone(), context.quiet);
+    let (file, environment) = (context.config.clone(), context.environment.clone());
+    let reload = move || Settings::load(file.as_deref() as Option<&Path>, &environment);
+    let server = Server::builder(session).reload(files, reload).notice(move |what| {
+        if !quiet {
+            // Whoever reads standard error may be gone, and nothing depends on it.
+            let _ = writeln!(streams.stderr(), "warning: {}", text::printable(what, 500));
+        }
+    });
+    Ok(server.build())
+}
+
+/// Waits for Ctrl-C, or for whoever ends services.
+async fn wait_for_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    // Where signals cannot be waited for, the program is ended by them.
+    let _ = tokio::signal::ctrl_c().await;
+}

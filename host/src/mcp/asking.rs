@@ -1,0 +1,154 @@
+//! Two ways of asking a person by way of an MCP client, over one approval.
+//!
+//! Before protocol 2026-07-28 the server asks while the call waits (`elicitation/create`). Since then
+//! it answers that input is required, with a handle; the client asks, and makes the call again with the
+//! answer. Either proves what the client asserts and no more, and `permissions.elicitation` can forbid
+//! both. The handle is the id of the stored approval, which is bound to the very call.
+
+use crate::approval::{Answer, Approver, Channel, PendingApproval, Question};
+use rmcp::RoleServer;
+use rmcp::model::{
+    BooleanSchema, CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult,
+    ElicitationAction, ElicitationSchema, InputRequest, InputRequests, InputRequiredResult,
+    PrimitiveSchemaDefinition, ProtocolVersion,
+};
+use rmcp::service::{Peer, RequestContext};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a client may take to answer while the call waits.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// The key of the one input request, and of its answer.
+const KEY: &str = "approval";
+
+/// The member of the form by which a person approves.
+const APPROVE: &str = "approve";
+
+/// How the client of a request can be asked.
+pub(super) enum Way {
+    /// Not at all.
+    None,
+    /// While the call waits.
+    Waiting,
+    /// By an answer that says that input is required.
+    InputRequired,
+}
+
+impl Way {
+    pub(super) fn of(context: &RequestContext<RoleServer>) -> Self {
+        let capabilities = context.client_capabilities();
+        let elicitation = capabilities.as_ref().and_then(|known| known.elicitation.as_ref());
+        // A client that names no mode has forms, the first that there were.
+        let has_forms =
+            elicitation.is_some_and(|known| known.form.is_some() || known.url.is_none());
+        match (has_forms, is_new(context)) {
+            (false, _) => Self::None,
+            (true, false) => Self::Waiting,
+            (true, true) => Self::InputRequired,
+        }
+    }
+}
+
+/// Whether a request is of protocol 2026-07-28 or later.
+pub(super) fn is_new(context: &RequestContext<RoleServer>) -> bool {
+    let version = context.protocol_version();
+    version.is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
+}
+
+/// Asks by way of a client while the call waits.
+pub(super) struct Elicitation {
+    pub(super) peer: Peer<RoleServer>,
+}
+
+impl Approver for Elicitation {
+    fn ask<'a>(
+        &'a self,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+        Box::pin(async move {
+            let asked = self.peer.create_elicitation_with_timeout(form(question), Some(PATIENCE));
+            match asked.await {
+                Ok(result) => answer_of(&result),
+                // A client that cannot be asked has nobody who answers.
+                Err(_) => Answer::Nobody,
+            }
+        })
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::Elicitation
+    }
+}
+
+/// Keeps the question for the client to ask, once it is stored.
+#[derive(Default)]
+pub(super) struct Deferred(Mutex<Option<(Question, PendingApproval)>>);
+
+impl Approver for Deferred {
+    fn ask<'a>(&'a self, _: &'a Question) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+        Box::pin(std::future::ready(Answer::Nobody))
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::Elicitation
+    }
+
+    fn stored(&self, question: &Question, pending: &PendingApproval) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some((question.clone(), pending.clone()));
+    }
+}
+
+impl Deferred {
+    /// The answer that asks the client, where a question was stored.
+    pub(super) fn input_required(self: Arc<Self>) -> Option<InputRequiredResult> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (question, pending) = kept?;
+        let request = InputRequest::Elicitation(ElicitRequest::new(form(&question)));
+        let requests = InputRequests::from([(KEY.to_owned(), request)]);
+        Some(InputRequiredResult::new(Some(requests), Some(pending.id)))
+    }
+}
+
+/// The id of the stored question and its answer, where the request brings them.
+pub(super) fn given(request: &mut CallToolRequestParams) -> Option<(String, Answer)> {
+    let state = request.request_state.take();
+    let responses = request.input_responses.take();
+    let answer = responses
+        .and_then(|mut responses| responses.remove(KEY))
+        .and_then(|response| serde_json::from_value::<ElicitResult>(response).ok())
+        .map_or(Answer::Nobody, |result| answer_of(&result));
+    Some((state?, answer))
+}
+
+/// Only a person's explicit yes approves, and only an explicit no declines.
+fn answer_of(result: &ElicitResult) -> Answer {
+    let approve = result.content.as_ref().and_then(|content| content[APPROVE].as_bool());
+    match (&result.action, approve) {
+        (ElicitationAction::Accept, Some(true)) => Answer::Approved,
+        (ElicitationAction::Accept, Some(false)) | (ElicitationAction::Decline, _) => {
+            Answer::Declined
+        }
+        _ => Answer::Nobody,
+    }
+}
+
+fn form(question: &Question) -> ElicitRequestParams {
+    let title = match question.is_destructive {
+        true => "Delete for ever",
+        false => "Allow this one call",
+    };
+    let approve = BooleanSchema::new()
+        .title(title)
+        .description("Yes lets this one call be made, with exactly these arguments.");
+    let schema = ElicitationSchema::builder()
+        .required_property(APPROVE, PrimitiveSchemaDefinition::Boolean(approve))
+        .build_unchecked();
+    ElicitRequestParams::FormElicitationParams {
+        meta: None,
+        message: question.to_string(),
+        requested_schema: schema,
+    }
+}

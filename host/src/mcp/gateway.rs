@@ -1,0 +1,151 @@
+//! What all clients of a server share: the session under the settings of the moment, and its tools.
+
+use super::{Notice, Reload, tools};
+use crate::error::Error;
+use crate::session::Session;
+use rmcp::model::Tool;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// How often it is looked whether the settings have changed, while nobody calls.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How a file was when it was looked at; absent where there was none.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+pub(super) struct Gateway {
+    files: Vec<PathBuf>,
+    reload: Option<Box<Reload>>,
+    notice: Box<Notice>,
+    current: Mutex<Current>,
+    /// Counts how often the list of tools has changed.
+    changes: watch::Sender<u64>,
+}
+
+struct Current {
+    stamps: Vec<Stamp>,
+    state: State,
+}
+
+/// The session under the settings of the moment.
+#[derive(Clone)]
+pub(super) struct State {
+    /// The last one whose settings were good.
+    session: Session,
+    /// Why the settings of the moment are not.
+    problem: Option<Error>,
+    pub(super) tools: Arc<Vec<Tool>>,
+}
+
+impl State {
+    fn new(session: Session) -> Self {
+        let tools = Arc::new(tools::list(session.settings()));
+        Self { session, problem: None, tools }
+    }
+
+    /// The session, where its settings can be read.
+    pub(super) fn session(&self) -> Result<&Session, &Error> {
+        match &self.problem {
+            None => Ok(&self.session),
+            Some(problem) => Err(problem),
+        }
+    }
+}
+
+/// Looks at the settings from time to time, until it is dropped.
+pub(super) struct Watching(Option<AbortHandle>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn new(
+        session: Session,
+        files: Vec<PathBuf>,
+        reload: Option<Box<Reload>>,
+        notice: Box<Notice>,
+    ) -> Self {
+        let stamps = files.iter().map(|file| stamp(file)).collect();
+        let current = Current { stamps, state: State::new(session) };
+        Self { files, reload, notice, current: Mutex::new(current), changes: watch::Sender::new(0) }
+    }
+
+    /// The session and the tools under the settings as they are now.
+    pub(super) fn state(&self) -> State {
+        let mut current = self.current();
+        let Some(reload) = &self.reload else { return current.state.clone() };
+        let stamps: Vec<Stamp> = self.files.iter().map(|file| stamp(file)).collect();
+        if stamps == current.stamps {
+            return current.state.clone();
+        }
+        current.stamps = stamps;
+        let session = reload().and_then(|settings| {
+            settings.warnings.iter().for_each(|warning| (self.notice)(warning));
+            current.state.session.with_settings(settings)
+        });
+        match session {
+            Ok(session) => {
+                let state = State::new(session);
+                let is_other = state.tools != current.state.tools;
+                current.state = state;
+                if is_other {
+                    self.changes.send_modify(|count| *count += 1);
+                }
+            }
+            Err(error) => {
+                (self.notice)(&error.to_string());
+                current.state.problem = Some(error);
+            }
+        }
+        current.state.clone()
+    }
+
+    /// Tells whoever runs the server.
+    pub(super) fn notice(&self, what: &str) {
+        (self.notice)(what);
+    }
+
+    /// Learns of changes to the list of tools from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Looks at the settings from time to time, so that clients are told of other tools.
+    pub(super) fn watch(self: &Arc<Self>) -> Watching {
+        if self.reload.is_none() {
+            return Watching(None);
+        }
+        let own = Arc::downgrade(self);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let Some(gateway) = own.upgrade() else { return };
+                gateway.state();
+            }
+        });
+        Watching(Some(task.abort_handle()))
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        // A panic under the lock leaves the settings that were in force.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a file that is written anew, or replaced by another, has a different one of.
+fn stamp(file: &Path) -> Stamp {
+    let metadata = std::fs::metadata(file).ok()?;
+    #[cfg(unix)]
+    let number = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let number = 0;
+    Some((metadata.modified().ok()?, metadata.len(), number))
+}

@@ -1,0 +1,228 @@
+//! What one client asks for.
+
+use super::asking::{self, Deferred, Elicitation, Way};
+use super::gateway::Gateway;
+use super::logging::Log;
+use super::{resources, results, tools};
+use crate::approval::NobodyToAsk;
+use crate::call::{Call, Outcome};
+use crate::error::{Error, WriteOutcome};
+use crate::text;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, ErrorData, Implementation, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+};
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
+use rmcp::{RoleServer, ServerHandler};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// What every client is told about the tools together.
+const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and past meetings. \
+    Creating and deleting rooms may need a person's approval. A result that says approval-required \
+    names the command by which the person approves; make the very same call again afterwards, and \
+    do not try another way around.";
+
+/// Serves one client.
+pub(super) struct Handler {
+    gateway: Arc<Gateway>,
+    log: Log,
+    /// Ends with the client.
+    gone: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl Handler {
+    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
+        let gone = CancellationToken::new();
+        let guard = gone.clone().drop_guard();
+        Self { gateway, log: Log::default(), gone, _guard: guard }
+    }
+
+    /// Makes a call, and stops it at once where the client does not want it any more.
+    async fn run(&self, call: Call, context: &RequestContext<RoleServer>) -> Option<Outcome> {
+        let Ok(session) = self.gateway.state().session().cloned() else { return None };
+        let Some(token) = context.meta.get_progress_token() else {
+            return tokio::select! {
+                outcome = session.run(call) => Some(outcome),
+                () = context.ct.cancelled() => None,
+            };
+        };
+        let (sender, mut sent) = mpsc::unbounded_channel();
+        let call = call.observer(Arc::new(move |method, path| {
+            // The receiver lives as long as the call.
+            let _ = sender.send(format!("{method} {path}"));
+        }));
+        let run = session.run(call);
+        tokio::pin!(run);
+        let mut count = 0.0;
+        loop {
+            tokio::select! {
+                outcome = &mut run => return Some(outcome),
+                () = context.ct.cancelled() => return None,
+                Some(message) = sent.recv() => {
+                    count += 1.0;
+                    let progress = ProgressNotificationParam::new(token.clone(), count);
+                    // A client that is gone is noticed where it is read from.
+                    let _ = context.peer.notify_progress(progress.with_message(message)).await;
+                }
+            }
+        }
+    }
+
+    /// Tells the client what came of a call, and whoever runs the server what they should know.
+    async fn tell(&self, outcome: &Outcome, context: &RequestContext<RoleServer>) {
+        if let Some(problem) = &outcome.unrecorded {
+            let what = format!("a call is missing in the audit log: {problem}");
+            self.gateway.notice(&what);
+            self.log.warn(&what, context).await;
+        }
+        self.log.call(outcome, context).await;
+    }
+}
+
+impl ServerHandler for Handler {
+    #[expect(deprecated, reason = "clients of the protocols before 2026-07-28 want logging")]
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_logging()
+            .enable_resources()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .build();
+        let own = Implementation::new("whereby", env!("CARGO_PKG_VERSION")).with_title("Whereby");
+        ServerConfig::new(capabilities).with_server_info(own).with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(self.gateway.state().tools.to_vec()))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.gateway.state().tools.iter().find(|tool| tool.name == name).cloned()
+    }
+
+    async fn call_tool(
+        &self,
+        mut request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let function = tools::function(&request.name)
+            .map_err(|message| ErrorData::invalid_params(message, None))?;
+        let state = self.gateway.state();
+        let settings = match state.session() {
+            Ok(session) => session.settings(),
+            Err(error) => return Ok(results::failure(error, WriteOutcome::None, None).into()),
+        };
+        let given = asking::given(&mut request);
+        let mut arguments = request.arguments.unwrap_or_default();
+        let account = match tools::take_account(&mut arguments, settings) {
+            Ok(account) => account,
+            Err(error) => return Ok(results::failure(&error, WriteOutcome::None, None).into()),
+        };
+        let client =
+            context.client_info().map(|client| format!("{} {}", client.name, client.version));
+        let mut call =
+            Call::new(function.json, Value::Object(arguments)).asked_by("mcp", client.as_deref());
+        if let Some(account) = &account {
+            call = call.exact_account(account);
+        }
+        let deferred = Arc::new(Deferred::default());
+        call = match Way::of(&context) {
+            Way::None => call.approver(Arc::new(NobodyToAsk)),
+            Way::Waiting => call.approver(Arc::new(Elicitation { peer: context.peer.clone() })),
+            Way::InputRequired => call.approver(Arc::clone(&deferred) as _),
+        };
+        let was_asked = given.is_some();
+        if let Some((id, answer)) = given {
+            call = call.answered(&id, answer);
+        }
+        let Some(outcome) = self.run(call, &context).await else {
+            // Nobody reads this: the client took the request back, or is gone.
+            return Err(ErrorData::internal_error("the call was cancelled", None));
+        };
+        self.tell(&outcome, &context).await;
+        let may_ask =
+            outcome.verdict.as_ref().is_some_and(|verdict| verdict.elicitation_denied_by.is_none());
+        if matches!(outcome.result, Err(Error::ApprovalRequired { .. }))
+            && may_ask
+            && !was_asked
+            && let Some(input_required) = deferred.input_required()
+        {
+            return Ok(input_required.into());
+        }
+        Ok(results::of(outcome).into())
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(ListResourcesResult::with_all_items(resources::list()))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let Some(contents) = resources::read(&request.uri) else {
+            let uri = text::printable(&request.uri, 200);
+            let message = format!("there is no resource {uri}; resources/list has them all");
+            return Err(ErrorData::resource_not_found(message, None));
+        };
+        Ok(ReadResourceResponse::Complete(contents))
+    }
+
+    #[expect(deprecated, reason = "clients of the protocols before 2026-07-28 want logging")]
+    async fn set_level(
+        &self,
+        request: rmcp::model::SetLevelRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.log.set(request.level);
+        Ok(())
+    }
+
+    /// Tells the client, as long as it is there, when other tools are to be had.
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let mut changes = self.gateway.changes();
+        let (peer, gone) = (context.peer, self.gone.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = gone.cancelled() => return,
+                    changed = changes.changed() => if changed.is_err() { return },
+                }
+                if peer.notify_tool_list_changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn accepted_subscription_filter(&self, _: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(SubscriptionFilter::builder().tools_list_changed().build())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut changes = self.gateway.changes();
+        loop {
+            tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                changed = changes.changed() => if changed.is_err() { return Ok(()) },
+            }
+            if context.sink().notify_tool_list_changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}

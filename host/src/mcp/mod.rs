@@ -1,0 +1,118 @@
+//! The functions as tools of the Model Context Protocol, for agents that are not trusted with the
+//! account.
+//!
+//! A [`Server`] speaks to one client over a stream ([`Server::serve`], what `whereby mcp` does with its
+//! standard input and output) or to many over HTTP on a loopback address ([`Server::listen`]). Every
+//! call goes through [`Session`]. What the policy wants to be asked for is asked by way of the client,
+//! where it can do that and `permissions.elicitation` does not forbid it; else it is stored for a
+//! person to approve with `whereby approvals`. Nothing here approves.
+
+mod asking;
+mod gateway;
+mod handler;
+mod http;
+mod logging;
+mod resources;
+mod results;
+mod tools;
+
+pub use http::{HttpOptions, Listening};
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::session::Session;
+use gateway::Gateway;
+use handler::Handler;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::{RoleServer, ServiceExt as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The longest message of a client, in bytes: twice the largest arguments, and what is around them.
+const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Reads the settings anew.
+type Reload = dyn Fn() -> Result<Settings, Error> + Send + Sync;
+
+/// Is told, in a sentence, of what whoever runs the server should know.
+type Notice = dyn Fn(&str) + Send + Sync;
+
+/// An MCP server on a session. Cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    gateway: Arc<Gateway>,
+}
+
+/// Makes a [`Server`].
+pub struct ServerBuilder {
+    session: Session,
+    files: Vec<PathBuf>,
+    reload: Option<Box<Reload>>,
+    notice: Box<Notice>,
+}
+
+impl ServerBuilder {
+    /// Reads the settings anew whenever one of these files has changed, been made or been removed.
+    ///
+    /// It is looked for before each call, so that a rule holds from the next call on. While they
+    /// cannot be read, every call fails and says why.
+    #[must_use]
+    pub fn reload(
+        mut self,
+        files: Vec<PathBuf>,
+        reload: impl Fn() -> Result<Settings, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.files = files;
+        self.reload = Some(Box::new(reload));
+        self
+    }
+
+    /// Tells whoever runs the server, in sentences, what they should know: that the settings cannot be
+    /// read, or the audit log not be written.
+    #[must_use]
+    pub fn notice(mut self, notice: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.notice = Box::new(notice);
+        self
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn build(self) -> Server {
+        let gateway = Gateway::new(self.session, self.files, self.reload, self.notice);
+        Server { gateway: Arc::new(gateway) }
+    }
+}
+
+impl Server {
+    /// Begins a server on a session.
+    #[must_use]
+    pub fn builder(session: Session) -> ServerBuilder {
+        ServerBuilder { session, files: Vec::new(), reload: None, notice: Box::new(|_| {}) }
+    }
+
+    /// Serves one client, line by line, until it closes its side; what is then under way is stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] where the client does not begin as the protocol says.
+    pub async fn serve(
+        &self,
+        read: impl AsyncRead + Send + Unpin + 'static,
+        write: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<(), Error> {
+        let transport = AsyncRwTransport::<RoleServer, _, _>::new(read, write)
+            .with_max_line_length(MAX_MESSAGE_BYTES);
+        let failed = |what: String| Error::Internal { message: what };
+        let watching = self.gateway.watch();
+        let service = match Handler::new(Arc::clone(&self.gateway)).serve(transport).await {
+            Ok(service) => service,
+            // Whoever looks whether the program starts, and goes away again, did nothing wrong.
+            Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            Err(error) => return Err(failed(format!("the MCP client did not begin: {error}"))),
+        };
+        let ended = service.waiting().await;
+        drop(watching);
+        ended.map(drop).map_err(|error| failed(format!("the MCP server ended: {error}")))
+    }
+}

@@ -1,0 +1,41 @@
+//! The documentation as resources.
+
+use crate::arguments::first_sentence;
+use crate::catalog::{FUNCTIONS, Function};
+use crate::docs;
+use rmcp::model::{ReadResourceResult, Resource, ResourceContents};
+
+/// The address of the overview; a function's own is below it.
+const OVERVIEW: &str = "whereby://docs";
+
+const MARKDOWN: &str = "text/markdown";
+
+/// Every resource.
+pub(super) fn list() -> Vec<Resource> {
+    let overview = Resource::new(OVERVIEW, "whereby")
+        .with_title("Whereby")
+        .with_description("What the tools do, and how they fail")
+        .with_mime_type(MARKDOWN);
+    let functions = FUNCTIONS.iter().map(|function| {
+        Resource::new(address(function), function.json)
+            .with_title(function.json)
+            .with_description(first_sentence(function.docs))
+            .with_mime_type(MARKDOWN)
+    });
+    std::iter::once(overview).chain(functions).collect()
+}
+
+/// The contents of a resource; `None` where there is none of that address.
+pub(super) fn read(uri: &str) -> Option<ReadResourceResult> {
+    let text = if uri == OVERVIEW {
+        docs::overview()
+    } else {
+        docs::markdown(FUNCTIONS.iter().find(|function| address(function) == uri)?)
+    };
+    let contents = ResourceContents::text(text, uri).with_mime_type(MARKDOWN);
+    Some(ReadResourceResult::new(vec![contents]))
+}
+
+fn address(function: &Function) -> String {
+    format!("{OVERVIEW}/{}", function.json)
+}

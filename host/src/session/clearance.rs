@@ -1,0 +1,283 @@
+//! Leave for a call that is to be asked for: a stored approval, a person's answer, or a question that
+//! is stored for somebody to answer later.
+
+use super::{Decided, Session, change_hint};
+use crate::approval::{Answer, Channel, PendingApproval};
+use crate::call::{AskedBy, Call};
+use crate::error::Error;
+use crate::policy::{Effect, Permission, effect_of};
+use crate::secrets::masked;
+use crate::store::{Asking, Claim, Digest, Filed, Standing, Store, Subject};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often it is looked whether a person has answered.
+const POLL: Duration = Duration::from_millis(200);
+
+/// By what a call may be made.
+#[derive(Clone, Debug)]
+pub(super) enum Clearance {
+    /// The rules allow it.
+    Rule,
+    /// The user's `--force`.
+    Force,
+    /// A person said yes just now.
+    Person(Channel),
+    /// An approval that was stored earlier, and that the call has yet to use up.
+    Approved(Digest),
+    /// A stored question that an MCP client has just answered with yes.
+    Answered { id: String, digest: Digest },
+}
+
+impl Clearance {
+    /// The word for it in the audit log.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Force => "force",
+            Self::Person(channel) => channel.as_str(),
+            Self::Approved(_) => "approval",
+            Self::Answered { .. } => Channel::Elicitation.as_str(),
+        }
+    }
+
+    /// What it uses up.
+    pub(super) fn claim(&self) -> Option<Claim<'_>> {
+        match self {
+            Self::Rule | Self::Force | Self::Person(_) => None,
+            Self::Approved(digest) => Some(Claim::Approved(digest)),
+            Self::Answered { id, digest } => Some(Claim::Answered { id, digest }),
+        }
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Rule | Self::Force | Self::Person(_) => None,
+            Self::Approved(digest) | Self::Answered { digest, .. } => Some(digest),
+        }
+    }
+}
+
+/// Does something with the store away from the threads that serve calls, since it may wait for a disk.
+pub(super) async fn blocking<T: Send + 'static>(
+    store: &Arc<Store>,
+    work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let store = Arc::clone(store);
+    let done = tokio::task::spawn_blocking(move || work(&store)).await;
+    let failed = || Error::Internal { message: "the state directory could not be used".into() };
+    done.unwrap_or_else(|_| Err(failed()))
+}
+
+impl Session {
+    /// Finds out by what the call may be made; an error where it may not.
+    pub(super) async fn clear(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+    ) -> Result<Clearance, Error> {
+        if let Some(denial) = decided.denial(call.force) {
+            return Err(denial);
+        }
+        match decided.verdict.permission {
+            Permission::Allow => return Ok(Clearance::Rule),
+            _ if call.force => return Ok(Clearance::Force),
+            _ => {}
+        }
+        let digest = self.digest(decided).await?;
+        if let Some(clearance) = self.stored_clearance(decided, call, digest.as_ref()).await? {
+            return Ok(clearance);
+        }
+        let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
+        let channel = approver.channel();
+        let may_ask = channel != Channel::Elicitation
+            || decided.verdict.elicitation_denied_by.is_none() && call.answer.is_none();
+        let answer = match may_ask {
+            true => approver.ask(&decided.question()).await,
+            false => Answer::Nobody,
+        };
+        match answer {
+            Answer::Approved => Ok(Clearance::Person(channel)),
+            Answer::Declined => Err(declined(decided)),
+            Answer::Nobody => self.ask_later(decided, call, digest).await,
+        }
+    }
+
+    /// What is known of the very call from earlier.
+    async fn stored_clearance(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        digest: Option<&Digest>,
+    ) -> Result<Option<Clearance>, Error> {
+        let (Some(store), Some(digest)) = (&self.0.store, digest) else { return Ok(None) };
+        let own = digest.clone();
+        if blocking(store, move |store| store.is_approved(&own)).await? {
+            return Ok(Some(Clearance::Approved(digest.clone())));
+        }
+        let Some(given) = &call.answer else { return Ok(None) };
+        if decided.verdict.elicitation_denied_by.is_some() {
+            return Ok(None);
+        }
+        match given.answer {
+            Answer::Approved => {
+                let (id, digest) = (given.id.clone(), digest.clone());
+                Ok(Some(Clearance::Answered { id, digest }))
+            }
+            Answer::Declined => {
+                let (id, digest) = (given.id.clone(), digest.clone());
+                // The answer to another question is an answer to none; the call is not made either way.
+                blocking(store, move |store| store.decline(&id, &digest)).await?;
+                Err(declined(decided))
+            }
+            Answer::Nobody => Ok(None),
+        }
+    }
+
+    /// What an approval of this call, and of no other, is bound to. `None` where nothing is stored.
+    async fn digest(&self, decided: &Decided<'_>) -> Result<Option<Digest>, Error> {
+        let Some(store) = &self.0.store else { return Ok(None) };
+        let resources = Arc::clone(&self.0.resources);
+        let token = resources.token(decided.name, decided.account).await?;
+        let fingerprint = Sha256::digest(token.expose());
+        let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
+        let (function, arguments) = (decided.function.json, decided.arguments.to_json());
+        let found = blocking(store, move |store| {
+            store.digest(&Subject {
+                account: &account,
+                api: &api,
+                key_fingerprint: &fingerprint,
+                component: resources.component_digest(),
+                function,
+                arguments: &arguments,
+            })
+        });
+        match found.await {
+            Ok(digest) => Ok(Some(digest)),
+            // A read that a person at hand approves needs nothing stored.
+            Err(_) if effect_of(decided.function) == Effect::Read => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores the call for a person to approve, and waits for the answer as long as the call does.
+    async fn ask_later(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        digest: Option<Digest>,
+    ) -> Result<Clearance, Error> {
+        let (Some(store), Some(digest)) = (&self.0.store, digest) else {
+            return Err(required(decided, None));
+        };
+        let pending = match file(store, decided, &call.asked_by, &digest).await? {
+            Filed::Pending { id, expires_at } => PendingApproval { id, expires_at },
+            Filed::Denied { id, .. } => {
+                return Err(Error::Denied {
+                    message: format!(
+                        "{} by the account `{}` was declined (approval {id})",
+                        decided.function.json, decided.name
+                    ),
+                    hint:
+                        "a person said no to this very call within the last hour; do not ask again \
+                           for the same"
+                            .into(),
+                });
+            }
+        };
+        let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
+        approver.stored(&decided.question(), &pending);
+        let until = Instant::now() + call.wait;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(required(decided, Some(pending)));
+            }
+            tokio::time::sleep(POLL.min(left)).await;
+            let id = pending.id.clone();
+            match blocking(store, move |store| store.standing(&id)).await? {
+                Standing::Approved => return Ok(Clearance::Approved(digest)),
+                Standing::Denied => return Err(declined(decided)),
+                Standing::Gone => return Err(required(decided, None)),
+                Standing::Pending => {}
+            }
+        }
+    }
+
+    /// The error for a call whose approval was gone when it was to be used.
+    pub(super) async fn not_approved(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        clearance: &Clearance,
+    ) -> Error {
+        let (Some(store), Some(digest)) = (&self.0.store, clearance.digest()) else {
+            return required(decided, None);
+        };
+        match file(store, decided, &call.asked_by, digest).await {
+            Ok(Filed::Pending { id, expires_at }) => {
+                required(decided, Some(PendingApproval { id, expires_at }))
+            }
+            Ok(Filed::Denied { .. }) => declined(decided),
+            Err(error) => error,
+        }
+    }
+}
+
+async fn file(
+    store: &Arc<Store>,
+    decided: &Decided<'_>,
+    asked_by: &AskedBy,
+    digest: &Digest,
+) -> Result<Filed, Error> {
+    let digest = digest.clone();
+    let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
+    let (function, arguments) = (decided.function.json, masked(&decided.arguments.to_json()));
+    let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
+    let filed = blocking(store, move |store| {
+        store.file_approval(&Asking {
+            digest: &digest,
+            account: &account,
+            api: &api,
+            function,
+            arguments: &arguments,
+            rule: &rule,
+            front_end: &asked_by.front_end,
+            client: asked_by.client.as_deref(),
+        })
+    });
+    filed.await
+}
+
+fn declined(decided: &Decided<'_>) -> Error {
+    Error::Denied {
+        message: format!(
+            "{} by the account `{}` was declined",
+            decided.function.json, decided.name
+        ),
+        hint: "the person who was asked said no; do not ask again for the same".into(),
+    }
+}
+
+fn required(decided: &Decided<'_>, pending: Option<PendingApproval>) -> Error {
+    let rule = &decided.verdict.rule;
+    let hint = match &pending {
+        Some(pending) => format!(
+            "a person approves this one call with: {}; then make the very same call again",
+            pending.command()
+        ),
+        None => {
+            format!("make the call on a terminal, where it is asked for; or {}", change_hint(rule))
+        }
+    };
+    Error::ApprovalRequired {
+        message: format!(
+            "{} by the account `{}` needs a person's approval: {rule}",
+            decided.function.json, decided.name
+        ),
+        hint,
+        pending,
+    }
+}

@@ -1,0 +1,226 @@
+//! A call's row in the audit log: begun before its first request leaves, and ended whatever happens.
+
+use super::clearance::{Clearance, blocking};
+use super::{Decided, Outcome};
+use crate::arguments::MAX_ARGUMENTS_BYTES;
+use crate::call::Call;
+use crate::error::{Error, WriteOutcome};
+use crate::http::{Outbox, SentRequest};
+use crate::policy::{Effect, effect_of};
+use crate::secrets::masked;
+use crate::store::{AuditRequest, Begin, BeginError, End, Store, new_id};
+use crate::text;
+use crate::timestamp::Timestamp;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The row of one call. Where it is dropped without an end, the call was dropped, and is told so.
+pub(super) struct Entry {
+    /// Absent where the session keeps no log.
+    store: Option<Arc<Store>>,
+    begin: Begin,
+    /// Whether the beginning is written already.
+    is_begun: bool,
+    started: Instant,
+    /// Where the call sends from, which knows what came of it when it is dropped.
+    outbox: Option<Arc<Outbox>>,
+    /// Why the log does not have the call.
+    problem: Option<String>,
+}
+
+impl Entry {
+    pub(super) fn new(store: Option<Arc<Store>>, call: &Call) -> Self {
+        let mut entry = Self {
+            store,
+            begin: Begin {
+                id: String::new(),
+                time: Timestamp::now().to_unix_ms(),
+                front_end: call.asked_by.front_end.clone(),
+                client: call.asked_by.client.clone(),
+                account: None,
+                api: None,
+                function: Some(text::printable(&call.function, 100)),
+                arguments: Value::Null,
+                effect: None,
+                permission: None,
+                rule: None,
+                approved_by: None,
+                approval: None,
+            },
+            is_begun: false,
+            started: Instant::now(),
+            outbox: None,
+            problem: None,
+        };
+        if entry.store.is_some() {
+            match new_id() {
+                Ok(id) => entry.begin.id = id,
+                Err(error) => entry.give_up(&error),
+            }
+        }
+        entry
+    }
+
+    /// The log cannot be written. Reads go on; a write is refused where it was to begin.
+    fn give_up(&mut self, error: &Error) {
+        self.problem.get_or_insert_with(|| error.to_string());
+    }
+
+    /// Keeps the arguments of a call that was refused before they were understood.
+    pub(super) fn refused(&mut self, call: &Call) {
+        if self.store.is_some() {
+            let arguments = masked(&call.arguments);
+            let is_small = arguments.to_string().len() <= MAX_ARGUMENTS_BYTES;
+            self.begin.arguments = if is_small { arguments } else { Value::Null };
+            self.begin.account.clone_from(&call.account);
+        }
+    }
+
+    pub(super) fn decided(&mut self, decided: &Decided<'_>) {
+        if self.store.is_none() {
+            return;
+        }
+        let begin = &mut self.begin;
+        begin.account = Some(decided.name.to_owned());
+        begin.api = Some(decided.account.api.to_string());
+        begin.function = Some(decided.function.json.to_owned());
+        begin.arguments = masked(&decided.arguments.to_json());
+        begin.effect = Some(effect_of(decided.function).as_str().to_owned());
+        begin.permission = Some(decided.verdict.permission.as_str().to_owned());
+        begin.rule = Some(decided.verdict.rule.to_string());
+    }
+
+    /// Writes that the call is about to be made, and uses up the approval by which it is.
+    ///
+    /// A write is on the disk when this returns, or is refused. So is whatever uses up an approval.
+    pub(super) async fn begin(
+        &mut self,
+        decided: &Decided<'_>,
+        clearance: &Clearance,
+    ) -> Result<(), BeginError> {
+        let Some(store) = self.store.clone() else { return Ok(()) };
+        self.begin.approved_by = Some(clearance.as_str().to_owned());
+        if effect_of(decided.function) == Effect::Read && clearance.claim().is_none() {
+            match store.record(Some(&self.begin), None, false) {
+                Ok(()) => self.is_begun = true,
+                Err(error) => self.give_up(&error),
+            }
+            return Ok(());
+        }
+        if let Some(problem) = &self.problem {
+            return Err(BeginError::Store(Error::Configuration { message: problem.clone() }));
+        }
+        let (begin, clearance) = (self.begin.clone(), clearance.clone());
+        let begun = blocking(&store, move |store| Ok(store.begin(&begin, clearance.claim())));
+        self.begin.approval = begun.await.map_err(BeginError::Store)??;
+        self.is_begun = true;
+        Ok(())
+    }
+
+    /// The approval that the call has used up.
+    pub(super) fn approval(&self) -> Option<&str> {
+        self.begin.approval.as_deref()
+    }
+
+    /// What the call sends from now on is looked at where it is dropped.
+    pub(super) fn watch(&mut self, outbox: &Arc<Outbox>) {
+        self.outbox = self.store.as_ref().map(|_| Arc::clone(outbox));
+    }
+
+    /// Writes what came of the call; returns why the log does not have it, where it does not.
+    pub(super) async fn end(mut self, outcome: &Outcome) -> Option<String> {
+        let store = self.store.take()?;
+        if self.begin.id.is_empty() {
+            return self.problem.take();
+        }
+        let error = outcome.result.as_ref().err();
+        let give_back = self.begin.approval.clone().filter(|_| is_unused(outcome));
+        let end = End {
+            success: error.is_none(),
+            kind: error.map(|error| error.kind().to_owned()),
+            message: error.map(|error| shown(&error.to_string())),
+            effect: outcome.write.as_str().to_owned(),
+            requests: outcome.requests.iter().map(request).collect(),
+            duration_ms: milliseconds(outcome.duration),
+            give_back,
+            ..self.blank_end()
+        };
+        let begin = (!self.is_begun).then(|| self.begin.clone());
+        let is_write = self.is_begun && self.begin.effect.as_deref() == Some("write");
+        let recorded = if is_write || end.give_back.is_some() {
+            blocking(&store, move |store| store.record(begin.as_ref(), Some(&end), true)).await
+        } else {
+            store.record(begin.as_ref(), Some(&end), false)
+        };
+        if let Err(error) = recorded {
+            self.give_up(&error);
+        }
+        self.problem.take()
+    }
+
+    /// The end of this call, as far as it is known by itself.
+    fn blank_end(&self) -> End {
+        End {
+            id: self.begin.id.clone(),
+            time: Timestamp::now().to_unix_ms(),
+            success: false,
+            kind: None,
+            message: None,
+            effect: WriteOutcome::None.as_str().into(),
+            requests: Vec::new(),
+            duration_ms: milliseconds(self.started.elapsed()),
+            give_back: None,
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Some(store) = self.store.take().filter(|_| !self.begin.id.is_empty()) else { return };
+        let closed = self.outbox.take().map(|outbox| outbox.close());
+        let write = closed.as_ref().map_or(WriteOutcome::None, |closed| closed.write);
+        let end = End {
+            kind: Some("cancelled".into()),
+            message: Some("whoever made the call did not wait for it".into()),
+            effect: write.as_str().into(),
+            requests: closed.iter().flat_map(|closed| &closed.requests).map(request).collect(),
+            give_back: self.begin.approval.clone().filter(|_| write == WriteOutcome::None),
+            ..self.blank_end()
+        };
+        let begin = (!self.is_begun).then_some(&self.begin);
+        // Nobody is left to be told where this fails too; a write that was begun stays in the log
+        // without an end, and that says it.
+        let _ = store.record(begin, Some(&end), false);
+    }
+}
+
+/// Whether a call surely did not do what it was approved for, and may be tried again.
+fn is_unused(outcome: &Outcome) -> bool {
+    let Err(error) = &outcome.result else { return false };
+    let could_not_reach = error.is_retryable() || outcome.requests.is_empty();
+    outcome.write == WriteOutcome::None
+        && could_not_reach
+        && !matches!(error, Error::ComponentFault { .. })
+}
+
+/// A message without the secrets that it may quote.
+fn shown(message: &str) -> String {
+    match masked(&Value::from(message)) {
+        Value::String(message) => text::printable(&message, 2000),
+        _ => String::new(),
+    }
+}
+
+fn request(sent: &SentRequest) -> AuditRequest {
+    AuditRequest {
+        method: sent.method.clone(),
+        path: sent.path.clone(),
+        status: sent.status,
+        duration_ms: milliseconds(sent.duration),
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,220 @@
+//! Opens the state database, and says what is wrong with it in words that help.
+
+use super::{files, schema};
+use crate::error::Error;
+use crate::text;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags, Transaction, TransactionBehavior};
+use schema::Problem;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How many pages the write-ahead log may have before it is moved into the database. A process that
+/// finds no other one reads it whole when it opens the database, so it is kept short.
+const CHECKPOINT_PAGES: u64 = 250;
+
+/// The same in bytes, and how large the log's file may stay when it was moved.
+const LOG_BYTES: u64 = CHECKPOINT_PAGES * 4096;
+
+/// Whether what was written outlasts a power failure, or only the end of the process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    Full,
+    Normal,
+}
+
+impl Durability {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Normal => "NORMAL",
+        }
+    }
+}
+
+/// A connection, and which file it is to.
+pub(super) struct Database {
+    pub(super) connection: Connection,
+    path: PathBuf,
+    durability: Durability,
+}
+
+impl Database {
+    /// Opens the database in a directory, and makes both where they are not there.
+    pub(super) fn open(directory: &Path, patience: Duration) -> Result<Self, Error> {
+        files::prepare_directory(directory)?;
+        // What begins with `file:` would be read as a URI.
+        let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+        let path = directory.join(FILE);
+        files::prepare_file(&path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&path, flags).map_err(Problem::Sql);
+        let opened = opened.and_then(|connection| set_up(connection, patience));
+        match opened {
+            Ok(connection) => Ok(Self { connection, path, durability: Durability::Full }),
+            Err(problem) => Err(explain(&path, problem)),
+        }
+    }
+
+    /// Whether the file was moved or deleted meanwhile: what is written would be seen by nobody.
+    pub(super) fn is_gone(&self) -> bool {
+        let mut moved = 0;
+        let asked = self.connection.file_control(Some("main"), FileControl::HasMoved(&mut moved));
+        asked.is_ok() && moved != 0
+    }
+
+    /// What digests are made with.
+    pub(super) fn key(&self) -> Result<[u8; 32], Error> {
+        let sql = "SELECT hmac_key FROM installation";
+        let key = self.connection.query_row(sql, [], |row| row.get(0));
+        key.map_err(|error| self.explain(error))
+    }
+
+    /// Writes in one step: whole where something is returned, else not at all. Whoever else writes is
+    /// waited for.
+    pub(super) fn transaction<T>(
+        &mut self,
+        durability: Durability,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Option<T>>,
+    ) -> Result<Option<T>, Error> {
+        if self.durability != durability {
+            let set = self.connection.pragma_update(None, "synchronous", durability.as_str());
+            set.map_err(|error| self.explain(error))?;
+            self.durability = durability;
+        }
+        let behavior = TransactionBehavior::Immediate;
+        let done = self.connection.transaction_with_behavior(behavior).and_then(|transaction| {
+            let result = work(&transaction)?;
+            if result.is_some() {
+                transaction.commit()?;
+            }
+            Ok(result)
+        });
+        done.map_err(|error| self.explain(error))
+    }
+
+    /// What is wrong, and what mends it.
+    pub(super) fn explain(&self, error: rusqlite::Error) -> Error {
+        explain(&self.path, Problem::Sql(error))
+    }
+}
+
+impl Drop for Database {
+    /// Empties a write-ahead log that has grown. Where processes come one after the other, each takes
+    /// all of it for new, so that without this it would grow for ever.
+    fn drop(&mut self) {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        if std::fs::metadata(log).is_ok_and(|metadata| metadata.len() >= LOG_BYTES) {
+            // Where others are at it, they empty it, or whoever comes last.
+            let connection = &self.connection;
+            let _ = connection.busy_timeout(Duration::ZERO);
+            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+}
+
+/// The name of the database's file.
+pub(super) const FILE: &str = "state.db";
+
+fn set_up(mut connection: Connection, patience: Duration) -> Result<Connection, Problem> {
+    connection.busy_timeout(patience)?;
+    for (setting, value) in [
+        // Whoever comes last would pay for everybody.
+        (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+    ] {
+        connection.set_db_config(setting, value)?;
+    }
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = FULL; PRAGMA fullfsync = 1; PRAGMA checkpoint_fullfsync = 1;
+         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; PRAGMA journal_size_limit = {LOG_BYTES};"
+    ))?;
+    let is_current = schema::is_current(&connection)?;
+    use_write_ahead_log(&connection, patience)?;
+    if !is_current {
+        schema::migrate(&mut connection)?;
+    }
+    Ok(connection)
+}
+
+/// Switches to the write-ahead log where the database does not have it yet. Of several processes
+/// that do so at once some are told at once that it is busy.
+fn use_write_ahead_log(connection: &Connection, patience: Duration) -> Result<(), Problem> {
+    let until = Instant::now() + patience;
+    loop {
+        let mode: rusqlite::Result<String> =
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0));
+        match mode {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(_) => return Err(Problem::NoSharedMemory),
+            Err(error) if is_busy(&error) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+fn explain(path: &Path, problem: Problem) -> Error {
+    let file = text::printable(&path.display().to_string(), 300);
+    let directory = path.parent().unwrap_or(path).display().to_string();
+    let directory = text::printable(&directory, 300);
+    let anew = format!(
+        "keep it for whoever can read it, and begin a new one: mv '{directory}' '{directory}.old'"
+    );
+    let error = match problem {
+        Problem::Newer(version) => {
+            return Error::Configuration {
+                message: format!(
+                    "the state database {file} was made by a newer version of this program (its \
+                     version is {version}, and the newest known here is {}); use that one",
+                    schema::VERSION
+                ),
+            };
+        }
+        Problem::Foreign => {
+            return Error::Configuration {
+                message: format!(
+                    "the state database {file} is another program's; move it away, and a new one is made"
+                ),
+            };
+        }
+        Problem::NoSharedMemory => {
+            return Error::Configuration {
+                message: format!(
+                    "the file system of the state database {file} cannot be used by several \
+                     processes at once; set XDG_STATE_HOME to a directory on a local disk"
+                ),
+            };
+        }
+        Problem::Random(message) => return Error::Internal { message },
+        Problem::Sql(error) => error,
+    };
+    let message = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "is in use by another process and did not become free; try again".into()
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => format!(
+            "cannot be written: it, its directory or its file system is read-only; run: chmod u+rw \
+             '{file}'; chmod u+rwx '{directory}'"
+        ),
+        Some(ErrorCode::DiskFull) => "cannot be written: the disk is full".into(),
+        Some(ErrorCode::DatabaseCorrupt) => format!("is damaged; {anew}"),
+        Some(ErrorCode::NotADatabase) => format!("is not a database; {anew}"),
+        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) => format!(
+            "cannot be read or written ({error}); look whether the disk is full or failing, and \
+             whether '{directory}' is writable"
+        ),
+        _ => format!("cannot be used: {error}"),
+    };
+    Error::Configuration { message: format!("the state database {file} {message}") }
+}

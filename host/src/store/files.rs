@@ -1,0 +1,137 @@
+//! The files of the state directory, which are the user's own and closed to everybody else: who can
+//! write them approves calls, and who can read them sees what calls were made.
+
+use crate::error::Error;
+use crate::text;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// The state directory, made where there is none.
+pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
+    let metadata = match std::fs::metadata(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make(directory).and_then(|()| std::fs::metadata(directory))
+        }
+        found => found,
+    };
+    let metadata = metadata.map_err(|error| failed("state directory", directory, &error))?;
+    if !metadata.is_dir() {
+        return Err(refused("state directory", directory, "is not a directory; move it away"));
+    }
+    check("state directory", directory, &metadata, "700")
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(directory) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// The database's file, made where there is none, and looked at.
+///
+/// It is never opened here where it is there already: closing a file lets go of the locks that the
+/// whole process holds on it, also those of other connections.
+pub(super) fn prepare_file(path: &Path) -> Result<(), Error> {
+    // Nor may another thread have it open before what was opened to make it is closed.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let what = "state database";
+    let metadata = {
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => match create(path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+                _ => std::fs::metadata(path),
+            },
+            found => found,
+        }
+    };
+    let metadata = metadata.map_err(|error| failed(what, path, &error))?;
+    if metadata.is_dir() {
+        return Err(refused(what, path, "is a directory; move it away, and a new one is made"));
+    }
+    if !metadata.is_file() {
+        return Err(refused(what, path, "is not a file; move it away, and a new one is made"));
+    }
+    check(what, path, &metadata, "600")
+}
+
+/// Makes a file that nobody else can read.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Refuses what is somebody else's, what others can read or write, and what cannot be written.
+#[cfg(unix)]
+fn check(what: &str, path: &Path, metadata: &Metadata, mode: &str) -> Result<(), Error> {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = rustix::process::geteuid().as_raw();
+    let needed = if metadata.is_dir() { 0o700 } else { 0o600 };
+    let shown = text::printable(&path.display().to_string(), 300);
+    if metadata.uid() != own {
+        let message = format!(
+            "belongs to the user {} and this program runs as {own}; run it as its owner, or set \
+             XDG_STATE_HOME to a directory of your own",
+            metadata.uid()
+        );
+        return Err(refused(what, path, &message));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let message = format!("can be read or changed by others; run: chmod {mode} '{shown}'");
+        return Err(refused(what, path, &message));
+    }
+    if metadata.mode() & needed != needed {
+        let message = format!("is read-only; run: chmod {mode} '{shown}'");
+        return Err(refused(what, path, &message));
+    }
+    Ok(())
+}
+
+/// Elsewhere nothing says whose a file is; the user's own folder is closed to others by default.
+#[cfg(not(unix))]
+fn check(_: &str, _: &Path, _: &Metadata, _: &str) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Whether an open file can still be found in its directory.
+#[cfg(unix)]
+pub(super) fn is_linked(file: &File, _: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_linked(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+fn refused(what: &str, path: &Path, message: &str) -> Error {
+    let path = text::printable(&path.display().to_string(), 300);
+    Error::Configuration { message: format!("the {what} {path} {message}") }
+}
+
+/// What the system said of a file.
+pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
+    let message = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "cannot be written: the disk is full".to_owned()
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "cannot be written: its file system is read-only".to_owned()
+        }
+        _ => format!("cannot be used: {error}"),
+    };
+    refused(what, path, &message)
+}

@@ -1,0 +1,208 @@
+//! The tables of the state database, and how an older one becomes a newer one.
+//!
+//! What has to hold is said here as well as in the code above it: the log is only ever added to, an
+//! approval only goes forward, and no date in it can be made later.
+
+use super::random;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+/// Says that a database is one of this program's.
+const APPLICATION: i32 = i32::from_be_bytes(*b"whby");
+
+/// Each step leads from the version before it to its own. A step that was released is never changed.
+const STEPS: [&str; 1] = [FIRST];
+
+/// The version that this program reads and writes.
+pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+/// Why a database cannot be used.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// A newer program made it what it is.
+    Newer(i64),
+    /// Another program's.
+    Foreign,
+    /// The file system has no memory that processes share.
+    NoSharedMemory,
+    Sql(rusqlite::Error),
+    Random(String),
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+const FIRST: &str = "
+CREATE TABLE installation (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    -- What digests of calls are made with, so that they tell nothing to whoever has only them.
+    hmac_key BLOB NOT NULL CHECK (length(hmac_key) = 32)
+) STRICT;
+
+CREATE TABLE approvals (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE CHECK (length(id) = 32),
+    -- Of the one call that it is for, with its arguments unmasked.
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'used', 'denied', 'expired')),
+    account TEXT NOT NULL,
+    api TEXT NOT NULL,
+    function TEXT NOT NULL,
+    -- As they are shown: masked.
+    arguments TEXT NOT NULL CHECK (json_valid(arguments)),
+    rule TEXT NOT NULL,
+    front_end TEXT NOT NULL,
+    client TEXT,
+    -- Milliseconds since 1970, as everywhere here.
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL CHECK (expires_at <= created_at + 3600000),
+    decided_at INTEGER,
+    valid_until INTEGER CHECK (valid_until <= decided_at + 900000),
+    used_at INTEGER,
+    CHECK (state <> 'pending' OR decided_at IS NULL),
+    CHECK (state NOT IN ('approved', 'used', 'denied') OR decided_at IS NOT NULL),
+    CHECK (state NOT IN ('approved', 'used') OR valid_until IS NOT NULL),
+    CHECK (valid_until IS NULL OR decided_at IS NOT NULL),
+    CHECK ((state = 'used') = (used_at IS NOT NULL))
+) STRICT;
+
+CREATE UNIQUE INDEX approvals_open_once ON approvals (digest) WHERE state IN ('pending', 'approved');
+CREATE INDEX approvals_by_digest ON approvals (digest);
+
+CREATE TRIGGER approvals_begin_pending BEFORE INSERT ON approvals
+WHEN NEW.state <> 'pending'
+    OR EXISTS (SELECT 1 FROM approvals WHERE id = NEW.id OR seq = NEW.seq)
+    OR EXISTS (
+        SELECT 1 FROM approvals WHERE digest = NEW.digest AND state IN ('pending', 'approved'))
+BEGIN SELECT RAISE(ABORT, 'an approval begins as pending, once'); END;
+
+CREATE TRIGGER approvals_go_forward BEFORE UPDATE ON approvals
+WHEN OLD.state || ' ' || NEW.state NOT IN (
+        'pending approved', 'pending used', 'pending denied', 'pending expired',
+        'approved used', 'approved denied', 'approved expired',
+        -- Given back by a call that has not reached Whereby.
+        'used approved')
+    OR NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.digest <> OLD.digest
+    OR NEW.account <> OLD.account OR NEW.api <> OLD.api OR NEW.function <> OLD.function
+    OR NEW.arguments <> OLD.arguments OR NEW.rule <> OLD.rule
+    OR NEW.front_end <> OLD.front_end OR NEW.client IS NOT OLD.client
+    OR NEW.created_at <> OLD.created_at OR NEW.expires_at <> OLD.expires_at
+    OR NEW.valid_until > OLD.valid_until
+BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
+
+CREATE TRIGGER approvals_stay BEFORE DELETE ON approvals
+BEGIN SELECT RAISE(ABORT, 'approvals are kept'); END;
+
+-- One position counts the rows of both tables of the log, so that whoever follows it sees what was
+-- added to either.
+CREATE TABLE calls (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    time INTEGER NOT NULL,
+    front_end TEXT NOT NULL,
+    client TEXT,
+    account TEXT,
+    api TEXT,
+    function TEXT,
+    arguments TEXT NOT NULL CHECK (json_valid(arguments)),
+    effect TEXT,
+    permission TEXT,
+    rule TEXT,
+    approved_by TEXT,
+    approval TEXT
+) STRICT;
+
+CREATE INDEX calls_by_time ON calls (time);
+
+-- The beginning of a call may come in after its end: there is no foreign key.
+CREATE TABLE outcomes (
+    seq INTEGER PRIMARY KEY,
+    call_id TEXT NOT NULL UNIQUE,
+    time INTEGER NOT NULL,
+    success INTEGER NOT NULL CHECK (success IN (0, 1)),
+    kind TEXT,
+    message TEXT,
+    effect TEXT NOT NULL CHECK (effect IN ('none', 'unknown', 'done')),
+    requests TEXT NOT NULL CHECK (json_valid(requests)),
+    duration_ms REAL NOT NULL
+) STRICT;
+
+-- What is there already stays as it is; nor can a row be replaced, which no DELETE trigger sees.
+CREATE TRIGGER calls_once BEFORE INSERT ON calls
+WHEN EXISTS (SELECT 1 FROM calls WHERE id = NEW.id)
+BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER outcomes_once BEFORE INSERT ON outcomes
+WHEN EXISTS (SELECT 1 FROM outcomes WHERE call_id = NEW.call_id)
+BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER calls_in_order BEFORE INSERT ON calls
+WHEN NEW.seq <= max((SELECT ifnull(max(seq), 0) FROM calls), (SELECT ifnull(max(seq), 0) FROM outcomes))
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER outcomes_in_order BEFORE INSERT ON outcomes
+WHEN NEW.seq <= max((SELECT ifnull(max(seq), 0) FROM calls), (SELECT ifnull(max(seq), 0) FROM outcomes))
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER calls_are_not_changed BEFORE UPDATE ON calls
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER calls_are_not_deleted BEFORE DELETE ON calls
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER outcomes_are_not_changed BEFORE UPDATE ON outcomes
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER outcomes_are_not_deleted BEFORE DELETE ON outcomes
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER installation_is_not_changed BEFORE UPDATE ON installation
+BEGIN SELECT RAISE(ABORT, 'the key of an installation is made once'); END;
+CREATE TRIGGER installation_is_not_deleted BEFORE DELETE ON installation
+BEGIN SELECT RAISE(ABORT, 'the key of an installation is made once'); END;
+CREATE TRIGGER installation_is_not_replaced BEFORE INSERT ON installation
+WHEN EXISTS (SELECT 1 FROM installation)
+BEGIN SELECT RAISE(ABORT, 'the key of an installation is made once'); END;
+";
+
+/// Whether the database has the version that this program is for; an error where it has none that
+/// can be made so.
+pub(super) fn is_current(connection: &Connection) -> Result<bool, Problem> {
+    // All of it is seen as it is at one moment, also while another process makes it.
+    is_current_within(&connection.unchecked_transaction()?)
+}
+
+fn is_current_within(connection: &Transaction<'_>) -> Result<bool, Problem> {
+    let number = |name: &str| -> rusqlite::Result<i64> {
+        connection.pragma_query_value(None, name, |row| row.get(0))
+    };
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    if application == i64::from(APPLICATION) {
+        if version > VERSION {
+            return Err(Problem::Newer(version));
+        }
+        return Ok(version == VERSION);
+    }
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
+    match (application, version, tables) {
+        (0, 0, 0) => Ok(false),
+        _ => Err(Problem::Foreign),
+    }
+}
+
+/// Makes an empty or older database what it is to be, whole or not at all.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), Problem> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been first.
+    if is_current_within(&transaction)? {
+        return Ok(());
+    }
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for (step, from) in STEPS.iter().zip(0..) {
+        if from >= version {
+            transaction.execute_batch(step)?;
+        }
+    }
+    if version == 0 {
+        let key: [u8; 32] = random().map_err(Problem::Random)?;
+        transaction.execute("INSERT INTO installation VALUES (1, ?1)", [&key[..]])?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}

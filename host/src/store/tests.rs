@@ -1,0 +1,958 @@
+//! The store as the session uses it, on disk.
+
+use super::*;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::TempDir;
+
+const MINUTE: i64 = 60 * 1000;
+
+/// A home, and stores in it that share a clock of their own.
+struct Home {
+    directory: TempDir,
+    clock: Arc<AtomicI64>,
+}
+
+impl Home {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // A date in 2026.
+        Self { directory, clock: Arc::new(AtomicI64::new(1_772_442_000_000)) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("state/whereby")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.path().join("state.db")
+    }
+
+    /// A store that moves nothing by itself and is not patient.
+    fn store(&self) -> Arc<Store> {
+        self.patient_store(Duration::ZERO)
+    }
+
+    fn patient_store(&self, patience: Duration) -> Arc<Store> {
+        let time = Arc::clone(&self.clock);
+        let clock = Box::new(move || time.load(Ordering::SeqCst));
+        Store::with_options(self.path(), Options { clock, patience, in_background: false })
+    }
+
+    fn wait(&self, ms: i64) {
+        self.clock.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// What another program sees, without any of this one's care.
+    fn raw(&self) -> Connection {
+        Connection::open(self.database()).expect("a database")
+    }
+
+    fn spooled(&self) -> usize {
+        std::fs::read_dir(self.path().join("spool")).map_or(0, Iterator::count)
+    }
+}
+
+impl Store {
+    /// As if the process had ended without another word.
+    fn die(self: Arc<Self>) {
+        drop(self.spool.take());
+    }
+}
+
+fn digest(store: &Store, room: &str) -> Digest {
+    let arguments = json!({"room_name": room});
+    let subject = Subject {
+        account: "work",
+        api: "https://api.whereby.dev/v1",
+        key_fingerprint: b"fingerprint",
+        component: "c0de",
+        function: "delete_room",
+        arguments: &arguments,
+    };
+    store.digest(&subject).expect("a digest")
+}
+
+fn file(store: &Store, digest: &Digest) -> Filed {
+    let arguments = json!({"room_name": "daily"});
+    let asking = Asking {
+        digest,
+        account: "work",
+        api: "https://api.whereby.dev/v1",
+        function: "delete_room",
+        arguments: &arguments,
+        rule: "the default permissions.write = \"ask\"",
+        front_end: "mcp",
+        client: Some("an agent"),
+    };
+    store.file_approval(&asking).expect("filed")
+}
+
+fn pending(store: &Store, digest: &Digest) -> String {
+    match file(store, digest) {
+        Filed::Pending { id, .. } => id,
+        denied => panic!("{denied:?}"),
+    }
+}
+
+fn row(id: &str, effect: &str) -> Begin {
+    Begin {
+        id: id.to_owned(),
+        time: 1_772_442_000_000,
+        front_end: "mcp".into(),
+        client: Some("an agent".into()),
+        account: Some("work".into()),
+        api: Some("https://api.whereby.dev/v1".into()),
+        function: Some("delete_room".into()),
+        arguments: json!({"room_name": "daily"}),
+        effect: Some(effect.into()),
+        permission: Some("ask".into()),
+        rule: Some("a rule".into()),
+        approved_by: Some("approval".into()),
+        approval: None,
+    }
+}
+
+fn outcome(id: &str, effect: &str) -> End {
+    End {
+        id: id.to_owned(),
+        time: 1_772_442_000_250,
+        success: effect == "done",
+        kind: (effect != "done").then(|| "unavailable".into()),
+        message: (effect != "done").then(|| "no connection".into()),
+        effect: effect.into(),
+        requests: vec![AuditRequest {
+            method: "DELETE".into(),
+            path: "/meetings/1".into(),
+            status: Some(204),
+            duration_ms: 1.5,
+        }],
+        duration_ms: 2.25,
+        give_back: None,
+    }
+}
+
+fn claim(store: &Store, id: &str, digest: &Digest) -> Result<Option<String>, BeginError> {
+    store.begin(&row(id, "write"), Some(Claim::Approved(digest)))
+}
+
+fn is_refused(result: &Result<Option<String>, BeginError>) -> bool {
+    matches!(result, Err(BeginError::NotApproved))
+}
+
+fn calls(store: &Store) -> Vec<AuditRow> {
+    store.audit(&AuditFilter::default()).expect("the log")
+}
+
+fn ids(rows: &[AuditRow]) -> Vec<&str> {
+    rows.iter().map(|row| row.id.as_str()).collect()
+}
+
+fn message<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    let error = result.expect_err("an error");
+    assert!(matches!(error, Error::Configuration { .. } | Error::Usage { .. }), "{error:?}");
+    error.to_string()
+}
+
+#[test]
+fn an_approval_admits_one_call_once() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(is_refused(&claim(&store, "1", &daily)));
+    let id = pending(&store, &daily);
+    // Filed again, by another process, it is the same one.
+    assert_eq!(pending(&home.store(), &daily), id);
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Pending);
+    assert!(is_refused(&claim(&store, "1", &daily)));
+
+    let approved = home.store().approve(&id).expect("approved");
+    assert_eq!(approved.state, ApprovalState::Approved);
+    assert_eq!(approved.valid_until, Some(home.store().now() + 15 * MINUTE));
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Approved);
+    assert!(store.is_approved(&daily).expect("an answer"));
+    // Whoever files it now is told to go on.
+    assert_eq!(pending(&store, &daily), id);
+    let weekly = digest(&store, "weekly");
+    assert!(!store.is_approved(&weekly).expect("an answer"));
+    assert!(is_refused(&claim(&store, "1", &weekly)));
+
+    assert_eq!(claim(&store, "1", &daily).expect("claimed"), Some(id.clone()));
+    assert!(is_refused(&claim(&store, "2", &daily)));
+    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Gone);
+    assert_ne!(pending(&store, &daily), id);
+    // What was refused left nothing in the log.
+    let rows = calls(&store);
+    assert_eq!(ids(&rows), ["1"]);
+    assert_eq!(rows[0].approval, Some(id.clone()));
+    let used = store.approval(&id).expect("readable").expect("there");
+    assert_eq!(used.state, ApprovalState::Used);
+    assert_eq!(used.to_json()["used_at"], "2026-03-02T09:00:00.000Z");
+}
+
+#[test]
+fn a_stored_question_is_answered_by_a_client_once() {
+    let home = Home::new();
+    let store = home.store();
+    let (daily, weekly) = (digest(&store, "daily"), digest(&store, "weekly"));
+    let id = pending(&store, &daily);
+    let answered = |row_id: &str, id: &str, digest: &Digest| {
+        store.begin(&row(row_id, "write"), Some(Claim::Answered { id, digest }))
+    };
+    // The answer to one question is none to another.
+    assert!(is_refused(&answered("1", &id, &weekly)));
+    assert!(is_refused(&answered("1", &new_id().expect("an id"), &daily)));
+    assert!(!store.decline(&id, &weekly).expect("an answer"));
+    assert_eq!(answered("1", &id, &daily).expect("claimed"), Some(id.clone()));
+    assert!(is_refused(&answered("2", &id, &daily)));
+    assert!(!store.decline(&id, &daily).expect("an answer"));
+
+    let id = pending(&store, &weekly);
+    assert!(store.decline(&id, &weekly).expect("an answer"));
+    assert!(is_refused(&answered("2", &id, &weekly)));
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Denied);
+}
+
+#[test]
+fn a_denial_holds_for_an_hour() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending(&store, &daily);
+    home.wait(59 * MINUTE);
+    assert_eq!(store.deny(&id).expect("denied").state, ApprovalState::Denied);
+    let until = store.now() + 60 * MINUTE;
+    assert_eq!(file(&store, &daily), Filed::Denied { id: id.clone(), until });
+    home.wait(60 * MINUTE - 1);
+    assert_eq!(file(&store, &daily), Filed::Denied { id: id.clone(), until });
+    home.wait(1);
+    assert_ne!(pending(&store, &daily), id);
+}
+
+#[test]
+fn an_approval_is_taken_back_until_it_is_used() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending(&store, &daily);
+    store.approve(&id).expect("approved");
+    assert_eq!(store.deny(&id).expect("denied").valid_until, None);
+    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(is_refused(&claim(&store, "1", &daily)));
+}
+
+#[test]
+fn time_ends_what_nobody_did() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending(&store, &daily);
+    home.wait(60 * MINUTE - 1);
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Pending);
+    home.wait(1);
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Gone);
+    let state = |id: &str| store.approval(id).expect("readable").expect("there").state;
+    assert_eq!(state(&id), ApprovalState::Expired);
+    assert!(store.approvals(false).expect("a list").is_empty());
+    assert!(!store.decline(&id, &daily).expect("an answer"));
+
+    let second = pending(&store, &daily);
+    assert_ne!(second, id);
+    store.approve(&second).expect("approved");
+    home.wait(15 * MINUTE - 1);
+    assert!(store.is_approved(&daily).expect("an answer"));
+    home.wait(1);
+    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(is_refused(&claim(&store, "1", &daily)));
+    assert_eq!(state(&second), ApprovalState::Expired);
+    let third = pending(&store, &daily);
+    let all = store.approvals(true).expect("a list");
+    assert_eq!(all.iter().map(|a| a.id.clone()).collect::<Vec<_>>(), [id, second, third]);
+}
+
+#[test]
+fn a_clock_that_was_put_back_makes_nothing_last_longer() {
+    let home = Home::new();
+    let store = home.store();
+    let (daily, weekly) = (digest(&store, "daily"), digest(&store, "weekly"));
+    let (approved, waiting) = (pending(&store, &daily), pending(&store, &weekly));
+    home.wait(MINUTE);
+    store.approve(&approved).expect("approved");
+    home.wait(-1);
+    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(is_refused(&claim(&store, "1", &daily)));
+    home.wait(-5 * MINUTE);
+    for id in [&approved, &waiting] {
+        assert_eq!(store.standing(id).expect("an answer"), Standing::Gone);
+        assert!(store.approve(id).is_err());
+    }
+    // What was seen to be over stays so when the clock goes on.
+    home.wait(10 * MINUTE);
+    assert!(!store.is_approved(&daily).expect("an answer"));
+    for id in [&approved, &waiting] {
+        assert_eq!(store.standing(id).expect("an answer"), Standing::Gone);
+    }
+}
+
+#[test]
+fn what_cannot_be_decided_on_is_told_apart() {
+    let home = Home::new();
+    let store = home.store();
+    let unknown = new_id().expect("an id");
+    assert!(message(store.approve(&unknown)).contains("there is no approval"));
+    assert!(!home.path().exists(), "looking made something");
+    let filed = |room: &str| {
+        let digest = digest(&store, room);
+        (pending(&store, &digest), digest)
+    };
+    let (used, digest) = filed("used");
+    store.approve(&used).expect("approved");
+    claim(&store, "1", &digest).expect("claimed");
+    let (denied, _) = filed("denied");
+    store.deny(&denied).expect("denied");
+    let (over, _) = filed("over");
+    let (unused, _) = filed("unused");
+    store.approve(&unused).expect("approved");
+    home.wait(60 * MINUTE);
+    let (approved, _) = filed("approved");
+    store.approve(&approved).expect("approved");
+    for (id, approve, deny) in [
+        (&unknown, "there is no approval", "there is no approval"),
+        (&used, "was used at 2026-03-02T09:00:00.000Z", "whereby audit"),
+        (&denied, "filed anew from 2026-03-02T10:00:00.000Z", "was denied already"),
+        (&over, "has expired", "has expired"),
+        (&unused, "approved until 2026-03-02T09:15:00.000Z and not used", "has expired"),
+        (&approved, "is approved already, until 2026-03-02T10:15:00.000Z", ""),
+        (&used[..31].to_owned(), "given whole", "given whole"),
+    ] {
+        let text = message(store.approve(id));
+        assert!(text.contains(approve), "{text}");
+        assert!(text.contains(id), "{text}");
+        if !deny.is_empty() {
+            let text = message(store.deny(id));
+            assert!(text.contains(deny), "{text}");
+        }
+    }
+    assert!(message(store.approval("abc")).contains("given whole"));
+}
+
+#[test]
+fn only_so_many_calls_wait() {
+    let home = Home::new();
+    let store = home.store();
+    let first = digest(&store, "0");
+    let id = pending(&store, &first);
+    for room in 1..200 {
+        pending(&store, &digest(&store, &room.to_string()));
+    }
+    let more = digest(&store, "more");
+    let arguments = json!({});
+    let asking = Asking {
+        digest: &more,
+        account: "work",
+        api: "",
+        function: "delete_room",
+        arguments: &arguments,
+        rule: "",
+        front_end: "mcp",
+        client: None,
+    };
+    let error = store.file_approval(&asking).expect_err("too many");
+    assert_eq!(error.kind(), "denied");
+    // What is there already is found all the same.
+    assert_eq!(pending(&store, &first), id);
+    store.deny(&id).expect("denied");
+    assert!(store.file_approval(&asking).is_ok());
+}
+
+/// A call that used an approval, and the approval.
+fn used(store: &Store, digest: &Digest, call: &str) -> String {
+    let id = pending(store, digest);
+    store.approve(&id).expect("approved");
+    assert_eq!(claim(store, call, digest).expect("claimed"), Some(id.clone()));
+    id
+}
+
+#[test]
+fn an_approval_is_given_back_by_the_call_that_used_it_and_did_nothing() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = used(&store, &daily, "1");
+    // It is there at once for whoever looks, though nobody has moved the row yet.
+    let given_back = |call: &str, effect: &str| {
+        let end = End { give_back: Some(id.clone()), ..outcome(call, effect) };
+        store.record(None, Some(&end), true).expect("recorded");
+        store.is_approved(&daily).expect("an answer")
+    };
+    // Not by a call that did not use it.
+    store.begin(&row("2", "write"), None).expect("begun");
+    assert!(!given_back("2", "none"));
+    home.wait(10 * MINUTE);
+    assert!(given_back("1", "none"));
+    // It is valid for as long as it was.
+    home.wait(5 * MINUTE - 1);
+    assert_eq!(claim(&store, "3", &daily).expect("claimed"), Some(id.clone()));
+    // Not twice by one call, nor by one of which it is not known what it did.
+    assert!(!given_back("1", "none"));
+    assert!(!given_back("3", "unknown"));
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Gone);
+    // Nor when it is over, or somebody was asked anew.
+    let weekly = digest(&store, "weekly");
+    let id = used(&store, &weekly, "4");
+    let again = pending(&store, &weekly);
+    let end = End { give_back: Some(id.clone()), ..outcome("4", "none") };
+    store.record(None, Some(&end), true).expect("recorded");
+    store.flush().expect("moved");
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Gone);
+    assert_eq!(store.standing(&again).expect("an answer"), Standing::Pending);
+}
+
+#[test]
+fn rows_are_joined_whatever_comes_first() {
+    let home = Home::new();
+    let store = home.store();
+    store.record(Some(&row("read", "read")), None, false).expect("recorded");
+    store.begin(&row("write", "write"), None).expect("begun");
+    store
+        .record(Some(&row("refused", "write")), Some(&outcome("refused", "none")), false)
+        .expect("");
+    assert_eq!(ids(&calls(&store)), ["write", "read", "refused"]);
+    assert_eq!(home.spooled(), 0);
+    let rows = calls(&store);
+    let unfinished: Vec<bool> = rows.iter().map(AuditRow::is_unfinished_write).collect();
+    assert_eq!(unfinished, [true, false, false]);
+    assert_eq!(rows[1].outcome, None);
+    store.record(None, Some(&outcome("read", "none")), false).expect("recorded");
+    store.record(None, Some(&outcome("write", "done")), true).expect("recorded");
+    // The end of a call whose beginning is not there yet.
+    store.record(None, Some(&outcome("late", "done")), false).expect("recorded");
+    assert_eq!(calls(&store).len(), 3);
+    store.record(Some(&row("late", "write")), None, false).expect("recorded");
+    let rows = calls(&store);
+    assert_eq!(ids(&rows), ["write", "read", "refused", "late"]);
+    assert!(rows.iter().all(|row| row.outcome.is_some()), "{rows:?}");
+    assert_eq!(
+        rows[0].to_json(),
+        json!({
+            "id": "write",
+            "time": "2026-03-02T09:00:00.000Z",
+            "front_end": "mcp",
+            "client": "an agent",
+            "account": "work",
+            "api_url": "https://api.whereby.dev/v1",
+            "function": "delete_room",
+            "arguments": {"room_name": "daily"},
+            "effect": "write",
+            "permission": "ask",
+            "rule": "a rule",
+            "approved_by": "approval",
+            "approval_id": null,
+            "outcome": {
+                "success": true,
+                "kind": null,
+                "message": null,
+                "effect": "done",
+                "requests": [
+                    {"method": "DELETE", "path": "/meetings/1", "status": 204, "duration_ms": 1.5},
+                ],
+                "duration_ms": 2.25,
+            },
+        })
+    );
+}
+
+#[test]
+fn the_log_is_filtered_and_followed() {
+    let home = Home::new();
+    let store = home.store();
+    for (index, account) in ["work", "other", "work", "work"].into_iter().enumerate() {
+        let mut begin = row(&index.to_string(), "write");
+        begin.time += index as i64 * 1000;
+        begin.account = Some(account.into());
+        begin.function = Some(if index == 3 { "create_room" } else { "delete_room" }.into());
+        store.begin(&begin, None).expect("begun");
+    }
+    let first = row("", "").time;
+    let filter = AuditFilter::default();
+    for (filter, expected) in [
+        (filter.clone(), &["0", "1", "2", "3"][..]),
+        (AuditFilter { since: Some(first + 1000), ..filter.clone() }, &["1", "2", "3"]),
+        (AuditFilter { account: Some("work".into()), ..filter.clone() }, &["0", "2", "3"]),
+        (AuditFilter { function: Some("create_room".into()), ..filter.clone() }, &["3"]),
+        (AuditFilter { limit: Some(2), ..filter.clone() }, &["2", "3"]),
+        (
+            AuditFilter {
+                since: Some(first + 500),
+                account: Some("work".into()),
+                function: Some("delete_room".into()),
+                limit: Some(9),
+                after_seq: Some(1),
+            },
+            &["2"],
+        ),
+        (AuditFilter { account: Some("' OR 1".into()), ..filter.clone() }, &[]),
+    ] {
+        let rows = store.audit(&filter).expect("the log");
+        assert_eq!(ids(&rows), expected, "{filter:?}");
+    }
+    let last = calls(&store).iter().map(|row| row.seq).max().expect("rows");
+    assert_eq!(store.log_end().expect("a position"), last);
+    let after = |seq: i64| {
+        store.audit(&AuditFilter { after_seq: Some(seq), ..filter.clone() }).expect("the log")
+    };
+    assert_eq!(after(last), []);
+    // A call that ends is seen again.
+    store.record(None, Some(&outcome("1", "done")), false).expect("recorded");
+    let rows = after(last);
+    assert_eq!(ids(&rows), ["1"]);
+    assert_eq!(after(rows[0].seq), []);
+}
+
+#[test]
+fn what_a_dead_process_left_behind_is_moved_once() {
+    let home = Home::new();
+    let dead = home.store();
+    dead.record(Some(&row("1", "read")), None, false).expect("recorded");
+    dead.record(None, Some(&outcome("1", "none")), false).expect("recorded");
+    dead.record(Some(&row("2", "read")), None, false).expect("recorded");
+    let folder = home.path().join("spool");
+    let path = || {
+        let mut entries = std::fs::read_dir(&folder).expect("a folder");
+        entries.next().expect("a file").expect("an entry").path()
+    };
+    // It was in the middle of a line.
+    let mut file = File::options().append(true).open(path()).expect("a file");
+    std::io::Write::write_all(&mut file, b"{\"begin\":{\"id\":\"3\"").expect("written");
+    let store = home.store();
+    // While it lives, its rows are read and left to it.
+    store.flush().expect("moved");
+    assert_eq!(store.log_end().expect("a position"), 0);
+    assert_eq!(ids(&calls(&store)), ["1", "2"]);
+    assert_eq!(home.spooled(), 1);
+    let copy = std::fs::read(path()).expect("a file");
+    dead.die();
+    assert_eq!(home.spooled(), 1);
+    assert_eq!(ids(&calls(&store)), ["1", "2"]);
+    assert_eq!(home.spooled(), 0);
+    // As if it had been moved and not deleted.
+    let before = calls(&store);
+    std::fs::write(folder.join("again.jsonl"), copy).expect("written");
+    assert_eq!(calls(&home.store()), before);
+    assert_eq!(home.spooled(), 0);
+    // What is not a spool file is left alone.
+    std::fs::write(folder.join("note.txt"), "").expect("written");
+    store.flush().expect("moved");
+    assert_eq!(home.spooled(), 1);
+}
+
+#[test]
+fn many_who_look_for_what_was_left_behind_move_it_once() {
+    let home = Home::new();
+    for index in 0..20 {
+        let dead = home.store();
+        dead.record(Some(&row(&index.to_string(), "read")), None, false).expect("recorded");
+        dead.die();
+    }
+    let barrier = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let store = home.patient_store(PATIENCE);
+                barrier.wait();
+                store.flush().expect("moved");
+            });
+        }
+    });
+    assert_eq!(calls(&home.store()).len(), 20);
+    assert_eq!(home.spooled(), 0);
+}
+
+#[test]
+fn what_cannot_be_moved_is_kept_and_moved_later() {
+    let home = Home::new();
+    let store = home.store();
+    std::fs::create_dir_all(home.database()).expect("a directory in the way");
+    set_mode(&home.path(), 0o700);
+    for index in 0..3 {
+        let id = index.to_string();
+        store.record(Some(&row(&id, "read")), None, false).expect("recorded");
+        assert!(message(store.flush()).contains("is a directory"));
+        assert!(store.audit(&AuditFilter::default()).is_err());
+    }
+    // The first is what could not be moved, and the others gather.
+    assert_eq!(home.spooled(), 2);
+    std::fs::remove_dir(home.database()).expect("out of the way");
+    assert_eq!(ids(&calls(&store)), ["0", "1", "2"]);
+    assert_eq!(home.spooled(), 0);
+    store.record(Some(&row("3", "read")), None, false).expect("recorded");
+    assert_eq!(calls(&store).len(), 4);
+}
+
+#[test]
+fn a_store_that_is_dropped_moves_its_rows() {
+    let home = Home::new();
+    let store = home.store();
+    store.record(Some(&row("1", "read")), None, false).expect("recorded");
+    drop(store);
+    assert_eq!(home.spooled(), 0);
+    assert_eq!(home.store().audit_as_it_is(&AuditFilter::default()).expect("the log").len(), 1);
+    // Nothing was to be moved, and nothing was made.
+    let other = Home::new();
+    let store = other.store();
+    store.flush().expect("nothing to move");
+    assert_eq!(calls(&store), []);
+    assert_eq!(store.approvals(true).expect("a list"), []);
+    drop(store);
+    assert!(!other.path().exists());
+}
+
+#[test]
+fn rows_are_moved_in_the_background() {
+    let home = Home::new();
+    let store = Store::new(home.path());
+    let reader = home.patient_store(PATIENCE);
+    for round in 1..=2 {
+        store.record(Some(&row(&round.to_string(), "read")), None, false).expect("recorded");
+        while reader.audit_as_it_is(&AuditFilter::default()).expect("the log").len() < round {
+            std::thread::yield_now();
+        }
+    }
+    assert!(format!("{store:?}").contains("directory"));
+}
+
+#[test]
+fn one_of_many_uses_an_approval() {
+    let home = Home::new();
+    let stores: Vec<Arc<Store>> = (0..4).map(|_| home.patient_store(PATIENCE)).collect();
+    for round in 0..10 {
+        let daily = digest(&stores[0], "daily");
+        let filed = race(&stores, |store, _| pending(store, &daily));
+        assert!(filed.iter().all(|id| *id == filed[0]), "{filed:?}");
+        let is_answered = round % 2 == 1;
+        if !is_answered {
+            stores[1].approve(&filed[0]).expect("approved");
+        }
+        let used = race(&stores, |store, racer| {
+            let claim = match is_answered {
+                true => Claim::Answered { id: &filed[0], digest: &daily },
+                false => Claim::Approved(&daily),
+            };
+            match store.begin(&row(&format!("{round}-{racer}"), "write"), Some(claim)) {
+                Ok(id) => Some(id.expect("an id")),
+                Err(BeginError::NotApproved) => None,
+                Err(BeginError::Store(error)) => panic!("{error}"),
+            }
+        });
+        let winners: Vec<String> = used.into_iter().flatten().collect();
+        assert_eq!(winners, [filed[0].clone()]);
+        assert_eq!(calls(&stores[0]).len(), round + 1);
+    }
+}
+
+/// Lets three threads for each store do the same at once.
+fn race<T: Send>(stores: &[Arc<Store>], run: impl Fn(&Store, usize) -> T + Sync) -> Vec<T> {
+    let racers = stores.len() * 3;
+    let barrier = Barrier::new(racers);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..racers)
+            .map(|racer| {
+                let (barrier, run, store) = (&barrier, &run, &stores[racer % stores.len()]);
+                scope.spawn(move || {
+                    barrier.wait();
+                    run(store, racer)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    })
+}
+
+#[test]
+fn many_make_the_database_at_once() {
+    for _ in 0..10 {
+        let home = Home::new();
+        let stores: Vec<Arc<Store>> = (0..8).map(|_| home.patient_store(PATIENCE)).collect();
+        let digests = race(&stores, |store, racer| {
+            store.record(Some(&row(&racer.to_string(), "read")), None, false).expect("recorded");
+            let digest = digest(store, "daily");
+            store.flush().expect("moved");
+            digest
+        });
+        // There is one key.
+        assert!(digests.iter().all(|digest| *digest == digests[0]));
+        assert_eq!(calls(&stores[0]).len(), 24);
+    }
+}
+
+#[test]
+fn the_schema_lets_nobody_rewrite_what_was() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let first = used(&store, &daily, "1");
+    store.record(None, Some(&outcome("1", "done")), false).expect("recorded");
+    let second = pending(&store, &daily);
+    let before = calls(&store);
+    let raw = home.raw();
+    for sql in [
+        "UPDATE calls SET account = 'other'",
+        "DELETE FROM calls",
+        "REPLACE INTO calls SELECT * FROM calls",
+        "REPLACE INTO calls (seq, id, time, front_end, arguments) VALUES (1, 'x', 0, '', '{}')",
+        "UPDATE outcomes SET effect = 'none'",
+        "DELETE FROM outcomes",
+        "REPLACE INTO outcomes SELECT * FROM outcomes",
+        "REPLACE INTO outcomes VALUES (2, 'x', 0, 1, NULL, NULL, 'none', '[]', 0)",
+        "INSERT INTO outcomes VALUES (99, 'x', 0, 1, NULL, NULL, 'perhaps', '[]', 0)",
+        "DELETE FROM approvals",
+        "REPLACE INTO approvals SELECT * FROM approvals",
+        "UPDATE approvals SET state = 'used', used_at = 0 WHERE state = 'used'",
+        "UPDATE approvals SET state = 'pending', used_at = NULL",
+        "UPDATE approvals SET state = 'approved' WHERE state = 'pending'",
+        "UPDATE approvals SET state = 'approved', decided_at = created_at,
+            valid_until = created_at + 900001 WHERE state = 'pending'",
+        "UPDATE approvals SET expires_at = expires_at + 1",
+        "UPDATE approvals SET arguments = '{}'",
+        "UPDATE approvals SET digest = randomblob(32)",
+        "UPDATE approvals SET state = 'approved', used_at = NULL, valid_until = valid_until + 1
+            WHERE state = 'used'",
+        "INSERT INTO approvals SELECT 99, hex(randomblob(16)), digest, state, account, api, function,
+            arguments, rule, front_end, client, created_at, expires_at, decided_at, valid_until,
+            used_at FROM approvals WHERE state = 'pending'",
+        "INSERT INTO approvals SELECT 99, hex(randomblob(16)), randomblob(32), 'approved', account,
+            api, function, arguments, rule, front_end, client, created_at, expires_at, created_at,
+            created_at, NULL FROM approvals WHERE state = 'pending'",
+        "UPDATE installation SET hmac_key = randomblob(32)",
+        "DELETE FROM installation",
+        "REPLACE INTO installation VALUES (1, randomblob(32))",
+    ] {
+        // What is there already may also be left out without a word.
+        let changed = raw.execute(sql, []).unwrap_or_default();
+        assert_eq!(changed, 0, "{sql}");
+    }
+    assert_eq!(calls(&store), before);
+    assert_eq!(digest(&store, "daily"), daily);
+    let states: Vec<(String, &str)> = store
+        .approvals(true)
+        .expect("a list")
+        .into_iter()
+        .map(|approval| (approval.id, approval.state.as_str()))
+        .collect();
+    assert_eq!(states, [(first, "used"), (second, "pending")]);
+}
+
+#[test]
+fn what_is_asked_often_needs_no_look_at_every_row() {
+    let home = Home::new();
+    let store = home.store();
+    digest(&store, "daily");
+    let raw = home.raw();
+    for sql in [
+        "SELECT 1 FROM approvals WHERE digest = ?2 AND state = 'approved' AND created_at <= ?1",
+        "SELECT id FROM approvals WHERE digest = ?1 AND state IN ('pending', 'approved')",
+        "SELECT count(*) FROM approvals WHERE state IN ('pending', 'approved')",
+        "UPDATE approvals SET state = 'expired' WHERE state IN ('pending', 'approved') AND ?1 < 5",
+        "UPDATE approvals SET state = 'used' WHERE digest = ?2 AND state = 'approved'",
+        "SELECT id FROM approvals WHERE digest = ?1 AND state = 'denied' AND decided_at <= 5",
+    ] {
+        let mut statement = raw.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("SQL");
+        for index in 1..=statement.parameter_count() {
+            statement.raw_bind_parameter(index, 0).expect("bound");
+        }
+        let plan: Vec<String> =
+            statement.raw_query().mapped(|row| row.get(3)).map(|row| row.expect("a row")).collect();
+        assert!(plan.iter().any(|line| line.contains("INDEX approvals_")), "{sql}: {plan:?}");
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode is set");
+}
+
+/// A home with a database that has a row, none of it in a write-ahead log.
+fn written() -> Home {
+    let home = Home::new();
+    let store = home.store();
+    store.begin(&row("1", "write"), None).expect("begun");
+    drop(store);
+    home.raw().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("moved");
+    home
+}
+
+fn damage(home: &Home, from: usize, with: &[u8]) {
+    let mut bytes = std::fs::read(home.database()).expect("a database");
+    let end = (from + with.len()).min(bytes.len());
+    bytes[from..end].copy_from_slice(&with[..end - from]);
+    std::fs::write(home.database(), bytes).expect("written");
+}
+
+#[test]
+fn each_thing_that_may_be_wrong_with_the_database_is_told() {
+    type Spoil = fn(&Home);
+    let cases: [(&str, Spoil); 12] = [
+        ("was made by a newer version", |home| {
+            home.raw().pragma_update(None, "user_version", 99).expect("set");
+        }),
+        ("is another program's", |home| {
+            home.raw().pragma_update(None, "application_id", 5).expect("set");
+        }),
+        ("is damaged", |home| damage(home, 100, &[0xa5; 3000])),
+        ("is not a database", |home| damage(home, 0, b"something else")),
+        ("is not a database", |home| std::fs::write(home.database(), "a note").expect("written")),
+        ("is a directory", |home| {
+            std::fs::remove_file(home.database()).expect("removed");
+            std::fs::create_dir(home.database()).expect("made");
+        }),
+        ("is not a file", |home| {
+            std::fs::remove_file(home.database()).expect("removed");
+            std::os::unix::net::UnixListener::bind(home.database()).expect("a socket");
+        }),
+        ("is read-only; run: chmod 600", |home| set_mode(&home.database(), 0o400)),
+        ("can be read or changed by others; run: chmod 600", |home| {
+            set_mode(&home.database(), 0o640);
+        }),
+        ("is read-only; run: chmod 700", |home| set_mode(&home.path(), 0o500)),
+        ("can be read or changed by others; run: chmod 700", |home| set_mode(&home.path(), 0o755)),
+        ("is not a directory", |home| {
+            std::fs::remove_dir_all(home.path()).expect("removed");
+            std::fs::write(home.path(), "").expect("written");
+        }),
+    ];
+    for (words, spoil) in cases {
+        let home = written();
+        spoil(&home);
+        let store = home.store();
+        let shown = home.path().display().to_string();
+        let begun = store.begin(&row("2", "write"), None);
+        let Err(BeginError::Store(error)) = begun else { panic!("{words}: {begun:?}") };
+        for text in [error.to_string(), message(store.check())] {
+            assert!(text.contains(words), "`{words}` is not in: {text}");
+            assert!(text.contains(&shown), "{text}");
+            assert!(!text.ends_with('.') && text.starts_with("the state d"), "{text}");
+        }
+        set_mode(&home.path(), 0o700);
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_takes_no_row() {
+    let home = written();
+    let store = home.store();
+    set_mode(&home.path(), 0o500);
+    let text = message(store.record(Some(&row("2", "read")), None, false));
+    assert!(text.contains("is read-only"), "{text}");
+    assert!(matches!(store.begin(&row("2", "write"), None), Err(BeginError::Store(_))));
+    set_mode(&home.path(), 0o700);
+    // It can be used as soon as that is mended.
+    store.record(Some(&row("2", "read")), None, false).expect("recorded");
+    store.begin(&row("3", "write"), None).expect("begun");
+    assert_eq!(calls(&store).len(), 3);
+    // Somebody else's is refused as well, where that can be tried.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(home.path(), Some(12345), None).expect("given away");
+        let text = message(home.store().check());
+        assert!(text.contains("belongs to the user 12345"), "{text}");
+    }
+}
+
+#[test]
+fn a_database_that_is_busy_or_full_refuses_the_write() {
+    let home = written();
+    let store = home.store();
+    let raw = home.raw();
+    raw.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let busy = store.begin(&row("2", "write"), None);
+    let Err(BeginError::Store(error)) = busy else { panic!("{busy:?}") };
+    assert!(error.to_string().contains("is in use by another process"), "{error}");
+    // Reading goes on, and what was recorded waits.
+    store.record(Some(&row("3", "read")), None, false).expect("recorded");
+    assert!(message(store.flush()).contains("is in use by another process"));
+    assert_eq!(store.audit_as_it_is(&AuditFilter::default()).expect("the log").len(), 1);
+    raw.execute_batch("ROLLBACK").expect("unlocked");
+    assert_eq!(calls(&store).len(), 2);
+
+    let limited = store.with(|opened| {
+        let connection = &opened.database.connection;
+        Ok(connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(())))
+    });
+    limited.expect("open").expect("limited");
+    let mut large = row("4", "write");
+    large.arguments = Value::from("x".repeat(100_000));
+    let full = store.begin(&large, None);
+    let Err(BeginError::Store(error)) = full else { panic!("{full:?}") };
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    assert_eq!(calls(&store).len(), 2);
+}
+
+#[test]
+fn a_database_that_was_taken_away_is_made_anew() {
+    let home = written();
+    let store = home.store();
+    let before = digest(&store, "daily");
+    assert_eq!(calls(&store).len(), 1);
+    store.record(Some(&row("2", "read")), None, false).expect("recorded");
+    store.flush().expect("moved");
+    std::fs::remove_dir_all(home.path()).expect("removed");
+    store.begin(&row("3", "write"), None).expect("begun");
+    store.record(Some(&row("4", "read")), None, false).expect("recorded");
+    assert_eq!(ids(&calls(&store)), ["3", "4"]);
+    assert_ne!(digest(&store, "daily"), before, "another installation has another key");
+    assert_eq!(calls(&home.store()).len(), 2);
+}
+
+#[test]
+fn a_database_without_the_write_ahead_log_gets_it_back() {
+    let home = written();
+    let raw = home.raw();
+    let mode: String = raw
+        .pragma_update_and_check(None, "journal_mode", "delete", |row| row.get(0))
+        .expect("switched");
+    assert_eq!(mode, "delete");
+    drop(raw);
+    assert_eq!(calls(&home.store()).len(), 1);
+    let mode: String =
+        home.raw().pragma_query_value(None, "journal_mode", |row| row.get(0)).expect("a mode");
+    assert_eq!(mode, "wal");
+}
+
+#[test]
+fn every_file_is_the_user_s_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    let store = home.store();
+    store.begin(&row("1", "write"), None).expect("begun");
+    store.record(Some(&row("2", "read")), None, false).expect("recorded");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(home.path()).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("a file").permissions().mode() & 0o777;
+        let expected = if entry.path().is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{entry:?}");
+        names.push(entry.file_name().into_string().expect("UTF-8"));
+    }
+    names.sort();
+    assert_eq!(names, ["spool", "state.db", "state.db-shm", "state.db-wal"]);
+}
+
+#[test]
+fn the_write_ahead_log_stays_short_where_processes_come_one_after_the_other() {
+    let home = Home::new();
+    let log = home.path().join("state.db-wal");
+    let mut longest = 0;
+    for index in 0..60 {
+        let store = home.store();
+        let mut large = row(&index.to_string(), "read");
+        large.arguments = Value::from("x".repeat(60_000));
+        store.record(Some(&large), None, false).expect("recorded");
+        drop(store);
+        longest = longest.max(std::fs::metadata(&log).map_or(0, |metadata| metadata.len()));
+    }
+    assert!((100_000..1_500_000).contains(&longest), "{longest}");
+    assert_eq!(calls(&home.store()).len(), 60);
+}

@@ -1,0 +1,150 @@
+//! The audit log: a row for every call, before its request leaves, without secrets.
+
+use crate::wire::{ALLOW_ALL, daily, kind, message, sent};
+use serde_json::json;
+use whereby::simulator::{Gate, Reply};
+use whereby::{AuditRow, Call};
+use whereby_tests::World;
+
+fn outcome(row: &AuditRow) -> (bool, Option<&str>, &str) {
+    let outcome = row.outcome.as_ref().expect("an end");
+    (outcome.success, outcome.kind.as_deref(), &outcome.effect)
+}
+
+#[tokio::test]
+async fn every_call_has_one_row_also_where_it_is_refused() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure("[permissions.functions]\ndelete_room = \"deny\"\n");
+    let session = world.session();
+    let forced = Call::new("create_room", json!({})).force(true);
+    assert!(session.run(forced).await.result.is_ok());
+    let mut expected = Vec::new();
+    for (account, function, arguments, end) in [
+        (None, "list_rooms", json!({"limit": 1}), (true, None, "none")),
+        (None, "get_room", json!({"room_name": "nowhere"}), (false, Some("not-found"), "none")),
+        (None, "delete_room", json!({"room_name": "daily"}), (false, Some("denied"), "none")),
+        (None, "create_room", json!({}), (false, Some("approval-required"), "none")),
+        (None, "get_room", json!({"nme": 1}), (false, Some("invalid-argument"), "none")),
+        (None, "drop_table", json!({}), (false, Some("usage"), "none")),
+        (Some("nobody"), "list_rooms", json!({}), (false, Some("usage"), "none")),
+    ] {
+        let call = Call::new(function, arguments.clone()).account(account);
+        let _ = session.run(call.asked_by("test", Some("a client"))).await;
+        expected.push((function, arguments, end));
+    }
+    drop(session);
+    let rows = world.audit();
+    assert_eq!(rows.len(), expected.len() + 1, "{rows:?}");
+    let (forced, rows) = rows.split_first().expect("rows");
+    for (row, (function, arguments, end)) in rows.iter().zip(&expected) {
+        assert_eq!(row.function.as_deref(), Some(*function));
+        assert_eq!(&row.arguments, arguments);
+        assert_eq!(outcome(row), *end, "{row:?}");
+        assert_eq!((row.front_end.as_str(), row.client.as_deref()), ("test", Some("a client")));
+    }
+    let read = &rows[0];
+    assert_eq!(read.account.as_deref(), Some("work"));
+    assert_eq!(read.api.as_deref(), Some(world.simulator.url().as_str()));
+    assert_eq!(read.effect.as_deref(), Some("read"));
+    assert_eq!(
+        (read.permission.as_deref(), read.approved_by.as_deref()),
+        (Some("allow"), Some("rule"))
+    );
+    let requests = &read.outcome.as_ref().expect("an end").requests;
+    assert_eq!(requests.len(), 1);
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("GET", "/meetings"));
+    assert_eq!(requests[0].status, Some(200));
+    let denied = &rows[2];
+    assert!(
+        denied.rule.as_ref().is_some_and(|rule| rule.contains("permissions.functions.delete_room"))
+    );
+    assert_eq!((denied.permission.as_deref(), denied.approved_by.as_deref()), (Some("deny"), None));
+    assert_eq!(forced.approved_by.as_deref(), Some("force"));
+    assert_eq!(outcome(forced), (true, None, "done"));
+}
+
+#[tokio::test]
+async fn a_write_is_in_the_log_before_it_leaves() {
+    let world = World::with_rooms(Vec::new()).await;
+    world.configure(ALLOW_ALL);
+    let gate = Gate::new();
+    world.simulator.script("POST", "/v1/meetings", 1, Reply::carried_out().held_by(&gate));
+    let session = world.session();
+    let call = tokio::spawn(async move { session.call(None, "create_room", json!({})).await });
+    while world.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // Not flushed: what another process finds at this moment, or after a crash in it.
+    let rows = world.store().audit(&whereby::AuditFilter::default()).expect("read");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].function.as_deref(), Some("create_room"));
+    assert!(rows[0].outcome.is_none(), "{:?}", rows[0]);
+    assert!(rows[0].is_unfinished_write(), "a write without an end may have been made");
+    gate.open();
+    assert!(call.await.expect("no panic").result.is_ok());
+    assert_eq!(outcome(&world.audit()[0]), (true, None, "done"));
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_log_or_among_the_approvals() {
+    let world = World::with_rooms(Vec::new()).await;
+    let session = world.session();
+    let secret = "s3cret-key";
+    let arguments = json!({"fields": [
+        "hostRoomUrl",
+        {"recording": {"type": "cloud", "startTrigger": "automatic", "destination": {
+            "provider": "s3", "bucket": "b", "accessKeyId": "id", "accessKeySecret": secret}}},
+        {"streaming": {"startTrigger": "automatic",
+            "destination": {"url": format!("rtmp://a.example/live/{secret}")}}},
+    ]});
+    let outcome = session.call(None, "create_room", arguments.clone()).await;
+    assert_eq!(kind(&outcome), "approval-required", "{outcome:?}");
+    let outcome = session.run(Call::new("create_room", arguments).force(true)).await;
+    let created = outcome.result.expect("created");
+    let host_url = created["hostRoomUrl"].as_str().expect("a URL").to_owned();
+    let name = json!({"room_name": host_url});
+    assert_eq!(kind(&session.call(None, "delete_room", name).await), "approval-required");
+    let bad = json!({"room_name": 1, "roomKey": secret, "x": format!("?roomKey={secret}")});
+    let _ = session.call(None, "get_room", bad).await;
+    drop(session);
+    assert_eq!(world.audit().len(), 4);
+    let key = host_url.split("roomKey=").nth(1).expect("a key");
+    for entry in std::fs::read_dir(world.path("state/whereby")).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            continue;
+        }
+        let bytes = std::fs::read(&path).expect("a file");
+        for secret in [secret, key, world.simulator.token()] {
+            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "{} holds a secret", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_the_log_cannot_be_written_reads_go_on_and_writes_are_refused() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(ALLOW_ALL);
+    // A file where the directory should be.
+    std::fs::create_dir_all(world.path("state")).expect("a folder");
+    world.write("state/whereby", "");
+    let session = world.session();
+    let outcome = session.call(None, "list_rooms", json!({})).await;
+    assert!(outcome.result.is_ok(), "{outcome:?}");
+    let problem = outcome.unrecorded.expect("why it is not in the log");
+    assert!(problem.contains("state/whereby"), "{problem}");
+    let before = sent(&world);
+    for (function, arguments) in
+        [("create_room", json!({})), ("delete_room", json!({"room_name": "daily"}))]
+    {
+        let outcome = session.call(None, function, arguments).await;
+        assert_eq!(kind(&outcome), "configuration");
+        assert!(message(&outcome).contains("state/whereby"), "{}", message(&outcome));
+    }
+    assert_eq!(sent(&world), before, "a write left");
+    // The same at the command line, which says so.
+    let ran = world.run(&["call", "list_rooms"]).await;
+    assert_eq!(ran.code, 0);
+    assert!(ran.stderr.contains("missing in the audit log"), "{}", ran.stderr);
+}

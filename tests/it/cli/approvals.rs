@@ -1,0 +1,210 @@
+//! `whereby approvals`: what waits for a person, as it is shown and decided on.
+
+use super::{Screen, assert_call_document, still_world, without_dates, without_ids};
+use serde_json::{Value, json};
+use whereby::simulator::RoomSeed;
+use whereby::{Call, text};
+use whereby_tests::{World, run};
+
+/// A world in which a person is to be asked before anything is written, and a room.
+async fn asking_world() -> World {
+    let (world, _) = still_world().await;
+    world.configure("");
+    world.simulator.add_room(0, &RoomSeed::named("daily-standup"));
+    world
+}
+
+/// Makes a call that is stored to be approved, and returns the approval's id.
+async fn stored(world: &World, call: &[&str]) -> String {
+    let ran = world.run(&[&["call"], call, &["--json"]].concat()).await;
+    assert_eq!(ran.code, 5, "{ran:?}");
+    let document = assert_call_document(&ran);
+    document["meta"]["approval_id"].as_str().expect("an id").to_owned()
+}
+
+async fn deletion(world: &World) -> String {
+    stored(world, &["delete_room", "--arg", "room_name=daily-standup"]).await
+}
+
+fn members(value: &Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn an_approval_goes_from_the_call_to_the_call() {
+    let world = asking_world().await;
+    let mut screen = Screen::new(&world);
+    let call = ["call", "delete_room", "--arg", "room_name=daily-standup"];
+    screen.run(&["approvals", "list"]).await;
+    screen.run(&call).await;
+    let id = deletion(&world).await;
+    screen.run(&["approvals", "list"]).await;
+    screen.run(&["approvals", "show", &id]).await;
+    screen.run(&["approvals", "approve", &id]).await;
+    screen.run(&["approvals", "show", &id]).await;
+    screen.run(&call).await;
+    screen.run(&["approvals", "list"]).await;
+    screen.run(&["approvals", "show", &id]).await;
+    let fields = r#"{"fields": [{"recording": {"type": "local", "startTrigger": "none"}}]}"#;
+    let other = stored(&world, &["create_room", fields]).await;
+    screen.run(&["approvals", "approve", &other]).await;
+    screen.run(&["approvals", "deny", &other]).await;
+    screen.run(&["approvals", "list", "--all"]).await;
+    screen.text = without_dates(&without_ids(&screen.text));
+    screen.finish("approvals");
+    assert!(world.requests().iter().any(|request| request.method == "DELETE"));
+}
+
+#[tokio::test]
+async fn each_command_has_its_document() {
+    let world = asking_world().await;
+    let document = async |arguments: &[&str]| -> Value {
+        let ran = world.run(&[&["approvals"], arguments, &["--json"]].concat()).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        ran.json()
+    };
+    assert_eq!(document(&["list"]).await.to_string(), r#"{"approvals":[]}"#);
+    let id = deletion(&world).await;
+    let shown = document(&["show", &id]).await;
+    let approval = &shown["approval"];
+    assert_eq!(document(&["list"]).await["approvals"][0], *approval);
+    assert_eq!(
+        members(approval),
+        [
+            "id",
+            "state",
+            "account",
+            "api_url",
+            "function",
+            "arguments",
+            "rule",
+            "front_end",
+            "client",
+            "created_at",
+            "expires_at",
+            "decided_at",
+            "valid_until",
+            "used_at"
+        ]
+    );
+    assert_eq!(approval["id"], id);
+    assert_eq!(approval["state"], "pending");
+    assert_eq!(approval["account"], "work");
+    assert_eq!(approval["api_url"], world.simulator.url());
+    assert_eq!(approval["function"], "delete_room");
+    assert_eq!(approval["arguments"].to_string(), r#"{"room_name":"daily-standup"}"#);
+    assert_eq!(approval["front_end"], "cli");
+    for name in ["client", "decided_at", "valid_until", "used_at"] {
+        assert!(approval[name].is_null(), "{name}");
+    }
+    let approved = document(&["approve", &id]).await;
+    assert_eq!(approved["approval"]["state"], "approved");
+    assert!(approved["approval"]["valid_until"].is_string());
+    let denied = document(&["deny", &id]).await;
+    assert_eq!(denied["approval"]["state"], "denied");
+    assert!(denied["approval"]["valid_until"].is_null());
+    assert_eq!(document(&["list"]).await.to_string(), r#"{"approvals":[]}"#);
+    assert_eq!(document(&["list", "--all"]).await["approvals"][0], denied["approval"]);
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn what_cannot_be_decided_on_is_a_wrong_use() {
+    let world = asking_world().await;
+    let unknown = "0123456789abcdef0123456789abcdef";
+    let mut screen = Screen::new(&world);
+    for command in ["show", "approve", "deny"] {
+        for id in [unknown, "01234567", "daily", "\u{1b}[2J"] {
+            let ran = screen.run(&["approvals", command, id]).await;
+            assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+            let ran = world.run(&["approvals", command, id, "--json"]).await;
+            assert_eq!(assert_call_document(&ran)["error"]["kind"], "usage");
+        }
+    }
+    // Looking for one makes nothing.
+    assert!(!world.path("state").exists());
+    let used = deletion(&world).await;
+    screen.run(&["approvals", "approve", &used, "--account", "other"]).await;
+    screen.run(&["approvals", "approve", &used, "--account", "default"]).await;
+    screen.run(&["approvals", "approve", &used]).await;
+    assert_eq!(
+        world.run(&["call", "delete_room", "--arg", "room_name=daily-standup"]).await.code,
+        0
+    );
+    let denied = stored(&world, &["create_room"]).await;
+    screen.run(&["approvals", "deny", &denied]).await;
+    for id in [&used, &denied] {
+        screen.run(&["approvals", "approve", id]).await;
+        screen.run(&["approvals", "deny", id]).await;
+    }
+    screen.run(&["approvals"]).await;
+    screen.text = without_dates(&without_ids(&screen.text.replace('\u{1b}', "ESC")));
+    screen.finish("approvals_refused");
+}
+
+#[tokio::test]
+async fn the_account_that_is_named_is_the_one_that_is_listed() {
+    let world = asking_world().await;
+    let work = deletion(&world).await;
+    let other = stored(&world, &["create_room", "--account", "other"]).await;
+    for (account, expected) in
+        [("work", &[&work][..]), ("default", &[&work]), ("other", &[&other]), ("gone", &[])]
+    {
+        let ran = world.run(&["approvals", "list", "--account", account, "--json"]).await;
+        let document = ran.json();
+        let found: Vec<&str> = document["approvals"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|approval| approval["id"].as_str())
+            .collect();
+        assert_eq!(found, expected, "{account}");
+    }
+    // It needs no configuration that can be read.
+    world.write("config/whereby/config.toml", "nonsense");
+    assert_eq!(world.run(&["approvals", "list", "--account", "default"]).await.code, 0);
+    assert_eq!(world.run(&["approvals", "approve", &work]).await.code, 0);
+}
+
+#[tokio::test]
+async fn what_is_approved_is_shown_whole_and_acts_on_no_terminal() {
+    let world = asking_world().await;
+    let evil = "a\u{1b}[2Jb\u{9b}31m\u{202e}c";
+    // The schema takes no control characters, and a refused call is in the log as it was given.
+    let refused = Call::new("create_room", json!({"room_name_prefix": evil}));
+    assert!(world.session().run(refused).await.result.is_err());
+    let bucket = format!("a\u{202e}b\u{200b}{}", "x".repeat(450));
+    let destination = json!({
+        "provider": "s3", "bucket": bucket, "accessKeyId": "id", "accessKeySecret": "s3cret",
+    });
+    let recording =
+        json!({"type": "cloud", "startTrigger": "automatic", "destination": destination});
+    let call = Call::new("create_room", json!({"fields": [{"recording": recording}]}));
+    let outcome = world.session().run(call.asked_by("mcp", Some(evil))).await;
+    let id = outcome.approval.clone().unwrap_or_else(|| panic!("not stored: {outcome:?}"));
+    for command in [
+        &["approvals", "list"][..],
+        &["approvals", "show", &id],
+        &["audit"],
+        &["approvals", "approve", &id],
+        &["approvals", "deny", &id],
+    ] {
+        for json in [&["--json"][..], &[]] {
+            // It is decided once.
+            if matches!(command, ["approvals", "approve" | "deny", _]) && !json.is_empty() {
+                continue;
+            }
+            let ran = run(&[command, json].concat(), world.environment(), "", true).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let is_shown = |c: char| text::printable(&c.to_string(), 9) == c.to_string();
+            let acting: String =
+                ran.stdout.chars().filter(|c| *c != '\n' && !is_shown(*c)).collect();
+            assert_eq!(acting, "", "{ran:?}");
+            assert!(!ran.stdout.contains("s3cret"), "{ran:?}");
+            // Nothing of what is approved is left out.
+            let is_whole = ran.stdout.contains(&"x".repeat(450));
+            let must_be = matches!(command, ["approvals", "show" | "approve", _]);
+            assert!(is_whole || !must_be, "{ran:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! `whereby audit`: the calls that were made, as they are listed, filtered and followed.
+
+use super::{Screen, assert_call_document, still_world, without_dates};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+use whereby::Call;
+use whereby::cli::Streams;
+use whereby_tests::{World, run_with};
+
+/// A world with three calls in its log: one that succeeded, one that failed, one that was refused.
+async fn logged_world() -> World {
+    let (world, _) = still_world().await;
+    world.configure("[permissions.functions]\ndelete_room = \"deny\"\n");
+    for (call, code) in [
+        (&["call", "list_rooms", "--arg", "limit=1"][..], 0),
+        (&["call", "get_room", "--arg", "room_name=nowhere", "--account", "other"], 6),
+        (&["call", "delete_room", "--arg", "room_name=daily"], 4),
+    ] {
+        let ran = world.run(call).await;
+        assert_eq!(ran.code, code, "{ran:?}");
+    }
+    world
+}
+
+#[tokio::test]
+async fn the_calls_are_listed_the_newest_last() {
+    let world = logged_world().await;
+    world.run(&["call", "create_room", "--force"]).await;
+    let mut screen = Screen::new(&world);
+    screen.run(&["audit"]).await;
+    screen.run(&["audit", "--limit", "1"]).await;
+    screen.run(&["audit", "--account", "other"]).await;
+    screen.run(&["audit", "--function", "whereby_list_rooms", "--since", "1h"]).await;
+    screen.run(&["audit", "--account", "gone"]).await;
+    screen.run(&["audit", "--since", "yesterday"]).await;
+    screen.run(&["audit", "--function", "lst_rooms"]).await;
+    screen.run(&["audit", "--limit", "0"]).await;
+    screen.text = without_dates(&screen.text);
+    screen.finish("audit");
+}
+
+#[tokio::test]
+async fn an_empty_log_is_no_error_and_makes_nothing() {
+    let (world, _) = still_world().await;
+    let ran = world.run(&["audit"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "no calls\n", ""));
+    let ran = world.run(&["audit", "--json"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "{\"audit\":[]}\n"));
+    assert!(!world.path("state").exists());
+    let mut environment = world.environment();
+    environment.variables.remove("XDG_STATE_HOME");
+    environment.variables.remove("HOME");
+    let ran = whereby_tests::run(&["audit", "--json"], environment, "", false).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_eq!(assert_call_document(&ran)["error"]["kind"], "configuration");
+}
+
+#[tokio::test]
+async fn the_document_has_everything() {
+    let world = logged_world().await;
+    let ran = world.run(&["audit", "--json"]).await;
+    let mut document = ran.json();
+    let rows = document["audit"].as_array_mut().expect("a list");
+    assert_eq!(rows.len(), 3);
+    let row = &mut rows[0];
+    assert!(row["id"].as_str().is_some_and(|id| id.len() == 32), "{row}");
+    let time = row["time"].as_str().expect("a time");
+    assert_eq!(without_dates(time), "0000-00-00T00:00:00.000Z");
+    for place in ["/outcome/duration_ms", "/outcome/requests/0/duration_ms"] {
+        let duration = row.pointer_mut(place).expect("a duration").take();
+        assert!(duration.as_f64().is_some_and(|ms| ms >= 0.0), "{duration}");
+    }
+    let (id, time) = (row["id"].take(), row["time"].take());
+    assert_eq!(
+        row.to_string(),
+        json!({
+            "id": null,
+            "time": null,
+            "front_end": "cli",
+            "client": null,
+            "account": "work",
+            "api_url": world.simulator.url(),
+            "function": "list_rooms",
+            "arguments": {"limit": 1},
+            "effect": "read",
+            "permission": "allow",
+            "rule": "the default permissions.read = \"allow\"",
+            "approved_by": "rule",
+            "approval_id": null,
+            "outcome": {
+                "success": true,
+                "kind": null,
+                "message": null,
+                "effect": "none",
+                "requests": [
+                    {"method": "GET", "path": "/meetings", "status": 200, "duration_ms": null},
+                ],
+                "duration_ms": null,
+            },
+        })
+        .to_string()
+    );
+    assert_ne!(id, rows[1]["id"]);
+    assert!(time.as_str() <= rows[1]["time"].as_str());
+    assert_eq!(rows[2]["outcome"]["kind"], "denied");
+    assert_eq!(rows[2]["outcome"]["requests"], json!([]));
+    assert!(rows[2]["outcome"]["message"].as_str().is_some_and(|text| text.contains("denied")));
+}
+
+/// Standard output of somebody who reads so many lines, and then goes away.
+struct Reader {
+    read: Arc<Mutex<String>>,
+    lines: usize,
+    /// Is told of every line.
+    heard: Arc<Notify>,
+}
+
+impl Write for Reader {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.lines == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let mut read = self.read.lock().expect("no panic");
+        for line in std::str::from_utf8(bytes).expect("UTF-8").split_inclusive('\n') {
+            read.push_str(line);
+            if line.ends_with('\n') {
+                self.lines -= 1;
+                self.heard.notify_one();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Follows the log until so many lines were read and one more comes; `meanwhile` begins after the
+/// first.
+async fn follow(
+    world: &World,
+    arguments: &[&str],
+    lines: usize,
+    meanwhile: impl Future<Output = ()>,
+) -> (u8, String) {
+    let (read, heard) = (Arc::new(Mutex::new(String::new())), Arc::new(Notify::new()));
+    let reader = Reader { read: Arc::clone(&read), lines, heard: Arc::clone(&heard) };
+    let arguments = [&["audit", "--follow"], arguments].concat();
+    let following = run_with(&arguments, world.environment(), "", |streams| {
+        *streams = Streams::new(io::empty(), reader, io::sink());
+    });
+    let (ran, ()) = tokio::join!(following, async {
+        heard.notified().await;
+        meanwhile.await;
+    });
+    let read = read.lock().expect("no panic").clone();
+    (ran.code, read)
+}
+
+#[tokio::test]
+async fn the_log_is_followed_until_nobody_reads_any_more() {
+    let world = logged_world().await;
+    let meanwhile = async {
+        for _ in 0..2 {
+            assert_eq!(world.run(&["call", "get_current_user"]).await.code, 0);
+        }
+    };
+    let (code, read) = follow(&world, &["--json", "--limit", "2"], 3, meanwhile).await;
+    // As for every reader that goes away.
+    assert_eq!(code, 141);
+    let documents: Vec<Value> =
+        read.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let functions: Vec<&str> =
+        documents.iter().filter_map(|document| document["function"].as_str()).collect();
+    assert_eq!(functions, ["get_room", "delete_room", "get_current_user"]);
+
+    let meanwhile = async {
+        world.configure("[permissions]\nwrite = \"allow\"\n");
+        assert_eq!(world.run(&["call", "list_rooms"]).await.code, 0);
+        assert_eq!(world.run(&["call", "create_room"]).await.code, 0);
+        assert_eq!(world.run(&["call", "create_room"]).await.code, 0);
+    };
+    let arguments = ["--function", "create_room", "--account", "work"];
+    // There is none yet, so nothing would be read before it is begun.
+    world.run(&["call", "create_room"]).await;
+    let (code, read) = follow(&world, &arguments, 2, meanwhile).await;
+    assert_eq!(code, 141);
+    let lines: Vec<&str> = read.lines().collect();
+    assert_eq!(lines.len(), 2, "{read}");
+    assert!(lines[0].contains("create_room") && lines[0].contains("approval-required"), "{read}");
+    assert!(lines[1].contains("create_room") && lines[1].contains("success"), "{read}");
+}
+
+#[tokio::test]
+async fn calls_of_a_program_that_goes_on_are_there_at_once() {
+    let (world, _) = still_world().await;
+    let session = world.session();
+    let call = Call::new("list_rooms", json!({})).asked_by("mcp", Some("an agent"));
+    assert!(session.run(call).await.result.is_ok());
+    let rows = world.run(&["audit", "--json"]).await.json();
+    assert_eq!(rows["audit"].as_array().map(Vec::len), Some(1), "{rows}");
+    assert_eq!(rows["audit"][0]["client"], "an agent");
+    // It is one row also when that program has moved it.
+    drop(session);
+    let rows = world.run(&["audit", "--json"]).await.json();
+    assert_eq!(rows["audit"].as_array().map(Vec::len), Some(1), "{rows}");
+}

@@ -1,0 +1,167 @@
+//! The functions as an MCP client finds them: one that is in this process, by the official SDK.
+
+mod asking;
+mod calls;
+mod http;
+mod raw;
+mod settings;
+
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams,
+    ElicitResult, ElicitationAction, Implementation, ProgressNotificationParam, ProtocolVersion,
+};
+use rmcp::service::{NotificationContext, RequestContext, RoleClient, RunningService};
+use rmcp::{ClientHandler, ErrorData, ServiceExt as _};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use whereby::mcp::Server;
+use whereby::{Error, Settings};
+use whereby_tests::World;
+
+/// What a client says when it is asked, and what it was told.
+#[derive(Clone)]
+struct Client {
+    /// Absent where it cannot be asked.
+    answer: Option<ElicitResult>,
+    version: ProtocolVersion,
+    asked: Arc<Mutex<Vec<ElicitRequestParams>>>,
+    tools_changed: Arc<Notify>,
+    progress: mpsc::UnboundedSender<ProgressNotificationParam>,
+}
+
+type Progress = mpsc::UnboundedReceiver<ProgressNotificationParam>;
+
+impl Client {
+    fn new(answer: Option<ElicitResult>) -> (Self, Progress) {
+        let (progress, received) = mpsc::unbounded_channel();
+        let client = Self {
+            answer,
+            version: ProtocolVersion::V_2025_06_18,
+            asked: Arc::default(),
+            tools_changed: Arc::default(),
+            progress,
+        };
+        (client, received)
+    }
+
+    /// What it was asked, in the words that a person reads.
+    fn asked(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = |asked: &ElicitRequestParams| match asked {
+            ElicitRequestParams::FormElicitationParams { message, requested_schema, .. } => {
+                let required = requested_schema.required.as_deref();
+                assert_eq!(required, Some(&["approve".to_owned()][..]));
+                message.clone()
+            }
+            other => panic!("another form: {other:?}"),
+        };
+        asked.iter().map(message).collect()
+    }
+}
+
+impl ClientHandler for Client {
+    fn get_info(&self) -> ClientConfig {
+        let capabilities = match self.answer {
+            Some(_) => ClientCapabilities::builder().enable_elicitation().build(),
+            None => ClientCapabilities::default(),
+        };
+        ClientConfig::new(capabilities, Implementation::new("tester", "1.0"))
+            .with_protocol_version(self.version.clone())
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        Ok(self.answer.clone().expect("it can be asked"))
+    }
+
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.tools_changed.notify_one();
+    }
+
+    async fn on_progress(
+        &self,
+        progress: ProgressNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        let _ = self.progress.send(progress);
+    }
+}
+
+fn accepts(approve: bool) -> Option<ElicitResult> {
+    let result = ElicitResult::new(ElicitationAction::Accept);
+    Some(result.with_content(json!({"approve": approve})))
+}
+
+fn answers(action: ElicitationAction) -> Option<ElicitResult> {
+    Some(ElicitResult::new(action))
+}
+
+/// A server of this user's, which follows the configuration as `whereby mcp` does.
+fn server(world: &World) -> Server {
+    let environment = world.environment();
+    let files = Settings::files(None, &environment).expect("known files");
+    let reload = move || Settings::load(None, &environment);
+    Server::builder(world.session()).reload(files, reload).build()
+}
+
+/// A client, and the server that serves it.
+struct Connected {
+    client: RunningService<RoleClient, Client>,
+    server: JoinHandle<Result<(), Error>>,
+}
+
+impl Connected {
+    async fn new(world: &World, client: Client) -> Self {
+        Self::to(&server(world), client).await
+    }
+
+    async fn to(server: &Server, client: Client) -> Self {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (read, write) = tokio::io::split(theirs);
+        let server = server.clone();
+        let server = tokio::spawn(async move { server.serve(read, write).await });
+        let client = client.serve(ours).await.expect("the client starts");
+        Self { client, server }
+    }
+
+    async fn call(&self, tool: &str, arguments: Value) -> CallToolResult {
+        let call = self.client.call_tool(params(tool, arguments)).await;
+        call.expect("an answer to the call")
+    }
+
+    /// Calls a tool that fails: the document of its error.
+    async fn fail(&self, tool: &str, arguments: Value) -> Value {
+        let result = self.call(tool, arguments).await;
+        assert_eq!(result.is_error, Some(true), "{result:?}");
+        assert!(result.structured_content.is_none());
+        let document = result.meta.expect("a document").0["whereby/error"].clone();
+        let text = result.content[0].as_text().expect("a text").text.clone();
+        let kind = document["kind"].as_str().expect("a kind");
+        assert!(text.starts_with(&format!("{kind}: ")), "{text}");
+        if let Some(hint) = document["hint"].as_str() {
+            assert!(text.contains(hint), "{text}");
+        }
+        document
+    }
+
+    async fn tools(&self) -> Vec<rmcp::model::Tool> {
+        self.client.list_all_tools().await.expect("a list")
+    }
+
+    /// The client goes away; the server ends by itself.
+    async fn end(self) {
+        self.client.cancel().await.expect("the client ends");
+        self.server.await.expect("no panic").expect("the server ends well");
+    }
+}
+
+fn params(tool: &str, arguments: Value) -> CallToolRequestParams {
+    let Value::Object(arguments) = arguments else { panic!("{arguments} is no object") };
+    CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments)
+}

@@ -1,0 +1,180 @@
+//! Asking a person by way of the client, in both ways that the protocol has had.
+
+use super::{Client, Connected, Progress, accepts, answers, params};
+use crate::wire::{daily, sent};
+use rmcp::model::{
+    CallToolResponse, ElicitResult, ElicitationAction, InputRequest, ProtocolVersion,
+};
+use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use whereby_tests::World;
+
+const DELETE: &str = "whereby_delete_room";
+
+fn daily_room() -> Value {
+    json!({"room_name": "/Daily"})
+}
+
+async fn connect(world: &World, answer: Option<ElicitResult>) -> (Connected, Client, Progress) {
+    let (client, progress) = Client::new(answer);
+    (Connected::new(world, client.clone()).await, client, progress)
+}
+
+#[tokio::test]
+async fn a_person_who_accepts_approves_the_call_that_they_were_shown() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let (connected, client, _progress) = connect(&world, accepts(true)).await;
+    let result = connected.call(DELETE, daily_room()).await;
+    assert_eq!(result.is_error, Some(false), "{result:?}");
+    let asked = client.asked();
+    assert_eq!(asked.len(), 1);
+    for part in
+        ["`work`", "delete_room", "\"room_name\": \"daily\"", "for ever", "permissions.write"]
+    {
+        assert!(asked[0].contains(part), "{part} is not in {}", asked[0]);
+    }
+    assert_eq!(sent(&world).len(), 2);
+    connected.end().await;
+    let rows = world.audit();
+    assert_eq!(rows[0].approved_by.as_deref(), Some("elicitation"));
+    assert_eq!(
+        (rows[0].front_end.as_str(), rows[0].client.as_deref()),
+        ("mcp", Some("tester 1.0"))
+    );
+}
+
+#[tokio::test]
+async fn anything_but_a_yes_leaves_the_call_unmade() {
+    for (answer, kind) in [
+        (accepts(false), "denied"),
+        (answers(ElicitationAction::Decline), "denied"),
+        (answers(ElicitationAction::Cancel), "approval-required"),
+        // The form was not filled in.
+        (answers(ElicitationAction::Accept), "approval-required"),
+        (None, "approval-required"),
+    ] {
+        let world = World::with_rooms(vec![daily()]).await;
+        let can_ask = answer.is_some();
+        let (connected, client, _progress) = connect(&world, answer).await;
+        let error = connected.fail(DELETE, daily_room()).await;
+        assert_eq!(error["kind"], kind);
+        assert_eq!(client.asked().len(), usize::from(can_ask));
+        // What nobody has decided on can still be approved elsewhere.
+        if kind == "approval-required" {
+            let id = error["approval_id"].as_str().expect("an id");
+            let hint = error["hint"].as_str().expect("a hint");
+            assert!(hint.contains(&format!("whereby approvals approve {id}")), "{hint}");
+            world.assert_untouched();
+            world.store().approve(id).expect("approved");
+            let result = connected.call(DELETE, daily_room()).await;
+            assert_eq!(result.is_error, Some(false), "{result:?}");
+        } else {
+            assert_eq!(error["approval_id"], Value::Null);
+            world.assert_untouched();
+        }
+        connected.end().await;
+    }
+}
+
+#[tokio::test]
+async fn the_client_is_not_asked_where_its_word_is_not_to_be_taken() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure("[permissions]\nelicitation = \"deny\"\n");
+    let (connected, client, _progress) = connect(&world, accepts(true)).await;
+    let error = connected.fail(DELETE, daily_room()).await;
+    assert_eq!(error["kind"], "approval-required");
+    assert!(client.asked().is_empty());
+    world.assert_untouched();
+    connected.end().await;
+}
+
+/// A client of the protocol without a handshake, where the server does not ask by itself.
+async fn connect_new(world: &World, answer: Option<ElicitResult>) -> (Connected, Client, Progress) {
+    let (client, progress) = Client::new(answer);
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (read, write) = tokio::io::split(theirs);
+    let server = super::server(world);
+    let server = tokio::spawn(async move { server.serve(read, write).await });
+    let mode =
+        ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
+    let running = client.clone().serve_with_lifecycle(ours, mode).await.expect("the client starts");
+    (Connected { client: running, server }, client, progress)
+}
+
+#[tokio::test]
+async fn the_newest_protocol_asks_by_saying_that_input_is_required() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let (connected, client, _progress) = connect_new(&world, accepts(true)).await;
+    assert_eq!(connected.tools().await.len(), 7);
+    let result = connected.call(DELETE, daily_room()).await;
+    assert_eq!(result.is_error, Some(false), "{result:?}");
+    assert_eq!(client.asked().len(), 1);
+    assert!(client.asked()[0].contains("for ever"));
+    assert_eq!(sent(&world).len(), 2);
+    connected.end().await;
+
+    for (answer, kind) in [
+        (accepts(false), "denied"),
+        (answers(ElicitationAction::Decline), "denied"),
+        (answers(ElicitationAction::Cancel), "approval-required"),
+        (None, "approval-required"),
+    ] {
+        let world = World::with_rooms(vec![daily()]).await;
+        let (connected, _client, _progress) = connect_new(&world, answer).await;
+        let error = connected.fail(DELETE, daily_room()).await;
+        assert_eq!(error["kind"], kind);
+        world.assert_untouched();
+        connected.end().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_taken_with_the_call_that_it_was_asked_for_alone() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let (connected, _client, _progress) = connect_new(&world, accepts(true)).await;
+    let once = async |arguments: Value, state: Option<&str>| {
+        let mut call = params("whereby_create_room", arguments);
+        if let Some(state) = state {
+            let yes = json!({"action": "accept", "content": {"approve": true}});
+            call = call
+                .with_request_state(state)
+                .with_input_responses(BTreeMap::from([("approval".to_owned(), yes)]));
+        }
+        connected.client.call_tool_once(call).await.expect("an answer")
+    };
+    let CallToolResponse::InputRequired(asked) =
+        once(json!({"room_name_prefix": "a-"}), None).await
+    else {
+        panic!("it was not asked for")
+    };
+    let state = asked.request_state.expect("a handle");
+    let requests = asked.input_requests.expect("a question");
+    assert!(matches!(requests["approval"], InputRequest::Elicitation(_)));
+    let refused = async |arguments: Value, state: &str| match once(arguments, Some(state)).await {
+        CallToolResponse::Complete(result) => {
+            assert_eq!(result.is_error, Some(true), "{result:?}");
+            world.assert_untouched();
+        }
+        other => panic!("{other:?}"),
+    };
+    // Another call, another handle, a made-up one.
+    refused(json!({"room_name_prefix": "b-"}), &state).await;
+    refused(json!({"room_name_prefix": "a-"}), &"f".repeat(32)).await;
+    refused(json!({"room_name_prefix": "a-"}), "").await;
+    let CallToolResponse::Complete(made) =
+        once(json!({"room_name_prefix": "a-"}), Some(&state)).await
+    else {
+        panic!("it was asked for again")
+    };
+    assert_eq!(made.is_error, Some(false), "{made:?}");
+    // The same answer once more is none.
+    let CallToolResponse::Complete(again) =
+        once(json!({"room_name_prefix": "a-"}), Some(&state)).await
+    else {
+        panic!("it was asked for again")
+    };
+    assert_eq!(again.is_error, Some(true));
+    assert_eq!(world.requests().len(), 1);
+    connected.end().await;
+}

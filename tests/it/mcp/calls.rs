@@ -1,0 +1,232 @@
+//! Listing tools, calling them, and what a client is told meanwhile.
+
+use super::{Client, Connected, params};
+use crate::wire::{ALLOW_ALL, daily, daily_world, sent};
+use rmcp::model::{CallToolRequest, ClientRequest, ToolAnnotations};
+use rmcp::service::PeerRequestOptions;
+use serde_json::{Value, json};
+use whereby::catalog::FUNCTIONS;
+use whereby::schema;
+use whereby::simulator::{Gate, Reply};
+use whereby_tests::World;
+
+async fn connect(world: &World) -> Connected {
+    Connected::new(world, Client::new(None).0).await
+}
+
+#[tokio::test]
+async fn the_functions_are_tools_with_everything_that_is_known_of_them() {
+    let world = World::with_rooms(Vec::new()).await;
+    let connected = connect(&world).await;
+    let info = connected.client.peer_info().expect("the server's word");
+    assert_eq!(info.server_info.as_ref().expect("its name").name, "whereby");
+    let tools = connected.tools().await;
+    assert_eq!(tools.len(), 7);
+    for (tool, function) in tools.iter().zip(FUNCTIONS) {
+        assert_eq!(tool.name, format!("whereby_{}", function.json));
+        assert_eq!(tool.description.as_deref(), Some(function.docs));
+        let arguments = schema::arguments(function);
+        let mut properties = tool.input_schema["properties"].clone();
+        let account = properties.as_object_mut().expect("an object").remove("account");
+        assert_eq!(account.expect("accounts")["enum"], json!(["other", "work"]));
+        assert_eq!(properties, arguments["properties"]);
+        assert_eq!(tool.input_schema["additionalProperties"], false);
+        let output = tool.output_schema.as_ref().expect("a schema");
+        assert_eq!(output["properties"], schema::result(function)["properties"]);
+        let ToolAnnotations {
+            title,
+            read_only_hint,
+            destructive_hint,
+            idempotent_hint,
+            open_world_hint,
+            ..
+        } = tool.annotations.clone().expect("annotations");
+        let hints = [read_only_hint, destructive_hint, idempotent_hint, open_world_hint];
+        let expected = match function.json {
+            "create_room" => [false, false, false, true],
+            "delete_room" => [false, true, true, true],
+            _ => [true, false, true, true],
+        };
+        assert_eq!(hints, expected.map(Some), "{}", function.json);
+        assert!(title.is_some_and(|title| title.chars().next().is_some_and(char::is_uppercase)));
+    }
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn every_function_can_be_called_and_returns_what_its_schema_says() {
+    let (world, meeting) = daily_world().await;
+    let connected = connect(&world).await;
+    for (tool, arguments) in [
+        ("whereby_list_rooms", json!({"limit": 1})),
+        ("whereby_get_room", json!({"room_name": "/daily"})),
+        ("whereby_list_meetings", json!({"room_name": "daily"})),
+        ("whereby_get_meeting", json!({"meeting_id": meeting})),
+        ("whereby_get_current_user", json!({})),
+        ("whereby_create_room", json!({"room_name_prefix": "x-", "account": "other"})),
+        ("whereby_delete_room", json!({"room_name": "daily"})),
+    ] {
+        let result = connected.call(tool, arguments).await;
+        assert_eq!(result.is_error, Some(false), "{tool}: {result:?}");
+        let structured = result.structured_content.expect("a result");
+        // A client that does not read structured results has all of it in the text.
+        let text = &result.content[0].as_text().expect("a text").text;
+        assert_eq!(serde_json::from_str::<Value>(text).expect("JSON"), structured);
+    }
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn a_call_that_fails_says_why_and_what_to_do() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(
+        "[permissions]\nwrite = \"deny\"\n[accounts.other.permissions]\nwrite = \"ask\"\n",
+    );
+    let connected = connect(&world).await;
+    for (tool, arguments, kind) in [
+        ("whereby_get_room", json!({}), "invalid-argument"),
+        ("whereby_get_room", json!({"room_name": "daily", "x": 1}), "invalid-argument"),
+        ("whereby_list_rooms", json!({"limit": 0}), "invalid-argument"),
+        ("whereby_list_rooms", json!({"account": 1}), "invalid-argument"),
+        ("whereby_list_rooms", json!({"account": "nobody"}), "usage"),
+        ("whereby_create_room", json!({"account": "work"}), "denied"),
+        ("whereby_create_room", json!({"account": "other"}), "approval-required"),
+    ] {
+        let error = connected.fail(tool, arguments.clone()).await;
+        assert_eq!(error["kind"], kind, "{tool} {arguments}");
+        assert_eq!(error["effect"], "none");
+    }
+    world.assert_untouched();
+    let error = connected.fail("whereby_get_room", json!({"room_name": "nowhere"})).await;
+    assert_eq!(error["kind"], "not-found");
+    world.simulator.script(
+        "GET",
+        "/v1/meetings",
+        1,
+        Reply::status(429).header("retry-after", "700"),
+    );
+    let error = connected.fail("whereby_list_rooms", json!({})).await;
+    assert_eq!(
+        (&error["kind"], &error["retry_after_seconds"]),
+        (&json!("rate-limited"), &json!(700))
+    );
+    assert_eq!(error["retryable"], true);
+    let unknown = connected.client.call_tool(params("whereby_list_room", json!({}))).await;
+    let unknown = unknown.expect_err("no such tool").to_string();
+    assert!(unknown.contains("whereby_list_rooms"), "{unknown}");
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn two_hundred_calls_go_side_by_side() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.simulator.set_switches({
+        let mut switches = world.simulator.switches();
+        switches.set("rate-limit", "0").expect("a switch");
+        switches
+    });
+    let connected = connect(&world).await;
+    let calls = (0..200).map(|_| {
+        let peer = connected.client.peer().clone();
+        tokio::spawn(async move { peer.call_tool(params("whereby_list_rooms", json!({}))).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let result = call.await.expect("no panic").expect("an answer");
+        assert_eq!(result.is_error, Some(false), "{result:?}");
+    }
+    assert_eq!(world.requests().len(), 200);
+    // Each is used again and again; one that is done with may take a moment to be seen as free.
+    assert!(world.simulator.connections() <= 40, "{}", world.simulator.connections());
+    connected.end().await;
+    assert_eq!(world.audit().len(), 200);
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_stops_at_once() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(ALLOW_ALL);
+    let gate = Gate::new();
+    world.simulator.script("POST", "/v1/meetings", 1, Reply::carried_out().held_by(&gate));
+    let connected = connect(&world).await;
+    let request = ClientRequest::CallToolRequest(CallToolRequest::new(params(
+        "whereby_create_room",
+        json!({}),
+    )));
+    let handle = connected
+        .client
+        .send_cancellable_request(request, PeerRequestOptions::no_options())
+        .await
+        .expect("sent");
+    while world.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    handle.cancel(Some("changed my mind".into())).await.expect("cancelled");
+    // The server goes on, and what was stopped is told as what it is.
+    let result = connected.call("whereby_list_rooms", json!({})).await;
+    assert_eq!(result.is_error, Some(false));
+    connected.end().await;
+    gate.open();
+    let rows = world.audit();
+    let cancelled = rows[0].outcome.as_ref().expect("an end");
+    assert_eq!(rows[0].function.as_deref(), Some("create_room"));
+    assert_eq!(
+        (cancelled.kind.as_deref(), cancelled.effect.as_str()),
+        (Some("cancelled"), "unknown")
+    );
+    assert_eq!(cancelled.requests.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_with_the_client() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let gate = Gate::new();
+    world.simulator.script("GET", "/v1/meetings", 1, Reply::carried_out().held_by(&gate));
+    let Connected { client, server } = connect(&world).await;
+    let peer = client.peer().clone();
+    let call =
+        tokio::spawn(async move { peer.call_tool(params("whereby_list_rooms", json!({}))).await });
+    while world.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    client.cancel().await.expect("the client ends");
+    server.await.expect("no panic").expect("the server ends well");
+    assert!(call.await.expect("no panic").is_err());
+    gate.open();
+    let kind = world.audit()[0].outcome.as_ref().and_then(|outcome| outcome.kind.clone());
+    assert_eq!(kind.as_deref(), Some("cancelled"));
+}
+
+#[tokio::test]
+async fn progress_is_told_where_it_is_wanted() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(ALLOW_ALL);
+    let (client, mut progress) = Client::new(None);
+    let connected = Connected::new(&world, client).await;
+    // The SDK asks for it with each request.
+    let result = connected.call("whereby_delete_room", json!({"room_name": "daily"})).await;
+    assert_eq!(result.is_error, Some(false));
+    assert_eq!(sent(&world).len(), 2);
+    let first = progress.recv().await.expect("progress");
+    assert_eq!((first.progress, first.message.as_deref()), (1.0, Some("GET /meetings")));
+    let second = progress.recv().await.expect("progress");
+    assert!(second.message.is_some_and(|message| message.starts_with("DELETE /meetings/")));
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn the_documentation_is_there_as_resources() {
+    let world = World::with_rooms(Vec::new()).await;
+    let connected = connect(&world).await;
+    let resources = connected.client.list_all_resources().await.expect("a list");
+    assert_eq!(resources.len(), 1 + FUNCTIONS.len());
+    for resource in resources {
+        let request = rmcp::model::ReadResourceRequestParams::new(resource.uri.clone());
+        let read = connected.client.read_resource(request).await.expect("its contents");
+        let text = serde_json::to_value(&read.contents[0]).expect("JSON")["text"].clone();
+        let text = text.as_str().expect("a text");
+        assert!(text.starts_with("# ") && text.len() > 200, "{}: {text}", resource.uri);
+    }
+    let missing = rmcp::model::ReadResourceRequestParams::new("whereby://docs/nothing");
+    assert!(connected.client.read_resource(missing).await.is_err());
+    connected.end().await;
+}

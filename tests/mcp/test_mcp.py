@@ -1,0 +1,492 @@
+"""The program as clients find it that no one here wrote: the official Python SDK of MCP.
+
+Needs a built program (`cargo build -p whereby`, or its path in WHEREBY_BIN) and the packages of
+requirements.txt beside this file. Run it with: python -m unittest discover tests/mcp
+"""
+
+import asyncio
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+import unittest
+
+import httpx2
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import ElicitResult
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("WHEREBY_BIN", str(ROOT / "target" / "debug" / "whereby"))
+FUNCTIONS = [
+    "list_rooms", "get_room", "list_meetings", "get_meeting", "get_current_user", "create_room", "delete_room",
+]
+# The protocol with a handshake, and the newest one, which has none.
+MODES = ["legacy", "2026-07-28"]
+PATIENCE = 60
+
+CACHE = tempfile.TemporaryDirectory()
+
+
+class Proxy:
+    """Stands before the simulator: counts what reaches it, and can hold answers back."""
+
+    def __init__(self, port):
+        proxy = self
+        self.requests = []
+        self.connections = 0
+        self.held = None
+        self.arrived = threading.Event()
+        self.lock = threading.Lock()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                with proxy.lock:
+                    proxy.connections += 1
+                self.upstream = http.client.HTTPConnection("127.0.0.1", port)
+
+            def finish(self):
+                self.upstream.close()
+                super().finish()
+
+            def forward(self):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                with proxy.lock:
+                    proxy.requests.append(self.command)
+                    held = proxy.held
+                if held is not None:
+                    proxy.arrived.set()
+                    held.wait(PATIENCE)
+                self.upstream.request(self.command, self.path, body or None, dict(self.headers))
+                answer = self.upstream.getresponse()
+                data = answer.read()
+                self.send_response(answer.status)
+                for name in ("content-type", "retry-after"):
+                    if answer.getheader(name):
+                        self.send_header(name, answer.getheader(name))
+                if answer.status != 204:
+                    self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_DELETE = forward
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 256
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                """A client that goes away is what some tests are about."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def port(self):
+        return self.server.server_address[1]
+
+    def hold(self):
+        self.arrived.clear()
+        self.held = threading.Event()
+        return self.held
+
+    def close(self):
+        if self.held is not None:
+            self.held.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class McpTest(unittest.IsolatedAsyncioTestCase):
+    def setUp(self):
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.home = pathlib.Path(home.name)
+        (self.home / "whereby").mkdir()
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": home.name,
+            "XDG_CONFIG_HOME": home.name,
+            "XDG_STATE_HOME": home.name + "/state",
+            "XDG_CACHE_HOME": CACHE.name,
+        }
+        self.simulator = subprocess.Popen(
+            [PROGRAM, "simulate", "--rate-limit", "0"], env=self.environment, cwd=home.name,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(self.stop, self.simulator)
+        found = {}
+        for line in self.simulator.stdout:
+            name, _, value = line.strip().removeprefix("export ").partition("=")
+            found[name] = value
+            if len(found) == 2:
+                break
+        self.token = found["WHEREBY_ACCESS_TOKEN"]
+        port = int(found["WHEREBY_API_URL"].split(":")[2].split("/")[0])
+        self.proxy = Proxy(port)
+        self.addCleanup(self.proxy.close)
+        self.configure()
+
+    @staticmethod
+    def stop(process):
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+
+    def configure(self, rules="", accounts=("work",)):
+        """Writes the configuration in one step, as people's editors do."""
+        text = 'default_account = "work"\n' + rules
+        for name in accounts:
+            text += (f'\n[accounts.{name}]\naccess_token = "{self.token}"\n'
+                     f'api_url = "http://127.0.0.1:{self.proxy.port}/v1"\n')
+        new = self.home / "whereby" / "new.toml"
+        new.write_text(text)
+        new.chmod(0o600)
+        new.rename(self.home / "whereby" / "config.toml")
+
+    def whereby(self, *arguments, check=True):
+        ran = subprocess.run([PROGRAM, *arguments], env=self.environment, cwd=self.home, timeout=PATIENCE,
+                             capture_output=True, text=True, check=False)
+        if check:
+            self.assertEqual(ran.returncode, 0, ran)
+        return ran
+
+    def audit(self):
+        return json.loads(self.whereby("audit", "--json").stdout)["audit"]
+
+    def client(self, mode, answer=None, **options):
+        """A client over standard input and output. `answer` is what its user says when asked."""
+        self.asked = []
+
+        async def elicit(_, params):
+            self.asked.append(params.message)
+            return answer
+
+        parameters = StdioServerParameters(
+            command=PROGRAM, args=["mcp"], env=self.environment, cwd=str(self.home))
+        if answer is not None:
+            options["elicitation_callback"] = elicit
+        return Client(parameters, mode=mode, read_timeout_seconds=PATIENCE, **options)
+
+    def succeeds(self, result):
+        self.assertFalse(result.is_error, result)
+        return result.structured_content
+
+    def fails(self, result, kind):
+        self.assertTrue(result.is_error, result)
+        error = result.meta["whereby/error"]
+        self.assertEqual(error["kind"], kind, error)
+        self.assertTrue(result.content[0].text.startswith(kind + ": "), result)
+        return error
+
+
+YES = ElicitResult(action="accept", content={"approve": True})
+
+
+class Calls(McpTest):
+    async def test_every_function_is_a_tool_and_works(self):
+        self.configure('[permissions]\nwrite = "allow"\n')
+        for mode in MODES:
+            async with self.client(mode) as client:
+                # The first thing that is asked.
+                tools = (await client.list_tools()).tools
+                self.assertEqual([tool.name for tool in tools], ["whereby_" + name for name in FUNCTIONS])
+                for tool in tools:
+                    hints = tool.annotations
+                    reads = tool.name not in ("whereby_create_room", "whereby_delete_room")
+                    self.assertEqual(hints.read_only_hint, reads)
+                    self.assertEqual(hints.destructive_hint, tool.name == "whereby_delete_room")
+                    self.assertEqual(hints.idempotent_hint, tool.name != "whereby_create_room")
+                    self.assertTrue(hints.open_world_hint)
+                    self.assertTrue(tool.description and tool.output_schema)
+                # The SDK checks structured results against the tools' schemas.
+                page = self.succeeds(await client.call_tool("whereby_list_rooms", {"limit": 2}))
+                self.assertEqual(len(page["data"]), 2)
+                name = page["data"][0]["roomName"]
+                room = self.succeeds(await client.call_tool("whereby_get_room", {"room_name": name}))
+                self.assertEqual(room["roomName"], name)
+                meetings = self.succeeds(await client.call_tool("whereby_list_meetings", {"limit": 1}))
+                meeting = await client.call_tool(
+                    "whereby_get_meeting", {"meeting_id": meetings["data"][0]["id"]})
+                self.assertIn("participants", self.succeeds(meeting))
+                self.succeeds(await client.call_tool("whereby_get_current_user", {}))
+                made = await client.call_tool("whereby_create_room", {"room_name_prefix": "made-"})
+                name = self.succeeds(made)["roomName"]
+                self.succeeds(await client.call_tool("whereby_delete_room", {"room_name": name}))
+                resources = (await client.list_resources()).resources
+                self.assertEqual(len(resources), 1 + len(FUNCTIONS))
+                for resource in resources:
+                    contents = (await client.read_resource(resource.uri)).contents
+                    self.assertTrue(contents[0].text.startswith("# "))
+
+    async def test_what_is_wrong_or_denied_is_told_and_nothing_is_sent(self):
+        self.configure('[permissions]\nwrite = "deny"\n')
+        for mode in MODES:
+            async with self.client(mode) as client:
+                names = [tool.name for tool in (await client.list_tools()).tools]
+                self.assertNotIn("whereby_create_room", names)
+                for tool, arguments, kind in [
+                    ("whereby_list_rooms", {"limit": 1000}, "invalid-argument"),
+                    ("whereby_get_room", {}, "invalid-argument"),
+                    ("whereby_get_room", {"room_name": 5}, "invalid-argument"),
+                    ("whereby_get_room", {"room_name": "a", "and": "b"}, "invalid-argument"),
+                    ("whereby_delete_room", {"room_name": "a"}, "denied"),
+                    ("whereby_create_room", {}, "denied"),
+                ]:
+                    self.fails(await client.call_tool(tool, arguments), kind)
+                with self.assertRaisesRegex(Exception, "no tool is called"):
+                    await client.call_tool("whereby_rooms", {})
+        self.assertEqual(self.proxy.requests, [])
+
+    async def test_an_account_is_chosen_among_those_that_may(self):
+        self.configure('', ["work", "second"])
+        for mode in MODES:
+            async with self.client(mode) as client:
+                tool = (await client.list_tools()).tools[0]
+                self.assertEqual(tool.input_schema["properties"]["account"]["enum"], ["second", "work"])
+                self.succeeds(await client.call_tool("whereby_list_rooms", {"account": "second"}))
+        self.assertEqual({row["account"] for row in self.audit()}, {"second"})
+
+    async def test_two_hundred_calls_go_side_by_side_over_few_connections(self):
+        for mode in MODES:
+            async with self.client(mode) as client:
+                calls = [client.call_tool("whereby_list_rooms", {"limit": 1}) for _ in range(200)]
+                for result in await asyncio.gather(*calls):
+                    self.succeeds(result)
+        self.assertEqual(len(self.proxy.requests), 400)
+        self.assertLessEqual(self.proxy.connections, 2 * 40)
+
+    async def test_a_cancelled_call_is_stopped_and_the_server_goes_on(self):
+        for mode in MODES:
+            held = self.proxy.hold()
+            async with self.client(mode) as client:
+                call = asyncio.create_task(client.call_tool("whereby_list_rooms", {}))
+                self.assertTrue(await asyncio.to_thread(self.proxy.arrived.wait, PATIENCE))
+                call.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await call
+                self.proxy.held = None
+                self.succeeds(await client.call_tool("whereby_get_current_user", {}))
+            held.set()
+        kinds = [row["outcome"]["kind"] for row in self.audit() if row["function"] == "list_rooms"]
+        self.assertEqual(kinds, ["cancelled"] * len(MODES))
+
+    async def test_a_changed_rule_holds_at_once_and_the_client_is_told(self):
+        changed = asyncio.Event()
+
+        async def told(message):
+            if "list_changed" in getattr(message, "method", ""):
+                changed.set()
+
+        async with self.client("legacy", message_handler=told) as client:
+            self.assertEqual(len((await client.list_tools()).tools), 7)
+            self.configure('[permissions]\nwrite = "deny"\n')
+            self.fails(await client.call_tool("whereby_create_room", {}), "denied")
+            await asyncio.wait_for(changed.wait(), PATIENCE)
+            self.assertEqual(len((await client.list_tools()).tools), 5)
+        self.assertEqual(self.proxy.requests, [])
+
+    async def test_progress_is_told(self):
+        for mode in MODES:
+            told = []
+
+            async def progress(count, _total, message, told=told):
+                told.append((count, message))
+
+            async with self.client(mode) as client:
+                self.succeeds(await client.call_tool(
+                    "whereby_list_rooms", {}, progress_callback=progress))
+            self.assertEqual(told, [(1.0, "GET /meetings")])
+
+
+class Approvals(McpTest):
+    CALL = ("whereby_create_room", {"room_name_prefix": "asked-"})
+
+    async def test_a_user_who_accepts_approves_what_they_were_shown(self):
+        for mode in MODES:
+            async with self.client(mode, YES) as client:
+                await client.list_tools()
+                made = self.succeeds(await client.call_tool(*self.CALL))
+                delete = ("whereby_delete_room", {"room_name": made["roomName"]})
+                self.succeeds(await client.call_tool(*delete))
+            self.assertEqual(len(self.asked), 2)
+            for part in ("`work`", "create_room", '"room_name_prefix": "asked-"'):
+                self.assertIn(part, self.asked[0])
+            self.assertIn("for ever", self.asked[1])
+            self.assertIn(made["roomName"], self.asked[1])
+        self.assertEqual({row["approved_by"] for row in self.audit() if row["outcome"]["success"]}, {"elicitation"})
+
+    async def test_anything_else_leaves_the_call_unmade(self):
+        for mode in MODES:
+            for number, (answer, kind) in enumerate([
+                (ElicitResult(action="decline"), "denied"),
+                (ElicitResult(action="accept", content={"approve": False}), "denied"),
+                (ElicitResult(action="cancel"), "approval-required"),
+                (None, "approval-required"),
+            ]):
+                async with self.client(mode, answer) as client:
+                    await client.list_tools()
+                    call = ("whereby_create_room", {"room_name_prefix": f"n{number}-{mode[:4]}-"})
+                    self.fails(await client.call_tool(*call), kind)
+                self.assertEqual(len(self.asked), 0 if answer is None else 1)
+        self.configure('[permissions]\nelicitation = "deny"\n')
+        for mode in MODES:
+            async with self.client(mode, YES) as client:
+                await client.list_tools()
+                self.fails(await client.call_tool(*self.CALL), "approval-required")
+            self.assertEqual(self.asked, [])
+        self.assertEqual(self.proxy.requests, [])
+
+    async def test_an_approval_from_elsewhere_admits_the_very_call_once(self):
+        for mode in MODES:
+            async with self.client(mode) as client:
+                await client.list_tools()
+                error = self.fails(await client.call_tool(*self.CALL), "approval-required")
+                before = len(self.proxy.requests)
+                self.whereby("approvals", "approve", error["approval_id"])
+                other = await client.call_tool("whereby_create_room", {"room_name_prefix": "other-"})
+                self.fails(other, "approval-required")
+                self.assertEqual(len(self.proxy.requests), before)
+                self.succeeds(await client.call_tool(*self.CALL))
+                again = self.fails(await client.call_tool(*self.CALL), "approval-required")
+                self.assertNotEqual(again["approval_id"], error["approval_id"])
+                self.assertEqual(len(self.proxy.requests), before + 1)
+
+    async def test_of_sixteen_processes_that_race_one_wins(self):
+        call = ["call", "create_room", '{"room_name_prefix": "race-"}', "--json"]
+        stored = json.loads(self.whereby(*call, check=False).stdout)
+        self.whereby("approvals", "approve", stored["meta"]["approval_id"])
+        racers = [
+            subprocess.Popen([PROGRAM, *call], env=self.environment, cwd=self.home,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            for _ in range(16)
+        ]
+        exits = []
+        for racer in racers:
+            racer.communicate(timeout=PATIENCE)
+            exits.append(racer.returncode)
+        self.assertEqual(sorted(exits), [0] + [5] * 15)
+        self.assertEqual(self.proxy.requests, ["POST"])
+
+    async def test_a_killed_server_leaves_what_it_was_about_to_do(self):
+        self.configure('[permissions]\nwrite = "ask"\n')
+        call = {"name": self.CALL[0], "arguments": self.CALL[1]}
+        server = subprocess.Popen([PROGRAM, "mcp"], env=self.environment, cwd=self.home,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.stop, server)
+
+        def send(message):
+            server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            server.stdin.flush()
+
+        send({"id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}})
+        server.stdout.readline()
+        send({"method": "notifications/initialized"})
+        send({"id": 2, "method": "tools/call", "params": call})
+        result = json.loads(server.stdout.readline())["result"]
+        approval = result["_meta"]["whereby/error"]["approval_id"]
+        self.whereby("approvals", "approve", approval)
+        held = self.proxy.hold()
+        send({"id": 3, "method": "tools/call", "params": call})
+        self.assertTrue(await asyncio.to_thread(self.proxy.arrived.wait, PATIENCE))
+        server.send_signal(signal.SIGKILL)
+        server.wait(PATIENCE)
+        self.proxy.held = None
+        held.set()
+        row = self.audit()[-1]
+        self.assertEqual((row["function"], row["approval_id"]), ("create_room", approval))
+        self.assertIsNone(row["outcome"])
+        again = self.whereby("call", "create_room", json.dumps(self.CALL[1]), "--json", check=False)
+        self.assertEqual(again.returncode, 5, again)
+        self.assertEqual(self.proxy.requests, ["POST"])
+
+
+class Ends(McpTest):
+    async def test_the_server_ends_with_its_client_also_in_the_middle_of_a_call(self):
+        for cut_off in (False, True):
+            server = subprocess.Popen([PROGRAM, "mcp"], env=self.environment, cwd=self.home,
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.addCleanup(self.stop, server)
+            self.proxy.hold()
+            for message in [
+                {"id": 1, "method": "initialize", "params": {
+                    "protocolVersion": "2025-06-18", "capabilities": {},
+                    "clientInfo": {"name": "raw", "version": "1"}}},
+                {"method": "notifications/initialized"},
+                {"id": 2, "method": "tools/call", "params": {"name": "whereby_list_rooms", "arguments": {}}},
+            ]:
+                server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            server.stdin.flush()
+            self.assertTrue(await asyncio.to_thread(self.proxy.arrived.wait, PATIENCE))
+            if cut_off:
+                server.stdout.close()
+            server.stdin.close()
+            await asyncio.to_thread(server.wait, PATIENCE)
+
+
+class Http(McpTest):
+    TOKEN = "0123456789abcdef0123456789abcdef"
+
+    def listen(self):
+        server = subprocess.Popen(
+            [PROGRAM, "mcp", "--listen", "127.0.0.1:0", "--json"], cwd=self.home,
+            env={**self.environment, "WHEREBY_MCP_TOKEN": self.TOKEN}, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.stop, server)
+        return server, json.loads(server.stdout.readline())["mcp"]["url"]
+
+    async def test_two_clients_at_once_and_nobody_without_the_token(self):
+        server, url = self.listen()
+        begin = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        async with httpx2.AsyncClient() as http_client:
+            for headers, status in [
+                ({}, 401),
+                ({"authorization": "Bearer nonsense"}, 401),
+                ({"authorization": "Bearer " + self.TOKEN, "origin": "https://evil.example"}, 403),
+                ({"authorization": "Bearer " + self.TOKEN, "host": "evil.example"}, 403),
+            ]:
+                accept = {"accept": "application/json, text/event-stream"}
+                answer = await http_client.post(url, json=begin, headers={**accept, **headers})
+                self.assertEqual(answer.status_code, status, headers)
+        self.asked = []
+
+        async def elicit(_, params):
+            self.asked.append(params.message)
+            return YES
+
+        headers = {"authorization": "Bearer " + self.TOKEN}
+        async with contextlib.AsyncExitStack() as stack:
+            clients = []
+            for mode in MODES:
+                own = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=PATIENCE))
+                transport = streamable_http_client(url, http_client=own)
+                clients.append(await stack.enter_async_context(
+                    Client(transport, mode=mode, elicitation_callback=elicit)))
+            for client in clients:
+                self.assertEqual(len((await client.list_tools()).tools), 7)
+            results = await asyncio.gather(*(
+                client.call_tool("whereby_list_rooms", {"limit": 1}) for client in clients * 5))
+            for result in results:
+                self.succeeds(result)
+            for client in clients:
+                self.succeeds(await client.call_tool("whereby_create_room", {}))
+        self.assertEqual(len(self.asked), len(MODES))
+        server.terminate()
+        self.assertEqual(server.wait(PATIENCE), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
