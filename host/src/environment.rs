@@ -105,3 +105,25 @@ fn decides(name: &str) -> bool {
     let directories = ["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"];
     name.starts_with("WHEREBY_") || directories.contains(&name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_directory_is_an_absolute_one() {
+        let mut environment = Environment::empty();
+        assert_eq!(environment.platform_directory("state"), None);
+        environment.variables.insert("HOME".into(), "/home/a".into());
+        environment.variables.insert("XDG_STATE_HOME".into(), "relative".into());
+        let own = if cfg!(target_os = "macos") {
+            "/home/a/Library/Application Support/whereby/state"
+        } else {
+            "/home/a/.local/state/whereby"
+        };
+        assert_eq!(environment.platform_directory("state"), Some(own.into()));
+        environment.variables.insert("XDG_STATE_HOME".into(), "/state".into());
+        assert_eq!(environment.platform_directory("state"), Some("/state/whereby".into()));
+        assert_eq!(environment.platform_directory("else"), None);
+    }
+}

@@ -40,7 +40,7 @@ pub struct SessionBuilder {
     approver: Arc<dyn Approver>,
     component: Option<Vec<u8>>,
     cache: Option<PathBuf>,
-    store: Option<Arc<Store>>,
+    store: Result<Option<Arc<Store>>, Error>,
 }
 
 impl SessionBuilder {
@@ -85,7 +85,13 @@ impl SessionBuilder {
     /// asked about fails, and no call is recorded. With it, a write that cannot be recorded is refused.
     #[must_use]
     pub fn store(mut self, store: Arc<Store>) -> Self {
-        self.store = Some(store);
+        self.store = Ok(Some(store));
+        self
+    }
+
+    /// There should be such a place and is none: reads go on, and tell it; writes are refused.
+    pub(crate) fn no_store(mut self, why: Error) -> Self {
+        self.store = Err(why);
         self
     }
 
@@ -135,7 +141,8 @@ struct Inner {
     resources: Arc<Resources>,
     approver: Arc<dyn Approver>,
     slots: Arc<Semaphore>,
-    store: Option<Arc<Store>>,
+    /// Where approvals and the audit log are kept: nowhere where that is not wanted, or why it is not.
+    store: Result<Option<Arc<Store>>, Error>,
 }
 
 /// A call that was found, checked and decided on.
@@ -179,7 +186,7 @@ impl Session {
             approver: Arc::new(NobodyToAsk),
             component: None,
             cache: None,
-            store: None,
+            store: Ok(None),
         }
     }
 
@@ -251,7 +258,7 @@ impl Session {
     /// has it before its first request leaves, and whatever comes of it.
     pub async fn run(&self, call: Call) -> Outcome {
         let started = Instant::now();
-        let mut entry = Entry::new(self.0.store.clone(), &call);
+        let mut entry = Entry::new(&self.0.store, &call);
         let mut outcome = Outcome {
             result: Err(Error::Internal { message: "the call did not begin".into() }),
             account: None,

@@ -143,7 +143,18 @@ async fn where_the_log_cannot_be_written_reads_go_on_and_writes_are_refused() {
         assert!(message(&outcome).contains("state/whereby"), "{}", message(&outcome));
     }
     assert_eq!(sent(&world), before, "a write left");
-    // The same at the command line, which says so.
+    // The same at the command line, which says so; also where there is no place for it at all.
+    let mut homeless = world.environment();
+    for name in ["HOME", "XDG_STATE_HOME"] {
+        homeless.variables.remove(name);
+    }
+    let ran = whereby_tests::run(&["call", "list_rooms"], homeless.clone(), "", false).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("HOME is not set"), "{}", ran.stderr);
+    let before = sent(&world);
+    let ran = whereby_tests::run(&["call", "create_room"], homeless, "", false).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_eq!(sent(&world), before, "a write left");
     let ran = world.run(&["call", "list_rooms"]).await;
     assert_eq!(ran.code, 0);
     assert!(ran.stderr.contains("missing in the audit log"), "{}", ran.stderr);

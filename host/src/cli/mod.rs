@@ -210,8 +210,11 @@ impl Context {
             .settings(settings)
             .environment(self.environment.clone())
             .approver(approver)
-            .store(self.store()?)
             .cache(self.environment.platform_directory("cache"));
+        builder = match self.store() {
+            Ok(store) => builder.store(store),
+            Err(error) => builder.no_store(error),
+        };
         if let Some(path) = &self.component {
             let path = self.environment.directory.join(path);
             builder = builder.component(read_component(&path, None)?);

@@ -72,6 +72,10 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 impl Session {
+    fn store(&self) -> Option<&Arc<Store>> {
+        self.0.store.as_ref().ok()?.as_ref()
+    }
+
     /// Finds out by what the call may be made; an error where it may not.
     pub(super) async fn clear(
         &self,
@@ -112,7 +116,7 @@ impl Session {
         call: &Call,
         digest: Option<&Digest>,
     ) -> Result<Option<Clearance>, Error> {
-        let (Some(store), Some(digest)) = (&self.0.store, digest) else { return Ok(None) };
+        let (Some(store), Some(digest)) = (self.store(), digest) else { return Ok(None) };
         let own = digest.clone();
         if blocking(store, move |store| store.is_approved(&own)).await? {
             return Ok(Some(Clearance::Approved(digest.clone())));
@@ -138,7 +142,12 @@ impl Session {
 
     /// What an approval of this call, and of no other, is bound to. `None` where nothing is stored.
     async fn digest(&self, decided: &Decided<'_>) -> Result<Option<Digest>, Error> {
-        let Some(store) = &self.0.store else { return Ok(None) };
+        let is_read = effect_of(decided.function) == Effect::Read;
+        let store = match &self.0.store {
+            Ok(Some(store)) => store,
+            Err(error) if !is_read => return Err(error.clone()),
+            Ok(None) | Err(_) => return Ok(None),
+        };
         let resources = Arc::clone(&self.0.resources);
         let token = resources.token(decided.name, decided.account).await?;
         let fingerprint = Sha256::digest(token.expose());
@@ -157,7 +166,7 @@ impl Session {
         match found.await {
             Ok(digest) => Ok(Some(digest)),
             // A read that a person at hand approves needs nothing stored.
-            Err(_) if effect_of(decided.function) == Effect::Read => Ok(None),
+            Err(_) if is_read => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -169,7 +178,7 @@ impl Session {
         call: &Call,
         digest: Option<Digest>,
     ) -> Result<Clearance, Error> {
-        let (Some(store), Some(digest)) = (&self.0.store, digest) else {
+        let (Some(store), Some(digest)) = (self.store(), digest) else {
             return Err(required(decided, None));
         };
         let pending = match file(store, decided, &call.asked_by, &digest).await? {
@@ -213,7 +222,7 @@ impl Session {
         call: &Call,
         clearance: &Clearance,
     ) -> Error {
-        let (Some(store), Some(digest)) = (&self.0.store, clearance.digest()) else {
+        let (Some(store), Some(digest)) = (self.store(), clearance.digest()) else {
             return required(decided, None);
         };
         match file(store, decided, &call.asked_by, digest).await {

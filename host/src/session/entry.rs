@@ -30,9 +30,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(store: Option<Arc<Store>>, call: &Call) -> Self {
+    pub(super) fn new(store: &Result<Option<Arc<Store>>, Error>, call: &Call) -> Self {
         let mut entry = Self {
-            store,
+            store: store.as_ref().ok().cloned().flatten(),
             begin: Begin {
                 id: String::new(),
                 time: Timestamp::now().to_unix_ms(),
@@ -51,7 +51,7 @@ impl Entry {
             is_begun: false,
             started: Instant::now(),
             outbox: None,
-            problem: None,
+            problem: store.as_ref().err().map(Error::to_string),
         };
         if entry.store.is_some() {
             match new_id() {
@@ -99,17 +99,18 @@ impl Entry {
         decided: &Decided<'_>,
         clearance: &Clearance,
     ) -> Result<(), BeginError> {
+        let is_read = effect_of(decided.function) == Effect::Read;
+        if let Some(problem) = self.problem.as_ref().filter(|_| !is_read) {
+            return Err(BeginError::Store(Error::Configuration { message: problem.clone() }));
+        }
         let Some(store) = self.store.clone() else { return Ok(()) };
         self.begin.approved_by = Some(clearance.as_str().to_owned());
-        if effect_of(decided.function) == Effect::Read && clearance.claim().is_none() {
+        if is_read && clearance.claim().is_none() {
             match store.record(Some(&self.begin), None, false) {
                 Ok(()) => self.is_begun = true,
                 Err(error) => self.give_up(&error),
             }
             return Ok(());
-        }
-        if let Some(problem) = &self.problem {
-            return Err(BeginError::Store(Error::Configuration { message: problem.clone() }));
         }
         let (begin, clearance) = (self.begin.clone(), clearance.clone());
         let begun = blocking(&store, move |store| Ok(store.begin(&begin, clearance.claim())));
@@ -130,7 +131,7 @@ impl Entry {
 
     /// Writes what came of the call; returns why the log does not have it, where it does not.
     pub(super) async fn end(mut self, outcome: &Outcome) -> Option<String> {
-        let store = self.store.take()?;
+        let Some(store) = self.store.take() else { return self.problem.take() };
         if self.begin.id.is_empty() {
             return self.problem.take();
         }
