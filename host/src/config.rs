@@ -61,6 +61,9 @@ pub struct Settings {
     pub policy: Policy,
     /// The limits of a call.
     pub limits: Limits,
+    /// The limits of a script.
+    #[cfg(feature = "lua")]
+    pub lua: crate::lua::Limits,
     /// The component, where not the built-in one.
     pub component: Option<ComponentFile>,
     /// A file of certificates, in PEM, that are trusted besides the built-in ones.

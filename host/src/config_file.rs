@@ -16,12 +16,18 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
     let file = TomlFile::parse(path, contents)?;
     let mut settings = Settings::default();
     settings.policy.own.file = Some(path.to_owned());
-    let known = ["default_account", "permissions", "accounts", "limits", "component", "ca_file"];
+    let known =
+        ["default_account", "permissions", "accounts", "limits", "lua", "component", "ca_file"];
     for (key, node) in file.root().members(&known)? {
         match key {
             "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
             "permissions" => settings.policy.own.all = read_permissions(node, key)?,
             "limits" => settings.limits = read_limits(node)?,
+            #[cfg(feature = "lua")]
+            "lua" => settings.lua = read_lua_limits(node)?,
+            // A program without Lua has no use for it, and no quarrel with it.
+            #[cfg(not(feature = "lua"))]
+            "lua" => {}
             "component" => settings.component = Some(component(node, path)?),
             "ca_file" => settings.ca_file = Some(beside(path, node.text(key)?)),
             _ => {
@@ -197,6 +203,20 @@ fn read_limits(node: Node<'_>) -> Result<Limits, Error> {
     for (key, node) in node.table("limits")?.members(&names)? {
         if let Some(limit) = Limits::TABLE.iter().find(|limit| limit.name == key) {
             let value = node.number(&format!("limits.{key}"), limit.least..limit.most + 1)?;
+            (limit.set)(&mut limits, value);
+        }
+    }
+    Ok(limits)
+}
+
+#[cfg(feature = "lua")]
+fn read_lua_limits(node: Node<'_>) -> Result<crate::lua::Limits, Error> {
+    use crate::lua::Limits;
+    let mut limits = Limits::default();
+    let names: Vec<&str> = Limits::TABLE.iter().map(|limit| limit.name).collect();
+    for (key, node) in node.table("lua")?.members(&names)? {
+        if let Some(limit) = Limits::key(key) {
+            let value = node.number(&format!("lua.{key}"), limit.least..limit.most + 1)?;
             (limit.set)(&mut limits, value);
         }
     }

@@ -140,10 +140,15 @@ fn functions_errors() -> impl Iterator<Item = ErrorKind> {
 fn examples(function: &Function) -> [(String, Value); 3] {
     let arguments = example(function);
     let shell = format!("whereby call {} '{arguments}'", function.json);
-    let lua = format!("app.integrations.whereby.{}({})", function.json, to_lua(&arguments));
+    let lua = lua_call(function);
     let mcp = json!({"name": format!("whereby_{}", function.json), "arguments": arguments});
     [("sh", shell), ("lua", lua), ("json", mcp.to_string())]
         .map(|(language, text)| (language.to_owned(), Value::from(text)))
+}
+
+/// The example call of a function in Lua.
+pub(crate) fn lua_call(function: &Function) -> String {
+    format!("app.integrations.whereby.{}({})", function.json, to_lua(&example(function)))
 }
 
 /// A JSON value as Lua writes it.
@@ -164,7 +169,7 @@ fn to_lua(value: &Value) -> String {
     }
 }
 
-fn effect(function: &Function) -> String {
+pub(crate) fn effect(function: &Function) -> String {
     let mut effect = effect_of(function).as_str().to_owned();
     if is_destructive(function) {
         effect.push_str(", destructive");
@@ -172,7 +177,7 @@ fn effect(function: &Function) -> String {
     format!("{effect}. It may send {}", permitted_requests(function).join(", "))
 }
 
-fn facts(facts: &Facts) -> String {
+pub(crate) fn facts(facts: &Facts) -> String {
     let mut out = String::new();
     if let Some((low, high)) = facts.range {
         let _ = write!(out, " From {low} to {high}.");
@@ -193,7 +198,7 @@ fn facts(facts: &Facts) -> String {
 }
 
 /// The members of a record, or the cases of a variant or an enum, and what is within them.
-fn within(ty: &Type, depth: usize, out: &mut String) {
+pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
     let indent = "  ".repeat(depth);
     match ty {
         Type::Option(inner) | Type::List(inner) => within(inner, depth, out),
@@ -234,14 +239,14 @@ fn within(ty: &Type, depth: usize, out: &mut String) {
 /// How many cases an enum may have to be told one by one.
 const SHORT: usize = 8;
 
-fn required(ty: &Type) -> &Type {
+pub(crate) fn required(ty: &Type) -> &Type {
     match ty {
         Type::Option(inner) => inner,
         other => other,
     }
 }
 
-fn type_name(ty: &Type) -> String {
+pub(crate) fn type_name(ty: &Type) -> String {
     match ty {
         Type::Bool => "true or false".into(),
         Type::U16 | Type::U32 | Type::U64 => "whole number".into(),

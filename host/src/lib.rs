@@ -60,6 +60,8 @@ mod inspect;
 mod json;
 mod lanes;
 mod limits;
+#[cfg(feature = "lua")]
+pub mod lua;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 mod names;

@@ -11,6 +11,7 @@ mod examples;
 mod files;
 mod functions;
 mod hostile;
+mod lua;
 mod mcp;
 mod network_tls;
 mod openapi;

@@ -4,6 +4,7 @@ mod asking;
 mod calls;
 mod http;
 mod raw;
+mod scripts;
 mod settings;
 
 use rmcp::model::{
@@ -104,10 +105,15 @@ fn answers(action: ElicitationAction) -> Option<ElicitResult> {
 
 /// A server of this user's, which follows the configuration as `whereby mcp` does.
 fn server(world: &World) -> Server {
+    server_with(world, false)
+}
+
+/// The same, with scripts as a tool or without.
+fn server_with(world: &World, scripts: bool) -> Server {
     let environment = world.environment();
     let files = Settings::files(None, &environment).expect("known files");
     let reload = move || Settings::load(None, &environment);
-    Server::builder(world.session()).reload(files, reload).build()
+    Server::builder(world.session()).reload(files, reload).scripts(scripts).build()
 }
 
 /// A client, and the server that serves it.

@@ -87,6 +87,18 @@ fn the_mcp_sdk_is_known_to_the_gateway_alone() {
 }
 
 #[test]
+fn lua_is_known_to_its_own_place_alone() {
+    for path in files(&root().join("host/src"), "rs") {
+        let name = path.strip_prefix(root()).expect("below it").display().to_string();
+        let code = code(&std::fs::read_to_string(&path).expect("a file"));
+        assert!(name.starts_with("host/src/lua/") || !code.contains("mlua"), "{name}");
+        // Calls are made of what a script asks for in one place, where none is forced.
+        let makes_calls = code.contains("Call::new(") && name.starts_with("host/src/lua/");
+        assert_eq!(makes_calls, name == "host/src/lua/mod.rs", "{name} makes calls");
+    }
+}
+
+#[test]
 fn only_two_places_enforce() {
     for path in files(&root().join("host/src"), "rs") {
         let name = path.strip_prefix(root()).expect("below it").display().to_string();

@@ -32,6 +32,10 @@ pub(super) struct Opts {
     /// Serve streamable HTTP on this loopback address instead, until Ctrl-C; port 0 is a free one
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Also offer whereby_run_lua, which runs scripts within the limits of [lua] in the configuration
+    #[cfg(feature = "lua")]
+    #[arg(long)]
+    lua: bool,
     /// The file with the bearer token that HTTP clients must bring, instead of $WHEREBY_MCP_TOKEN
     #[arg(long, value_name = "FILE", requires = "listen")]
     token_file: Option<PathBuf>,
@@ -45,7 +49,11 @@ pub(super) struct Opts {
 
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
-        let server = server(context)?;
+        let server = server(
+            context,
+            #[cfg(feature = "lua")]
+            self.lua,
+        )?;
         let Some(address) = self.listen else {
             // Ctrl-C ends it as it ends any program; the client closes standard input.
             server.serve(tokio::io::stdin(), tokio::io::stdout()).await?;
@@ -96,19 +104,15 @@ impl Opts {
 }
 
 /// The server on a session that follows the configuration files.
-fn server(context: &Context) -> Result<Server, Error> {
+fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Server, Error> {
     let settings = context.settings()?;
     let files = Settings::files(context.config.as_deref(), &context.environment)?;
     let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
-    let (streams, quiet) = (context.streams.clone(), context.quiet);
     let (file, environment) = (context.config.clone(), context.environment.clone());
     let reload = move || Settings::load(file.as_deref() as Option<&Path>, &environment);
-    let server = Server::builder(session).reload(files, reload).notice(move |what| {
-        if !quiet {
-            // Whoever reads standard error may be gone, and nothing depends on it.
-            let _ = writeln!(streams.stderr(), "warning: {}", text::printable(what, 500));
-        }
-    });
+    let server = Server::builder(session).reload(files, reload).notice(context.warner());
+    #[cfg(feature = "lua")]
+    let server = server.scripts(scripts);
     Ok(server.build())
 }
 

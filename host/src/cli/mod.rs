@@ -11,11 +11,15 @@ mod demo;
 mod discover;
 mod doctor;
 mod exit;
+#[cfg(feature = "lua")]
+mod lua;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod paint;
 mod prompt;
 mod render;
+#[cfg(feature = "lua")]
+mod repl;
 mod shell;
 #[cfg(feature = "simulator")]
 mod simulate;
@@ -102,6 +106,9 @@ enum Command {
     Doctor(doctor::Opts),
     Approvals(approvals::Opts),
     Audit(audit::Opts),
+    #[cfg(feature = "lua")]
+    #[command(alias = "integrations:lua")]
+    Lua(lua::Opts),
     Component(component::Opts),
     #[cfg(feature = "mcp")]
     Mcp(mcp::Opts),
@@ -166,6 +173,19 @@ impl Context {
         let word = self.stderr_word(Role::Warning, "warning:");
         // Whoever reads standard error may be gone, and nothing depends on it.
         let _ = writeln!(self.streams.stderr(), "{word} {}", text::printable(what, 500));
+    }
+
+    /// The same for whoever outlives the command.
+    #[cfg(any(feature = "lua", feature = "mcp"))]
+    fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let (streams, word) = (self.streams.clone(), self.stderr_word(Role::Warning, "warning:"));
+        let quiet = self.quiet;
+        move |what| {
+            if !quiet {
+                // Whoever reads standard error may be gone, and nothing depends on it.
+                let _ = writeln!(streams.stderr(), "{word} {}", text::printable(what, 500));
+            }
+        }
     }
 
     /// Whether a person can be asked on the terminal.
@@ -304,6 +324,9 @@ pub fn run_process() -> u8 {
 struct Style {
     json: bool,
     quiet: bool,
+    /// Whether the document is that of a script.
+    #[cfg(feature = "lua")]
+    is_script: bool,
     /// What dates and colours depend on.
     environment: Environment,
 }
@@ -311,12 +334,32 @@ struct Style {
 impl Style {
     fn of(arguments: &[OsString], environment: Environment) -> Self {
         let has = |flag| arguments.iter().take_while(|a| *a != "--").any(|a| a == flag);
-        Self { json: has("--json"), quiet: has("--quiet"), environment }
+        Self {
+            json: has("--json"),
+            quiet: has("--quiet"),
+            #[cfg(feature = "lua")]
+            is_script: matches!(command_of(arguments), Some("lua" | "integrations:lua")),
+            environment,
+        }
     }
 
     fn look(&self, streams: &Streams) -> Look {
         Look::new(&self.environment, streams)
     }
+}
+
+/// The word of a command line that is the command: the first that is no flag, nor a flag's value.
+#[cfg(feature = "lua")]
+fn command_of(arguments: &[OsString]) -> Option<&str> {
+    let mut arguments = arguments.iter().map(|argument| argument.to_str().unwrap_or_default());
+    while let Some(argument) = arguments.next() {
+        match argument {
+            "--config" | "--account" | "--component" => drop(arguments.next()),
+            flag if flag.starts_with('-') => {}
+            command => return Some(command),
+        }
+    }
+    None
 }
 
 /// Runs the program: its arguments, without its own name, its surroundings and its streams.
@@ -368,6 +411,8 @@ pub async fn run(
         Command::Doctor(opts) => opts.run(&context).await,
         Command::Approvals(opts) => opts.run(&context),
         Command::Audit(opts) => opts.run(&context).await,
+        #[cfg(feature = "lua")]
+        Command::Lua(opts) => opts.run(&context).await,
         Command::Component(opts) => opts.run(&context),
         #[cfg(feature = "mcp")]
         Command::Mcp(opts) => opts.run(&context).await,
@@ -402,6 +447,10 @@ fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u
         }
         (Ok(Output::Text(text, _) | Output::Report(text, _, _)), false) => {
             write!(streams.stdout(), "{text}")
+        }
+        #[cfg(feature = "lua")]
+        (Err(Failure { error, .. }), true) if style.is_script => {
+            print_json(streams, &lua::failed_json(&error))
         }
         (Err(Failure { error, document }), true) => {
             print_json(streams, &document.to_json(Err(&error)))

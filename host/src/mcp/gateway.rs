@@ -19,7 +19,9 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 pub(super) struct Gateway {
     files: Vec<PathBuf>,
     reload: Option<Box<Reload>>,
-    notice: Box<Notice>,
+    notice: Arc<Notice>,
+    /// Whether scripts are offered.
+    scripts: bool,
     current: Mutex<Current>,
     /// Counts how often the list of tools has changed.
     changes: watch::Sender<u64>,
@@ -41,8 +43,8 @@ pub(super) struct State {
 }
 
 impl State {
-    fn new(session: Session) -> Self {
-        let tools = Arc::new(tools::list(session.settings()));
+    fn new(session: Session, scripts: bool) -> Self {
+        let tools = Arc::new(tools::list(session.settings(), scripts));
         Self { session, problem: None, tools }
     }
 
@@ -71,11 +73,19 @@ impl Gateway {
         session: Session,
         files: Vec<PathBuf>,
         reload: Option<Box<Reload>>,
-        notice: Box<Notice>,
+        notice: Arc<Notice>,
+        scripts: bool,
     ) -> Self {
         let stamps = files.iter().map(|file| stamp(file)).collect();
-        let current = Current { stamps, state: State::new(session) };
-        Self { files, reload, notice, current: Mutex::new(current), changes: watch::Sender::new(0) }
+        let current = Current { stamps, state: State::new(session, scripts) };
+        Self {
+            files,
+            reload,
+            notice,
+            scripts,
+            current: Mutex::new(current),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// The session and the tools under the settings as they are now.
@@ -93,7 +103,7 @@ impl Gateway {
         });
         match session {
             Ok(session) => {
-                let state = State::new(session);
+                let state = State::new(session, self.scripts);
                 let is_other = state.tools != current.state.tools;
                 current.state = state;
                 if is_other {
@@ -111,6 +121,13 @@ impl Gateway {
     /// Tells whoever runs the server.
     pub(super) fn notice(&self, what: &str) {
         (self.notice)(what);
+    }
+
+    /// Tells whoever runs the server, later.
+    #[cfg(feature = "lua")]
+    pub(super) fn noticer(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let notice = Arc::clone(&self.notice);
+        move |what| notice(what)
     }
 
     /// Learns of changes to the list of tools from now on.

@@ -3,11 +3,15 @@
 use super::asking::{self, Deferred, Elicitation, Way};
 use super::gateway::Gateway;
 use super::logging::Log;
+#[cfg(feature = "lua")]
+use super::scripts;
 use super::{resources, results, tools};
 use crate::approval::NobodyToAsk;
 use crate::call::{Call, Outcome};
 use crate::error::{Error, WriteOutcome};
 use crate::text;
+#[cfg(feature = "lua")]
+use rmcp::model::JsonObject;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ErrorData, Implementation, ListResourcesResult,
     ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
@@ -73,6 +77,29 @@ impl Handler {
         }
     }
 
+    /// Runs a script, and stops it at once where the client does not want it any more.
+    #[cfg(feature = "lua")]
+    async fn script(
+        &self,
+        arguments: JsonObject,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let state = self.gateway.state();
+        let ran = match state.session() {
+            Ok(session) => {
+                let notice = self.gateway.noticer();
+                let run = scripts::run(session.clone(), arguments, &context, notice);
+                tokio::select! {
+                    ran = run => ran,
+                    () = context.ct.cancelled() => return Err(cancelled()),
+                }
+            }
+            Err(error) => Err(error.clone()),
+        };
+        let result = ran.unwrap_or_else(|error| results::failure(&error, WriteOutcome::None, None));
+        Ok(result.into())
+    }
+
     /// Tells the client what came of a call, and whoever runs the server what they should know.
     async fn tell(&self, outcome: &Outcome, context: &RequestContext<RoleServer>) {
         if let Some(problem) = &outcome.unrecorded {
@@ -82,6 +109,16 @@ impl Handler {
         }
         self.log.call(outcome, context).await;
     }
+}
+
+/// Nobody reads this: the client took the request back, or is gone.
+fn cancelled() -> ErrorData {
+    ErrorData::internal_error("the call was cancelled", None)
+}
+
+/// What the client calls itself.
+pub(super) fn client_name(context: &RequestContext<RoleServer>) -> Option<String> {
+    context.client_info().map(|client| format!("{} {}", client.name, client.version))
 }
 
 impl ServerHandler for Handler {
@@ -114,6 +151,10 @@ impl ServerHandler for Handler {
         mut request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        #[cfg(feature = "lua")]
+        if request.name == scripts::NAME && self.get_tool(scripts::NAME).is_some() {
+            return self.script(request.arguments.unwrap_or_default(), context).await;
+        }
         let function = tools::function(&request.name)
             .map_err(|message| ErrorData::invalid_params(message, None))?;
         let state = self.gateway.state();
@@ -127,10 +168,8 @@ impl ServerHandler for Handler {
             Ok(account) => account,
             Err(error) => return Ok(results::failure(&error, WriteOutcome::None, None).into()),
         };
-        let client =
-            context.client_info().map(|client| format!("{} {}", client.name, client.version));
-        let mut call =
-            Call::new(function.json, Value::Object(arguments)).asked_by("mcp", client.as_deref());
+        let mut call = Call::new(function.json, Value::Object(arguments))
+            .asked_by("mcp", client_name(&context).as_deref());
         if let Some(account) = &account {
             call = call.exact_account(account);
         }
@@ -145,8 +184,7 @@ impl ServerHandler for Handler {
             call = call.answered(&id, answer);
         }
         let Some(outcome) = self.run(call, &context).await else {
-            // Nobody reads this: the client took the request back, or is gone.
-            return Err(ErrorData::internal_error("the call was cancelled", None));
+            return Err(cancelled());
         };
         self.tell(&outcome, &context).await;
         let may_ask =

@@ -14,6 +14,8 @@ mod http;
 mod logging;
 mod resources;
 mod results;
+#[cfg(feature = "lua")]
+mod scripts;
 mod tools;
 
 pub use http::{HttpOptions, Listening};
@@ -49,10 +51,20 @@ pub struct ServerBuilder {
     session: Session,
     files: Vec<PathBuf>,
     reload: Option<Box<Reload>>,
-    notice: Box<Notice>,
+    notice: Arc<Notice>,
+    scripts: bool,
 }
 
 impl ServerBuilder {
+    /// Whether scripts in Lua are offered as a tool, `whereby_run_lua`, within the limits of the
+    /// settings; by default not.
+    #[cfg(feature = "lua")]
+    #[must_use]
+    pub fn scripts(mut self, scripts: bool) -> Self {
+        self.scripts = scripts;
+        self
+    }
+
     /// Reads the settings anew whenever one of these files has changed, been made or been removed.
     ///
     /// It is looked for before each call, so that a rule holds from the next call on. While they
@@ -72,14 +84,15 @@ impl ServerBuilder {
     /// read, or the audit log not be written.
     #[must_use]
     pub fn notice(mut self, notice: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        self.notice = Box::new(notice);
+        self.notice = Arc::new(notice);
         self
     }
 
     /// The server.
     #[must_use]
     pub fn build(self) -> Server {
-        let gateway = Gateway::new(self.session, self.files, self.reload, self.notice);
+        let gateway =
+            Gateway::new(self.session, self.files, self.reload, self.notice, self.scripts);
         Server { gateway: Arc::new(gateway) }
     }
 }
@@ -88,7 +101,13 @@ impl Server {
     /// Begins a server on a session.
     #[must_use]
     pub fn builder(session: Session) -> ServerBuilder {
-        ServerBuilder { session, files: Vec::new(), reload: None, notice: Box::new(|_| {}) }
+        ServerBuilder {
+            session,
+            files: Vec::new(),
+            reload: None,
+            notice: Arc::new(|_| {}),
+            scripts: false,
+        }
     }
 
     /// Serves one client, line by line, until it closes its side; what is then under way is stopped.

@@ -14,9 +14,20 @@ const PREFIX: &str = "whereby_";
 /// The argument by which an account is chosen, where there are several.
 const ACCOUNT: &str = "account";
 
-/// The tools: the functions that are not denied for every account.
-pub(super) fn list(settings: &Settings) -> Vec<Tool> {
-    FUNCTIONS.iter().filter_map(|function| tool(function, settings)).collect()
+/// The tools: the functions that are not denied for every account, and scripts where they are offered.
+pub(super) fn list(settings: &Settings, scripts: bool) -> Vec<Tool> {
+    let functions = FUNCTIONS.iter().filter_map(|function| tool(function, settings));
+    functions.chain(scripts.then(script_tool).flatten()).collect()
+}
+
+#[cfg(feature = "lua")]
+fn script_tool() -> Option<Tool> {
+    Some(super::scripts::tool())
+}
+
+#[cfg(not(feature = "lua"))]
+fn script_tool() -> Option<Tool> {
+    None
 }
 
 /// The function that a tool stands for.

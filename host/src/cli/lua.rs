@@ -1,0 +1,196 @@
+//! `whereby lua`: runs a script, or talks with a person.
+
+use super::paint::Role;
+use super::{Context, Exit, Failure, Output, render, repl};
+use crate::call::Call;
+use crate::config::Settings;
+use crate::error::{Error, WriteOutcome};
+use crate::lua::{Limits, MAX_SOURCE_BYTES, Report, Runtime, ScriptError};
+use crate::text;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Runs a Lua script that calls the functions, in a sandbox.
+///
+/// Each call is checked, decided on and asked for like one of `whereby call`. A script prints, and
+/// may return a value. Without a script, on a terminal, lines are read one by one. What a script can
+/// use is told by: whereby lua -e 'print(lua_read_doc("integrations.whereby"))'
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  whereby lua -e 'return app.integrations.whereby.list_rooms({ limit = 2 })'\n",
+    "  whereby lua -e 'print(lua_read_doc(\"integrations.whereby.list_rooms\"))' --json\n",
+    "  echo 'print(#app.integrations.whereby.list_rooms({}).data)' | whereby lua -\n",
+    "  whereby lua --timeout 10 --max-calls 5 -e 'dump(app.integrations.whereby.get_current_user())'"
+))]
+pub(super) struct Opts {
+    /// The script, or - to read it from standard input
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The script itself
+    #[arg(short, long = "execute", alias = "eval", value_name = "CODE", conflicts_with = "file")]
+    execute: Option<String>,
+    /// How long it may take
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// How much memory it may use
+    #[arg(long, value_name = "MIB")]
+    memory_mib: Option<u64>,
+    /// How many million steps it may take: turns of a loop, calls of functions
+    #[arg(long, value_name = "MILLIONS")]
+    max_steps: Option<u64>,
+    /// How many calls it may make
+    #[arg(long, value_name = "CALLS")]
+    max_calls: Option<u64>,
+    /// How much it may print, and return
+    #[arg(long, value_name = "KIB")]
+    max_output_kib: Option<u64>,
+    /// How many of its calls are under way at a time
+    #[arg(long, value_name = "CALLS")]
+    parallel: Option<u64>,
+}
+
+impl Opts {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+        let streams = &context.streams;
+        let is_console = self.file.is_none() && self.execute.is_none();
+        let is_terminal = streams.stdin_is_terminal && streams.stdout_is_terminal && !context.json;
+        if is_console && !is_terminal {
+            return Err(Failure::from(Error::Usage {
+                message:
+                    "there is no script: name a file, write - for standard input, or give the \
+                          script itself with -e"
+                        .into(),
+            }));
+        }
+        let script = if is_console { None } else { Some(self.script(context)?) };
+        let settings = context.settings()?;
+        let limits = self.limits(&settings)?;
+        let runtime = Runtime::new(context.session_of(settings, false)?)
+            .limits(limits)
+            .account(context.account.as_deref())
+            .asking(Arc::clone(&context.asking))
+            .notice(context.warner())
+            .calls(|account, function, arguments| {
+                Call::new(function, arguments).exact_account(account).asked_by("lua", None)
+            });
+        let Some((source, name)) = script else {
+            return repl::run(context, runtime).await;
+        };
+        if context.json {
+            let report = runtime.run_until(&source, &name, interrupt()).await;
+            let exit = exit(&report);
+            return Ok(Output::Report(String::new(), report.to_json(), exit));
+        }
+        let streams = context.streams.clone();
+        let runtime = runtime.output(move |printed| {
+            // A reader that went away is told so at the end.
+            let _ = write!(streams.stdout(), "{}", printable(printed));
+        });
+        let report = runtime.run_until(&source, &name, interrupt()).await;
+        let shown = match &report.result {
+            Value::Null => String::new(),
+            Value::String(text) => printable(text) + "\n",
+            result => render::render(result, &context.look()),
+        };
+        if let Some(error) = &report.error {
+            show_error(context, error, Some(&name));
+        }
+        Ok(Output::Report(shown, report.to_json(), exit(&report)))
+    }
+
+    /// The limits of the configuration, and over them those of the command line.
+    fn limits(&self, settings: &Settings) -> Result<Limits, Error> {
+        let mut limits = settings.lua.clone();
+        for (flag, key, value) in [
+            ("--timeout", "timeout_seconds", self.timeout),
+            ("--memory-mib", "memory_mib", self.memory_mib),
+            ("--max-steps", "steps_millions", self.max_steps),
+            ("--max-calls", "calls", self.max_calls),
+            ("--max-output-kib", "output_kib", self.max_output_kib),
+            ("--parallel", "parallel", self.parallel),
+        ] {
+            let (Some(value), Some(limit)) = (value, Limits::key(key)) else { continue };
+            if !(limit.least..=limit.most).contains(&value) {
+                return Err(Error::Usage {
+                    message: format!(
+                        "{flag} must be from {} to {}, not {value}",
+                        limit.least, limit.most
+                    ),
+                });
+            }
+            (limit.set)(&mut limits, value);
+        }
+        Ok(limits)
+    }
+
+    /// The text of the script, and what it is called.
+    fn script(&self, context: &Context) -> Result<(String, String), Error> {
+        let usage = |message: String| Error::Usage { message };
+        if let Some(code) = &self.execute {
+            return Ok((code.clone(), "script".into()));
+        }
+        let file = self.file.clone().unwrap_or_default();
+        if file.as_os_str() == "-" {
+            let source = context.streams.read_to_end(MAX_SOURCE_BYTES).map_err(|error| {
+                usage(format!("standard input does not hold a script: {error}"))
+            })?;
+            return Ok((source, "stdin".into()));
+        }
+        let path = context.environment.directory.join(&file);
+        let shown = text::printable(&file.display().to_string(), 300);
+        let contents = crate::file::read(&path, MAX_SOURCE_BYTES as u64)
+            .map_err(|what| usage(format!("{shown}: {what}")))?;
+        let source = contents.text().map_err(|what| usage(format!("{shown}: {what}")))?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        Ok((source, text::printable(&name, 60)))
+    }
+}
+
+/// What happens when the user types Ctrl-C.
+pub(super) async fn interrupt() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // There is no such signal to wait for.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn exit(report: &Report) -> Exit {
+    report.error.as_ref().map_or(Exit::Success, ScriptError::exit)
+}
+
+/// What a script prints, as it is shown to people. Columns are kept.
+pub(super) fn printable(printed: &str) -> String {
+    printed.split('\t').map(text::printable_lines).collect::<Vec<_>>().join("\t")
+}
+
+/// Tells a person why a script failed.
+pub(super) fn show_error(context: &Context, error: &ScriptError, name: Option<&str>) {
+    // What it has printed comes first.
+    let _ = context.streams.stdout().flush();
+    let mut stderr = context.streams.stderr();
+    let word = context.stderr_word(Role::Error, "error:");
+    let place = match (name, error.line) {
+        (Some(name), Some(line)) => format!("{name}:{line}: "),
+        _ => String::new(),
+    };
+    let message = text::printable_lines(&error.message);
+    // Whoever reads standard error may be gone; the exit status says it as well.
+    let _ = writeln!(stderr, "{word} {place}{message}");
+    let effect = match error.effect() {
+        WriteOutcome::None => "",
+        WriteOutcome::Unknown => "it is not known whether anything was changed\n",
+        WriteOutcome::Done => "the change itself was made\n",
+    };
+    let _ = write!(stderr, "{effect}");
+    if let Some(hint) = error.hint.as_ref().filter(|_| !context.quiet) {
+        let word = context.stderr_word(Role::Hint, "hint:");
+        let _ = writeln!(stderr, "{word} {}", text::printable_lines(hint));
+    }
+}
+
+/// The document of a script that could not begin.
+pub(super) fn failed_json(error: &Error) -> Value {
+    Report::failed(error.clone().into()).to_json()
+}

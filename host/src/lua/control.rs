@@ -1,0 +1,103 @@
+//! What a running script and whoever waits for it have in common: why it is to stop, and how much
+//! it has used.
+
+use super::limits::Limits;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Why a script was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stop {
+    /// It took too long.
+    Time = 1,
+    /// It took too many steps.
+    Steps,
+    /// It made too many calls.
+    Calls,
+    /// It printed too much.
+    Output,
+    /// The user stopped it.
+    Interrupted,
+    /// Nobody waits for it any more.
+    Abandoned,
+}
+
+impl Stop {
+    const ALL: [Self; 6] =
+        [Self::Time, Self::Steps, Self::Calls, Self::Output, Self::Interrupted, Self::Abandoned];
+}
+
+/// The switch that stops a script, and its meters.
+///
+/// Once it is thrown, every further step of the script fails, so that nothing that catches errors
+/// goes on.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// A [`Stop`], or 0.
+    stop: AtomicU8,
+    steps: AtomicU64,
+    most_steps: AtomicU64,
+    /// In microseconds since `epoch`.
+    deadline: AtomicU64,
+    epoch: Instant,
+}
+
+/// After how many steps the clock is looked at.
+const CLOCK_EVERY: u64 = 64;
+
+impl Control {
+    pub(crate) fn new() -> Self {
+        Self {
+            stop: AtomicU8::new(0),
+            steps: AtomicU64::new(0),
+            most_steps: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// Begins anew, for another script.
+    pub(crate) fn reset(&self, limits: &Limits) {
+        self.steps.store(0, Ordering::Relaxed);
+        self.most_steps.store(limits.steps, Ordering::Relaxed);
+        self.set_deadline(limits.timeout);
+        self.stop.store(0, Ordering::Relaxed);
+    }
+
+    /// The time is up so long from now.
+    pub(crate) fn set_deadline(&self, left: Duration) {
+        let at = (self.epoch.elapsed() + left).as_micros();
+        self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Stops the script. The first reason is the one that is told.
+    pub(crate) fn stop(&self, why: Stop) {
+        let _ = self.stop.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        let stop = self.stop.load(Ordering::Relaxed);
+        Stop::ALL.into_iter().find(|why| *why as u8 == stop)
+    }
+
+    /// Counts a step; false where there is to be none.
+    pub(crate) fn step(&self) -> bool {
+        if self.stop.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        let step = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
+        if step > self.most_steps.load(Ordering::Relaxed) {
+            self.stop(Stop::Steps);
+            return false;
+        }
+        if step.is_multiple_of(CLOCK_EVERY) {
+            let now = self.epoch.elapsed().as_micros();
+            if now > u128::from(self.deadline.load(Ordering::Relaxed)) {
+                self.stop(Stop::Time);
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,176 @@
+//! What a script can read about the functions, and about how scripts run.
+
+use super::namespaces::{Namespaces, ROOT};
+use crate::arguments::first_sentence;
+use crate::catalog::{self, FUNCTIONS, Function};
+use crate::docs::{effect, facts, lua_call, required, type_name, within};
+use crate::{search as functions, suggest, text};
+use std::fmt::Write as _;
+
+/// Whatever is not about a single function.
+const GUIDE: &str = include_str!("guide.md");
+
+/// An example of each function that shows what to do with its result. All of them run.
+const EXAMPLES: [(&str, &str); 7] = [
+    (
+        "list_rooms",
+        r#"local page = app.integrations.whereby.list_rooms({ limit = 10 })
+for _, room in ipairs(page.data) do
+    print(room.roomName, room.meetingUrl)
+end
+if page.meta.nextCursor then
+    page = app.integrations.whereby.list_rooms({ limit = 10, cursor = page.meta.nextCursor })
+end"#,
+    ),
+    (
+        "get_room",
+        r#"local room = app.integrations.whereby.get_room({ room_name = "daily-standup" })
+print(room.meetingUrl, room.endDate)"#,
+    ),
+    (
+        "create_room",
+        r#"local room = app.integrations.whereby.create_room({
+    room_mode = "group",
+    room_name_prefix = "standup-",
+    fields = { "hostRoomUrl" },
+})
+print(room.roomName, room.meetingUrl, room.endDate)"#,
+    ),
+    (
+        "delete_room",
+        r#"local done, problem = pcall(app.integrations.whereby.delete_room, { room_name = "no-such-room" })
+if not done then
+    print(problem.kind, problem.message)
+end"#,
+    ),
+    (
+        "list_meetings",
+        r#"local page = app.integrations.whereby.list_meetings({ from_date = "2026-01-01", limit = 20 })
+for _, meeting in ipairs(page.data) do
+    print(meeting.id, meeting.startDate, meeting.duration)
+end"#,
+    ),
+    (
+        "get_meeting",
+        r#"local page = app.integrations.whereby.list_meetings({ limit = 1 })
+for _, found in ipairs(page.data) do
+    local meeting = app.integrations.whereby.get_meeting({ meeting_id = found.id })
+    for _, participant in ipairs(meeting.participants) do
+        print(participant.name or "a guest", participant.joinedAt)
+    end
+end"#,
+    ),
+    (
+        "get_current_user",
+        r#"local user = app.integrations.whereby.get_current_user({})
+print(user.organizationId, user.subdomain)"#,
+    ),
+];
+
+/// An example call of a function, by its name.
+pub(crate) fn example_call(name: &str) -> String {
+    catalog::function(name).map_or_else(|| format!("{ROOT}.list_rooms({{}})"), lua_call)
+}
+
+/// What there is to read.
+pub(crate) fn list() -> String {
+    let mut out = String::from("integrations.whereby: all functions, and how scripts run\n");
+    for function in FUNCTIONS {
+        // Writing to a String does not fail, here and below.
+        let _ = writeln!(
+            out,
+            "integrations.whereby.{}: {}",
+            function.json,
+            first_sentence(function.docs)
+        );
+    }
+    out
+}
+
+/// The functions that words are about, as `list` has them.
+pub(crate) fn search(words: &str) -> String {
+    let found: String = functions::search(words)
+        .into_iter()
+        .map(|f| format!("integrations.whereby.{}: {}\n", f.json, first_sentence(f.docs)))
+        .collect();
+    match found.is_empty() {
+        true => format!(
+            "nothing is about `{}`; lua_list_docs() lists what there is\n",
+            text::printable(words, 100)
+        ),
+        false => found,
+    }
+}
+
+/// The page with this name: `integrations.whereby`, or that with a function's name behind it.
+pub(crate) fn read(name: &str, namespaces: &Namespaces) -> Result<String, String> {
+    let mut segments: Vec<&str> = name.trim().split('.').collect();
+    for known in ["app", "integrations", "whereby"] {
+        if segments.first() == Some(&known) {
+            segments.remove(0);
+        }
+    }
+    let function = match segments.as_slice() {
+        [] => return Ok(overview()),
+        [name] | [_, name] => name.strip_prefix("whereby_").unwrap_or(name),
+        _ => "",
+    };
+    let is_account = |name: &str| name == "default" || namespaces.has(name);
+    match (segments.as_slice(), catalog::function(function)) {
+        ([account], None) if is_account(account) => Ok(overview()),
+        ([_], Some(function)) => Ok(page(function)),
+        ([account, _], Some(function)) if is_account(account) => Ok(page(function)),
+        _ => {
+            let mut names = vec!["integrations.whereby"];
+            names.extend(FUNCTIONS.iter().map(|function| function.json));
+            Err(format!(
+                "there is no page `{}`{}; write integrations.whereby or \
+                 integrations.whereby.list_rooms",
+                text::printable(name, 80),
+                suggest::did_you_mean(function, &names)
+            ))
+        }
+    }
+}
+
+fn overview() -> String {
+    let mut out = format!("{GUIDE}\n## Functions\n\n");
+    for function in FUNCTIONS {
+        let names: Vec<String> = function
+            .params
+            .iter()
+            .map(|p| if p.is_optional() { format!("{}?", p.json) } else { p.json.to_owned() })
+            .collect();
+        let _ = writeln!(
+            out,
+            "- `{ROOT}.{}({{ {} }})`: {}",
+            function.json,
+            names.join(", "),
+            first_sentence(function.docs)
+        );
+    }
+    out
+}
+
+/// The page of a function.
+pub(crate) fn page(function: &Function) -> String {
+    let mut out = format!("# {ROOT}.{}\n\n{}\n\n", function.json, function.docs);
+    let _ = writeln!(out, "Effect: {}.\n\n## Parameters\n", effect(function));
+    if function.params.is_empty() {
+        out.push_str("None.\n");
+    }
+    for param in function.params {
+        let need = if param.is_optional() { "optional" } else { "required" };
+        let ty = required(&param.ty);
+        let more = facts(&param.facts);
+        let _ =
+            writeln!(out, "- `{}` ({}, {need}): {}{more}", param.json, type_name(ty), param.docs);
+        within(ty, 1, &mut out);
+    }
+    out.push_str("\n## Returns\n\nA table; what is null here reads as nil.\n\n");
+    within(&function.result, 0, &mut out);
+    if let Some((_, example)) = EXAMPLES.iter().find(|(name, _)| *name == function.json) {
+        let _ = write!(out, "\n## Example\n\n```lua\n{example}\n```\n");
+    }
+    out
+}

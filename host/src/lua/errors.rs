@@ -1,0 +1,192 @@
+//! Why a script failed, as its report says it.
+
+use super::control::Stop;
+use super::limits::{Limits, MAX_SOURCE_BYTES};
+use crate::cli::Exit;
+use crate::error::{Error, WriteOutcome};
+use crate::text;
+use serde_json::{Map, Value, json};
+
+/// The longest message, in characters.
+const MAX_MESSAGE: usize = 4000;
+
+/// Why a script failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ScriptError {
+    /// The kind: that of the call which failed (see [`Error::kind`]), or one of `script`, `syntax`,
+    /// `time-limit`, `memory-limit`, `step-limit`, `call-limit`, `output-limit`, `interrupted`,
+    /// `internal`.
+    pub kind: String,
+    /// What happened.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
+    /// The line of the script, from 1, where it is known.
+    pub line: Option<usize>,
+    /// The call that failed, where it was one.
+    pub call: Option<FailedCall>,
+    exit: Exit,
+}
+
+/// A call that failed in a script, and what it left behind.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FailedCall {
+    /// The function.
+    pub function: &'static str,
+    /// The account, where it was found.
+    pub account: Option<String>,
+    /// Why it failed.
+    pub error: Error,
+    /// Whether something was changed.
+    pub write: WriteOutcome,
+}
+
+impl ScriptError {
+    pub(crate) fn new(kind: &str, message: impl AsRef<str>, line: Option<usize>) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            message: text::printable(message.as_ref(), MAX_MESSAGE),
+            hint: None,
+            line,
+            call: None,
+            exit: if kind == "interrupted" { Exit::Interrupted } else { Exit::Internal },
+        }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What a script is told that was stopped.
+    pub(crate) fn stopped(why: Stop, limits: &Limits, line: Option<usize>) -> Self {
+        let raise = |key: &str| format!("do less at a time, or have the user raise {key} in [lua]");
+        match why {
+            Stop::Time => Self::new(
+                "time-limit",
+                format!(
+                    "the script took longer than {} s and was stopped",
+                    limits.timeout.as_secs()
+                ),
+                line,
+            )
+            .hint(raise("timeout_seconds")),
+            Stop::Steps => Self::new(
+                "step-limit",
+                format!("the script took more than {} steps and was stopped", limits.steps),
+                line,
+            )
+            .hint(raise("steps_millions")),
+            Stop::Calls => Self::new(
+                "call-limit",
+                format!("the script made more than {} calls and was stopped", limits.calls),
+                line,
+            )
+            .hint(raise("calls")),
+            Stop::Output => Self::new(
+                "output-limit",
+                format!(
+                    "the script printed more than {} bytes and was stopped",
+                    limits.output_bytes
+                ),
+                line,
+            )
+            .hint(raise("output_kib")),
+            Stop::Interrupted | Stop::Abandoned => {
+                Self::new("interrupted", "the script was stopped", line)
+            }
+        }
+    }
+
+    pub(crate) fn out_of_memory(limits: &Limits, line: Option<usize>) -> Self {
+        let mib = limits.memory_bytes / (1024 * 1024);
+        Self::new("memory-limit", format!("the script needs more than {mib} MiB of memory"), line)
+            .hint("keep less at a time, or have the user raise memory_mib in [lua]")
+    }
+
+    pub(crate) fn too_long() -> Self {
+        Self::new(
+            "syntax",
+            format!(
+                "the script is longer than {MAX_SOURCE_BYTES} bytes, which is the most there is"
+            ),
+            None,
+        )
+        .hint("a script that makes many similar calls can make them in a loop")
+    }
+
+    /// What is raised where a call was put in a wrong way.
+    pub(crate) fn of_call(failed: FailedCall, line: Option<usize>, example: &str) -> Self {
+        let kind = failed.error.kind();
+        let hint = failed.error.hint(failed.write).or_else(|| {
+            matches!(kind, "usage" | "invalid-argument").then(|| format!("for example: {example}"))
+        });
+        Self {
+            kind: kind.to_owned(),
+            message: failed.error.to_string(),
+            hint,
+            line,
+            exit: Exit::of(&failed.error),
+            call: Some(failed),
+        }
+    }
+
+    /// How a program ends that runs the script and nothing else.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Whether something was changed by the call that failed.
+    #[must_use]
+    pub fn effect(&self) -> WriteOutcome {
+        self.call.as_ref().map_or(WriteOutcome::None, |call| call.write)
+    }
+
+    /// The error as the report's document has it, and as a script sees it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut document = match &self.call {
+            Some(call) => call.error.to_json(call.write),
+            None => json!({
+                "kind": null,
+                "message": null,
+                "retryable": false,
+                "effect": WriteOutcome::None.as_str(),
+                "http_status": null,
+                "retry_after_seconds": null,
+                "hint": null,
+            }),
+        };
+        document["kind"] = self.kind.clone().into();
+        document["message"] = self.message.clone().into();
+        document["hint"] = self.hint.clone().into();
+        let mut more = Map::new();
+        more.insert("function".into(), self.call.as_ref().map(|call| call.function).into());
+        more.insert(
+            "account".into(),
+            self.call.as_ref().and_then(|call| call.account.clone()).into(),
+        );
+        more.insert("line".into(), self.line.into());
+        if let Value::Object(document) = &mut document {
+            document.extend(more);
+        }
+        document
+    }
+}
+
+impl From<Error> for ScriptError {
+    /// An error from before the script ran.
+    fn from(error: Error) -> Self {
+        Self {
+            kind: error.kind().to_owned(),
+            message: error.to_string(),
+            hint: error.hint(WriteOutcome::None),
+            line: None,
+            call: None,
+            exit: Exit::of(&error),
+        }
+    }
+}

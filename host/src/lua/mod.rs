@@ -1,0 +1,244 @@
+//! Lua for agents that write code: scripts that call the functions, in a sandbox.
+//!
+//! A script is not trusted. It runs in a Luau state of its own, with no way out of it but the calls,
+//! and each of those goes through [`Session::run`], where it is checked, decided on, asked for and
+//! granted like any other. What it may use besides is limited, see [`Limits`].
+//!
+//! ```
+//! # use whereby::lua::{Limits, Runtime};
+//! # use whereby::policy::{Effect, Entry, Permission};
+//! # use whereby::{Account, ApiBase, Session, Settings, TokenSource};
+//! # #[cfg(feature = "simulator")]
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # let whereby = whereby::simulator::Simulator::start(Default::default()).await?;
+//! # let mut settings = Settings::default();
+//! # let api = ApiBase::parse(&whereby.url())?;
+//! # settings.accounts.insert("work".into(), Account::new(TokenSource::literal(whereby.token()), api));
+//! # let session = Session::builder().settings(settings).build()?;
+//! let runtime = Runtime::new(session).limits(Limits::default());
+//! let script = "return #app.integrations.whereby.list_rooms({ limit = 2 }).data";
+//! let report = runtime.run(script, "example.lua").await;
+//! assert_eq!(report.result, 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod control;
+mod docs;
+mod driver;
+mod errors;
+mod limits;
+mod machine;
+mod namespaces;
+mod report;
+mod sandbox;
+mod values;
+
+pub use errors::{FailedCall, ScriptError};
+pub use limits::{Limits, MAX_SOURCE_BYTES};
+pub use machine::machines;
+pub use report::{CallRecord, Report};
+
+use crate::call::Call;
+use crate::error::Error;
+use crate::session::Session;
+use control::Control;
+use driver::{Driven, Script, drive};
+use machine::{Blueprint, Job};
+use namespaces::Namespaces;
+use serde_json::Value;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+
+/// Makes a [`Call`] of an account's name, a function's name and arguments.
+type ToCall = dyn Fn(&str, &'static str, Value) -> Call + Send + Sync;
+
+/// Is given what scripts print, or what there is to say of them.
+type ToText = dyn Fn(&str) + Send + Sync;
+
+/// Runs scripts by way of a session. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    session: Session,
+    limits: Limits,
+    account: Option<String>,
+    to_call: Option<Arc<ToCall>>,
+    output: Option<Arc<ToText>>,
+    asking: Option<Arc<AtomicBool>>,
+    notice: Option<Arc<ToText>>,
+}
+
+impl Runtime {
+    /// A runtime with the limits of the session's settings.
+    #[must_use]
+    pub fn new(session: Session) -> Self {
+        Self {
+            limits: session.settings().lua.clone(),
+            session,
+            account: None,
+            to_call: None,
+            output: None,
+            asking: None,
+            notice: None,
+        }
+    }
+
+    /// Other limits than the settings have.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// One account alone, which is then the default one; without this, all that are switched on.
+    #[must_use]
+    pub fn account(mut self, account: Option<&str>) -> Self {
+        self.account = account.map(str::to_owned);
+        self
+    }
+
+    /// How a call is made of an account's name, a function's name and arguments; without this, by
+    /// [`Call::new`]. It is how a front end says who asks. No call of a script's is forced.
+    #[must_use]
+    pub fn calls(
+        mut self,
+        to_call: impl Fn(&str, &'static str, Value) -> Call + Send + Sync + 'static,
+    ) -> Self {
+        self.to_call = Some(Arc::new(to_call));
+        self
+    }
+
+    /// What is given each text that a script prints, as it prints it.
+    #[must_use]
+    pub fn output(mut self, output: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.output = Some(Arc::new(output));
+        self
+    }
+
+    /// What is true while a person is asked. The time that it takes is not the script's.
+    #[must_use]
+    pub fn asking(mut self, asking: Arc<AtomicBool>) -> Self {
+        self.asking = Some(asking);
+        self
+    }
+
+    /// What is told, in a sentence, why the audit log does not have a call of a script's.
+    #[must_use]
+    pub fn notice(mut self, notice: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.notice = Some(Arc::new(notice));
+        self
+    }
+
+    /// The one place where a script's call becomes a call.
+    fn call(&self, account: &str, function: &'static str, arguments: Value) -> Call {
+        let call = match &self.to_call {
+            Some(to_call) => to_call(account, function, arguments),
+            None => Call::new(function, arguments).account(Some(account)),
+        };
+        // No script takes its own word for an approval.
+        call.force(false)
+    }
+
+    /// Runs a script; `name` is what it is called in its errors. Dropping the future stops it, and
+    /// the calls that it has under way.
+    ///
+    /// It needs a tokio runtime with time enabled, the one that the session is used from. The script
+    /// itself runs on a thread of its own.
+    pub async fn run(&self, source: &str, name: &str) -> Report {
+        self.run_until(source, name, std::future::pending()).await
+    }
+
+    /// The same, until something happens: the script is then stopped, and the report says what it had
+    /// done.
+    pub async fn run_until(
+        &self,
+        source: &str,
+        name: &str,
+        until: impl Future<Output = ()>,
+    ) -> Report {
+        match self.console() {
+            Ok(mut console) => console.drive(source, name, false, until).await.report,
+            Err(error) => Report::failed(error.into()),
+        }
+    }
+
+    /// A console: scripts that are run one after the other, each with the globals that those before
+    /// it have left.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::account`](crate::Settings::account), where an account was named, and
+    /// [`Error::Internal`] where too many scripts run.
+    pub fn console(&self) -> Result<Console, Error> {
+        let namespaces = Namespaces::of(self.session.settings(), self.account.as_deref())?;
+        let blueprint = Blueprint { limits: self.limits.clone(), namespaces };
+        let control = Arc::new(Control::new());
+        let machine = machine::start(blueprint.clone(), Arc::clone(&control))?;
+        Ok(Console { runtime: self.clone(), blueprint, control, machine })
+    }
+}
+
+/// A Lua state that runs one script after the other, each within limits of its own. Memory is
+/// limited for all of them together.
+pub struct Console {
+    runtime: Runtime,
+    blueprint: Blueprint,
+    control: Arc<Control>,
+    machine: mpsc::Sender<Job>,
+}
+
+impl Console {
+    /// Runs a script, or finds the value of an expression, until something happens that stops it. The
+    /// second part is the value as Lua shows it, where it has no form in JSON.
+    pub async fn run(
+        &mut self,
+        source: &str,
+        until: impl Future<Output = ()>,
+    ) -> (Report, Option<String>) {
+        let Driven { report, shown, .. } = self.drive(source, "console", true, until).await;
+        (report, shown)
+    }
+
+    async fn drive(
+        &mut self,
+        source: &str,
+        name: &str,
+        may_be_expression: bool,
+        until: impl Future<Output = ()>,
+    ) -> Driven {
+        let name = crate::text::printable(name, 60);
+        let script = Script { source, name: &name, may_be_expression };
+        let driven = drive(&self.runtime, &self.machine, &self.control, script, until).await;
+        if !driven.is_alive {
+            // It is left to itself, and another one takes its place.
+            self.control = Arc::new(Control::new());
+            if let Ok(machine) = machine::start(self.blueprint.clone(), Arc::clone(&self.control)) {
+                self.machine = machine;
+            }
+        }
+        driven
+    }
+
+    /// Whether a text is a beginning that further lines can make whole.
+    #[must_use]
+    pub fn is_incomplete(source: &str) -> bool {
+        machine::is_incomplete(source)
+    }
+
+    /// The names that a script has, for whoever completes them.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = sandbox::globals().map(str::to_owned).collect();
+        names.extend(self.blueprint.namespaces.paths());
+        names
+    }
+
+    /// What a script reads by `lua_read_doc`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says which pages there are.
+    pub fn read_doc(&self, name: &str) -> Result<String, String> {
+        docs::read(name, &self.blueprint.namespaces)
+    }
+}

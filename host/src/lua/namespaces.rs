@@ -1,0 +1,122 @@
+//! Which names there are for a script: the functions, and the accounts that it may use.
+
+use crate::catalog::FUNCTIONS;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::{suggest, text};
+use mlua::{Function, Lua, Table, Value as LuaValue};
+
+/// Where the functions stand in a script.
+pub(crate) const ROOT: &str = "app.integrations.whereby";
+
+/// The accounts of a script. Others are not there for it, and nothing tells it their names.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespaces {
+    accounts: Vec<String>,
+    /// The account of a call that names none.
+    pub(crate) default: Option<String>,
+}
+
+impl Namespaces {
+    /// The accounts that are switched on, or one of them alone.
+    pub(crate) fn of(settings: &Settings, only: Option<&str>) -> Result<Self, Error> {
+        if let Some(name) = only {
+            let (name, _) = settings.account(Some(name))?;
+            return Ok(Self { accounts: vec![name.to_owned()], default: Some(name.to_owned()) });
+        }
+        let enabled = settings.accounts.iter().filter(|(_, account)| account.enabled);
+        Ok(Self {
+            accounts: enabled.map(|(name, _)| name.clone()).collect(),
+            default: settings.account(None).ok().map(|(name, _)| name.to_owned()),
+        })
+    }
+
+    /// Whether a script may use an account of this name.
+    pub(crate) fn has(&self, account: &str) -> bool {
+        self.accounts.iter().any(|name| name == account)
+    }
+
+    /// Why a call that names no account cannot be made.
+    pub(crate) fn no_default(&self) -> Error {
+        let message = match self.accounts.first() {
+            None => "there is no account; the user can make one with `whereby configure`".into(),
+            Some(first) => format!(
+                "there is no default account; name one of {}, as in {ROOT}.{first}.list_rooms({{}})",
+                self.accounts.join(", ")
+            ),
+        };
+        Error::Configuration { message }
+    }
+
+    /// What is said of a name that is not there.
+    pub(crate) fn unknown(&self, path: &str, name: &str) -> String {
+        let functions = FUNCTIONS.iter().map(|function| function.json);
+        let mut names: Vec<&str> = match path {
+            "app" => vec!["integrations", "parallel", "array", "object"],
+            "app.integrations" => vec!["whereby"],
+            _ => functions.collect(),
+        };
+        if path == ROOT {
+            names.push("default");
+            names
+                .extend(self.accounts.iter().map(String::as_str).filter(|name| *name != "default"));
+        }
+        let near = suggest::did_you_mean(name, &names);
+        format!("{path} has no `{}`{near}; it has {}", text::printable(name, 60), names.join(", "))
+    }
+
+    /// The names below `app`, for whoever completes them.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<String> =
+            ["parallel", "array", "object"].iter().map(|name| format!("app.{name}")).collect();
+        let accounts = self.accounts.iter().map(|name| format!(".{name}"));
+        for account in [String::new(), ".default".into()].into_iter().chain(accounts) {
+            paths.extend(FUNCTIONS.iter().map(|f| format!("{ROOT}{account}.{}", f.json)));
+        }
+        paths
+    }
+
+    /// The table `app.integrations`. `method` makes a function of an account's and a name, and
+    /// `closed` closes a table.
+    pub(crate) fn table(
+        &self,
+        lua: &Lua,
+        method: &Function,
+        closed: &Function,
+    ) -> mlua::Result<Table> {
+        let root = self.functions(lua, method, None)?;
+        for account in &self.accounts {
+            let path = format!("{ROOT}.{account}");
+            let table = self.functions(lua, method, Some(account))?;
+            root.raw_set(account.as_str(), closed.call::<Table>((path, table))?)?;
+        }
+        // Whatever account is called so: the name stands for the default one.
+        let default = self.functions(lua, method, None)?;
+        let path = format!("{ROOT}.default");
+        root.raw_set("default", closed.call::<Table>((path, default))?)?;
+        let integrations = lua.create_table()?;
+        integrations.raw_set("whereby", closed.call::<Table>((ROOT, root))?)?;
+        closed.call(("app.integrations", integrations))
+    }
+
+    fn functions(
+        &self,
+        lua: &Lua,
+        method: &Function,
+        account: Option<&str>,
+    ) -> mlua::Result<Table> {
+        let table = lua.create_table()?;
+        for function in FUNCTIONS {
+            let callable: Function = method.call((account, function.json))?;
+            table.raw_set(function.json, &callable)?;
+            table.raw_set(format!("whereby_{}", function.json), callable)?;
+        }
+        Ok(table)
+    }
+}
+
+/// Whether a table is one of those that functions stand in.
+pub(crate) fn is_namespace(table: &Table) -> bool {
+    let mark = table.metatable().map(|meta| meta.raw_get::<LuaValue>("__metatable"));
+    matches!(mark, Some(Ok(LuaValue::String(mark))) if mark == "closed")
+}

@@ -1,0 +1,303 @@
+//! The Lua state of a script: which of Lua's library it has, and what the host adds.
+
+use super::docs;
+use super::errors::ScriptError;
+use super::machine::Shared;
+use super::values::type_name;
+use crate::text;
+use mlua::chunk::{ChunkMode, Compiler};
+use mlua::{
+    Function, IntoLua as _, IntoLuaMulti as _, Lua, LuaOptions, LuaString, MultiValue, StdLib,
+    Table, Value as LuaValue, Variadic,
+};
+use std::sync::OnceLock;
+
+/// The longest text that `json.decode` takes, in bytes: what it becomes in the host is larger.
+const MAX_DECODED: usize = 1024 * 1024;
+
+/// A new state, with no more of Lua's library than scripts need.
+pub(crate) fn state() -> mlua::Result<Lua> {
+    let libraries = StdLib::COROUTINE
+        | StdLib::TABLE
+        | StdLib::OS
+        | StdLib::STRING
+        | StdLib::UTF8
+        | StdLib::BIT
+        | StdLib::MATH
+        | StdLib::BUFFER
+        | StdLib::VECTOR
+        | StdLib::DEBUG;
+    Lua::new_with(libraries, LuaOptions::new())
+}
+
+/// The globals that a script has. Whatever else there is, is taken away, also what a later version
+/// of Luau may add.
+const GLOBALS: &[&str] = &[
+    "_VERSION",
+    "assert",
+    "bit32",
+    "buffer",
+    "coroutine",
+    "debug",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "math",
+    "next",
+    "os",
+    "pairs",
+    "pcall",
+    "print",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "select",
+    "setmetatable",
+    "string",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "unpack",
+    "utf8",
+    "vector",
+    "xpcall",
+    "collectgarbage",
+    "app",
+    "docs",
+    "dump",
+    "json",
+    "lua_list_docs",
+    "lua_read_doc",
+    "lua_search_docs",
+];
+
+/// The names of the globals that are no table, for whoever completes them.
+pub(crate) fn globals() -> impl Iterator<Item = &'static str> {
+    GLOBALS.iter().copied()
+}
+
+/// The compiled prelude, without its lines: an error's place is the script's.
+fn prelude() -> mlua::Result<&'static [u8]> {
+    static CODE: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(code) = CODE.get() {
+        return Ok(code);
+    }
+    let code = Compiler::new().set_debug_level(0).compile(include_str!("prelude.luau"))?;
+    Ok(CODE.get_or_init(|| code))
+}
+
+/// Gives a state what scripts have, closes it, and returns what runs a script in it.
+pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
+    let globals = lua.globals();
+    let prelude: Table = lua
+        .load(prelude()?)
+        .set_name("=whereby")
+        .set_mode(ChunkMode::Binary)
+        .call(host(lua, shared)?)?;
+    let function = |name: &str| prelude.raw_get::<Function>(name);
+    let closed = function("closed")?;
+    let table = |members: &[(&str, Function)]| -> mlua::Result<Table> {
+        let table = lua.create_table()?;
+        for (name, member) in members {
+            table.raw_set(*name, member)?;
+        }
+        Ok(table)
+    };
+
+    let app = table(&[
+        ("parallel", function("parallel")?),
+        ("array", function("array")?),
+        ("object", function("object")?),
+    ])?;
+    let integrations = shared.namespaces.table(lua, &function("method")?, &closed)?;
+    app.raw_set("integrations", integrations)?;
+    globals.raw_set("app", closed.call::<Table>(("app", app))?)?;
+
+    let list = lua.create_function(|_, ()| Ok(docs::list()))?;
+    let (read, search) = (function("read_doc")?, function("search_docs")?);
+    globals.raw_set("lua_list_docs", &list)?;
+    globals.raw_set("lua_read_doc", &read)?;
+    globals.raw_set("lua_search_docs", &search)?;
+    globals.raw_set("docs", table(&[("list", list), ("read", read), ("search", search)])?)?;
+    let (encode, decode) = (function("encode")?, function("decode")?);
+    globals.raw_set("json", table(&[("encode", encode), ("decode", decode)])?)?;
+    globals.raw_set("print", function("print")?)?;
+    globals.raw_set("dump", function("dump")?)?;
+
+    let replaced: Table = prelude.raw_get("replaced")?;
+    for name in ["string", "table"] {
+        let library: Table = globals.raw_get(name)?;
+        for pair in replaced.raw_get::<Table>(name)?.pairs::<LuaString, Function>() {
+            let (name, function) = pair?;
+            library.raw_set(name, function)?;
+        }
+    }
+    globals.raw_set("os", replaced.raw_get::<Table>("os")?)?;
+    let traceback: Function = globals.raw_get::<Table>("debug")?.raw_get("traceback")?;
+    globals.raw_set("debug", table(&[("traceback", traceback)])?)?;
+
+    let names: Vec<LuaValue> = globals
+        .pairs::<LuaValue, LuaValue>()
+        .map(|pair| pair.map(|(name, _)| name))
+        .collect::<mlua::Result<_>>()?;
+    for name in names {
+        let known =
+            matches!(&name, LuaValue::String(name) if GLOBALS.iter().any(|known| name == known));
+        if !known {
+            globals.raw_set(name, LuaValue::Nil)?;
+        }
+    }
+    lua.sandbox(true)?;
+    // From here on it is the script's own table, which reads what it lacks from the closed one.
+    let own = lua.globals();
+    own.raw_set("_G", &own)?;
+    function("run")
+}
+
+/// The functions of the host that the prelude is written on.
+fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
+    let host = lua.create_table()?;
+    let with = || shared.clone();
+
+    let it = with();
+    host.raw_set(
+        "submit",
+        lua.create_function(move |lua, given: MultiValue| {
+            let mut given = given.into_iter();
+            let account = given.next().and_then(|account| plain(&account));
+            let name = given.next().and_then(|name| plain(&name)).unwrap_or_default();
+            let arguments: Variadic<LuaValue> = given.collect();
+            match it.submit(lua, account, &name, &arguments)? {
+                Ok(id) => id.into_lua_multi(lua),
+                Err((number, fields)) => (LuaValue::Nil, number, fields).into_lua_multi(lua),
+            }
+        })?,
+    )?;
+    let it = with();
+    host.raw_set(
+        "take",
+        lua.create_function(move |lua, id: u64| match it.take(id)? {
+            None => false.into_lua_multi(lua),
+            Some(Ok(value)) => (true, it.marks.to_lua(lua, &value)?).into_lua_multi(lua),
+            Some(Err(failed)) => {
+                let example = docs::example_call(failed.function);
+                let error = ScriptError::of_call(failed, it.line(lua), &example);
+                let (number, fields) = it.raised(lua, error)?;
+                (true, LuaValue::Nil, number, fields).into_lua_multi(lua)
+            }
+        })?,
+    )?;
+    let it = with();
+    host.raw_set(
+        "wait",
+        lua.create_function(move |lua, id: u64| it.wait(lua, |running| running.has(id)))?,
+    )?;
+    let it = with();
+    let more = move |lua: &Lua, seen: u64| it.wait(lua, |running| running.has_more_than(seen));
+    host.raw_set("more", lua.create_function(more)?)?;
+    let it = with();
+    host.raw_set("seen", lua.create_function(move |_, ()| it.seen())?)?;
+
+    let it = with();
+    host.raw_set(
+        "refuse",
+        lua.create_function(
+            move |lua, (kind, message, hint): (String, LuaString, Option<String>)| {
+                let mut error = it.script_error(lua, &kind, &message.to_string_lossy());
+                error.hint = hint;
+                it.raised(lua, error)
+            },
+        )?,
+    )?;
+    let it = with();
+    host.raw_set(
+        "failed",
+        lua.create_function(move |lua, (_, number): (LuaValue, Option<u64>)| {
+            it.failed(lua, number)
+        })?,
+    )?;
+    let it = with();
+    host.raw_set(
+        "unknown",
+        lua.create_function(move |_, (path, name): (String, String)| {
+            Ok(it.namespaces.unknown(&path, &name))
+        })?,
+    )?;
+    let it = with();
+    let write = move |lua: &Lua, text: LuaString| it.write(lua, &text.as_bytes());
+    host.raw_set("write", lua.create_function(write)?)?;
+
+    let it = with();
+    host.raw_set(
+        "encode",
+        lua.create_function(move |lua, (value, pretty): (LuaValue, bool)| {
+            let json = match it.marks.to_json(&value, "the value", it.limits.output_bytes) {
+                Ok(json) if pretty => serde_json::to_string_pretty(&json),
+                Ok(json) => serde_json::to_string(&json),
+                Err(problem) => return (LuaValue::Nil, problem).into_lua_multi(lua),
+            };
+            json.map_err(mlua::Error::external)?.into_lua_multi(lua)
+        })?,
+    )?;
+    let it = with();
+    host.raw_set(
+        "decode",
+        lua.create_function(move |lua, given: LuaValue| match decode(&given) {
+            Ok(json) => (true, it.marks.to_lua(lua, &json)?).into_lua_multi(lua),
+            Err(problem) => (false, problem).into_lua_multi(lua),
+        })?,
+    )?;
+    let it = with();
+    host.raw_set(
+        "mark",
+        lua.create_function(move |lua, (value, is_array): (LuaValue, bool)| {
+            match it.marks.mark(lua, value, is_array)? {
+                Ok(table) => table.into_lua_multi(lua),
+                Err(problem) => (LuaValue::Nil, problem).into_lua_multi(lua),
+            }
+        })?,
+    )?;
+    let text = |lua: &Lua, value: LuaValue| match plain(&value) {
+        Some(text) => text.into_lua(lua),
+        None => format!("({})", type_name(&value)).into_lua(lua),
+    };
+    host.raw_set("text", lua.create_function(text)?)?;
+
+    let it = with();
+    host.raw_set(
+        "read_doc",
+        lua.create_function(move |lua, name: String| match docs::read(&name, &it.namespaces) {
+            Ok(text) => text.into_lua_multi(lua),
+            Err(problem) => (LuaValue::Nil, problem).into_lua_multi(lua),
+        })?,
+    )?;
+    let search = |_: &Lua, words: String| Ok(docs::search(&words));
+    host.raw_set("search_docs", lua.create_function(search)?)?;
+    Ok(host)
+}
+
+/// A text, or a number, as text, cut off where it is long.
+fn plain(value: &LuaValue) -> Option<String> {
+    match value {
+        LuaValue::String(text) => Some(text.to_string_lossy().chars().take(1000).collect()),
+        LuaValue::Integer(number) => Some(number.to_string()),
+        LuaValue::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn decode(given: &LuaValue) -> Result<serde_json::Value, String> {
+    let LuaValue::String(given) = given else {
+        return Err(format!("json.decode takes a text, not a {}", type_name(given)));
+    };
+    let bytes = given.as_bytes();
+    if bytes.len() > MAX_DECODED {
+        return Err(format!("json.decode takes at most {MAX_DECODED} bytes, not {}", bytes.len()));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        format!("the text is not JSON: {}", text::printable(&error.to_string(), 200))
+    })
+}

@@ -1,0 +1,347 @@
+//! JSON to Lua and back.
+//!
+//! A list and an object are both tables. Those that come from the host are marked, so that an empty
+//! one is what it was; `app.array` and `app.object` mark a script's own. What has no form in JSON is
+//! an error that names the place.
+
+use crate::catalog::{Function, Type};
+use crate::text;
+use mlua::{Lua, Table, Value as LuaValue};
+use serde_json::{Map, Number, Value};
+use std::ffi::c_void;
+
+/// How deep values may be within each other.
+const MAX_DEPTH: usize = 64;
+
+/// The whole numbers that a Lua number holds exactly, and no others, are up to this.
+const MAX_EXACT: u64 = 1 << 53;
+
+/// The metatables that say what a table is.
+#[derive(Clone)]
+pub(crate) struct Marks {
+    pub(crate) array: Table,
+    pub(crate) object: Table,
+}
+
+impl Marks {
+    pub(crate) fn new(lua: &Lua) -> mlua::Result<Self> {
+        let mark = |name: &str| -> mlua::Result<Table> {
+            let table = lua.create_table()?;
+            // What `getmetatable` shows; `setmetatable` then changes nothing.
+            table.raw_set("__metatable", name)?;
+            table.set_readonly(true);
+            Ok(table)
+        };
+        Ok(Self { array: mark("array")?, object: mark("object")? })
+    }
+
+    /// Marks a table of a script's own, or a new one.
+    pub(crate) fn mark(
+        &self,
+        lua: &Lua,
+        value: LuaValue,
+        is_array: bool,
+    ) -> mlua::Result<Result<Table, String>> {
+        let table = match value {
+            LuaValue::Nil => lua.create_table()?,
+            LuaValue::Table(table) => table,
+            other => return Ok(Err(format!("takes a table, not a {}", type_name(&other)))),
+        };
+        let known = |meta: Table| meta == self.array || meta == self.object;
+        if table.is_readonly() || !table.metatable().is_none_or(known) {
+            return Ok(Err("takes a table that is not frozen and has no metatable".into()));
+        }
+        let mark = if is_array { &self.array } else { &self.object };
+        table.set_metatable(Some(mark.clone()))?;
+        Ok(Ok(table))
+    }
+
+    /// A JSON value in Lua. Null is nil, and a whole number that a Lua number does not hold is its
+    /// digits.
+    pub(crate) fn to_lua(&self, lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
+        Ok(match value {
+            Value::Null => LuaValue::Nil,
+            Value::Bool(value) => LuaValue::Boolean(*value),
+            Value::Number(number) => number_to_lua(lua, number)?,
+            Value::String(text) => LuaValue::String(lua.create_string(text)?),
+            Value::Array(items) => {
+                let table = lua.create_table_with_capacity(items.len(), 0)?;
+                for (index, item) in items.iter().enumerate() {
+                    table.raw_set(index + 1, self.to_lua(lua, item)?)?;
+                }
+                table.set_metatable(Some(self.array.clone()))?;
+                LuaValue::Table(table)
+            }
+            Value::Object(object) => {
+                let table = lua.create_table_with_capacity(0, object.len())?;
+                for (name, item) in object {
+                    if !item.is_null() {
+                        table.raw_set(name.as_str(), self.to_lua(lua, item)?)?;
+                    }
+                }
+                table.set_metatable(Some(self.object.clone()))?;
+                LuaValue::Table(table)
+            }
+        })
+    }
+
+    /// A Lua value as JSON, which may have so many bytes. `name` is what it is called in errors.
+    pub(crate) fn to_json(
+        &self,
+        value: &LuaValue,
+        name: &str,
+        most_bytes: usize,
+    ) -> Result<Value, String> {
+        let mut walk = Walk { marks: self, path: Vec::new(), within: Vec::new(), left: most_bytes };
+        walk.value(value).map_err(|problem| match problem {
+            Problem::TooLarge => {
+                format!("{name} is too large: at most {most_bytes} bytes as JSON are taken")
+            }
+            Problem::Wrong(what) => format!("{}{} {what}", name, walk.shown_path()),
+        })
+    }
+}
+
+fn number_to_lua(lua: &Lua, number: &Number) -> mlua::Result<LuaValue> {
+    let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+    Ok(match magnitude {
+        Some(magnitude) if magnitude > MAX_EXACT => {
+            LuaValue::String(lua.create_string(number.to_string())?)
+        }
+        _ => LuaValue::Number(number.as_f64().unwrap_or(f64::NAN)),
+    })
+}
+
+/// Arguments as a function's parameters want them: `{}` is an empty list where a list is wanted, and
+/// an empty object elsewhere.
+pub(crate) fn fit_arguments(function: &Function, arguments: &mut Value) {
+    match arguments {
+        Value::Array(items) if items.is_empty() => *arguments = Value::Object(Map::new()),
+        Value::Object(members) => {
+            for (name, value) in members {
+                if let Some(param) = function.params.iter().find(|param| param.json == name) {
+                    fit(&param.ty, value);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn fit(ty: &Type, value: &mut Value) {
+    let is_empty = matches!(&*value, Value::Array(items) if items.is_empty());
+    match (ty, value) {
+        (Type::Option(inner), value) => fit(inner, value),
+        (Type::List(inner), Value::Array(items)) => {
+            items.iter_mut().for_each(|item| fit(inner, item));
+        }
+        (Type::Record(_) | Type::Variant(_), value) if is_empty => {
+            *value = Value::Object(Map::new());
+        }
+        (Type::Record(record), Value::Object(members)) => {
+            for (name, value) in members {
+                if let Some(member) = record.members.iter().find(|member| member.json == name) {
+                    fit(&member.ty, value);
+                }
+            }
+        }
+        (Type::Variant(variant), Value::Object(members)) => {
+            for (name, value) in members {
+                let case = variant.cases.iter().find(|case| case.json == name);
+                if let Some(payload) = case.and_then(|case| case.payload.as_ref()) {
+                    fit(payload, value);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Why a value is not to be had as JSON.
+enum Problem {
+    TooLarge,
+    /// What is wrong with the value at the path.
+    Wrong(String),
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Wrong(what.into()))
+}
+
+enum Step {
+    Member(String),
+    Item(usize),
+}
+
+/// A walk over a value.
+struct Walk<'a> {
+    marks: &'a Marks,
+    path: Vec<Step>,
+    /// The tables that the walk is within, by address.
+    within: Vec<*const c_void>,
+    left: usize,
+}
+
+impl Walk<'_> {
+    fn shown_path(&self) -> String {
+        let mut shown = String::new();
+        for step in &self.path {
+            match step {
+                Step::Item(index) => shown.push_str(&format!("[{index}]")),
+                Step::Member(name) => shown.push_str(&format!(".{}", text::printable(name, 60))),
+            }
+        }
+        shown
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.left = self.left.checked_sub(bytes).ok_or(Problem::TooLarge)?;
+        Ok(())
+    }
+
+    fn value(&mut self, value: &LuaValue) -> Result<Value, Problem> {
+        self.spend(4)?;
+        match value {
+            LuaValue::Nil => Ok(Value::Null),
+            LuaValue::Boolean(value) => Ok(Value::Bool(*value)),
+            LuaValue::Integer(number) => Ok(Value::from(*number)),
+            LuaValue::Number(number) => self.number(*number),
+            LuaValue::String(text) => Ok(Value::String(self.text(text)?)),
+            LuaValue::Table(table) => self.table(table),
+            other => wrong(format!("is a {}, which has no form in JSON", type_name(other))),
+        }
+    }
+
+    fn number(&mut self, number: f64) -> Result<Value, Problem> {
+        if number.fract() == 0.0 && number.abs() <= MAX_EXACT as f64 {
+            return Ok(Value::from(number as i64));
+        }
+        match Number::from_f64(number) {
+            Some(number) => Ok(Value::Number(number)),
+            None => wrong(format!(
+                "is {}, which has no form in JSON",
+                if number.is_nan() { "not a number (nan)" } else { "infinite" }
+            )),
+        }
+    }
+
+    fn text(&mut self, text: &mlua::LuaString) -> Result<String, Problem> {
+        let bytes = text.as_bytes();
+        self.spend(bytes.len())?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(error) => wrong(format!(
+                "is no UTF-8: byte {} is 0x{:02x}",
+                error.valid_up_to() + 1,
+                bytes.get(error.valid_up_to()).copied().unwrap_or_default()
+            )),
+        }
+    }
+
+    fn table(&mut self, table: &Table) -> Result<Value, Problem> {
+        let address = table.to_pointer();
+        if self.within.contains(&address) {
+            return wrong("contains itself");
+        }
+        if self.within.len() == MAX_DEPTH {
+            return wrong(format!("is more than {MAX_DEPTH} deep"));
+        }
+        self.within.push(address);
+        let mark = table.metatable();
+        let is = |known: &Table| mark.as_ref().is_some_and(|mark| mark == known);
+        let (is_array, is_object) = (is(&self.marks.array), is(&self.marks.object));
+        let items = table.raw_len();
+        let value = if items == 0 && table.is_empty() {
+            // A script's own empty table is a list more often than not.
+            if is_object { Value::Object(Map::new()) } else { Value::Array(Vec::new()) }
+        } else if items > 0 && !is_object {
+            self.array(table, items)?
+        } else {
+            self.object(table, is_array)?
+        };
+        self.within.pop();
+        Ok(value)
+    }
+
+    fn array(&mut self, table: &Table, length: usize) -> Result<Value, Problem> {
+        let mut items = Vec::new();
+        for index in 1..=length {
+            let item: LuaValue = table.raw_get(index).map_err(|_| Problem::TooLarge)?;
+            self.path.push(Step::Item(index));
+            if item.is_nil() {
+                return wrong("is missing, and a list has no holes");
+            }
+            items.push(self.value(&item)?);
+            self.path.pop();
+        }
+        // What is not an item would be lost.
+        for pair in table.pairs::<LuaValue, LuaValue>() {
+            let (key, _) = pair.map_err(|_| Problem::TooLarge)?;
+            if as_index(&key).is_none_or(|index| index > length) {
+                return wrong(not_an_item(&key));
+            }
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn object(&mut self, table: &Table, is_array: bool) -> Result<Value, Problem> {
+        let mut object = Map::new();
+        for pair in table.pairs::<LuaValue, LuaValue>() {
+            let (key, value) = pair.map_err(|_| Problem::TooLarge)?;
+            let name = match &key {
+                LuaValue::String(_) if is_array => return wrong(not_an_item(&key)),
+                LuaValue::String(name) => self.text(name)?,
+                key => match as_index(key) {
+                    Some(index) if is_array || object.is_empty() => {
+                        return wrong(format!(
+                            "has an item {index} and none before it; a list has no holes"
+                        ));
+                    }
+                    Some(_) => return wrong(MIXED),
+                    None => {
+                        return wrong(format!(
+                            "has a {} as a key; the keys of an object are texts",
+                            type_name(key)
+                        ));
+                    }
+                },
+            };
+            self.path.push(Step::Member(name.clone()));
+            let value = self.value(&value)?;
+            self.path.pop();
+            object.insert(name, value);
+        }
+        // Lua's order changes from run to run.
+        object.sort_keys();
+        Ok(Value::Object(object))
+    }
+}
+
+const MIXED: &str = "has both items and named members; it is a list or an object, not both";
+
+fn not_an_item(key: &LuaValue) -> String {
+    match as_index(key) {
+        Some(index) => format!("has an item {index} and not all before it; a list has no holes"),
+        None if key.is_string() => MIXED.into(),
+        None => format!("has a {} as a key; a list has items alone", type_name(key)),
+    }
+}
+
+fn as_index(key: &LuaValue) -> Option<usize> {
+    match key {
+        LuaValue::Integer(index) => usize::try_from(*index).ok().filter(|index| *index > 0),
+        LuaValue::Number(index) if index.fract() == 0.0 && (1.0..=1e15).contains(index) => {
+            Some(*index as usize)
+        }
+        _ => None,
+    }
+}
+
+/// What Lua calls the type of a value.
+pub(crate) fn type_name(value: &LuaValue) -> &'static str {
+    match value {
+        LuaValue::Integer(_) => "number",
+        LuaValue::Error(_) => "userdata",
+        other => other.type_name(),
+    }
+}

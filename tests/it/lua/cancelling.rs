@@ -1,0 +1,102 @@
+//! Scripts that nobody waits for any more, and people who take their time.
+
+use super::open_world;
+use serde_json::json;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use whereby::lua::{Limits, Runtime, machines};
+use whereby::simulator::Reply;
+use whereby::{Answer, Approver, Question, WriteOutcome};
+
+#[tokio::test]
+async fn a_script_that_is_dropped_stops_with_its_calls() {
+    let world = open_world().await;
+    for script in [
+        "app.integrations.whereby.list_rooms({})",
+        "app.parallel{ function() app.integrations.whereby.list_rooms({}) end, function() while true do end end }",
+    ] {
+        let before = world.requests().len();
+        world.simulator.script("GET", "/v1/meetings", 1, Reply::carried_out().never_answering());
+        let mut limits = Limits::default();
+        limits.steps = u64::MAX;
+        let runtime = Runtime::new(world.session()).limits(limits);
+        tokio::select! {
+            report = runtime.run(script, "test.lua") => panic!("{report:?}"),
+            () = world.simulator.wait_for_requests(before + 1) => {}
+        }
+        // Other tests' scripts end as well.
+        while machines() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_the_user_stops_says_what_was_under_way() {
+    let world = open_world().await;
+    world.simulator.script("POST", "/v1/meetings", 1, Reply::carried_out().never_answering());
+    let script = "print('begun') app.integrations.whereby.create_room({})";
+    let runtime = Runtime::new(world.session());
+    let until = world.simulator.wait_for_requests(1);
+    let report = runtime.run_until(script, "test.lua", until).await;
+    assert_eq!(report.error.as_ref().expect("stopped").exit().code(), 130);
+    assert_eq!(report.output, "begun\n");
+    let document = report.to_json();
+    assert_eq!(document["error"]["kind"], "interrupted");
+    assert_eq!(document["calls"][0]["error"], "interrupted");
+    assert_eq!(document["calls"][0]["effect"], "unknown");
+}
+
+#[tokio::test]
+async fn the_time_limit_holds_while_a_call_is_waited_for() {
+    let world = open_world().await;
+    world.simulator.script("GET", "/v1/meetings", 1, Reply::carried_out().never_answering());
+    let mut limits = Limits::default();
+    limits.timeout = Duration::from_millis(200);
+    let runtime = Runtime::new(world.session()).limits(limits);
+    let script = "pcall(app.integrations.whereby.list_rooms) while true do end";
+    let report = runtime.run(script, "test.lua").await;
+    assert_eq!(report.error.expect("stopped").kind, "time-limit");
+    assert_eq!(
+        (report.calls[0].error, report.calls[0].write),
+        (Some("interrupted"), WriteOutcome::None)
+    );
+}
+
+/// Thinks until it has been looked at the clock many times.
+struct Slow {
+    asking: Arc<AtomicBool>,
+}
+
+impl Approver for Slow {
+    fn ask<'a>(&'a self, _: &'a Question) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+        Box::pin(async {
+            self.asking.store(true, Ordering::Relaxed);
+            // The only way to be slower than a limit is to take longer than it.
+            let started = std::time::Instant::now();
+            while started.elapsed() < Duration::from_millis(600) {
+                tokio::task::yield_now().await;
+            }
+            self.asking.store(false, Ordering::Relaxed);
+            Answer::Approved
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_time_that_a_person_takes_is_not_the_script_s() {
+    let world = open_world().await;
+    world.configure("");
+    let asking = Arc::new(AtomicBool::new(false));
+    let session = world.session_with(Some(Arc::new(Slow { asking: Arc::clone(&asking) })), None);
+    // The component is compiled before it counts.
+    session.call(None, "list_rooms", json!({})).await.result.expect("rooms");
+    let mut limits = Limits::default();
+    limits.timeout = Duration::from_millis(300);
+    let runtime = Runtime::new(session).limits(limits).asking(asking);
+    let script = "return app.integrations.whereby.create_room({ room_name_prefix = 'slow-' }).roomName ~= nil";
+    let report = runtime.run(script, "test.lua").await;
+    assert_eq!(report.result, json!(true), "{:?}", report.error);
+}

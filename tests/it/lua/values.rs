@@ -1,0 +1,144 @@
+//! JSON to Lua and back.
+
+use super::{failure, open_world, result};
+use serde_json::json;
+
+#[tokio::test]
+async fn values_survive_both_ways() {
+    let world = open_world().await;
+    for (script, expected) in [
+        ("return nil", json!(null)),
+        ("", json!(null)),
+        ("return true, 1, 'x'", json!([true, 1, "x"])),
+        ("return 1.5", json!(1.5)),
+        ("return -0.0", json!(0)),
+        ("return 2^53", json!(9_007_199_254_740_992_u64)),
+        ("return 'ünïcode 会议 \\0'", json!("ünïcode 会议 \0")),
+        ("return {}", json!([])),
+        ("return app.object()", json!({})),
+        ("return app.array{}", json!([])),
+        (
+            "return { a = {}, b = app.object{}, c = { 1, { d = 2 } } }",
+            json!({"a": [], "b": {}, "c": [1, {"d": 2}]}),
+        ),
+        // Empty ones are what they were, also when they were emptied.
+        (
+            "return json.decode('{\"list\": [], \"object\": {}, \"null\": null}')",
+            json!({"list": [], "object": {}}),
+        ),
+        ("local l = json.decode('[1]') table.remove(l) return l", json!([])),
+        ("local o = json.decode('{\"a\": 1}') o.a = nil return o", json!({})),
+        (
+            "return json.encode({ b = 1, a = {} }), json.encode('x')",
+            json!(["{\"a\":[],\"b\":1}", "\"x\""]),
+        ),
+        // Beyond what a number holds, digits.
+        (
+            "return json.decode('[9007199254740993, -9007199254740993, 9007199254740992]')",
+            json!(["9007199254740993", "-9007199254740993", 9_007_199_254_740_992_u64]),
+        ),
+        ("return json.decode('null') == nil", json!(true)),
+        (
+            "return getmetatable(json.decode('[]')), getmetatable(json.decode('{}'))",
+            json!(["array", "object"]),
+        ),
+    ] {
+        assert_eq!(result(&world, script).await, expected, "{script}");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn what_has_no_form_in_json_is_named_with_its_place() {
+    let world = open_world().await;
+    for (script, expected) in [
+        ("return print", "the result is a function, which has no form in JSON"),
+        ("return { a = { print } }", "the result.a[1] is a function"),
+        ("return 0/0", "the result is not a number (nan)"),
+        ("return { x = 1/0 }", "the result.x is infinite"),
+        ("return '\\xff'", "the result is no UTF-8: byte 1 is 0xff"),
+        ("return { a = { 'ok', 'a\\xffb' } }", "the result.a[2] is no UTF-8: byte 2 is 0xff"),
+        ("return { ['\\xff'] = 1 }", "is no UTF-8"),
+        ("local t = {} t.t = t return t", "the result.t contains itself"),
+        ("return { 1, 2, nil, 4 }", "the result[3] is missing"),
+        ("local t = {} t[3] = 1 return t", "the result has an item 3 and none before it"),
+        ("return { 1, x = 2 }", "the result has both items and named members"),
+        ("return { [true] = 1 }", "the result has a boolean as a key"),
+        ("return { [1.5] = 1 }", "the result has a number as a key"),
+        ("local t = {} for i = 1, 100 do t = { t } end return t", "is more than 64 deep"),
+        ("return vector.create(1, 2, 3)", "is a vector"),
+        ("return buffer.create(1)", "is a buffer"),
+        ("return coroutine.create(print)", "is a thread"),
+        ("local t = { 1 } for i = 1, 40 do t = { t, t } end return t", "the result is too large"),
+        ("json.encode({ f = print })", "the value.f is a function"),
+        ("json.decode('{')", "the text is not JSON"),
+        ("json.decode(1)", "json.decode takes a text, not a number"),
+        ("app.array(1)", "app.array takes a table, not a number"),
+        ("app.array(setmetatable({}, {}))", "app.array takes a table that is not frozen"),
+    ] {
+        let (kind, message) = failure(&world, script).await;
+        assert!(message.contains(expected), "{script}: {message}");
+        assert!(kind == "script" || kind == "usage", "{script}: {kind}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_are_put_right_or_explained() {
+    let world = open_world().await;
+    let right = [
+        "return app.integrations.whereby.list_rooms()",
+        "return app.integrations.whereby.list_rooms(nil)",
+        "return app.integrations.whereby.list_rooms({})",
+        "return app.integrations.whereby.list_rooms(app.object{ limit = 10 })",
+        "return app.integrations.whereby.create_room({ fields = {} })",
+        "return app.integrations.whereby.create_room({ fields = { { recording = { type = 'none' } } } })",
+    ];
+    for script in right {
+        result(&world, script).await;
+    }
+    let before = world.requests().len();
+    for (script, kind, expected) in [
+        ("list_rooms(10)", "usage", "list_rooms takes one table of named arguments, not a number"),
+        (
+            "list_rooms({ 10 })",
+            "usage",
+            "list_rooms takes named arguments, and none by their places",
+        ),
+        ("list_rooms({}, 1)", "usage", "not 2 values"),
+        ("get_room()", "invalid-argument", "get_room needs `room_name`"),
+        ("get_room('daily')", "usage", "not a string"),
+        ("get_room({ roomname = 'daily' })", "invalid-argument", "(did you mean `room_name`?)"),
+        ("get_room({ room_name = '\\xff' })", "invalid-argument", "get_room.room_name is no UTF-8"),
+        (
+            "create_room({ fields = { 1, nil, 3 } })",
+            "invalid-argument",
+            "create_room.fields[2] is missing",
+        ),
+        (
+            "create_room({ fields = { { recording = print } } })",
+            "invalid-argument",
+            "create_room.fields[1].recording is a function",
+        ),
+        ("create_room({ fields = 'hostRoomUrl' })", "invalid-argument", "fields must be a list"),
+        ("list_rooms({ limit = 0/0 })", "invalid-argument", "list_rooms.limit is not a number"),
+        ("list_rooms({ limit = 1.5 })", "invalid-argument", "limit must be a whole number"),
+        (
+            "list_rooms({ cursor = ('x'):rep(200000) })",
+            "invalid-argument",
+            "list_rooms is too large",
+        ),
+    ] {
+        let script = format!("app.integrations.whereby.{script}");
+        let report = super::run(&world, &script).await;
+        let error = report.error.expect(&script);
+        assert_eq!(error.kind, kind, "{script}: {}", error.message);
+        assert!(error.message.contains(expected), "{script}: {}", error.message);
+        // The right call is shown.
+        let hint = error.hint.expect(&script);
+        assert!(hint.starts_with("for example: app.integrations.whereby."), "{script}: {hint}");
+        assert_eq!(error.line, Some(1), "{script}");
+    }
+    let (_, message) = failure(&world, "app.integrations.whereby:list_rooms({})").await;
+    assert_eq!(message, "list_rooms is called with a dot and not with a colon");
+    assert_eq!(world.requests().len(), before, "nothing more was sent");
+}
