@@ -94,6 +94,8 @@ pub struct PendingApproval {
     pub id: String,
     /// Until when it can be, in milliseconds since 1970.
     pub expires_at: i64,
+    /// By which an MCP client answers the question. No agent gets to see it.
+    pub(crate) handle: String,
 }
 
 impl PendingApproval {

@@ -39,7 +39,7 @@ pub(crate) struct AskedBy {
 /// An answer that came with the call, to a question that was stored earlier.
 #[derive(Clone, Debug)]
 pub(crate) struct GivenAnswer {
-    pub(crate) id: String,
+    pub(crate) handle: String,
     pub(crate) answer: Answer,
 }
 
@@ -102,11 +102,12 @@ impl Call {
         self
     }
 
-    /// The answer of an MCP client to the stored question of this id, which must be of this very call.
-    /// `permissions.elicitation` can forbid it.
+    #[cfg(feature = "mcp")]
+    /// The answer of an MCP client to the stored question of this handle, which must be of this very
+    /// call. `permissions.elicitation` can forbid it.
     #[must_use]
-    pub fn answered(mut self, id: &str, answer: Answer) -> Self {
-        self.answer = Some(GivenAnswer { id: id.to_owned(), answer });
+    pub(crate) fn answered(mut self, handle: &str, answer: Answer) -> Self {
+        self.answer = Some(GivenAnswer { handle: handle.to_owned(), answer });
         self
     }
 

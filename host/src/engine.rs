@@ -292,19 +292,26 @@ fn exports(
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) message: String,
+    /// Whether it was the host that failed, and not the component.
+    pub(crate) is_host: bool,
 }
 
 impl Fault {
     fn of(error: &wasmtime::Error, limiter: &Limiter) -> Self {
+        // Making an instance takes what the system may have run out of, such as file descriptors.
+        let is_host = error.root_cause().is::<std::io::Error>();
         let message = match &limiter.refused {
             Some(refused) => refused.clone(),
+            None if is_host => {
+                format!("the component could not be run: {}", error.root_cause())
+            }
             None => {
                 // The backtrace is for whoever writes components; the root cause is for everybody.
                 let cause = text::printable(&error.root_cause().to_string(), 300);
                 format!("the component failed: {cause}")
             }
         };
-        Self { message }
+        Self { message, is_host }
     }
 }
 

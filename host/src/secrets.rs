@@ -13,6 +13,62 @@ pub fn masked(arguments: &Value) -> Value {
     shown
 }
 
+/// The greatest depth, and the most members, that are told of arguments which were not understood.
+const OUTLINE_DEPTH: usize = 6;
+const OUTLINE_MEMBERS: usize = 20;
+
+/// The form of arguments that were not understood, in which a secret may stand anywhere: names, numbers
+/// and truths, but no text.
+pub(crate) fn outline(arguments: &Value) -> Value {
+    fn within(value: &Value, depth: usize) -> Value {
+        match value {
+            Value::Array(_) | Value::Object(_) if depth == OUTLINE_DEPTH => "…".into(),
+            Value::Array(items) => {
+                items.iter().take(OUTLINE_MEMBERS).map(|item| within(item, depth + 1)).collect()
+            }
+            Value::Object(object) => {
+                let members = object.iter().take(OUTLINE_MEMBERS);
+                let shown = |(name, value): (&String, &Value)| {
+                    (crate::text::printable(name, 40), within(value, depth + 1))
+                };
+                Value::Object(members.map(shown).collect())
+            }
+            Value::String(_) => MASK.into(),
+            other => other.clone(),
+        }
+    }
+    within(arguments, 0)
+}
+
+/// The secrets that checked arguments hold, for taking them out of what quotes them.
+pub(crate) fn secrets_of(arguments: &Value) -> Vec<String> {
+    fn collect(given: &Value, shown: &Value, found: &mut Vec<String>) {
+        match (given, shown) {
+            (Value::Object(given), Value::Object(shown)) => {
+                let both = given.iter().filter_map(|(name, value)| Some((value, shown.get(name)?)));
+                both.for_each(|(given, shown)| collect(given, shown, found));
+            }
+            (Value::Array(given), Value::Array(shown)) => {
+                given.iter().zip(shown).for_each(|(given, shown)| collect(given, shown, found));
+            }
+            (Value::String(given), shown) if given.as_str() != shown => found.push(given.clone()),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    collect(arguments, &masked(arguments), &mut found);
+    found
+}
+
+/// A text in which the secrets of a call's arguments are masked.
+pub(crate) fn without(secrets: &[String], text: &str) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| {
+        // As a server may quote them: as they are, or as JSON writes them.
+        let quoted = Value::from(secret.as_str()).to_string();
+        text.replace(quoted.trim_matches('"'), MASK).replace(secret.as_str(), MASK)
+    })
+}
+
 fn mask(value: &mut Value, within: &str) {
     match value {
         Value::Object(object) => {
@@ -52,6 +108,35 @@ fn host_alone(value: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_was_not_understood_is_told_without_its_texts() {
+        let deep: Value = (0..200).fold(json!("s3cret"), |inner, _| json!([inner]));
+        let arguments = json!({
+            "fields": [{"streaming": "rtmp://a.example/live/s3cret"}, "{\"accessKeySecret\":\"s3cret\"}"],
+            "limit": 7, "x": true, "y": null, "deep": deep, "many": vec!["s3cret"; 1000],
+        });
+        let shown = outline(&arguments);
+        assert!(!shown.to_string().contains("s3cret"), "{shown}");
+        assert!(shown.to_string().len() < 1000, "{shown}");
+        assert_eq!(
+            (&shown["limit"], &shown["x"], &shown["y"]),
+            (&json!(7), &json!(true), &Value::Null)
+        );
+        assert_eq!(shown["fields"][0], json!({"streaming": "***"}));
+    }
+
+    #[test]
+    fn secrets_are_taken_out_of_what_quotes_them() {
+        let arguments = json!({"fields": [
+            {"recording": {"destination": {"accessKeySecret": "a\"b/c", "bucket": "plain"}}},
+            {"streaming": {"destination": {"url": "rtmp://a.example/live/s3cret"}}},
+        ]});
+        let secrets = secrets_of(&arguments);
+        assert_eq!(secrets, ["a\"b/c", "rtmp://a.example/live/s3cret"]);
+        let text = "bad: a\"b/c, a\\\"b/c in plain, rtmp://a.example/live/s3cret";
+        assert_eq!(without(&secrets, text), "bad: ***, *** in plain, ***");
+    }
 
     #[test]
     fn secrets_are_masked_and_the_rest_is_kept() {

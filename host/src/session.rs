@@ -383,10 +383,13 @@ impl Session {
             };
             let result = tokio::select! {
                 biased;
-                message = outbox.fault() => Err(Fault { message }),
+                message = outbox.fault() => Err(Fault { message, is_host: false }),
                 result = engine.call(call) => result,
             };
-            result.map_err(|Fault { message }| Error::ComponentFault { message })
+            result.map_err(|Fault { message, is_host }| match is_host {
+                true => Error::Internal { message },
+                false => Error::ComponentFault { message },
+            })
         };
         let result = tokio::time::timeout_at(deadline, run).await;
         let Closed { requests, write, fault, escaped } = outbox.close();
@@ -410,6 +413,9 @@ impl Session {
         let mut error = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
             message: format!("{} returned an error that the WIT does not have", function.name),
         })?;
+        // Whereby may quote what it was sent.
+        let secrets = secrets::secrets_of(&arguments.to_json());
+        error.message = secrets::without(&secrets, &error.message);
         // What the last answer was is known here, whatever the component says of it.
         let last = outcome.requests.last().and_then(|request| request.status);
         error.http_status = error.http_status.or(last.filter(|status| *status >= 300));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use whereby::simulator::{Gate, Reply, RoomSeed};
-use whereby::{Answer, ApprovalState, Call, Error, Outcome, Session, WriteOutcome};
+use whereby::{ApprovalState, Call, Error, Outcome, Session, WriteOutcome};
 use whereby_tests::World;
 
 /// The id under which a call was stored to be approved.
@@ -216,40 +216,6 @@ async fn a_call_can_wait_for_its_approval() {
     world.store().deny(&id).expect("denied");
     assert_eq!(kind(&call.await.expect("no panic")), "denied");
     assert_eq!(world.requests().len(), 1);
-}
-
-#[tokio::test]
-async fn an_answer_is_taken_for_the_question_that_it_was_given_to_alone() {
-    let world = World::with_rooms(Vec::new()).await;
-    let session = world.session();
-    let answered = |prefix: &str, id: &str, answer| {
-        session.run(Call::new("create_room", prefixed(prefix)).answered(id, answer))
-    };
-    let first = pending(&create(&session, "a-").await);
-    let second = pending(&create(&session, "b-").await);
-    // The answer to one question is none to another, and an id that nobody gave is no question.
-    assert_eq!(pending(&answered("a-", &second, Answer::Approved).await), first);
-    assert_eq!(pending(&answered("a-", &"0".repeat(32), Answer::Approved).await), first);
-    // No answer leaves it open.
-    assert_eq!(pending(&answered("a-", &first, Answer::Nobody).await), first);
-    assert_eq!(kind(&answered("b-", &second, Answer::Declined).await), "denied");
-    world.assert_untouched();
-    let outcome = answered("a-", &first, Answer::Approved).await;
-    assert!(outcome.result.is_ok(), "{outcome:?}");
-    // It was for one call.
-    assert_ne!(pending(&answered("a-", &first, Answer::Approved).await), first);
-    assert_eq!(world.requests().len(), 1);
-}
-
-#[tokio::test]
-async fn an_answer_by_way_of_a_client_is_not_taken_where_that_is_forbidden() {
-    let world = World::with_rooms(Vec::new()).await;
-    world.configure("[permissions]\nelicitation = \"deny\"\n");
-    let session = world.session();
-    let id = pending(&create(&session, "a-").await);
-    let call = Call::new("create_room", prefixed("a-")).answered(&id, Answer::Approved);
-    assert_eq!(pending(&session.run(call).await), id);
-    world.assert_untouched();
 }
 
 #[tokio::test]

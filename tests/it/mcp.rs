@@ -27,6 +27,8 @@ struct Client {
     /// Absent where it cannot be asked.
     answer: Option<ElicitResult>,
     version: ProtocolVersion,
+    /// Done before it answers.
+    before_answer: Option<Arc<dyn Fn() + Send + Sync>>,
     asked: Arc<Mutex<Vec<ElicitRequestParams>>>,
     tools_changed: Arc<Notify>,
     progress: mpsc::UnboundedSender<ProgressNotificationParam>,
@@ -40,6 +42,7 @@ impl Client {
         let client = Self {
             answer,
             version: ProtocolVersion::V_2025_06_18,
+            before_answer: None,
             asked: Arc::default(),
             tools_changed: Arc::default(),
             progress,
@@ -78,6 +81,9 @@ impl ClientHandler for Client {
         _: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        if let Some(before_answer) = &self.before_answer {
+            before_answer();
+        }
         Ok(self.answer.clone().expect("it can be asked"))
     }
 

@@ -158,3 +158,27 @@ async fn the_configuration_in_the_readme_is_one() {
         assert!(settings.is_ok(), "{block}: {:?}", settings.err());
     }
 }
+
+#[test]
+fn the_promises_of_the_security_page_have_their_tests() {
+    let page = read("SECURITY.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let mut proofs = 0;
+    for row in rows {
+        let (promise, proof) = row.trim_matches(['|', ' ']).rsplit_once(" | ").expect("two cells");
+        let files: Vec<&str> = proof.split('`').filter(|part| part.contains('.')).collect();
+        assert!(!files.is_empty(), "nothing proves: {promise}");
+        for file in files {
+            let path =
+                if file.starts_with("tests/") { file.into() } else { format!("tests/it/{file}") };
+            let text = read(&path);
+            let has_tests = ["#[tokio::test", "#[test]", "def test_"];
+            // A file of attempts is run by the one that collects them.
+            let is_run =
+                has_tests.iter().any(|word| text.contains(word)) || text.contains("fn cases()");
+            assert!(is_run, "{path} has no test");
+        }
+        proofs += 1;
+    }
+    assert!(proofs >= 15, "only {proofs} promises");
+}

@@ -267,7 +267,7 @@ class Calls(McpTest):
                 for result in await asyncio.gather(*calls):
                     self.succeeds(result)
         self.assertEqual(len(self.proxy.requests), 400)
-        self.assertLessEqual(self.proxy.connections, 2 * 40)
+        self.assertLessEqual(self.proxy.connections, 100)
 
     async def test_a_cancelled_call_is_stopped_and_the_server_goes_on(self):
         for mode in MODES:

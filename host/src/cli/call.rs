@@ -103,13 +103,15 @@ impl Opts {
         let is_write = catalog::function(known.unwrap_or_default())
             .is_some_and(|function| effect_of(function) == Effect::Write);
         let outcome = tokio::select! {
-            outcome = run => outcome,
+            // Nothing is sent before it is known that it can be stopped.
+            biased;
             _ = tokio::signal::ctrl_c(), if is_write => {
                 let wrote = writing.load(Ordering::Relaxed);
                 let write = if wrote { WriteOutcome::Unknown } else { WriteOutcome::None };
                 let document = Document { write, ..document };
                 return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
             }
+            outcome = run => outcome,
         };
         let document = Document::of(&outcome);
         if context.verbose {
@@ -126,7 +128,7 @@ impl Opts {
         }
         let Outcome { result, unrecorded, .. } = outcome;
         if let Some(problem) = &unrecorded {
-            context.warn(&format!("the call is missing in the audit log: {problem}"));
+            context.warn(&format!("the audit log does not have all of this call: {problem}"));
         }
         match result {
             Ok(data) => Ok(Output::call(document, data)),

@@ -1,6 +1,6 @@
 //! `whereby mcp`: the functions as tools for MCP clients.
 
-use super::{Context, Failure, Output};
+use super::{Context, Failure, Output, stdio};
 use crate::approval::NobodyToAsk;
 use crate::config::Settings;
 use crate::environment::Environment;
@@ -56,7 +56,7 @@ impl Opts {
         )?;
         let Some(address) = self.listen else {
             // Ctrl-C ends it as it ends any program; the client closes standard input.
-            server.serve(tokio::io::stdin(), tokio::io::stdout()).await?;
+            server.serve(stdio::stdin(), stdio::stdout()).await?;
             return Ok(Output::Nothing);
         };
         let mut options = HttpOptions::new(address, self.token(&context.environment)?);

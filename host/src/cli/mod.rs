@@ -24,6 +24,8 @@ mod shell;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod spinner;
+#[cfg(feature = "mcp")]
+mod stdio;
 mod streams;
 
 pub use exit::Exit;
@@ -43,6 +45,7 @@ use paint::{Role, paint, wants_colours};
 use render::Look;
 use serde_json::{Value, json};
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -305,19 +308,26 @@ pub fn run_process() -> u8 {
     let streams = Streams::of_process();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let environment = Environment::of_process();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let message = format!("the program could not be set up: {error}");
-            let error = Error::Internal { message };
-            let style = Style::of(&arguments, environment);
-            return print(&streams, &style, Err(error.into()));
+    let own = (arguments.clone(), environment.clone(), streams.clone());
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let (arguments, environment, streams) = own;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let code = runtime.block_on(run(arguments, environment, streams));
+        // Whoever still waits for a line from the terminal is not waited for.
+        runtime.shutdown_background();
+        Ok(code)
+    }));
+    let message = match ran {
+        Ok(Ok(code)) => return code,
+        Ok(Err(error)) => {
+            let error: std::io::Error = error;
+            format!("the program could not be set up: {error}")
         }
+        // A library can give up where the system has nothing left to give, such as file descriptors.
+        Err(_) => "the program failed; what it said on standard error says where".into(),
     };
-    let code = runtime.block_on(run(arguments, environment, streams));
-    // Whoever still waits for a line from the terminal is not waited for.
-    runtime.shutdown_background();
-    code
+    let style = Style::of(&arguments, environment);
+    print(&streams, &style, Err(Error::Internal { message }.into()))
 }
 
 /// How results and errors are printed, found out before the command line is understood.

@@ -7,12 +7,11 @@ use super::machine::{Asked, Ended, Event, Job, Reply};
 use super::report::{CallRecord, Report};
 use crate::call::Outcome;
 use crate::error::WriteOutcome;
-use crate::policy::{Effect, effect_of};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -45,6 +44,8 @@ impl Drop for StopOnDrop {
 struct Under {
     record: usize,
     id: u64,
+    /// Whether anything but a read has left.
+    wrote: Arc<AtomicBool>,
     future: Pin<Box<dyn Future<Output = Outcome> + Send>>,
 }
 
@@ -134,7 +135,7 @@ impl Driver<'_> {
                 event = events.recv() => match event? {
                     Event::Output(text) => self.write(&text),
                     Event::Call(asked) => self.call(asked),
-                    Event::Ended(ended) => return Some(ended),
+                    Event::Ended(ended) => return Some(*ended),
                 },
                 (under, outcome) = poll_fn(|context| poll(&mut self.under_way, context)) => {
                     self.ended(&under, outcome);
@@ -200,9 +201,14 @@ impl Driver<'_> {
         {
             let Asked { id, account, function, arguments, .. } = asked;
             let call = self.runtime.call(&account, function.json, arguments);
+            let wrote = Arc::new(AtomicBool::new(false));
+            let sees_write = Arc::clone(&wrote);
+            let call = call.observer(Arc::new(move |method, _| {
+                sees_write.fetch_or(method != "GET", Ordering::Relaxed);
+            }));
             let session = self.runtime.session.clone();
             let future = Box::pin(async move { session.run(call).await });
-            self.under_way.push(Under { record, id, future });
+            self.under_way.push(Under { record, id, wrote, future });
         }
     }
 
@@ -211,7 +217,7 @@ impl Driver<'_> {
         record.requests = outcome.requests.len();
         record.duration = outcome.duration;
         if let (Some(problem), Some(notice)) = (&outcome.unrecorded, &self.runtime.notice) {
-            notice(&format!("a call is missing in the audit log: {problem}"));
+            notice(&format!("the audit log does not have all of a call: {problem}"));
         }
         let result = outcome.result.map_err(|error| {
             record.error = Some(error.kind());
@@ -230,16 +236,13 @@ impl Driver<'_> {
 
     /// Tells of the calls that the script did not wait for.
     fn cut_off(&mut self) {
-        let asking = self.is_asking();
-        let begun = self.under_way.drain(..).map(|under| (under.record, true));
+        let wrote = |under: Under| (under.record, under.wrote.load(Ordering::Relaxed));
+        let begun = self.under_way.drain(..).map(wrote);
         let waiting = self.waiting.drain(..).map(|(record, _)| (record, false));
-        for (record, has_begun) in begun.chain(waiting).collect::<Vec<_>>() {
+        for (record, wrote) in begun.chain(waiting).collect::<Vec<_>>() {
             let record = &mut self.report.calls[record];
             record.error = Some("interrupted");
-            let is_write = crate::catalog::function(record.function)
-                .is_some_and(|function| effect_of(function) == Effect::Write);
-            // While the question stands there, nothing was sent.
-            if has_begun && is_write && !asking {
+            if wrote {
                 record.write = WriteOutcome::Unknown;
             }
         }

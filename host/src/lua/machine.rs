@@ -72,7 +72,7 @@ pub(crate) enum Event {
     /// A call to be made.
     Call(Asked),
     /// The script has ended.
-    Ended(Ended),
+    Ended(Box<Ended>),
 }
 
 /// A call that a script asks for.
@@ -147,7 +147,7 @@ fn serve(blueprint: &Blueprint, control: &Arc<Control>, jobs: mpsc::Receiver<Job
             },
         };
         // Whoever waited may have gone.
-        let _ = events.send(Event::Ended(ended));
+        let _ = events.send(Event::Ended(Box::new(ended)));
     }
 }
 

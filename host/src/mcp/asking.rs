@@ -16,9 +16,13 @@ use rmcp::service::{Peer, RequestContext};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How long a client may take to answer while the call waits.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// How many questions may be open at a client; what is more is stored to be approved elsewhere.
+pub(super) const MOST_OPEN: usize = 8;
 
 /// The key of the one input request, and of its answer.
 const KEY: &str = "approval";
@@ -60,6 +64,10 @@ pub(super) fn is_new(context: &RequestContext<RoleServer>) -> bool {
 /// Asks by way of a client while the call waits.
 pub(super) struct Elicitation {
     pub(super) peer: Peer<RoleServer>,
+    /// What is left of [`MOST_OPEN`].
+    pub(super) open: Arc<Semaphore>,
+    /// Says whether the rules are still those under which it is asked.
+    pub(super) still_holds: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Approver for Elicitation {
@@ -68,9 +76,12 @@ impl Approver for Elicitation {
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
+            let Ok(_open) = self.open.try_acquire() else { return Answer::Nobody };
             let asked = self.peer.create_elicitation_with_timeout(form(question), Some(PATIENCE));
             match asked.await {
-                Ok(result) => answer_of(&result),
+                // A person's yes was to a call under the rules of then.
+                Ok(result) if (self.still_holds)() => answer_of(&result),
+                Ok(_) => Answer::Nobody,
                 // A client that cannot be asked has nobody who answers.
                 Err(_) => Answer::Nobody,
             }
@@ -108,12 +119,16 @@ impl Deferred {
         let (question, pending) = kept?;
         let request = InputRequest::Elicitation(ElicitRequest::new(form(&question)));
         let requests = InputRequests::from([(KEY.to_owned(), request)]);
-        Some(InputRequiredResult::new(Some(requests), Some(pending.id)))
+        Some(InputRequiredResult::new(Some(requests), Some(pending.handle)))
     }
 }
 
-/// The id of the stored question and its answer, where the request brings them.
-pub(super) fn given(request: &mut CallToolRequestParams) -> Option<(String, Answer)> {
+/// The handle of the stored question and its answer, where the request brings them. A client that is
+/// not asked in this way answers nothing.
+pub(super) fn given(way: &Way, request: &mut CallToolRequestParams) -> Option<(String, Answer)> {
+    if !matches!(way, Way::InputRequired) {
+        return None;
+    }
     let state = request.request_state.take();
     let responses = request.input_responses.take();
     let answer = responses

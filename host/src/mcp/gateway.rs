@@ -23,11 +23,14 @@ pub(super) struct Gateway {
     /// Whether scripts are offered.
     scripts: bool,
     current: Mutex<Current>,
+    last_notice: Mutex<String>,
     /// Counts how often the list of tools has changed.
     changes: watch::Sender<u64>,
 }
 
 struct Current {
+    /// How often the settings were read.
+    version: u64,
     stamps: Vec<Stamp>,
     state: State,
 }
@@ -77,13 +80,14 @@ impl Gateway {
         scripts: bool,
     ) -> Self {
         let stamps = files.iter().map(|file| stamp(file)).collect();
-        let current = Current { stamps, state: State::new(session, scripts) };
+        let current = Current { version: 0, stamps, state: State::new(session, scripts) };
         Self {
             files,
             reload,
             notice,
             scripts,
             current: Mutex::new(current),
+            last_notice: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -97,6 +101,7 @@ impl Gateway {
             return current.state.clone();
         }
         current.stamps = stamps;
+        current.version += 1;
         let session = reload().and_then(|settings| {
             settings.warnings.iter().for_each(|warning| (self.notice)(warning));
             current.state.session.with_settings(settings)
@@ -118,16 +123,26 @@ impl Gateway {
         current.state.clone()
     }
 
-    /// Tells whoever runs the server.
+    /// Which settings are in force, as a number that grows with each change.
+    pub(super) fn version(&self) -> u64 {
+        self.state();
+        self.current().version
+    }
+
+    /// Tells whoever runs the server; what was told last is not told again.
     pub(super) fn notice(&self, what: &str) {
-        (self.notice)(what);
+        let mut last = self.last_notice.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != what {
+            what.clone_into(&mut last);
+            (self.notice)(what);
+        }
     }
 
     /// Tells whoever runs the server, later.
     #[cfg(feature = "lua")]
-    pub(super) fn noticer(&self) -> impl Fn(&str) + Send + Sync + 'static {
-        let notice = Arc::clone(&self.notice);
-        move |what| notice(what)
+    pub(super) fn noticer(self: &Arc<Self>) -> impl Fn(&str) + Send + Sync + 'static {
+        let own = Arc::clone(self);
+        move |what| own.notice(what)
     }
 
     /// Learns of changes to the list of tools from now on.

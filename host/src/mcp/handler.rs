@@ -1,6 +1,6 @@
 //! What one client asks for.
 
-use super::asking::{self, Deferred, Elicitation, Way};
+use super::asking::{self, Deferred, Elicitation, MOST_OPEN, Way};
 use super::gateway::Gateway;
 use super::logging::Log;
 #[cfg(feature = "lua")]
@@ -21,7 +21,7 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What every client is told about the tools together.
@@ -34,6 +34,8 @@ const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and
 pub(super) struct Handler {
     gateway: Arc<Gateway>,
     log: Log,
+    /// How many more questions may be open at the client.
+    open: Arc<Semaphore>,
     /// Ends with the client.
     gone: CancellationToken,
     _guard: DropGuard,
@@ -43,7 +45,24 @@ impl Handler {
     pub(super) fn new(gateway: Arc<Gateway>) -> Self {
         let gone = CancellationToken::new();
         let guard = gone.clone().drop_guard();
-        Self { gateway, log: Log::default(), gone, _guard: guard }
+        Self {
+            gateway,
+            log: Log::default(),
+            open: Arc::new(Semaphore::new(MOST_OPEN)),
+            gone,
+            _guard: guard,
+        }
+    }
+
+    /// Asks this client while a call waits.
+    fn elicitation(&self, context: &RequestContext<RoleServer>) -> Elicitation {
+        let gateway = Arc::clone(&self.gateway);
+        let version = gateway.version();
+        Elicitation {
+            peer: context.peer.clone(),
+            open: Arc::clone(&self.open),
+            still_holds: Box::new(move || gateway.version() == version),
+        }
     }
 
     /// Makes a call, and stops it at once where the client does not want it any more.
@@ -88,7 +107,8 @@ impl Handler {
         let ran = match state.session() {
             Ok(session) => {
                 let notice = self.gateway.noticer();
-                let run = scripts::run(session.clone(), arguments, &context, notice);
+                let elicitation = self.elicitation(&context);
+                let run = scripts::run(session.clone(), arguments, elicitation, &context, notice);
                 tokio::select! {
                     ran = run => ran,
                     () = context.ct.cancelled() => return Err(cancelled()),
@@ -103,7 +123,7 @@ impl Handler {
     /// Tells the client what came of a call, and whoever runs the server what they should know.
     async fn tell(&self, outcome: &Outcome, context: &RequestContext<RoleServer>) {
         if let Some(problem) = &outcome.unrecorded {
-            let what = format!("a call is missing in the audit log: {problem}");
+            let what = format!("the audit log does not have all of a call: {problem}");
             self.gateway.notice(&what);
             self.log.warn(&what, context).await;
         }
@@ -162,7 +182,8 @@ impl ServerHandler for Handler {
             Ok(session) => session.settings(),
             Err(error) => return Ok(results::failure(error, WriteOutcome::None, None).into()),
         };
-        let given = asking::given(&mut request);
+        let way = Way::of(&context);
+        let given = asking::given(&way, &mut request);
         let mut arguments = request.arguments.unwrap_or_default();
         let account = match tools::take_account(&mut arguments, settings) {
             Ok(account) => account,
@@ -174,9 +195,9 @@ impl ServerHandler for Handler {
             call = call.exact_account(account);
         }
         let deferred = Arc::new(Deferred::default());
-        call = match Way::of(&context) {
+        call = match way {
             Way::None => call.approver(Arc::new(NobodyToAsk)),
-            Way::Waiting => call.approver(Arc::new(Elicitation { peer: context.peer.clone() })),
+            Way::Waiting => call.approver(Arc::new(self.elicitation(&context))),
             Way::InputRequired => call.approver(Arc::clone(&deferred) as _),
         };
         let was_asked = given.is_some();

@@ -7,10 +7,12 @@ use super::{Handler, MAX_MESSAGE_BYTES, Server};
 use crate::error::Error;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::serve::ListenerExt as _;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -20,17 +22,27 @@ use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Where on the server the protocol is spoken.
 const PATH: &str = "/mcp";
 
 /// How many clients of the protocols with sessions there may be at a time.
-const MAX_SESSIONS: usize = 64;
+const MAX_SESSIONS: usize = 256;
 
 /// After which silence such a session ends. A person may be thinking about a question meanwhile.
-const SESSION_IDLE: Duration = Duration::from_secs(40 * 60);
+const SESSION_IDLE: Duration = Duration::from_secs(15 * 60);
+
+/// How many connections there may be at a time; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 256;
+
+/// How long a client may take for the head of a request, and be silent between two.
+const HEADER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long to wait before accepting again where that has failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The least length of a bearer token, in characters.
 const MIN_TOKEN: usize = 16;
@@ -150,18 +162,53 @@ impl Server {
         let watching = self.gateway.watch();
         let stopped = stop.clone();
         let server = tokio::spawn(async move {
-            // An answer is not to wait for the client's next packet.
-            let listener = listener.tap_io(|stream| {
-                // Only a matter of speed, and a connection that is already gone shows itself later.
-                let _ = stream.set_nodelay(true);
-            });
-            let serve = axum::serve(listener, app);
-            // It never comes back by itself: failures to accept are waited out.
-            let _ = serve.with_graceful_shutdown(stopped.cancelled_owned()).await;
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = accept(listener, app) => {}
+            }
             drop(watching);
         });
         Ok(Listening { address, stop, server })
     }
+}
+
+/// Accepts connections, so many at a time, and serves each until it is idle for too long. All end with
+/// this.
+async fn accept(listener: TcpListener, app: Router) {
+    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        // The seats are never closed.
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // Out of descriptors, most likely: trying again at once would only burn the processor.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // An answer is not to wait for the client's next packet. That is a matter of speed, and a
+        // connection that is already gone shows itself later.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(app.clone());
+        connections.spawn(async move {
+            let _seat = seat;
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_PATIENCE)
+                .serve_connection(TokioIo::new(stream), service);
+            // A client that does not keep to HTTP is its own problem.
+            let _ = served.await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Whether a request begins a session: those since 2026-07-28 have none.
+fn begins_session(headers: &HeaderMap) -> bool {
+    let version = headers.get("mcp-protocol-version").and_then(|value| value.to_str().ok());
+    !headers.contains_key("mcp-session-id") && version.is_none_or(|version| version < "2026-07-28")
 }
 
 /// Lets a request through that brings the token, and a new client where there is room for one.
@@ -176,8 +223,9 @@ async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response();
     }
-    let is_new = !request.headers().contains_key("mcp-session-id");
-    if is_new && gate.sessions.sessions.read().await.len() >= MAX_SESSIONS {
+    if begins_session(request.headers())
+        && gate.sessions.sessions.read().await.len() >= MAX_SESSIONS
+    {
         let wait = [(header::RETRY_AFTER, "60")];
         return (StatusCode::SERVICE_UNAVAILABLE, wait, "too many clients\n").into_response();
     }

@@ -16,7 +16,7 @@ use rmcp::service::RequestContext;
 use serde_json::{Value, json};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The tool's name.
 pub(super) const NAME: &str = "whereby_run_lua";
@@ -73,7 +73,29 @@ pub(super) fn tool() -> Tool {
 /// Asks by way of the client, and says meanwhile that the time is not the script's.
 struct Asking {
     elicitation: Elicitation,
+    /// How many questions of the script are open.
+    open: AtomicUsize,
     asking: Arc<AtomicBool>,
+}
+
+/// A question that is open as long as this is there, also where nobody waits for its answer any more.
+struct Open<'a>(&'a Asking);
+
+impl<'a> Open<'a> {
+    fn new(asking: &'a Asking) -> Self {
+        asking.open.fetch_add(1, Ordering::SeqCst);
+        asking.asking.store(true, Ordering::SeqCst);
+        Self(asking)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let was_last = self.0.open.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_last {
+            self.0.asking.store(false, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Approver for Asking {
@@ -82,10 +104,8 @@ impl Approver for Asking {
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
-            self.asking.store(true, Ordering::Relaxed);
-            let answer = self.elicitation.ask(question).await;
-            self.asking.store(false, Ordering::Relaxed);
-            answer
+            let _open = Open::new(self);
+            self.elicitation.ask(question).await
         })
     }
 
@@ -98,6 +118,7 @@ impl Approver for Asking {
 pub(super) async fn run(
     session: Session,
     mut arguments: JsonObject,
+    elicitation: Elicitation,
     context: &RequestContext<RoleServer>,
     notice: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<CallToolResult, Error> {
@@ -115,10 +136,9 @@ pub(super) async fn run(
     }
     let asking = Arc::new(AtomicBool::new(false));
     let approver: Arc<dyn Approver> = match Way::of(context) {
-        Way::Waiting => Arc::new(Asking {
-            elicitation: Elicitation { peer: context.peer.clone() },
-            asking: Arc::clone(&asking),
-        }),
+        Way::Waiting => {
+            Arc::new(Asking { elicitation, open: AtomicUsize::new(0), asking: Arc::clone(&asking) })
+        }
         // A script cannot be left and gone on with; what is to be asked for is stored.
         Way::None | Way::InputRequired => Arc::new(NobodyToAsk),
     };

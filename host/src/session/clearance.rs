@@ -96,15 +96,45 @@ impl Session {
         }
         let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
         let channel = approver.channel();
-        let may_ask = channel != Channel::Elicitation
-            || decided.verdict.elicitation_denied_by.is_none() && call.answer.is_none();
-        let answer = match may_ask {
-            true => approver.ask(&decided.question()).await,
-            false => Answer::Nobody,
-        };
-        match answer {
+        if channel == Channel::Elicitation {
+            return self.ask_client(decided, call, digest).await;
+        }
+        match approver.ask(&decided.question()).await {
             Answer::Approved => Ok(Clearance::Person(channel)),
             Answer::Declined => Err(declined(decided)),
+            Answer::Nobody => self.ask_later(decided, call, digest).await,
+        }
+    }
+
+    /// Asks by way of an MCP client. The question is stored first, so that a person's no holds, and is
+    /// not asked about again, however often an agent tries.
+    async fn ask_client(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        digest: Option<Digest>,
+    ) -> Result<Clearance, Error> {
+        let may_ask = decided.verdict.elicitation_denied_by.is_none() && call.answer.is_none();
+        let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
+        let (Some(store), Some(own)) = (self.store(), digest.clone()) else {
+            let answer =
+                if may_ask { approver.ask(&decided.question()).await } else { Answer::Nobody };
+            return match answer {
+                Answer::Approved => Ok(Clearance::Person(Channel::Elicitation)),
+                Answer::Declined => Err(declined(decided)),
+                Answer::Nobody => Err(required(decided, None)),
+            };
+        };
+        if !may_ask {
+            return self.ask_later(decided, call, digest).await;
+        }
+        let pending = pending(store, decided, &call.asked_by, &own).await?;
+        match approver.ask(&decided.question()).await {
+            Answer::Approved => Ok(Clearance::Answered { id: pending.id, digest: own }),
+            Answer::Declined => {
+                blocking(store, move |store| store.decline(&pending.id, &own)).await?;
+                Err(declined(decided))
+            }
             Answer::Nobody => self.ask_later(decided, call, digest).await,
         }
     }
@@ -125,13 +155,14 @@ impl Session {
         if decided.verdict.elicitation_denied_by.is_some() {
             return Ok(None);
         }
+        let handle = given.handle.clone();
+        let Some(id) = blocking(store, move |store| store.id_of(&handle)).await? else {
+            return Ok(None);
+        };
+        let digest = digest.clone();
         match given.answer {
-            Answer::Approved => {
-                let (id, digest) = (given.id.clone(), digest.clone());
-                Ok(Some(Clearance::Answered { id, digest }))
-            }
+            Answer::Approved => Ok(Some(Clearance::Answered { id, digest })),
             Answer::Declined => {
-                let (id, digest) = (given.id.clone(), digest.clone());
                 // The answer to another question is an answer to none; the call is not made either way.
                 blocking(store, move |store| store.decline(&id, &digest)).await?;
                 Err(declined(decided))
@@ -181,21 +212,7 @@ impl Session {
         let (Some(store), Some(digest)) = (self.store(), digest) else {
             return Err(required(decided, None));
         };
-        let pending = match file(store, decided, &call.asked_by, &digest).await? {
-            Filed::Pending { id, expires_at } => PendingApproval { id, expires_at },
-            Filed::Denied { id, .. } => {
-                return Err(Error::Denied {
-                    message: format!(
-                        "{} by the account `{}` was declined (approval {id})",
-                        decided.function.json, decided.name
-                    ),
-                    hint:
-                        "a person said no to this very call within the last hour; do not ask again \
-                           for the same"
-                            .into(),
-                });
-            }
-        };
+        let pending = pending(store, decided, &call.asked_by, &digest).await?;
         let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
         approver.stored(&decided.question(), &pending);
         let until = Instant::now() + call.wait;
@@ -225,13 +242,36 @@ impl Session {
         let (Some(store), Some(digest)) = (self.store(), clearance.digest()) else {
             return required(decided, None);
         };
-        match file(store, decided, &call.asked_by, digest).await {
-            Ok(Filed::Pending { id, expires_at }) => {
-                required(decided, Some(PendingApproval { id, expires_at }))
-            }
-            Ok(Filed::Denied { .. }) => declined(decided),
+        match pending(store, decided, &call.asked_by, digest).await {
+            Ok(pending) => required(decided, Some(pending)),
             Err(error) => error,
         }
+    }
+}
+
+/// Stores the call for a person to approve; an error where a person has declined it not long ago.
+async fn pending(
+    store: &Arc<Store>,
+    decided: &Decided<'_>,
+    asked_by: &AskedBy,
+    digest: &Digest,
+) -> Result<PendingApproval, Error> {
+    match file(store, decided, asked_by, digest).await? {
+        Filed::Pending { id, expires_at } => {
+            let own = id.clone();
+            let handle = blocking(store, move |store| store.handle(&own)).await?;
+            Ok(PendingApproval { id, expires_at, handle })
+        }
+        Filed::Denied { id, .. } => Err(Error::Denied {
+            message: format!(
+                "{} by the account `{}` was declined (approval {id})",
+                decided.function.json, decided.name
+            ),
+            hint:
+                "a person said no to this very call within the last hour; do not ask again for the \
+                   same"
+                    .into(),
+        }),
     }
 }
 

@@ -2,12 +2,11 @@
 
 use super::clearance::{Clearance, blocking};
 use super::{Decided, Outcome};
-use crate::arguments::MAX_ARGUMENTS_BYTES;
 use crate::call::Call;
 use crate::error::{Error, WriteOutcome};
 use crate::http::{Outbox, SentRequest};
 use crate::policy::{Effect, effect_of};
-use crate::secrets::masked;
+use crate::secrets::{masked, outline};
 use crate::store::{AuditRequest, Begin, BeginError, End, Store, new_id};
 use crate::text;
 use crate::timestamp::Timestamp;
@@ -67,13 +66,12 @@ impl Entry {
         self.problem.get_or_insert_with(|| error.to_string());
     }
 
-    /// Keeps the arguments of a call that was refused before they were understood.
+    /// Keeps the form of the arguments of a call that was refused before they were understood.
     pub(super) fn refused(&mut self, call: &Call) {
         if self.store.is_some() {
-            let arguments = masked(&call.arguments);
-            let is_small = arguments.to_string().len() <= MAX_ARGUMENTS_BYTES;
-            self.begin.arguments = if is_small { arguments } else { Value::Null };
-            self.begin.account.clone_from(&call.account);
+            let account = call.account.as_deref();
+            self.begin.arguments = outline(&call.arguments);
+            self.begin.account = account.map(|account| text::printable(account, 40));
         }
     }
 

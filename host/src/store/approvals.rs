@@ -20,6 +20,9 @@ const PENDING_MS: i64 = 60 * 60 * 1000;
 /// How long an approval can be used, in milliseconds.
 const VALID_MS: i64 = 15 * 60 * 1000;
 
+/// How long an approval is kept after it was filed, in milliseconds.
+const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
 /// How many may be open at a time: more than a person looks through, and little on a disk.
 const MOST_OPEN: i64 = 200;
 
@@ -75,6 +78,24 @@ impl Digest {
         hmac.update(&canonical);
         Ok(Self(hmac.finalize().into_bytes().into()))
     }
+}
+
+/// The id with a mark that only this installation makes.
+pub(super) fn handle(id: &str, key: &[u8; 32]) -> Result<String, Error> {
+    let mut hmac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| Error::Internal {
+        message: format!("a question has no handle: {error}"),
+    })?;
+    hmac.update(b"handle:");
+    hmac.update(id.as_bytes());
+    let mark: String =
+        hmac.finalize().into_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{id}.{mark}"))
+}
+
+/// Compares two handles, in a time that says nothing of where they differ.
+pub(super) fn is_same(made: &str, given: &str) -> bool {
+    let differs = made.bytes().zip(given.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
+    made.len() == given.len() && differs == 0
 }
 
 /// Whether the canonical form, in which every number is a double, says something else than the value.
@@ -247,7 +268,9 @@ pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> 
         "UPDATE approvals SET state = 'expired' WHERE state IN ('pending', 'approved')
          AND NOT ({IS_PENDING}) AND NOT ({IS_APPROVED})"
     );
-    connection.execute(&sql, [now]).map(drop)
+    connection.execute(&sql, [now])?;
+    // What is over is of no more use; the audit log has what came of it.
+    connection.execute("DELETE FROM approvals WHERE created_at < ?1", [now - KEPT_MS]).map(drop)
 }
 
 /// Files a call for a person to approve; `None` where too many wait.
@@ -338,7 +361,7 @@ pub(super) fn claim(
             let sql = format!(
                 "UPDATE approvals
                  SET state = 'used', decided_at = ?1, valid_until = ?4, used_at = ?1
-                 WHERE id = ?2 AND digest = ?3 AND {IS_PENDING} RETURNING id"
+                 WHERE id = ?2 AND digest = ?3 AND ({IS_PENDING} OR {IS_APPROVED}) RETURNING id"
             );
             let parameters = params![now, given, digest.0, now + VALID_MS];
             connection.query_row(&sql, parameters, id).optional()

@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Store {
     directory: PathBuf,
     options: Options,
-    database: Mutex<Option<Opened>>,
+    database: parking_lot::Mutex<Option<Opened>>,
     spool: Spool,
     /// Held by whoever moves the spool into the database: what could not be moved when that was tried.
     moving: Mutex<Option<SpoolFile>>,
@@ -101,7 +101,7 @@ impl Store {
             spool: Spool::new(&directory),
             directory,
             options,
-            database: Mutex::default(),
+            database: parking_lot::Mutex::default(),
             moving: Mutex::default(),
             waker: Mutex::default(),
             given_back: AtomicUsize::new(0),
@@ -140,6 +140,19 @@ impl Store {
         let now = self.now();
         let filed = self.write(|transaction| approvals::file(transaction, now, asking))?;
         filed.ok_or_else(approvals::too_many)
+    }
+
+    /// The handle by which an MCP client answers a stored question. The id alone, which agents get to
+    /// see, is none.
+    pub(crate) fn handle(&self, id: &str) -> Result<String, Error> {
+        self.with(|opened| approvals::handle(id, &opened.key))
+    }
+
+    /// The id that a handle was made for; `None` of anything else.
+    pub(crate) fn id_of(&self, handle: &str) -> Result<Option<String>, Error> {
+        let id = handle.split('.').next().unwrap_or_default();
+        let made = self.handle(id)?;
+        Ok(approvals::is_same(&made, handle).then(|| id.to_owned()))
     }
 
     /// How it stands with an approval.
@@ -328,14 +341,24 @@ impl Store {
 
     /// Does something with the database, opened and made where it is not.
     fn with<T>(&self, work: impl FnOnce(&mut Opened) -> Result<T, Error>) -> Result<T, Error> {
-        let mut guard = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever has it may be waiting for another process, and all are not to wait one after the other.
+        let patience = self.options.patience;
+        let mut guard = self.database.try_lock_for(patience).ok_or_else(|| {
+            let path = self.directory.join(database::FILE);
+            let shown = crate::text::printable(&path.display().to_string(), 300);
+            Error::Configuration {
+                message: format!(
+                    "the state database {shown} is busy: another program has it, or too many calls \
+                     wait for it; try again later"
+                ),
+            }
+        })?;
         if guard.as_ref().is_some_and(|opened| opened.database.is_gone()) {
             *guard = None;
         }
         let opened = match &mut *guard {
             Some(opened) => opened,
             none => {
-                let patience = self.options.patience;
                 let database = Database::open(&self.directory, patience)?;
                 none.insert(Opened { key: database.key()?, database })
             }

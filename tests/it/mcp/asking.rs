@@ -162,6 +162,11 @@ async fn an_answer_is_taken_with_the_call_that_it_was_asked_for_alone() {
     refused(json!({"room_name_prefix": "b-"}), &state).await;
     refused(json!({"room_name_prefix": "a-"}), &"f".repeat(32)).await;
     refused(json!({"room_name_prefix": "a-"}), "").await;
+    // The id of the approval, which agents get to see, is no handle.
+    let id = state.split('.').next().expect("an id").to_owned();
+    assert!(world.store().approval(&id).expect("read").is_some());
+    refused(json!({"room_name_prefix": "a-"}), &id).await;
+    refused(json!({"room_name_prefix": "a-"}), &format!("{id}.{}", "0".repeat(32))).await;
     let CallToolResponse::Complete(made) =
         once(json!({"room_name_prefix": "a-"}), Some(&state)).await
     else {
@@ -176,5 +181,43 @@ async fn an_answer_is_taken_with_the_call_that_it_was_asked_for_alone() {
     };
     assert_eq!(again.is_error, Some(true));
     assert_eq!(world.requests().len(), 1);
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn a_person_s_no_holds_however_often_an_agent_asks() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let (connected, client, _progress) = connect(&world, answers(ElicitationAction::Decline)).await;
+    for _ in 0..5 {
+        let error = connected.fail(DELETE, daily_room()).await;
+        assert_eq!(error["kind"], "denied");
+    }
+    assert_eq!(client.asked().len(), 1, "they were asked again");
+    connected.end().await;
+    // A client whose user would say yes does not get around it either.
+    let (connected, client, _progress) = connect(&world, accepts(true)).await;
+    let error = connected.fail(DELETE, daily_room()).await;
+    assert_eq!(error["kind"], "denied");
+    assert!(client.asked().is_empty());
+    connected.end().await;
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_yes_is_to_a_call_under_the_rules_of_then() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let (mut client, _progress) = Client::new(accepts(true));
+    let project = world.path("project/.whereby.toml");
+    client.before_answer = Some(std::sync::Arc::new(move || {
+        std::fs::write(&project, "[permissions]\nwrite = \"deny\"\n").expect("written");
+    }));
+    let connected = Connected::new(&world, client.clone()).await;
+    let error = connected.fail(DELETE, daily_room()).await;
+    assert_ne!(error["kind"], Value::Null);
+    assert_eq!(client.asked().len(), 1);
+    world.assert_untouched();
+    let error = connected.fail(DELETE, daily_room()).await;
+    assert_eq!(error["kind"], "denied");
+    world.assert_untouched();
     connected.end().await;
 }

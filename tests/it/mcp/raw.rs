@@ -100,6 +100,12 @@ async fn an_answer_to_a_question_that_was_not_asked_approves_nothing() {
     let answer = raw.ask(1, "tools/call", call).await;
     let error = &answer["result"]["_meta"]["whereby/error"];
     assert_eq!(error["kind"], "approval-required", "{answer}");
+    // Nor does a client that cannot be asked answer what it was told of.
+    let call = json!({"name": "whereby_create_room", "arguments": {},
+        "requestState": error["approval_id"],
+        "inputResponses": {"approval": {"action": "accept", "content": {"approve": true}}}});
+    let answer = raw.ask(2, "tools/call", call).await;
+    assert_eq!(answer["result"]["_meta"]["whereby/error"]["kind"], "approval-required", "{answer}");
     world.assert_untouched();
 }
 
