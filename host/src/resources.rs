@@ -73,9 +73,27 @@ pub(crate) struct Resources {
     component: Arc<OwnComponent>,
     cache: Option<PathBuf>,
     engine: Arc<OnceLock<Making>>,
+    wires: Wires,
+    tokens: Arc<Mutex<HashMap<String, Arc<OnceCell<Token>>>>>,
+}
+
+/// The connections, which belong to the runtime on which something was first sent by them.
+#[derive(Clone, Default)]
+pub(crate) struct Wires {
     client: Arc<OnceLock<Result<reqwest::Client, Error>>>,
     lanes: Arc<Lanes>,
-    tokens: Mutex<HashMap<String, Arc<OnceCell<Token>>>>,
+}
+
+#[cfg(feature = "lua")]
+impl Wires {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.client, &other.client)
+    }
+
+    /// Whether anybody else has them.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.client) > 1
+    }
 }
 
 impl Resources {
@@ -91,9 +109,8 @@ impl Resources {
             component: Arc::new(OwnComponent { bytes: component, digest: OnceLock::new() }),
             cache,
             engine: Arc::default(),
-            client: Arc::default(),
-            lanes: Arc::default(),
-            tokens: Mutex::new(HashMap::new()),
+            wires: Wires::default(),
+            tokens: Arc::default(),
         })
     }
 
@@ -120,11 +137,30 @@ impl Resources {
             component: Arc::clone(&self.component),
             cache: self.cache.clone(),
             engine: if same_engine { Arc::clone(&self.engine) } else { Arc::default() },
-            client: if same_client { Arc::clone(&self.client) } else { Arc::default() },
-            lanes: if same_client { Arc::clone(&self.lanes) } else { Arc::default() },
-            tokens: Mutex::new(HashMap::new()),
+            wires: if same_client { self.wires.clone() } else { Wires::default() },
+            tokens: Arc::default(),
             settings,
         }))
+    }
+
+    /// The same by other connections, for calls on another runtime.
+    #[cfg(feature = "lua")]
+    pub(crate) fn over(&self, wires: &Wires) -> Arc<Self> {
+        Arc::new(Self {
+            settings: self.settings.clone(),
+            environment: self.environment.clone(),
+            component: Arc::clone(&self.component),
+            cache: self.cache.clone(),
+            engine: Arc::clone(&self.engine),
+            wires: wires.clone(),
+            tokens: Arc::clone(&self.tokens),
+        })
+    }
+
+    /// The connections.
+    #[cfg(feature = "lua")]
+    pub(crate) fn wires(&self) -> &Wires {
+        &self.wires
     }
 
     /// The engine. It is made once, in a thread of its own: compiling takes a while, a foreign
@@ -179,12 +215,12 @@ impl Resources {
                 settings.no_proxy.as_deref(),
             )
         };
-        self.client.get_or_init(make).clone()
+        self.wires.client.get_or_init(make).clone()
     }
 
     /// What requests to an API go out by.
     pub(crate) fn wire(&self, api: &ApiBase) -> Result<Wire, Error> {
-        Ok(Wire { client: self.client()?, lane: self.lanes.to(api) })
+        Ok(Wire { client: self.client()?, lane: self.wires.lanes.to(api) })
     }
 
     /// The access token of an account, fetched once, whoever wants it meanwhile.

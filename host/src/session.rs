@@ -20,6 +20,8 @@ use crate::http::{Closed, Outbox, REDACTED};
 use crate::policy::{
     Approval, Effect, Permission, Permit, Rule, Verdict, effect_of, has_destination, is_destructive,
 };
+#[cfg(feature = "lua")]
+use crate::resources::Wires;
 use crate::resources::{Resources, check_size, read_component};
 use crate::store::{BeginError, Store};
 use crate::timestamp::Timestamp;
@@ -208,6 +210,21 @@ impl Session {
         let resources = resources.with_settings(settings)?;
         let (approver, store) = (Arc::clone(approver), store.clone());
         Ok(Self(Arc::new(Inner { resources, approver, slots, store })))
+    }
+
+    /// The same session by other connections, for calls on another runtime.
+    #[cfg(feature = "lua")]
+    pub(crate) fn over(&self, wires: &Wires) -> Self {
+        let Inner { resources, approver, slots, store } = &*self.0;
+        let (approver, slots) = (Arc::clone(approver), Arc::clone(slots));
+        let resources = resources.over(wires);
+        Self(Arc::new(Inner { resources, approver, slots, store: store.clone() }))
+    }
+
+    /// Its connections.
+    #[cfg(feature = "lua")]
+    pub(crate) fn wires(&self) -> Wires {
+        self.0.resources.wires().clone()
     }
 
     /// The settings that it was made with.

@@ -10,6 +10,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use whereby::lua::{Limits, Runtime as Lua};
 use whereby::simulator::{Options, OrganizationSeed, RoomSeed, Seed, Simulator, Switches};
 use whereby::{Account, ApiBase, Session, Settings, TokenSource};
 
@@ -202,6 +203,43 @@ fn benchmarks(criterion: &mut Criterion, server: &Server) {
     group.finish();
 }
 
+/// How many calls a script makes.
+const SCRIPTED: usize = 1000;
+
+/// The same calls one after the other through the library, and by one script.
+fn scripts(criterion: &mut Criterion, server: &Server) {
+    let session = session(server);
+    let one =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut limits = Limits::default();
+    limits.calls = SCRIPTED;
+    let lua = Lua::new(session.clone()).limits(limits);
+    let script = format!(
+        "for i = 1, {SCRIPTED} do
+            assert(#app.integrations.whereby.list_rooms({{ limit = {ROOMS} }}).data == {ROOMS})
+        end"
+    );
+    let mut group = criterion.benchmark_group("many calls");
+    group.sample_size(20).throughput(Throughput::Elements(SCRIPTED as u64));
+    group.bench_function("library", |b| {
+        b.to_async(&one).iter(|| async {
+            for _ in 0..SCRIPTED {
+                black_box(sandboxed(&session).await);
+            }
+        });
+    });
+    group.bench_function("script", |b| {
+        b.to_async(&one).iter(|| async {
+            let report = lua.run(&script, "bench.lua").await;
+            assert!(report.success(), "{:?}", report.error);
+        });
+    });
+    group.bench_function("an empty script", |b| {
+        b.to_async(&one).iter(|| async { lua.run("", "bench.lua").await });
+    });
+    group.finish();
+}
+
 /// `whereby call` from start to exit, with compiled code in its cache.
 fn whole_process(criterion: &mut Criterion, server: &Server) {
     let home = tempfile::tempdir().expect("a temporary directory");
@@ -240,6 +278,9 @@ fn table() {
         let sandbox = median("one caller/sandbox")?;
         let nothing = median("one caller/a call that sends nothing")?;
         let process = median("whole process")? / 1000.0;
+        let library = median("many calls/library")? / 1000.0;
+        let script = median("many calls/script")? / 1000.0;
+        let empty = median("many calls/an empty script")?;
         let many_native = median(&format!("{CALLERS} callers/native"))?;
         let many_sandbox = median(&format!("{CALLERS} callers/sandbox"))?;
         Some([
@@ -256,6 +297,10 @@ fn table() {
                 format!("{process:.1} ms"),
                 "at most 12 ms".to_owned(),
             ),
+            ("1,000 calls through the library", format!("{library:.1} ms"), "-".to_owned()),
+            ("1,000 calls from one Lua script", format!("{script:.1} ms"), "-".to_owned()),
+            ("script to library", format!("{:.2}", script / library), "at most 1.2".to_owned()),
+            ("a Lua script that does nothing", format!("{empty:.1} µs"), "-".to_owned()),
             (
                 "calls per second, 64 callers, native",
                 format!("{:.0}", 1e6 / many_native),
@@ -295,6 +340,7 @@ fn main() {
     let server = Server::start();
     let mut criterion = Criterion::default().configure_from_args();
     benchmarks(&mut criterion, &server);
+    scripts(&mut criterion, &server);
     whole_process(&mut criterion, &server);
     criterion.final_summary();
     table();

@@ -71,6 +71,19 @@ impl Control {
         self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// The time is up so much later than it was to be.
+    pub(crate) fn extend(&self, by: Duration) {
+        let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        let at = self.deadline.load(Ordering::Relaxed).saturating_add(by);
+        self.deadline.store(at, Ordering::Relaxed);
+    }
+
+    /// How much time is left.
+    pub(crate) fn left(&self) -> Duration {
+        let deadline = Duration::from_micros(self.deadline.load(Ordering::Relaxed));
+        deadline.saturating_sub(self.epoch.elapsed())
+    }
+
     /// Stops the script. The first reason is the one that is told.
     pub(crate) fn stop(&self, why: Stop) {
         let _ = self.stop.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);

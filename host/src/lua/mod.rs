@@ -23,32 +23,37 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod calls;
 mod control;
 mod docs;
 mod driver;
 mod errors;
 mod limits;
 mod machine;
+mod message;
 mod namespaces;
 mod report;
 mod sandbox;
+mod shared;
 mod values;
+mod worker;
 
 pub use errors::{FailedCall, ScriptError};
 pub use limits::{Limits, MAX_SOURCE_BYTES};
-pub use machine::machines;
 pub use report::{CallRecord, Report};
+pub use worker::machines;
 
 use crate::call::Call;
 use crate::error::Error;
 use crate::session::Session;
 use control::Control;
 use driver::{Driven, Script, drive};
-use machine::{Blueprint, Job};
+use message::Kind;
 use namespaces::Namespaces;
 use serde_json::Value;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use worker::Worker;
 
 /// Makes a [`Call`] of an account's name, a function's name and arguments.
 type ToCall = dyn Fn(&str, &'static str, Value) -> Call + Send + Sync;
@@ -129,6 +134,11 @@ impl Runtime {
         self
     }
 
+    /// Whether a person is being asked.
+    fn is_asking(&self) -> bool {
+        self.asking.as_ref().is_some_and(|asking| asking.load(Ordering::Relaxed))
+    }
+
     /// The one place where a script's call becomes a call.
     fn call(&self, account: &str, function: &'static str, arguments: Value) -> Call {
         let call = match &self.to_call {
@@ -142,8 +152,8 @@ impl Runtime {
     /// Runs a script; `name` is what it is called in its errors. Dropping the future stops it, and
     /// the calls that it has under way.
     ///
-    /// It needs a tokio runtime with time enabled, the one that the session is used from. The script
-    /// itself runs on a thread of its own.
+    /// It needs a tokio runtime with time enabled. The script itself, and its calls, run on a thread of
+    /// their own.
     pub async fn run(&self, source: &str, name: &str) -> Report {
         self.run_until(source, name, std::future::pending()).await
     }
@@ -156,10 +166,22 @@ impl Runtime {
         name: &str,
         until: impl Future<Output = ()>,
     ) -> Report {
-        match self.console() {
-            Ok(mut console) => console.drive(source, name, false, until).await.report,
-            Err(error) => Report::failed(error.into()),
+        let begin = || {
+            let namespaces = Namespaces::of(self.session.settings(), self.account.as_deref())?;
+            Ok((namespaces, Worker::hire(&self.session)?))
+        };
+        let (namespaces, worker) = match begin() {
+            Ok(begun) => begun,
+            Err(error) => return Report::failed(Error::into(error)),
+        };
+        let name = crate::text::printable(name, 60);
+        let script = Script { source, name: &name, kind: Kind::Whole, namespaces: &namespaces };
+        let control = Arc::new(Control::new());
+        let Driven { report, is_alive, .. } = drive(self, &worker, &control, script, until).await;
+        if is_alive {
+            worker.retire();
         }
+        report
     }
 
     /// A console: scripts that are run one after the other, each with the globals that those before
@@ -171,10 +193,8 @@ impl Runtime {
     /// [`Error::Internal`] where too many scripts run.
     pub fn console(&self) -> Result<Console, Error> {
         let namespaces = Namespaces::of(self.session.settings(), self.account.as_deref())?;
-        let blueprint = Blueprint { limits: self.limits.clone(), namespaces };
-        let control = Arc::new(Control::new());
-        let machine = machine::start(blueprint.clone(), Arc::clone(&control))?;
-        Ok(Console { runtime: self.clone(), blueprint, control, machine })
+        let worker = Worker::hire(&self.session)?;
+        Ok(Console { runtime: self.clone(), namespaces, control: Arc::new(Control::new()), worker })
     }
 }
 
@@ -182,9 +202,9 @@ impl Runtime {
 /// limited for all of them together.
 pub struct Console {
     runtime: Runtime,
-    blueprint: Blueprint,
+    namespaces: Namespaces,
     control: Arc<Control>,
-    machine: mpsc::Sender<Job>,
+    worker: Worker,
 }
 
 impl Console {
@@ -195,28 +215,16 @@ impl Console {
         source: &str,
         until: impl Future<Output = ()>,
     ) -> (Report, Option<String>) {
-        let Driven { report, shown, .. } = self.drive(source, "console", true, until).await;
-        (report, shown)
-    }
-
-    async fn drive(
-        &mut self,
-        source: &str,
-        name: &str,
-        may_be_expression: bool,
-        until: impl Future<Output = ()>,
-    ) -> Driven {
-        let name = crate::text::printable(name, 60);
-        let script = Script { source, name: &name, may_be_expression };
-        let driven = drive(&self.runtime, &self.machine, &self.control, script, until).await;
-        if !driven.is_alive {
-            // It is left to itself, and another one takes its place.
-            self.control = Arc::new(Control::new());
-            if let Ok(machine) = machine::start(self.blueprint.clone(), Arc::clone(&self.control)) {
-                self.machine = machine;
-            }
+        let namespaces = &self.namespaces;
+        let script = Script { source, name: "console", kind: Kind::Typed, namespaces };
+        let driven = drive(&self.runtime, &self.worker, &self.control, script, until).await;
+        if !driven.is_alive
+            && let Ok(worker) = Worker::hire(&self.runtime.session)
+        {
+            // The old one is left to itself.
+            (self.worker, self.control) = (worker, Arc::new(Control::new()));
         }
-        driven
+        (driven.report, driven.shown)
     }
 
     /// Whether a text is a beginning that further lines can make whole.
@@ -229,7 +237,7 @@ impl Console {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = sandbox::globals().map(str::to_owned).collect();
-        names.extend(self.blueprint.namespaces.paths());
+        names.extend(self.namespaces.paths());
         names
     }
 
@@ -239,6 +247,6 @@ impl Console {
     ///
     /// A sentence that says which pages there are.
     pub fn read_doc(&self, name: &str) -> Result<String, String> {
-        docs::read(name, &self.blueprint.namespaces)
+        docs::read(name, &self.namespaces)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::docs;
 use super::errors::ScriptError;
-use super::machine::Shared;
+use super::shared::Shared;
 use super::values::type_name;
 use crate::text;
 use mlua::chunk::{ChunkMode, Compiler};
@@ -179,7 +179,7 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     let it = with();
     host.raw_set(
         "take",
-        lua.create_function(move |lua, id: u64| match it.take(id)? {
+        lua.create_function(move |lua, id: usize| match it.take(id)? {
             None => false.into_lua_multi(lua),
             Some(Ok(value)) => (true, it.marks.to_lua(lua, &value)?).into_lua_multi(lua),
             Some(Err(failed)) => {
@@ -193,11 +193,13 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     let it = with();
     host.raw_set(
         "wait",
-        lua.create_function(move |lua, id: u64| it.wait(lua, |running| running.has(id)))?,
+        lua.create_function(move |lua, id: usize| it.wait(lua, |running| running.has(id)))?,
     )?;
     let it = with();
     let more = move |lua: &Lua, seen: u64| it.wait(lua, |running| running.has_more_than(seen));
     host.raw_set("more", lua.create_function(more)?)?;
+    let it = with();
+    host.raw_set("turn", lua.create_function(move |lua, ()| it.turn(lua))?)?;
     let it = with();
     host.raw_set("seen", lua.create_function(move |_, ()| it.seen())?)?;
 

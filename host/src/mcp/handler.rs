@@ -42,8 +42,8 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
-        let gone = CancellationToken::new();
+    /// `gone` is told where the client is, before the SDK notices; it ends with the handler, too.
+    pub(super) fn new(gateway: Arc<Gateway>, gone: CancellationToken) -> Self {
         let guard = gone.clone().drop_guard();
         Self {
             gateway,
@@ -65,13 +65,21 @@ impl Handler {
         }
     }
 
+    /// Waits until the client does not want an answer any more, or is gone.
+    async fn cancelled(&self, context: &RequestContext<RoleServer>) {
+        tokio::select! {
+            () = context.ct.cancelled() => {}
+            () = self.gone.cancelled() => {}
+        }
+    }
+
     /// Makes a call, and stops it at once where the client does not want it any more.
     async fn run(&self, call: Call, context: &RequestContext<RoleServer>) -> Option<Outcome> {
         let Ok(session) = self.gateway.state().session().cloned() else { return None };
         let Some(token) = context.meta.get_progress_token() else {
             return tokio::select! {
                 outcome = session.run(call) => Some(outcome),
-                () = context.ct.cancelled() => None,
+                () = self.cancelled(context) => None,
             };
         };
         let (sender, mut sent) = mpsc::unbounded_channel();
@@ -85,7 +93,7 @@ impl Handler {
         loop {
             tokio::select! {
                 outcome = &mut run => return Some(outcome),
-                () = context.ct.cancelled() => return None,
+                () = self.cancelled(context) => return None,
                 Some(message) = sent.recv() => {
                     count += 1.0;
                     let progress = ProgressNotificationParam::new(token.clone(), count);
@@ -111,7 +119,7 @@ impl Handler {
                 let run = scripts::run(session.clone(), arguments, elicitation, &context, notice);
                 tokio::select! {
                     ran = run => ran,
-                    () = context.ct.cancelled() => return Err(cancelled()),
+                    () = self.cancelled(&context) => return Err(cancelled()),
                 }
             }
             Err(error) => Err(error.clone()),

@@ -152,7 +152,7 @@ impl Server {
         };
         let gateway = Arc::clone(&self.gateway);
         let service = StreamableHttpService::new(
-            move || Ok(Handler::new(Arc::clone(&gateway))),
+            move || Ok(Handler::new(Arc::clone(&gateway), CancellationToken::new())),
             sessions,
             config,
         );

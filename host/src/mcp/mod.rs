@@ -28,8 +28,11 @@ use handler::Handler;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{RoleServer, ServiceExt as _};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
 
 /// The longest message of a client, in bytes: twice the largest arguments, and what is around them.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -120,11 +123,13 @@ impl Server {
         read: impl AsyncRead + Send + Unpin + 'static,
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), Error> {
+        let gone = CancellationToken::new();
+        let read = Reading { read, gone: gone.clone() };
         let transport = AsyncRwTransport::<RoleServer, _, _>::new(read, write)
             .with_max_line_length(MAX_MESSAGE_BYTES);
         let failed = |what: String| Error::Internal { message: what };
         let watching = self.gateway.watch();
-        let service = match Handler::new(Arc::clone(&self.gateway)).serve(transport).await {
+        let service = match Handler::new(Arc::clone(&self.gateway), gone).serve(transport).await {
             Ok(service) => service,
             // Whoever looks whether the program starts, and goes away again, did nothing wrong.
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
@@ -133,5 +138,27 @@ impl Server {
         let ended = service.waiting().await;
         drop(watching);
         ended.map(drop).map_err(|error| failed(format!("the MCP server ended: {error}")))
+    }
+}
+
+/// What a client sends. Its end is the client's: the SDK would let calls go on for a while, to answer
+/// whoever is not there any more.
+struct Reading<R> {
+    read: R,
+    gone: CancellationToken,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Reading<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.read).poll_read(context, buffer));
+        if read.is_err() || buffer.filled().len() == before {
+            self.gone.cancel();
+        }
+        Poll::Ready(read)
     }
 }

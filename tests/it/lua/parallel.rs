@@ -112,6 +112,11 @@ async fn it_goes_wherever_a_function_goes() {
             "return app.parallel{ function() return (pcall(list)) end, function() coroutine.yield() return 1 end }",
             json!([true, 1]),
         ),
+        (
+            "local done = false return app.parallel{ function() list() done = true return 1 end,
+                function() app.parallel{ function() while not done do coroutine.yield() end end } return 2 end }",
+            json!([1, 2]),
+        ),
         ("return app.parallel{}", json!([])),
         ("return app.parallel{ function() return nil end, function() end }[1]", json!(null)),
     ] {

@@ -1,8 +1,10 @@
 //! Clients that do not keep to the protocol.
 
 use super::server;
+use crate::wire::{ALLOW_ALL, daily};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
+use whereby::simulator::{Gate, Reply};
 use whereby_tests::World;
 
 /// A line of text, answered by the next line.
@@ -124,4 +126,27 @@ async fn no_method_that_is_offered_approves() {
         let answer = raw.ask(id, method, json!({"id": "0".repeat(32)})).await;
         assert_eq!(answer["error"]["code"], -32601, "{answer}");
     }
+}
+
+#[tokio::test]
+async fn what_is_under_way_goes_no_further_when_the_client_has_closed_its_side() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(ALLOW_ALL);
+    let gate = Gate::new();
+    world.simulator.script("GET", "/v1/meetings", 1, Reply::carried_out().held_by(&gate));
+    let mut raw = Raw::new(&world);
+    raw.begin().await;
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params":
+        {"name": "whereby_delete_room", "arguments": {"room_name": "daily"}}});
+    raw.send(&call.to_string()).await;
+    world.simulator.wait_for_requests(1).await;
+    let Raw { read, mut write, server } = raw;
+    write.shutdown().await.expect("closed");
+    server.await.expect("no panic").expect("the server ends well");
+    gate.open();
+    drop((read, write));
+    let row = &world.audit()[0];
+    let outcome = row.outcome.as_ref().expect("an end");
+    assert_eq!((outcome.kind.as_deref(), outcome.effect.as_str()), (Some("cancelled"), "none"));
+    assert_eq!(world.requests().len(), 1, "it went on to delete the room");
 }

@@ -1,0 +1,356 @@
+//! What the functions of the host have at hand while a script runs, and what they do.
+
+use super::calls::{Asked, Calls, Reply};
+use super::control::{Control, Stop};
+use super::docs;
+use super::errors::{FailedCall, ScriptError};
+use super::limits::Limits;
+use super::namespaces::{Namespaces, is_namespace};
+use super::values::{Marks, fit_arguments, type_name};
+use crate::arguments::MAX_ARGUMENTS_BYTES;
+use crate::catalog::{self, Function};
+use crate::error::{Error, WriteOutcome};
+use mlua::{Lua, Value as LuaValue, Variadic};
+use serde_json::Value;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// What a script and the functions of the host share while it runs.
+pub(crate) struct Running {
+    name: String,
+    calls: Calls,
+    /// What drives the calls while the script waits for them.
+    tokio: Arc<Runtime>,
+    arrived: HashMap<usize, Reply>,
+    /// How many replies have come.
+    seen: u64,
+    /// How many calls were asked for.
+    asked: usize,
+    written: usize,
+    /// The latest errors that the host raised, and the number of the first of them.
+    errors: VecDeque<ScriptError>,
+    first_error: u64,
+    /// Where and why the script itself failed.
+    failed: Option<Failed>,
+}
+
+struct Failed {
+    line: Option<usize>,
+    /// Which error of the host's it was.
+    number: Option<u64>,
+}
+
+/// How long calls go on where the script does not wait for them alone.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// How many errors are kept; whoever catches more than so many raises the first one no more.
+const MAX_ERRORS: usize = 200;
+
+/// What the functions of the host have at hand.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) control: Arc<Control>,
+    pub(crate) limits: Limits,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) marks: Marks,
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+/// What a script sees that was stopped, for the moment until its next step.
+const STOPPED: &str = "the script was stopped";
+
+/// What a function of the host gives a script for an error: its number, and its fields.
+pub(crate) type Raised = (u64, LuaValue);
+
+/// Where a script failed, and the error of the host's that it failed of, where it was one.
+#[derive(Default)]
+pub(crate) struct Failure {
+    pub(crate) line: Option<usize>,
+    pub(crate) raised: Option<ScriptError>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        lua: &Lua,
+        control: Arc<Control>,
+        limits: Limits,
+        namespaces: Namespaces,
+    ) -> mlua::Result<Self> {
+        let marks = Marks::new(lua)?;
+        Ok(Self { control, limits, namespaces, marks, running: Arc::default() })
+    }
+
+    /// Begins a script.
+    pub(crate) fn begin(&self, name: String, calls: Calls, tokio: Arc<Runtime>) {
+        *self.lock() = Some(Running {
+            name,
+            calls,
+            tokio,
+            arrived: HashMap::new(),
+            seen: 0,
+            asked: 0,
+            written: 0,
+            errors: VecDeque::new(),
+            first_error: 1,
+            failed: None,
+        });
+    }
+
+    /// Ends it.
+    pub(crate) fn end(&self) {
+        *self.lock() = None;
+    }
+
+    /// What it failed of, once it has.
+    pub(crate) fn failure(&self) -> Failure {
+        let mut running = self.lock();
+        let Some(running) = running.as_mut() else { return Failure::default() };
+        let Some(Failed { line, number }) = running.failed.take() else {
+            return Failure::default();
+        };
+        let place = number.and_then(|number| number.checked_sub(running.first_error));
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        let raised = place.and_then(|place| running.errors.get(place).cloned());
+        Failure { line, raised }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Running) -> T) -> mlua::Result<T> {
+        self.lock().as_mut().map(f).ok_or_else(stopped)
+    }
+
+    /// The line of the script that is running.
+    pub(crate) fn line(&self, lua: &Lua) -> Option<usize> {
+        let name = self.lock().as_ref().map(|running| running.name.clone())?;
+        for level in 0..64 {
+            let at = lua.inspect_stack(level, |frame| {
+                let source = frame.source();
+                let is_script = source.short_src.as_deref() == Some(name.as_str());
+                is_script.then(|| frame.current_line()).flatten()
+            });
+            match at {
+                None => return None,
+                Some(None) => {}
+                Some(line) => return line,
+            }
+        }
+        None
+    }
+
+    /// Keeps an error, so that it is believed if the script ends with it.
+    pub(crate) fn raised(&self, lua: &Lua, error: ScriptError) -> mlua::Result<Raised> {
+        let fields = self.marks.to_lua(lua, &error.to_json())?;
+        if let LuaValue::Table(fields) = &fields {
+            // The mark of an object makes way for that of an error.
+            fields.set_metatable(None)?;
+        }
+        let number = self.with(|running| {
+            if running.errors.len() == MAX_ERRORS {
+                running.errors.pop_front();
+                running.first_error += 1;
+            }
+            running.errors.push_back(error);
+            running.first_error + running.errors.len() as u64 - 1
+        })?;
+        Ok((number, fields))
+    }
+
+    /// Remembers what the script failed of.
+    pub(crate) fn failed(&self, lua: &Lua, number: Option<u64>) -> mlua::Result<()> {
+        let line = self.line(lua);
+        self.with(|running| running.failed = Some(Failed { line, number }))
+    }
+
+    pub(crate) fn write(&self, lua: &Lua, text: &[u8]) -> mlua::Result<()> {
+        let text = String::from_utf8_lossy(text);
+        let fits = self.with(|running| {
+            running.written += text.len();
+            let fits = running.written <= self.limits.output_bytes;
+            if fits {
+                running.calls.write(&text);
+            }
+            fits
+        })?;
+        if fits { Ok(()) } else { self.stop(lua, Stop::Output) }
+    }
+
+    fn stop<T>(&self, lua: &Lua, why: Stop) -> mlua::Result<T> {
+        self.control.stop(why);
+        self.note_stop(lua);
+        Err(stopped())
+    }
+
+    /// Remembers where a script was when it was stopped.
+    pub(crate) fn note_stop(&self, lua: &Lua) {
+        let is_known = self.with(|running| running.failed.is_some()).unwrap_or(true);
+        if !is_known {
+            // Whoever is stopped between two scripts is nowhere.
+            let _ = self.failed(lua, None);
+        }
+    }
+
+    /// An error of the script's own, by what was raised.
+    pub(crate) fn script_error(&self, lua: &Lua, kind: &str, message: &str) -> ScriptError {
+        let line = self.line(lua);
+        let name = self.with(|running| running.name.clone()).unwrap_or_default();
+        let (at, message) = without_place(&name, message);
+        ScriptError::new(kind, message, at.or(line))
+    }
+
+    /// Asks for a call. The number of the call, or the error of its arguments.
+    pub(crate) fn submit(
+        &self,
+        lua: &Lua,
+        account: Option<String>,
+        name: &str,
+        arguments: &Variadic<LuaValue>,
+    ) -> mlua::Result<Result<usize, Raised>> {
+        if self.control.stopped().is_some() {
+            return Err(stopped());
+        }
+        let line = self.line(lua);
+        let account = account.or_else(|| self.namespaces.default.clone());
+        let refused = |error: Error| {
+            let function = catalog::find(name).map_or("", |function| function.json);
+            let failed =
+                FailedCall { function, account: account.clone(), error, write: WriteOutcome::None };
+            let error = ScriptError::of_call(failed, line, &docs::example_call(name));
+            self.raised(lua, error).map(Err)
+        };
+        let function = match catalog::find(name) {
+            Ok(function) => function,
+            Err(error) => return refused(error),
+        };
+        let Some(account_name) = account.clone() else {
+            return refused(self.namespaces.no_default());
+        };
+        let arguments = match self.arguments(function, arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => return refused(error),
+        };
+        let most = self.limits.calls;
+        let id = self.with(|running| {
+            running.asked += 1;
+            (running.asked <= most).then(|| {
+                running.calls.ask(Asked { account: account_name, function, arguments, line })
+            })
+        })?;
+        match id {
+            Some(id) => Ok(Ok(id)),
+            None => self.stop(lua, Stop::Calls),
+        }
+    }
+
+    /// The arguments of a call: one table of named ones, or nothing.
+    fn arguments(&self, function: &Function, given: &Variadic<LuaValue>) -> Result<Value, Error> {
+        let usage = |message: String| Err(Error::Usage { message });
+        let name = function.json;
+        let table = match given.as_slice() {
+            [] | [LuaValue::Nil] => return Ok(Value::Object(serde_json::Map::new())),
+            [LuaValue::Table(table)] => table,
+            [LuaValue::Table(first), ..] if is_namespace(first) => {
+                return usage(format!("{name} is called with a dot and not with a colon"));
+            }
+            [other] => {
+                return usage(format!(
+                    "{name} takes one table of named arguments, not a {}",
+                    type_name(other)
+                ));
+            }
+            more => {
+                return usage(format!(
+                    "{name} takes one table of named arguments, not {} values",
+                    more.len()
+                ));
+            }
+        };
+        if is_namespace(table) {
+            return usage(format!("{name} is called with a dot and not with a colon"));
+        }
+        let value = LuaValue::Table(table.clone());
+        let mut arguments = self
+            .marks
+            .to_json(&value, name, MAX_ARGUMENTS_BYTES * 2)
+            .map_err(|message| Error::InvalidArgument { message })?;
+        if let Value::Array(items) = &arguments
+            && !items.is_empty()
+        {
+            return usage(format!("{name} takes named arguments, and none by their places"));
+        }
+        fit_arguments(function, &mut arguments);
+        Ok(arguments)
+    }
+
+    pub(crate) fn seen(&self) -> mlua::Result<u64> {
+        self.with(|running| running.seen)
+    }
+
+    /// The outcome of a call, where it has come.
+    pub(crate) fn take(&self, id: usize) -> mlua::Result<Option<Reply>> {
+        self.with(|running| running.arrived.remove(&id))
+    }
+
+    /// Lets the calls go on for a moment.
+    pub(crate) fn turn(&self, lua: &Lua) -> mlua::Result<()> {
+        self.with(|running| {
+            let calls = &mut running.calls;
+            // The clock is that of the runtime, so it is set within.
+            let moment = async { tokio::time::timeout(MOMENT, calls.next()).await };
+            if let Ok(Some((id, reply))) = running.tokio.block_on(moment) {
+                running.seen += 1;
+                running.arrived.insert(id, reply);
+            }
+        })?;
+        match self.control.stopped() {
+            Some(why) => self.stop(lua, why),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until something has come that is enough.
+    pub(crate) fn wait(&self, lua: &Lua, is_enough: impl Fn(&Running) -> bool) -> mlua::Result<()> {
+        let is_stopped = self.with(|running| {
+            while !is_enough(running) {
+                let Some((id, reply)) = running.tokio.block_on(running.calls.next()) else {
+                    return true;
+                };
+                running.seen += 1;
+                running.arrived.insert(id, reply);
+            }
+            false
+        })?;
+        if is_stopped {
+            self.note_stop(lua);
+            return Err(stopped());
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    pub(crate) fn has(&self, id: usize) -> bool {
+        self.arrived.contains_key(&id)
+    }
+
+    pub(crate) fn has_more_than(&self, seen: u64) -> bool {
+        self.seen > seen
+    }
+}
+
+pub(crate) fn stopped() -> mlua::Error {
+    mlua::Error::runtime(STOPPED)
+}
+
+/// A message without the place that Lua puts before it, which a report has apart.
+pub(crate) fn without_place<'a>(name: &str, message: &'a str) -> (Option<usize>, &'a str) {
+    let rest = message.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
+    match rest.and_then(|rest| rest.split_once(": ")) {
+        Some((line, rest)) if line.parse::<usize>().is_ok() => (line.parse().ok(), rest),
+        _ => (None, message),
+    }
+}

@@ -1,0 +1,166 @@
+//! The threads that run scripts.
+//!
+//! A script has a thread, because not every function of Lua's library can be interrupted. Its calls
+//! are made on that thread as well, by connections of the thread's own, so that nothing is handed from
+//! one thread to another for a call. Whoever waits for a script is told of its end in time, whatever
+//! the script does; a thread that was given up ends by itself, at the latest when the function has gone
+//! through all the memory that the script may have.
+
+use super::errors::ScriptError;
+use super::machine::Machine;
+use super::message::{Ended, Job, Kind};
+use crate::error::Error;
+use crate::resources::Wires;
+use crate::session::Session;
+use serde_json::Value;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How many scripts may run in a process. One that was given up counts until its thread has ended.
+const MAX_MACHINES: usize = 64;
+
+static MACHINES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many Lua states there are in this process: one for each script that runs, and one for each
+/// [`Console`](super::Console) that has run one.
+#[must_use]
+pub fn machines() -> usize {
+    MACHINES.load(Ordering::Acquire)
+}
+
+/// A state's place among them.
+pub(crate) struct Place(());
+
+impl Place {
+    fn take() -> Option<Self> {
+        let taken = MACHINES.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < MAX_MACHINES).then_some(count + 1)
+        });
+        taken.ok().map(|_| Self(()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        MACHINES.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// How many threads wait for further scripts, with their connections.
+const MAX_IDLE: usize = 4;
+
+static IDLE: Mutex<Vec<Worker>> = Mutex::new(Vec::new());
+
+fn idle() -> MutexGuard<'static, Vec<Worker>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A thread that runs one script after the other.
+pub(crate) struct Worker {
+    jobs: UnboundedSender<Job>,
+    /// Whose connections the thread's are like.
+    likeness: Wires,
+}
+
+impl Worker {
+    /// A thread for the scripts of a session: one that waits, or a new one.
+    pub(crate) fn hire(session: &Session) -> Result<Self, Error> {
+        let likeness = session.wires();
+        let mut idle = idle();
+        // Those whose sessions are gone are of no use to anybody.
+        idle.retain(|worker| !worker.jobs.is_closed() && worker.likeness.is_shared());
+        let known = idle.iter().position(|worker| worker.likeness.is_same(&likeness));
+        if let Some(index) = known {
+            return Ok(idle.swap_remove(index));
+        }
+        drop(idle);
+        let failed = |error: std::io::Error| Error::Internal {
+            message: format!("a thread for the script could not be started: {error}"),
+        };
+        let tokio = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("whereby-lua-io")
+            .build()
+            .map_err(failed)?;
+        let (jobs, received) = unbounded_channel();
+        std::thread::Builder::new()
+            .name("whereby-lua".into())
+            // The parser and nested calls of Lua's C functions take a good deal of it.
+            .stack_size(8 * 1024 * 1024)
+            .spawn(move || serve(tokio, received))
+            .map_err(failed)?;
+        Ok(Self { jobs, likeness })
+    }
+
+    /// Runs a script. Its end is told to whoever it names.
+    pub(crate) fn give(&self, job: Job) {
+        // Where the thread is gone, so is the sender of the end, and that is noticed.
+        let _ = self.jobs.send(job);
+    }
+
+    /// Lets the thread wait for another script, once it has ended its last.
+    pub(crate) fn retire(self) {
+        let mut idle = idle();
+        if idle.len() < MAX_IDLE {
+            idle.push(self);
+        }
+    }
+}
+
+/// Runs scripts until nobody can give any more.
+fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
+    let tokio = Arc::new(tokio);
+    let wires = Wires::default();
+    // The state of what is typed, which lasts.
+    let mut kept = None;
+    // Waiting here, the thread also looks after its connections.
+    while let Some(mut job) = tokio.block_on(jobs.recv()) {
+        let (kind, ended) = (job.kind, std::mem::replace(&mut job.ended, gone()));
+        let mut machine = match kept.take() {
+            Some(machine) => Ok(machine),
+            None => make(&job),
+        };
+        let end = match &mut machine {
+            Ok((machine, _)) => {
+                let session = job.runtime.session.over(&wires);
+                machine.run(job, session, &tokio)
+            }
+            Err(error) => failed(error.clone()),
+        };
+        if kind == Kind::Typed {
+            kept = machine.ok();
+        } else {
+            // The memory is free before anybody hears of the end.
+            drop(machine);
+        }
+        // Whoever waited may have gone.
+        let _ = ended.send(end);
+    }
+    drop(kept);
+    // Whatever still waits, for a line from the terminal perhaps, is not waited for.
+    if let Some(tokio) = Arc::into_inner(tokio) {
+        tokio.shutdown_background();
+    }
+}
+
+/// A sender that nobody listens to.
+fn gone() -> tokio::sync::oneshot::Sender<Ended> {
+    tokio::sync::oneshot::channel().0
+}
+
+#[expect(clippy::result_large_err, reason = "it is made once a script, and goes nowhere else")]
+fn make(job: &Job) -> Result<(Machine, Place), ScriptError> {
+    let internal = |message: String| ScriptError::new("internal", message, None);
+    let place = Place::take().ok_or_else(|| {
+        internal(format!("{MAX_MACHINES} scripts run already; wait for one to end"))
+    })?;
+    let machine = Machine::new(&job.runtime.limits, &job.namespaces, &job.control);
+    machine
+        .map(|machine| (machine, place))
+        .map_err(|error| internal(format!("there is no Lua state: {error}")))
+}
+
+fn failed(error: ScriptError) -> Ended {
+    Ended { result: Value::Null, shown: None, error: Some(error) }
+}
