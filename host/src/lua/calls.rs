@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tokio::time::Sleep;
 
 /// How often it is looked whether a person still thinks about a question.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const STALE: Duration = Duration::from_secs(1);
 
 /// What a script gets of a call.
-pub(crate) type Reply = Result<Value, FailedCall>;
+pub(crate) type Reply = Result<Value, Box<FailedCall>>;
 
 /// A call that a script asks for.
 pub(crate) struct Asked {
@@ -60,6 +61,8 @@ pub(crate) struct Calls {
     waiting: VecDeque<(usize, Asked)>,
     /// When the connections were last looked after.
     looked: Instant,
+    /// Rings when the time is up, and is set once: setting it wakes the thread for nothing.
+    clock: Option<Pin<Box<Sleep>>>,
 }
 
 impl Calls {
@@ -72,7 +75,8 @@ impl Calls {
     ) -> Self {
         let (under_way, waiting) = (Vec::new(), VecDeque::new());
         let looked = Instant::now();
-        Self { runtime, session, control, wake, progress, under_way, waiting, looked }
+        let clock = None;
+        Self { runtime, session, control, wake, progress, under_way, waiting, looked, clock }
     }
 
     /// Prints a text.
@@ -143,22 +147,29 @@ impl Calls {
             if self.control.stopped().is_some() {
                 return None;
             }
+            let left = self.control.left();
+            let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
             tokio::select! {
                 biased;
                 () = self.wake.notified() => {}
                 (under, ran) = poll_fn(|context| poll(&mut self.under_way, context)) => {
                     return Some((under.id, self.ended(under.id, ran)));
                 }
-                () = tokio::time::sleep(self.control.left()) => match self.runtime.is_asking() {
-                    // The time that a person takes is not the script's.
-                    true => self.control.set_deadline(PATIENCE),
-                    false => self.control.stop(Stop::Time),
-                },
+                () = clock => {
+                    let left = self.control.left();
+                    if left.is_zero() {
+                        match self.runtime.is_asking() {
+                            // The time that a person takes is not the script's.
+                            true => self.control.set_deadline(PATIENCE),
+                            false => self.control.stop(Stop::Time),
+                        }
+                    }
+                    self.clock = None;
+                }
             }
         }
     }
 
-    #[expect(clippy::result_large_err, reason = "it is made once a call, and goes nowhere else")]
     fn ended(&mut self, id: usize, ran: Ran) -> Reply {
         let Ran { outcome, waited } = ran;
         self.control.extend(waited);
@@ -172,11 +183,13 @@ impl Calls {
         record.duration = outcome.duration;
         record.error = outcome.result.as_ref().err().map(crate::error::Error::kind);
         record.write = outcome.write;
-        outcome.result.map_err(|error| FailedCall {
-            function: record.function,
-            account: outcome.account,
-            error,
-            write: outcome.write,
+        outcome.result.map_err(|error| {
+            Box::new(FailedCall {
+                function: record.function,
+                account: outcome.account,
+                error,
+                write: outcome.write,
+            })
         })
     }
 }

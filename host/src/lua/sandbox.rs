@@ -184,7 +184,7 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
             Some(Ok(value)) => (true, it.marks.to_lua(lua, &value)?).into_lua_multi(lua),
             Some(Err(failed)) => {
                 let example = docs::example_call(failed.function);
-                let error = ScriptError::of_call(failed, it.line(lua), &example);
+                let error = ScriptError::of_call(*failed, it.line(lua), &example);
                 let (number, fields) = it.raised(lua, error)?;
                 (true, LuaValue::Nil, number, fields).into_lua_multi(lua)
             }

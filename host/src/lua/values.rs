@@ -6,7 +6,7 @@
 
 use crate::catalog::{Function, Type};
 use crate::text;
-use mlua::{Lua, Table, Value as LuaValue};
+use mlua::{IntoLua, Lua, Table, Value as LuaValue};
 use serde_json::{Map, Number, Value};
 use std::ffi::c_void;
 
@@ -59,30 +59,62 @@ impl Marks {
     /// A JSON value in Lua. Null is nil, and a whole number that a Lua number does not hold is its
     /// digits.
     pub(crate) fn to_lua(&self, lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
+        let wanted = size(value);
+        if !has_room(lua, wanted)? {
+            // What nobody needs any more may make room.
+            lua.gc_collect()?;
+            if !has_room(lua, wanted)? {
+                return Err(mlua::Error::MemoryError("not enough memory".into()));
+            }
+        }
+        // With its room known, nothing in it needs to be made under a guard of its own, which takes
+        // most of the time.
+        let limit = lua.set_memory_limit(0)?;
+        let made = self.make(lua, value);
+        lua.set_memory_limit(limit)?;
+        made
+    }
+
+    fn make(&self, lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
         Ok(match value {
             Value::Null => LuaValue::Nil,
             Value::Bool(value) => LuaValue::Boolean(*value),
-            Value::Number(number) => number_to_lua(lua, number)?,
+            Value::Number(number) => match digits(number) {
+                Some(digits) => LuaValue::String(lua.create_string(digits)?),
+                None => LuaValue::Number(as_f64(number)),
+            },
             Value::String(text) => LuaValue::String(lua.create_string(text)?),
             Value::Array(items) => {
                 let table = lua.create_table_with_capacity(items.len(), 0)?;
                 for (index, item) in items.iter().enumerate() {
-                    table.raw_set(index + 1, self.to_lua(lua, item)?)?;
+                    self.put(lua, &table, index + 1, item)?;
                 }
                 table.set_metatable(Some(self.array.clone()))?;
                 LuaValue::Table(table)
             }
             Value::Object(object) => {
                 let table = lua.create_table_with_capacity(0, object.len())?;
-                for (name, item) in object {
-                    if !item.is_null() {
-                        table.raw_set(name.as_str(), self.to_lua(lua, item)?)?;
-                    }
+                for (name, item) in object.iter().filter(|(_, item)| !item.is_null()) {
+                    self.put(lua, &table, name.as_str(), item)?;
                 }
                 table.set_metatable(Some(self.object.clone()))?;
                 LuaValue::Table(table)
             }
         })
+    }
+
+    /// Puts a value into a table. What is no table goes there without a handle of its own, which would
+    /// take longer than the value.
+    fn put(&self, lua: &Lua, table: &Table, key: impl IntoLua, value: &Value) -> mlua::Result<()> {
+        match value {
+            Value::String(text) => table.raw_set(key, text.as_str()),
+            Value::Bool(value) => table.raw_set(key, *value),
+            Value::Number(number) => match digits(number) {
+                Some(digits) => table.raw_set(key, digits),
+                None => table.raw_set(key, as_f64(number)),
+            },
+            other => table.raw_set(key, self.make(lua, other)?),
+        }
     }
 
     /// A Lua value as JSON, which may have so many bytes. `name` is what it is called in errors.
@@ -102,14 +134,39 @@ impl Marks {
     }
 }
 
-fn number_to_lua(lua: &Lua, number: &Number) -> mlua::Result<LuaValue> {
-    let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
-    Ok(match magnitude {
-        Some(magnitude) if magnitude > MAX_EXACT => {
-            LuaValue::String(lua.create_string(number.to_string())?)
+/// Whether there is room for so many bytes more.
+fn has_room(lua: &Lua, wanted: usize) -> mlua::Result<bool> {
+    let limit = lua.set_memory_limit(0)?;
+    lua.set_memory_limit(limit)?;
+    Ok(limit == 0 || lua.used_memory() + wanted <= limit)
+}
+
+/// How many bytes a value takes in Lua, at most.
+fn size(value: &Value) -> usize {
+    /// A table, and a text but for its bytes.
+    const TABLE: usize = 96;
+    const TEXT: usize = 48;
+    match value {
+        Value::Null | Value::Bool(_) => 0,
+        // One that no number holds is a text.
+        Value::Number(_) => TEXT,
+        Value::String(text) => TEXT + text.len(),
+        Value::Array(items) => TABLE + 16 * items.len() + items.iter().map(size).sum::<usize>(),
+        Value::Object(object) => {
+            let members = object.iter().map(|(name, item)| TEXT + name.len() + size(item));
+            TABLE + 32 * object.len().next_power_of_two() + members.sum::<usize>()
         }
-        _ => LuaValue::Number(number.as_f64().unwrap_or(f64::NAN)),
-    })
+    }
+}
+
+/// The digits of a whole number that a Lua number does not hold exactly.
+fn digits(number: &Number) -> Option<String> {
+    let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+    magnitude.filter(|magnitude| *magnitude > MAX_EXACT).map(|_| number.to_string())
+}
+
+fn as_f64(number: &Number) -> f64 {
+    number.as_f64().unwrap_or(f64::NAN)
 }
 
 /// Arguments as a function's parameters want them: `{}` is an empty list where a list is wanted, and

@@ -126,7 +126,7 @@ fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
                 let session = job.runtime.session.over(&wires);
                 machine.run(job, session, &tokio)
             }
-            Err(error) => failed(error.clone()),
+            Err(error) => failed((**error).clone()),
         };
         if kind == Kind::Typed {
             kept = machine.ok();
@@ -149,9 +149,8 @@ fn gone() -> tokio::sync::oneshot::Sender<Ended> {
     tokio::sync::oneshot::channel().0
 }
 
-#[expect(clippy::result_large_err, reason = "it is made once a script, and goes nowhere else")]
-fn make(job: &Job) -> Result<(Machine, Place), ScriptError> {
-    let internal = |message: String| ScriptError::new("internal", message, None);
+fn make(job: &Job) -> Result<(Machine, Place), Box<ScriptError>> {
+    let internal = |message: String| Box::new(ScriptError::new("internal", message, None));
     let place = Place::take().ok_or_else(|| {
         internal(format!("{MAX_MACHINES} scripts run already; wait for one to end"))
     })?;

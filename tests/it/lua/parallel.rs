@@ -134,3 +134,16 @@ async fn it_goes_wherever_a_function_goes() {
         assert_eq!(report.error.expect(script).message, expected);
     }
 }
+
+#[tokio::test]
+async fn calls_one_after_the_other_take_one_connection() {
+    let world = open_world().await;
+    let script = "for i = 1, 50 do app.integrations.whereby.list_rooms({}) end";
+    let runtime = Runtime::new(world.session());
+    for _ in 0..2 {
+        let report = runtime.run(script, "test.lua").await;
+        assert!(report.success(), "{:?}", report.error);
+    }
+    // The second script's thread is the first one's.
+    assert_eq!(world.simulator.connections(), 1);
+}
