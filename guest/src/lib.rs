@@ -15,6 +15,8 @@ mod argument;
 mod cursor;
 mod date;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod meeting_id;
 mod meetings;

@@ -1,6 +1,6 @@
 //! What a request and its answer are to the modules that are pure.
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fake;
 
 use crate::prelude::*;

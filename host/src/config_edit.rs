@@ -57,17 +57,22 @@ pub(crate) fn change(
     // What does not work before is not made worse, and its mistake is told first.
     let settings = config_file::settings(&path, before.clone())?;
     let changes = plan(&settings)?;
-    let mut document: DocumentMut = before.parse().map_err(|_| in_file(&path, "is not TOML"))?;
-    for change in &changes {
-        apply(&mut document, change).map_err(|message| in_file(&path, &message))?;
-    }
-    let after = document.to_string();
+    let after = edited(&path, &before, &changes)?;
     config_file::settings(&path, after.clone())?;
     let is_different = after != before;
     if is_different {
         write(&path, &after).map_err(|error| failed("cannot be written", error))?;
     }
     Ok(Changed { file: path, is_different })
+}
+
+/// The contents of a file after changes, everything else kept as it stands.
+pub(crate) fn edited(path: &Path, before: &str, changes: &[Change]) -> Result<String, Error> {
+    let mut document: DocumentMut = before.parse().map_err(|_| in_file(path, "is not TOML"))?;
+    for change in changes {
+        apply(&mut document, change).map_err(|message| in_file(path, &message))?;
+    }
+    Ok(document.to_string())
 }
 
 /// Reads a path of keys as a user writes it: `limits.timeout_seconds`.

@@ -54,6 +54,8 @@ mod engine;
 mod environment;
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod grant;
 mod http;
 mod inspect;

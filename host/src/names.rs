@@ -9,6 +9,9 @@ use url::Url;
 /// The greatest length of a room's name, in characters.
 const MAX_NAME: usize = 200;
 
+/// The greatest length of a host's name, in characters, RFC 1035.
+const MAX_HOST: usize = 253;
+
 /// A room's name: lower-case letters, digits and hyphens, without the leading slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoomName(String);
@@ -49,7 +52,8 @@ impl RoomRef {
                 && url.username().is_empty()
                 && url.password().is_none()
                 && url.port().is_none();
-            let (Some(host), true) = (url.host_str(), plain) else {
+            let host = url.host_str().filter(|host| host.len() <= MAX_HOST);
+            let (Some(host), true) = (host, plain) else {
                 return Err("a room's URL has the form https://subdomain.whereby.com/name".into());
             };
             (Some(host.to_owned()), url.path().trim_end_matches('/').to_owned())
@@ -162,6 +166,8 @@ mod tests {
             "https://acme.whereby.com:444/daily",
             "http://acme.whereby.com/daily",
             "ftp://acme.whereby.com/daily",
+            // As DNS writes it, the name is longer than any may be.
+            &format!("https://{}.whereby.com/daily", "ä".repeat(250)),
         ] {
             assert!(RoomRef::parse(text).is_err(), "{text}");
         }

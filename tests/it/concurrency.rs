@@ -56,6 +56,39 @@ async fn calls_that_are_dropped_give_their_slots_back() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_calls_at_once_lose_and_double_nothing() {
+    let (world, _) = daily_world().await;
+    world.simulator.set_switches(Switches { rate_limit: 0, ..Switches::default() });
+    let limits = "[limits]\nconcurrent_calls = 64\ntimeout_seconds = 300\n";
+    world.configure(&format!("{limits}{ALLOW_ALL}"));
+    let session = world.session();
+    let mut calls = JoinSet::new();
+    for number in 0..1000 {
+        let session = session.clone();
+        let call = match number % 10 {
+            0 => ("create_room", json!({ "room_name_prefix": format!("n{number}-") })),
+            _ => ("get_room", json!({ "room_name": "daily" })),
+        };
+        calls.spawn(async move { session.call(None, call.0, call.1).await });
+    }
+    let outcomes = calls.join_all().await;
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(world.requests().len(), 1000);
+    let mut prefixes: Vec<String> = world
+        .requests()
+        .iter()
+        .filter(|request| request.method == "POST")
+        .map(|request| crate::wire::body(request)["roomNamePrefix"].to_string())
+        .collect();
+    prefixes.sort();
+    prefixes.dedup();
+    assert_eq!(prefixes.len(), 100, "a creation is missing or was made twice");
+    assert_eq!(world.audit().len(), 1000);
+    assert!(world.simulator.connections() <= 32, "{}", world.simulator.connections());
+}
+
 /// A session that keeps compiled code in a folder.
 fn session_with_cache(world: &World, folder: &Path) -> Session {
     let environment = world.environment();

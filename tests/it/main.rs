@@ -17,6 +17,7 @@ mod network_tls;
 mod openapi;
 mod permissions;
 mod properties;
+mod reproducible;
 mod secrecy;
 mod tidy;
 mod wire;

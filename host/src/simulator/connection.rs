@@ -24,6 +24,8 @@ pub(super) struct Takeover {
     pub(super) forever: Vec<u8>,
     /// Sends single bytes, with this pause after each.
     pub(super) pause: Option<Duration>,
+    /// Resets the connection at the end, instead of closing it.
+    pub(super) reset: bool,
 }
 
 /// Accepts connections on behalf of `axum::serve`.
@@ -135,8 +137,15 @@ impl Connection {
                 ready!(pause.as_mut().poll(context));
                 under_way.pause = None;
             }
-            let Takeover { bytes, forever, pause } = &mut under_way.takeover;
+            let Takeover { bytes, forever, pause, reset } = &mut under_way.takeover;
             if under_way.sent == bytes.len() {
+                if *reset {
+                    // Without time to linger, the system resets it when it is let go of.
+                    return Poll::Ready(Some(match self.stream.set_zero_linger() {
+                        Ok(()) => closed(),
+                        Err(error) => error,
+                    }));
+                }
                 if forever.is_empty() {
                     ready!(Pin::new(&mut self.stream).poll_shutdown(context)).ok();
                     return Poll::Ready(Some(closed()));

@@ -37,6 +37,7 @@ enum Delivery {
     Nothing,
     Never,
     Truncated(usize),
+    Reset(usize),
     Endless,
     ByteByByte(Duration),
     Raw(Vec<u8>),
@@ -157,6 +158,13 @@ impl Reply {
         self
     }
 
+    /// Sends this many bytes of the whole answer, head and all, and resets the connection.
+    #[must_use]
+    pub fn reset_after(mut self, bytes: usize) -> Self {
+        self.delivery = Delivery::Reset(bytes);
+        self
+    }
+
     /// Sends the body, and then blanks without end.
     #[must_use]
     pub fn endless(mut self) -> Self {
@@ -212,13 +220,19 @@ impl Reply {
                 bytes.truncate(body + keep);
                 Takeover { bytes, ..Takeover::default() }
             }
+            Delivery::Reset(keep) => {
+                let mut bytes = known(&answer);
+                bytes.truncate(keep);
+                Takeover { bytes, reset: true, ..Takeover::default() }
+            }
             Delivery::Endless => {
                 let (mut bytes, _) = answer.to_bytes(Length::Chunked);
                 // A chunk of no bytes would be the last one.
                 if !answer.body.is_empty() {
                     bytes.extend(chunk(&answer.body));
                 }
-                Takeover { bytes, forever: chunk(&[b' '; 16 * 1024]), pause: None }
+                let forever = chunk(&[b' '; 16 * 1024]);
+                Takeover { bytes, forever, ..Takeover::default() }
             }
         };
         Outcome::Takeover(takeover, status)

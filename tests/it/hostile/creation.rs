@@ -1,13 +1,13 @@
 //! Given leave to create one room: creating more, another one, or doing something else.
 
-use super::{Arena, Case, Claims, ClaimsOrFault, Fault, LIMITS, TimesOut, case, check_all};
+use super::{Arena, Case, Claims, ClaimsOrFault, Fault, Group, LIMITS, TimesOut, case, check_all};
 use whereby::WriteOutcome::{Done, None as Nothing, Unknown};
 use whereby::simulator::Reply;
 
 const CREATED: &[&str] = &["POST /v1/meetings"];
 const TRIED_TWICE: &[&str] = &["POST /v1/meetings", "POST /v1/meetings"];
 
-pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
+pub(super) fn cases() -> Group {
     let mut cases = other_rooms();
     cases.extend(more_rooms());
     cases.extend(without_end());

@@ -1,6 +1,6 @@
 //! Given leave to delete one room: deleting another one, or more, or doing something else.
 
-use super::{Arena, Case, Claims, ClaimsOrFault, Fault, LIMITS, case, check_all};
+use super::{Arena, Case, Claims, ClaimsOrFault, Fault, Group, LIMITS, case, check_all};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use whereby::WriteOutcome::{Done, Unknown};
@@ -9,7 +9,7 @@ use whereby::simulator::Reply;
 const LISTED: &[&str] = &["GET /v1/meetings"];
 const DELETED: &[&str] = &["GET /v1/meetings", "DELETE /v1/meetings/{id}"];
 
-pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
+pub(super) fn cases() -> Group {
     let mut cases = other_rooms();
     cases.extend(tricks());
     cases.extend(more_rooms());

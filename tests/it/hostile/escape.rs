@@ -1,8 +1,8 @@
 //! Reaching something else than the API that the account is for.
 
-use super::{Case, Claims, Fault, LIMITS, case, check_all};
+use super::{Case, Claims, Fault, Group, LIMITS, case, check_all};
 
-pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
+pub(super) fn cases() -> Group {
     let mut cases = servers();
     cases.extend(paths());
     cases.extend(queries());
@@ -30,6 +30,8 @@ fn servers() -> Vec<Case> {
         case("any-address", Fault("to reach http://0.0.0.0:")),
         case("mapped-address", Fault("to reach http://[::ffff:127.0.0.1]:")),
         case("version-6-loopback", Fault("to reach http://[::1]:")),
+        case("look-alike", Claims("unsendable: authority")),
+        case("look-alike-encoded", Fault("to reach http://xn--pi-7kc.whereby.dev/")),
         case("metadata-address", Fault("to reach http://169.254.169.254/")),
         case("user-information", Fault("to reach http://user@127.0.0.1:")),
         case("empty-user", Fault("to reach http://@127.0.0.1:")),

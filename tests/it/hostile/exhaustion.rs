@@ -1,6 +1,6 @@
 //! Taking more of the machine than a call may have, and ending in other ways than returning.
 
-use super::{Arena, Case, Claims, Fault, LIMITS, TimesOut, case, check_all};
+use super::{Arena, Case, Claims, Fault, Group, LIMITS, TimesOut, case, check_all};
 use tokio::task::JoinSet;
 use whereby::simulator::Reply;
 
@@ -15,7 +15,7 @@ const MANY: &[&str] = &["GET /v1/meetings"; 64];
 const NO_ROOM: &str = "resource table has no free keys";
 const TOO_MUCH_COPIED: &str = "too much data is being copied between the host and the guest";
 
-pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
+pub(super) fn cases() -> Group {
     let mut cases = time();
     cases.extend(memory());
     cases.extend(network());

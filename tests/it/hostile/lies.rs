@@ -1,9 +1,9 @@
 //! Lying to the caller, and keeping what should be forgotten.
 
-use super::{Arena, Case, Claims, ClaimsOrFault, Fault, HOSTILE, LIMITS, case, check_all, report};
+use super::{Arena, Claims, ClaimsOrFault, Fault, Group, HOSTILE, LIMITS, case, check_all, report};
 use serde_json::Value;
 
-pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
+pub(super) fn cases() -> Group {
     let lies = vec![
         case("control-characters", Claims("\u{1b}]0;owned")),
         case("markup", Claims("<script>")),

@@ -1,12 +1,12 @@
 //! Getting hold of the token, of what else is secret, or of the token's place in a request.
 
-use super::{Arena, Case, Claims, Fault, LIMITS, case, check_all, report};
+use super::{Arena, Claims, Fault, Group, LIMITS, case, check_all, report};
 use serde_json::json;
 use whereby::simulator::Reply;
 
 const LISTED: &[&str] = &["GET /v1/meetings"];
 
-pub(super) fn cases() -> Vec<(&'static str, Vec<Case>)> {
+pub(super) fn cases() -> Group {
     let cases = vec![
         case("environment", Claims("WHEREBY_API_URL=http://127.0.0.1:")),
         case("standard-input", Claims("closed")),

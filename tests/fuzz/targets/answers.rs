@@ -1,0 +1,4 @@
+//! What the component makes of answers.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| whereby_guest::fuzzing::answers(data));

@@ -1,0 +1,9 @@
+//! The component and the host read the id of a meeting each by itself; where both take it, it must
+//! be the same meeting to both.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    let (guest, host) =
+        (whereby_guest::fuzzing::meeting_id(text), whereby::fuzzing::meeting_id(text));
+    assert!(guest.is_none() || host.is_none() || guest == host, "{guest:?} and {host:?}");
+});
