@@ -9,10 +9,12 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import os
 import queue
 import subprocess
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,8 +27,11 @@ from whereby.errors import BY_KIND
 PROTOCOL = "2025-06-18"
 
 # How long the program may take to begin, and to end once its input is closed, in seconds.
-BEGIN_PATIENCE = 30.0
+BEGIN_PATIENCE = 60.0
 END_PATIENCE = 5.0
+
+# Why a call ends that was under way at the end of this.
+CLOSED = ("usage", "this WherebyComponent is closed", None)
 
 # How many lines of the program's standard error an error about its end may show.
 LAST_LINES = 10
@@ -49,7 +54,8 @@ class Host:
 
     # The program's path, or a name that is looked for in PATH.
     program: str | os.PathLike[str] = "whereby"
-    # The account by which calls are made. Default: the configuration's default account.
+    # The account by which calls are made; that it is there is looked at once, at the beginning.
+    # Default: the configuration's default account.
     account: str | None = None
     # The configuration file. Default: $WHEREBY_CONFIG, else the platform's.
     config: str | os.PathLike[str] | None = None
@@ -74,13 +80,14 @@ class HostRuntime:
         self._end = weakref.finalize(self, self._child.end)
         try:
             self._child.begin()
+            self._chosen = _chosen_account(host)
         except BaseException:
             self._end()
             raise
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         is_write = FUNCTIONS[name].effect == "write"
-        parameters = {"name": f"whereby_{name}", "arguments": arguments}
+        parameters = {"name": f"whereby_{name}", "arguments": arguments | self._chosen}
         match self._child.request("tools/call", parameters, self._timeout, is_write):
             case {"structuredContent": dict(result)}:
                 return result
@@ -109,8 +116,9 @@ class _Child:
         self._lock = threading.Lock()
         # The requests that have no answer yet. Instead of one, None says that there will be none.
         self._waiting: dict[int, queue.SimpleQueue[Any]] = {}
-        # How many questions the approver has before it.
+        # How many questions the approver has before it, and when it was last done with one.
         self._questions = 0
+        self._last_answer = -math.inf
         # Kind, message and hint of why there are no answers any more.
         self._ended: tuple[str, str, str | None] | None = None
         self._is_closing = False
@@ -152,6 +160,9 @@ class _Child:
         match answer:
             case {"result": result}:
                 return result
+            case {"error": _} if self._is_closing:
+                # It was cancelled by that.
+                raise _error(CLOSED, is_write)
             case {"error": {"message": message}}:
                 raise WherebyError("internal", f"the host refused {method}: {message}")
             case _:
@@ -192,8 +203,9 @@ class _Child:
             try:
                 return answers.get(timeout=timeout)
             except queue.Empty:
+                # A person's time is not the host's, which has all of its own again after an answer.
                 with self._lock:
-                    is_asking = self._questions > 0
+                    is_asking = self._questions > 0 or time.monotonic() < self._last_answer + timeout
                 if not is_asking:
                     ended = ("timeout", f"the host did not answer within {timeout:g} s", "try again later")
                     raise _error(ended, is_write) from None
@@ -217,7 +229,7 @@ class _Child:
         # Its last words; what it started itself may keep them open.
         self._warner.join(1)
         if self._is_closing:
-            failure = ("usage", "this WherebyComponent is closed", None)
+            failure = CLOSED
         if not failure:
             how = f"with exit status {status}" if status >= 0 else f"by signal {-status}"
             words = "".join(f"\n{line}" for line in self._last_lines)
@@ -280,6 +292,7 @@ class _Child:
         finally:
             with self._lock:
                 self._questions -= 1
+                self._last_answer = time.monotonic()
             self._send({"id": number, "result": answer})
 
     def _warn(self) -> None:
@@ -292,15 +305,35 @@ class _Child:
                 LOG.warning("%s", text)
 
 
-def _start(host: Host) -> subprocess.Popen[bytes]:
-    program = os.fspath(host.program)
-    # With --json it also says in JSON why it cannot begin.
-    command = [program, "mcp", "--json"]
-    # In one word, so that no value can be taken for another flag.
-    if host.account is not None:
-        command.append(f"--account={host.account}")
+def _command(host: Host, word: str) -> list[str]:
+    # With --json it also says in JSON why it cannot do it.
+    command = [os.fspath(host.program), word, "--json"]
     if host.config is not None:
+        # In one word, so that no value can be taken for another flag.
         command.append(f"--config={os.fspath(host.config)}")
+    return command
+
+
+def _chosen_account(host: Host) -> dict[str, str]:
+    """The argument by which calls name the account, where there are several to choose from."""
+    if host.account is None:
+        return {}
+    command = _command(host, "accounts")
+    ran = subprocess.run(command, env=host.environment, stdin=subprocess.DEVNULL, capture_output=True)
+    match json.loads(ran.stdout):
+        case {"accounts": list(accounts)}:
+            names = [account["name"] for account in accounts if account["enabled"]]
+        case other:
+            raise WherebyError("internal", f"`whereby accounts` said {other}")
+    if host.account not in names:
+        known = ", ".join(names) or "none"
+        raise WherebyError("usage", f"no account is called `{host.account}`; those that are enabled: {known}")
+    # Where there is one, the tools take no such argument.
+    return {"account": host.account} if len(names) > 1 else {}
+
+
+def _start(host: Host) -> subprocess.Popen[bytes]:
+    command = _command(host, "mcp")
     try:
         return subprocess.Popen(
             command,
@@ -314,7 +347,7 @@ def _start(host: Host) -> subprocess.Popen[bytes]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         hint = "install the program `whereby`, or name its path"
-        raise WherebyError("configuration", f"{program} cannot be started: {reason}", hint) from None
+        raise WherebyError("configuration", f"{command[0]} cannot be started: {reason}", hint) from None
 
 
 def _error(ended: tuple[str, str, str | None], may_have_happened: bool = False) -> WherebyError:

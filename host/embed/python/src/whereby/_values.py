@@ -111,6 +111,13 @@ def _one_of(place: str, names: list[str], value: Any) -> str:
 
 def _refuse(place: str, wanted: str, value: Any) -> NoReturn:
     # A text may be a secret, and is not shown.
-    kinds = {str: "a text", list: "a list", dict: "an object"}
-    got = kinds.get(type(value)) or json.dumps(value)
+    match value:
+        case str():
+            got = "a text"
+        case list():
+            got = "a list"
+        case dict():
+            got = "an object"
+        case _:
+            got = json.dumps(value)
     raise InvalidArgument("invalid-argument", f"{place} must be {wanted}, not {got}")

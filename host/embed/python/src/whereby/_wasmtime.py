@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import stat
 import tempfile
 import threading
@@ -123,7 +124,7 @@ class BareRuntime:
     ) -> WherebyError:
         # Whereby, or a component that is not ours, may say the key back.
         if self._token:
-            message = message.replace(self._token, "[the API key]")
+            message = message.replace(self._token, "[hidden]")
         is_open = FUNCTIONS[name].effect == "write" and kind in OPEN_ENDED
         return BY_KIND.get(kind, WherebyError)(
             kind,
@@ -212,9 +213,9 @@ def _config(cache: str | os.PathLike[str] | None) -> wasmtime.Config:
 
 
 def _cause(error: wasmtime.WasmtimeError) -> str:
-    """Why, without the addresses of the backtrace that wasmtime puts before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "wasmtime does not say why"
+    """What happened and why, without wasmtime's numbers, headings and backtrace."""
+    lines = [re.sub(r"^\s*(\d+:\s*)?", "", line) for line in str(error).splitlines()]
+    return ": ".join(line for line in lines if line and not line.startswith("0x") and not line.endswith(":"))
 
 
 def _configuration(
