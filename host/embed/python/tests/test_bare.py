@@ -9,6 +9,8 @@ from unittest import mock
 
 import wasmtime
 from support import Api, Case
+from wasmtime import component as wit
+from wasmtime.component import _types as wasmtime_types
 
 from whereby import Bare, WherebyComponent, WherebyError
 from whereby.errors import ComponentFault
@@ -72,7 +74,9 @@ class BareComponent(Case):
         ]:
             file = self.home / name
             file.write_bytes(content)
-            self.assertIn("export FILE", self.refuses(Bare(file), "is not a WebAssembly component").hint or "")
+            self.assertIn(
+                "export FILE", self.refuses(Bare(file), "is not a WebAssembly component").hint or ""
+            )
         self.refuses(Bare(self.home / "none.wasm"), "No such file")
         self.refuses(Bare(self.home), "Is a directory")
         self.refuses(Bare("a\0b"), "null byte")
@@ -82,13 +86,18 @@ class BareComponent(Case):
 
     def test_components_of_another_kind(self) -> None:
         other = self.home / "other.wasm"
-        other.write_bytes(self.component().read_bytes().replace(b"whereby:agent/read@0.1.0", b"whereby:agent/read@0.9.0"))
+        other.write_bytes(
+            self.component().read_bytes().replace(b"whereby:agent/read@0.1.0", b"whereby:agent/read@0.9.0")
+        )
         self.refuses(Bare(other), "whereby:agent/read@0.9.0")
         empty = self.home / "empty.wasm"
         empty.write_bytes(wasmtime.wat2wasm("(component)"))
         self.refuses(Bare(empty), "it exports nothing")
         self.refuses(self.foreign(room_name="room"), "its get-room takes room")
-        self.refuses(self.foreign(imports='(import "other:thing/files" (instance (export "open" (func))))'), "other:thing/files")
+        self.refuses(
+            self.foreign(imports='(import "other:thing/files" (instance (export "open" (func))))'),
+            "other:thing/files",
+        )
 
     def test_a_trap_is_an_error(self) -> None:
         with WherebyComponent(self.foreign()) as w:
@@ -113,8 +122,13 @@ class BareComponent(Case):
     def test_its_environment_is_what_it_was_given(self) -> None:
         api = Api(401, "{}")
         self.addCleanup(api.close)
-        with mock.patch.dict(os.environ, {"WHEREBY_ACCESS_TOKEN": "of-this-process", "WHEREBY_KEY_CLAIMS": "{}"}):
-            with WherebyComponent(Bare(self.component(), api_url=api.url)) as w, self.assertRaises(WherebyError):
+        with mock.patch.dict(
+            os.environ, {"WHEREBY_ACCESS_TOKEN": "of-this-process", "WHEREBY_KEY_CLAIMS": "{}"}
+        ):
+            with (
+                WherebyComponent(Bare(self.component(), api_url=api.url)) as w,
+                self.assertRaises(WherebyError),
+            ):
                 w.list_rooms()
         self.assertEqual(api.authorizations, [None])
 
@@ -124,7 +138,10 @@ class BareComponent(Case):
             self.refuses(Bare(component, access_token=odd), "access_token")
             self.refuses(Bare(component, api_url=odd), "api_url")
         self.refuses(Bare(component, access_token=5), "access_token")  # type: ignore[arg-type]
-        with WherebyComponent(Bare(component, api_url="nonsense")) as w, self.assertRaises(WherebyError) as caught:
+        with (
+            WherebyComponent(Bare(component, api_url="nonsense")) as w,
+            self.assertRaises(WherebyError) as caught,
+        ):
             w.list_rooms()
         self.assertIn("not an http or https URL", caught.exception.message)
         with self.assertRaises(TypeError):
@@ -153,32 +170,31 @@ class BareComponent(Case):
             error = self.refuses(Bare(pathlib.Path("any")), "wasmtime")
         self.assertIn("extra `bare`", error.hint or "")
 
-    def test_threads_do_not_take_values_from_each_other(self) -> None:
-        # They change places as often as they can, in the middle of the arguments.
-        interval = sys.getswitchinterval()
-        self.addCleanup(sys.setswitchinterval, interval)
-        sys.setswitchinterval(1e-6)
+    def test_a_call_in_the_middle_of_anothers_arguments_does_no_harm(self) -> None:
+        plain = wit.String.add_classes
+        made: list[str] = []
+
+        def add_classes(kind: wit.String, classes: set[type]) -> None:
+            plain(kind, classes)
+            # wasmtime-py has just noted that the argument is to be a text, and looks at it next.
+            if classes is wasmtime_types.case_test_cache and not made:
+                made.append("another call")
+                thread = threading.Thread(target=call, args=("list_rooms",), kwargs={"limit": 1})
+                thread.start()
+                thread.join()
+
+        def call(name: str, **arguments: object) -> None:
+            try:
+                getattr(w, name)(**arguments)
+            except WherebyError as error:
+                made.append(error.kind)
+
         api = Api(401, "{}")
         self.addCleanup(api.close)
-        kinds: list[str] = []
-
-        def work(w: WherebyComponent) -> None:
-            for _ in range(30):
-                try:
-                    w.list_meetings(limit=1, from_date="2026-01-01", room_name="a")
-                    kinds.append("none")
-                except WherebyError as error:
-                    kinds.append(error.kind)
-                except Exception as error:
-                    kinds.append(repr(error))
-
-        with WherebyComponent(Bare(self.component(), api_url=api.url)) as w:
-            threads = [threading.Thread(target=work, args=(w,)) for _ in range(16)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        self.assertEqual(set(kinds), {"unauthorized"})
+        self.url = api.url
+        with WherebyComponent(self.bare()) as w, mock.patch.object(wit.String, "add_classes", add_classes):
+            call("list_meetings", from_date="2026-01-01")
+        self.assertEqual(made, ["another call", "unauthorized", "unauthorized"])
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from typing import Any
 
 from support import Api, Case
 
-from whereby import Bare, Host, WherebyComponent, WherebyError
-from whereby import errors
+from whereby import Bare, Host, WherebyComponent, WherebyError, errors
 
 
 class Either:
@@ -61,7 +60,13 @@ class Either:
                     "hostRoomUrl",
                     "isLocked",
                     {"roomNamePattern": "human-short"},
-                    {"recording": {"type": "cloud", "destination": {"provider": "whereby"}, "startTrigger": None}},
+                    {
+                        "recording": {
+                            "type": "cloud",
+                            "destination": {"provider": "whereby"},
+                            "startTrigger": None,
+                        }
+                    },
                     {"streaming": {"destination": {"url": "rtmp://stream.example/key"}}},
                     {"liveTranscription": {"language": "en-gb", "liveCaptions": True}},
                 ),
@@ -228,11 +233,15 @@ class BothAreAlike(Case):
                 one = bare.get_meeting(meeting_id=meeting["id"])
                 self.assertEqual(one, host.get_meeting(meeting_id=meeting["id"]))
             self.assertEqual(bare.get_current_user(), host.get_current_user())
-            made = [w.create_room(end_date="2099-03-02T10:00:00Z", fields=["viewerRoomUrl"]) for w in (bare, host)]
+            made = [
+                w.create_room(end_date="2099-03-02T10:00:00Z", fields=["viewerRoomUrl"]) for w in (bare, host)
+            ]
             self.assertEqual(*(list(room) for room in made))
             for member in ("endDate", "endDateDefaulted", "hostRoomUrl", "notes"):
                 self.assertEqual(*(room[member] for room in made))
-            gone = [w.delete_room(room_name=room["roomName"]) for w, room in zip((bare, host), made)]
+            gone = [
+                w.delete_room(room_name=room["roomName"]) for w, room in zip((bare, host), made, strict=True)
+            ]
             self.assertEqual(*(list(room) for room in gone))
             failed = []
             for w in (bare, host):

@@ -1,7 +1,6 @@
 """The host program: its rules, its questions, and its ends."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -156,12 +155,22 @@ class Rules(HostProgram):
         with WherebyComponent(host) as w:
             w.list_rooms()
         self.assertEqual([row["account"] for row in self.audit()], ["second"])
-        error = self.refuses(Host(PROGRAM, account="--quiet", config=other, environment=self.environment), "usage", "--quiet")
+        error = self.refuses(
+            Host(PROGRAM, account="--quiet", config=other, environment=self.environment), "usage", "--quiet"
+        )
         self.assertIn("second, work", error.message)
         only = self.configure()
         with WherebyComponent(Host(PROGRAM, account="work", config=only, environment=self.environment)) as w:
             w.list_rooms()
-        self.refuses(Host(PROGRAM, account="second", config=only, environment=self.environment), "usage", "second")
+        self.refuses(
+            Host(PROGRAM, account="second", config=only, environment=self.environment), "usage", "second"
+        )
+        only.unlink()
+        variables = {"WHEREBY_ACCESS_TOKEN": self.token, "WHEREBY_API_URL": self.url}
+        with WherebyComponent(
+            Host(PROGRAM, account="default", environment=self.environment | variables)
+        ) as w:
+            w.list_rooms()
 
     def test_what_it_says_on_standard_error_is_logged(self) -> None:
         self.simulate()
@@ -187,8 +196,16 @@ class Ends(HostProgram):
             ("echo hello; sleep 60", "internal", "not JSON-RPC"),
             ("echo 17; sleep 60", "internal", "not JSON-RPC"),
             ("echo gone wrong >&2; exit 4", "internal", "exit status 4\ngone wrong"),
-            ("read a; echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}'; cat >/dev/null", "configuration", "not `whereby mcp`"),
-            ("read a; echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"message\":\"no\"}}'; cat >/dev/null", "internal", "refused initialize: no"),
+            (
+                'read a; echo \'{"jsonrpc":"2.0","id":1,"result":{}}\'; cat >/dev/null',
+                "configuration",
+                "not `whereby mcp`",
+            ),
+            (
+                'read a; echo \'{"jsonrpc":"2.0","id":1,"error":{"message":"no"}}\'; cat >/dev/null',
+                "internal",
+                "refused initialize: no",
+            ),
             ("exec cat", "internal", "no initialize"),
         ]:
             with self.subTest(script=script):
@@ -248,7 +265,9 @@ class Ends(HostProgram):
     def script(self, then: str) -> "subprocess.Popen[str]":
         self.configure(ALLOWED)
         code = SCRIPT.format(program=PROGRAM, environment=self.environment, then=then)
-        python = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        python = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.addCleanup(python.kill)
         return python
 

@@ -41,8 +41,13 @@ class Readme(Case):
         self.assertEqual(len(examples), 4)
         for example in examples:
             ran = subprocess.run(
-                [sys.executable, "-c", example], env=environment, cwd=self.home, capture_output=True,
-                text=True, timeout=PATIENCE, check=False,
+                [sys.executable, "-c", example],
+                env=environment,
+                cwd=self.home,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
             )
             self.assertEqual(ran.returncode, 0, ran)
             self.assertTrue(ran.stdout)

@@ -94,8 +94,9 @@ class HostRuntime:
             case {"_meta": {"whereby/error": {"kind": str(kind)} as error}}:
                 parts = ("message", "hint", "effect", "http_status", "retry_after_seconds", "approval_id")
                 raise BY_KIND.get(kind, WherebyError)(kind, *(error.get(part) for part in parts))
-            case other:
-                raise WherebyError("internal", f"the host answered without a result: {other}")
+            case _:
+                # What it has instead may be a secret, and is not shown.
+                raise WherebyError("internal", f"the host's answer to {name} has no result")
 
     def close(self) -> None:
         self._end()
@@ -136,8 +137,8 @@ class _Child:
         match self.request("initialize", hello, BEGIN_PATIENCE, is_write=False):
             case {"serverInfo": {"name": "whereby"}, "protocolVersion": version} if version == PROTOCOL:
                 self._send({"method": "notifications/initialized"})
-            case other:
-                raise WherebyError("configuration", f"the program is not `whereby mcp`: it said {other}")
+            case _:
+                raise WherebyError("configuration", f"the program is not `whereby mcp` with MCP {PROTOCOL}")
 
     def request(self, method: str, parameters: Any, timeout: float, is_write: bool) -> Any:
         """Sends a request and waits for its result."""
@@ -319,12 +320,14 @@ def _chosen_account(host: Host) -> dict[str, str]:
     if host.account is None:
         return {}
     command = _command(host, "accounts")
-    ran = subprocess.run(command, env=host.environment, stdin=subprocess.DEVNULL, capture_output=True)
-    match json.loads(ran.stdout):
+    said = subprocess.run(command, env=host.environment, stdin=subprocess.DEVNULL, capture_output=True).stdout
+    match json.loads(said or "null"):
         case {"accounts": list(accounts)}:
             names = [account["name"] for account in accounts if account["enabled"]]
-        case other:
-            raise WherebyError("internal", f"`whereby accounts` said {other}")
+        case {"error": {"kind": str(kind), "message": str(message), "hint": hint}}:
+            raise _error((kind, message, hint))
+        case _:
+            raise WherebyError("internal", "`whereby accounts` did not say which accounts there are")
     if host.account not in names:
         known = ", ".join(names) or "none"
         raise WherebyError("usage", f"no account is called `{host.account}`; those that are enabled: {known}")

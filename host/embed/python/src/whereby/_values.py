@@ -60,7 +60,9 @@ def lift(value: Any) -> Any:
 
 
 def _not_in_the_wit(what: str) -> ComponentFault:
-    return ComponentFault("component-fault", f"the component {what}, which the WIT does not have", HINTS["component-fault"])
+    return ComponentFault(
+        "component-fault", f"the component {what}, which the WIT does not have", HINTS["component-fault"]
+    )
 
 
 def _whole_number(value: Any, place: str) -> int:
