@@ -1,0 +1,109 @@
+"""The one class."""
+
+import json
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from whereby._bare import Bare
+from whereby._error import WherebyError
+from whereby._functions import Functions
+from whereby._host import Host, HostRuntime
+from whereby.errors import InvalidArgument
+
+# The greatest size of a call's arguments, as JSON, in bytes: that of the host program.
+MAX_ARGUMENTS_BYTES = 64 * 1024
+
+
+class Runtime(Protocol):
+    """What makes calls."""
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Calls a function by its name, with arguments as JSON has them."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
+class WherebyComponent(Functions):
+    """The seven functions, in the runtime that the constructor names.
+
+    Results are JSON: members in camelCase, every member present, null as None. A call that fails
+    raises `WherebyError`.
+
+    Threads may share one. Their calls run side by side, each in an instance of its own. Closing it
+    lets calls of a `Bare` that are under way end, and ends those of a `Host`.
+    """
+
+    def __init__(self, runtime: Bare | Host) -> None:
+        """Makes the runtime ready: compiles the component, or starts the program.
+
+        Raises:
+            WherebyError: `configuration` where that cannot be done.
+        """
+        self._chosen = runtime
+        self._runtime = _start(runtime)
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Ends the runtime. Closing twice is no error."""
+        self._is_closed = True
+        self._runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"WherebyComponent({self._chosen!r})"
+
+    def _call(self, name: str, arguments: Mapping[str, object]) -> Any:
+        if self._is_closed:
+            raise WherebyError("usage", "this WherebyComponent is closed")
+        return self._runtime.call(name, _normal(arguments))
+
+
+def _start(runtime: Bare | Host) -> Runtime:
+    match runtime:
+        case Host():
+            return HostRuntime(runtime)
+        case Bare():
+            try:
+                # Only who runs the bare component needs the extra.
+                from whereby._wasmtime import BareRuntime
+            except ModuleNotFoundError as error:
+                raise WherebyError(
+                    "configuration", str(error), "install this package with its extra `bare`"
+                ) from None
+            return BareRuntime(runtime)
+        case _:
+            raise TypeError("the runtime is a Bare or a Host")
+
+
+def _normal(arguments: Mapping[str, object]) -> dict[str, Any]:
+    """The arguments as both runtimes take them: what JSON makes of them, without nulls."""
+    normal: dict[str, Any] = {}
+    size = 0
+    for name, value in arguments.items():
+        if value is None:
+            continue
+        try:
+            encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        # In order: what JSON lacks; nan, a circle or half a surrogate pair; too deep a nest.
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidArgument("invalid-argument", f"{name} is not JSON: {error}") from None
+        size += len(name) + len(encoded)
+        normal[name] = json.loads(encoded)
+    if size > MAX_ARGUMENTS_BYTES:
+        raise InvalidArgument(
+            "invalid-argument",
+            f"the arguments have {size} bytes; at most {MAX_ARGUMENTS_BYTES} are taken",
+        )
+    return normal

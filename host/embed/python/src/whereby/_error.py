@@ -1,0 +1,47 @@
+"""The one base of all errors."""
+
+from typing import Literal
+
+# Whether a write happened, in a call that failed.
+Effect = Literal["none", "unknown", "done"]
+
+
+class WherebyError(Exception):
+    """A call that failed, or a runtime that cannot be used."""
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        hint: str | None = None,
+        effect: Effect = "none",
+        http_status: int | None = None,
+        retry_after_seconds: int | None = None,
+        approval_id: str | None = None,
+    ) -> None:
+        # All of them, so that pickle, which gives them back to this constructor, loses none.
+        super().__init__(kind, message, hint, effect, http_status, retry_after_seconds, approval_id)
+        # A case of the WIT's `error`, or one of: usage, configuration, denied, approval-required,
+        # component-fault, internal.
+        self.kind = kind
+        # What happened.
+        self.message = message
+        # What to do about it.
+        self.hint = hint
+        # Whether a write happened: `none`, `unknown` or `done`.
+        self.effect = effect
+        # The status of Whereby's answer, where it refused.
+        self.http_status = http_status
+        # How many seconds to wait before trying again.
+        self.retry_after_seconds = retry_after_seconds
+        # The id by which a person approves the call.
+        self.approval_id = approval_id
+
+    def __str__(self) -> str:
+        said = {
+            "none": "",
+            "unknown": "\nIt is not known whether anything was changed.",
+            "done": "\nThe change itself was made.",
+        }[self.effect]
+        hint = f"\nhint: {self.hint}" if self.hint else ""
+        return f"{self.kind}: {self.message}{said}{hint}"
