@@ -25,7 +25,7 @@ const capital = (name) => name[0].toUpperCase() + name.slice(1);
 const documents = JSON.parse(execFileSync(program(), ["docs", "--json"], { encoding: "utf8" })).functions;
 
 /** The names of functions and parameters in JSON. */
-const NAMES = new Set(documents.flatMap(({ name, arguments: { properties } }) => [name, ...Object.keys(properties)]));
+const NAMES = new Set(documents.flatMap((of) => [of.name, ...Object.keys(of.arguments.properties)]));
 
 /** What `src/functions.ts` is to be, by the component in `component/`. */
 export function generate() {
@@ -182,7 +182,7 @@ class Types {
 
 /** The documentation of a member, and the facts that its type does not carry. */
 function facts(schema) {
-  const range = (low, high) => (low === undefined ? `at most ${high}` : high === undefined ? `at least ${low}` : `${low} to ${high}`);
+  const range = (low, high) => (high === undefined ? `at least ${low}` : `${low ?? 0} to ${high}`);
   const given = (value) => (typeof value === "string" ? value : JSON.stringify(value));
   const formats = [schema, ...(schema.anyOf ?? [])].map((of) => of.format).filter(Boolean);
   // The bounds of an integer's own type are of no use to anyone.
@@ -223,7 +223,9 @@ function wrap(text, width) {
 function base(functions) {
   const methods = functions.map(({ document, method, ...of }) => {
     const isRequired = of.schema.required.length > 0;
-    return `${comment(document.description, "  ")}  ${method}(given: ${of.arguments}${isRequired ? "" : " = {}"}, options: CallOptions = {}): Promise<${of.result}> {
+    const given = `given: ${of.arguments}${isRequired ? "" : " = {}"}`;
+    const says = comment(document.description, "  ");
+    return `${says}  ${method}(${given}, options: CallOptions = {}): Promise<${of.result}> {
     return this.#call("${document.name}", given, options) as Promise<${of.result}>;
   }
 `;

@@ -99,6 +99,7 @@ class Host implements Connection {
 
   async call(fn: FunctionFacts, given: Arguments, signal: AbortSignal | undefined): Promise<unknown> {
     if (!this.#client || this.#isClosed) throw closed("none");
+    if (this.#client.end) throw endOf(this.#client.end, "none");
     try {
       const name = `whereby_${fn.name}`;
       const parameters = Object.entries(given).map(([of, value]) => [snake(of), value] as const);

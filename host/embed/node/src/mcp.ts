@@ -65,7 +65,6 @@ export class McpClient {
   #last = 0;
   #unread = "";
   #errors = "";
-  /** Why there is nobody to answer any more. */
   #end: ServerEnded | undefined;
 
   private constructor(server: Server) {
@@ -107,6 +106,11 @@ export class McpClient {
       await client.close();
       throw error;
     }
+  }
+
+  /** Why there is nobody to answer any more. */
+  get end(): ServerEnded | undefined {
+    return this.#end;
   }
 
   /** Sends a request. On abort the server is told, and the promise rejects with the signal's reason. */
@@ -157,10 +161,8 @@ export class McpClient {
   }
 
   #receive(line: string): void {
-    let message: Message;
-    try {
-      message = JSON.parse(line) as Message;
-    } catch {
+    const message = parse(line);
+    if (!message) {
       this.#over("does not speak MCP", "signal");
       this.#kill();
       return;
@@ -207,5 +209,15 @@ export class McpClient {
       if (this.#pending.size > 0) held.ref();
       else held.unref();
     }
+  }
+}
+
+/** A message, where the line is one. */
+function parse(line: string): Message | undefined {
+  try {
+    const message: unknown = JSON.parse(line);
+    return typeof message === "object" && message !== null ? message : undefined;
+  } catch {
+    return undefined;
   }
 }

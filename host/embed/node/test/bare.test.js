@@ -21,7 +21,8 @@ function fixture(t) {
 test("a component sees three variables and nothing of this process", async (t) => {
   process.env.WHEREBY_TEST_SECRET = "the secret of this process";
   t.after(() => delete process.env.WHEREBY_TEST_SECRET);
-  const seen = async (options) => (await open(t, bare({ component: fixture(t), ...options }))).getCurrentUser();
+  const component = fixture(t);
+  const seen = async (options) => (await open(t, bare({ component, ...options }))).getCurrentUser();
   const all = await seen({ accessToken: "key", apiUrl: "http://127.0.0.1:1/v1", keyClaims: { organizationId: 7 } });
   assert.deepEqual(all, {
     environment: {
@@ -54,6 +55,12 @@ test("without a key, what is known of it can be told", async (t) => {
   const user = await whereby.getCurrentUser();
   assert.equal(user.organizationId, "7");
   assert.equal(user.keyIssuedAt, "2026-01-01T00:00:00Z");
+});
+
+test("an error that repeats the key is cleaned", async (t) => {
+  const whereby = await open(t, bare({ component: fixture(t), accessToken: "a-key-that-is-secret" }));
+  const error = await failure(whereby.getRoom({ roomName: "a" }));
+  assert.equal(error.message, "the key is …");
 });
 
 test("every call has a fresh instance", async (t) => {

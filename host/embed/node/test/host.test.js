@@ -8,9 +8,23 @@ import { join } from "node:path";
 import test from "node:test";
 import { inspect } from "node:util";
 import { host } from "whereby-agent";
-import { PROGRAM, WRONG_TOKEN, configure, directory, environment, failure, open, serve, serveNothing, simulate } from "./support.js";
+import {
+  PROGRAM,
+  WRONG_TOKEN,
+  configure,
+  directory,
+  environment,
+  failure,
+  open,
+  serve,
+  serveNothing,
+  simulate,
+} from "./support.js";
 
 const ASK = 'write = "ask"';
+
+/** The answer of a server that speaks another protocol only. */
+const OTHER = JSON.stringify({ jsonrpc: "2.0", id: 1, result: { protocolVersion: "2999-01-01" } });
 
 /** A script of shell that stands for the program. */
 function script(t, text) {
@@ -107,8 +121,9 @@ test("a program that is killed is told of, by calls under way and by later ones"
   assert.match((await read).message, /was ended by SIGKILL/);
   assert.equal((await read).effect, "none");
   assert.equal((await write).effect, "unknown");
-  const later = await failure(whereby.listRooms());
+  const later = await failure(whereby.createRoom());
   assert.equal(later.kind, "internal");
+  assert.equal(later.effect, "none");
   assert.equal(later.hint, "open it again");
 });
 
@@ -123,8 +138,9 @@ test("a program that cannot be started is told of", async (t) => {
     [{ program: PROGRAM, config: join(env.HOME, "none.toml"), account: "work" }, "configuration", /none\.toml/],
     [{ program: PROGRAM, config }, "configuration", /colour/],
     [{ program: script(t, "echo hello; cat") }, "internal", /does not speak MCP/],
+    [{ program: script(t, "echo null; cat") }, "internal", /does not speak MCP/],
     [{ program: script(t, "echo it is broken >&2; exit 1") }, "internal", /exit status 1: it is broken/],
-    [{ program: script(t, 'read line; echo \'{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2999-01-01"}}\'; cat') }, "configuration", /2999-01-01/],
+    [{ program: script(t, `read line; echo '${OTHER}'; cat`) }, "configuration", /2999-01-01/],
   ]) {
     const error = await failure(open(t, host({ env, ...options })));
     assert.equal(error.kind, kind, inspect(error));

@@ -24,7 +24,9 @@ test("the lock file names versions and no registry", () => {
     assert.ok(name === "" || locked.integrity, name);
   }
   const { dependencies, devDependencies } = JSON.parse(read("package.json"));
-  for (const version of Object.values({ ...dependencies, ...devDependencies })) assert.match(version, /^\d+\.\d+\.\d+$/);
+  for (const version of Object.values({ ...dependencies, ...devDependencies })) {
+    assert.match(version, /^\d+\.\d+\.\d+$/);
+  }
 });
 
 /** Runs a module of this package's user in a process of its own, which has to end by itself. */
@@ -72,8 +74,13 @@ for (const [index, code] of blocks.entries()) {
   });
 }
 
-for (const runtime of ["host()", "bare({ accessToken: process.env.WHEREBY_ACCESS_TOKEN, apiUrl: process.env.WHEREBY_API_URL })"]) {
-  test(`what was opened by ${runtime} and not closed lets a process end`, async (t) => {
+const choices = {
+  host: "host()",
+  bare: "bare({ accessToken: process.env.WHEREBY_ACCESS_TOKEN, apiUrl: process.env.WHEREBY_API_URL })",
+};
+
+for (const [name, runtime] of Object.entries(choices)) {
+  test(`what was opened by ${name}() and not closed lets a process end`, async (t) => {
     const code = `
       import { WherebyComponent, bare, host } from "whereby-agent";
       const whereby = await WherebyComponent.open(${runtime});
