@@ -1,0 +1,101 @@
+// Arguments, checked before anything is done, and so the same for both runtimes.
+
+import { WherebyError } from "./errors.js";
+import type { FunctionFacts, Schema } from "./functions.js";
+
+/** A value of JSON without null: what is absent is left out. */
+export type Value = string | number | boolean | Value[] | { [name: string]: Value };
+
+/** The arguments of a call, by their names in JavaScript. */
+export type Arguments = Record<string, Value>;
+
+/** A copy of the arguments in which what is null or undefined is left out, or `invalid-argument`. */
+export function checkArguments(fn: FunctionFacts, given: unknown): Arguments {
+  return members(fn.arguments, given, `the arguments of ${fn.method}`, "");
+}
+
+function members(schema: Schema, given: unknown, what: string, prefix: string): Arguments {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw invalid(what, "must be an object");
+  }
+  const properties = schema.properties ?? {};
+  const kept: Arguments = {};
+  for (const [name, value] of Object.entries(given)) {
+    const of = Object.hasOwn(properties, name) ? properties[name] : undefined;
+    if (!of) {
+      const known = Object.keys(properties).join(", ") || "none";
+      throw invalid(what, `has no member ${JSON.stringify(name)}; the members are: ${known}`);
+    }
+    if (value !== null && value !== undefined) kept[name] = check(of, value, prefix + name);
+  }
+  const missing = (schema.required ?? []).find((name) => !Object.hasOwn(kept, name));
+  if (missing) throw invalid(prefix + missing, "is missing");
+  return kept;
+}
+
+function check(schema: Schema, value: unknown, place: string): Value {
+  if (schema.oneOf) return oneCase(schema.oneOf, value, place);
+  switch (schema.type) {
+    case "object":
+      return members(schema, value, place, `${place}.`);
+    case "array":
+      return list(schema, value, place);
+    case "boolean":
+      if (typeof value !== "boolean") throw invalid(place, "must be true or false");
+      return value;
+    case "string":
+      return text(schema, value, place);
+    default:
+      return number(schema, value, place);
+  }
+}
+
+/** A variant: a text, or an object with one member. */
+function oneCase(cases: readonly Schema[], value: unknown, place: string): Value {
+  const nameOf = (schema: Schema) => schema.const ?? Object.keys(schema.properties ?? {})[0];
+  const isText = typeof value === "string";
+  const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
+  const name = isText ? value : keys.length === 1 ? keys[0] : undefined;
+  const found = cases.find((schema) => nameOf(schema) === name && (schema.const !== undefined) === isText);
+  if (!found) {
+    const known = cases.map((schema) => (schema.const ? `"${schema.const}"` : `{ ${nameOf(schema)}: … }`));
+    throw invalid(place, `must be one of: ${known.join(", ")}`);
+  }
+  return isText ? value : members(found, value, place, `${place}.`);
+}
+
+function list(schema: Schema, value: unknown, place: string): Value {
+  const { items, maxItems } = schema;
+  if (!Array.isArray(value)) throw invalid(place, "must be an array");
+  if (maxItems !== undefined && value.length > maxItems) {
+    throw invalid(place, `must have at most ${maxItems} items`);
+  }
+  return value.map((item, index) => check(items ?? {}, item, `${place}[${index}]`));
+}
+
+function text(schema: Schema, value: unknown, place: string): Value {
+  if (typeof value !== "string") throw invalid(place, "must be a string");
+  if (schema.enum && !schema.enum.includes(value)) {
+    throw invalid(place, `must be one of: ${schema.enum.join(", ")}`);
+  }
+  const { minLength = 0, maxLength = Infinity } = schema;
+  // A string's own length counts UTF-16 units, a schema's counts characters.
+  const length = Array.from(value).length;
+  if (length < minLength || length > maxLength) {
+    throw invalid(place, `must have ${minLength} to ${maxLength} characters`);
+  }
+  return value;
+}
+
+function number(schema: Schema, value: unknown, place: string): Value {
+  const { minimum = -Infinity, maximum = Infinity } = schema;
+  if (!Number.isInteger(value)) throw invalid(place, "must be an integer");
+  const integer = value as number;
+  if (integer < minimum || integer > maximum) throw invalid(place, `must be ${minimum} to ${maximum}`);
+  return integer;
+}
+
+/** No message has a value in it: some are secrets. */
+function invalid(place: string, what: string): WherebyError {
+  return new WherebyError("invalid-argument", `${place} ${what}`);
+}

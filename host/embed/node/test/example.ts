@@ -1,0 +1,34 @@
+// How the package is used from TypeScript: compiled, and what is wrong must not compile.
+
+import { WherebyComponent, WherebyError, bare, host, type RoomField, type RoomPage } from "whereby-agent";
+
+export async function example(useHost: boolean, signal: AbortSignal): Promise<string | null> {
+  const runtime = useHost ? host({ account: "work", approver: (question) => question.length < 80 }) : bare({});
+  await using whereby = await WherebyComponent.open(runtime);
+  try {
+    const page: RoomPage = await whereby.listRooms({ limit: 2 }, { signal });
+    const fields: RoomField[] = ["hostRoomUrl", { recording: { type: "cloud", startTrigger: "prompt" } }];
+    const room = await whereby.createRoom({ roomMode: "group", fields });
+    const { duration } = await whereby.getMeeting({ meetingId: "daily:1" });
+    const seconds: number = duration ?? 0;
+    return room.hostRoomUrl ?? page.data[0]?.roomName ?? String(seconds);
+  } catch (error) {
+    if (error instanceof WherebyError && error.kind === "rate-limited") return `${error.retryAfterSeconds} s`;
+    throw error;
+  }
+}
+
+export function wrong(whereby: WherebyComponent): unknown[] {
+  return [
+    // @ts-expect-error a name is needed
+    whereby.getRoom(),
+    // @ts-expect-error names are those of JavaScript
+    whereby.getRoom({ room_name: "a" }),
+    // @ts-expect-error there is no such field
+    whereby.createRoom({ fields: ["everything"] }),
+    // @ts-expect-error it takes nothing
+    whereby.getCurrentUser({ limit: 1 }),
+    // @ts-expect-error neither runtime was chosen
+    WherebyComponent.open({}),
+  ];
+}

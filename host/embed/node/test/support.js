@@ -1,0 +1,117 @@
+// What the tests have in common: a simulated Whereby, a home for the program, and both runtimes.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { WherebyComponent, bare, host } from "whereby-agent";
+import { program } from "../scripts/paths.js";
+
+export const PROGRAM = program();
+
+/** A token that no API knows. */
+export const WRONG_TOKEN = "no-such-key-0123456789";
+
+/** A directory that is removed after the test. */
+export function directory(t) {
+  const path = mkdtempSync(join(tmpdir(), "whereby-node-"));
+  t.after(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** The environment of a program that keeps everything in `home`. */
+export function environment(home, more = {}) {
+  return {
+    PATH: process.env.PATH,
+    HOME: home,
+    XDG_CONFIG_HOME: home,
+    XDG_STATE_HOME: join(home, "state"),
+    XDG_CACHE_HOME: join(home, "cache"),
+    ...more,
+  };
+}
+
+/** A simulated Whereby, in a process of its own: where it is and a token for it. */
+export async function simulate(t, ...flags) {
+  const child = spawn(PROGRAM, ["simulate", "--listen", "127.0.0.1:0", ...flags], {
+    env: environment(directory(t)),
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  t.after(async () => {
+    child.kill("SIGKILL");
+    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  });
+  const found = {};
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [name, value] = line.replace("export ", "").split("=");
+    found[name] = value;
+    if (found.WHEREBY_API_URL && found.WHEREBY_ACCESS_TOKEN) break;
+  }
+  return { apiUrl: found.WHEREBY_API_URL, accessToken: found.WHEREBY_ACCESS_TOKEN };
+}
+
+/** An API in this process. `answer` has the request and the response; `arrived` is the first request. */
+export async function serve(t, answer) {
+  let told;
+  const arrived = new Promise((resolve) => (told = resolve));
+  const server = createServer((request, response) => {
+    told(request);
+    answer(request, response);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const apiUrl = `http://127.0.0.1:${server.address().port}/v1`;
+  return { apiUrl, accessToken: "a-key-that-is-secret-0123456789", arrived };
+}
+
+/** An API that never answers. */
+export const serveNothing = (t) => serve(t, () => {});
+
+/** A home with a configuration of accounts, and rules for all of them. */
+export function configure(t, accounts, rules = 'write = "allow"\ndestination = "allow"') {
+  const home = directory(t);
+  mkdirSync(join(home, "whereby"));
+  const [first] = Object.keys(accounts);
+  const tables = Object.entries(accounts).map(
+    ([name, { accessToken, apiUrl }]) =>
+      `[accounts.${name}]\naccess_token = "${accessToken}"\napi_url = "${apiUrl}"\n`,
+  );
+  const text = `default_account = "${first}"\n[permissions]\n${rules}\n${tables.join("")}`;
+  writeFileSync(join(home, "whereby", "config.toml"), text, { mode: 0o600 });
+  return home;
+}
+
+/** Opens a component that is closed after the test. */
+export async function open(t, runtime) {
+  const whereby = await WherebyComponent.open(runtime);
+  t.after(() => whereby.close());
+  return whereby;
+}
+
+/** Both runtimes for one API. */
+export const RUNTIMES = {
+  bare: (t, api) => open(t, bare(api)),
+  host: (t, api) => open(t, host({ program: PROGRAM, env: environment(configure(t, { work: api })) })),
+};
+
+/** What an error says, without where it was thrown. */
+export function facts(error) {
+  return { name: error.name, message: error.message, ...error };
+}
+
+/** The error that a promise rejects with. */
+export async function failure(promise) {
+  try {
+    await promise;
+  } catch (error) {
+    return error;
+  }
+  throw new Error("it did not fail");
+}
