@@ -205,6 +205,18 @@ impl Settings {
         self.choose(name, false)
     }
 
+    /// With another default account, where one is named.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::account`].
+    pub fn defaulting_to(mut self, name: Option<&str>) -> Result<Self, Error> {
+        if name.is_some() {
+            self.default_account = Some(self.account(name)?.0.to_owned());
+        }
+        Ok(self)
+    }
+
     /// The same; `is_exact` says that `default` is the very name of an account.
     pub(crate) fn choose(
         &self,

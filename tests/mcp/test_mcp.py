@@ -167,7 +167,7 @@ class McpTest(unittest.IsolatedAsyncioTestCase):
     def audit(self):
         return json.loads(self.whereby("audit", "--json").stdout)["audit"]
 
-    def client(self, mode, answer=None, **options):
+    def client(self, mode, answer=None, arguments=(), **options):
         """A client over standard input and output. `answer` is what its user says when asked."""
         self.asked = []
 
@@ -176,7 +176,7 @@ class McpTest(unittest.IsolatedAsyncioTestCase):
             return answer
 
         parameters = StdioServerParameters(
-            command=PROGRAM, args=["mcp"], env=self.environment, cwd=str(self.home))
+            command=PROGRAM, args=["mcp", *arguments], env=self.environment, cwd=str(self.home))
         if answer is not None:
             options["elicitation_callback"] = elicit
         return Client(parameters, mode=mode, read_timeout_seconds=PATIENCE, **options)
@@ -259,6 +259,21 @@ class Calls(McpTest):
                 self.assertEqual(tool.input_schema["properties"]["account"]["enum"], ["second", "work"])
                 self.succeeds(await client.call_tool("whereby_list_rooms", {"account": "second"}))
         self.assertEqual({row["account"] for row in self.audit()}, {"second"})
+
+    async def test_the_default_account_is_the_one_that_the_server_was_started_with(self):
+        self.configure('', ["work", "second"])
+        for mode in MODES:
+            async with self.client(mode, arguments=["--account", "second"]) as client:
+                tool = (await client.list_tools()).tools[0]
+                self.assertEqual(tool.input_schema["properties"]["account"]["default"], "second")
+                self.succeeds(await client.call_tool("whereby_list_rooms", {}))
+                # Also under settings that were read anew.
+                self.configure('[permissions]\nwrite = "deny"\n', ["work", "second"])
+                self.succeeds(await client.call_tool("whereby_list_rooms", {}))
+        self.assertEqual({row["account"] for row in self.audit()}, {"second"})
+        ran = self.whereby("mcp", "--account", "nobody", check=False)
+        self.assertEqual(ran.returncode, 2, ran)
+        self.assertIn("no account is called `nobody`", ran.stderr)
 
     async def test_two_hundred_calls_go_side_by_side_over_few_connections(self):
         for mode in MODES:

@@ -105,11 +105,15 @@ impl Opts {
 
 /// The server on a session that follows the configuration files.
 fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Server, Error> {
-    let settings = context.settings()?;
+    let settings = context.settings()?.defaulting_to(context.account.as_deref())?;
     let files = Settings::files(context.config.as_deref(), &context.environment)?;
     let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
     let (file, environment) = (context.config.clone(), context.environment.clone());
-    let reload = move || Settings::load(file.as_deref() as Option<&Path>, &environment);
+    let account = context.account.clone();
+    let reload = move || {
+        let settings = Settings::load(file.as_deref() as Option<&Path>, &environment)?;
+        settings.defaulting_to(account.as_deref())
+    };
     let server = Server::builder(session).reload(files, reload).notice(context.warner());
     #[cfg(feature = "lua")]
     let server = server.scripts(scripts);
