@@ -1,7 +1,5 @@
-//! Builds the component into the program, and derives the catalogue of functions from the WIT.
+//! Builds the component into the program.
 
-#[path = "build/catalog.rs"]
-mod catalog;
 #[path = "build/component.rs"]
 mod component;
 
@@ -16,10 +14,6 @@ fn run() -> anyhow::Result<()> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo::rerun-if-changed=build");
 
-    let wit = root.join("wit");
-    println!("cargo::rerun-if-changed={}", wit.display());
-    std::fs::write(out.join("catalog.rs"), catalog::generate(&wit)?)?;
-
     for (name, features) in [("integration", &["write"][..]), ("reader", &[])] {
         let built = component::Build {
             workspace: &root,
@@ -30,8 +24,8 @@ fn run() -> anyhow::Result<()> {
         .run()?;
         std::fs::copy(built, out.join(format!("{name}.wasm")))?;
     }
-    println!("cargo::rerun-if-changed={}", root.join("guest").display());
-    println!("cargo::rerun-if-changed={}", root.join("Cargo.lock").display());
-    println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
+    for changed in ["wit", "guest", "host/catalog", "Cargo.lock", "Cargo.toml"] {
+        println!("cargo::rerun-if-changed={}", root.join(changed).display());
+    }
     Ok(())
 }

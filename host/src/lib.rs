@@ -69,7 +69,6 @@ mod origin;
 pub mod policy;
 mod request;
 mod resources;
-pub mod schema;
 pub mod search;
 mod secrets;
 mod session;
@@ -100,3 +99,5 @@ pub use session::{Session, SessionBuilder};
 pub use store::{
     ApprovalState, AuditFilter, AuditOutcome, AuditRequest, AuditRow, Store, StoredApproval,
 };
+#[doc(inline)]
+pub use whereby_catalog::schema;

@@ -85,11 +85,8 @@ pub fn effect_of(function: &Function) -> Effect {
     }
 }
 
-/// Whether a function destroys something that cannot be made again.
-#[must_use]
-pub fn is_destructive(function: &Function) -> bool {
-    function.json == "delete_room"
-}
+#[doc(inline)]
+pub use whereby_catalog::is_destructive;
 
 /// Whether the arguments send a meeting's content somewhere.
 #[must_use]
