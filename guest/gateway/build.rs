@@ -31,10 +31,10 @@ fn run() -> Result<()> {
     for ty in types(functions.iter().flat_map(|function| function.params).map(|param| param.ty)) {
         reader(&ty, &mut source)?;
     }
-    let results = functions.iter().map(|function| function.result);
-    for ty in types(results.chain([Type::Variant(&ERROR)])) {
+    for ty in types(functions.iter().map(|function| function.result)) {
         writer(&ty, &mut source)?;
     }
+    kinds(&mut source)?;
     std::fs::write(out.join("functions.rs"), source)?;
     Ok(())
 }
@@ -83,14 +83,14 @@ fn calls(functions: &[&Function], out: &mut String) -> Result<()> {
             let name = identifier(param.name);
             write!(fields, "{name}: {}, ", rust_type(&param.ty)?)?;
             write!(taken, "{name}: members.take({:?})?, ", param.json)?;
-            passed.push(passed_on(&name, &param.ty)?);
+            passed.push(lent(&name, &param.ty)?);
         }
         writeln!(cases, "{case} {{ {fields} }},")?;
         let binding = if names.is_empty() { "_" } else { "mut members" };
         writeln!(
             reads,
-            "fn read_{json}(arguments: Map<String, Value>) -> Result<Call, String> {{
-                let {binding} = Members::of_object(arguments, &Place::Call({json:?}), &{names:?})?;
+            "fn read_{json}(arguments: Json) -> Result<Call, String> {{
+                let {binding} = Members::of(arguments, &Place::Call({json:?}), &{names:?})?;
                 Ok(Call::{case} {{ {taken} }})
             }}"
         )?;
@@ -102,7 +102,7 @@ fn calls(functions: &[&Function], out: &mut String) -> Result<()> {
         };
         writeln!(
             makes,
-            "Self::{case} {{ {} }} => outcome({interface}::{}({})),",
+            "Self::{case} {{ {} }} => {interface}::{}({}).map(ToJson::to_json),",
             bound.join(", "),
             identifier(function.name),
             passed.join(", ")
@@ -116,7 +116,7 @@ fn calls(functions: &[&Function], out: &mut String) -> Result<()> {
         {reads}
         impl Call {{
             /// Makes the call.
-            pub(crate) fn make(self) -> Result<Json, Json> {{
+            pub(crate) fn make(self) -> Result<Json, types::Error> {{
                 match self {{ {makes} }}
             }}
         }}"
@@ -198,7 +198,7 @@ fn reader(ty: &Type, out: &mut String) -> Result<()> {
         out,
         "impl FromJson for types::{} {{
             const WANTED: &'static str = {wanted:?};
-            fn from_json(value: Value, place: &Place<'_>) -> Result<Self, String> {{ {body} }}
+            fn from_json(value: Json, place: &Place<'_>) -> Result<Self, String> {{ {body} }}
         }}",
         upper_camel(name)
     )?;
@@ -213,23 +213,23 @@ fn writer(ty: &Type, out: &mut String) -> Result<()> {
             for Member { name, json, .. } in record.members {
                 write!(members, "({json:?}, self.{}.to_json()), ", identifier(name))?;
             }
-            (record.name, format!("Json::Object(vec![{members}])"))
+            (record.name, format!("Json::object(vec![{members}])"))
         }
         Type::Enum(choice) => {
             let mut arms = String::new();
             for case in choice.cases {
                 write!(arms, "Self::{} => {:?}, ", upper_camel(case.name), case.json)?;
             }
-            (choice.name, format!("Json::Word(match self {{ {arms} }})"))
+            (choice.name, format!("Json::word(match self {{ {arms} }})"))
         }
         Type::Variant(variant) => {
             let mut arms = String::new();
             for case in variant.cases {
                 let (ident, json) = (upper_camel(case.name), case.json);
                 let arm = match case.payload {
-                    None => format!("Self::{ident} => Json::Word({json:?}), "),
+                    None => format!("Self::{ident} => Json::word({json:?}), "),
                     Some(_) => format!(
-                        "Self::{ident}(payload) => Json::Object(vec![({json:?}, payload.to_json())]), "
+                        "Self::{ident}(payload) => Json::object(vec![({json:?}, payload.to_json())]), "
                     ),
                 };
                 arms.push_str(&arm);
@@ -242,6 +242,21 @@ fn writer(ty: &Type, out: &mut String) -> Result<()> {
         out,
         "impl ToJson for types::{} {{ fn to_json(self) -> Json {{ {body} }} }}",
         upper_camel(name)
+    )?;
+    Ok(())
+}
+
+/// How errors are told apart: by the names of their cases.
+fn kinds(out: &mut String) -> Result<()> {
+    let mut arms = String::new();
+    for case in ERROR.cases {
+        let payload = if case.payload.is_some() { "(_)" } else { "" };
+        writeln!(arms, "types::Error::{}{payload} => {:?},", upper_camel(case.name), case.json)?;
+    }
+    writeln!(
+        out,
+        "/// The kind of an error: the name of its case.
+        pub(crate) fn kind(error: &types::Error) -> &'static str {{ match error {{ {arms} }} }}"
     )?;
     Ok(())
 }
@@ -264,7 +279,7 @@ fn rust_type(ty: &Type) -> Result<String> {
 }
 
 /// How the bindings take a value of the type.
-fn passed_on(name: &str, ty: &Type) -> Result<String> {
+fn lent(name: &str, ty: &Type) -> Result<String> {
     Ok(match ty {
         Type::String | Type::List(_) | Type::Record(_) | Type::Variant(_) => format!("&{name}"),
         Type::Option(Type::String | Type::List(_)) => format!("{name}.as_deref()"),

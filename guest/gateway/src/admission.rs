@@ -1,6 +1,6 @@
 //! Which requests are taken, by what stands in their head. Nothing of their body has been read then.
 
-use crate::json::Json;
+use crate::json::{Json, ToJson as _};
 use crate::prelude::*;
 use crate::reply::Reply;
 use crate::settings::Settings;
@@ -98,11 +98,11 @@ fn check_version(head: &Head) -> Result<(), Reply> {
     let is_spoken = |value: &&[u8]| VERSIONS.iter().any(|version| version.as_bytes() == *value);
     let versions = head.values("mcp-protocol-version");
     let Some(other) = versions.iter().find(|value| !is_spoken(value)) else { return Ok(()) };
-    let requested = String::from_utf8_lossy(other).chars().take(40).collect();
-    let supported = VERSIONS.iter().map(|version| Json::Word(version)).collect();
-    let data = Json::Object(vec![
+    let requested = String::from_utf8_lossy(other).chars().take(40).collect::<String>();
+    let supported = VERSIONS.iter().map(|version| Json::word(version)).collect();
+    let data = Json::object(vec![
         ("supported", Json::List(supported)),
-        ("requested", Json::Text(requested)),
+        ("requested", requested.to_json()),
     ]);
     let message = "this version of the protocol is not spoken here";
     Err(Reply::error(400, "null", UNSUPPORTED_VERSION, message, Some(data)))

@@ -2,8 +2,9 @@
 //!
 //! It is no structured result: that would have to fit the tool's schema.
 
-use crate::functions::Tool;
-use crate::json::Json;
+use crate::bindings::whereby::agent::types::{Error, Rejection};
+use crate::functions::{Tool, kind};
+use crate::json::{Json, Text, ToJson as _};
 use crate::prelude::*;
 use crate::settings::ALLOW_WRITES;
 use whereby_catalog::failure;
@@ -16,55 +17,47 @@ struct Failure {
     kind: &'static str,
     message: String,
     http_status: Option<u16>,
-    retry_after_seconds: Option<u64>,
-    hint: Option<String>,
+    retry_after_seconds: Option<u32>,
+    hint: Option<Text>,
     /// Whether something may have been changed all the same.
     is_unknown: bool,
 }
 
-/// An error of the WIT's, as JSON, of a call of this tool.
-pub(crate) fn of_error(error: Json, tool: &Tool) -> Json {
-    let (kind, payload) = match error {
-        Json::Object(members) => members.into_iter().next().unwrap_or(("", Json::Null)),
-        Json::Word(kind) => (kind, Json::Null),
-        _ => ("", Json::Null),
-    };
-    let (mut http_status, mut retry_after_seconds) = (None, None);
-    let message = match (kind, payload) {
-        ("rate-limited", Json::Integer(seconds)) => {
-            (http_status, retry_after_seconds) = (Some(429), Some(seconds));
-            failure::rate_limited(seconds)
-        }
-        ("rejected", Json::Object(members)) => {
-            let (mut status, mut text) = (0, String::new());
-            for member in members {
-                match member {
-                    ("status", Json::Integer(number)) => {
-                        status = u16::try_from(number).unwrap_or_default();
-                    }
-                    ("message", Json::Text(own)) => text = own,
-                    _ => {}
-                }
-            }
-            http_status = Some(status);
-            failure::rejected(status, &text)
-        }
-        (_, Json::Text(text)) => text,
-        _ => String::new(),
-    };
-    match kind {
-        "unauthorized" => http_status = Some(401),
-        "access-denied" => http_status = Some(403),
-        _ => {}
-    }
+/// An error of a call of this tool.
+pub(crate) fn of_error(error: Error, tool: &Tool) -> Json {
+    let kind = kind(&error);
     // By the WIT these leave it open whether a write was done.
-    let is_unknown =
-        tool.writes && matches!(kind, "timeout" | "unavailable" | "unexpected-response");
+    let is_unknown = tool.writes
+        && matches!(
+            error,
+            Error::Timeout(_) | Error::Unavailable(_) | Error::UnexpectedResponse(_)
+        );
     let hint = match is_unknown {
         true => Some(failure::UNKNOWN_OUTCOME_HINT),
         false => failure::hint(kind),
     };
-    let hint = hint.map(ToOwned::to_owned);
+    let (mut http_status, mut retry_after_seconds) = (None, None);
+    match &error {
+        Error::Unauthorized(_) => http_status = Some(401),
+        Error::AccessDenied(_) => http_status = Some(403),
+        Error::RateLimited(seconds) => {
+            (http_status, retry_after_seconds) = (Some(429), Some(*seconds));
+        }
+        Error::Rejected(rejection) => http_status = Some(rejection.status),
+        _ => {}
+    }
+    let message = match error {
+        Error::RateLimited(seconds) => failure::rate_limited(seconds.into()),
+        Error::Rejected(Rejection { status, message }) => failure::rejected(status, &message),
+        Error::InvalidArgument(text)
+        | Error::Unauthorized(text)
+        | Error::AccessDenied(text)
+        | Error::NotFound(text)
+        | Error::Timeout(text)
+        | Error::Unavailable(text)
+        | Error::UnexpectedResponse(text) => text,
+    };
+    let hint = hint.map(Text::from);
     Failure { kind, message, http_status, retry_after_seconds, hint, is_unknown }.to_result()
 }
 
@@ -77,17 +70,17 @@ pub(crate) fn invalid_argument(message: String) -> Json {
 pub(crate) fn denied(tool: &Tool) -> Json {
     let message = format!("{} changes something, and this gateway only reads", tool.name);
     let hint = format!("whoever runs the gateway allows it with {ALLOW_WRITES}=true");
-    Failure::before("denied", message, Some(hint)).to_result()
+    Failure::before("denied", message, Some(hint.into())).to_result()
 }
 
 impl Failure {
     /// A failure before anything was sent.
-    fn before(kind: &'static str, message: String, hint: Option<String>) -> Self {
+    fn before(kind: &'static str, message: String, hint: Option<Text>) -> Self {
         let (http_status, retry_after_seconds) = (None, None);
         Self { kind, message, http_status, retry_after_seconds, hint, is_unknown: false }
     }
 
-    fn to_result(&self) -> Json {
+    fn to_result(self) -> Json {
         let mut text = format!("{}: {}", self.kind, self.message);
         if self.is_unknown {
             text.push_str("\nIt is not known whether anything was changed.");
@@ -96,21 +89,20 @@ impl Failure {
             text.push_str("\nhint: ");
             text.push_str(hint);
         }
-        let number = |number: Option<u64>| number.map_or(Json::Null, Json::Integer);
-        let document = Json::Object(vec![
-            ("kind", Json::Word(self.kind)),
-            ("message", Json::Text(self.message.clone())),
+        let document = Json::object(vec![
+            ("kind", Json::word(self.kind)),
+            ("message", self.message.to_json()),
             // What may have happened is not to be done again without a look at it.
             ("retryable", Json::Bool(failure::is_retryable(self.kind) && !self.is_unknown)),
-            ("effect", Json::Word(if self.is_unknown { "unknown" } else { "none" })),
-            ("http_status", number(self.http_status.map(u64::from))),
-            ("retry_after_seconds", number(self.retry_after_seconds)),
-            ("hint", self.hint.clone().map_or(Json::Null, Json::Text)),
+            ("effect", Json::word(if self.is_unknown { "unknown" } else { "none" })),
+            ("http_status", self.http_status.to_json()),
+            ("retry_after_seconds", self.retry_after_seconds.to_json()),
+            ("hint", self.hint.map_or(Json::Null, Json::Text)),
             // Nothing is approved here; the host's errors have it.
             ("approval_id", Json::Null),
         ]);
-        Json::Object(vec![
-            ("_meta", Json::Object(vec![(ERROR_META, document)])),
+        Json::object(vec![
+            ("_meta", Json::object(vec![(ERROR_META, document)])),
             ("content", Json::List(vec![text_block(text)])),
             ("isError", Json::Bool(true)),
         ])
@@ -119,7 +111,7 @@ impl Failure {
 
 /// A piece of a result for models to read.
 pub(crate) fn text_block(text: String) -> Json {
-    Json::Object(vec![("type", Json::Word("text")), ("text", Json::Text(text))])
+    Json::object(vec![("type", Json::word("text")), ("text", text.to_json())])
 }
 
 #[cfg(test)]
@@ -127,7 +119,7 @@ mod tests {
     use super::{denied, invalid_argument, of_error};
     use crate::bindings::whereby::agent::types::{Error, Rejection};
     use crate::functions::{TOOLS, Tool};
-    use crate::json::{Json, ToJson as _};
+    use crate::json::Json;
     use serde_json::{Value, json};
 
     fn tool(name: &str) -> &'static Tool {
@@ -171,7 +163,7 @@ mod tests {
                 json!({"retryable": true, "effect": "none", "approval_id": null}),
             ),
         ] {
-            let (told, told_document) = read(&of_error(error.to_json(), tool("list_rooms")));
+            let (told, told_document) = read(&of_error(error, tool("list_rooms")));
             assert_eq!(told, text);
             for (name, value) in document.as_object().expect("an object") {
                 assert_eq!(told_document[name], *value, "{text}: {name}");
@@ -180,7 +172,7 @@ mod tests {
         for (error, status) in
             [(Error::Unauthorized("no".into()), 401), (Error::AccessDenied("no".into()), 403)]
         {
-            let (_, document) = read(&of_error(error.to_json(), tool("get_room")));
+            let (_, document) = read(&of_error(error, tool("get_room")));
             assert_eq!(document["http_status"], status);
         }
     }
@@ -193,7 +185,7 @@ mod tests {
             Error::Unavailable("gone".into()),
             Error::UnexpectedResponse("odd".into()),
         ] {
-            let (text, document) = read(&of_error(error.to_json(), tool("create_room")));
+            let (text, document) = read(&of_error(error, tool("create_room")));
             assert!(text.contains("It is not known whether anything was changed."), "{text}");
             assert!(text.ends_with("hint: look whether it happened before trying again"), "{text}");
             assert_eq!(
@@ -201,7 +193,7 @@ mod tests {
                 (&json!(false), &json!("unknown"))
             );
         }
-        let (_, document) = read(&of_error(Error::RateLimited(1).to_json(), tool("delete_room")));
+        let (_, document) = read(&of_error(Error::RateLimited(1), tool("delete_room")));
         assert_eq!((&document["retryable"], &document["effect"]), (&json!(true), &json!("none")));
     }
 

@@ -1,13 +1,17 @@
 //! The tools, the calls that they make, and the types of those as JSON: generated from the catalogue
 //! by the build script.
 
-use crate::arguments::{Case, FromJson, Members, Place, choose};
+#[cfg(feature = "write")]
+use crate::arguments::{
+    FromJson,
+    choice::{Case, choose},
+};
+use crate::arguments::{Members, Place};
 #[cfg(feature = "write")]
 use crate::bindings::whereby::agent::write;
 use crate::bindings::whereby::agent::{read, types};
 use crate::json::{Json, ToJson};
 use crate::prelude::*;
-use serde_json::{Map, Value};
 
 /// A function as a tool.
 #[derive(Debug)]
@@ -20,12 +24,7 @@ pub(crate) struct Tool {
     pub(crate) listing: &'static str,
     /// Reads the arguments of a call; the error names the one that is wrong, and says what would be
     /// right.
-    pub(crate) read: fn(Map<String, Value>) -> Result<Call, String>,
+    pub(crate) read: fn(Json) -> Result<Call, String>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/functions.rs"));
-
-/// What came of a call, as JSON.
-fn outcome<T: ToJson>(result: Result<T, types::Error>) -> Result<Json, Json> {
-    result.map(ToJson::to_json).map_err(ToJson::to_json)
-}

@@ -50,17 +50,13 @@ use wasi::http::types::{IncomingRequest, ResponseOutparam};
 
 /// What the prelude of `std` has and that of `core` has not.
 mod prelude {
-    pub(crate) use alloc::borrow::ToOwned;
+    pub(crate) use alloc::borrow::{Cow, ToOwned};
     pub(crate) use alloc::string::{String, ToString};
     pub(crate) use alloc::vec::Vec;
     pub(crate) use alloc::{format, vec};
 }
 
 /// What `wit-bindgen` makes of the WIT package, and the export of the handler.
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(unsafe_code, reason = "the canonical ABI moves values through raw memory")
-)]
 #[allow(
     missing_docs,
     unreachable_pub,

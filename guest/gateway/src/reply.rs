@@ -55,7 +55,7 @@ impl Reply {
         message: &str,
         data: Option<Json>,
     ) -> Self {
-        let message = Json::Text(message.to_owned()).compact();
+        let message = Json::Text(message.to_owned().into()).compact();
         let data = data.map_or_else(String::new, |data| format!(r#","data":{}"#, data.compact()));
         let text = format!(
             r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}{data}}}}}"#

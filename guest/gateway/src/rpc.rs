@@ -2,12 +2,11 @@
 
 use crate::admission::VERSIONS;
 use crate::arguments::shown;
-use crate::json::Json;
+use crate::json::{Json, Members, get, take};
 use crate::prelude::*;
 use crate::reply::Reply;
 use crate::settings::Settings;
 use crate::tools::{self, Make};
-use serde_json::{Map, Value};
 
 const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
@@ -27,31 +26,31 @@ type Refused = (i32, String);
 /// The answer to the body of a request.
 pub(crate) fn answer(body: &[u8], settings: &Settings, make: Make<'_>) -> Reply {
     let refuse = |code, message: &str| Reply::error(400, "null", code, message, None);
-    let message = match serde_json::from_slice(body) {
-        Ok(Value::Object(message)) => message,
-        Ok(Value::Array(_)) => {
+    let mut message = match Json::parse(body) {
+        Ok(Json::Object(message)) => message,
+        Ok(Json::List(_)) => {
             return refuse(INVALID_REQUEST, "batches are not taken: send one message a request");
         }
         Ok(_) => return refuse(INVALID_REQUEST, "a message is a JSON object"),
         Err(error) => return refuse(PARSE_ERROR, &format!("the body is not JSON: {error}")),
     };
-    if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+    if get(&message, "jsonrpc").and_then(Json::as_text) != Some("2.0") {
         return refuse(INVALID_REQUEST, "a message has \"jsonrpc\": \"2.0\"");
     }
-    let id = match message.get("id") {
+    let id = match take(&mut message, "id") {
         None => None,
-        Some(id @ (Value::String(_) | Value::Number(_))) => Some(id.to_string()),
-        Some(_) => return refuse(INVALID_REQUEST, "an id is a text or a number"),
+        Some(id @ (Json::Text(_) | Json::Integer(_) | Json::Negative(_))) => Some(id.compact()),
+        Some(_) => return refuse(INVALID_REQUEST, "an id is a text or a whole number"),
     };
-    let is_response = message.contains_key("result") || message.contains_key("error");
-    let method = match message.get("method") {
-        Some(Value::String(method)) => method.clone(),
+    let is_response = get(&message, "result").or(get(&message, "error")).is_some();
+    let method = match take(&mut message, "method") {
+        Some(Json::Text(method)) => method,
         // Nothing was asked of the client, so there is nothing to do with what it answers.
         None if is_response && id.is_some() => return Reply::accepted(),
         _ => return refuse(INVALID_REQUEST, "a message has a \"method\""),
     };
     let Some(id) = id else { return Reply::accepted() };
-    let answered = params(message).and_then(|params| call(&method, params, settings, make));
+    let answered = params(&mut message).and_then(|params| call(&method, params, settings, make));
     match answered {
         Ok(result) => Reply::result(&id, &result),
         Err((code, message)) => Reply::error(200, &id, code, &message, None),
@@ -59,10 +58,10 @@ pub(crate) fn answer(body: &[u8], settings: &Settings, make: Make<'_>) -> Reply 
 }
 
 /// The parameters of a message; none where it has none.
-fn params(mut message: Map<String, Value>) -> Result<Map<String, Value>, Refused> {
-    match message.remove("params") {
-        None => Ok(Map::new()),
-        Some(Value::Object(params)) => Ok(params),
+fn params(message: &mut Members) -> Result<Members, Refused> {
+    match take(message, "params") {
+        None => Ok(Vec::new()),
+        Some(Json::Object(params)) => Ok(params),
         Some(_) => Err(invalid("params is an object")),
     }
 }
@@ -70,15 +69,15 @@ fn params(mut message: Map<String, Value>) -> Result<Map<String, Value>, Refused
 /// The result of a method, as JSON.
 fn call(
     method: &str,
-    params: Map<String, Value>,
+    params: Members,
     settings: &Settings,
     make: Make<'_>,
 ) -> Result<String, Refused> {
     match method {
         "initialize" => initialize(&params, settings),
         "ping" => Ok("{}".to_owned()),
-        "tools/list" => match params.get("cursor") {
-            None | Some(Value::Null) => Ok(tools::list(settings)),
+        "tools/list" => match get(&params, "cursor") {
+            None | Some(Json::Null) => Ok(tools::list(settings)),
             Some(_) => Err(invalid("the list has one page, so there is no cursor of it")),
         },
         "tools/call" => call_tool(params, settings, make),
@@ -86,43 +85,39 @@ fn call(
     }
 }
 
-fn initialize(params: &Map<String, Value>, settings: &Settings) -> Result<String, Refused> {
-    let Some(Value::String(wanted)) = params.get("protocolVersion") else {
+fn initialize(params: &Members, settings: &Settings) -> Result<String, Refused> {
+    let Some(wanted) = get(params, "protocolVersion").and_then(Json::as_text) else {
         return Err(invalid("protocolVersion is a text"));
     };
     // A client that does not speak the version that it is offered instead ends the connection.
-    let known = VERSIONS.iter().find(|version| *version == wanted).or(VERSIONS.first());
+    let known = VERSIONS.iter().find(|version| **version == wanted).or(VERSIONS.first());
     let instructions = if settings.allow_writes { INSTRUCTIONS } else { INSTRUCTIONS_READ_ONLY };
-    let result = Json::Object(vec![
-        ("protocolVersion", known.map_or(Json::Null, |version| Json::Word(version))),
-        ("capabilities", Json::Object(vec![("tools", Json::Object(vec![]))])),
+    let result = Json::object(vec![
+        ("protocolVersion", known.map_or(Json::Null, |version| Json::word(version))),
+        ("capabilities", Json::object(vec![("tools", Json::object(vec![]))])),
         (
             "serverInfo",
-            Json::Object(vec![
-                ("name", Json::Word("whereby")),
-                ("title", Json::Word("Whereby")),
-                ("version", Json::Word(env!("CARGO_PKG_VERSION"))),
+            Json::object(vec![
+                ("name", Json::word("whereby")),
+                ("title", Json::word("Whereby")),
+                ("version", Json::word(env!("CARGO_PKG_VERSION"))),
             ]),
         ),
-        ("instructions", Json::Word(instructions)),
+        ("instructions", Json::word(instructions)),
     ]);
     Ok(result.compact())
 }
 
-fn call_tool(
-    mut params: Map<String, Value>,
-    settings: &Settings,
-    make: Make<'_>,
-) -> Result<String, Refused> {
-    let Some(Value::String(name)) = params.get("name") else {
+fn call_tool(mut params: Members, settings: &Settings, make: Make<'_>) -> Result<String, Refused> {
+    let Some(Json::Text(name)) = take(&mut params, "name") else {
         return Err(invalid("name is a text"));
     };
-    let tool = tools::find(name).ok_or_else(|| {
-        invalid(format!("no tool is called `{}`; tools/list has them all", shown(name)))
+    let tool = tools::find(&name).ok_or_else(|| {
+        invalid(format!("no tool is called `{}`; tools/list has them all", shown(&name)))
     })?;
-    let arguments = match params.remove("arguments") {
-        None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(arguments)) => arguments,
+    let arguments = match take(&mut params, "arguments") {
+        None | Some(Json::Null) => Json::object(vec![]),
+        Some(arguments @ Json::Object(_)) => arguments,
         Some(_) => return Err(invalid("arguments is an object")),
     };
     Ok(tools::call(tool, arguments, settings, make).compact())

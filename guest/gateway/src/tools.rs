@@ -1,17 +1,17 @@
 //! The functions as tools: which are offered, and what comes of calling one.
 
+use crate::bindings::whereby::agent::types::Error;
 use crate::failure;
 use crate::functions::{Call, TOOLS, Tool};
 use crate::json::Json;
 use crate::prelude::*;
 use crate::settings::Settings;
-use serde_json::{Map, Value};
 
 /// The greatest size of a call's arguments, as compact JSON, in bytes.
 const MOST_ARGUMENTS_BYTES: usize = 64 * 1024;
 
 /// What makes a call.
-pub(crate) type Make<'a> = &'a mut dyn FnMut(Call) -> Result<Json, Json>;
+pub(crate) type Make<'a> = &'a mut dyn FnMut(Call) -> Result<Json, Error>;
 
 /// The result of `tools/list`, as JSON.
 pub(crate) fn list(settings: &Settings) -> String {
@@ -26,16 +26,11 @@ pub(crate) fn find(name: &str) -> Option<&'static Tool> {
 }
 
 /// The result of a call: structured where it succeeded, in plain words where it failed.
-pub(crate) fn call(
-    tool: &Tool,
-    arguments: Map<String, Value>,
-    settings: &Settings,
-    make: Make<'_>,
-) -> Json {
+pub(crate) fn call(tool: &Tool, arguments: Json, settings: &Settings, make: Make<'_>) -> Json {
     if tool.writes && !settings.allow_writes {
         return failure::denied(tool);
     }
-    let size = serde_json::to_string(&arguments).map_or(usize::MAX, |text| text.len());
+    let size = arguments.compact().len();
     if size > MOST_ARGUMENTS_BYTES {
         return failure::invalid_argument(format!(
             "the arguments have {size} bytes; at most {MOST_ARGUMENTS_BYTES} are taken"
@@ -45,7 +40,7 @@ pub(crate) fn call(
         Err(message) => failure::invalid_argument(message),
         Ok(call) => match make(call) {
             Err(error) => failure::of_error(error, tool),
-            Ok(data) => Json::Object(vec![
+            Ok(data) => Json::object(vec![
                 // A client that does not read structured results has everything in the text, too.
                 ("content", Json::List(vec![failure::text_block(data.pretty())])),
                 ("structuredContent", data),

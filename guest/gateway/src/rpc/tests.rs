@@ -19,7 +19,7 @@ fn exchange(body: &[u8], allow_writes: bool) -> (u16, Value, Vec<Call>) {
     let mut calls = Vec::new();
     let mut make = |call: Call| {
         calls.push(call);
-        Ok(Json::Object(vec![("made", Json::Bool(true))]))
+        Ok(Json::object(vec![("made", Json::Bool(true))]))
     };
     let reply = answer(body, &settings(allow_writes), &mut make);
     let message = match reply.body {
@@ -96,6 +96,7 @@ fn what_is_no_message_is_refused() {
         ("{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}", -32600),
         ("{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"ping\"}", -32600),
         ("{\"jsonrpc\":\"2.0\",\"id\":true,\"method\":\"ping\"}", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"ping\"}", -32600),
     ] {
         let (status, message, _) = exchange(body.as_bytes(), true);
         assert_eq!((status, &message["error"]["code"]), (400, &json!(code)), "{body:.60}");
