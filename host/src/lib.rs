@@ -93,7 +93,9 @@ pub use http::SentRequest;
 pub use inspect::Inspection;
 pub use limits::Limits;
 pub use origin::ApiBase;
-pub use resources::{BUILT_IN_COMPONENT, BUILT_IN_READER, read_component};
+pub use resources::{
+    BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY, read_component,
+};
 pub use secrets::masked;
 pub use session::{Session, SessionBuilder};
 pub use store::{
