@@ -131,19 +131,18 @@ fn types(roots: impl Iterator<Item = Type>) -> Vec<Type> {
     found.into_values().collect()
 }
 
+/// Adds a type and those within it. No type of the WIT has itself within it.
 fn collect(ty: Type, found: &mut BTreeMap<&'static str, Type>) {
     match ty {
         Type::Option(inner) | Type::List(inner) => collect(*inner, found),
         Type::Record(record) => {
-            if found.insert(record.name, ty).is_none() {
-                record.members.iter().for_each(|member| collect(member.ty, found));
-            }
+            found.insert(record.name, ty);
+            record.members.iter().for_each(|member| collect(member.ty, found));
         }
         Type::Variant(variant) => {
-            if found.insert(variant.name, ty).is_none() {
-                let payloads = variant.cases.iter().filter_map(|case| case.payload);
-                payloads.for_each(|payload| collect(payload, found));
-            }
+            found.insert(variant.name, ty);
+            let payloads = variant.cases.iter().filter_map(|case| case.payload);
+            payloads.for_each(|payload| collect(payload, found));
         }
         Type::Enum(choice) => {
             found.insert(choice.name, ty);

@@ -340,6 +340,14 @@ mod tests {
     use crate::catalog;
     use Permission::{Allow, Ask, Deny};
 
+    #[test]
+    fn the_effect_of_a_function_is_what_its_interface_stands_for() {
+        for function in catalog::FUNCTIONS {
+            let reads = effect_of(function) == Effect::Read;
+            assert_eq!(reads, function.interface == Interface::Read, "{}", function.json);
+        }
+    }
+
     /// `key = permission` pairs, as they stand in a file.
     fn rules(entries: &[(&str, Permission)]) -> Rules {
         let mut rules = Rules::default();

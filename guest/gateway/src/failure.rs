@@ -58,19 +58,19 @@ pub(crate) fn of_error(error: Error, tool: &Tool) -> Json {
         | Error::UnexpectedResponse(text) => text,
     };
     let hint = hint.map(Text::from);
-    Failure { kind, message, http_status, retry_after_seconds, hint, is_unknown }.to_result()
+    Failure { kind, message, http_status, retry_after_seconds, hint, is_unknown }.into_result()
 }
 
 /// An argument that is not acceptable.
 pub(crate) fn invalid_argument(message: String) -> Json {
-    Failure::before("invalid-argument", message, None).to_result()
+    Failure::before("invalid-argument", message, None).into_result()
 }
 
 /// A tool that changes something, where that is not allowed.
 pub(crate) fn denied(tool: &Tool) -> Json {
     let message = format!("{} changes something, and this gateway only reads", tool.name);
     let hint = format!("whoever runs the gateway allows it with {ALLOW_WRITES}=true");
-    Failure::before("denied", message, Some(hint.into())).to_result()
+    Failure::before("denied", message, Some(hint.into())).into_result()
 }
 
 impl Failure {
@@ -80,7 +80,7 @@ impl Failure {
         Self { kind, message, http_status, retry_after_seconds, hint, is_unknown: false }
     }
 
-    fn to_result(self) -> Json {
+    fn into_result(self) -> Json {
         let mut text = format!("{}: {}", self.kind, self.message);
         if self.is_unknown {
             text.push_str("\nIt is not known whether anything was changed.");

@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(with("false"), Ok(false));
         assert_eq!(with(" true\n"), Ok(true));
         for value in ["1", "yes", "TRUE", "True", "on", "true false"] {
-            let error = with(value).err().expect(value);
+            let error = with(value).expect_err(value);
             assert_eq!(error, "WHEREBY_GATEWAY_ALLOW_WRITES must be true or false");
         }
     }
