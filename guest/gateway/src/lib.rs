@@ -22,10 +22,11 @@
 //!
 //! **What it does not do.** It is no host: it has no grants, no approvals and no audit log, and whoever
 //! has its token may make every call that it offers. It does not limit where its requests go, how many
-//! there are, or how long they take: the runtime that serves it must allow Whereby's API and no other
-//! host, and end connections that take too long. It speaks plain HTTP and leaves TLS to what stands
-//! before it. It answers no preflight requests, so web pages of another origin cannot use it by
-//! themselves.
+//! calls there are, or how many connections: the runtime that serves it must let requests out to
+//! Whereby's API alone. It speaks plain HTTP and leaves TLS to what stands before it. It answers no
+//! preflight requests, so browsers keep pages of other origins from it; the allowed origins are for
+//! clients that send one by themselves. Batches of messages, which one version of the protocol had, are
+//! refused.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
