@@ -39,7 +39,7 @@ fn generate(wit: &Path) -> Result<String> {
         spelling: spelling(&resolve, types, &[interface("read")?, interface("write")?]),
         out: String::new(),
     };
-    writeln!(generator.out, "pub const PACKAGE: &str = {:?};", package.name.to_string())?;
+    writeln!(generator.out, "pub(crate) const PACKAGE: &str = {:?};", package.name.to_string())?;
     for (name, id) in &resolve.interfaces[types].types {
         generator.type_def(name, *id)?;
     }

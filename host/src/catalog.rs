@@ -3,7 +3,6 @@
 use crate::error::Error;
 use crate::{suggest, text};
 
-pub(crate) use whereby_catalog::PACKAGE;
 #[doc(inline)]
 pub use whereby_catalog::{
     Case, ERROR, Enum, FUNCTIONS, Facts, Function, Interface, Member, Record, Type, Variant,

@@ -205,5 +205,5 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 }
 
-/// The statics.
-pub use generated::{ERROR, FUNCTIONS, PACKAGE};
+use generated::PACKAGE;
+pub use generated::{ERROR, FUNCTIONS};
