@@ -91,7 +91,10 @@ fn initialize(params: &Members, settings: &Settings) -> Result<String, Refused> 
     };
     // A client that does not speak the version that it is offered instead ends the connection.
     let known = VERSIONS.iter().find(|version| **version == wanted).or(VERSIONS.first());
-    let instructions = if settings.allow_writes { INSTRUCTIONS } else { INSTRUCTIONS_READ_ONLY };
+    let instructions = match tools::offered(settings).any(|tool| tool.writes) {
+        true => INSTRUCTIONS,
+        false => INSTRUCTIONS_READ_ONLY,
+    };
     let result = Json::object(vec![
         ("protocolVersion", known.map_or(Json::Null, |version| Json::word(version))),
         ("capabilities", Json::object(vec![("tools", Json::object(vec![]))])),

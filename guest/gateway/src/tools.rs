@@ -13,10 +13,15 @@ const MOST_ARGUMENTS_BYTES: usize = 64 * 1024;
 /// What makes a call.
 pub(crate) type Make<'a> = &'a mut dyn FnMut(Call) -> Result<Json, Error>;
 
+/// The tools that may be called.
+pub(crate) fn offered(settings: &Settings) -> impl Iterator<Item = &'static Tool> {
+    let allow_writes = settings.allow_writes;
+    TOOLS.iter().filter(move |tool| allow_writes || !tool.writes)
+}
+
 /// The result of `tools/list`, as JSON.
 pub(crate) fn list(settings: &Settings) -> String {
-    let offered = TOOLS.iter().filter(|tool| settings.allow_writes || !tool.writes);
-    let listings: Vec<&str> = offered.map(|tool| tool.listing).collect();
+    let listings: Vec<&str> = offered(settings).map(|tool| tool.listing).collect();
     format!(r#"{{"tools":[{}]}}"#, listings.join(","))
 }
 
