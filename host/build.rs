@@ -1,9 +1,9 @@
-//! Builds the component into the program, and derives the catalogue of functions from the WIT.
+//! Builds the component into the program: by itself, and composed with the gateway.
 
-#[path = "build/catalog.rs"]
-mod catalog;
 #[path = "build/component.rs"]
 mod component;
+#[path = "build/compose.rs"]
+mod compose;
 
 use std::path::{Path, PathBuf};
 
@@ -16,22 +16,24 @@ fn run() -> anyhow::Result<()> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo::rerun-if-changed=build");
 
-    let wit = root.join("wit");
-    println!("cargo::rerun-if-changed={}", wit.display());
-    std::fs::write(out.join("catalog.rs"), catalog::generate(&wit)?)?;
-
-    for (name, features) in [("integration", &["write"][..]), ("reader", &[])] {
-        let built = component::Build {
-            workspace: &root,
-            package: "whereby-guest",
-            features,
-            target_dir: &out.join("component"),
-        }
-        .run()?;
-        std::fs::copy(built, out.join(format!("{name}.wasm")))?;
+    // A component that is built anew takes the place of the one before, so each is copied first.
+    let build = |package, features: &[&str], name: &str| -> anyhow::Result<PathBuf> {
+        let target_dir = &out.join("component");
+        let built = component::Build { workspace: &root, package, features, target_dir }.run()?;
+        let copy = out.join(name);
+        std::fs::copy(built, &copy)?;
+        Ok(copy)
+    };
+    for (features, functions, handler, gateway) in [
+        (&["write"][..], "integration.wasm", "handler.wasm", "gateway.wasm"),
+        (&[], "reader.wasm", "reader-handler.wasm", "reader-gateway.wasm"),
+    ] {
+        let functions = build("whereby-guest", features, functions)?;
+        let handler = build("whereby-gateway", features, handler)?;
+        std::fs::write(out.join(gateway), compose::compose(&handler, &functions)?)?;
     }
-    println!("cargo::rerun-if-changed={}", root.join("guest").display());
-    println!("cargo::rerun-if-changed={}", root.join("Cargo.lock").display());
-    println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
+    for changed in ["wit", "guest", "host/catalog", "Cargo.lock", "Cargo.toml"] {
+        println!("cargo::rerun-if-changed={}", root.join(changed).display());
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@
 use crate::catalog::{Case, Facts, Function, Member, Type};
 use crate::error::Error;
 use crate::names::RoomRef;
+use crate::schema::fact_value;
 use crate::suggest;
 use crate::timestamp::Timestamp;
 use serde_json::{Map, Value};
@@ -97,16 +98,6 @@ pub fn example(function: &Function) -> Value {
     Value::Object(map)
 }
 
-/// The value that a fact's text stands for.
-#[must_use]
-pub fn fact_value(ty: &Type, text: &str) -> Value {
-    match ty {
-        Type::Option(inner) => fact_value(inner, text),
-        Type::String | Type::Enum(_) => Value::String(text.to_owned()),
-        _ => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
-    }
-}
-
 /// Where in the arguments a check stands.
 enum Place<'a> {
     Call(&'static Function),
@@ -184,7 +175,7 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
             }
             let mut normal = Vec::with_capacity(items.len());
             for (index, item) in items.into_iter().enumerate() {
-                normal.push(check(inner, &NO_FACTS, item, &Place::Item(place, index))?);
+                normal.push(check(inner, &Facts::NONE, item, &Place::Item(place, index))?);
             }
             Ok(Value::Array(normal))
         }
@@ -222,7 +213,7 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
                 )));
             };
             let payload =
-                check(payload_type, &NO_FACTS, payload, &Place::Member(place, case.json))?;
+                check(payload_type, &Facts::NONE, payload, &Place::Member(place, case.json))?;
             Ok(Value::Object(Map::from_iter([(name, payload)])))
         }
         (_, value) => {
@@ -230,15 +221,6 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
         }
     }
 }
-
-const NO_FACTS: Facts = Facts {
-    range: None,
-    length: None,
-    max_items: None,
-    formats: &[],
-    default: None,
-    example: None,
-};
 
 fn number(ty: &Type, facts: &Facts, value: &Value, place: &Place<'_>) -> Result<Value, Error> {
     let type_max = match ty {

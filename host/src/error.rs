@@ -3,6 +3,7 @@
 use crate::approval::PendingApproval;
 use crate::text;
 use serde_json::{Value, json};
+use whereby_catalog::failure;
 
 /// The greatest length of a component's own words, in characters.
 const MAX_MESSAGE: usize = 16_000;
@@ -127,18 +128,13 @@ impl FunctionError {
                 let seconds = payload.as_u64()?;
                 error.http_status = Some(429);
                 error.retry_after_seconds = Some(seconds);
-                error.message = format!(
-                    "Whereby's rate limit for the organization is used up for {seconds} s more"
-                );
+                error.message = failure::rate_limited(seconds);
             }
             "rejected" => {
                 let status = payload.get("status")?.as_u64()?.try_into().ok()?;
                 let text = text::printable(payload.get("message")?.as_str()?, MAX_MESSAGE);
                 error.http_status = Some(status);
-                error.message = match text.as_str() {
-                    "" => format!("Whereby refused the request ({status}) and did not say why"),
-                    text => format!("Whereby refused the request ({status}): {text}"),
-                };
+                error.message = failure::rejected(status, &text);
             }
             "unauthorized" => error.http_status = Some(401),
             "access-denied" => error.http_status = Some(403),
@@ -169,7 +165,7 @@ impl Error {
     /// Whether the same call may succeed later without anything being changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind(), "rate-limited" | "timeout" | "unavailable")
+        failure::is_retryable(self.kind())
     }
 
     /// What to do about it, in a sentence, where it is known whether something was changed.
@@ -182,31 +178,12 @@ impl Error {
             | Self::Interrupted
                 if outcome == WriteOutcome::Unknown =>
             {
-                "look whether it happened before trying again"
+                failure::UNKNOWN_OUTCOME_HINT
             }
             Self::Denied { hint, .. } | Self::ApprovalRequired { hint, .. } => {
                 return Some(hint.clone());
             }
-            Self::Function(error) => match error.kind {
-                "unauthorized" => {
-                    "check the account's access token: a key is made, and can be revoked, in \
-                     Whereby's dashboard under Configure, API"
-                }
-                "access-denied" => {
-                    "the API key or the organization's plan does not include this; see Whereby's \
-                     dashboard"
-                }
-                "rate-limited" => {
-                    "wait that long and try again; all keys of an organization share its limit"
-                }
-                "unavailable" => "try again later",
-                "timeout" => "try again later",
-                "unexpected-response" => {
-                    "Whereby answered in a way that its documentation does not describe; look for \
-                     a newer version of this program"
-                }
-                _ => return None,
-            },
+            Self::Function(error) => failure::hint(error.kind)?,
             Self::TimedOut { .. } => {
                 "try again later, or raise limits.timeout_seconds in the configuration"
             }

@@ -71,7 +71,6 @@ mod origin;
 pub mod policy;
 mod request;
 mod resources;
-pub mod schema;
 pub mod search;
 mod secrets;
 mod session;
@@ -96,9 +95,13 @@ pub use http::SentRequest;
 pub use inspect::Inspection;
 pub use limits::Limits;
 pub use origin::ApiBase;
-pub use resources::{BUILT_IN_COMPONENT, BUILT_IN_READER, read_component};
+pub use resources::{
+    BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY, read_component,
+};
 pub use secrets::masked;
 pub use session::{Session, SessionBuilder};
 pub use store::{
     ApprovalState, AuditFilter, AuditOutcome, AuditRequest, AuditRow, Store, StoredApproval,
 };
+#[doc(inline)]
+pub use whereby_catalog::schema;

@@ -85,11 +85,8 @@ pub fn effect_of(function: &Function) -> Effect {
     }
 }
 
-/// Whether a function destroys something that cannot be made again.
-#[must_use]
-pub fn is_destructive(function: &Function) -> bool {
-    function.json == "delete_room"
-}
+#[doc(inline)]
+pub use whereby_catalog::is_destructive;
 
 /// Whether the arguments send a meeting's content somewhere.
 #[must_use]
@@ -342,6 +339,14 @@ mod tests {
     use super::*;
     use crate::catalog;
     use Permission::{Allow, Ask, Deny};
+
+    #[test]
+    fn the_effect_of_a_function_is_what_its_interface_stands_for() {
+        for function in catalog::FUNCTIONS {
+            let reads = effect_of(function) == Effect::Read;
+            assert_eq!(reads, function.interface == Interface::Read, "{}", function.json);
+        }
+    }
 
     /// `key = permission` pairs, as they stand in a file.
     fn rules(entries: &[(&str, Permission)]) -> Rules {

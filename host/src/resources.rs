@@ -23,6 +23,14 @@ pub static BUILT_IN_COMPONENT: &[u8] =
 /// The component that the program brings along, with the functions that only read.
 pub static BUILT_IN_READER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reader.wasm"));
 
+/// [`BUILT_IN_COMPONENT`] composed with an MCP server over HTTP: it exports
+/// `wasi:http/incoming-handler`, for runtimes that serve that.
+pub static BUILT_IN_GATEWAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gateway.wasm"));
+
+/// [`BUILT_IN_READER`] composed in the same way.
+pub static BUILT_IN_READER_GATEWAY: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/reader-gateway.wasm"));
+
 /// Reads the file of a component, whose digest is checked where one is given.
 ///
 /// # Errors

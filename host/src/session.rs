@@ -374,7 +374,7 @@ impl Session {
         let values = values.ok_or_else(|| Error::Internal {
             message: format!("the arguments of {} have no form as component values", function.json),
         })?;
-        let claims = token.claims().filter(|_| function.json == "get_current_user");
+        let claims = (function.json == "get_current_user").then(|| token.claims()).flatten();
         let outbox = Arc::new(Outbox::new(
             resources.wire(&account.api)?,
             account.api.clone(),

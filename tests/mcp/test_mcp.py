@@ -58,14 +58,25 @@ class Proxy:
                 self.upstream.close()
                 super().finish()
 
+            def body(self):
+                if self.headers.get("transfer-encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("content-length") or 0))
+                body = b""
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
+
             def forward(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                body = self.body()
                 with proxy.lock:
                     proxy.requests.append(self.command)
                     held = proxy.held
                 if held is not None:
                     proxy.arrived.set()
                     held.wait(PATIENCE)
+                del self.headers["transfer-encoding"]
                 self.upstream.request(self.command, self.path, body or None, dict(self.headers))
                 answer = self.upstream.getresponse()
                 data = answer.read()

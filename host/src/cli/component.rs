@@ -3,7 +3,9 @@
 use super::{Context, Failure, Output};
 use crate::error::Error;
 use crate::inspect::Inspection;
-use crate::resources::{BUILT_IN_COMPONENT, BUILT_IN_READER, read_component};
+use crate::resources::{
+    BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY, read_component,
+};
 use crate::text;
 use serde_json::json;
 use std::io::Write as _;
@@ -12,7 +14,7 @@ use std::path::PathBuf;
 /// Inspects a component, or exports the built-in one for other runtimes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  whereby component inspect\n  whereby component export whereby.wasm"
+    after_long_help = "Examples:\n  whereby component inspect\n  whereby component export whereby.wasm\n  whereby component export --gateway gateway.wasm"
 )]
 pub(super) struct Opts {
     #[command(subcommand)]
@@ -33,6 +35,17 @@ enum Command {
         /// The component that has only the functions that read
         #[arg(long)]
         reader: bool,
+        /// The component as an MCP server over HTTP, for runtimes that serve
+        /// wasi:http/incoming-handler
+        ///
+        /// It is composed of the functions and a gateway, which answers POST /mcp and is set up by
+        /// environment variables: WHEREBY_GATEWAY_TOKEN (required, at least 16 characters: the bearer
+        /// token that clients bring), WHEREBY_GATEWAY_ALLOW_WRITES (true or false, the default) and
+        /// WHEREBY_GATEWAY_ALLOWED_ORIGINS (with commas between; none by default). The functions take
+        /// WHEREBY_ACCESS_TOKEN and WHEREBY_API_URL. There are no rules, approvals or audit log: whoever
+        /// serves it limits where its requests may go.
+        #[arg(long)]
+        gateway: bool,
     },
 }
 
@@ -50,8 +63,13 @@ impl Opts {
                 let inspection = Inspection::of(&bytes)?;
                 Ok(Output::Text(inspection.to_text(), inspection.to_json()))
             }
-            Command::Export { file, reader } => {
-                let bytes = if reader { BUILT_IN_READER } else { BUILT_IN_COMPONENT };
+            Command::Export { file, reader, gateway } => {
+                let bytes = match (gateway, reader) {
+                    (false, false) => BUILT_IN_COMPONENT,
+                    (false, true) => BUILT_IN_READER,
+                    (true, false) => BUILT_IN_GATEWAY,
+                    (true, true) => BUILT_IN_READER_GATEWAY,
+                };
                 let path = context.environment.directory.join(&file);
                 let written = std::fs::File::create_new(&path).and_then(|mut to| {
                     to.write_all(bytes).inspect_err(|_| {

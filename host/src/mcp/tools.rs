@@ -3,20 +3,18 @@
 use crate::catalog::{self, FUNCTIONS, Function};
 use crate::config::Settings;
 use crate::error::Error;
-use crate::policy::{Effect, Permission, effect_of, is_destructive};
-use crate::{schema, suggest, text};
+use crate::policy::Permission;
+use crate::{suggest, text};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
-
-/// What stands before a function's name in the name of its tool.
-const PREFIX: &str = "whereby_";
+use whereby_catalog::tool::{self, Hints};
 
 /// The argument by which an account is chosen, where there are several.
 const ACCOUNT: &str = "account";
 
 /// The tools: the functions that are not denied for every account, and scripts where they are offered.
 pub(super) fn list(settings: &Settings, scripts: bool) -> Vec<Tool> {
-    let functions = FUNCTIONS.iter().filter_map(|function| tool(function, settings));
+    let functions = FUNCTIONS.iter().filter_map(|function| offer(function, settings));
     functions.chain(scripts.then(script_tool).flatten()).collect()
 }
 
@@ -32,9 +30,9 @@ fn script_tool() -> Option<Tool> {
 
 /// The function that a tool stands for.
 pub(super) fn function(name: &str) -> Result<&'static Function, String> {
-    let known = name.strip_prefix(PREFIX).and_then(catalog::function);
+    let known = name.strip_prefix(tool::PREFIX).and_then(catalog::function);
     known.ok_or_else(|| {
-        let names: Vec<String> = FUNCTIONS.iter().map(tool_name).collect();
+        let names: Vec<String> = FUNCTIONS.iter().map(tool::name).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let near = suggest::did_you_mean(name, &names);
         format!("no tool is called `{}`{near}", text::printable(name, 80))
@@ -59,15 +57,11 @@ pub(super) fn take_account(
     }
 }
 
-fn tool_name(function: &Function) -> String {
-    format!("{PREFIX}{}", function.json)
-}
-
 fn enabled(settings: &Settings) -> impl Iterator<Item = &str> {
     settings.accounts.iter().filter(|(_, account)| account.enabled).map(|(name, _)| name.as_str())
 }
 
-fn tool(function: &'static Function, settings: &Settings) -> Option<Tool> {
+fn offer(function: &'static Function, settings: &Settings) -> Option<Tool> {
     let all: Vec<&str> = enabled(settings).collect();
     let may = |account: &str| {
         settings.policy.decide(account, function, false).permission != Permission::Deny
@@ -77,40 +71,23 @@ fn tool(function: &'static Function, settings: &Settings) -> Option<Tool> {
     if accounts.is_empty() && !all.is_empty() {
         return None;
     }
-    let mut input = plain(schema::arguments(function));
+    let mut input = tool::input(function);
     if all.len() > 1 {
         let default = settings.account(None).ok().map(|(name, _)| name);
         declare_account(&mut input, &accounts, default.filter(|name| accounts.contains(name)));
     }
-    let reads = effect_of(function) == Effect::Read;
-    let title = title(function);
+    let hints = Hints::of(function);
+    let title = tool::title(function);
     let annotations = ToolAnnotations::with_title(title.clone())
-        .read_only(reads)
-        .destructive(is_destructive(function))
-        // What is deleted stays deleted, however often that is asked for.
-        .idempotent(reads || is_destructive(function))
-        .open_world(true);
-    let tool = Tool::new(tool_name(function), function.docs, input)
+        .read_only(hints.read_only)
+        .destructive(hints.destructive)
+        .idempotent(hints.idempotent)
+        .open_world(hints.open_world);
+    let tool = Tool::new(tool::name(function), function.docs, input)
         .with_title(title)
-        .with_raw_output_schema(plain(schema::result(function)).into())
+        .with_raw_output_schema(tool::output(function).into())
         .with_annotations(annotations);
     Some(tool)
-}
-
-/// `list-rooms` as `List rooms`.
-fn title(function: &Function) -> String {
-    let words = function.name.replace('-', " ");
-    let (first, rest) = words.split_at(1);
-    first.to_uppercase() + rest
-}
-
-/// The schema without what the tool says already.
-fn plain(schema: Value) -> JsonObject {
-    let Value::Object(mut schema) = schema else { return JsonObject::new() };
-    for name in ["$schema", "title", "description"] {
-        schema.shift_remove(name);
-    }
-    schema
 }
 
 fn declare_account(input: &mut JsonObject, accounts: &[&str], default: Option<&str>) {

@@ -58,6 +58,8 @@ async fn a_component_is_inspected_and_exported() {
     let (world, _) = still_world().await;
     let inspection = whereby::Inspection::of(whereby::BUILT_IN_COMPONENT).expect("a component");
     let reader = whereby::Inspection::of(whereby::BUILT_IN_READER).expect("a component");
+    let gateway = whereby::Inspection::of(whereby::BUILT_IN_GATEWAY).expect("a component");
+    let reading = whereby::Inspection::of(whereby::BUILT_IN_READER_GATEWAY).expect("a component");
     world.write("project/no.wasm", "no component");
     let mut screen = Screen::new(&world);
     for arguments in [
@@ -66,6 +68,9 @@ async fn a_component_is_inspected_and_exported() {
         &["component", "export", "whereby.wasm"],
         &["component", "export", "whereby.wasm"],
         &["component", "export", "reader.wasm", "--reader", "--json"],
+        &["component", "export", "gateway.wasm", "--gateway"],
+        &["component", "export", "reading.wasm", "--gateway", "--reader"],
+        &["component", "inspect", "gateway.wasm"],
         &["component", "export", "absent/whereby.wasm", "--json"],
         &["component", "inspect", "reader.wasm"],
         &["component", "inspect", "absent.wasm"],
@@ -74,7 +79,9 @@ async fn a_component_is_inspected_and_exported() {
     ] {
         screen.run(arguments).await;
     }
-    for (place, inspection) in [("WHOLE", &inspection), ("READER", &reader)] {
+    for (place, inspection) in
+        [("WHOLE", &inspection), ("READER", &reader), ("GATEWAY", &gateway), ("READING", &reading)]
+    {
         screen.text = screen
             .text
             .replace(&inspection.sha256, &format!("{place}-DIGEST"))
@@ -85,7 +92,29 @@ async fn a_component_is_inspected_and_exported() {
     assert!(exported == whereby::BUILT_IN_COMPONENT, "another file");
     let exported = std::fs::read(world.path("project/reader.wasm")).expect("the file");
     assert!(exported == whereby::BUILT_IN_READER, "another file");
+    let exported = std::fs::read(world.path("project/gateway.wasm")).expect("the file");
+    assert!(exported == whereby::BUILT_IN_GATEWAY, "another file");
+    let exported = std::fs::read(world.path("project/reading.wasm")).expect("the file");
+    assert!(exported == whereby::BUILT_IN_READER_GATEWAY, "another file");
     world.assert_untouched();
+}
+
+#[test]
+fn a_gateway_imports_wasi_alone_and_the_one_that_reads_has_no_code_that_writes() {
+    let holds = |bytes: &[u8], text: &str| {
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    for (bytes, writes) in
+        [(whereby::BUILT_IN_GATEWAY, true), (whereby::BUILT_IN_READER_GATEWAY, false)]
+    {
+        let found = whereby::Inspection::of(bytes).expect("a component");
+        assert!(found.imports.iter().all(|name| name.starts_with("wasi:")), "{:?}", found.imports);
+        let exports: Vec<&str> = found.exports.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(matches!(exports[..], [one] if one.starts_with("wasi:http/incoming-handler@0.2.")));
+        assert_eq!(holds(bytes, "whereby:agent/write"), writes);
+        assert_eq!(holds(bytes, "whereby_create_room"), writes);
+        assert!(holds(bytes, "whereby:agent/read") && holds(bytes, "whereby_list_rooms"));
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! JSON Schema (2020-12) of arguments and results, from the catalogue.
 
-use crate::arguments::fact_value;
-use crate::catalog::{Facts, Function, Member, Type};
+use crate::{Facts, Function, Member, Type};
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::vec::Vec;
 use serde_json::{Map, Value, json};
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -23,6 +25,16 @@ pub fn result(function: &Function) -> Value {
     schema["$schema"] = DIALECT.into();
     schema["title"] = format!("{} result", function.json).into();
     schema
+}
+
+/// The value that a fact's text stands for.
+#[must_use]
+pub fn fact_value(ty: &Type, text: &str) -> Value {
+    match ty {
+        Type::Option(inner) => fact_value(inner, text),
+        Type::String | Type::Enum(_) => Value::String(text.to_owned()),
+        _ => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+    }
 }
 
 /// An optional argument may be left out; an optional member of a result is there and may be null.
@@ -135,7 +147,7 @@ fn nullable(mut schema: Value) -> Value {
     }
     match schema.get_mut("type") {
         Some(Value::String(ty)) => {
-            let ty = std::mem::take(ty);
+            let ty = core::mem::take(ty);
             schema["type"] = json!([ty, "null"]);
             schema
         }

@@ -1,16 +1,33 @@
-//! Turns the WIT package into the statics of `catalog.rs`.
+//! Turns the WIT package into the statics of the catalogue.
 //!
-//! Everything that the program says about a function comes from here, so the WIT must be complete:
-//! an item without documentation, or a fact that cannot be read, fails the build.
+//! Everything that is said about a function comes from here, so the WIT must be complete: an item
+//! without documentation, or a fact that cannot be read, fails the build.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wit_parser::{Docs, Function, InterfaceId, Resolve, Type, TypeDefKind, TypeId};
 
+fn main() {
+    // In one line, where cargo shows it, without a backtrace of the script, which helps nobody.
+    if let Err(error) = run() {
+        println!("cargo::error={error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<()> {
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={}", wit.display());
+    std::fs::write(out.join("catalog.rs"), generate(&wit)?)?;
+    Ok(())
+}
+
 /// The Rust source of the statics.
-pub(crate) fn generate(wit: &Path) -> Result<String> {
+fn generate(wit: &Path) -> Result<String> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit)?;
     let package = &resolve.packages[package];

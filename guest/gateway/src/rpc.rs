@@ -1,0 +1,134 @@
+//! The messages of the protocol: JSON-RPC, one a request.
+
+use crate::admission::VERSIONS;
+use crate::arguments::shown;
+use crate::json::{Json, Members, get, take};
+use crate::prelude::*;
+use crate::reply::Reply;
+use crate::settings::Settings;
+use crate::tools::{self, Make};
+
+const PARSE_ERROR: i32 = -32700;
+const INVALID_REQUEST: i32 = -32600;
+const METHOD_NOT_FOUND: i32 = -32601;
+const INVALID_PARAMS: i32 = -32602;
+
+/// What every client is told about the tools together.
+const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and past meetings.";
+
+/// The same, where nothing can be changed.
+const INSTRUCTIONS_READ_ONLY: &str = "Video meetings on Whereby: rooms that exist now, and past \
+    meetings. This server only reads: it creates and deletes no rooms.";
+
+/// An error of the protocol.
+type Refused = (i32, String);
+
+/// The answer to the body of a request.
+pub(crate) fn answer(body: &[u8], settings: &Settings, make: Make<'_>) -> Reply {
+    let refuse = |code, message: &str| Reply::error(400, "null", code, message, None);
+    let mut message = match Json::parse(body) {
+        Ok(Json::Object(message)) => message,
+        Ok(Json::List(_)) => {
+            return refuse(INVALID_REQUEST, "batches are not taken: send one message a request");
+        }
+        Ok(_) => return refuse(INVALID_REQUEST, "a message is a JSON object"),
+        Err(error) => return refuse(PARSE_ERROR, &format!("the body is not JSON: {error}")),
+    };
+    if get(&message, "jsonrpc").and_then(Json::as_text) != Some("2.0") {
+        return refuse(INVALID_REQUEST, "a message has \"jsonrpc\": \"2.0\"");
+    }
+    let id = match take(&mut message, "id") {
+        None => None,
+        Some(id @ (Json::Text(_) | Json::Integer(_) | Json::Negative(_))) => Some(id.compact()),
+        Some(_) => return refuse(INVALID_REQUEST, "an id is a text or a whole number"),
+    };
+    let is_response = get(&message, "result").or(get(&message, "error")).is_some();
+    let method = match take(&mut message, "method") {
+        Some(Json::Text(method)) => method,
+        // Nothing was asked of the client, so there is nothing to do with what it answers.
+        None if is_response && id.is_some() => return Reply::accepted(),
+        _ => return refuse(INVALID_REQUEST, "a message has a \"method\""),
+    };
+    let Some(id) = id else { return Reply::accepted() };
+    let answered = params(&mut message).and_then(|params| call(&method, params, settings, make));
+    match answered {
+        Ok(result) => Reply::result(&id, &result),
+        Err((code, message)) => Reply::error(200, &id, code, &message, None),
+    }
+}
+
+/// The parameters of a message; none where it has none.
+fn params(message: &mut Members) -> Result<Members, Refused> {
+    match take(message, "params") {
+        None => Ok(Vec::new()),
+        Some(Json::Object(params)) => Ok(params),
+        Some(_) => Err(invalid("params is an object")),
+    }
+}
+
+/// The result of a method, as JSON.
+fn call(
+    method: &str,
+    params: Members,
+    settings: &Settings,
+    make: Make<'_>,
+) -> Result<String, Refused> {
+    match method {
+        "initialize" => initialize(&params, settings),
+        "ping" => Ok("{}".to_owned()),
+        "tools/list" => match get(&params, "cursor") {
+            None | Some(Json::Null) => Ok(tools::list(settings)),
+            Some(_) => Err(invalid("the list has one page, so there is no cursor of it")),
+        },
+        "tools/call" => call_tool(params, settings, make),
+        _ => Err((METHOD_NOT_FOUND, format!("there is no method `{}`", shown(method)))),
+    }
+}
+
+fn initialize(params: &Members, settings: &Settings) -> Result<String, Refused> {
+    let Some(wanted) = get(params, "protocolVersion").and_then(Json::as_text) else {
+        return Err(invalid("protocolVersion is a text"));
+    };
+    // A client that does not speak the version that it is offered instead ends the connection.
+    let known = VERSIONS.iter().find(|version| **version == wanted).or(VERSIONS.first());
+    let instructions = match tools::offered(settings).any(|tool| tool.writes) {
+        true => INSTRUCTIONS,
+        false => INSTRUCTIONS_READ_ONLY,
+    };
+    let result = Json::object(vec![
+        ("protocolVersion", known.map_or(Json::Null, |version| Json::word(version))),
+        ("capabilities", Json::object(vec![("tools", Json::object(vec![]))])),
+        (
+            "serverInfo",
+            Json::object(vec![
+                ("name", Json::word("whereby")),
+                ("title", Json::word("Whereby")),
+                ("version", Json::word(env!("CARGO_PKG_VERSION"))),
+            ]),
+        ),
+        ("instructions", Json::word(instructions)),
+    ]);
+    Ok(result.compact())
+}
+
+fn call_tool(mut params: Members, settings: &Settings, make: Make<'_>) -> Result<String, Refused> {
+    let Some(Json::Text(name)) = take(&mut params, "name") else {
+        return Err(invalid("name is a text"));
+    };
+    let tool = tools::find(&name).ok_or_else(|| {
+        invalid(format!("no tool is called `{}`; tools/list has them all", shown(&name)))
+    })?;
+    let arguments = match take(&mut params, "arguments") {
+        None | Some(Json::Null) => Json::object(vec![]),
+        Some(arguments @ Json::Object(_)) => arguments,
+        Some(_) => return Err(invalid("arguments is an object")),
+    };
+    Ok(tools::call(tool, arguments, settings, make).compact())
+}
+
+fn invalid(message: impl Into<String>) -> Refused {
+    (INVALID_PARAMS, message.into())
+}
+
+#[cfg(test)]
+mod tests;

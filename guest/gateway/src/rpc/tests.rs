@@ -1,0 +1,350 @@
+use super::answer;
+use crate::functions::{Call, TOOLS};
+use crate::json::Json;
+use crate::reply::Body;
+use crate::settings::Settings;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn settings(allow_writes: bool) -> Settings {
+    let variables = [
+        ("WHEREBY_GATEWAY_TOKEN".to_owned(), "0123456789abcdef".to_owned()),
+        ("WHEREBY_GATEWAY_ALLOW_WRITES".to_owned(), allow_writes.to_string()),
+    ];
+    Settings::from_variables(variables.to_vec()).expect("good settings")
+}
+
+/// The status and the message that a body is answered with, and the calls that it made.
+fn exchange(body: &[u8], allow_writes: bool) -> (u16, Value, Vec<Call>) {
+    let mut calls = Vec::new();
+    let mut make = |call: Call| {
+        calls.push(call);
+        Ok(Json::object(vec![("made", Json::Bool(true))]))
+    };
+    let reply = answer(body, &settings(allow_writes), &mut make);
+    let message = match reply.body {
+        Body::Empty => Value::Null,
+        Body::Json(text) => serde_json::from_str(&text).expect("JSON"),
+        Body::Text(text) => panic!("not of the protocol: {text}"),
+    };
+    (reply.status, message, calls)
+}
+
+fn request(method: &str, params: Value) -> (u16, Value, Vec<Call>) {
+    let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+    exchange(message.to_string().as_bytes(), true)
+}
+
+fn call(name: &str, arguments: Value) -> (Value, Vec<Call>) {
+    let (status, message, calls) =
+        request("tools/call", json!({"name": name, "arguments": arguments}));
+    assert_eq!((status, &message["id"]), (200, &json!(7)));
+    (message["result"].clone(), calls)
+}
+
+#[test]
+fn a_client_is_answered_in_its_own_version_where_that_is_spoken() {
+    for (wanted, spoken) in [
+        ("2025-06-18", "2025-06-18"),
+        ("2025-03-26", "2025-03-26"),
+        ("2024-11-05", "2025-11-25"),
+        ("", "2025-11-25"),
+    ] {
+        let (status, message, _) = request("initialize", json!({"protocolVersion": wanted}));
+        assert_eq!((status, &message["id"]), (200, &json!(7)));
+        let result = &message["result"];
+        assert_eq!(result["protocolVersion"], spoken);
+        assert_eq!(result["capabilities"], json!({"tools": {}}));
+        assert_eq!(result["serverInfo"]["name"], "whereby");
+    }
+    let (_, message, _) = request("initialize", json!({}));
+    assert_eq!(message["error"]["code"], -32602);
+}
+
+#[test]
+fn what_wants_no_answer_gets_none() {
+    for body in [
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}),
+        json!({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "whereby_list_rooms"}}),
+        json!({"jsonrpc": "2.0", "id": 1, "result": {}}),
+        json!({"jsonrpc": "2.0", "id": "a", "error": {"code": 1, "message": "x"}}),
+    ] {
+        let (status, message, calls) = exchange(body.to_string().as_bytes(), true);
+        assert_eq!((status, message, calls.len()), (202, Value::Null, 0), "{body}");
+    }
+}
+
+#[test]
+fn what_is_no_message_is_refused() {
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (body, code) in [
+        ("", -32700),
+        ("{", -32700),
+        ("nonsense", -32700),
+        ("{\"jsonrpc\":\"2.0\"}{}", -32700),
+        (deep.as_str(), -32700),
+        ("[]", -32600),
+        ("[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}]", -32600),
+        ("1", -32600),
+        ("null", -32600),
+        ("{}", -32600),
+        ("{\"id\":1,\"method\":\"ping\"}", -32600),
+        ("{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"ping\"}", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1}", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":5}", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"ping\"}", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":true,\"method\":\"ping\"}", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"ping\"}", -32600),
+    ] {
+        let (status, message, _) = exchange(body.as_bytes(), true);
+        assert_eq!((status, &message["error"]["code"]), (400, &json!(code)), "{body:.60}");
+        assert_eq!(message["id"], Value::Null);
+    }
+    let (status, message, _) = exchange(b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\"}", true);
+    assert_eq!((status, &message["error"]["code"]), (400, &json!(-32700)));
+}
+
+#[test]
+fn ids_come_back_as_they_were() {
+    for id in [json!("a \u{1b}\"b"), json!(0), json!(-5), json!(18_446_744_073_709_551_615_u64)] {
+        let body = json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+        let (status, message, _) = exchange(body.to_string().as_bytes(), true);
+        assert_eq!((status, message), (200, json!({"jsonrpc": "2.0", "id": id, "result": {}})));
+    }
+}
+
+#[test]
+fn other_methods_and_parameters_are_refused() {
+    for (method, params, code) in [
+        ("resources/list", json!({}), -32601),
+        ("server/discover", json!({}), -32601),
+        ("", json!({}), -32601),
+        ("notifications/initialized", json!({}), -32601),
+        ("ping", json!([]), -32602),
+        ("ping", json!(null), -32602),
+        ("tools/list", json!({"cursor": "x"}), -32602),
+        ("tools/call", json!({}), -32602),
+        ("tools/call", json!({"name": 5}), -32602),
+        ("tools/call", json!({"name": "list_rooms"}), -32602),
+        ("tools/call", json!({"name": "whereby_rooms"}), -32602),
+        ("tools/call", json!({"name": "whereby_list_rooms", "arguments": []}), -32602),
+        ("tools/call", json!({"name": "whereby_list_rooms", "arguments": "{}"}), -32602),
+    ] {
+        let (status, message, calls) = request(method, params.clone());
+        assert_eq!((status, calls.len()), (200, 0), "{method} {params}");
+        assert_eq!(message["error"]["code"], code, "{method} {params}: {message}");
+        assert_eq!(message["id"], 7);
+    }
+}
+
+#[test]
+fn what_is_listed_is_what_may_be_called() {
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
+    for allow_writes in [false, true] {
+        let (_, message, _) = exchange(list.as_bytes(), allow_writes);
+        let tools = message["result"]["tools"].as_array().expect("a list");
+        let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
+        let expected: Vec<&str> = TOOLS
+            .iter()
+            .filter(|tool| allow_writes || !tool.writes)
+            .map(|tool| tool.name)
+            .collect();
+        assert_eq!(names, expected);
+        for tool in tools {
+            assert!(tool["description"].is_string() && tool["inputSchema"]["type"] == "object");
+            assert_eq!(tool["annotations"].as_object().map(|hints| hints.len()), Some(5));
+        }
+    }
+    let writers: Vec<&str> =
+        TOOLS.iter().filter(|tool| tool.writes).map(|tool| tool.name).collect();
+    let expected: &[&str] =
+        if cfg!(feature = "write") { &["whereby_create_room", "whereby_delete_room"] } else { &[] };
+    assert_eq!(writers, expected);
+}
+
+#[test]
+fn writes_are_refused_where_they_are_not_allowed() {
+    for tool in TOOLS {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+            "name": tool.name, "arguments": {}}});
+        let (_, message, calls) = exchange(body.to_string().as_bytes(), false);
+        if tool.writes {
+            assert_eq!(calls, []);
+            let error = &message["result"]["_meta"]["whereby/error"];
+            assert_eq!(error["kind"], "denied");
+            assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("ALLOW_WRITES=true")));
+        }
+    }
+}
+
+#[test]
+fn a_call_has_the_arguments_that_were_given() {
+    let (result, calls) = call("whereby_list_rooms", json!({"limit": 10.0, "cursor": null}));
+    assert_eq!(calls, [Call::ListRooms { limit: Some(10), cursor: None }]);
+    assert_eq!(result["structuredContent"], json!({"made": true}));
+    assert_eq!(result["content"][0]["text"], "{\n  \"made\": true\n}");
+    assert_eq!(result["isError"], false);
+    let (_, calls) = call("whereby_get_room", json!({"room_name": "a"}));
+    assert_eq!(calls, [Call::GetRoom { room_name: "a".into() }]);
+    let (_, calls) = call("whereby_get_current_user", json!({}));
+    assert_eq!(calls, [Call::GetCurrentUser {}]);
+}
+
+#[cfg(feature = "write")]
+#[test]
+fn the_fields_of_a_new_room_are_read() {
+    use crate::bindings::whereby::agent::types::{
+        Recording, RecordingTrigger, RecordingType, RoomField, RoomMode, RoomNamePattern,
+    };
+    let (_, calls) = call(
+        "whereby_create_room",
+        json!({"room_mode": "group", "fields": [
+            "hostRoomUrl",
+            {"roomNamePattern": "human-short"},
+            {"recording": {"type": "cloud", "startTrigger": "automatic-second-participant"}},
+        ]}),
+    );
+    let recording = Recording {
+        type_: RecordingType::Cloud,
+        destination: None,
+        start_trigger: Some(RecordingTrigger::AutomaticSecondParticipant),
+    };
+    let fields = vec![
+        RoomField::HostRoomUrl,
+        RoomField::RoomNamePattern(RoomNamePattern::HumanShort),
+        RoomField::Recording(recording),
+    ];
+    let expected = Call::CreateRoom {
+        room_mode: Some(RoomMode::Group),
+        room_name_prefix: None,
+        start_date: None,
+        end_date: None,
+        fields: Some(fields),
+    };
+    assert_eq!(calls, [expected]);
+}
+
+#[test]
+fn arguments_of_another_form_are_refused_by_name() {
+    let long = "x".repeat(70_000);
+    let reads = [
+        ("get_room", json!({}), "get_room needs `room_name`: a text"),
+        ("get_room", json!({"room_name": null}), "get_room needs `room_name`: a text"),
+        ("get_room", json!({"room_name": 5}), "room_name must be a text, not 5"),
+        (
+            "get_room",
+            json!({"room_name": "a", "b\u{1b}": 1}),
+            "unknown argument `b\\u{1b}`: get_room takes room_name",
+        ),
+        (
+            "get_current_user",
+            json!({"a": 1}),
+            "unknown argument `a`: get_current_user takes nothing",
+        ),
+        ("list_rooms", json!({"limit": -1}), "limit must be a whole number, not -1"),
+        ("list_rooms", json!({"limit": 2.5}), "limit must be a whole number, not 2.5"),
+        (
+            "list_rooms",
+            json!({"limit": 4_294_967_296_u64}),
+            "limit must be a whole number, not 4294967296",
+        ),
+        ("list_rooms", json!({"limit": "1"}), "limit must be a whole number, not a text"),
+        (
+            "list_rooms",
+            json!({"cursor": long}),
+            "the arguments have 70013 bytes; at most 65536 are taken",
+        ),
+    ];
+    let writes = [
+        (
+            "create_room",
+            json!({"room_mode": "big"}),
+            "room_mode: `big` is not known; it must be one of normal, group",
+        ),
+        ("create_room", json!({"room_mode": 1}), "room_mode must be a text, not 1"),
+        ("create_room", json!({"fields": {}}), "fields must be a list, not an object"),
+        (
+            "create_room",
+            json!({"fields": [1]}),
+            "fields[0] must be a text or an object with one member, not 1",
+        ),
+        (
+            "create_room",
+            json!({"fields": ["a"]}),
+            "fields[0]: `a` is not known; it must be one of hostRoomUrl, ",
+        ),
+        ("create_room", json!({"fields": ["recording"]}), "fields[0]: `recording` carries a value"),
+        (
+            "create_room",
+            json!({"fields": [{"isLocked": true}]}),
+            "fields[0]: `isLocked` carries no value",
+        ),
+        (
+            "create_room",
+            json!({"fields": ["isLocked", {}]}),
+            "fields[1]: an object here has exactly one member",
+        ),
+        (
+            "create_room",
+            json!({"fields": [{"recording": {}}]}),
+            "fields[0].recording needs `type`: a text",
+        ),
+        (
+            "create_room",
+            json!({"fields": [{"recording": {"type": "none", "a": 1}}]}),
+            "unknown member `a`: fields[0].recording takes type, destination, startTrigger",
+        ),
+        (
+            "create_room",
+            json!({"fields": [{"streaming": {"destination": {"url": 1}}}]}),
+            "fields[0].streaming.destination.url must be a text, not 1",
+        ),
+    ];
+    let writes = if cfg!(feature = "write") { &writes[..] } else { &[] };
+    for (function, arguments, message) in reads.iter().chain(writes) {
+        let (result, calls) = call(&format!("whereby_{function}"), arguments.clone());
+        assert_eq!(calls, [], "{function}");
+        let error = &result["_meta"]["whereby/error"];
+        assert_eq!(error["kind"], "invalid-argument");
+        let told = error["message"].as_str().expect("a text");
+        assert!(told.starts_with(message), "{told}");
+    }
+}
+
+/// Any JSON, with names that mean something among the members.
+fn any_json() -> impl Strategy<Value = Value> {
+    let names =
+        "(jsonrpc|id|method|params|name|arguments|fields|recording|limit|room_name|[a-z]{1,3})";
+    let words = "(2\\.0|tools/call|tools/list|initialize|whereby_create_room|whereby_list_rooms|recording|.{0,8})";
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        words.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::hash_map(names, inner, 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_message_is_answered(message in any_json(), arguments in any_json(), tool in 0..TOOLS.len()) {
+        exchange(message.to_string().as_bytes(), true);
+        request("tools/call", json!({"name": TOOLS[tool].name, "arguments": arguments}));
+    }
+
+    #[test]
+    fn any_bytes_are_answered(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        exchange(&body, true);
+    }
+}

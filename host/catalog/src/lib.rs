@@ -1,0 +1,209 @@
+//! The functions, their types and their documentation, as the WIT has them.
+//!
+//! The statics are generated from `wit/` when this crate is built. Schemas, documentation, MCP tools
+//! and help are derived from them, by the host and by the gateway, and say nothing of their own.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod failure;
+#[cfg(feature = "schema")]
+pub mod schema;
+#[cfg(feature = "schema")]
+pub mod tool;
+
+use alloc::format;
+use alloc::string::String;
+
+/// A function of the package.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Function {
+    /// Its name in the WIT: `list-rooms`.
+    pub name: &'static str,
+    /// Its name in JSON, Lua, MCP, configuration and rules: `list_rooms`.
+    pub json: &'static str,
+    /// The interface that exports it.
+    pub interface: Interface,
+    /// What it does, in Markdown; the first sentence stands by itself.
+    pub docs: &'static str,
+    /// Its parameters, in order.
+    pub params: &'static [Member],
+    /// What it returns where it does not fail.
+    pub result: Type,
+}
+
+/// The interface that exports a function, which is the authority that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// Functions that change nothing.
+    Read,
+    /// Functions that create and delete.
+    Write,
+}
+
+impl Interface {
+    /// The name of the interface in a component's exports.
+    #[must_use]
+    pub fn export(self) -> String {
+        let (package, version) = PACKAGE.split_once('@').unwrap_or((PACKAGE, ""));
+        let name = match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        };
+        format!("{package}/{name}@{version}")
+    }
+}
+
+/// A type of a parameter, a member or a payload.
+#[derive(Clone, Copy, Debug)]
+pub enum Type {
+    /// `bool`.
+    Bool,
+    /// `u16`.
+    U16,
+    /// `u32`.
+    U32,
+    /// `u64`.
+    U64,
+    /// `f64`.
+    F64,
+    /// `string`.
+    String,
+    /// `option<…>`: null in JSON.
+    Option(&'static Type),
+    /// `list<…>`.
+    List(&'static Type),
+    /// A record: an object in JSON.
+    Record(&'static Record),
+    /// A variant: a text, or an object with one member.
+    Variant(&'static Variant),
+    /// An enum: a text.
+    Enum(&'static Enum),
+}
+
+/// A record type.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// Its name in the WIT.
+    pub name: &'static str,
+    /// What it is.
+    pub docs: &'static str,
+    /// Its members, in order.
+    pub members: &'static [Member],
+}
+
+/// A member of a record, or a parameter.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its name in the WIT.
+    pub name: &'static str,
+    /// Its name in JSON: snake_case for a parameter, camelCase for a member.
+    pub json: &'static str,
+    /// Its type.
+    pub ty: Type,
+    /// What it is.
+    pub docs: &'static str,
+    /// What a type cannot say.
+    pub facts: Facts,
+}
+
+impl Member {
+    /// Whether it may be absent.
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        matches!(self.ty, Type::Option(_))
+    }
+}
+
+/// A variant type.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Variant {
+    /// Its name in the WIT.
+    pub name: &'static str,
+    /// What it is.
+    pub docs: &'static str,
+    /// Its cases, in order.
+    pub cases: &'static [Case],
+}
+
+/// An enum type.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Enum {
+    /// Its name in the WIT.
+    pub name: &'static str,
+    /// What it is.
+    pub docs: &'static str,
+    /// Its cases, in order; none has a payload.
+    pub cases: &'static [Case],
+}
+
+/// A case of a variant or an enum.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Case {
+    /// Its name in the WIT.
+    pub name: &'static str,
+    /// Its name in JSON.
+    pub json: &'static str,
+    /// What it means.
+    pub docs: &'static str,
+    /// What it carries.
+    pub payload: Option<Type>,
+}
+
+/// What a type cannot say of a value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Facts {
+    /// The least and the greatest number.
+    pub range: Option<(u64, u64)>,
+    /// The least and the greatest length of a text, in characters.
+    pub length: Option<(u64, u64)>,
+    /// The greatest length of a list.
+    pub max_items: Option<u64>,
+    /// Formats of JSON Schema, of which a text has one.
+    pub formats: &'static [&'static str],
+    /// What an absent value means.
+    pub default: Option<&'static str>,
+    /// A value, as JSON where it is not a text.
+    pub example: Option<&'static str>,
+}
+
+impl Facts {
+    /// Nothing that the type does not say.
+    pub const NONE: Self = Self {
+        range: None,
+        length: None,
+        max_items: None,
+        formats: &[],
+        default: None,
+        example: None,
+    };
+}
+
+/// Whether a function destroys something that cannot be made again.
+#[must_use]
+pub fn is_destructive(function: &Function) -> bool {
+    function.json == "delete_room"
+}
+
+/// The function with this name, as JSON, Lua and MCP spell it.
+#[must_use]
+pub fn function(json: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| function.json == json)
+}
+
+#[expect(missing_docs, reason = "generated from the WIT, where everything is documented")]
+mod generated {
+    use super::{Case, Enum, Facts, Function, Interface, Member, Record, Type, Variant};
+    include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
+}
+
+use generated::PACKAGE;
+pub use generated::{ERROR, FUNCTIONS};
