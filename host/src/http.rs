@@ -291,7 +291,7 @@ impl Outbox {
         let escaped = memchr::memchr(b'\\', &body).is_some();
         state.escaped |= escaped;
         drop(state);
-        let token = Finder::new(self.token.expose());
+        let token = Needle::new(self.token.expose().as_bytes());
         let mut body = redact(body, &token);
         // The component may cut or take apart what it reads, and then nobody finds the token in it.
         if escaped && let Ok(value) = serde_json::from_slice::<serde_json::Value>(&body) {
@@ -303,7 +303,7 @@ impl Outbox {
         *response.status_mut() = status;
         for name in ANSWER_HEADERS {
             if let Some(value) = headers.get(name)
-                && token.find(value.as_bytes()).is_none()
+                && token.find_from(value.as_bytes(), 0).is_none()
             {
                 response.headers_mut().insert(HeaderName::from_static(name), value.clone());
             }
@@ -456,14 +456,41 @@ impl Outbox {
     }
 }
 
+/// A text to look for. It is found by its beginning, because a search for all of it takes longer to
+/// prepare than most answers take to be gone through.
+struct Needle<'a> {
+    beginning: Finder<'a>,
+    whole: &'a [u8],
+}
+
+impl<'a> Needle<'a> {
+    /// How much of it is looked for, in bytes.
+    const BEGINNING: usize = 16;
+
+    fn new(whole: &'a [u8]) -> Self {
+        Self { beginning: Finder::new(&whole[..whole.len().min(Self::BEGINNING)]), whole }
+    }
+
+    /// The first place at or after another.
+    fn find_from(&self, text: &[u8], mut from: usize) -> Option<usize> {
+        loop {
+            let at = from + self.beginning.find(&text[from..])?;
+            if text[at..].starts_with(self.whole) {
+                return Some(at);
+            }
+            from = at + 1;
+        }
+    }
+}
+
 /// The answer without the token.
-fn redact(body: Bytes, token: &Finder<'_>) -> Bytes {
+fn redact(body: Bytes, token: &Needle<'_>) -> Bytes {
     let mut clean = Vec::new();
     let mut kept = 0;
-    for at in token.find_iter(&body) {
+    while let Some(at) = token.find_from(&body, kept) {
         clean.extend_from_slice(&body[kept..at]);
         clean.extend_from_slice(REDACTED.as_bytes());
-        kept = at + token.needle().len();
+        kept = at + token.whole.len();
     }
     if kept == 0 {
         return body;
@@ -543,5 +570,26 @@ impl WasiHttpHooks for Hooks {
             let response = outbox.send(request).await?;
             Ok((response, Box::new(std::future::ready(Ok(()))) as Sending))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_found_wherever_it_stands() {
+        let long = "a".repeat(20) + "b";
+        for (token, text, clean) in [
+            (&long[..], format!("{long}{long}"), "[redacted][redacted]".to_owned()),
+            // It begins within what looked like its beginning.
+            (&long, format!("aaaa{long}x"), "aaaa[redacted]x".to_owned()),
+            (&long, "a".repeat(40), "a".repeat(40)),
+            ("short", "a short text".to_owned(), "a [redacted] text".to_owned()),
+            ("short", String::new(), String::new()),
+        ] {
+            let redacted = redact(text.clone().into(), &Needle::new(token.as_bytes()));
+            assert_eq!(redacted, clean, "{text}");
+        }
     }
 }

@@ -18,6 +18,8 @@ async fn main() {
     let (url, token) = (variable("WHEREBY_API_URL"), variable("WHEREBY_ACCESS_TOKEN"));
 
     let mut settings = Settings::default();
+    // Little address space, of which valgrind has not enough for more.
+    settings.limits.concurrent_calls = 2;
     let api = ApiBase::parse(&url).expect("a URL");
     let account = Account::new(TokenSource::literal(&token), api);
     settings.accounts.insert("default".into(), account);

@@ -1,0 +1,372 @@
+//! What the sandbox costs: the same work natively and through the sandbox, side by side in one run.
+//!
+//! What is compared is measured in turns, so that whatever else the machine does is in both, and the
+//! medians of the turns are put beside each other. `cargo bench -p whereby-tests -- --quick` takes a
+//! tenth of the time.
+
+mod memory;
+mod native;
+mod program;
+mod report;
+mod server;
+
+use native::Native;
+use program::Mcp;
+use report::{Budget, Figure};
+use serde_json::{Value, json};
+use server::Server;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use whereby::lua::{Limits, Runtime as Lua};
+use whereby::{Account, ApiBase, Call, Session, Settings, TokenSource};
+
+/// That of the program; the native client has it, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How many callers there are at a time, where there is more than one.
+const CALLERS: u32 = 64;
+
+/// How many rooms a read lists.
+const PAGE: u32 = 10;
+
+fn session(server: &Server) -> Session {
+    let mut settings = Settings::default();
+    let api = ApiBase::parse(&server.url).expect("the server's URL");
+    let account = Account::new(TokenSource::literal(&server.token), api);
+    settings.accounts.insert("default".into(), account);
+    Session::builder().settings(settings).build().expect("a session")
+}
+
+async fn list_rooms(session: &Session, limit: u32) -> Value {
+    let outcome = session.call(None, "list_rooms", json!({ "limit": limit })).await;
+    outcome.result.expect("a page of rooms")
+}
+
+async fn list_meetings(session: &Session) -> usize {
+    let outcome = session.call(None, "list_meetings", json!({ "limit": 20 })).await;
+    outcome.result.expect("a page of meetings")["data"].as_array().expect("meetings").len()
+}
+
+/// The component refuses such a window by itself: a fresh instance, and nothing sent.
+async fn send_nothing(session: &Session) {
+    let arguments = json!({"from_date": "2026-03-02", "to_date": "2026-03-01"});
+    let outcome = session.call(None, "list_meetings", arguments).await;
+    assert!(outcome.requests.is_empty() && outcome.result.is_err());
+}
+
+/// The same call, decided on and not made.
+fn decide(session: &Session) {
+    let arguments = json!({"from_date": "2026-03-02", "to_date": "2026-03-01"});
+    black_box(session.plan(Call::new("list_meetings", arguments)).expect("a plan"));
+}
+
+/// One of the things that are compared: it does its work so many times.
+type Work<'a> = (&'a str, Box<dyn FnMut(u32) + 'a>);
+
+/// How long everything is measured.
+#[derive(Clone, Copy)]
+struct Pace {
+    turns: usize,
+    /// How long a turn of one takes, about.
+    turn: Duration,
+}
+
+/// Does all of them in turns; the median of each, for one time, in microseconds.
+fn in_turns<const N: usize>(pace: Pace, mut works: [Work<'_>; N]) -> [f64; N] {
+    let times = works.each_mut().map(|(what, work)| {
+        eprint_progress(what);
+        work(3);
+        let started = Instant::now();
+        work(3);
+        let one = started.elapsed() / 3;
+        (pace.turn.as_nanos() / one.as_nanos().max(1)).clamp(1, 100_000) as u32
+    });
+    let mut turns = [const { Vec::new() }; N];
+    for _ in 0..pace.turns {
+        for ((turns, (_, work)), times) in turns.iter_mut().zip(&mut works).zip(times) {
+            let started = Instant::now();
+            work(times);
+            turns.push(started.elapsed().as_secs_f64() * 1e6 / f64::from(times));
+        }
+    }
+    turns.map(|mut turns| {
+        turns.sort_by(f64::total_cmp);
+        turns[turns.len() / 2]
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "it takes minutes, and somebody waits")]
+fn eprint_progress(what: &str) {
+    eprintln!("measuring: {what}");
+}
+
+/// Does `calls` calls by [`CALLERS`] callers at a time.
+async fn by_many<F>(calls: u32, call: impl Fn() -> F + Clone + Send + 'static)
+where
+    F: Future<Output = Value> + Send,
+{
+    let callers = (0..CALLERS).map(|caller| {
+        let call = call.clone();
+        let mine = calls / CALLERS + u32::from(caller < calls % CALLERS);
+        tokio::spawn(async move {
+            for _ in 0..mine {
+                black_box(call().await);
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.expect("a caller");
+    }
+}
+
+fn figure(what: impl Into<String>, value: f64, unit: &'static str) -> Figure {
+    Figure { what: what.into(), value, unit, budget: None }
+}
+
+impl Figure {
+    fn at_most(mut self, most: f64) -> Self {
+        self.budget = Some(Budget::AtMost(most));
+        self
+    }
+
+    fn at_least(mut self, least: f64) -> Self {
+        self.budget = Some(Budget::AtLeast(least));
+        self
+    }
+}
+
+/// One caller after the other, and what is in one call.
+fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
+    let (native, session) = (Native::new(server), session(server));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let one = runtime.expect("a runtime");
+    assert_eq!(
+        one.block_on(native.list_rooms(PAGE)),
+        one.block_on(list_rooms(&session, PAGE)),
+        "both do the same work"
+    );
+    let repeat = |times: u32, work: &dyn Fn()| (0..times).for_each(|_| work());
+    let [native_read, read, native_all, read_all, nothing, deciding] = in_turns(
+        pace,
+        [
+            (
+                "a native read",
+                Box::new(|n| repeat(n, &|| drop(black_box(one.block_on(native.list_rooms(PAGE)))))),
+            ),
+            (
+                "a read",
+                Box::new(|n| {
+                    repeat(n, &|| drop(black_box(one.block_on(list_rooms(&session, PAGE)))))
+                }),
+            ),
+            (
+                "a native read of 100 rooms",
+                Box::new(|n| repeat(n, &|| drop(black_box(one.block_on(native.list_rooms(100)))))),
+            ),
+            (
+                "a read of 100 rooms",
+                Box::new(|n| {
+                    repeat(n, &|| drop(black_box(one.block_on(list_rooms(&session, 100)))))
+                }),
+            ),
+            (
+                "a call that sends nothing",
+                Box::new(|n| repeat(n, &|| one.block_on(send_nothing(&session)))),
+            ),
+            ("deciding", Box::new(|n| repeat(n, &|| decide(&session)))),
+        ],
+    );
+    let further = f64::from(100 - PAGE);
+    figures.extend([
+        figure(format!("a read of {PAGE} rooms, native"), native_read, "µs"),
+        figure("the same through the sandbox", read, "µs"),
+        figure("what the sandbox adds", read - native_read, "µs").at_most(60.0),
+        figure("deciding alone: arguments, policy, table of requests", deciding, "µs"),
+        figure(
+            "a call that sends nothing: the same, and a fresh instance that runs",
+            nothing,
+            "µs",
+        ),
+        figure("of that, the instance: made, run, and wiped", nothing - deciding, "µs")
+            .at_most(20.0),
+        figure("each further room of a page, native", (native_all - native_read) / further, "µs"),
+        figure(
+            "each further room of a page, through the sandbox",
+            (read_all - read) / further,
+            "µs",
+        ),
+    ]);
+
+    assert_eq!(one.block_on(native.list_meetings()), one.block_on(list_meetings(&session)));
+    let [native_fan, fan] = in_turns(
+        pace,
+        [
+            (
+                "native meetings",
+                Box::new(|n| repeat(n, &|| drop(black_box(one.block_on(native.list_meetings()))))),
+            ),
+            (
+                "list_meetings",
+                Box::new(|n| repeat(n, &|| drop(black_box(one.block_on(list_meetings(&session)))))),
+            ),
+        ],
+    );
+    figures.extend([
+        figure("meetings of all rooms, nine requests, native", native_fan, "µs"),
+        figure("list_meetings, the same nine requests", fan, "µs"),
+        figure("list_meetings to native", fan / native_fan, "times"),
+    ]);
+}
+
+fn many_callers(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
+    let many = Runtime::new().expect("a runtime");
+    let (native, session) = (Native::new(server), session(server));
+    let native = |calls: u32| {
+        let native = native.clone();
+        many.block_on(by_many(calls, move || {
+            let native = native.clone();
+            async move { native.list_rooms(PAGE).await }
+        }));
+    };
+    let sandbox = |calls: u32| {
+        let session = session.clone();
+        many.block_on(by_many(calls, move || {
+            let session = session.clone();
+            async move { list_rooms(&session, PAGE).await }
+        }));
+    };
+    // Each caller makes as many calls, so that none of them waits for the last ones alone.
+    let [native, sandbox] = in_turns(
+        pace,
+        [
+            ("64 native callers", Box::new(|n| native(n.next_multiple_of(CALLERS * 8)))),
+            ("64 callers", Box::new(|n| sandbox(n.next_multiple_of(CALLERS * 8)))),
+        ],
+    );
+    figures.extend([
+        figure(format!("calls per second, {CALLERS} callers, native"), 1e6 / native, "/s"),
+        figure(format!("calls per second, {CALLERS} callers, sandbox"), 1e6 / sandbox, "/s"),
+        figure("sandbox to native", native / sandbox, "times").at_least(0.6),
+    ]);
+}
+
+/// The same calls by the library and by one script.
+fn scripts(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
+    let session = session(server);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let one = runtime.expect("a runtime");
+    let mut limits = Limits::default();
+    limits.calls = 100_000;
+    let lua = Lua::new(session.clone()).limits(limits);
+    let script = |source: &str| {
+        let report = one.block_on(lua.run(source, "bench.lua"));
+        assert!(report.success(), "{:?}", report.error);
+    };
+    let [library, scripted, empty] = in_turns(
+        pace,
+        [
+            (
+                "the library",
+                Box::new(|n| {
+                    (0..n).for_each(|_| drop(black_box(one.block_on(list_rooms(&session, PAGE)))))
+                }),
+            ),
+            (
+                "a script",
+                Box::new(|n| {
+                    script(&format!(
+                        "for i = 1, {n} do
+                assert(#app.integrations.whereby.list_rooms({{ limit = {PAGE} }}).data == {PAGE})
+            end"
+                    ))
+                }),
+            ),
+            ("an empty script", Box::new(|n| (0..n).for_each(|_| script("")))),
+        ],
+    );
+    figures.extend([
+        figure("a call from a Lua script", scripted, "µs"),
+        figure("a call from a script to one through the library", scripted / library, "times")
+            .at_most(1.2),
+        figure("a script that does nothing", empty, "µs"),
+    ]);
+}
+
+fn program(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    // The first one compiles.
+    program::call(server, home.path());
+    let mut mcp = Mcp::start(server, home.path());
+    let fresh = || {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        program::call(server, home.path());
+    };
+    let [version, warm, cold] = in_turns(
+        pace,
+        [
+            (
+                "a process that does nothing",
+                Box::new(|n| (0..n).for_each(|_| program::version(server, home.path()))),
+            ),
+            ("whereby call", Box::new(|n| (0..n).for_each(|_| program::call(server, home.path())))),
+            ("whereby call, nothing cached", Box::new(|n| (0..n).for_each(|_| fresh()))),
+        ],
+    );
+    let [tool] = in_turns(pace, [("tools/call", Box::new(|n| (0..n).for_each(|_| mcp.call())))]);
+    figures.extend([
+        figure("an MCP tools/call over stdio, seen from the client", tool / 1000.0, "ms")
+            .at_most(0.4),
+        figure("a process that does nothing (--version)", version / 1000.0, "ms"),
+        figure("whereby call as a whole process, compiled code cached", warm / 1000.0, "ms")
+            .at_most(12.0),
+        figure("the same where nothing is cached", cold / 1000.0, "ms"),
+    ]);
+}
+
+fn sizes(figures: &mut Vec<Figure>) {
+    let kib = |bytes: usize| bytes as f64 / 1024.0;
+    figures.push(
+        figure("the component", kib(whereby::BUILT_IN_COMPONENT.len()), "KiB").at_most(250.0),
+    );
+    let idle = memory::of(0);
+    figures.push(figure("memory, idle", idle as f64 / 1024.0, "MiB"));
+    for calls in [1, 10, 100, 1000] {
+        let more = memory::of(calls).saturating_sub(idle) as f64 / 1024.0;
+        let more = figure(format!("memory for {calls} calls under way, above idle"), more, "MiB");
+        figures.push(if calls == 100 { more.at_most(64.0) } else { more });
+    }
+}
+
+fn main() {
+    if std::env::var_os(server::SERVER).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(server::serve());
+        return;
+    }
+    if std::env::var_os(program::PROGRAM).is_some() {
+        std::process::exit(whereby::cli::run_process().into());
+    }
+    rustls::crypto::ring::default_provider().install_default().expect("no other is installed");
+    if let Some(calls) = std::env::var_os(memory::CALLS) {
+        return memory::hold(calls.to_string_lossy().parse().expect("a number"));
+    }
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let pace = match quick {
+        true => Pace { turns: 5, turn: Duration::from_millis(50) },
+        false => Pace { turns: 31, turn: Duration::from_millis(100) },
+    };
+    let server = Server::start();
+    let mut figures = Vec::new();
+    one_caller(&server, pace, &mut figures);
+    many_callers(&server, pace, &mut figures);
+    scripts(&server, pace, &mut figures);
+    program(&server, pace, &mut figures);
+    sizes(&mut figures);
+    let program = std::env::current_exe().expect("this program");
+    let target =
+        program.ancestors().find(|folder| folder.ends_with("release")).and_then(Path::parent);
+    report::tell(&figures, &target.expect("the target folder").join("calls.json"));
+}

@@ -1,0 +1,72 @@
+//! What a program does that calls the API itself.
+
+use crate::server::Server;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+/// The same request and the same mapping of its answer as `list_rooms`, without a sandbox.
+#[derive(Clone)]
+pub(crate) struct Native {
+    client: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Native {
+    /// A client of its own for every runtime, to which its connections belong.
+    pub(crate) fn new(server: &Server) -> Self {
+        Self {
+            client: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            url: server.url.clone(),
+            token: server.token.clone(),
+        }
+    }
+
+    async fn get(&self, target: &str) -> Value {
+        let answer = self
+            .client
+            .get(format!("{}{target}", self.url))
+            .bearer_auth(&self.token)
+            .header("accept", "application/json")
+            .send()
+            .await
+            .expect("an answer");
+        let body = answer.bytes().await.expect("a body");
+        serde_json::from_slice(&body).expect("JSON")
+    }
+
+    /// `list_rooms`.
+    pub(crate) async fn list_rooms(&self, limit: u32) -> Value {
+        let page = self.get(&format!("/meetings?limit={limit}")).await;
+        let room = |meeting: &Value| {
+            json!({
+                "roomName": meeting["roomName"].as_str().map(|name| name.trim_start_matches('/')),
+                "meetingUrl": meeting["roomUrl"],
+                "meetingId": meeting["meetingId"],
+                "startDate": meeting["startDate"],
+                "endDate": meeting["endDate"],
+            })
+        };
+        let data: Vec<Value> =
+            page["results"].as_array().expect("rooms").iter().map(room).collect();
+        json!({"data": data, "meta": {"nextCursor": page["cursor"]}})
+    }
+
+    /// The requests of `list_meetings` for all rooms: the rooms that were used, and then the sessions
+    /// of each, side by side. Whereby has no request for less.
+    pub(crate) async fn list_meetings(&self) -> usize {
+        let rooms = self.get("/insights/rooms?sortBy=lastSessionStartedAt:desc&limit=20").await;
+        let rooms = rooms["results"].as_array().expect("rooms");
+        let mut pages = JoinSet::new();
+        for room in rooms {
+            let name = room["roomName"].as_str().expect("a name").to_owned();
+            let own = self.clone();
+            pages.spawn(async move {
+                let query = format!("roomName={name}&sortBy=startedAt:desc&limit=20");
+                own.get(&format!("/insights/room-sessions?{query}")).await
+            });
+        }
+        let pages = pages.join_all().await;
+        pages.iter().map(|page| page["results"].as_array().expect("sessions").len()).sum()
+    }
+}

@@ -1,0 +1,97 @@
+//! The program as others see it: as a process from start to exit, and as an MCP server.
+
+use crate::server::Server;
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Set for a process that is the program `whereby`, whose code this one has whole.
+pub(crate) const PROGRAM: &str = "WHEREBY_BENCH_PROGRAM";
+
+fn program(server: &Server, home: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command
+        .env_clear()
+        .env(PROGRAM, "1")
+        .env("HOME", home)
+        .env("WHEREBY_API_URL", &server.url)
+        .env("WHEREBY_ACCESS_TOKEN", &server.token);
+    command
+}
+
+/// `whereby call` from start to exit, by a user with this home.
+pub(crate) fn call(server: &Server, home: &Path) {
+    let output = program(server, home)
+        .args(["call", "list_rooms", "{\"limit\":10}", "--json"])
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// `whereby --version` from start to exit: what a process costs that does nothing.
+pub(crate) fn version(server: &Server, home: &Path) {
+    let output = program(server, home).arg("--version").output().expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// `whereby mcp`, spoken to line by line.
+pub(crate) struct Mcp {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    id: u64,
+}
+
+impl Mcp {
+    pub(crate) fn start(server: &Server, home: &Path) -> Self {
+        let mut child = program(server, home)
+            .arg("mcp")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let mut mcp = Self { child, input, output, id: 0 };
+        let client = json!({"name": "bench", "version": "1"});
+        mcp.ask(
+            "initialize",
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}),
+        );
+        mcp.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        mcp
+    }
+
+    /// One `tools/call`.
+    pub(crate) fn call(&mut self) {
+        let parameters = json!({"name": "whereby_list_rooms", "arguments": {"limit": 10}});
+        let result = self.ask("tools/call", parameters);
+        assert_eq!(result["isError"], false, "{result}");
+    }
+
+    fn ask(&mut self, method: &str, parameters: Value) -> Value {
+        self.id += 1;
+        self.write(
+            &json!({"jsonrpc": "2.0", "id": self.id, "method": method, "params": parameters}),
+        );
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("an answer");
+        let answer: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(answer["id"], self.id, "{answer}");
+        answer["result"].clone()
+    }
+
+    fn write(&mut self, message: &Value) {
+        let input = self.input.as_mut().expect("it is open");
+        input.write_all(format!("{message}\n").as_bytes()).expect("it reads");
+    }
+}
+
+impl Drop for Mcp {
+    fn drop(&mut self) {
+        // Its standard input ends with this, and so does it.
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
