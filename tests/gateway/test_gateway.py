@@ -22,7 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("mcp", "runtimes")]
 import program  # noqa: E402
-from test_mcp import CACHE, FUNCTIONS, PATIENCE, PROGRAM, McpTest  # noqa: E402
+from test_mcp import CACHE, FUNCTIONS, PATIENCE, McpTest  # noqa: E402
 
 WASMTIME = program.wasmtime()
 TOKEN = "0123456789abcdef0123456789abcdef"
