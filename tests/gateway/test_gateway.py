@@ -1,7 +1,7 @@
 """The component as an MCP server over HTTP, served by the wasmtime command line, as clients find it.
 
-Needs what ../mcp/test_mcp.py needs, and in WASMTIME the path of a `wasmtime` program. Run it with:
-python -m unittest discover tests/gateway
+Needs what ../mcp/test_mcp.py needs, and a wasmtime (../runtimes/program.py says where from). Run it
+with: python -m unittest discover tests/gateway
 """
 
 import asyncio
@@ -20,10 +20,11 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "mcp"))
-from test_mcp import CACHE, FUNCTIONS, PATIENCE, PROGRAM, McpTest  # noqa: E402
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("mcp", "runtimes")]
+import program  # noqa: E402
+from test_mcp import CACHE, FUNCTIONS, PATIENCE, McpTest  # noqa: E402
 
-WASMTIME = os.environ["WASMTIME"]
+WASMTIME = program.wasmtime()
 TOKEN = "0123456789abcdef0123456789abcdef"
 READS = FUNCTIONS[:5]
 # The protocol with a handshake, and a client that asks for the newest one first.

@@ -1,0 +1,189 @@
+"""The component, unchanged, in the command line of wasmtime: a runtime that nobody here wrote.
+
+Needs a built program (`cargo build -p whereby`, or its path in WHEREBY_BIN) and a wasmtime (program.py
+says where from). Run it with: python -m unittest discover tests/runtimes
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import program  # noqa: E402
+import wave_values  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("WHEREBY_BIN", str(ROOT / "target" / "debug" / "whereby"))
+WASMTIME = program.wasmtime()
+PATIENCE = 60
+READS = ["list-rooms", "get-room", "list-meetings", "get-meeting", "get-current-user"]
+WRITES = ["create-room", "delete-room"]
+
+
+def camel(value):
+    """The value with the members of records named as in JSON."""
+    if isinstance(value, list):
+        return [camel(item) for item in value]
+    if isinstance(value, dict):
+        return {re.sub("-(.)", lambda it: it[1].upper(), name): camel(item) for name, item in value.items()}
+    return value
+
+
+def known(value):
+    """The value without members that are null: WAVE leaves them out."""
+    if isinstance(value, list):
+        return [known(item) for item in value]
+    if isinstance(value, dict):
+        return {name: known(item) for name, item in value.items() if item is not None}
+    return value
+
+
+class WasmtimeTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        home = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(home.cleanup)
+        cls.home = pathlib.Path(home.name)
+        base = {"PATH": os.environ["PATH"], "HOME": home.name}
+        cls.simulator = subprocess.Popen(
+            [PROGRAM, "simulate", "--rate-limit", "0"], env=base, cwd=home.name,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        cls.addClassCleanup(cls.stop)
+        given = {}
+        for line in cls.simulator.stdout:
+            name, _, value = line.strip().removeprefix("export ").partition("=")
+            given[name] = value
+            if len(given) == 2:
+                break
+        cls.environment = {**base, **given}
+        for name, flags in [("whereby", []), ("reader", ["--reader"])]:
+            subprocess.run([PROGRAM, "component", "export", f"{name}.wasm", *flags], env=base, cwd=home.name,
+                           timeout=PATIENCE, check=True, stdout=subprocess.DEVNULL)
+
+    @classmethod
+    def stop(cls):
+        cls.simulator.kill()
+        cls.simulator.wait()
+        cls.simulator.stdout.close()
+
+    def run_wasmtime(self, invocation, file="whereby.wasm", options=("-S", "http"), **environment):
+        # A name alone takes the value from the environment, so that the token is in no list of processes.
+        return subprocess.run(
+            [WASMTIME, "run", *options, "--env", "WHEREBY_API_URL", "--env", "WHEREBY_ACCESS_TOKEN",
+             "--invoke", invocation, file],
+            env={**self.environment, **environment}, cwd=self.home, timeout=PATIENCE, capture_output=True,
+            text=True, check=False)
+
+    def invoke(self, invocation, file="whereby.wasm", **environment):
+        """The case of the result, `ok` or `err`, and what it carries."""
+        ran = self.run_wasmtime(invocation, file, **environment)
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        [(case, value)] = wave_values.read(ran.stdout).items()
+        return case, camel(value)
+
+    def succeeds(self, invocation, file="whereby.wasm"):
+        case, value = self.invoke(invocation, file)
+        self.assertEqual(case, "ok", value)
+        return value
+
+    def host(self, function, **arguments):
+        """The same by the program, which has its own implementation of everything but the component."""
+        ran = subprocess.run(
+            [PROGRAM, "call", function, json.dumps(arguments), "--json"], env=self.environment, cwd=self.home,
+            timeout=PATIENCE, capture_output=True, text=True, check=False)
+        document = json.loads(ran.stdout)
+        self.assertTrue(document["success"], document)
+        return known(document["data"])
+
+
+class Calls(WasmtimeTest):
+    def test_reading_gives_what_the_program_gives(self):
+        for file in ("whereby.wasm", "reader.wasm"):
+            rooms = self.succeeds("list-rooms(some(2), none)", file)
+            self.assertEqual(len(rooms["data"]), 2)
+            self.assertRegex(rooms["data"][0]["meetingUrl"], r"^https://[a-z-]+\.whereby\.com/")
+            self.assertEqual(rooms["data"], self.host("list_rooms", limit=2)["data"])
+            cursor = rooms["meta"]["nextCursor"]
+            following = self.succeeds(f"list-rooms(some(2), some({json.dumps(cursor)}))", file)
+            self.assertNotIn(rooms["data"][0], following["data"])
+            name = rooms["data"][1]["roomName"]
+            self.assertEqual(self.succeeds(f'get-room("{name}")', file), rooms["data"][1])
+            meetings = self.succeeds("list-meetings(some(3), none, none, none, none)", file)
+            self.assertEqual(meetings["data"], self.host("list_meetings", limit=3)["data"])
+            self.assertGreater(meetings["data"][0]["duration"], 0)
+            meeting = meetings["data"][0]["id"]
+            found = self.succeeds(f'get-meeting("{meeting}")', file)
+            self.assertEqual(found, self.host("get_meeting", meeting_id=meeting))
+            self.assertTrue(found["participants"][0]["joinedAt"])
+            user = self.succeeds("get-current-user()", file)
+            self.assertEqual(user["organizationId"], self.host("get_current_user")["organizationId"])
+            self.assertIs(user["authenticated"], True)
+
+    def test_a_room_is_made_and_deleted(self):
+        made = self.succeeds(
+            'create-room(some(group), some("wave-"), none, some("2099-03-02T10:00:00Z"), some([host-room-url, '
+            "lock-room-on-join, room-name-pattern(human-short), recording({type: cloud, start-trigger: "
+            "some(automatic-second-participant)}), live-transcription({language: some(en-gb)})]))")
+        self.assertRegex(made["roomName"], r"^wave-[a-z0-9]{6}$")
+        self.assertIn("roomKey=", made["hostRoomUrl"])
+        self.assertIs(made["endDateDefaulted"], False)
+        self.assertEqual(self.host("get_room", room_name=made["roomName"])["meetingId"], made["meetingId"])
+        gone = self.succeeds(f'delete-room("{made["roomName"]}")')
+        self.assertEqual(gone, {"deleted": True, "roomName": made["roomName"], "meetingId": made["meetingId"]})
+        case, error = self.invoke(f'get-room("{made["roomName"]}")')
+        self.assertEqual((case, list(error)), ("err", ["notFound"]))
+
+    def test_errors_are_values(self):
+        for invocation, case, said in [
+            ('get-room("no-such-room")', "notFound", "no room `no-such-room`"),
+            ('delete-room("no-such-room")', "notFound", "no room `no-such-room`"),
+            ("list-rooms(some(0), none)", "invalidArgument", "from 1 to 100"),
+        ]:
+            kind, error = self.invoke(invocation)
+            self.assertEqual((kind, list(error)), ("err", [case]))
+            self.assertIn(said, error[case])
+        kind, error = self.invoke("list-rooms(none, none)", WHEREBY_ACCESS_TOKEN="no-key-of-whereby")
+        self.assertEqual((kind, list(error)), ("err", ["unauthorized"]))
+        # Nothing listens on port 1.
+        kind, error = self.invoke("list-rooms(none, none)", WHEREBY_API_URL="http://127.0.0.1:1/v1")
+        self.assertEqual((kind, list(error)), ("err", ["unavailable"]))
+
+
+class Authority(WasmtimeTest):
+    def test_the_reader_has_no_function_that_writes(self):
+        for name, arguments in zip(WRITES, ["", '"a"']):
+            ran = self.run_wasmtime(f"{name}({arguments})", "reader.wasm")
+            self.assertNotEqual(ran.returncode, 0)
+            self.assertIn(f"No exported func named `{name}`", ran.stderr)
+        self.assertEqual(self.exported("reader.wasm"), {"read"})
+        self.assertEqual(self.exported("whereby.wasm"), {"read", "write"})
+
+    def exported(self, file):
+        """The interfaces with functions that a file exports."""
+        ran = subprocess.run([PROGRAM, "component", "inspect", file, "--json"], env=self.environment,
+                             cwd=self.home, timeout=PATIENCE, capture_output=True, text=True, check=True)
+        names = {export["name"].split("/")[1].split("@")[0] for export in json.loads(ran.stdout)["exports"]}
+        return names - {"types"}
+
+    def test_without_http_it_does_not_begin(self):
+        ran = self.run_wasmtime("list-rooms(none, none)", options=())
+        self.assertNotEqual(ran.returncode, 0)
+        self.assertIn("wasi:http", ran.stderr)
+
+
+class Wave(unittest.TestCase):
+    def test_values_are_read(self):
+        for text, value in [
+            ("none", None), ("some(5)", 5), ("-2.5", -2.5), ("[]", []), ("[1, 2,]", [1, 2]), ("true", True),
+            (r'"a\"b\u{e9}\n"', 'a"b\u00e9\n'), ("{a-b: some([x, y(1)])}", {"a-b": ["x", {"y": 1}]}),
+            ("{a: %none, b: none}", {"a": "none", "b": None}),
+        ]:
+            self.assertEqual(wave_values.read(text), value)
+        for text in ("", "[1", "{a 1}", "1 2", "f(1"):
+            with self.assertRaises(ValueError):
+                wave_values.read(text)
