@@ -378,7 +378,7 @@ impl Outbox {
         &self,
         admitted: &Admitted,
     ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), Failure> {
-        let url = format!("{}{}", self.api, admitted.path_and_query);
+        let url = self.api.url_of(&admitted.path_and_query);
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", self.token.expose()))
             .map_err(|_| Failure { sent: false, error: WasiError::ConfigurationError })?;
         authorization.set_sensitive(true);

@@ -11,6 +11,8 @@ pub struct ApiBase {
     /// Without a slash at its end.
     path: String,
     loopback: bool,
+    /// The origin, as HTTP clients take it.
+    url: Url,
 }
 
 impl Default for ApiBase {
@@ -21,6 +23,7 @@ impl Default for ApiBase {
             authority: "api.whereby.dev".into(),
             path: "/v1".into(),
             loopback: false,
+            url: Url::parse("https://api.whereby.dev").expect("a URL"),
         }
     }
 }
@@ -63,7 +66,8 @@ impl ApiBase {
             Some(port) => format!("{host}:{port}"),
             None => host.to_string(),
         };
-        Ok(Self { scheme, authority, path: url.path().trim_end_matches('/').to_owned(), loopback })
+        let path = url.path().trim_end_matches('/').to_owned();
+        Ok(Self { scheme, authority, path, loopback, url })
     }
 
     /// Whether it is Whereby's own origin.
@@ -85,6 +89,18 @@ impl ApiBase {
         format!("{}://{}", self.scheme, self.authority)
     }
 
+    /// The URL of a request: its path below the base, and its query, as [`crate::request`] writes them.
+    pub(crate) fn url_of(&self, path_and_query: &str) -> Url {
+        // The host is not read again for each request, which takes longer than all the rest.
+        let mut url = self.url.clone();
+        let (path, query) = path_and_query
+            .split_once('?')
+            .map_or((path_and_query, None), |(path, query)| (path, Some(query)));
+        url.set_path(&format!("{}{path}", self.path));
+        url.set_query(query);
+        url
+    }
+
     /// The part of a component's target that follows the base; `None` where the target is not of
     /// this very origin and base, letter by letter.
     pub(crate) fn relative_path<'a>(&self, target: &'a http::Uri) -> Option<&'a str> {
@@ -104,6 +120,24 @@ impl fmt::Display for ApiBase {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_url_of_a_request_is_the_base_and_what_was_written() {
+        for base in
+            ["https://api.whereby.dev/v1", "http://127.0.0.1:8080", "https://a.example/b%20c"]
+        {
+            let api = ApiBase::parse(base).expect(base);
+            for written in ["/meetings", "/meetings?limit=2&cursor=a%2Fb%3F", "/meetings/90-a_B"] {
+                let (url, text) = (api.url_of(written), format!("{base}{written}"));
+                assert_eq!(url, Url::parse(&text).expect("a URL"));
+                assert_eq!(url.as_str(), text);
+            }
+        }
+        assert_eq!(
+            ApiBase::default().url_of("/meetings").as_str(),
+            "https://api.whereby.dev/v1/meetings"
+        );
+    }
 
     #[test]
     fn https_and_loopback_are_taken() {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use whereby::{Account, ApiBase, Session, Settings, TokenSource};
@@ -9,10 +10,15 @@ use whereby::{Account, ApiBase, Session, Settings, TokenSource};
 /// Set for the process that has so many calls under way.
 pub(crate) const CALLS: &str = "WHEREBY_BENCH_CALLS";
 
-/// What the process has in memory, in KiB, with so many calls under way.
-pub(crate) fn of(calls: usize) -> u64 {
+/// Where that process keeps compiled code.
+const CACHE: &str = "WHEREBY_BENCH_CACHE";
+
+/// What the process has in memory, in KiB, with so many calls under way and compiled code in a folder.
+pub(crate) fn of(calls: usize, cache: &Path) -> u64 {
     let program = std::env::current_exe().expect("this program");
-    let output = Command::new(program).env(CALLS, calls.to_string()).output().expect("it runs");
+    let mut command = Command::new(program);
+    command.env(CALLS, calls.to_string()).env(CACHE, cache);
+    let output = command.output().expect("it runs");
     let told = String::from_utf8_lossy(&output.stdout);
     told.trim().parse().unwrap_or_else(|_| panic!("{output:?}"))
 }
@@ -31,7 +37,9 @@ pub(crate) fn hold(calls: usize) {
         settings.limits.concurrent_calls = 1000;
         let api = ApiBase::parse(&url).expect("a URL");
         settings.accounts.insert("default".into(), Account::new(TokenSource::literal("key"), api));
-        let session = Session::builder().settings(settings).build().expect("a session");
+        let cache = std::env::var_os(CACHE).map(PathBuf::from);
+        let session = Session::builder().settings(settings).cache(cache).build();
+        let session = session.expect("a session");
         // What is compiled, and made once for all, is there before.
         let refused = json!({"from_date": "2026-03-02", "to_date": "2026-03-01"});
         let _ = session.call(None, "list_meetings", refused).await;
