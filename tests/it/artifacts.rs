@@ -77,3 +77,33 @@ fn the_wit_package_is_published_with_the_same_words() {
         assert!(wkg.lines().any(|other| other == line), "wkg.toml does not say: {line}");
     }
 }
+
+/// What an artifact imports. A runtime must have all of it, in this version or a later one of 0.2, so
+/// that a new line here is a decision.
+const IMPORTS: [&str; 9] = [
+    "wasi:cli/environment@0.2.12",
+    "wasi:clocks/monotonic-clock@0.2.12",
+    WALL_CLOCK,
+    "wasi:http/outgoing-handler@0.2.12",
+    "wasi:http/types@0.2.12",
+    "wasi:io/error@0.2.12",
+    "wasi:io/poll@0.2.12",
+    "wasi:io/streams@0.2.12",
+    "wasi:random/random@0.2.12",
+];
+
+/// From which the end of a new room is counted.
+const WALL_CLOCK: &str = "wasi:clocks/wall-clock@0.2.12";
+
+#[test]
+fn every_artifact_imports_what_is_listed_here_and_nothing_else() {
+    for (name, bytes) in ARTIFACTS {
+        let mut expected = IMPORTS.to_vec();
+        if name.starts_with("whereby-reader") {
+            expected.retain(|import| *import != WALL_CLOCK);
+        }
+        let mut imports = Inspection::of(bytes).expect("a component").imports;
+        imports.sort_unstable();
+        assert_eq!(imports, expected, "{name}");
+    }
+}
