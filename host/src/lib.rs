@@ -258,11 +258,10 @@ mod toml_reader;
 
 pub use approval::{Answer, Approver, Channel, NobodyToAsk, PendingApproval, Question};
 pub use call::{Call, Observer, Outcome, Plan};
-pub use config::{Account, ComponentFile, PROJECT_FILE, Settings, is_account_name};
+pub use config::{Account, ComponentFile, PROJECT_FILE, Settings};
 pub use credentials::{Token, TokenSource};
 pub use environment::{Environment, SYSTEM_POLICY};
 pub use error::{Error, FunctionError, WriteOutcome};
-pub use grant::permitted_requests;
 pub use http::SentRequest;
 pub use inspect::Inspection;
 pub use limits::Limits;
