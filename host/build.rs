@@ -1,39 +1,69 @@
-//! Builds the component into the program: by itself, and composed with the gateway.
+//! Brings the components into the program: the functions by themselves, and composed with the gateway.
+//!
+//! In the workspace they are built. A package has no workspace around it, and brings them along.
 
+#[path = "build/artifact.rs"]
+mod artifact;
 #[path = "build/component.rs"]
 mod component;
 #[path = "build/compose.rs"]
 mod compose;
+#[path = "build/metadata.rs"]
+mod metadata;
 
+use anyhow::{Context as _, Result};
+use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Whether the functions that write are in it, the file of the functions, and that of the gateway.
+const ARTIFACTS: [(bool, &str, &str); 2] =
+    [(true, "integration.wasm", "gateway.wasm"), (false, "reader.wasm", "reader-gateway.wasm")];
 
 fn main() {
     component::finish(run());
 }
 
-fn run() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned();
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+fn run() -> Result<()> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     println!("cargo::rerun-if-changed=build");
-
-    // A component that is built anew takes the place of the one before, so each is copied first.
-    let build = |package, features: &[&str], name: &str| -> anyhow::Result<PathBuf> {
-        let target_dir = &out.join("component");
-        let built = component::Build { workspace: &root, package, features, target_dir }.run()?;
-        let copy = out.join(name);
-        std::fs::copy(built, &copy)?;
-        Ok(copy)
-    };
-    for (features, functions, handler, gateway) in [
-        (&["write"][..], "integration.wasm", "handler.wasm", "gateway.wasm"),
-        (&[], "reader.wasm", "reader-handler.wasm", "reader-gateway.wasm"),
-    ] {
-        let functions = build("whereby-guest", features, functions)?;
-        let handler = build("whereby-gateway", features, handler)?;
-        std::fs::write(out.join(gateway), compose::compose(&handler, &functions)?)?;
+    match package.parent().filter(|root| root.join("guest/gateway/Cargo.toml").is_file()) {
+        Some(workspace) => build(workspace, &out),
+        None => unpack(&package.join("prebuilt"), &out),
     }
-    for changed in ["wit", "guest", "host/catalog", "Cargo.lock", "Cargo.toml"] {
-        println!("cargo::rerun-if-changed={}", root.join(changed).display());
+}
+
+/// Builds the components from the workspace.
+fn build(workspace: &Path, out: &Path) -> Result<()> {
+    for (writes, functions, gateway) in ARTIFACTS {
+        let target_dir = &out.join("component");
+        let artifact = artifact::Artifact { workspace, target_dir, writes };
+        let component = artifact.functions()?;
+        fs::write(out.join(gateway), artifact.gateway(&component)?)?;
+        fs::write(out.join(functions), component)?;
+    }
+    for changed in [
+        "wit",
+        "guest",
+        "host/catalog/src",
+        "host/catalog/build.rs",
+        "host/catalog/Cargo.toml",
+        "Cargo.lock",
+        "Cargo.toml",
+    ] {
+        println!("cargo::rerun-if-changed={}", workspace.join(changed).display());
+    }
+    Ok(())
+}
+
+/// Takes the components that the package brings along.
+fn unpack(prebuilt: &Path, out: &Path) -> Result<()> {
+    for name in ARTIFACTS.iter().flat_map(|(_, functions, gateway)| [functions, gateway]) {
+        let file = prebuilt.join(name);
+        println!("cargo::rerun-if-changed={}", file.display());
+        fs::copy(&file, out.join(name)).with_context(|| {
+            format!("{} is missing; a package is made with: host/package", file.display())
+        })?;
     }
     Ok(())
 }

@@ -2,17 +2,16 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
-use std::path::Path;
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, plug};
 
 /// The component `socket` with what it imports of `plug` supplied by that. What is left to import must
 /// be WASI, in one version of each interface.
-pub(crate) fn compose(socket: &Path, plugged: &Path) -> Result<Vec<u8>> {
+pub(crate) fn compose(socket: Vec<u8>, plugged: Vec<u8>) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    let mut register = |name: &str, file: &Path| -> Result<_> {
-        let package = Package::from_file(name, None, file, graph.types_mut())
-            .with_context(|| format!("{} is no component", file.display()))?;
+    let mut register = |name: &str, component| -> Result<_> {
+        let package = Package::from_bytes(name, None, component, graph.types_mut())
+            .with_context(|| format!("{name} is no component"))?;
         Ok(graph.register_package(package)?)
     };
     let (socket, plugged) =

@@ -18,7 +18,10 @@ fn main() {
 }
 
 fn run() -> Result<()> {
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    // A package brings the WIT along; in the workspace it is where everybody else finds it.
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let wit = ["wit", "../../wit"].map(|folder| manifest.join(folder));
+    let wit = wit.into_iter().find(|folder| folder.is_dir()).context("there is no WIT")?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", wit.display());

@@ -85,7 +85,7 @@ impl Arguments {
 
 /// An example call of a function, from the examples in the WIT.
 #[must_use]
-pub fn example(function: &Function) -> Value {
+pub(crate) fn example(function: &Function) -> Value {
     let mut map = Map::new();
     for param in function.params {
         if let Some(example) = param.facts.example {

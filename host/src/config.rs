@@ -190,7 +190,7 @@ impl Settings {
     /// # Errors
     ///
     /// As for [`Settings::account`], but that it may be switched off.
-    pub fn account_name(&self, name: Option<&str>) -> Result<&str, Error> {
+    pub(crate) fn account_name(&self, name: Option<&str>) -> Result<&str, Error> {
         self.find(name, false).map(|(name, _)| name.as_str())
     }
 
@@ -386,7 +386,7 @@ fn tightening_files(environment: &Environment) -> impl Iterator<Item = PathBuf> 
 
 /// Whether an account may be called so.
 #[must_use]
-pub fn is_account_name(name: &str) -> bool {
+pub(crate) fn is_account_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     let begins = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
     let goes_on =

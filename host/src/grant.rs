@@ -18,7 +18,7 @@ use serde_json::Value;
 ///
 /// The grant is the same table bound to arguments, and a test holds the two together.
 #[must_use]
-pub fn permitted_requests(function: &Function) -> &'static [&'static str] {
+pub(crate) fn permitted_requests(function: &Function) -> &'static [&'static str] {
     match function.json {
         "list_rooms" | "get_room" | "get_current_user" => &["GET /meetings"],
         "create_room" => &["POST /meetings"],

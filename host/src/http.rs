@@ -133,7 +133,7 @@ impl SentRequest {
     /// How many seconds this machine's clock is ahead of the server's, which tells the time to the
     /// second. `None` where the server did not tell.
     #[must_use]
-    pub fn clock_skew_seconds(&self) -> Option<i64> {
+    pub(crate) fn clock_skew_seconds(&self) -> Option<i64> {
         let (theirs, ours) = self.dates.as_ref()?;
         let theirs = OffsetDateTime::parse(theirs.to_str().ok()?, &Rfc2822).ok()?;
         Some((OffsetDateTime::from(*ours) - theirs).whole_seconds())

@@ -6,12 +6,17 @@ use crate::error::Error;
 use crate::text;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use wasmparser::{ComponentName, ComponentNameSectionReader, KnownCustom, Payload};
 use wasmtime::component::types::ComponentItem;
 
-/// What a component imports and exports.
+/// What a component imports and exports, and what it calls itself.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
+    /// Its name, where it gives itself one.
+    pub name: Option<String>,
+    /// Its version, where it gives itself one.
+    pub version: Option<String>,
     /// Its size in bytes.
     pub bytes: usize,
     /// Its SHA-256, in lower-case hexadecimal.
@@ -43,7 +48,10 @@ impl Inspection {
             };
             (name(export), functions)
         });
+        let (own_name, version) = own_words(bytes);
         Ok(Self {
+            name: own_name.map(name),
+            version: version.map(name),
             bytes: bytes.len(),
             sha256: sha256(bytes),
             imports: ty.imports(&engine).map(|(import, _)| name(import)).collect(),
@@ -54,9 +62,15 @@ impl Inspection {
     /// The inspection as people read it.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut out = format!("size    {} bytes\nsha256  {}\nimports\n", self.bytes, self.sha256);
+        let mut out = String::new();
+        for (label, word) in [("name", &self.name), ("version", &self.version)] {
+            if let Some(word) = word {
+                // Writing to a String does not fail.
+                let _ = writeln!(out, "{label:7} {word}");
+            }
+        }
+        let _ = writeln!(out, "size    {} bytes\nsha256  {}\nimports", self.bytes, self.sha256);
         for import in &self.imports {
-            // Writing to a String does not fail.
             let _ = writeln!(out, "  {import}");
         }
         out.push_str("exports\n");
@@ -77,10 +91,42 @@ impl Inspection {
             .iter()
             .map(|(name, functions)| json!({"name": name, "functions": functions}));
         json!({
+            "name": self.name,
+            "version": self.version,
             "bytes": self.bytes,
             "sha256": self.sha256,
             "imports": self.imports,
             "exports": exports.collect::<Vec<_>>(),
         })
     }
+}
+
+/// The name and the version that a component gives itself, in the outermost of its custom sections.
+///
+/// They say nothing about what it does, and nothing depends on them: what cannot be read is left out.
+fn own_words(bytes: &[u8]) -> (Option<&str>, Option<&str>) {
+    let (mut name, mut version) = (None, None);
+    let mut depth = 0_usize;
+    for payload in wasmparser::Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if depth == 0 => match section.as_known() {
+                KnownCustom::ComponentName(names) => name = name.or_else(|| component_name(names)),
+                _ if section.name() == "version" => {
+                    version = version.or_else(|| str::from_utf8(section.data()).ok());
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    (name, version)
+}
+
+fn component_name(names: ComponentNameSectionReader<'_>) -> Option<&str> {
+    names.into_iter().map_while(Result::ok).find_map(|part| match part {
+        ComponentName::Component { name, .. } => Some(name),
+        _ => None,
+    })
 }

@@ -86,11 +86,11 @@ pub fn effect_of(function: &Function) -> Effect {
 }
 
 #[doc(inline)]
-pub use whereby_catalog::is_destructive;
+pub(crate) use whereby_catalog::is_destructive;
 
 /// Whether the arguments send a meeting's content somewhere.
 #[must_use]
-pub fn has_destination(arguments: &Arguments) -> bool {
+pub(crate) fn has_destination(arguments: &Arguments) -> bool {
     arguments.list("fields").iter().any(|item| {
         let member = |name: &str| item.get(name);
         // A recording that is switched off goes nowhere.
@@ -255,7 +255,12 @@ impl Policy {
 
     /// Decides on a call.
     #[must_use]
-    pub fn decide(&self, account: &str, function: &Function, has_destination: bool) -> Verdict {
+    pub(crate) fn decide(
+        &self,
+        account: &str,
+        function: &Function,
+        has_destination: bool,
+    ) -> Verdict {
         let default = |effect: Effect| Rule {
             key: format!("permissions.{}", effect.as_str()),
             permission: effect.default_permission(),

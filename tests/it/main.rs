@@ -3,6 +3,7 @@
 mod accounts;
 mod approvals;
 mod arguments;
+mod artifacts;
 mod audit;
 mod cli;
 mod concurrency;

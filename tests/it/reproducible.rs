@@ -1,8 +1,18 @@
 //! The component is the same bytes wherever it is built, so that its digest says which it is.
 
-#[expect(dead_code, reason = "a build script ends in its own way, and a test in another")]
+#[path = "../../host/build/artifact.rs"]
+mod artifact;
+#[expect(
+    dead_code,
+    clippy::print_stdout,
+    reason = "a build script ends in its own way, and a test in another"
+)]
 #[path = "../../host/build/component.rs"]
 mod component;
+#[path = "../../host/build/compose.rs"]
+mod compose;
+#[path = "../../host/build/metadata.rs"]
+mod metadata;
 
 use std::fs;
 use std::path::Path;
@@ -24,20 +34,19 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_build_in_another_place_gives_the_same_component() {
+fn a_build_in_another_place_gives_the_same_components() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let place = tempfile::tempdir().expect("a temporary directory");
     let elsewhere = place.path().join("a folder of another name");
     copy(root, &elsewhere);
-    let built = component::Build {
-        workspace: &elsewhere,
-        package: "whereby-guest",
-        features: &["write"],
-        target_dir: &place.path().join("out"),
+    let target_dir = &place.path().join("out");
+    let artifact = artifact::Artifact { workspace: &elsewhere, target_dir, writes: true };
+    let functions = artifact.functions().expect("it builds");
+    let gateway = artifact.gateway(&functions).expect("it builds");
+    for (built, own) in
+        [(functions, whereby::BUILT_IN_COMPONENT), (gateway, whereby::BUILT_IN_GATEWAY)]
+    {
+        assert_eq!(built.len(), own.len());
+        assert!(built == own, "the same size, and other bytes");
     }
-    .run()
-    .expect("it builds");
-    let built = fs::read(built).expect("the component");
-    assert_eq!(built.len(), whereby::BUILT_IN_COMPONENT.len());
-    assert!(built == whereby::BUILT_IN_COMPONENT, "the same size, and other bytes");
 }

@@ -44,7 +44,7 @@ pub struct CallRecord {
 impl Report {
     /// A report of a script that could not begin.
     #[must_use]
-    pub fn failed(error: ScriptError) -> Self {
+    pub(crate) fn failed(error: ScriptError) -> Self {
         Self {
             output: String::new(),
             result: Value::Null,

@@ -88,7 +88,7 @@ pub struct AuditRow {
     pub id: String,
     /// When it was made, in milliseconds since 1970.
     pub time: i64,
-    /// Where it came from: `cli`, `mcp` or `lua`.
+    /// Where it came from: `cli`, `mcp`, `lua`, or what the embedding program calls itself.
     pub front_end: String,
     /// The MCP client that it came from, as it calls itself.
     pub client: Option<String>,

@@ -1,0 +1,72 @@
+//! Compares the public API of the library with `host/public-api.txt`, so that it does not change
+//! unnoticed: `cargo run -p whereby-api`. With `-- --bless` the API as it is is written there.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+/// Traits that types have by what is within them, and that nobody is promised.
+const UNPROMISED: [&str; 6] = [
+    "core::marker::Freeze",
+    "core::marker::StructuralPartialEq",
+    "core::marker::Unpin",
+    "core::marker::UnsafeUnpin",
+    "core::panic::unwind_safe::RefUnwindSafe",
+    "core::panic::unwind_safe::UnwindSafe",
+];
+
+fn main() -> Result<()> {
+    let bless = match env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [flag] if flag == "--bless" => true,
+        other => bail!("{other:?} is not understood; there is only --bless"),
+    };
+    let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
+    let api = api(&workspace)?;
+    let file = workspace.join("host/public-api.txt");
+    if bless {
+        fs::write(&file, api)?;
+        return Ok(());
+    }
+    let agreed = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
+    let difference = difference(&agreed, &api);
+    ensure!(
+        difference.is_empty(),
+        "the public API is not that of {}; if it is meant, run: cargo run -p whereby-api -- --bless\n\
+         {difference}",
+        file.display()
+    );
+    Ok(())
+}
+
+/// The public items of the library, one a line.
+fn api(workspace: &Path) -> Result<String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| workspace.join("target"), |own| workspace.join(own));
+    let status = Command::new(cargo)
+        .current_dir(workspace)
+        .env("RUSTDOC", workspace.join("tests/api/rustdoc"))
+        .args(["rustdoc", "--quiet", "--locked", "--package", "whereby", "--lib", "--"])
+        .args(["-Zunstable-options", "--output-format=json", "--cap-lints=allow"])
+        .status()
+        .context("cargo could not be run")?;
+    ensure!(status.success(), "the library could not be documented");
+    let api = public_api::Builder::from_rustdoc_json(target.join("doc/whereby.json"))
+        .omit_blanket_impls(true)
+        .build()?;
+    let unpromised = |line: &String| {
+        line.starts_with("impl") && UNPROMISED.iter().any(|name| line.contains(name))
+    };
+    Ok(api.items().map(|item| format!("{item}\n")).filter(|line| !unpromised(line)).collect())
+}
+
+/// What is there no more, and what is new.
+fn difference(agreed: &str, api: &str) -> String {
+    let [agreed, api] = [agreed, api].map(|text| text.lines().collect::<BTreeSet<_>>());
+    let gone = agreed.difference(&api).map(|line| format!("- {line}\n"));
+    let new = api.difference(&agreed).map(|line| format!("+ {line}\n"));
+    gone.chain(new).collect()
+}
