@@ -24,8 +24,11 @@ fn main() {
 }
 
 fn run() -> Result<()> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    // Asked for now and not when this was compiled: checkouts may share a target folder.
+    let folder = |name: &str| {
+        std::env::var_os(name).map(PathBuf::from).with_context(|| format!("cargo sets {name}"))
+    };
+    let (package, out) = (folder("CARGO_MANIFEST_DIR")?, folder("OUT_DIR")?);
     println!("cargo::rerun-if-changed=build");
     match package.parent().filter(|root| root.join("guest/gateway/Cargo.toml").is_file()) {
         Some(workspace) => build(workspace, &out),

@@ -19,7 +19,10 @@ fn main() {
 
 fn run() -> Result<()> {
     // A package brings the WIT along; in the workspace it is where everybody else finds it.
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Asked for now and not when this was compiled: checkouts may share a target folder.
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?;
+    let manifest = Path::new(&manifest);
     let wit = ["wit", "../../wit"].map(|folder| manifest.join(folder));
     let wit = wit.into_iter().find(|folder| folder.is_dir()).context("there is no WIT")?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
