@@ -1,5 +1,6 @@
 //! The seven functions through the real component: what they send, return and fail with.
 
+mod costs;
 mod create_room;
 mod delete_room;
 mod errors;
