@@ -101,7 +101,7 @@
 //!
 //! # Several accounts
 //!
-//! Each has its own key, API and rules. A call names one, or means [`Settings::default_account`].
+//! Each has its own key, API and rules. A call names one, or means [`Settings::default_account`](field@Settings::default_account).
 //!
 //! ```
 //! use serde_json::json;
