@@ -259,20 +259,13 @@ fn assert_message(error: &Error) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "../../tests/fuzz/replay.rs"]
+mod replay;
 
-    /// What the fuzzer found worth keeping holds in every run of the tests.
-    fn replay(target: &str, run: impl Fn(&[u8])) {
-        let folder =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
-        let entries = std::fs::read_dir(folder).expect("a corpus");
-        let inputs: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        assert!(inputs.len() >= 5, "{target} has {} inputs", inputs.len());
-        for path in inputs {
-            run(&std::fs::read(path).expect("an input"));
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::replay::replay;
+    use super::*;
 
     #[test]
     fn the_corpora_hold() {

@@ -192,6 +192,20 @@ class McpTest(unittest.IsolatedAsyncioTestCase):
             options["elicitation_callback"] = elicit
         return Client(parameters, mode=mode, read_timeout_seconds=PATIENCE, **options)
 
+    async def reads_everything(self, client):
+        """Calls every function that reads, on what the ones before found."""
+        # The SDK checks structured results against the tools' schemas.
+        page = self.succeeds(await client.call_tool("whereby_list_rooms", {"limit": 2}))
+        self.assertEqual(len(page["data"]), 2)
+        name = page["data"][0]["roomName"]
+        room = self.succeeds(await client.call_tool("whereby_get_room", {"room_name": name}))
+        self.assertEqual(room["roomName"], name)
+        meetings = self.succeeds(await client.call_tool("whereby_list_meetings", {"limit": 1}))
+        meeting = await client.call_tool(
+            "whereby_get_meeting", {"meeting_id": meetings["data"][0]["id"]})
+        self.assertIn("participants", self.succeeds(meeting))
+        self.succeeds(await client.call_tool("whereby_get_current_user", {}))
+
     def succeeds(self, result):
         self.assertFalse(result.is_error, result)
         return result.structured_content
@@ -223,17 +237,7 @@ class Calls(McpTest):
                     self.assertEqual(hints.idempotent_hint, tool.name != "whereby_create_room")
                     self.assertTrue(hints.open_world_hint)
                     self.assertTrue(tool.description and tool.output_schema)
-                # The SDK checks structured results against the tools' schemas.
-                page = self.succeeds(await client.call_tool("whereby_list_rooms", {"limit": 2}))
-                self.assertEqual(len(page["data"]), 2)
-                name = page["data"][0]["roomName"]
-                room = self.succeeds(await client.call_tool("whereby_get_room", {"room_name": name}))
-                self.assertEqual(room["roomName"], name)
-                meetings = self.succeeds(await client.call_tool("whereby_list_meetings", {"limit": 1}))
-                meeting = await client.call_tool(
-                    "whereby_get_meeting", {"meeting_id": meetings["data"][0]["id"]})
-                self.assertIn("participants", self.succeeds(meeting))
-                self.succeeds(await client.call_tool("whereby_get_current_user", {}))
+                await self.reads_everything(client)
                 made = await client.call_tool("whereby_create_room", {"room_name_prefix": "made-"})
                 name = self.succeeds(made)["roomName"]
                 self.succeeds(await client.call_tool("whereby_delete_room", {"room_name": name}))
