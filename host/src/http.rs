@@ -4,8 +4,9 @@
 //! goes no further: what is sent is made from what the grant understood.
 
 use crate::call::Observer;
+use crate::client::{Client, Failure};
 use crate::credentials::Token;
-use crate::error::{Error, WriteOutcome};
+use crate::error::WriteOutcome;
 use crate::grant::{Admitted, Answer, Grant, Refusal};
 use crate::lanes::Lane;
 use crate::limits::Limits;
@@ -16,8 +17,8 @@ use crate::text;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use memchr::memmem::Finder;
-use reqwest::redirect;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use time::OffsetDateTime;
@@ -30,9 +31,6 @@ const MAX_BODY: usize = 2 * crate::arguments::MAX_ARGUMENTS_BYTES;
 
 /// How much the component may write of a body before the host takes it, in bytes.
 const BODY_CHUNK: usize = 16 * 1024;
-
-/// How long making a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the component may set by itself, none of which is passed on.
 const COMPONENT_HEADERS: [HeaderName; 5] = [
@@ -52,63 +50,15 @@ const ANSWER_HEADERS: [&str; 5] = [
     "x-ratelimit-reset",
 ];
 
+/// What the program calls itself.
+const USER_AGENT: &str = concat!("whereby/", env!("CARGO_PKG_VERSION"));
+
 /// What stands in an answer in the place of the token.
 pub(crate) const REDACTED: &str = "[redacted]";
 
-/// Makes the client that all calls share.
-///
-/// Trusted are the compiled-in roots and the user's own certificates, nothing that the environment
-/// adds. A request without TLS goes to this machine, and never by way of a proxy, which would see
-/// the token.
-pub(crate) fn client(
-    own_roots: Option<&[u8]>,
-    https_proxy: Option<&str>,
-    no_proxy: Option<&str>,
-) -> Result<reqwest::Client, Error> {
-    let wrong = |message: String| Error::Configuration { message };
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(pem) = own_roots {
-        use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| {
-                wrong(format!("ca_file is not a list of certificates in PEM: {error}"))
-            })?;
-            roots.add(certificate).map_err(|error| wrong(format!("ca_file: {error}")))?;
-        }
-        if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() {
-            return Err(wrong("ca_file holds no certificate in PEM".into()));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Internal { message: format!("TLS could not be set up: {error}") })?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // With a configuration of one's own the client negotiates nothing by itself.
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!("whereby/", env!("CARGO_PKG_VERSION")))
-        .no_proxy();
-    if let Some(proxy) = https_proxy {
-        // The URL of a proxy may hold a password, so it is not shown.
-        let proxy = reqwest::Proxy::https(proxy)
-            .map_err(|_| wrong("HTTPS_PROXY is not the URL of a proxy".into()))?;
-        builder = builder.proxy(proxy.no_proxy(no_proxy.and_then(reqwest::NoProxy::from_string)));
-    }
-    builder
-        .build()
-        .map_err(|error| Error::Internal { message: format!("HTTP could not be set up: {error}") })
-}
-
 /// What requests go out by, shared by all calls.
 pub(crate) struct Wire {
-    pub(crate) client: reqwest::Client,
+    pub(crate) client: Client,
     /// That to the API.
     pub(crate) lane: Arc<Lane>,
 }
@@ -378,22 +328,22 @@ impl Outbox {
         &self,
         admitted: &Admitted,
     ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), Failure> {
-        let url = self.api.url_of(&admitted.path_and_query);
+        let unsendable = |_| Failure { sent: false, error: WasiError::HttpRequestUriInvalid };
+        let uri = self.api.uri_of(&admitted.path_and_query).map_err(unsendable)?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", self.token.expose()))
             .map_err(|_| Failure { sent: false, error: WasiError::ConfigurationError })?;
         authorization.set_sensitive(true);
-        let mut request = self
-            .wire
-            .client
-            .request(admitted.method.clone(), url)
-            .header(header::AUTHORIZATION, authorization)
-            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
-            // The token could hide from us in an answer that is compressed.
-            .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(body) = &admitted.body {
-            request = request
-                .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body.clone());
+        let mut request = http::Request::new(Full::from(admitted.body.clone().unwrap_or_default()));
+        *request.method_mut() = admitted.method.clone();
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, authorization);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        // The token could hide from us in an answer that is compressed.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if admitted.body.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let _seat = self.wire.lane.seat().await;
         // The call may have ended while this waited.
@@ -403,12 +353,12 @@ impl Outbox {
         if let Some(observer) = &self.observer {
             observer(admitted.method.as_str(), admitted.path());
         }
-        let mut response = request.send().await.map_err(Failure::of)?;
-        self.wire.lane.answered(response.version());
+        let (head, mut answer) = self.wire.client.send(request).await?.into_parts();
+        self.wire.lane.answered(head.version);
         let most = self.limits.answer_bytes;
         let too_large =
             |size: u64| Failure { sent: true, error: WasiError::HttpResponseBodySize(Some(size)) };
-        if let Some(coding) = response.headers().get(header::CONTENT_ENCODING)
+        if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
             && coding != "identity"
         {
             let coding = coding.to_str().ok().map(|coding| text::printable(coding, 40));
@@ -417,7 +367,7 @@ impl Outbox {
                 error: WasiError::HttpResponseContentCoding(coding),
             });
         }
-        if let Some(length) = response.content_length().filter(|length| *length > most as u64) {
+        if let Some(length) = answer.size_hint().exact().filter(|length| *length > most as u64) {
             return Err(too_large(length));
         }
         // Counted as it comes, so that many answers at a time are no way to memory either.
@@ -435,7 +385,11 @@ impl Outbox {
         // Most answers come in one piece, which is then not copied.
         let mut body = Bytes::new();
         let mut pieces = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(Failure::of)? {
+        while let Some(frame) = answer.frame().await {
+            // What is no data is the trailers, which nobody reads.
+            let Ok(piece) = frame.map_err(|error| Failure::on_the_way(&error))?.into_data() else {
+                continue;
+            };
             take_in(&piece)?;
             if body.is_empty() && pieces.is_empty() {
                 body = piece;
@@ -452,7 +406,7 @@ impl Outbox {
         if !pieces.is_empty() {
             body = pieces.into();
         }
-        Ok((response.status(), std::mem::take(response.headers_mut()), body))
+        Ok((head.status, head.headers, body))
     }
 }
 
@@ -497,55 +451,6 @@ fn redact(body: Bytes, token: &Needle<'_>) -> Bytes {
     }
     clean.extend_from_slice(&body[kept..]);
     clean.into()
-}
-
-/// Why there is no answer, and whether the request may have arrived all the same.
-struct Failure {
-    sent: bool,
-    error: WasiError,
-}
-
-impl Failure {
-    fn of(error: reqwest::Error) -> Self {
-        let sent = !error.is_connect();
-        Self { sent, error: classify(&error) }
-    }
-}
-
-/// The error of wasi:http that says best what happened.
-fn classify(error: &reqwest::Error) -> WasiError {
-    if !error.is_connect() {
-        return match error.is_timeout() {
-            true => WasiError::ConnectionReadTimeout,
-            false => WasiError::HttpResponseIncomplete,
-        };
-    }
-    if error.is_timeout() {
-        return WasiError::ConnectionTimeout;
-    }
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        let mut io = cause.downcast_ref::<std::io::Error>();
-        // An error within an error of this kind is none of its sources.
-        while let Some(error) = io {
-            if error.kind() == std::io::ErrorKind::ConnectionRefused {
-                return WasiError::ConnectionRefused;
-            }
-            let inner = error.get_ref();
-            match inner.and_then(|inner| inner.downcast_ref()) {
-                Some(rustls::Error::InvalidCertificate(_)) => {
-                    return WasiError::TlsCertificateError;
-                }
-                Some(_) => return WasiError::TlsProtocolError,
-                None => io = inner.and_then(|inner| inner.downcast_ref()),
-            }
-        }
-        if cause.to_string().starts_with("dns error") {
-            return WasiError::DnsError { rcode: None, info_code: None };
-        }
-        source = cause.source();
-    }
-    WasiError::DestinationUnavailable
 }
 
 /// The seam of wasi:http: every request that the component sends comes by here.

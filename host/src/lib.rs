@@ -216,6 +216,7 @@ mod cache;
 mod call;
 pub mod catalog;
 pub mod cli;
+mod client;
 mod config;
 mod config_edit;
 mod config_file;

@@ -1,29 +1,28 @@
 //! Where an account's requests go: the one origin that its token is sent to.
 
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use std::fmt;
 use url::{Host, Url};
 
 /// The base of an API: scheme, authority and path, to which the paths of requests are appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiBase {
-    scheme: &'static str,
-    authority: String,
+    scheme: Scheme,
+    authority: Authority,
     /// Without a slash at its end.
     path: String,
     loopback: bool,
-    /// The origin, as HTTP clients take it.
-    url: Url,
 }
 
 impl Default for ApiBase {
     /// Whereby's own: `https://api.whereby.dev/v1`.
     fn default() -> Self {
         Self {
-            scheme: "https",
-            authority: "api.whereby.dev".into(),
+            scheme: Scheme::HTTPS,
+            authority: Authority::from_static("api.whereby.dev"),
             path: "/v1".into(),
             loopback: false,
-            url: Url::parse("https://api.whereby.dev").expect("a URL"),
         }
     }
 }
@@ -52,8 +51,8 @@ impl ApiBase {
             Host::Domain(_) => false,
         };
         let scheme = match url.scheme() {
-            "https" => "https",
-            "http" if loopback => "http",
+            "https" => Scheme::HTTPS,
+            "http" if loopback => Scheme::HTTP,
             "http" => {
                 return Err("http is taken for a loopback address alone, such as \
                             http://127.0.0.1:8080/v1 (a name like localhost is none); anything \
@@ -66,8 +65,13 @@ impl ApiBase {
             Some(port) => format!("{host}:{port}"),
             None => host.to_string(),
         };
+        let authority = Authority::try_from(authority)
+            .map_err(|_| format!("a URL with the host {host} is not taken"))?;
         let path = url.path().trim_end_matches('/').to_owned();
-        Ok(Self { scheme, authority, path, loopback, url })
+        if !path.is_empty() && PathAndQuery::try_from(path.as_str()).is_err() {
+            return Err("a URL with such a path is not taken".into());
+        }
+        Ok(Self { scheme, authority, path, loopback })
     }
 
     /// Whether it is Whereby's own origin.
@@ -89,23 +93,21 @@ impl ApiBase {
         format!("{}://{}", self.scheme, self.authority)
     }
 
-    /// The URL of a request: its path below the base, and its query, as [`crate::request`] writes them.
-    pub(crate) fn url_of(&self, path_and_query: &str) -> Url {
-        // The host is not read again for each request, which takes longer than all the rest.
-        let mut url = self.url.clone();
-        let (path, query) = path_and_query
-            .split_once('?')
-            .map_or((path_and_query, None), |(path, query)| (path, Some(query)));
-        url.set_path(&format!("{}{path}", self.path));
-        url.set_query(query);
-        url
+    /// The URI of a request: its path below the base, and its query, as [`crate::request`] writes them.
+    pub(crate) fn uri_of(&self, path_and_query: &str) -> Result<Uri, http::Error> {
+        // The parts of the origin are not read again for each request.
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query([self.path.as_str(), path_and_query].concat())
+            .build()
     }
 
     /// The part of a component's target that follows the base; `None` where the target is not of
     /// this very origin and base, letter by letter.
-    pub(crate) fn relative_path<'a>(&self, target: &'a http::Uri) -> Option<&'a str> {
-        let same = target.scheme_str() == Some(self.scheme)
-            && target.authority().map(http::uri::Authority::as_str) == Some(&self.authority);
+    pub(crate) fn relative_path<'a>(&self, target: &'a Uri) -> Option<&'a str> {
+        let same = target.scheme() == Some(&self.scheme)
+            && target.authority().map(Authority::as_str) == Some(self.authority.as_str());
         let path = target.path().strip_prefix(self.path.as_str())?;
         (same && path.starts_with('/')).then_some(path)
     }
@@ -122,21 +124,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_of_a_request_is_the_base_and_what_was_written() {
+    fn the_uri_of_a_request_is_the_base_and_what_was_written() {
         for base in
             ["https://api.whereby.dev/v1", "http://127.0.0.1:8080", "https://a.example/b%20c"]
         {
             let api = ApiBase::parse(base).expect(base);
             for written in ["/meetings", "/meetings?limit=2&cursor=a%2Fb%3F", "/meetings/90-a_B"] {
-                let (url, text) = (api.url_of(written), format!("{base}{written}"));
-                assert_eq!(url, Url::parse(&text).expect("a URL"));
-                assert_eq!(url.as_str(), text);
+                let uri = api.uri_of(written).expect(written);
+                assert_eq!(uri.to_string(), format!("{base}{written}"));
             }
         }
-        assert_eq!(
-            ApiBase::default().url_of("/meetings").as_str(),
-            "https://api.whereby.dev/v1/meetings"
-        );
+        let uri = ApiBase::default().uri_of("/meetings").expect("a URI");
+        assert_eq!(uri, "https://api.whereby.dev/v1/meetings");
     }
 
     #[test]
@@ -173,7 +172,7 @@ mod tests {
     fn a_target_is_of_the_base_letter_by_letter() {
         let base = ApiBase::parse("http://127.0.0.1:8080/v1").expect("good");
         let relative = |target: &str| {
-            let target: http::Uri = target.parse().expect(target);
+            let target: Uri = target.parse().expect(target);
             base.relative_path(&target).map(str::to_owned)
         };
         assert_eq!(

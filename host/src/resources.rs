@@ -1,6 +1,7 @@
 //! What the calls of a session share, each made when it is first needed: the compiled component, the
 //! HTTP client, and the access tokens.
 
+use crate::client::Client;
 use crate::config::{Account, Settings};
 use crate::credentials::Token;
 use crate::engine::{Engine, MAX_COMPONENT_BYTES};
@@ -88,7 +89,7 @@ pub(crate) struct Resources {
 /// The connections, which belong to the runtime on which something was first sent by them.
 #[derive(Clone, Default)]
 pub(crate) struct Wires {
-    client: Arc<OnceLock<Result<reqwest::Client, Error>>>,
+    client: Arc<OnceLock<Result<Client, Error>>>,
     lanes: Arc<Lanes>,
 }
 
@@ -203,7 +204,7 @@ impl Resources {
         receiver
     }
 
-    fn client(&self) -> Result<reqwest::Client, Error> {
+    fn client(&self) -> Result<Client, Error> {
         let settings = &self.settings;
         let make = || {
             let own_roots = match &settings.ca_file {
@@ -217,7 +218,7 @@ impl Resources {
                     Some(contents.bytes)
                 }
             };
-            crate::http::client(
+            Client::new(
                 own_roots.as_deref(),
                 settings.https_proxy.as_ref().map(ExposeSecret::expose_secret),
                 settings.no_proxy.as_deref(),

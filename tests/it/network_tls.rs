@@ -220,7 +220,13 @@ async fn a_proxy_that_refuses_is_unavailable_and_its_password_is_not_told() {
     let shown = format!("{outcome:?} {}", message(&outcome));
     assert!(!shown.contains("s3cret"), "{shown}");
 
-    for url in ["http://user:s3cret@", "://s3cret", "http://user:s3cret@host:port"] {
+    for url in [
+        "http://user:s3cret@",
+        "://s3cret",
+        "http://user:s3cret@host:port",
+        "socks5://user:s3cret@127.0.0.1:1",
+        "ftp://user:s3cret@127.0.0.1:1",
+    ] {
         let outcome = call(&world, "list_rooms", &[("HTTPS_PROXY", url)]).await;
         assert_eq!(kind(&outcome), "configuration", "{url}");
         let shown = format!("{outcome:?} {}", message(&outcome));
