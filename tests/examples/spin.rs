@@ -1,5 +1,5 @@
-//! One kind of call, over and over, for profilers: `spin KIND COUNT`, against `WHEREBY_API_URL` with
-//! `WHEREBY_ACCESS_TOKEN`, which `whereby simulate --rate-limit 0` prints.
+//! One kind of call, over and over, for profilers: `spin KIND COUNT [COMPONENT]`, against
+//! `WHEREBY_API_URL` with `WHEREBY_ACCESS_TOKEN`, which `whereby simulate --rate-limit 0` prints.
 //!
 //! The kinds are `native` (the same read by a plain client), `read` (through the sandbox) and
 //! `nothing` (a fresh instance that sends nothing).
@@ -7,6 +7,10 @@
 use serde_json::{Value, json};
 use std::time::Instant;
 use whereby::{Account, ApiBase, Session, Settings, TokenSource};
+
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[expect(clippy::print_stdout, reason = "the figure is what it is for")]
 #[tokio::main(flavor = "current_thread")]
@@ -23,7 +27,11 @@ async fn main() {
     let api = ApiBase::parse(&url).expect("a URL");
     let account = Account::new(TokenSource::literal(&token), api);
     settings.accounts.insert("default".into(), account);
-    let session = Session::builder().settings(settings).build().expect("a session");
+    let mut session = Session::builder().settings(settings);
+    if let Some(component) = arguments.next() {
+        session = session.component(std::fs::read(component).expect("a component"));
+    }
+    let session = session.build().expect("a session");
     rustls::crypto::ring::default_provider().install_default().expect("no other is installed");
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
 
