@@ -1,11 +1,12 @@
 //! The HTTP client that all calls share: it makes connections, keeps them, and sends what it is given.
 //!
-//! It follows no redirect, unpacks nothing, keeps no cookies and takes nothing from the environment,
-//! because there is nothing in it that could.
+//! It follows no redirect, unpacks nothing and keeps no cookies, because there is nothing in it that
+//! could. It is told of its proxy, and reads no variable.
 
 use crate::error::Error;
 use bytes::Bytes;
-use http::Uri;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
@@ -39,6 +40,9 @@ const KEEPALIVE_RETRIES: u32 = 3;
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
+/// What the program calls itself.
+const AGENT: &str = concat!("whereby/", env!("CARGO_PKG_VERSION"));
+
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Sends requests. Cheap to clone; its connections belong to the runtime on which they were made.
@@ -60,6 +64,8 @@ impl Client {
         // What is https is for whoever wraps it.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Divided by the addresses that a name has, so that one which is silent is not the last.
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE));
         tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
@@ -81,8 +87,9 @@ impl Client {
     /// Sends a request, and returns the beginning of its answer.
     pub(crate) async fn send(
         &self,
-        request: http::Request<Full<Bytes>>,
+        mut request: http::Request<Full<Bytes>>,
     ) -> Result<http::Response<Incoming>, Failure> {
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         self.0.request(request).await.map_err(|error| Failure::of(&error))
     }
 }
@@ -149,7 +156,8 @@ impl Proxy {
         let any = Uri::from_static("https://api.whereby.dev");
         let found = matcher("").intercept(&any).ok_or_else(unusable)?;
         let to_proxy = over_tls(tls.clone(), false, tcp.clone());
-        let mut tunnel = Tunnel::new(found.uri().clone(), to_proxy);
+        let agent = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]);
+        let mut tunnel = Tunnel::new(found.uri().clone(), to_proxy).with_headers(agent);
         if let Some(auth) = found.basic_auth() {
             tunnel = tunnel.with_auth(auth.clone());
         }
@@ -162,7 +170,7 @@ impl Proxy {
             true => Url::parse(proxy),
             false => Url::parse(&format!("http://{proxy}")),
         };
-        url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        url.ok().filter(|url| matches!(url.scheme(), "http" | "https"))
     }
 }
 
@@ -270,7 +278,7 @@ fn sources<'a>(
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The system's errors among the causes of one. One that is within another of them is not its source.
+/// The `io::Error`s among the causes of an error. One that is within another is not its source.
 fn io_errors<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a io::Error> {
     sources(error).filter_map(|error| error.downcast_ref::<io::Error>()).flat_map(|error| {
         std::iter::successors(Some(error), |error| {

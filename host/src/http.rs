@@ -50,9 +50,6 @@ const ANSWER_HEADERS: [&str; 5] = [
     "x-ratelimit-reset",
 ];
 
-/// What the program calls itself.
-const USER_AGENT: &str = concat!("whereby/", env!("CARGO_PKG_VERSION"));
-
 /// What stands in an answer in the place of the token.
 pub(crate) const REDACTED: &str = "[redacted]";
 
@@ -341,7 +338,6 @@ impl Outbox {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         // The token could hide from us in an answer that is compressed.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         if admitted.body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }

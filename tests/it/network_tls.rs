@@ -194,6 +194,47 @@ async fn a_request_over_tls_goes_by_the_proxy_which_sees_where_to_and_never_the_
 }
 
 #[tokio::test]
+async fn a_proxy_is_spoken_to_over_tls_where_its_url_says_so() {
+    let world = World::with_rooms(Vec::new()).await;
+    let authority = Authority::new();
+    world.write(PEM, &authority.pem());
+    let server = Server::start(authority.certify("api.whereby.test", LATER)).await;
+    configure_at(&world, "https://api.whereby.test/v1");
+    let own = authority.certify("127.0.0.1", LATER);
+    let proxy = Proxy::start_over(Some(own), Some(server.address)).await;
+    let url = format!("https://user:s3cret@{}", proxy.address);
+    let outcome = call(&world, "list_rooms", &[("HTTPS_PROXY", &url)]).await;
+    assert!(outcome.result.is_ok(), "{:?}", outcome.result);
+    let text = proxy.seen.text();
+    assert!(text.starts_with("CONNECT api.whereby.test:443 HTTP/1.1\r\n"), "{text}");
+    assert!(text.contains("user-agent: whereby/") && !text.contains("Bearer"), "{text}");
+    assert_eq!(server.seen.now().handshakes, 1);
+
+    // One whose certificate nobody vouches for is told nothing at all.
+    let other = Authority::new().certify("127.0.0.1", LATER);
+    let proxy = Proxy::start_over(Some(other), Some(server.address)).await;
+    let url = format!("https://user:s3cret@{}", proxy.address);
+    let outcome = call(&world, "create_room", &[("HTTPS_PROXY", &url)]).await;
+    assert_eq!((kind(&outcome), outcome.write), ("unavailable", WriteOutcome::None));
+    assert!(message(&outcome).contains("certificate"), "{}", message(&outcome));
+    assert_eq!((proxy.seen.text().as_str(), server.seen.now().handshakes), ("", 1));
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_told_as_such() {
+    let world = World::with_rooms(Vec::new()).await;
+    configure_at(&world, "https://api.whereby.test/v1");
+    for (proxy, words) in [
+        ("http://127.0.0.1:1", "the connection was refused"),
+        ("http://proxy.invalid:3128", "could not be resolved"),
+    ] {
+        let outcome = call(&world, "create_room", &[("HTTPS_PROXY", proxy)]).await;
+        assert_eq!((kind(&outcome), outcome.write), ("unavailable", WriteOutcome::None), "{proxy}");
+        assert!(message(&outcome).contains(words), "{proxy}: {}", message(&outcome));
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_that_looks_inside_is_not_trusted() {
     let world = World::with_rooms(Vec::new()).await;
     let authority = Authority::new();
@@ -203,8 +244,10 @@ async fn a_proxy_that_looks_inside_is_not_trusted() {
     let proxy = Proxy::start(Some(theirs.address)).await;
     configure_at(&world, "https://api.whereby.test/v1");
     let url = format!("http://{}", proxy.address);
-    let outcome = call(&world, "list_rooms", &[("HTTPS_PROXY", &url)]).await;
+    let outcome = call(&world, "create_room", &[("HTTPS_PROXY", &url)]).await;
     assert_eq!(kind(&outcome), "unavailable");
+    assert!(message(&outcome).contains("certificate"), "{}", message(&outcome));
+    assert_eq!(outcome.write, WriteOutcome::None);
     assert!(!theirs.seen.text().contains("HTTP/"), "it read the request");
 }
 

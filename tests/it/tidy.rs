@@ -58,11 +58,26 @@ fn every_function_of_the_wit_is_in_the_readme_and_has_tests_of_its_own() {
 fn deciding_knows_neither_the_engine_nor_the_network_nor_files() {
     for file in ["policy", "grant", "request", "creation", "arguments", "names"] {
         let code = code(&read(&format!("host/src/{file}.rs")));
-        for foreign in
-            ["wasmtime", "tokio", "reqwest", "std::fs", "std::net", "std::env", "std::io"]
-        {
+        for foreign in [
+            "wasmtime",
+            "tokio",
+            "hyper",
+            "crate::client",
+            "std::fs",
+            "std::net",
+            "std::env",
+            "std::io",
+        ] {
             assert!(!code.contains(foreign), "{file}.rs mentions {foreign}");
         }
+    }
+}
+
+#[test]
+fn the_http_client_reads_no_variable() {
+    let code = code(&read("host/src/client.rs"));
+    for reader in ["std::env", "from_env", "from_system"] {
+        assert!(!code.contains(reader), "client.rs mentions {reader}");
     }
 }
 

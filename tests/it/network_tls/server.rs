@@ -6,9 +6,9 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::server::Acceptor;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 /// Who signs the certificates of these servers.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -148,21 +148,42 @@ pub(super) struct Proxy {
 impl Proxy {
     /// Without an address it refuses everybody.
     pub(super) async fn start(target: Option<SocketAddr>) -> Self {
+        Self::start_over(None, target).await
+    }
+
+    /// One that is itself spoken to over TLS, where it has a certificate.
+    pub(super) async fn start_over(
+        tls: Option<Arc<ServerConfig>>,
+        target: Option<SocketAddr>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let seen = Seen::default();
         let shared = seen.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(pass_on(stream, target, shared.clone()));
+                let (tls, shared) = (tls.clone(), shared.clone());
+                tokio::spawn(async move {
+                    shared.now().connections += 1;
+                    match tls {
+                        None => pass_on(stream, target, shared).await,
+                        Some(tls) => {
+                            let stream = TlsAcceptor::from(tls).accept(stream).await.ok()?;
+                            pass_on(stream, target, shared).await
+                        }
+                    }
+                });
             }
         });
         Self { address, seen }
     }
 }
 
-async fn pass_on(mut client: TcpStream, target: Option<SocketAddr>, seen: Seen) -> Option<()> {
-    seen.now().connections += 1;
+async fn pass_on(
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    target: Option<SocketAddr>,
+    seen: Seen,
+) -> Option<()> {
     read_head(&mut client, &seen).await?;
     let Some(target) = target else {
         let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
@@ -170,7 +191,7 @@ async fn pass_on(mut client: TcpStream, target: Option<SocketAddr>, seen: Seen) 
     };
     let mut server = TcpStream::connect(target).await.ok()?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
-    let (mut from_client, mut to_client) = client.split();
+    let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = server.split();
     let up = async {
         let mut piece = vec![0; 16 * 1024];
