@@ -28,7 +28,11 @@ impl Timestamp {
         } else {
             Self::parse(text).or_else(|| Self::parse(&format!("{text}Z")))
         };
-        parsed.ok_or_else(|| format!("not a date in RFC 3339, such as {example}"))
+        let is_date = || Self::parse(&format!("{text}T00:00:00Z")).is_some();
+        parsed.ok_or_else(|| match is_date() {
+            true => format!("a date without a time of day; with one it is such as {example}"),
+            false => format!("not a date in RFC 3339, such as {example}"),
+        })
     }
 
     /// The last moment of the day where the argument was a date alone, else the moment itself.

@@ -16,9 +16,14 @@ impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
         let settings = context.settings()?;
         let default = settings.account_name(None).ok();
+        let wanted = match context.account.as_deref() {
+            Some(name) => Some(settings.account_name(Some(name))?),
+            None => None,
+        };
         let accounts: Vec<Value> = settings
             .accounts
             .iter()
+            .filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name))
             .map(|(name, account)| describe(&settings, name, account, default == Some(name)))
             .collect();
         let rows = accounts.iter().map(|account| {

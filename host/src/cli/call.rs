@@ -66,7 +66,10 @@ impl Opts {
             (flag, segment) => flag.or(segment),
         };
         let arguments = self.arguments(context, &function).map_err(fail)?;
-        let session = context.session(self.force).map_err(fail)?;
+        let mut settings = context.settings().map_err(fail)?;
+        // It is one call, and room for more has to be made ready and taken down.
+        settings.limits.concurrent_calls = 1;
+        let session = context.session(settings, self.force).map_err(fail)?;
         let mut call = Call::new(function, arguments)
             .account(account)
             .force(self.force)
@@ -176,7 +179,8 @@ impl Opts {
             None | Some("") => Value::Object(Map::new()),
             Some(text) => serde_json::from_str(text).map_err(|error| {
                 usage(format!(
-                    "the arguments are not JSON: {}; they are one object, such as '{{\"limit\": 2}}'",
+                    "the arguments are not JSON: {}; they are one object, such as '{{\"limit\": 2}}', or \
+                     given one by one, such as --arg limit=2",
                     text::printable(&error.to_string(), 200)
                 ))
             })?,

@@ -78,7 +78,11 @@ fn function(text: &str) -> Result<(&'static str, Permission), String> {
     let (name, text) = text.split_once('=').ok_or("it has the form delete_room=deny")?;
     let known = catalog::function(&name.replace('-', "_")).ok_or_else(|| {
         let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|function| function.json).collect();
-        format!("no function is called so{}", suggest::did_you_mean(name, &names))
+        format!(
+            "no function is called `{}`{}",
+            text::printable(name, 80),
+            suggest::did_you_mean(name, &names)
+        )
     })?;
     Ok((known.json, permission(text)?))
 }

@@ -53,7 +53,7 @@ impl Check {
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
         let settings = context.settings()?;
-        let session = context.session_of(settings.clone(), true)?;
+        let session = context.session(settings.clone(), true)?;
         let (state, mut first_error) = state(context);
         let mut checks =
             vec![configuration(&settings), component(&session).await, cache(context), state];

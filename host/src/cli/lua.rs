@@ -67,7 +67,7 @@ impl Opts {
         let script = if is_console { None } else { Some(self.script(context)?) };
         let settings = context.settings()?;
         let limits = self.limits(&settings)?;
-        let runtime = Runtime::new(context.session_of(settings, false)?)
+        let runtime = Runtime::new(context.session(settings, false)?)
             .limits(limits)
             .account(context.account.as_deref())
             .asking(Arc::clone(&context.asking))

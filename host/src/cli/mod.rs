@@ -32,6 +32,7 @@ pub use exit::Exit;
 pub use streams::Streams;
 
 use crate::approval::{Approver, NobodyToAsk};
+use crate::catalog;
 use crate::config::Settings;
 use crate::environment::Environment;
 use crate::error::{Error, WriteOutcome};
@@ -40,6 +41,7 @@ use crate::resources::read_component;
 use crate::session::Session;
 use crate::store::Store;
 use crate::text;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use paint::{Role, paint, wants_colours};
 use render::Look;
@@ -207,11 +209,7 @@ impl Context {
         })
     }
 
-    fn session(&self, force: bool) -> Result<Session, Error> {
-        self.session_of(self.settings()?, force)
-    }
-
-    fn session_of(&self, settings: Settings, force: bool) -> Result<Session, Error> {
+    fn session(&self, settings: Settings, force: bool) -> Result<Session, Error> {
         let approver: Arc<dyn Approver> = if self.can_ask(force) {
             Arc::new(prompt::TerminalPrompt {
                 streams: self.streams.clone(),
@@ -358,8 +356,27 @@ impl Style {
     }
 }
 
+/// Says what would be right where a function, or an argument of one, is taken for the program's own.
+fn mend_tip(error: &mut clap::Error, arguments: &[OsString]) {
+    let command = command_of(arguments).unwrap_or_default();
+    let tip = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let name = command.replace('-', "_");
+            let Some(function) = catalog::function(&name) else { return };
+            format!("it is a function, called by 'whereby call {}'", function.json)
+        }
+        ErrorKind::UnknownArgument if matches!(command, "call" | "integrations:call") => {
+            "a function's arguments are one JSON object, such as '{\"limit\": 2}', or given one by \
+             one, such as '--arg limit=2'"
+                .into()
+        }
+        _ => return,
+    };
+    error.remove(ContextKind::SuggestedSubcommand);
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+}
+
 /// The word of a command line that is the command: the first that is no flag, nor a flag's value.
-#[cfg(feature = "lua")]
 fn command_of(arguments: &[OsString]) -> Option<&str> {
     let mut arguments = arguments.iter().map(|argument| argument.to_str().unwrap_or_default());
     while let Some(argument) = arguments.next() {
@@ -378,9 +395,9 @@ pub async fn run(
     environment: Environment,
     streams: Streams,
 ) -> u8 {
-    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let style = Style::of(&arguments, environment.clone());
-    arguments.insert(0, "whereby".into());
+    let given: Vec<OsString> = arguments.into_iter().collect();
+    let style = Style::of(&given, environment.clone());
+    let arguments = std::iter::once("whereby".into()).chain(given.iter().cloned());
     let parsed = command().try_get_matches_from(arguments);
     let opts = match parsed.and_then(|matches| Opts::from_arg_matches(&matches)) {
         Ok(opts) => opts,
@@ -389,7 +406,8 @@ pub async fn run(
             let written = written.and_then(|()| streams.stdout().flush());
             return finish(&streams, written, Exit::Success);
         }
-        Err(error) => {
+        Err(mut error) => {
+            mend_tip(&mut error, &given);
             let message = text::printable_lines(error.render().to_string().trim_end());
             if !style.json {
                 return finish(&streams, writeln!(streams.stderr(), "{message}"), Exit::Usage);

@@ -4,7 +4,7 @@ use super::paint::{Role, paint, wants_colours};
 use super::streams::Streams;
 use crate::environment::Environment;
 use crate::text;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
@@ -24,15 +24,20 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn new(environment: &Environment, streams: &Streams) -> Self {
         let person = streams.stdout_is_terminal;
-        // A zone that is not known is UTC, as everywhere else on such a machine.
-        let zone = match environment.variable("TZ").map(|name| name.trim_start_matches(':')) {
-            Some(name) => TimeZone::get(name).or_else(|_| TimeZone::posix(name)),
-            None => Ok(TimeZone::system()),
+        // A zone that is not known is UTC, as everywhere else on such a machine. To look for one is
+        // to go through the folders of all.
+        let zone = || {
+            let named = environment.variable("TZ").map(|name| name.trim_start_matches(':'));
+            let zone = match named {
+                Some(name) => TimeZone::get(name).or_else(|_| TimeZone::posix(name)),
+                None => Ok(TimeZone::system()),
+            };
+            zone.unwrap_or(TimeZone::UTC)
         };
         Self {
             width: streams.width.filter(|_| person),
             colours: person && wants_colours(environment),
-            zone: person.then(|| zone.unwrap_or(TimeZone::UTC)),
+            zone: person.then(zone),
         }
     }
 
@@ -127,11 +132,20 @@ fn render_list(items: &[Value], look: &Look) -> String {
             }
         }
     }
-    if columns.is_empty() {
+    // What is no table throughout would lose something as one.
+    if columns.is_empty() || !items.iter().all(Value::is_object) {
         return items.iter().map(|item| look.scalar(item) + "\n").collect();
     }
     let mut table = look.table();
     table.set_header(columns.iter().map(|name| text::printable(name, 40)));
+    // An id is there to be copied, so others make room for it.
+    for (column, name) in columns.iter().enumerate() {
+        if (*name == "id" || name.ends_with("Id"))
+            && let Some(column) = table.column_mut(column)
+        {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for item in items {
         table.add_row(columns.iter().map(|name| look.scalar(&item[*name])));
     }
@@ -196,5 +210,14 @@ mod tests {
         };
         assert!(fits(40) && fits(30));
         assert!(render(&rows, &look("UTC", None)).lines().any(|line| line.len() > 50));
+        let id = "52e340a879fb43c4364b3d7fa3ea1a3b";
+        let rows = json!([{"id": id, "text": "and a text that is longer than the rest of a line"}]);
+        assert!(render(&rows, &look("UTC", Some(60))).contains(id));
+    }
+
+    #[test]
+    fn what_is_no_table_loses_nothing() {
+        let mixed = render(&json!([1, "a", {"b": 2}, [3, {"c": 4}]]), &look("UTC", None));
+        assert_eq!(mixed, "1\na\n{\"b\":2}\n3, {\"c\":4}\n");
     }
 }

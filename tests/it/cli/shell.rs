@@ -147,11 +147,17 @@ async fn a_function_is_documented_by_the_name_that_it_is_called_by() {
 }
 
 #[tokio::test]
-async fn the_list_of_an_account_that_there_is_not_is_a_usage_error() {
+async fn what_is_shown_of_an_account_that_there_is_not_is_a_usage_error() {
     let (world, _) = still_world().await;
-    let ran = world.run(&["list", "--account", "wrok"]).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
-    assert!(ran.stderr.contains("did you mean `work`"), "{ran:?}");
-    let ran = world.run(&["list", "--account", "wrok", "--json"]).await;
-    assert_eq!(assert_call_document(&ran)["error"]["kind"], "usage");
+    for command in ["list", "accounts"] {
+        let ran = world.run(&[command, "--account", "wrok"]).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.stderr.contains("did you mean `work`"), "{ran:?}");
+        let ran = world.run(&[command, "--account", "wrok", "--json"]).await;
+        assert_eq!(assert_call_document(&ran)["error"]["kind"], "usage");
+    }
+    let ran = world.run(&["accounts", "--account", "other", "--json"]).await;
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a document");
+    let names: Vec<_> = document["accounts"].as_array().expect("a list").iter().collect();
+    assert!(names.len() == 1 && names[0]["name"] == "other", "{document}");
 }

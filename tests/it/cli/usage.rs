@@ -2,11 +2,14 @@
 
 use super::{Screen, assert_call_document, still_world};
 
-const WRONG: [&[&str]; 12] = [
+const WRONG: [&[&str]; 15] = [
     &[],
     &["cal"],
     &["call"],
     &["call", "list_rooms", "--limit", "2"],
+    &["call", "list_rooms", "limit=2"],
+    &["list_rooms"],
+    &["get-room", "daily"],
     &["call", "list_rooms", "{}", "{}"],
     &["call", "list_rooms", "--account"],
     &["call", "list_rooms", "--quiet", "--verbose"],
