@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 /// The name of the file by which a project folder makes the policy stricter.
 pub const PROJECT_FILE: &str = ".whereby.toml";
 
+/// The variable with the access token of the one account, where the configuration file has none.
+const TOKEN_VARIABLE: &str = "WHEREBY_ACCESS_TOKEN";
+
 /// The greatest size of a configuration file, in bytes.
 pub(crate) const MAX_FILE: u64 = 256 * 1024;
 
@@ -106,6 +109,10 @@ impl Settings {
             && let Some(account) = account_of(environment)?
         {
             settings.accounts.insert("default".into(), account);
+        } else if settings.accounts.is_empty()
+            && environment.variables.get(TOKEN_VARIABLE).is_some_and(String::is_empty)
+        {
+            settings.warnings.push(format!("{TOKEN_VARIABLE} is set, and empty"));
         } else {
             settings.warn_of_unused(environment);
         }
@@ -129,7 +136,7 @@ impl Settings {
     /// A token or a URL that seems to be in force and is not.
     fn warn_of_unused(&mut self, environment: &Environment) {
         let Some(file) = &self.file else { return };
-        for name in ["WHEREBY_ACCESS_TOKEN", "WHEREBY_API_URL"] {
+        for name in [TOKEN_VARIABLE, "WHEREBY_API_URL"] {
             let is_named = |account: &Account| matches!(&account.token, TokenSource::Variable(used) if used == name);
             let is_used = self.accounts.values().any(is_named);
             if environment.variable(name).is_some() && !is_used {
@@ -327,8 +334,7 @@ fn check_writers(path: &Path, contents: &file::Contents) -> Result<(), Error> {
 
 /// The account that the environment makes, where it holds a token.
 fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
-    const TOKEN: &str = "WHEREBY_ACCESS_TOKEN";
-    if environment.variable(TOKEN).is_none() {
+    if environment.variable(TOKEN_VARIABLE).is_none() {
         return Ok(None);
     }
     let api = match environment.variable("WHEREBY_API_URL") {
@@ -349,7 +355,7 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
             api
         }
     };
-    Ok(Some(Account::new(TokenSource::Variable(TOKEN.into()), api)))
+    Ok(Some(Account::new(TokenSource::Variable(TOKEN_VARIABLE.into()), api)))
 }
 
 /// The files that can only make the policy stricter: the machine's, then the project's from the

@@ -58,7 +58,13 @@ pub(crate) fn change(
     let settings = config_file::settings(&path, before.clone())?;
     let changes = plan(&settings)?;
     let after = edited(&path, &before, &changes)?;
-    config_file::settings(&path, after.clone())?;
+    config_file::settings(&path, after.clone()).map_err(|error| match error {
+        // The lines that it names are those that the file would have.
+        Error::Configuration { message } => Error::Configuration {
+            message: format!("nothing was written; with this change, {message}"),
+        },
+        other => other,
+    })?;
     let is_different = after != before;
     if is_different {
         write(&path, &after).map_err(|error| failed("cannot be written", error))?;

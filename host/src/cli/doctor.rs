@@ -4,6 +4,7 @@ use super::accounts::{source, token_text};
 use super::{Context, Failure, Output};
 use crate::call::Call;
 use crate::config::{Account, Settings};
+use crate::credentials::TokenSource;
 use crate::error::Error;
 use crate::session::Session;
 use crate::text;
@@ -113,7 +114,11 @@ fn to_text(checks: &[Check], ok: bool) -> String {
             let _ = writeln!(out, "         {}", text::printable(fix, 500));
         }
     }
-    out.push_str(if ok { "\neverything works\n" } else { "\nnot everything works, see above\n" });
+    out.push_str(match (ok, checks.iter().all(|check| check.status == "ok")) {
+        (true, true) => "\neverything works\n",
+        (true, false) => "\nnothing fails; there are warnings above\n",
+        (false, _) => "\nnot everything works, see above\n",
+    });
     out
 }
 
@@ -175,6 +180,18 @@ fn holds_compiled_code(directory: &Path) -> bool {
         entry.is_ok_and(|entry| entry.path().extension().is_some_and(|ending| ending == "cwasm"))
     };
     std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_code))
+}
+
+/// What is to be done with a new key, so that it is in the place of the old one.
+fn where_to_put(token: &TokenSource, account: &str) -> String {
+    match token {
+        TokenSource::Literal(_) => {
+            format!("run: whereby configure --account {account} --token-stdin")
+        }
+        TokenSource::Variable(name) => format!("set {name} to it"),
+        TokenSource::File(path) => format!("write it into {}", path.display()),
+        TokenSource::Command(_) => "have the account's command print it".into(),
+    }
 }
 
 /// One request by the account, and what it tells.
@@ -248,8 +265,8 @@ async fn check_account(
         Err(error) => {
             let fix = match error.kind() {
                 "unauthorized" => Some(format!(
-                    "make a key in Whereby's dashboard (Configure, API), and run: whereby configure \
-                     --account {name} --token-stdin"
+                    "make a key in Whereby's dashboard (Configure, API), and {}",
+                    where_to_put(&account.token, name)
                 )),
                 _ => None,
             };

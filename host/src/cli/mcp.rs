@@ -55,6 +55,12 @@ impl Opts {
             self.lua,
         )?;
         let Some(address) = self.listen else {
+            if context.streams.stdin_is_terminal {
+                context.warn(
+                    "this speaks MCP on standard input and output, and is started by an MCP client; \
+                     Ctrl-C ends it",
+                );
+            }
             // Ctrl-C ends it as it ends any program; the client closes standard input.
             server.serve(stdio::stdin(), stdio::stdout()).await?;
             return Ok(Output::Nothing);

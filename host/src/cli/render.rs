@@ -124,14 +124,15 @@ fn render_object(object: &Map<String, Value>, look: &Look) -> String {
 
 /// A table of the items' members; a column that is empty throughout is left out.
 fn render_list(items: &[Value], look: &Look) -> String {
+    let objects = || items.iter().filter_map(Value::as_object);
     let mut columns: Vec<&str> = Vec::new();
-    for item in items.iter().filter_map(Value::as_object) {
-        for (name, value) in item {
-            if !value.is_null() && !columns.contains(&name.as_str()) {
-                columns.push(name);
-            }
+    for name in objects().flat_map(Map::keys) {
+        if !columns.contains(&name.as_str()) {
+            columns.push(name);
         }
     }
+    // In their order, whatever the first item has.
+    columns.retain(|name| objects().any(|item| item.get(*name).is_some_and(|v| !v.is_null())));
     // What is no table throughout would lose something as one.
     if columns.is_empty() || !items.iter().all(Value::is_object) {
         return items.iter().map(|item| look.scalar(item) + "\n").collect();

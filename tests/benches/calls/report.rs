@@ -74,4 +74,7 @@ pub(crate) fn tell(figures: &[Figure], file: &Path) {
     std::fs::write(file, format!("{:#}\n", json!({ "figures": all })))
         .expect("the file is written");
     println!("\nThe same as JSON: {}", file.display());
+    if figures.iter().any(|figure| figure.is_met() == Some(false)) {
+        println!("Why a budget is not met, and what it would take: BENCHMARKS.md");
+    }
 }

@@ -202,6 +202,27 @@ async fn a_variable_that_an_account_names_has_an_effect_and_no_warning() {
     let mut environment = world.environment();
     let token = world.simulator.token().to_owned();
     environment.variables.insert("WHEREBY_ACCESS_TOKEN".into(), token);
-    let ran = run(&["call", "list_rooms"], environment, "", false).await;
+    let ran = run(&["call", "list_rooms"], environment.clone(), "", false).await;
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    // What mends one that is refused is where it comes from.
+    environment.variables.insert("WHEREBY_ACCESS_TOKEN".into(), "another".into());
+    let ran = run(&["doctor"], environment, "", false).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stdout.contains("and set WHEREBY_ACCESS_TOKEN to it"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn an_empty_token_is_told_from_none() {
+    let (world, _) = still_world().await;
+    world.write("config/whereby/config.toml", "");
+    let mut environment = world.environment();
+    for (token, warns) in [(None, false), (Some(""), true)] {
+        environment
+            .variables
+            .extend(token.map(|token| ("WHEREBY_ACCESS_TOKEN".into(), token.into())));
+        let ran = run(&["call", "list_rooms"], environment.clone(), "", false).await;
+        assert_eq!(ran.code, 3, "{ran:?}");
+        let warning = "warning: WHEREBY_ACCESS_TOKEN is set, and empty";
+        assert_eq!(ran.stderr.contains(warning), warns, "{ran:?}");
+    }
 }

@@ -291,6 +291,8 @@ class Ends(HostProgram):
     def test_ctrl_c_interrupts_the_call_and_not_the_host(self) -> None:
         api = self.silent()
         python = self.script(
+            # Where the tests run in the background, a shell has them and their children ignore it.
+            "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "try: w.list_rooms()\nexcept KeyboardInterrupt: print('interrupted')\n"
             "try: w.list_rooms(limit=0)\nexcept WherebyError as error: print(error.kind)\n"
         )
