@@ -13,6 +13,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -22,8 +23,10 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("WHEREBY_BIN", str(ROOT / "target" / "debug" / "whereby"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "runtimes"))
+import program  # noqa: E402
+
+PROGRAM = program.WHEREBY
 FUNCTIONS = [
     "list_rooms", "get_room", "list_meetings", "get_meeting", "get_current_user", "create_room", "delete_room",
 ]
@@ -133,29 +136,14 @@ class McpTest(unittest.IsolatedAsyncioTestCase):
             "XDG_STATE_HOME": home.name + "/state",
             "XDG_CACHE_HOME": CACHE.name,
         }
-        self.simulator = subprocess.Popen(
-            [PROGRAM, "simulate", "--rate-limit", "0"], env=self.environment, cwd=home.name,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.addCleanup(self.stop, self.simulator)
-        found = {}
-        for line in self.simulator.stdout:
-            name, _, value = line.strip().removeprefix("export ").partition("=")
-            found[name] = value
-            if len(found) == 2:
-                break
+        found = program.simulator(self.environment, home.name, self.addCleanup)
         self.token = found["WHEREBY_ACCESS_TOKEN"]
         port = int(found["WHEREBY_API_URL"].split(":")[2].split("/")[0])
         self.proxy = Proxy(port)
         self.addCleanup(self.proxy.close)
         self.configure()
 
-    @staticmethod
-    def stop(process):
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream:
-                stream.close()
+    stop = staticmethod(program.stop)
 
     def configure(self, rules="", accounts=("work",)):
         """Writes the configuration in one step, as people's editors do."""

@@ -1,12 +1,35 @@
-"""Where the command line of wasmtime is: in WASMTIME, else on PATH, else the package of requirements.txt."""
+"""The programs that are tested: `whereby`, the simulator that it brings along, and wasmtime."""
 
 import importlib.util
 import os
 import pathlib
 import shutil
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WHEREBY = os.environ.get("WHEREBY_BIN", str(ROOT / "target" / "debug" / "whereby"))
+
+
+def simulator(environment, folder, add_cleanup):
+    """Starts a simulator, which ends with the test, and returns the two variables that point to it."""
+    process = subprocess.Popen(
+        [WHEREBY, "simulate", "--rate-limit", "0"], env=environment, cwd=folder,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    add_cleanup(stop, process)
+    lines = [process.stdout.readline().strip() for _ in range(2)]
+    return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+
+
+def stop(process):
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            stream.close()
 
 
 def wasmtime():
+    """The path of its command line: in WASMTIME, else on PATH, else in the package of requirements.txt."""
     if given := os.environ.get("WASMTIME"):
         return given
     package = importlib.util.find_spec("wasmtime_cli")

@@ -17,8 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import program  # noqa: E402
 import wave_values  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("WHEREBY_BIN", str(ROOT / "target" / "debug" / "whereby"))
+PROGRAM = program.WHEREBY
 WASMTIME = program.wasmtime()
 PATIENCE = 60
 READS = ["list-rooms", "get-room", "list-meetings", "get-meeting", "get-current-user"]
@@ -50,26 +49,10 @@ class WasmtimeTest(unittest.TestCase):
         cls.addClassCleanup(home.cleanup)
         cls.home = pathlib.Path(home.name)
         base = {"PATH": os.environ["PATH"], "HOME": home.name}
-        cls.simulator = subprocess.Popen(
-            [PROGRAM, "simulate", "--rate-limit", "0"], env=base, cwd=home.name,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        cls.addClassCleanup(cls.stop)
-        given = {}
-        for line in cls.simulator.stdout:
-            name, _, value = line.strip().removeprefix("export ").partition("=")
-            given[name] = value
-            if len(given) == 2:
-                break
-        cls.environment = {**base, **given}
+        cls.environment = {**base, **program.simulator(base, home.name, cls.addClassCleanup)}
         for name, flags in [("whereby", []), ("reader", ["--reader"])]:
             subprocess.run([PROGRAM, "component", "export", f"{name}.wasm", *flags], env=base, cwd=home.name,
                            timeout=PATIENCE, check=True, stdout=subprocess.DEVNULL)
-
-    @classmethod
-    def stop(cls):
-        cls.simulator.kill()
-        cls.simulator.wait()
-        cls.simulator.stdout.close()
 
     def run_wasmtime(self, invocation, file="whereby.wasm", options=("-S", "http"), **environment):
         # A name alone takes the value from the environment, so that the token is in no list of processes.

@@ -16,10 +16,8 @@ impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
         let settings = context.settings()?;
         let default = settings.account_name(None).ok();
-        let wanted = match context.account.as_deref() {
-            Some(name) => Some(settings.account_name(Some(name))?),
-            None => None,
-        };
+        let wanted = context.account.as_deref();
+        let wanted = wanted.map(|name| settings.account_name(Some(name))).transpose()?;
         let accounts: Vec<Value> = settings
             .accounts
             .iter()
