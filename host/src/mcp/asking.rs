@@ -42,6 +42,11 @@ pub(super) enum Way {
 
 impl Way {
     pub(super) fn of(context: &RequestContext<RoleServer>) -> Self {
+        // Before this protocol there were no such requests.
+        let version = context.protocol_version();
+        if version.is_none_or(|version| version < ProtocolVersion::V_2025_06_18) {
+            return Self::None;
+        }
         let capabilities = context.client_capabilities();
         let elicitation = capabilities.as_ref().and_then(|known| known.elicitation.as_ref());
         // A client that names no mode has forms, the first that there were.

@@ -152,7 +152,10 @@ impl Server {
         };
         let gateway = Arc::clone(&self.gateway);
         let service = StreamableHttpService::new(
-            move || Ok(Handler::new(Arc::clone(&gateway), CancellationToken::new())),
+            move || {
+                let never = CancellationToken::new();
+                Ok(Handler::new(Arc::clone(&gateway), never, CancellationToken::new()))
+            },
             sessions,
             config,
         );
