@@ -62,7 +62,7 @@ impl Opts {
                 );
             }
             // Ctrl-C ends it as it ends any program; the client closes standard input.
-            server.serve(stdio::stdin(), stdio::stdout()).await?;
+            server.serve_until(stdio::reader_gone(), stdio::stdin(), stdio::stdout()).await?;
             return Ok(Output::Nothing);
         };
         let mut options = HttpOptions::new(address, self.token(&context.environment)?);
