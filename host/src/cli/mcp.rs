@@ -42,7 +42,7 @@ pub(super) struct Opts {
     /// Another name by which the server may be reached, such as that of a proxy with TLS before it
     #[arg(long = "allow-host", value_name = "NAME", requires = "listen")]
     hosts: Vec<String>,
-    /// An origin whose pages may use the server, such as https://agents.example.com:443
+    /// Another origin than this machine's whose pages may use the server: https://agents.example.com:443
     #[arg(long = "allow-origin", value_name = "ORIGIN", requires = "listen")]
     origins: Vec<String>,
 }
