@@ -78,7 +78,7 @@ impl TokenSource {
                 wrong(format!("the command {} {reason}", text::printable(program, 300)))
             })?,
         };
-        Token::new(text.trim()).map_err(wrong)
+        Token::new(text::without_bom(&text).trim()).map_err(wrong)
     }
 }
 

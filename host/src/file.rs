@@ -1,5 +1,6 @@
 //! Reads files that somebody else may have put there.
 
+use crate::text;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -33,9 +34,10 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Contents, String> {
 }
 
 impl Contents {
-    /// The contents as a text.
+    /// Returns the contents as a string, without a byte order mark.
     pub(crate) fn text(self) -> Result<String, String> {
-        String::from_utf8(self.bytes).map_err(|_| "is not UTF-8".into())
+        let text = String::from_utf8(self.bytes).map_err(|_| "is not UTF-8")?;
+        Ok(text::without_bom(&text).to_owned())
     }
 }
 

@@ -1,5 +1,10 @@
 //! Text from outside, made fit to be shown.
 
+/// Returns the text without the byte order mark that some programs write before it.
+pub(crate) fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// The text with everything that could act on a terminal or hide other text replaced by its code
 /// point, and cut off after so many characters.
 #[must_use]

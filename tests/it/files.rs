@@ -218,3 +218,44 @@ async fn certificates_components_and_tokens_that_are_no_plain_files_are_clear_er
     }
     world.assert_untouched();
 }
+
+#[tokio::test]
+async fn a_byte_order_mark_before_an_input_is_left_out() {
+    const BOM: &str = "\u{feff}";
+    let world = world().await;
+    let (token, url) = (world.simulator.token(), world.simulator.url());
+    let key = world.write("key", &format!("{BOM}{token}\n"));
+    world.write(
+        CONFIG,
+        &format!(
+            "{BOM}default_account = \"file\"\n\
+             [accounts.file]\naccess_token = {{ file = \"{}\" }}\napi_url = \"{url}\"\n\
+             [accounts.command]\naccess_token = {{ command = [\"/bin/cat\", \"{0}\"] }}\n\
+             api_url = \"{url}\"\n",
+            key.display()
+        ),
+    );
+    let arguments = format!("{BOM}{{\"limit\": 1}}");
+    let script = format!("{BOM}return app.integrations.whereby.list_rooms({{limit = 1}})");
+    let file = world.write("project/script.lua", &script).display().to_string();
+    for (command, stdin) in [
+        (&["call", "list_rooms", arguments.as_str()][..], ""),
+        (&["call", "list_rooms", "-"], arguments.as_str()),
+        (&["call", "list_rooms", "--account", "command"], ""),
+        (&["lua", file.as_str()], ""),
+        (&["lua", "-"], script.as_str()),
+    ] {
+        let ran = whereby_tests::run(command, world.environment(), stdin, false).await;
+        assert_eq!(ran.code, 0, "{command:?}: {ran:?}");
+    }
+    assert_eq!(world.requests().len(), 5);
+    // One is a mark; another one after it is not.
+    let twice = format!("{BOM}{BOM}{{}}");
+    assert_eq!(world.run(&["call", "list_rooms", &twice]).await.code, 2);
+    let given = format!("{BOM}{token}");
+    let command = ["configure", "--account", "new", "--token-stdin"];
+    let ran = whereby_tests::run(&command, world.environment(), &given, false).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = world.run(&["call", "list_rooms", "--dry-run", "--account", "new"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+}

@@ -3,6 +3,7 @@
 mod asking;
 mod calls;
 mod http;
+mod protocol;
 mod raw;
 mod scripts;
 mod settings;

@@ -6,12 +6,14 @@ requirements.txt beside this file. Run it with: python -m unittest discover test
 
 import asyncio
 import contextlib
+import fcntl
 import http.client
 import http.server
 import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -434,26 +436,102 @@ class Approvals(McpTest):
 
 
 class Ends(McpTest):
-    async def test_the_server_ends_with_its_client_also_in_the_middle_of_a_call(self):
-        for cut_off in (False, True):
-            server = subprocess.Popen([PROGRAM, "mcp"], env=self.environment, cwd=self.home,
-                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            self.addCleanup(self.stop, server)
-            self.proxy.hold()
-            for message in [
-                {"id": 1, "method": "initialize", "params": {
-                    "protocolVersion": "2025-06-18", "capabilities": {},
-                    "clientInfo": {"name": "raw", "version": "1"}}},
-                {"method": "notifications/initialized"},
-                {"id": 2, "method": "tools/call", "params": {"name": "whereby_list_rooms", "arguments": {}}},
-            ]:
-                server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-            server.stdin.flush()
-            self.assertTrue(await asyncio.to_thread(self.proxy.arrived.wait, PATIENCE))
-            if cut_off:
-                server.stdout.close()
-            server.stdin.close()
-            await asyncio.to_thread(server.wait, PATIENCE)
+    BEGIN = [
+        {"id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": {"name": "raw", "version": "1"}}},
+        {"method": "notifications/initialized"},
+    ]
+
+    def deletion(self):
+        """A call that deletes a room that there is."""
+        self.configure('[permissions]\nwrite = "allow"\n')
+        made = json.loads(self.whereby("call", "create_room", "--json").stdout)["data"]
+        self.proxy.requests.clear()
+        return {"id": 2, "method": "tools/call", "params": {
+            "name": "whereby_delete_room", "arguments": {"room_name": made["roomName"]}}}
+
+    @staticmethod
+    def lines(messages):
+        return "".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
+
+    async def in_a_call(self):
+        """A server in the middle of a call; what it waits for."""
+        messages = self.lines([*self.BEGIN, self.deletion()])
+        server = subprocess.Popen([PROGRAM, "mcp"], env=self.environment, cwd=self.home,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.stop, server)
+        held = self.proxy.hold()
+        server.stdin.write(messages)
+        server.stdin.flush()
+        self.assertTrue(await asyncio.to_thread(self.proxy.arrived.wait, PATIENCE))
+        self.proxy.held = None
+        return server, held
+
+    async def test_what_began_before_the_end_of_input_is_finished_and_answered(self):
+        server, held = await self.in_a_call()
+        server.stdin.close()
+        self.assertEqual(json.loads(server.stdout.readline())["id"], 1)
+        held.set()
+        answer = json.loads(await asyncio.to_thread(server.stdout.readline))
+        self.assertEqual((answer["id"], answer["result"]["isError"]), (2, False), answer)
+        self.assertEqual(await asyncio.to_thread(server.wait, PATIENCE), 0)
+        self.assertEqual(server.stdout.read(), "")
+        self.assertEqual(self.proxy.requests, ["GET", "DELETE"])
+        self.assertEqual(self.audit()[-1]["outcome"]["effect"], "done")
+
+    async def test_a_client_that_is_gone_stops_its_calls(self):
+        for closes_input in (False, True):
+            server, held = await self.in_a_call()
+            # Nothing is written meanwhile, and the server notices it all the same.
+            server.stdout.close()
+            if closes_input:
+                server.stdin.close()
+            self.assertEqual(await asyncio.to_thread(server.wait, PATIENCE), 0)
+            held.set()
+            self.assertEqual(self.proxy.requests, ["GET"])
+            outcome = self.audit()[-1]["outcome"]
+            self.assertEqual((outcome["kind"], outcome["effect"]), ("cancelled", "none"))
+
+    def test_a_script_may_write_everything_at_once(self):
+        text = self.lines([*self.BEGIN, self.deletion()]).rstrip("\n")
+        ran = subprocess.run([PROGRAM, "mcp"], env=self.environment, cwd=self.home, input=text,
+                             timeout=PATIENCE, capture_output=True, text=True, check=True)
+        answers = [json.loads(line) for line in ran.stdout.splitlines()]
+        self.assertEqual([answer["id"] for answer in answers], [1, 2])
+        self.assertEqual(answers[1]["result"]["isError"], False, answers)
+
+    def test_the_flags_of_shared_streams_stay_as_they_were(self):
+        for kill in (False, True):
+            for kind in ("pipes", "sockets"):
+                if kind == "pipes":
+                    (stdin, write), (read, stdout) = os.pipe(), os.pipe()
+                    ends = [stdin, write, read, stdout]
+                else:
+                    sockets = [*socket.socketpair(), *socket.socketpair()]
+                    write, stdin, read, stdout = ends = [end.detach() for end in sockets]
+                for end in ends:
+                    self.addCleanup(os.close, end)
+                before = [fcntl.fcntl(end, fcntl.F_GETFL) for end in (stdin, stdout)]
+                server = subprocess.Popen([PROGRAM, "mcp"], env=self.environment, cwd=self.home,
+                                          stdin=stdin, stdout=stdout)
+                self.addCleanup(self.stop, server)
+                # Small and large messages, in both directions.
+                reads = [{"id": number, "method": "tools/list"} for number in range(2, 30)]
+                os.write(write, self.lines([*self.BEGIN, *reads]).encode())
+                output = os.fdopen(os.dup(read), encoding="utf-8")
+                answers = {json.loads(output.readline())["id"] for _ in range(1 + len(reads))}
+                self.assertEqual(answers, set(range(1, 30)))
+                flags = [fcntl.fcntl(end, fcntl.F_GETFL) for end in (stdin, stdout)]
+                self.assertEqual(flags, before, kind)
+                if kill:
+                    server.kill()
+                else:
+                    server.terminate()
+                server.wait(PATIENCE)
+                output.close()
+                flags = [fcntl.fcntl(end, fcntl.F_GETFL) for end in (stdin, stdout)]
+                self.assertEqual(flags, before, kind)
 
 
 class Http(McpTest):

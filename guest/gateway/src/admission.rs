@@ -15,9 +15,6 @@ pub(crate) const MOST_BODY_BYTES: usize = 128 * 1024;
 /// has no sessions and no streams than the others do.
 pub(crate) const VERSIONS: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26"];
 
-/// The code of the error about a version that is not spoken, of the later protocols.
-const UNSUPPORTED_VERSION: i32 = -32022;
-
 /// The head of a request.
 pub(crate) struct Head {
     pub(crate) is_post: bool,
@@ -50,8 +47,7 @@ pub(crate) fn admit(head: &Head, settings: &Settings) -> Result<(), Reply> {
         let refusal = Reply::refusal(401, "a bearer token is needed");
         return Err(refusal.with_header("www-authenticate", "Bearer"));
     }
-    check_content(head)?;
-    check_version(head)
+    check_content(head)
 }
 
 /// Checks what the request brings and takes: JSON, unencoded, and not too much of it.
@@ -93,24 +89,23 @@ pub(crate) fn too_long() -> Reply {
     Reply::refusal(413, format!("the body is longer than {MOST_BODY_BYTES} bytes"))
 }
 
-/// Checks the version of the protocol, where the request names one.
-fn check_version(head: &Head) -> Result<(), Reply> {
+/// Checks the version of the protocol, where the request names one. Does not hold for the handshake,
+/// whose own word counts. The error says what is spoken.
+pub(crate) fn check_version(head: &Head) -> Result<(), Json> {
     let is_spoken = |value: &&[u8]| VERSIONS.iter().any(|version| version.as_bytes() == *value);
     let versions = head.values("mcp-protocol-version");
     let Some(other) = versions.iter().find(|value| !is_spoken(value)) else { return Ok(()) };
     let requested = String::from_utf8_lossy(other).chars().take(40).collect::<String>();
     let supported = VERSIONS.iter().map(|version| Json::word(version)).collect();
-    let data = Json::object(vec![
+    Err(Json::object(vec![
         ("supported", Json::List(supported)),
         ("requested", requested.to_json()),
-    ]);
-    let message = "this version of the protocol is not spoken here";
-    Err(Reply::error(400, "null", UNSUPPORTED_VERSION, message, Some(data)))
+    ]))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Head, admit};
+    use super::{Head, admit, check_version};
     use crate::reply::Body;
     use crate::settings::Settings;
 
@@ -184,14 +179,27 @@ mod tests {
             (&[("content-length", "131073")], 413),
             (&[("content-length", "99999999999999999999")], 413),
             (&[("content-length", "-1")], 413),
-            (&[("mcp-protocol-version", "2025-06-18")], 200),
-            (&[("mcp-protocol-version", "2025-03-26")], 200),
-            (&[("mcp-protocol-version", "2024-11-05")], 400),
-            (&[("mcp-protocol-version", "2025-06-18"), ("mcp-protocol-version", "x")], 400),
-            (&[("mcp-protocol-version", "")], 400),
         ] {
             assert_eq!(status("/mcp", true, headers).0, expected, "{headers:?}");
         }
         assert_eq!(status("/mcp", true, &[("authorization", "-")]).1, Some("www-authenticate"));
+    }
+
+    #[test]
+    fn a_version_that_is_named_must_be_spoken() {
+        for (versions, is_spoken) in [
+            (&[][..], true),
+            (&["2025-06-18"], true),
+            (&["2025-03-26"], true),
+            (&["2024-11-05"], false),
+            (&["2025-06-18", "x"], false),
+            (&[""], false),
+        ] {
+            let header =
+                |version: &&str| ("MCP-Protocol-Version".to_owned(), version.as_bytes().to_vec());
+            let headers = versions.iter().map(header).collect();
+            let head = Head { is_post: true, path: "/mcp".to_owned(), headers };
+            assert_eq!(check_version(&head).is_ok(), is_spoken, "{versions:?}");
+        }
     }
 }

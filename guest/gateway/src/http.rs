@@ -39,7 +39,7 @@ fn reply_to(request: &IncomingRequest) -> Result<Reply, Reply> {
     };
     admission::admit(&head, &settings)?;
     let body = read(request)?;
-    Ok(rpc::answer(&body, &settings, &mut Call::make))
+    Ok(rpc::answer(&body, admission::check_version(&head), &settings, &mut Call::make))
 }
 
 /// Reads the body, as far as it may go.

@@ -13,6 +13,12 @@ const INVALID_REQUEST: i32 = -32600;
 const METHOD_NOT_FOUND: i32 = -32601;
 const INVALID_PARAMS: i32 = -32602;
 
+/// The code of the error about a version that is not spoken, of the later protocols.
+const UNSUPPORTED_VERSION: i32 = -32022;
+
+/// The byte order mark that some programs write before a text.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
 /// What every client is told about the tools together.
 const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and past meetings.";
 
@@ -23,33 +29,55 @@ const INSTRUCTIONS_READ_ONLY: &str = "Video meetings on Whereby: rooms that exis
 /// An error of the protocol.
 type Refused = (i32, String);
 
-/// The answer to the body of a request.
-pub(crate) fn answer(body: &[u8], settings: &Settings, make: Make<'_>) -> Reply {
-    let refuse = |code, message: &str| Reply::error(400, "null", code, message, None);
-    let mut message = match Json::parse(body) {
+/// The answer to the body of a request; `version` is whether the version that its head names is spoken.
+pub(crate) fn answer(
+    body: &[u8],
+    version: Result<(), Json>,
+    settings: &Settings,
+    make: Make<'_>,
+) -> Reply {
+    let mut id = "null".to_owned();
+    let mut message = match Json::parse(body.strip_prefix(BOM).unwrap_or(body)) {
         Ok(Json::Object(message)) => message,
-        Ok(Json::List(_)) => {
-            return refuse(INVALID_REQUEST, "batches are not taken: send one message a request");
+        other => {
+            let (code, message) = match other {
+                Ok(Json::List(_)) => {
+                    (INVALID_REQUEST, "batches are not taken: send one message a request".into())
+                }
+                Ok(_) => (INVALID_REQUEST, "a message is a JSON object".into()),
+                Err(error) => (PARSE_ERROR, format!("the body is not JSON: {error}")),
+            };
+            return Reply::error(400, &id, code, &message, None);
         }
-        Ok(_) => return refuse(INVALID_REQUEST, "a message is a JSON object"),
-        Err(error) => return refuse(PARSE_ERROR, &format!("the body is not JSON: {error}")),
     };
-    if get(&message, "jsonrpc").and_then(Json::as_text) != Some("2.0") {
-        return refuse(INVALID_REQUEST, "a message has \"jsonrpc\": \"2.0\"");
+    let given = take(&mut message, "id");
+    if let Some(given @ (Json::Text(_) | Json::Integer(_) | Json::Negative(_) | Json::Float(_))) =
+        &given
+    {
+        id = given.compact();
     }
-    let id = match take(&mut message, "id") {
-        None => None,
-        Some(id @ (Json::Text(_) | Json::Integer(_) | Json::Negative(_))) => Some(id.compact()),
-        Some(_) => return refuse(INVALID_REQUEST, "an id is a text or a whole number"),
-    };
+    let refuse = |message| Reply::error(400, &id, INVALID_REQUEST, message, None);
+    if get(&message, "jsonrpc").and_then(Json::as_text) != Some("2.0") {
+        return refuse("a message has \"jsonrpc\": \"2.0\"");
+    }
     let is_response = get(&message, "result").or(get(&message, "error")).is_some();
     let method = match take(&mut message, "method") {
         Some(Json::Text(method)) => method,
         // Nothing was asked of the client, so there is nothing to do with what it answers.
-        None if is_response && id.is_some() => return Reply::accepted(),
-        _ => return refuse(INVALID_REQUEST, "a message has a \"method\""),
+        None if is_response => return Reply::accepted(),
+        _ => return refuse("a message has a \"method\""),
     };
-    let Some(id) = id else { return Reply::accepted() };
+    match given {
+        // Some clients write the id that a notification does not have as null.
+        Some(Json::Null) if method.starts_with("notifications/") => return Reply::accepted(),
+        None => return Reply::accepted(),
+        Some(Json::Text(_) | Json::Integer(_) | Json::Negative(_)) => {}
+        Some(_) => return refuse("an id is a text or a whole number"),
+    }
+    if let (false, Err(data)) = (method == "initialize", version) {
+        let message = "this version of the protocol is not spoken here";
+        return Reply::error(400, &id, UNSUPPORTED_VERSION, message, Some(data));
+    }
     let answered = params(&mut message).and_then(|params| call(&method, params, settings, make));
     match answered {
         Ok(result) => Reply::result(&id, &result),
@@ -60,7 +88,7 @@ pub(crate) fn answer(body: &[u8], settings: &Settings, make: Make<'_>) -> Reply 
 /// The parameters of a message; none where it has none.
 fn params(message: &mut Members) -> Result<Members, Refused> {
     match take(message, "params") {
-        None => Ok(Vec::new()),
+        None | Some(Json::Null) => Ok(Vec::new()),
         Some(Json::Object(params)) => Ok(params),
         Some(_) => Err(invalid("params is an object")),
     }

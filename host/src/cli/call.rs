@@ -175,7 +175,8 @@ impl Opts {
             Some(text) => Some(text.to_owned()),
             None => None,
         };
-        let mut arguments = match text.as_deref().map(str::trim) {
+        let text = text.as_deref().map(text::without_bom);
+        let mut arguments = match text.map(str::trim) {
             None | Some("") => Value::Object(Map::new()),
             Some(text) => serde_json::from_str(text).map_err(|error| {
                 usage(format!(

@@ -42,7 +42,7 @@ pub(super) struct Opts {
     /// Another name by which the server may be reached, such as that of a proxy with TLS before it
     #[arg(long = "allow-host", value_name = "NAME", requires = "listen")]
     hosts: Vec<String>,
-    /// An origin whose pages may use the server, such as https://agents.example.com:443
+    /// Another origin than this machine's whose pages may use the server: https://agents.example.com:443
     #[arg(long = "allow-origin", value_name = "ORIGIN", requires = "listen")]
     origins: Vec<String>,
 }
@@ -62,7 +62,7 @@ impl Opts {
                 );
             }
             // Ctrl-C ends it as it ends any program; the client closes standard input.
-            server.serve(stdio::stdin(), stdio::stdout()).await?;
+            server.serve_until(stdio::reader_gone(), stdio::stdin(), stdio::stdout()).await?;
             return Ok(Output::Nothing);
         };
         let mut options = HttpOptions::new(address, self.token(&context.environment)?);

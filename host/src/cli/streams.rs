@@ -1,5 +1,6 @@
 //! The streams of the program, so that tests can be its terminal.
 
+use crate::text;
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,7 +70,8 @@ impl Streams {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads standard input to its end, which must come within so many bytes.
+    /// Reads standard input to its end, which must come within so many bytes. A byte order mark before
+    /// it is left out.
     pub(crate) fn read_to_end(&self, most: usize) -> io::Result<String> {
         let mut text = String::new();
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +79,7 @@ impl Streams {
         if read > most {
             return Err(io::Error::other(format!("more than {most} bytes")));
         }
-        Ok(text)
+        Ok(text::without_bom(&text).to_owned())
     }
 
     /// Reads one line that a person typed.

@@ -5,7 +5,9 @@
 //! answer. Either proves what the client asserts and no more, and `permissions.elicitation` can forbid
 //! both. The handle is the id of the stored approval, which is bound to the very call.
 
+use super::http::JsonOnly;
 use crate::approval::{Answer, Approver, Channel, PendingApproval, Question};
+use http::request::Parts;
 use rmcp::RoleServer;
 use rmcp::model::{
     BooleanSchema, CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult,
@@ -42,6 +44,18 @@ pub(super) enum Way {
 
 impl Way {
     pub(super) fn of(context: &RequestContext<RoleServer>) -> Self {
+        // Before this protocol there were no such requests.
+        let version = context.protocol_version();
+        if version.is_none_or(|version| version < ProtocolVersion::V_2025_06_18) {
+            return Self::None;
+        }
+        // A client that takes no stream gets the answer and nothing before it.
+        let parts = context.extensions.get::<Parts>();
+        if parts.is_some_and(|parts| parts.extensions.get::<JsonOnly>().is_some())
+            && !is_new(context)
+        {
+            return Self::None;
+        }
         let capabilities = context.client_capabilities();
         let elicitation = capabilities.as_ref().and_then(|known| known.elicitation.as_ref());
         // A client that names no mode has forms, the first that there were.

@@ -5,7 +5,7 @@ use super::gateway::Gateway;
 use super::logging::Log;
 #[cfg(feature = "lua")]
 use super::scripts;
-use super::{resources, results, tools};
+use super::{message, resources, results, tools};
 use crate::approval::NobodyToAsk;
 use crate::call::{Call, Outcome};
 use crate::error::{Error, WriteOutcome};
@@ -13,9 +13,10 @@ use crate::text;
 #[cfg(feature = "lua")]
 use rmcp::model::JsonObject;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ErrorData, Implementation, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
-    ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorData,
+    Implementation, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
+    ServerConfig, SubscriptionFilter, Tool,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -36,19 +37,27 @@ pub(super) struct Handler {
     log: Log,
     /// How many more questions may be open at the client.
     open: Arc<Semaphore>,
+    /// Ends when the client asks for nothing more.
+    ended: CancellationToken,
     /// Ends with the client.
     gone: CancellationToken,
     _guard: DropGuard,
 }
 
 impl Handler {
-    /// `gone` is told where the client is, before the SDK notices; it ends with the handler, too.
-    pub(super) fn new(gateway: Arc<Gateway>, gone: CancellationToken) -> Self {
+    /// Serves a client until `ended`, from when on it asks for nothing more, or `gone`, from when on
+    /// nobody reads an answer. The handler cancels `gone` when it is dropped.
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        ended: CancellationToken,
+        gone: CancellationToken,
+    ) -> Self {
         let guard = gone.clone().drop_guard();
         Self {
             gateway,
             log: Log::default(),
             open: Arc::new(Semaphore::new(MOST_OPEN)),
+            ended,
             gone,
             _guard: guard,
         }
@@ -228,6 +237,14 @@ impl ServerHandler for Handler {
         Ok(results::of(outcome).into())
     }
 
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        Err(message::unknown_method(&request.method))
+    }
+
     async fn list_resources(
         &self,
         _: Option<PaginatedRequestParams>,
@@ -285,6 +302,7 @@ impl ServerHandler for Handler {
         loop {
             tokio::select! {
                 () = context.cancelled() => return Ok(()),
+                () = self.ended.cancelled() => return Ok(()),
                 changed = changes.changed() => if changed.is_err() { return Ok(()) },
             }
             if context.sink().notify_tool_list_changed().await.is_err() {

@@ -1,21 +1,37 @@
 //! MCP over streamable HTTP, for many clients, on a loopback address.
 //!
-//! Whoever reaches the port may be any program of this machine, or a page in a browser of it: each
-//! request needs the bearer token, a `Host` that is named, and no `Origin` that is not.
+//! Any program on this machine can reach the port, and so can a page in one of its browsers. Each
+//! request needs the bearer token, a `Host` that is named, and no `Origin` that is not allowed.
+//!
+//! The SDK serves the protocol. What comes before it here reads each message, so that it gets only those
+//! that it can answer, and puts its answers into the form that each client takes.
 
+mod answer;
+mod origin;
+mod sessions;
+
+use super::message::{Arriving, Incoming};
 use super::{Handler, MAX_MESSAGE_BYTES, Server};
 use crate::error::Error;
+use crate::text;
+use answer::Form;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use origin::Origin;
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, ProtocolVersion};
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use sessions::Sessions;
 use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,11 +45,13 @@ use tokio_util::sync::CancellationToken;
 /// Where on the server the protocol is spoken.
 const PATH: &str = "/mcp";
 
-/// How many clients of the protocols with sessions there may be at a time.
-const MAX_SESSIONS: usize = 256;
+/// The headers of the protocol, and what the SDK wants in `Accept`.
+const SESSION_ID: &str = "mcp-session-id";
+const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+const ACCEPTS_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
-/// After which silence such a session ends. A person may be thinking about a question meanwhile.
-const SESSION_IDLE: Duration = Duration::from_secs(15 * 60);
+/// How much of a message that is too long is read for its id, in bytes.
+const MAX_READ_BYTES: usize = 16 * MAX_MESSAGE_BYTES;
 
 /// How many connections there may be at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -58,12 +76,12 @@ pub struct HttpOptions {
     /// By which names in `Host` the server may be reached besides the loopback ones, for instance that of
     /// a proxy in front of it.
     pub hosts: Vec<String>,
-    /// Pages of which origins may use it, as `https://host:port`; without this, none of any.
+    /// Pages of which origins may use it besides those of this machine, as `https://host:port`.
     pub origins: Vec<String>,
 }
 
 impl HttpOptions {
-    /// On this address, with this token, for loopback names and no pages.
+    /// On this address, with this token, for loopback names and pages of this machine.
     #[must_use]
     pub fn new(address: SocketAddr, token: SecretString) -> Self {
         Self { address, token, hosts: Vec::new(), origins: Vec::new() }
@@ -103,16 +121,21 @@ impl Drop for Listening {
 struct Gate {
     /// The digest of the token, which has one length whatever is compared with it.
     token: [u8; 32],
-    sessions: Arc<LocalSessionManager>,
+    origins: Vec<Origin>,
+    sessions: Sessions,
 }
+
+/// Marks a request whose client takes the answer and nothing before it.
+#[derive(Clone)]
+pub(super) struct JsonOnly;
 
 impl Server {
     /// Serves clients over streamable HTTP, on the runtime that this is called on.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] for an address that is not loopback or cannot be listened on, and for a
-    /// token that is too short.
+    /// [`Error::Configuration`] for an address that is not loopback or cannot be listened on, for a
+    /// token that is too short, and for an origin that cannot be read.
     pub async fn listen(&self, options: HttpOptions) -> Result<Listening, Error> {
         let HttpOptions { address, token, hosts, origins } = options;
         let wrong = |message: String| Error::Configuration { message };
@@ -128,6 +151,18 @@ impl Server {
                  -hex 32"
             )));
         }
+        let origins: Result<Vec<Origin>, Error> = origins
+            .iter()
+            .map(|text| {
+                Origin::rule(text).ok_or_else(|| {
+                    wrong(format!(
+                        "`{}` is not an origin; it has the form https://agents.example.com:443",
+                        text::printable(text, 200)
+                    ))
+                })
+            })
+            .collect();
+        let origins = origins?;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| wrong(format!("{address} cannot be listened on: {error}")))?;
@@ -139,21 +174,18 @@ impl Server {
         let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(own.into_iter().chain(hosts))
-            .with_allowed_origins(origins)
-            .enforce_origin_validation()
-            .with_max_request_body_bytes(MAX_MESSAGE_BYTES)
+            .with_max_request_body_bytes(usize::MAX)
             .with_cancellation_token(stop.clone());
-        let mut manager = LocalSessionManager::default();
-        manager.session_config.keep_alive = Some(SESSION_IDLE);
-        let sessions = Arc::new(manager);
-        let gate = Gate {
-            token: Sha256::digest(token.expose_secret()).into(),
-            sessions: Arc::clone(&sessions),
-        };
+        let sessions = Sessions::new();
+        let manager = Arc::clone(&sessions.manager);
+        let gate = Gate { token: Sha256::digest(token.expose_secret()).into(), origins, sessions };
         let gateway = Arc::clone(&self.gateway);
         let service = StreamableHttpService::new(
-            move || Ok(Handler::new(Arc::clone(&gateway), CancellationToken::new())),
-            sessions,
+            move || {
+                let never = CancellationToken::new();
+                Ok(Handler::new(Arc::clone(&gateway), never, CancellationToken::new()))
+            },
+            manager,
             config,
         );
         let app = Router::new()
@@ -205,29 +237,184 @@ async fn accept(listener: TcpListener, app: Router) {
     }
 }
 
-/// Whether a request begins a session: those since 2026-07-28 have none.
-fn begins_session(headers: &HeaderMap) -> bool {
-    let version = headers.get("mcp-protocol-version").and_then(|value| value.to_str().ok());
-    !headers.contains_key("mcp-session-id") && version.is_none_or(|version| version < "2026-07-28")
+/// Lets a request in that comes from an allowed page or from none, and has the token.
+async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if !origin::is_allowed(request.headers(), &gate.origins) {
+        return (StatusCode::FORBIDDEN, "pages of this origin are not allowed\n").into_response();
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = if origin::is_preflight(&request) {
+        // A browser asks without the token, and learns nothing but that it may send it.
+        origin::preflight(request.headers())
+    } else if !gate.has_token(request.headers()) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+        (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response()
+    } else {
+        let version = request.headers().get(PROTOCOL_VERSION).cloned();
+        match *request.method() {
+            Method::POST => gate.post(request, next).await,
+            Method::DELETE => ended(next.run(request).await),
+            _ => events(next.run(accepting_events(request)).await, version.as_ref()),
+        }
+    };
+    origin::expose(&mut response, origin);
+    response
 }
 
-/// Lets a request through that brings the token, and a new client where there is room for one.
-async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let given = request.headers().get(header::AUTHORIZATION);
-    let given = given.and_then(|value| value.to_str().ok()).and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    let digest: [u8; 32] = Sha256::digest(given.unwrap_or_default()).into();
-    if given.is_none() || !bool::from(digest.ct_eq(&gate.token)) {
-        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response();
+/// A request for a stream of events, whose client takes it under whatever name.
+fn accepting_events(mut request: Request) -> Request {
+    let accepts_any = match request.headers().get(header::ACCEPT) {
+        None => true,
+        Some(accept) => accept.to_str().is_ok_and(|accept| accept.contains("*/*")),
+    };
+    if accepts_any {
+        request.headers_mut().insert(header::ACCEPT, ACCEPTS_BOTH);
     }
-    if begins_session(request.headers())
-        && gate.sessions.sessions.read().await.len() >= MAX_SESSIONS
-    {
-        let wait = [(header::RETRY_AFTER, "60")];
-        return (StatusCode::SERVICE_UNAVAILABLE, wait, "too many clients\n").into_response();
+    request
+}
+
+/// The answer to a client that ends its session. The official SDK for Python takes the one that the SDK
+/// here gives for a failure.
+fn ended(mut response: Response) -> Response {
+    if response.status() == StatusCode::ACCEPTED {
+        *response.status_mut() = StatusCode::NO_CONTENT;
     }
-    next.run(request).await
+    response
+}
+
+/// Events as clients of a protocol take them; those that name none are old.
+fn events(response: Response, version: Option<&HeaderValue>) -> Response {
+    let version = version.and_then(|version| version.to_str().ok()).unwrap_or_default();
+    match version < ProtocolVersion::V_2025_11_25.as_str() {
+        true => answer::without_empty_events(response),
+        false => response,
+    }
+}
+
+impl Gate {
+    fn has_token(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(header::AUTHORIZATION);
+        let given = given.and_then(|value| value.to_str().ok()).and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        let digest: [u8; 32] = Sha256::digest(given.unwrap_or_default()).into();
+        given.is_some() && bool::from(digest.ct_eq(&self.token))
+    }
+
+    /// Serves one message.
+    async fn post(&self, request: Request, next: Next) -> Response {
+        let (mut parts, body) = request.into_parts();
+        let Some(form) = Form::of(&parts.headers) else {
+            let message = "Accept must name application/json or text/event-stream";
+            return refused(StatusCode::NOT_ACCEPTABLE, Value::Null, message);
+        };
+        let mut arriving = read(body).await;
+        let is_too_long = arriving.is_too_long();
+        let message = match arriving.finish() {
+            Incoming::Message(message) => *message,
+            Incoming::Ignored => return StatusCode::ACCEPTED.into_response(),
+            Incoming::Refused(refusal) => {
+                let status = match refusal.error.code {
+                    _ if is_too_long => StatusCode::PAYLOAD_TOO_LARGE,
+                    // The message is one, and the answer is an answer to it.
+                    ErrorCode::INVALID_PARAMS => StatusCode::OK,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                return answer::refusal(status, &refusal);
+            }
+        };
+        let Ok(bytes) = serde_json::to_vec(&message) else {
+            let message = "the message cannot be read";
+            return refused(StatusCode::BAD_REQUEST, Value::Null, message);
+        };
+        let (id, initialized) = match &message {
+            ClientJsonRpcMessage::Request(request) => {
+                let version = match &request.request {
+                    ClientRequest::InitializeRequest(request) => {
+                        Some(&request.params.protocol_version)
+                    }
+                    _ => None,
+                };
+                (request.id.clone().into_json_value(), version)
+            }
+            _ => (Value::Null, None),
+        };
+        if let Some(version) = initialized {
+            negotiate(&mut parts, version);
+        }
+        let version = parts.headers.get(PROTOCOL_VERSION).cloned();
+        let session = parts.headers.get(SESSION_ID).and_then(|id| id.to_str().ok());
+        let in_use = session.map(|id| self.sessions.begin_use(id));
+        let begins = initialized.is_some() && session.is_none();
+        let room = if begins {
+            let Some(room) = self.sessions.make_room().await else {
+                let message = "too many clients wait for answers";
+                let mut busy = refused(StatusCode::SERVICE_UNAVAILABLE, id, message);
+                busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+                return busy;
+            };
+            Some(room)
+        } else {
+            None
+        };
+        if form == Form::Json {
+            parts.extensions.insert(JsonOnly);
+        }
+        parts.headers.insert(header::ACCEPT, ACCEPTS_BOTH);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        parts.headers.remove(header::TRANSFER_ENCODING);
+        let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+        if begins && let Some(id) = response.headers().get(SESSION_ID) {
+            self.sessions.has_begun(id.to_str().unwrap_or_default());
+        }
+        drop(room);
+        let response = answer::explained(response, id).await;
+        if form == Form::Json {
+            return answer::collected(response).await;
+        }
+        // The session is in use as long as the answer is sent.
+        let response = response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _ = &in_use;
+                frame
+            }))
+        });
+        match initialized {
+            Some(version) => {
+                events(response, HeaderValue::from_str(version.as_str()).ok().as_ref())
+            }
+            None => events(response, version.as_ref()),
+        }
+    }
+}
+
+fn refused(status: StatusCode, id: Value, message: &'static str) -> Response {
+    let error = ErrorData::invalid_request(message, None);
+    answer::refusal(status, &super::message::Refusal { id, error })
+}
+
+/// Reads a message; of one that is too long, so much that its id is likely among it.
+async fn read(mut body: Body) -> Arriving {
+    let mut arriving = Arriving::default();
+    let mut length = 0;
+    // A body that breaks off is no JSON, and the client is gone.
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { continue };
+        arriving.push(&data);
+        length += data.len();
+        if length > MAX_READ_BYTES {
+            break;
+        }
+    }
+    arriving
+}
+
+/// Leaves the version to the handshake, whose own word counts: a client may send the newest that it
+/// knows, which this server answers with the newest of its own.
+fn negotiate(parts: &mut Parts, version: &ProtocolVersion) {
+    let is_same = parts.headers.get(PROTOCOL_VERSION).is_some_and(|v| v == version.as_str());
+    if !is_same || !ProtocolVersion::KNOWN_VERSIONS.contains(version) {
+        parts.headers.remove(PROTOCOL_VERSION);
+    }
 }

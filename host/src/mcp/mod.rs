@@ -11,7 +11,9 @@ mod asking;
 mod gateway;
 mod handler;
 mod http;
+mod lines;
 mod logging;
+mod message;
 mod resources;
 mod results;
 #[cfg(feature = "lua")]
@@ -25,13 +27,12 @@ use crate::error::Error;
 use crate::session::Session;
 use gateway::Gateway;
 use handler::Handler;
-use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::{RoleServer, ServiceExt as _};
+use lines::Lines;
+use rmcp::ServiceExt as _;
+use rmcp::service::ServerInitializeError;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 /// The longest message of a client, in bytes: twice the largest arguments, and what is around them.
@@ -113,52 +114,45 @@ impl Server {
         }
     }
 
-    /// Serves one client, line by line, until it closes its side; what is then under way is stopped.
+    /// Serves one client, with one message a line, until the client closes its side. Calls that began
+    /// before that are still made and answered.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] where the client does not begin as the protocol says.
+    /// [`Error::Internal`] if the server ends for another reason.
     pub async fn serve(
         &self,
         read: impl AsyncRead + Send + Unpin + 'static,
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), Error> {
-        let gone = CancellationToken::new();
-        let read = Reading { read, gone: gone.clone() };
-        let transport = AsyncRwTransport::<RoleServer, _, _>::new(read, write)
-            .with_max_line_length(MAX_MESSAGE_BYTES);
-        let failed = |what: String| Error::Internal { message: what };
+        self.serve_until(CancellationToken::new(), read, write).await
+    }
+
+    /// Serves one client in the same way. Stops at once, also in the middle of calls, when the client is
+    /// gone: when the token is cancelled or writing fails.
+    pub(crate) async fn serve_until(
+        &self,
+        gone: CancellationToken,
+        read: impl AsyncRead + Send + Unpin + 'static,
+        write: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<(), Error> {
+        let ended = CancellationToken::new();
+        let transport = Lines::new(read, write, ended.clone(), gone.clone());
+        let failed =
+            |error: String| Error::Internal { message: format!("the MCP server ended: {error}") };
         let watching = self.gateway.watch();
-        let service = match Handler::new(Arc::clone(&self.gateway), gone).serve(transport).await {
+        let handler = Handler::new(Arc::clone(&self.gateway), ended, gone);
+        let service = match handler.serve(transport).await {
             Ok(service) => service,
-            // Whoever looks whether the program starts, and goes away again, did nothing wrong.
-            Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-            Err(error) => return Err(failed(format!("the MCP client did not begin: {error}"))),
+            // A client that connects and goes away again did nothing wrong.
+            Err(
+                ServerInitializeError::ConnectionClosed(_)
+                | ServerInitializeError::TransportError { .. },
+            ) => return Ok(()),
+            Err(error) => return Err(failed(error.to_string())),
         };
         let ended = service.waiting().await;
         drop(watching);
-        ended.map(drop).map_err(|error| failed(format!("the MCP server ended: {error}")))
-    }
-}
-
-/// What a client sends. Its end is the client's: the SDK would let calls go on for a while, to answer
-/// whoever is not there any more.
-struct Reading<R> {
-    read: R,
-    gone: CancellationToken,
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Reading<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut self.read).poll_read(context, buffer));
-        if read.is_err() || buffer.filled().len() == before {
-            self.gone.cancel();
-        }
-        Poll::Ready(read)
+        ended.map(drop).map_err(|error| failed(error.to_string()))
     }
 }

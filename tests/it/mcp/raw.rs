@@ -1,89 +1,412 @@
 //! Clients that do not keep to the protocol.
 
-use super::server;
+use super::protocol::check_message;
+use super::server_with;
 use crate::wire::{ALLOW_ALL, daily};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, ReadHalf,
+    WriteHalf,
+};
+use tokio::task::JoinHandle;
 use whereby::simulator::{Gate, Reply};
 use whereby_tests::World;
 
-/// A line of text, answered by the next line.
-struct Raw {
-    read: BufReader<tokio::io::ReadHalf<DuplexStream>>,
-    write: tokio::io::WriteHalf<DuplexStream>,
-    server: tokio::task::JoinHandle<Result<(), whereby::Error>>,
+/// A client that writes lines. Every message that it gets is checked against the protocol's schema.
+pub(super) struct Raw {
+    read: BufReader<ReadHalf<DuplexStream>>,
+    write: WriteHalf<DuplexStream>,
+    server: JoinHandle<Result<(), whereby::Error>>,
+    version: &'static str,
+    /// What each request brings where there is no handshake.
+    meta: Option<Value>,
+    /// The methods of the requests, by their numbers.
+    methods: Vec<String>,
+    received: Vec<Value>,
 }
 
 impl Raw {
-    fn new(world: &World) -> Self {
+    pub(super) fn new(world: &World) -> Self {
         let (ours, theirs) = tokio::io::duplex(1024 * 1024);
         let (read, write) = tokio::io::split(theirs);
-        let server = server(world);
+        let server = server_with(world, true);
         let server = tokio::spawn(async move { server.serve(read, write).await });
         let (read, write) = tokio::io::split(ours);
-        Self { read: BufReader::new(read), write, server }
+        Self {
+            read: BufReader::new(read),
+            write,
+            server,
+            version: "2025-06-18",
+            meta: None,
+            methods: Vec::new(),
+            received: Vec::new(),
+        }
     }
 
-    async fn send(&mut self, line: &str) {
+    pub(super) async fn send(&mut self, line: &str) {
         self.write.write_all(format!("{line}\n").as_bytes()).await.expect("written");
     }
 
-    async fn receive(&mut self) -> Value {
+    pub(super) async fn receive(&mut self) -> Value {
         let mut line = String::new();
         self.read.read_line(&mut line).await.expect("read");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+        let message: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        let number = message["id"].as_u64().and_then(|id| usize::try_from(id).ok());
+        let method = number.and_then(|number| self.methods.get(number));
+        check_message(self.version, method.map(String::as_str), &message);
+        self.received.push(message.clone());
+        message
+    }
+
+    /// Everything that came so far.
+    pub(super) fn received(&self) -> &[Value] {
+        &self.received
+    }
+
+    /// Waits for a message of the server's own, which may have come already.
+    pub(super) async fn until(&mut self, method: &str) {
+        while !self.received.iter().any(|message| message["method"] == method) {
+            self.receive().await;
+        }
     }
 
     async fn begin(&mut self) {
-        let begin = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": "2025-06-18", "capabilities": {},
-            "clientInfo": {"name": "raw", "version": "1"}}});
-        self.send(&begin.to_string()).await;
-        let answer = self.receive().await;
-        assert_eq!(answer["result"]["protocolVersion"], "2025-06-18");
+        self.initialize("2025-06-18", json!({})).await;
+    }
+
+    pub(super) async fn initialize(&mut self, version: &'static str, capabilities: Value) {
+        self.version = version;
+        let params = json!({"protocolVersion": version, "capabilities": capabilities,
+            "clientInfo": {"name": "raw", "version": "1"}});
+        let answer = self.ask("initialize", params).await;
+        assert_eq!(answer["result"]["protocolVersion"], version);
         self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
     }
 
-    async fn ask(&mut self, id: u32, method: &str, params: Value) -> Value {
+    /// Goes on without a handshake.
+    pub(super) fn without_handshake(&mut self, version: &'static str, capabilities: Value) {
+        self.version = version;
+        self.meta = Some(json!({
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": capabilities,
+        }));
+    }
+
+    /// Sends a request; its id.
+    pub(super) async fn request(&mut self, method: &str, mut params: Value) -> usize {
+        let id = self.methods.len();
+        self.methods.push(method.to_owned());
+        if let Some(meta) = &self.meta {
+            params["_meta"] = meta.clone();
+        }
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.send(&request.to_string()).await;
-        let answer = self.receive().await;
-        assert_eq!(answer["id"], id, "{answer}");
-        answer
+        id
+    }
+
+    /// Sends a request and waits for its answer. Answers no to what it is asked meanwhile.
+    pub(super) async fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = self.request(method, params).await;
+        loop {
+            let message = self.receive().await;
+            if message.get("method").is_none() {
+                assert_eq!(message["id"], id, "{message}");
+                return message;
+            }
+            if let Some(id) = message.get("id") {
+                let no = json!({"jsonrpc": "2.0", "id": id, "result": {"action": "cancel"}});
+                self.send(&no.to_string()).await;
+            }
+        }
+    }
+
+    /// Asks for nothing more.
+    async fn close(&mut self) {
+        self.write.shutdown().await.expect("closed");
+    }
+
+    /// Goes away. The server answers what it was asked, has nothing else to say, and ends by itself.
+    pub(super) async fn end(mut self) {
+        self.close().await;
+        let mut rest = String::new();
+        self.read.read_to_string(&mut rest).await.expect("read");
+        assert!(!rest.contains("\"error\""), "{rest}");
+        self.server.await.expect("no panic").expect("the server ends well");
     }
 }
 
 #[tokio::test]
 async fn who_connects_and_goes_away_is_no_failure() {
     let world = World::with_rooms(Vec::new()).await;
-    let Raw { read, write, server } = Raw::new(&world);
+    let Raw { read, write, server, .. } = Raw::new(&world);
     drop((read, write));
     server.await.expect("no panic").expect("the server ends well");
 }
 
+/// A line, and its answer: the error's code and the id, or nothing.
+type Exchange = (&'static str, Option<(i32, Value)>);
+
+/// What is wrong whether or not the client has begun.
+fn malformed() -> Vec<Exchange> {
+    let (parse, invalid, params) = (-32700, -32600, -32602);
+    vec![
+        ("not JSON", Some((parse, Value::Null))),
+        ("\u{0}\u{1}", Some((parse, Value::Null))),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping""#, Some((parse, Value::Null))),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping"} {}"#, Some((parse, Value::Null))),
+        (r#"{'jsonrpc':'2.0','id':1,'method':'ping'}"#, Some((parse, Value::Null))),
+        // JSON, but not what it can be.
+        ("null", Some((invalid, Value::Null))),
+        ("\"ping\"", Some((invalid, Value::Null))),
+        ("[]", Some((invalid, Value::Null))),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, Some((invalid, Value::Null))),
+        ("{}", Some((invalid, Value::Null))),
+        (r#"{"jsonrpc":"2.0"}"#, Some((invalid, Value::Null))),
+        (r#"{"jsonrpc":"2.0","id":1}"#, Some((invalid, json!(1)))),
+        (r#"{"jsonrpc":"2.0","id":"a","method":5}"#, Some((invalid, json!("a")))),
+        (r#"{"id":1,"method":"ping"}"#, Some((invalid, json!(1)))),
+        (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, Some((invalid, json!(1)))),
+        (r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#, Some((invalid, json!(1)))),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, Some((invalid, json!(1)))),
+        (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, Some((invalid, Value::Null))),
+        (r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#, Some((invalid, Value::Null))),
+        (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, Some((invalid, json!(1.5)))),
+        (
+            r#"{"jsonrpc":"2.0","id":18446744073709551615,"method":"ping"}"#,
+            Some((invalid, json!(u64::MAX))),
+        ),
+        // Half a surrogate pair, a number beyond all, and too deep: the id can be read.
+        (
+            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"\ud83d"},"id":"é\"x"}"#,
+            Some((invalid, json!("é\"x"))),
+        ),
+        (
+            r#"{"id":7,"jsonrpc":"2.0","method":"tools/call","params":{"id":8,"n":1e999}}"#,
+            Some((invalid, json!(7))),
+        ),
+        // Parameters of another form.
+        (r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, Some((params, json!(1)))),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#, Some((params, json!(1)))),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":5}"#, Some((params, json!(1)))),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":[]}}"#,
+            Some((params, json!(1))),
+        ),
+        // A method that nobody knows, whatever its parameters.
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/lists"}"#, Some((-32601, json!(1)))),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"","params":[]}"#, Some((-32601, json!(1)))),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#,
+            Some((-32601, json!(1))),
+        ),
+        // What is never answered.
+        ("", None),
+        (" \t\r", None),
+        (r#"{"jsonrpc":"2.0","method":"notifications/whatever","params":[]}"#, None),
+        (r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":[]}}"#, None),
+        (r#"{"jsonrpc":"2.0","id":null,"method":"notifications/roots/list_changed"}"#, None),
+        (r#"{"method":"tools/call","params":{"name":"whereby_list_rooms"}}"#, None),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, None),
+        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"no"}}"#, None),
+        (r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"no"}}"#, None),
+        (r#"{"jsonrpc":"2.0","id":{},"result":{},"error":{}}"#, None),
+    ]
+}
+
+async fn exchange(raw: &mut Raw, (line, expected): &Exchange) {
+    raw.send(line).await;
+    // The answer to what is right comes next, whatever became of the line before.
+    raw.send(r#"{"jsonrpc":"2.0","id":"next","method":"ping"}"#).await;
+    if let Some((code, id)) = expected {
+        let answer = raw.receive().await;
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(code), id), "{line}");
+        assert!(answer.as_object().is_some_and(|answer| answer.contains_key("id")), "{answer}");
+        let message = answer["error"]["message"].as_str().expect("a sentence");
+        assert!(!message.is_empty() && message.len() < 400, "{message}");
+    }
+    assert_eq!(raw.receive().await["id"], "next", "{line}");
+}
+
 #[tokio::test]
-async fn what_is_no_message_does_not_end_the_server() {
+async fn every_line_has_the_answer_that_the_protocol_gives_it() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    // Also before anything else, where a notification may come first.
+    let early = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    exchange(&mut raw, &(early, None)).await;
+    for line in malformed() {
+        exchange(&mut raw, &line).await;
+    }
+    raw.begin().await;
+    for line in malformed() {
+        exchange(&mut raw, &line).await;
+    }
+    let deep = format!(
+        r#"{{"jsonrpc":"2.0","id":3,"method":"ping","params":{{"a":{0}1{1}}}}}"#,
+        "[".repeat(5000),
+        "]".repeat(5000)
+    );
+    raw.send(&deep).await;
+    let answer = raw.receive().await;
+    assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32600), &json!(3)));
+    world.assert_untouched();
+    raw.end().await;
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_named() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    let begin = |params: Value| ("initialize", params);
+    for ((method, params), named) in [
+        (begin(json!({"protocolVersion": "2025-06-18", "capabilities": {}})), "`clientInfo`"),
+        (begin(json!({"protocolVersion": 5, "capabilities": {}})), "`protocolVersion`"),
+        (
+            begin(json!({"protocolVersion": "2025-06-18", "capabilities": {},
+                "clientInfo": {"name": "raw"}})),
+            "`version`",
+        ),
+        (("tools/call", json!({"name": "whereby_list_rooms", "arguments": []})), "`arguments`"),
+        (("tools/call", json!({"name": "whereby_list_rooms", "arguments": "{}"})), "`arguments`"),
+        (("tools/call", json!({"name": 5})), "`name`"),
+        (("tools/call", json!({})), "`name`"),
+        (("tools/list", json!({"cursor": 5})), "`cursor`"),
+        (("resources/read", json!({"uri": null})), "`uri`"),
+        (("logging/setLevel", json!({"level": "loud"})), "`level`"),
+    ] {
+        let answer = raw.ask(method, params).await;
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+        let message = answer["error"]["message"].as_str().expect("a sentence");
+        assert!(message.contains(named), "{message}");
+    }
+    world.assert_untouched();
+    raw.end().await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_answered_and_the_server_goes_on() {
     let world = World::with_rooms(Vec::new()).await;
     let mut raw = Raw::new(&world);
     raw.begin().await;
-    for line in ["", "not JSON", "[]", "{}", r#"{"jsonrpc":"2.0"}"#, "\u{0}\u{1}", "{\"a\":"] {
-        raw.send(line).await;
-    }
-    let deep = "[".repeat(5000);
-    raw.send(&deep).await;
-    raw.send(&"x".repeat(300 * 1024)).await;
-    // Whatever it says of those, it goes on.
-    let request = json!({"jsonrpc": "2.0", "id": "last", "method": "tools/list"});
-    raw.send(&request.to_string()).await;
-    let tools = loop {
+    let filler = "x\\\"}".repeat(100_000);
+    for (line, id) in [
+        ("x".repeat(300 * 1024), Value::Null),
+        (format!(r#"{{"jsonrpc":"2.0","id":5,"params":{{"a":"{filler}"}}}}"#), json!(5)),
+        // The official SDKs write the id last.
+        (
+            format!(r#"{{"params":{{"id":1,"a":["{filler}"]}},"jsonrpc":"2.0", "id" : "b" }}"#),
+            json!("b"),
+        ),
+        (format!(r#"{{"id":"{filler}","jsonrpc":"2.0"}}"#), Value::Null),
+        (format!(r#"[{{"id":5}},"{filler}"]"#), Value::Null),
+    ] {
+        raw.send(&line).await;
         let answer = raw.receive().await;
-        if answer["id"] == "last" {
-            break answer["result"]["tools"].clone();
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32600), &id));
+    }
+    let answer = raw.ask("tools/list", json!({})).await;
+    assert_eq!(answer["result"]["tools"].as_array().map(Vec::len), Some(8));
+    raw.end().await;
+}
+
+/// Whether a line is to be answered, by the rules of JSON-RPC alone.
+fn is_answered(line: &[u8]) -> bool {
+    let blank = line.trim_ascii().is_empty();
+    let Ok(message) = serde_json::from_slice::<Value>(line) else { return !blank };
+    let Some(message) = message.as_object() else { return true };
+    let has = |name| message.contains_key(name);
+    match message.get("method") {
+        Some(Value::String(method)) => {
+            has("id") && !(message["id"].is_null() && method.starts_with("notifications/"))
         }
-        assert!(answer.get("error").is_some(), "{answer}");
-    };
-    assert_eq!(tools.as_array().map(Vec::len), Some(7));
+        Some(_) => true,
+        None => !has("result") && !has("error"),
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_sent_every_request_has_exactly_one_answer() {
+    let world = World::with_rooms(Vec::new()).await;
+    let good =
+        r#"{"jsonrpc":"2.0","id":17,"method":"tools/call","params":{"name":"none","_meta":{}}}"#;
+    let notification =
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1}}"#;
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    for message in [good, notification] {
+        let bytes = message.as_bytes();
+        for at in 0..bytes.len() {
+            lines.push(bytes[..at].to_vec());
+            lines.push([&bytes[..at], &bytes[at + 1..]].concat());
+            for other in [b'"', b'{', b',', b'0', b'\\', b' ', 0xff] {
+                lines.push([&bytes[..at], &[other], &bytes[at + 1..]].concat());
+            }
+        }
+    }
+    let expected = lines.iter().filter(|line| is_answered(line)).count();
+    let mut raw = Raw::new(&world);
+    raw.begin().await;
+    let mut text = lines.join(&b'\n');
+    // The last line ends with the input.
+    text.extend_from_slice(b"\n{\"jsonrpc\":\"2.0\",\"id\":\"last\",\"method\":\"tools/list\"}");
+    let Raw { mut read, mut write, server, .. } = raw;
+    let writing = tokio::spawn(async move {
+        write.write_all(&text).await.expect("written");
+        write.shutdown().await.expect("closed");
+        write
+    });
+    let mut answers = Vec::new();
+    let mut line = String::new();
+    while read.read_line(&mut line).await.expect("read") > 0 {
+        let answer: Value = serde_json::from_str(&line).expect("JSON");
+        assert!(answer.get("result").is_some() != answer.get("error").is_some(), "{answer}");
+        answers.push(answer["id"].clone());
+        line.clear();
+    }
+    server.await.expect("no panic").expect("the server ends well");
+    drop(writing.await.expect("no panic"));
+    assert_eq!(answers.iter().filter(|id| *id == "last").count(), 1);
+    assert_eq!(answers.len(), expected + 1);
     world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_message_may_come_with_a_byte_order_mark_and_any_line_break() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    let ping = |id: &str| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+    raw.send(&format!("\u{feff}{}\r\n\r\n  {}  ", ping("a"), ping("b"))).await;
+    for id in ["a", "b"] {
+        assert_eq!(raw.receive().await, json!({"jsonrpc": "2.0", "id": id, "result": {}}));
+    }
+    raw.end().await;
+}
+
+#[tokio::test]
+async fn one_id_is_one_request_at_a_time() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let gate = Gate::new();
+    world.simulator.script("GET", "/v1/meetings", 1, Reply::carried_out().held_by(&gate));
+    let mut raw = Raw::new(&world);
+    raw.begin().await;
+    let params = json!({"name": "whereby_list_rooms", "arguments": {}});
+    let id = raw.request("tools/call", params.clone()).await;
+    world.simulator.wait_for_requests(1).await;
+    let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+    raw.send(&call.to_string()).await;
+    let answer = raw.receive().await;
+    assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32600), &json!(id)));
+    gate.open();
+    let answer = raw.receive().await;
+    assert!(answer["result"]["structuredContent"].is_object(), "{answer}");
+    // Afterwards it may come again.
+    let ping = json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+    raw.methods[id] = "ping".into();
+    raw.send(&ping.to_string()).await;
+    assert_eq!(raw.receive().await["result"], json!({}));
+    assert_eq!(world.requests().len(), 1);
+    raw.end().await;
 }
 
 #[tokio::test]
@@ -99,14 +422,14 @@ async fn an_answer_to_a_question_that_was_not_asked_approves_nothing() {
     }
     let call = json!({"name": "whereby_create_room", "arguments": {},
         "inputResponses": {"approval": {"action": "accept", "content": {"approve": true}}}});
-    let answer = raw.ask(1, "tools/call", call).await;
+    let answer = raw.ask("tools/call", call).await;
     let error = &answer["result"]["_meta"]["whereby/error"];
     assert_eq!(error["kind"], "approval-required", "{answer}");
     // Nor does a client that cannot be asked answer what it was told of.
     let call = json!({"name": "whereby_create_room", "arguments": {},
         "requestState": error["approval_id"],
         "inputResponses": {"approval": {"action": "accept", "content": {"approve": true}}}});
-    let answer = raw.ask(2, "tools/call", call).await;
+    let answer = raw.ask("tools/call", call).await;
     assert_eq!(answer["result"]["_meta"]["whereby/error"]["kind"], "approval-required", "{answer}");
     world.assert_untouched();
 }
@@ -116,37 +439,67 @@ async fn no_method_that_is_offered_approves() {
     let world = World::with_rooms(Vec::new()).await;
     let mut raw = Raw::new(&world);
     raw.begin().await;
-    let answer = raw.ask(1, "tools/list", json!({})).await;
+    let answer = raw.ask("tools/list", json!({})).await;
     let tools = answer["result"]["tools"].as_array().expect("tools");
     for tool in tools {
         let name = tool["name"].as_str().expect("a name");
         assert!(!name.contains("approv"), "{name}");
     }
-    for (id, method) in (2..).zip(["approvals/approve", "approvals/list", "whereby/approve"]) {
-        let answer = raw.ask(id, method, json!({"id": "0".repeat(32)})).await;
+    for method in ["approvals/approve", "approvals/list", "whereby/approve"] {
+        let answer = raw.ask(method, json!({"id": "0".repeat(32)})).await;
         assert_eq!(answer["error"]["code"], -32601, "{answer}");
     }
 }
 
 #[tokio::test]
-async fn what_is_under_way_goes_no_further_when_the_client_has_closed_its_side() {
+async fn what_began_before_the_end_of_input_is_finished_and_answered() {
     let world = World::with_rooms(vec![daily()]).await;
     world.configure(ALLOW_ALL);
     let gate = Gate::new();
     world.simulator.script("GET", "/v1/meetings", 1, Reply::carried_out().held_by(&gate));
     let mut raw = Raw::new(&world);
     raw.begin().await;
-    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params":
-        {"name": "whereby_delete_room", "arguments": {"room_name": "daily"}}});
-    raw.send(&call.to_string()).await;
+    let params = json!({"name": "whereby_delete_room", "arguments": {"room_name": "daily"}});
+    let call = raw.request("tools/call", params).await;
+    let list = raw.request("tools/list", json!({})).await;
     world.simulator.wait_for_requests(1).await;
-    let Raw { read, mut write, server } = raw;
-    write.shutdown().await.expect("closed");
-    server.await.expect("no panic").expect("the server ends well");
+    raw.close().await;
+    assert_eq!(raw.receive().await["id"], list);
     gate.open();
-    drop((read, write));
-    let row = &world.audit()[0];
-    let outcome = row.outcome.as_ref().expect("an end");
-    assert_eq!((outcome.kind.as_deref(), outcome.effect.as_str()), (Some("cancelled"), "none"));
-    assert_eq!(world.requests().len(), 1, "it went on to delete the room");
+    let answer = raw.receive().await;
+    assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(call), &json!(false)));
+    raw.end().await;
+    assert_eq!(world.requests().len(), 2, "the room is deleted");
+    let outcome = world.audit()[0].outcome.clone().expect("an end");
+    assert_eq!((outcome.kind, outcome.effect.as_str()), (None, "done"));
+}
+
+#[tokio::test]
+async fn a_question_that_can_get_no_answer_any_more_is_stored() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    raw.initialize("2025-06-18", json!({"elicitation": {}})).await;
+    let params = json!({"name": "whereby_create_room", "arguments": {}});
+    let call = raw.request("tools/call", params).await;
+    raw.until("elicitation/create").await;
+    raw.close().await;
+    let answer = raw.receive().await;
+    assert_eq!(answer["id"], call);
+    let error = &answer["result"]["_meta"]["whereby/error"];
+    assert_eq!(error["kind"], "approval-required", "{answer}");
+    raw.end().await;
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_the_input() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    raw.without_handshake("2026-07-28", json!({}));
+    let params = json!({"notifications": {"toolsListChanged": true}});
+    let listen = raw.request("subscriptions/listen", params).await;
+    raw.until("notifications/subscriptions/acknowledged").await;
+    raw.close().await;
+    assert_eq!(raw.receive().await["id"], listen);
+    raw.end().await;
 }

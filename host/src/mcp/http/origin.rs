@@ -1,0 +1,175 @@
+//! Which web pages may use the server, and the headers by which a browser lets them.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use std::net::IpAddr;
+
+/// What a page may send.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
+
+/// What a page may read of an answer besides what every page may.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After");
+
+/// For how long a browser need not ask again, in seconds.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+
+/// The origin of a page, or a rule for origins.
+#[derive(Debug, PartialEq)]
+pub(super) struct Origin {
+    scheme: String,
+    host: String,
+    /// Absent in a rule that admits every port.
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// Reads a rule: `https://host:port`, or without a port (or with `*`) for all of them.
+    pub(super) fn rule(text: &str) -> Option<Self> {
+        let (scheme, host, port) = parse(text.strip_suffix(":*").unwrap_or(text))?;
+        Some(Self { scheme, host, port })
+    }
+
+    /// Reads an `Origin` header, which leaves out the port that its scheme implies.
+    fn header(value: &HeaderValue) -> Option<Self> {
+        let (scheme, host, port) = parse(value.to_str().ok()?)?;
+        let implied = match scheme.as_str() {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        };
+        Some(Self { scheme, host, port: Some(port.or(implied)?) })
+    }
+
+    fn admits(&self, origin: &Self) -> bool {
+        self.scheme == origin.scheme
+            && self.host == origin.host
+            && (self.port.is_none() || self.port == origin.port)
+    }
+
+    /// Whether the page was served by this machine.
+    fn is_loopback(&self) -> bool {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+fn parse(text: &str) -> Option<(String, String, Option<u16>)> {
+    let uri: Uri = text.parse().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?.to_ascii_lowercase(), uri.authority()?);
+    let is_bare = uri.path_and_query().is_none_or(|path| path == "/");
+    (is_bare && !authority.as_str().contains('@'))
+        .then(|| (scheme, authority.host().to_ascii_lowercase(), authority.port_u16()))
+}
+
+/// Whether a request may go on: it comes from no page, from a page of this machine, or from an origin
+/// that a rule admits.
+pub(super) fn is_allowed(headers: &HeaderMap, rules: &[Origin]) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(origin), None) => Origin::header(origin).is_some_and(|origin| {
+            origin.is_loopback() || rules.iter().any(|rule| rule.admits(&origin))
+        }),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether a browser asks if a page may send a request.
+pub(super) fn is_preflight(request: &Request<Body>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ORIGIN)
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to a browser that asks for an allowed origin.
+pub(super) fn preflight(asked: &HeaderMap) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    // Parameters of tools come as headers, too, so that no list has them all.
+    if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    response
+}
+
+/// Lets a page of an allowed origin read an answer.
+pub(super) fn expose(response: &mut Response, origin: Option<HeaderValue>) {
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(rules: &[&str], origin: &str) -> bool {
+        let rules: Vec<_> = rules.iter().map(|rule| Origin::rule(rule).expect(rule)).collect();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ORIGIN, origin.parse().expect("a header"));
+        is_allowed(&headers, &rules)
+    }
+
+    #[test]
+    fn pages_of_this_machine_are_allowed_and_others_by_rule() {
+        for origin in [
+            "http://localhost",
+            "http://localhost:5173",
+            "https://localhost:8443",
+            "http://LOCALHOST:80",
+            "http://127.0.0.1:3000",
+            "http://127.8.8.8",
+            "http://[::1]:3000",
+        ] {
+            assert!(allows(&[], origin), "{origin}");
+        }
+        for origin in [
+            "https://agents.example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "http://localhost@evil.example",
+            "http://user@localhost",
+            "http://localhost/path",
+            "http://0.0.0.0",
+            "http://10.0.0.1",
+            "file://",
+            "null",
+            "localhost",
+            "",
+            "http://localhost:1, http://localhost:2",
+        ] {
+            assert!(!allows(&[], origin), "{origin}");
+        }
+        let all = "https://agents.example.com";
+        for (rule, origin, expected) in [
+            (all, "https://agents.example.com", true),
+            (all, "https://agents.example.com:8443", true),
+            ("https://agents.example.com:*", "https://agents.example.com:8443", true),
+            ("https://Agents.example.com:443", "https://agents.example.com", true),
+            ("https://agents.example.com:443", "https://agents.example.com:8443", false),
+            ("https://agents.example.com:443", "http://agents.example.com", false),
+            ("https://agents.example.com:443", "https://x.agents.example.com", false),
+        ] {
+            assert_eq!(allows(&[rule], origin), expected, "{rule} {origin}");
+        }
+        for rule in ["", "agents.example.com", "https://", "https://a.example/path", "null", "*"] {
+            assert_eq!(Origin::rule(rule), None, "{rule}");
+        }
+    }
+
+    #[test]
+    fn two_origins_are_none() {
+        let mut headers = HeaderMap::new();
+        for _ in 0..2 {
+            headers.append(header::ORIGIN, HeaderValue::from_static("http://localhost"));
+        }
+        assert!(!is_allowed(&headers, &[]));
+    }
+}
