@@ -35,6 +35,7 @@ mod namespaces;
 mod report;
 mod sandbox;
 mod shared;
+mod show;
 mod values;
 mod worker;
 

@@ -3,7 +3,7 @@
 use super::docs;
 use super::errors::ScriptError;
 use super::shared::Shared;
-use super::values::type_name;
+use super::values::{NullMembers, type_name};
 use crate::text;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{
@@ -123,9 +123,15 @@ pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
     globals.raw_set("lua_search_docs", &search)?;
     globals.raw_set("docs", table(&[("list", list), ("read", read), ("search", search)])?)?;
     let (encode, decode) = (function("encode")?, function("decode")?);
-    globals.raw_set("json", table(&[("encode", encode), ("decode", decode)])?)?;
-    globals.raw_set("print", function("print")?)?;
-    globals.raw_set("dump", function("dump")?)?;
+    let json = table(&[("encode", encode), ("decode", decode)])?;
+    json.raw_set("null", LuaValue::NULL)?;
+    globals.raw_set("json", json)?;
+    for name in ["print", "tostring", "dump"] {
+        globals.raw_set(name, function(name)?)?;
+    }
+    // Lua begins with an address of this process, which the numbers that follow would tell.
+    let seed: Function = globals.raw_get::<Table>("math")?.raw_get("randomseed")?;
+    seed.call::<()>(random()?)?;
 
     let replaced: Table = prelude.raw_get("replaced")?;
     for name in ["string", "table"] {
@@ -151,10 +157,21 @@ pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
         }
     }
     lua.sandbox(true)?;
-    // From here on it is the script's own table, which reads what it lacks from the closed one.
+    // From here on it is the script's own table, which reads what it lacks from the closed one. It
+    // has every name itself, too, so that `pairs(_G)` shows what there is.
     let own = lua.globals();
+    for name in GLOBALS {
+        own.raw_set(*name, own.get::<LuaValue>(*name)?)?;
+    }
     own.raw_set("_G", &own)?;
     function("run")
+}
+
+/// Returns a number of chance.
+fn random() -> mlua::Result<i32> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(mlua::Error::external)?;
+    Ok(i32::from_ne_bytes(bytes))
 }
 
 /// The functions of the host that the prelude is written on.
@@ -181,7 +198,9 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
         "take",
         lua.create_function(move |lua, id: usize| match it.take(id)? {
             None => false.into_lua_multi(lua),
-            Some(Ok(value)) => (true, it.marks.to_lua(lua, &value)?).into_lua_multi(lua),
+            Some(Ok(value)) => {
+                (true, it.marks.to_lua(lua, &value, NullMembers::Dropped)?).into_lua_multi(lua)
+            }
             Some(Err(failed)) => {
                 let example = docs::example_call(failed.function);
                 let error = ScriptError::of_call(*failed, it.line(lua), &example);
@@ -248,7 +267,7 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     host.raw_set(
         "decode",
         lua.create_function(move |lua, given: LuaValue| match decode(&given) {
-            Ok(json) => (true, it.marks.to_lua(lua, &json)?).into_lua_multi(lua),
+            Ok(json) => (true, it.marks.to_lua(lua, &json, NullMembers::Kept)?).into_lua_multi(lua),
             Err(problem) => (false, problem).into_lua_multi(lua),
         })?,
     )?;
@@ -267,6 +286,11 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
         None => format!("({})", type_name(&value)).into_lua(lua),
     };
     host.raw_set("text", lua.create_function(text)?)?;
+    let it = with();
+    host.raw_set("show", lua.create_function(move |_, value: LuaValue| it.shows.text(&value))?)?;
+    let it = with();
+    let raised = move |_: &Lua, value: LuaValue| it.shows.raised(&value);
+    host.raw_set("raised", lua.create_function(raised)?)?;
 
     let it = with();
     host.raw_set(
