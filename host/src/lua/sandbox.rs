@@ -116,7 +116,8 @@ pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
     app.raw_set("integrations", integrations)?;
     globals.raw_set("app", closed.call::<Table>(("app", app))?)?;
 
-    let list = lua.create_function(|_, ()| Ok(docs::list()))?;
+    let namespaces = shared.namespaces.clone();
+    let list = lua.create_function(move |_, ()| Ok(docs::list(&namespaces)))?;
     let (read, search) = (function("read_doc")?, function("search_docs")?);
     globals.raw_set("lua_list_docs", &list)?;
     globals.raw_set("lua_read_doc", &read)?;
@@ -300,7 +301,8 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
             Err(problem) => (LuaValue::Nil, problem).into_lua_multi(lua),
         })?,
     )?;
-    let search = |_: &Lua, words: String| Ok(docs::search(&words));
+    let it = with();
+    let search = move |_: &Lua, words: String| Ok(docs::search(&words, &it.namespaces));
     host.raw_set("search_docs", lua.create_function(search)?)?;
     Ok(host)
 }
