@@ -118,13 +118,14 @@ impl Generator<'_> {
                     // The cases of `error` are kinds, which every front end spells as the WIT does.
                     let json = if name == "error" { case.name.clone() } else { camel(&case.name) };
                     let text = self.text(&case.docs, &format!("{name}.{}", case.name))?;
+                    let (text, after) = after(&text);
                     let payload = match &case.ty {
                         Some(ty) => format!("Some({})", self.ty(ty)?),
                         None => "None".into(),
                     };
                     write!(
                         cases,
-                        "Case {{ name: {:?}, json: {json:?}, docs: {text:?}, payload: {payload} }},",
+                        "Case {{ name: {:?}, json: {json:?}, docs: {text:?}, after: &{after:?}, payload: {payload} }},",
                         case.name
                     )?;
                 }
@@ -139,7 +140,7 @@ impl Generator<'_> {
                     let text = self.text(&case.docs, &format!("{name}.{}", case.name))?;
                     write!(
                         cases,
-                        "Case {{ name: {0:?}, json: {0:?}, docs: {text:?}, payload: None }},",
+                        "Case {{ name: {0:?}, json: {0:?}, docs: {text:?}, after: &[], payload: None }},",
                         case.name
                     )?;
                 }
@@ -157,6 +158,7 @@ impl Generator<'_> {
         let name = &function.name;
         let contents = function.docs.contents.as_deref().unwrap_or_default();
         let (text, list) = contents.split_once("\nParameters:\n").unwrap_or((contents, ""));
+        let (text, also_called) = also_called(text)?;
         let mut items = parameters(list);
         let mut params = String::new();
         // In the words of its own documentation, a function's parameters are snake_case.
@@ -170,7 +172,7 @@ impl Generator<'_> {
             let docs = Documented::parse_text(&item, &what)?;
             params += &self.member(&param.name, &snake(&param.name), &param.ty, &docs)?;
         }
-        let docs = self.spell(&Documented::parse_text(text, name)?.text);
+        let docs = self.spell(&Documented::parse_text(&text, name)?.text);
         self.spelling = members;
         if let Some(unknown) = items.keys().next() {
             bail!("`{name}` documents `{unknown}`, which is no parameter of it");
@@ -183,7 +185,7 @@ impl Generator<'_> {
             _ => bail!("`{name}` must return a result"),
         };
         Ok(format!(
-            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, params: &[{params}], result: {} }}",
+            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, params: &[{params}], result: {} }}",
             snake(name),
             self.ty(&result)?
         ))
@@ -336,6 +338,34 @@ impl std::fmt::Display for Facts {
             self.range, self.length, self.max_items, self.formats, self.default, self.example
         )
     }
+}
+
+/// Takes the paragraphs that are about the failure of a single function out of a text, each with
+/// the function's name in JSON.
+fn after(text: &str) -> (String, Vec<(String, String)>) {
+    let (mut rest, mut after) = (Vec::new(), Vec::new());
+    for paragraph in text.split("\n\n") {
+        let name = paragraph.strip_prefix("After a `").and_then(|text| text.split('`').next());
+        match name {
+            Some(name) => after.push((name.to_owned(), paragraph.to_owned())),
+            None => rest.push(paragraph),
+        }
+    }
+    (rest.join("\n\n"), after)
+}
+
+/// Takes the lines that say what else a function is called out of its documentation.
+fn also_called(text: &str) -> Result<(String, Vec<String>)> {
+    let (mut rest, mut words) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        let Some(list) = line.trim().strip_prefix("Also called: ") else {
+            rest.push(line);
+            continue;
+        };
+        let list = list.strip_suffix('.').context("a list of words ends with a full stop")?;
+        words.extend(list.split(", ").map(str::to_owned));
+    }
+    Ok((rest.join("\n"), words))
 }
 
 /// The items of a `Parameters:` list, by name.

@@ -11,13 +11,76 @@ use crate::toml_reader::{Node, TomlFile, in_file};
 use crate::{suggest, text};
 use std::path::{Path, PathBuf};
 
+/// A key of a table of the file: the reader takes those that are listed, and `configure --help` shows
+/// them.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// What may be its value.
+    pub(crate) value: &'static str,
+    /// What holds where it is absent, if that is a value.
+    pub(crate) default: &'static str,
+    pub(crate) what: &'static str,
+}
+
+/// The keys that belong to no table.
+pub(crate) const KEYS: &[Key] = &[
+    key("default_account", "NAME", "", "account of calls that name none"),
+    key("ca_file", "FILE", "", "PEM file with more certificates to trust"),
+];
+
+/// The tables of the file.
+const TABLES: [&str; 5] = ["permissions", "accounts", "limits", "lua", "component"];
+
+/// The keys of `[permissions]`, and of an account's own.
+pub(crate) const PERMISSIONS: &[Key] = &[
+    key("read", "allow|ask|deny", "allow", "functions that read"),
+    key("write", "allow|ask|deny", "ask", "functions that write"),
+    key("destination", "allow|ask|deny", "ask", "recording and streaming"),
+    key("functions", "allow|ask|deny", "", "one function"),
+    key("force", "allow|deny", "allow", "--force answers for you"),
+    key("elicitation", "allow|deny", "allow", "MCP clients ask you"),
+];
+
+/// The keys of an account.
+pub(crate) const ACCOUNT: &[Key] = &[
+    key("access_token", "KEY", "", "the API key itself"),
+    key("api_url", "URL", "", "API to call instead of Whereby's"),
+    key("enabled", "true|false", "true", "account is switched on"),
+    key("permissions", "", "", "permissions of this account"),
+];
+
+/// The keys of `access_token`, of which it has one.
+pub(crate) const TOKEN: &[Key] = &[
+    key("env", "VARIABLE", "", "variable that holds the API key"),
+    key("file", "FILE", "", "file that holds the API key"),
+    key("command", "[\"/PATH\", \"ARG\"]", "", "command that prints the API key"),
+];
+
+/// The keys of `[component]`.
+pub(crate) const COMPONENT: &[Key] = &[
+    key("path", "FILE", "", "component to run instead of the built-in one"),
+    key("sha256", "DIGEST", "", "digest that the component must have"),
+];
+
+const fn key(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    what: &'static str,
+) -> Key {
+    Key { name, value, default, what }
+}
+
+fn names(keys: &[Key]) -> Vec<&'static str> {
+    keys.iter().map(|key| key.name).collect()
+}
+
 /// Reads the contents of a configuration file.
 pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error> {
     let file = TomlFile::parse(path, contents)?;
     let mut settings = Settings::default();
     settings.policy.own.file = Some(path.to_owned());
-    let known =
-        ["default_account", "permissions", "accounts", "limits", "lua", "component", "ca_file"];
+    let known = [&names(KEYS)[..], &TABLES].concat();
     for (key, node) in file.root().members(&known)? {
         match key {
             "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
@@ -94,8 +157,7 @@ fn only_permissions(node: Node<'_>, key: &str) -> Error {
 
 fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Error> {
     let mut table = Table::default();
-    let known = ["read", "write", "destination", "functions", "force", "elicitation"];
-    for (key, node) in node.table(name)?.members(&known)? {
+    for (key, node) in node.table(name)?.members(&names(PERMISSIONS))? {
         let full = format!("{name}.{key}");
         match key {
             "functions" => {
@@ -133,8 +195,7 @@ fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Tab
     let full = format!("accounts.{name}");
     let (mut token, mut api, mut enabled) = (None, ApiBase::default(), true);
     let mut table = Table::default();
-    let known = ["access_token", "api_url", "enabled", "permissions"];
-    for (key, node) in node.table(&full)?.members(&known)? {
+    for (key, node) in node.table(&full)?.members(&names(ACCOUNT))? {
         let full = format!("{full}.{key}");
         match key {
             "access_token" => token = Some(read_token(node, &full, path)?),
@@ -159,7 +220,7 @@ fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Er
     if !node.is_table() {
         return Ok(TokenSource::literal(node.text(name)?));
     }
-    let members = node.table(name)?.members(&["env", "file", "command"])?;
+    let members = node.table(name)?.members(&names(TOKEN))?;
     let [(key, node)] = members.as_slice() else {
         return Err(node.error(&format!("`{name}` must have exactly one of env, file, command")));
     };
@@ -181,7 +242,7 @@ fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Er
 
 fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {
     let (mut file, mut sha256) = (None, None);
-    for (key, node) in node.table("component")?.members(&["path", "sha256"])? {
+    for (key, node) in node.table("component")?.members(&names(COMPONENT))? {
         match key {
             "path" => file = Some(beside(path, node.text("component.path")?)),
             _ => {

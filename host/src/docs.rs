@@ -34,9 +34,10 @@ pub fn markdown(function: &Function) -> String {
     out.push_str("\n## Result\n\n");
     within(&function.result, 0, &mut out);
     out.push_str("\n## Errors\n\n");
-    for error in errors() {
-        let ErrorKind { kind, docs, exit, hint } = error;
-        let hint = hint.map_or(String::new(), |hint| format!(" To do: {hint}."));
+    for error in errors(function) {
+        let ErrorKind { kind, docs, exit, hint, may_have_written } = error;
+        let when = if may_have_written { " where nothing was changed" } else { "" };
+        let hint = hint.map_or(String::new(), |hint| format!(" To do{when}: {hint}."));
         let _ = writeln!(out, "- `{kind}` (exit status {exit}): {docs}{hint}");
     }
     out.push_str("\n## Example\n\n");
@@ -50,8 +51,13 @@ pub fn markdown(function: &Function) -> String {
 /// What there is, in Markdown: each function in one sentence.
 #[must_use]
 pub fn overview() -> String {
+    overview_of(FUNCTIONS)
+}
+
+/// The same of some of the functions.
+pub(crate) fn overview_of(functions: impl IntoIterator<Item = &'static Function>) -> String {
     let mut out = String::from("# Whereby\n\n");
-    for function in FUNCTIONS {
+    for function in functions {
         // Writing to a String does not fail.
         let _ = writeln!(
             out,
@@ -67,7 +73,7 @@ pub fn overview() -> String {
 /// The documentation of a function, as a JSON document.
 #[must_use]
 pub fn json(function: &Function) -> Value {
-    let errors = errors().map(|error| {
+    let errors = errors(function).map(|error| {
         json!({"kind": error.kind, "description": error.docs, "exit_status": error.exit, "hint": error.hint})
     });
     json!({
@@ -87,9 +93,11 @@ pub fn json(function: &Function) -> Value {
 /// A kind of error, and what to do about it.
 struct ErrorKind {
     kind: &'static str,
-    docs: &'static str,
+    docs: String,
     exit: u8,
     hint: Option<String>,
+    /// Whether a call that failed so may have changed something all the same.
+    may_have_written: bool,
 }
 
 /// What the host says by itself, before or instead of the function.
@@ -114,26 +122,32 @@ const HOST_ERRORS: [(&str, &str, Exit, &str); 3] = [
     ),
 ];
 
-fn errors() -> impl Iterator<Item = ErrorKind> {
-    functions_errors().chain(HOST_ERRORS.into_iter().map(|(kind, docs, exit, hint)| ErrorKind {
+/// How a call of the function can fail.
+fn errors(function: &Function) -> impl Iterator<Item = ErrorKind> {
+    let own = ERROR.cases.iter().map(|case| of_case(case, function));
+    own.chain(HOST_ERRORS.into_iter().map(|(kind, docs, exit, hint)| ErrorKind {
         kind,
-        docs,
+        docs: docs.to_owned(),
         exit: exit.code(),
         hint: Some(hint.to_owned()),
+        may_have_written: false,
     }))
 }
 
-fn functions_errors() -> impl Iterator<Item = ErrorKind> {
-    ERROR.cases.iter().map(|Case { json, docs, .. }| {
-        let error = Error::Function(FunctionError {
-            kind: json,
-            message: String::new(),
-            http_status: None,
-            retry_after_seconds: None,
-        });
-        let hint = error.hint(WriteOutcome::None);
-        ErrorKind { kind: json, docs, exit: Exit::of(&error).code(), hint }
-    })
+fn of_case(case: &Case, function: &Function) -> ErrorKind {
+    let error = Error::Function(FunctionError {
+        kind: case.json,
+        message: String::new(),
+        http_status: None,
+        retry_after_seconds: None,
+    });
+    ErrorKind {
+        kind: case.json,
+        docs: case.docs_after(function),
+        exit: Exit::of(&error).code(),
+        hint: error.hint(WriteOutcome::None),
+        may_have_written: case.after.iter().any(|(name, _)| *name == function.json),
+    }
 }
 
 /// The example of a function in each language that it can be called from.

@@ -1,6 +1,7 @@
 //! What a component is, found out without running it.
 
 use crate::cache::sha256;
+use crate::catalog::{FUNCTIONS, Function};
 use crate::engine::compile;
 use crate::error::Error;
 use crate::text;
@@ -99,6 +100,35 @@ impl Inspection {
             "exports": exports.collect::<Vec<_>>(),
         })
     }
+}
+
+/// Returns the functions of the catalogue that a component exports, found out without compiling it.
+///
+/// # Errors
+///
+/// [`Error::ComponentFault`] where it is no component.
+pub(crate) fn functions(bytes: &[u8]) -> Result<Vec<&'static Function>, Error> {
+    let (mut exports, mut depth) = (Vec::new(), 0_usize);
+    for payload in wasmparser::Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(|error| no_component(&error))?;
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(export.map_err(|error| no_component(&error))?.name.name);
+                }
+            }
+            _ => {}
+        }
+    }
+    let has = |function: &&Function| exports.contains(&function.interface.export().as_str());
+    Ok(FUNCTIONS.iter().filter(has).collect())
+}
+
+fn no_component(error: &wasmparser::BinaryReaderError) -> Error {
+    let what = text::printable(&error.to_string(), 200);
+    Error::ComponentFault { message: format!("the file is no WebAssembly component: {what}") }
 }
 
 /// The name and the version that a component gives itself, in the outermost of its custom sections.

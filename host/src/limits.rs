@@ -41,6 +41,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Limit {
     pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
     pub(crate) default: u64,
     pub(crate) least: u64,
     pub(crate) most: u64,
@@ -54,6 +55,7 @@ impl Limits {
     pub(crate) const TABLE: &[Limit] = &[
         Limit {
             name: "timeout_seconds",
+            what: "how long a call may take",
             default: 30,
             least: 1,
             most: 600,
@@ -61,6 +63,7 @@ impl Limits {
         },
         Limit {
             name: "memory_mib",
+            what: "memory of the component",
             default: 32,
             least: 2,
             most: 1024,
@@ -68,6 +71,7 @@ impl Limits {
         },
         Limit {
             name: "requests",
+            what: "requests of a call",
             default: 64,
             least: 1,
             most: 1000,
@@ -75,6 +79,7 @@ impl Limits {
         },
         Limit {
             name: "answer_mib",
+            what: "size of one response",
             default: 2,
             least: 1,
             most: 64,
@@ -82,6 +87,7 @@ impl Limits {
         },
         Limit {
             name: "answers_mib",
+            what: "size of all responses together",
             default: 16,
             least: 1,
             most: 256,
@@ -90,6 +96,7 @@ impl Limits {
         Limit {
             // Each takes 4 GiB of address space, and no memory until it is used.
             name: "concurrent_calls",
+            what: "calls at a time",
             default: 256,
             least: 1,
             most: 1000,

@@ -1,6 +1,8 @@
 //! What the calls of a session share, each made when it is first needed: the compiled component, the
 //! HTTP client, and the access tokens.
 
+#[cfg(any(feature = "lua", feature = "mcp"))]
+use crate::catalog::{FUNCTIONS, Function};
 use crate::client::Client;
 use crate::config::{Account, Settings};
 use crate::credentials::Token;
@@ -8,6 +10,8 @@ use crate::engine::{Engine, MAX_COMPONENT_BYTES};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::http::Wire;
+#[cfg(any(feature = "lua", feature = "mcp"))]
+use crate::inspect;
 use crate::lanes::Lanes;
 use crate::origin::ApiBase;
 use crate::{file, text};
@@ -190,6 +194,16 @@ impl Resources {
     /// The SHA-256 of the component, in lower-case hexadecimal.
     pub(crate) fn component_digest(&self) -> &str {
         self.component.digest.get_or_init(|| crate::cache::sha256(self.component()))
+    }
+
+    /// The functions that the component has. A file that is no component is told of by its calls.
+    #[cfg(any(feature = "lua", feature = "mcp"))]
+    pub(crate) fn functions(&self) -> Vec<&'static Function> {
+        let foreign = self.component.bytes.as_deref().map(inspect::functions);
+        match foreign {
+            Some(Ok(functions)) => functions,
+            Some(Err(_)) | None => FUNCTIONS.iter().collect(),
+        }
     }
 
     fn make_engine(self: &Arc<Self>) -> Making {

@@ -233,6 +233,12 @@ impl Session {
         &self.0.resources.settings
     }
 
+    /// The functions that its component has.
+    #[cfg(any(feature = "lua", feature = "mcp"))]
+    pub(crate) fn functions(&self) -> Vec<&'static Function> {
+        self.0.resources.functions()
+    }
+
     /// The SHA-256 of the component, in lower-case hexadecimal, and its size in bytes.
     ///
     /// # Errors

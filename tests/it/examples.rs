@@ -1,7 +1,14 @@
-//! What the documentation tells a user to type works: the README's commands, and the examples of
-//! every `--help`.
+//! What the documentation tells a user to type works: the README's commands, the examples of every
+//! `--help`, and the commands of cargo.
+
+#[path = "../benches/calls/arguments.rs"]
+mod benchmark;
 
 use crate::tidy::read;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+use toml_edit::DocumentMut;
 use whereby::simulator::RoomSeed;
 use whereby_tests::{World, run};
 
@@ -163,7 +170,7 @@ async fn the_examples_of_every_help_work() {
     let mut ran = 0;
     for name in commands {
         let help = world.run(&[name, "--help"]).await.stdout;
-        assert!(help.contains("Exit status:"), "{name} --help has no exit statuses");
+        assert_eq!(help.contains("Exit status:"), name == "call", "{name} --help");
         let examples: Vec<&str> = help
             .lines()
             .skip_while(|line| !line.starts_with("Example"))
@@ -172,10 +179,112 @@ async fn the_examples_of_every_help_work() {
             .collect();
         assert!(!examples.is_empty(), "{name} --help has no example");
         for line in examples {
+            // A narrow terminal shows it in one line, as it is typed.
+            assert!(line.chars().count() <= 80, "{line}");
             let tried = try_out(&world, line.trim()).await;
             assert!(tried == Tried::Ran || SERVERS.contains(&name), "{line}");
             ran += 1;
         }
     }
     assert!(ran >= 20, "only {ran} examples");
+}
+
+/// The packages of the workspace, as `cargo metadata` describes them.
+fn packages() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{output:?}");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// The targets of a package: their kinds and names.
+fn targets(package: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let targets = package["targets"].as_array().into_iter().flatten();
+    targets.filter_map(|target| Some((target["kind"][0].as_str()?, target["name"].as_str()?)))
+}
+
+/// The commands of cargo in a page: in its blocks for the shell, and within its text.
+fn cargo_commands(page: &str) -> Vec<String> {
+    let within = page.split('`').skip(1).step_by(2).map(str::to_owned);
+    let all = commands(page).into_iter().chain(within);
+    let parts = all.flat_map(|line| line.split(" && ").map(str::to_owned).collect::<Vec<_>>());
+    parts.filter(|line| line.starts_with("cargo ")).collect()
+}
+
+#[test]
+fn the_commands_of_cargo_name_what_there_is() {
+    let packages = packages();
+    let package = |name: &str| packages.iter().find(|package| package["name"] == name);
+    let mut benchmarks = 0;
+    for page in ["README.md", "BENCHMARKS.md", "SECURITY.md"] {
+        for line in cargo_commands(&read(page)) {
+            let words = words(&line);
+            let (own, passed_on) = match words.iter().position(|word| word == "--") {
+                Some(at) => (&words[..at], &words[at + 1..]),
+                None => (&words[..], &[][..]),
+            };
+            for pair in own.windows(2) {
+                let [flag, name] = pair else { continue };
+                let is_there = match flag.as_str() {
+                    "-p" => package(name).is_some(),
+                    "--example" | "--test" | "--bench" => {
+                        let target = (flag.trim_start_matches('-'), name.as_str());
+                        packages.iter().flat_map(targets).any(|known| known == target)
+                    }
+                    "--path" => {
+                        Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).is_dir()
+                    }
+                    _ => true,
+                };
+                assert!(is_there, "{page}: {line}: there is no {name}");
+            }
+            if own[1] == "bench" {
+                let taken = benchmark::is_quick(passed_on.iter().cloned());
+                assert!(taken.is_ok(), "{page}: {line}: {taken:?}");
+                benchmarks += 1;
+            }
+        }
+    }
+    assert!(benchmarks >= 3, "only {benchmarks} commands run the benchmarks");
+    assert!(benchmark::is_quick(["--quik".to_owned()].into_iter()).is_err());
+}
+
+/// Cargo gives the flags of a benchmark to every target that it would measure, and a target that runs
+/// by the standard harness refuses those that the harness does not know.
+#[test]
+fn nothing_but_the_benchmarks_is_given_their_flags() {
+    let mut benchmarks = 0;
+    for package in packages() {
+        let file = package["manifest_path"].as_str().expect("a manifest");
+        let manifest: DocumentMut =
+            std::fs::read_to_string(file).expect("a manifest").parse().expect("TOML");
+        let of = |kind: &str, name: &str, key: &str| {
+            let section = manifest.get(kind)?;
+            let one = section.as_table().filter(|_| kind == "lib");
+            let many = section.as_array_of_tables().into_iter().flat_map(|tables| tables.iter());
+            let mut found =
+                one.into_iter().chain(many.filter(|table| {
+                    table.get("name").and_then(toml_edit::Item::as_str) == Some(name)
+                }));
+            found.next()?.get(key)?.as_bool()
+        };
+        for (kind, name) in targets(&package) {
+            match kind {
+                "bench" => {
+                    assert_eq!(of("bench", name, "harness"), Some(false), "{file}: {name}");
+                    benchmarks += 1;
+                }
+                "bin" => assert_eq!(of("bin", name, "bench"), Some(false), "{file}: {name}"),
+                "test" | "example" | "custom-build" => {
+                    assert_ne!(of(kind, name, "bench"), Some(true), "{file}: {name}");
+                }
+                _ => assert_eq!(of("lib", name, "bench"), Some(false), "{file}: {name}"),
+            }
+        }
+    }
+    assert!(benchmarks >= 1, "there is no benchmark");
 }

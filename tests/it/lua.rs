@@ -7,6 +7,7 @@ mod documentation;
 mod failures;
 mod hostile;
 mod parallel;
+mod printing;
 mod values;
 
 use crate::wire::ALLOW_ALL;

@@ -28,6 +28,8 @@ pub struct Function {
     pub interface: Interface,
     /// What it does, in Markdown; the first sentence stands by itself.
     pub docs: &'static str,
+    /// Words that people use for what it does.
+    pub also_called: &'static [&'static str],
     /// Its parameters, in order.
     pub params: &'static [Member],
     /// What it returns where it does not fail.
@@ -153,8 +155,19 @@ pub struct Case {
     pub json: &'static str,
     /// What it means.
     pub docs: &'static str,
+    /// What else it means after calls of single functions: a function's name in JSON, and the text.
+    pub after: &'static [(&'static str, &'static str)],
     /// What it carries.
     pub payload: Option<Type>,
+}
+
+impl Case {
+    /// What the case of an error means where the function fails with it.
+    #[must_use]
+    pub fn docs_after(&self, function: &Function) -> String {
+        let after = self.after.iter().filter(|(name, _)| *name == function.json);
+        after.fold(String::from(self.docs), |docs, (_, text)| format!("{docs} {text}"))
+    }
 }
 
 /// What a type cannot say of a value.

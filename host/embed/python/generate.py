@@ -37,7 +37,7 @@ def generate(program: str) -> dict[str, str]:
     methods = [method(function, types, wit) for function in functions]
     return {
         "types.py": types_file(types),
-        "errors.py": errors_file(functions[0]["errors"]),
+        "errors.py": errors_file(errors_of(functions)),
         "_functions.py": functions_file(functions, methods, types, wit_version(program)),
     }
 
@@ -214,6 +214,16 @@ def types_file(types: Types) -> str:
         + '"""\n\nfrom typing import Literal, NotRequired, TypedDict\n\n\n'
         + "\n\n".join(types.definitions.values())
     )
+
+
+def errors_of(functions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The kinds of error, each with what is said of it after a call of any function."""
+    errors = []
+    for same in zip(*(function["errors"] for function in functions), strict=True):
+        texts = sorted({error["description"] for error in same}, key=len)
+        more = sorted(text.removeprefix(texts[0]) for text in texts[1:])
+        errors.append({**same[0], "description": "".join([texts[0], *more])})
+    return errors
 
 
 def errors_file(errors: list[dict[str, Any]]) -> str:

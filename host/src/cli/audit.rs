@@ -1,7 +1,7 @@
 //! `whereby audit`: which calls were made, by whose leave, and what came of them.
 
 use super::approvals::{asked_by, short, wanted_account};
-use super::{Context, Failure, Output, discover, document, render};
+use super::{Context, Failure, Output, document, functions, render};
 use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
 use crate::text;
@@ -32,7 +32,7 @@ pub(super) struct Opts {
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<i64>,
     /// Only calls of this function
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = functions::Name, hide_possible_values = true)]
     function: Option<String>,
     /// At most so many, the newest
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -47,7 +47,7 @@ impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
         let store = context.store()?;
         let function = match self.function.as_deref() {
-            Some(name) => Some(discover::find(name)?.json.to_owned()),
+            Some(name) => Some(functions::find(name)?.json.to_owned()),
             None => None,
         };
         let filter = AuditFilter {

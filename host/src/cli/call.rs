@@ -1,6 +1,6 @@
 //! `whereby call`: calls one function.
 
-use super::{Context, Document, Failure, Output, prompt, spinner};
+use super::{Context, Document, Exit, Failure, Output, functions, prompt, spinner};
 use crate::arguments::MAX_ARGUMENTS_BYTES;
 use crate::call::{Call, Outcome, Plan};
 use crate::catalog::{self, Type};
@@ -19,16 +19,10 @@ use std::time::Duration;
 /// terminals and --json is not given; elsewhere it is stored to be approved with `whereby approvals`, and
 /// fails with exit status 5.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = concat!(
-    "Examples:\n",
-    "  whereby call list_rooms\n",
-    "  whereby call list_rooms '{\"limit\": 2}' --json\n",
-    "  whereby call get_room --arg room_name=daily-standup\n",
-    "  echo '{\"room_mode\": \"group\"}' | whereby call create_room - --dry-run\n",
-    "  whereby call whereby.work.list_meetings --arg from_date=2026-03-01"
-))]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{}", Exit::TABLE))]
 pub(super) struct Opts {
     /// The function: list_rooms, list-rooms, whereby.list_rooms or whereby.ACCOUNT.list_rooms
+    #[arg(value_parser = functions::Name, hide_possible_values = true)]
     function: String,
     /// The arguments as one JSON object, or - to read them from standard input
     arguments: Option<String>,
@@ -45,6 +39,14 @@ pub(super) struct Opts {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: Option<u64>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  whereby call list_rooms
+  whereby call list_rooms '{\"limit\": 2}' --json
+  whereby call get_room --arg room_name=daily-standup
+  echo '{\"room_mode\": \"group\"}' | whereby call create_room - --dry-run
+  whereby call whereby.work.list_meetings --arg from_date=2026-03-01";
 
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -5,42 +5,37 @@ use super::{Context, Failure, Output};
 use crate::catalog;
 use crate::config::Settings;
 use crate::config_edit::{self, Change, check_account_name, existing, parse_key, parse_value};
+use crate::config_file::{self, Key};
 use crate::credentials::TokenSource;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::policy::Permission;
 use crate::{suggest, text};
+use clap::builder::{PossibleValue, TypedValueParser};
 use serde_json::json;
+use std::ffi::OsStr;
 use toml_edit::{InlineTable, Value};
 
-/// Writes the configuration file, in one step that is done whole or not at all.
+/// Changes the configuration file
 ///
-/// Credentials and --enable are of the account that --account names, else of the default one.
-/// Permissions are of that account, too, where --account is given, and else of all. Comments and
-/// order are kept. Nothing is written where the outcome would not work.
+/// Makes all of the changes or, if the result would not be a valid configuration, none. Comments and the
+/// order of keys stay.
+///
+/// Credentials and --enable change the account that --account names, or the default account.
+/// Permissions change that account if --account is given, and all accounts otherwise.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
-Examples:
-  printf %s \"$KEY\" | whereby configure --token-stdin
-  whereby configure --account work --set access_token.env=WORK_WHEREBY_TOKEN --default
-  whereby configure --account work --set access_token.command='[\"/usr/bin/pass\", \"whereby\"]'
-  whereby configure --read allow --write ask --function delete_room=deny
-  whereby configure --set limits.timeout_seconds=60
-  whereby configure --account work --remove
-
-Keys of an account: access_token, access_token.env, access_token.file, access_token.command,
-api_url. Other keys: default_account, ca_file, limits.NAME, component.path, component.sha256.")]
+#[command(after_long_help = help())]
 pub(super) struct Opts {
     /// The integration, for scripts that name it
     #[arg(hide = true)]
     integration: Option<String>,
-    /// Set a key, such as api_url=https://api.whereby.dev/v1
+    /// Set a key, such as api_url=https://api.whereby.dev/v1; the keys are listed below
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Remove a key
     #[arg(long = "unset", value_name = "KEY")]
     unset: Vec<String>,
-    /// Read the access token from standard input
+    /// Read the API key from standard input
     #[arg(long)]
     token_stdin: bool,
     /// Switch the account on
@@ -49,17 +44,17 @@ pub(super) struct Opts {
     /// Switch the account off
     #[arg(long)]
     disable: bool,
-    /// Whether functions that read may run
-    #[arg(long, value_name = "PERMISSION", value_parser = permission)]
+    /// Whether functions that read may run: allow, ask or deny
+    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
     read: Option<Permission>,
     /// Whether functions that write may run
-    #[arg(long, value_name = "PERMISSION", value_parser = permission)]
+    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
     write: Option<Permission>,
-    /// Whether a meeting's content may be sent somewhere
-    #[arg(long, value_name = "PERMISSION", value_parser = permission)]
+    /// Whether a call may send a meeting's content somewhere: recording, streaming, transcription
+    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
     destination: Option<Permission>,
-    /// Whether one function may run
-    #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = function)]
+    /// Whether one function may run, such as delete_room=deny
+    #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = RuleParser, hide_possible_values = true)]
     functions: Vec<(&'static str, Permission)>,
     /// Make the account the default one
     #[arg(long)]
@@ -69,6 +64,134 @@ pub(super) struct Opts {
         "read", "write", "destination", "functions"])]
     remove: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  printf %s \"$KEY\" | whereby configure --token-stdin
+  whereby configure --account work --set access_token.env=WORK_KEY --default
+  whereby configure --set access_token.command='[\"/usr/bin/pass\", \"whereby\"]'
+  whereby configure --read allow --write ask --function delete_room=deny
+  whereby configure --set limits.timeout_seconds=60
+  whereby configure --account work --remove
+";
+
+/// The end of the help: examples, and every key that the configuration file has.
+fn help() -> String {
+    let mut help = EXAMPLES.to_owned();
+    for (heading, keys) in sections() {
+        help += &format!("\n{heading}:\n");
+        let width = |part: fn(&Line) -> &str| {
+            keys.iter().map(|key| part(key).chars().count()).max().unwrap_or_default()
+        };
+        let (names, values) = (width(|key| &key.name), width(|key| &key.value));
+        for Line { name, value, what } in keys {
+            help += &format!("  {name:names$}  {value:values$}  {what}\n");
+        }
+    }
+    help.truncate(help.trim_end().len());
+    help
+}
+
+/// A key as the help shows it.
+struct Line {
+    name: String,
+    /// What may be its value, and the default.
+    value: String,
+    what: &'static str,
+}
+
+fn sections() -> Vec<(&'static str, Vec<Line>)> {
+    let lines = |prefix: &str, keys: &[Key]| -> Vec<Line> {
+        let line = |Key { name, value, default, what }: &Key| Line {
+            name: match *name {
+                "functions" => format!("{prefix}functions.NAME"),
+                name => format!("{prefix}{name}"),
+            },
+            value: with_default(value, default),
+            what,
+        };
+        // The permissions of an account are those of all accounts, with --account.
+        keys.iter().filter(|key| key.name != "permissions").map(line).collect()
+    };
+    let number = |prefix: &str, name: &str, least: u64, most: u64, default: u64, what| Line {
+        name: format!("{prefix}{name}"),
+        value: with_default(&format!("{least} to {most}"), &default.to_string()),
+        what,
+    };
+    let mut account = lines("", config_file::ACCOUNT);
+    account.splice(1..1, lines("access_token.", config_file::TOKEN));
+    let limits = crate::limits::Limits::TABLE.iter();
+    let limits = limits.map(|l| number("limits.", l.name, l.least, l.most, l.default, l.what));
+    let mut others = lines("", config_file::KEYS);
+    others.extend(lines("component.", config_file::COMPONENT));
+    let mut sections = vec![
+        ("Keys of the account that --account names, or of the default account", account),
+        (
+            "Permissions, of one account with --account [default]",
+            lines("permissions.", config_file::PERMISSIONS),
+        ),
+        ("Limits of a call [default]", limits.collect()),
+    ];
+    #[cfg(feature = "lua")]
+    {
+        let limits = crate::lua::Limits::TABLE.iter();
+        let limits = limits.map(|l| number("lua.", l.name, l.least, l.most, l.default, l.what));
+        sections.push(("Limits of a Lua script [default]", limits.collect()));
+    }
+    sections.push(("Other keys", others));
+    sections
+}
+
+fn with_default(value: &str, default: &str) -> String {
+    if default.is_empty() { value.to_owned() } else { format!("{value} [{default}]") }
+}
+
+/// Reads a permission, and completes it.
+#[derive(Clone)]
+struct PermissionParser;
+
+impl TypedValueParser for PermissionParser {
+    type Value = Permission;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Permission, clap::Error> {
+        permission.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(PERMISSIONS.into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// Reads a function and its permission, and completes them.
+#[derive(Clone)]
+struct RuleParser;
+
+impl TypedValueParser for RuleParser {
+    type Value = (&'static str, Permission);
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        function.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let rules = catalog::FUNCTIONS.iter().flat_map(|function| {
+            PERMISSIONS.map(|permission| format!("{}={permission}", function.json))
+        });
+        Some(Box::new(rules.map(PossibleValue::new)))
+    }
+}
+
+const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
 
 fn permission(text: &str) -> Result<Permission, String> {
     Permission::parse(text).ok_or_else(|| "it is allow, ask or deny".to_owned())
@@ -261,7 +384,8 @@ impl Opts {
 /// Whether a key is one of an account's own.
 fn is_account_key(key: &str) -> bool {
     let key = key.split(['.', '=']).next().unwrap_or(key);
-    matches!(key, "access_token" | "api_url")
+    let own = config_file::ACCOUNT.iter().filter(|own| own.name != "permissions");
+    own.into_iter().any(|own| own.name == key)
 }
 
 /// Refuses a token that no call could use.
@@ -278,4 +402,93 @@ fn read_token(context: &Context) -> Result<String, Error> {
         return Err(Error::Usage { message: "standard input holds no access token".into() });
     }
     Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config_file::settings;
+    use std::path::Path;
+
+    /// A value that a key takes, in TOML.
+    fn example(value: &str) -> String {
+        let value = value.split(" [").next().unwrap_or_default();
+        if let Some((least, _)) = value.split_once(" to ") {
+            return least.to_owned();
+        }
+        match value {
+            "true|false" => "true".into(),
+            "DIGEST" => format!("\"{}\"", "0".repeat(64)),
+            "URL" => "\"https://api.example/v1\"".into(),
+            value if value.starts_with('[') => value.to_owned(),
+            value => format!("\"{}\"", value.split('|').next().unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn the_help_lists_every_key_that_a_file_can_have() {
+        let mut keys = 0;
+        for line in sections().into_iter().flat_map(|(_, lines)| lines) {
+            let name = line.name.replace("NAME", "delete_room");
+            let mut file = match name.split_once('.') {
+                _ if is_account_key(&name) => {
+                    format!("[accounts.work]\n{name} = {}\n", example(&line.value))
+                }
+                Some((table, key)) => format!("[{table}]\n{key} = {}\n", example(&line.value)),
+                None => format!("{name} = {}\n", example(&line.value)),
+            };
+            match name.as_str() {
+                "default_account" => file += "[accounts.NAME]\naccess_token = \"x\"\n",
+                "component.sha256" => file += "path = \"x\"\n",
+                "api_url" | "enabled" => file += "access_token = \"x\"\n",
+                _ => {}
+            }
+            let file = file.replace("NAME", "work");
+            let read = settings(Path::new("/config.toml"), file.clone());
+            assert!(read.is_ok(), "{file}: {:?}", read.err());
+            keys += 1;
+        }
+        // The defaults are those of the policy.
+        let policy = crate::policy::Policy::default();
+        for (key, function, has_destination) in [
+            ("read", "list_rooms", false),
+            ("write", "create_room", false),
+            ("destination", "create_room", true),
+        ] {
+            let function = catalog::function(function).expect("a function");
+            let permission = policy.decide("work", function, has_destination).permission;
+            let known = config_file::PERMISSIONS.iter().find(|known| known.name == key);
+            assert_eq!(known.map(|known| known.default), Some(permission.as_str()), "{key}");
+        }
+        // What the reader says that it knows is in the help.
+        let help = help();
+        for (file, prefix) in [
+            ("x = 1", ""),
+            ("[permissions]\nx = 1", "permissions."),
+            ("[accounts.work]\nx = 1", ""),
+            ("[accounts.work.access_token]\nx = 1", "access_token."),
+            ("[limits]\nx = 1", "limits."),
+            #[cfg(feature = "lua")]
+            ("[lua]\nx = 1", "lua."),
+            ("[component]\nx = 1", "component."),
+        ] {
+            let error = settings(Path::new("/config.toml"), file.to_owned()).expect_err(file);
+            let known = error.to_string();
+            let (_, known) = known.split_once("known here: ").expect("the keys");
+            for name in known.split(", ") {
+                let is_table =
+                    ["permissions", "accounts", "limits", "lua", "component"].contains(&name);
+                let line = format!("  {prefix}{name}");
+                let is_there = help.lines().any(|text| {
+                    text.strip_prefix(&line).is_some_and(|rest| rest.starts_with([' ', '.']))
+                });
+                assert!(is_there || is_table, "{name} is missing: {help}");
+                keys -= usize::from(!is_table);
+            }
+        }
+        assert_eq!(keys, 0, "a key is told twice, or is none");
+        for line in help.lines().skip_while(|line| !line.starts_with("Keys of")) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! `whereby list`, `docs` and `schema`: which functions there are, and how they are called.
 
+use super::functions::{self, find};
 use super::{Context, Failure, Output, document, render};
 use crate::arguments::first_sentence;
-use crate::catalog::{self, FUNCTIONS, Function};
+use crate::catalog::Function;
 use crate::error::Error;
 use crate::policy::effect_of;
 use crate::{docs, schema, search, text};
@@ -20,8 +21,9 @@ impl ListOpts {
             Some(name) => Some(settings.account_name(Some(name))?),
             None => None,
         };
-        let functions: Vec<Value> = FUNCTIONS
-            .iter()
+        let functions: Vec<Value> = context
+            .functions()?
+            .into_iter()
             .map(|function| {
                 let permissions: Map<String, Value> = settings
                     .accounts
@@ -62,14 +64,16 @@ impl ListOpts {
 )]
 pub(super) struct DocsOpts {
     /// The function; without it, or for whereby, all of them
+    #[arg(value_parser = functions::Name, hide_possible_values = true)]
     function: Option<String>,
 }
 
 impl DocsOpts {
-    pub(super) fn run(self) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+        let offered = context.functions()?;
         let functions: Vec<&Function> = match self.function.as_deref() {
-            None | Some("whereby") => FUNCTIONS.iter().collect(),
-            Some(name) => vec![find(name)?],
+            None | Some("whereby") => offered,
+            Some(name) => vec![offered_by(&offered, find(name)?)?],
         };
         let markdown: Vec<String> =
             functions.iter().map(|function| docs::markdown(function)).collect();
@@ -92,8 +96,10 @@ pub(super) struct SearchOpts {
 impl SearchOpts {
     pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
         let query = self.words.join(" ");
+        let offered = context.functions()?;
         let found: Vec<Value> = search::search(&query)
             .into_iter()
+            .filter(|function| offered.iter().any(|known| known.json == function.json))
             .map(|function| {
                 json!({
                     "name": function.json,
@@ -116,12 +122,13 @@ impl SearchOpts {
 #[command(after_long_help = "Example:\n  whereby schema list_meetings")]
 pub(super) struct SchemaOpts {
     /// The function
+    #[arg(value_parser = functions::Name, hide_possible_values = true)]
     function: String,
 }
 
 impl SchemaOpts {
-    pub(super) fn run(self) -> Result<Output, Failure> {
-        let function = find(&self.function)?;
+    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+        let function = offered_by(&context.functions()?, find(&self.function)?)?;
         let schemas = json!({
             "function": function.json,
             "arguments": schema::arguments(function),
@@ -133,8 +140,20 @@ impl SchemaOpts {
     }
 }
 
-/// A function, in any of the spellings that `call` takes.
-pub(super) fn find(name: &str) -> Result<&'static Function, Error> {
-    let (_, function) = super::call::split_name(name);
-    catalog::find(&function.replace('-', "_"))
+/// The function, where the component has it.
+fn offered_by(
+    offered: &[&'static Function],
+    function: &'static Function,
+) -> Result<&'static Function, Error> {
+    if offered.iter().any(|known| known.json == function.json) {
+        return Ok(function);
+    }
+    let names: Vec<&str> = offered.iter().map(|function| function.json).collect();
+    Err(Error::Usage {
+        message: format!(
+            "this component has no {}; it has {}",
+            function.json,
+            if names.is_empty() { "none of the functions".into() } else { names.join(", ") }
+        ),
+    })
 }

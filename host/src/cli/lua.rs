@@ -22,7 +22,7 @@ use std::sync::Arc;
     "  whereby lua -e 'return app.integrations.whereby.list_rooms({ limit = 2 })'\n",
     "  whereby lua -e 'print(lua_read_doc(\"integrations.whereby.list_rooms\"))' --json\n",
     "  echo 'print(#app.integrations.whereby.list_rooms({}).data)' | whereby lua -\n",
-    "  whereby lua --timeout 10 --max-calls 5 -e 'dump(app.integrations.whereby.get_current_user())'"
+    "  whereby lua --max-calls 5 -e 'dump(app.integrations.whereby.list_rooms())'"
 ))]
 pub(super) struct Opts {
     /// The script, or - to read it from standard input

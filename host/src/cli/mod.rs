@@ -11,6 +11,7 @@ mod demo;
 mod discover;
 mod doctor;
 mod exit;
+mod functions;
 #[cfg(feature = "lua")]
 mod lua;
 #[cfg(feature = "mcp")]
@@ -32,10 +33,11 @@ pub use exit::Exit;
 pub use streams::Streams;
 
 use crate::approval::{Approver, NobodyToAsk};
-use crate::catalog;
+use crate::catalog::{self, Function};
 use crate::config::Settings;
 use crate::environment::Environment;
 use crate::error::{Error, WriteOutcome};
+use crate::inspect;
 use crate::policy::Permission;
 use crate::resources::read_component;
 use crate::session::Session;
@@ -53,15 +55,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Whereby video meetings for AI agents that are not trusted with the account.
+/// Let AI agents manage Whereby rooms without giving them your API key.
 ///
-/// Seven functions run as a WebAssembly component in a sandbox; this program keeps the credentials
-/// and decides what each call may do. `whereby demo` shows all of it without an account.
+/// Seven functions run in a WebAssembly sandbox. This program keeps the API key and decides what each
+/// call may do. `whereby demo` shows how it works and needs no account.
 #[derive(Debug, Parser)]
 #[command(
     name = "whereby",
     version,
-    after_help = Exit::TABLE,
+    after_help = "Run `whereby help COMMAND` for a command, and `whereby help exit-codes` for the exit codes.",
     max_term_width = 100
 )]
 struct Opts {
@@ -72,6 +74,7 @@ struct Opts {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
 struct Global {
     /// The configuration file, instead of $WHEREBY_CONFIG or the platform's
     #[arg(long, global = true, value_name = "FILE")]
@@ -123,20 +126,17 @@ enum Command {
     Demo(demo::Opts),
     #[cfg(feature = "simulator")]
     Simulate(simulate::Opts),
+    /// Show the exit codes
+    #[command(hide = true, override_help = Exit::TABLE)]
+    ExitCodes,
 }
 
 /// What the command line is called in approvals and the audit log.
 const FRONT_END: &str = "cli";
 
-/// The command line, with the exit statuses in the help of every command.
+/// The command line.
 fn command() -> clap::Command {
-    Opts::command().mut_subcommands(|command| {
-        let help = match command.get_after_long_help() {
-            Some(examples) => format!("{examples}\n\n{}", Exit::TABLE),
-            None => Exit::TABLE.to_owned(),
-        };
-        command.after_long_help(help)
-    })
+    Opts::command()
 }
 
 /// What every command has at hand.
@@ -163,6 +163,23 @@ impl Context {
     fn stderr_word(&self, role: Role, word: &str) -> String {
         let colours = self.streams.stderr_is_terminal && wants_colours(&self.environment);
         paint(colours, role, word)
+    }
+
+    /// The functions of the component that calls run. Documentation needs no configuration, so one that
+    /// cannot be read names no other component.
+    fn functions(&self) -> Result<Vec<&'static Function>, Error> {
+        let bytes = match &self.component {
+            Some(path) => Some(read_component(&self.environment.directory.join(path), None)?),
+            None => Settings::load(self.config.as_deref(), &self.environment)
+                .ok()
+                .and_then(|settings| settings.component)
+                .map(|file| read_component(&file.path, file.sha256.as_deref()))
+                .transpose()?,
+        };
+        bytes.map_or_else(
+            || Ok(catalog::FUNCTIONS.iter().collect()),
+            |bytes| inspect::functions(&bytes),
+        )
     }
 
     fn settings(&self) -> Result<Settings, Error> {
@@ -358,7 +375,10 @@ impl Style {
 
 /// Says what would be right where a function, or an argument of one, is taken for the program's own.
 fn mend_tip(error: &mut clap::Error, arguments: &[OsString]) {
-    let command = command_of(arguments).unwrap_or_default();
+    let command = match command_of(arguments).unwrap_or_default() {
+        "help" => arguments.last().and_then(|word| word.to_str()).unwrap_or_default(),
+        command => command,
+    };
     let tip = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let name = command.replace('-', "_");
@@ -431,8 +451,8 @@ pub async fn run(
     let result = match opts.command {
         Command::Call(opts) => opts.run(&context).await,
         Command::List(opts) => opts.run(&context),
-        Command::Docs(opts) => opts.run(),
-        Command::Schema(opts) => opts.run(),
+        Command::Docs(opts) => opts.run(&context),
+        Command::Schema(opts) => opts.run(&context),
         Command::Search(opts) => opts.run(&context),
         Command::Configure(opts) => opts.run(&context),
         Command::Accounts(opts) => opts.run(&context),
@@ -445,11 +465,15 @@ pub async fn run(
         #[cfg(feature = "mcp")]
         Command::Mcp(opts) => opts.run(&context).await,
         Command::Completions(opts) => opts.run(),
-        Command::Man(opts) => opts.run(),
+        Command::Man(opts) => opts.run(&context),
         #[cfg(feature = "simulator")]
         Command::Demo(opts) => opts.run(&context).await,
         #[cfg(feature = "simulator")]
         Command::Simulate(opts) => opts.run(&context).await,
+        Command::ExitCodes => {
+            let table = Exit::TABLE;
+            Ok(Output::Text(format!("{table}\n"), document("exit_codes", table.into())))
+        }
     };
     print(&streams, &style, result)
 }

@@ -2,7 +2,7 @@
 
 use super::namespaces::{Namespaces, ROOT};
 use crate::arguments::first_sentence;
-use crate::catalog::{self, FUNCTIONS, Function};
+use crate::catalog::{self, Function};
 use crate::docs::{effect, facts, lua_call, required, type_name, within};
 use crate::{search as functions, suggest, text};
 use std::fmt::Write as _;
@@ -73,9 +73,9 @@ pub(crate) fn example_call(name: &str) -> String {
 }
 
 /// What there is to read.
-pub(crate) fn list() -> String {
+pub(crate) fn list(namespaces: &Namespaces) -> String {
     let mut out = String::from("integrations.whereby: all functions, and how scripts run\n");
-    for function in FUNCTIONS {
+    for function in &namespaces.known {
         // Writing to a String does not fail, here and below.
         let _ = writeln!(
             out,
@@ -88,9 +88,10 @@ pub(crate) fn list() -> String {
 }
 
 /// The functions that words are about, as `list` has them.
-pub(crate) fn search(words: &str) -> String {
+pub(crate) fn search(words: &str, namespaces: &Namespaces) -> String {
     let found: String = functions::search(words)
         .into_iter()
+        .filter(|function| namespaces.has_function(function))
         .map(|f| format!("integrations.whereby.{}: {}\n", f.json, first_sentence(f.docs)))
         .collect();
     match found.is_empty() {
@@ -111,18 +112,19 @@ pub(crate) fn read(name: &str, namespaces: &Namespaces) -> Result<String, String
         }
     }
     let function = match segments.as_slice() {
-        [] => return Ok(overview()),
+        [] => return Ok(overview(namespaces)),
         [name] | [_, name] => name.strip_prefix("whereby_").unwrap_or(name),
         _ => "",
     };
     let is_account = |name: &str| name == "default" || namespaces.has(name);
-    match (segments.as_slice(), catalog::function(function)) {
-        ([account], None) if is_account(account) => Ok(overview()),
+    let known = catalog::function(function).filter(|function| namespaces.has_function(function));
+    match (segments.as_slice(), known) {
+        ([account], None) if is_account(account) => Ok(overview(namespaces)),
         ([_], Some(function)) => Ok(page(function)),
         ([account, _], Some(function)) if is_account(account) => Ok(page(function)),
         _ => {
             let mut names = vec!["integrations.whereby"];
-            names.extend(FUNCTIONS.iter().map(|function| function.json));
+            names.extend(namespaces.known.iter().map(|function| function.json));
             Err(format!(
                 "there is no page `{}`{}; write integrations.whereby or \
                  integrations.whereby.list_rooms",
@@ -133,9 +135,9 @@ pub(crate) fn read(name: &str, namespaces: &Namespaces) -> Result<String, String
     }
 }
 
-fn overview() -> String {
+fn overview(namespaces: &Namespaces) -> String {
     let mut out = format!("{GUIDE}\n## Functions\n\n");
-    for function in FUNCTIONS {
+    for function in &namespaces.known {
         let names: Vec<String> = function
             .params
             .iter()

@@ -47,6 +47,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Limit {
     pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
     pub(crate) default: u64,
     pub(crate) least: u64,
     pub(crate) most: u64,
@@ -60,6 +61,7 @@ impl Limits {
     pub(crate) const TABLE: &[Limit] = &[
         Limit {
             name: "timeout_seconds",
+            what: "how long a script may take",
             default: 60,
             least: 1,
             most: 3600,
@@ -67,6 +69,7 @@ impl Limits {
         },
         Limit {
             name: "memory_mib",
+            what: "memory of its values",
             default: 16,
             least: 2,
             most: 256,
@@ -74,6 +77,7 @@ impl Limits {
         },
         Limit {
             name: "steps_millions",
+            what: "turns of loops and function calls",
             default: 50,
             least: 1,
             most: 10_000,
@@ -81,6 +85,7 @@ impl Limits {
         },
         Limit {
             name: "calls",
+            what: "calls of a script",
             default: 100,
             least: 0,
             most: 10_000,
@@ -88,6 +93,7 @@ impl Limits {
         },
         Limit {
             name: "output_kib",
+            what: "size of its output and of its result",
             default: 256,
             least: 1,
             most: 16 * 1024,
@@ -95,6 +101,7 @@ impl Limits {
         },
         Limit {
             name: "parallel",
+            what: "its calls at a time",
             default: 8,
             least: 1,
             most: 64,

@@ -121,17 +121,8 @@ impl Machine {
             error.line = error.line.or(line);
             return failed(error);
         }
-        let message = match values.first() {
-            Some(LuaValue::String(text)) => text.to_string_lossy(),
-            Some(LuaValue::Table(table)) => match table.raw_get::<LuaValue>("message") {
-                Ok(LuaValue::String(text)) => text.to_string_lossy(),
-                _ => "the script raised a table without a message".into(),
-            },
-            Some(LuaValue::Error(error)) => error.to_string(),
-            None | Some(LuaValue::Nil) => "the script raised nil".into(),
-            Some(LuaValue::Number(number)) => number.to_string(),
-            Some(other) => format!("the script raised a {}", type_name(other)),
-        };
+        let raised = self.shared.shows.raised(values.first().unwrap_or(&LuaValue::Nil));
+        let message = raised.unwrap_or_else(|error| error.to_string());
         failed(self.script_error(name, &message, line))
     }
 
@@ -145,6 +136,15 @@ impl Machine {
         ScriptError::new("script", message, line)
     }
 
+    /// A value as a person may see it that has no form in JSON.
+    fn shown(&self, value: &LuaValue) -> String {
+        let shown = match value {
+            LuaValue::Table(_) => self.shared.shows.text(value).ok().flatten(),
+            _ => None,
+        };
+        shown.map_or_else(|| shown_plainly(value), |text| text::printable(&text, 1000))
+    }
+
     fn result(&self, values: &[LuaValue]) -> Ended {
         let most = self.shared.limits.output_bytes;
         let to_json = |value| self.shared.marks.to_json(value, "the result", most);
@@ -156,7 +156,7 @@ impl Machine {
         match result {
             Ok(result) => Ended { result, shown: None, error: None },
             Err(problem) => {
-                let shown: Vec<String> = values.iter().map(shown).collect();
+                let shown: Vec<String> = values.iter().map(|value| self.shown(value)).collect();
                 let error = ScriptError::new("script", problem, None);
                 Ended { result: Value::Null, shown: Some(shown.join("\t")), error: Some(error) }
             }
@@ -198,8 +198,8 @@ fn failed(error: ScriptError) -> Ended {
     Ended { result: Value::Null, shown: None, error: Some(error) }
 }
 
-/// A value as a person may see it that has no form in JSON.
-fn shown(value: &LuaValue) -> String {
+/// The same without what it holds.
+fn shown_plainly(value: &LuaValue) -> String {
     match value {
         LuaValue::String(text) => text::printable(&text.to_string_lossy(), 1000),
         LuaValue::Number(number) => number.to_string(),

@@ -35,6 +35,7 @@ mod namespaces;
 mod report;
 mod sandbox;
 mod shared;
+mod show;
 mod values;
 mod worker;
 
@@ -167,7 +168,7 @@ impl Runtime {
         until: impl Future<Output = ()>,
     ) -> Report {
         let begin = || {
-            let namespaces = Namespaces::of(self.session.settings(), self.account.as_deref())?;
+            let namespaces = Namespaces::of(&self.session, self.account.as_deref())?;
             Ok((namespaces, Worker::hire(&self.session)?))
         };
         let (namespaces, worker) = match begin() {
@@ -192,7 +193,7 @@ impl Runtime {
     /// As for [`Settings::account`](crate::Settings::account), where an account was named, and
     /// [`Error::Internal`] where too many scripts run.
     pub fn console(&self) -> Result<Console, Error> {
-        let namespaces = Namespaces::of(self.session.settings(), self.account.as_deref())?;
+        let namespaces = Namespaces::of(&self.session, self.account.as_deref())?;
         let worker = Worker::hire(&self.session)?;
         Ok(Console { runtime: self.clone(), namespaces, control: Arc::new(Control::new()), worker })
     }

@@ -1,8 +1,8 @@
 //! Which names there are for a script: the functions, and the accounts that it may use.
 
-use crate::catalog::FUNCTIONS;
-use crate::config::Settings;
+use crate::catalog::Function as Known;
 use crate::error::Error;
+use crate::session::Session;
 use crate::{suggest, text};
 use mlua::{Function, Lua, Table, Value as LuaValue};
 
@@ -13,20 +13,24 @@ pub(crate) const ROOT: &str = "app.integrations.whereby";
 #[derive(Clone, Debug)]
 pub(crate) struct Namespaces {
     accounts: Vec<String>,
+    /// The functions that the component has.
+    pub(crate) known: Vec<&'static Known>,
     /// The account of a call that names none.
     pub(crate) default: Option<String>,
 }
 
 impl Namespaces {
     /// The accounts that are switched on, or one of them alone.
-    pub(crate) fn of(settings: &Settings, only: Option<&str>) -> Result<Self, Error> {
+    pub(crate) fn of(session: &Session, only: Option<&str>) -> Result<Self, Error> {
+        let (settings, known) = (session.settings(), session.functions());
         if let Some(name) = only {
-            let (name, _) = settings.account(Some(name))?;
-            return Ok(Self { accounts: vec![name.to_owned()], default: Some(name.to_owned()) });
+            let name = settings.account(Some(name))?.0.to_owned();
+            return Ok(Self { accounts: vec![name.clone()], known, default: Some(name) });
         }
         let enabled = settings.accounts.iter().filter(|(_, account)| account.enabled);
         Ok(Self {
             accounts: enabled.map(|(name, _)| name.clone()).collect(),
+            known,
             default: settings.account(None).ok().map(|(name, _)| name.to_owned()),
         })
     }
@@ -34,6 +38,11 @@ impl Namespaces {
     /// Whether a script may use an account of this name.
     pub(crate) fn has(&self, account: &str) -> bool {
         self.accounts.iter().any(|name| name == account)
+    }
+
+    /// Whether a script may use a function.
+    pub(crate) fn has_function(&self, function: &Known) -> bool {
+        self.known.iter().any(|known| known.json == function.json)
     }
 
     /// Why a call that names no account cannot be made.
@@ -50,7 +59,7 @@ impl Namespaces {
 
     /// What is said of a name that is not there.
     pub(crate) fn unknown(&self, path: &str, name: &str) -> String {
-        let functions = FUNCTIONS.iter().map(|function| function.json);
+        let functions = self.known.iter().map(|function| function.json);
         let mut names: Vec<&str> = match path {
             "app" => vec!["integrations", "parallel", "array", "object"],
             "app.integrations" => vec!["whereby"],
@@ -71,7 +80,7 @@ impl Namespaces {
             ["parallel", "array", "object"].iter().map(|name| format!("app.{name}")).collect();
         let accounts = self.accounts.iter().map(|name| format!(".{name}"));
         for account in [String::new(), ".default".into()].into_iter().chain(accounts) {
-            paths.extend(FUNCTIONS.iter().map(|f| format!("{ROOT}{account}.{}", f.json)));
+            paths.extend(self.known.iter().map(|f| format!("{ROOT}{account}.{}", f.json)));
         }
         paths
     }
@@ -106,7 +115,7 @@ impl Namespaces {
         account: Option<&str>,
     ) -> mlua::Result<Table> {
         let table = lua.create_table()?;
-        for function in FUNCTIONS {
+        for function in &self.known {
             let callable: Function = method.call((account, function.json))?;
             table.raw_set(function.json, &callable)?;
             table.raw_set(format!("whereby_{}", function.json), callable)?;

@@ -3,7 +3,7 @@
 use super::docs;
 use super::errors::ScriptError;
 use super::shared::Shared;
-use super::values::type_name;
+use super::values::{NullMembers, type_name};
 use crate::text;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{
@@ -116,16 +116,23 @@ pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
     app.raw_set("integrations", integrations)?;
     globals.raw_set("app", closed.call::<Table>(("app", app))?)?;
 
-    let list = lua.create_function(|_, ()| Ok(docs::list()))?;
+    let namespaces = shared.namespaces.clone();
+    let list = lua.create_function(move |_, ()| Ok(docs::list(&namespaces)))?;
     let (read, search) = (function("read_doc")?, function("search_docs")?);
     globals.raw_set("lua_list_docs", &list)?;
     globals.raw_set("lua_read_doc", &read)?;
     globals.raw_set("lua_search_docs", &search)?;
     globals.raw_set("docs", table(&[("list", list), ("read", read), ("search", search)])?)?;
     let (encode, decode) = (function("encode")?, function("decode")?);
-    globals.raw_set("json", table(&[("encode", encode), ("decode", decode)])?)?;
-    globals.raw_set("print", function("print")?)?;
-    globals.raw_set("dump", function("dump")?)?;
+    let json = table(&[("encode", encode), ("decode", decode)])?;
+    json.raw_set("null", LuaValue::NULL)?;
+    globals.raw_set("json", json)?;
+    for name in ["print", "tostring", "dump"] {
+        globals.raw_set(name, function(name)?)?;
+    }
+    // Lua begins with an address of this process, which the numbers that follow would tell.
+    let seed: Function = globals.raw_get::<Table>("math")?.raw_get("randomseed")?;
+    seed.call::<()>(random()?)?;
 
     let replaced: Table = prelude.raw_get("replaced")?;
     for name in ["string", "table"] {
@@ -151,10 +158,21 @@ pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
         }
     }
     lua.sandbox(true)?;
-    // From here on it is the script's own table, which reads what it lacks from the closed one.
+    // From here on it is the script's own table, which reads what it lacks from the closed one. It
+    // has every name itself, too, so that `pairs(_G)` shows what there is.
     let own = lua.globals();
+    for name in GLOBALS {
+        own.raw_set(*name, own.get::<LuaValue>(*name)?)?;
+    }
     own.raw_set("_G", &own)?;
     function("run")
+}
+
+/// Returns a number of chance.
+fn random() -> mlua::Result<i32> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(mlua::Error::external)?;
+    Ok(i32::from_ne_bytes(bytes))
 }
 
 /// The functions of the host that the prelude is written on.
@@ -181,7 +199,9 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
         "take",
         lua.create_function(move |lua, id: usize| match it.take(id)? {
             None => false.into_lua_multi(lua),
-            Some(Ok(value)) => (true, it.marks.to_lua(lua, &value)?).into_lua_multi(lua),
+            Some(Ok(value)) => {
+                (true, it.marks.to_lua(lua, &value, NullMembers::Dropped)?).into_lua_multi(lua)
+            }
             Some(Err(failed)) => {
                 let example = docs::example_call(failed.function);
                 let error = ScriptError::of_call(*failed, it.line(lua), &example);
@@ -248,7 +268,7 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     host.raw_set(
         "decode",
         lua.create_function(move |lua, given: LuaValue| match decode(&given) {
-            Ok(json) => (true, it.marks.to_lua(lua, &json)?).into_lua_multi(lua),
+            Ok(json) => (true, it.marks.to_lua(lua, &json, NullMembers::Kept)?).into_lua_multi(lua),
             Err(problem) => (false, problem).into_lua_multi(lua),
         })?,
     )?;
@@ -267,6 +287,11 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
         None => format!("({})", type_name(&value)).into_lua(lua),
     };
     host.raw_set("text", lua.create_function(text)?)?;
+    let it = with();
+    host.raw_set("show", lua.create_function(move |_, value: LuaValue| it.shows.text(&value))?)?;
+    let it = with();
+    let raised = move |_: &Lua, value: LuaValue| it.shows.raised(&value);
+    host.raw_set("raised", lua.create_function(raised)?)?;
 
     let it = with();
     host.raw_set(
@@ -276,7 +301,8 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
             Err(problem) => (LuaValue::Nil, problem).into_lua_multi(lua),
         })?,
     )?;
-    let search = |_: &Lua, words: String| Ok(docs::search(&words));
+    let it = with();
+    let search = move |_: &Lua, words: String| Ok(docs::search(&words, &it.namespaces));
     host.raw_set("search_docs", lua.create_function(search)?)?;
     Ok(host)
 }

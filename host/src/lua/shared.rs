@@ -6,7 +6,8 @@ use super::docs;
 use super::errors::{FailedCall, ScriptError};
 use super::limits::Limits;
 use super::namespaces::{Namespaces, is_namespace};
-use super::values::{Marks, fit_arguments, type_name};
+use super::show::Shows;
+use super::values::{Marks, NullMembers, fit_arguments, type_name};
 use crate::arguments::MAX_ARGUMENTS_BYTES;
 use crate::catalog::{self, Function};
 use crate::error::{Error, WriteOutcome};
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) namespaces: Namespaces,
     pub(crate) marks: Marks,
+    pub(crate) shows: Shows,
     running: Arc<Mutex<Option<Running>>>,
 }
 
@@ -79,7 +81,8 @@ impl Shared {
         namespaces: Namespaces,
     ) -> mlua::Result<Self> {
         let marks = Marks::new(lua)?;
-        Ok(Self { control, limits, namespaces, marks, running: Arc::default() })
+        let shows = Shows::new(lua, &marks)?;
+        Ok(Self { control, limits, namespaces, marks, shows, running: Arc::default() })
     }
 
     /// Begins a script.
@@ -144,7 +147,7 @@ impl Shared {
 
     /// Keeps an error, so that it is believed if the script ends with it.
     pub(crate) fn raised(&self, lua: &Lua, error: ScriptError) -> mlua::Result<Raised> {
-        let fields = self.marks.to_lua(lua, &error.to_json())?;
+        let fields = self.marks.to_lua(lua, &error.to_json(), NullMembers::Dropped)?;
         if let LuaValue::Table(fields) = &fields {
             // The mark of an object makes way for that of an error.
             fields.set_metatable(None)?;

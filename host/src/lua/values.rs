@@ -3,6 +3,10 @@
 //! A list and an object are both tables. Those that come from the host are marked, so that an empty
 //! one is what it was; `app.array` and `app.object` mark a script's own. What has no form in JSON is
 //! an error that names the place.
+//!
+//! A null item of a list is `json.null`, a value that is not nil, so that the list has no holes. A
+//! null member of an object reads as nil. `json.decode` remembers it beside the table, so that
+//! encoding the table gives the null back.
 
 use crate::catalog::{Function, Type};
 use crate::text;
@@ -21,6 +25,17 @@ const MAX_EXACT: u64 = 1 << 53;
 pub(crate) struct Marks {
     pub(crate) array: Table,
     pub(crate) object: Table,
+    /// The names of the members that were null, by object.
+    nulls: Table,
+}
+
+/// What becomes of the null members of objects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NullMembers {
+    /// They are remembered, and are null when the object is encoded.
+    Kept,
+    /// They are left out.
+    Dropped,
 }
 
 impl Marks {
@@ -32,7 +47,14 @@ impl Marks {
             table.set_readonly(true);
             Ok(table)
         };
-        Ok(Self { array: mark("array")?, object: mark("object")? })
+        let nulls = lua.create_table()?;
+        nulls.set_metatable(Some(lua.create_table_from([("__mode", "k")])?))?;
+        Ok(Self { array: mark("array")?, object: mark("object")?, nulls })
+    }
+
+    /// Returns the names of the members that were null when the object was decoded.
+    pub(crate) fn nulls_of(&self, object: &Table) -> mlua::Result<Option<Table>> {
+        self.nulls.raw_get(object)
     }
 
     /// Marks a table of a script's own, or a new one.
@@ -56,9 +78,14 @@ impl Marks {
         Ok(Ok(table))
     }
 
-    /// A JSON value in Lua. Null is nil, and a whole number that a Lua number does not hold is its
-    /// digits.
-    pub(crate) fn to_lua(&self, lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
+    /// Returns a JSON value in Lua. Null is nil, but as an item of a list; a whole number that a Lua
+    /// number does not hold is its digits.
+    pub(crate) fn to_lua(
+        &self,
+        lua: &Lua,
+        value: &Value,
+        nulls: NullMembers,
+    ) -> mlua::Result<LuaValue> {
         let wanted = size(value);
         if !has_room(lua, wanted)? {
             // What nobody needs any more may make room.
@@ -70,12 +97,12 @@ impl Marks {
         // With its room known, nothing in it needs to be made under a guard of its own, which takes
         // most of the time.
         let limit = lua.set_memory_limit(0)?;
-        let made = self.make(lua, value);
+        let made = self.make(lua, value, nulls);
         lua.set_memory_limit(limit)?;
         made
     }
 
-    fn make(&self, lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
+    fn make(&self, lua: &Lua, value: &Value, nulls: NullMembers) -> mlua::Result<LuaValue> {
         Ok(match value {
             Value::Null => LuaValue::Nil,
             Value::Bool(value) => LuaValue::Boolean(*value),
@@ -87,15 +114,24 @@ impl Marks {
             Value::Array(items) => {
                 let table = lua.create_table_with_capacity(items.len(), 0)?;
                 for (index, item) in items.iter().enumerate() {
-                    self.put(lua, &table, index + 1, item)?;
+                    match item {
+                        Value::Null => table.raw_set(index + 1, LuaValue::NULL)?,
+                        item => self.put(lua, &table, index + 1, item, nulls)?,
+                    }
                 }
                 table.set_metatable(Some(self.array.clone()))?;
                 LuaValue::Table(table)
             }
             Value::Object(object) => {
                 let table = lua.create_table_with_capacity(0, object.len())?;
-                for (name, item) in object.iter().filter(|(_, item)| !item.is_null()) {
-                    self.put(lua, &table, name.as_str(), item)?;
+                let (null, others): (Vec<_>, Vec<_>) =
+                    object.iter().partition(|(_, item)| item.is_null());
+                for (name, item) in others {
+                    self.put(lua, &table, name.as_str(), item, nulls)?;
+                }
+                if nulls == NullMembers::Kept && !null.is_empty() {
+                    let names = null.iter().map(|(name, _)| name.as_str());
+                    self.nulls.raw_set(&table, lua.create_sequence_from(names)?)?;
                 }
                 table.set_metatable(Some(self.object.clone()))?;
                 LuaValue::Table(table)
@@ -105,7 +141,14 @@ impl Marks {
 
     /// Puts a value into a table. What is no table goes there without a handle of its own, which would
     /// take longer than the value.
-    fn put(&self, lua: &Lua, table: &Table, key: impl IntoLua, value: &Value) -> mlua::Result<()> {
+    fn put(
+        &self,
+        lua: &Lua,
+        table: &Table,
+        key: impl IntoLua,
+        value: &Value,
+        nulls: NullMembers,
+    ) -> mlua::Result<()> {
         match value {
             Value::String(text) => table.raw_set(key, text.as_str()),
             Value::Bool(value) => table.raw_set(key, *value),
@@ -113,7 +156,7 @@ impl Marks {
                 Some(digits) => table.raw_set(key, digits),
                 None => table.raw_set(key, as_f64(number)),
             },
-            other => table.raw_set(key, self.make(lua, other)?),
+            other => table.raw_set(key, self.make(lua, other, nulls)?),
         }
     }
 
@@ -146,6 +189,8 @@ fn size(value: &Value) -> usize {
     /// A table, and a text but for its bytes.
     const TABLE: usize = 96;
     const TEXT: usize = 48;
+    /// The place of a table among those with null members, and what it grows by.
+    const REMEMBERED: usize = 256;
     match value {
         Value::Null | Value::Bool(_) => 0,
         // One that no number holds is a text.
@@ -154,7 +199,9 @@ fn size(value: &Value) -> usize {
         Value::Array(items) => TABLE + 16 * items.len() + items.iter().map(size).sum::<usize>(),
         Value::Object(object) => {
             let members = object.iter().map(|(name, item)| TEXT + name.len() + size(item));
-            TABLE + 32 * object.len().next_power_of_two() + members.sum::<usize>()
+            let nulls = object.values().filter(|item| item.is_null()).count();
+            let remembered = if nulls == 0 { 0 } else { TABLE + REMEMBERED + 32 * nulls };
+            TABLE + 32 * object.len().next_power_of_two() + members.sum::<usize>() + remembered
         }
     }
 }
@@ -259,7 +306,7 @@ impl Walk<'_> {
     fn value(&mut self, value: &LuaValue) -> Result<Value, Problem> {
         self.spend(4)?;
         match value {
-            LuaValue::Nil => Ok(Value::Null),
+            value if value.is_nil() || value.is_null() => Ok(Value::Null),
             LuaValue::Boolean(value) => Ok(Value::Bool(*value)),
             LuaValue::Integer(number) => Ok(Value::from(*number)),
             LuaValue::Number(number) => self.number(*number),
@@ -308,9 +355,9 @@ impl Walk<'_> {
         let is = |known: &Table| mark.as_ref().is_some_and(|mark| mark == known);
         let (is_array, is_object) = (is(&self.marks.array), is(&self.marks.object));
         let items = table.raw_len();
-        let value = if items == 0 && table.is_empty() {
+        let value = if !is_object && table.is_empty() {
             // A script's own empty table is a list more often than not.
-            if is_object { Value::Object(Map::new()) } else { Value::Array(Vec::new()) }
+            Value::Array(Vec::new())
         } else if items > 0 && !is_object {
             self.array(table, items)?
         } else {
@@ -326,7 +373,7 @@ impl Walk<'_> {
             let item: LuaValue = table.raw_get(index).map_err(|_| Problem::TooLarge)?;
             self.path.push(Step::Item(index));
             if item.is_nil() {
-                return wrong("is missing, and a list has no holes");
+                return wrong("is missing, and a list has no holes; json.null fills one");
             }
             items.push(self.value(&item)?);
             self.path.pop();
@@ -368,6 +415,13 @@ impl Walk<'_> {
             self.path.pop();
             object.insert(name, value);
         }
+        if let Some(names) = self.marks.nulls_of(table).map_err(|_| Problem::TooLarge)? {
+            for name in names.sequence_values::<mlua::LuaString>() {
+                let name = self.text(&name.map_err(|_| Problem::TooLarge)?)?;
+                self.spend(4)?;
+                object.entry(name).or_insert(Value::Null);
+            }
+        }
         // Lua's order changes from run to run.
         object.sort_keys();
         Ok(Value::Object(object))
@@ -384,7 +438,7 @@ fn not_an_item(key: &LuaValue) -> String {
     }
 }
 
-fn as_index(key: &LuaValue) -> Option<usize> {
+pub(crate) fn as_index(key: &LuaValue) -> Option<usize> {
     match key {
         LuaValue::Integer(index) => usize::try_from(*index).ok().filter(|index| *index > 0),
         LuaValue::Number(index) if index.fract() == 0.0 && (1.0..=1e15).contains(index) => {
@@ -398,7 +452,7 @@ fn as_index(key: &LuaValue) -> Option<usize> {
 pub(crate) fn type_name(value: &LuaValue) -> &'static str {
     match value {
         LuaValue::Integer(_) => "number",
-        LuaValue::Error(_) => "userdata",
+        LuaValue::Error(_) | LuaValue::LightUserData(_) => "userdata",
         other => other.type_name(),
     }
 }

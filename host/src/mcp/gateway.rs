@@ -1,6 +1,7 @@
 //! What all clients of a server share: the session under the settings of the moment, and its tools.
 
 use super::{Notice, Reload, tools};
+use crate::catalog::Function;
 use crate::error::Error;
 use crate::session::Session;
 use rmcp::model::Tool;
@@ -47,8 +48,13 @@ pub(super) struct State {
 
 impl State {
     fn new(session: Session, scripts: bool) -> Self {
-        let tools = Arc::new(tools::list(session.settings(), scripts));
+        let tools = Arc::new(tools::list(&session, scripts));
         Self { session, problem: None, tools }
+    }
+
+    /// The functions that the component has.
+    pub(super) fn functions(&self) -> Vec<&'static Function> {
+        self.session.functions()
     }
 
     /// The session, where its settings can be read.

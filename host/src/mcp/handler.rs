@@ -250,7 +250,7 @@ impl ServerHandler for Handler {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(resources::list()))
+        Ok(ListResourcesResult::with_all_items(resources::list(&self.gateway.state().functions())))
     }
 
     async fn read_resource(
@@ -258,7 +258,8 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let Some(contents) = resources::read(&request.uri) else {
+        let Some(contents) = resources::read(&request.uri, &self.gateway.state().functions())
+        else {
             let uri = text::printable(&request.uri, 200);
             let message = format!("there is no resource {uri}; resources/list has them all");
             return Err(ErrorData::resource_not_found(message, None));

@@ -1,7 +1,7 @@
 //! The documentation as resources.
 
 use crate::arguments::first_sentence;
-use crate::catalog::{FUNCTIONS, Function};
+use crate::catalog::Function;
 use crate::docs;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents};
 
@@ -10,13 +10,13 @@ const OVERVIEW: &str = "whereby://docs";
 
 const MARKDOWN: &str = "text/markdown";
 
-/// Every resource.
-pub(super) fn list() -> Vec<Resource> {
+/// Every resource: the overview, and the pages of these functions.
+pub(super) fn list(functions: &[&'static Function]) -> Vec<Resource> {
     let overview = Resource::new(OVERVIEW, "whereby")
         .with_title("Whereby")
         .with_description("What the tools do, and how they fail")
         .with_mime_type(MARKDOWN);
-    let functions = FUNCTIONS.iter().map(|function| {
+    let functions = functions.iter().map(|function| {
         Resource::new(address(function), function.json)
             .with_title(function.json)
             .with_description(first_sentence(function.docs))
@@ -26,11 +26,11 @@ pub(super) fn list() -> Vec<Resource> {
 }
 
 /// The contents of a resource; `None` where there is none of that address.
-pub(super) fn read(uri: &str) -> Option<ReadResourceResult> {
+pub(super) fn read(uri: &str, functions: &[&'static Function]) -> Option<ReadResourceResult> {
     let text = if uri == OVERVIEW {
-        docs::overview()
+        docs::overview_of(functions.iter().copied())
     } else {
-        docs::markdown(FUNCTIONS.iter().find(|function| address(function) == uri)?)
+        docs::markdown(functions.iter().find(|function| address(function) == uri)?)
     };
     let contents = ResourceContents::text(text, uri).with_mime_type(MARKDOWN);
     Some(ReadResourceResult::new(vec![contents]))

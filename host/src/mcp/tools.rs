@@ -4,6 +4,7 @@ use crate::catalog::{self, FUNCTIONS, Function};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::policy::Permission;
+use crate::session::Session;
 use crate::{suggest, text};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
@@ -12,9 +13,11 @@ use whereby_catalog::tool::{self, Hints};
 /// The argument by which an account is chosen, where there are several.
 const ACCOUNT: &str = "account";
 
-/// The tools: the functions that are not denied for every account, and scripts where they are offered.
-pub(super) fn list(settings: &Settings, scripts: bool) -> Vec<Tool> {
-    let functions = FUNCTIONS.iter().filter_map(|function| offer(function, settings));
+/// The tools: the functions that the component has and that are not denied for every account, and
+/// scripts where they are offered.
+pub(super) fn list(session: &Session, scripts: bool) -> Vec<Tool> {
+    let known = session.functions().into_iter();
+    let functions = known.filter_map(|function| offer(function, session.settings()));
     functions.chain(scripts.then(script_tool).flatten()).collect()
 }
 

@@ -4,6 +4,7 @@
 //! medians of the turns are put beside each other. `cargo bench -p whereby-tests -- --quick` takes a
 //! tenth of the time.
 
+mod arguments;
 mod memory;
 mod native;
 mod program;
@@ -16,7 +17,6 @@ use report::{Budget, Figure};
 use serde_json::{Value, json};
 use server::Server;
 use std::hint::black_box;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use whereby::lua::{Limits, Runtime as Lua};
@@ -375,10 +375,17 @@ fn main() {
     if let Some(calls) = std::env::var_os(memory::CALLS) {
         return memory::hold(calls.to_string_lossy().parse().expect("a number"));
     }
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let pace = match quick {
-        true => Pace { turns: 5, turn: Duration::from_millis(50) },
-        false => Pace { turns: 31, turn: Duration::from_millis(100) },
+    let quick = match arguments::is_quick(std::env::args().skip(1)) {
+        Ok(quick) => quick,
+        Err(message) => {
+            report::complain(&message);
+            std::process::exit(2);
+        }
+    };
+    let pace = if quick {
+        Pace { turns: 5, turn: Duration::from_millis(50) }
+    } else {
+        Pace { turns: 31, turn: Duration::from_millis(100) }
     };
     let server = Server::start();
     let mut figures = Vec::new();
@@ -387,8 +394,8 @@ fn main() {
     scripts(&server, pace, &mut figures);
     program(&server, pace, &mut figures);
     sizes(&mut figures);
+    // Cargo puts it at target/PROFILE/deps/calls-….
     let program = std::env::current_exe().expect("this program");
-    let target =
-        program.ancestors().find(|folder| folder.ends_with("release")).and_then(Path::parent);
-    report::tell(&figures, &target.expect("the target folder").join("calls.json"));
+    let target = program.ancestors().nth(3).expect("the target folder");
+    report::tell(&figures, &target.join("calls.json"));
 }

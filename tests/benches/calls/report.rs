@@ -52,6 +52,12 @@ impl Figure {
     }
 }
 
+/// Says why nothing is measured.
+#[expect(clippy::print_stderr, reason = "a program without a library says it there")]
+pub(crate) fn complain(message: &str) {
+    eprintln!("error: {message}");
+}
+
 /// Prints the table, and writes the figures beside the build's outputs.
 #[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
 pub(crate) fn tell(figures: &[Figure], file: &Path) {

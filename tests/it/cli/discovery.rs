@@ -36,6 +36,72 @@ async fn a_function_is_documented_from_the_wit() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_an_error_is_true_of_the_function() {
+    let (world, _) = still_world().await;
+    for function in FUNCTIONS {
+        let page = world.run(&["docs", function.json]).await.stdout;
+        let json = world.run(&["docs", function.json, "--json"]).await.stdout;
+        for other in ["create_room", "delete_room"] {
+            let word = format!("After a `{other}`");
+            for text in [&page, &json] {
+                assert_eq!(
+                    text.contains(&word),
+                    other == function.json,
+                    "{}: {word}",
+                    function.json
+                );
+            }
+        }
+        assert!(!page.contains("Also called"), "{page}");
+        // Nobody is told to make a call again that may have done its work.
+        let timeout = page.lines().find(|line| line.starts_with("- `timeout`")).expect("a line");
+        let writes = ["create_room", "delete_room"].contains(&function.json);
+        assert_eq!(timeout.contains("To do where nothing was changed: "), writes, "{timeout}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_the_component_has_is_offered() {
+    let (world, _) = still_world().await;
+    std::fs::write(world.path("project/reader.wasm"), whereby::BUILT_IN_READER).expect("a file");
+    let names = |ran: &whereby_tests::Ran| -> Vec<String> {
+        let functions = ran.json()["functions"].as_array().cloned().expect("a list");
+        functions.iter().map(|function| function["name"].as_str().expect("a name").into()).collect()
+    };
+    let read = ["list_rooms", "get_room", "list_meetings", "get_meeting", "get_current_user"];
+    let flag = &["--component", "reader.wasm"][..];
+    world.write("project/no.wasm", "no component");
+    for command in ["list", "docs"] {
+        let ran = world.run(&[&[command, "--json"], flag].concat()).await;
+        assert_eq!(names(&ran), read, "{command}");
+        assert_eq!(names(&world.run(&[command, "--json"]).await).len(), 7);
+        let ran = world.run(&[command, "--component", "no.wasm"]).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (9, ""), "{ran:?}");
+    }
+    let ran = world.run(&[&["search", "room", "--json"], flag].concat()).await;
+    assert!(names(&ran).iter().all(|name| read.contains(&name.as_str())), "{ran:?}");
+    for command in ["docs", "schema"] {
+        let ran = world.run(&[&[command, "create_room"], flag].concat()).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.stderr.contains("this component has no create_room"), "{ran:?}");
+    }
+    let script = "local names = {} for name in pairs(app.integrations.whereby.work) do
+            if not name:match('^whereby_') then table.insert(names, name) end
+        end
+        table.sort(names) return table.concat(names, ' ') .. lua_list_docs()";
+    let ran = world.run(&[&["lua", "-e", script, "--json"], flag].concat()).await;
+    let result = ran.json()["result"].as_str().map(str::to_owned).expect("a text");
+    assert!(result.starts_with("get_current_user get_meeting get_room list_meetings list_rooms"));
+    assert!(!result.contains("create_room") && result.contains("list_rooms"), "{result}");
+    // The same where the configuration names the component.
+    world.configure("[component]\npath = \"../../project/reader.wasm\"\n");
+    for command in ["list", "docs"] {
+        assert_eq!(names(&world.run(&[command, "--json"]).await), read, "{command}");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test]
 async fn a_function_s_schema_is_printed() {
     let (world, _) = still_world().await;
     let mut screen = Screen::new(&world);

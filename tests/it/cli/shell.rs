@@ -51,6 +51,16 @@ async fn completions_know_the_commands_and_a_shell_can_be_wrong() {
         for flag in ["token-stdin", "dry-run"] {
             assert!(ran.stdout.contains(flag), "{shell} does not know {flag}");
         }
+        // The flags that take a function, and, where the shell completes arguments, three commands.
+        let times = match shell {
+            "bash" | "zsh" | "fish" => 3 + 1 + 3,
+            _ => 0,
+        };
+        for function in FUNCTIONS {
+            let known = ran.stdout.matches(function.json).count();
+            assert!(known >= times, "{shell} knows {} {known} times", function.json);
+        }
+        assert!(times == 0 || ran.stdout.contains("delete_room=deny"), "{shell}");
         let document = world.run(&["completions", shell, "--json"]).await.json();
         assert_eq!(document["script"], ran.stdout, "{shell}");
     }
@@ -70,6 +80,49 @@ async fn the_manual_page_has_the_commands_and_the_exit_statuses() {
     assert_eq!(world.run(&["man", "--json"]).await.json()["page"], ran.stdout);
 }
 
+/// The manual pages that a page refers to.
+fn references(page: &str) -> Vec<String> {
+    let page = page.replace('\\', "");
+    let ends = page.match_indices("(1)").map(|(end, _)| &page[..end]);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    ends.filter_map(|text| text.rsplit(|c| !is_name(c)).next().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn manual_pages_refer_to_pages_that_there_are() {
+    let (world, _) = still_world().await;
+    std::fs::create_dir(world.path("project/pages")).expect("a folder");
+    let ran = world.run(&["man", "--dir", "pages"]).await;
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    let mut pages = 0;
+    for entry in std::fs::read_dir(world.path("project/pages")).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let page = std::fs::read_to_string(&path).expect("a page");
+        for name in references(&page) {
+            let known = world.path(&format!("project/pages/{name}.1"));
+            assert!(known.is_file(), "{} refers to {name}(1)", path.display());
+        }
+        // Each is printed, by its own name and by the words of the command.
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let printed = world.run(&["man", name]).await;
+        assert_eq!(printed.stdout, page, "{name}");
+        assert!(ran.stdout.contains(&format!("{name}.1\n")), "{ran:?}");
+        pages += 1;
+    }
+    assert!(pages > COMMANDS.len(), "{pages} pages");
+    let main = world.run(&["man"]).await.stdout;
+    let listed = references(&main);
+    for command in COMMANDS {
+        assert!(listed.contains(&format!("whereby-{command}")), "{command}: {listed:?}");
+    }
+    let nested = world.run(&["man", "component", "export"]).await;
+    assert!(nested.stdout.contains(".TH whereby-component-export 1"), "{nested:?}");
+    let ran = world.run(&["man", "cal"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("did you mean `whereby-call`?"), "{ran:?}");
+    assert_eq!(world.run(&["man", "--dir", "nowhere"]).await.code, 2);
+}
+
 #[tokio::test]
 async fn help_is_a_command_and_a_flag_of_every_command() {
     let (world, _) = still_world().await;
@@ -80,11 +133,64 @@ async fn help_is_a_command_and_a_flag_of_every_command() {
     }
     assert_eq!(world.run(&["help"]).await.stdout, world.run(&["--help"]).await.stdout);
     assert_eq!(world.run(&["help", "cal"]).await.code, 2);
+    let nested = world.run(&["help", "component", "export"]).await;
+    assert_eq!(nested.stdout, world.run(&["component", "export", "--help"]).await.stdout);
+    assert_eq!(nested.code, 0, "{nested:?}");
+    let function = world.run(&["help", "list_rooms"]).await;
+    assert!(function.stderr.contains("whereby call list_rooms"), "{function:?}");
+    let codes = world.run(&["help", "exit-codes"]).await;
+    assert!(codes.code == 0 && codes.stdout.starts_with("Exit status:\n"), "{codes:?}");
+    assert!(world.run(&["--help"]).await.stdout.contains("`whereby help exit-codes`"));
+    let call = world.run(&["call", "--help"]).await.stdout;
+    assert!(call.trim_end().ends_with(codes.stdout.trim_end()), "{call}");
+    // A command of a command has its help in each spelling.
+    let spelled = world.run(&["component", "help", "export"]).await;
+    assert_eq!(spelled.stdout, nested.stdout);
     let mut screen = Screen::new(&world);
     screen.run(&["configure", "--help"]).await;
     screen.run(&["doctor", "-h"]).await;
     screen.run(&["search", "--help"]).await;
     screen.finish("help_configure");
+}
+
+/// The headings of a help, and the options below each.
+fn options(help: &str) -> Vec<(String, Vec<String>)> {
+    let mut headings: Vec<(String, Vec<String>)> = Vec::new();
+    for line in help.lines() {
+        let option = line
+            .trim_start()
+            .split("--")
+            .nth(1)
+            .filter(|_| line.starts_with(' ') && line.trim_start().starts_with('-'));
+        match (line.strip_suffix(':').filter(|line| !line.starts_with(' ')), option) {
+            (Some(heading), _) => headings.push((heading.to_owned(), Vec::new())),
+            (None, Some(option)) => {
+                let name = option.split([' ', '<', ',']).next().unwrap_or_default();
+                headings.last_mut().expect("a heading").1.push(name.to_owned());
+            }
+            _ => {}
+        }
+    }
+    headings.retain(|(_, options)| !options.is_empty());
+    headings
+}
+
+#[tokio::test]
+async fn a_command_s_own_options_are_apart_from_those_of_all_commands() {
+    let (world, _) = still_world().await;
+    for command in COMMANDS {
+        for flag in ["-h", "--help"] {
+            let help = world.run(&[command, flag]).await.stdout;
+            let found = options(&help);
+            let (last, own) = found.split_last().expect("options");
+            let global = ["config", "account", "component", "json", "verbose", "quiet"];
+            assert_eq!(last.0, "Global options", "{command} {flag}: {help}");
+            assert_eq!(last.1, global, "{command} {flag}: {help}");
+            assert_eq!(own[0].0, "Options", "{command} {flag}: {help}");
+            let mut own = own.iter().flat_map(|(_, options)| options);
+            assert!(own.all(|name| !global.contains(&name.as_str())), "{command} {flag}: {help}");
+        }
+    }
 }
 
 #[tokio::test]

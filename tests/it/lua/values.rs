@@ -24,7 +24,7 @@ async fn values_survive_both_ways() {
         // Empty ones are what they were, also when they were emptied.
         (
             "return json.decode('{\"list\": [], \"object\": {}, \"null\": null}')",
-            json!({"list": [], "object": {}}),
+            json!({"list": [], "object": {}, "null": null}),
         ),
         ("local l = json.decode('[1]') table.remove(l) return l", json!([])),
         ("local o = json.decode('{\"a\": 1}') o.a = nil return o", json!({})),
@@ -38,12 +38,47 @@ async fn values_survive_both_ways() {
             json!(["9007199254740993", "-9007199254740993", 9_007_199_254_740_992_u64]),
         ),
         ("return json.decode('null') == nil", json!(true)),
+        // Nulls stay where they are.
+        ("return json.decode('[1, null, 2]')", json!([1, null, 2])),
+        ("return #json.decode('[null, null]')", json!(2)),
+        (
+            "local n = 0 for _ in ipairs(json.decode('[1, null, 2]')) do n += 1 end return n",
+            json!(3),
+        ),
+        ("return json.decode('[null]')[1] == json.null, json.null == nil", json!([true, false])),
+        ("return { json.null, a = nil }, json.null", json!([[null], null])),
+        ("return json.decode('{\"a\": null}').a == nil", json!(true)),
+        ("local o = json.decode('{\"a\": null}') o.a = 1 return o", json!({"a": 1})),
+        ("return { o = json.decode('{\"a\": null}') }", json!({"o": {"a": null}})),
+        // What the functions return has no member where there is null.
+        (
+            "local user = app.integrations.whereby.get_current_user({})
+             return user.name == nil, rawget(user, 'name') == nil",
+            json!([true, true]),
+        ),
         (
             "return getmetatable(json.decode('[]')), getmetatable(json.decode('{}'))",
             json!(["array", "object"]),
         ),
     ] {
         assert_eq!(result(&world, script).await, expected, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_decoded_is_encoded_to_the_same() {
+    let world = open_world().await;
+    for text in [
+        "[1,null,2]",
+        "[null]",
+        "[[null,[]],{}]",
+        "null",
+        "{\"a\":null}",
+        "{\"a\":{\"b\":null,\"c\":[null,{\"d\":null}]},\"e\":false}",
+        "[{\"a\":1,\"b\":null},{\"a\":null,\"b\":2}]",
+    ] {
+        let script = format!("return json.encode(json.decode('{text}'))");
+        assert_eq!(result(&world, &script).await, text, "{script}");
     }
     world.assert_untouched();
 }
@@ -91,6 +126,7 @@ async fn arguments_are_put_right_or_explained() {
         "return app.integrations.whereby.list_rooms({})",
         "return app.integrations.whereby.list_rooms(app.object{ limit = 10 })",
         "return app.integrations.whereby.create_room({ fields = {} })",
+        "return app.integrations.whereby.create_room({ fields = json.null, room_mode = json.null })",
         "return app.integrations.whereby.create_room({ fields = { { recording = { type = 'none' } } } })",
     ];
     for script in right {

@@ -3,6 +3,7 @@
 use super::{Client, Connected};
 use crate::wire::daily;
 use serde_json::json;
+use whereby::mcp::Server;
 use whereby_tests::World;
 
 #[tokio::test]
@@ -18,6 +19,22 @@ async fn what_is_denied_for_every_account_is_no_tool() {
     // The default account may not, so the one that may is to be named.
     assert_eq!(create.input_schema["properties"]["account"]["enum"], json!(["other"]));
     assert_eq!(create.input_schema["required"], json!(["account"]));
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn what_the_component_does_not_have_is_no_tool() {
+    let world = World::with_rooms(Vec::new()).await;
+    let session = world.session_with(None, Some(whereby::BUILT_IN_READER.to_vec()));
+    let server = Server::builder(session).build();
+    let connected = Connected::to(&server, Client::new(None).0).await;
+    let tools = connected.tools().await;
+    let names: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert!(!names.contains(&"whereby_create_room") && !names.contains(&"whereby_delete_room"));
+    let resources = connected.client.list_all_resources().await.expect("resources");
+    assert_eq!(resources.len(), 6, "{resources:?}");
+    world.assert_untouched();
     connected.end().await;
 }
 

@@ -262,7 +262,13 @@ function data(functions) {
     ]),
   );
   for (const document of documents) assert.deepEqual(document.errors.map(plain), documents[0].errors.map(plain));
-  const errors = documents[0].errors;
+  // What is said of an error after a call of one function comes after what is said of it after all.
+  const errors = documents[0].errors.map((error, index) => {
+    const texts = [...new Set(documents.map((document) => document.errors[index].description))];
+    const shared = texts.reduce((one, other) => (one.length <= other.length ? one : other));
+    const more = texts.filter((text) => text !== shared).map((text) => text.replace(shared, ""));
+    return { ...error, description: [shared, ...more.sort()].join("") };
+  });
   const kinds = errors.map((error) => `${comment(error.description, "  ")}  | ${JSON.stringify(error.kind)}`);
   const hints = Object.fromEntries(errors.filter((error) => error.hint).map((error) => [error.kind, error.hint]));
   return `/** The functions' names in JSON, as the program has them. */

@@ -726,7 +726,8 @@ export type CallErrorKind =
   | "rejected"
   /**
    * No complete answer came in time. After a `createRoom` the room may exist all the same: look at
-   * `listRooms` before trying again.
+   * `listRooms` before trying again. After a `deleteRoom` the room may be gone all the same: look
+   * at `listRooms` before trying again.
    */
   | "timeout"
   /**

@@ -37,7 +37,8 @@ class Rejected(WherebyError):
 
 class Timeout(WherebyError):
     """No complete answer came in time. After a `create_room` the room may exist all the same: look
-    at `list_rooms` before trying again.
+    at `list_rooms` before trying again. After a `delete_room` the room may be gone all the same:
+    look at `list_rooms` before trying again.
     """
 
 

@@ -1,0 +1,35 @@
+//! Functions as the command line takes them: in any spelling, with their names for completions.
+
+use crate::arguments::first_sentence;
+use crate::catalog::{self, FUNCTIONS, Function};
+use crate::error::Error;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use std::ffi::OsStr;
+
+/// Takes any text, because a function has several spellings. Completions know its name.
+#[derive(Clone)]
+pub(super) struct Name;
+
+impl TypedValueParser for Name {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |f: &Function| PossibleValue::new(f.json).help(first_sentence(f.docs));
+        Some(Box::new(FUNCTIONS.iter().map(value)))
+    }
+}
+
+/// A function, in any of the spellings that `call` takes.
+pub(super) fn find(name: &str) -> Result<&'static Function, Error> {
+    let (_, function) = super::call::split_name(name);
+    catalog::find(&function.replace('-', "_"))
+}
