@@ -3,7 +3,7 @@
 //! Whoever reaches the port may be any program of this machine, or a page in a browser of it: each
 //! request needs the bearer token, a `Host` that is named, and no `Origin` that is not.
 
-use super::{Handler, MAX_MESSAGE_BYTES, Server};
+use super::{Handler, MAX_MESSAGE_BYTES, Server, escape};
 use crate::error::Error;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -158,6 +158,7 @@ impl Server {
         );
         let app = Router::new()
             .route_service(PATH, service)
+            .layer(middleware::map_response(escape::response))
             .layer(middleware::from_fn_with_state(Arc::new(gate), admit));
         let watching = self.gateway.watch();
         let stopped = stop.clone();

@@ -8,6 +8,7 @@
 //! person to approve with `whereby approvals`. Nothing here approves.
 
 mod asking;
+mod escape;
 mod gateway;
 mod handler;
 mod http;
@@ -23,6 +24,7 @@ pub use http::{HttpOptions, Listening};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::session::Session;
+use escape::Escaping;
 use gateway::Gateway;
 use handler::Handler;
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -125,7 +127,7 @@ impl Server {
     ) -> Result<(), Error> {
         let gone = CancellationToken::new();
         let read = Reading { read, gone: gone.clone() };
-        let transport = AsyncRwTransport::<RoleServer, _, _>::new(read, write)
+        let transport = AsyncRwTransport::<RoleServer, _, _>::new(read, Escaping::new(write))
             .with_max_line_length(MAX_MESSAGE_BYTES);
         let failed = |what: String| Error::Internal { message: what };
         let watching = self.gateway.watch();

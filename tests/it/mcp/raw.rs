@@ -1,6 +1,6 @@
 //! Clients that do not keep to the protocol.
 
-use super::server;
+use super::{NAME, meeting_of_name, server};
 use crate::wire::{ALLOW_ALL, daily};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
@@ -28,9 +28,14 @@ impl Raw {
         self.write.write_all(format!("{line}\n").as_bytes()).await.expect("written");
     }
 
-    async fn receive(&mut self) -> Value {
+    async fn receive_line(&mut self) -> String {
         let mut line = String::new();
         self.read.read_line(&mut line).await.expect("read");
+        line
+    }
+
+    async fn receive(&mut self) -> Value {
+        let line = self.receive_line().await;
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
     }
 
@@ -84,6 +89,21 @@ async fn what_is_no_message_does_not_end_the_server() {
     };
     assert_eq!(tools.as_array().map(Vec::len), Some(7));
     world.assert_untouched();
+}
+
+#[tokio::test]
+async fn no_text_from_outside_breaks_a_line() {
+    let (world, meeting) = meeting_of_name().await;
+    let mut raw = Raw::new(&world);
+    raw.begin().await;
+    let call = json!({"name": "whereby_get_meeting", "arguments": {"meeting_id": meeting}});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call});
+    raw.send(&call.to_string()).await;
+    let line = raw.receive_line().await;
+    assert!(line.is_ascii() && !line.contains('\u{7f}'), "{line:?}");
+    let answer: Value = serde_json::from_str(&line).expect("JSON");
+    let meeting = &answer["result"]["structuredContent"];
+    assert_eq!(meeting["participants"][0]["name"], NAME);
 }
 
 #[tokio::test]
