@@ -174,7 +174,8 @@ fn writes_are_refused_where_they_are_not_allowed() {
             assert_eq!(calls, []);
             let error = &message["result"]["_meta"]["whereby/error"];
             assert_eq!(error["kind"], "denied");
-            assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("ALLOW_WRITES=true")));
+            // How to allow it is for whoever runs the gateway.
+            assert!(!message.to_string().contains("ALLOW_WRITES"), "{message}");
         }
     }
 }

@@ -1195,7 +1195,7 @@ export const HINTS: Readonly<Partial<Record<CallErrorKind, string>>> = {
   "timeout": "try again later",
   "unavailable": "try again later",
   "unexpected-response": "Whereby answered in a way that its documentation does not describe; look for a newer version of this program",
-  "denied": "do not try again; the message names the rule, its file and its line",
-  "approval-required": "have a person approve it with the command that the message names, then make the very same call again",
+  "denied": "do what the rules allow, and do not try another way",
+  "approval-required": "a person approves this one call with the command that the hint names; then make the very same call again",
   "component-fault": "do not use that component"
 };
