@@ -183,9 +183,9 @@ impl ServerHandler for Handler {
         if request.name == scripts::NAME && self.get_tool(scripts::NAME).is_some() {
             return self.script(request.arguments.unwrap_or_default(), context).await;
         }
-        let function = tools::function(&request.name)
-            .map_err(|message| ErrorData::invalid_params(message, None))?;
         let state = self.gateway.state();
+        let function = tools::function(&request.name, &state.tools)
+            .map_err(|message| ErrorData::invalid_params(message, None))?;
         let settings = match state.session() {
             Ok(session) => session.settings(),
             Err(error) => return Ok(results::failure(error, WriteOutcome::None, None).into()),

@@ -140,6 +140,27 @@ fn other_methods_and_parameters_are_refused() {
 }
 
 #[test]
+fn a_name_in_another_spelling_is_answered_with_the_tool_s() {
+    for (name, meant) in [
+        ("list_rooms", Some("whereby_list_rooms")),
+        ("whereby.get-room", Some("whereby_get_room")),
+        ("getCurrentUser", Some("whereby_get_current_user")),
+        ("rooms", None),
+        // It is not offered.
+        ("delete_room", None),
+    ] {
+        let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
+            "name": name}});
+        let (_, message, _) = exchange(message.to_string().as_bytes(), false);
+        let told = message["error"]["message"].as_str().expect("a text");
+        match meant {
+            Some(meant) => assert!(told.contains(&format!("did you mean `{meant}`?")), "{told}"),
+            None => assert!(!told.contains("did you mean"), "{told}"),
+        }
+    }
+}
+
+#[test]
 fn what_is_listed_is_what_may_be_called() {
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
     for allow_writes in [false, true] {
