@@ -211,7 +211,7 @@ pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
             for Case { json, docs, payload, .. } in variant.cases {
                 match payload {
                     None => {
-                        let _ = writeln!(out, "{indent}- `\"{json}\"`: {docs}");
+                        let _ = writeln!(out, "{indent}- `{{\"{json}\": true}}`: {docs}");
                     }
                     Some(payload) => {
                         let _ = writeln!(

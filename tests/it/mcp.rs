@@ -4,6 +4,7 @@ mod asking;
 mod calls;
 mod http;
 mod raw;
+mod schemas;
 mod scripts;
 mod settings;
 

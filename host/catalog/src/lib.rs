@@ -77,7 +77,7 @@ pub enum Type {
     List(&'static Type),
     /// A record: an object in JSON.
     Record(&'static Record),
-    /// A variant: a text, or an object with one member.
+    /// A variant: a text, or an object with one member; in arguments, one that may have several.
     Variant(&'static Variant),
     /// An enum: a text.
     Enum(&'static Enum),

@@ -220,14 +220,13 @@ fn the_fields_of_a_new_room_are_read() {
     use crate::bindings::whereby::agent::types::{
         Recording, RecordingTrigger, RecordingType, RoomField, RoomMode, RoomNamePattern,
     };
-    let (_, calls) = call(
-        "whereby_create_room",
-        json!({"room_mode": "group", "fields": [
-            "hostRoomUrl",
-            {"roomNamePattern": "human-short"},
-            {"recording": {"type": "cloud", "startTrigger": "automatic-second-participant"}},
-        ]}),
-    );
+    let recorded = json!({"type": "cloud", "startTrigger": "automatic-second-participant"});
+    let spellings = [
+        json!(["hostRoomUrl", {"recording": recorded}, {"roomNamePattern": "human-short"}]),
+        json!([{"hostRoomUrl": true}, {"recording": recorded, "roomNamePattern": "human-short"}]),
+        json!([{"hostRoomUrl": true, "isLocked": false, "recording": recorded,
+            "roomNamePattern": "human-short", "streaming": null}]),
+    ];
     let recording = Recording {
         type_: RecordingType::Cloud,
         destination: None,
@@ -235,8 +234,8 @@ fn the_fields_of_a_new_room_are_read() {
     };
     let fields = vec![
         RoomField::HostRoomUrl,
-        RoomField::RoomNamePattern(RoomNamePattern::HumanShort),
         RoomField::Recording(recording),
+        RoomField::RoomNamePattern(RoomNamePattern::HumanShort),
     ];
     let expected = Call::CreateRoom {
         room_mode: Some(RoomMode::Group),
@@ -245,7 +244,12 @@ fn the_fields_of_a_new_room_are_read() {
         end_date: None,
         fields: Some(fields),
     };
-    assert_eq!(calls, [expected]);
+    for fields in spellings {
+        let arguments = json!({"room_mode": "group", "fields": fields});
+        let (_, calls) = call("whereby_create_room", arguments);
+        assert_eq!(calls.len(), 1, "{fields}");
+        assert_eq!(calls[0], expected, "{fields}");
+    }
 }
 
 #[test]
@@ -287,11 +291,7 @@ fn arguments_of_another_form_are_refused_by_name() {
         ),
         ("create_room", json!({"room_mode": 1}), "room_mode must be a text, not 1"),
         ("create_room", json!({"fields": {}}), "fields must be a list, not an object"),
-        (
-            "create_room",
-            json!({"fields": [1]}),
-            "fields[0] must be a text or an object with one member, not 1",
-        ),
+        ("create_room", json!({"fields": [1]}), "fields[0] must be a text or an object, not 1"),
         (
             "create_room",
             json!({"fields": ["a"]}),
@@ -300,13 +300,23 @@ fn arguments_of_another_form_are_refused_by_name() {
         ("create_room", json!({"fields": ["recording"]}), "fields[0]: `recording` carries a value"),
         (
             "create_room",
-            json!({"fields": [{"isLocked": true}]}),
-            "fields[0]: `isLocked` carries no value",
+            json!({"fields": [{"isLocked": "yes"}]}),
+            "fields[0].isLocked must be true or false, not a text",
         ),
         (
             "create_room",
             json!({"fields": ["isLocked", {}]}),
-            "fields[1]: an object here has exactly one member",
+            "fields[1]: an object here has at least one member",
+        ),
+        (
+            "create_room",
+            json!({"fields": [{"recording": null}]}),
+            "fields[0]: an object here has at least one member",
+        ),
+        (
+            "create_room",
+            json!({"fields": [{"isLocked": true, "title": true}]}),
+            "fields[0]: `title` is not known; it must be one of hostRoomUrl, ",
         ),
         (
             "create_room",
