@@ -179,17 +179,28 @@ fn reader(ty: &Type, out: &mut String) -> Result<()> {
             for case in variant.cases {
                 let (ident, json) = (upper_camel(case.name), case.json);
                 match case.payload {
-                    None => writeln!(arms, "{json:?} => case.bare(Self::{ident}),")?,
+                    None => writeln!(arms, "{json:?} => case.bare({json:?}, Self::{ident}),")?,
                     Some(_) => {
                         writeln!(arms, "{json:?} => case.carrying({json:?}, Self::{ident}),")?
                     }
                 }
             }
-            let body = format!(
-                "let case = Case::of(value, place)?; \
-                 match case.name() {{ {arms} _ => Err(case.unknown(&{names:?})) }}"
-            );
-            (variant.name, "a text or an object with one member", body)
+            let name = upper_camel(variant.name);
+            writeln!(
+                out,
+                "impl FromCase for types::{name} {{
+                    fn from_case(case: Case<'_>) -> Result<Option<Self>, String> {{
+                        match case.name() {{ {arms} _ => Err(case.unknown(&{names:?})) }}
+                    }}
+                }}
+                impl FromJson for Vec<types::{name}> {{
+                    const WANTED: &'static str = \"a list\";
+                    fn from_json(value: Json, place: &Place<'_>) -> Result<Self, String> {{
+                        cases(value, place)
+                    }}
+                }}"
+            )?;
+            return Ok(());
         }
         other => bail!("{other:?} has no name"),
     };

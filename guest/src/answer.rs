@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use crate::error::unexpected;
 use crate::prelude::*;
+use crate::surrogate;
 use crate::types::Error;
 
 /// The longest cursor that is passed on, in bytes: what `list-rooms` takes back.
@@ -165,6 +166,20 @@ impl Object<'_> {
 }
 
 impl Value<'_> {
+    /// The same, without what it was read from.
+    fn into_owned(self) -> Value<'static> {
+        let all = |values: Vec<Self>| values.into_iter().map(Self::into_owned).collect();
+        match self {
+            Self::Null => Value::Null,
+            Self::Flag => Value::Flag,
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Whole(number) => Value::Whole(number),
+            Self::Number(number) => Value::Number(number),
+            Self::List(items) => Value::List(all(items)),
+            Self::Object(members) => Value::Object(all(members)),
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -212,10 +227,20 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
 }
 
 fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
+    // Somebody's name that was cut within an emoji is no reason to read nothing. It is looked for only
+    // where reading fails, as it is rare.
+    let read = parse(body, keep).or_else(|error| match surrogate::without_halves(body) {
+        Some(whole) => parse(&whole, keep).map(Value::into_owned),
+        None => Err(error),
+    });
+    read.map_err(|error| format!("it is not JSON: {error}"))
+}
+
+fn parse(body: &[u8], keep: Keep) -> serde_json::Result<Value<'_>> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    keep.deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| format!("it is not JSON: {error}"))
+    let value = keep.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
 }
 
 /// What to keep of a value.
@@ -372,6 +397,20 @@ mod tests {
         assert_eq!(object.required_id("id").unwrap(), "7");
         assert_eq!(object.required_text("name"), Ok("a\"b"));
         assert_eq!(object.number("size"), Ok(Some(1.5)));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_hides_nothing_else() {
+        let body = r#"{"id":7,"n\ud83d":1,"name":"a\ud83d \ud83d\ude00","size":2}"#;
+        let object = read(body);
+        assert_eq!(object.required_id("id").unwrap(), "7");
+        assert_eq!(object.required_text("name"), Ok("a\u{fffd} 😀"));
+        assert_eq!(object.count("size"), Ok(Some(2)));
+        let page = page("GET /x", br#"{"results":[{"name":"\udE00"},{"name":"b"}]}"#, NAMES, None);
+        let rows = page.unwrap().rows;
+        assert_eq!(rows[0].text("name"), Ok(Some("\u{fffd}")));
+        assert_eq!(rows[1].text("name"), Ok(Some("b")));
+        assert!(super::object(br#"{"name":"\ud83d"} x"#, NAMES).is_err());
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod rooms;
 #[cfg(target_arch = "wasm32")]
 mod runtime;
 mod settings;
+mod surrogate;
 mod transport;
 
 use bindings::exports::whereby::agent::read;

@@ -4,7 +4,7 @@
 //! one call: absent members are left out, parameters stand in the order of the WIT, and a room has
 //! one name.
 
-use crate::catalog::{Case, Facts, Function, Member, Type};
+use crate::catalog::{Case, Facts, Function, Member, Type, Variant};
 use crate::error::Error;
 use crate::names::RoomRef;
 use crate::schema::fact_value;
@@ -175,7 +175,13 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
             }
             let mut normal = Vec::with_capacity(items.len());
             for (index, item) in items.into_iter().enumerate() {
-                normal.push(check(inner, &Facts::NONE, item, &Place::Item(place, index))?);
+                let place = Place::Item(place, index);
+                match (inner, item) {
+                    (Type::Variant(variant), Value::Object(given)) => {
+                        normal.append(&mut cases(variant, given, &place)?);
+                    }
+                    (inner, item) => normal.push(check(inner, &Facts::NONE, item, &place)?),
+                }
             }
             Ok(Value::Array(normal))
         }
@@ -199,27 +205,52 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
             }
         }
         (Type::Variant(variant), Value::Object(given)) => {
-            let mut entries = given.into_iter();
-            let (Some((name, payload)), None) = (entries.next(), entries.next()) else {
-                return Err(invalid(format!("{place}: an object here has exactly one member")));
-            };
-            let Some(case) = variant.cases.iter().find(|case| case.json == name) else {
-                return Err(unknown_case(&name, variant.cases, place));
-            };
-            let Some(payload_type) = &case.payload else {
-                return Err(invalid(format!(
-                    "{place}: `{0}` carries no value, so it is written \"{0}\"",
-                    case.json
-                )));
-            };
-            let payload =
-                check(payload_type, &Facts::NONE, payload, &Place::Member(place, case.json))?;
-            Ok(Value::Object(Map::from_iter([(name, payload)])))
+            let mut cases = cases(variant, given, place)?.into_iter();
+            match (cases.next(), cases.next()) {
+                (Some(only), None) => Ok(only),
+                _ => Err(invalid(format!("{place}: an object here names one case"))),
+            }
         }
         (_, value) => {
             Err(invalid(format!("{place} must be {}, not {}", describe(ty), kind(&value))))
         }
     }
+}
+
+/// The cases that an object names, each in its normal form. A member that is false or null is left
+/// out.
+fn cases(
+    variant: &'static Variant,
+    given: Map<String, Value>,
+    place: &Place<'_>,
+) -> Result<Vec<Value>, Error> {
+    if given.values().all(Value::is_null) {
+        let names: Vec<&str> = variant.cases.iter().map(|case| case.json).collect();
+        return Err(invalid(format!(
+            "{place}: an object here names at least one of {}",
+            names.join(", ")
+        )));
+    }
+    let mut normal = Vec::with_capacity(given.len());
+    for (name, payload) in given {
+        let Some(case) = variant.cases.iter().find(|case| case.json == name) else {
+            return Err(unknown_case(&name, variant.cases, place));
+        };
+        let place = Place::Member(place, case.json);
+        match (&case.payload, payload) {
+            (_, Value::Null) => {}
+            (None, wanted) => {
+                if check(&Type::Bool, &Facts::NONE, wanted, &place)? == Value::Bool(true) {
+                    normal.push(Value::String(name));
+                }
+            }
+            (Some(ty), payload) => {
+                let payload = check(ty, &Facts::NONE, payload, &place)?;
+                normal.push(Value::Object(Map::from_iter([(name, payload)])));
+            }
+        }
+    }
+    Ok(normal)
 }
 
 fn number(ty: &Type, facts: &Facts, value: &Value, place: &Place<'_>) -> Result<Value, Error> {
@@ -293,7 +324,7 @@ fn describe(ty: &Type) -> &'static str {
         Type::Option(inner) => describe(inner),
         Type::List(_) => "a list",
         Type::Record(_) => "an object",
-        Type::Variant(_) => "a text or an object with one member",
+        Type::Variant(_) => "a text or an object",
     }
 }
 

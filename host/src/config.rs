@@ -274,8 +274,8 @@ impl Settings {
         };
         found.ok_or_else(|| Error::Configuration {
             message: if self.accounts.is_empty() {
-                "there is no account: set WHEREBY_ACCESS_TOKEN, or write an account into the \
-                 configuration file"
+                "there is no account; run: whereby configure --token-stdin, or set \
+                 WHEREBY_ACCESS_TOKEN"
                     .into()
             } else {
                 let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();

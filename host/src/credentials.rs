@@ -48,6 +48,20 @@ impl TokenSource {
         matches!(self, Self::Literal(_) | Self::Variable(_))
     }
 
+    /// Finds out whether the token can be fetched, as far as that takes no time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`TokenSource::fetch`].
+    #[cfg(feature = "mcp")]
+    pub(crate) fn check(&self, account: &str, environment: &Environment) -> Result<(), Error> {
+        match self {
+            // It may ask somebody for a password.
+            Self::Command(_) => Ok(()),
+            _ => self.fetch(account, environment).map(drop),
+        }
+    }
+
     /// Fetches the token.
     ///
     /// # Errors

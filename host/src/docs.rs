@@ -3,7 +3,7 @@
 use crate::arguments::{example, first_sentence};
 use crate::catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Type};
 use crate::cli::Exit;
-use crate::error::{Error, FunctionError, WriteOutcome};
+use crate::error::{Error, FunctionError, WriteOutcome, approve};
 use crate::grant::permitted_requests;
 use crate::policy::{effect_of, is_destructive};
 use crate::schema;
@@ -101,37 +101,39 @@ struct ErrorKind {
 }
 
 /// What the host says by itself, before or instead of the function.
-const HOST_ERRORS: [(&str, &str, Exit, &str); 3] = [
-    (
-        "denied",
-        "The policy does not allow the call, or the person who was asked declined it. Nothing was sent.",
-        Exit::Denied,
-        "do not try again; the message names the rule, its file and its line",
-    ),
-    (
-        "approval-required",
-        "A person has to approve the call, and nobody could be asked. Nothing was sent.",
-        Exit::ApprovalRequired,
-        "have a person approve it with the command that the message names, then make the very same call again",
-    ),
-    (
-        "component-fault",
-        "The component failed, or tried something that the call does not stand for.",
-        Exit::ComponentFault,
-        "do not use that component",
-    ),
-];
-
-/// How a call of the function can fail.
-fn errors(function: &Function) -> impl Iterator<Item = ErrorKind> {
-    let own = ERROR.cases.iter().map(|case| of_case(case, function));
-    own.chain(HOST_ERRORS.into_iter().map(|(kind, docs, exit, hint)| ErrorKind {
+fn host_errors() -> [ErrorKind; 3] {
+    [
+        (
+            "denied",
+            "The policy does not allow the call, or the person who was asked declined it. Nothing was sent.",
+            Exit::Denied,
+            "do what the rules allow, and do not try another way".to_owned(),
+        ),
+        (
+            "approval-required",
+            "A person has to approve the call, and nobody could be asked. Nothing was sent.",
+            Exit::ApprovalRequired,
+            approve("with the command that the hint names"),
+        ),
+        (
+            "component-fault",
+            "The component failed, or tried something that the call does not stand for.",
+            Exit::ComponentFault,
+            "do not use that component".to_owned(),
+        ),
+    ]
+    .map(|(kind, docs, exit, hint)| ErrorKind {
         kind,
         docs: docs.to_owned(),
         exit: exit.code(),
-        hint: Some(hint.to_owned()),
+        hint: Some(hint),
         may_have_written: false,
-    }))
+    })
+}
+
+/// How a call of the function can fail.
+fn errors(function: &Function) -> impl Iterator<Item = ErrorKind> {
+    ERROR.cases.iter().map(|case| of_case(case, function)).chain(host_errors())
 }
 
 fn of_case(case: &Case, function: &Function) -> ErrorKind {
@@ -227,7 +229,7 @@ pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
             for Case { json, docs, payload, .. } in variant.cases {
                 match payload {
                     None => {
-                        let _ = writeln!(out, "{indent}- `\"{json}\"`: {docs}");
+                        let _ = writeln!(out, "{indent}- `{{\"{json}\": true}}`: {docs}");
                     }
                     Some(payload) => {
                         let _ = writeln!(

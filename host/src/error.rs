@@ -1,6 +1,7 @@
 //! Everything that can go wrong with a call, and what callers are told about it.
 
 use crate::approval::PendingApproval;
+use crate::policy::Rule;
 use crate::text;
 use serde_json::{Value, json};
 use whereby_catalog::failure;
@@ -33,6 +34,9 @@ impl WriteOutcome {
 }
 
 /// Why a call failed, or could not be made.
+///
+/// It is worded for the person whose program it is. An agent is told what [`Error::for_agent`] makes
+/// of it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -54,21 +58,23 @@ pub enum Error {
         /// What was wrong, where, and what would be right.
         message: String,
     },
-    /// The policy does not allow the call.
-    #[error("{message}")]
+    /// The policy, or the person who was asked, does not allow the call.
+    #[error("{message}{}", because(.rule))]
     Denied {
-        /// Which rule decided, and where it stands.
+        /// Which call is denied.
         message: String,
-        /// What to change.
-        hint: String,
+        /// The rule that decided; absent where a person did, and for agents.
+        rule: Option<Box<Rule>>,
+        /// What the caller may do instead.
+        instead: String,
     },
     /// A person has to approve the call, and nobody could be asked.
-    #[error("{message}")]
+    #[error("{message}{}", because(.rule))]
     ApprovalRequired {
-        /// What has to be approved, and which rule says so.
+        /// Which call has to be approved.
         message: String,
-        /// What to do.
-        hint: String,
+        /// The rule that says so; absent for agents.
+        rule: Option<Box<Rule>>,
         /// What was stored to be approved; absent where there is no state directory.
         pending: Option<PendingApproval>,
     },
@@ -180,8 +186,17 @@ impl Error {
             {
                 failure::UNKNOWN_OUTCOME_HINT
             }
-            Self::Denied { hint, .. } | Self::ApprovalRequired { hint, .. } => {
-                return Some(hint.clone());
+            Self::Denied { rule: Some(rule), .. } => return Some(change(rule)),
+            Self::Denied { rule: None, instead, .. } => return Some(instead.clone()),
+            Self::ApprovalRequired { pending: Some(pending), .. } => {
+                return Some(approve(&format!("with: {}", pending.command())));
+            }
+            Self::ApprovalRequired { rule, pending: None, .. } => {
+                let asked = "a person makes this call on a terminal, where it is asked for";
+                return Some(match rule {
+                    Some(rule) => format!("{asked}; or {}", change(rule)),
+                    None => asked.to_owned(),
+                });
             }
             Self::Function(error) => failure::hint(error.kind)?,
             Self::TimedOut { .. } => {
@@ -194,6 +209,16 @@ impl Error {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+
+    /// The error as an agent is told of it: what is allowed, and not which line of which file to change
+    /// for more to be.
+    #[must_use]
+    pub fn for_agent(mut self) -> Self {
+        if let Self::Denied { rule, .. } | Self::ApprovalRequired { rule, .. } = &mut self {
+            *rule = None;
+        }
+        self
     }
 
     /// The error as the JSON document of every front end has it.
@@ -213,5 +238,26 @@ impl Error {
             "retry_after_seconds": function.and_then(|error| error.retry_after_seconds),
             "hint": self.hint(outcome),
         })
+    }
+}
+
+/// What is said of an approval that is needed, everywhere in the same words.
+#[must_use]
+pub(crate) fn approve(how: &str) -> String {
+    format!("a person approves this one call {how}; then make the very same call again")
+}
+
+fn because(rule: &Option<Box<Rule>>) -> String {
+    rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"))
+}
+
+/// Which line to change for a rule to allow.
+fn change(rule: &Rule) -> String {
+    match &rule.place {
+        Some((file, line)) => {
+            let file = text::printable(&file.display().to_string(), 300);
+            format!("whoever owns {file} can set {} to \"allow\" in its line {line}", rule.key)
+        }
+        None => format!("allow it in the configuration file: {} = \"allow\"", rule.key),
     }
 }

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::origin::ApiBase;
 use crate::request::Asked;
 use crate::session::without_token;
-use crate::text;
+use crate::{surrogate, text};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -226,7 +226,7 @@ impl Outbox {
             let date = result.as_ref().ok().and_then(|(_, headers, _)| headers.get(header::DATE));
             sent.dates = date.map(|date| (date.clone(), SystemTime::now()));
         }
-        let (status, headers, body) = match result {
+        let (status, headers, mut body) = match result {
             Ok(answer) => answer,
             Err(Failure { sent, error }) => {
                 let answer = if sent { Answer::Lost } else { Answer::NotSent };
@@ -234,8 +234,12 @@ impl Outbox {
                 return Err(error);
             }
         };
-        state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
         let escaped = memchr::memchr(b'\\', &body).is_some();
+        // Everybody reads the same: the grant, whoever looks for the token, and the component.
+        if escaped && let Some(whole) = surrogate::without_halves(&body) {
+            body = whole.into();
+        }
+        state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
         state.escaped |= escaped;
         drop(state);
         let token = Needle::new(self.token.expose().as_bytes());

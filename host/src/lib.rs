@@ -252,6 +252,7 @@ mod shape;
 pub mod simulator;
 mod store;
 mod suggest;
+mod surrogate;
 pub mod text;
 mod ticker;
 mod timestamp;

@@ -18,7 +18,8 @@ use crate::error::{Error, FunctionError, WriteOutcome};
 use crate::grant::{Bounds, Grant, permitted_requests};
 use crate::http::{Closed, Outbox, REDACTED};
 use crate::policy::{
-    Approval, Effect, Permission, Permit, Rule, Verdict, effect_of, has_destination, is_destructive,
+    Approval, Effect, Permission, Permit, Policy, Rule, Verdict, effect_of, has_destination,
+    is_destructive,
 };
 #[cfg(feature = "lua")]
 use crate::resources::Wires;
@@ -155,13 +156,54 @@ struct Decided<'a> {
     arguments: Arguments,
     bounds: Bounds,
     verdict: Verdict,
+    policy: &'a Policy,
 }
 
 impl Decided<'_> {
     /// Why the call may not be made, where a rule forbids it.
     fn denial(&self, force: bool) -> Option<Error> {
         let (what, rule) = self.verdict.forbidden_by(force)?;
-        Some(denied(self.function, self.name, what, rule))
+        Some(self.denied(what, rule))
+    }
+
+    fn denied(&self, what: &str, rule: &Rule) -> Error {
+        Error::Denied {
+            message: format!("{} by the account `{}` {what}", self.function.json, self.name),
+            rule: Some(Box::new(rule.clone())),
+            instead: self.allowed(),
+        }
+    }
+
+    /// What the account may do, for whoever was denied something else.
+    fn allowed(&self) -> String {
+        let functions = |wanted: Permission| {
+            let has = |function: &&Function| {
+                self.policy.decide(self.name, function, false).permission == wanted
+            };
+            let named = catalog::FUNCTIONS.iter().filter(has).map(|function| {
+                // It was denied for what it would send somewhere.
+                match std::ptr::eq(function, self.function) {
+                    true => {
+                        format!("{} without recording, streaming and transcription", function.json)
+                    }
+                    false => function.json.to_owned(),
+                }
+            });
+            named.collect::<Vec<_>>().join(", ")
+        };
+        let mut allowed = Vec::new();
+        for (what, permission) in
+            [("allowed", Permission::Allow), ("allowed with a person's approval", Permission::Ask)]
+        {
+            let names = functions(permission);
+            if !names.is_empty() {
+                allowed.push(format!("{what}: {names}"));
+            }
+        }
+        if allowed.is_empty() {
+            allowed.push("nothing is allowed".into());
+        }
+        format!("do not try another way; to this account, {}", allowed.join("; "))
     }
 
     /// What a person is asked.
@@ -338,9 +380,8 @@ impl Session {
             Clearance::Rule => None,
             _ => Some(Approval(())),
         };
-        let permit = decided.verdict.permit(approval).ok_or_else(|| {
-            denied(decided.function, decided.name, "is denied", &decided.verdict.rule)
-        })?;
+        let permit = decided.verdict.permit(approval);
+        let permit = permit.ok_or_else(|| decided.denied("is denied", &decided.verdict.rule))?;
         self.execute(decided, permit, call.observer.take(), outcome, entry).await
     }
 
@@ -352,7 +393,8 @@ impl Session {
         let verdict = settings.policy.decide(name, function, has_destination(&arguments));
         // Nobody is asked about a call that cannot be made.
         let bounds = Bounds::of(function, &arguments, Timestamp::now())?;
-        Ok(Decided { name, account, function, arguments, bounds, verdict })
+        let policy = &settings.policy;
+        Ok(Decided { name, account, function, arguments, bounds, verdict, policy })
     }
 
     async fn execute(
@@ -480,22 +522,4 @@ pub(crate) fn without_token(mut value: Value, token: &Token) -> Value {
         _ => {}
     }
     value
-}
-
-fn denied(function: &Function, account: &str, what: &str, rule: &Rule) -> Error {
-    Error::Denied {
-        message: format!("{} by the account `{account}` {what}: {rule}", function.json),
-        hint: change_hint(rule),
-    }
-}
-
-/// Which line to change for a rule to allow.
-fn change_hint(rule: &Rule) -> String {
-    match &rule.place {
-        Some((file, line)) => {
-            let file = text::printable(&file.display().to_string(), 300);
-            format!("whoever owns {file} can set {} to \"allow\" in its line {line}", rule.key)
-        }
-        None => format!("allow it in the configuration file: {} = \"allow\"", rule.key),
-    }
 }

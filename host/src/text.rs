@@ -33,15 +33,15 @@ pub fn printable_lines(text: &str) -> String {
     shown
 }
 
-/// The same for a compact JSON text: there, an escape stands for the very character.
+/// The same for a JSON text, where an escape stands for the very character. Its control characters of
+/// ASCII are escaped already, but for those between its values.
 pub(crate) fn printable_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
-        match acts_on_display(c) {
-            true => {
-                c.encode_utf16(&mut [0; 2]).iter().for_each(|u| shown += &format!("\\u{u:04x}"))
-            }
-            false => shown.push(c),
+        if c > '~' && acts_on_display(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|u| shown += &format!("\\u{u:04x}"));
+        } else {
+            shown.push(c);
         }
     }
     shown

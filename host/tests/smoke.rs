@@ -49,6 +49,44 @@ fn a_reader_that_went_away_makes_no_noise() {
     }
 }
 
+#[cfg(feature = "mcp")]
+#[test]
+fn a_server_says_at_its_start_that_its_calls_will_fail() {
+    let home = home();
+    let accounts = "[accounts.work]\naccess_token.file = \"/nowhere/key\"\n";
+    let off = "[accounts.work]\naccess_token.env = \"KEY\"\nenabled = false\n";
+    let good = "[accounts.work]\naccess_token.env = \"KEY\"\n";
+    let other = "[accounts.other]\naccess_token.env = \"NO_KEY\"\n";
+    for (configuration, words) in [
+        (String::new(), &["every call will fail", "run: whereby configure --token-stdin"][..]),
+        (
+            accounts.to_owned(),
+            &["/nowhere/key", "run: whereby configure --account work --token-stdin"],
+        ),
+        (off.to_owned(), &["switched off", "run: whereby configure --account work --enable"]),
+        (format!("{good}{other}"), &["`other`", "NO_KEY", "configure --account other"]),
+        (format!("{off}{other}"), &["every call will fail", "no default"]),
+        (
+            format!("default_account = \"work\"\n{off}{}", good.replace("work", "other")),
+            &["`work` is switched off"],
+        ),
+        (good.to_owned(), &[]),
+    ] {
+        let file = home.path().join("config.toml");
+        std::fs::write(&file, &configuration).expect("a file");
+        let mut command = whereby(home.path(), &["mcp", "--config", "config.toml"]);
+        command.env("KEY", "a-key").stdin(std::process::Stdio::null());
+        let output = finished(command);
+        // It starts all the same, and ends with its client.
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        for word in words {
+            assert!(stderr.contains(word), "{configuration}: {stderr}");
+        }
+        assert_eq!(stderr.is_empty(), words.is_empty(), "{configuration}: {stderr}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_call_by_two_variables_reaches_the_api() {
     let simulator = Simulator::start(Options::default()).await.expect("a simulator");

@@ -60,22 +60,24 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
             &["fields[0]", "did you mean `hostRoomUrl`"],
         ),
         ("create_room", json!({"fields": ["title"]}), &["fields[0]", "liveTranscription"]),
+        ("create_room", json!({"fields": [7]}), &["fields[0]", "a text or an object"]),
+        ("create_room", json!({"fields": [{}]}), &["fields[0]", "at least one", "hostRoomUrl"]),
+        ("create_room", json!({"fields": [{"streaming": null}]}), &["fields[0]", "at least one"]),
         (
             "create_room",
-            json!({"fields": [7]}),
-            &["fields[0]", "a text or an object with one member"],
+            json!({"fields": [{"isLocked": true, "hostRoomURL": true}]}),
+            &["fields[0]", "did you mean `hostRoomUrl`"],
         ),
-        ("create_room", json!({"fields": [{}]}), &["fields[0]", "exactly one member"]),
         (
             "create_room",
-            json!({"fields": [{"roomNamePattern": "uuid", "recording": {"type": "none"}}]}),
-            &["fields[0]", "exactly one member"],
+            json!({"fields": ["isLocked", {"isLocked": true}]}),
+            &["fields", "`isLocked` is given twice"],
         ),
         ("create_room", json!({"fields": ["recording"]}), &["fields[0]", "carries a value"]),
         (
             "create_room",
-            json!({"fields": [{"isLocked": true}]}),
-            &["fields[0]", "carries no value"],
+            json!({"fields": [{"isLocked": "yes"}]}),
+            &["fields[0].isLocked", "true or false"],
         ),
         ("create_room", json!({"fields": [{"recording": {}}]}), &["fields[0].recording", "type"]),
         (
@@ -231,6 +233,12 @@ async fn two_spellings_of_a_call_are_one_call() {
         ),
         ("list_rooms", json!({"limit": 5, "cursor": "x"}), json!({"cursor": "x", "limit": 5.0})),
         ("list_rooms", json!({}), json!({"cursor": null})),
+        (
+            "create_room",
+            json!({"fields": ["hostRoomUrl", {"roomNamePattern": "uuid"}]}),
+            json!({"fields": [{"hostRoomUrl": true, "isLocked": false, "roomNamePattern": "uuid"}]}),
+        ),
+        ("create_room", json!({"fields": []}), json!({"fields": [{"viewerMode": false}]})),
     ] {
         assert_eq!(normal(function, one.clone()), normal(function, other), "{one}");
     }

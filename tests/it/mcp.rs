@@ -5,6 +5,7 @@ mod calls;
 mod http;
 mod protocol;
 mod raw;
+mod schemas;
 mod scripts;
 mod settings;
 
@@ -16,9 +17,11 @@ use rmcp::service::{NotificationContext, RequestContext, RoleClient, RunningServ
 use rmcp::{ClientHandler, ErrorData, ServiceExt as _};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use whereby::mcp::Server;
+use whereby::simulator::{ParticipantSeed, SessionSeed};
 use whereby::{Error, Settings};
 use whereby_tests::World;
 
@@ -99,6 +102,19 @@ impl ClientHandler for Client {
     ) {
         let _ = self.progress.send(progress);
     }
+}
+
+/// A name with what some readers take for the end of a line, and with what acts on a terminal.
+const NAME: &str = "a\u{2028}\u{2029}\u{85}\u{9b}\u{7f}\u{202e}\u{feff}\u{e0041}b";
+
+/// A world with a meeting in which somebody is called so, and its id.
+async fn meeting_of_name() -> (World, String) {
+    let world = World::with_rooms(vec![crate::wire::daily()]).await;
+    let meeting = SessionSeed::began(crate::wire::hours(20))
+        .participant(ParticipantSeed::named(NAME))
+        .participant(ParticipantSeed::named("Tomasz Wren").joined_after(Duration::from_mins(1)));
+    let session = world.simulator.add_session(0, "daily", &meeting).expect("a session");
+    (world, format!("daily:{session}"))
 }
 
 fn accepts(approve: bool) -> Option<ElicitResult> {

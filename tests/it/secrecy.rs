@@ -206,6 +206,20 @@ async fn a_token_that_the_server_spells_in_another_way_reaches_nobody() {
 }
 
 #[tokio::test]
+async fn a_token_beside_half_an_emoji_reaches_nobody() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    let token = world.simulator.token().to_owned();
+    let session = world.session();
+    for spelling in spellings(&token) {
+        let body = format!("{{\"error\": \"\\ud83d {spelling}\"}}");
+        world.simulator.script("GET", "/v1/meetings", 1, Reply::status(400).body(body));
+        let outcome = session.call(None, "list_rooms", json!({})).await;
+        assert!(!format!("{outcome:?}").contains(&token), "{spelling}: {outcome:?}");
+        assert!(message(&outcome).contains("[redacted]"), "{spelling}: {}", message(&outcome));
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_cut_off_where_a_message_ends_shows_no_part_of_itself() {
     let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
     let token = world.simulator.token().to_owned();

@@ -6,7 +6,6 @@ use crate::bindings::whereby::agent::types::{Error, Rejection};
 use crate::functions::{Tool, kind};
 use crate::json::{Json, Text, ToJson as _};
 use crate::prelude::*;
-use crate::settings::ALLOW_WRITES;
 use whereby_catalog::failure;
 
 /// Under this name the result of a failed call has the error as a document.
@@ -69,7 +68,7 @@ pub(crate) fn invalid_argument(message: String) -> Json {
 /// A tool that changes something, where that is not allowed.
 pub(crate) fn denied(tool: &Tool) -> Json {
     let message = format!("{} changes something, and this gateway only reads", tool.name);
-    let hint = format!("whoever runs the gateway allows it with {ALLOW_WRITES}=true");
+    let hint = "use the tools that are listed, and do not try another way";
     Failure::before("denied", message, Some(hint.into())).into_result()
 }
 
@@ -204,7 +203,7 @@ mod tests {
         assert_eq!(document["effect"], "none");
         let (text, document) = read(&denied(tool("get_room")));
         assert!(text.starts_with("denied: whereby_get_room"), "{text}");
-        assert!(text.contains("WHEREBY_GATEWAY_ALLOW_WRITES=true"), "{text}");
+        assert!(text.ends_with("hint: use the tools that are listed, and do not try another way"));
         assert_eq!(document["kind"], "denied");
     }
 }

@@ -4,7 +4,7 @@
 #[cfg(feature = "write")]
 use crate::arguments::{
     FromJson,
-    choice::{Case, choose},
+    choice::{Case, FromCase, cases, choose},
 };
 use crate::arguments::{Members, Place};
 #[cfg(feature = "write")]

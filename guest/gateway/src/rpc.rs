@@ -144,7 +144,10 @@ fn call_tool(mut params: Members, settings: &Settings, make: Make<'_>) -> Result
         return Err(invalid("name is a text"));
     };
     let tool = tools::find(&name).ok_or_else(|| {
-        invalid(format!("no tool is called `{}`; tools/list has them all", shown(&name)))
+        let offered = tools::offered(settings).map(|tool| tool.name);
+        let near = whereby_catalog::respelled(&name, offered);
+        let near = near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+        invalid(format!("no tool is called `{}`{near}; tools/list has them all", shown(&name)))
     })?;
     let arguments = match take(&mut params, "arguments") {
         None | Some(Json::Null) => Json::object(vec![]),

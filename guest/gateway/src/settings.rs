@@ -7,7 +7,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 const TOKEN: &str = "WHEREBY_GATEWAY_TOKEN";
 
 /// The variable that allows writes.
-pub(crate) const ALLOW_WRITES: &str = "WHEREBY_GATEWAY_ALLOW_WRITES";
+const ALLOW_WRITES: &str = "WHEREBY_GATEWAY_ALLOW_WRITES";
 
 /// The variable with the origins whose requests are taken.
 const ALLOWED_ORIGINS: &str = "WHEREBY_GATEWAY_ALLOWED_ORIGINS";

@@ -79,7 +79,7 @@ pub enum Type {
     List(&'static Type),
     /// A record: an object in JSON.
     Record(&'static Record),
-    /// A variant: a text, or an object with one member.
+    /// A variant: a text, or an object with one member; in arguments, one that may have several.
     Variant(&'static Variant),
     /// An enum: a text.
     Enum(&'static Enum),
@@ -210,6 +210,20 @@ pub fn is_destructive(function: &Function) -> bool {
 #[must_use]
 pub fn function(json: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.json == json)
+}
+
+/// The tool that is meant by another spelling of its name: `list_rooms`, `whereby.listRooms` or
+/// `mcp__whereby__list-rooms` for `whereby_list_rooms`.
+#[must_use]
+pub fn respelled<'a>(given: &str, tools: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let given = plain(given);
+    tools.into_iter().find(|tool| {
+        let (_, function) = tool.split_once('_').unwrap_or(("", tool));
+        given.ends_with(&plain(function))
+    })
 }
 
 #[expect(missing_docs, reason = "generated from the WIT, where everything is documented")]

@@ -1,8 +1,13 @@
 //! JSON Schema (2020-12) of arguments and results, from the catalogue.
+//!
+//! Arguments keep to what every MCP client and model takes: one plain `type` a node, optional means
+//! not required, and no combinator, `const`, `null` or reference anywhere. What that cannot say stands
+//! in the descriptions, which models read.
 
-use crate::{Facts, Function, Member, Type};
+use crate::{Case, Facts, Function, Member, Type, Variant};
 use alloc::borrow::ToOwned as _;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use serde_json::{Map, Value, json};
 
@@ -19,6 +24,9 @@ pub fn arguments(function: &Function) -> Value {
 }
 
 /// The schema of what a function returns: an object with every member, null where unknown.
+///
+/// It has no `format`: Whereby's texts are passed on as they came, and a client that checks results
+/// must not turn one away.
 #[must_use]
 pub fn result(function: &Function) -> Value {
     let mut schema = of(&function.result, Use::Result);
@@ -63,9 +71,21 @@ fn object(members: &[Member], purpose: Use) -> Value {
 
 fn property(member: &Member, purpose: Use) -> Value {
     let mut schema = of(&member.ty, purpose);
-    apply(&member.facts, innermost(&member.ty), &mut schema);
-    schema["description"] = member.docs.into();
+    apply(&member.facts, innermost(&member.ty), purpose, &mut schema);
+    schema["description"] = described(member).into();
     schema
+}
+
+/// What is said of a member, with the facts that its schema does not carry everywhere.
+fn described(member: &Member) -> String {
+    let mut said = member.docs.to_owned();
+    if !member.facts.formats.is_empty() {
+        said += &format!(" Format: {}.", member.facts.formats.join(" or "));
+    }
+    if let Some(example) = member.facts.example {
+        said += &format!(" Example: {}.", fact_value(&member.ty, example));
+    }
+    said
 }
 
 fn innermost(ty: &Type) -> &Type {
@@ -75,7 +95,7 @@ fn innermost(ty: &Type) -> &Type {
     }
 }
 
-fn apply(facts: &Facts, ty: &Type, schema: &mut Value) {
+fn apply(facts: &Facts, ty: &Type, purpose: Use, schema: &mut Value) {
     if let Some((low, high)) = facts.range {
         schema["minimum"] = low.into();
         schema["maximum"] = high.into();
@@ -87,18 +107,12 @@ fn apply(facts: &Facts, ty: &Type, schema: &mut Value) {
     if let Some(most) = facts.max_items {
         schema["maxItems"] = most.into();
     }
-    match facts.formats {
-        [] => {}
-        [format] => schema["format"] = (*format).into(),
-        formats => {
-            schema["anyOf"] = formats.iter().map(|format| json!({"format": format})).collect();
-        }
+    // The one format that every client knows.
+    if purpose == Use::Argument && facts.formats == ["date-time"] {
+        schema["format"] = "date-time".into();
     }
     if let Some(default) = facts.default {
         schema["default"] = fact_value(ty, default);
-    }
-    if let Some(example) = facts.example {
-        schema["examples"] = json!([fact_value(ty, example)]);
     }
 }
 
@@ -120,24 +134,30 @@ fn of(ty: &Type, purpose: Use) -> Value {
             let names: Vec<&str> = choice.cases.iter().map(|case| case.json).collect();
             json!({"type": "string", "enum": names})
         }
-        Type::Variant(variant) => {
-            let cases = variant.cases.iter().map(|case| match &case.payload {
-                None => json!({"const": case.json, "description": case.docs}),
-                Some(payload) => {
-                    let payload = of(payload, purpose);
-                    json!({
-                        "type": "object",
-                        "properties": {case.json: payload},
-                        "required": [case.json],
-                        "additionalProperties": false,
-                        "description": case.docs,
-                    })
-                }
-            });
-            json!({"oneOf": cases.collect::<Vec<_>>()})
-        }
-        Type::Option(inner) => nullable(of(inner, purpose)),
+        Type::Variant(variant) => match purpose {
+            Use::Argument => one_of(variant),
+            Use::Result => json!({"type": ["string", "object"], "description": variant.docs}),
+        },
+        Type::Option(inner) => match purpose {
+            Use::Argument => of(inner, purpose),
+            Use::Result => nullable(of(inner, purpose)),
+        },
     }
+}
+
+/// A variant as an object that has a member for each case: a truth for one that carries nothing.
+fn one_of(variant: &Variant) -> Value {
+    let property = |case: &Case| {
+        let mut schema = of(case.payload.as_ref().unwrap_or(&Type::Bool), Use::Argument);
+        schema["description"] = case.docs.into();
+        (case.json.to_owned(), schema)
+    };
+    json!({
+        "type": "object",
+        "properties": variant.cases.iter().map(property).collect::<Map<_, _>>(),
+        "additionalProperties": false,
+        "description": variant.docs,
+    })
 }
 
 /// The schema with null among its values.
@@ -145,12 +165,8 @@ fn nullable(mut schema: Value) -> Value {
     if let Some(Value::Array(values)) = schema.get_mut("enum") {
         values.push(Value::Null);
     }
-    match schema.get_mut("type") {
-        Some(Value::String(ty)) => {
-            let ty = core::mem::take(ty);
-            schema["type"] = json!([ty, "null"]);
-            schema
-        }
-        _ => json!({"anyOf": [schema, {"type": "null"}]}),
+    if let Some(ty @ Value::String(_)) = schema.get_mut("type") {
+        *ty = json!([ty.take(), "null"]);
     }
+    schema
 }

@@ -61,6 +61,7 @@ class Wit:
         text = re.sub(r"///.*", "", text)
         # The type of each member of a record and of each case of a variant, under their JSON names.
         self.members: dict[str, dict[str, str]] = {}
+        self.variants = set(re.findall(r"variant %?([\w-]+) \{", text))
         for name, body in re.findall(r"(?:record|variant) %?([\w-]+) \{(.*?)\}", text, re.DOTALL):
             parts = re.findall(r"^\s*%?([\w-]+)(?:: |\()?(.*?)\)?,$", body, re.MULTILINE)
             self.members[name] = {camel(part): innermost(of) for part, of in parts}
@@ -104,8 +105,8 @@ class Types:
         return self._plain(schema, next((kind for kind in kinds if kind != "null"), None), name) + optional
 
     def _plain(self, schema: Schema, kind: str | None, name: str) -> str:
-        if "oneOf" in schema:
-            return self._union(schema["oneOf"], name)
+        if name in self._wit.variants and kind == "object":
+            return self._variant(schema, name)
         if "enum" in schema:
             return self._literal(pascal(name), [case for case in schema["enum"] if case is not None])
         if kind == "object":
@@ -121,19 +122,12 @@ class Types:
             text = f"{name} = Literal[\n" + wrap(listed, "    ") + ",\n]\n"
         return self._define(name, text)
 
-    def _union(self, alternatives: list[Schema], name: str) -> str:
-        """A variant: a text, or a dict with one member."""
-        texts = [case["const"] for case in alternatives if "const" in case]
-        members = [self._literal(pascal(name) + "Name", texts)]
-        comment = comment_of("What the texts stand for:", "")
-        for case in alternatives:
-            if "const" in case:
-                comment += wrap(f"{case['const']}: {case['description']}", "# - ", "#   ") + "\n"
-            else:
-                (member,) = case["properties"]
-                members.append(self._typed_dict(pascal(member) + "Field", case, self._wit.members[name]))
-        union = " | ".join(members)
-        return self._define(pascal(name), f"{comment}{pascal(name)} = (\n    {union}\n)\n")
+    def _variant(self, schema: Schema, name: str) -> str:
+        """A variant: a dict with a member for each case, or the name of one that carries nothing."""
+        inner = self._wit.members[name]
+        names = self._literal(pascal(name) + "Name", [case for case in schema["properties"] if not inner[case]])
+        members = self._typed_dict(pascal(name) + "Members", schema, inner)
+        return self._define(pascal(name), f"{pascal(name)} = {names} | {members}\n")
 
     def _typed_dict(self, name: str, schema: Schema, inner: dict[str, str]) -> str:
         lines = [f"class {name}(TypedDict):\n"]
@@ -142,7 +136,7 @@ class Types:
         for member, of in schema["properties"].items():
             annotation = self.expression(of, inner[member])
             if member not in schema.get("required", []):
-                annotation = f"NotRequired[{annotation}]"
+                annotation = f"NotRequired[{annotation} | None]"
             lines.append(comment_of(described(of), "    ") + f"    {member}: {annotation}\n")
         return self._define(name, "".join(lines))
 
@@ -162,15 +156,8 @@ def described(schema: Schema) -> str:
         said.append(f"{schema['minLength']} to {schema['maxLength']} characters.")
     if "maxItems" in schema:
         said.append(f"At most {schema['maxItems']} items.")
-    formats = schema.get("format") or " or ".join(
-        part["format"] for part in schema.get("anyOf", []) if "format" in part
-    )
-    if formats:
-        said.append(f"Format: {formats}.")
     if "default" in schema:
         said.append(f"Default: {json.dumps(schema['default'])}.")
-    for example in schema.get("examples", []):
-        said.append(f"Example: {json.dumps(example)}.")
     return " ".join(part for part in said if part)
 
 
@@ -183,7 +170,7 @@ def method(function: dict[str, Any], types: Types, wit: Wit) -> str:
     for parameter, inner in schema["properties"].items():
         # A caller may give a tuple as well.
         annotation = types.expression(inner, wit.parameters[name][parameter]).replace("list[", "Sequence[", 1)
-        default = "" if parameter in required else " = None"
+        default = "" if parameter in required else " | None = None"
         signature.append(f"        {parameter}: {annotation}{default},\n")
         documented.append(wrap(f"{parameter}: {described(inner)}", "            ", "                "))
         passed.append(f'            "{parameter}": {parameter},\n')

@@ -2,7 +2,7 @@
 
 use super::{Context, Failure, Output, stdio};
 use crate::approval::NobodyToAsk;
-use crate::config::Settings;
+use crate::config::{Account, Settings};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::mcp::{HttpOptions, Server};
@@ -112,6 +112,9 @@ impl Opts {
 /// The server on a session that follows the configuration files.
 fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Server, Error> {
     let settings = context.settings()?.defaulting_to(context.account.as_deref())?;
+    if !context.quiet {
+        unusable(&settings, &context.environment).iter().for_each(|what| context.warn(what));
+    }
     let files = Settings::files(context.config.as_deref(), &context.environment)?;
     let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
     let (file, environment) = (context.config.clone(), context.environment.clone());
@@ -124,6 +127,26 @@ fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Se
     #[cfg(feature = "lua")]
     let server = server.scripts(scripts);
     Ok(server.build())
+}
+
+/// Why calls are going to fail, for whoever starts the server: an agent that finds out later can
+/// change nothing about it.
+fn unusable(settings: &Settings, environment: &Environment) -> Vec<String> {
+    let enabled: Vec<_> = settings.accounts.iter().filter(|(_, of)| of.enabled).collect();
+    let used = match settings.account(None) {
+        // The client names one of them with each call.
+        _ if enabled.len() > 1 => enabled,
+        Ok((name, _)) => enabled.into_iter().filter(|(of, _)| *of == name).collect(),
+        Err(error) => return vec![format!("every call will fail: {error}")],
+    };
+    let problem = |(name, account): (&String, &Account)| {
+        let error = account.token.check(name, environment).err()?;
+        let fix = format!("whereby configure --account {name} --token-stdin");
+        Some(format!(
+            "calls by the account `{name}` will fail: {error}; to give it a key, run: {fix}"
+        ))
+    };
+    used.into_iter().filter_map(problem).collect()
 }
 
 /// Waits for Ctrl-C, or for whoever ends services.

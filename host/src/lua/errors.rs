@@ -118,7 +118,8 @@ impl ScriptError {
     }
 
     /// What is raised where a call was put in a wrong way.
-    pub(crate) fn of_call(failed: FailedCall, line: Option<usize>, example: &str) -> Self {
+    pub(crate) fn of_call(mut failed: FailedCall, line: Option<usize>, example: &str) -> Self {
+        failed.error = failed.error.for_agent();
         let kind = failed.error.kind();
         let hint = failed.error.hint(failed.write).or_else(|| {
             matches!(kind, "usage" | "invalid-argument").then(|| format!("for example: {example}"))
@@ -180,6 +181,7 @@ impl ScriptError {
 impl From<Error> for ScriptError {
     /// An error from before the script ran.
     fn from(error: Error) -> Self {
+        let error = error.for_agent();
         Self {
             kind: error.kind().to_owned(),
             message: error.to_string(),

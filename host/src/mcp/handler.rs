@@ -28,8 +28,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// What every client is told about the tools together.
 const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and past meetings. \
     Creating and deleting rooms may need a person's approval. A result that says approval-required \
-    names the command by which the person approves; make the very same call again afterwards, and \
-    do not try another way around.";
+    names the command by which a person approves the call; then make the very same call again. What \
+    is denied stays denied: do what the result says is allowed, and do not try another way.";
 
 /// Serves one client.
 pub(super) struct Handler {
@@ -192,9 +192,9 @@ impl ServerHandler for Handler {
         if request.name == scripts::NAME && self.get_tool(scripts::NAME).is_some() {
             return self.script(request.arguments.unwrap_or_default(), context).await;
         }
-        let function = tools::function(&request.name)
-            .map_err(|message| ErrorData::invalid_params(message, None))?;
         let state = self.gateway.state();
+        let function = tools::function(&request.name, &state.tools)
+            .map_err(|message| ErrorData::invalid_params(message, None))?;
         let settings = match state.session() {
             Ok(session) => session.settings(),
             Err(error) => return Ok(results::failure(error, WriteOutcome::None, None).into()),

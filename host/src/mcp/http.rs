@@ -11,7 +11,7 @@ mod origin;
 mod sessions;
 
 use super::message::{Arriving, Incoming};
-use super::{Handler, MAX_MESSAGE_BYTES, Server};
+use super::{Handler, MAX_MESSAGE_BYTES, Server, escape};
 use crate::error::Error;
 use crate::text;
 use answer::Form;
@@ -190,6 +190,7 @@ impl Server {
         );
         let app = Router::new()
             .route_service(PATH, service)
+            .layer(middleware::map_response(escape::response))
             .layer(middleware::from_fn_with_state(Arc::new(gate), admit));
         let watching = self.gateway.watch();
         let stopped = stop.clone();

@@ -8,6 +8,7 @@
 //! person to approve with `whereby approvals`. Nothing here approves.
 
 mod asking;
+mod escape;
 mod gateway;
 mod handler;
 mod http;
@@ -25,6 +26,7 @@ pub use http::{HttpOptions, Listening};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::session::Session;
+use escape::Escaping;
 use gateway::Gateway;
 use handler::Handler;
 use lines::Lines;
@@ -137,7 +139,7 @@ impl Server {
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), Error> {
         let ended = CancellationToken::new();
-        let transport = Lines::new(read, write, ended.clone(), gone.clone());
+        let transport = Lines::new(read, Escaping::new(write), ended.clone(), gone.clone());
         let failed =
             |error: String| Error::Internal { message: format!("the MCP server ended: {error}") };
         let watching = self.gateway.watch();

@@ -23,7 +23,8 @@ pub(super) fn of(outcome: Outcome) -> CallToolResult {
     }
 }
 
-/// A failed call. The text says all that a model needs; programs read the document beside it.
+/// A failed call, as an agent is told of it. The text says all that a model needs; programs read the
+/// document beside it.
 ///
 /// It is no structured result: that would have to fit the tool's schema.
 pub(super) fn failure(
@@ -31,6 +32,7 @@ pub(super) fn failure(
     write: WriteOutcome,
     approval: Option<&str>,
 ) -> CallToolResult {
+    let error = error.clone().for_agent();
     let mut shown = format!("{}: {error}", error.kind());
     match write {
         WriteOutcome::None => {}

@@ -41,8 +41,8 @@ pub(super) fn tool() -> Tool {
         "properties": {SCRIPT: {
             "type": "string",
             "maxLength": MAX_SOURCE_BYTES,
-            "description": "The script.",
-            "examples": ["return #app.integrations.whereby.list_rooms({ limit = 100 }).data"],
+            "description": "The script. Example: return \
+                #app.integrations.whereby.list_rooms({ limit = 100 }).data",
         }},
         "required": [SCRIPT],
         "additionalProperties": false,

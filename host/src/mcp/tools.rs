@@ -1,6 +1,6 @@
 //! The functions as tools, under the settings of the moment.
 
-use crate::catalog::{self, FUNCTIONS, Function};
+use crate::catalog::{self, Function};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::policy::Permission;
@@ -31,14 +31,19 @@ fn script_tool() -> Option<Tool> {
     None
 }
 
-/// The function that a tool stands for.
-pub(super) fn function(name: &str) -> Result<&'static Function, String> {
+/// The function that a tool stands for; the error names the one of those offered that may be meant.
+pub(super) fn function(name: &str, offered: &[Tool]) -> Result<&'static Function, String> {
     let known = name.strip_prefix(tool::PREFIX).and_then(catalog::function);
     known.ok_or_else(|| {
-        let names: Vec<String> = FUNCTIONS.iter().map(tool::name).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let near = suggest::did_you_mean(name, &names);
-        format!("no tool is called `{}`{near}", text::printable(name, 80))
+        let names = || offered.iter().map(|tool| tool.name.as_ref());
+        let typed = || {
+            let bare: Vec<&str> = names().filter_map(|n| n.strip_prefix(tool::PREFIX)).collect();
+            let near = suggest::nearest(name.strip_prefix(tool::PREFIX).unwrap_or(name), &bare)?;
+            names().find(|tool| tool.strip_prefix(tool::PREFIX) == Some(near))
+        };
+        let near = whereby_catalog::respelled(name, names()).or_else(typed);
+        let near = near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+        format!("no tool is called `{}`{near}; tools/list has them all", text::printable(name, 80))
     })
 }
 

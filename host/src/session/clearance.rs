@@ -1,7 +1,7 @@
 //! Leave for a call that is to be asked for: a stored approval, a person's answer, or a question that
 //! is stored for somebody to answer later.
 
-use super::{Decided, Session, change_hint};
+use super::{Decided, Session};
 use crate::approval::{Answer, Channel, PendingApproval};
 use crate::call::{AskedBy, Call};
 use crate::error::Error;
@@ -267,9 +267,10 @@ async fn pending(
                 "{} by the account `{}` was declined (approval {id})",
                 decided.function.json, decided.name
             ),
-            hint:
+            rule: None,
+            instead:
                 "a person said no to this very call within the last hour; do not ask again for the \
-                   same"
+                 same"
                     .into(),
         }),
     }
@@ -306,27 +307,18 @@ fn declined(decided: &Decided<'_>) -> Error {
             "{} by the account `{}` was declined",
             decided.function.json, decided.name
         ),
-        hint: "the person who was asked said no; do not ask again for the same".into(),
+        rule: None,
+        instead: "the person who was asked said no; do not ask again for the same".into(),
     }
 }
 
 fn required(decided: &Decided<'_>, pending: Option<PendingApproval>) -> Error {
-    let rule = &decided.verdict.rule;
-    let hint = match &pending {
-        Some(pending) => format!(
-            "a person approves this one call with: {}; then make the very same call again",
-            pending.command()
-        ),
-        None => {
-            format!("make the call on a terminal, where it is asked for; or {}", change_hint(rule))
-        }
-    };
     Error::ApprovalRequired {
         message: format!(
-            "{} by the account `{}` needs a person's approval: {rule}",
+            "{} by the account `{}` needs a person's approval",
             decided.function.json, decided.name
         ),
-        hint,
+        rule: Some(Box::new(decided.verdict.rule.clone())),
         pending,
     }
 }

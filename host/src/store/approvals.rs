@@ -338,7 +338,8 @@ pub(super) fn too_many() -> Error {
             "{MOST_OPEN} calls wait for approval already, and no more are stored until some are \
              decided or their hour is over"
         ),
-        hint: "see `whereby approvals list`; `whereby approvals deny ID` clears one away".into(),
+        rule: None,
+        instead: "see `whereby approvals list`; `whereby approvals deny ID` clears one away".into(),
     }
 }
 

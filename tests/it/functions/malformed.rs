@@ -1,8 +1,9 @@
 //! Answers that are not what Whereby documents: a clear error, never a trap and never a guess.
 
-use crate::wire::{calls, daily_world, first_request, kind, message};
+use crate::wire::{ALLOW_ALL, calls, daily, daily_world, first_request, kind, message};
 use serde_json::{Value, json};
 use whereby::simulator::Reply;
+use whereby_tests::World;
 
 /// Bodies of a 200 that no function can do anything with.
 fn malformed() -> Vec<(&'static str, Reply)> {
@@ -53,6 +54,40 @@ async fn an_answer_that_is_not_as_documented_is_an_unexpected_response() {
             assert!(message.contains(path.trim_start_matches("/v1")), "{function}: {message}");
         }
     }
+}
+
+#[tokio::test]
+async fn half_of_an_emoji_hides_nothing_else() {
+    let world = World::with_rooms(Vec::new()).await;
+    world.configure(ALLOW_ALL);
+    let room = world.simulator.add_room(0, &daily());
+    let rows = format!(
+        r#"{{"results": [
+            {{"meetingId": "1", "roomName": "/x\ud83d", "roomUrl": "https://a.whereby.com/x"}},
+            {{"meetingId": "{}", "roomName": "/daily", "roomUrl": "{}", "endDate": "\ude00\ud83d\ude00"}}
+        ], "cursor": null}}"#,
+        room.meeting_id, room.url
+    );
+    let page = || Reply::status(200).body(rows.as_str());
+    world.simulator.script("GET", "/v1/meetings", 1, page());
+    let listed = world.call("list_rooms", json!({})).await.result.expect("a page");
+    assert_eq!(listed["data"][0]["roomName"], "x\u{fffd}");
+    assert_eq!(listed["data"][1]["endDate"], "\u{fffd}😀");
+
+    let people = r#"{"results": [
+        {"displayName": "Ines \ud83d", "roleName": "host"}, {"displayName": "\ud83d\ude00"}
+    ], "cursor": null}"#;
+    world.simulator.script("GET", "/v1/insights/participants", 1, Reply::status(200).body(people));
+    let id = format!("daily:{}", room.sessions[0]);
+    let meeting = world.call("get_meeting", json!({"meeting_id": id})).await.result;
+    let meeting = meeting.expect("a meeting");
+    assert_eq!(meeting["participants"][0]["name"], "Ines \u{fffd}");
+    assert_eq!(meeting["participants"][1]["name"], "😀");
+
+    // The host reads the list by itself, and lets go of what it finds there alone.
+    world.simulator.script("GET", "/v1/meetings", 1, page());
+    let deleted = world.call("delete_room", json!({"room_name": "daily"})).await;
+    assert_eq!(deleted.result.expect("deleted")["meetingId"], room.meeting_id.as_str());
 }
 
 #[tokio::test]

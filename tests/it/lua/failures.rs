@@ -35,6 +35,32 @@ async fn a_failed_call_raises_a_table_that_tells_all() {
 }
 
 #[tokio::test]
+async fn a_script_is_told_what_is_allowed_and_not_how_to_change_it() {
+    let world = open_world().await;
+    world.configure("[permissions.functions]\ndelete_room = \"deny\"\n");
+    for (call, kind, hint) in [
+        (
+            "delete_room({ room_name = 'daily' })",
+            "denied",
+            "do not try another way; to this account",
+        ),
+        ("create_room({})", "approval-required", "then make the very same call again"),
+    ] {
+        let call = format!("app.integrations.whereby.{call}");
+        let caught = format!("local _, e = pcall(function() {call} end) return e");
+        let caught = result(&world, &caught).await;
+        let report = run(&world, &call).await.to_json();
+        for told in [&caught, &report["error"]] {
+            assert_eq!(told["kind"], kind, "{told}");
+            assert!(told["hint"].as_str().is_some_and(|told| told.contains(hint)), "{told}");
+            assert!(!told.to_string().contains("config.toml"), "{told}");
+            assert!(!told.to_string().contains("permissions."), "{told}");
+        }
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test]
 async fn an_uncaught_error_is_what_it_was_whatever_the_script_makes_of_it() {
     let world = open_world().await;
     let call = "local w = app.integrations.whereby\nlocal ok, e = pcall(w.get_room, { room_name = 'nowhere' })\n";

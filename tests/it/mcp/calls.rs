@@ -111,9 +111,128 @@ async fn a_call_that_fails_says_why_and_what_to_do() {
         (&json!("rate-limited"), &json!(700))
     );
     assert_eq!(error["retryable"], true);
-    let unknown = connected.client.call_tool(params("whereby_list_room", json!({}))).await;
-    let unknown = unknown.expect_err("no such tool").to_string();
-    assert!(unknown.contains("whereby_list_rooms"), "{unknown}");
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn a_tool_s_name_in_another_spelling_is_answered_with_the_right_one() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure("[permissions.functions]\ndelete_room = \"deny\"\n");
+    let connected = connect(&world).await;
+    for (name, meant) in [
+        ("whereby_list_room", Some("whereby_list_rooms")),
+        ("list_rooms", Some("whereby_list_rooms")),
+        ("list-rooms", Some("whereby_list_rooms")),
+        ("listRooms", Some("whereby_list_rooms")),
+        ("whereby.list_rooms", Some("whereby_list_rooms")),
+        ("whereby.work.list_rooms", Some("whereby_list_rooms")),
+        ("app.integrations.whereby.get_room", Some("whereby_get_room")),
+        ("mcp__whereby__whereby_get_meeting", Some("whereby_get_meeting")),
+        ("get_meting", Some("whereby_get_meeting")),
+        // It is not offered, and this is nothing of ours.
+        ("delete_room", None),
+        ("send_mail", None),
+        ("", None),
+    ] {
+        let unknown = connected.client.call_tool(params(name, json!({}))).await;
+        let unknown = unknown.expect_err("no such tool").to_string();
+        match meant {
+            Some(meant) => {
+                assert!(unknown.contains(&format!("did you mean `{meant}`?")), "{unknown}");
+            }
+            None => assert!(!unknown.contains("did you mean"), "{unknown}"),
+        }
+        assert!(unknown.contains("tools/list has them all"), "{unknown}");
+    }
+    world.assert_untouched();
+    connected.end().await;
+}
+
+/// What a person needs to change a rule, and an agent has no use for.
+fn assert_for_agents(told: &str) {
+    for word in ["config.toml", "line ", "permissions.", "\"allow\"", "whoever owns"] {
+        assert!(!told.contains(word), "`{word}` is told to an agent: {told}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_is_told_what_is_allowed_and_not_how_to_change_it() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(
+        "[permissions]\ndestination = \"deny\"\n\
+         [permissions.functions]\ndelete_room = \"deny\"\nget_meeting = \"deny\"\n",
+    );
+    let connected = connect(&world).await;
+    let allowed = "allowed: list_rooms, get_room, list_meetings, get_current_user; \
+                   allowed with a person's approval: create_room";
+    let text_of = async |tool: &str, arguments: Value| {
+        let result = connected.call(tool, arguments).await;
+        let document = result.meta.expect("a document").0["whereby/error"].clone();
+        (result.content[0].as_text().expect("a text").text.clone(), document)
+    };
+    let recorded = json!({"fields": [{"recording": {"type": "cloud"}}]});
+    for (tool, arguments, allowed) in [
+        ("whereby_delete_room", json!({"room_name": "daily"}), allowed.to_owned()),
+        (
+            "whereby_create_room",
+            recorded,
+            format!("{allowed} without recording, streaming and transcription"),
+        ),
+    ] {
+        let (text, document) = text_of(tool, arguments).await;
+        assert_eq!(document["kind"], "denied");
+        let hint = format!("do not try another way; to this account, {allowed}");
+        assert_eq!(document["hint"], hint.as_str());
+        assert!(text.ends_with(&hint), "{text}");
+        assert_for_agents(&text);
+        assert_for_agents(&document.to_string());
+    }
+    let (text, document) = text_of("whereby_create_room", json!({})).await;
+    assert_eq!(document["kind"], "approval-required");
+    let id = document["approval_id"].as_str().expect("an id");
+    let hint = format!(
+        "a person approves this one call with: whereby approvals approve {id}; then make the very \
+         same call again"
+    );
+    assert_eq!(document["hint"], hint.as_str());
+    assert!(!text.contains("do not try"), "{text}");
+    assert_for_agents(&text);
+    assert_for_agents(&document.to_string());
+    connected.end().await;
+
+    // A person is told where the rule stands.
+    let ran = world.run(&["call", "delete_room", "{\"room_name\": \"daily\"}", "--json"]).await;
+    let error = &ran.json()["error"];
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("config.toml")), "{error}");
+    assert!(error["hint"].as_str().is_some_and(|text| text.contains("in its line")), "{error}");
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn an_account_that_may_do_nothing_says_so() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure("[permissions]\nread = \"deny\"\nwrite = \"deny\"\n");
+    let connected = connect(&world).await;
+    let error = connected.fail("whereby_list_rooms", json!({})).await;
+    assert_eq!(error["hint"], "do not try another way; to this account, nothing is allowed");
+    world.assert_untouched();
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn every_text_for_agents_says_the_same_of_approvals() {
+    let world = World::with_rooms(Vec::new()).await;
+    let connected = connect(&world).await;
+    let info = connected.client.peer_info().expect("the server's word");
+    let instructions = info.instructions.clone().expect("instructions");
+    let script = "return lua_read_doc('integrations.whereby')";
+    let guide = whereby::lua::Runtime::new(world.session()).run(script, "test.lua").await.result;
+    let guide = guide.as_str().expect("a text").to_owned();
+    let pages = FUNCTIONS.iter().map(whereby::docs::markdown);
+    for text in pages.chain([guide, instructions]) {
+        assert!(text.contains("then make the very same call again"), "{text}");
+        assert!(!text.contains("do not try again"), "{text}");
+    }
     connected.end().await;
 }
 

@@ -1,7 +1,7 @@
 //! MCP over HTTP: who gets in, and that what gets in works like anywhere else.
 
 use super::protocol::check_message;
-use super::{Client, params, server};
+use super::{Client, NAME, meeting_of_name, params, server};
 use crate::wire::daily;
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Body, Method, Response, StatusCode};
@@ -354,6 +354,42 @@ async fn only_clients_that_know_events_without_data_get_them() {
             assert_eq!(data.any(|data| data.trim().is_empty()), knows, "{version}: {events}");
         }
     }
+    listening.stop().await;
+}
+
+#[tokio::test]
+async fn no_text_from_outside_breaks_an_event() {
+    let (world, meeting) = meeting_of_name().await;
+    let listening = listen(&world).await;
+    let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(no_tls()).build();
+    let client = client.expect("a client");
+    let post = |session: Option<&str>, message: serde_json::Value| {
+        let mut request = client
+            .post(listening.url())
+            .bearer_auth(TOKEN)
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json")
+            .body(message.to_string());
+        if let Some(session) = session {
+            request = request.header("mcp-session-id", session);
+        }
+        async move { request.send().await.expect("an answer") }
+    };
+    let begin = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {},
+        "clientInfo": {"name": "raw", "version": "1"}}});
+    let begun = post(None, begin).await;
+    let session = begun.headers()["mcp-session-id"].to_str().expect("an id").to_owned();
+    post(Some(&session), json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params":
+        {"name": "whereby_get_meeting", "arguments": {"meeting_id": meeting}}});
+    let events = post(Some(&session), call).await.text().await.expect("a text");
+    assert!(events.is_ascii() && !events.contains('\u{7f}'), "{events:?}");
+    let data = events.lines().filter_map(|line| line.strip_prefix("data:"));
+    let mut messages = data.filter_map(|data| serde_json::from_str(data).ok());
+    let answer = messages.find(|message: &serde_json::Value| message["id"] == 2).expect("one");
+    let meeting = &answer["result"]["structuredContent"];
+    assert_eq!(meeting["participants"][0]["name"], NAME);
     listening.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! Clients that do not keep to the protocol.
 
 use super::protocol::check_message;
-use super::server_with;
+use super::{NAME, meeting_of_name, server_with};
 use crate::wire::{ALLOW_ALL, daily};
 use serde_json::{Value, json};
 use tokio::io::{
@@ -47,9 +47,14 @@ impl Raw {
         self.write.write_all(format!("{line}\n").as_bytes()).await.expect("written");
     }
 
-    pub(super) async fn receive(&mut self) -> Value {
+    async fn receive_line(&mut self) -> String {
         let mut line = String::new();
         self.read.read_line(&mut line).await.expect("read");
+        line
+    }
+
+    pub(super) async fn receive(&mut self) -> Value {
+        let line = self.receive_line().await;
         let message: Value =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
         let number = message["id"].as_u64().and_then(|id| usize::try_from(id).ok());
@@ -407,6 +412,21 @@ async fn one_id_is_one_request_at_a_time() {
     assert_eq!(raw.receive().await["result"], json!({}));
     assert_eq!(world.requests().len(), 1);
     raw.end().await;
+}
+
+#[tokio::test]
+async fn no_text_from_outside_breaks_a_line() {
+    let (world, meeting) = meeting_of_name().await;
+    let mut raw = Raw::new(&world);
+    raw.begin().await;
+    let call = json!({"name": "whereby_get_meeting", "arguments": {"meeting_id": meeting}});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call});
+    raw.send(&call.to_string()).await;
+    let line = raw.receive_line().await;
+    assert!(line.is_ascii() && !line.contains('\u{7f}'), "{line:?}");
+    let answer: Value = serde_json::from_str(&line).expect("JSON");
+    let meeting = &answer["result"]["structuredContent"];
+    assert_eq!(meeting["participants"][0]["name"], NAME);
 }
 
 #[tokio::test]

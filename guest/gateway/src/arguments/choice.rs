@@ -22,44 +22,54 @@ pub(crate) fn choose<T: Copy>(
     }
 }
 
-/// A case of a variant: a text, or an object with one member.
+/// A variant, of which a list of arguments has cases.
+pub(crate) trait FromCase: Sized {
+    /// Reads a case; none where it is not wanted.
+    fn from_case(case: Case<'_>) -> Result<Option<Self>, String>;
+}
+
+/// A case that is named: by a text, or by a member of an object.
 pub(crate) struct Case<'a> {
     name: Text,
     payload: Option<Json>,
     place: &'a Place<'a>,
 }
 
-impl<'a> Case<'a> {
-    /// The case that a value names.
-    pub(crate) fn of(value: Json, place: &'a Place<'a>) -> Result<Self, String> {
-        match value {
-            Json::Text(name) => Ok(Self { name, payload: None, place }),
+/// The cases of a list. An item is a text, or an object that may name several.
+pub(crate) fn cases<T: FromCase>(value: Json, place: &Place<'_>) -> Result<Vec<T>, String> {
+    let Json::List(items) = value else { return Err(misfit("a list", &value, place)) };
+    let mut read = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let place = &Place::Item(place, index);
+        match item {
+            Json::Text(name) => read.extend(T::from_case(Case { name, payload: None, place })?),
             Json::Object(given) => {
-                let mut entries = given.into_iter();
-                match (entries.next(), entries.next()) {
-                    (Some((name, payload)), None) => {
-                        Ok(Self { name, payload: Some(payload), place })
-                    }
-                    _ => Err(format!("{place}: an object here has exactly one member")),
+                let given: Vec<_> =
+                    given.into_iter().filter(|(_, payload)| *payload != Json::Null).collect();
+                if given.is_empty() {
+                    return Err(format!("{place}: an object here has at least one member"));
+                }
+                for (name, payload) in given {
+                    read.extend(T::from_case(Case { name, payload: Some(payload), place })?);
                 }
             }
-            other => Err(misfit("a text or an object with one member", &other, place)),
+            other => return Err(misfit("a text or an object", &other, place)),
         }
     }
+    Ok(read)
+}
 
+impl Case<'_> {
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The case, which carries nothing.
-    pub(crate) fn bare<T>(self, case: T) -> Result<T, String> {
-        match self.payload {
-            None => Ok(case),
-            Some(_) => Err(format!(
-                "{}: `{1}` carries no value, so it is written \"{1}\"",
-                self.place, self.name
-            )),
-        }
+    pub(crate) fn bare<T>(self, name: &'static str, case: T) -> Result<Option<T>, String> {
+        let place = Place::Member(self.place, name);
+        let is_wanted =
+            self.payload.map_or(Ok(true), |payload| bool::from_json(payload, &place))?;
+        Ok(is_wanted.then_some(case))
     }
 
     /// The case with what it carries.
@@ -67,9 +77,11 @@ impl<'a> Case<'a> {
         self,
         name: &'static str,
         case: impl FnOnce(P) -> T,
-    ) -> Result<T, String> {
+    ) -> Result<Option<T>, String> {
         match self.payload {
-            Some(payload) => P::from_json(payload, &Place::Member(self.place, name)).map(case),
+            Some(payload) => {
+                P::from_json(payload, &Place::Member(self.place, name)).map(case).map(Some)
+            }
             None => Err(format!(
                 "{}: `{name}` carries a value, so it is written {{\"{name}\": …}}",
                 self.place

@@ -14,9 +14,12 @@ import { PACKAGE, program } from "./paths.js";
 const FILE = new URL("src/functions.ts", PACKAGE);
 
 /** The members of a schema that are checked; the others are said in the documentation. */
-const CHECKED = ["enum", "const", "minimum", "maximum", "minLength", "maxLength", "maxItems"];
-const SAID = ["description", "examples", "default", "format", "anyOf", "title", "$schema"];
-const STRUCTURE = ["type", "properties", "required", "additionalProperties", "items", "oneOf"];
+const CHECKED = ["enum", "minimum", "maximum", "minLength", "maxLength", "maxItems"];
+const SAID = ["description", "default", "format", "title", "$schema"];
+const STRUCTURE = ["type", "properties", "required", "additionalProperties", "items"];
+
+/** The schemas whose members are the cases of a variant. */
+const VARIANTS = new Set();
 
 const camel = (name) => name.replace(/[-_]([a-z0-9])/g, (_, letter) => letter.toUpperCase());
 const capital = (name) => name[0].toUpperCase() + name.slice(1);
@@ -137,9 +140,10 @@ class Types {
       return;
     }
     const parts = ts.isUnionTypeNode(node.type) ? [...node.type.types] : [node.type];
-    if (schema.oneOf) {
-      assert.equal(parts.length, schema.oneOf.length, name);
-      const cases = parts.map((part, index) => this.#case(part.typeName.text, schema.oneOf[index], use));
+    if (schema.type === "object") {
+      VARIANTS.add(schema);
+      assert.equal(parts.length, Object.keys(schema.properties).length, name);
+      const cases = parts.map((part) => this.#case(part.typeName.text, schema.properties, use));
       written.text = `export type ${name} =\n${cases.join("\n")};\n`;
       return;
     }
@@ -148,19 +152,19 @@ class Types {
     written.text = `export type ${name} = ${labels.map((label) => JSON.stringify(label)).join(" | ")};\n`;
   }
 
-  /** A case of a variant: a text, or an object with one member. */
-  #case(name, schema, use) {
+  /** A case of a variant: a member of an object, or its name alone where it carries nothing. */
+  #case(name, properties, use) {
     const members = Object.fromEntries(
       this.#declared.get(name).members.map((member) => [member.name.text, member.type]),
     );
     const json = camel(members.tag.literal.text);
-    const says = comment(schema.description, "  ");
+    const { description, ...schema } = properties[json];
+    const says = comment(description, "  ");
     if (!members.val) {
-      assert.equal(schema.const, json);
-      return `${says}  | ${JSON.stringify(json)}`;
+      assert.equal(schema.type, "boolean", json);
+      return `${says}  | ${JSON.stringify(json)}\n  | { ${json}: boolean }`;
     }
-    assert.deepEqual(Object.keys(schema.properties), [json]);
-    return `${says}  | { ${json}: ${this.#type(members.val, schema.properties[json], use)} }`;
+    return `${says}  | { ${json}: ${this.#type(members.val, schema, use)} }`;
   }
 
   #members(name, members, schema, use) {
@@ -168,7 +172,9 @@ class Types {
     assert.deepEqual(names, Object.keys(schema.properties), `the members of ${name}`);
     const lines = members.map((member) => {
       const of = schema.properties[member.name];
-      assert.equal([of.type].flat().includes("null"), member.isOptional, `${name}.${member.name}`);
+      const isOptional =
+        use === "argument" ? !schema.required?.includes(member.name) : [of.type].flat().includes("null");
+      assert.equal(isOptional, member.isOptional, `${name}.${member.name}`);
       // What a schema says there is of the member and not of its type.
       const type = this.#type(member.type, { ...of, description: "" }, use) + (member.isOptional ? " | null" : "");
       // What may be left out of arguments is there in results, and null.
@@ -184,7 +190,6 @@ class Types {
 function facts(schema) {
   const range = (low, high) => (high === undefined ? `at least ${low}` : `${low ?? 0} to ${high}`);
   const given = (value) => (typeof value === "string" ? value : JSON.stringify(value));
-  const formats = [schema, ...(schema.anyOf ?? [])].map((of) => of.format).filter(Boolean);
   // The bounds of an integer's own type are of no use to anyone.
   const high = schema.maximum === 2 ** 32 - 1 ? undefined : schema.maximum;
   const isBounded = high !== undefined || (schema.minimum ?? 0) !== 0;
@@ -192,9 +197,7 @@ function facts(schema) {
     isBounded && `Range: ${range(schema.minimum, high)}.`,
     schema.maxLength !== undefined && `Length: ${range(schema.minLength, schema.maxLength)}.`,
     schema.maxItems !== undefined && `Items: at most ${schema.maxItems}.`,
-    formats.length > 0 && `Format: ${formats.join(" or ")}.`,
     schema.default !== undefined && `Default: ${given(schema.default)}.`,
-    schema.examples && `Example: ${given(schema.examples[0])}.`,
   ].filter(Boolean);
   return [schema.description, said.join(" ")].filter(Boolean).join("\n\n");
 }
@@ -281,7 +284,6 @@ ${kinds.join("\n")};
 /** The part of a JSON Schema that is checked. Objects have no other members than \`properties\`. */
 export interface Schema {
   type?: "string" | "integer" | "number" | "boolean" | "array" | "object";
-  const?: string;
   enum?: readonly string[];
   minimum?: number;
   maximum?: number;
@@ -291,7 +293,8 @@ export interface Schema {
   items?: Schema;
   properties?: Readonly<Record<string, Schema>>;
   required?: readonly string[];
-  oneOf?: readonly Schema[];
+  /** Whether the properties are the cases of a variant, of which a boolean one carries nothing. */
+  variant?: true;
 }
 
 export interface FunctionFacts {
@@ -321,7 +324,7 @@ function checked(schema) {
   for (const key of CHECKED) if (key in schema) kept[key] = schema[key];
   if (kept.enum) kept.enum = kept.enum.filter((label) => label !== null);
   if (schema.items) kept.items = checked(schema.items);
-  if (schema.oneOf) kept.oneOf = schema.oneOf.map(checked);
+  if (VARIANTS.has(schema)) kept.variant = true;
   if (schema.properties) {
     assert.equal(schema.additionalProperties, false);
     kept.properties = Object.fromEntries(

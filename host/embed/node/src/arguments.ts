@@ -34,7 +34,6 @@ function members(schema: Schema, given: unknown, what: string, prefix: string): 
 }
 
 function check(schema: Schema, value: unknown, place: string): Value {
-  if (schema.oneOf) return oneCase(schema.oneOf, value, place);
   switch (schema.type) {
     case "object":
       return members(schema, value, place, `${place}.`);
@@ -50,27 +49,32 @@ function check(schema: Schema, value: unknown, place: string): Value {
   }
 }
 
-/** A variant: a text, or an object with one member. */
-function oneCase(cases: readonly Schema[], value: unknown, place: string): Value {
-  const nameOf = (schema: Schema) => schema.const ?? Object.keys(schema.properties ?? {})[0];
-  const isText = typeof value === "string";
-  const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
-  const name = isText ? value : keys.length === 1 ? keys[0] : undefined;
-  const found = cases.find((schema) => nameOf(schema) === name && (schema.const !== undefined) === isText);
-  if (!found) {
-    const known = cases.map((schema) => (schema.const ? `"${schema.const}"` : `{ ${nameOf(schema)}: … }`));
+/** The cases that an item names: by a text, or by the members of an object. */
+function cases(schema: Schema, value: unknown, place: string): Value[] {
+  const properties = schema.properties ?? {};
+  const isBare = (name: string) => properties[name]?.type === "boolean";
+  if (typeof value === "string" && Object.hasOwn(properties, value) && isBare(value)) return [value];
+  const [first] = typeof value === "object" && value !== null ? Object.keys(value) : [];
+  if (first === undefined) {
+    const known = Object.keys(properties).map((name) => (isBare(name) ? `"${name}"` : `{ ${name}: … }`));
     throw invalid(place, `must be one of: ${known.join(", ")}`);
   }
-  return isText ? value : members(found, value, place, `${place}.`);
+  const kept = Object.entries(members(schema, value, place, `${place}.`));
+  if (kept.length === 0) throw invalid(`${place}.${first}`, "is missing");
+  const wanted = kept.filter(([name, of]) => !isBare(name) || of);
+  return wanted.map(([name, of]) => (isBare(name) ? name : { [name]: of }));
 }
 
 function list(schema: Schema, value: unknown, place: string): Value {
-  const { items, maxItems } = schema;
+  const { items = {}, maxItems } = schema;
   if (!Array.isArray(value)) throw invalid(place, "must be an array");
   if (maxItems !== undefined && value.length > maxItems) {
     throw invalid(place, `must have at most ${maxItems} items`);
   }
-  return value.map((item, index) => check(items ?? {}, item, `${place}[${index}]`));
+  return value.flatMap((item, index) => {
+    const at = `${place}[${index}]`;
+    return items.variant ? cases(items, item, at) : [check(items, item, at)];
+  });
 }
 
 function text(schema: Schema, value: unknown, place: string): Value {

@@ -111,13 +111,12 @@ function failure(error: WitError): Answer {
 /** A value of JSON as jco takes it: a case of a variant is an object with `tag` and `val`. */
 function toWit(schema: Schema, value: Value | undefined): unknown {
   if (Array.isArray(value)) return value.map((item) => toWit(schema.items ?? {}, item));
-  if (schema.oneOf && typeof value === "string") return { tag: kebab(value) };
+  if (schema.variant && typeof value === "string") return { tag: kebab(value) };
   if (typeof value !== "object") return value;
-  const cases = schema.oneOf?.flatMap((of) => Object.entries(of.properties ?? {}));
-  const properties = cases ? Object.fromEntries(cases) : (schema.properties ?? {});
+  const properties = schema.properties ?? {};
   const members = Object.entries(value).map(([name, of]) => [name, toWit(properties[name] ?? {}, of)] as const);
   const [first] = members;
-  return cases && first ? { tag: kebab(first[0]), val: first[1] } : Object.fromEntries(members);
+  return schema.variant && first ? { tag: kebab(first[0]), val: first[1] } : Object.fromEntries(members);
 }
 
 function kebab(name: string): string {

@@ -16,29 +16,18 @@ export interface RoomPage {
 export interface Room {
   /**
    * The name that addresses the room, without the leading slash that Whereby puts before it.
-   * Letters, digits and hyphens.
-   *
-   * Example: standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1.
+   * Letters, digits and hyphens. Example: "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1".
    */
   roomName: string;
-  /**
-   * Where people join as guests.
-   *
-   * Format: uri.
-   */
+  /** Where people join as guests. Format: uri. */
   meetingUrl: string;
   /** Whereby's own id of the room; opaque. It is not the id of a past meeting. */
   meetingId: string;
-  /**
-   * When the room was created. Absent where Whereby does not say.
-   *
-   * Format: date-time.
-   */
+  /** When the room was created. Absent where Whereby does not say. Format: date-time. */
   startDate: string | null;
   /**
-   * When the room ends. It stays usable for an hour more, and is deleted within a day.
-   *
-   * Format: date-time.
+   * When the room ends. It stays usable for an hour more, and is deleted within a day. Format:
+   * date-time.
    */
   endDate: string | null;
 }
@@ -54,9 +43,9 @@ export interface PageMeta {
 /** What `listRooms` takes. */
 export interface ListRoomsArguments {
   /**
-   * How many rooms to return at most.
+   * How many rooms to return at most. Example: 10.
    *
-   * Range: 1 to 100. Default: 50. Example: 10.
+   * Range: 1 to 100. Default: 50.
    */
   limit?: number | null;
   /**
@@ -71,9 +60,9 @@ export interface ListRoomsArguments {
 export interface GetRoomArguments {
   /**
    * The room's name, with or without a leading slash, or its URL. Upper case is made lower case,
-   * and whatever follows a `?` in a URL is dropped unread.
+   * and whatever follows a `?` in a URL is dropped unread. Example: "daily-standup".
    *
-   * Length: 1 to 2000. Example: daily-standup.
+   * Length: 1 to 2000.
    */
   roomName: string;
 }
@@ -97,24 +86,15 @@ export interface MeetingPage {
  */
 export interface MeetingSummary {
   /**
-   * What `getMeeting` takes: the room's name, a colon and the session's id.
-   *
-   * Example: standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10.
+   * What `getMeeting` takes: the room's name, a colon and the session's id. Example:
+   * "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10".
    */
   id: string;
   /** The room it took place in, without a leading slash. */
   roomName: string;
-  /**
-   * When it began.
-   *
-   * Format: date-time.
-   */
+  /** When it began. Format: date-time. */
   startDate: string;
-  /**
-   * When it ended.
-   *
-   * Format: date-time.
-   */
+  /** When it ended. Format: date-time. */
   endDate: string;
   /** How long it took, in whole seconds: from `startDate` to `endDate`. */
   duration: number;
@@ -141,9 +121,9 @@ export interface MeetingPageMeta {
 /** What `listMeetings` takes. */
 export interface ListMeetingsArguments {
   /**
-   * How many meetings to return at most.
+   * How many meetings to return at most. Example: 10.
    *
-   * Range: 1 to 100. Default: 20. Example: 10.
+   * Range: 1 to 100. Default: 20.
    */
   limit?: number | null;
   /**
@@ -155,23 +135,19 @@ export interface ListMeetingsArguments {
   cursor?: string | null;
   /**
    * Only meetings that began at this time or later. A date alone stands for its first moment in
-   * UTC, and a time without an offset is in UTC.
-   *
-   * Format: date-time or date. Example: 2026-03-01.
+   * UTC, and a time without an offset is in UTC. Format: date-time or date. Example: "2026-03-01".
    */
   fromDate?: string | null;
   /**
    * Only meetings that began at this time or earlier. A date alone stands for its last moment in
-   * UTC, and a time without an offset is in UTC.
-   *
-   * Format: date-time or date. Example: 2026-03-31.
+   * UTC, and a time without an offset is in UTC. Format: date-time or date. Example: "2026-03-31".
    */
   toDate?: string | null;
   /**
    * Only meetings in this room: its name, with or without a leading slash, or its URL. The room
-   * need not exist any more.
+   * need not exist any more. Example: "daily-standup".
    *
-   * Length: 1 to 2000. Example: daily-standup.
+   * Length: 1 to 2000.
    */
   roomName?: string | null;
 }
@@ -185,17 +161,9 @@ export interface Meeting {
    * and Whereby names no room for it.
    */
   roomName: string | null;
-  /**
-   * When it began.
-   *
-   * Format: date-time.
-   */
+  /** When it began. Format: date-time. */
   startDate: string | null;
-  /**
-   * When it ended. Absent while it goes on.
-   *
-   * Format: date-time.
-   */
+  /** When it ended. Absent while it goes on. Format: date-time. */
   endDate: string | null;
   /** How long it took, in whole seconds: from `startDate` to `endDate`. Absent while it goes on. */
   duration: number | null;
@@ -227,17 +195,9 @@ export interface Participant {
   name: string | null;
   /** Whether the organization has Whereby remove names, so that `name` is absent for that reason. */
   nameRedacted: boolean;
-  /**
-   * When they joined.
-   *
-   * Format: date-time.
-   */
+  /** When they joined. Format: date-time. */
   joinedAt: string | null;
-  /**
-   * When they left. Absent while they are there.
-   *
-   * Format: date-time.
-   */
+  /** When they left. Absent while they are there. Format: date-time. */
   leftAt: string | null;
   /**
    * Whereby's word for their role: `owner`, `member`, `host`, `visitor`, `granted_visitor`,
@@ -262,17 +222,9 @@ export interface RecordingFile {
   recordingId: string;
   /** The name of its file. */
   filename: string | null;
-  /**
-   * When the recording began.
-   *
-   * Format: date-time.
-   */
+  /** When the recording began. Format: date-time. */
   startDate: string | null;
-  /**
-   * When the recording ended.
-   *
-   * Format: date-time.
-   */
+  /** When the recording ended. Format: date-time. */
   endDate: string | null;
   /** Its size in megabytes. */
   sizeInMegaBytes: number | null;
@@ -282,9 +234,10 @@ export interface RecordingFile {
 export interface GetMeetingArguments {
   /**
    * The `id` of a listed meeting, `room-name:session-id`. A session id alone, from a webhook, is
-   * taken too, with less to tell. The numeric id of a room is refused.
+   * taken too, with less to tell. The numeric id of a room is refused. Example:
+   * "daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10".
    *
-   * Length: 1 to 300. Example: daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10.
+   * Length: 1 to 300.
    */
   meetingId: string;
 }
@@ -306,16 +259,11 @@ export interface CurrentUser {
   unavailableReason: string;
   /** The organization's id, from the claims of the API key. Absent where the key holds none. */
   organizationId: string | null;
-  /**
-   * When the key was made, from its claims.
-   *
-   * Format: date-time.
-   */
+  /** When the key was made, from its claims. Format: date-time. */
   keyIssuedAt: string | null;
   /**
-   * When the key expires, from its claims. Absent where it never does, or does not say.
-   *
-   * Format: date-time.
+   * When the key expires, from its claims. Absent where it never does, or does not say. Format:
+   * date-time.
    */
   keyExpires: string | null;
   /** Where the organization and the key's dates come from, and that nobody vouches for them. */
@@ -348,38 +296,27 @@ export interface CreatedRoom {
    * part made by Whereby.
    */
   roomName: string;
-  /**
-   * Where people join as guests.
-   *
-   * Format: uri.
-   */
+  /** Where people join as guests. Format: uri. */
   meetingUrl: string;
   /** Whereby's own id of the room; opaque. */
   meetingId: string;
   /**
-   * When the room opened: the time of the request, whatever start was asked for.
-   *
-   * Format: date-time.
+   * When the room opened: the time of the request, whatever start was asked for. Format:
+   * date-time.
    */
   startDate: string | null;
-  /**
-   * When the room ends, as Whereby has it.
-   *
-   * Format: date-time.
-   */
+  /** When the room ends, as Whereby has it. Format: date-time. */
   endDate: string | null;
   /** Whether the end was chosen by default, because the call named none. */
   endDateDefaulted: boolean;
   /**
    * Where the host joins. A secret: whoever has it is host. Only where `fields` asks for it.
-   *
    * Format: uri.
    */
   hostRoomUrl: string | null;
   /**
-   * Where viewers join, who have no camera or microphone. Only where `fields` asks for it.
-   *
-   * Format: uri.
+   * Where viewers join, who have no camera or microphone. Only where `fields` asks for it. Format:
+   * uri.
    */
   viewerRoomUrl: string | null;
   /**
@@ -394,14 +331,19 @@ export type RoomMode = "normal" | "group";
 export type RoomField =
   /** Return the URL where the host joins, a secret. */
   | "hostRoomUrl"
+  | { hostRoomUrl: boolean }
   /** Return the URL where viewers join. */
   | "viewerRoomUrl"
+  | { viewerRoomUrl: boolean }
   /** Lock the room: guests knock, and a host lets them in. */
   | "lockRoomOnJoin"
+  | { lockRoomOnJoin: boolean }
   /** The same as `lockRoomOnJoin`, in the word of Whereby's API. */
   | "isLocked"
+  | { isLocked: boolean }
   /** Set up a room for viewers: locked, in `group` mode, and with both URLs returned. */
   | "viewerMode"
+  | { viewerMode: boolean }
   /** How the random part of the name is made. The default is `uuid`. */
   | { roomNamePattern: RoomNamePattern }
   /** Record the meetings. Needs the permission `destination` unless its type is `none`. */
@@ -413,7 +355,6 @@ export type RoomField =
 
 export type RoomNamePattern = "uuid" | "human-short";
 
-/** How the meetings of a room are recorded. */
 export interface Recording {
   /** Where the recording takes place. */
   type: RecordingType;
@@ -472,7 +413,6 @@ export type RecordingFormat = "mkv" | "mp4";
 
 export type RecordingTrigger = "none" | "prompt" | "automatic" | "automatic-second-participant";
 
-/** How the meetings of a room are streamed. */
 export interface Streaming {
   /** Where the stream goes. */
   destination: StreamingDestination;
@@ -491,7 +431,6 @@ export interface StreamingDestination {
 
 export type StreamingTrigger = "none" | "prompt" | "automatic";
 
-/** How the meetings of a room are transcribed. */
 export interface LiveTranscription {
   /** Where the transcription is stored. Absent: as the organization has it. */
   destination?: TranscriptionDestination | null;
@@ -555,31 +494,30 @@ export interface CreateRoomArguments {
   /**
    * What the name begins with; Whereby adds a random part, without a separator, so end it with a
    * hyphen. Upper case is made lower case and spaces are dropped, as Whereby does; then only
-   * letters, digits and hyphens are left over.
+   * letters, digits and hyphens are left over. Example: "standup-".
    *
-   * Length: 0 to 39. Example: standup-.
+   * Length: 0 to 39.
    */
   roomNamePrefix?: string | null;
   /**
    * When the meeting is to begin. Whereby ignores it, the room opens at once; it is used for the
-   * default end. A time without an offset is in UTC.
-   *
-   * Format: date-time. Example: 2099-03-02T09:00:00Z.
+   * default end. A time without an offset is in UTC. Format: date-time. Example:
+   * "2099-03-02T09:00:00Z".
    */
   startDate?: string | null;
   /**
    * When the room is to end; not in the past, and not before `startDate`. The default is an hour
    * after a `startDate` that is in the future, else 24 hours from now, and the result says that it
-   * was applied. A time without an offset is in UTC.
-   *
-   * Format: date-time. Example: 2099-03-02T10:00:00Z.
+   * was applied. A time without an offset is in UTC. Format: date-time. Example:
+   * "2099-03-02T10:00:00Z".
    */
   endDate?: string | null;
   /**
-   * What to return as well, and what to configure. An item is a text or an object with one member;
-   * no item may be given twice.
+   * What to return as well, and what to configure. An item is an object such as {"hostRoomUrl":
+   * true}, or the string "hostRoomUrl" for short; several members of one object are several items.
+   * No item may be given twice. Example: [{"hostRoomUrl":true},{"roomNamePattern":"human-short"}].
    *
-   * Items: at most 16. Example: ["hostRoomUrl",{"roomNamePattern":"human-short"}].
+   * Items: at most 16.
    */
   fields?: RoomField[] | null;
 }
@@ -598,9 +536,9 @@ export interface DeletedRoom {
 export interface DeleteRoomArguments {
   /**
    * The room's name, with or without a leading slash, or its URL. Of a URL the host must be the
-   * room's as well.
+   * room's as well. Example: "daily-standup".
    *
-   * Length: 1 to 2000. Example: daily-standup.
+   * Length: 1 to 2000.
    */
   roomName: string;
 }
@@ -750,7 +688,6 @@ export type CallErrorKind =
 /** The part of a JSON Schema that is checked. Objects have no other members than `properties`. */
 export interface Schema {
   type?: "string" | "integer" | "number" | "boolean" | "array" | "object";
-  const?: string;
   enum?: readonly string[];
   minimum?: number;
   maximum?: number;
@@ -760,7 +697,8 @@ export interface Schema {
   items?: Schema;
   properties?: Readonly<Record<string, Schema>>;
   required?: readonly string[];
-  oneOf?: readonly Schema[];
+  /** Whether the properties are the cases of a variant, of which a boolean one carries nothing. */
+  variant?: true;
 }
 
 export interface FunctionFacts {
@@ -897,272 +835,242 @@ export const FUNCTIONS: Readonly<Record<FunctionName, FunctionFacts>> = {
           "type": "array",
           "maxItems": 16,
           "items": {
-            "oneOf": [
-              {
-                "const": "hostRoomUrl"
+            "type": "object",
+            "variant": true,
+            "properties": {
+              "hostRoomUrl": {
+                "type": "boolean"
               },
-              {
-                "const": "viewerRoomUrl"
+              "viewerRoomUrl": {
+                "type": "boolean"
               },
-              {
-                "const": "lockRoomOnJoin"
+              "lockRoomOnJoin": {
+                "type": "boolean"
               },
-              {
-                "const": "isLocked"
+              "isLocked": {
+                "type": "boolean"
               },
-              {
-                "const": "viewerMode"
+              "viewerMode": {
+                "type": "boolean"
               },
-              {
+              "roomNamePattern": {
+                "type": "string",
+                "enum": [
+                  "uuid",
+                  "human-short"
+                ]
+              },
+              "recording": {
                 "type": "object",
                 "properties": {
-                  "roomNamePattern": {
+                  "type": {
                     "type": "string",
                     "enum": [
-                      "uuid",
-                      "human-short"
+                      "none",
+                      "local",
+                      "cloud"
                     ]
-                  }
-                },
-                "required": [
-                  "roomNamePattern"
-                ]
-              },
-              {
-                "type": "object",
-                "properties": {
-                  "recording": {
+                  },
+                  "destination": {
                     "type": "object",
                     "properties": {
-                      "type": {
+                      "provider": {
                         "type": "string",
                         "enum": [
-                          "none",
-                          "local",
-                          "cloud"
+                          "s3",
+                          "whereby"
                         ]
                       },
-                      "destination": {
-                        "type": "object",
-                        "properties": {
-                          "provider": {
-                            "type": "string",
-                            "enum": [
-                              "s3",
-                              "whereby"
-                            ]
-                          },
-                          "authenticationType": {
-                            "type": "string",
-                            "enum": [
-                              "access-key",
-                              "role-based"
-                            ]
-                          },
-                          "bucket": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "region": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "accessKeyId": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "accessKeySecret": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "oidcRoleArn": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "fileFormat": {
-                            "type": "string",
-                            "enum": [
-                              "mkv",
-                              "mp4"
-                            ]
-                          }
-                        },
-                        "required": [
-                          "provider"
-                        ]
-                      },
-                      "startTrigger": {
+                      "authenticationType": {
                         "type": "string",
                         "enum": [
-                          "none",
-                          "prompt",
-                          "automatic",
-                          "automatic-second-participant"
+                          "access-key",
+                          "role-based"
+                        ]
+                      },
+                      "bucket": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "region": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "accessKeyId": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "accessKeySecret": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "oidcRoleArn": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "fileFormat": {
+                        "type": "string",
+                        "enum": [
+                          "mkv",
+                          "mp4"
                         ]
                       }
                     },
                     "required": [
-                      "type"
+                      "provider"
+                    ]
+                  },
+                  "startTrigger": {
+                    "type": "string",
+                    "enum": [
+                      "none",
+                      "prompt",
+                      "automatic",
+                      "automatic-second-participant"
                     ]
                   }
                 },
                 "required": [
-                  "recording"
+                  "type"
                 ]
               },
-              {
+              "streaming": {
                 "type": "object",
                 "properties": {
-                  "streaming": {
+                  "destination": {
                     "type": "object",
                     "properties": {
-                      "destination": {
-                        "type": "object",
-                        "properties": {
-                          "url": {
-                            "type": "string",
-                            "minLength": 8,
-                            "maxLength": 2000
-                          }
-                        },
-                        "required": [
-                          "url"
-                        ]
-                      },
-                      "startTrigger": {
+                      "url": {
                         "type": "string",
-                        "enum": [
-                          "none",
-                          "prompt",
-                          "automatic"
-                        ]
+                        "minLength": 8,
+                        "maxLength": 2000
                       }
                     },
                     "required": [
-                      "destination"
+                      "url"
+                    ]
+                  },
+                  "startTrigger": {
+                    "type": "string",
+                    "enum": [
+                      "none",
+                      "prompt",
+                      "automatic"
                     ]
                   }
                 },
                 "required": [
-                  "streaming"
+                  "destination"
                 ]
               },
-              {
+              "liveTranscription": {
                 "type": "object",
                 "properties": {
-                  "liveTranscription": {
+                  "destination": {
                     "type": "object",
                     "properties": {
-                      "destination": {
-                        "type": "object",
-                        "properties": {
-                          "provider": {
-                            "type": "string",
-                            "enum": [
-                              "s3",
-                              "whereby"
-                            ]
-                          },
-                          "authenticationType": {
-                            "type": "string",
-                            "enum": [
-                              "access-key",
-                              "role-based"
-                            ]
-                          },
-                          "bucket": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "region": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "accessKeyId": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "accessKeySecret": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          },
-                          "oidcRoleArn": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 500
-                          }
-                        },
-                        "required": [
-                          "provider"
-                        ]
-                      },
-                      "startTrigger": {
+                      "provider": {
                         "type": "string",
                         "enum": [
-                          "none",
-                          "manual",
-                          "automatic",
-                          "automatic-second-participant"
+                          "s3",
+                          "whereby"
                         ]
                       },
-                      "language": {
+                      "authenticationType": {
                         "type": "string",
                         "enum": [
-                          "ca",
-                          "zh",
-                          "zh-tw",
-                          "cs",
-                          "da",
-                          "nl",
-                          "en",
-                          "en-us",
-                          "en-gb",
-                          "fi",
-                          "fr",
-                          "de",
-                          "de-ch",
-                          "el",
-                          "hi",
-                          "id",
-                          "it",
-                          "ja",
-                          "ko",
-                          "lv",
-                          "ms",
-                          "no",
-                          "pl",
-                          "pt",
-                          "pt-br",
-                          "ro",
-                          "ru",
-                          "sk",
-                          "es",
-                          "sv",
-                          "th",
-                          "uk",
-                          "vi"
+                          "access-key",
+                          "role-based"
                         ]
                       },
-                      "liveCaptions": {
-                        "type": "boolean"
+                      "bucket": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "region": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "accessKeyId": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "accessKeySecret": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
+                      },
+                      "oidcRoleArn": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 500
                       }
-                    }
+                    },
+                    "required": [
+                      "provider"
+                    ]
+                  },
+                  "startTrigger": {
+                    "type": "string",
+                    "enum": [
+                      "none",
+                      "manual",
+                      "automatic",
+                      "automatic-second-participant"
+                    ]
+                  },
+                  "language": {
+                    "type": "string",
+                    "enum": [
+                      "ca",
+                      "zh",
+                      "zh-tw",
+                      "cs",
+                      "da",
+                      "nl",
+                      "en",
+                      "en-us",
+                      "en-gb",
+                      "fi",
+                      "fr",
+                      "de",
+                      "de-ch",
+                      "el",
+                      "hi",
+                      "id",
+                      "it",
+                      "ja",
+                      "ko",
+                      "lv",
+                      "ms",
+                      "no",
+                      "pl",
+                      "pt",
+                      "pt-br",
+                      "ro",
+                      "ru",
+                      "sk",
+                      "es",
+                      "sv",
+                      "th",
+                      "uk",
+                      "vi"
+                    ]
+                  },
+                  "liveCaptions": {
+                    "type": "boolean"
                   }
-                },
-                "required": [
-                  "liveTranscription"
-                ]
+                }
               }
-            ]
+            }
           }
         }
       }
@@ -1196,7 +1104,7 @@ export const HINTS: Readonly<Partial<Record<CallErrorKind, string>>> = {
   "timeout": "try again later",
   "unavailable": "try again later",
   "unexpected-response": "Whereby answered in a way that its documentation does not describe; look for a newer version of this program",
-  "denied": "do not try again; the message names the rule, its file and its line",
-  "approval-required": "have a person approve it with the command that the message names, then make the very same call again",
+  "denied": "do what the rules allow, and do not try another way",
+  "approval-required": "a person approves this one call with the command that the hint names; then make the very same call again",
   "component-fault": "do not use that component"
 };

@@ -7,7 +7,11 @@ export async function example(useHost: boolean, signal: AbortSignal): Promise<st
   await using whereby = await WherebyComponent.open(runtime);
   try {
     const page: RoomPage = await whereby.listRooms({ limit: 2 }, { signal });
-    const fields: RoomField[] = ["hostRoomUrl", { recording: { type: "cloud", startTrigger: "prompt" } }];
+    const fields: RoomField[] = [
+      "hostRoomUrl",
+      { isLocked: true, viewerMode: false, roomNamePattern: "uuid" },
+      { recording: { type: "cloud", startTrigger: "prompt" } },
+    ];
     const room = await whereby.createRoom({ roomMode: "group", fields });
     const { duration } = await whereby.getMeeting({ meetingId: "daily:1" });
     const seconds: number = duration ?? 0;

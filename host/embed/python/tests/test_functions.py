@@ -58,7 +58,7 @@ class Either:
                 end_date="2099-03-02T10:00:00Z",
                 fields=(
                     "hostRoomUrl",
-                    "isLocked",
+                    {"isLocked": True, "viewerMode": False},
                     {"roomNamePattern": "human-short"},
                     {
                         "recording": {
@@ -113,7 +113,10 @@ class Either:
                 (w.create_room, {"fields": ["hostUrl"]}, "fields"),
                 (w.create_room, {"fields": [deep]}, "fields"),
                 (w.create_room, {"fields": [["hostRoomUrl"]]}, "fields"),
-                (w.create_room, {"fields": [{"hostRoomUrl": True}]}, "fields"),
+                (w.create_room, {"fields": [{"hostRoomUrl": "yes"}]}, "fields"),
+                (w.create_room, {"fields": [{"hostRoomUrl": True, "hostUrl": True}]}, "fields"),
+                (w.create_room, {"fields": [{}]}, "fields"),
+                (w.create_room, {"fields": [{"recording": None}]}, "fields"),
                 (w.create_room, {"fields": ["recording"]}, "fields"),
                 (w.create_room, {"fields": [{"recording": {}}]}, "fields"),
                 (w.create_room, {"fields": [{"recording": "cloud"}]}, "fields"),

@@ -74,7 +74,7 @@ class Functions(ABC):
         back, and the secret URLs for hosts are never listed.
 
         Args:
-            limit: How many rooms to return at most. 1 to 100. Default: 50. Example: 10.
+            limit: How many rooms to return at most. Example: 10. 1 to 100. Default: 50.
             cursor: Where to go on: the `nextCursor` of the page before. 1 to 1024 characters.
 
         Effect: read. It may send GET /meetings.
@@ -100,8 +100,8 @@ class Functions(ABC):
 
         Args:
             room_name: The room's name, with or without a leading slash, or its URL. Upper case is
-                made lower case, and whatever follows a `?` in a URL is dropped unread. 1 to 2000
-                characters. Example: "daily-standup".
+                made lower case, and whatever follows a `?` in a URL is dropped unread. Example:
+                "daily-standup". 1 to 2000 characters.
 
         Effect: read. It may send GET /meetings.
 
@@ -130,7 +130,7 @@ class Functions(ABC):
         page may be short and still have a `nextCursor`; `notice` says why.
 
         Args:
-            limit: How many meetings to return at most. 1 to 100. Default: 20. Example: 10.
+            limit: How many meetings to return at most. Example: 10. 1 to 100. Default: 20.
             cursor: Where to go on: the `nextCursor` of the page before. All other arguments but
                 `limit` must be the same as for that page. 1 to 4096 characters.
             from_date: Only meetings that began at this time or later. A date alone stands for its
@@ -140,8 +140,8 @@ class Functions(ABC):
                 last moment in UTC, and a time without an offset is in UTC. Format: date-time or
                 date. Example: "2026-03-31".
             room_name: Only meetings in this room: its name, with or without a leading slash, or its
-                URL. The room need not exist any more. 1 to 2000 characters. Example:
-                "daily-standup".
+                URL. The room need not exist any more. Example: "daily-standup". 1 to 2000
+                characters.
 
         Effect: read. It may send GET /insights/rooms, GET /insights/room-sessions.
 
@@ -171,8 +171,8 @@ class Functions(ABC):
         Args:
             meeting_id: The `id` of a listed meeting, `room-name:session-id`. A session id alone,
                 from a webhook, is taken too, with less to tell. The numeric id of a room is
-                refused. 1 to 300 characters. Example:
-                "daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10".
+                refused. Example: "daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10". 1 to 300
+                characters.
 
         Effect: read. It may send GET /insights/room-sessions, GET /insights/participants, GET
         /recordings, GET /transcriptions.
@@ -219,8 +219,8 @@ class Functions(ABC):
             room_mode: How people are connected. Default: "normal".
             room_name_prefix: What the name begins with; Whereby adds a random part, without a
                 separator, so end it with a hyphen. Upper case is made lower case and spaces are
-                dropped, as Whereby does; then only letters, digits and hyphens are left over. 0 to
-                39 characters. Example: "standup-".
+                dropped, as Whereby does; then only letters, digits and hyphens are left over.
+                Example: "standup-". 0 to 39 characters.
             start_date: When the meeting is to begin. Whereby ignores it, the room opens at once; it
                 is used for the default end. A time without an offset is in UTC. Format: date-time.
                 Example: "2099-03-02T09:00:00Z".
@@ -228,9 +228,10 @@ class Functions(ABC):
                 default is an hour after a `start_date` that is in the future, else 24 hours from
                 now, and the result says that it was applied. A time without an offset is in UTC.
                 Format: date-time. Example: "2099-03-02T10:00:00Z".
-            fields: What to return as well, and what to configure. An item is a text or an object
-                with one member; no item may be given twice. At most 16 items. Example:
-                ["hostRoomUrl", {"roomNamePattern": "human-short"}].
+            fields: What to return as well, and what to configure. An item is an object such as
+                {"hostRoomUrl": true}, or the string "hostRoomUrl" for short; several members of one
+                object are several items. No item may be given twice. Example:
+                [{"hostRoomUrl":true},{"roomNamePattern":"human-short"}]. At most 16 items.
 
         Effect: write. It may send POST /meetings.
 
@@ -259,7 +260,7 @@ class Functions(ABC):
 
         Args:
             room_name: The room's name, with or without a leading slash, or its URL. Of a URL the
-                host must be the room's as well. 1 to 2000 characters. Example: "daily-standup".
+                host must be the room's as well. Example: "daily-standup". 1 to 2000 characters.
 
         Effect: write, destructive. It may send GET /meetings, DELETE /meetings/{meetingId}.
 

@@ -35,11 +35,13 @@ def lower(kind: wit.ValType, value: Any, place: str) -> Any:
         case wit.ListType():
             if not isinstance(value, list):
                 _refuse(place, "a list", value)
-            return [lower(kind.element, item, f"{place}[{index}]") for index, item in enumerate(value)]
+            return [
+                lowered
+                for index, item in enumerate(value)
+                for lowered in _items(kind.element, item, f"{place}[{index}]")
+            ]
         case wit.RecordType():
             return _record(kind, value, place)
-        case wit.VariantType():
-            return _variant(kind, value, place)
         case wit.U32():
             return _whole_number(value, place)
         case _:
@@ -87,22 +89,29 @@ def _record(kind: wit.RecordType, value: Any, place: str) -> wit.Record:
     return record
 
 
-def _variant(kind: wit.VariantType, value: Any, place: str) -> wit.Variant:
+def _items(kind: wit.ValType, value: Any, place: str) -> list[Any]:
+    """The items of a list that one of JSON stands for: of a variant, a dict may name several cases."""
+    if not isinstance(kind, wit.VariantType):
+        return [lower(kind, value, place)]
     cases = {camel(name): (name, of) for name, of in kind.cases}
-    if isinstance(value, dict) and len(value) == 1:
-        ((case, payload),) = value.items()
-    elif isinstance(value, str):
-        case, payload = value, None
-    else:
-        _refuse(place, "a text or an object with one member", value)
-    name, of = cases[_one_of(place, list(cases), case)]
-    if of is None:
-        if not isinstance(value, str):
-            raise InvalidArgument("invalid-argument", f'{place}: `{case}` is written "{case}"')
-        return wit.Variant(name)
     if isinstance(value, str):
-        raise InvalidArgument("invalid-argument", f'{place}: `{case}` is written {{"{case}": …}}')
-    return wit.Variant(name, lower(of, payload, f"{place}.{case}"))
+        name, of = cases[_one_of(place, list(cases), value)]
+        if of is not None:
+            raise InvalidArgument("invalid-argument", f'{place}: `{value}` is written {{"{value}": …}}')
+        return [wit.Variant(name)]
+    if not isinstance(value, dict):
+        _refuse(place, "a text or an object", value)
+    given = {case: payload for case, payload in value.items() if payload is not None}
+    if not given:
+        raise InvalidArgument("invalid-argument", f"{place} must have at least one member")
+    lowered = []
+    for case, payload in given.items():
+        name, of = cases[_one_of(place, list(cases), case)]
+        if of is not None:
+            lowered.append(wit.Variant(name, lower(of, payload, f"{place}.{case}")))
+        elif lower(wit.Bool(), payload, f"{place}.{case}"):
+            lowered.append(wit.Variant(name))
+    return lowered
 
 
 def _one_of(place: str, names: list[str], value: Any) -> str:

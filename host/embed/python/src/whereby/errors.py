@@ -107,11 +107,11 @@ HINTS = {
         "version of this program"
     ),
     "denied": (
-        "do not try again; the message names the rule, its file and its line"
+        "do what the rules allow, and do not try another way"
     ),
     "approval-required": (
-        "have a person approve it with the command that the message names, then make the very same "
-        "call again"
+        "a person approves this one call with the command that the hint names; then make the very "
+        "same call again"
     ),
     "component-fault": (
         "do not use that component"

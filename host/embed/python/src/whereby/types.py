@@ -216,12 +216,6 @@ RoomFieldName = Literal["hostRoomUrl", "viewerRoomUrl", "lockRoomOnJoin", "isLoc
 RoomNamePattern = Literal["uuid", "human-short"]
 
 
-class RoomNamePatternField(TypedDict):
-    """How the random part of the name is made. The default is `uuid`."""
-
-    roomNamePattern: RoomNamePattern
-
-
 RecordingType = Literal["none", "local", "cloud"]
 
 
@@ -259,7 +253,7 @@ RecordingTrigger = Literal["none", "prompt", "automatic", "automatic-second-part
 
 
 class Recording(TypedDict):
-    """How the meetings of a room are recorded."""
+    """Record the meetings. Needs the permission `destination` unless its type is `none`."""
 
     # Where the recording takes place.
     type: RecordingType
@@ -267,13 +261,6 @@ class Recording(TypedDict):
     destination: NotRequired[RecordingDestination | None]
     # What starts it; of effect for `cloud` only. Absent: as the organization has it.
     startTrigger: NotRequired[RecordingTrigger | None]
-
-
-class RecordingField(TypedDict):
-    """Record the meetings. Needs the permission `destination` unless its type is `none`."""
-
-    # How the meetings of a room are recorded.
-    recording: Recording
 
 
 class StreamingDestination(TypedDict):
@@ -287,19 +274,12 @@ StreamingTrigger = Literal["none", "prompt", "automatic"]
 
 
 class Streaming(TypedDict):
-    """How the meetings of a room are streamed."""
+    """Stream the meetings. Needs the permission `destination`."""
 
     # Where the stream goes.
     destination: StreamingDestination
     # What starts it. Absent: as the organization has it.
     startTrigger: NotRequired[StreamingTrigger | None]
-
-
-class StreamingField(TypedDict):
-    """Stream the meetings. Needs the permission `destination`."""
-
-    # How the meetings of a room are streamed.
-    streaming: Streaming
 
 
 class TranscriptionDestination(TypedDict):
@@ -332,7 +312,7 @@ TranscriptionLanguage = Literal[
 
 
 class LiveTranscription(TypedDict):
-    """How the meetings of a room are transcribed."""
+    """Transcribe the meetings. Needs the permission `destination`."""
 
     # Where the transcription is stored. Absent: as the organization has it.
     destination: NotRequired[TranscriptionDestination | None]
@@ -344,22 +324,33 @@ class LiveTranscription(TypedDict):
     liveCaptions: NotRequired[bool | None]
 
 
-class LiveTranscriptionField(TypedDict):
-    """Transcribe the meetings. Needs the permission `destination`."""
+class RoomFieldMembers(TypedDict):
+    """What `create_room` is to return as well, or to configure.
 
-    # How the meetings of a room are transcribed.
-    liveTranscription: LiveTranscription
+    Source: https://docs.whereby.com/reference/whereby-rest-api-reference/meetings
+    """
+
+    # Return the URL where the host joins, a secret.
+    hostRoomUrl: NotRequired[bool | None]
+    # Return the URL where viewers join.
+    viewerRoomUrl: NotRequired[bool | None]
+    # Lock the room: guests knock, and a host lets them in.
+    lockRoomOnJoin: NotRequired[bool | None]
+    # The same as `lockRoomOnJoin`, in the word of Whereby's API.
+    isLocked: NotRequired[bool | None]
+    # Set up a room for viewers: locked, in `group` mode, and with both URLs returned.
+    viewerMode: NotRequired[bool | None]
+    # How the random part of the name is made. The default is `uuid`.
+    roomNamePattern: NotRequired[RoomNamePattern | None]
+    # Record the meetings. Needs the permission `destination` unless its type is `none`.
+    recording: NotRequired[Recording | None]
+    # Stream the meetings. Needs the permission `destination`.
+    streaming: NotRequired[Streaming | None]
+    # Transcribe the meetings. Needs the permission `destination`.
+    liveTranscription: NotRequired[LiveTranscription | None]
 
 
-# What the texts stand for:
-# - hostRoomUrl: Return the URL where the host joins, a secret.
-# - viewerRoomUrl: Return the URL where viewers join.
-# - lockRoomOnJoin: Lock the room: guests knock, and a host lets them in.
-# - isLocked: The same as `lockRoomOnJoin`, in the word of Whereby's API.
-# - viewerMode: Set up a room for viewers: locked, in `group` mode, and with both URLs returned.
-RoomField = (
-    RoomFieldName | RoomNamePatternField | RecordingField | StreamingField | LiveTranscriptionField
-)
+RoomField = RoomFieldName | RoomFieldMembers
 
 
 class CreatedRoom(TypedDict):

@@ -1,0 +1,135 @@
+//! Messages in lines that end where they are meant to.
+//!
+//! JSON lets line separators and control characters beyond ASCII stand in its texts as they are, and
+//! people can be called so. A client that reads by lines may end one there, so whatever leaves has
+//! their escapes instead, which say the same.
+
+use crate::text;
+use axum::body::{Body, HttpBody as _};
+use axum::http::header;
+use axum::response::Response;
+use bytes::{Buf as _, Bytes};
+use http_body_util::BodyExt as _;
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+
+/// Escapes JSON as it comes, in pieces.
+#[derive(Default)]
+struct Escaper {
+    /// The beginning of a character that the last piece ended within.
+    begun: Vec<u8>,
+}
+
+impl Escaper {
+    fn escape<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.begun.is_empty() && piece.iter().all(|byte| *byte < 0x7f) {
+            return Cow::Borrowed(piece);
+        }
+        let mut bytes = std::mem::take(&mut self.begun);
+        bytes.extend_from_slice(piece);
+        let whole = match std::str::from_utf8(&bytes) {
+            Ok(text) => text.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            // It is no JSON, and as good as it came.
+            Err(_) => return Cow::Owned(bytes),
+        };
+        self.begun = bytes.split_off(whole);
+        Cow::Owned(text::printable_json(&String::from_utf8_lossy(&bytes)).into_bytes())
+    }
+}
+
+/// Writes JSON with its escapes.
+pub(super) struct Escaping<W> {
+    write: W,
+    escaper: Escaper,
+    /// What was taken and is yet to be written.
+    taken: Bytes,
+}
+
+impl<W: AsyncWrite + Unpin> Escaping<W> {
+    pub(super) fn new(write: W) -> Self {
+        Self { write, escaper: Escaper::default(), taken: Bytes::new() }
+    }
+
+    /// Writes what was taken.
+    fn drain(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.taken.is_empty() {
+            match ready!(Pin::new(&mut self.write).poll_write(context, &self.taken))? {
+                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                written => self.taken.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Escaping<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        piece: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        ready!(self.drain(context))?;
+        match self.escaper.escape(piece) {
+            Cow::Borrowed(piece) => Pin::new(&mut self.write).poll_write(context, piece),
+            Cow::Owned(escaped) => {
+                self.taken = escaped.into();
+                Poll::Ready(Ok(piece.len()))
+            }
+        }
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        ready!(self.drain(context))?;
+        Pin::new(&mut self.write).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        ready!(self.drain(context))?;
+        Pin::new(&mut self.write).poll_shutdown(context)
+    }
+}
+
+/// The response with its body escaped, as it comes.
+pub(super) async fn response(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    // All of an event stream is JSON but its keywords, which are plain.
+    if body.is_end_stream() {
+        return Response::from_parts(head, body);
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    let mut escaper = Escaper::default();
+    let body = body.map_frame(move |frame| {
+        frame.map_data(|data| match escaper.escape(&data) {
+            Cow::Borrowed(_) => data,
+            Cow::Owned(escaped) => escaped.into(),
+        })
+    });
+    Response::from_parts(head, Body::new(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_escaped_wherever_it_is_cut() {
+        let text = "{\"a\":\"ü\u{2028}\u{85}\u{7f}😀\u{e0041}\"}\n\ndata: {}\r\n";
+        let escaped = "{\"a\":\"ü\\u2028\\u0085\\u007f😀\\udb40\\udc41\"}\n\ndata: {}\r\n";
+        for size in 1..=text.len() {
+            let mut escaper = Escaper::default();
+            let pieces = text.as_bytes().chunks(size);
+            let shown: Vec<u8> =
+                pieces.flat_map(|piece| escaper.escape(piece).into_owned()).collect();
+            assert_eq!(String::from_utf8(shown).expect("UTF-8"), escaped, "{size}");
+        }
+    }
+}
