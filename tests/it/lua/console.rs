@@ -152,7 +152,7 @@ async fn a_person_approves_a_call_of_a_script_on_the_terminal() {
 #[tokio::test]
 async fn a_console_runs_what_is_typed() {
     let world = open_world().await;
-    let typed = "x = 40\nx + 2\nfor i = 1, 2 do\nprint(i)\nend\nx.y.z\n= =\nprint\n'a', 1\nhelp\nhelp get_rom\n\
+    let typed = "x = 40\nx + 2\nfor i = 1, 2 do\nprint(i)\nend\nx.y.z\n= =\nprint\n{ print }\n'a', 1\nhelp\nhelp get_rom\n\
                  #app.integrations.whereby.list_rooms({}).data\n\nexit\nprint('no more')\n";
     let ran = run(&["lua", "--timeout", "20"], world.environment(), typed, true).await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -162,6 +162,7 @@ async fn a_console_runs_what_is_typed() {
         "lua> ...> ...> 1",
         "2",
         "lua> lua> lua> (function)",
+        "lua> [function: 1]",
         "lua> a",
         "1",
         "lua> 2",
