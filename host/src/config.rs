@@ -175,17 +175,26 @@ impl Settings {
 
     fn read(path: &Path) -> Result<Self, Error> {
         let contents = file::read(path, MAX_FILE).map_err(|what| in_file(path, &what))?;
-        let readable = contents.readable_by_others;
+        let (readable, is_fixed) = (contents.readable_by_others, contents.is_fixed);
         check_writers(path, &contents)?;
         let text = contents.text().map_err(|what| in_file(path, &what))?;
-        let settings = config_file::settings(path, text)?;
+        let mut settings = config_file::settings(path, text)?;
+        for account in settings.accounts.values() {
+            if let TokenSource::File(path) = &account.token
+                && file::is_fixed_and_readable(path)
+            {
+                settings.warnings.push(readable_by_others(path));
+            }
+        }
         let holds_secret = settings.accounts.values().any(|account| account.token.is_literal());
-        if holds_secret && readable {
+        if holds_secret && is_fixed {
+            settings.warnings.push(readable_by_others(path));
+        } else if holds_secret && readable {
             return Err(in_file(
                 path,
                 &format!(
                     "others can read the access token in this file; run: chmod 600 {}",
-                    shell_word(path)
+                    text::shell_word(path)
                 ),
             ));
         }
@@ -325,7 +334,7 @@ fn check_writers(path: &Path, contents: &file::Contents) -> Result<(), Error> {
     if !contents.writable_by_others {
         return Ok(());
     }
-    let word = shell_word(path);
+    let word = text::shell_word(path);
     Err(in_file(
         path,
         &format!("others can write this file; it must be yours or root's, and: chmod go-w {word}"),
@@ -345,6 +354,14 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
             })?;
             // A repository can set the environment of whoever works in it.
             if !api.is_whereby() && !api.is_loopback() {
+/// Warns of a key in a file that is as root put it there.
+fn readable_by_others(path: &Path) -> String {
+    format!(
+        "others on this machine can read the access token in {}, and only root can change that",
+        text::printable(&path.display().to_string(), 300)
+    )
+}
+
                 return Err(Error::Configuration {
                     message: "WHEREBY_API_URL may name https://api.whereby.dev or a loopback \
                               address, and nothing else; another API goes into the configuration \
@@ -398,8 +415,4 @@ pub(crate) fn is_account_name(name: &str) -> bool {
     let goes_on =
         bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
     begins && goes_on && name.len() <= 32 && catalog::function(&name.replace('-', "_")).is_none()
-}
-
-fn shell_word(path: &Path) -> String {
-    format!("'{}'", text::printable(&path.display().to_string(), 300).replace('\'', "'\\''"))
 }

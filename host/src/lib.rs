@@ -254,6 +254,7 @@ mod store;
 mod suggest;
 pub mod text;
 mod ticker;
+mod surroundings;
 mod timestamp;
 mod toml_reader;
 

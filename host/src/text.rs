@@ -1,5 +1,7 @@
 //! Text from outside, made fit to be shown.
 
+use std::path::Path;
+
 /// The text with everything that could act on a terminal or hide other text replaced by its code
 /// point, and cut off after so many characters.
 #[must_use]
@@ -59,6 +61,11 @@ fn acts_on_display(c: char) -> bool {
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{e0000}'..='\u{e01ef}')
+}
+
+/// A path as a shell takes it, and safe to show.
+pub(crate) fn shell_word(path: &Path) -> String {
+    format!("'{}'", printable(&path.display().to_string(), 300).replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
