@@ -130,6 +130,8 @@ fn functions_errors() -> impl Iterator<Item = ErrorKind> {
             message: String::new(),
             http_status: None,
             retry_after_seconds: None,
+            hint: None,
+            retryable: false,
         });
         let hint = error.hint(WriteOutcome::None);
         ErrorKind { kind: json, docs, exit: Exit::of(&error).code(), hint }

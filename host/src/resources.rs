@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::http::Wire;
 use crate::lanes::Lanes;
 use crate::origin::ApiBase;
+use crate::proxy::Proxy;
 use crate::{file, surroundings, text};
 use secrecy::ExposeSecret;
 use std::any::Any;
@@ -229,18 +230,20 @@ impl Resources {
                     Some(contents.bytes)
                 }
             };
-            Client::new(
-                own_roots.as_deref(),
-                settings.https_proxy.as_ref().map(ExposeSecret::expose_secret),
-                settings.no_proxy.as_deref(),
-            )
+            let proxy = settings.https_proxy.as_ref().map(ExposeSecret::expose_secret);
+            let no_proxy = settings.no_proxy.as_deref();
+            let variable = settings.proxy_variable.unwrap_or("HTTPS_PROXY");
+            let proxy = proxy.map(|url| Proxy::new(variable, url, no_proxy));
+            Client::new(own_roots.as_deref(), proxy)
         };
         self.wires.client.get_or_init(make).clone()
     }
 
     /// What requests to an API go out by.
     pub(crate) fn wire(&self, api: &ApiBase) -> Result<Wire, Error> {
-        Ok(Wire { client: self.client()?, lane: self.wires.lanes.to(api) })
+        let client = self.client()?;
+        client.check_proxy(api)?;
+        Ok(Wire { client, lane: self.wires.lanes.to(api) })
     }
 
     /// The access token of an account, fetched once, whoever wants it meanwhile.
