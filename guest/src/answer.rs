@@ -87,6 +87,33 @@ pub(crate) fn inner_object<'a>(
     }
 }
 
+/// The members in which an API says what is wrong, in the order in which they are told.
+const WORDS: Names = &[
+    "error",
+    "errors",
+    "title",
+    "message",
+    "messages",
+    "detail",
+    "details",
+    "description",
+    "error_description",
+    "reason",
+    "msg",
+];
+
+/// The greatest number of texts that are told of one answer.
+const MOST_WORDS: usize = 5;
+
+/// What an object says in those members, whatever they are nested in; `None` where the body is no
+/// object.
+pub(crate) fn words(body: &[u8]) -> Option<String> {
+    let value = read(body, Keep::Words).ok().filter(|value| matches!(value, Value::Object(_)))?;
+    let mut words = Vec::new();
+    value.gather(&mut words);
+    Some(words.join(": "))
+}
+
 impl Object<'_> {
     /// A text; `None` where it is absent.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, String> {
@@ -180,6 +207,21 @@ impl Value<'_> {
         }
     }
 
+    /// Adds the texts in it, each once.
+    fn gather<'a>(&'a self, words: &mut Vec<&'a str>) {
+        match self {
+            Self::Text(text) if words.len() < MOST_WORDS && !text.trim().is_empty() => {
+                if !words.contains(&text.trim()) {
+                    words.push(text.trim());
+                }
+            }
+            Self::List(values) | Self::Object(values) => {
+                values.iter().for_each(|value| value.gather(words));
+            }
+            _ => {}
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -259,6 +301,8 @@ enum Keep {
     Page(Names),
     /// Of the object that one member of an object is, these members.
     Inner(&'static [&'static str; 1], Names),
+    /// The texts in which an API says what is wrong.
+    Words,
 }
 
 impl Keep {
@@ -269,6 +313,7 @@ impl Keep {
             Self::Members(names) => names,
             Self::Page(_) => &["results", "cursor"],
             Self::Inner(outer, _) => outer,
+            Self::Words => WORDS,
         }
     }
 
@@ -277,6 +322,7 @@ impl Keep {
         match self {
             Self::Page(names) if at == 0 => Self::Rows(names),
             Self::Inner(_, names) => Self::Members(names),
+            Self::Words => Self::Words,
             _ => Self::Scalar,
         }
     }
@@ -327,12 +373,16 @@ impl<'de> Visitor<'de> for Keep {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
         let mut items = Vec::new();
-        if let Self::Rows(names) = self {
-            while let Some(item) = seq.next_element_seed(Self::Members(names))? {
-                items.push(item);
+        let keep = match self {
+            Self::Rows(names) => Self::Members(names),
+            Self::Words => Self::Words,
+            _ => {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Value::List(items));
             }
-        } else {
-            while seq.next_element::<IgnoredAny>()?.is_some() {}
+        };
+        while let Some(item) = seq.next_element_seed(keep)? {
+            items.push(item);
         }
         Ok(Value::List(items))
     }

@@ -11,6 +11,9 @@ const LAST: i64 = 253_402_300_799;
 
 const DAY: i64 = 24 * 60 * 60;
 
+/// The months as HTTP names them.
+const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+
 /// A moment that RFC 3339 can write in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment {
@@ -45,6 +48,21 @@ impl Moment {
         };
         let seconds = day * DAY + time - offset;
         (FIRST..=LAST).contains(&seconds).then_some(Self { seconds, nanoseconds })
+    }
+
+    /// Reads a date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub(crate) fn parse_http(text: &[u8]) -> Option<Self> {
+        let [_, _, _, b',', b' ', date @ .., b' ', b'G', b'M', b'T'] = text else { return None };
+        let [d, t, b' ', m, o, n, b' ', y, e, a, r, b' ', h, i, b':', k, l, b':', s, c] = *date
+        else {
+            return None;
+        };
+        let month = MONTHS.chunks(3).position(|name| name == [m, o, n])? + 1;
+        let (tens, ones) = (b'0' + (month / 10) as u8, b'0' + (month % 10) as u8);
+        let day = day_of(&[y, e, a, r, b'-', tens, ones, b'-', d, t])?;
+        let number = |digits: [u8; 2], limit| number(&digits).filter(|number| *number < limit);
+        let time = number([h, i], 24)? * 3600 + number([k, l], 60)? * 60 + number([s, c], 60)?;
+        Some(Self { seconds: day * DAY + time, nanoseconds: 0 })
     }
 
     /// Writes the moment in UTC, with as many digits of a fraction as it takes.
@@ -185,6 +203,24 @@ mod tests {
             ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999999Z"),
         ] {
             assert_eq!(moment(text).format(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_of_http_are_read() {
+        for (text, expected) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some("1994-11-06T08:49:37Z")),
+            ("Sat, 29 Feb 2020 00:00:00 GMT", Some("2020-02-29T00:00:00Z")),
+            ("Mon, 29 Feb 2021 00:00:00 GMT", None),
+            ("Sun, 06 Nov 1994 08:49:37", None),
+            ("Sun, 06 Nov 1994 08:49:37 CET", None),
+            ("Sun, 06 nov 1994 08:49:37 GMT", None),
+            ("Sun, 6 Nov 1994 08:49:37 GMT", None),
+            ("1994-11-06T08:49:37Z", None),
+            ("", None),
+        ] {
+            let read = Moment::parse_http(text.as_bytes()).map(Moment::format);
+            assert_eq!(read.as_deref(), expected, "{text}");
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn from_reply(endpoint: &str, reply: &Reply) -> Error {
         401 => Error::Unauthorized(text()),
         403 => Error::AccessDenied(text()),
         404 => Error::NotFound(text()),
-        429 => Error::RateLimited(1),
+        429 => Error::RateLimited(0),
         400..500 => Error::Rejected(Rejection { status, message }),
         500..600 => Error::Unavailable(text()),
         _ => Error::UnexpectedResponse(text()),
@@ -128,14 +128,13 @@ fn is_invisible(character: char) -> bool {
 }
 
 /// What Whereby says in the body of an error. Only that of a 429 is documented, so any body is
-/// survived; a page of HTML says nothing.
+/// survived. An object without the usual members is quoted; a page of HTML says nothing.
 fn message_of(body: &[u8]) -> String {
-    if let Ok(body) = answer::object(body, &["error", "message"]) {
-        let text = |name| body.text(name).ok().flatten();
-        return clean(text("error").or_else(|| text("message")).unwrap_or_default());
+    if let Some(words) = answer::words(body).filter(|words| !words.is_empty()) {
+        return clean(&words);
     }
     let text = String::from_utf8_lossy(body);
-    match text.trim_start().starts_with('<') {
+    match text.trim_start().starts_with('<') || text.trim() == "{}" {
         true => String::new(),
         false => clean(&text),
     }
@@ -199,10 +198,19 @@ mod tests {
     fn any_body_is_survived() {
         let long = "x".repeat(600);
         for (body, message) in [
-            (r#"{"error":"a","message":"b"}"#, "a"),
+            (r#"{"error":"a","message":"b"}"#, "a: b"),
+            (r#"{"message":"b","error":"a"}"#, "a: b"),
+            (r#"{"error":"a","message":"a"}"#, "a"),
             (r#"{"message":"b"}"#, "b"),
+            (r#"{"message":["b","c"]}"#, "b: c"),
             (r#"{"error":{"code":1},"message":"b"}"#, "b"),
-            (r#"{"error":null}"#, ""),
+            (r#"{"error":{"code":"E1","message":"a"}}"#, "a"),
+            (r#"{"errors":["a","b"]}"#, "a: b"),
+            (r#"{"errors":[{"field":"x","message":"a"},{"message":"b"}]}"#, "a: b"),
+            (r#"{"errors":[1,2,3,4,5,6,"a","b","c","d","e","f"]}"#, "a: b: c: d: e"),
+            (r#"{"title":"a","detail":"b","status":400}"#, "a: b"),
+            (r#"{"error":null}"#, r#"{"error":null}"#),
+            (r#"{"code":17,"info":"a"}"#, r#"{"code":17,"info":"a"}"#),
             (r#"{"error":"a\u0000b\u202ec\n"}"#, "a b c"),
             ("{}", ""),
             ("", ""),

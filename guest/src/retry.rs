@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::date::Moment;
 use crate::prelude::*;
 use crate::transport::{Failure, FailureKind, Method};
 
@@ -64,7 +65,8 @@ pub(crate) enum Decision {
     Again(Duration),
     /// Take what there is as the result.
     Settle,
-    /// Give up waiting for Whereby's rate limit, which lasts this many seconds more.
+    /// Give up waiting for Whereby's rate limit, which lasts this many seconds more; 0 where Whereby
+    /// did not say how many.
     RateLimited(u32),
 }
 
@@ -94,14 +96,21 @@ pub(crate) fn decide(
     if again && wait < left && allowance.take() {
         Decision::Again(wait)
     } else if limited {
-        Decision::RateLimited(whole_seconds(wait))
+        Decision::RateLimited(asked.map_or(0, whole_seconds))
     } else {
         Decision::Settle
     }
 }
 
-/// Reads the header `Retry-After`: seconds, whole or decimal. A date is not understood.
-pub(crate) fn parse_retry_after(value: &[u8]) -> Option<Duration> {
+/// Reads the header `Retry-After`: seconds, whole or decimal, or a date, which counts from `now`
+/// where that is known.
+pub(crate) fn parse_retry_after(
+    value: &[u8],
+    now: impl FnOnce() -> Option<Moment>,
+) -> Option<Duration> {
+    if let Some(date) = Moment::parse_http(value) {
+        return Some(Duration::from_secs(now()?.seconds_until(date)));
+    }
     let value = core::str::from_utf8(value).ok()?.trim();
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
     if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -154,6 +163,7 @@ mod tests {
         Allowance, BUDGET, CALL_ATTEMPTS, Decision, Trouble, decide, out_of_attempts,
         parse_retry_after,
     };
+    use crate::date::Moment;
     use crate::transport::Method;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -205,8 +215,8 @@ mod tests {
         assert_eq!(decide_plainly(Method::Get, 4, Trouble::Connection), Decision::Settle);
         assert_eq!(
             decide_plainly(Method::Get, 4, Trouble::Status(429)),
-            Decision::RateLimited(2),
-            "2000 ms would come next"
+            Decision::RateLimited(0),
+            "nobody said how long"
         );
     }
 
@@ -280,18 +290,25 @@ mod tests {
         for (value, milliseconds) in
             [("2", 2000), (" 1.5 ", 1500), ("3.000", 3000), ("0.25001", 251), ("0", 0)]
         {
-            assert_eq!(
-                parse_retry_after(value.as_bytes()),
-                Some(Duration::from_millis(milliseconds)),
-                "{value}"
-            );
+            let read = parse_retry_after(value.as_bytes(), || panic!("no date is needed"));
+            assert_eq!(read, Some(Duration::from_millis(milliseconds)), "{value}");
+        }
+        let now = Moment::parse("2026-10-21T07:28:00Z");
+        for (value, seconds) in [
+            ("Wed, 21 Oct 2026 08:28:00 GMT", 3600),
+            ("Wed, 21 Oct 2026 07:28:01 GMT", 1),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", 0),
+            ("Wed, 21 Oct 2020 07:28:00 GMT", 0),
+        ] {
+            let read = parse_retry_after(value.as_bytes(), || now);
+            assert_eq!(read, Some(Duration::from_secs(seconds)), "{value}");
         }
         for value in
-            ["", "-1", "1.", ".5", "1.x", "inf", "NaN", "1e300", "Wed, 21 Oct 2026 07:28:00 GMT"]
+            ["", "-1", "1.", ".5", "1.x", "inf", "NaN", "1e300", "Wed, 32 Oct 2026 07:28:00 GMT"]
         {
-            assert_eq!(parse_retry_after(value.as_bytes()), None, "{value}");
+            assert_eq!(parse_retry_after(value.as_bytes(), || now), None, "{value}");
         }
-        assert_eq!(parse_retry_after(b"\xff"), None);
+        assert_eq!(parse_retry_after(b"\xff", || now), None);
     }
 
     proptest! {
@@ -308,7 +325,10 @@ mod tests {
                     prop_assert!(wait < left && attempts < 4);
                     prop_assert!(matches!(status, 429 | 502..=504));
                 }
-                Decision::RateLimited(seconds) => prop_assert!(seconds >= 1 && status == 429),
+                Decision::RateLimited(seconds) => {
+                    prop_assert_eq!(seconds >= 1, asked.is_some());
+                    prop_assert_eq!(status, 429);
+                }
                 Decision::Settle => prop_assert!(status != 429),
             }
         }

@@ -61,7 +61,7 @@ pub(crate) struct Failure {
 /// What kind of failure it is; each becomes one case of the WIT error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// Whereby's rate limit, and this many seconds to wait for it.
+    /// Whereby's rate limit, and this many seconds to wait for it; 0 where it did not say.
     RateLimited(u32),
     /// No complete answer in time.
     Timeout,

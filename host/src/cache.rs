@@ -4,15 +4,20 @@
 //! user's own and closed to everybody else.
 
 use crate::error::Error;
-use crate::text;
+use crate::{surroundings, text};
 use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher as _};
 use std::io::Write as _;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+/// About as much as compiled code takes, in bytes.
+const PROBE_BYTES: usize = 2 * 1024 * 1024;
 
 /// The SHA-256 of some bytes, in lower-case hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
@@ -32,15 +37,47 @@ pub(crate) fn load(
         return Ok(component);
     }
     check_form(bytes)?;
-    let component =
-        Component::from_binary(engine, bytes).map_err(|error| Error::ComponentFault {
+    let component = compile(engine, bytes).map_err(|error| {
+        surroundings::refused(&error).unwrap_or_else(|| Error::ComponentFault {
             message: format!("not a component: {}", text::printable(&format!("{error:#}"), 500)),
-        })?;
+        })
+    })?;
     if let Some(file) = &file {
         // A cache that cannot be written costs time and nothing else.
         let _ = write(&component, file);
     }
     Ok(component)
+}
+
+/// Compiles in as many threads as there are processors, or in this one where the system starts no
+/// more of them: the compiler panics where it cannot start its own.
+fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    if can_start(threads) {
+        return Component::from_binary(engine, bytes);
+    }
+    let alone = Engine::new(engine.config().clone().parallel_compilation(false))?;
+    let code = alone.precompile_component(bytes)?;
+    #[expect(unsafe_code, reason = "the code is what the compiler has just made")]
+    // SAFETY: nobody but the compiler had the code in hand.
+    unsafe {
+        Component::deserialize(engine, code)
+    }
+}
+
+/// Whether so many threads can run at a time, besides those that run.
+fn can_start(threads: usize) -> bool {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let receiver = Mutex::new(receiver);
+    std::thread::scope(|scope| {
+        let started = (0..threads).all(|_| {
+            // It lasts until the sender is gone.
+            let wait = || drop(receiver.lock().map(|receiver| receiver.recv()));
+            std::thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, wait).is_ok()
+        });
+        drop(sender);
+        started
+    })
 }
 
 /// Says in plain words what is no component at all; what is malformed within, the engine says.
@@ -85,6 +122,15 @@ fn own(directory: &Path) -> Option<PathBuf> {
 #[cfg(not(unix))]
 fn own(_: &Path) -> Option<PathBuf> {
     None
+}
+
+/// Why no compiled code can be written into a directory, although it is the user's own.
+pub(crate) fn trouble(directory: &Path) -> Option<std::io::Error> {
+    let probe = own(directory)?.join(format!("{}-probe.tmp", std::process::id()));
+    let written = std::fs::write(&probe, vec![0; PROBE_BYTES]);
+    // Where nothing could be written, there may be nothing to remove.
+    let _ = std::fs::remove_file(&probe);
+    written.err()
 }
 
 #[cfg(unix)]

@@ -3,27 +3,27 @@
 //! It follows no redirect, unpacks nothing and keeps no cookies, because there is nothing in it that
 //! could. It is told of its proxy, and reads no variable.
 
+use crate::cause::{self, Cause, Destination, Late, Stage};
 use crate::error::Error;
+use crate::origin::ApiBase;
+use crate::proxy::{Proxy, TunnelError};
 use bytes::Bytes;
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderValue, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::cell::Cell;
 use std::error::Error as StdError;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tower_service::Service;
-use url::Url;
 use wasmtime_wasi_http::Error as WasiError;
 
 /// How long making a connection may take, with its TLS handshake and the proxy's answer.
@@ -47,18 +47,17 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Sends requests. Cheap to clone; its connections belong to the runtime on which they were made.
 #[derive(Clone)]
-pub(crate) struct Client(legacy::Client<Connector, Full<Bytes>>);
+pub(crate) struct Client {
+    http: legacy::Client<Connector, Full<Bytes>>,
+    proxy: Option<Arc<Proxy>>,
+}
 
 impl Client {
     /// Makes a client.
     ///
     /// Trusted are the compiled-in roots and the user's own certificates. A request without TLS goes
     /// to this machine, and never by way of a proxy, which would see the token.
-    pub(crate) fn new(
-        own_roots: Option<&[u8]>,
-        https_proxy: Option<&str>,
-        no_proxy: Option<&str>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(own_roots: Option<&[u8]>, proxy: Option<Proxy>) -> Result<Self, Error> {
         let tls = tls(own_roots)?;
         let mut tcp = HttpConnector::new();
         // What is https is for whoever wraps it.
@@ -71,27 +70,56 @@ impl Client {
         tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        let proxy = match https_proxy {
-            None => None,
-            Some(proxy) => Some(Arc::new(Proxy::new(proxy, no_proxy, &tls, &tcp)?)),
-        };
-        let connector = Connector(over_tls(tls, true, Route { tcp, proxy }));
-        let client = legacy::Client::builder(TokioExecutor::new())
+        let proxy = proxy.map(Arc::new);
+        let by_proxy =
+            proxy.clone().map(|proxy| (proxy, over_tls(tls.clone(), false, tcp.clone())));
+        let connector = Connector(over_tls(tls, true, Route { tcp, by_proxy }));
+        let http = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .build(connector);
-        Ok(Self(client))
+        Ok(Self { http, proxy })
     }
 
-    /// Sends a request, and returns the beginning of its answer.
+    /// Checks that the proxy can be used, if requests to this API go through it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`], which names the variable and what it can be set to.
+    pub(crate) fn check_proxy(&self, api: &ApiBase) -> Result<(), Error> {
+        match proxy_for(self.proxy.as_deref(), api).map(Proxy::way) {
+            Some(Err(reason)) => Err(wrong(reason.to_owned())),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
+    /// Sends a request to an API, and returns the beginning of its answer.
     pub(crate) async fn send(
         &self,
         mut request: http::Request<Full<Bytes>>,
+        api: &ApiBase,
     ) -> Result<http::Response<Incoming>, Failure> {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        self.0.request(request).await.map_err(|error| Failure::of(&error))
+        self.http.request(request).await.map_err(|error| {
+            if !error.is_connect() {
+                return Failure::on_the_way(&error, api);
+            }
+            let proxy = proxy_for(self.proxy.as_deref(), api);
+            let to = Destination {
+                authority: api.authority(),
+                is_whereby: api.is_whereby(),
+                proxy: proxy.and_then(|proxy| proxy.way().ok()),
+            };
+            let (error, cause) = cause::unconnected(&error, to);
+            Failure { sent: false, error, status: None, cause: Some(cause) }
+        })
     }
+}
+
+/// The proxy that requests to an API go through.
+fn proxy_for<'a>(proxy: Option<&'a Proxy>, api: &ApiBase) -> Option<&'a Proxy> {
+    proxy.filter(|proxy| api.is_https() && proxy.is_for(api.host(), api.port()))
 }
 
 fn wrong(message: String) -> Error {
@@ -136,49 +164,16 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// The proxy for https, and what is not to go by it.
-struct Proxy {
-    matcher: Matcher,
-    tunnel: Tunnel<HttpsConnector<HttpConnector>>,
-}
-
-impl Proxy {
-    fn new(
-        proxy: &str,
-        no_proxy: Option<&str>,
-        tls: &rustls::ClientConfig,
-        tcp: &HttpConnector,
-    ) -> Result<Self, Error> {
-        // The URL of a proxy may hold a password, so it is not shown.
-        let unusable = || wrong("HTTPS_PROXY is not the URL of an http or https proxy".into());
-        let url = Self::url(proxy).ok_or_else(unusable)?;
-        let matcher = |no: &str| Matcher::builder().https(url.as_str()).no(no).build();
-        let any = Uri::from_static("https://api.whereby.dev");
-        let found = matcher("").intercept(&any).ok_or_else(unusable)?;
-        let to_proxy = over_tls(tls.clone(), false, tcp.clone());
-        let agent = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]);
-        let mut tunnel = Tunnel::new(found.uri().clone(), to_proxy).with_headers(agent);
-        if let Some(auth) = found.basic_auth() {
-            tunnel = tunnel.with_auth(auth.clone());
-        }
-        Ok(Self { matcher: matcher(no_proxy.unwrap_or_default()), tunnel })
-    }
-
-    /// What the variable says, which by custom may leave out `http://`.
-    fn url(proxy: &str) -> Option<Url> {
-        let url = match proxy.contains("://") {
-            true => Url::parse(proxy),
-            false => Url::parse(&format!("http://{proxy}")),
-        };
-        url.ok().filter(|url| matches!(url.scheme(), "http" | "https"))
-    }
+tokio::task_local! {
+    /// How far the connection has come that this task makes.
+    static STAGE: Cell<Stage>;
 }
 
 /// Makes a connection to an API's host, or has the proxy make it.
 #[derive(Clone)]
 struct Route {
     tcp: HttpConnector,
-    proxy: Option<Arc<Proxy>>,
+    by_proxy: Option<(Arc<Proxy>, HttpsConnector<HttpConnector>)>,
 }
 
 impl Service<Uri> for Route {
@@ -191,14 +186,32 @@ impl Service<Uri> for Route {
     }
 
     fn call(&mut self, to: Uri) -> Connecting<Stream> {
-        match self.proxy.as_ref().filter(|proxy| proxy.matcher.intercept(&to).is_some()) {
-            Some(proxy) => {
-                let connecting = proxy.tunnel.clone().call(to);
-                Box::pin(async move { Ok(connecting.await?) })
+        let host = to.host().unwrap_or_default().to_owned();
+        let port = to.port_u16().unwrap_or(443);
+        let is_https = to.scheme() == Some(&http::uri::Scheme::HTTPS);
+        match &mut self.by_proxy {
+            Some((proxy, connector)) if is_https && proxy.is_for(&host, port) => {
+                let way = proxy.way().map(|way| way.uri.clone()).map_err(str::to_owned);
+                let connecting = way.map(|uri| connector.call(uri));
+                let proxy = Arc::clone(proxy);
+                Box::pin(async move {
+                    let unusable = |reason: &str| TunnelError::Unusable(reason.to_owned());
+                    let connecting = connecting.map_err(TunnelError::Unusable)?;
+                    let connection = connecting.await.map_err(TunnelError::Unreachable)?;
+                    STAGE.with(|stage| stage.set(Stage::Tunnelling));
+                    let way = proxy.way().map_err(unusable)?;
+                    let tunnel = way.tunnel(TokioIo::new(connection), &host, port, AGENT).await?;
+                    STAGE.with(|stage| stage.set(Stage::Handshaking));
+                    Ok(tunnel.into_inner())
+                })
             }
-            None => {
+            _ => {
                 let connecting = self.tcp.call(to);
-                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+                Box::pin(async move {
+                    let connection = connecting.await?;
+                    STAGE.with(|stage| stage.set(Stage::Handshaking));
+                    Ok(MaybeHttpsStream::Http(connection))
+                })
             }
         }
     }
@@ -219,91 +232,35 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let connecting = self.0.call(to);
-        Box::pin(async move {
-            let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-            tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)?
-        })
+        Box::pin(STAGE.scope(Cell::new(Stage::Connecting), async move {
+            match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(Late { stage: STAGE.with(Cell::get), limit: CONNECT_TIMEOUT }.into()),
+            }
+        }))
     }
 }
 
 /// Why there is no answer, and whether the request may have arrived all the same.
 pub(crate) struct Failure {
     pub(crate) sent: bool,
+    /// What the component is told.
     pub(crate) error: WasiError,
+    /// The status of an answer that cannot be used.
+    pub(crate) status: Option<u16>,
+    /// What the user is told, where more is known than the component can be told.
+    pub(crate) cause: Option<Cause>,
 }
 
 impl Failure {
-    fn of(error: &legacy::Error) -> Self {
-        match error.is_connect() {
-            true => Self { sent: false, error: why_unconnected(error) },
-            false => Self::on_the_way(error),
-        }
-    }
-
     /// After something may have been sent.
-    pub(crate) fn on_the_way(error: &(dyn StdError + 'static)) -> Self {
-        let is_late = io_errors(error).any(|error| error.kind() == io::ErrorKind::TimedOut);
-        let error = match is_late {
-            true => WasiError::ConnectionReadTimeout,
-            false => WasiError::HttpResponseIncomplete,
-        };
-        Self { sent: true, error }
+    pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
+        let (error, cause) = cause::unanswered(error, api.authority());
+        Self { cause, ..Self::after_sending(error) }
     }
-}
 
-/// The error of wasi:http that says best why there is no connection.
-fn why_unconnected(error: &legacy::Error) -> WasiError {
-    for error in io_errors(error) {
-        match error.kind() {
-            io::ErrorKind::TimedOut => return WasiError::ConnectionTimeout,
-            io::ErrorKind::ConnectionRefused => return WasiError::ConnectionRefused,
-            _ => {}
-        }
-        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(rustls::Error::InvalidCertificate(_)) => return WasiError::TlsCertificateError,
-            Some(_) => return WasiError::TlsProtocolError,
-            None => {}
-        }
-    }
-    let is_dns = |error: &(dyn StdError + 'static)| error.to_string().starts_with("dns error");
-    match sources(error).any(is_dns) {
-        true => WasiError::DnsError { rcode: None, info_code: None },
-        false => WasiError::DestinationUnavailable,
-    }
-}
-
-fn sources<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// The `io::Error`s among the causes of an error. One that is within another is not its source.
-fn io_errors<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a io::Error> {
-    sources(error).filter_map(|error| error.downcast_ref::<io::Error>()).flat_map(|error| {
-        std::iter::successors(Some(error), |error| {
-            error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>())
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proxy_is_an_http_url_with_or_without_its_scheme() {
-        for (proxy, read) in [
-            ("http://proxy.example:3128", Some("http://proxy.example:3128/")),
-            ("https://u:p%40w@proxy.example", Some("https://u:p%40w@proxy.example/")),
-            ("proxy.example:3128", Some("http://proxy.example:3128/")),
-            ("u:pw@[::1]:3128", Some("http://u:pw@[::1]:3128/")),
-            ("", None),
-            ("http://", None),
-            ("proxy.example:port", None),
-            ("socks5://proxy.example:1080", None),
-        ] {
-            assert_eq!(Proxy::url(proxy).as_ref().map(Url::as_str), read, "{proxy}");
-        }
+    /// One that the component is told all of.
+    pub(crate) fn after_sending(error: WasiError) -> Self {
+        Self { sent: true, error, status: None, cause: None }
     }
 }

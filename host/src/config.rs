@@ -7,7 +7,7 @@ use crate::limits::Limits;
 use crate::origin::ApiBase;
 use crate::policy::{Policy, Rules};
 use crate::toml_reader::in_file;
-use crate::{catalog, config_file, file, suggest, text};
+use crate::{catalog, config_file, file, proxy, suggest, text};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -52,6 +52,9 @@ pub struct ComponentFile {
     pub sha256: Option<String>,
 }
 
+/// How many entries of `NO_PROXY` are told that have no effect.
+const MAX_PROXY_WARNINGS: usize = 5;
+
 /// Everything that is configured.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -71,9 +74,12 @@ pub struct Settings {
     pub component: Option<ComponentFile>,
     /// A file of certificates, in PEM, that are trusted besides the built-in ones.
     pub ca_file: Option<PathBuf>,
-    /// Where a proxy for requests over TLS is, from the environment; its URL may hold a password.
+    /// The URL of the proxy for requests over TLS, from `HTTPS_PROXY` or `ALL_PROXY`; it may hold a
+    /// password.
     pub https_proxy: Option<SecretString>,
-    /// For which hosts no proxy is used, from the environment.
+    /// The variable that named it, if one did.
+    pub(crate) proxy_variable: Option<&'static str>,
+    /// The hosts that are reached without the proxy, from `NO_PROXY`.
     pub no_proxy: Option<String>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
@@ -117,10 +123,29 @@ impl Settings {
             settings.warn_of_unused(environment);
         }
         settings.tighten(environment)?;
-        let variable = |names: [&str; 2]| names.iter().find_map(|name| environment.variable(name));
-        settings.https_proxy = variable(["HTTPS_PROXY", "https_proxy"]).map(SecretString::from);
-        settings.no_proxy = variable(["NO_PROXY", "no_proxy"]).map(str::to_owned);
+        settings.read_proxy(environment);
         Ok(settings)
+    }
+
+    /// Reads the variables of a proxy. Those in upper case win over those in lower case, as in Go.
+    fn read_proxy(&mut self, environment: &Environment) {
+        let first = |names: &[&'static str]| {
+            names.iter().find_map(|name| Some((*name, environment.variable(name)?)))
+        };
+        let named = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+        let Some((variable, url)) = named else { return };
+        self.proxy_variable = Some(variable);
+        self.https_proxy = Some(SecretString::from(url));
+        let Some((variable, hosts)) = first(&["NO_PROXY", "no_proxy"]) else { return };
+        self.no_proxy = Some(hosts.to_owned());
+        let (_, others) = proxy::Exceptions::parse(hosts);
+        for entry in others.into_iter().take(MAX_PROXY_WARNINGS) {
+            self.warnings.push(format!(
+                "{variable}: `{}` has no effect; write a host name, .DOMAIN, *.DOMAIN, an IP address, a \
+                 network such as 10.0.0.0/8 (each may end in :PORT), or *",
+                text::printable(entry, 80)
+            ));
+        }
     }
 
     /// Every file on which [`Settings::load`] depends, whether it is there or not.
@@ -175,17 +200,26 @@ impl Settings {
 
     fn read(path: &Path) -> Result<Self, Error> {
         let contents = file::read(path, MAX_FILE).map_err(|what| in_file(path, &what))?;
-        let readable = contents.readable_by_others;
+        let (readable, is_fixed) = (contents.readable_by_others, contents.is_fixed);
         check_writers(path, &contents)?;
         let text = contents.text().map_err(|what| in_file(path, &what))?;
-        let settings = config_file::settings(path, text)?;
+        let mut settings = config_file::settings(path, text)?;
+        for account in settings.accounts.values() {
+            if let TokenSource::File(path) = &account.token
+                && file::is_fixed_and_readable(path)
+            {
+                settings.warnings.push(readable_by_others(path));
+            }
+        }
         let holds_secret = settings.accounts.values().any(|account| account.token.is_literal());
-        if holds_secret && readable {
+        if holds_secret && is_fixed {
+            settings.warnings.push(readable_by_others(path));
+        } else if holds_secret && readable {
             return Err(in_file(
                 path,
                 &format!(
                     "others can read the access token in this file; run: chmod 600 {}",
-                    shell_word(path)
+                    text::shell_word(path)
                 ),
             ));
         }
@@ -320,12 +354,20 @@ pub(crate) fn is_there(path: &Path) -> Result<bool, Error> {
     }
 }
 
+/// Warns of a key in a file that is as root put it there.
+fn readable_by_others(path: &Path) -> String {
+    format!(
+        "others on this machine can read the access token in {}, and only root can change that",
+        text::printable(&path.display().to_string(), 300)
+    )
+}
+
 /// Refuses a file that somebody else can write.
 fn check_writers(path: &Path, contents: &file::Contents) -> Result<(), Error> {
     if !contents.writable_by_others {
         return Ok(());
     }
-    let word = shell_word(path);
+    let word = text::shell_word(path);
     Err(in_file(
         path,
         &format!("others can write this file; it must be yours or root's, and: chmod go-w {word}"),
@@ -398,8 +440,4 @@ pub(crate) fn is_account_name(name: &str) -> bool {
     let goes_on =
         bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
     begins && goes_on && name.len() <= 32 && catalog::function(&name.replace('-', "_")).is_none()
-}
-
-fn shell_word(path: &Path) -> String {
-    format!("'{}'", text::printable(&path.display().to_string(), 300).replace('\'', "'\\''"))
 }

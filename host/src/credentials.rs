@@ -2,7 +2,8 @@
 
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::{file, text};
+use crate::timestamp::Timestamp;
+use crate::{file, surroundings, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -98,9 +99,7 @@ impl TokenSource {
 
 fn read_token_file(path: &Path) -> Result<String, String> {
     let contents = file::read(path, MAX_TOKEN as u64)?;
-    if contents.readable_by_others || contents.writable_by_others {
-        return Err("can be used by others; it must be yours, and: chmod 600 it".into());
-    }
+    contents.check_secret(path)?;
     contents.text()
 }
 
@@ -117,12 +116,18 @@ fn run(command: &[String]) -> Result<String, String> {
         .map_err(|error| format!("could not be started: {error}"))?;
     let stdout = child.stdout.take().ok_or("has no output")?;
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
+    let reader = std::thread::Builder::new().spawn(move || {
         let mut text = String::new();
         let read = stdout.take(MAX_TOKEN as u64 + 1).read_to_string(&mut text);
         // The receiver is gone where the time was up, and then nobody wants the text.
         let _ = sender.send(read.map(|_| text));
     });
+    if let Err(error) = reader {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("cannot be waited for: {}", surroundings::no_thread(&error)));
+    }
     let deadline = Instant::now() + COMMAND_TIMEOUT;
     let text = receiver.recv_timeout(COMMAND_TIMEOUT);
     let status = loop {
@@ -178,14 +183,7 @@ impl Token {
     ///
     /// They are read without a check of the signature, whose secret is Whereby's.
     pub(crate) fn claims(&self) -> Option<String> {
-        let mut parts = self.expose().split('.');
-        let (Some(_), Some(payload), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return None;
-        };
-        let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-        let payload: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+        let payload = self.payload()?;
         let shown = |value: &Value| match value {
             Value::Number(_) => true,
             Value::String(text) => text.len() <= 100,
@@ -198,6 +196,26 @@ impl Token {
             .collect();
         Some(Value::Object(claims).to_string())
     }
+
+    /// When the key expired, if its claims say that it did.
+    pub(crate) fn expired(&self, now: Timestamp) -> Option<Timestamp> {
+        // A key that never expires has a number here that no date reaches.
+        let seconds = self.payload()?.get("exp")?.as_f64()?;
+        let expires = Timestamp::of_unix_ms((seconds * 1000.0) as i64)?;
+        (expires <= now).then_some(expires)
+    }
+
+    /// The payload of a JWT.
+    fn payload(&self) -> Option<Map<String, Value>> {
+        let mut parts = self.expose().split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+        serde_json::from_slice(&payload).ok()
+    }
 }
 
 impl std::fmt::Debug for Token {
@@ -209,6 +227,7 @@ impl std::fmt::Debug for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn claims_are_those_that_are_shown() {
@@ -227,6 +246,30 @@ mod tests {
             let token = Token::new(&token).expect("a token");
             assert_eq!(token.claims().as_deref(), claims);
         }
+    }
+
+    #[test]
+    fn a_key_has_expired_once_its_date_is_reached() {
+        let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
+        let at = |seconds: i64| Timestamp::of_unix_ms(now.to_unix_ms() + seconds * 1000);
+        let seconds = now.to_unix_ms() / 1000;
+        for (exp, expired) in [
+            (json!(seconds), at(0)),
+            (json!(seconds - 86_400), at(-86_400)),
+            (json!(seconds as f64 - 0.5), Timestamp::of_unix_ms(now.to_unix_ms() - 500)),
+            (json!(0), Timestamp::of_unix_ms(0)),
+            (json!(seconds + 1), None),
+            (json!(9_007_199_254_740_991_u64), None),
+            (json!(1e300), None),
+            (json!(-1e300), None),
+            (json!("2026-01-01"), None),
+            (json!(null), None),
+        ] {
+            let payload = URL_SAFE_NO_PAD.encode(json!({"exp": exp}).to_string());
+            let token = Token::new(&format!("e30.{payload}.c2ln")).expect("a token");
+            assert_eq!(token.expired(now), expired, "{exp}");
+        }
+        assert_eq!(Token::new("opaque").expect("a token").expired(now), None);
     }
 
     #[test]

@@ -142,6 +142,8 @@ fn of_case(case: &Case, function: &Function) -> ErrorKind {
         message: String::new(),
         http_status: None,
         retry_after_seconds: None,
+        hint: None,
+        retryable: false,
     });
     ErrorKind {
         kind: case.json,

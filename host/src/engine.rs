@@ -4,7 +4,7 @@ use crate::catalog::{FUNCTIONS, Function, Type};
 use crate::error::Error;
 use crate::http::{Hooks, Outbox};
 use crate::limits::Limits;
-use crate::{cache, json, text};
+use crate::{cache, json, surroundings, text};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +54,9 @@ const INSTANCE_BYTES: usize = 1024 * 1024;
 /// system, in bytes: fetching it anew would take most of the time that an instance takes.
 const KEPT_BYTES: usize = 512 * 1024;
 
+/// How much room for growing a memory has that comes from no pool, in bytes.
+const GROWTH_BYTES: u64 = 1024 * 1024;
+
 /// How much of its own stack the component may use, in bytes.
 const WASM_STACK: usize = 512 * 1024;
 
@@ -80,9 +83,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Compiles a component, or takes the compiled code from the cache, and links it.
     pub(crate) fn new(bytes: &[u8], limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {
-        let wasmtime = Wasmtime::new(&config(limits)).map_err(|error| Error::Internal {
-            message: format!("the WebAssembly engine could not be set up: {error:#}"),
-        })?;
+        let wasmtime = set_up(limits)?;
         let component = cache::load(&wasmtime, bytes, cache)?;
         let linker = linker(&wasmtime).map_err(|error| Error::Internal {
             message: format!("WASI could not be linked: {error:#}"),
@@ -158,7 +159,28 @@ pub(crate) fn compile(bytes: &[u8]) -> Result<(Wasmtime, Component), Error> {
     Ok((wasmtime, component))
 }
 
-fn config(limits: &Limits) -> Config {
+/// Where instances have their memory and stacks from.
+#[derive(Clone, Copy)]
+enum Room {
+    /// A pool, made ready for all calls at a time. It is fast, and takes 4 GiB of address space for
+    /// each of them.
+    Pool,
+    /// What each needs, when it needs it.
+    OnDemand,
+}
+
+/// Sets up the engine: with a pool, or without one where the system does not give so many addresses.
+fn set_up(limits: &Limits) -> Result<Wasmtime, Error> {
+    let engine = Wasmtime::new(&config(limits, Room::Pool));
+    let engine = engine.or_else(|_| Wasmtime::new(&config(limits, Room::OnDemand)));
+    engine.map_err(|error| {
+        surroundings::refused(&error).unwrap_or_else(|| Error::Internal {
+            message: format!("the WebAssembly engine could not be set up: {error:#}"),
+        })
+    })
+}
+
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
     let calls = limits.concurrent_calls;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
@@ -178,9 +200,24 @@ fn config(limits: &Limits) -> Config {
         .linear_memory_keep_resident(KEPT_BYTES)
         .table_keep_resident(KEPT_BYTES)
         .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+fn config(limits: &Limits, room: Room) -> Config {
     let mut config = Config::new();
+    match room {
+        Room::Pool => {
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+        }
+        Room::OnDemand => {
+            config
+                .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+                .memory_reservation(0)
+                .memory_guard_size(0)
+                .memory_reservation_for_growth(GROWTH_BYTES);
+        }
+    }
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(2 * WASM_STACK)
@@ -299,13 +336,12 @@ pub(crate) struct Fault {
 impl Fault {
     fn of(error: &wasmtime::Error, limiter: &Limiter) -> Self {
         // Making an instance takes what the system may have run out of, such as file descriptors.
-        let is_host = error.root_cause().is::<std::io::Error>();
-        let message = match &limiter.refused {
-            Some(refused) => refused.clone(),
-            None if is_host => {
-                format!("the component could not be run: {}", error.root_cause())
-            }
-            None => {
+        let by_system = surroundings::refused(error);
+        let is_host = by_system.is_some();
+        let message = match (&limiter.refused, by_system) {
+            (Some(refused), _) => refused.clone(),
+            (None, Some(error)) => error.to_string(),
+            (None, None) => {
                 // The backtrace is for whoever writes components; the root cause is for everybody.
                 let cause = text::printable(&error.root_cause().to_string(), 300);
                 format!("the component failed: {cause}")

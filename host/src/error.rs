@@ -1,6 +1,7 @@
 //! Everything that can go wrong with a call, and what callers are told about it.
 
 use crate::approval::PendingApproval;
+use crate::cause::Cause;
 use crate::policy::Rule;
 use crate::text;
 use serde_json::{Value, json};
@@ -114,8 +115,12 @@ pub struct FunctionError {
     pub message: String,
     /// The status of Whereby's answer, where it refused.
     pub http_status: Option<u16>,
-    /// How long to wait before trying again.
+    /// How long to wait before trying again; absent where Whereby did not say.
     pub retry_after_seconds: Option<u64>,
+    /// What to do about it, where more is known than the kind tells.
+    pub hint: Option<String>,
+    /// Whether the same call may succeed later without anything being changed.
+    pub retryable: bool,
 }
 
 impl FunctionError {
@@ -128,12 +133,15 @@ impl FunctionError {
             message: text::printable(payload.as_str().unwrap_or_default(), MAX_MESSAGE),
             http_status: None,
             retry_after_seconds: None,
+            hint: None,
+            retryable: failure::is_retryable(case.json),
         };
         match case.json {
             "rate-limited" => {
                 let seconds = payload.as_u64()?;
                 error.http_status = Some(429);
-                error.retry_after_seconds = Some(seconds);
+                // The WIT's way of saying that Whereby named none.
+                error.retry_after_seconds = Some(seconds).filter(|seconds| *seconds > 0);
                 error.message = failure::rate_limited(seconds);
             }
             "rejected" => {
@@ -147,6 +155,14 @@ impl FunctionError {
             _ => {}
         }
         Some(error)
+    }
+
+    /// Says what the host knows of the cause, in place of what the component could know.
+    pub(crate) fn explain(&mut self, cause: &Cause) {
+        self.kind = cause.kind;
+        self.message.clone_from(&cause.message);
+        self.hint = Some(cause.hint.clone());
+        self.retryable = cause.is_retryable;
     }
 }
 
@@ -171,7 +187,10 @@ impl Error {
     /// Whether the same call may succeed later without anything being changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        failure::is_retryable(self.kind())
+        match self {
+            Self::Function(error) => error.retryable,
+            error => failure::is_retryable(error.kind()),
+        }
     }
 
     /// What to do about it, in a sentence, where it is known whether something was changed.
@@ -198,6 +217,7 @@ impl Error {
                     None => asked.to_owned(),
                 });
             }
+            Self::Function(FunctionError { hint: Some(hint), .. }) => return Some(hint.clone()),
             Self::Function(error) => failure::hint(error.kind)?,
             Self::TimedOut { .. } => {
                 "try again later, or raise limits.timeout_seconds in the configuration"

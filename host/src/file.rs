@@ -12,6 +12,9 @@ pub(crate) struct Contents {
     pub(crate) readable_by_others: bool,
     /// Also where it is somebody else's, who can change its mode.
     pub(crate) writable_by_others: bool,
+    /// Whether it is as root put it there, and neither the user nor others can change that: a secret
+    /// that is mounted into a container, for instance.
+    pub(crate) is_fixed: bool,
 }
 
 /// Reads a regular file of a bounded size: a pipe would make the program wait, and a device would
@@ -24,16 +27,39 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Contents, String> {
     if !metadata.is_file() {
         return Err("is not a file".into());
     }
+    let access = Access::of(path, &file, &metadata);
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > most {
         return Err(format!("is larger than {most} bytes"));
     }
-    let (readable_by_others, writable_by_others) = access(&metadata);
-    Ok(Contents { bytes, readable_by_others, writable_by_others })
+    let Access { readable_by_others, writable_by_others, is_fixed } = access;
+    Ok(Contents { bytes, readable_by_others, writable_by_others, is_fixed })
+}
+
+/// Whether others can read a file that is as root put it there, where it can be looked at.
+pub(crate) fn is_fixed_and_readable(path: &Path) -> bool {
+    let file = open(path).ok().and_then(|file| Some((file.metadata().ok()?, file)));
+    file.is_some_and(|(metadata, file)| {
+        let access = Access::of(path, &file, &metadata);
+        access.is_fixed && access.readable_by_others
+    })
 }
 
 impl Contents {
+    /// Checks that nobody but the user can have written or read it, or that only root could have
+    /// written it and the user can change nothing about who reads it. The error says what to do.
+    pub(crate) fn check_secret(&self, path: &Path) -> Result<(), String> {
+        if self.is_fixed || !(self.readable_by_others || self.writable_by_others) {
+            return Ok(());
+        }
+        let path = text::shell_word(path);
+        Err(format!(
+            "can be used by others; run: chmod 600 {path} (if it is not yours, copy it \
+             into a file of your own first)"
+        ))
+    }
+
     /// Returns the contents as a string, without a byte order mark.
     pub(crate) fn text(self) -> Result<String, String> {
         let text = String::from_utf8(self.bytes).map_err(|_| "is not UTF-8")?;
@@ -54,14 +80,105 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
+/// Who besides the user may do what with a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Access {
+    readable_by_others: bool,
+    writable_by_others: bool,
+    is_fixed: bool,
+}
+
 #[cfg(unix)]
-fn access(metadata: &Metadata) -> (bool, bool) {
-    use std::os::unix::fs::MetadataExt as _;
-    let own = metadata.uid() == rustix::process::geteuid().as_raw() || metadata.uid() == 0;
-    (!own || metadata.mode() & 0o044 != 0, !own || metadata.mode() & 0o022 != 0)
+impl Access {
+    fn of(path: &Path, file: &File, metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        let user = rustix::process::geteuid().as_raw();
+        // Looked for only where it matters.
+        let is_kept = || is_read_only(file) || is_in_safe_folders(path, user);
+        Self::judge(metadata.uid(), user, metadata.mode(), || is_read_only(file), is_kept)
+    }
+
+    /// `is_read_only`: the file's mode cannot be changed. `is_kept`: no other user can put another
+    /// file in its place.
+    fn judge(
+        owner: u32,
+        user: u32,
+        mode: u32,
+        is_read_only: impl FnOnce() -> bool,
+        is_kept: impl FnOnce() -> bool,
+    ) -> Self {
+        let is_known = owner == user || owner == 0;
+        let (readable, writable) = (mode & 0o044 != 0, mode & 0o022 != 0);
+        let is_beyond_user = || if user == 0 { is_read_only() } else { is_kept() };
+        Self {
+            readable_by_others: !is_known || readable,
+            writable_by_others: !is_known || writable,
+            is_fixed: owner == 0 && readable && !writable && is_beyond_user(),
+        }
+    }
 }
 
 #[cfg(not(unix))]
-fn access(_: &Metadata) -> (bool, bool) {
-    (false, false)
+impl Access {
+    fn of(_: &Path, _: &File, _: &Metadata) -> Self {
+        Self { readable_by_others: false, writable_by_others: false, is_fixed: false }
+    }
+}
+
+#[cfg(unix)]
+fn is_read_only(file: &File) -> bool {
+    rustix::fs::fstatvfs(file)
+        .is_ok_and(|mount| mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// Whether only root and the user can replace a file: no folder above it, or above a link to it, is
+/// another user's or can be written by others, unless only owners may replace what is in it.
+#[cfg(unix)]
+fn is_in_safe_folders(path: &Path, user: u32) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let is_safe = |folder: &Path| {
+        folder.metadata().is_ok_and(|found| {
+            let is_known = found.uid() == 0 || found.uid() == user;
+            is_known && (found.mode() & 0o022 == 0 || found.mode() & 0o1000 != 0)
+        })
+    };
+    // The folder of the file, and that of the link which leads to it.
+    let own = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
+    let named = path.parent().and_then(|folder| folder.canonicalize().ok());
+    [own, named]
+        .into_iter()
+        .all(|folder| folder.is_some_and(|folder| folder.ancestors().all(is_safe)))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_fixed_where_only_root_could_have_written_it() {
+        const ME: u32 = 1000;
+        let judged = |owner, user, mode, is_read_only, is_kept| {
+            let access = Access::judge(owner, user, mode, || is_read_only, || is_kept);
+            (access.readable_by_others, access.writable_by_others, access.is_fixed)
+        };
+        for (owner, user, mode, is_read_only, is_kept, expected) in [
+            (ME, ME, 0o600, false, true, (false, false, false)),
+            (ME, ME, 0o644, true, true, (true, false, false)),
+            (ME, ME, 0o620, false, true, (false, true, false)),
+            (0, ME, 0o400, false, true, (false, false, false)),
+            (0, ME, 0o444, false, true, (true, false, true)),
+            (0, ME, 0o440, false, true, (true, false, true)),
+            (0, ME, 0o444, false, false, (true, false, false)),
+            (0, ME, 0o464, false, true, (true, true, false)),
+            (0, ME, 0o446, true, true, (true, true, false)),
+            (1001, ME, 0o444, true, true, (true, true, false)),
+            (1001, ME, 0o400, true, true, (true, true, false)),
+            // Root could change the mode, unless the mount is read-only.
+            (0, 0, 0o444, false, true, (true, false, false)),
+            (0, 0, 0o444, true, true, (true, false, true)),
+        ] {
+            let found = judged(owner, user, mode, is_read_only, is_kept);
+            assert_eq!(found, expected, "{owner} {user} {mode:o} {is_read_only} {is_kept}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! goes no further: what is sent is made from what the grant understood.
 
 use crate::call::Observer;
+use crate::cause::{self, Cause};
 use crate::client::{Client, Failure};
 use crate::credentials::Token;
 use crate::error::WriteOutcome;
@@ -74,6 +75,8 @@ pub struct SentRequest {
     pub duration: Duration,
     /// When the answer came, by the server's clock and by this one.
     pub(crate) dates: Option<(HeaderValue, SystemTime)>,
+    /// Why there is no answer that can be used, where more is known than the component can be told.
+    pub(crate) cause: Option<Cause>,
 }
 
 impl SentRequest {
@@ -82,9 +85,23 @@ impl SentRequest {
     #[must_use]
     pub(crate) fn clock_skew_seconds(&self) -> Option<i64> {
         let (theirs, ours) = self.dates.as_ref()?;
-        let theirs = OffsetDateTime::parse(theirs.to_str().ok()?, &Rfc2822).ok()?;
+        let theirs = to_date(theirs)?;
         Some((OffsetDateTime::from(*ours) - theirs).whole_seconds())
     }
+}
+
+/// A date as HTTP writes it.
+fn to_date(value: &HeaderValue) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(value.to_str().ok()?, &Rfc2822).ok()
+}
+
+/// The seconds of a `Retry-After` that is a date. It counts from the server's own date, as this
+/// machine's clock may be wrong.
+fn seconds_to_wait(headers: &http::HeaderMap) -> Option<HeaderValue> {
+    let until = to_date(headers.get(header::RETRY_AFTER)?)?;
+    let now = headers.get(header::DATE).and_then(to_date);
+    let wait = until - now.unwrap_or_else(OffsetDateTime::now_utc);
+    Some(HeaderValue::from(wait.whole_seconds().max(0)))
 }
 
 /// What is to be told of a call's requests when it is over.
@@ -221,14 +238,19 @@ impl Outbox {
         let mut state = self.state();
         // After the end of the call they are gone.
         if let Some((started, sent)) = state.sent.get_mut(index) {
-            sent.status = result.as_ref().ok().map(|(status, _, _)| status.as_u16());
+            match &result {
+                Ok((status, ..)) => sent.status = Some(status.as_u16()),
+                Err(Failure { status, cause, .. }) => {
+                    (sent.status, sent.cause) = (*status, cause.clone());
+                }
+            }
             sent.duration = started.elapsed();
             let date = result.as_ref().ok().and_then(|(_, headers, _)| headers.get(header::DATE));
             sent.dates = date.map(|date| (date.clone(), SystemTime::now()));
         }
         let (status, headers, mut body) = match result {
             Ok(answer) => answer,
-            Err(Failure { sent, error }) => {
+            Err(Failure { sent, error, .. }) => {
                 let answer = if sent { Answer::Lost } else { Answer::NotSent };
                 state.grant.settle(&admitted, answer);
                 return Err(error);
@@ -252,8 +274,13 @@ impl Outbox {
         let mut response =
             http::Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
         *response.status_mut() = status;
+        let wait = seconds_to_wait(&headers);
         for name in ANSWER_HEADERS {
-            if let Some(value) = headers.get(name)
+            let value = match &wait {
+                Some(seconds) if name == "retry-after" => Some(seconds),
+                _ => headers.get(name),
+            };
+            if let Some(value) = value
                 && token.find_from(value.as_bytes(), 0).is_none()
             {
                 response.headers_mut().insert(HeaderName::from_static(name), value.clone());
@@ -318,8 +345,8 @@ impl Outbox {
         })?;
         let path = admitted.path().to_owned();
         let method = admitted.method.to_string();
-        let sent =
-            SentRequest { method, path, status: None, duration: Duration::ZERO, dates: None };
+        let duration = Duration::ZERO;
+        let sent = SentRequest { method, path, status: None, duration, dates: None, cause: None };
         state.sent.push((Instant::now(), sent));
         Ok((admitted, state.sent.len() - 1))
     }
@@ -329,10 +356,11 @@ impl Outbox {
         &self,
         admitted: &Admitted,
     ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), Failure> {
-        let unsendable = |_| Failure { sent: false, error: WasiError::HttpRequestUriInvalid };
-        let uri = self.api.uri_of(&admitted.path_and_query).map_err(unsendable)?;
+        let unsendable = |error| Failure { sent: false, ..Failure::after_sending(error) };
+        let uri = self.api.uri_of(&admitted.path_and_query);
+        let uri = uri.map_err(|_| unsendable(WasiError::HttpRequestUriInvalid))?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", self.token.expose()))
-            .map_err(|_| Failure { sent: false, error: WasiError::ConfigurationError })?;
+            .map_err(|_| unsendable(WasiError::ConfigurationError))?;
         authorization.set_sensitive(true);
         let mut request = http::Request::new(Full::from(admitted.body.clone().unwrap_or_default()));
         *request.method_mut() = admitted.method.clone();
@@ -348,23 +376,25 @@ impl Outbox {
         let _seat = self.wire.lane.seat().await;
         // The call may have ended while this waited.
         if self.state().closed {
-            return Err(Failure { sent: false, error: WasiError::HttpRequestDenied });
+            return Err(unsendable(WasiError::HttpRequestDenied));
         }
         if let Some(observer) = &self.observer {
             observer(admitted.method.as_str(), admitted.path());
         }
-        let (head, mut answer) = self.wire.client.send(request).await?.into_parts();
+        let (head, mut answer) = self.wire.client.send(request, &self.api).await?.into_parts();
         self.wire.lane.answered(head.version);
         let most = self.limits.answer_bytes;
         let too_large =
-            |size: u64| Failure { sent: true, error: WasiError::HttpResponseBodySize(Some(size)) };
+            |size: u64| Failure::after_sending(WasiError::HttpResponseBodySize(Some(size)));
         if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
             && coding != "identity"
         {
-            let coding = coding.to_str().ok().map(|coding| text::printable(coding, 40));
+            let coding = text::printable(coding.to_str().unwrap_or("unreadable"), 40);
+            let cause = cause::encoded(self.api.authority(), &coding);
             return Err(Failure {
-                sent: true,
-                error: WasiError::HttpResponseContentCoding(coding),
+                status: Some(head.status.as_u16()),
+                cause: Some(cause),
+                ..Failure::after_sending(WasiError::HttpResponseContentCoding(Some(coding)))
             });
         }
         if let Some(length) = answer.size_hint().exact().filter(|length| *length > most as u64) {
@@ -380,14 +410,16 @@ impl Outbox {
             drop(state);
             let most = self.limits.answers_bytes;
             let message = format!("the component took in more than {most} bytes of answers");
-            Err(Failure { sent: true, error: self.refuse(Refusal { message }) })
+            Err(Failure::after_sending(self.refuse(Refusal { message })))
         };
         // Most answers come in one piece, which is then not copied.
         let mut body = Bytes::new();
         let mut pieces = Vec::new();
         while let Some(frame) = answer.frame().await {
             // What is no data is the trailers, which nobody reads.
-            let Ok(piece) = frame.map_err(|error| Failure::on_the_way(&error))?.into_data() else {
+            let Ok(piece) =
+                frame.map_err(|error| Failure::on_the_way(&error, &self.api))?.into_data()
+            else {
                 continue;
             };
             take_in(&piece)?;
@@ -481,6 +513,24 @@ impl WasiHttpHooks for Hooks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_to_wait_for_counts_from_the_servers_own() {
+        let wait = |retry_after: &'static str, date: Option<&'static str>| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after));
+            headers.extend(date.map(|date| (header::DATE, HeaderValue::from_static(date))));
+            seconds_to_wait(&headers).map(|seconds| seconds.to_str().expect("digits").to_owned())
+        };
+        let date = Some("Wed, 21 Oct 2026 07:28:00 GMT");
+        assert_eq!(wait("Wed, 21 Oct 2026 08:28:00 GMT", date).as_deref(), Some("3600"));
+        assert_eq!(wait("Wed, 21 Oct 2026 07:28:00 GMT", date).as_deref(), Some("0"));
+        assert_eq!(wait("Wed, 21 Oct 2020 07:28:00 GMT", date).as_deref(), Some("0"));
+        assert_eq!(wait("Wed, 21 Oct 2020 07:28:00 GMT", None).as_deref(), Some("0"));
+        for seconds in ["", "2", "1.5", "soon", "2026-10-21T07:28:00Z"] {
+            assert_eq!(wait(seconds, date), None, "{seconds}");
+        }
+    }
 
     #[test]
     fn the_token_is_found_wherever_it_stands() {

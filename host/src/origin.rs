@@ -87,6 +87,26 @@ impl ApiBase {
         self.loopback
     }
 
+    /// Whether requests go over TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// The host, and the port where the URL has one.
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// The port: that of the URL, or its scheme's.
+    pub(crate) fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
+    }
+
     /// The scheme and authority, as in an `Origin` header.
     #[must_use]
     pub fn origin(&self) -> String {

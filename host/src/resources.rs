@@ -14,9 +14,12 @@ use crate::http::Wire;
 use crate::inspect;
 use crate::lanes::Lanes;
 use crate::origin::ApiBase;
-use crate::{file, text};
+use crate::proxy::Proxy;
+use crate::{file, surroundings, text};
 use secrecy::ExposeSecret;
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{OnceCell, watch};
@@ -182,7 +185,7 @@ impl Resources {
         let mut made = self.engine.get_or_init(|| self.make_engine()).clone();
         let made = made.wait_for(Option::is_some).await;
         let failed = || Error::Internal { message: "compiling the component failed".into() };
-        // Its thread ended without a word only if it panicked.
+        // Its thread always says how it ended.
         made.ok().and_then(|made| made.clone()).unwrap_or_else(|| Err(failed()))
     }
 
@@ -208,13 +211,22 @@ impl Resources {
 
     fn make_engine(self: &Arc<Self>) -> Making {
         let (sender, receiver) = watch::channel(None);
-        let own = Arc::clone(self);
+        let (own, made_by_thread) = (Arc::clone(self), sender.clone());
         let make = move || {
-            let engine = Engine::new(own.component(), &own.settings.limits, own.cache.as_deref());
-            sender.send_replace(Some(engine.map(Arc::new)));
+            // The compiler panics where it cannot start its threads.
+            let made = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                Engine::new(own.component(), &own.settings.limits, own.cache.as_deref())
+            }));
+            let failed = |panic: Box<dyn Any + Send>| {
+                Err(surroundings::panicked("compiling the component failed", &*panic))
+            };
+            let engine = made.unwrap_or_else(failed);
+            made_by_thread.send_replace(Some(engine.map(Arc::new)));
         };
-        // Where there is no thread to be had, the sender is gone and the wait above ends.
-        drop(std::thread::Builder::new().name("whereby-compiler".into()).spawn(make));
+        if let Err(error) = std::thread::Builder::new().name("whereby-compiler".into()).spawn(make)
+        {
+            sender.send_replace(Some(Err(surroundings::no_thread(&error))));
+        }
         receiver
     }
 
@@ -232,18 +244,20 @@ impl Resources {
                     Some(contents.bytes)
                 }
             };
-            Client::new(
-                own_roots.as_deref(),
-                settings.https_proxy.as_ref().map(ExposeSecret::expose_secret),
-                settings.no_proxy.as_deref(),
-            )
+            let proxy = settings.https_proxy.as_ref().map(ExposeSecret::expose_secret);
+            let no_proxy = settings.no_proxy.as_deref();
+            let variable = settings.proxy_variable.unwrap_or("HTTPS_PROXY");
+            let proxy = proxy.map(|url| Proxy::new(variable, url, no_proxy));
+            Client::new(own_roots.as_deref(), proxy)
         };
         self.wires.client.get_or_init(make).clone()
     }
 
     /// What requests to an API go out by.
     pub(crate) fn wire(&self, api: &ApiBase) -> Result<Wire, Error> {
-        Ok(Wire { client: self.client()?, lane: self.wires.lanes.to(api) })
+        let client = self.client()?;
+        client.check_proxy(api)?;
+        Ok(Wire { client, lane: self.wires.lanes.to(api) })
     }
 
     /// The access token of an account, fetched once, whoever wants it meanwhile.

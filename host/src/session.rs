@@ -135,7 +135,7 @@ fn check_rules(settings: &Settings) -> Result<(), Error> {
 /// Accounts, rules and a component: everything that a call needs. Cheap to clone.
 ///
 /// Make one and keep it: each has an engine of its own, which reserves address space for its
-/// concurrent calls (4 GiB each) though no memory. Its connections belong to the runtime on which it
+/// concurrent calls (4 GiB each where the system gives so much) though no memory. Its connections belong to the runtime on which it
 /// first sent something, so it is used from that one alone.
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
@@ -481,16 +481,35 @@ impl Session {
         // Whereby may quote what it was sent.
         let secrets = secrets::secrets_of(&arguments.to_json());
         error.message = secrets::without(&secrets, &error.message);
-        // What the last answer was is known here, whatever the component says of it.
+        // What became of the last request is known here, whatever the component says of it.
+        if let Some(cause) = outcome.requests.last().and_then(|request| request.cause.as_ref())
+            && matches!(error.kind, "timeout" | "unavailable" | "unexpected-response")
+        {
+            error.explain(cause);
+        }
         let last = outcome.requests.last().and_then(|request| request.status);
         error.http_status = error.http_status.or(last.filter(|status| *status >= 300));
         // Not on the component's word, which could have the token fetched over and over.
         if outcome.requests.iter().any(|request| request.status == Some(401)) {
             resources.forget_token(name);
+            if error.kind == "unauthorized"
+                && let Some(date) = token.expired(Timestamp::now())
+            {
+                error.message = format!(
+                    "the access token of the account `{name}` expired on {}: {}",
+                    date.to_rfc3339(),
+                    error.message
+                );
+                error.hint = Some(EXPIRED_HINT.into());
+            }
         }
         Err(Error::Function(error))
     }
 }
+
+/// What to do about a key that has expired.
+const EXPIRED_HINT: &str = "make a new key in Whereby's dashboard under Configure, API, and put it where \
+                            the account's access_token comes from";
 
 /// A component that says that it wrote, where Whereby did not say so, is not believed.
 fn check_claim(function: &Function, write: WriteOutcome) -> Result<(), Error> {

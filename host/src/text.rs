@@ -1,5 +1,7 @@
 //! Text from outside, made fit to be shown.
 
+use std::path::Path;
+
 /// Returns the text without the byte order mark that some programs write before it.
 pub(crate) fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
@@ -64,6 +66,11 @@ fn acts_on_display(c: char) -> bool {
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{e0000}'..='\u{e01ef}')
+}
+
+/// A path as a shell takes it, and safe to show.
+pub(crate) fn shell_word(path: &Path) -> String {
+    format!("'{}'", printable(&path.display().to_string(), 300).replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

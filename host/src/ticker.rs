@@ -1,6 +1,7 @@
 //! The clock beneath the time limit: it interrupts components that compute without end.
 
 use crate::error::Error;
+use crate::surroundings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
@@ -58,9 +59,7 @@ impl Ticker {
                     idle = 0;
                 }
             })
-            .map_err(|error| Error::Internal {
-                message: format!("a thread could not be started: {error}"),
-            })?;
+            .map_err(|error| surroundings::no_thread(&error))?;
         Ok(Self { shared, thread: handle.thread().clone(), handle: Some(handle) })
     }
 

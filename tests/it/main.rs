@@ -5,6 +5,7 @@ mod approvals;
 mod arguments;
 mod artifacts;
 mod audit;
+mod causes;
 mod cli;
 mod concurrency;
 mod configuration;

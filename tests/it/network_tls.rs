@@ -1,6 +1,6 @@
 //! TLS: whose certificates are trusted, what is sent before one was, and the way by a proxy.
 
-mod server;
+pub(crate) mod server;
 
 use crate::wire::{kind, message};
 use rcgen::KeyPair;
@@ -31,6 +31,44 @@ async fn call(world: &World, function: &str, variables: &[(&str, &str)]) -> Outc
     let cache = environment.platform_directory("cache");
     let builder = Session::builder().settings(settings).environment(environment).cache(cache);
     builder.build().expect("a session").call(None, function, json!({})).await
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_be_used_keeps_nothing_from_working_that_does_not_need_it() {
+    let world = World::with_rooms(Vec::new()).await;
+    let authority = Authority::new();
+    world.write(PEM, &authority.pem());
+    let server = Server::start(authority.certify("127.0.0.1", LATER)).await;
+    for proxy in ["socks5://127.0.0.1:1", "://", "http://host:port"] {
+        // Without TLS none is used.
+        configure_at(&world, &world.simulator.url());
+        let outcome = call(&world, "list_rooms", &[("HTTPS_PROXY", proxy)]).await;
+        assert!(outcome.result.is_ok(), "{proxy}: {:?}", outcome.result);
+        configure_at(&world, &server.url());
+        let excepted = [("ALL_PROXY", proxy), ("NO_PROXY", "127.0.0.1")];
+        let outcome = call(&world, "list_rooms", &excepted).await;
+        assert!(outcome.result.is_ok(), "{proxy}: {:?}", outcome.result);
+        let outcome = call(&world, "list_rooms", &excepted[..1]).await;
+        assert_eq!(kind(&outcome), "configuration", "{proxy}");
+        assert!(message(&outcome).starts_with("ALL_PROXY "), "{}", message(&outcome));
+    }
+    assert_eq!(server.seen.now().connections, 3, "it never goes around a proxy");
+}
+
+#[tokio::test]
+async fn an_entry_of_no_proxy_that_is_not_understood_is_a_warning() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut environment = world.environment();
+    let hosts = "example.org, http://a.example, 10.*, .b.example".to_owned();
+    environment.variables.insert("no_proxy".into(), hosts);
+    let warnings = |environment| Settings::load(None, &environment).expect("good").warnings;
+    assert_eq!(warnings(environment.clone()), [""; 0], "without a proxy it does not matter");
+    environment.variables.insert("HTTPS_PROXY".into(), "http://127.0.0.1:1".into());
+    let warnings = warnings(environment);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for (warning, entry) in warnings.iter().zip(["http://a.example", "10.*"]) {
+        assert!(warning.contains(&format!("no_proxy: `{entry}` has no effect")), "{warning}");
+    }
 }
 
 /// Fails where a call is anything but stopped before the server could read any of it.
@@ -225,7 +263,7 @@ async fn a_proxy_that_is_not_there_is_told_as_such() {
     let world = World::with_rooms(Vec::new()).await;
     configure_at(&world, "https://api.whereby.test/v1");
     for (proxy, words) in [
-        ("http://127.0.0.1:1", "the connection was refused"),
+        ("http://127.0.0.1:1", "the proxy http://127.0.0.1:1 (HTTPS_PROXY) refused the connection"),
         ("http://proxy.invalid:3128", "could not be resolved"),
     ] {
         let outcome = call(&world, "create_room", &[("HTTPS_PROXY", proxy)]).await;
@@ -284,7 +322,7 @@ async fn no_proxy_is_used_for_a_request_without_tls_or_for_a_host_that_is_except
     world.write(PEM, &authority.pem());
     let proxy = Proxy::start(None).await;
     let url = format!("http://{}", proxy.address);
-    let all = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+    let all = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"]
         .map(|name| (name, url.as_str()));
     let outcome = call(&world, "list_rooms", &all).await;
     assert!(outcome.result.is_ok(), "{:?}", outcome.result);
@@ -293,12 +331,14 @@ async fn no_proxy_is_used_for_a_request_without_tls_or_for_a_host_that_is_except
     let server = Server::start(authority.certify("127.0.0.1", LATER)).await;
     configure_at(&world, &server.url());
     // Those of other schemes are no business of a request over TLS.
-    let outcome = call(&world, "list_rooms", &all[2..]).await;
+    let outcome = call(&world, "list_rooms", &all[4..]).await;
     assert!(outcome.result.is_ok(), "{:?}", outcome.result);
     for (variable, hosts) in [
         ("NO_PROXY", "127.0.0.1"),
         ("no_proxy", "127.0.0.1"),
         ("NO_PROXY", "example.org, 127.0.0.0/8"),
+        ("NO_PROXY", "*"),
+        ("NO_PROXY", &server.address.to_string()),
     ] {
         let outcome = call(&world, "list_rooms", &[all[0], (variable, hosts)]).await;
         assert!(outcome.result.is_ok(), "{variable}={hosts}: {:?}", outcome.result);
@@ -306,14 +346,20 @@ async fn no_proxy_is_used_for_a_request_without_tls_or_for_a_host_that_is_except
     // By name, too.
     let named = Server::start(authority.certify("localhost", LATER)).await;
     configure_at(&world, &format!("https://localhost:{}/v1", named.address.port()));
-    for hosts in ["localhost", "example.org,localhost", "*"] {
+    for hosts in ["localhost", "example.org,localhost", "*", ".localhost", "a:b,*"] {
         let outcome = call(&world, "list_rooms", &[all[0], ("NO_PROXY", hosts)]).await;
         assert!(outcome.result.is_ok(), "NO_PROXY={hosts}: {:?}", outcome.result);
     }
     assert_eq!(proxy.seen.now().connections, 0);
     configure_at(&world, &server.url());
-    // For any other host it is used.
-    let outcome = call(&world, "list_rooms", &[all[0], ("NO_PROXY", "example.org")]).await;
-    assert_eq!(kind(&outcome), "unavailable");
-    assert!(proxy.seen.now().connections > 0);
+    // For any other host, or port, it is used, whichever variable names it.
+    for (used, hosts) in
+        [(all[0], "example.org"), (all[1], "127.0.0.1:1"), (all[2], "10.0.0.0/8"), (all[3], "")]
+    {
+        let before = proxy.seen.now().connections;
+        let outcome = call(&world, "list_rooms", &[used, ("NO_PROXY", hosts)]).await;
+        assert_eq!(kind(&outcome), "unavailable", "{used:?}");
+        assert!(message(&outcome).contains(used.0), "{}", message(&outcome));
+        assert_eq!(proxy.seen.now().connections, before + 1, "{used:?}");
+    }
 }

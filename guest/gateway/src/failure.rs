@@ -40,7 +40,9 @@ pub(crate) fn of_error(error: Error, tool: &Tool) -> Json {
         Error::Unauthorized(_) => http_status = Some(401),
         Error::AccessDenied(_) => http_status = Some(403),
         Error::RateLimited(seconds) => {
-            (http_status, retry_after_seconds) = (Some(429), Some(*seconds));
+            http_status = Some(429);
+            // The WIT's way of saying that Whereby named none.
+            retry_after_seconds = Some(*seconds).filter(|seconds| *seconds > 0);
         }
         Error::Rejected(rejection) => http_status = Some(rejection.status),
         _ => {}
@@ -142,8 +144,13 @@ mod tests {
                 json!({"kind": "not-found", "message": "no room is called a", "retryable": false}),
             ),
             (
+                Error::RateLimited(0),
+                "rate-limited: Whereby's rate limit for the organization is used up, and Whereby did not say for how long\nhint: wait before trying again; all keys of an organization share its limit",
+                json!({"http_status": 429, "retry_after_seconds": null, "retryable": true}),
+            ),
+            (
                 Error::RateLimited(7),
-                "rate-limited: Whereby's rate limit for the organization is used up for 7 s more\nhint: wait that long and try again; all keys of an organization share its limit",
+                "rate-limited: Whereby's rate limit for the organization is used up for 7 s more\nhint: wait before trying again; all keys of an organization share its limit",
                 json!({"http_status": 429, "retry_after_seconds": 7, "retryable": true}),
             ),
             (

@@ -11,6 +11,7 @@ use wasi::io::poll::Pollable;
 use wasi::io::streams::{InputStream, StreamError};
 
 use super::failure::{Stop, from_error_code};
+use crate::date::Moment;
 use crate::prelude::*;
 use crate::retry::parse_retry_after;
 use crate::settings::Settings;
@@ -203,7 +204,10 @@ fn read_head(response: &IncomingResponse, request: &Request) -> Answer {
         let headers = response.headers();
         let first = |name: &str| headers.get(name).into_iter().next();
         if wants_wait {
-            answer.retry_after = first("retry-after").and_then(|value| parse_retry_after(&value));
+            // By Whereby's clock, as this one may be wrong.
+            let now = || first("date").and_then(|date| Moment::parse_http(&date));
+            answer.retry_after =
+                first("retry-after").and_then(|value| parse_retry_after(&value, now));
         } else {
             let points = |name| core::str::from_utf8(&first(name)?).ok()?.trim().parse().ok();
             let rate_limit = RateLimit {

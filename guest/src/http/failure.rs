@@ -35,9 +35,11 @@ pub(super) fn from_error_code(code: ErrorCode) -> Stop {
         ErrorCode::DnsTimeout => {
             Stop::connection(Timeout, "Whereby's host name was not resolved in time", false)
         }
-        ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => {
-            Stop::connection(Unavailable, "Whereby's host name could not be resolved", false)
-        }
+        ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => Stop::connection(
+            Unavailable,
+            "Whereby's host name could not be resolved: check the network, its DNS and its proxy",
+            false,
+        ),
         ErrorCode::ConnectionRefused => {
             Stop::connection(Unavailable, "the connection was refused", false)
         }
@@ -55,6 +57,9 @@ pub(super) fn from_error_code(code: ErrorCode) -> Stop {
         }
         ErrorCode::DestinationIpUnroutable => {
             Stop::other(Unavailable, "there is no route to Whereby", false)
+        }
+        ErrorCode::ConfigurationError => {
+            Stop::other(Unavailable, "the host is not set up to reach Whereby", false)
         }
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
             Stop::other(Denied, "the host does not allow this request", false)
@@ -75,8 +80,11 @@ pub(super) fn from_error_code(code: ErrorCode) -> Stop {
         | ErrorCode::HttpResponseTrailerSize(_) => {
             Stop::other(Unreadable, "the answer is larger than the host takes", true)
         }
-        ErrorCode::HttpResponseTransferCoding(_) | ErrorCode::HttpResponseContentCoding(_) => {
-            Stop::other(Unreadable, "the host could not read the answer", true)
+        ErrorCode::HttpResponseTransferCoding(coding)
+        | ErrorCode::HttpResponseContentCoding(coding) => {
+            let coding = coding.map(|coding| format!(": it is encoded as {}", clean(&coding)));
+            let text = format!("the host could not read the answer{}", coding.unwrap_or_default());
+            Stop::other(Unreadable, &text, true)
         }
         ErrorCode::InternalError(Some(text)) => Stop::other(
             Unavailable,
@@ -111,6 +119,8 @@ mod tests {
             (ErrorCode::HttpProtocolError, Unavailable, true, true),
             (ErrorCode::TlsCertificateError, Unavailable, false, false),
             (ErrorCode::TlsProtocolError, Unavailable, false, true),
+            (ErrorCode::ConfigurationError, Unavailable, false, false),
+            (ErrorCode::HttpResponseContentCoding(None), Unreadable, false, true),
             (ErrorCode::HttpResponseBodySize(None), Unreadable, false, true),
             (ErrorCode::InternalError(None), Unavailable, false, true),
             (ErrorCode::LoopDetected, Unavailable, false, true),

@@ -491,6 +491,10 @@ fn is_refusal<T>(result: &Result<T, Error>) -> bool {
 /// Says why a page is short after a failure.
 fn notice(error: &Error) -> String {
     let why = match error {
+        Error::RateLimited(0) => {
+            return "Whereby's rate limit is reached; nextCursor goes on when it is over."
+                .to_owned();
+        }
         Error::RateLimited(seconds) => {
             return format!(
                 "Whereby's rate limit is reached; nextCursor goes on in {seconds} seconds."

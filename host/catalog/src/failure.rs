@@ -17,9 +17,7 @@ pub fn hint(kind: &str) -> Option<&'static str> {
         "access-denied" => {
             "the API key or the organization's plan does not include this; see Whereby's dashboard"
         }
-        "rate-limited" => {
-            "wait that long and try again; all keys of an organization share its limit"
-        }
+        "rate-limited" => "wait before trying again; all keys of an organization share its limit",
         "unavailable" | "timeout" => "try again later",
         "unexpected-response" => {
             "Whereby answered in a way that its documentation does not describe; look for a newer \
@@ -35,9 +33,14 @@ pub fn is_retryable(kind: &str) -> bool {
     matches!(kind, "rate-limited" | "timeout" | "unavailable")
 }
 
-/// The text of `rate-limited`.
+/// The text of `rate-limited`; 0 seconds where Whereby did not say how many.
 #[must_use]
 pub fn rate_limited(seconds: u64) -> String {
+    if seconds == 0 {
+        return "Whereby's rate limit for the organization is used up, and Whereby did not say for \
+                how long"
+            .into();
+    }
     format!("Whereby's rate limit for the organization is used up for {seconds} s more")
 }
 

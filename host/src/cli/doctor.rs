@@ -7,7 +7,8 @@ use crate::config::{Account, Settings};
 use crate::credentials::TokenSource;
 use crate::error::Error;
 use crate::session::Session;
-use crate::text;
+use crate::timestamp::Timestamp;
+use crate::{cache, surroundings, text};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,6 +16,12 @@ use std::path::Path;
 /// How far the clock may be from Whereby's, in seconds, before it is worth a word: dates are read
 /// to the minute by people, and default ends are counted from now.
 const CLOCK_SKEW: i64 = 60;
+
+/// How long before a key expires it is worth a word, in seconds.
+const EXPIRY_NOTICE: i64 = 14 * 24 * 60 * 60;
+
+/// How to get another key.
+const NEW_KEY: &str = "make a key in Whereby's dashboard (Configure, API)";
 
 /// Checks the configuration, the component and each account, with one cheap request for each
 #[derive(Debug, clap::Args)]
@@ -56,8 +63,9 @@ impl Opts {
         let settings = context.settings()?;
         let session = context.session(settings.clone(), true)?;
         let (state, mut first_error) = state(context);
-        let mut checks =
-            vec![configuration(&settings), component(&session).await, cache(context), state];
+        let component = component(&session).await;
+        let cache = kept_code(context, component.status == "ok");
+        let mut checks = vec![configuration(&settings), component, cache, state];
         let mut accounts = Vec::new();
         // An account that there is not is told below.
         let only = context.account.as_deref();
@@ -143,7 +151,7 @@ async fn component(session: &Session) -> Check {
 }
 
 /// Whether compiled code is kept, without which every start takes longer.
-fn cache(context: &Context) -> Check {
+fn kept_code(context: &Context, is_compiled: bool) -> Check {
     let name = "cache";
     let Some(directory) = context.environment.platform_directory("cache") else {
         return Check::warning(
@@ -153,14 +161,26 @@ fn cache(context: &Context) -> Check {
         );
     };
     let shown = directory.display().to_string();
-    match holds_compiled_code(&directory) {
-        true => Check::ok(name, shown),
-        false => Check::warning(
-            name,
-            format!("{shown} is not kept: it must be your own, writable, and closed to others"),
-            format!("run: mkdir -p -m 700 '{shown}'; chmod 700 '{shown}'"),
-        ),
+    if holds_compiled_code(&directory) {
+        return Check::ok(name, shown);
     }
+    if !is_compiled {
+        let message = format!("{shown} holds no compiled code yet");
+        return Check::warning(name, message, "fix the component first, see above");
+    }
+    if let Some(error) = cache::trouble(&directory) {
+        let fix = surroundings::advice(&error).unwrap_or("make room on its disk");
+        return Check::warning(
+            name,
+            format!("compiled code cannot be written to {shown}: {error}"),
+            fix,
+        );
+    }
+    Check::warning(
+        name,
+        format!("{shown} is not kept: it must be your own, writable, and closed to others"),
+        format!("run: mkdir -p -m 700 '{shown}'; chmod 700 '{shown}'"),
+    )
 }
 
 /// Whether approvals and the audit log can be written, without which every write is refused.
@@ -192,6 +212,21 @@ fn where_to_put(token: &TokenSource, account: &str) -> String {
         TokenSource::File(path) => format!("write it into {}", path.display()),
         TokenSource::Command(_) => "have the account's command print it".into(),
     }
+}
+
+/// What there is to say of a key that Whereby accepts and that expires then.
+fn expiry(expires: Timestamp, now: Timestamp) -> Option<String> {
+    let date = expires.to_rfc3339();
+    if expires <= now {
+        return Some(format!("it says that it expired on {date}, although Whereby accepts it"));
+    }
+    (expires <= now.plus_seconds(EXPIRY_NOTICE)).then(|| {
+        let hours = (expires.to_unix_ms() - now.to_unix_ms()) / 3_600_000;
+        match hours {
+            0..48 => format!("it expires on {date}, in {hours} hours"),
+            _ => format!("it expires on {date}, in {} days", hours / 24),
+        }
+    })
 }
 
 /// One request by the account, and what it tells.
@@ -250,6 +285,12 @@ async fn check_account(
                 }
             }
             checks.insert(0, Check::ok(&check, message));
+            let expires = user["keyExpires"].as_str().and_then(Timestamp::parse);
+            let warning = expires.and_then(|expires| expiry(expires, Timestamp::now()));
+            checks.extend(warning.map(|message| {
+                let fix = format!("{NEW_KEY}, and {}", where_to_put(&account.token, name));
+                Check::warning(&format!("access token {name}"), message, fix)
+            }));
             details["user"] = user;
             (checks, details, None)
         }
@@ -264,14 +305,39 @@ async fn check_account(
         }
         Err(error) => {
             let fix = match error.kind() {
-                "unauthorized" => Some(format!(
-                    "make a key in Whereby's dashboard (Configure, API), and {}",
-                    where_to_put(&account.token, name)
-                )),
+                "unauthorized" => {
+                    Some(format!("{NEW_KEY}, and {}", where_to_put(&account.token, name)))
+                }
                 _ => None,
             };
             checks.insert(0, Check::failed(&check, &error, fix));
             (checks, details, Some(error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_worth_a_word_from_two_weeks_before_it_expires() {
+        let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
+        for (expires, message) in [
+            ("2026-03-16T09:00:01Z", None),
+            ("2026-03-16T09:00:00Z", Some("it expires on 2026-03-16T09:00:00Z, in 14 days")),
+            ("2026-03-04T09:00:00Z", Some("it expires on 2026-03-04T09:00:00Z, in 2 days")),
+            ("2026-03-03T09:00:00Z", Some("it expires on 2026-03-03T09:00:00Z, in 24 hours")),
+            ("2026-03-02T09:00:01Z", Some("it expires on 2026-03-02T09:00:01Z, in 0 hours")),
+            (
+                "2026-03-02T09:00:00Z",
+                Some(
+                    "it says that it expired on 2026-03-02T09:00:00Z, although Whereby accepts it",
+                ),
+            ),
+        ] {
+            let found = expiry(Timestamp::parse(expires).expect(expires), now);
+            assert_eq!(found.as_deref(), message, "{expires}");
         }
     }
 }

@@ -77,6 +77,8 @@ mod tests {
                 message: String::new(),
                 http_status: None,
                 retry_after_seconds: None,
+                hint: None,
+                retryable: false,
             };
             assert_ne!(Exit::of(&Error::Function(error)), Exit::Internal, "{}", case.json);
         }

@@ -102,9 +102,7 @@ impl Opts {
             ),
         };
         let contents = file::read(&path, MAX_TOKEN_FILE).map_err(wrong)?;
-        if contents.readable_by_others || contents.writable_by_others {
-            return Err(wrong("can be used by others; it must be yours, and: chmod 600 it".into()));
-        }
+        contents.check_secret(&path).map_err(wrong)?;
         Ok(SecretString::from(contents.text().map_err(wrong)?.trim()))
     }
 }

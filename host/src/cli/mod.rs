@@ -42,7 +42,7 @@ use crate::policy::Permission;
 use crate::resources::read_component;
 use crate::session::Session;
 use crate::store::Store;
-use crate::text;
+use crate::{surroundings, text};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use paint::{Role, paint, wants_colours};
@@ -327,22 +327,32 @@ pub fn run_process() -> u8 {
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let (arguments, environment, streams) = own;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let code = runtime.block_on(run(arguments, environment, streams));
+        let code = runtime.block_on(async {
+            // Kept from ending the program: a write beyond the limit fails, and is told.
+            #[cfg(unix)]
+            let _too_large = {
+                use tokio::signal::unix::{SignalKind, signal};
+                signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?
+            };
+            Ok::<u8, std::io::Error>(run(arguments, environment, streams).await)
+        })?;
         // Whoever still waits for a line from the terminal is not waited for.
         runtime.shutdown_background();
         Ok(code)
     }));
-    let message = match ran {
+    let error = match ran {
         Ok(Ok(code)) => return code,
         Ok(Err(error)) => {
             let error: std::io::Error = error;
-            format!("the program could not be set up: {error}")
+            let advice = surroundings::advice(&error).map(|advice| format!("; {advice}"));
+            let advice = advice.unwrap_or_default();
+            Error::Internal { message: format!("the program could not be set up: {error}{advice}") }
         }
         // A library can give up where the system has nothing left to give, such as file descriptors.
-        Err(_) => "the program failed; what it said on standard error says where".into(),
+        Err(panic) => surroundings::panicked("the program failed", &*panic),
     };
     let style = Style::of(&arguments, environment);
-    print(&streams, &style, Err(Error::Internal { message }.into()))
+    print(&streams, &style, Err(error.into()))
 }
 
 /// How results and errors are printed, found out before the command line is understood.

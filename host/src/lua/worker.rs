@@ -12,6 +12,7 @@ use super::message::{Ended, Job, Kind};
 use crate::error::Error;
 use crate::resources::Wires;
 use crate::session::Session;
+use crate::surroundings;
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,21 +76,28 @@ impl Worker {
             return Ok(idle.swap_remove(index));
         }
         drop(idle);
-        let failed = |error: std::io::Error| Error::Internal {
-            message: format!("a thread for the script could not be started: {error}"),
-        };
-        let tokio = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .thread_name("whereby-lua-io")
-            .build()
-            .map_err(failed)?;
         let (jobs, received) = unbounded_channel();
+        // The runtime is made once there is a thread for it: nobody else could drop it here.
+        let (give, given) = std::sync::mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name("whereby-lua".into())
             // The parser and nested calls of Lua's C functions take a good deal of it.
             .stack_size(8 * 1024 * 1024)
-            .spawn(move || serve(tokio, received))
-            .map_err(failed)?;
+            .spawn(move || {
+                if let Ok(tokio) = given.recv() {
+                    serve(tokio, received);
+                }
+            })
+            .map_err(|error| surroundings::no_thread(&error))?;
+        let tokio = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("whereby-lua-io")
+            .build()
+            .map_err(|error| Error::Internal {
+                message: format!("a script's connections could not be set up: {error}"),
+            })?;
+        // The thread waits for it.
+        let _ = give.send(tokio);
         Ok(Self { jobs, likeness })
     }
 

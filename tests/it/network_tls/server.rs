@@ -2,7 +2,7 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::Acceptor;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,33 +11,48 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 /// Who signs the certificates of these servers.
-pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A server's certificate for a name or an address, which expires with this year.
-    pub(super) fn certify(&self, name: &str, last_year: i32) -> Arc<ServerConfig> {
+    pub(crate) fn certify(&self, name: &str, last_year: i32) -> Arc<ServerConfig> {
+        self.certify_from(1975, name, last_year)
+    }
+
+    /// The same, which is valid from the beginning of another year on.
+    pub(crate) fn certify_from(&self, first: i32, name: &str, last: i32) -> Arc<ServerConfig> {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        params.not_after = rcgen::date_time_ymd(last_year, 12, 31);
+        params.not_before = rcgen::date_time_ymd(first, 1, 1);
+        params.not_after = rcgen::date_time_ymd(last, 12, 31);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        Self::serve(certificate.der(), &key)
+    }
+
+    /// The authority's own certificate as a server's.
+    pub(crate) fn as_server(&self) -> Arc<ServerConfig> {
+        Self::serve(self.0.der(), self.0.key())
+    }
+
+    fn serve(certificate: &CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the usual versions")
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key.into())
+            .with_single_cert(vec![certificate.clone()], key.into())
             .expect("the key of the certificate");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
@@ -46,41 +61,41 @@ impl Authority {
 
 /// What a server got to see.
 #[derive(Clone, Default)]
-pub(super) struct Seen(Arc<Mutex<Sight>>);
+pub(crate) struct Seen(Arc<Mutex<Sight>>);
 
 #[derive(Default)]
-pub(super) struct Sight {
+pub(crate) struct Sight {
     /// How many connections were made.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
     /// The protocols that the client offered, of the last connection.
-    pub(super) offered: Vec<String>,
+    pub(crate) offered: Vec<String>,
     /// The name that the client asked for, of the last connection.
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
     /// How many handshakes were finished.
-    pub(super) handshakes: usize,
+    pub(crate) handshakes: usize,
     /// All that the server could read of what it was sent.
-    pub(super) read: Vec<u8>,
+    pub(crate) read: Vec<u8>,
 }
 
 impl Seen {
-    pub(super) fn now(&self) -> MutexGuard<'_, Sight> {
+    pub(crate) fn now(&self) -> MutexGuard<'_, Sight> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All that could be read, as a text.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.now().read).into_owned()
     }
 }
 
 /// A server that answers every request with an empty list. It ends with the test's runtime.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
-    pub(super) seen: Seen,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Seen,
 }
 
 impl Server {
-    pub(super) async fn start(config: Arc<ServerConfig>) -> Self {
+    pub(crate) async fn start(config: Arc<ServerConfig>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let seen = Seen::default();
@@ -93,7 +108,7 @@ impl Server {
         Self { address, seen }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://{}/v1", self.address)
     }
 }
@@ -139,23 +154,42 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), seen: &Seen) -> Option
     Some(String::from_utf8_lossy(&head).into_owned())
 }
 
+/// What a proxy does when it is asked to connect.
+#[derive(Clone, Copy)]
+pub(crate) enum Manner {
+    /// It connects to one address, whichever it is asked for.
+    To(SocketAddr),
+    /// It answers with this line, and ends the connection.
+    Refuse(&'static str),
+}
+
 /// A proxy that connects to one address, whichever it is asked for.
-pub(super) struct Proxy {
-    pub(super) address: SocketAddr,
-    pub(super) seen: Seen,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Seen,
 }
 
 impl Proxy {
-    /// Without an address it refuses everybody.
-    pub(super) async fn start(target: Option<SocketAddr>) -> Self {
+    /// Without an address it wants a password of everybody.
+    pub(crate) async fn start(target: Option<SocketAddr>) -> Self {
         Self::start_over(None, target).await
     }
 
+    /// One that refuses everybody with this line.
+    pub(crate) async fn refusing(line: &'static str) -> Self {
+        Self::start_with(None, Manner::Refuse(line)).await
+    }
+
     /// One that is itself spoken to over TLS, where it has a certificate.
-    pub(super) async fn start_over(
+    pub(crate) async fn start_over(
         tls: Option<Arc<ServerConfig>>,
         target: Option<SocketAddr>,
     ) -> Self {
+        let refusal = Manner::Refuse("HTTP/1.1 407 Proxy Authentication Required");
+        Self::start_with(tls, target.map_or(refusal, Manner::To)).await
+    }
+
+    async fn start_with(tls: Option<Arc<ServerConfig>>, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let seen = Seen::default();
@@ -166,10 +200,10 @@ impl Proxy {
                 tokio::spawn(async move {
                     shared.now().connections += 1;
                     match tls {
-                        None => pass_on(stream, target, shared).await,
+                        None => pass_on(stream, manner, shared).await,
                         Some(tls) => {
                             let stream = TlsAcceptor::from(tls).accept(stream).await.ok()?;
-                            pass_on(stream, target, shared).await
+                            pass_on(stream, manner, shared).await
                         }
                     }
                 });
@@ -181,13 +215,16 @@ impl Proxy {
 
 async fn pass_on(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
-    target: Option<SocketAddr>,
+    manner: Manner,
     seen: Seen,
 ) -> Option<()> {
     read_head(&mut client, &seen).await?;
-    let Some(target) = target else {
-        let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
-        return client.write_all(refusal).await.ok();
+    let target = match manner {
+        Manner::To(target) => target,
+        Manner::Refuse(line) => {
+            let refusal = format!("{line}\r\ncontent-length: 0\r\n\r\n");
+            return client.write_all(refusal.as_bytes()).await.ok();
+        }
     };
     let mut server = TcpStream::connect(target).await.ok()?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;

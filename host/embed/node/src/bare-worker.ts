@@ -86,13 +86,20 @@ function call(transpiled: Transpiled, { name, given }: Job): Answer {
 /** An error of the WIT's, in the words that the program has for it. */
 function failure(error: WitError): Answer {
   switch (error.tag) {
-    case "rate-limited":
+    case "rate-limited": {
+      const used = "Whereby's rate limit for the organization is used up";
+      // The WIT's way of saying that Whereby named no time.
+      if (error.val === 0) {
+        const message = `${used}, and Whereby did not say for how long`;
+        return { kind: error.tag, message, httpStatus: 429 };
+      }
       return {
         kind: error.tag,
-        message: `Whereby's rate limit for the organization is used up for ${error.val} s more`,
+        message: `${used} for ${error.val} s more`,
         httpStatus: 429,
         retryAfterSeconds: error.val,
       };
+    }
     case "rejected": {
       const { status, message } = error.val;
       const refused = `Whereby refused the request (${status})`;

@@ -657,7 +657,8 @@ export type CallErrorKind =
   | "not-found"
   /**
    * The organization's request budget is used up (429), and waiting for it would have taken longer
-   * than a call may last. The number is how many seconds to wait before trying again.
+   * than a call may last. The number is how many seconds to wait before trying again; 0 where
+   * Whereby did not say.
    */
   | "rate-limited"
   /** Whereby understood the request and refused it: any other 4xx. */
@@ -1100,7 +1101,7 @@ export const FUNCTIONS: Readonly<Record<FunctionName, FunctionFacts>> = {
 export const HINTS: Readonly<Partial<Record<CallErrorKind, string>>> = {
   "unauthorized": "check the account's access token: a key is made, and can be revoked, in Whereby's dashboard under Configure, API",
   "access-denied": "the API key or the organization's plan does not include this; see Whereby's dashboard",
-  "rate-limited": "wait that long and try again; all keys of an organization share its limit",
+  "rate-limited": "wait before trying again; all keys of an organization share its limit",
   "timeout": "try again later",
   "unavailable": "try again later",
   "unexpected-response": "Whereby answered in a way that its documentation does not describe; look for a newer version of this program",

@@ -106,8 +106,11 @@ class BareRuntime:
     def _returned(self, name: str, case: str, payload: Any) -> WherebyError:
         """The error that the component returned, in the words of the host program."""
         if case == "rate-limited":
-            message = f"Whereby's rate limit for the organization is used up for {payload} s more"
-            return self._error(name, case, message, seconds=payload)
+            message = "Whereby's rate limit for the organization is used up"
+            # The WIT's way of saying that Whereby named no time.
+            if payload == 0:
+                return self._error(name, case, f"{message}, and Whereby did not say for how long")
+            return self._error(name, case, f"{message} for {payload} s more", seconds=payload)
         if case == "rejected":
             status, text = payload["status"], payload["message"]
             said = f": {text}" if text else " and did not say why"

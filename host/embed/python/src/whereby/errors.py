@@ -27,7 +27,8 @@ class NotFound(WherebyError):
 
 class RateLimited(WherebyError):
     """The organization's request budget is used up (429), and waiting for it would have taken
-    longer than a call may last. The number is how many seconds to wait before trying again.
+    longer than a call may last. The number is how many seconds to wait before trying again; 0
+    where Whereby did not say.
     """
 
 
@@ -94,7 +95,7 @@ HINTS = {
         "the API key or the organization's plan does not include this; see Whereby's dashboard"
     ),
     "rate-limited": (
-        "wait that long and try again; all keys of an organization share its limit"
+        "wait before trying again; all keys of an organization share its limit"
     ),
     "timeout": (
         "try again later"

@@ -1,0 +1,130 @@
+//! What the system does not let the program have, and what to change about it.
+
+use crate::error::Error;
+use crate::text;
+use std::any::Any;
+use std::io;
+
+const MORE_THREADS: &str = "raise the limit on processes and threads (ulimit -u, systemd's TasksMax=, \
+                            a container's pids limit)";
+
+const MORE_ADDRESSES: &str =
+    "raise the limit on memory and address space (ulimit -v, systemd's LimitAS=)";
+
+/// What to change where the system refused something for want of a resource.
+#[cfg(unix)]
+pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error)? {
+        Errno::MFILE | Errno::NFILE => {
+            Some("raise the limit on open files (ulimit -n, systemd's LimitNOFILE=)")
+        }
+        Errno::NOMEM => Some(MORE_ADDRESSES),
+        Errno::FBIG => {
+            Some("raise the limit on the size of files (ulimit -f, systemd's LimitFSIZE=)")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn advice(_: &io::Error) -> Option<&'static str> {
+    None
+}
+
+/// A thread that could not be started.
+pub(crate) fn no_thread(error: &io::Error) -> Error {
+    Error::Internal {
+        message: format!("the system refuses to start another thread ({error}); {MORE_THREADS}"),
+    }
+}
+
+/// Why a thread panicked: libraries do so where the system has nothing left to give.
+pub(crate) fn panicked(what: &str, payload: &(dyn Any + Send)) -> Error {
+    let said = payload.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
+    let is_of_threads = ["spawn worker thread", "failed to spawn thread", "thread pool"];
+    let message = match is_of_threads.iter().any(|words| said.contains(words)) {
+        true => format!("the system refuses to start another thread; {MORE_THREADS}"),
+        false => format!("{what}; standard error says where"),
+    };
+    Error::Internal { message }
+}
+
+/// Why the WebAssembly engine failed, where it was the system that refused something and not the
+/// component that is wrong.
+pub(crate) fn refused(error: &wasmtime::Error) -> Option<Error> {
+    let refused = error.chain().find_map(of_system)?;
+    let refused = &refused;
+    let shown = text::printable(&refused.to_string(), 200);
+    let message = match refused.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "the system does not let this program make memory executable, which compiled code needs \
+             ({shown}); for a systemd service set MemoryDenyWriteExecute=no, under SELinux allow \
+             execmem"
+        ),
+        io::ErrorKind::OutOfMemory => format!(
+            "the WebAssembly engine needs more address space than the system grants ({shown}); \
+             {MORE_ADDRESSES}, or lower limits.concurrent_calls"
+        ),
+        io::ErrorKind::WouldBlock => {
+            format!("the system refused a resource ({shown}); {MORE_THREADS}")
+        }
+        _ => match advice(refused) {
+            Some(advice) => format!("the system refused a resource ({shown}); {advice}"),
+            None => format!("the system refused what running a component needs: {shown}"),
+        },
+    };
+    Some(Error::Internal { message })
+}
+
+/// A system's error, in either form that libraries give it.
+fn of_system(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
+    #[cfg(unix)]
+    if let Some(errno) = error.downcast_ref::<rustix::io::Errno>() {
+        return Some((*errno).into());
+    }
+    let error = error.downcast_ref::<io::Error>()?;
+    Some(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn what_the_system_refuses_is_told_with_what_to_change() {
+        for (errno, words) in [
+            (13, "MemoryDenyWriteExecute=no"),
+            (1, "MemoryDenyWriteExecute=no"),
+            (12, "ulimit -v"),
+            (11, "ulimit -u"),
+            (24, "ulimit -n"),
+            (27, "ulimit -f"),
+            (5, "what running a component needs"),
+        ] {
+            let by_std = wasmtime::Error::from(io::Error::from_raw_os_error(errno));
+            let by_rustix = wasmtime::Error::from(rustix::io::Errno::from_raw_os_error(errno));
+            for error in [by_std, by_rustix] {
+                let error = error.context("unable to make memory executable");
+                let shown = refused(&error).expect("the system's fault").to_string();
+                assert!(shown.contains(words), "{errno}: {shown}");
+            }
+        }
+        assert!(refused(&wasmtime::Error::msg("not a component")).is_none());
+    }
+
+    #[test]
+    fn a_panic_for_want_of_threads_is_told_as_such() {
+        for (said, words) in [
+            ("OS can't spawn worker thread: Resource temporarily unavailable", "ulimit -u"),
+            ("The global thread pool has not been initialized.: ThreadPoolBuildError", "ulimit -u"),
+            ("index out of bounds", "compiling failed; standard error says where"),
+        ] {
+            let payload: Box<dyn Any + Send> = Box::new(said.to_owned());
+            let shown = panicked("compiling failed", &*payload).to_string();
+            assert!(shown.contains(words), "{said}: {shown}");
+        }
+    }
+}
