@@ -114,6 +114,45 @@ fn only_a_room_that_was_listed_under_its_name_is_deleted() {
 }
 
 #[test]
+fn the_room_that_is_written_is_known_from_the_requests_and_the_answers() {
+    let room = |name: Option<&str>, id: Option<&str>| KnownRoom {
+        name: name.map(|name| RoomName::parse(name).expect("a name")),
+        id: id.map(|id| Id::parse(id).expect("an id")),
+    };
+    let body = r#"POST /meetings {"endDate": "2999-01-01T00:00:00Z"}"#;
+    let url = "https://acme.whereby.com/bot-1";
+    for (answer, known) in [
+        (
+            json!({"meetingId": "7", "roomName": "/bot-1", "roomUrl": url}),
+            (Some("bot-1"), Some("7")),
+        ),
+        (json!({"meetingId": 7, "roomUrl": url}), (Some("bot-1"), Some("7"))),
+        (json!({"roomName": "/bot-1"}), (Some("bot-1"), None)),
+        (json!({"meetingId": "7/8", "roomName": "/a b\u{1b}", "roomUrl": url}), (None, None)),
+        (json!(["created"]), (None, None)),
+    ] {
+        let mut grant = grant("create_room", json!({"end_date": "2999-01-01T00:00:00Z"}));
+        let create = admit(&mut grant, body).expect("the creation");
+        assert_eq!(*grant.room(), KnownRoom::default(), "before it is answered");
+        grant.settle(&create, Answer::Status(201, answer.to_string().as_bytes()));
+        assert_eq!(*grant.room(), room(known.0, known.1), "{answer}");
+    }
+    let named = br#"{"meetingId": "7", "roomName": "/bot-1"}"#;
+    for answer in [Answer::Status(400, named), Answer::Status(500, named), Answer::Lost] {
+        let mut grant = grant("create_room", json!({"end_date": "2999-01-01T00:00:00Z"}));
+        let create = admit(&mut grant, body).expect("the creation");
+        grant.settle(&create, answer);
+        assert_eq!(*grant.room(), KnownRoom::default(), "{answer:?}");
+    }
+    let mut grant = grant("delete_room", json!({"room_name": "daily"}));
+    let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+    grant.settle(&list, Answer::Status(200, LISTING));
+    assert_eq!(*grant.room(), KnownRoom::default(), "nothing was tried");
+    admit(&mut grant, "DELETE /meetings/4").expect("the deletion");
+    assert_eq!(*grant.room(), room(Some("daily"), Some("4")));
+}
+
+#[test]
 fn a_deletion_is_of_one_room_and_may_be_tried_again_after_a_passing_failure() {
     for (answer, again, effect) in [
         (Answer::Status(204, b""), false, WriteOutcome::Done),

@@ -217,6 +217,7 @@ mod call;
 pub mod catalog;
 pub mod cli;
 mod client;
+mod clock;
 mod config;
 mod config_edit;
 mod config_file;
@@ -259,6 +260,7 @@ mod toml_reader;
 
 pub use approval::{Answer, Approver, Channel, NobodyToAsk, PendingApproval, Question};
 pub use call::{Call, Observer, Outcome, Plan};
+pub use clock::Clock;
 pub use config::{Account, ComponentFile, PROJECT_FILE, Settings};
 pub use credentials::{Token, TokenSource};
 pub use environment::{Environment, SYSTEM_POLICY};

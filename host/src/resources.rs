@@ -2,6 +2,7 @@
 //! HTTP client, and the access tokens.
 
 use crate::client::Client;
+use crate::clock::Clock;
 use crate::config::{Account, Settings};
 use crate::credentials::Token;
 use crate::engine::{Engine, MAX_COMPONENT_BYTES};
@@ -180,6 +181,10 @@ impl Resources {
         let failed = || Error::Internal { message: "compiling the component failed".into() };
         // Its thread ended without a word only if it panicked.
         made.ok().and_then(|made| made.clone()).unwrap_or_else(|| Err(failed()))
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.environment.clock
     }
 
     /// The component's bytes.

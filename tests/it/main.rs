@@ -20,5 +20,6 @@ mod permissions;
 mod properties;
 mod reproducible;
 mod secrecy;
+mod state;
 mod tidy;
 mod wire;
