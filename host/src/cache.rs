@@ -4,7 +4,7 @@
 //! user's own and closed to everybody else.
 
 use crate::error::Error;
-use crate::{surroundings, text};
+use crate::{file, surroundings, text};
 use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher as _};
 use std::io::Write as _;
@@ -103,14 +103,8 @@ fn file_name(engine: &Engine, bytes: &[u8]) -> String {
 /// The directory, made where there is none; `None` where it is not the user's own.
 #[cfg(unix)]
 fn own(directory: &Path) -> Option<PathBuf> {
-    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-    if let Some(parent) = directory.parent() {
-        std::fs::create_dir_all(parent).ok()?;
-    }
-    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return None,
-        _ => {}
-    }
+    use std::os::unix::fs::MetadataExt as _;
+    file::make_private_folder(directory).ok()?;
     let metadata = std::fs::symlink_metadata(directory).ok()?;
     let own = metadata.is_dir()
         && metadata.uid() == rustix::process::geteuid().as_raw()
@@ -167,10 +161,8 @@ fn write(component: &Component, file: &Path) -> Option<()> {
     let (process, count) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
     let beside = file.with_extension(format!("{process}-{count}-{since}.tmp"));
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut to = options.open(&beside).ok()?;
+    options.write(true);
+    let mut to = file::make_private_file(&beside, options).ok()?;
     let renamed = to.write_all(&code).and_then(|()| std::fs::rename(&beside, file));
     if renamed.is_err() {
         // Half a file is of no use to anybody.

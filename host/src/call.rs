@@ -3,6 +3,7 @@
 use crate::approval::{Answer, Approver};
 use crate::catalog::Function;
 use crate::error::{Error, WriteOutcome};
+use crate::grant::KnownRoom;
 use crate::http::SentRequest;
 use crate::policy::{Rule, Verdict};
 use crate::secrets::masked;
@@ -158,6 +159,8 @@ pub struct Outcome {
     pub unrecorded: Option<String>,
     /// Whether something was changed.
     pub write: WriteOutcome,
+    /// The room that was created, or whose deletion was tried, as Whereby named it.
+    pub(crate) room: KnownRoom,
     /// The requests that were sent.
     pub requests: Vec<SentRequest>,
     /// How long the call took, without the time that a person took to answer.

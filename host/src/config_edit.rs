@@ -46,7 +46,8 @@ pub(crate) fn change(
     let path = target(path);
     let folder = path.parent().unwrap_or(Path::new("/"));
     let failed = |what: &str, error: std::io::Error| in_file(&path, &format!("{what}: {error}"));
-    make_folder(folder).map_err(|error| failed("its folder cannot be made", error))?;
+    file::make_private_folder(folder)
+        .map_err(|error| failed("its folder cannot be made", error))?;
     let _lock = Lock::take(&path).map_err(|error| failed("cannot be locked", error))?;
 
     let before = match is_there(&path)? {
@@ -190,15 +191,6 @@ fn implicit() -> Table {
     table
 }
 
-/// Makes the folder of the file, for its owner alone.
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
 /// Keeps others from changing the file until it is dropped. It is a file of its own, because the
 /// configuration file is replaced.
 struct Lock {
@@ -209,17 +201,22 @@ impl Lock {
     fn take(path: &Path) -> std::io::Result<Self> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".lock");
-        let file = private_file().open(path.with_file_name(name))?;
+        let file = Self::open(&path.with_file_name(name))?;
         file.lock()?;
         Ok(Self { _file: file })
     }
+
+    fn open(path: &Path) -> std::io::Result<File> {
+        match file::make_private_file(path, writing()) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => writing().open(path),
+            made => made,
+        }
+    }
 }
 
-fn private_file() -> std::fs::OpenOptions {
+fn writing() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true);
     options
 }
 
@@ -233,7 +230,7 @@ fn write(path: &Path, contents: &str) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let written = private_file().open(&beside).and_then(|mut file| {
+    let written = file::make_private_file(&beside, writing()).and_then(|mut file| {
         file.write_all(contents.as_bytes())?;
         file.sync_all()
     });

@@ -1,6 +1,7 @@
 //! The engine: one for a process, a fresh and limited instance for every call.
 
 use crate::catalog::{FUNCTIONS, Function, Type};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::{Hooks, Outbox};
 use crate::limits::Limits;
@@ -8,6 +9,7 @@ use crate::{cache, json, surroundings, text};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
     Component, ComponentExportIndex, InstancePre, Linker, ResourceTable, Val,
@@ -17,7 +19,7 @@ use wasmtime::{
     PoolingAllocationConfig, ResourceLimiter, Store,
 };
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// The greatest size of a component's file, in bytes.
@@ -69,6 +71,7 @@ pub(crate) struct Invocation<'a> {
     /// The base of the API.
     pub(crate) api: &'a str,
     pub(crate) limits: &'a Limits,
+    pub(crate) clock: &'a Clock,
     pub(crate) outbox: Arc<Outbox>,
 }
 
@@ -102,8 +105,8 @@ impl Engine {
         invocation: Invocation<'_>,
     ) -> Result<Result<Value, Value>, Fault> {
         let _ticking = self.ticker.keep_ticking();
-        let Invocation { function, arguments, claims, api, limits, outbox } = invocation;
-        let state = CallState::new(claims, api, limits, outbox);
+        let Invocation { function, arguments, .. } = invocation;
+        let state = CallState::new(invocation);
         let mut store = Store::new(&self.wasmtime, state);
         store.limiter(|state| &mut state.limiter);
         store.call_hook(|mut store, hook| {
@@ -308,12 +311,12 @@ fn exports(
         found.push((function.json, export));
     }
     if found.is_empty() {
-        let exports: Vec<String> = component
-            .component_type()
-            .exports(engine)
-            .take(10)
-            .map(|(name, _)| text::printable(name, 100))
-            .collect();
+        let exports = component.component_type();
+        let exports = exports.exports(engine).map(|(name, _)| text::printable(name, 100));
+        let mut exports: Vec<String> = exports.take(11).collect();
+        if let Some(more) = exports.get_mut(10) {
+            *more = "…".into();
+        }
         let exports = if exports.is_empty() { "nothing".into() } else { exports.join(", ") };
         return Err(Error::ComponentFault {
             message: format!(
@@ -351,6 +354,19 @@ impl Fault {
     }
 }
 
+/// The host's clock, as the component reads it: its default dates have to match the grant.
+struct WallClock(Clock);
+
+impl HostWallClock for WallClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.since_epoch()
+    }
+}
+
 /// What one call owns while it lasts.
 struct CallState {
     wasi: WasiCtx,
@@ -361,9 +377,11 @@ struct CallState {
 }
 
 impl CallState {
-    fn new(claims: Option<&str>, api: &str, limits: &Limits, outbox: Arc<Outbox>) -> Self {
+    fn new(invocation: Invocation<'_>) -> Self {
+        let Invocation { claims, api, limits, clock, outbox, .. } = invocation;
         let mut wasi = WasiCtxBuilder::new();
         wasi.env("WHEREBY_API_URL", api)
+            .wall_clock(WallClock(clock.clone()))
             .stdout(MemoryOutputPipe::new(OUTPUT_BYTES))
             .stderr(MemoryOutputPipe::new(OUTPUT_BYTES))
             .max_random_size(RANDOM_BYTES);

@@ -1,5 +1,6 @@
-//! What surrounds the program: its variables and its working directory.
+//! What surrounds the program: its variables, its working directory and its clock.
 
+use crate::clock::Clock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ pub struct Environment {
     pub directory: PathBuf,
     /// The policy of the machine, [`SYSTEM_POLICY`].
     pub system_policy: PathBuf,
+    /// The time of day, [`Clock::system`].
+    pub clock: Clock,
     /// Why it is not known whole, where that is so. Settings are then not read, because what would
     /// make them stricter could be missing.
     pub problem: Option<String>,
@@ -30,6 +33,7 @@ impl Environment {
             variables: BTreeMap::new(),
             directory: PathBuf::new(),
             system_policy: PathBuf::from(SYSTEM_POLICY),
+            clock: Clock::system(),
             problem: None,
         }
     }

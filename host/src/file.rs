@@ -1,4 +1,5 @@
-//! Reads files that somebody else may have put there.
+//! Reads files that somebody else may have put there, and makes folders and files that are the user's
+//! alone.
 
 use crate::text;
 use std::fs::{File, Metadata, OpenOptions};
@@ -65,6 +66,45 @@ impl Contents {
         let text = String::from_utf8(self.bytes).map_err(|_| "is not UTF-8")?;
         Ok(text::without_bom(&text).to_owned())
     }
+}
+
+/// Makes a folder and the parents that it lacks, each for its owner alone, whatever the umask.
+///
+/// A folder that is there already stays as it is.
+pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_private_folder(parent)?;
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        // A umask can only take permissions away, also the owner's.
+        #[cfg(unix)]
+        Ok(()) => std::fs::set_permissions(folder, mode(0o700)),
+        // Another process may have been first.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a file that is not there yet, for its owner alone, whatever the umask. It is opened as the
+/// options say.
+pub(crate) fn make_private_file(path: &Path, mut options: OpenOptions) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.create_new(true).open(path)?;
+    #[cfg(unix)]
+    file.set_permissions(mode(0o600))?;
+    Ok(file)
+}
+
+#[cfg(unix)]
+fn mode(mode: u32) -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 
 #[cfg(unix)]

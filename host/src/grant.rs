@@ -177,6 +177,28 @@ pub(crate) enum Answer<'a> {
     Status(u16, &'a [u8]),
 }
 
+/// A room as Whereby names it, as far as that could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KnownRoom {
+    pub(crate) name: Option<RoomName>,
+    pub(crate) id: Option<Id>,
+}
+
+impl KnownRoom {
+    /// Reads a room of Whereby's list, or the one that it has just made.
+    fn read(meeting: &Value) -> Self {
+        let text = |name: &str| meeting.get(name).and_then(Value::as_str);
+        let url = text("roomUrl").and_then(|url| url::Url::parse(url).ok());
+        let name = text("roomName").or_else(|| url.as_ref().map(url::Url::path));
+        let name = name.and_then(|name| RoomName::parse(name.strip_prefix('/').unwrap_or(name)));
+        let id = match meeting.get("meetingId") {
+            Some(Value::Number(number)) => Id::parse(&number.to_string()),
+            other => other.and_then(Value::as_str).and_then(Id::parse),
+        };
+        Self { name, id }
+    }
+}
+
 /// The authority of one allowed call, used up by it.
 #[derive(Debug)]
 pub(crate) struct Grant {
@@ -184,6 +206,8 @@ pub(crate) struct Grant {
     bounds: Bounds,
     write: Write,
     outcome: WriteOutcome,
+    /// The room that was created, or whose deletion was tried.
+    room: KnownRoom,
     /// The bytes of the first attempt to write, which every further one repeats.
     body: Option<Vec<u8>>,
     /// The ids that Whereby listed, during this call, under the very room to be deleted; once a
@@ -230,6 +254,7 @@ impl Grant {
             bounds,
             write: Write::Unused,
             outcome: WriteOutcome::None,
+            room: KnownRoom::default(),
             body: None,
             listed: Vec::new(),
             chosen: false,
@@ -278,9 +303,12 @@ impl Grant {
                 _ => {}
             }
             // One deletion is of one room, however often it is tried.
-            if let Request::DeleteRoom { id } = &request {
+            if let (Request::DeleteRoom { id }, Bounds::Deletion { room }) =
+                (&request, &self.bounds)
+            {
                 self.listed.retain(|listed| listed == id);
                 self.chosen = true;
+                self.room = KnownRoom { name: Some(room.name.clone()), id: Some(id.clone()) };
             }
             self.write = Write::InFlight;
         }
@@ -313,6 +341,10 @@ impl Grant {
                 };
                 self.write = write;
                 self.outcome = outcome;
+                if let (WriteOutcome::Done, Answer::Status(_, body)) = (outcome, answer) {
+                    let created: Value = serde_json::from_slice(body).unwrap_or_default();
+                    self.room = KnownRoom::read(&created);
+                }
             }
             Request::DeleteRoom { .. } => {
                 // Deleting twice is deleting once, so what failed in passing may be tried again.
@@ -346,6 +378,11 @@ impl Grant {
         self.outcome
     }
 
+    /// The room that the call created, or tried to delete.
+    pub(crate) fn room(&self) -> &KnownRoom {
+        &self.room
+    }
+
     /// How many requests were let go.
     #[cfg(test)]
     pub(crate) fn sent(&self) -> usize {
@@ -370,16 +407,10 @@ fn ids_of(room: &RoomRef, page: &[u8]) -> Vec<Id> {
     let page: Value = serde_json::from_slice(page).unwrap_or_default();
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let listed = |meeting: &Value| {
-        let text = |name: &str| meeting.get(name).and_then(Value::as_str);
-        let url = url::Url::parse(text("roomUrl")?).ok()?;
-        let name = text("roomName").unwrap_or_else(|| url.path());
-        let name = RoomName::parse(name.strip_prefix('/').unwrap_or(name))?;
+        let url = url::Url::parse(meeting.get("roomUrl")?.as_str()?).ok()?;
         let same_host = room.host.as_deref().is_none_or(|host| url.host_str() == Some(host));
-        let id = match meeting.get("meetingId")? {
-            Value::Number(number) => Id::parse(&number.to_string())?,
-            other => Id::parse(other.as_str()?)?,
-        };
-        (name == room.name && same_host).then_some(id)
+        let KnownRoom { name, id } = KnownRoom::read(meeting);
+        id.filter(|_| name.as_ref() == Some(&room.name) && same_host)
     };
     results.iter().filter_map(listed).collect()
 }

@@ -8,7 +8,7 @@ use crate::cause::{self, Cause};
 use crate::client::{Client, Failure};
 use crate::credentials::Token;
 use crate::error::WriteOutcome;
-use crate::grant::{Admitted, Answer, Grant, Refusal};
+use crate::grant::{Admitted, Answer, Grant, KnownRoom, Refusal};
 use crate::lanes::Lane;
 use crate::limits::Limits;
 use crate::origin::ApiBase;
@@ -110,6 +110,8 @@ pub(crate) struct Closed {
     pub(crate) requests: Vec<SentRequest>,
     /// What came of the write.
     pub(crate) write: WriteOutcome,
+    /// The room that it was about.
+    pub(crate) room: KnownRoom,
     /// The rule that was broken, if any.
     pub(crate) fault: Option<String>,
     /// Whether an answer had escapes in it, in which the token can hide.
@@ -203,6 +205,7 @@ impl Outbox {
         Closed {
             requests: sent.collect(),
             write: state.grant.outcome(),
+            room: state.grant.room().clone(),
             fault: state.fault.clone(),
             escaped: state.escaped,
         }
@@ -263,7 +266,6 @@ impl Outbox {
         }
         state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
         state.escaped |= escaped;
-        drop(state);
         let token = Needle::new(self.token.expose().as_bytes());
         let mut body = redact(body, &token);
         // The component may cut or take apart what it reads, and then nobody finds the token in it.
@@ -271,6 +273,9 @@ impl Outbox {
             let clean = without_token(value.clone(), &self.token);
             body = if clean == value { body } else { clean.to_string().into() };
         }
+        // The grant keeps what is read here for the log, so it sees no more than the component.
+        state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
+        drop(state);
         let mut response =
             http::Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
         *response.status_mut() = status;

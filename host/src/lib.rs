@@ -218,6 +218,7 @@ pub mod catalog;
 mod cause;
 pub mod cli;
 mod client;
+mod clock;
 mod config;
 mod config_edit;
 mod config_file;
@@ -263,6 +264,7 @@ mod toml_reader;
 
 pub use approval::{Answer, Approver, Channel, NobodyToAsk, PendingApproval, Question};
 pub use call::{Call, Observer, Outcome, Plan};
+pub use clock::Clock;
 pub use config::{Account, ComponentFile, PROJECT_FILE, Settings};
 pub use credentials::{Token, TokenSource};
 pub use environment::{Environment, SYSTEM_POLICY};

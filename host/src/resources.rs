@@ -4,6 +4,7 @@
 #[cfg(any(feature = "lua", feature = "mcp"))]
 use crate::catalog::{FUNCTIONS, Function};
 use crate::client::Client;
+use crate::clock::Clock;
 use crate::config::{Account, Settings};
 use crate::credentials::Token;
 use crate::engine::{Engine, MAX_COMPONENT_BYTES};
@@ -187,6 +188,10 @@ impl Resources {
         let failed = || Error::Internal { message: "compiling the component failed".into() };
         // Its thread always says how it ended.
         made.ok().and_then(|made| made.clone()).unwrap_or_else(|| Err(failed()))
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.environment.clock
     }
 
     /// The component's bytes.

@@ -20,18 +20,24 @@ const OUTLINE_MEMBERS: usize = 20;
 /// The form of arguments that were not understood, in which a secret may stand anywhere: names, numbers
 /// and truths, but no text.
 pub(crate) fn outline(arguments: &Value) -> Value {
+    fn left_out(members: usize) -> Option<String> {
+        let rest = members.saturating_sub(OUTLINE_MEMBERS);
+        (rest > 0).then(|| format!("… {rest} more"))
+    }
     fn within(value: &Value, depth: usize) -> Value {
         match value {
             Value::Array(_) | Value::Object(_) if depth == OUTLINE_DEPTH => "…".into(),
             Value::Array(items) => {
-                items.iter().take(OUTLINE_MEMBERS).map(|item| within(item, depth + 1)).collect()
+                let shown = items.iter().take(OUTLINE_MEMBERS).map(|item| within(item, depth + 1));
+                shown.chain(left_out(items.len()).map(Value::from)).collect()
             }
             Value::Object(object) => {
                 let members = object.iter().take(OUTLINE_MEMBERS);
                 let shown = |(name, value): (&String, &Value)| {
                     (crate::text::printable(name, 40), within(value, depth + 1))
                 };
-                Value::Object(members.map(shown).collect())
+                let rest = left_out(object.len()).map(|rest| ("…".to_owned(), rest.into()));
+                Value::Object(members.map(shown).chain(rest).collect())
             }
             Value::String(_) => MASK.into(),
             other => other.clone(),
@@ -124,6 +130,10 @@ mod tests {
             (&json!(7), &json!(true), &Value::Null)
         );
         assert_eq!(shown["fields"][0], json!({"streaming": "***"}));
+        // What is left out is counted.
+        assert_eq!(shown["many"][20], "… 980 more");
+        let many: serde_json::Map<_, _> = (0..21).map(|n| (n.to_string(), json!(n))).collect();
+        assert_eq!(outline(&many.into())["…"], "… 1 more");
     }
 
     #[test]

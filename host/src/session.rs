@@ -15,7 +15,7 @@ use crate::credentials::Token;
 use crate::engine::{Fault, Invocation};
 use crate::environment::Environment;
 use crate::error::{Error, FunctionError, WriteOutcome};
-use crate::grant::{Bounds, Grant, permitted_requests};
+use crate::grant::{Bounds, Grant, KnownRoom, permitted_requests};
 use crate::http::{Closed, Outbox, REDACTED};
 use crate::policy::{
     Approval, Effect, Permission, Permit, Policy, Rule, Verdict, effect_of, has_destination,
@@ -25,7 +25,6 @@ use crate::policy::{
 use crate::resources::Wires;
 use crate::resources::{Resources, check_size, read_component};
 use crate::store::{BeginError, Store};
-use crate::timestamp::Timestamp;
 use crate::{json, secrets, suggest, text};
 use clearance::Clearance;
 use entry::Entry;
@@ -323,7 +322,7 @@ impl Session {
     /// has it before its first request leaves, and whatever comes of it.
     pub async fn run(&self, call: Call) -> Outcome {
         let started = Instant::now();
-        let mut entry = Entry::new(&self.0.store, &call);
+        let mut entry = Entry::new(&self.0.store, self.0.resources.clock(), &call);
         let mut outcome = Outcome {
             result: Err(Error::Internal { message: "the call did not begin".into() }),
             account: None,
@@ -333,6 +332,7 @@ impl Session {
             approval: None,
             unrecorded: None,
             write: WriteOutcome::None,
+            room: KnownRoom::default(),
             requests: Vec::new(),
             duration: Duration::ZERO,
         };
@@ -392,7 +392,7 @@ impl Session {
         let arguments = Arguments::check(function, call.arguments.clone())?;
         let verdict = settings.policy.decide(name, function, has_destination(&arguments));
         // Nobody is asked about a call that cannot be made.
-        let bounds = Bounds::of(function, &arguments, Timestamp::now())?;
+        let bounds = Bounds::of(function, &arguments, self.0.resources.clock().timestamp())?;
         let policy = &settings.policy;
         Ok(Decided { name, account, function, arguments, bounds, verdict, policy })
     }
@@ -408,8 +408,9 @@ impl Session {
         let Decided { name, account, function, arguments, bounds, .. } = decided;
         let limits = &self.0.resources.settings.limits;
         // A person may have taken their time, and a default end counts from now.
-        let grant = Grant::issue(permit, function, bounds, limits.requests, Timestamp::now());
         let resources = &self.0.resources;
+        let begun = resources.clock().timestamp();
+        let grant = Grant::issue(permit, function, bounds, limits.requests, begun);
         let deadline = tokio::time::Instant::now() + limits.timeout;
         let out_of_time = || Error::TimedOut { seconds: limits.timeout.as_secs() };
         let token = tokio::time::timeout_at(deadline, resources.token(name, account)).await;
@@ -444,6 +445,7 @@ impl Session {
                 claims: claims.as_deref(),
                 api: &api,
                 limits,
+                clock: resources.clock(),
                 outbox: Arc::clone(&outbox),
             };
             let result = tokio::select! {
@@ -457,9 +459,10 @@ impl Session {
             })
         };
         let result = tokio::time::timeout_at(deadline, run).await;
-        let Closed { requests, write, fault, escaped } = outbox.close();
+        let Closed { requests, write, room, fault, escaped } = outbox.close();
         outcome.requests = requests;
         outcome.write = write;
+        outcome.room = room;
         // A rule that was broken is told, whatever the component made of it.
         if let Some(message) = fault {
             return Err(Error::ComponentFault { message });
@@ -493,7 +496,7 @@ impl Session {
         if outcome.requests.iter().any(|request| request.status == Some(401)) {
             resources.forget_token(name);
             if error.kind == "unauthorized"
-                && let Some(date) = token.expired(Timestamp::now())
+                && let Some(date) = token.expired(self.0.resources.clock().timestamp())
             {
                 error.message = format!(
                     "the access token of the account `{name}` expired on {}: {}",

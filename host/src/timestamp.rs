@@ -69,6 +69,11 @@ impl Timestamp {
         format!("{}.{:03}Z", seconds.trim_end_matches('Z'), self.0.millisecond())
     }
 
+    pub(crate) fn of_system_time(time: std::time::SystemTime) -> Self {
+        Self(OffsetDateTime::from(time))
+    }
+
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn now() -> Self {
         Self(OffsetDateTime::now_utc())
     }

@@ -104,3 +104,90 @@ async fn a_call_by_two_variables_reaches_the_api() {
     assert_eq!(document["meta"]["account"], "default");
     assert_eq!(simulator.requests().len(), 1);
 }
+
+/// Every file and folder below a folder, with its mode.
+#[cfg(unix)]
+fn modes(folder: &Path) -> Vec<(std::path::PathBuf, u32, bool)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let metadata = path.symlink_metadata().expect("it is there");
+        found.push((path.clone(), metadata.permissions().mode() & 0o777, metadata.is_dir()));
+        if metadata.is_dir() {
+            found.extend(modes(&path));
+        }
+    }
+    found
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whatever_the_umask_only_the_user_reads_what_is_made() {
+    let simulator = Simulator::start(Options::default()).await.expect("a simulator");
+    for umask in ["000", "022", "277"] {
+        let (url, token) = (simulator.url(), simulator.token().to_owned());
+        let home = tokio::task::spawn_blocking(move || {
+            let home = home();
+            for arguments in [
+                &["call", "list_rooms"][..],
+                &["call", "create_room", "--force"],
+                &["configure", "--set", "limits.timeout_seconds=20"],
+                &["audit", "archive", "calls.db"],
+                &["call", "list_rooms"],
+            ] {
+                let program = env!("CARGO_BIN_EXE_whereby");
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", "umask \"$0\" && exec \"$@\"", umask, program]);
+                command.args(arguments).current_dir(home.path()).env_clear();
+                command.env("HOME", home.path()).env("WHEREBY_API_URL", &url);
+                command.env("WHEREBY_ACCESS_TOKEN", &token);
+                let output = finished(command);
+                assert_eq!(output.status.code(), Some(0), "{umask} {arguments:?}: {output:?}");
+            }
+            home
+        });
+        let home = home.await.expect("it ends");
+        let found = modes(home.path());
+        for name in ["config.toml", "state.db", "spool", "calls.db", ".cache", ".local"] {
+            let is_there = found.iter().any(|(path, ..)| path.ends_with(name));
+            assert!(is_there || cfg!(target_os = "macos"), "{name}: {found:?}");
+        }
+        for (path, mode, is_folder) in found {
+            let expected = if is_folder { 0o700 } else { 0o600 };
+            assert_eq!(mode, expected, "umask {umask}: {}", path.display());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_program_that_has_ended_leaves_its_calls_in_one_file() {
+    let simulator = Simulator::start(Options::default()).await.expect("a simulator");
+    let (url, token) = (simulator.url(), simulator.token().to_owned());
+    let ran = tokio::task::spawn_blocking(move || {
+        let home = home();
+        let run = |arguments: &[&str]| {
+            let mut command = whereby(home.path(), arguments);
+            command.env("WHEREBY_API_URL", &url).env("WHEREBY_ACCESS_TOKEN", &token);
+            command.env("XDG_STATE_HOME", home.path());
+            let output = finished(command);
+            assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+            output
+        };
+        let folder = home.path().join("whereby");
+        for _ in 0..3 {
+            run(&["call", "create_room", "--force"]);
+            run(&["call", "list_rooms"]);
+            run(&["lua", "-e", "return app.integrations.whereby.list_rooms({ limit = 1 })"]);
+            assert!(!folder.join("state.db-wal").exists());
+        }
+        let kept = std::fs::read(folder.join("state.db")).expect("a database");
+        std::fs::remove_file(folder.join("state.db")).expect("removed");
+        run(&["call", "list_rooms"]);
+        std::fs::write(folder.join("state.db"), kept).expect("restored");
+        run(&["audit", "--json"])
+    });
+    let output = ran.await.expect("it ends");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(document["audit"].as_array().map(Vec::len), Some(9), "{document}");
+}

@@ -68,6 +68,71 @@ async fn every_call_has_one_row_also_where_it_is_refused() {
 }
 
 #[tokio::test]
+async fn a_created_and_a_deleted_room_are_in_the_log_by_name_and_id() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(ALLOW_ALL);
+    let named = json!({"room_name_prefix": "bot-"});
+    let created = world.call("create_room", named).await.result.expect("created");
+    let name = created["roomName"].as_str().expect("a name").to_owned();
+    assert!(name.starts_with("bot-"), "{name}");
+    let deletion = json!({"room_name": &name});
+    world.call("delete_room", deletion).await.result.expect("deleted");
+    let path = world.requests().last().expect("a request").path.clone();
+    let id = path.rsplit('/').next().expect("an id").to_owned();
+
+    // A deletion that failed, one that was cut off, and calls without a room.
+    world.simulator.script("DELETE", "/v1/meetings/", 1, Reply::status(403));
+    let _ = world.call("delete_room", json!({"room_name": "daily"})).await;
+    let _ = world.call("delete_room", json!({"room_name": "nowhere"})).await;
+    world.simulator.script("POST", "/v1/meetings", 1, Reply::status(400));
+    let _ = world.call("create_room", json!({})).await;
+    world.call("list_rooms", json!({})).await.result.expect("a page");
+
+    let rows = world.audit();
+    let rooms: Vec<(Option<&str>, Option<&str>)> = rows
+        .iter()
+        .map(|row| row.outcome.as_ref().expect("an end"))
+        .map(|outcome| (outcome.room_name.as_deref(), outcome.room_id.as_deref()))
+        .collect();
+    let own = (Some(name.as_str()), Some(id.as_str()));
+    assert_eq!(rooms[..2], [own, own]);
+    assert_eq!(rooms[2].0, Some("daily"));
+    assert!(rooms[2].1.is_some(), "{rooms:?}");
+    assert_eq!(rooms[3..], [(None, None); 3]);
+    assert_eq!(rows[0].to_json()["outcome"]["room_name"], name);
+    assert_eq!(rows[0].to_json()["outcome"]["room_id"], id);
+
+    let shown = world.run(&["audit"]).await.stdout;
+    for words in [format!("created {name}"), format!("deleted {name}")] {
+        assert!(shown.contains(&words), "`{words}` is not in: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_is_named_like_the_key_is_not_in_the_log() {
+    let world = World::with_rooms(Vec::new()).await;
+    let url = world.simulator.url();
+    let key = "s3cretkey0123456789";
+    world.write(
+        "config/whereby/config.toml",
+        &format!("[accounts.work]\naccess_token = \"{key}\"\napi_url = \"{url}\"\n{ALLOW_ALL}"),
+    );
+    for spelt in [key.to_owned(), format!("\\u0073{}", &key[1..])] {
+        let body = format!(
+            r#"{{"meetingId": "{spelt}", "roomName": "/{spelt}",
+                "roomUrl": "https://acme.whereby.com/{spelt}", "startDate": "2026-03-02T09:00:00.000Z",
+                "endDate": "2999-03-02T09:00:00.000Z"}}"#
+        );
+        world.simulator.script("POST", "/v1/meetings", 1, Reply::status(201).body(body));
+        let outcome = world.call("create_room", json!({})).await;
+        assert_eq!(outcome.write, whereby::WriteOutcome::Done, "{outcome:?}");
+    }
+    let rows = world.audit();
+    assert_eq!(rows.len(), 2);
+    assert!(!format!("{rows:?}").contains("s3cretkey"), "{rows:?}");
+}
+
+#[tokio::test]
 async fn a_write_is_in_the_log_before_it_leaves() {
     let world = World::with_rooms(Vec::new()).await;
     world.configure(ALLOW_ALL);

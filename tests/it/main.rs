@@ -21,5 +21,6 @@ mod permissions;
 mod properties;
 mod reproducible;
 mod secrecy;
+mod state;
 mod tidy;
 mod wire;

@@ -4,11 +4,13 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use whereby::cli::Streams;
 use whereby::simulator::{Options, OrganizationSeed, RecordedRequest, RoomSeed, Seed, Simulator};
-use whereby::{Approver, AuditFilter, AuditRow, Environment, Session, Settings, Store};
+use whereby::{Approver, AuditFilter, AuditRow, Clock, Environment, Session, Settings, Store};
 
 /// Compiled code is kept for the whole run, so that each component is compiled once.
 static CACHE: LazyLock<TempDir> = LazyLock::new(|| {
@@ -24,6 +26,8 @@ pub struct World {
     /// The simulated Whereby.
     pub simulator: Simulator,
     home: TempDir,
+    /// How far the user's clock is ahead of this machine's, in seconds.
+    ahead: Arc<AtomicI64>,
 }
 
 impl World {
@@ -49,7 +53,7 @@ impl World {
         for folder in ["config/whereby", "project"] {
             std::fs::create_dir_all(home.path().join(folder)).expect("a folder in it");
         }
-        let world = Self { simulator, home };
+        let world = Self { simulator, home, ahead: Arc::default() };
         world.configure("");
         world
     }
@@ -103,7 +107,25 @@ impl World {
         }
         environment.directory = self.path("project");
         environment.system_policy = self.path("policy.toml");
+        environment.clock = self.clock();
         environment
+    }
+
+    /// The clock of the user's machine.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let ahead = Arc::clone(&self.ahead);
+        Clock::new(move || {
+            let ahead = ahead.load(Ordering::SeqCst);
+            let seconds = Duration::from_secs(ahead.unsigned_abs());
+            let now = SystemTime::now();
+            if ahead < 0 { now - seconds } else { now + seconds }
+        })
+    }
+
+    /// Moves the clock of the user's machine, also for programs that run.
+    pub fn move_clock(&self, seconds: i64) {
+        self.ahead.fetch_add(seconds, Ordering::SeqCst);
     }
 
     /// The surroundings of a user without a configuration file, whose account is in two variables.
@@ -151,7 +173,7 @@ impl World {
     /// Where this user's approvals and audit log are, opened anew.
     #[must_use]
     pub fn store(&self) -> Arc<Store> {
-        Store::new(self.path("state/whereby"))
+        Store::with_clock(self.path("state/whereby"), self.clock())
     }
 
     /// The audit log of this user, oldest first.

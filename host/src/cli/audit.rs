@@ -6,10 +6,14 @@ use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
 use crate::text;
 use crate::timestamp::Timestamp;
+use jiff::Span;
 use jiff::tz::TimeZone;
-use jiff::{Span, Zoned};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How many calls people are shown by default.
+const SHOWN: u32 = 50;
 
 /// How often it is looked whether there is something new.
 const POLL: Duration = Duration::from_millis(500);
@@ -18,43 +22,68 @@ const POLL: Duration = Duration::from_millis(500);
 ///
 /// There is a row for each call, whoever made it: what was to be done, which rule or person decided,
 /// and what came of it. A call without an outcome is under way, or the program ended in the middle of
-/// it; whether a write was then made is not known. Rows are never changed or deleted.
+/// it; whether a write was then made is not known. Rows are never changed, and deleted only after
+/// `whereby audit archive` has written them to a file.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = concat!(
+#[command(args_conflicts_with_subcommands = true, after_long_help = concat!(
     "Examples:\n",
     "  whereby audit\n",
     "  whereby audit --since 2h --function delete_room\n",
-    "  whereby audit --since 2026-03-01 --account work --limit 1000 --json"
+    "  whereby audit --since 2026-03-01 --account work --json\n",
+    "  whereby audit archive calls-of-2026.db"
 ))]
 pub(super) struct Opts {
     /// Only calls since then: a date (2026-03-01, or with a time and in UTC where no offset is given),
     /// or how long ago (30min, 2h, 7d)
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
-    since: Option<i64>,
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    since: Option<When>,
     /// Only calls of this function
     #[arg(long, value_name = "NAME", value_parser = functions::Name, hide_possible_values = true)]
     function: Option<String>,
-    /// At most so many, the newest
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    limit: u32,
+    /// At most so many, the newest. By default 50, and with --json all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: Option<u32>,
     /// Go on showing calls as they are made, until Ctrl-C; with --json one document a line. A write
     /// is shown when it begins and again when it ends
     #[arg(long)]
     follow: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Moves the log to a file of its own, and begins a new one
+    ///
+    /// The file is a SQLite database that only you can read, with every call so far. To list it, copy
+    /// it to DIR/whereby/state.db and run: XDG_STATE_HOME=DIR whereby audit. Calls that may still be
+    /// under way stay in the log as well. Approvals are not moved. Other programs can go on meanwhile.
+    #[command(after_long_help = "Example:\n  whereby audit archive calls-of-2026.db")]
+    Archive {
+        /// The file, which must not exist yet
+        file: PathBuf,
+    },
 }
 
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
         let store = context.store()?;
+        if let Some(Command::Archive { file }) = self.command {
+            return archive(context, &store, &file);
+        }
         let function = match self.function.as_deref() {
             Some(name) => Some(functions::find(name)?.json.to_owned()),
             None => None,
         };
         let filter = AuditFilter {
-            since: self.since,
+            since: self
+                .since
+                .map(|when| when.unix_ms(context.environment.clock.now()))
+                .transpose()?,
             account: wanted_account(context),
             function,
-            limit: Some(self.limit),
+            // Whoever reads the document reads all of it.
+            limit: self.limit.or((!context.json).then_some(SHOWN)),
             after_seq: None,
         };
         // What can be shown is shown, and what is missing is said.
@@ -64,17 +93,88 @@ impl Opts {
         if self.follow {
             return follow(context, &store, filter).await;
         }
-        let rows = store.audit_as_it_is(&filter)?;
-        let table = match rows.is_empty() {
-            true => "no calls\n".into(),
-            false => {
-                let rows = rows.iter().map(row).collect();
-                render::render(&Value::Array(rows), &context.look())
-            }
-        };
-        let documents: Vec<Value> = rows.iter().map(AuditRow::to_json).collect();
-        Ok(Output::Text(table, document("audit", documents.into())))
+        match context.json {
+            true => listed_json(context, &store, &filter),
+            false => listed(context, &store, &filter),
+        }
     }
+}
+
+/// A table of the calls, which says how many it leaves out.
+fn listed(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Output, Failure> {
+    let rows = store.audit_as_it_is(filter)?;
+    if rows.is_empty() {
+        return Ok(Output::Text("no calls\n".into(), Value::Null));
+    }
+    let (shown, rows) = (rows.len(), rows.iter().map(row).collect());
+    let mut table = render::render(&Value::Array(rows), &context.look());
+    let earlier = earlier(store, filter, shown)?;
+    if earlier > 0 {
+        table.push_str(&not_shown(earlier));
+        table.push('\n');
+    }
+    Ok(Output::Text(table, Value::Null))
+}
+
+/// The document of the calls. It is written row by row, as a log can be long.
+fn listed_json(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Output, Failure> {
+    let mut json = String::from("{\"audit\":[");
+    let mut shown = 0;
+    store.audit_each(filter, |row| {
+        if shown > 0 {
+            json.push(',');
+        }
+        json.push_str(&text::printable_json(&row.to_json().to_string()));
+        shown += 1;
+    })?;
+    json.push(']');
+    let earlier = earlier(store, filter, shown)?;
+    if earlier > 0 {
+        json.push_str(",\"truncated\":true");
+        warn_not_shown(context, earlier);
+    }
+    json.push('}');
+    Ok(Output::Document(json))
+}
+
+/// How many calls the limit leaves out, all of them earlier than those that are shown.
+fn earlier(store: &Store, filter: &AuditFilter, shown: usize) -> Result<u64, Error> {
+    let shown = shown as u64;
+    match filter.limit {
+        Some(limit) if shown >= u64::from(limit) => {
+            Ok(store.audit_count(filter)?.saturating_sub(shown))
+        }
+        _ => Ok(0),
+    }
+}
+
+fn not_shown(earlier: u64) -> String {
+    let calls = if earlier == 1 { "call is" } else { "calls are" };
+    format!("{earlier} earlier {calls} not shown; --limit shows more, --json without it shows all")
+}
+
+fn warn_not_shown(context: &Context, earlier: u64) {
+    if !context.quiet {
+        context.warn(&not_shown(earlier));
+    }
+}
+
+fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, Failure> {
+    if let Some(account) = &context.account {
+        let message = format!(
+            "--account {} goes with a list of calls, and an archive has those of all accounts; \
+             leave it out",
+            text::printable(account, 40)
+        );
+        return Err(Error::Usage { message }.into());
+    }
+    let calls = store.archive(&context.environment.directory.join(file))?;
+    let shown = text::printable(&file.display().to_string(), 300);
+    let noun = if calls == 1 { "call" } else { "calls" };
+    Ok(Output::Text(
+        format!("{shown}: {calls} {noun}; the audit log begins anew\n"),
+        document("archive", json!({"file": file.to_string_lossy(), "calls": calls})),
+    ))
 }
 
 /// Shows what there is, and then what is added, until it is stopped or nobody reads any more.
@@ -83,9 +183,16 @@ async fn follow(
     store: &Store,
     mut filter: AuditFilter,
 ) -> Result<Output, Failure> {
+    let mut is_first = true;
     loop {
         let end = store.log_end()?;
-        for row in store.audit_as_it_is(&filter)? {
+        let rows = store.audit_as_it_is(&filter)?;
+        let earlier = if is_first { earlier(store, &filter, rows.len())? } else { 0 };
+        if earlier > 0 {
+            warn_not_shown(context, earlier);
+        }
+        is_first = false;
+        for row in rows {
             // What is added meanwhile comes next time; a read is worth a line when it is over.
             if row.seq > end || (row.outcome.is_none() && !row.is_unfinished_write()) {
                 continue;
@@ -162,7 +269,11 @@ fn outcome(row: &AuditRow) -> String {
     match &row.outcome {
         None if row.is_unfinished_write() => "unfinished, effect unknown".into(),
         None => "unfinished".into(),
-        Some(outcome) if outcome.success => "success".into(),
+        Some(outcome) if outcome.success => match (&outcome.room_name, row.function.as_deref()) {
+            (Some(room), Some("create_room")) => format!("created {}", text::printable(room, 60)),
+            (Some(room), Some("delete_room")) => format!("deleted {}", text::printable(room, 60)),
+            _ => "success".into(),
+        },
         Some(outcome) => {
             let kind = outcome.kind.as_deref().unwrap_or("failed");
             match outcome.effect.as_str() {
@@ -173,21 +284,42 @@ fn outcome(row: &AuditRow) -> String {
     }
 }
 
-/// A point in time, as people name it, in milliseconds since 1970.
-fn moment(text: &str) -> Result<i64, String> {
-    if let Ok(moment) = Timestamp::parse_argument(text, true) {
-        return Ok(moment.to_unix_ms());
+/// A point in time, as people name it.
+#[derive(Clone, Debug)]
+enum When {
+    /// In milliseconds since 1970.
+    At(i64),
+    Ago(Span),
+}
+
+impl When {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(moment) = Timestamp::parse_argument(text, true) {
+            return Ok(Self::At(moment.to_unix_ms()));
+        }
+        let ago = text.parse::<Span>().ok().map(|span| Self::Ago(span.abs()));
+        // Whatever the clock says, it has to be a time that there is.
+        let ago = ago.filter(|ago| ago.unix_ms(SystemTime::now()).is_ok());
+        ago.ok_or_else(|| {
+            "neither a date, such as 2026-03-02 or 2026-03-02T09:00:00Z, nor how long ago, such as \
+             30min, 2h or 7d"
+                .into()
+        })
     }
-    let ago = || -> Option<i64> {
-        let span: Span = text.parse().ok()?;
-        let now = Zoned::now().with_time_zone(TimeZone::UTC);
-        Some(now.checked_sub(span.abs()).ok()?.timestamp().as_millisecond())
-    };
-    ago().ok_or_else(|| {
-        "neither a date, such as 2026-03-02 or 2026-03-02T09:00:00Z, nor how long ago, such as \
-         30min, 2h or 7d"
-            .into()
-    })
+
+    fn unix_ms(&self, now: SystemTime) -> Result<i64, Error> {
+        match self {
+            Self::At(moment) => Ok(*moment),
+            Self::Ago(span) => {
+                let ago = jiff::Timestamp::try_from(now)
+                    .and_then(|now| now.to_zoned(TimeZone::UTC).checked_sub(*span));
+                let too_long = |_| Error::Usage {
+                    message: format!("--since {span}: there is no time so long ago; name a date"),
+                };
+                Ok(ago.map_err(too_long)?.timestamp().as_millisecond())
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -196,23 +328,21 @@ mod tests {
 
     #[test]
     fn a_moment_is_a_date_or_how_long_ago() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_772_442_000_000);
         for (text, expected) in [
             ("2026-03-02T09:00:00Z", 1_772_442_000_000),
             ("2026-03-02T09:00:00", 1_772_442_000_000),
             ("2026-03-02T10:00:00+01:00", 1_772_442_000_000),
             ("2026-03-02", 1_772_409_600_000),
+            ("2h", 1_772_442_000_000 - 2 * 60 * 60 * 1000),
+            ("90min", 1_772_442_000_000 - 90 * 60 * 1000),
+            ("1w 1d", 1_772_442_000_000 - 8 * 24 * 60 * 60 * 1000),
         ] {
-            assert_eq!(moment(text), Ok(expected), "{text}");
-        }
-        let hour = 60 * 60 * 1000;
-        for (text, ago) in [("2h", 2 * hour), ("90min", hour * 3 / 2), ("1w 1d", 8 * 24 * hour)] {
-            // The clock goes on between the two.
-            let named = moment(text).expect(text);
-            let found = Timestamp::now().to_unix_ms() - named;
-            assert!((ago..ago + hour / 2).contains(&found), "{text}: {found}");
+            let when = When::parse(text).expect(text);
+            assert_eq!(when.unix_ms(now).expect(text), expected, "{text}");
         }
         for text in ["", "7", "yesterday", "2026-13-01", "99999999y", "2h\u{1b}[2J"] {
-            assert!(moment(text).is_err(), "{text}");
+            assert!(When::parse(text).is_err(), "{text}");
         }
     }
 }

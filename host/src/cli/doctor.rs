@@ -70,11 +70,12 @@ impl Opts {
         // An account that there is not is told below.
         let only = context.account.as_deref();
         let only = only.map(|name| settings.account_name(Some(name)).unwrap_or(name));
+        let now = context.environment.clock.timestamp();
         for (name, account) in &settings.accounts {
             if only.is_some_and(|only| only != name) {
                 continue;
             }
-            let (check, details, error) = check_account(&session, name, account).await;
+            let (check, details, error) = check_account(&session, name, account, now).await;
             first_error = first_error.or(error);
             checks.extend(check);
             accounts.push(details);
@@ -234,6 +235,7 @@ async fn check_account(
     session: &Session,
     name: &str,
     account: &Account,
+    now: Timestamp,
 ) -> (Vec<Check>, Value, Option<Error>) {
     let check = format!("account {name}");
     let token = source(&account.token);
@@ -286,7 +288,7 @@ async fn check_account(
             }
             checks.insert(0, Check::ok(&check, message));
             let expires = user["keyExpires"].as_str().and_then(Timestamp::parse);
-            let warning = expires.and_then(|expires| expiry(expires, Timestamp::now()));
+            let warning = expires.and_then(|expires| expiry(expires, now));
             checks.extend(warning.map(|message| {
                 let fix = format!("{NEW_KEY}, and {}", where_to_put(&account.token, name));
                 Check::warning(&format!("access token {name}"), message, fix)

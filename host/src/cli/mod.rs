@@ -218,12 +218,13 @@ impl Context {
     /// Where approvals and the audit log are kept.
     fn store(&self) -> Result<Arc<Store>, Error> {
         let directory = self.environment.platform_directory("state");
-        directory.map(Store::new).ok_or_else(|| Error::Configuration {
+        let directory = directory.ok_or_else(|| Error::Configuration {
             message:
                 "there is no place for approvals and the audit log: HOME is not set; set it, or \
                       XDG_STATE_HOME, to an absolute path"
                     .into(),
-        })
+        })?;
+        Ok(Store::with_clock(directory, self.environment.clock.clone()))
     }
 
     fn session(&self, settings: Settings, force: bool) -> Result<Session, Error> {
@@ -269,6 +270,8 @@ enum Output {
     Plan(Box<Document>, String, Value),
     /// A text for people, and its JSON form.
     Text(String, Value),
+    /// A JSON document that is written already.
+    Document(String),
     /// The same for a report of something that failed, and how the program ends.
     Report(String, Value, Exit),
     /// It has printed all there is to print.
@@ -497,6 +500,7 @@ fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u
     };
     let written = match (result, style.json) {
         (Ok(Output::Nothing), _) => Ok(()),
+        (Ok(Output::Document(json)), _) => writeln!(streams.stdout(), "{json}"),
         (Ok(Output::Plan(_, text, _)), false) => write!(streams.stdout(), "{text}"),
         (Ok(Output::Call(document, data) | Output::Plan(document, _, data)), true) => {
             print_json(streams, &document.to_json(Ok(&data)))

@@ -156,22 +156,11 @@ impl Lines {
 /// The file that keeps what was typed, in a folder of the user's own.
 fn history_file(context: &Context) -> Option<PathBuf> {
     let folder = context.environment.platform_directory("state")?;
-    make_folder(&folder).ok()?;
+    crate::file::make_private_folder(&folder).ok()?;
     let file = folder.join("lua-history");
     // It may hold what was typed as an argument, so nobody else is to read it.
     make_private(&file).ok()?;
     Some(file)
-}
-
-#[cfg(unix)]
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(not(unix))]
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)
 }
 
 #[cfg(unix)]

@@ -3,13 +3,13 @@
 use super::clearance::{Clearance, blocking};
 use super::{Decided, Outcome};
 use crate::call::Call;
+use crate::clock::Clock;
 use crate::error::{Error, WriteOutcome};
 use crate::http::{Outbox, SentRequest};
 use crate::policy::{Effect, effect_of};
 use crate::secrets::{masked, outline};
 use crate::store::{AuditRequest, Begin, BeginError, End, Store, new_id};
 use crate::text;
-use crate::timestamp::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Entry {
     /// Absent where the session keeps no log.
     store: Option<Arc<Store>>,
+    clock: Clock,
     begin: Begin,
     /// Whether the beginning is written already.
     is_begun: bool,
@@ -29,12 +30,17 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(store: &Result<Option<Arc<Store>>, Error>, call: &Call) -> Self {
+    pub(super) fn new(
+        store: &Result<Option<Arc<Store>>, Error>,
+        clock: &Clock,
+        call: &Call,
+    ) -> Self {
         let mut entry = Self {
             store: store.as_ref().ok().cloned().flatten(),
+            clock: clock.clone(),
             begin: Begin {
                 id: String::new(),
-                time: Timestamp::now().to_unix_ms(),
+                time: clock.unix_ms(),
                 front_end: call.asked_by.front_end.clone(),
                 client: call.asked_by.client.clone(),
                 account: None,
@@ -140,6 +146,8 @@ impl Entry {
             kind: error.map(|error| error.kind().to_owned()),
             message: error.map(|error| shown(&error.to_string())),
             effect: outcome.write.as_str().to_owned(),
+            room_name: outcome.room.name.as_ref().map(|name| name.as_str().to_owned()),
+            room_id: outcome.room.id.as_ref().map(|id| id.as_str().to_owned()),
             requests: outcome.requests.iter().map(request).collect(),
             duration_ms: milliseconds(outcome.duration),
             give_back,
@@ -162,11 +170,13 @@ impl Entry {
     fn blank_end(&self) -> End {
         End {
             id: self.begin.id.clone(),
-            time: Timestamp::now().to_unix_ms(),
+            time: self.clock.unix_ms(),
             success: false,
             kind: None,
             message: None,
             effect: WriteOutcome::None.as_str().into(),
+            room_name: None,
+            room_id: None,
             requests: Vec::new(),
             duration_ms: milliseconds(self.started.elapsed()),
             give_back: None,
@@ -179,10 +189,13 @@ impl Drop for Entry {
         let Some(store) = self.store.take().filter(|_| !self.begin.id.is_empty()) else { return };
         let closed = self.outbox.take().map(|outbox| outbox.close());
         let write = closed.as_ref().map_or(WriteOutcome::None, |closed| closed.write);
+        let room = closed.as_ref().map(|closed| closed.room.clone()).unwrap_or_default();
         let end = End {
             kind: Some("cancelled".into()),
             message: Some("whoever made the call did not wait for it".into()),
             effect: write.as_str().into(),
+            room_name: room.name.map(|name| name.as_str().to_owned()),
+            room_id: room.id.map(|id| id.as_str().to_owned()),
             requests: closed.iter().flat_map(|closed| &closed.requests).map(request).collect(),
             give_back: self.begin.approval.clone().filter(|_| write == WriteOutcome::None),
             ..self.blank_end()

@@ -270,7 +270,9 @@ pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> 
     );
     connection.execute(&sql, [now])?;
     // What is over is of no more use; the audit log has what came of it.
-    connection.execute("DELETE FROM approvals WHERE created_at < ?1", [now - KEPT_MS]).map(drop)
+    let sql =
+        "DELETE FROM approvals WHERE created_at < ?1 AND state NOT IN ('pending', 'approved')";
+    connection.execute(sql, [now - KEPT_MS]).map(drop)
 }
 
 /// Files a call for a person to approve; `None` where too many wait.
@@ -360,8 +362,8 @@ pub(super) fn claim(
         }
         Claim::Answered { id: given, digest } => {
             let sql = format!(
-                "UPDATE approvals
-                 SET state = 'used', decided_at = ?1, valid_until = ?4, used_at = ?1
+                "UPDATE approvals SET state = 'used', used_at = ?1,
+                     decided_at = ifnull(decided_at, ?1), valid_until = ifnull(valid_until, ?4)
                  WHERE id = ?2 AND digest = ?3 AND ({IS_PENDING} OR {IS_APPROVED}) RETURNING id"
             );
             let parameters = params![now, given, digest.0, now + VALID_MS];
@@ -429,7 +431,12 @@ pub(super) fn decide(
 }
 
 /// Why an approval cannot be decided on.
-pub(super) fn undecidable(found: Option<StoredApproval>, id: &str, decision: Decision) -> Error {
+pub(super) fn undecidable(
+    found: Option<StoredApproval>,
+    now: i64,
+    id: &str,
+    decision: Decision,
+) -> Error {
     let Some(found) = found else {
         return Error::Usage {
             message: format!(
@@ -453,14 +460,18 @@ pub(super) fn undecidable(found: Option<StoredApproval>, id: &str, decision: Dec
         ),
         (ApprovalState::Denied, Decision::Approve) => {
             let until = found.decided_at.map(|time| time + PENDING_MS);
-            format!(
-                "was denied at {}; the call can be filed anew from {} on",
-                at(found.decided_at),
-                at(until)
-            )
+            let next = match found.decided_at {
+                // Filing takes a denial that seems to come from the future for none.
+                Some(time) if now < time => again.to_owned(),
+                _ => format!("the call can be filed anew from {} on", at(until)),
+            };
+            format!("was denied at {}; {next}", at(found.decided_at))
         }
         (ApprovalState::Denied, Decision::Deny) => {
             format!("was denied already, at {}", at(found.decided_at))
+        }
+        (ApprovalState::Expired, _) if now < found.valid_until.unwrap_or(found.expires_at) => {
+            format!("is void because this machine's clock was set back; {again}")
         }
         (ApprovalState::Expired, Decision::Approve) => match found.decided_at {
             Some(_) => {

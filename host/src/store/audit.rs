@@ -1,4 +1,5 @@
-//! The audit log: what a call was to do, and what came of it. Rows are only ever added.
+//! The audit log: what a call was to do, and what came of it. Rows are only
+//! added, until the log is archived.
 
 use super::approvals::{self, date};
 use rusqlite::{Connection, ErrorCode, Row, Statement, params};
@@ -41,6 +42,9 @@ pub(crate) struct End {
     pub(crate) message: Option<String>,
     /// Whether something was changed: `none`, `unknown` or `done`.
     pub(crate) effect: String,
+    /// The room that it created or deleted, or tried to delete, where Whereby named it.
+    pub(crate) room_name: Option<String>,
+    pub(crate) room_id: Option<String>,
     pub(crate) requests: Vec<AuditRequest>,
     pub(crate) duration_ms: f64,
     /// The approval that it used, where nothing was sent that it was for: it can be used again, for
@@ -129,6 +133,11 @@ pub struct AuditOutcome {
     pub message: Option<String>,
     /// Whether something was changed: `none`, `unknown` or `done`.
     pub effect: String,
+    /// The name of the room that it created or deleted. With another effect than `done`, the name of
+    /// the room that it tried to delete. `None` if Whereby did not name one.
+    pub room_name: Option<String>,
+    /// The same room's id.
+    pub room_id: Option<String>,
     /// The requests that it sent, in order.
     pub requests: Vec<AuditRequest>,
     /// How long it took, in milliseconds.
@@ -164,6 +173,8 @@ impl AuditRow {
                 "kind": outcome.kind,
                 "message": outcome.message,
                 "effect": outcome.effect,
+                "room_name": outcome.room_name,
+                "room_id": outcome.room_id,
                 "requests": outcome.requests,
                 "duration_ms": outcome.duration_ms,
             })),
@@ -173,7 +184,7 @@ impl AuditRow {
 
 /// The last position in the log.
 const LAST: &str = "max((SELECT ifnull(max(seq), 0) FROM calls),
-    (SELECT ifnull(max(seq), 0) FROM outcomes))";
+    (SELECT ifnull(max(seq), 0) FROM outcomes), (SELECT ifnull(max(seq), 0) FROM archives))";
 
 pub(super) fn last(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(&format!("SELECT {LAST}"), [], |row| row.get(0))
@@ -195,8 +206,8 @@ impl<'a> Writer<'a> {
         ))?;
         let end = connection.prepare(&format!(
             "INSERT INTO outcomes (seq, call_id, time, success, kind, message, effect, requests,
-                 duration_ms)
-             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+                 duration_ms, room_name, room_id)
+             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
         ))?;
         Ok(Self { connection, begin, end })
     }
@@ -239,6 +250,8 @@ impl<'a> Writer<'a> {
             end.effect,
             requests,
             end.duration_ms,
+            end.room_name,
+            end.room_id,
         ])?;
         match &end.give_back {
             // What was sent and is not known to have failed has used the approval up.
@@ -281,27 +294,68 @@ pub(super) fn list(
     connection: &Connection,
     filter: &AuditFilter,
 ) -> rusqlite::Result<Vec<AuditRow>> {
-    // What is not asked for is not in the statement, so that each has the index that it needs.
+    let mut found = Vec::new();
+    each(connection, filter, |row| found.push(row))?;
+    Ok(found)
+}
+
+/// Gives each of them to a function.
+pub(super) fn each(
+    connection: &Connection,
+    filter: &AuditFilter,
+    mut each: impl FnMut(AuditRow),
+) -> rusqlite::Result<()> {
+    let mut sql = format!(
+        "SELECT c.*, o.seq AS o_seq, o.time AS o_time, o.success, o.kind, o.message,
+            o.effect AS o_effect, o.room_name, o.room_id, o.requests, o.duration_ms
+         FROM calls AS c LEFT JOIN outcomes AS o ON o.call_id = c.id WHERE {}",
+        conditions(filter)
+    );
+    if filter.limit.is_some() {
+        sql = format!("SELECT * FROM ({sql} ORDER BY c.time DESC, c.seq DESC LIMIT :limit)");
+        sql.push_str(" ORDER BY time, seq");
+    } else {
+        sql.push_str(" ORDER BY c.time, c.seq");
+    }
+    let mut statement = bound(connection, &sql, filter)?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        each(from_row(row)?);
+    }
+    Ok(())
+}
+
+/// How many rows there are, were it not for the limit.
+pub(super) fn count(connection: &Connection, filter: &AuditFilter) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT count(*) FROM calls AS c WHERE {}", conditions(filter));
+    let mut statement = bound(connection, &sql, filter)?;
+    let mut rows = statement.raw_query();
+    rows.next()?.map_or(Ok(0), |row| row.get(0).map(i64::unsigned_abs))
+}
+
+/// What a row must fulfil. What is not asked for is not in the statement, so that each has the index
+/// that it needs.
+fn conditions(filter: &AuditFilter) -> String {
     let conditions = [
-        (filter.since.is_some(), "c.time >= :since"),
-        (filter.account.is_some(), "c.account = :account"),
-        (filter.function.is_some(), "c.function = :function"),
+        (filter.since.is_some(), " AND c.time >= :since"),
+        (filter.account.is_some(), " AND c.account = :account"),
+        (filter.function.is_some(), " AND c.function = :function"),
         (
             filter.after_seq.is_some(),
-            "c.id IN (SELECT id FROM calls WHERE seq > :after
+            " AND c.id IN (SELECT id FROM calls WHERE seq > :after
                 UNION SELECT call_id FROM outcomes WHERE seq > :after)",
         ),
     ];
-    let mut sql = "SELECT c.*, o.seq AS o_seq, o.time AS o_time, o.success, o.kind, o.message,
-        o.effect AS o_effect, o.requests, o.duration_ms
-        FROM calls AS c LEFT JOIN outcomes AS o ON o.call_id = c.id WHERE 1"
-        .to_owned();
-    for (_, condition) in conditions.iter().filter(|(wanted, _)| *wanted) {
-        sql.push_str(" AND ");
-        sql.push_str(condition);
-    }
-    sql.push_str(" ORDER BY c.time DESC, c.seq DESC LIMIT :limit");
-    let mut statement = connection.prepare(&sql)?;
+    let wanted = conditions.iter().filter(|(wanted, _)| *wanted).map(|(_, condition)| *condition);
+    std::iter::once("1").chain(wanted).collect()
+}
+
+fn bound<'a>(
+    connection: &'a Connection,
+    sql: &str,
+    filter: &AuditFilter,
+) -> rusqlite::Result<Statement<'a>> {
+    let mut statement = connection.prepare(sql)?;
     let mut bind =
         |name: &str, value: &dyn rusqlite::ToSql| match statement.parameter_index(name)? {
             Some(index) => statement.raw_bind_parameter(index, value),
@@ -311,11 +365,8 @@ pub(super) fn list(
     bind(":account", &filter.account)?;
     bind(":function", &filter.function)?;
     bind(":after", &filter.after_seq)?;
-    bind(":limit", &filter.limit.map_or(-1, i64::from))?;
-    let rows = statement.raw_query().mapped(from_row);
-    let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    found.reverse();
-    Ok(found)
+    bind(":limit", &filter.limit)?;
+    Ok(statement)
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
@@ -331,6 +382,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
                 kind: row.get("kind")?,
                 message: row.get("message")?,
                 effect: row.get("o_effect")?,
+                room_name: row.get("room_name")?,
+                room_id: row.get("room_id")?,
                 requests: serde_json::from_str(&requests).unwrap_or_default(),
                 duration_ms: row.get("duration_ms")?,
             })

@@ -9,8 +9,9 @@ use schema::Problem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How many pages the write-ahead log may have before it is moved into the database. A process that
-/// finds no other one reads it whole when it opens the database, so it is kept short.
+/// How many pages the write-ahead log may have before it is moved into the database, also while
+/// processes have it open. A process that finds a log that a killed one has left reads it whole, so it
+/// is kept short.
 const CHECKPOINT_PAGES: u64 = 250;
 
 /// The same in bytes, and how large the log's file may stay when it was moved.
@@ -32,7 +33,30 @@ impl Durability {
     }
 }
 
+/// Why a transaction was not carried through.
+pub(super) enum Stopped {
+    Sql(rusqlite::Error),
+    /// What it needed besides the database failed.
+    Told(Error),
+}
+
+impl From<rusqlite::Error> for Stopped {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Told(error)
+    }
+}
+
 /// A connection, and which file it is to.
+///
+/// The last process that closes its connection leaves everything in that one file: SQLite then moves
+/// the write-ahead log into it and deletes the log. That waits for a disk twice, and is the price of a
+/// `state.db` that can be copied or moved by itself.
 pub(super) struct Database {
     pub(super) connection: Connection,
     path: PathBuf,
@@ -63,6 +87,14 @@ impl Database {
         asked.is_ok() && moved != 0
     }
 
+    /// Moves the write-ahead log into a file that was moved away, which closing does not do. Where
+    /// another process has made a new database since, that one has the log's memory, and it is left.
+    pub(super) fn complete(&self) {
+        if !self.path.exists() {
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+
     /// What digests are made with.
     pub(super) fn key(&self) -> Result<[u8; 32], Error> {
         let sql = "SELECT hmac_key FROM installation";
@@ -75,7 +107,7 @@ impl Database {
     pub(super) fn transaction<T>(
         &mut self,
         durability: Durability,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Option<T>>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<Option<T>, Stopped>,
     ) -> Result<Option<T>, Error> {
         if self.durability != durability {
             let set = self.connection.pragma_update(None, "synchronous", durability.as_str());
@@ -83,34 +115,23 @@ impl Database {
             self.durability = durability;
         }
         let behavior = TransactionBehavior::Immediate;
-        let done = self.connection.transaction_with_behavior(behavior).and_then(|transaction| {
+        let begun = self.connection.transaction_with_behavior(behavior).map_err(Stopped::Sql);
+        let done = begun.and_then(|transaction| {
             let result = work(&transaction)?;
             if result.is_some() {
                 transaction.commit()?;
             }
             Ok(result)
         });
-        done.map_err(|error| self.explain(error))
+        done.map_err(|stopped| match stopped {
+            Stopped::Sql(error) => self.explain(error),
+            Stopped::Told(error) => error,
+        })
     }
 
     /// What is wrong, and what mends it.
     pub(super) fn explain(&self, error: rusqlite::Error) -> Error {
         explain(&self.path, Problem::Sql(error))
-    }
-}
-
-impl Drop for Database {
-    /// Empties a write-ahead log that has grown. Where processes come one after the other, each takes
-    /// all of it for new, so that without this it would grow for ever.
-    fn drop(&mut self) {
-        let mut log = self.path.clone().into_os_string();
-        log.push("-wal");
-        if std::fs::metadata(log).is_ok_and(|metadata| metadata.len() >= LOG_BYTES) {
-            // Where others are at it, they empty it, or whoever comes last.
-            let connection = &self.connection;
-            let _ = connection.busy_timeout(Duration::ZERO);
-            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        }
     }
 }
 
@@ -120,8 +141,6 @@ pub(super) const FILE: &str = "state.db";
 fn set_up(mut connection: Connection, patience: Duration) -> Result<Connection, Problem> {
     connection.busy_timeout(patience)?;
     for (setting, value) in [
-        // Whoever comes last would pay for everybody.
-        (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
@@ -164,7 +183,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-fn explain(path: &Path, problem: Problem) -> Error {
+pub(super) fn explain(path: &Path, problem: Problem) -> Error {
     let file = text::printable(&path.display().to_string(), 300);
     let directory = path.parent().unwrap_or(path).display().to_string();
     let directory = text::printable(&directory, 300);

@@ -2,7 +2,7 @@
 //! write them approves calls, and who can read them sees what calls were made.
 
 use crate::error::Error;
-use crate::text;
+use crate::{file, text};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
     let metadata = match std::fs::metadata(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            make(directory).and_then(|()| std::fs::metadata(directory))
+            file::make_private_folder(directory).and_then(|()| std::fs::metadata(directory))
         }
         found => found,
     };
@@ -21,19 +21,6 @@ pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
         return Err(refused("state directory", directory, "is not a directory; move it away"));
     }
     check("state directory", directory, &metadata, "700")
-}
-
-fn make(directory: &Path) -> io::Result<()> {
-    if let Some(parent) = directory.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(directory) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
 }
 
 /// The database's file, made where there is none, and looked at.
@@ -67,10 +54,8 @@ pub(super) fn prepare_file(path: &Path) -> Result<(), Error> {
 /// Makes a file that nobody else can read.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).append(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options.read(true).append(true);
+    file::make_private_file(path, options)
 }
 
 /// Refuses what is somebody else's, what others can read or write, and what cannot be written.

@@ -5,6 +5,7 @@
 //! beginning of a write is in the database, and on the disk, before the write is sent.
 
 mod approvals;
+mod archive;
 mod audit;
 mod database;
 mod files;
@@ -19,6 +20,7 @@ pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
 pub(crate) use approvals::{Asking, Claim, Digest, Filed, Standing, Subject, new_id};
 pub(crate) use audit::{Begin, End};
 
+use crate::clock::Clock;
 use crate::error::Error;
 use approvals::{Decision, check_id};
 use database::{Database, Durability};
@@ -28,8 +30,9 @@ use spool::{Spool, SpoolFile};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// How long rows of the log gather before they are moved into the database.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -45,25 +48,35 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// It may be used by any number of threads, and the directory by any number of processes. What it
 /// does may wait for a disk or for another process, so an asynchronous program does it elsewhere.
 pub struct Store {
+    shared: Arc<Shared>,
+    /// Whether a thread moves the spool.
+    in_background: bool,
+    /// That thread; absent until there is something to move.
+    mover: Mutex<Option<Mover>>,
+    /// How many approvals were given back by rows that may not be in the database yet.
+    given_back: AtomicUsize,
+}
+
+/// What the store and the thread that moves its spool both use.
+struct Shared {
     directory: PathBuf,
-    options: Options,
+    clock: Clock,
+    patience: Duration,
     database: parking_lot::Mutex<Option<Opened>>,
     spool: Spool,
     /// Held by whoever moves the spool into the database: what could not be moved when that was tried.
     moving: Mutex<Option<SpoolFile>>,
-    /// Wakes the thread that moves it; absent until there is something to move.
-    waker: Mutex<Option<Sender<()>>>,
-    /// How many approvals were given back by rows that may not be in the database yet.
-    given_back: AtomicUsize,
-    this: Weak<Self>,
+}
+
+struct Mover {
+    wake: Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 /// What tests do in another way.
 struct Options {
-    /// Milliseconds since 1970.
-    clock: Box<dyn Fn() -> i64 + Send + Sync>,
+    clock: Clock,
     patience: Duration,
-    /// Whether a thread moves the spool.
     in_background: bool,
 }
 
@@ -92,60 +105,71 @@ impl Store {
     /// The store in a directory. Nothing is opened or made until it is needed.
     #[must_use]
     pub fn new(directory: PathBuf) -> Arc<Self> {
-        let clock = Box::new(now);
+        Self::with_clock(directory, Clock::system())
+    }
+
+    /// Returns the store in a directory, where approvals expire by the given clock.
+    #[must_use]
+    pub fn with_clock(directory: PathBuf, clock: Clock) -> Arc<Self> {
         Self::with_options(directory, Options { clock, patience: PATIENCE, in_background: true })
     }
 
     fn with_options(directory: PathBuf, options: Options) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
+        let Options { clock, patience, in_background } = options;
+        let shared = Shared {
             spool: Spool::new(&directory),
             directory,
-            options,
+            clock,
+            patience,
             database: parking_lot::Mutex::default(),
             moving: Mutex::default(),
-            waker: Mutex::default(),
+        };
+        Arc::new(Self {
+            shared: Arc::new(shared),
+            in_background,
+            mover: Mutex::default(),
             given_back: AtomicUsize::new(0),
-            this: Weak::clone(this),
         })
     }
 
     /// The directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.shared.directory
     }
 
     /// Finds out whether everything can be written, and makes what is not there.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.spool.prepare()?;
+        self.shared.spool.prepare()?;
         // Taking the lock of a writer needs all that writing does but the room.
-        self.write(|_| Ok(()))
+        self.shared.write(|_| Ok(()))
     }
 
     /// What an approval of a call, and of no other, is bound to.
     pub(crate) fn digest(&self, subject: &Subject<'_>) -> Result<Digest, Error> {
-        self.with(|opened| Digest::of(subject, &opened.key))
+        self.shared.with(|opened| Digest::of(subject, &opened.key))
     }
 
     /// Whether a person has approved the call, which was not made yet.
     pub(crate) fn is_approved(&self, digest: &Digest) -> Result<bool, Error> {
         self.take_back();
-        self.look(|connection, now| approvals::is_approved(connection, now, digest))
+        self.shared
+            .look(|connection, now| approvals::is_approved(connection, now, digest))
             .map(Option::unwrap_or_default)
     }
 
     /// Stores a call for a person to approve. A call that waits already waits on under the same id.
     pub(crate) fn file_approval(&self, asking: &Asking<'_>) -> Result<Filed, Error> {
         self.take_back();
-        let now = self.now();
-        let filed = self.write(|transaction| approvals::file(transaction, now, asking))?;
+        let now = self.shared.now();
+        let filed = self.shared.write(|transaction| approvals::file(transaction, now, asking))?;
         filed.ok_or_else(approvals::too_many)
     }
 
     /// The handle by which an MCP client answers a stored question. The id alone, which agents get to
     /// see, is none.
     pub(crate) fn handle(&self, id: &str) -> Result<String, Error> {
-        self.with(|opened| approvals::handle(id, &opened.key))
+        self.shared.with(|opened| approvals::handle(id, &opened.key))
     }
 
     /// The id that a handle was made for; `None` of anything else.
@@ -157,7 +181,7 @@ impl Store {
 
     /// How it stands with an approval.
     pub(crate) fn standing(&self, id: &str) -> Result<Standing, Error> {
-        let found = self.look(|connection, now| approvals::one(connection, now, id))?;
+        let found = self.shared.look(|connection, now| approvals::one(connection, now, id))?;
         Ok(match found.flatten().map(|approval| approval.state) {
             Some(ApprovalState::Pending) => Standing::Pending,
             Some(ApprovalState::Approved) => Standing::Approved,
@@ -168,8 +192,8 @@ impl Store {
 
     /// Denies what waits, where the id and the call belong together.
     pub(crate) fn decline(&self, id: &str, digest: &Digest) -> Result<bool, Error> {
-        let now = self.now();
-        self.write(|transaction| approvals::decline(transaction, now, id, digest))
+        let now = self.shared.now();
+        self.shared.write(|transaction| approvals::decline(transaction, now, id, digest))
     }
 
     /// Writes to the log that a call is about to be made, and uses up what it is made by, in one step
@@ -179,8 +203,8 @@ impl Store {
         begin: &Begin,
         claim: Option<Claim<'_>>,
     ) -> Result<Option<String>, BeginError> {
-        let now = self.now();
-        let written = self.with(|opened| {
+        let now = self.shared.now();
+        let written = self.shared.with(|opened| {
             opened.database.transaction(Durability::Full, |transaction| {
                 let approval = match claim {
                     None => begin.approval.clone(),
@@ -192,7 +216,7 @@ impl Store {
                 match audit::Writer::new(transaction)?.begin(begin, approval.as_deref())? {
                     true => Ok(Some(approval)),
                     // Another call's beginning is not this one's.
-                    false => Err(rusqlite::Error::StatementChangedRows(0)),
+                    false => Err(rusqlite::Error::StatementChangedRows(0).into()),
                 }
             })
         })?;
@@ -216,8 +240,8 @@ impl Store {
             Error::Internal { message: format!("a row of the audit log has no form: {error}") }
         })?;
         line.push(b'\n');
-        let is_first = self.spool.append(&line, durable)?;
-        let is_moved = durable && self.move_durably()?;
+        let is_first = self.shared.spool.append(&line, durable)?;
+        let is_moved = durable && self.shared.move_durably()?;
         if is_first && !is_moved {
             self.wake();
         }
@@ -235,10 +259,10 @@ impl Store {
     /// [`Error::Configuration`] where the database cannot be written. Nothing is lost by it, and a
     /// later attempt goes on.
     pub fn flush(&self) -> Result<(), Error> {
-        let mut waiting = self.moving();
-        self.move_own(&mut waiting)?;
-        for file in self.spool.left_behind()? {
-            self.import(&file)?;
+        let mut waiting = self.shared.moving();
+        self.shared.move_own(&mut waiting)?;
+        for file in self.shared.spool.left_behind()? {
+            self.shared.import(&file)?;
             file.delete();
         }
         Ok(())
@@ -250,7 +274,8 @@ impl Store {
     ///
     /// [`Error::Configuration`] where the database cannot be read.
     pub fn approvals(&self, all: bool) -> Result<Vec<StoredApproval>, Error> {
-        self.look(|connection, now| approvals::list(connection, now, all))
+        self.shared
+            .look(|connection, now| approvals::list(connection, now, all))
             .map(Option::unwrap_or_default)
     }
 
@@ -262,7 +287,7 @@ impl Store {
     /// be read.
     pub fn approval(&self, id: &str) -> Result<Option<StoredApproval>, Error> {
         check_id(id)?;
-        let found = self.look(|connection, now| approvals::one(connection, now, id))?;
+        let found = self.shared.look(|connection, now| approvals::one(connection, now, id))?;
         Ok(found.flatten())
     }
 
@@ -299,50 +324,120 @@ impl Store {
     /// Writes into the database what any process has recorded. What others hold they move later, which
     /// then changes nothing.
     pub(crate) fn gather(&self) -> Result<(), Error> {
-        let mut waiting = self.moving();
-        self.move_own(&mut waiting)?;
-        for file in self.spool.others()? {
-            self.import(&file)?;
+        let mut waiting = self.shared.moving();
+        self.shared.move_own(&mut waiting)?;
+        for file in self.shared.spool.others()? {
+            self.shared.import(&file)?;
             file.delete();
         }
         Ok(())
     }
 
+    /// How many calls a filter lets through, were it without its limit.
+    pub(crate) fn audit_count(&self, filter: &AuditFilter) -> Result<u64, Error> {
+        let counted = self.shared.look(|connection, _| audit::count(connection, filter))?;
+        Ok(counted.unwrap_or_default())
+    }
+
+    /// Gives each row to a function, so that not all of them need to be kept.
+    pub(crate) fn audit_each(
+        &self,
+        filter: &AuditFilter,
+        each: impl FnMut(AuditRow),
+    ) -> Result<(), Error> {
+        self.shared
+            .look(|connection, _| audit::each(connection, filter, each))
+            .map(Option::unwrap_or_default)
+    }
+
     /// The same of what is in the database already.
     pub(crate) fn audit_as_it_is(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, Error> {
-        self.look(|connection, _| audit::list(connection, filter)).map(Option::unwrap_or_default)
+        self.shared
+            .look(|connection, _| audit::list(connection, filter))
+            .map(Option::unwrap_or_default)
     }
 
     /// The position of what was added to the log last.
     pub(crate) fn log_end(&self) -> Result<i64, Error> {
-        self.look(|connection, _| audit::last(connection)).map(Option::unwrap_or_default)
+        self.shared.look(|connection, _| audit::last(connection)).map(Option::unwrap_or_default)
     }
 
     fn decide(&self, id: &str, decision: Decision) -> Result<StoredApproval, Error> {
         check_id(id)?;
-        let now = self.now();
+        let now = self.shared.now();
         // Nothing is made where there is nothing to decide on.
         if self.approval(id)?.is_none() {
-            return Err(approvals::undecidable(None, id, decision));
+            return Err(approvals::undecidable(None, now, id, decision));
         }
-        let decided = self.write(|transaction| {
+        let decided = self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
             match approvals::decide(transaction, now, id, decision)? {
                 Some(decided) => Ok(Ok(decided)),
                 None => Ok(Err(approvals::one(transaction, now, id)?)),
             }
         })?;
-        decided.map_err(|found| approvals::undecidable(found, id, decision))
+        decided.map_err(|found| approvals::undecidable(found, now, id, decision))
     }
 
+    /// Moves rows that give an approval back, so that whoever tries again at once finds it.
+    fn take_back(&self) {
+        if self.given_back.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut waiting = self.shared.moving();
+        let count = self.given_back.load(Ordering::SeqCst);
+        // Where that fails, the approval is missing for now, and somebody is asked again.
+        if self.shared.move_own(&mut waiting).is_ok() {
+            self.given_back.fetch_sub(count, Ordering::SeqCst);
+        }
+    }
+
+    /// Says that there is something to move.
+    fn wake(&self) {
+        if !self.in_background {
+            return;
+        }
+        let mut mover = self.mover.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mover) = &*mover
+            && mover.wake.send(()).is_ok()
+        {
+            return;
+        }
+        let (wake, woken) = channel();
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name("whereby-audit".into());
+        // Without it, the rows are moved by whoever flushes, or when the store is dropped.
+        if let Ok(thread) = thread.spawn(move || move_in_background(&shared, &woken)) {
+            // The thread cannot be gone so soon.
+            let _ = wake.send(());
+            *mover = Some(Mover { wake, thread });
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let mover = self.mover.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Mover { wake, thread }) = mover {
+            drop(wake);
+            // It may be in the middle of moving rows, and closing the database is for whoever is last.
+            let _ = thread.join();
+        }
+        // What cannot be moved now is left behind for others.
+        let mut waiting = self.shared.moving();
+        let _ = self.shared.move_own(&mut waiting);
+    }
+}
+
+impl Shared {
     fn now(&self) -> i64 {
-        (self.options.clock)()
+        self.clock.unix_ms()
     }
 
     /// Does something with the database, opened and made where it is not.
     fn with<T>(&self, work: impl FnOnce(&mut Opened) -> Result<T, Error>) -> Result<T, Error> {
         // Whoever has it may be waiting for another process, and all are not to wait one after the other.
-        let patience = self.options.patience;
+        let patience = self.patience;
         let mut guard = self.database.try_lock_for(patience).ok_or_else(|| {
             let path = self.directory.join(database::FILE);
             let shown = crate::text::printable(&path.display().to_string(), 300);
@@ -353,8 +448,9 @@ impl Store {
                 ),
             }
         })?;
-        if guard.as_ref().is_some_and(|opened| opened.database.is_gone()) {
-            *guard = None;
+        if let Some(gone) = guard.take_if(|opened| opened.database.is_gone()) {
+            // It may have been moved to be kept.
+            gone.database.complete();
         }
         let opened = match &mut *guard {
             Some(opened) => opened,
@@ -390,8 +486,9 @@ impl Store {
         &self,
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        let written = self
-            .with(|opened| opened.database.transaction(Durability::Full, |t| write(t).map(Some)))?;
+        let written = self.with(|opened| {
+            opened.database.transaction(Durability::Full, |t| Ok(Some(write(t)?)))
+        })?;
         written.ok_or_else(|| Error::Internal { message: "nothing was written".into() })
     }
 
@@ -409,19 +506,6 @@ impl Store {
         waiting.as_ref().map_or(Ok(()), SpoolFile::sync)?;
         self.spool.sync()?;
         Ok(false)
-    }
-
-    /// Moves rows that give an approval back, so that whoever tries again at once finds it.
-    fn take_back(&self) {
-        if self.given_back.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let mut waiting = self.moving();
-        let count = self.given_back.load(Ordering::SeqCst);
-        // Where that fails, the approval is missing for now, and somebody is asked again.
-        if self.move_own(&mut waiting).is_ok() {
-            self.given_back.fetch_sub(count, Ordering::SeqCst);
-        }
     }
 
     /// Moves what this process has recorded. While something waits, nothing is taken after it, so
@@ -444,65 +528,28 @@ impl Store {
         let durability = if file.is_durable() { Durability::Full } else { Durability::Normal };
         let now = self.now();
         let lines = file.lines::<audit::Entry>()?;
-        let mut unreadable = None;
         self.with(|opened| {
             opened.database.transaction(durability, |transaction| {
                 let mut writer = audit::Writer::new(transaction)?;
                 for line in lines {
-                    match line {
-                        Ok(entry) => writer.add(&entry)?,
-                        Err(error) => {
-                            unreadable = Some(error);
-                            return Ok(None);
-                        }
-                    }
+                    writer.add(&line?)?;
                 }
                 approvals::expire(transaction, now)?;
                 Ok(Some(()))
             })
         })?;
-        unreadable.map_or(Ok(()), Err)
-    }
-
-    /// Says that there is something to move.
-    fn wake(&self) {
-        if !self.options.in_background {
-            return;
-        }
-        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waker) = &*waker
-            && waker.send(()).is_ok()
-        {
-            return;
-        }
-        let (sender, receiver) = channel();
-        let store = Weak::clone(&self.this);
-        let thread = std::thread::Builder::new().name("whereby-audit".into());
-        // Without it, the rows are moved by whoever flushes, or when the store is dropped.
-        if thread.spawn(move || move_in_background(&store, &receiver)).is_ok() {
-            // The thread cannot be gone so soon.
-            let _ = sender.send(());
-            *waker = Some(sender);
-        }
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        // What cannot be moved now is left behind for others.
-        let mut waiting = self.moving();
-        let _ = self.move_own(&mut waiting);
+        Ok(())
     }
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("directory", &self.directory).finish_non_exhaustive()
+        f.debug_struct("Store").field("directory", &self.shared.directory).finish_non_exhaustive()
     }
 }
 
 /// Moves the spool whenever rows have gathered for a while, until the store is dropped.
-fn move_in_background(store: &Weak<Store>, woken: &Receiver<()>) {
+fn move_in_background(shared: &Shared, woken: &Receiver<()>) {
     let mut pause = INTERVAL;
     while woken.recv().is_ok() {
         loop {
@@ -512,8 +559,7 @@ fn move_in_background(store: &Weak<Store>, woken: &Receiver<()>) {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let Some(store) = store.upgrade() else { return };
-            let moved = store.move_own(&mut store.moving());
+            let moved = shared.move_own(&mut shared.moving());
             if moved.is_ok() {
                 pause = INTERVAL;
                 break;
@@ -522,12 +568,6 @@ fn move_in_background(store: &Weak<Store>, woken: &Receiver<()>) {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
-
-/// Milliseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Random bytes of the system's.

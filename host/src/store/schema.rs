@@ -1,7 +1,7 @@
 //! The tables of the state database, and how an older one becomes a newer one.
 //!
-//! What has to hold is said here as well as in the code above it: the log is only ever added to, an
-//! approval only goes forward, and no date in it can be made later.
+//! What has to hold is said here as well as in the code above it: the log is only ever added to, until
+//! it is archived; an approval only goes forward, and no date in it can be made later.
 
 use super::random;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 const APPLICATION: i32 = i32::from_be_bytes(*b"whby");
 
 /// Each step leads from the version before it to its own. A step that was released is never changed.
-const STEPS: [&str; 1] = [FIRST];
+const STEPS: [&str; 2] = [FIRST, SECOND];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -157,6 +157,67 @@ BEGIN SELECT RAISE(ABORT, 'the key of an installation is made once'); END;
 CREATE TRIGGER installation_is_not_replaced BEFORE INSERT ON installation
 WHEN EXISTS (SELECT 1 FROM installation)
 BEGIN SELECT RAISE(ABORT, 'the key of an installation is made once'); END;
+";
+
+const SECOND: &str = "
+-- Old approvals are deleted, but never one that a person can still answer or a call can still use.
+DROP TRIGGER approvals_stay;
+CREATE TRIGGER approvals_stay_while_open BEFORE DELETE ON approvals
+WHEN OLD.state IN ('pending', 'approved')
+BEGIN SELECT RAISE(ABORT, 'an open approval is kept'); END;
+CREATE INDEX approvals_by_creation ON approvals (created_at);
+
+-- The room that the call created or deleted, where Whereby named it.
+ALTER TABLE outcomes ADD COLUMN room_name TEXT;
+ALTER TABLE outcomes ADD COLUMN room_id TEXT;
+
+-- When the log was moved to a file, and how many calls it had. Its position comes after theirs, and
+-- positions go on from it, so that whoever follows the log misses nothing.
+CREATE TABLE archives (
+    seq INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    calls INTEGER NOT NULL
+) STRICT;
+
+-- Calls that are in an archive and still in a spool file as well. They are not added again.
+CREATE TABLE archived_calls (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+DROP TRIGGER calls_once;
+CREATE TRIGGER calls_once BEFORE INSERT ON calls
+WHEN EXISTS (SELECT 1 FROM calls WHERE id = NEW.id)
+    OR EXISTS (SELECT 1 FROM archived_calls WHERE id = NEW.id)
+BEGIN SELECT RAISE(IGNORE); END;
+DROP TRIGGER outcomes_once;
+CREATE TRIGGER outcomes_once BEFORE INSERT ON outcomes
+WHEN EXISTS (SELECT 1 FROM outcomes WHERE call_id = NEW.call_id)
+    OR EXISTS (SELECT 1 FROM archived_calls WHERE id = NEW.call_id)
+BEGIN SELECT RAISE(IGNORE); END;
+DROP TRIGGER calls_in_order;
+CREATE TRIGGER calls_in_order BEFORE INSERT ON calls
+WHEN NEW.seq <= max((SELECT ifnull(max(seq), 0) FROM calls), (SELECT ifnull(max(seq), 0) FROM outcomes),
+    (SELECT ifnull(max(seq), 0) FROM archives))
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+DROP TRIGGER outcomes_in_order;
+CREATE TRIGGER outcomes_in_order BEFORE INSERT ON outcomes
+WHEN NEW.seq <= max((SELECT ifnull(max(seq), 0) FROM calls), (SELECT ifnull(max(seq), 0) FROM outcomes),
+    (SELECT ifnull(max(seq), 0) FROM archives))
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER archives_in_order BEFORE INSERT ON archives
+WHEN NEW.seq <= max((SELECT ifnull(max(seq), 0) FROM calls), (SELECT ifnull(max(seq), 0) FROM outcomes),
+    (SELECT ifnull(max(seq), 0) FROM archives))
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER archives_are_not_changed BEFORE UPDATE ON archives
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER archives_are_not_deleted BEFORE DELETE ON archives
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+DROP TRIGGER calls_are_not_deleted;
+CREATE TRIGGER calls_are_not_deleted BEFORE DELETE ON calls
+WHEN NOT EXISTS (SELECT 1 FROM archives WHERE seq > OLD.seq)
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+DROP TRIGGER outcomes_are_not_deleted;
+CREATE TRIGGER outcomes_are_not_deleted BEFORE DELETE ON outcomes
+WHEN NOT EXISTS (SELECT 1 FROM archives WHERE seq > OLD.seq)
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
 ";
 
 /// Whether the database has the version that this program is for; an error where it has none that

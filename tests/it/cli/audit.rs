@@ -27,7 +27,8 @@ async fn logged_world() -> World {
 #[tokio::test]
 async fn the_calls_are_listed_the_newest_last() {
     let world = logged_world().await;
-    world.run(&["call", "create_room", "--force"]).await;
+    let created = world.run(&["call", "create_room", "--force", "--json"]).await.json();
+    let name = created["data"]["roomName"].as_str().expect("a name").to_owned();
     let mut screen = Screen::new(&world);
     screen.run(&["audit"]).await;
     screen.run(&["audit", "--limit", "1"]).await;
@@ -37,7 +38,7 @@ async fn the_calls_are_listed_the_newest_last() {
     screen.run(&["audit", "--since", "yesterday"]).await;
     screen.run(&["audit", "--function", "lst_rooms"]).await;
     screen.run(&["audit", "--limit", "0"]).await;
-    screen.text = without_dates(&screen.text);
+    screen.text = without_dates(&screen.text).replace(&name, "ROOM");
     screen.finish("audit");
 }
 
@@ -94,6 +95,8 @@ async fn the_document_has_everything() {
                 "kind": null,
                 "message": null,
                 "effect": "none",
+                "room_name": null,
+                "room_id": null,
                 "requests": [
                     {"method": "GET", "path": "/meetings", "status": 200, "duration_ms": null},
                 ],
@@ -107,6 +110,50 @@ async fn the_document_has_everything() {
     assert_eq!(rows[2]["outcome"]["kind"], "denied");
     assert_eq!(rows[2]["outcome"]["requests"], json!([]));
     assert!(rows[2]["outcome"]["message"].as_str().is_some_and(|text| text.contains("denied")));
+}
+
+#[tokio::test]
+async fn no_call_is_left_out_without_a_word() {
+    let (world, _) = still_world().await;
+    let session = world.session();
+    for _ in 0..102 {
+        assert!(session.call(None, "no_function", json!({})).await.result.is_err());
+    }
+    drop(session);
+    let everything = world.run(&["audit", "--since", "1h", "--json"]).await;
+    assert_eq!((everything.code, everything.stderr.as_str()), (0, ""));
+    let document = everything.json();
+    assert_eq!(document["audit"].as_array().map(Vec::len), Some(102));
+    assert_eq!(document.as_object().map(serde_json::Map::len), Some(1));
+
+    for (limit, quiet, is_truncated) in
+        [("100", false, true), ("1", true, true), ("102", false, false), ("100000", false, false)]
+    {
+        let quiet = if quiet { &["--quiet"][..] } else { &[] };
+        let ran = world.run(&[&["audit", "--json", "--limit", limit], quiet].concat()).await;
+        let document = ran.json();
+        let expected = limit.parse::<usize>().expect("a number").min(102);
+        assert_eq!(document["audit"].as_array().map(Vec::len), Some(expected));
+        assert_eq!(document["truncated"] == true, is_truncated, "{limit}");
+        let is_warned = ran.stderr.contains(" earlier calls are not shown; --limit shows more");
+        assert_eq!(is_warned, is_truncated && quiet.is_empty(), "{ran:?}");
+        // They are the newest.
+        assert_eq!(document["audit"][expected - 1]["id"], everything.json()["audit"][101]["id"]);
+    }
+
+    for (arguments, lines, words) in [
+        (&["audit"][..], 52, "52 earlier calls are not shown; --limit shows more"),
+        (&["audit", "--limit", "101"], 103, "1 earlier call is not shown; --limit shows more"),
+        (&["audit", "--limit", "102"], 103, ""),
+        (&["audit", "--function", "list_rooms"], 1, "no calls"),
+    ] {
+        let ran = world.run(arguments).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        assert_eq!(ran.stdout.lines().count(), lines, "{arguments:?}: {ran:?}");
+        let last = ran.stdout.lines().last().expect("a line");
+        assert!(last.contains(words), "{last}");
+        assert_eq!(last.contains("not shown"), words.contains("not shown"), "{last}");
+    }
 }
 
 /// Standard output of somebody who reads so many lines, and then goes away.
@@ -191,7 +238,7 @@ async fn the_log_is_followed_until_nobody_reads_any_more() {
     let lines: Vec<&str> = read.lines().collect();
     assert_eq!(lines.len(), 2, "{read}");
     assert!(lines[0].contains("create_room") && lines[0].contains("approval-required"), "{read}");
-    assert!(lines[1].contains("create_room") && lines[1].contains("success"), "{read}");
+    assert!(lines[1].contains("create_room") && lines[1].contains(" created "), "{read}");
 }
 
 #[tokio::test]

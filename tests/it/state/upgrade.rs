@@ -1,0 +1,188 @@
+//! A state directory that version 1 of the database wrote, opened by this program.
+//!
+//! `version-1` was written by the program itself, by a clock that said 2 March 2026: approvals in
+//! every state, calls with and without an end, and a spool file of a program that was killed.
+
+use super::{DATABASE, DIRECTORY, approvals, audit, document, ran, stored, tool};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::SystemTime;
+use whereby::simulator::RoomSeed;
+use whereby_tests::{World, set_mode};
+
+/// 2026-03-02T11:06:00Z, a minute after the last of it.
+const THEN: u64 = 1_772_449_560;
+
+const PENDING: &str = "197a7fb2f9add477e2a0c21d2b834d30";
+const APPROVED: &str = "02387110e5558dfa5b0379f804e57640";
+const APPROVALS: [(&str, &str); 5] = [
+    ("fb768e1e7da9cd595b3d70646874b790", "expired"),
+    ("7b319d3421d0d5e10166bc521bb71e33", "used"),
+    ("44225cc72b90db1f892fea4062486edf", "denied"),
+    (PENDING, "pending"),
+    (APPROVED, "approved"),
+];
+
+/// A user who has that directory, at that time.
+async fn world() -> World {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/state/version-1");
+    let to = world.path(DIRECTORY);
+    for folder in ["", "spool"] {
+        std::fs::create_dir_all(to.join(folder)).expect("a folder");
+        set_mode(&to.join(folder), 0o700);
+    }
+    for file in ["state.db", "spool/left-behind.jsonl"] {
+        std::fs::copy(from.join(file), to.join(file)).expect("copied");
+        set_mode(&to.join(file), 0o600);
+    }
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    world.move_clock(-i64::try_from(now - THEN).expect("a few years"));
+    world
+}
+
+/// What must be the same before and after.
+fn kept(world: &World) -> (Vec<u8>, Vec<String>, Vec<String>) {
+    let database = Connection::open(world.path(DATABASE)).expect("a database");
+    let key = "SELECT hmac_key FROM installation";
+    let key = database.query_row(key, [], |row| row.get(0)).expect("a key");
+    let texts = |sql: &str| -> Vec<String> {
+        let mut rows = database.prepare(sql).expect("SQL");
+        let rows = rows.query_map([], |row| row.get(0)).expect("rows");
+        rows.collect::<Result<_, _>>().expect("texts")
+    };
+    let calls = texts(
+        "SELECT concat_ws('|', seq, id, time, front_end, client, account, api, function, arguments,
+            effect, permission, rule, approved_by, approval) FROM calls WHERE seq <= 22
+         UNION ALL SELECT concat_ws('|', seq, call_id, time, success, kind, message, effect, requests,
+            duration_ms) FROM outcomes WHERE seq <= 22",
+    );
+    let approvals = texts(
+        "SELECT concat_ws('|', seq, id, hex(digest), account, api, function, arguments, rule,
+            front_end, client, created_at, expires_at) FROM approvals WHERE seq <= 5",
+    );
+    (key, calls, approvals)
+}
+
+fn version(world: &World) -> i64 {
+    let database = Connection::open(world.path(DATABASE)).expect("a database");
+    let check: String =
+        database.pragma_query_value(None, "integrity_check", |row| row.get(0)).expect("checked");
+    assert_eq!(check, "ok");
+    database.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version")
+}
+
+#[tokio::test]
+async fn whatever_opens_it_first_upgrades_it_and_loses_nothing() {
+    let original = world().await;
+    assert_eq!(version(&original), 1);
+    let before = kept(&original);
+    assert_eq!((before.1.len(), before.2.len()), (22, 5));
+    let script = "return #app.integrations.whereby.list_rooms({}).data";
+    for command in [
+        &["audit"][..],
+        &["audit", "--limit", "3", "--since", "2026-03-01"],
+        &["approvals", "list"],
+        &["approvals", "show", PENDING],
+        &["approvals", "approve", PENDING],
+        &["approvals", "deny", APPROVED],
+        &["call", "list_rooms"],
+        &["call", "create_room", "{\"end_date\": \"2999-01-01T00:00:00Z\"}", "--force"],
+        &["lua", "-e", script],
+        &["doctor"],
+    ] {
+        let world = world().await;
+        ran(&world, command, 0).await;
+        assert_eq!(version(&world), 2, "{command:?}");
+        assert_eq!(kept(&world), before, "{command:?}");
+    }
+    let world = world().await;
+    let result = tool(&world, "whereby_list_rooms", json!({})).await;
+    assert_ne!(result["isError"], true, "{result}");
+    assert_eq!((version(&world), kept(&world)), (2, before));
+}
+
+#[tokio::test]
+async fn its_rows_and_its_approvals_are_as_they_were() {
+    let world = world().await;
+    let rows = audit(&world, &[]).await;
+    assert_eq!(rows.len(), 13);
+    let row = |function: &str, arguments: Value| {
+        let found = rows.iter().find(|row| {
+            row["function"] == function
+                && row["arguments"] == arguments
+                && row["outcome"]["kind"] != "approval-required"
+        });
+        found.unwrap_or_else(|| panic!("no {function} {arguments}: {rows:?}"))
+    };
+    let created = row("create_room", json!({"room_name_prefix": "planning-"}));
+    assert_eq!(created["time"], "2026-03-02T09:00:00.011Z");
+    assert_eq!(created["approved_by"], "force");
+    assert_eq!(created["outcome"]["effect"], "done");
+    assert_eq!(created["outcome"]["room_name"], Value::Null, "it was not kept then");
+    let used = row("create_room", json!({"room_name_prefix": "used-"}));
+    assert_eq!(used["approval_id"], APPROVALS[1].0);
+    let cut_off = row("create_room", json!({"room_name_prefix": "cut-off-"}));
+    assert_eq!(cut_off["outcome"], Value::Null);
+    // From the spool.
+    let left = row("get_room", json!({"room_name": "left-behind"}));
+    assert_eq!(left["outcome"], Value::Null);
+    let all = APPROVALS.map(|(id, state)| (id.to_owned(), state.to_owned()));
+    assert_eq!(approvals(&world, &["--all"]).await, all);
+    assert_eq!(approvals(&world, &[]).await, all[3..]);
+
+    // They go on from there.
+    ran(&world, &["approvals", "approve", PENDING], 0).await;
+    ran(&world, &["approvals", "deny", APPROVED], 0).await;
+    ran(&world, &["approvals", "approve", APPROVALS[1].0], 2).await;
+    let archived = document(&world, &["audit", "archive", "old.db"]).await;
+    assert_eq!(archived["archive"]["calls"], 13);
+    // The killed calls are of this day, and might still end.
+    assert_eq!(audit(&world, &[]).await.len(), 3);
+    world.assert_untouched();
+
+    world.move_clock(31 * 86_400);
+    let id = stored(&world, &["delete_room", "--arg", "room_name=daily"]).await;
+    assert_eq!(approvals(&world, &["--all"]).await, [(id, "pending".to_owned())]);
+    document(&world, &["audit", "archive", "dead.db"]).await;
+    assert_eq!(audit(&world, &[]).await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn rows_that_only_its_write_ahead_log_has_are_taken_along() {
+    let world = world().await;
+    // As that version left its database behind.
+    let database = Connection::open(world.path(DATABASE)).expect("a database");
+    database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).expect("set");
+    let sql = "INSERT INTO calls (seq, id, time, front_end, arguments)
+        VALUES (23, 'in the log', 1772449500000, 'cli', '{}')";
+    database.execute(sql, []).expect("a row");
+    drop(database);
+    let log = world.path("state/whereby/state.db-wal");
+    assert!(std::fs::metadata(&log).is_ok_and(|log| log.len() > 0));
+    let rows = audit(&world, &[]).await;
+    assert_eq!(rows.len(), 14);
+    assert!(rows.iter().any(|row| row["id"] == "in the log"));
+    assert!(!log.exists());
+    assert_eq!(version(&world), 2);
+}
+
+#[tokio::test]
+async fn programs_that_open_it_at_the_same_time_upgrade_it_once() {
+    let world = world().await;
+    let stores: Vec<_> = (0..4).map(|_| world.store()).collect();
+    let rows = std::thread::scope(|scope| {
+        let threads: Vec<_> = stores
+            .iter()
+            .map(|store| scope.spawn(|| store.audit(&whereby::AuditFilter::default())))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    for rows in rows {
+        assert_eq!(rows.expect("the log").len(), 13);
+    }
+    drop(stores);
+    assert_eq!(version(&world), 2);
+}
