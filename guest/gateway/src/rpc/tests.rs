@@ -215,6 +215,27 @@ fn what_is_listed_is_what_may_be_called() {
     assert_eq!(writers, expected);
 }
 
+/// Checks that a schema has one plain type at each node, and no combinator.
+fn assert_plain(schema: &Value) {
+    assert!(schema["type"].is_string(), "{schema}");
+    for keyword in ["anyOf", "oneOf", "allOf", "not", "const", "$ref", "examples"] {
+        assert!(schema.get(keyword).is_none(), "{keyword} in {schema}");
+    }
+    let mut words = schema["enum"].as_array().into_iter().flatten();
+    assert!(words.all(Value::is_string), "{schema}");
+    schema["properties"].as_object().into_iter().flatten().for_each(|(_, of)| assert_plain(of));
+    schema.get("items").into_iter().for_each(assert_plain);
+    assert!(schema["type"] != "array" || schema.get("items").is_some(), "{schema}");
+}
+
+#[test]
+fn schemas_of_arguments_are_such_as_every_client_takes() {
+    for tool in TOOLS {
+        let listing: Value = serde_json::from_str(tool.listing).expect("JSON");
+        assert_plain(&listing["inputSchema"]);
+    }
+}
+
 #[test]
 fn writes_are_refused_where_they_are_not_allowed() {
     for tool in TOOLS {
