@@ -1,14 +1,16 @@
 //! `whereby audit`: which calls were made, by whose leave, and what came of them.
 
 use super::approvals::{asked_by, short, wanted_account};
-use super::{Context, Failure, Output, discover, document, render};
+use super::render::{self, Look, Rows};
+use super::{Context, Failure, Output, discover, document};
+use crate::catalog::FUNCTIONS;
 use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
 use crate::text;
 use crate::timestamp::Timestamp;
 use jiff::tz::TimeZone;
 use jiff::{Span, Zoned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// How often it is looked whether there is something new.
@@ -68,8 +70,9 @@ impl Opts {
         let table = match rows.is_empty() {
             true => "no calls\n".into(),
             false => {
-                let rows = rows.iter().map(row).collect();
-                render::render(&Value::Array(rows), &context.look())
+                let look = context.look();
+                let rows = rows.iter().map(|found| row(found, &look).into()).collect();
+                render::render(&Value::Array(rows), &look)
             }
         };
         let documents: Vec<Value> = rows.iter().map(AuditRow::to_json).collect();
@@ -83,6 +86,11 @@ async fn follow(
     store: &Store,
     mut filter: AuditFilter,
 ) -> Result<Output, Failure> {
+    let mut rows = Rows::like(&typical(), context.look());
+    if !context.json {
+        // A reader that went away is noticed at the first row.
+        let _ = write!(context.streams.stdout(), "{}", rows.heading());
+    }
     loop {
         let end = store.log_end()?;
         for row in store.audit_as_it_is(&filter)? {
@@ -92,7 +100,7 @@ async fn follow(
             }
             let line = match context.json {
                 true => text::printable_json(&row.to_json().to_string()) + "\n",
-                false => line(context, &row),
+                false => rows.row(&self::row(&row, rows.look())),
             };
             let written = {
                 let mut stdout = context.streams.stdout();
@@ -119,33 +127,39 @@ async fn follow(
 }
 
 /// A row of the table.
-fn row(row: &AuditRow) -> Value {
+fn row(row: &AuditRow, look: &Look) -> Map<String, Value> {
     let requests = row.outcome.as_ref().map_or(0, |outcome| outcome.requests.len());
-    json!({
-        "time": row.to_json()["time"],
-        "account": row.account,
-        "function": row.function,
-        "arguments": short(&row.arguments),
-        "asked by": asked_by(&row.front_end, row.client.as_deref()),
-        "decision": decision(row),
-        "outcome": outcome(row),
-        "requests": requests,
-    })
+    columns([
+        row.to_json()["time"].clone(),
+        row.function.clone().into(),
+        outcome(row).into(),
+        decision(row).into(),
+        asked_by(&row.front_end, row.client.as_deref()).into(),
+        row.account.clone().into(),
+        requests.into(),
+        short(&row.arguments, look).into(),
+    ])
 }
 
-/// A row by itself, where the rows to come are not known.
-fn line(context: &Context, row: &AuditRow) -> String {
-    let time = render::render(&row.to_json()["time"], &context.look());
-    let text = |text: &Option<String>| text::printable(text.as_deref().unwrap_or("-"), 200);
-    format!(
-        "{}  {:<10}  {:<16}  {:<18}  {:<14}  {}\n",
-        time.trim_end(),
-        text(&row.account),
-        text(&row.function),
-        text::printable(&decision(row), 200),
-        text::printable(&outcome(row), 200),
-        short(&row.arguments),
-    )
+/// A typical row, which sets the widths of columns before the rows are known.
+fn typical() -> Map<String, Value> {
+    let function = FUNCTIONS.iter().map(|function| function.json).max_by_key(|name| name.len());
+    columns([
+        Timestamp::now().to_rfc3339_ms().into(),
+        function.into(),
+        "invalid-argument".into(),
+        "ask (terminal)".into(),
+        "cli".into(),
+        "default".into(),
+        1.into(),
+        "{}".into(),
+    ])
+}
+
+fn columns(values: [Value; 8]) -> Map<String, Value> {
+    let names =
+        ["time", "function", "outcome", "decision", "asked by", "account", "requests", "arguments"];
+    names.map(str::to_owned).into_iter().zip(values).collect()
 }
 
 /// By whose leave the call was made.
@@ -153,7 +167,7 @@ fn decision(row: &AuditRow) -> String {
     let permission = row.permission.as_deref().unwrap_or("none");
     match row.approved_by.as_deref() {
         None | Some("rule") => permission.to_owned(),
-        Some(by) => format!("{permission}: {by}"),
+        Some(by) => format!("{permission} ({by})"),
     }
 }
 

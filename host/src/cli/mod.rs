@@ -27,6 +27,7 @@ mod spinner;
 #[cfg(feature = "mcp")]
 mod stdio;
 mod streams;
+mod table;
 
 pub use exit::Exit;
 pub use streams::Streams;
