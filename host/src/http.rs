@@ -3,7 +3,7 @@
 //! This is one of the two places that enforce. A request of the component gets here as it is and
 //! goes no further: what is sent is made from what the grant understood.
 
-use crate::call::Observer;
+use crate::call::Watch;
 use crate::client::{Client, Failure};
 use crate::credentials::Token;
 use crate::error::WriteOutcome;
@@ -106,7 +106,7 @@ pub(crate) struct Outbox {
     account: String,
     token: Token,
     limits: Limits,
-    observer: Option<Observer>,
+    watch: Watch,
     state: Mutex<State>,
     faulted: Notify,
 }
@@ -134,7 +134,7 @@ impl Outbox {
         token: Token,
         limits: Limits,
         grant: Grant,
-        observer: Option<Observer>,
+        watch: Watch,
     ) -> Self {
         let state = State {
             grant,
@@ -151,7 +151,7 @@ impl Outbox {
             account,
             token,
             limits,
-            observer,
+            watch,
             state: Mutex::new(state),
             faulted: Notify::new(),
         }
@@ -217,7 +217,14 @@ impl Outbox {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refuse(refusal)),
         };
+        let started = Instant::now();
         let result = self.exchange(&admitted).await;
+        self.watch.answered(
+            admitted.method.as_str(),
+            &admitted.path_and_query,
+            result.as_ref().ok().map(|(status, _, _)| status.as_u16()),
+            started.elapsed(),
+        );
         let mut state = self.state();
         // After the end of the call they are gone.
         if let Some((started, sent)) = state.sent.get_mut(index) {
@@ -346,9 +353,7 @@ impl Outbox {
         if self.state().closed {
             return Err(Failure { sent: false, error: WasiError::HttpRequestDenied });
         }
-        if let Some(observer) = &self.observer {
-            observer(admitted.method.as_str(), admitted.path());
-        }
+        self.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
         let (head, mut answer) = self.wire.client.send(request).await?.into_parts();
         self.wire.lane.answered(head.version);
         let most = self.limits.answer_bytes;
