@@ -297,13 +297,16 @@ struct Facts {
     formats: Vec<String>,
     default: Option<String>,
     example: Option<String>,
+    unit: Option<String>,
+    usual: Option<String>,
 }
 
 impl Facts {
     /// Whether the line states a fact.
     fn read(&mut self, line: &str) -> Result<bool> {
         let Some((key, value)) = line.split_once(": ") else { return Ok(false) };
-        if !["Range", "Length", "Items", "Format", "Default", "Example"].contains(&key) {
+        let keys = ["Range", "Length", "Items", "Format", "Default", "Example", "Unit", "Usually"];
+        if !keys.contains(&key) {
             return Ok(false);
         }
         let value = value.strip_suffix('.').context("a fact ends with a full stop")?;
@@ -324,6 +327,11 @@ impl Facts {
                 ensure!(self.formats.iter().all(|f| known.contains(f.as_str())), "unknown format");
             }
             "Default" => self.default = Some(value.to_owned()),
+            "Unit" => {
+                ensure!(["seconds", "minutes"].contains(&value), "unknown unit");
+                self.unit = Some(value.to_owned());
+            }
+            "Usually" => self.usual = Some(value.to_owned()),
             _ => self.example = Some(value.to_owned()),
         }
         Ok(true)
@@ -334,8 +342,15 @@ impl std::fmt::Display for Facts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "Facts {{ range: {:?}, length: {:?}, max_items: {:?}, formats: &{:?}, default: {:?}, example: {:?} }}",
-            self.range, self.length, self.max_items, self.formats, self.default, self.example
+            "Facts {{ range: {:?}, length: {:?}, max_items: {:?}, formats: &{:?}, default: {:?}, example: {:?}, unit: {:?}, usual: {:?} }}",
+            self.range,
+            self.length,
+            self.max_items,
+            self.formats,
+            self.default,
+            self.example,
+            self.unit,
+            self.usual
         )
     }
 }

@@ -3,7 +3,7 @@
 //! This is one of the two places that enforce. A request of the component gets here as it is and
 //! goes no further: what is sent is made from what the grant understood.
 
-use crate::call::Observer;
+use crate::call::Watch;
 use crate::cause::{self, Cause};
 use crate::client::{Client, Failure};
 use crate::credentials::Token;
@@ -125,7 +125,7 @@ pub(crate) struct Outbox {
     account: String,
     token: Token,
     limits: Limits,
-    observer: Option<Observer>,
+    watch: Watch,
     state: Mutex<State>,
     faulted: Notify,
 }
@@ -153,7 +153,7 @@ impl Outbox {
         token: Token,
         limits: Limits,
         grant: Grant,
-        observer: Option<Observer>,
+        watch: Watch,
     ) -> Self {
         let state = State {
             grant,
@@ -170,7 +170,7 @@ impl Outbox {
             account,
             token,
             limits,
-            observer,
+            watch,
             state: Mutex::new(state),
             faulted: Notify::new(),
         }
@@ -237,7 +237,14 @@ impl Outbox {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refuse(refusal)),
         };
+        let started = Instant::now();
         let result = self.exchange(&admitted).await;
+        self.watch.answered(
+            admitted.method.as_str(),
+            &admitted.path_and_query,
+            result.as_ref().ok().map(|(status, _, _)| status.as_u16()),
+            started.elapsed(),
+        );
         let mut state = self.state();
         // After the end of the call they are gone.
         if let Some((started, sent)) = state.sent.get_mut(index) {
@@ -383,9 +390,7 @@ impl Outbox {
         if self.state().closed {
             return Err(unsendable(WasiError::HttpRequestDenied));
         }
-        if let Some(observer) = &self.observer {
-            observer(admitted.method.as_str(), admitted.path());
-        }
+        self.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
         let (head, mut answer) = self.wire.client.send(request, &self.api).await?.into_parts();
         self.wire.lane.answered(head.version);
         let most = self.limits.answer_bytes;

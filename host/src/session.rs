@@ -8,7 +8,7 @@ mod entry;
 
 use crate::approval::{Approver, NobodyToAsk, Question};
 use crate::arguments::Arguments;
-use crate::call::{Call, Observer, Outcome, Plan};
+use crate::call::{Call, Outcome, Plan, Watch};
 use crate::catalog::{self, Function};
 use crate::config::{Account, Settings};
 use crate::credentials::Token;
@@ -382,7 +382,7 @@ impl Session {
         };
         let permit = decided.verdict.permit(approval);
         let permit = permit.ok_or_else(|| decided.denied("is denied", &decided.verdict.rule))?;
-        self.execute(decided, permit, call.observer.take(), outcome, entry).await
+        self.execute(decided, permit, std::mem::take(&mut call.watch), outcome, entry).await
     }
 
     fn decide(&self, call: &Call) -> Result<Decided<'_>, Error> {
@@ -401,7 +401,7 @@ impl Session {
         &self,
         decided: Decided<'_>,
         permit: Permit,
-        observer: Option<Observer>,
+        watch: Watch,
         outcome: &mut Outcome,
         entry: &mut Entry,
     ) -> Result<Value, Error> {
@@ -431,7 +431,7 @@ impl Session {
             token.clone(),
             limits.clone(),
             grant,
-            observer,
+            watch,
         ));
         entry.watch(&outbox);
         let api = account.api.to_string();

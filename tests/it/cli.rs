@@ -8,6 +8,7 @@ mod configure_refused;
 mod discovery;
 mod doctor;
 mod hostile_text;
+mod pages;
 mod prompt;
 mod shell;
 mod state;

@@ -186,6 +186,10 @@ pub struct Facts {
     pub default: Option<&'static str>,
     /// A value, as JSON where it is not a text.
     pub example: Option<&'static str>,
+    /// What a number counts: `seconds` or `minutes`.
+    pub unit: Option<&'static str>,
+    /// The value, as JSON, that people need not be shown.
+    pub usual: Option<&'static str>,
 }
 
 impl Facts {
@@ -197,6 +201,8 @@ impl Facts {
         formats: &[],
         default: None,
         example: None,
+        unit: None,
+        usual: None,
     };
 }
 

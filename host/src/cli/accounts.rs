@@ -27,11 +27,10 @@ impl Opts {
         let rows = accounts.iter().map(|account| {
             json!({
                 "account": account["name"],
-                "default": account["default"],
-                "enabled": account["enabled"],
+                "state": state(account),
+                "permissions": permissions_text(&account["permissions"]),
                 "access token": token_text(&account["access_token"]),
                 "api": account["api_url"],
-                "permissions": permissions_text(&account["permissions"]),
             })
         });
         let table = match accounts.is_empty() {
@@ -42,6 +41,15 @@ impl Opts {
         };
         let file = settings.file.as_ref().map(|file| file.display().to_string());
         Ok(Output::Text(table, json!({"accounts": accounts, "file": file})))
+    }
+}
+
+/// Returns whether an account is switched off or the default one, in words.
+fn state(account: &Value) -> &'static str {
+    match (account["enabled"] == true, account["default"] == true) {
+        (false, _) => "switched off",
+        (true, true) => "used by default",
+        (true, false) => "",
     }
 }
 
@@ -78,7 +86,7 @@ pub(super) fn token_text(source: &Value) -> String {
     let detail = ["name", "path", "program"].iter().find_map(|key| source[*key].as_str());
     let source = source["source"].as_str().unwrap_or_default();
     match detail {
-        Some(detail) => format!("{source}: {}", text::printable(detail, 100)),
+        Some(detail) => format!("{source} {}", text::printable(detail, 100)),
         None => source.to_owned(),
     }
 }

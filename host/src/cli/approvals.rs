@@ -1,16 +1,17 @@
 //! `whereby approvals`: the calls that wait for a person, and what the person says.
 
-use super::{Context, Failure, Output, document, render};
+use super::render::{self, Look};
+use super::{Context, Failure, Output, document, table};
 use crate::catalog;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::policy::is_destructive;
 use crate::store::{ApprovalState, Store, StoredApproval};
 use crate::text;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// How many characters of the arguments a table shows.
-pub(super) const SHORT: usize = 60;
+const SHORT: usize = 60;
 
 /// Lists the calls that wait for approval, shows, approves and denies them
 ///
@@ -67,8 +68,9 @@ impl Opts {
                     true if all => "there are no approvals\n".into(),
                     true => "nothing waits for approval\n".into(),
                     false => {
-                        let rows = found.iter().map(row).collect();
-                        render::render(&Value::Array(rows), &context.look())
+                        let look = context.look();
+                        let rows = found.iter().map(|found| row(found, &look)).collect();
+                        render::render(&Value::Array(rows), &look)
                     }
                 };
                 Ok(Output::Text(table, document("approvals", documents.into())))
@@ -145,12 +147,7 @@ fn shown(text: &str) -> String {
     text::printable(text, 200)
 }
 
-/// A date as the user reads it.
-fn date(context: &Context, document: &Value) -> String {
-    render::render(document, &context.look()).trim_end().to_owned()
-}
-
-fn row(approval: &StoredApproval) -> Value {
+fn row(approval: &StoredApproval, look: &Look) -> Value {
     let document = approval.to_json();
     let until = match approval.state {
         ApprovalState::Pending => &document["expires_at"],
@@ -158,26 +155,46 @@ fn row(approval: &StoredApproval) -> Value {
         _ => &Value::Null,
     };
     json!({
-        "id": approval.id,
-        "state": approval.state.as_str(),
-        "account": approval.account,
         "function": approval.function,
-        "arguments": short(&approval.arguments),
+        "arguments": short(&approval.arguments, look),
+        "state": approval.state.as_str(),
         "asked by": asked_by(&approval.front_end, approval.client.as_deref()),
-        "made": document["created_at"],
+        "created": document["created_at"],
         "until": until,
+        "account": approval.account,
+        "id": approval.id,
     })
 }
 
-/// Arguments in a place where there is not much.
-pub(super) fn short(arguments: &Value) -> String {
-    text::printable(&arguments.to_string(), SHORT)
+/// Arguments in one line; on a terminal cut to fit a table.
+pub(super) fn short(arguments: &Value, look: &Look) -> String {
+    if look.is_for_person() && arguments.as_object().is_some_and(Map::is_empty) {
+        return String::new();
+    }
+    let most = if look.is_for_person() { SHORT } else { usize::MAX };
+    text::printable(&spaced(arguments), most)
+}
+
+/// JSON in one line, with spaces at which it can be wrapped.
+fn spaced(value: &Value) -> String {
+    let name = |name: &String| Value::from(name.as_str());
+    match value {
+        Value::Object(object) => {
+            let members =
+                object.iter().map(|(key, value)| format!("{}: {}", name(key), spaced(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Where a call came from.
 pub(super) fn asked_by(front_end: &str, client: Option<&str>) -> String {
     match client {
-        Some(client) => format!("{front_end}: {}", text::printable(client, 40)),
+        Some(client) => format!("{front_end} ({})", text::printable(client, 40)),
         None => front_end.to_owned(),
     }
 }
@@ -192,7 +209,7 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
         "function": approval.function,
         "asked because of": approval.rule,
         "asked by": asked_by(&approval.front_end, approval.client.as_deref()),
-        "made": document["created_at"],
+        "created": document["created_at"],
     });
     for (name, member) in
         [("decided", "decided_at"), ("valid until", "valid_until"), ("used", "used_at")]
@@ -213,21 +230,30 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
         ApprovalState::Approved => format!("\nto take it back: whereby approvals deny {id}\n"),
         _ => String::new(),
     };
-    let head = render::render(&head, &context.look());
-    format!("{head}\narguments:\n{}{}{next}", arguments(approval), warnings(approval))
+    let look = context.look();
+    let head = render::body(&head, &look);
+    let zone = look.zone_line();
+    let gap = if zone.is_empty() { "" } else { "\n" };
+    format!("{head}{gap}{zone}\narguments:\n{}{}{next}", arguments(approval), warnings(approval))
 }
 
 /// What is allowed from now on, exactly.
 fn approved_text(context: &Context, approval: &StoredApproval) -> String {
-    format!(
-        "approved: one call of {} by the account `{}` at {}, until {}, with exactly these \
-         arguments:\n{}{}\nto take it back before it is used: whereby approvals deny {}\n",
+    let look = context.look();
+    let until = render::body(&approval.to_json()["valid_until"], &look);
+    let what = format!(
+        "approved: one call of {} by the account `{}` at {}, until {}, with exactly these arguments:",
         shown(&approval.function),
         shown(&approval.account),
         shown(&approval.api),
-        date(context, &approval.to_json()["valid_until"]),
+        until.trim_end(),
+    );
+    format!(
+        "{}{}{}\n{}to take it back before it is used: whereby approvals deny {}\n",
+        table::paragraph(&what, &look),
         arguments(approval),
         warnings(approval),
+        look.zone_line(),
         approval.id,
     )
 }

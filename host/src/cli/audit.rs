@@ -1,14 +1,16 @@
 //! `whereby audit`: which calls were made, by whose leave, and what came of them.
 
 use super::approvals::{asked_by, short, wanted_account};
-use super::{Context, Failure, Output, document, functions, render};
+use super::render::{self, Look, Rows};
+use super::{Context, Failure, Output, document, functions};
+use crate::catalog::FUNCTIONS;
 use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
 use crate::text;
 use crate::timestamp::Timestamp;
 use jiff::Span;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -106,8 +108,9 @@ fn listed(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Outp
     if rows.is_empty() {
         return Ok(Output::Text("no calls\n".into(), Value::Null));
     }
-    let (shown, rows) = (rows.len(), rows.iter().map(row).collect());
-    let mut table = render::render(&Value::Array(rows), &context.look());
+    let (shown, look) = (rows.len(), context.look());
+    let rows = rows.iter().map(|found| row(found, &look).into()).collect();
+    let mut table = render::render(&Value::Array(rows), &look);
     let earlier = earlier(store, filter, shown)?;
     if earlier > 0 {
         table.push_str(&not_shown(earlier));
@@ -184,22 +187,27 @@ async fn follow(
     mut filter: AuditFilter,
 ) -> Result<Output, Failure> {
     let mut is_first = true;
+    let mut rows = Rows::like(&typical(), context.look());
+    if !context.json {
+        // A reader that went away is noticed at the first row.
+        let _ = write!(context.streams.stdout(), "{}", rows.heading());
+    }
     loop {
         let end = store.log_end()?;
-        let rows = store.audit_as_it_is(&filter)?;
-        let earlier = if is_first { earlier(store, &filter, rows.len())? } else { 0 };
+        let added = store.audit_as_it_is(&filter)?;
+        let earlier = if is_first { earlier(store, &filter, added.len())? } else { 0 };
         if earlier > 0 {
             warn_not_shown(context, earlier);
         }
         is_first = false;
-        for row in rows {
+        for row in added {
             // What is added meanwhile comes next time; a read is worth a line when it is over.
             if row.seq > end || (row.outcome.is_none() && !row.is_unfinished_write()) {
                 continue;
             }
             let line = match context.json {
                 true => text::printable_json(&row.to_json().to_string()) + "\n",
-                false => line(context, &row),
+                false => rows.row(&self::row(&row, rows.look())),
             };
             let written = {
                 let mut stdout = context.streams.stdout();
@@ -226,33 +234,39 @@ async fn follow(
 }
 
 /// A row of the table.
-fn row(row: &AuditRow) -> Value {
+fn row(row: &AuditRow, look: &Look) -> Map<String, Value> {
     let requests = row.outcome.as_ref().map_or(0, |outcome| outcome.requests.len());
-    json!({
-        "time": row.to_json()["time"],
-        "account": row.account,
-        "function": row.function,
-        "arguments": short(&row.arguments),
-        "asked by": asked_by(&row.front_end, row.client.as_deref()),
-        "decision": decision(row),
-        "outcome": outcome(row),
-        "requests": requests,
-    })
+    columns([
+        row.to_json()["time"].clone(),
+        row.function.clone().into(),
+        outcome(row).into(),
+        decision(row).into(),
+        asked_by(&row.front_end, row.client.as_deref()).into(),
+        row.account.clone().into(),
+        requests.into(),
+        short(&row.arguments, look).into(),
+    ])
 }
 
-/// A row by itself, where the rows to come are not known.
-fn line(context: &Context, row: &AuditRow) -> String {
-    let time = render::render(&row.to_json()["time"], &context.look());
-    let text = |text: &Option<String>| text::printable(text.as_deref().unwrap_or("-"), 200);
-    format!(
-        "{}  {:<10}  {:<16}  {:<18}  {:<14}  {}\n",
-        time.trim_end(),
-        text(&row.account),
-        text(&row.function),
-        text::printable(&decision(row), 200),
-        text::printable(&outcome(row), 200),
-        short(&row.arguments),
-    )
+/// A typical row, which sets the widths of columns before the rows are known.
+fn typical() -> Map<String, Value> {
+    let function = FUNCTIONS.iter().map(|function| function.json).max_by_key(|name| name.len());
+    columns([
+        "2026-01-01T00:00:00.000Z".into(),
+        function.into(),
+        "invalid-argument".into(),
+        "ask (terminal)".into(),
+        "cli".into(),
+        "default".into(),
+        1.into(),
+        "{}".into(),
+    ])
+}
+
+fn columns(values: [Value; 8]) -> Map<String, Value> {
+    let names =
+        ["time", "function", "outcome", "decision", "asked by", "account", "requests", "arguments"];
+    names.map(str::to_owned).into_iter().zip(values).collect()
 }
 
 /// By whose leave the call was made.
@@ -260,7 +274,7 @@ fn decision(row: &AuditRow) -> String {
     let permission = row.permission.as_deref().unwrap_or("none");
     match row.approved_by.as_deref() {
         None | Some("rule") => permission.to_owned(),
-        Some(by) => format!("{permission}: {by}"),
+        Some(by) => format!("{permission} ({by})"),
     }
 }
 

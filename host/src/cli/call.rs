@@ -1,12 +1,13 @@
 //! `whereby call`: calls one function.
 
-use super::{Context, Document, Exit, Failure, Output, functions, prompt, spinner};
+use super::pages::{MOST_PAGES, Pages, Read};
+use super::spinner::{self, Status};
+use super::{Context, Document, Exit, Failure, Output, functions, prompt, table};
 use crate::arguments::MAX_ARGUMENTS_BYTES;
 use crate::call::{Call, Outcome, Plan};
 use crate::catalog::{self, Type};
 use crate::error::{Error, WriteOutcome};
-use crate::http::SentRequest;
-use crate::policy::{Effect, Permission, effect_of};
+use crate::policy::{Effect, Permission, effect_of, is_destructive};
 use crate::text;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -38,13 +39,24 @@ pub(super) struct Opts {
     /// Where a person has to approve the call, wait so long for `whereby approvals approve`
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: Option<u64>,
+    /// Read all pages, at most 100. Each is a call of its own, and `limit` is the size of a page
+    #[arg(long)]
+    all: bool,
+    /// Read all pages, and keep only rooms, or meetings in rooms, whose name begins with TEXT
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// Succeed when the room to delete does not exist
+    #[arg(long)]
+    if_exists: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   whereby call list_rooms
   whereby call list_rooms '{\"limit\": 2}' --json
+  whereby call list_rooms --prefix demo-
   whereby call get_room --arg room_name=daily-standup
+  whereby call delete_room --arg room_name=daily-standup --if-exists
   echo '{\"room_mode\": \"group\"}' | whereby call create_room - --dry-run
   whereby call whereby.work.list_meetings --arg from_date=2026-03-01";
 
@@ -67,12 +79,24 @@ impl Opts {
             }
             (flag, segment) => flag.or(segment),
         };
+        let pages = match self.all || self.prefix.is_some() {
+            true => Some(Pages { prefix: self.prefix.clone() }),
+            false => None,
+        };
+        if pages.is_some() {
+            Pages::check(&function).map_err(fail)?;
+        }
+        if self.if_exists && !catalog::function(&function).is_some_and(is_destructive) {
+            let message = "--if-exists is for functions that delete".to_owned();
+            return Err(fail(Error::Usage { message }));
+        }
         let arguments = self.arguments(context, &function).map_err(fail)?;
         let mut settings = context.settings().map_err(fail)?;
         // It is one call, and room for more has to be made ready and taken down.
         settings.limits.concurrent_calls = 1;
         let session = context.session(settings, self.force).map_err(fail)?;
-        let mut call = Call::new(function, arguments)
+        let status = Status::new(known.unwrap_or("a function"));
+        let mut call = Call::new(function, arguments.clone())
             .account(account)
             .force(self.force)
             .asked_by(super::FRONT_END, None);
@@ -80,7 +104,8 @@ impl Opts {
             call = call.wait(Duration::from_secs(seconds));
             if !context.can_ask(self.force) {
                 let streams = context.streams.clone();
-                call = call.approver(Arc::new(prompt::Elsewhere { streams }));
+                let status = status.clone();
+                call = call.approver(Arc::new(prompt::Elsewhere { streams, status }));
             }
         }
         if self.dry_run {
@@ -103,11 +128,21 @@ impl Opts {
         let call = call.observer(Arc::new(move |method, _| {
             sees_write.fetch_or(method != "GET", Ordering::Relaxed);
         }));
-        let run = self.show_progress(context, known, session.run(call));
+        let call = spinner::watched(context, &status, call);
+        let read = async {
+            match (pages, known.and_then(catalog::function)) {
+                (Some(pages), Some(function)) => {
+                    let page = |arguments| call.clone().arguments(arguments);
+                    pages.read(&session, function, arguments, &status, page).await
+                }
+                _ => Read { outcome: session.run(call).await, pages: 0 },
+            }
+        };
+        let run = spinner::wait(context, &status, read);
         // A read may be stopped at any time. Of a write that is under way, it is to be told.
         let is_write = catalog::function(known.unwrap_or_default())
             .is_some_and(|function| effect_of(function) == Effect::Write);
-        let outcome = tokio::select! {
+        let Read { outcome, pages } = tokio::select! {
             // Nothing is sent before it is known that it can be stopped.
             biased;
             _ = tokio::signal::ctrl_c(), if is_write => {
@@ -116,45 +151,31 @@ impl Opts {
                 let document = Document { write, ..document };
                 return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
             }
-            outcome = run => outcome,
+            read = run => read,
         };
-        let document = Document::of(&outcome);
-        if context.verbose {
-            let mut stderr = context.streams.stderr();
-            for SentRequest { method, path, status, duration, .. } in &outcome.requests {
-                let status = status.map_or_else(|| "no answer".into(), |status| status.to_string());
-                // Whoever reads standard error may be gone; the call was made all the same.
-                let _ = writeln!(
-                    stderr,
-                    "{method} {path}: {status} in {:.1} ms",
-                    duration.as_secs_f64() * 1e3
-                );
-            }
-        }
+        let document = Document { pages, ..Document::of(&outcome) };
         let Outcome { result, unrecorded, .. } = outcome;
         if let Some(problem) = &unrecorded {
             context.warn(&format!("the audit log does not have all of this call: {problem}"));
         }
         match result {
-            Ok(data) => Ok(Output::call(document, data)),
+            Ok(data) => {
+                if pages == MOST_PAGES && !data["meta"]["nextCursor"].is_null() {
+                    context.warn(&format!(
+                        "stopped after {MOST_PAGES} pages, and there are more; continue with --arg \
+                         cursor=CURSOR (nextCursor in the result)"
+                    ));
+                }
+                Ok(Output::call(document, data))
+            }
+            Err(Error::Function(error)) if self.if_exists && error.kind == "not-found" => {
+                let text = text::printable(&error.message, 500);
+                let text =
+                    table::paragraph(&format!("nothing is deleted: {text}"), &context.look());
+                Ok(Output::Plan(Box::new(document), text, Value::Null))
+            }
             Err(error) => Err(Failure { error, document: Box::new(document) }),
         }
-    }
-
-    /// Waits for a call, with a sign of life for a person.
-    async fn show_progress(
-        &self,
-        context: &Context,
-        known: Option<&str>,
-        run: impl Future<Output = Outcome>,
-    ) -> Outcome {
-        // A terminal whose width is not known may be none that can be written over.
-        let can_animate = context.streams.stderr_is_terminal && context.streams.width.is_some();
-        if !can_animate || context.json || context.quiet {
-            return run.await;
-        }
-        let what = format!("calling {}", known.unwrap_or("a function"));
-        spinner::wait(&context.streams, &what, &context.asking, run).await
     }
 
     /// The arguments of the JSON object and of `--arg` together.
@@ -282,7 +303,7 @@ impl Document {
     pub(super) fn to_json(&self, result: Result<&Value, &Error>) -> Value {
         let operation =
             self.function.and_then(catalog::function).map(|function| effect_of(function).as_str());
-        json!({
+        let mut document = json!({
             "function": self.function,
             "success": result.is_ok(),
             "data": result.ok().or(self.data.as_ref()),
@@ -297,7 +318,11 @@ impl Document {
                 "requests": self.requests,
             },
             "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
-        })
+        });
+        if self.pages > 0 {
+            document["meta"]["pages"] = self.pages.into();
+        }
+        document
     }
 }
 

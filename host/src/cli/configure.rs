@@ -35,7 +35,7 @@ pub(super) struct Opts {
     /// Remove a key
     #[arg(long = "unset", value_name = "KEY")]
     unset: Vec<String>,
-    /// Read the API key from standard input
+    /// Read the API key from standard input; a terminal asks for it and does not show it
     #[arg(long)]
     token_stdin: bool,
     /// Switch the account on
@@ -230,7 +230,16 @@ impl Opts {
                 Ok(changes)
             })?;
         let mut warnings = Vec::new();
-        if self.set.iter().any(|pair| pair.starts_with("access_token=")) {
+        let given = self.set.iter().find_map(|pair| pair.strip_prefix("access_token="));
+        if let Some(token) = token.as_deref().or(given)
+            && !check_token(token, account.as_deref())?
+        {
+            warnings.push(
+                "this does not look like an API key of Whereby, which has three parts separated by \
+                 dots; check that all of it was copied",
+            );
+        }
+        if given.is_some() {
             warnings.push(
                 "the process list and the shell's history show an access token that is given as an \
                  argument; --token-stdin keeps it to itself",
@@ -245,8 +254,15 @@ impl Opts {
         }
         let file = text::printable(&changed.file.display().to_string(), 300);
         let what = if changed.is_different { "written" } else { "already as it should be" };
+        let next = match (&token, named) {
+            (None, _) => String::new(),
+            (Some(_), None) => "next, check the key: whereby doctor\n".to_owned(),
+            (Some(_), Some(name)) => {
+                format!("next, check the key: whereby doctor --account {name}\n")
+            }
+        };
         Ok(Output::Text(
-            format!("{file}: {what}\n"),
+            format!("{file}: {what}\n{next}"),
             json!({
                 "success": true,
                 "file": changed.file,
@@ -388,14 +404,27 @@ fn is_account_key(key: &str) -> bool {
     own.into_iter().any(|own| own.name == key)
 }
 
-/// Refuses a token that no call could use.
-fn check_token(token: &str, account: Option<&str>) -> Result<(), Error> {
-    TokenSource::literal(token).fetch(account.unwrap_or("default"), &Environment::empty()).map(drop)
+/// Refuses a token that no call could use, and says whether it looks like a key of Whereby.
+fn check_token(token: &str, account: Option<&str>) -> Result<bool, Error> {
+    let account = account.unwrap_or("default");
+    let token = TokenSource::literal(token).fetch(account, &Environment::empty())?;
+    Ok(token.claims().is_some())
 }
 
+/// The greatest size of what is read as a token, in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+
 fn read_token(context: &Context) -> Result<String, Error> {
-    let text = context.streams.read_to_end(16 * 1024).map_err(|error| Error::Usage {
-        message: format!("standard input does not hold an access token: {error}"),
+    let streams = &context.streams;
+    let read = match streams.stdin_is_terminal {
+        true => streams.read_secret("API key (not shown while you type): ", MAX_TOKEN),
+        false => streams.read_to_end(MAX_TOKEN),
+    };
+    let text = read.map_err(|error| match error.kind() {
+        std::io::ErrorKind::Interrupted => Error::Interrupted,
+        _ => Error::Usage {
+            message: format!("standard input does not hold an access token: {error}"),
+        },
     })?;
     let token = text.trim();
     if token.is_empty() {

@@ -1,6 +1,7 @@
 //! `whereby demo`: all seven functions and what keeps them in check, without an account.
 
-use super::{Context, Failure, Output, render};
+use super::render::{self, Look};
+use super::{Context, Failure, Output, table};
 use crate::approval::{Answer, Approver, Question};
 use crate::call::{Call, Outcome};
 use crate::config::{Account, Settings};
@@ -33,12 +34,12 @@ impl Approver for SaysYes {
 }
 
 /// The demonstration under way.
-struct Demo<'a> {
-    context: &'a Context,
+struct Demo {
     session: Session,
     approver: Arc<SaysYes>,
     steps: Vec<Value>,
-    /// What it has to say to people.
+    look: Look,
+    /// What it has to say to people: nothing that came from outside and is not made printable.
     text: String,
 }
 
@@ -65,12 +66,22 @@ impl Opts {
             .approver(Arc::clone(&approver) as Arc<dyn Approver>)
             .cache(context.environment.platform_directory("cache"))
             .build()?;
-        let mut demo = Demo { context, session, approver, steps: Vec::new(), text: String::new() };
+        let mut demo = Demo {
+            session,
+            approver,
+            steps: Vec::new(),
+            look: context.look().indented(2),
+            text: String::new(),
+        };
         demo.show(&simulator).await?;
         let requests = simulator.requests().len();
         let connections = simulator.connections();
+        let zone = match demo.look.zone_line() {
+            zone if zone.is_empty() => zone,
+            zone => zone + "\n",
+        };
         demo.say(&format!(
-            "\n{} calls, each in a fresh sandbox; {requests} requests over {connections} connection{}.\n\
+            "\n{zone}{} calls, each in a fresh sandbox; {requests} requests over {connections} connection{}.\n\
              Next: set WHEREBY_ACCESS_TOKEN to an API key, and run `whereby call list_rooms`.\n",
             demo.steps.len(),
             if connections == 1 { "" } else { "s" }
@@ -96,13 +107,14 @@ fn settings(simulator: &Simulator) -> Result<Settings, Error> {
     Ok(settings)
 }
 
-impl Demo<'_> {
+impl Demo {
     async fn show(&mut self, simulator: &Simulator) -> Result<(), Error> {
-        self.say(&format!(
-            "A simulated Whereby runs at {}. The component reaches it through the sandbox;\n\
-             it never sees the API key, and sends nothing but the requests of the very call.\n",
+        let beginning = format!(
+            "A simulated Whereby runs at {}. The component reaches it through the sandbox; it never \
+             sees the API key, and sends nothing but the requests of the very call.",
             simulator.url()
-        ));
+        );
+        self.say(&table::paragraph(&beginning, &self.look));
         self.call("Whose key is this?", None, "get_current_user", json!({})).await?;
         let rooms = self.call("The rooms.", None, "list_rooms", json!({"limit": 3})).await?;
         let room = member(&rooms, "/data/0/roomName")?;
@@ -140,7 +152,7 @@ impl Demo<'_> {
     ) -> Result<Value, Error> {
         let outcome = self.step(title, account, function, arguments).await?;
         let data = outcome.result?;
-        self.say(&indented(&render::render(&data, &self.context.look())));
+        self.say(&indented(&render::body(&data, &self.look)));
         Ok(data)
     }
 
@@ -155,7 +167,9 @@ impl Demo<'_> {
         let Err(error) = outcome.result else {
             return Err(Error::Internal { message: format!("{function} was not refused") });
         };
-        self.say(&indented(&format!("{}: {error}\n", error.kind())));
+        let message = text::printable_lines(&error.to_string());
+        let refusal = table::paragraph(&format!("{}: {message}", error.kind()), &self.look);
+        self.say(&indented(&refusal));
         Ok(())
     }
 
@@ -168,8 +182,9 @@ impl Demo<'_> {
     ) -> Result<Outcome, Error> {
         let name = account.map_or(String::new(), |account| format!("{account}."));
         self.say(&format!(
-            "\n{}. {title}\n$ whereby call whereby.{name}{function} '{arguments}'\n",
-            self.steps.len() + 1
+            "\n{}. {title}\n$ whereby call whereby.{name}{function} '{}'\n",
+            self.steps.len() + 1,
+            text::printable(&arguments.to_string(), 200),
         ));
         let asked = self.approver.0.load(Ordering::Relaxed);
         let outcome =
@@ -190,12 +205,12 @@ impl Demo<'_> {
     }
 
     fn say(&mut self, what: &str) {
-        self.text.push_str(&text::printable_lines(what));
+        self.text.push_str(what);
     }
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n").collect()
 }
 
 fn member(value: &Value, pointer: &str) -> Result<String, Error> {

@@ -43,17 +43,35 @@ impl ListOpts {
             })
             .collect();
         let rows = functions.iter().map(|function| {
-            let mut row = Map::new();
-            row.insert("function".into(), function["name"].clone());
-            row.insert("effect".into(), function["effect"].clone());
-            if let Some(permissions) = function["permissions"].as_object() {
-                row.extend(permissions.iter().map(|(name, p)| (name.clone(), p.clone())));
-            }
-            row.insert("description".into(), function["description"].clone());
-            Value::Object(row)
+            json!({
+                "function": function["name"],
+                "effect": function["effect"],
+                "permission": permission_text(&function["permissions"]),
+                "description": function["description"],
+            })
         });
         let table = render::render(&Value::Array(rows.collect()), &context.look());
         Ok(Output::Text(table, document("functions", functions.into())))
+    }
+}
+
+/// Returns the accounts' permissions, as one word if they are alike.
+fn permission_text(permissions: &Value) -> String {
+    let all: Vec<(&str, &str)> = permissions
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, permission)| Some((name.as_str(), permission.as_str()?)))
+        .collect();
+    match all.as_slice() {
+        [] => String::new(),
+        [(_, first), others @ ..] if others.iter().all(|(_, other)| other == first) => {
+            (*first).to_owned()
+        }
+        all => {
+            let each = all.iter().map(|(name, permission)| format!("{permission} ({name})"));
+            each.collect::<Vec<_>>().join(", ")
+        }
     }
 }
 
@@ -108,10 +126,17 @@ impl SearchOpts {
                 })
             })
             .collect();
+        let rows = found.iter().map(|found| {
+            json!({
+                "function": found["name"],
+                "effect": found["effect"],
+                "description": found["description"],
+            })
+        });
         let shown = text::printable(&query, 100);
         let table = match found.is_empty() {
             true => format!("nothing is about `{shown}`; `whereby list` lists all functions\n"),
-            false => render::render(&Value::from(found.clone()), &context.look()),
+            false => render::render(&rows.collect(), &context.look()),
         };
         Ok(Output::Text(table, json!({"query": query, "functions": found})))
     }

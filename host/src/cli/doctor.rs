@@ -1,7 +1,10 @@
 //! `whereby doctor`: looks at everything that a call needs, and says what would mend what is wrong.
 
 use super::accounts::{source, token_text};
-use super::{Context, Failure, Output};
+use super::paint::{Role, paint};
+use super::render::Look;
+use super::spinner::{self, Status};
+use super::{Context, Failure, Output, table};
 use crate::call::Call;
 use crate::config::{Account, Settings};
 use crate::credentials::TokenSource;
@@ -63,7 +66,8 @@ impl Opts {
         let settings = context.settings()?;
         let session = context.session(settings.clone(), true)?;
         let (state, mut first_error) = state(context);
-        let component = component(&session).await;
+        let status = Status::new("compiling the component");
+        let component = spinner::wait(context, &status, component(&session)).await;
         let cache = kept_code(context, component.status == "ok");
         let mut checks = vec![configuration(&settings), component, cache, state];
         let mut accounts = Vec::new();
@@ -75,7 +79,9 @@ impl Opts {
             if only.is_some_and(|only| only != name) {
                 continue;
             }
-            let (check, details, error) = check_account(&session, name, account, now).await;
+            status.doing(format!("checking the account {name}"));
+            let checked = check_account(context, &status, &session, name, account, now);
+            let (check, details, error) = spinner::wait(context, &status, checked).await;
             first_error = first_error.or(error);
             checks.extend(check);
             accounts.push(details);
@@ -96,7 +102,7 @@ impl Opts {
             "accounts": accounts,
             "version": env!("CARGO_PKG_VERSION"),
         });
-        let text = to_text(&checks, ok);
+        let text = to_text(&checks, ok, &context.look());
         // What fails ends the program as a call by that account would end.
         let error = first_error.or_else(|| {
             let failed = checks.iter().find(|check| check.status == "failed")?;
@@ -109,20 +115,21 @@ impl Opts {
     }
 }
 
-fn to_text(checks: &[Check], ok: bool) -> String {
-    let mut out = String::new();
+fn to_text(checks: &[Check], ok: bool, look: &Look) -> String {
+    let mut lines = Vec::new();
     for Check { name, status, message, fix } in checks {
-        // Writing to a String does not fail.
-        let _ = writeln!(
-            out,
-            "{status:8} {}: {}",
-            text::printable(name, 80),
-            text::printable(message, 500)
-        );
-        if let Some(fix) = fix {
-            let _ = writeln!(out, "         {}", text::printable(fix, 500));
-        }
+        let role = match *status {
+            "failed" => Role::Error,
+            "warning" => Role::Warning,
+            _ => Role::Success,
+        };
+        let padding = " ".repeat(9 - status.len());
+        let status = paint(look.colours, role, status);
+        let name = format!("{status}{padding}{}:", text::printable(name, 80));
+        lines.push((name, text::printable(message, 500)));
+        lines.extend(fix.as_ref().map(|fix| (String::new(), text::printable(fix, 500))));
     }
+    let mut out = table::members(&lines, look);
     out.push_str(match (ok, checks.iter().all(|check| check.status == "ok")) {
         (true, true) => "\neverything works\n",
         (true, false) => "\nnothing fails; there are warnings above\n",
@@ -232,6 +239,8 @@ fn expiry(expires: Timestamp, now: Timestamp) -> Option<String> {
 
 /// One request by the account, and what it tells.
 async fn check_account(
+    context: &Context,
+    status: &Status,
     session: &Session,
     name: &str,
     account: &Account,
@@ -253,7 +262,7 @@ async fn check_account(
         return (vec![Check::warning(&check, "switched off", fix)], details, None);
     }
     let call = Call::new("get_current_user", json!({})).exact_account(name).force(true);
-    let outcome = session.run(call).await;
+    let outcome = session.run(spinner::watched(context, status, call)).await;
     let mut checks = Vec::new();
     if let Some(skew) =
         outcome.requests.iter().find_map(crate::http::SentRequest::clock_skew_seconds)

@@ -1,6 +1,7 @@
 //! `whereby lua`: runs a script, or talks with a person.
 
 use super::paint::Role;
+use super::spinner::{self, Status};
 use super::{Context, Exit, Failure, Output, render, repl};
 use crate::call::Call;
 use crate::config::Settings;
@@ -67,14 +68,18 @@ impl Opts {
         let script = if is_console { None } else { Some(self.script(context)?) };
         let settings = context.settings()?;
         let limits = self.limits(&settings)?;
+        let (shown, own) = (context.clone(), Status::default());
+        let calls = move |account: &str, function: &str, arguments| {
+            let call = Call::new(function, arguments);
+            let call = call.exact_account(account).asked_by("lua", None);
+            spinner::watched(&shown, &own, call)
+        };
         let runtime = Runtime::new(context.session(settings, false)?)
             .limits(limits)
             .account(context.account.as_deref())
             .asking(Arc::clone(&context.asking))
             .notice(context.warner())
-            .calls(|account, function, arguments| {
-                Call::new(function, arguments).exact_account(account).asked_by("lua", None)
-            });
+            .calls(calls);
         let Some((source, name)) = script else {
             return repl::run(context, runtime).await;
         };

@@ -16,6 +16,7 @@ mod functions;
 mod lua;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod pages;
 mod paint;
 mod prompt;
 mod render;
@@ -28,6 +29,7 @@ mod spinner;
 #[cfg(feature = "mcp")]
 mod stdio;
 mod streams;
+mod table;
 
 pub use exit::Exit;
 pub use streams::Streams;
@@ -88,7 +90,7 @@ struct Global {
     /// Print one JSON document, whatever happens
     #[arg(long, global = true)]
     json: bool,
-    /// Say on standard error which requests were sent
+    /// Show each request on standard error as it is sent and answered
     #[arg(short, long, global = true)]
     verbose: bool,
     /// Say nothing on standard error but errors
@@ -140,6 +142,7 @@ fn command() -> clap::Command {
 }
 
 /// What every command has at hand.
+#[derive(Clone)]
 struct Context {
     environment: Environment,
     streams: Streams,
@@ -295,6 +298,8 @@ struct Document {
     write: WriteOutcome,
     approval: Option<String>,
     requests: usize,
+    /// How many pages were read, where all were wanted.
+    pages: usize,
     duration: Duration,
     /// What a failed dry run has to show all the same.
     data: Option<Value>,

@@ -10,6 +10,7 @@ pub(super) enum Role {
     Warning,
     Hint,
     Heading,
+    Success,
 }
 
 /// The word in the colour of its role, where there are colours.
@@ -22,6 +23,7 @@ pub(super) fn paint(colours: bool, role: Role, word: &str) -> String {
         Role::Warning => Style::new().bold().fg_color(Some(AnsiColor::Yellow.into())),
         Role::Hint => Style::new().fg_color(Some(AnsiColor::Cyan.into())),
         Role::Heading => Style::new().bold(),
+        Role::Success => Style::new().fg_color(Some(AnsiColor::Green.into())),
     };
     format!("{style}{word}{style:#}")
 }

@@ -1,5 +1,6 @@
 //! Asking on the terminal whether a call may be made, and saying there what is stored to be approved.
 
+use super::spinner::Status;
 use super::streams::Streams;
 use crate::approval::{Answer, Approver, Channel, PendingApproval, Question};
 use std::pin::Pin;
@@ -50,6 +51,8 @@ impl Approver for TerminalPrompt {
 /// Asks nobody, and says by which command whoever is elsewhere approves what is waited for.
 pub(super) struct Elsewhere {
     pub(super) streams: Streams,
+    /// What is shown meanwhile.
+    pub(super) status: Status,
 }
 
 impl Approver for Elsewhere {
@@ -58,6 +61,7 @@ impl Approver for Elsewhere {
     }
 
     fn stored(&self, _: &Question, pending: &PendingApproval) {
+        self.status.waiting_for("a person's approval");
         // Whoever reads standard error may be gone; the approval can be found all the same.
         let _ = writeln!(self.streams.stderr(), "waiting for: {}", pending.command());
     }

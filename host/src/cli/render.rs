@@ -1,13 +1,18 @@
-//! Results as people read them: tables that fit the terminal, and dates in their own time zone.
+//! Results as people read them: rows that fit the terminal, and dates in their own time zone.
+//!
+//! In a pipe nothing is omitted, shortened or reformatted.
 
-use super::paint::{Role, paint, wants_colours};
+use super::paint::wants_colours;
 use super::streams::Streams;
+use super::table::{self, Cell, FIXED_SPACE, Running, Table};
+use crate::catalog::{FUNCTIONS, Member, Record, Type};
 use crate::environment::Environment;
 use crate::text;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 /// The longest text that is shown in a place, in characters.
 const LONGEST: usize = 2000;
@@ -17,8 +22,10 @@ pub(super) struct Look {
     /// How wide lines may be; as wide as they like where nothing limits them.
     pub(super) width: Option<u16>,
     pub(super) colours: bool,
-    /// In which time zone dates are shown; as they came where nobody reads them.
+    /// The reader's time zone; `None` if the output is not a terminal, and values stay exact.
     zone: Option<TimeZone>,
+    /// The offsets of the dates shown since the last zone line.
+    offsets: Mutex<BTreeSet<Offset>>,
 }
 
 impl Look {
@@ -38,19 +45,59 @@ impl Look {
             width: streams.width.filter(|_| person),
             colours: person && wants_colours(environment),
             zone: person.then(zone),
+            offsets: Mutex::default(),
         }
     }
 
-    fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        match self.width {
-            Some(width) => {
-                table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width)
+    /// Whether a person reads the output.
+    pub(super) fn is_for_person(&self) -> bool {
+        self.zone.is_some()
+    }
+
+    /// The same look for text that is indented by this many columns.
+    pub(super) fn indented(mut self, by: u16) -> Self {
+        self.width = self.width.map(|width| width.saturating_sub(by));
+        self
+    }
+
+    /// Returns a line that names the time zone of the dates shown since the last such line; empty if
+    /// there were none.
+    pub(super) fn zone_line(&self) -> String {
+        let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = std::mem::take(&mut *offsets);
+        let (Some(zone), false) = (&self.zone, shown.is_empty()) else { return String::new() };
+        let utc = |offset: Offset| match offset == Offset::UTC {
+            true => "UTC".to_owned(),
+            false => {
+                Timestamp::UNIX_EPOCH.to_zoned(offset.to_time_zone()).strftime("UTC%:z").to_string()
             }
-            None => table.set_content_arrangement(ContentArrangement::Disabled),
         };
-        table
+        let offsets: Vec<String> = shown.into_iter().map(utc).collect();
+        let offsets = offsets.join(" and ");
+        match zone.iana_name() {
+            Some(name) if name != "UTC" => format!("times are in {name} ({offsets})\n"),
+            _ => format!("times are in {offsets}\n"),
+        }
+    }
+
+    fn cell(&self, value: &Value, member: Option<&Member>) -> Cell {
+        if value.is_null() || value.as_str() == Some("") {
+            return None;
+        }
+        if self.is_for_person()
+            && let Some(usual) = member.and_then(|member| member.facts.usual)
+        {
+            let json = value.to_string();
+            if json == usual {
+                return None;
+            }
+        }
+        let unit = member.and_then(|member| member.facts.unit).filter(|_| self.is_for_person());
+        match (unit, value.as_u64()) {
+            (Some("seconds"), Some(seconds)) => Some(duration(seconds)),
+            (Some("minutes"), Some(minutes)) => Some(duration(minutes.saturating_mul(60))),
+            _ => Some(self.scalar(value)),
+        }
     }
 
     fn scalar(&self, value: &Value) -> String {
@@ -76,40 +123,78 @@ impl Look {
     fn local_time(&self, text: &str) -> Option<String> {
         let looks_like_one = (20..=40).contains(&text.len()) && text.as_bytes()[10] == b'T';
         let moment: Timestamp = text.parse().ok().filter(|_| looks_like_one)?;
-        Some(moment.to_zoned(self.zone.clone()?).strftime("%Y-%m-%d %H:%M:%S%:z").to_string())
+        let local = moment.to_zoned(self.zone.clone()?);
+        let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        offsets.insert(local.offset());
+        Some(local.strftime("%Y-%m-%d\u{a0}%H:%M:%S").to_string())
     }
 }
 
-/// A JSON value as text for a terminal. Whatever came from outside is made printable.
+/// A number of seconds in words: `1 h 30 min`.
+fn duration(seconds: u64) -> String {
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> =
+        parts.map(|(count, unit)| format!("{count}{FIXED_SPACE}{unit}")).collect();
+    match parts.is_empty() {
+        true => format!("0{FIXED_SPACE}s"),
+        false => parts.join(&FIXED_SPACE.to_string()),
+    }
+}
+
+/// Renders a JSON value, followed by the time zone of its dates. Text from outside is made printable.
 pub(super) fn render(value: &Value, look: &Look) -> String {
+    let text = body(value, look);
+    match look.zone_line() {
+        zone if zone.is_empty() => text,
+        zone => format!("{text}\n{zone}"),
+    }
+}
+
+/// Renders a JSON value without its time zone.
+pub(super) fn body(value: &Value, look: &Look) -> String {
     match value {
         Value::Object(object) => render_object(object, look),
         Value::Array(items) => render_list(items, look),
-        other => look.scalar(other) + "\n",
+        other => look.scalar(other).replace(FIXED_SPACE, " ") + "\n",
     }
 }
 
 fn render_object(object: &Map<String, Value>, look: &Look) -> String {
     let is_list =
         |value: &Value| matches!(value, Value::Array(items) if items.iter().any(Value::is_object));
-    let mut lines = look.table();
+    let record = record_of(&[object]);
+    let mut lines = Vec::new();
     let mut lists = Vec::new();
-    for (name, value) in object {
+    for name in in_order(object.keys(), record) {
+        let value = &object[name];
+        let member = member_of(record, name);
         let shown = text::printable(name, 80);
         match value {
             Value::Array(items) if is_list(value) => lists.push((shown, items)),
-            Value::Array(items) if items.is_empty() => drop(lines.add_row([shown, "none".into()])),
+            Value::Array(items) if items.is_empty() => {
+                // A page without rows; of anything else it is not worth a line.
+                if name == "data" {
+                    lines.push(("none".into(), String::new()));
+                } else if !look.is_for_person() {
+                    lines.push((shown, "none".into()));
+                }
+            }
             Value::Object(inner) => {
                 // What a page does not have is not worth a line.
                 for (key, value) in inner.iter().filter(|(_, value)| !value.is_null()) {
                     let key = text::printable(key, 80);
-                    lines.add_row([format!("{shown}.{key}"), look.scalar(value)]);
+                    lines.push((format!("{shown}.{key}"), look.scalar(value)));
                 }
             }
-            value => drop(lines.add_row([shown, look.scalar(value)])),
+            value => match look.cell(value, member) {
+                Some(cell) => lines.push((shown, cell)),
+                None if look.is_for_person() => {}
+                None => lines.push((shown, "-".into())),
+            },
         }
     }
-    let lines = trimmed(&lines);
+    let lines = table::members(&lines, look);
     // The one list of a page is what was asked for, so it goes first and needs no name.
     if let [(name, items)] = lists.as_slice()
         && name == "data"
@@ -122,49 +207,129 @@ fn render_object(object: &Map<String, Value>, look: &Look) -> String {
     lines + &lists.collect::<String>()
 }
 
-/// A table of the items' members; a column that is empty throughout is left out.
+/// The items' members in columns: people, dates and states first.
 fn render_list(items: &[Value], look: &Look) -> String {
-    let objects = || items.iter().filter_map(Value::as_object);
-    let mut columns: Vec<&str> = Vec::new();
-    for name in objects().flat_map(Map::keys) {
-        if !columns.contains(&name.as_str()) {
-            columns.push(name);
+    let objects: Vec<&Map<String, Value>> = items.iter().filter_map(Value::as_object).collect();
+    let mut names: Vec<&String> = Vec::new();
+    for name in objects.iter().flat_map(|object| object.keys()) {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    // In their order, whatever the first item has.
-    columns.retain(|name| objects().any(|item| item.get(*name).is_some_and(|v| !v.is_null())));
     // What is no table throughout would lose something as one.
-    if columns.is_empty() || !items.iter().all(Value::is_object) {
-        return items.iter().map(|item| look.scalar(item) + "\n").collect();
+    if names.is_empty() || objects.len() < items.len() {
+        let lines = items.iter().map(|item| look.scalar(item) + "\n");
+        return lines.collect::<String>().replace(FIXED_SPACE, " ");
     }
-    let mut table = look.table();
-    table.set_header(columns.iter().map(|name| text::printable(name, 40)));
-    // An id is there to be copied, so others make room for it.
-    for (column, name) in columns.iter().enumerate() {
-        if (*name == "id" || name.ends_with("Id"))
-            && let Some(column) = table.column_mut(column)
-        {
-            column.set_constraint(ColumnConstraint::ContentWidth);
+    let record = record_of(&objects);
+    let mut names = in_order(names.into_iter(), record);
+    names.sort_by_key(|name| rank(name));
+    let cell = |object: &Map<String, Value>, name: &str| {
+        look.cell(object.get(name).unwrap_or(&Value::Null), member_of(record, name))
+    };
+    let is_worth_a_column =
+        |name: &str| !look.is_for_person() || objects.iter().any(|o| cell(o, name).is_some());
+    names.retain(|name| is_worth_a_column(name));
+    let table = Table {
+        columns: names.iter().map(|name| text::printable(name, 40)).collect(),
+        below: names.iter().filter(|name| rank(name) > 0).count(),
+        rows: objects
+            .iter()
+            .map(|object| names.iter().map(|name| cell(object, name)).collect())
+            .collect(),
+    };
+    table.to_text(look)
+}
+
+/// Rows that are printed as they arrive, such as those of a log.
+pub(super) struct Rows {
+    look: Look,
+    running: Running,
+    /// The last zone line.
+    zone: String,
+}
+
+impl Rows {
+    /// Rows with the members of this one, and about as wide.
+    pub(super) fn like(typical: &Map<String, Value>, look: Look) -> Self {
+        let columns = typical.keys().cloned().collect();
+        let rows = vec![typical.values().map(|value| look.cell(value, None)).collect()];
+        let running = Running::new(Table { columns, below: 0, rows }, &look);
+        let zone = look.zone_line();
+        Self { look, running, zone }
+    }
+
+    /// How the rows look.
+    pub(super) fn look(&self) -> &Look {
+        &self.look
+    }
+
+    /// The zone and the column headings.
+    pub(super) fn heading(&self) -> String {
+        format!("{}{}", self.zone, self.running.heading(&self.look))
+    }
+
+    /// One row, after a new zone line if its zone has changed.
+    pub(super) fn row(&mut self, row: &Map<String, Value>) -> String {
+        let cells: Vec<Cell> = row.values().map(|value| self.look.cell(value, None)).collect();
+        let line = self.running.row(&cells, &self.look);
+        match self.look.zone_line() {
+            zone if zone.is_empty() || zone == self.zone => line,
+            zone => {
+                let line = zone.clone() + &line;
+                self.zone = zone;
+                line
+            }
         }
-    }
-    for item in items {
-        table.add_row(columns.iter().map(|name| look.scalar(&item[*name])));
-    }
-    let rendered = trimmed(&table);
-    match rendered.split_once('\n') {
-        Some((heading, rows)) => {
-            format!("{}\n{rows}", paint(look.colours, Role::Heading, heading))
-        }
-        None => rendered,
     }
 }
 
-/// The table without the padding around it.
-fn trimmed(table: &Table) -> String {
-    table
-        .lines()
-        .map(|line| line.trim_end().strip_prefix(' ').unwrap_or("").to_owned() + "\n")
-        .collect()
+/// Sorts columns: what people read first, then values of any length, then ids.
+fn rank(name: &str) -> u8 {
+    let ends = |ending: &str| name.to_ascii_lowercase().ends_with(ending);
+    match name {
+        "id" => 2,
+        _ if ends("_id") || ends(" id") || name.ends_with("Id") => 2,
+        "arguments" => 1,
+        _ if ends("url") => 1,
+        _ => 0,
+    }
+}
+
+/// Sorts names into the order of the record's members. Without a record they keep their order.
+fn in_order<'a>(names: impl Iterator<Item = &'a String>, record: Option<&Record>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
+    if let Some(record) = record {
+        names.sort_by_key(|name| record.members.iter().position(|member| member.json == *name));
+    }
+    names
+}
+
+fn member_of<'a>(record: Option<&'a Record>, name: &str) -> Option<&'a Member> {
+    record?.members.iter().find(|member| member.json == name)
+}
+
+/// Returns the result record whose members all of the objects have, and no others.
+fn record_of(objects: &[&Map<String, Value>]) -> Option<&'static Record> {
+    fn find(ty: &Type, objects: &[&Map<String, Value>]) -> Option<&'static Record> {
+        match ty {
+            Type::Option(inner) | Type::List(inner) => find(inner, objects),
+            Type::Record(record) => {
+                let knows = |name: &String| record.members.iter().any(|m| m.json == *name);
+                let is_one = |object: &&Map<String, Value>| {
+                    let has = |member: &Member| object.contains_key(member.json);
+                    object.keys().all(knows)
+                        && record.members.iter().all(|member| member.is_optional() || has(member))
+                };
+                if objects.iter().all(is_one) {
+                    return Some(record);
+                }
+                record.members.iter().find_map(|member| find(&member.ty, objects))
+            }
+            _ => None,
+        }
+    }
+    FUNCTIONS.iter().find_map(|function| find(&function.result, objects))
 }
 
 #[cfg(test)]
@@ -183,37 +348,171 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_shown_in_the_user_s_time_zone() {
+    fn dates_are_shown_in_the_user_s_time_zone_which_is_said_once() {
         let zone = look("XYZ-2", None);
         for (text, shown) in [
-            ("2026-03-02T09:00:10.250Z", "2026-03-02 11:00:10+02:00"),
-            ("2026-03-02T23:30:00+00:00", "2026-03-03 01:30:00+02:00"),
-            ("2026-03-02", "2026-03-02"),
-            ("not a date, but as long", "not a date, but as long"),
-            ("standup-T09:00:00Z-and-more", "standup-T09:00:00Z-and-more"),
+            ("2026-03-02T09:00:10.250Z", "2026-03-02 11:00:10\n"),
+            ("2026-03-02T23:30:00+00:00", "2026-03-03 01:30:00\n"),
+            ("2026-03-02", "2026-03-02\n"),
+            ("not a date, but as long", "not a date, but as long\n"),
+            ("standup-T09:00:00Z-and-more", "standup-T09:00:00Z-and-more\n"),
         ] {
-            assert_eq!(zone.scalar(&json!(text)), shown);
+            assert_eq!(body(&json!(text), &zone), shown);
         }
+        assert_eq!(zone.zone_line(), "times are in UTC+02:00\n");
+        assert_eq!(zone.zone_line(), "");
+        for (zone, moments, line) in [
+            ("Nowhere/At/All", &["2026-03-02T09:00:00Z"][..], "UTC"),
+            ("EST5", &["2026-03-02T09:00:00Z"], "UTC-05:00"),
+            (
+                "CET-1CEST,M3.5.0,M10.5.0/3",
+                &["2026-03-02T09:00:00Z", "2026-07-02T09:00:00Z"],
+                "UTC+01:00 and UTC+02:00",
+            ),
+        ] {
+            let shown =
+                render(&json!({"from": moments.first(), "to": moments.last()}), &look(zone, None));
+            assert!(shown.ends_with(&format!("\n\ntimes are in {line}\n")), "{shown}");
+        }
+        let pipe = Look::new(
+            &Environment::empty(),
+            &Streams::new(std::io::empty(), std::io::sink(), std::io::sink()),
+        );
         assert_eq!(
-            look("Nowhere/At/All", None).scalar(&json!("2026-03-02T09:00:00Z")),
-            "2026-03-02 09:00:00+00:00"
+            render(&json!({"at": "2026-03-02T09:00:00Z"}), &pipe),
+            "at  2026-03-02T09:00:00Z\n"
         );
     }
 
     #[test]
-    fn a_table_fits_the_terminal() {
-        let row =
-            json!({"name": "a name of several words", "text": "and a text that is longer still"});
-        let rows = json!([row, row]);
-        let fits = |width: u16| {
-            let table = render(&rows, &look("UTC", Some(width)));
-            table.lines().all(|line| line.chars().count() <= usize::from(width))
-        };
-        assert!(fits(40) && fits(30));
-        assert!(render(&rows, &look("UTC", None)).lines().any(|line| line.len() > 50));
-        let id = "52e340a879fb43c4364b3d7fa3ea1a3b";
-        let rows = json!([{"id": id, "text": "and a text that is longer than the rest of a line"}]);
-        assert!(render(&rows, &look("UTC", Some(60))).contains(id));
+    fn a_duration_is_in_words() {
+        for (seconds, shown) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (1800, "30 min"),
+            (2701, "45 min 1 s"),
+            (3600, "1 h"),
+            (93784, "26 h 3 min 4 s"),
+        ] {
+            assert_eq!(duration(seconds).replace(FIXED_SPACE, " "), shown);
+        }
+    }
+
+    /// A meeting as a call returns it.
+    fn meeting(name: &str) -> Value {
+        json!({
+            "id": format!("{name}:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10"), "roomName": name,
+            "startDate": "2026-03-02T09:00:00Z", "endDate": "2026-03-02T09:45:00Z",
+            "duration": 2700, "participantCount": 3, "recorderMinutes": null,
+        })
+    }
+
+    #[test]
+    fn the_catalogue_knows_units_order_and_what_is_usual() {
+        let mut sorted = meeting("daily");
+        sorted.as_object_mut().expect("an object").sort_keys();
+        for row in [meeting("daily"), sorted] {
+            let shown = render(&json!([row]), &look("UTC", None));
+            let lines: Vec<Vec<&str>> = shown
+                .lines()
+                .map(|line| line.split("  ").map(str::trim).filter(|w| !w.is_empty()).collect())
+                .collect();
+            assert_eq!(
+                lines[0],
+                ["roomName", "startDate", "endDate", "duration", "participantCount", "id"]
+            );
+            assert_eq!(
+                lines[1][..4],
+                ["daily", "2026-03-02 09:00:00", "2026-03-02 09:45:00", "45 min"]
+            );
+        }
+        let person = json!({"name": "Ines", "nameRedacted": false, "joinedAt": null, "leftAt": null,
+            "role": null, "externalId": null, "participantId": null});
+        assert_eq!(render(&json!([person]), &look("UTC", None)), "name\nInes\n");
+        let mut hidden = person.clone();
+        hidden["nameRedacted"] = true.into();
+        assert_eq!(
+            render(&json!([person, hidden]), &look("UTC", None)),
+            "name  nameRedacted\nInes  -\nInes  yes\n"
+        );
+        // What a script makes up is its own.
+        assert_eq!(
+            render(&json!([{"duration": 2700, "done": false}]), &look("UTC", None)),
+            "duration  done\n2700      no\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_left_out_where_nobody_reads() {
+        let pipe = Look::new(
+            &Environment::empty(),
+            &Streams::new(std::io::empty(), std::io::sink(), std::io::sink()),
+        );
+        let shown = render(&json!([meeting("daily")]), &pipe);
+        for word in ["recorderMinutes", "2700", "2026-03-02T09:00:00Z"] {
+            assert!(shown.contains(word), "{shown}");
+        }
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+    }
+
+    #[test]
+    fn rows_fit_the_terminal_and_names_stay_whole() {
+        let text = "and a text that is longer still";
+        let rows = json!([{"name": "Ines", "text": text}, {"name": "Tomasz", "text": text}]);
+        assert_eq!(
+            render(&rows, &look("UTC", Some(36))),
+            "name    text\nInes    and a text that is longer\n        still\n\
+             Tomasz  and a text that is longer\n        still\n"
+        );
+        assert_eq!(
+            render(&rows, &look("UTC", Some(26))),
+            "Ines\n  text: and a text that is\n    longer still\n\
+             Tomasz\n  text: and a text that is\n    longer still\n"
+        );
+        let name = "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1";
+        let shown = render(&json!([meeting(name)]), &look("UTC", Some(80)));
+        assert_eq!(
+            shown,
+            format!(
+                "{name}\n  startDate: 2026-03-02 09:00:00   endDate: 2026-03-02 09:45:00\n  \
+                 duration: 45 min   participantCount: 3\n  \
+                 id: {name}:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10\n\ntimes are in UTC\n"
+            )
+        );
+        // An id is none of what people look for, so it does not keep the rest from being a table.
+        assert_eq!(
+            render(&json!([meeting("daily")]), &look("UTC", Some(80))),
+            "roomName  startDate            endDate              duration  participantCount\n\
+             daily     2026-03-02 09:00:00  2026-03-02 09:45:00  45 min    3\n  \
+             id: daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10\n\ntimes are in UTC\n"
+        );
+        // Rows without anything are still rows.
+        assert_eq!(render(&json!([{"a": null}, {"a": null}]), &look("UTC", Some(80))), "-\n-\n");
+        // Where nothing fits, nothing breaks.
+        for width in [0, 1, 5] {
+            assert!(render(&rows, &look("UTC", Some(width))).contains("longer"));
+        }
+    }
+
+    #[test]
+    fn rows_that_come_later_are_under_their_headings() {
+        let typical = json!({"name": "a long name", "count": 1, "text": "short"});
+        let row = json!({"name": "Ines", "count": 12, "text": "a text that goes on and on"});
+        let members = |value: &Value| value.as_object().expect("an object").clone();
+        for (width, shown) in [
+            (None, "name         count  text\nInes         12     a text that goes on and on\n"),
+            (
+                Some(40),
+                "name         count  text\nInes         12     a text that goes on\n                    and on\n",
+            ),
+            (
+                Some(10),
+                "Ines\n  count:\u{20}12\n  text: a\n    text\n    that\n    goes\n    on and\n    on\n",
+            ),
+        ] {
+            let mut rows = Rows::like(&members(&typical), look("UTC", width));
+            assert_eq!(rows.heading() + &rows.row(&members(&row)), shown);
+        }
     }
 
     #[test]

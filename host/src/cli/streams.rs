@@ -7,6 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A stream that may be read or written from any thread.
 type Shared<T> = Arc<Mutex<T>>;
 
+const CTRL_C: u8 = 3;
+const CTRL_D: u8 = 4;
+const BACKSPACE: u8 = 8;
+const CTRL_U: u8 = 21;
+const DELETE: u8 = 127;
+
 /// Standard input, output and error, and which of them are terminals.
 #[derive(Clone)]
 pub struct Streams {
@@ -20,7 +26,6 @@ pub struct Streams {
     /// Whether a person reads standard error.
     pub stderr_is_terminal: bool,
     /// Whether they are those of this process, whose terminal can be edited on.
-    #[cfg(feature = "lua")]
     pub(crate) is_process: bool,
     /// How wide the terminal of standard output is, in columns, where that is known.
     pub width: Option<u16>,
@@ -41,7 +46,6 @@ impl Streams {
             stdin_is_terminal: false,
             stdout_is_terminal: false,
             stderr_is_terminal: false,
-            #[cfg(feature = "lua")]
             is_process: false,
             width: None,
         }
@@ -51,10 +55,7 @@ impl Streams {
     #[must_use]
     pub fn of_process() -> Self {
         let mut streams = Self::new(io::stdin(), io::stdout(), io::stderr());
-        #[cfg(feature = "lua")]
-        {
-            streams.is_process = true;
-        }
+        streams.is_process = true;
         streams.stdin_is_terminal = io::stdin().is_terminal();
         streams.stdout_is_terminal = io::stdout().is_terminal();
         streams.stderr_is_terminal = io::stderr().is_terminal();
@@ -82,6 +83,41 @@ impl Streams {
         Ok(text::without_bom(&text).to_owned())
     }
 
+    /// Asks for one line without showing what is typed. Ctrl-C is the error
+    /// [`io::ErrorKind::Interrupted`].
+    pub(crate) fn read_secret(&self, question: &str, most: usize) -> io::Result<String> {
+        // Before the question, so that nothing is shown however fast the answer is.
+        let _hidden = if self.is_process { Some(hidden::Typing::hide()?) } else { None };
+        write!(self.stderr(), "{question}")?;
+        self.stderr().flush()?;
+        let line = self.read_keys(most);
+        // The line that was not shown has not ended on the terminal, either.
+        writeln!(self.stderr())?;
+        line
+    }
+
+    fn read_keys(&self, most: usize) -> io::Result<String> {
+        let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while line.len() <= most {
+            let read = stdin.read(&mut byte)?;
+            // Without echo the terminal does not edit the line either.
+            match byte[0] {
+                _ if read == 0 => break,
+                b'\n' | b'\r' | CTRL_D => break,
+                CTRL_C => return Err(io::ErrorKind::Interrupted.into()),
+                DELETE | BACKSPACE => drop(line.pop()),
+                CTRL_U => line.clear(),
+                typed => line.push(typed),
+            }
+        }
+        if line.len() > most {
+            return Err(io::Error::other(format!("more than {most} bytes")));
+        }
+        String::from_utf8(line).map_err(io::Error::other)
+    }
+
     /// Reads one line that a person typed.
     pub(crate) fn read_line(&self) -> io::Result<String> {
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,5 +132,46 @@ impl Streams {
             }
         }
         Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+}
+
+#[cfg(unix)]
+mod hidden {
+    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use std::io;
+
+    /// Turns off echo and line editing on standard input's terminal until it is dropped.
+    pub(super) struct Typing(Termios);
+
+    impl Typing {
+        pub(super) fn hide() -> io::Result<Self> {
+            let before = tcgetattr(io::stdin())?;
+            let mut modes = before.clone();
+            // A signal would end the program and leave the terminal as it is.
+            modes.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+            tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
+            Ok(Self(before))
+        }
+    }
+
+    impl Drop for Typing {
+        fn drop(&mut self) {
+            // A terminal that went away has nothing to be shown on.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod hidden {
+    use std::io;
+
+    /// There is no way to hide what is typed.
+    pub(super) struct Typing;
+
+    impl Typing {
+        pub(super) fn hide() -> io::Result<Self> {
+            Err(io::Error::other("this terminal cannot hide what is typed; pipe the key in"))
+        }
     }
 }

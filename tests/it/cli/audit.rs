@@ -233,12 +233,13 @@ async fn the_log_is_followed_until_nobody_reads_any_more() {
     let arguments = ["--function", "create_room", "--account", "work"];
     // There is none yet, so nothing would be read before it is begun.
     world.run(&["call", "create_room"]).await;
-    let (code, read) = follow(&world, &arguments, 2, meanwhile).await;
+    let (code, read) = follow(&world, &arguments, 3, meanwhile).await;
     assert_eq!(code, 141);
     let lines: Vec<&str> = read.lines().collect();
-    assert_eq!(lines.len(), 2, "{read}");
-    assert!(lines[0].contains("create_room") && lines[0].contains("approval-required"), "{read}");
-    assert!(lines[1].contains("create_room") && lines[1].contains(" created "), "{read}");
+    assert_eq!(lines.len(), 3, "{read}");
+    assert!(lines[0].starts_with("time ") && lines[0].ends_with(" arguments"), "{read}");
+    assert!(lines[1].contains("create_room") && lines[1].contains("approval-required"), "{read}");
+    assert!(lines[2].contains("create_room") && lines[2].contains(" created "), "{read}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use whereby::Settings;
 use whereby_tests::{Ran, World, run, set_mode};
 
 pub(super) const CONFIG: &str = "config/whereby/config.toml";
-pub(super) const TOKEN: &str = "s3cret-token";
+pub(super) const TOKEN: &str = "e30.e30.s3cret-token";
 
 /// A world without a configuration file.
 pub(super) async fn empty_world() -> World {
@@ -28,7 +28,7 @@ pub(super) async fn configure(world: &World, arguments: &[&str]) -> Ran {
 pub(super) async fn configure_typing(world: &World, arguments: &[&str], stdin: &str) -> Ran {
     let arguments = [&["configure"], arguments].concat();
     let ran = run(&arguments, world.environment(), stdin, false).await;
-    assert!(!format!("{ran:?}").contains(TOKEN), "{arguments:?}: {ran:?}");
+    assert!(!format!("{ran:?}").contains("s3cret"), "{arguments:?}: {ran:?}");
     ran
 }
 
@@ -41,7 +41,8 @@ async fn a_token_from_standard_input_makes_a_file_for_its_owner_alone() {
     let world = empty_world().await;
     let ran = configure_typing(&world, &["--token-stdin"], &format!(" {TOKEN}\n")).await;
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
-    assert_eq!(ran.stdout, format!("{}: written\n", world.path(CONFIG).display()));
+    let next = "next, check the key: whereby doctor\n";
+    assert_eq!(ran.stdout, format!("{}: written\n{next}", world.path(CONFIG).display()));
     assert_eq!(written(&world), format!("[accounts.default]\naccess_token = \"{TOKEN}\"\n"));
     assert_eq!(mode(&world, CONFIG), 0o600);
     assert_eq!(mode(&world, "config/whereby"), 0o700);
@@ -49,7 +50,7 @@ async fn a_token_from_standard_input_makes_a_file_for_its_owner_alone() {
     assert_eq!(settings.account(None).expect("an account").0, "default");
 
     let ran = configure_typing(&world, &["--token-stdin"], TOKEN).await;
-    assert!(ran.stdout.ends_with(": already as it should be\n"), "{ran:?}");
+    assert!(ran.stdout.contains(": already as it should be\n"), "{ran:?}");
     let ran = configure_typing(&world, &["--token-stdin", "--json"], TOKEN).await;
     assert_eq!(
         ran.json(),
@@ -61,6 +62,22 @@ async fn a_token_from_standard_input_makes_a_file_for_its_owner_alone() {
             "warnings": [],
         })
     );
+}
+
+#[tokio::test]
+async fn what_does_not_look_like_a_key_is_kept_with_a_warning() {
+    let world = empty_world().await;
+    for (token, warns) in [(TOKEN, false), ("0paque", true), ("e30.[].e30", true)] {
+        let ran = configure_typing(&world, &["--token-stdin"], token).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let warning = "warning: this does not look like an API key of Whereby";
+        assert_eq!(ran.stderr.starts_with(warning), warns, "{token}: {ran:?}");
+        assert!(!format!("{ran:?}").contains(token), "{ran:?}");
+        assert!(written(&world).contains(&format!("access_token = \"{token}\"")));
+        assert!(ran.stdout.ends_with("\nnext, check the key: whereby doctor\n"), "{ran:?}");
+    }
+    let named = configure_typing(&world, &["--token-stdin", "--account", "work"], TOKEN).await;
+    assert!(named.stdout.ends_with("whereby doctor --account work\n"), "{named:?}");
 }
 
 #[tokio::test]
@@ -97,7 +114,8 @@ async fn a_token_comes_from_one_place_and_the_last_one_is_meant() {
 #[tokio::test]
 async fn whoever_gives_a_token_as_an_argument_is_warned() {
     let world = empty_world().await;
-    let set = ["--set", "access_token=s3cret-token"];
+    let token = format!("access_token={TOKEN}");
+    let set = ["--set", token.as_str()];
     let ran = configure(&world, &set).await;
     assert!(ran.stderr.starts_with("warning: ") && ran.stderr.contains("--token-stdin"), "{ran:?}");
     let ran = configure(&world, &[&set[..], &["--json"]].concat()).await;

@@ -56,7 +56,8 @@ async fn dates_are_local_on_a_terminal_and_as_they_came_elsewhere() {
     environment.variables.insert("TZ".into(), "XYZ-2".into());
     let list = ["call", "list_meetings"];
     let ran = run(&list, environment.clone(), "", true).await;
-    assert!(ran.stdout.contains("2026-03-01 14:00:00+02:00"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-03-01 14:00:00 "), "{ran:?}");
+    assert_eq!(ran.stdout.matches("UTC+02:00").count(), 1, "{ran:?}");
     let ran = run(&list, environment.clone(), "", false).await;
     assert!(ran.stdout.contains("2026-03-01T12:00:00.000Z"), "{ran:?}");
     let ran = run(&["call", "list_meetings", "--json"], environment, "", true).await;

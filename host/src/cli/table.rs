@@ -1,0 +1,222 @@
+//! Lays out rows on a terminal: as a table if it fits, else as one with ids and URLs below each row,
+//! else as a block of lines for each row.
+//!
+//! Text is wrapped at spaces only, so names and ids stay whole.
+
+use super::paint::{Role, paint};
+use super::render::Look;
+use textwrap::core::display_width;
+use textwrap::{Options, WordSeparator, WordSplitter, wrap};
+
+/// What stands between columns.
+const GAP: &str = "  ";
+
+/// What stands between the members of a block.
+const WIDE_GAP: &str = "   ";
+
+/// The least width of a column whose text is wrapped.
+const NARROWEST: usize = 20;
+
+/// A space that is not a place to wrap, as within a date. It is printed as a plain space.
+pub(super) const FIXED_SPACE: char = '\u{a0}';
+
+/// A cell; `None` if there is nothing to show.
+pub(super) type Cell = Option<String>;
+
+/// Rows under headings.
+pub(super) struct Table {
+    pub(super) columns: Vec<String>,
+    /// How many of the last columns may be printed below the row.
+    pub(super) below: usize,
+    pub(super) rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// Lays out the rows in the width of the terminal.
+    pub(super) fn to_text(&self, look: &Look) -> String {
+        let all = self.columns.len();
+        let fits = [all, all - self.below]
+            .into_iter()
+            .find_map(|count| Some((count, self.widths(count, look.width)?)));
+        match fits {
+            Some((count @ 1.., widths)) => {
+                let heading = heading(&self.columns[..count], &widths, look);
+                let rows = self.rows.iter().map(|row| {
+                    line(&row[..count], &widths)
+                        + &flow(&self.columns[count..], &row[count..], look)
+                });
+                heading + &rows.collect::<String>()
+            }
+            _ => self.rows.iter().map(|row| self.block(row, look)).collect(),
+        }
+    }
+
+    /// Returns the widths of the first columns; `None` if together they are wider than the terminal.
+    fn widths(&self, count: usize, most: Option<u16>) -> Option<Vec<usize>> {
+        let cells = |column: usize| {
+            let cells = self.rows.iter().map(move |row| row[column].as_deref().unwrap_or("-"));
+            cells.chain([self.columns[column].as_str()]).flat_map(str::lines)
+        };
+        let columns = 0..count;
+        let natural: Vec<usize> = columns
+            .clone()
+            .map(|column| cells(column).map(display_width).max().unwrap_or(0))
+            .collect();
+        let Some(most) = most else { return Some(natural) };
+        let longest_word = |column| {
+            cells(column).flat_map(|line| line.split(' ')).map(display_width).max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = columns
+            .map(|column| natural[column].min(longest_word(column).max(NARROWEST)))
+            .collect();
+        let gaps = GAP.len() * widths.len().saturating_sub(1);
+        let mut room = usize::from(most).checked_sub(widths.iter().sum::<usize>() + gaps)?;
+        // The first columns are what people look for.
+        for (width, natural) in widths.iter_mut().zip(natural) {
+            let more = room.min(natural - *width);
+            *width += more;
+            room -= more;
+        }
+        Some(widths)
+    }
+
+    /// A row as a block of lines with its first cell as the title.
+    fn block(&self, row: &[Cell], look: &Look) -> String {
+        let title = row.first().and_then(Option::as_deref).unwrap_or("-");
+        let title = paint(look.colours, Role::Heading, title).replace(FIXED_SPACE, " ");
+        let members = (self.columns.get(1..), row.get(1..));
+        let (names, cells) = (members.0.unwrap_or_default(), members.1.unwrap_or_default());
+        format!("{title}\n{}", flow(names, cells, look))
+    }
+}
+
+/// Names and values one after the other, wrapped.
+fn flow(names: &[String], cells: &[Cell], look: &Look) -> String {
+    let mut block = String::new();
+    let width = usize::from(look.width.unwrap_or(u16::MAX));
+    let mut line = String::new();
+    for (name, cell) in names.iter().zip(cells) {
+        let Some(cell) = cell else { continue };
+        let member = format!("{name}:{FIXED_SPACE}{}", cell.replace('\n', " "));
+        let together = display_width(&line) + WIDE_GAP.len() + display_width(&member);
+        if !line.is_empty() && together > width {
+            block += &(std::mem::take(&mut line) + "\n");
+        }
+        line += if line.is_empty() { GAP } else { WIDE_GAP };
+        if display_width(&line) + display_width(&member) <= width {
+            line += &member;
+            continue;
+        }
+        let indent = " ".repeat(GAP.len() * 2);
+        let mut lines = broken(&member, width, GAP, &indent);
+        // What comes next goes on where this ends.
+        line = lines.pop().unwrap_or_default();
+        block.extend(lines.into_iter().map(|line| line + "\n"));
+    }
+    if !line.is_empty() {
+        block += &(line + "\n");
+    }
+    block.replace(FIXED_SPACE, " ")
+}
+
+/// The names of the columns.
+pub(super) fn heading(columns: &[String], widths: &[usize], look: &Look) -> String {
+    let cells: Vec<Cell> = columns.iter().cloned().map(Some).collect();
+    let heading = line(&cells, widths);
+    paint(look.colours, Role::Heading, heading.trim_end()) + "\n"
+}
+
+/// A row of a table.
+pub(super) fn line(row: &[Cell], widths: &[usize]) -> String {
+    let cells: Vec<Vec<String>> = row
+        .iter()
+        .zip(widths)
+        .map(|(cell, width)| broken(cell.as_deref().unwrap_or("-"), *width, "", ""))
+        .collect();
+    let height = cells.iter().map(Vec::len).max().unwrap_or(0);
+    let mut text = String::new();
+    for at in 0..height {
+        let mut line = String::new();
+        let mut end: usize = 0;
+        for (lines, width) in cells.iter().zip(widths) {
+            let part = lines.get(at).map_or("", String::as_str);
+            let padding = end.saturating_sub(display_width(&line));
+            line += &format!("{}{part}", " ".repeat(padding));
+            end += width + GAP.len();
+        }
+        text += &(line.trim_end().to_owned() + "\n");
+    }
+    text.replace(FIXED_SPACE, " ")
+}
+
+/// Rows that arrive one by one, under headings whose widths are chosen beforehand.
+pub(super) struct Running {
+    table: Table,
+    widths: Option<Vec<usize>>,
+}
+
+impl Running {
+    /// Takes the widths from a typical row; the last column gets the rest of the line.
+    pub(super) fn new(typical: Table, look: &Look) -> Self {
+        let mut widths = typical.widths(typical.columns.len(), look.width);
+        if let (Some(widths), Some(most)) = (&mut widths, look.width)
+            && let Some((last, others)) = widths.split_last_mut()
+        {
+            let taken = others.iter().map(|width| width + GAP.len()).sum::<usize>();
+            *last = usize::from(most).saturating_sub(taken);
+        } else if let Some(last) = widths.as_mut().and_then(|widths| widths.last_mut()) {
+            *last = usize::from(u16::MAX);
+        }
+        Self { table: typical, widths }
+    }
+
+    /// The headings; empty if each row is a block.
+    pub(super) fn heading(&self, look: &Look) -> String {
+        let widths = self.widths.as_ref();
+        widths.map_or_else(String::new, |widths| heading(&self.table.columns, widths, look))
+    }
+
+    /// One row.
+    pub(super) fn row(&self, row: &[Cell], look: &Look) -> String {
+        match &self.widths {
+            Some(widths) => line(row, widths),
+            None => self.table.block(row, look),
+        }
+    }
+}
+
+/// Names and values below each other, the values in a column of their own.
+pub(super) fn members(members: &[(String, String)], look: &Look) -> String {
+    let names = members.iter().map(|(name, _)| display_width(name)).max().unwrap_or(0);
+    let indent = " ".repeat(names + GAP.len());
+    let width = usize::from(look.width.unwrap_or(u16::MAX));
+    let mut text = String::new();
+    for (name, value) in members {
+        if value.is_empty() {
+            text += &format!("{name}\n");
+            continue;
+        }
+        let padding = " ".repeat(names - display_width(name));
+        let first = format!("{name}{padding}{GAP}");
+        for line in broken(value, width, &first, &indent) {
+            text += &(line.trim_end().to_owned() + "\n");
+        }
+    }
+    text.replace(FIXED_SPACE, " ")
+}
+
+/// Sentences as lines that fit.
+pub(super) fn paragraph(text: &str, look: &Look) -> String {
+    broken(text, usize::from(look.width.unwrap_or(u16::MAX)), "", "").join("\n") + "\n"
+}
+
+/// Wraps a text at spaces only.
+fn broken(text: &str, width: usize, first: &str, indent: &str) -> Vec<String> {
+    let options = Options::new(width)
+        .initial_indent(first)
+        .subsequent_indent(indent)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation);
+    wrap(text, options).into_iter().map(|line| line.into_owned()).collect()
+}
