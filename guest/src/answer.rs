@@ -96,9 +96,10 @@ impl Object<'_> {
         }
     }
 
-    /// A text that must be there.
+    /// A text that must be there, and not be empty.
     pub(crate) fn required_text(&self, name: &str) -> Result<&str, String> {
-        self.text(name)?.ok_or_else(|| self.complaint(name, "is missing"))
+        let text = self.text(name)?.filter(|text| !text.is_empty());
+        text.ok_or_else(|| self.complaint(name, "is missing"))
     }
 
     /// An id: a text, or a whole number where Whereby writes it as one. An empty one is absent.
@@ -209,6 +210,12 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
         other => return Err(format!("the member cursor is {}, not a text", other.kind())),
     };
     Ok(Page { rows, cursor })
+}
+
+/// Whether a body is nothing or JSON, as that of an API is where it has nothing to say.
+#[cfg(feature = "write")]
+pub(crate) fn is_plain(body: &[u8]) -> bool {
+    body.trim_ascii().is_empty() || read(body, Keep::Scalar).is_ok()
 }
 
 fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
