@@ -1,6 +1,7 @@
 //! `whereby audit`: which calls were made, by whose leave, and what came of them.
 
 use super::approvals::{asked_by, short, wanted_account};
+use super::signal::Signals;
 use super::{Context, Failure, Output, discover, document, render};
 use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
@@ -83,6 +84,7 @@ async fn follow(
     store: &Store,
     mut filter: AuditFilter,
 ) -> Result<Output, Failure> {
+    let mut signals = Signals::listen(&context.streams);
     loop {
         let end = store.log_end()?;
         for row in store.audit_as_it_is(&filter)? {
@@ -107,11 +109,7 @@ async fn follow(
         filter.limit = None;
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
-            stopped = tokio::signal::ctrl_c() => {
-                let internal = |error: std::io::Error| Error::Internal { message: error.to_string() };
-                stopped.map_err(internal)?;
-                return Ok(Output::Nothing);
-            }
+            _ = signals.next() => return Ok(Output::Nothing),
         }
         // Others move their rows themselves; what dead ones have left can wait for better times.
         let _ = store.flush();

@@ -19,7 +19,6 @@ pub struct Streams {
     /// Whether a person reads standard error.
     pub stderr_is_terminal: bool,
     /// Whether they are those of this process, whose terminal can be edited on.
-    #[cfg(feature = "lua")]
     pub(crate) is_process: bool,
     /// How wide the terminal of standard output is, in columns, where that is known.
     pub width: Option<u16>,
@@ -40,7 +39,6 @@ impl Streams {
             stdin_is_terminal: false,
             stdout_is_terminal: false,
             stderr_is_terminal: false,
-            #[cfg(feature = "lua")]
             is_process: false,
             width: None,
         }
@@ -50,10 +48,7 @@ impl Streams {
     #[must_use]
     pub fn of_process() -> Self {
         let mut streams = Self::new(io::stdin(), io::stdout(), io::stderr());
-        #[cfg(feature = "lua")]
-        {
-            streams.is_process = true;
-        }
+        streams.is_process = true;
         streams.stdin_is_terminal = io::stdin().is_terminal();
         streams.stdout_is_terminal = io::stdout().is_terminal();
         streams.stderr_is_terminal = io::stderr().is_terminal();
