@@ -178,6 +178,7 @@ impl Value<'_> {
     }
 }
 
+#[inline(never)]
 fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<Page<'a>, String> {
     let page = match read(body, Keep::Page(names))? {
         Value::Object(members) => members,
@@ -218,6 +219,7 @@ pub(crate) fn is_plain(body: &[u8]) -> bool {
     body.trim_ascii().is_empty() || read(body, Keep::Scalar).is_ok()
 }
 
+#[inline(never)]
 fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     keep.deserialize(&mut deserializer)

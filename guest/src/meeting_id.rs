@@ -34,7 +34,7 @@ impl MeetingId {
                  daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10, or a session id",
             )
         };
-        let Some((room, session)) = text.rsplit_once(':') else {
+        let Some((room, session)) = text.split_once(':') else {
             if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(invalid(
                     "meeting_id",

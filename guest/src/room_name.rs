@@ -83,10 +83,12 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 /// Whether a name looks like Whereby's id of a room or of a meeting: a number, or a UUID.
 pub(crate) fn looks_like_id(name: &str) -> bool {
-    let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
-    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let lengths = name.split('-').map(str::len);
-    is_number || lengths.eq([8, 4, 4, 4, 12]) && name.split('-').all(is_hex)
+    let is_uuid = name.len() == 36
+        && name.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    is_uuid || name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The host and the name of a room's URL as Whereby writes it.
@@ -96,11 +98,12 @@ pub(crate) fn host_and_name(url: &str) -> Option<(&str, String)> {
     Some((host, decoded(path)?))
 }
 
-/// What follows `https://` or `http://`.
+/// What follows `https://` or `http://`, in either case.
 fn after_scheme(url: &str) -> Option<&str> {
-    let (scheme, rest) = url.split_once("://")?;
-    let is_web = scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http");
-    is_web.then_some(rest)
+    ["https://", "http://"].into_iter().find_map(|scheme| {
+        let (start, rest) = url.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
 }
 
 /// A path of a URL with its escapes decoded; `None` where that is no text. A `%` that begins no escape

@@ -72,6 +72,7 @@ pub(crate) fn get_room(transport: &mut dyn Transport, room_name: &str) -> Result
 ///
 /// The same loop is right where Whereby honours the filter, which it documents in a guide only,
 /// and where it ignores it: there it reads the whole list.
+#[inline(never)]
 fn look_up(
     transport: &mut dyn Transport,
     wanted: &RoomName,

@@ -74,20 +74,19 @@ pub(crate) fn list_meetings(
     };
     let of_room = |room: &String| Filter { room: Some(room.clone()), ..filter.clone() };
     let (first, other) = (of_room(first), of_room(other));
-    match cursor {
+    match list(transport, limit, cursor, &first) {
+        Ok(page) if cursor.is_none() && page.data.is_empty() && page.meta.next_cursor.is_none() => {
+        }
+        Err(Error::NotFound(_)) => {}
         // A cursor is of the spelling under which there was something.
-        Some(text) if Place::parse(text, other.fingerprint()).is_ok() => {}
-        Some(_) => return list(transport, limit, cursor, &first),
-        None => match list(transport, limit, None, &first) {
-            Ok(page) if page.data.is_empty() && page.meta.next_cursor.is_none() => {}
-            Err(Error::NotFound(_)) => {}
-            result => return result,
-        },
+        Err(Error::InvalidArgument(_)) if cursor.is_some() => {}
+        result => return result,
     }
     list(transport, limit, cursor, &other)
 }
 
 /// Lists the past meetings that a filter wants.
+#[inline(never)]
 fn list(
     transport: &mut dyn Transport,
     limit: u32,
@@ -340,6 +339,7 @@ impl Listing<'_> {
     }
 
     /// Adds the meetings of a page of sessions, and returns Whereby's cursor of the next page.
+    #[inline(never)]
     fn gather(
         &self,
         room: &str,
@@ -360,6 +360,7 @@ impl Listing<'_> {
     }
 
     /// Reads the sessions of all rooms, one room after the other.
+    #[inline(never)]
     fn read_room_by_room(&mut self, mut first: Option<RoomsPage>) -> Stop {
         let mut calls = SESSION_CALLS;
         for _ in 0..ROOMS_CALLS {
@@ -472,6 +473,7 @@ impl Listing<'_> {
 
     /// A session as a past meeting. `None` if it is not wanted: it goes on, began outside the
     /// window, or is of another room because Whereby ignored the filter.
+    #[inline(never)]
     fn summary(&self, room: &str, session: &Session<'_>) -> Option<MeetingSummary> {
         let end = session.end?;
         if session.room.is_some_and(|of_row| of_row != room)
@@ -499,6 +501,7 @@ impl Listing<'_> {
 
     /// Asks for a page of sessions of each room: of the first one at the current place, of the
     /// others at their beginning.
+    #[inline(never)]
     fn fetch_sessions(&mut self, rooms: &[&str]) -> Vec<Result<Vec<u8>, Error>> {
         let requests =
             rooms.iter().enumerate().map(|(at, room)| self.sessions_request(room, at == 0));
@@ -523,6 +526,7 @@ impl Listing<'_> {
     }
 
     /// Asks for the page of rooms at the current place.
+    #[inline(never)]
     fn fetch_rooms(&mut self) -> Result<RoomsPage, Error> {
         let mut result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
         let is_order_open = !self.place.rooms_unsorted && self.place.is_at_first_room();
@@ -582,7 +586,7 @@ impl Listing<'_> {
     }
 
     /// Makes the page of what was read.
-    fn finish(mut self, stop: Stop) -> Result<MeetingPage, Error> {
+    fn finish(self, stop: Stop) -> Result<MeetingPage, Error> {
         let (is_more, why_short) = match stop {
             Stop::AtEnd => (false, None),
             Stop::AtLimit => (true, None),
@@ -604,18 +608,8 @@ impl Listing<'_> {
             })?),
         };
         let why_short = why_short.or_else(|| self.why_empty());
-        // A whole listing that came at once is in order, however it was read.
-        let is_by_room = self.place.is_by_room() && !(self.is_first && next_cursor.is_none());
-        let notices = [why_short, left_out(&self.left_out), is_by_room.then(|| BY_ROOM.to_owned())];
-        let notices: Vec<String> = notices.into_iter().flatten().collect();
-        let notice = (!notices.is_empty()).then(|| notices.join(" "));
-        if self.is_first && next_cursor.is_none() && self.filter.room.is_none() {
-            let dated = self.data.into_iter().filter_map(|meeting| {
-                Moment::parse(&meeting.start_date).map(|start| (start, meeting))
-            });
-            let dated = sorted(dated.collect(), is_newer);
-            self.data = dated.into_iter().map(|(_, meeting)| meeting).collect();
-        }
+        let by_room = self.place.is_by_room().then(|| BY_ROOM.to_owned());
+        let notice = both(both(why_short, left_out(&self.left_out)), by_room);
         Ok(MeetingPage { data: self.data, meta: MeetingPageMeta { next_cursor, notice } })
     }
 
@@ -632,6 +626,7 @@ impl Listing<'_> {
 
 /// The rooms whose sessions are to be asked for side by side: the first one, and no more of those
 /// after it than it probably takes for so many meetings, as Whereby's points are scarce.
+#[inline(never)]
 fn batch(rooms: &[Room], most: usize, missing: usize, page_size: usize) -> Vec<&str> {
     let mut expected = 0;
     let is_wanted = |(at, room): &(usize, &Room)| {
@@ -663,6 +658,14 @@ fn sorted<T>(items: Vec<T>, is_before: impl Fn(&T, &T) -> bool) -> Vec<T> {
     let mut sorted = Vec::with_capacity(items.len());
     items.into_iter().for_each(|item| insert(&mut sorted, item, &is_before));
     sorted
+}
+
+/// Two sentences, where there are two.
+fn both(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one} {other}")),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Says that the order is not what people expect.

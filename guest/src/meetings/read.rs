@@ -62,6 +62,7 @@ struct Facts {
 }
 
 /// Reads a meeting whose room is known.
+#[inline(never)]
 fn read_in_room(
     transport: &mut dyn Transport,
     room: &str,

@@ -55,15 +55,12 @@ fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Er
             break;
         }
     }
-    if found.len() > 1 {
-        let shown = |room: &Room| format!("`{}` with the id {}", room.room_name, room.meeting_id);
-        let rooms: Vec<String> = found.iter().map(shown).collect();
-        return Err(Error::UnexpectedResponse(format!(
-            "GET /meetings: several rooms can be meant by `{}`, and none was deleted: {}; delete the \
-             right one in Whereby's dashboard",
-            wanted.name,
-            clean(&rooms.join(", "))
-        )));
+    if let [one, other, ..] = found.as_slice() {
+        return Err(Error::UnexpectedResponse(clean(&format!(
+            "GET /meetings: `{}` can mean several rooms, and none was deleted: `{}` with the id {}, \
+             `{}` with the id {}; delete the right one in Whereby's dashboard",
+            wanted.name, one.room_name, one.meeting_id, other.room_name, other.meeting_id
+        ))));
     }
     found.pop().ok_or_else(|| not_found(wanted))
 }

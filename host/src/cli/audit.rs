@@ -3,7 +3,6 @@
 use super::approvals::{asked_by, short, wanted_account};
 use super::signal::Signals;
 use super::{Context, Failure, Output, discover, document, render};
-use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
 use crate::text;
 use crate::timestamp::Timestamp;
