@@ -9,7 +9,7 @@ use crate::answer::{self, Names};
 use crate::date::Moment;
 use crate::error::{accept, unexpected};
 use crate::prelude::*;
-use crate::room_name::host_and_path;
+use crate::room_name::host_and_name;
 use crate::settings::Settings;
 use crate::transport::{Request, Transport, send};
 use crate::types::{CurrentUser, Error};
@@ -103,7 +103,7 @@ fn jwt_payload(token: &str) -> Option<Vec<u8>> {
 
 /// The organization's own label in the host of a room's URL.
 fn subdomain(url: &str) -> Option<String> {
-    let (host, _) = host_and_path(url)?;
+    let (host, _) = host_and_name(url)?;
     let label = host.strip_suffix(".whereby.com")?;
     (!label.is_empty() && !label.contains('.')).then(|| label.to_owned())
 }

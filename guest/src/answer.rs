@@ -124,9 +124,10 @@ impl Object<'_> {
         }
     }
 
-    /// A text that must be there.
+    /// A text that must be there, and not be empty.
     pub(crate) fn required_text(&self, name: &str) -> Result<&str, String> {
-        self.text(name)?.ok_or_else(|| self.complaint(name, "is missing"))
+        let text = self.text(name)?.filter(|text| !text.is_empty());
+        text.ok_or_else(|| self.complaint(name, "is missing"))
     }
 
     /// An id: a text, or a whole number where Whereby writes it as one. An empty one is absent.
@@ -234,6 +235,7 @@ impl Value<'_> {
     }
 }
 
+#[inline(never)]
 fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<Page<'a>, String> {
     let page = match read(body, Keep::Page(names))? {
         Value::Object(members) => members,
@@ -268,6 +270,13 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
     Ok(Page { rows, cursor })
 }
 
+/// Whether a body is nothing or JSON, as that of an API is where it has nothing to say.
+#[cfg(feature = "write")]
+pub(crate) fn is_plain(body: &[u8]) -> bool {
+    body.trim_ascii().is_empty() || read(body, Keep::Scalar).is_ok()
+}
+
+#[inline(never)]
 fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
     // Somebody's name that was cut within an emoji is no reason to read nothing. It is looked for only
     // where reading fails, as it is rare.

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::answer::{self, LONGEST_CURSOR};
 use crate::argument::{check_length, invalid};
+use crate::date::Moment;
 use crate::prelude::*;
 use crate::room_name::is_name;
 use crate::types::Error;
@@ -22,6 +23,9 @@ const LONGEST: usize = 4096;
 
 /// The form of the JSON. A cursor of another one is refused.
 const VERSION: u64 = 2;
+
+/// The longest id of a meeting, in bytes: a name, a colon and the session's id.
+const LONGEST_ID: usize = 300;
 
 /// More rows than any page of Whereby's has.
 const MOST_ROWS: usize = 100_000;
@@ -66,6 +70,13 @@ pub(crate) struct Place {
     /// The session on that page.
     #[serde(rename = "o", skip_serializing_if = "is_zero")]
     pub(crate) offset: usize,
+    /// In a listing of all rooms, the last meeting that was listed by date: only what comes after it
+    /// is wanted.
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+    /// Whether a listing that began by date goes on room by room.
+    #[serde(rename = "g", skip_serializing_if = "is_false", serialize_with = "as_number")]
+    by_room: bool,
     /// Whether Whereby refused to sort rooms. The order must not change within a listing.
     #[serde(rename = "ur", skip_serializing_if = "is_false", serialize_with = "as_number")]
     pub(crate) rooms_unsorted: bool,
@@ -86,9 +97,37 @@ impl Place {
             done: Vec::new(),
             sessions: None,
             offset: 0,
+            before: None,
+            by_room: false,
             rooms_unsorted: false,
             sessions_unsorted: false,
         }
+    }
+
+    /// The last meeting that was listed by date: when it began, and its id.
+    pub(crate) fn before(&self) -> Option<(Moment, &str)> {
+        let (start, id) = self.before.as_deref()?.split_once(' ')?;
+        Some((Moment::parse(start)?, id))
+    }
+
+    /// Goes on by date, after a meeting.
+    pub(crate) fn go_on_after(&mut self, start: Moment, id: &str) {
+        self.before = Some(format!("{} {id}", start.format()));
+    }
+
+    /// Whether the listing goes on by date.
+    pub(crate) fn is_by_date(&self) -> bool {
+        self.before.is_some() && !self.by_room
+    }
+
+    /// Whether it goes on room by room, as any listing of all rooms did that did not begin by date.
+    pub(crate) fn is_by_room(&self) -> bool {
+        self.by_room
+    }
+
+    /// Goes on room by room.
+    pub(crate) fn go_on_by_room(&mut self) {
+        self.by_room = true;
     }
 
     /// Reads the argument `cursor`, which must have been given for the same filter.
@@ -172,7 +211,8 @@ impl Place {
     }
 
     fn decode(json: &[u8]) -> Result<Self, String> {
-        let json = answer::object(json, &["v", "f", "n", "r", "m", "d", "s", "o", "ur", "us"])?;
+        let json =
+            answer::object(json, &["v", "f", "n", "r", "m", "d", "s", "o", "b", "g", "ur", "us"])?;
         let number = |name| json.whole(name).map(Option::unwrap_or_default);
         let text = |name| json.text(name).map(|text| text.map(str::to_owned));
         Ok(Self {
@@ -187,6 +227,8 @@ impl Place {
                 .map_err(|_| String::new())?,
             sessions: text("s")?,
             offset: usize::try_from(number("o")?).unwrap_or(usize::MAX),
+            before: text("b")?,
+            by_room: number("g")? > 0,
             rooms_unsorted: number("ur")? > 0,
             sessions_unsorted: number("us")? > 0,
         })
@@ -204,6 +246,8 @@ impl Place {
             && self.done.len() <= MOST_DONE * MARK
             && self.done.len().is_multiple_of(MARK)
             && self.offset <= MOST_ROWS
+            && (self.before.is_none()
+                || self.before().is_some_and(|(_, id)| id.len() <= LONGEST_ID))
             && is_cursor(&self.rooms)
             && is_cursor(&self.sessions)
     }
@@ -268,7 +312,12 @@ mod tests {
         let encoded = |json: &str| URL_SAFE_NO_PAD.encode(json);
         let start = encoded(r#"{"v":2,"f":1,"n":20}"#);
         assert_eq!(Place::parse(&start, 1), Ok(Place::start(1, 20)));
-        for sound in [r#""m":"daily","o":3"#, r#""d":"AAAAAAA""#, r#""d":"""#] {
+        for sound in [
+            r#""m":"daily","o":3"#,
+            r#""m":"Team_Sync & caf\u00e9""#,
+            r#""d":"AAAAAAA""#,
+            r#""d":"""#,
+        ] {
             let text = encoded(&format!(r#"{{"v":2,"f":1,"n":20,{sound}}}"#));
             assert!(Place::parse(&text, 1).is_ok(), "{sound}");
         }
@@ -292,7 +341,7 @@ mod tests {
             encoded(&format!(r#"{{"v":2,"f":1,"n":20,"s":"{}"}}"#, "x".repeat(1025))),
             encoded(r#"{"v":2,"f":1,"n":20,"m":""}"#),
             encoded(r#"{"v":2,"f":1,"n":20,"m":"/daily"}"#),
-            encoded(r#"{"v":2,"f":1,"n":20,"m":"a&b"}"#),
+            encoded(r#"{"v":2,"f":1,"n":20,"m":"a?b"}"#),
             encoded(&format!(r#"{{"v":2,"f":1,"n":20,"m":"{}"}}"#, "x".repeat(201))),
             encoded(r#"{"v":2,"f":1,"n":20,"d":"AAAA"}"#),
             encoded(r#"{"v":2,"f":1,"n":20,"d":"?"}"#),

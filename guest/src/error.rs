@@ -26,10 +26,7 @@ pub(crate) fn accept(endpoint: &str, result: Result<Reply, Failure>) -> Result<R
 pub(crate) fn from_reply(endpoint: &str, reply: &Reply) -> Error {
     let message = message_of(&reply.body);
     let status = reply.status;
-    let text = || match message.as_str() {
-        "" => format!("{endpoint}: Whereby answered {status} without a text"),
-        message => format!("{endpoint}: Whereby answered {status}: {message}"),
-    };
+    let text = || answered(endpoint, status, &message);
     match status {
         401 => Error::Unauthorized(text()),
         403 => Error::AccessDenied(text()),
@@ -38,6 +35,52 @@ pub(crate) fn from_reply(endpoint: &str, reply: &Reply) -> Error {
         400..500 => Error::Rejected(Rejection { status, message }),
         500..600 => Error::Unavailable(text()),
         _ => Error::UnexpectedResponse(text()),
+    }
+}
+
+/// Whether a status says that a write was not carried out. Any other that is no success leaves that
+/// open: a timeout (408), a 499 of a proxy or a redirect may come after the write.
+pub(crate) fn is_refusal(status: u16) -> bool {
+    matches!(status, 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429)
+}
+
+/// The error of a write that Whereby answered without a success, with a remark where the write may
+/// have happened all the same. Such an error is never one that says that nothing was changed.
+#[cfg(feature = "write")]
+pub(crate) fn from_reply_to_write(endpoint: &str, reply: &Reply, remark: &str) -> Error {
+    let error = from_reply(endpoint, reply);
+    if is_refusal(reply.status) && !reply.is_late {
+        return error;
+    }
+    let error = match error {
+        Error::Timeout(_) | Error::Unavailable(_) | Error::UnexpectedResponse(_) => error,
+        _ => {
+            let message = message_of(&reply.body);
+            Error::UnexpectedResponse(answered(endpoint, reply.status, &message))
+        }
+    };
+    with_remark(error, remark)
+}
+
+/// The error of a write without an answer, with a remark where it may have happened all the same.
+#[cfg(feature = "write")]
+pub(crate) fn from_failed_write(endpoint: &str, failure: &Failure, remark: &str) -> Error {
+    let error = from_failure(endpoint, failure);
+    if !failure.maybe_sent {
+        return error;
+    }
+    let error = match error {
+        Error::Timeout(_) | Error::Unavailable(_) | Error::UnexpectedResponse(_) => error,
+        _ => Error::Unavailable(format!("{endpoint}: {}", failure.text)),
+    };
+    with_remark(error, remark)
+}
+
+/// What Whereby answered, in words.
+fn answered(endpoint: &str, status: u16, message: &str) -> String {
+    match message {
+        "" => format!("{endpoint}: Whereby answered {status} without a text"),
+        message => format!("{endpoint}: Whereby answered {status}: {message}"),
     }
 }
 

@@ -13,7 +13,7 @@ use wasi::io::poll::{self, Pollable};
 use wasi::random::random;
 
 use crate::date::Moment;
-use crate::error::{hide, milliseconds_left};
+use crate::error::{hide, is_refusal, milliseconds_left};
 use crate::prelude::*;
 use crate::retry::{self, Allowance, BUDGET, Decision, Trouble};
 use crate::settings::Settings;
@@ -56,6 +56,8 @@ struct Deadline {
 struct Slot {
     request: Request,
     attempts: u32,
+    /// Whether an attempt that is over may have been carried out. Only a write has any use for it.
+    is_open: bool,
     state: State,
 }
 
@@ -110,6 +112,7 @@ impl<'a> Http<'a> {
         if let Some(token) = &self.settings.token {
             reply.body = hide(reply.body, token);
         }
+        reply.is_late = slot.is_open;
         if reply.status < 400 {
             slot.state = State::Done(Ok(reply));
             return;
@@ -119,19 +122,22 @@ impl<'a> Http<'a> {
             _ => None,
         });
         let trouble = Trouble::Status(reply.status);
+        slot.is_open |= !is_refusal(reply.status);
         slot.state = match self.decide(slot, deadline, trouble, asked) {
             Decision::Again(wait) => wait_for(wait),
             Decision::Settle => State::Done(Ok(reply)),
             Decision::RateLimited(seconds) => State::Done(Err(Failure {
                 kind: FailureKind::RateLimited(seconds),
                 text: "Whereby's rate limit is reached".to_owned(),
-                maybe_sent: true,
+                maybe_sent: slot.is_open,
             })),
         };
     }
 
     /// Takes a failure as the result, or tries again.
-    fn settle_failure(&mut self, slot: &mut Slot, stop: failure::Stop, deadline: &Deadline) {
+    fn settle_failure(&mut self, slot: &mut Slot, mut stop: failure::Stop, deadline: &Deadline) {
+        slot.is_open |= stop.failure.maybe_sent;
+        stop.failure.maybe_sent = slot.is_open;
         let again = match stop.is_connection {
             true => self.decide(slot, deadline, Trouble::Connection, None),
             false => Decision::Settle,
@@ -169,7 +175,7 @@ impl Transport for Http<'_> {
         let mut slots: Vec<Slot> = requests
             .into_iter()
             .map(|request| {
-                let mut slot = Slot { request, attempts: 0, state: State::Idle };
+                let mut slot = Slot { request, attempts: 0, is_open: false, state: State::Idle };
                 self.first_attempt(&mut slot, &deadline);
                 slot
             })

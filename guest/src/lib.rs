@@ -85,7 +85,7 @@ use bindings::Component;
 
 impl read::Guest for Component {
     fn list_rooms(limit: Option<u32>, cursor: Option<String>) -> Result<types::RoomPage, Error> {
-        call(|http, _| rooms::list_rooms(http, limit, cursor))
+        call(|http, _| rooms::list_rooms(http, limit, given(cursor)))
     }
 
     fn get_room(room_name: String) -> Result<types::Room, Error> {
@@ -103,10 +103,10 @@ impl read::Guest for Component {
             meetings::list_meetings(
                 http,
                 limit,
-                cursor.as_deref(),
-                from_date.as_deref(),
-                to_date.as_deref(),
-                room_name.as_deref(),
+                given(cursor).as_deref(),
+                given(from_date).as_deref(),
+                given(to_date).as_deref(),
+                given(room_name).as_deref(),
             )
         })
     }
@@ -129,6 +129,7 @@ impl write::Guest for Component {
         end_date: Option<String>,
         fields: Option<Vec<types::RoomField>>,
     ) -> Result<types::CreatedRoom, Error> {
+        let (start_date, end_date) = (given(start_date), given(end_date));
         let wish = rooms::Wish { room_mode, room_name_prefix, start_date, end_date, fields };
         call(|http, _| rooms::create_room(http, http::now()?, &wish))
     }
@@ -136,6 +137,11 @@ impl write::Guest for Component {
     fn delete_room(room_name: String) -> Result<types::DeletedRoom, Error> {
         call(|http, _| rooms::delete_room(http, &room_name))
     }
+}
+
+/// An optional text that was given. Clients leave texts empty that they do not use.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// Runs one function with the settings of the environment, and keeps the token out of its error.

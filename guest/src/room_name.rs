@@ -7,13 +7,13 @@ use crate::types::Error;
 /// The longest text that is taken, in characters: a URL may have a key behind it.
 const LONGEST: usize = 2000;
 
-/// The longest name, which Whereby makes of 39 characters and a random part.
+/// The longest name, in bytes. Whereby makes one of 39 characters and a random part.
 const LONGEST_NAME: usize = 200;
 
 /// A room that a caller named.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RoomName {
-    /// The name without the leading slash: lower-case letters, digits and hyphens.
+    /// The name as the caller spelled it, without the leading slash.
     pub(crate) name: String,
     /// The host of the URL, where one was given; lower case, with its port if it names one.
     pub(crate) host: Option<String>,
@@ -23,17 +23,22 @@ impl RoomName {
     /// Reads the argument `room_name`.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         check_length("room_name", text, LONGEST)?;
-        let lower = text.trim().to_ascii_lowercase();
+        let text = text.trim();
         let refuse = || {
             invalid(
                 "room_name",
-                "must be a room's name of letters, digits and hyphens, or its URL such as \
-                 https://example.whereby.com/daily-standup",
+                "must be a room's name as list_rooms shows it, such as daily-standup, or its URL \
+                 such as https://example.whereby.com/daily-standup",
             )
         };
-        let url = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
-        let Some(url) = url else {
-            let name = lower.strip_prefix('/').unwrap_or(&lower);
+        let Some(url) = after_scheme(text) else {
+            let name = text.strip_prefix('/').unwrap_or(text);
+            if let Some((room, _)) = name.split_once(':').filter(|(room, _)| is_name(room)) {
+                return Err(invalid(
+                    "room_name",
+                    format!("is the id of a meeting; the name of its room is `{room}`"),
+                ));
+            }
             return match is_name(name) {
                 true => Ok(Self { name: name.to_owned(), host: None }),
                 false => Err(refuse()),
@@ -42,27 +47,91 @@ impl RoomName {
         // What follows the path is dropped unread, as it may hold a host's key.
         let url = url.split(['?', '#']).next().unwrap_or_default();
         let (host, path) = url.split_once('/').ok_or_else(refuse)?;
-        let name = path.strip_suffix('/').unwrap_or(path);
-        if !is_host(host) || !is_name(name) {
+        let name = decoded(path.strip_suffix('/').unwrap_or(path)).ok_or_else(refuse)?;
+        if !is_host(host) || !is_name(&name) {
             return Err(refuse());
         }
-        Ok(Self { name: name.to_owned(), host: Some(host.to_owned()) })
+        Ok(Self { name, host: Some(host.to_ascii_lowercase()) })
     }
 }
 
-/// Whether a text can be a room's name, without the slash.
-pub(crate) fn is_name(text: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+/// The spellings under which a room may be listed: in lower case, as Whereby makes names, and as the
+/// caller has it. The likelier one comes first.
+pub(crate) fn spellings(name: &str) -> Vec<String> {
+    let lower = name.to_ascii_lowercase();
+    if lower == name {
+        return vec![lower];
+    }
+    let is_whereby_s = lower
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    match is_whereby_s {
+        true => vec![lower, name.to_owned()],
+        false => vec![name.to_owned(), lower],
+    }
 }
 
-/// The host and the path of a room's URL as Whereby writes it.
-pub(crate) fn host_and_path(url: &str) -> Option<(&str, &str)> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    let rest = rest.split(['?', '#']).next()?;
-    rest.split_once('/')
+/// Whether a text can be a room's name, without the slash. Whereby makes names of lower-case letters,
+/// digits and hyphens, and lists others too; only what means something else in a URL or in the id of
+/// a meeting is in none.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len())
+        && text.trim() == text
+        && !matches!(text, "." | "..")
+        && !text.contains(|c: char| c.is_control() || matches!(c, '/' | '?' | '#' | ':'))
+}
+
+/// Whether a name looks like Whereby's id of a room or of a meeting: a number, or a UUID.
+pub(crate) fn looks_like_id(name: &str) -> bool {
+    let is_uuid = name.len() == 36
+        && name.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    is_uuid || name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The host and the name of a room's URL as Whereby writes it.
+pub(crate) fn host_and_name(url: &str) -> Option<(&str, String)> {
+    let rest = after_scheme(url)?.split(['?', '#']).next()?;
+    let (host, path) = rest.split_once('/')?;
+    Some((host, decoded(path)?))
+}
+
+/// What follows `https://` or `http://`, in either case.
+fn after_scheme(url: &str) -> Option<&str> {
+    ["https://", "http://"].into_iter().find_map(|scheme| {
+        let (start, rest) = url.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+/// A path of a URL with its escapes decoded; `None` where that is no text. A `%` that begins no escape
+/// is one.
+fn decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let escaped = match (byte, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        (bytes, rest) = match escaped {
+            Some((high, low)) => {
+                bytes.push(high * 16 + low);
+                (bytes, after.get(2..).unwrap_or_default())
+            }
+            None => {
+                bytes.push(*byte);
+                (bytes, after)
+            }
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn is_host(text: &str) -> bool {
@@ -76,16 +145,21 @@ fn is_host(text: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{RoomName, host_and_path, is_name};
+    use super::{RoomName, host_and_name, is_name, looks_like_id, spellings};
 
     #[test]
     fn names_and_urls_are_read() {
         for (text, name, host) in [
             ("daily", "daily", None),
             ("/daily", "daily", None),
-            (" Daily-1 ", "daily-1", None),
+            (" Daily_1 ", "Daily_1", None),
+            ("a b", "a b", None),
+            ("a.b", "a.b", None),
+            ("caf\u{e9}", "caf\u{e9}", None),
             ("https://acme.whereby.com/daily", "daily", Some("acme.whereby.com")),
-            ("HTTPS://Acme.Whereby.com/Daily/", "daily", Some("acme.whereby.com")),
+            ("HTTPS://Acme.Whereby.com/Daily/", "Daily", Some("acme.whereby.com")),
+            ("https://acme.whereby.com/caf%c3%A9", "caf\u{e9}", Some("acme.whereby.com")),
+            ("https://acme.whereby.com/100%25%", "100%%", Some("acme.whereby.com")),
             ("https://acme.whereby.com/daily?roomKey=x/y", "daily", Some("acme.whereby.com")),
             ("https://acme.whereby.com/daily#x", "daily", Some("acme.whereby.com")),
             ("http://127.0.0.1:80/daily", "daily", Some("127.0.0.1:80")),
@@ -104,10 +178,10 @@ mod tests {
             "//daily",
             "daily/",
             "a/b",
-            "a b",
-            "a_b",
-            "a.b",
-            "caf\u{e9}",
+            ".",
+            "..",
+            "a\u{7}b",
+            "daily:7be3",
             "a?roomKey=x",
             "acme.whereby.com/daily",
             "ftp://acme.whereby.com/daily",
@@ -118,8 +192,7 @@ mod tests {
             "https://me@acme.whereby.com/daily",
             "https://acme.whereby.com/a/b",
             "https://acme.whereby.com/a%2fb",
-            // The Kelvin sign, which becomes an ordinary k when all of Unicode is lowered.
-            "\u{212a}",
+            "https://acme.whereby.com/%ff",
         ] {
             assert!(RoomName::parse(text).is_err(), "{text} was taken");
         }
@@ -132,9 +205,38 @@ mod tests {
 
     #[test]
     fn urls_of_whereby_are_taken_apart() {
-        assert_eq!(host_and_path("https://a.whereby.com/b?c=/d"), Some(("a.whereby.com", "b")));
-        assert_eq!(host_and_path("a.whereby.com/b"), None);
-        assert_eq!(host_and_path("https://a.whereby.com"), None);
+        let name = |url| host_and_name(url).map(|(host, name)| (host, name.leak() as &str));
+        assert_eq!(name("https://a.whereby.com/b?c=/d"), Some(("a.whereby.com", "b")));
+        assert_eq!(name("https://a.whereby.com/a%20B"), Some(("a.whereby.com", "a B")));
+        assert_eq!(name("a.whereby.com/b"), None);
+        assert_eq!(name("https://a.whereby.com"), None);
+    }
+
+    #[test]
+    fn a_name_with_upper_case_has_two_spellings() {
+        for (name, expected) in [
+            ("daily", &["daily"][..]),
+            ("daily_1", &["daily_1"]),
+            ("Daily-1", &["daily-1", "Daily-1"]),
+            ("Daily_1", &["Daily_1", "daily_1"]),
+            // The Kelvin sign becomes an ordinary k only where all of Unicode is lowered.
+            ("\u{212a}", &["\u{212a}"]),
+        ] {
+            assert_eq!(spellings(name), expected);
+        }
+    }
+
+    #[test]
+    fn ids_are_told_from_names() {
+        for (text, expected) in [
+            ("70000007", true),
+            ("7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10", true),
+            ("standup-7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10", false),
+            ("daily", false),
+            ("2026-03-02", false),
+        ] {
+            assert_eq!(looks_like_id(text), expected, "{text}");
+        }
     }
 
     proptest! {
@@ -145,7 +247,7 @@ mod tests {
                     prop_assert!(is_name(&room.name));
                     prop_assert_eq!(&RoomName::parse(&room.name).unwrap().name, &room.name);
                 }
-                let _ = host_and_path(&text);
+                let _ = host_and_name(&text);
             }
         }
     }

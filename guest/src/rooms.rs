@@ -17,7 +17,7 @@ use crate::argument::{check_length, check_limit, invalid};
 use crate::error::unexpected;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::room_name::{RoomName, host_and_path};
+use crate::room_name::{RoomName, host_and_name, looks_like_id, spellings};
 use crate::transport::{Transport, fetch};
 use crate::types::{Error, PageMeta, Room, RoomPage};
 
@@ -58,42 +58,54 @@ pub(crate) fn list_rooms(
 
 /// Finds a room by its name.
 pub(crate) fn get_room(transport: &mut dyn Transport, room_name: &str) -> Result<Room, Error> {
-    find(transport, &RoomName::parse(room_name)?)
+    let wanted = RoomName::parse(room_name)?;
+    for spelling in spellings(&wanted.name) {
+        if let Some(room) = look_up(transport, &wanted, &spelling)?.into_iter().next() {
+            return Ok(room);
+        }
+    }
+    Err(not_found(&wanted))
 }
 
-/// Looks a room up in Whereby's list.
+/// The rooms that Whereby lists under a name, compared as it is spelled: all of the first page that
+/// has any.
 ///
 /// The same loop is right where Whereby honours the filter, which it documents in a guide only,
 /// and where it ignores it: there it reads the whole list.
-fn find(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Error> {
+#[inline(never)]
+fn look_up(
+    transport: &mut dyn Transport,
+    wanted: &RoomName,
+    spelling: &str,
+) -> Result<Vec<Room>, Error> {
     let wrong = |what: String| unexpected(GET_MEETINGS, &what);
     let mut cursor: Option<String> = None;
     let mut seen = 0;
     for _ in 0..LOOKUP_PAGES {
         let target = Query::new("/meetings")
-            .with_room("roomName[startsWith]", &wanted.name)
+            .with_room("roomName[startsWith]", spelling)
             .with_number("limit", LOOKUP_SIZE)
             .with_some("cursor", cursor.as_deref())
             .finish();
         let body = fetch(transport, GET_MEETINGS, target)?;
         let page = answer::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
         seen += page.rows.len();
+        let mut found = Vec::new();
         for row in &page.rows {
-            if name(row).map_err(wrong)? == wanted.name && is_on_host(row, wanted).map_err(wrong)? {
-                return room(row).map_err(wrong);
+            if name(row).map_err(wrong)? == spelling && is_on_host(row, wanted).map_err(wrong)? {
+                found.push(room(row).map_err(wrong)?);
             }
         }
         cursor = page.cursor;
-        if cursor.is_none() {
-            return Err(not_found(wanted));
+        if !found.is_empty() || cursor.is_none() {
+            return Ok(found);
         }
     }
     // Not `not-found`: the room may be among those that were not read. And Whereby did not do what
     // it documents, as a filter that was honoured leaves few rooms over.
     Err(Error::UnexpectedResponse(format!(
-        "{GET_MEETINGS}: gave up looking for the room `{}` after {seen} rooms, because Whereby did \
-         not narrow its list to that name; list_rooms can page through all of them",
-        wanted.name
+        "{GET_MEETINGS}: gave up looking for the room `{spelling}` after {seen} rooms, because \
+         Whereby did not narrow its list to that name; list_rooms can page through all of them"
     )))
 }
 
@@ -102,39 +114,46 @@ fn not_found(wanted: &RoomName) -> Error {
         Some(host) => format!(" on {host}"),
         None => String::new(),
     };
-    Error::NotFound(format!(
-        "there is no room `{}`{place} now; Whereby deletes a room within a day of its \
-         end, and list_meetings may still know what took place in it",
-        wanted.name
-    ))
+    let name = &wanted.name;
+    let why = match looks_like_id(name) {
+        true => {
+            format!("`{name}` looks like an id: room_name takes the roomName that list_rooms shows")
+        }
+        false => {
+            "Whereby deletes a room within a day of its end, and list_meetings may still know \
+                  what took place in it"
+                .to_owned()
+        }
+    };
+    Error::NotFound(format!("there is no room `{name}`{place} now; {why}"))
 }
 
 /// Whether the room of a row is on the host of the URL that was asked for, if one was.
 fn is_on_host(row: &Object<'_>, wanted: &RoomName) -> Result<bool, String> {
     let Some(host) = &wanted.host else { return Ok(true) };
     let url = row.required_text("roomUrl")?;
-    Ok(host_and_path(url).is_some_and(|(of_room, _)| of_room.eq_ignore_ascii_case(host)))
+    Ok(host_and_name(url).is_some_and(|(of_room, _)| of_room.eq_ignore_ascii_case(host)))
 }
 
 /// The name of the room of a row, without the slash. Where Whereby gives none it is in the URL.
-fn name<'a>(row: &'a Object<'_>) -> Result<&'a str, String> {
+fn name(row: &Object<'_>) -> Result<String, String> {
     let name = match row.text("roomName")? {
-        Some(name) => name.strip_prefix('/').unwrap_or(name),
+        Some(name) => name.strip_prefix('/').unwrap_or(name).to_owned(),
         None => {
             let url = row.required_text("roomUrl")?;
-            host_and_path(url).map_or("", |(_, path)| path)
+            host_and_name(url).map_or_else(String::new, |(_, name)| name)
         }
     };
-    match name {
-        "" => Err(row.complaint("roomName", "is missing, and is not in roomUrl either")),
-        name => Ok(name),
+    match name.is_empty() {
+        true => Err(row.complaint("roomName", "is missing, and is not in roomUrl either")),
+        false => Ok(name),
     }
 }
 
 fn room(row: &Object<'_>) -> Result<Room, String> {
     let date = |name| row.text(name).map(|text| text.map(str::to_owned));
     Ok(Room {
-        room_name: name(row)?.to_owned(),
+        room_name: name(row)?,
         meeting_url: row.required_text("roomUrl")?.to_owned(),
         meeting_id: row.required_id("meetingId")?,
         start_date: date("startDate")?,
@@ -203,7 +222,7 @@ mod tests {
         }
         let result = list_rooms(&mut Fake::silent(), None, Some("x".repeat(1025)));
         assert!(matches!(result, Err(Error::InvalidArgument(_))));
-        assert!(matches!(get_room(&mut Fake::silent(), "a b"), Err(Error::InvalidArgument(_))));
+        assert!(matches!(get_room(&mut Fake::silent(), "a/b"), Err(Error::InvalidArgument(_))));
     }
 
     #[test]
@@ -246,6 +265,38 @@ mod tests {
             let mut fake = Fake::script([(Method::Get, LOOKUP, 200, &body)]);
             assert_eq!(get_room(&mut fake, name), Ok(daily()), "{name}");
             fake.finish();
+        }
+    }
+
+    #[test]
+    fn a_room_is_looked_up_in_both_spellings() {
+        for (asked, listed, requests) in [
+            ("/Daily_1", "Daily_1", 1),
+            ("/Daily_1", "daily_1", 2),
+            ("Daily-1", "daily-1", 1),
+            ("Daily-1", "Daily-1", 2),
+        ] {
+            let row = DAILY.replace("daily", listed);
+            let mut fake = Fake::new(|request| {
+                let is_listed = request.target.contains(&format!("=%2F{listed}&"));
+                let rows = if is_listed { row.as_str() } else { "" };
+                Ok(Fake::reply(200, &format!(r#"{{"results":[{rows}]}}"#)))
+            });
+            assert_eq!(get_room(&mut fake, asked).unwrap().room_name, listed);
+            assert_eq!(fake.requests.len(), requests, "{listed}");
+        }
+    }
+
+    #[test]
+    fn an_id_in_the_place_of_a_name_is_told() {
+        for (name, is_told) in
+            [("70000007", true), ("7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10", true), ("daily-7", false)]
+        {
+            let mut fake = Fake::new(|_| Ok(Fake::reply(200, r#"{"results":[]}"#)));
+            let Err(Error::NotFound(text)) = get_room(&mut fake, name) else {
+                panic!("it was found");
+            };
+            assert_eq!(text.contains("looks like an id: room_name takes"), is_told, "{text}");
         }
     }
 

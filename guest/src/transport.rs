@@ -46,6 +46,12 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     pub(crate) rate_limit: Option<RateLimit>,
+    /// Whether an earlier attempt of the same write may have been carried out.
+    #[cfg_attr(
+        not(feature = "write"),
+        expect(dead_code, reason = "only writes have any use for it")
+    )]
+    pub(crate) is_late: bool,
 }
 
 /// Why there is no complete answer, after all tries that are safe.
@@ -54,7 +60,7 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// What happened, as a phrase: `the connection was refused`.
     pub(crate) text: String,
-    /// Whether Whereby may have seen the request.
+    /// Whether Whereby may have carried the request out, in this attempt or an earlier one.
     pub(crate) maybe_sent: bool,
 }
 

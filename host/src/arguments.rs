@@ -1,12 +1,12 @@
 //! Arguments: checked against the catalogue, and brought into one normal form.
 //!
-//! What is decided on, shown, granted and sent is the normal form, so two spellings of one call are
-//! one call: absent members are left out, parameters stand in the order of the WIT, and a room has
-//! one name.
+//! What is decided on, shown and granted is the normal form, so two spellings of one call are one
+//! call: what is null, empty or absent is left out, moments are in UTC, a prefix is as Whereby makes
+//! it, a room has one name, and members and `fields` are in the order of the WIT.
 
 use crate::catalog::{Case, Facts, Function, Member, Type, Variant};
 use crate::error::Error;
-use crate::names::RoomRef;
+use crate::names::{MeetingRef, RoomRef};
 use crate::schema::fact_value;
 use crate::suggest;
 use crate::timestamp::Timestamp;
@@ -18,6 +18,7 @@ pub const MAX_ARGUMENTS_BYTES: usize = 64 * 1024;
 /// The checked arguments of one function, in their normal form.
 #[derive(Clone, PartialEq)]
 pub struct Arguments {
+    /// In the normal form, but for the names of rooms, which are as the caller spelled them.
     values: Map<String, Value>,
 }
 
@@ -60,10 +61,20 @@ impl Arguments {
         Ok(Self { values })
     }
 
-    /// The arguments as one JSON object.
+    /// The arguments in their normal form, as one JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        Value::Object(self.values.clone())
+        let mut values = self.values.clone();
+        for name in ["room_name", "meeting_id"] {
+            if let Some(Value::String(text)) = values.get_mut(name) {
+                // Of a meeting's id, what follows the room is the session's.
+                let end = if name == "meeting_id" { text.rfind(':') } else { Some(text.len()) };
+                if let Some(room) = text.get_mut(..end.unwrap_or_default()) {
+                    room.make_ascii_lowercase();
+                }
+            }
+        }
+        Value::Object(values)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
@@ -123,17 +134,7 @@ fn members(
 ) -> Result<Map<String, Value>, Error> {
     if let Some(unknown) = given.keys().find(|key| declared.iter().all(|m| m.json != key.as_str()))
     {
-        let names: Vec<&str> = declared.iter().map(|m| m.json).collect();
-        let what = match place {
-            Place::Call(_) => "argument",
-            _ => "member",
-        };
-        let takes = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        return Err(invalid(format!(
-            "unknown {what} `{}`{}: {place} takes {takes}",
-            crate::text::printable(unknown, 80),
-            suggest::did_you_mean(unknown, &names),
-        )));
+        return Err(unknown_member(unknown, declared, place));
     }
     let mut normal = Map::new();
     for member in declared {
@@ -147,14 +148,77 @@ fn members(
                     )));
                 }
             }
+            // Clients leave empty what they do not use.
+            Some(value) if member.is_optional() && is_empty(&member.ty, &value) => {}
             Some(value) => {
                 let place = Place::Member(place, member.json);
                 let value = check(&member.ty, &member.facts, value, &place)?;
-                normal.insert(member.json.to_owned(), value);
+                if !(member.is_optional() && is_empty(&member.ty, &value)) {
+                    normal.insert(member.json.to_owned(), value);
+                }
             }
         }
     }
     Ok(normal)
+}
+
+/// Whether a value says no more than that there is none.
+fn is_empty(ty: &Type, value: &Value) -> bool {
+    match (ty, value) {
+        (Type::Option(inner), value) => is_empty(inner, value),
+        (_, Value::String(text)) => text.is_empty(),
+        (Type::List(_), Value::Array(items)) => items.is_empty(),
+        // Lua has one way to write an empty list and an empty object.
+        (Type::Record(_) | Type::List(_), Value::Object(members)) => members.is_empty(),
+        (Type::Record(_), Value::Array(items)) => items.is_empty(),
+        _ => false,
+    }
+}
+
+/// The error for a name that is not declared. An item of a list that was given beside it, such as
+/// `isLocked` beside `fields`, is told where it goes.
+fn unknown_member(unknown: &str, declared: &'static [Member], place: &Place<'_>) -> Error {
+    let items: Vec<(&str, &Case)> = declared.iter().flat_map(items_of).collect();
+    let names: Vec<&str> = declared.iter().map(|member| member.json).collect();
+    let all: Vec<&str> = names.iter().copied().chain(items.iter().map(|(_, c)| c.json)).collect();
+    let what = match place {
+        Place::Call(_) => "argument",
+        _ => "member",
+    };
+    let shown = crate::text::printable(unknown, 80);
+    let nearest = suggest::nearest(unknown, &all);
+    if let Some((list, case)) = items.iter().find(|(_, case)| Some(case.json) == nearest) {
+        let item = match &case.payload {
+            Some(_) => format!("{{\"{}\": …}}", case.json),
+            None => format!("\"{}\"", case.json),
+        };
+        return invalid(format!(
+            "unknown {what} `{shown}`: it goes into `{list}`, as in {{\"{list}\": [{item}]}}"
+        ));
+    }
+    let takes = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    let suggestion = suggest::did_you_mean(unknown, &names);
+    invalid(format!("unknown {what} `{shown}`{suggestion}: {place} takes {takes}"))
+}
+
+/// The items that a member takes, where it is a list of choices, each with the list's name.
+fn items_of(member: &'static Member) -> Vec<(&'static str, &'static Case)> {
+    match &member.ty {
+        Type::Option(Type::List(Type::Variant(variant))) => {
+            variant.cases.iter().map(|case| (member.json, case)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Two words for one thing: what an item is called, and its normal form.
+const SYNONYM: (&str, &str) = ("isLocked", "lockRoomOnJoin");
+
+/// Where an item of a list stands in the normal form. An item is given once, so their order says
+/// nothing.
+fn rank(cases: &[Case], item: &Value) -> Option<usize> {
+    let name = item.as_str().or_else(|| item.as_object()?.keys().next().map(String::as_str));
+    cases.iter().position(|case| Some(case.json) == name)
 }
 
 fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Value, Error> {
@@ -183,6 +247,9 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
                     (inner, item) => normal.push(check(inner, &Facts::NONE, item, &place)?),
                 }
             }
+            if let Type::Variant(variant) = inner {
+                normal.sort_by_key(|item| rank(variant.cases, item));
+            }
             Ok(Value::Array(normal))
         }
         (Type::Record(record), Value::Object(given)) => {
@@ -196,6 +263,7 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
         }
         (Type::Variant(variant), Value::String(text)) => {
             match variant.cases.iter().find(|case| case.json == text) {
+                Some(Case { payload: None, .. }) if text == SYNONYM.0 => Ok(SYNONYM.1.into()),
                 Some(Case { payload: None, .. }) => Ok(Value::String(text)),
                 Some(case) => Err(invalid(format!(
                     "{place}: `{0}` carries a value, so it is written {{\"{0}\": …}}",
@@ -288,16 +356,30 @@ fn string(facts: &Facts, text: String, place: &Place<'_>) -> Result<Value, Error
             u32::from(bad)
         )));
     }
-    if facts.formats.contains(&"date-time")
-        && let Err(reason) = Timestamp::parse_argument(&text, facts.formats.contains(&"date"))
-    {
-        return Err(invalid(format!("{place}: {reason}")));
+    let wrong = |reason: String| invalid(format!("{place}: {reason}"));
+    let argument = match place {
+        Place::Member(Place::Call(_), name) => *name,
+        _ => "",
+    };
+    if facts.formats.contains(&"date-time") {
+        let moment = match argument {
+            // A date alone stands for its last moment here, and for its first one elsewhere.
+            "to_date" => Timestamp::parse_last(&text),
+            _ => Timestamp::parse_argument(&text, facts.formats.contains(&"date")),
+        };
+        return Ok(moment.map_err(wrong)?.to_rfc3339().into());
     }
-    if matches!(place, Place::Member(Place::Call(_), "room_name")) {
-        let room = RoomRef::parse(&text).map_err(|reason| invalid(format!("{place}: {reason}")))?;
-        return Ok(Value::String(room.to_string()));
-    }
-    Ok(Value::String(text))
+    Ok(Value::String(match argument {
+        "room_name" => RoomRef::parse(&text).map_err(wrong)?.to_string(),
+        "meeting_id" => MeetingRef::parse(&text).map_err(wrong)?.to_string(),
+        "room_name_prefix" => prefix(&text),
+        _ => text,
+    }))
+}
+
+/// A prefix as Whereby makes it: in lower case, and without white space.
+fn prefix(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 fn unknown_case(text: &str, cases: &'static [Case], place: &Place<'_>) -> Error {

@@ -33,11 +33,6 @@ impl Creation {
             members.insert("roomMode".into(), mode.clone());
         }
         if let Some(prefix) = arguments.text("room_name_prefix") {
-            let prefix: String = prefix
-                .chars()
-                .filter(|c| !c.is_whitespace())
-                .map(|c| c.to_ascii_lowercase())
-                .collect();
             if let Some(bad) = prefix
                 .chars()
                 .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-'))
@@ -49,9 +44,7 @@ impl Creation {
                     ),
                 });
             }
-            if !prefix.is_empty() {
-                members.insert("roomNamePrefix".into(), prefix.into());
-            }
+            members.insert("roomNamePrefix".into(), prefix.into());
         }
         let mut fields = Vec::new();
         let mut seen = Vec::new();
@@ -63,17 +56,15 @@ impl Creation {
                 },
                 other => (other.as_str().unwrap_or_default(), None),
             };
-            // Two words for one thing are one thing.
-            let one = if name == "isLocked" { "lockRoomOnJoin" } else { name };
-            if seen.contains(&one) {
+            if seen.contains(&name) {
                 return Err(Error::InvalidArgument {
                     message: format!("fields: `{name}` is given twice"),
                 });
             }
-            seen.push(one);
+            seen.push(name);
             match (name, payload) {
                 ("hostRoomUrl" | "viewerRoomUrl", None) => fields.push(Value::from(name)),
-                ("lockRoomOnJoin" | "isLocked", None) => {
+                ("lockRoomOnJoin", None) => {
                     members.insert("isLocked".into(), true.into());
                 }
                 ("viewerMode", None) => {

@@ -5,7 +5,7 @@ use crate::catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Type};
 use crate::cli::Exit;
 use crate::error::{Error, FunctionError, WriteOutcome, approve};
 use crate::grant::permitted_requests;
-use crate::policy::{effect_of, is_destructive};
+use crate::policy::{Effect, effect_of, is_destructive};
 use crate::schema;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -39,6 +39,14 @@ pub fn markdown(function: &Function) -> String {
         let when = if may_have_written { " where nothing was changed" } else { "" };
         let hint = hint.map_or(String::new(), |hint| format!(" To do{when}: {hint}."));
         let _ = writeln!(out, "- `{kind}` (exit status {exit}): {docs}{hint}");
+    }
+    if effect_of(function) == Effect::Write {
+        let exit = Exit::Written.code();
+        let _ = writeln!(
+            out,
+            "\nWhatever the error, the exit status is {exit} where `effect` is `done` or `unknown`: look \
+             before you repeat the call."
+        );
     }
     out.push_str("\n## Example\n\n");
     for (language, text) in examples(function) {

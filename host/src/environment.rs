@@ -71,6 +71,27 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Whether a CI system runs the program, so that nobody is at its terminal.
+    #[must_use]
+    pub(crate) fn is_ci(&self) -> bool {
+        // What most CI systems set, also to `false` where somebody wants it otherwise.
+        let says_ci = |name| {
+            self.variable(name).map(|value| !matches!(value, "0" | "false" | "False" | "FALSE"))
+        };
+        says_ci("CI").unwrap_or_else(|| {
+            // What those set that do not set it.
+            [
+                "CONTINUOUS_INTEGRATION",
+                "TF_BUILD",
+                "JENKINS_URL",
+                "TEAMCITY_VERSION",
+                "CODEBUILD_BUILD_ID",
+            ]
+            .into_iter()
+            .any(|name| says_ci(name) == Some(true))
+        })
+    }
+
     /// A directory of the platform's kind for `config`, `cache` or `state`, with `whereby` in it.
     #[must_use]
     pub fn platform_directory(&self, kind: &str) -> Option<PathBuf> {
@@ -113,6 +134,26 @@ fn decides(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ci_system_is_known_by_its_variables() {
+        for (variables, expected) in [
+            (&[][..], false),
+            (&[("CI", "true")], true),
+            (&[("CI", "1")], true),
+            (&[("CI", "woodpecker")], true),
+            (&[("CI", "")], false),
+            (&[("CI", "false")], false),
+            (&[("CI", "0"), ("TF_BUILD", "True")], false),
+            (&[("TF_BUILD", "True")], true),
+            (&[("JENKINS_URL", "http://127.0.0.1/")], true),
+        ] {
+            let mut environment = Environment::empty();
+            let owned = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            environment.variables.extend(owned);
+            assert_eq!(environment.is_ci(), expected, "{variables:?}");
+        }
+    }
 
     #[test]
     fn each_kind_of_directory_is_an_absolute_one() {

@@ -196,15 +196,13 @@ impl Error {
     /// What to do about it, in a sentence, where it is known whether something was changed.
     #[must_use]
     pub fn hint(&self, outcome: WriteOutcome) -> Option<String> {
+        // Whatever failed, nobody is told to repeat what may have happened.
+        match outcome {
+            WriteOutcome::None => {}
+            WriteOutcome::Unknown => return Some(failure::UNKNOWN_OUTCOME_HINT.into()),
+            WriteOutcome::Done => return Some(failure::DONE_HINT.into()),
+        }
         let hint = match self {
-            Self::Function(_)
-            | Self::TimedOut { .. }
-            | Self::ComponentFault { .. }
-            | Self::Interrupted
-                if outcome == WriteOutcome::Unknown =>
-            {
-                failure::UNKNOWN_OUTCOME_HINT
-            }
             Self::Denied { rule: Some(rule), .. } => return Some(change(rule)),
             Self::Denied { rule: None, instead, .. } => return Some(instead.clone()),
             Self::ApprovalRequired { pending: Some(pending), .. } => {
@@ -248,14 +246,16 @@ impl Error {
             Self::Function(error) => Some(error),
             _ => None,
         };
+        let can_repeat = outcome == WriteOutcome::None;
+        let wait = function.and_then(|error| error.retry_after_seconds).filter(|_| can_repeat);
         json!({
             "kind": self.kind(),
             "message": self.to_string(),
             // What may have happened, or did, is not to be done again without a look at it.
-            "retryable": self.is_retryable() && outcome == WriteOutcome::None,
+            "retryable": self.is_retryable() && can_repeat,
             "effect": outcome.as_str(),
             "http_status": function.and_then(|error| error.http_status),
-            "retry_after_seconds": function.and_then(|error| error.retry_after_seconds),
+            "retry_after_seconds": wait,
             "hint": self.hint(outcome),
         })
     }

@@ -12,6 +12,7 @@ use crate::names::{Id, MeetingRef, RoomName, RoomRef};
 use crate::policy::Permit;
 use crate::request::{Asked, Page, Request, Unreadable};
 use crate::timestamp::Timestamp;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// What each function may send, for people: what `--dry-run` and denials show.
@@ -50,7 +51,7 @@ pub(crate) enum Bounds {
     Creation(Creation),
     Deletion { room: RoomRef },
     RoomMeetings { room: RoomName },
-    AllMeetings { to: Option<(Timestamp, Timestamp)> },
+    AllMeetings { to: Option<Timestamp> },
     Meeting(MeetingRef),
     CurrentUser,
 }
@@ -85,10 +86,8 @@ impl Bounds {
                 Self::RoomMeetings { room: room()?.name }
             }
             "list_meetings" => {
-                let to = arguments.text("to_date").map(|text| {
-                    let first = Timestamp::parse_argument(text, true)?;
-                    Ok((first, Timestamp::parse_last(text)?.plus_seconds(1)))
-                });
+                let to =
+                    arguments.text("to_date").map(|text| Timestamp::parse_argument(text, true));
                 Self::AllMeetings { to: to.transpose().map_err(|reason| wrong("to_date", reason))? }
             }
             "get_meeting" => {
@@ -116,7 +115,7 @@ impl Bounds {
             | (
                 Self::Deletion { room: RoomRef { name, .. } },
                 Request::ListRooms { starts_with, .. },
-            ) => starts_with.as_ref() == Some(name),
+            ) => starts_with.as_ref().is_some_and(|asked| name.may_be(asked)),
             (Self::Creation(creation), Request::CreateRoom { body }) => {
                 creation.matches(body, begun)
             }
@@ -125,24 +124,25 @@ impl Bounds {
             (
                 Self::RoomMeetings { room: asked },
                 Request::ListSessions { room, session: None, .. },
-            ) => asked == room,
+            ) => asked.may_be(room),
             (Self::AllMeetings { to }, Request::ListInsightRooms { created_to, .. }) => {
-                match (to, created_to) {
-                    (_, None) => true,
-                    (Some((first, last)), Some(created)) => (first..=last).contains(&created),
-                    (None, Some(_)) => false,
-                }
+                created_to.is_none() || created_to == to
             }
             // The rooms are those that Whereby listed, or that the cursor of an earlier page names.
             (Self::AllMeetings { .. }, Request::ListSessions { session: None, .. }) => true,
             (Self::Meeting(meeting), Request::ListSessions { room, session, .. }) => {
                 session.as_ref() == Some(&meeting.session)
-                    && meeting.room.as_ref().is_none_or(|asked| asked == room)
+                    && meeting.room.as_ref().is_none_or(|asked| asked.may_be(room))
             }
             (Self::Meeting(meeting), Request::ListParticipants { session, .. }) => {
                 *session == meeting.session
             }
-            (Self::Meeting(meeting), Request::ListRecordings { room, .. }) => *room == meeting.room,
+            (Self::Meeting(meeting), Request::ListRecordings { room, .. }) => {
+                match (&meeting.room, room) {
+                    (Some(asked), Some(room)) => asked.may_be(room),
+                    (asked, room) => asked.is_none() && room.is_none(),
+                }
+            }
             // Only a session whose room is not known is looked for among the transcriptions.
             (Self::Meeting(meeting), Request::ListTranscriptions { room: None, .. }) => {
                 meeting.room.is_none()
@@ -158,7 +158,7 @@ impl Bounds {
 /// The one write that a call may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
-    /// Not tried, or tried in a way that surely changed nothing and may be tried again.
+    /// Not tried, or tried in a way after which it may be tried again.
     Unused,
     /// Under way.
     InFlight,
@@ -189,8 +189,10 @@ impl KnownRoom {
     fn read(meeting: &Value) -> Self {
         let text = |name: &str| meeting.get(name).and_then(Value::as_str);
         let url = text("roomUrl").and_then(|url| url::Url::parse(url).ok());
-        let name = text("roomName").or_else(|| url.as_ref().map(url::Url::path));
-        let name = name.and_then(|name| RoomName::parse(name.strip_prefix('/').unwrap_or(name)));
+        let name = match text("roomName") {
+            Some(name) => RoomName::parse(name.strip_prefix('/').unwrap_or(name)),
+            None => url.as_ref().and_then(|url| RoomName::parse_path(url.path())),
+        };
         let id = match meeting.get("meetingId") {
             Some(Value::Number(number)) => Id::parse(&number.to_string()),
             other => other.and_then(Value::as_str).and_then(Id::parse),
@@ -210,9 +212,9 @@ pub(crate) struct Grant {
     room: KnownRoom,
     /// The bytes of the first attempt to write, which every further one repeats.
     body: Option<Vec<u8>>,
-    /// The ids that Whereby listed, during this call, under the very room to be deleted; once a
-    /// deletion was tried, its id alone.
-    listed: Vec<Id>,
+    /// The ids that Whereby listed, during this call, under the very room to be deleted, each with its
+    /// name as it was listed; once a deletion was tried, its id alone.
+    listed: Vec<(RoomName, Id)>,
     /// Whether a deletion was tried.
     chosen: bool,
     sent: usize,
@@ -286,12 +288,7 @@ impl Grant {
                 Write::Spent => return Err(self.refuse(&format!("{} a second time", name()))),
             }
             match (&request, &self.bounds) {
-                (Request::DeleteRoom { id }, _) if !self.listed.contains(id) => {
-                    return Err(self.refuse(&format!(
-                        "{}, which Whereby did not list under the room asked for",
-                        name()
-                    )));
-                }
+                (Request::DeleteRoom { id }, _) => self.check_listed(id, name())?,
                 (Request::CreateRoom { body: asked }, Bounds::Creation(creation)) => {
                     let bytes = creation.to_body(asked);
                     if self.body.as_ref().is_some_and(|first| *first != bytes) {
@@ -306,7 +303,7 @@ impl Grant {
             if let (Request::DeleteRoom { id }, Bounds::Deletion { room }) =
                 (&request, &self.bounds)
             {
-                self.listed.retain(|listed| listed == id);
+                self.listed.retain(|(_, listed)| listed == id);
                 self.chosen = true;
                 self.room = KnownRoom { name: Some(room.name.clone()), id: Some(id.clone()) };
             }
@@ -326,50 +323,48 @@ impl Grant {
         })
     }
 
-    /// Learns what came of a request.
+    /// Records what came of a request.
     pub(crate) fn settle(&mut self, admitted: &Admitted, answer: Answer<'_>) {
-        match &admitted.request {
-            Request::CreateRoom { .. } => {
-                // Only a rate limit surely made no room and may pass by itself.
-                let (write, outcome) = match answer {
-                    Answer::Status(429, _) => (Write::Unused, admitted.before),
-                    Answer::Status(200..=299, _) => (Write::Spent, WriteOutcome::Done),
-                    Answer::Status(300..=499, _) | Answer::NotSent => {
-                        (Write::Spent, admitted.before)
-                    }
-                    Answer::Status(..) | Answer::Lost => (Write::Spent, WriteOutcome::Unknown),
-                };
-                self.write = write;
-                self.outcome = outcome;
-                if let (WriteOutcome::Done, Answer::Status(_, body)) = (outcome, answer) {
-                    let created: Value = serde_json::from_slice(body).unwrap_or_default();
-                    self.room = KnownRoom::read(&created);
-                }
+        if admitted.request.is_write() {
+            self.outcome = match proof(&admitted.request, answer) {
+                Proof::Done => WriteOutcome::Done,
+                Proof::Refused => admitted.before,
+                Proof::Open => WriteOutcome::Unknown,
+            };
+            self.write = match may_be_repeated(&admitted.request, answer) {
+                true => Write::Unused,
+                false => Write::Spent,
+            };
+            if let (Request::CreateRoom { .. }, WriteOutcome::Done, Answer::Status(_, body)) =
+                (&admitted.request, self.outcome, answer)
+            {
+                let created: Value = serde_json::from_slice(body).unwrap_or_default();
+                self.room = KnownRoom::read(&created);
             }
-            Request::DeleteRoom { .. } => {
-                // Deleting twice is deleting once, so what failed in passing may be tried again.
-                self.write = match answer {
-                    Answer::Status(429 | 502..=504, _) | Answer::NotSent | Answer::Lost => {
-                        Write::Unused
-                    }
-                    Answer::Status(..) => Write::Spent,
-                };
-                self.outcome = match answer {
-                    // Whereby listed it, and now it is gone.
-                    Answer::Status(200..=299 | 404, _) => WriteOutcome::Done,
-                    Answer::Status(300..=499, _) | Answer::NotSent => admitted.before,
-                    Answer::Status(..) | Answer::Lost => WriteOutcome::Unknown,
-                };
-            }
-            Request::ListRooms { .. } => {
-                if let (Bounds::Deletion { room }, Answer::Status(200, body)) =
-                    (&self.bounds, answer)
-                    && !self.chosen
-                {
-                    self.listed.extend(ids_of(room, body));
-                }
-            }
-            _ => {}
+            return;
+        }
+        if let (Bounds::Deletion { room }, Answer::Status(200, body)) = (&self.bounds, answer)
+            && !self.chosen
+        {
+            self.listed.extend(ids_of(room, body));
+        }
+    }
+
+    /// Refuses a deletion of anything but the one room that Whereby listed under the name asked for.
+    fn check_listed(&self, id: &Id, name: String) -> Result<(), Refusal> {
+        let Some((own, _)) = self.listed.iter().find(|(_, listed)| listed == id) else {
+            return Err(self
+                .refuse(&format!("{name}, which Whereby did not list under the room asked for")));
+        };
+        // A person is shown the name in lower case, and may have meant the room that has it.
+        let is_shown = own.is_lower_case();
+        match self.listed.iter().find(|(other, _)| !is_shown && other != own) {
+            Some((other, _)) => Err(self.refuse(&format!(
+                "{name}, while Whereby lists both `{}` and `{}`",
+                crate::text::printable(own.as_str(), 100),
+                crate::text::printable(other.as_str(), 100)
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -400,9 +395,72 @@ impl Grant {
     }
 }
 
+/// What an answer to a write proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// The write happened.
+    Done,
+    /// This attempt changed nothing.
+    Refused,
+    /// It may have happened.
+    Open,
+}
+
+/// The one table from a write and its answer to what is known of the write. Whatever is not in it
+/// leaves the write open: a status says nothing by its class alone.
+fn proof(write: &Request, answer: Answer<'_>) -> Proof {
+    let is_deletion = matches!(write, Request::DeleteRoom { .. });
+    match answer {
+        Answer::NotSent => Proof::Refused,
+        Answer::Status(200..=299, body) => {
+            let is_documented = if is_deletion { is_plain(body) } else { is_room(body) };
+            if is_documented { Proof::Done } else { Proof::Open }
+        }
+        // Whereby listed the room a moment ago, and now it is gone.
+        Answer::Status(404, _) if is_deletion => Proof::Done,
+        // Each of these says that the request was not carried out. A timeout (408), a 499 of a proxy
+        // or a redirect does not: the request may have been carried out before.
+        Answer::Status(400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429, _) => {
+            Proof::Refused
+        }
+        Answer::Status(..) | Answer::Lost => Proof::Open,
+    }
+}
+
+/// Whether the component may send the write again.
+fn may_be_repeated(write: &Request, answer: Answer<'_>) -> bool {
+    match (write, answer) {
+        // A rate limit made no room and passes by itself.
+        (_, Answer::Status(429, _)) => true,
+        // Deleting twice is deleting once.
+        (
+            Request::DeleteRoom { .. },
+            Answer::Status(502..=504, _) | Answer::NotSent | Answer::Lost,
+        ) => true,
+        _ => false,
+    }
+}
+
+/// Whether a body is the room that `POST /meetings` is documented to answer with.
+fn is_room(body: &[u8]) -> bool {
+    let room: Value = serde_json::from_slice(body).unwrap_or_default();
+    let is_id = match &room["meetingId"] {
+        Value::String(id) => !id.is_empty(),
+        Value::Number(id) => id.is_u64(),
+        _ => false,
+    };
+    is_id && room["roomUrl"].as_str().is_some_and(|url| !url.is_empty())
+}
+
+/// Whether a body is what an API answers a deletion with: nothing, or JSON. A page of HTML comes from
+/// something between here and Whereby.
+fn is_plain(body: &[u8]) -> bool {
+    body.trim_ascii().is_empty() || serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
 /// The ids that a page of Whereby's list has under the very room: its name, and the host of its URL
 /// where the caller gave one.
-fn ids_of(room: &RoomRef, page: &[u8]) -> Vec<Id> {
+fn ids_of(room: &RoomRef, page: &[u8]) -> Vec<(RoomName, Id)> {
     // A page that cannot be read lists nothing, so nothing can be deleted on its word.
     let page: Value = serde_json::from_slice(page).unwrap_or_default();
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -410,7 +468,8 @@ fn ids_of(room: &RoomRef, page: &[u8]) -> Vec<Id> {
         let url = url::Url::parse(meeting.get("roomUrl")?.as_str()?).ok()?;
         let same_host = room.host.as_deref().is_none_or(|host| url.host_str() == Some(host));
         let KnownRoom { name, id } = KnownRoom::read(meeting);
-        id.filter(|_| name.as_ref() == Some(&room.name) && same_host)
+        let (name, id) = (name?, id?);
+        (room.name.may_be(&name) && same_host).then_some((name, id))
     };
     results.iter().filter_map(listed).collect()
 }

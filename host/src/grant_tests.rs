@@ -56,6 +56,7 @@ fn each_function_sends_its_own_requests_only() {
         ("list_rooms", json!({"limit": 1}), &[1]),
         ("list_rooms", json!({"limit": 2}), &[]),
         ("get_room", json!({"room_name": "daily"}), &[2]),
+        ("get_room", json!({"room_name": "Daily"}), &[2]),
         ("get_room", json!({"room_name": "dail"}), &[]),
         ("delete_room", json!({"room_name": "daily"}), &[2]),
         ("list_meetings", json!({"room_name": "daily"}), &[4]),
@@ -93,6 +94,38 @@ fn a_page_is_the_one_that_was_asked_for() {
 }
 
 #[test]
+fn a_room_is_deleted_by_the_spelling_that_was_listed() {
+    let listing = |rooms: &[(&str, &str)]| {
+        let rooms: Vec<Value> = rooms
+            .iter()
+            .map(|(id, name)| {
+                let url = format!("https://acme.whereby.com/{name}");
+                json!({"meetingId": id, "roomName": format!("/{name}"), "roomUrl": url})
+            })
+            .collect();
+        json!({ "results": rooms }).to_string()
+    };
+    for (asked, listed, deletable) in [
+        ("Daily_1", &[("1", "Daily_1")][..], &["1"][..]),
+        ("Daily_1", &[("2", "daily_1")], &["2"]),
+        ("Daily_1", &[("3", "DAILY_1")], &[]),
+        ("Daily_1", &[("1", "Daily_1"), ("2", "daily_1")], &["2"]),
+        ("daily_1", &[("1", "Daily_1"), ("2", "daily_1")], &["2"]),
+        ("https://acme.whereby.com/a%20b", &[("4", "a b")], &["4"]),
+    ] {
+        for id in ["1", "2", "3", "4"] {
+            let mut grant = grant("delete_room", json!({ "room_name": asked }));
+            let name = asked.rsplit('/').next().expect("a name");
+            let list = admit(&mut grant, &format!("GET /meetings?roomName[startsWith]=/{name}"));
+            let body = listing(listed);
+            grant.settle(&list.expect("list"), Answer::Status(200, body.as_bytes()));
+            let deleted = admit(&mut grant, &format!("DELETE /meetings/{id}"));
+            assert_eq!(deleted.is_ok(), deletable.contains(&id), "{asked} {listed:?} {id}");
+        }
+    }
+}
+
+#[test]
 fn only_a_room_that_was_listed_under_its_name_is_deleted() {
     for (room, ids) in [
         ("daily", &["1", "3", "4"][..]),
@@ -113,51 +146,102 @@ fn only_a_room_that_was_listed_under_its_name_is_deleted() {
     }
 }
 
-#[test]
-fn a_deletion_is_of_one_room_and_may_be_tried_again_after_a_passing_failure() {
-    for (answer, again, effect) in [
-        (Answer::Status(204, b""), false, WriteOutcome::Done),
-        (Answer::Status(404, b""), false, WriteOutcome::Done),
-        (Answer::Status(403, b""), false, WriteOutcome::None),
-        (Answer::Status(500, b""), false, WriteOutcome::Unknown),
-        (Answer::Status(503, b""), true, WriteOutcome::Unknown),
-        (Answer::Status(429, b""), true, WriteOutcome::None),
-        (Answer::NotSent, true, WriteOutcome::None),
-        (Answer::Lost, true, WriteOutcome::Unknown),
-    ] {
-        let mut grant = grant("delete_room", json!({"room_name": "daily"}));
+/// What Whereby answers to a creation.
+const CREATED: &[u8] =
+    br#"{"meetingId": "7", "roomName": "/x", "roomUrl": "https://acme.whereby.com/x"}"#;
+
+/// Answers that say that nothing was carried out, whatever was asked.
+const REFUSALS: [u16; 9] = [400, 401, 403, 405, 409, 413, 415, 422, 429];
+
+/// Statuses that leave it open whether a write happened, whatever their class.
+const OPEN: [u16; 22] = [
+    100, 101, 300, 301, 302, 303, 304, 307, 308, 402, 406, 407, 408, 410, 418, 421, 423, 425, 451,
+    499, 500, 503,
+];
+
+/// The effect of a write after an answer to its only attempt, and whether it may be sent again.
+fn settled(function: &str, answer: Answer<'_>) -> (WriteOutcome, bool) {
+    let (mut grant, line) = match function {
+        "create_room" => (
+            grant(function, json!({"end_date": "2099-01-01T00:00:00Z"})),
+            r#"POST /meetings {"endDate":"2099-01-01T00:00:00Z"}"#,
+        ),
+        _ => (grant(function, json!({"room_name": "daily"})), "DELETE /meetings/1"),
+    };
+    if function == "delete_room" {
         let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
         grant.settle(&list, Answer::Status(200, LISTING));
-        let delete = admit(&mut grant, "DELETE /meetings/1").expect("the first");
-        assert_eq!(grant.outcome(), WriteOutcome::Unknown, "under way");
-        assert!(admit(&mut grant, "DELETE /meetings/1").is_err(), "while one is under way");
-        grant.settle(&delete, answer);
-        assert_eq!(grant.outcome(), effect, "{answer:?}");
-        assert!(admit(&mut grant, "DELETE /meetings/3").is_err(), "another room of the name");
-        assert_eq!(admit(&mut grant, "DELETE /meetings/1").is_ok(), again, "{answer:?}");
+    }
+    let first = admit(&mut grant, line).expect("the first");
+    assert_eq!(grant.outcome(), WriteOutcome::Unknown, "under way");
+    assert!(admit(&mut grant, line).is_err(), "while one is under way");
+    grant.settle(&first, answer);
+    let outcome = grant.outcome();
+    assert!(admit(&mut grant, "DELETE /meetings/3").is_err(), "another room of the name");
+    let second = admit(&mut grant, line);
+    if let Ok(second) = &second {
+        assert_eq!(first.body, second.body, "attempts are the same bytes");
+    }
+    (outcome, second.is_ok())
+}
+
+#[test]
+fn what_is_known_of_a_write_follows_from_its_answer() {
+    use WriteOutcome::{Done, None as Nothing, Unknown};
+    let html = b"<!doctype html><title>Sign in</title>";
+    for (answer, created, deleted) in [
+        (Answer::NotSent, (Nothing, false), (Nothing, true)),
+        (Answer::Lost, (Unknown, false), (Unknown, true)),
+        (Answer::Status(201, CREATED), (Done, false), (Done, false)),
+        (Answer::Status(200, CREATED), (Done, false), (Done, false)),
+        (
+            Answer::Status(200, br#"{"meetingId": 7, "roomUrl": "https://a.whereby.com/x"}"#),
+            (Done, false),
+            (Done, false),
+        ),
+        (Answer::Status(204, b""), (Unknown, false), (Done, false)),
+        (Answer::Status(202, b" "), (Unknown, false), (Done, false)),
+        (Answer::Status(200, b"{}"), (Unknown, false), (Done, false)),
+        (Answer::Status(201, br#"{"meetingId": "7"}"#), (Unknown, false), (Done, false)),
+        (Answer::Status(201, br#"{"roomUrl": "https://a/b"}"#), (Unknown, false), (Done, false)),
+        (
+            Answer::Status(201, br#"{"meetingId": "", "roomUrl": "https://a/b"}"#),
+            (Unknown, false),
+            (Done, false),
+        ),
+        (Answer::Status(200, html), (Unknown, false), (Unknown, false)),
+        (Answer::Status(201, &CREATED[1..]), (Unknown, false), (Unknown, false)),
+        (Answer::Status(404, b""), (Nothing, false), (Done, false)),
+        (Answer::Status(429, b""), (Nothing, true), (Nothing, true)),
+        (Answer::Status(502, b""), (Unknown, false), (Unknown, true)),
+        (Answer::Status(504, b""), (Unknown, false), (Unknown, true)),
+    ] {
+        assert_eq!(settled("create_room", answer), created, "{answer:?}");
+        assert_eq!(settled("delete_room", answer), deleted, "{answer:?}");
+    }
+    for function in ["create_room", "delete_room"] {
+        for status in REFUSALS {
+            let (outcome, _) = settled(function, Answer::Status(status, CREATED));
+            assert_eq!(outcome, Nothing, "{function} {status}");
+        }
+        for status in OPEN {
+            let (outcome, _) = settled(function, Answer::Status(status, CREATED));
+            assert_eq!(outcome, Unknown, "{function} {status}");
+        }
     }
 }
 
 #[test]
-fn a_creation_may_be_tried_again_after_a_rate_limit_alone() {
-    for (answer, again, effect) in [
-        (Answer::Status(201, b""), false, WriteOutcome::Done),
-        (Answer::Status(400, b""), false, WriteOutcome::None),
-        (Answer::Status(503, b""), false, WriteOutcome::Unknown),
-        (Answer::Status(429, b""), true, WriteOutcome::None),
-        (Answer::NotSent, false, WriteOutcome::None),
-        (Answer::Lost, false, WriteOutcome::Unknown),
-    ] {
-        let mut grant = grant("create_room", json!({"end_date": "2099-01-01T00:00:00Z"}));
-        let post = r#"POST /meetings {"endDate":"2099-01-01T00:00:00Z"}"#;
-        let first = admit(&mut grant, post).expect("the first");
-        grant.settle(&first, answer);
-        assert_eq!(grant.outcome(), effect, "{answer:?}");
-        let second = admit(&mut grant, post);
-        assert_eq!(second.is_ok(), again, "{answer:?}");
-        if let Ok(second) = second {
-            assert_eq!(first.body, second.body, "attempts are the same bytes");
-        }
+fn an_attempt_that_changed_nothing_leaves_open_what_an_earlier_one_did() {
+    for answer in [Answer::NotSent, Answer::Status(403, b""), Answer::Status(429, b"")] {
+        let mut grant = grant("delete_room", json!({"room_name": "daily"}));
+        let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+        grant.settle(&list, Answer::Status(200, LISTING));
+        let first = admit(&mut grant, "DELETE /meetings/1").expect("the first");
+        grant.settle(&first, Answer::Lost);
+        let second = admit(&mut grant, "DELETE /meetings/1").expect("the second");
+        grant.settle(&second, answer);
+        assert_eq!(grant.outcome(), WriteOutcome::Unknown, "{answer:?}");
     }
 }
 

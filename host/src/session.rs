@@ -321,6 +321,12 @@ impl Session {
     /// arguments, decide, and run in a fresh instance under a grant of this call's own. The audit log
     /// has it before its first request leaves, and whatever comes of it.
     pub async fn run(&self, call: Call) -> Outcome {
+        self.run_until(call, std::future::pending()).await
+    }
+
+    /// The same, until something happens: the call is then stopped, fails as
+    /// [`Error::Interrupted`], and says what it had done.
+    pub(crate) async fn run_until(&self, call: Call, until: impl Future<Output = ()>) -> Outcome {
         let started = Instant::now();
         let mut entry = Entry::new(&self.0.store, self.0.resources.clock(), &call);
         let mut outcome = Outcome {
@@ -337,7 +343,17 @@ impl Session {
             duration: Duration::ZERO,
         };
         let mut waited = Duration::ZERO;
-        outcome.result = self.steps(call, &mut entry, &mut outcome, &mut waited).await;
+        let result = tokio::select! {
+            biased;
+            result = self.steps(call, &mut entry, &mut outcome, &mut waited) => Some(result),
+            () = until => None,
+        };
+        outcome.result = result.unwrap_or_else(|| {
+            if let Some(closed) = entry.close() {
+                (outcome.requests, outcome.write) = (closed.requests, closed.write);
+            }
+            Err(Error::Interrupted)
+        });
         if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result {
             outcome.approval = Some(pending.id.clone());
         }

@@ -49,6 +49,43 @@ async fn an_approval_admits_the_very_call_once() {
 }
 
 #[tokio::test]
+async fn two_spellings_of_one_intent_are_one_approval() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let session = world.session();
+    for (function, spellings) in [
+        (
+            "create_room",
+            [
+                json!({"end_date": "2099-03-02T10:00:00Z", "room_name_prefix": "q-"}),
+                json!({"end_date": "2099-03-02T10:00:00.000Z", "room_name_prefix": "Q-"}),
+                json!({
+                    "end_date": "2099-03-02T12:00:00+02:00", "room_name_prefix": "q -",
+                    "start_date": "", "fields": [], "room_mode": null,
+                }),
+            ],
+        ),
+        (
+            "delete_room",
+            [
+                json!({"room_name": "daily"}),
+                json!({"room_name": " /Daily "}),
+                json!({"room_name": "DAILY"}),
+            ],
+        ),
+    ] {
+        let id = pending(&session.call(None, function, spellings[0].clone()).await);
+        for other in &spellings {
+            assert_eq!(pending(&session.call(None, function, other.clone()).await), id, "{other}");
+        }
+        assert_eq!(world.store().approvals(false).expect("read").len(), 1, "{function}");
+        world.store().approve(&id).expect("approved");
+        let outcome = session.call(None, function, spellings[2].clone()).await;
+        assert!(outcome.result.is_ok(), "{outcome:?}");
+        assert_eq!(outcome.approval.as_deref(), Some(id.as_str()));
+    }
+}
+
+#[tokio::test]
 async fn an_approval_is_for_no_other_call() {
     let world = World::with_rooms(vec![daily(), RoomSeed::named("weekly")]).await;
     let session = world.session();

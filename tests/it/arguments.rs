@@ -40,11 +40,17 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
         ("list_rooms", json!({"limit": u64::MAX}), &["limit"]),
         ("list_rooms", json!({"limit": 4_294_967_297_u64}), &["limit"]),
         ("list_rooms", json!({"cursor": 7}), &["cursor", "a text", "7"]),
-        ("list_rooms", json!({"cursor": ""}), &["cursor", "1 to 1024 characters"]),
         ("get_room", json!({"room_name": 7}), &["room_name", "a text"]),
         ("get_room", json!({"room_name": ["daily"]}), &["room_name", "a list"]),
         ("get_room", json!({"room_name": ""}), &["room_name", "1 to 2000"]),
+        ("get_meeting", json!({"meeting_id": ""}), &["meeting_id", "1 to 300"]),
         ("get_room", json!({"room_name": "a/b"}), &["room_name", "daily-standup"]),
+        (
+            "get_room",
+            json!({"room_name": "daily:7be3"}),
+            &["room_name", "id of a meeting", "`daily`"],
+        ),
+        ("get_meeting", json!({"meeting_id": "daily"}), &["meeting_id", "list_meetings"]),
         ("get_room", json!({"room_name": "http://a.whereby.com/x"}), &["room_name", "https://"]),
         ("get_room", json!({}), &["room_name", "needs"]),
         ("get_room", json!({"room_name": null}), &["room_name", "needs"]),
@@ -112,6 +118,15 @@ async fn unknown_names_are_named_with_the_nearest_known_one() {
         ("list_meetings", "from", &["from_date"]),
         ("get_current_user", "id", &["get_current_user takes nothing"]),
         ("create_room", "access_token", &["takes room_mode"]),
+        ("create_room", "isLocked", &["`isLocked`", r#"{"fields": ["isLocked"]}"#]),
+        ("create_room", "is_locked", &["`is_locked`", r#"{"fields": ["isLocked"]}"#]),
+        ("create_room", "hostRoomUrl", &[r#"{"fields": ["hostRoomUrl"]}"#]),
+        ("create_room", "viewerMode", &[r#"{"fields": ["viewerMode"]}"#]),
+        ("create_room", "roomNamePattern", &[r#"{"fields": [{"roomNamePattern": …}]}"#]),
+        ("create_room", "recording", &[r#"{"fields": [{"recording": …}]}"#]),
+        ("create_room", "liveTranscription", &[r#"{"fields": [{"liveTranscription": …}]}"#]),
+        ("create_room", "roomNamePrefix", &["did you mean `room_name_prefix`"]),
+        ("create_room", "roomMode", &["did you mean `room_mode`"]),
         ("list_rooms", "\u{1b}[2J", &["\\u{1b}[2J"]),
         ("list_rooms", "", &["unknown argument"]),
     ] {
@@ -218,34 +233,206 @@ async fn whole_numbers_are_whole_however_they_are_written() {
 }
 
 #[tokio::test]
+async fn what_clients_leave_empty_is_absent() {
+    let world = World::new().await;
+    world.configure(ALLOW_ALL);
+    let session = world.session();
+    for (function, arguments) in [
+        ("list_rooms", json!({"cursor": "", "limit": ""})),
+        (
+            "list_meetings",
+            json!({"cursor": "", "from_date": "", "to_date": "", "room_name": "", "limit": null}),
+        ),
+        (
+            "create_room",
+            json!({
+                "room_mode": "", "room_name_prefix": "", "start_date": "", "end_date": "",
+                "fields": []
+            }),
+        ),
+        // An empty table of Lua's is either.
+        ("create_room", json!({"fields": {}, "room_name_prefix": "  "})),
+    ] {
+        let plan = session.plan(Call::new(function, arguments.clone())).expect("a plan");
+        assert_eq!(plan.arguments, json!({}), "{function} {arguments}");
+        let outcome = session.call(None, function, arguments.clone()).await;
+        assert!(outcome.result.is_ok(), "{function} {arguments}: {:?}", outcome.result);
+    }
+    let nested = |destination: Value| {
+        json!({"fields": [{"recording": {
+            "type": "none", "startTrigger": "", "destination": destination,
+        }}]})
+    };
+    let s3 = json!({"provider": "s3", "bucket": "", "region": "", "fileFormat": ""});
+    for (destination, expected) in [
+        (json!({}), json!({"type": "none"})),
+        (s3, json!({"type": "none", "destination": {"provider": "s3"}})),
+    ] {
+        let plan = session.plan(Call::new("create_room", nested(destination))).expect("a plan");
+        assert_eq!(plan.arguments["fields"][0]["recording"], expected);
+    }
+}
+
+#[tokio::test]
 async fn two_spellings_of_a_call_are_one_call() {
     let world = World::new().await;
     let session = world.session();
     let normal = |function: &str, arguments: Value| {
         session.plan(Call::new(function, arguments)).expect("a plan").arguments.to_string()
     };
-    for (function, one, other) in [
-        ("get_room", json!({"room_name": "daily"}), json!({"room_name": " /DAILY "})),
+    let uuid = "7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10";
+    let field = |field: Value| json!({"fields": [field]});
+    let recording = |destination: Value| {
+        field(json!({"recording": {"type": "cloud", "destination": destination}}))
+    };
+    for (function, spellings) in [
         (
             "get_room",
-            json!({"room_name": "https://acme.whereby.com/daily"}),
-            json!({"room_name": "https://ACME.whereby.com:443/Daily?roomKey=x#y"}),
+            vec![
+                json!({"room_name": "daily"}),
+                json!({"room_name": " /DAILY "}),
+                json!({"room_name": "Daily"}),
+            ],
         ),
-        ("list_rooms", json!({"limit": 5, "cursor": "x"}), json!({"cursor": "x", "limit": 5.0})),
-        ("list_rooms", json!({}), json!({"cursor": null})),
+        (
+            "delete_room",
+            vec![
+                json!({"room_name": "https://acme.whereby.com/daily"}),
+                json!({"room_name": "https://ACME.whereby.com:443/Daily?roomKey=x#y"}),
+                json!({"room_name": "HTTPS://acme.whereby.com/d%61ily/"}),
+            ],
+        ),
+        (
+            "get_meeting",
+            vec![
+                json!({"meeting_id": format!("daily:{uuid}")}),
+                json!({"meeting_id": format!(" /Daily:{uuid} ")}),
+            ],
+        ),
+        (
+            "list_rooms",
+            vec![json!({"limit": 5, "cursor": "x"}), json!({"cursor": "x", "limit": 5.0})],
+        ),
+        ("list_rooms", vec![json!({}), json!({"cursor": null}), json!({"cursor": ""})]),
         (
             "create_room",
-            json!({"fields": ["hostRoomUrl", {"roomNamePattern": "uuid"}]}),
-            json!({"fields": [{"hostRoomUrl": true, "isLocked": false, "roomNamePattern": "uuid"}]}),
+            vec![
+                json!({"end_date": "2099-03-02T10:00:00Z"}),
+                json!({"end_date": "2099-03-02T10:00:00.000Z"}),
+                json!({"end_date": "2099-03-02T12:00:00+02:00"}),
+                json!({"end_date": "2099-03-02t10:00:00z"}),
+                json!({"end_date": "2099-03-02 10:00:00"}),
+            ],
         ),
-        ("create_room", json!({"fields": []}), json!({"fields": [{"viewerMode": false}]})),
+        (
+            "create_room",
+            vec![
+                json!({"room_name_prefix": "q-"}),
+                json!({"room_name_prefix": "Q-"}),
+                json!({"room_name_prefix": "q -"}),
+                json!({"room_name_prefix": " Q\u{a0}-"}),
+            ],
+        ),
+        (
+            "list_meetings",
+            vec![
+                json!({"from_date": "2026-03-01", "to_date": "2026-03-31"}),
+                json!({
+                    "from_date": "2026-03-01T02:00:00+02:00",
+                    "to_date": "2026-03-31T23:59:59.999999999Z",
+                }),
+            ],
+        ),
+        (
+            "create_room",
+            vec![
+                json!({"fields": ["hostRoomUrl", "lockRoomOnJoin", {"roomNamePattern": "uuid"}]}),
+                json!({"fields": [{"roomNamePattern": "uuid"}, "isLocked", "hostRoomUrl"]}),
+                json!({"fields": [{"hostRoomUrl": true, "isLocked": true, "roomNamePattern": "uuid"}]}),
+                json!({"fields": [
+                    {"roomNamePattern": "uuid", "viewerMode": false}, {"lockRoomOnJoin": true}, "hostRoomUrl",
+                ]}),
+            ],
+        ),
+        (
+            "create_room",
+            vec![
+                json!({}),
+                json!({"fields": []}),
+                json!({"fields": null}),
+                json!({"fields": [{"viewerMode": false}]}),
+            ],
+        ),
+        (
+            "create_room",
+            vec![
+                recording(json!({"provider": "whereby"})),
+                recording(json!({"provider": "whereby", "bucket": null, "region": ""})),
+            ],
+        ),
+        (
+            "create_room",
+            vec![
+                field(json!({"recording": {"type": "none"}})),
+                field(
+                    json!({"recording": {"type": "none", "destination": {}, "startTrigger": ""}}),
+                ),
+            ],
+        ),
     ] {
-        assert_eq!(normal(function, one.clone()), normal(function, other), "{one}");
+        for other in &spellings {
+            assert_eq!(
+                normal(function, spellings[0].clone()),
+                normal(function, other.clone()),
+                "{other}"
+            );
+        }
     }
     assert_eq!(
         normal("list_rooms", json!({"cursor": "x", "limit": 5})),
         r#"{"limit":5,"cursor":"x"}"#
     );
+    // What means something else stays something else.
+    for (function, one, other) in [
+        ("get_room", json!({"room_name": "daily"}), json!({"room_name": "daily-"})),
+        (
+            "delete_room",
+            json!({"room_name": "daily"}),
+            json!({"room_name": "https://acme.whereby.com/daily"}),
+        ),
+        (
+            "delete_room",
+            json!({"room_name": "https://acme.whereby.com/daily"}),
+            json!({"room_name": "https://other.whereby.com/daily"}),
+        ),
+        (
+            "create_room",
+            json!({"end_date": "2099-03-02T10:00:00Z"}),
+            json!({"end_date": "2099-03-02T10:00:00.001Z"}),
+        ),
+        (
+            "create_room",
+            json!({"end_date": "2099-03-02T10:00:00Z"}),
+            json!({"end_date": "2099-03-02T10:00:00+02:00"}),
+        ),
+        ("create_room", json!({"room_name_prefix": "q-"}), json!({"room_name_prefix": "q"})),
+        ("create_room", json!({}), json!({"room_mode": "normal"})),
+        ("create_room", json!({"fields": ["hostRoomUrl"]}), json!({"fields": ["viewerRoomUrl"]})),
+        ("list_rooms", json!({"cursor": "x"}), json!({"cursor": "X"})),
+        ("get_meeting", json!({"meeting_id": "daily:AbC"}), json!({"meeting_id": "daily:abc"})),
+        (
+            "list_meetings",
+            json!({"to_date": "2026-03-31"}),
+            json!({"to_date": "2026-03-31T00:00:00Z"}),
+        ),
+        (
+            "create_room",
+            recording(json!({"provider": "s3", "bucket": "a"})),
+            recording(json!({"provider": "s3", "bucket": "A"})),
+        ),
+    ] {
+        assert_ne!(normal(function, one.clone()), normal(function, other), "{one}");
+    }
 }
 
 #[tokio::test]

@@ -130,8 +130,21 @@ impl<'a> Members<'a> {
             None | Some(Json::Null) => {
                 T::absent().ok_or_else(|| format!("{} needs `{name}`: {}", self.place, T::WANTED))
             }
-            Some(value) => T::from_json(value, &Place::Member(self.place, name)),
+            Some(value) => match T::absent().filter(|_| is_empty(&value, T::WANTED)) {
+                // Clients leave empty what they do not use.
+                Some(absent) => Ok(absent),
+                None => T::from_json(value, &Place::Member(self.place, name)),
+            },
         }
+    }
+}
+
+/// Whether a value says no more than that there is none.
+fn is_empty(value: &Json, wanted: &str) -> bool {
+    match value {
+        Json::Text(text) => text.is_empty(),
+        Json::Object(members) => members.is_empty() && wanted == "an object",
+        _ => false,
     }
 }
 

@@ -92,10 +92,6 @@ impl Exchange {
                 Some(Err(())) => return Progress::Failed(unreadable("the host gave no answer")),
             };
             let answer = read_head(&response, request);
-            // What else such an answer says does not matter.
-            if is_delete(request) && (200..300).contains(&answer.reply.status) {
-                return Progress::Answered(answer);
-            }
             let Ok(body) = response.consume() else {
                 return Progress::Failed(unreadable("the answer has no body"));
             };
@@ -219,14 +215,6 @@ fn read_head(response: &IncomingResponse, request: &Request) -> Answer {
         }
     }
     answer
-}
-
-fn is_delete(request: &Request) -> bool {
-    match request.method {
-        #[cfg(feature = "write")]
-        Method::Delete => true,
-        _ => false,
-    }
 }
 
 /// A request that the host did not even take.

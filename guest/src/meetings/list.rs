@@ -1,7 +1,9 @@
 //! Lists past meetings: of one room, or of all rooms one after the other.
 //!
 //! Whereby has no list of all sessions, so without a room the rooms are listed first and then the
-//! sessions of each. A call does a bounded part of that and returns a cursor for the rest.
+//! sessions of each. Where one call gets through all of them, meetings are listed by date, and each
+//! page is found anew. Where there are more, they are listed room by room: a call does a bounded part
+//! of that and returns a cursor for the rest.
 //!
 //! Rooms may change their order between two calls, as the one with the latest meeting comes first.
 //! Each call reads the page of rooms anew and takes those that were not read yet, wherever they are
@@ -22,7 +24,7 @@ use crate::error::{accept, clean, unexpected};
 use crate::meeting_id;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::room_name::{RoomName, is_name};
+use crate::room_name::{RoomName, is_name, looks_like_id, spellings};
 use crate::transport::{Request, Transport};
 use crate::types::{Error, MeetingPage, MeetingPageMeta, MeetingSummary, Rejection};
 
@@ -66,6 +68,31 @@ pub(crate) fn list_meetings(
     check_limit(limit)?;
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     let filter = Filter::parse(from_date, to_date, room_name)?;
+    let spellings = filter.room.as_deref().map(spellings).unwrap_or_default();
+    let [first, other] = spellings.as_slice() else {
+        return list(transport, limit, cursor, &filter);
+    };
+    let of_room = |room: &String| Filter { room: Some(room.clone()), ..filter.clone() };
+    let (first, other) = (of_room(first), of_room(other));
+    match list(transport, limit, cursor, &first) {
+        Ok(page) if cursor.is_none() && page.data.is_empty() && page.meta.next_cursor.is_none() => {
+        }
+        Err(Error::NotFound(_)) => {}
+        // A cursor is of the spelling under which there was something.
+        Err(Error::InvalidArgument(_)) if cursor.is_some() => {}
+        result => return result,
+    }
+    list(transport, limit, cursor, &other)
+}
+
+/// Lists the past meetings that a filter wants.
+#[inline(never)]
+fn list(
+    transport: &mut dyn Transport,
+    limit: u32,
+    cursor: Option<&str>,
+    filter: &Filter,
+) -> Result<MeetingPage, Error> {
     let fingerprint = filter.fingerprint();
     let place = match cursor {
         Some(cursor) => Place::parse(cursor, fingerprint)?,
@@ -74,8 +101,9 @@ pub(crate) fn list_meetings(
     let limit = limit as usize;
     let mut listing = Listing {
         transport,
-        filter: &filter,
+        filter,
         limit,
+        is_first: cursor.is_none(),
         data: Vec::new(),
         place,
         left_out: Vec::new(),
@@ -88,6 +116,7 @@ pub(crate) fn list_meetings(
 }
 
 /// Which meetings are wanted.
+#[derive(Clone)]
 struct Filter {
     from: Option<Moment>,
     to: Option<Moment>,
@@ -133,6 +162,10 @@ struct Room {
     name: String,
     /// 0 where there is certainly none.
     expected: usize,
+    /// How many sessions it has, where Whereby says so.
+    total: Option<usize>,
+    /// When the last one began.
+    last: Option<Moment>,
 }
 
 impl Room {
@@ -155,7 +188,7 @@ impl Room {
             Some(total) => total.div_ceil(2),
             None => 1,
         };
-        Ok(Self { name: name.to_owned(), expected })
+        Ok(Self { name: name.to_owned(), expected, total, last })
     }
 }
 
@@ -181,11 +214,25 @@ enum PageEnd {
     Full,
 }
 
+/// A page of rooms, and Whereby's cursor of the next one.
+type RoomsPage = (Vec<Room>, Option<String>);
+
+/// Why meetings were not listed by date.
+enum NotByDate {
+    /// One call does not get through all rooms. This is the first page of them.
+    TooMany(RoomsPage),
+    /// It did not get through them, against all expectation.
+    OutOfCalls,
+    Failed(Error),
+}
+
 /// A listing under way.
 struct Listing<'a> {
     transport: &'a mut dyn Transport,
     filter: &'a Filter,
     limit: usize,
+    /// Whether it is the first page of the listing.
+    is_first: bool,
     data: Vec<MeetingSummary>,
     /// Where to go on: everything before it is in `data`, or was on an earlier page.
     place: Place,
@@ -211,11 +258,117 @@ impl Listing<'_> {
         if self.data.len() >= self.limit { Stop::AtLimit } else { Stop::AtBudget }
     }
 
-    /// Reads the sessions of all rooms, one room after the other.
+    /// Reads the sessions of all rooms: by date where one call gets through them, else room by room.
     fn read_all_rooms(&mut self) -> Stop {
+        if !self.is_first && !self.place.is_by_date() {
+            return self.read_room_by_room(None);
+        }
+        let page_size = self.place.page_size;
+        self.place.page_size = WINDOW_SIZE;
+        match self.read_by_date() {
+            Ok(stop) => stop,
+            Err(NotByDate::TooMany(page)) => {
+                self.place.page_size = page_size;
+                self.place.go_on_by_room();
+                self.read_room_by_room(Some(page))
+            }
+            // The next call goes on room by room, from where this one began.
+            Err(NotByDate::OutOfCalls) => {
+                self.place.sessions = None;
+                self.place.go_on_by_room();
+                Stop::AtBudget
+            }
+            Err(NotByDate::Failed(error)) => Stop::Failed(error),
+        }
+    }
+
+    /// Reads the sessions of all rooms and takes the newest.
+    fn read_by_date(&mut self) -> Result<Stop, NotByDate> {
+        let (mut rooms, next) = self.fetch_rooms().map_err(NotByDate::Failed)?;
+        let wanted = rooms.iter().filter(|room| room.expected > 0);
+        let pages = |room: &Room| room.total.map(|total| total.div_ceil(WINDOW_SIZE as usize));
+        let calls: Option<usize> = wanted.map(pages).sum();
+        if next.is_some() || calls.is_none_or(|calls| calls > SESSION_CALLS) {
+            return Err(NotByDate::TooMany((rooms, next)));
+        }
+        rooms.retain(|room| room.expected > 0);
+        // One of which it is not known when its last meeting began may have had it just now.
+        let rooms = sorted(rooms, |one, other| match (one.last, other.last) {
+            (Some(one), Some(other)) => one > other,
+            (one, _) => one.is_none(),
+        });
+        let mut calls = SESSION_CALLS;
+        let mut found: Vec<Found> = Vec::new();
+        let mut index = 0;
+        while let Some(rest) = rooms.get(index..).filter(|rest| !rest.is_empty()) {
+            // What began before the last meeting of the page is for the next one.
+            if let Some((last, _)) = found.get(self.limit.saturating_sub(1))
+                && rest.iter().all(|room| room.last.is_some_and(|start| start < *last))
+            {
+                break;
+            }
+            let missing = self.limit.saturating_sub(found.len());
+            let names = batch(rest, calls, missing, WINDOW_SIZE as usize);
+            if names.is_empty() {
+                return Err(NotByDate::OutOfCalls);
+            }
+            calls -= names.len();
+            let results = self.fetch_sessions(&names);
+            for (room, result) in names.iter().zip(results) {
+                let mut result = Some(result);
+                while let Some(page) = result.take() {
+                    self.place.sessions = match page {
+                        Err(Error::NotFound(_)) => None,
+                        page => self.gather(room, page, &mut found).map_err(NotByDate::Failed)?,
+                    };
+                    if self.place.sessions.is_some() {
+                        calls = calls.checked_sub(1).ok_or(NotByDate::OutOfCalls)?;
+                        result = self.fetch_sessions(&[room]).pop();
+                    }
+                }
+            }
+            index += names.len();
+        }
+        let is_more = found.len() > self.limit || index < rooms.len();
+        found.truncate(self.limit);
+        if let Some((start, meeting)) = found.last() {
+            self.place.go_on_after(*start, &meeting.id);
+        }
+        self.data = found.into_iter().map(|(_, meeting)| meeting).collect();
+        Ok(if is_more { Stop::AtLimit } else { Stop::AtEnd })
+    }
+
+    /// Adds the meetings of a page of sessions, and returns Whereby's cursor of the next page.
+    #[inline(never)]
+    fn gather(
+        &self,
+        room: &str,
+        result: Result<Vec<u8>, Error>,
+        found: &mut Vec<Found>,
+    ) -> Result<Option<String>, Error> {
+        let body = result?;
+        let before = self.place.sessions.as_deref();
+        let page = answer::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
+        for row in &page.rows {
+            let session =
+                Session::decode(row).map_err(|what| unexpected(GET_ROOM_SESSIONS, &what))?;
+            if let Some(meeting) = self.summary(room, &session) {
+                insert(found, (session.start.time, meeting), is_newer);
+            }
+        }
+        Ok(page.cursor)
+    }
+
+    /// Reads the sessions of all rooms, one room after the other.
+    #[inline(never)]
+    fn read_room_by_room(&mut self, mut first: Option<RoomsPage>) -> Stop {
         let mut calls = SESSION_CALLS;
         for _ in 0..ROOMS_CALLS {
-            let (rooms, next) = match self.fetch_rooms() {
+            let page = match first.take() {
+                Some(page) => Ok(page),
+                None => self.fetch_rooms(),
+            };
+            let (rooms, next) = match page {
                 Ok(page) => page,
                 Err(error) => return Stop::Failed(error),
             };
@@ -244,7 +397,7 @@ impl Listing<'_> {
         if let Some(begun) = self.place.room() {
             let on_page = rooms.iter().find(|room| room.name == begun);
             let expected = on_page.map_or(1, |room| room.expected.max(1));
-            left.push(Room { name: begun.to_owned(), expected });
+            left.push(Room { name: begun.to_owned(), expected, total: None, last: None });
         }
         for room in rooms {
             let is_known = left.iter().any(|other| other.name == room.name);
@@ -274,7 +427,9 @@ impl Listing<'_> {
             if !is_ahead {
                 // With something ahead, it is only a further page of this room that is missing.
                 let most = if ahead.is_empty() { *calls } else { 1 };
-                let names = self.batch(rooms.get(index..)?, most);
+                let missing = self.limit.saturating_sub(self.data.len());
+                let page_size = self.place.page_size as usize;
+                let names = batch(rooms.get(index..)?, most, missing, page_size);
                 *calls -= names.len();
                 let results = self.fetch_sessions(&names).into_iter();
                 for (at, result) in results.enumerate().rev() {
@@ -293,20 +448,6 @@ impl Listing<'_> {
                 Err(error) => return Some(Stop::Failed(error)),
             }
         }
-    }
-
-    /// The rooms whose sessions are to be asked for side by side: the first one, and no more of
-    /// those after it than it probably takes to fill the page, as Whereby's points are scarce.
-    fn batch<'r>(&self, rooms: &'r [Room], most: usize) -> Vec<&'r str> {
-        let page_size = self.place.page_size as usize;
-        let mut expected = self.data.len();
-        let is_wanted = |room: &&Room| {
-            let is_short = expected < self.limit;
-            expected += room.expected.min(page_size);
-            is_short
-        };
-        let wanted = rooms.iter().take(most).take_while(is_wanted);
-        wanted.map(|room| room.name.as_str()).collect()
     }
 
     /// Adds the meetings of a page of sessions from the current place on, and moves the place to
@@ -332,6 +473,7 @@ impl Listing<'_> {
 
     /// A session as a past meeting. `None` if it is not wanted: it goes on, began outside the
     /// window, or is of another room because Whereby ignored the filter.
+    #[inline(never)]
     fn summary(&self, room: &str, session: &Session<'_>) -> Option<MeetingSummary> {
         let end = session.end?;
         if session.room.is_some_and(|of_row| of_row != room)
@@ -339,8 +481,15 @@ impl Listing<'_> {
         {
             return None;
         }
+        let id = meeting_id::format(room, session.id);
+        let is_listed = |(start, last)| {
+            session.start.time > start || session.start.time == start && id.as_str() <= last
+        };
+        if self.place.before().is_some_and(is_listed) {
+            return None;
+        }
         Some(MeetingSummary {
-            id: meeting_id::format(room, session.id),
+            id,
             room_name: room.to_owned(),
             start_date: session.start.text.to_owned(),
             end_date: end.text.to_owned(),
@@ -352,6 +501,7 @@ impl Listing<'_> {
 
     /// Asks for a page of sessions of each room: of the first one at the current place, of the
     /// others at their beginning.
+    #[inline(never)]
     fn fetch_sessions(&mut self, rooms: &[&str]) -> Vec<Result<Vec<u8>, Error>> {
         let requests =
             rooms.iter().enumerate().map(|(at, room)| self.sessions_request(room, at == 0));
@@ -376,7 +526,8 @@ impl Listing<'_> {
     }
 
     /// Asks for the page of rooms at the current place.
-    fn fetch_rooms(&mut self) -> Result<(Vec<Room>, Option<String>), Error> {
+    #[inline(never)]
+    fn fetch_rooms(&mut self) -> Result<RoomsPage, Error> {
         let mut result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
         let is_order_open = !self.place.rooms_unsorted && self.place.is_at_first_room();
         if is_order_open && result.as_ref().is_some_and(is_refusal) {
@@ -456,13 +607,70 @@ impl Listing<'_> {
                 unexpected(GET_ROOM_SESSIONS, "its cursors are too long to be passed on")
             })?),
         };
-        let notice = match (left_out(&self.left_out), why_short) {
-            (Some(left_out), Some(why_short)) => Some(format!("{why_short} {left_out}")),
-            (left_out, why_short) => why_short.or(left_out),
-        };
+        let why_short = why_short.or_else(|| self.why_empty());
+        let by_room = self.place.is_by_room().then(|| BY_ROOM.to_owned());
+        let notice = both(both(why_short, left_out(&self.left_out)), by_room);
         Ok(MeetingPage { data: self.data, meta: MeetingPageMeta { next_cursor, notice } })
     }
+
+    /// Says why there may be nothing at all of a room.
+    fn why_empty(&self) -> Option<String> {
+        let room = self.filter.room.as_deref().filter(|room| looks_like_id(room))?;
+        self.data.is_empty().then(|| {
+            format!(
+                "`{room}` looks like an id: room_name takes the roomName that list_rooms shows."
+            )
+        })
+    }
 }
+
+/// The rooms whose sessions are to be asked for side by side: the first one, and no more of those
+/// after it than it probably takes for so many meetings, as Whereby's points are scarce.
+#[inline(never)]
+fn batch(rooms: &[Room], most: usize, missing: usize, page_size: usize) -> Vec<&str> {
+    let mut expected = 0;
+    let is_wanted = |(at, room): &(usize, &Room)| {
+        let is_short = *at == 0 || expected < missing;
+        expected += room.expected.min(page_size);
+        is_short
+    };
+    let wanted = rooms.iter().enumerate().take(most).take_while(is_wanted);
+    wanted.map(|(_, room)| room.name.as_str()).collect()
+}
+
+/// A meeting, and when it began.
+type Found = (Moment, MeetingSummary);
+
+/// Whether a meeting comes before another one in a listing by date: the newest first, and by their ids
+/// where they began together.
+fn is_newer((start, one): &Found, (other_start, other): &Found) -> bool {
+    start > other_start || start == other_start && one.id < other.id
+}
+
+/// Adds an item where it belongs. There are few of them, and the sorting of the standard library takes
+/// a fifth of the component.
+fn insert<T>(items: &mut Vec<T>, item: T, is_before: impl Fn(&T, &T) -> bool) {
+    let at = items.partition_point(|other| !is_before(&item, other));
+    items.insert(at, item);
+}
+
+fn sorted<T>(items: Vec<T>, is_before: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    let mut sorted = Vec::with_capacity(items.len());
+    items.into_iter().for_each(|item| insert(&mut sorted, item, &is_before));
+    sorted
+}
+
+/// Two sentences, where there are two.
+fn both(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one} {other}")),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Says that the order is not what people expect.
+const BY_ROOM: &str = "There are more rooms than one call can read, so meetings are listed room by \
+                       room and not by date: these need not be the newest.";
 
 /// A name that can be anything, in a form that is safe to show.
 fn shown(name: &str) -> String {

@@ -14,7 +14,7 @@ use crate::error::{accept, unexpected};
 use crate::meeting_id::{self, MeetingId};
 use crate::prelude::*;
 use crate::query::Query;
-use crate::room_name::is_name;
+use crate::room_name::{is_name, spellings};
 use crate::transport::{Failure, Reply, Request, Transport};
 use crate::types::{Error, Meeting};
 
@@ -29,7 +29,16 @@ pub(crate) fn get_meeting(
 ) -> Result<Meeting, Error> {
     let MeetingId { room, session } = MeetingId::parse(meeting_id)?;
     match room {
-        Some(room) => read_in_room(transport, room, &session),
+        Some(room) => {
+            let mut result = Err(unknown(&session));
+            for spelling in spellings(&room) {
+                result = read_in_room(transport, &spelling, &session);
+                if !matches!(result, Err(Error::NotFound(_))) {
+                    break;
+                }
+            }
+            result
+        }
         None => read_session(transport, &session),
     }
 }
@@ -53,21 +62,22 @@ struct Facts {
 }
 
 /// Reads a meeting whose room is known.
+#[inline(never)]
 fn read_in_room(
     transport: &mut dyn Transport,
-    room: String,
+    room: &str,
     session: &str,
 ) -> Result<Meeting, Error> {
     let mut people = People::of(session);
-    let mut recordings = Recordings::of(session, Some(&room));
-    let request = facts_request(&room, session);
+    let mut recordings = Recordings::of(session, Some(room));
+    let request = facts_request(room, session);
     let (facts, lists) = read_page(transport, Some(request), &mut [&mut people, &mut recordings]);
     // That there is no such meeting explains whatever else went wrong.
     let facts =
         facts.map_or_else(|| Err(unknown(session)), |facts| decode_facts(facts, session))?;
     lists?;
     read_rest(transport, &mut [&mut people, &mut recordings])?;
-    Ok(meeting(Some(room), session, Some(facts), people, recordings))
+    Ok(meeting(Some(room.to_owned()), session, Some(facts), people, recordings))
 }
 
 /// Reads a meeting of which the session's id is all that is known.

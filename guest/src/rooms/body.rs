@@ -190,11 +190,11 @@ impl<'a> From<&'a RecordingDestination> for StorageBody<'a> {
         Self {
             provider: provider_word(destination.provider),
             authentication_type: destination.authentication_type.map(authentication_word),
-            bucket: destination.bucket.as_deref(),
-            region: destination.region.as_deref(),
-            access_key_id: destination.access_key_id.as_deref(),
-            access_key_secret: destination.access_key_secret.as_deref(),
-            oidc_role_arn: destination.oidc_role_arn.as_deref(),
+            bucket: given(&destination.bucket),
+            region: given(&destination.region),
+            access_key_id: given(&destination.access_key_id),
+            access_key_secret: given(&destination.access_key_secret),
+            oidc_role_arn: given(&destination.oidc_role_arn),
             file_format: destination.file_format.map(|format| match format {
                 RecordingFormat::Mkv => "mkv",
                 RecordingFormat::Mp4 => "mp4",
@@ -208,14 +208,19 @@ impl<'a> From<&'a TranscriptionDestination> for StorageBody<'a> {
         Self {
             provider: provider_word(destination.provider),
             authentication_type: destination.authentication_type.map(authentication_word),
-            bucket: destination.bucket.as_deref(),
-            region: destination.region.as_deref(),
-            access_key_id: destination.access_key_id.as_deref(),
-            access_key_secret: destination.access_key_secret.as_deref(),
-            oidc_role_arn: destination.oidc_role_arn.as_deref(),
+            bucket: given(&destination.bucket),
+            region: given(&destination.region),
+            access_key_id: given(&destination.access_key_id),
+            access_key_secret: given(&destination.access_key_secret),
+            oidc_role_arn: given(&destination.oidc_role_arn),
             file_format: None,
         }
     }
+}
+
+/// An optional text that was given. Clients leave texts empty that they do not use.
+fn given(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
 }
 
 fn provider_word(provider: StorageProvider) -> &'static str {

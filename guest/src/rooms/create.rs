@@ -10,7 +10,7 @@ use super::name;
 use crate::answer::{self, Names};
 use crate::argument::{check_length, invalid};
 use crate::date::{self, Moment};
-use crate::error::{accept, unexpected, with_remark};
+use crate::error::{from_failed_write, from_reply_to_write, unexpected, with_remark};
 use crate::prelude::*;
 use crate::transport::{FailureKind, Method, Request, Transport, send};
 use crate::types::{CreatedRoom, Error, RoomField, RoomMode};
@@ -59,30 +59,29 @@ pub(crate) fn create_room(
         wants_rate_limit: false,
     };
 
-    let result = send(transport, request);
-    let remark = match &result {
-        // A room was created, which `decode` has something to say about, or it certainly was not.
-        Ok(reply) if (200..300).contains(&reply.status) || (400..500).contains(&reply.status) => "",
-        // A redirect, for one, may lead to where the room is to be created, or to the one that was.
-        Ok(_) => MAYBE_CREATED,
-        Err(failure) => match failure.kind {
-            FailureKind::RateLimited(_) | FailureKind::Denied => "",
-            _ if failure.maybe_sent => MAYBE_CREATED,
-            _ => "the request was not sent, so no room was created",
-        },
+    let reply = match send(transport, request) {
+        Ok(reply) if (200..300).contains(&reply.status) => reply,
+        Ok(reply) => return Err(from_reply_to_write(POST_MEETINGS, &reply, MAYBE_CREATED)),
+        Err(failure) => {
+            let error = from_failed_write(POST_MEETINGS, &failure, MAYBE_CREATED);
+            return Err(match failure.kind {
+                FailureKind::RateLimited(_) | FailureKind::Denied => error,
+                _ if failure.maybe_sent => error,
+                _ => with_remark(error, "the request was not sent, so no room was created"),
+            });
+        }
     };
-    let reply = accept(POST_MEETINGS, result).map_err(|error| match remark {
-        "" => error,
-        remark => with_remark(error, remark),
-    })?;
     let asked = Asked::of(fields);
     let mut room = decode(&reply.body, asked).map_err(|what| {
-        with_remark(unexpected(POST_MEETINGS, &what), "the room exists: look at list_rooms")
+        let remark = if is_room(&reply.body) { CREATED } else { MAYBE_CREATED };
+        with_remark(unexpected(POST_MEETINGS, &what), remark)
     })?;
     room.end_date_defaulted = wish.end_date.is_none();
     room.notes = notes(wish, fields, &dates, asked, &room);
     Ok(room)
 }
+
+const CREATED: &str = "the room exists: look at list_rooms";
 
 const MAYBE_CREATED: &str =
     "the room may exist all the same: look at list_rooms before trying again";
@@ -201,12 +200,20 @@ fn prefix(text: &str) -> Result<String, Error> {
     Ok(prefix)
 }
 
+/// Whether a body is a room, whatever else may be wrong with it: what came from elsewhere, such as a
+/// page of HTML, says nothing about whether there is one.
+fn is_room(body: &[u8]) -> bool {
+    answer::object(body, ROOM_MEMBERS).is_ok_and(|room| {
+        room.required_id("meetingId").is_ok() && room.required_text("roomUrl").is_ok()
+    })
+}
+
 fn decode(body: &[u8], asked: Asked) -> Result<CreatedRoom, String> {
     let room = answer::object(body, ROOM_MEMBERS)?;
     let text = |name| room.text(name).map(|text| text.map(str::to_owned));
     let secret = |name, is_asked| if is_asked { text(name) } else { Ok(None) };
     Ok(CreatedRoom {
-        room_name: name(&room)?.to_owned(),
+        room_name: name(&room)?,
         meeting_url: room.required_text("roomUrl")?.to_owned(),
         meeting_id: room.required_id("meetingId")?,
         start_date: text("startDate")?,

@@ -1,21 +1,24 @@
 //! Deletes a room, after it was found by its name.
 
-use super::find;
-use crate::error::{from_failure, from_reply, unexpected, with_remark};
+use super::{look_up, not_found};
+use crate::answer;
+use crate::error::{clean, from_failed_write, from_reply_to_write, unexpected, with_remark};
 use crate::meeting_id::is_id;
 use crate::prelude::*;
-use crate::room_name::RoomName;
-use crate::transport::{FailureKind, Method, Request, Transport, send};
-use crate::types::{DeletedRoom, Error};
+use crate::room_name::{RoomName, spellings};
+use crate::transport::{Method, Request, Transport, send};
+use crate::types::{DeletedRoom, Error, Room};
 
 const DELETE_MEETING: &str = "DELETE /meetings/{meetingId}";
+
+const MAYBE_DELETED: &str = "the room may be gone all the same: ask get_room";
 
 /// Deletes the room of a name.
 pub(crate) fn delete_room(
     transport: &mut dyn Transport,
     room_name: &str,
 ) -> Result<DeletedRoom, Error> {
-    let room = find(transport, &RoomName::parse(room_name)?)?;
+    let room = find_one(transport, &RoomName::parse(room_name)?)?;
     if !is_id(&room.meeting_id) {
         return Err(unexpected("GET /meetings", "the meetingId of the room is not an id"));
     }
@@ -26,26 +29,47 @@ pub(crate) fn delete_room(
         // The room was there a moment ago. Somebody else deleted it since, or the first try of this
         // very request did and its answer got lost. Either way it is gone, as was asked.
         Ok(reply) if reply.status == 404 => {}
-        Ok(reply) if (200..300).contains(&reply.status) => {}
-        Ok(reply) => return Err(from_reply(DELETE_MEETING, &reply)),
-        Err(failure) => {
-            let is_known = !failure.maybe_sent
-                || matches!(failure.kind, FailureKind::RateLimited(_) | FailureKind::Denied);
-            let error = from_failure(DELETE_MEETING, &failure);
-            return Err(match is_known {
-                true => error,
-                false => with_remark(error, "the room may be gone all the same: ask get_room"),
-            });
+        Ok(reply) if (200..300).contains(&reply.status) => {
+            if !answer::is_plain(&reply.body) {
+                let error = unexpected(DELETE_MEETING, "it is not JSON");
+                return Err(with_remark(error, MAYBE_DELETED));
+            }
         }
+        Ok(reply) => return Err(from_reply_to_write(DELETE_MEETING, &reply, MAYBE_DELETED)),
+        Err(failure) => return Err(from_failed_write(DELETE_MEETING, &failure, MAYBE_DELETED)),
     }
     Ok(DeletedRoom { deleted: true, room_name: room.room_name, meeting_id: room.meeting_id })
+}
+
+/// The one room that a caller can mean. Where there are several, none is deleted.
+fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Error> {
+    let mut found: Vec<Room> = Vec::new();
+    for spelling in spellings(&wanted.name) {
+        for room in look_up(transport, wanted, &spelling)? {
+            if found.iter().all(|other| other.meeting_id != room.meeting_id) {
+                found.push(room);
+            }
+        }
+        // In lower case it is what whoever approved it was shown.
+        if !found.is_empty() && spelling == spelling.to_ascii_lowercase() {
+            break;
+        }
+    }
+    if let [one, other, ..] = found.as_slice() {
+        return Err(Error::UnexpectedResponse(clean(&format!(
+            "GET /meetings: `{}` can mean several rooms, and none was deleted: `{}` with the id {}, \
+             `{}` with the id {}; delete the right one in Whereby's dashboard",
+            wanted.name, one.room_name, one.meeting_id, other.room_name, other.meeting_id
+        ))));
+    }
+    found.pop().ok_or_else(|| not_found(wanted))
 }
 
 #[cfg(test)]
 mod tests {
     use super::delete_room;
     use crate::transport::fake::{Fake, failure};
-    use crate::transport::{FailureKind, Method};
+    use crate::transport::{FailureKind, Method, Reply};
     use crate::types::{DeletedRoom, Error, Rejection};
 
     const LOOKUP: &str = "/meetings?roomName%5BstartsWith%5D=%2Fdaily&limit=100";
@@ -91,6 +115,43 @@ mod tests {
     }
 
     #[test]
+    fn a_room_is_deleted_by_the_spelling_that_whereby_lists() {
+        let row = |name: &str, id: &str| {
+            format!(
+                r#"{{"meetingId":"{id}","roomName":"/{name}","roomUrl":"https://a.whereby.com/{name}"}}"#
+            )
+        };
+        let list = |rows: &[String]| format!(r#"{{"results":[{}]}}"#, rows.join(","));
+        let target = |name: &str| format!("/meetings?roomName%5BstartsWith%5D=%2F{name}&limit=100");
+        let (upper, lower) = (row("Daily_1", "7"), row("daily_1", "8"));
+        for (listed, listed_lower, deleted) in [
+            (&[upper.clone()][..], &[][..], Some("7")),
+            (&[], &[lower.clone()], Some("8")),
+            // A list that is not narrowed has both.
+            (&[upper.clone(), lower.clone()], &[upper.clone(), lower.clone()], None),
+            (&[upper.clone()], &[lower.clone()], None),
+            (&[upper.clone(), row("Daily_1", "9")], &[], None),
+        ] {
+            let mut fake = Fake::new(|request| {
+                if request.method == Method::Delete {
+                    return Ok(Fake::reply(204, ""));
+                }
+                let rows = if request.target == target("Daily_1") { listed } else { listed_lower };
+                Ok(Fake::reply(200, &list(rows)))
+            });
+            let result = delete_room(&mut fake, "Daily_1");
+            match deleted {
+                Some(id) => assert_eq!(result.unwrap().meeting_id, id),
+                None => {
+                    let Err(Error::UnexpectedResponse(text)) = result else { panic!("{result:?}") };
+                    assert!(text.contains("`Daily_1` with the id 7"), "{text}");
+                    assert!(fake.requests.iter().all(|asked| asked.method == Method::Get));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_id_that_would_lead_elsewhere_is_not_used() {
         for id in [".", "..", "a/../b", "a?b", "a%2fb", "", &"1".repeat(65)] {
             let mut fake = Fake::script([(Method::Get, LOOKUP, 200, listing(id))]);
@@ -104,18 +165,33 @@ mod tests {
     fn errors_are_passed_on() {
         let mut fake = Fake::script([
             (Method::Get, LOOKUP, 200, listing("7").as_str()),
-            (Method::Delete, "/meetings/7", 409, r#"{"error":"no"}"#),
+            (Method::Delete, "/meetings/7", 422, r#"{"error":"no"}"#),
         ]);
-        let rejected = Error::Rejected(Rejection { status: 409, message: "no".to_owned() });
+        let rejected = Error::Rejected(Rejection { status: 422, message: "no".to_owned() });
         assert_eq!(delete_room(&mut fake, "daily"), Err(rejected));
 
-        let mut fake = Fake::new(|request| match request.method {
-            Method::Get => Ok(Fake::reply(200, &listing("7"))),
-            _ => Err(failure(FailureKind::Timeout)),
-        });
-        let Err(Error::Timeout(text)) = delete_room(&mut fake, "daily") else {
-            panic!("it did not fail");
-        };
-        assert!(text.contains("may be gone"), "{text}");
+        for result in [
+            Err(failure(FailureKind::Timeout)),
+            Ok(Fake::reply(303, "")),
+            Ok(Fake::reply(408, "")),
+            Ok(Fake::reply(425, r#"{"error":"no"}"#)),
+            Ok(Fake::reply(500, "")),
+            Ok(Fake::reply(200, "<html>")),
+            // What an earlier attempt did is not known.
+            Ok(Reply { is_late: true, ..Fake::reply(403, "") }),
+            Err(failure(FailureKind::RateLimited(3))),
+        ] {
+            let mut fake = Fake::new(|request| match request.method {
+                Method::Get => Ok(Fake::reply(200, &listing("7"))),
+                _ => result.clone(),
+            });
+            let (Err(Error::Timeout(text))
+            | Err(Error::Unavailable(text))
+            | Err(Error::UnexpectedResponse(text))) = delete_room(&mut fake, "daily")
+            else {
+                panic!("it did not fail");
+            };
+            assert!(text.contains("may be gone"), "{text}");
+        }
     }
 }

@@ -56,7 +56,7 @@ impl<'a> Fake<'a> {
 
     /// A reply with a body.
     pub(crate) fn reply(status: u16, body: &str) -> Reply {
-        Reply { status, body: body.as_bytes().to_vec(), rate_limit: None }
+        Reply { status, body: body.as_bytes().to_vec(), ..Reply::default() }
     }
 
     /// Checks that the whole script was used.

@@ -6,6 +6,10 @@ use alloc::string::String;
 /// What to do where it is not known whether something was changed.
 pub const UNKNOWN_OUTCOME_HINT: &str = "look whether it happened before trying again";
 
+/// What to do where a call failed although its change was made.
+pub const DONE_HINT: &str =
+    "the change was made, so do not repeat the call; list_rooms shows the rooms";
+
 /// What to do about an error of this kind, where there is something to do.
 #[must_use]
 pub fn hint(kind: &str) -> Option<&'static str> {

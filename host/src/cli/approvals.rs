@@ -40,7 +40,7 @@ enum Command {
         /// The approval's id, whole
         id: String,
     },
-    /// Allows the one call that was shown, within 15 minutes
+    /// Allows the one call that was shown, within 15 minutes, also one that was denied
     #[command(
         after_long_help = "Example:\n  whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015"
     )]
@@ -94,9 +94,11 @@ impl Opts {
                 check_account_of(context, &store, &id)?;
                 let denied = store.deny(&id)?;
                 let text = format!(
-                    "denied: {} by the account `{}`; the same call is not stored again for an hour\n",
+                    "denied: {} by the account `{}`; the same call is not stored again for an hour\n\
+                     to take that back: whereby approvals approve {}\n",
                     shown(&denied.function),
-                    shown(&denied.account)
+                    shown(&denied.account),
+                    denied.id
                 );
                 Ok(output(&denied, text))
             }

@@ -2,6 +2,7 @@
 
 use super::approvals::{asked_by, short, wanted_account};
 use super::render::{self, Look, Rows};
+use super::signal::Signals;
 use super::{Context, Failure, Output, document, functions};
 use crate::catalog::FUNCTIONS;
 use crate::error::Error;
@@ -186,6 +187,7 @@ async fn follow(
     store: &Store,
     mut filter: AuditFilter,
 ) -> Result<Output, Failure> {
+    let mut signals = Signals::listen(&context.streams);
     let mut is_first = true;
     let mut rows = Rows::like(&typical(), context.look());
     if !context.json {
@@ -222,11 +224,7 @@ async fn follow(
         filter.limit = None;
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
-            stopped = tokio::signal::ctrl_c() => {
-                let internal = |error: std::io::Error| Error::Internal { message: error.to_string() };
-                stopped.map_err(internal)?;
-                return Ok(Output::Nothing);
-            }
+            _ = signals.next() => return Ok(Output::Nothing),
         }
         // Others move their rows themselves; what dead ones have left can wait for better times.
         let _ = store.flush();

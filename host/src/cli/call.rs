@@ -1,17 +1,17 @@
 //! `whereby call`: calls one function.
 
 use super::pages::{MOST_PAGES, Pages, Read};
+use super::signal::Signals;
 use super::spinner::{self, Status};
 use super::{Context, Document, Exit, Failure, Output, functions, prompt, table};
 use crate::arguments::MAX_ARGUMENTS_BYTES;
 use crate::call::{Call, Outcome, Plan};
 use crate::catalog::{self, Type};
-use crate::error::{Error, WriteOutcome};
+use crate::error::Error;
 use crate::policy::{Effect, Permission, effect_of, is_destructive};
 use crate::text;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Calls one function and prints what it returns.
@@ -123,36 +123,31 @@ impl Opts {
             let shown = show_plan(&plan);
             return Ok(Output::Plan(Box::new(document), shown, plan.to_json()));
         }
-        let writing = Arc::new(AtomicBool::new(false));
-        let sees_write = Arc::clone(&writing);
-        let call = call.observer(Arc::new(move |method, _| {
-            sees_write.fetch_or(method != "GET", Ordering::Relaxed);
-        }));
         let call = spinner::watched(context, &status, call);
+        let mut signals = Signals::listen(&context.streams);
+        let mut stopped = None;
+        let until = async { stopped = Some(signals.next().await) };
         let read = async {
             match (pages, known.and_then(catalog::function)) {
                 (Some(pages), Some(function)) => {
                     let page = |arguments| call.clone().arguments(arguments);
-                    pages.read(&session, function, arguments, &status, page).await
+                    pages.read(&session, function, arguments, &status, page, until).await
                 }
-                _ => Read { outcome: session.run(call).await, pages: 0 },
+                _ => Read { outcome: session.run_until(call, until).await, pages: 0 },
             }
         };
-        let run = spinner::wait(context, &status, read);
-        // A read may be stopped at any time. Of a write that is under way, it is to be told.
-        let is_write = catalog::function(known.unwrap_or_default())
-            .is_some_and(|function| effect_of(function) == Effect::Write);
-        let Read { outcome, pages } = tokio::select! {
-            // Nothing is sent before it is known that it can be stopped.
-            biased;
-            _ = tokio::signal::ctrl_c(), if is_write => {
-                let wrote = writing.load(Ordering::Relaxed);
-                let write = if wrote { WriteOutcome::Unknown } else { WriteOutcome::None };
-                let document = Document { write, ..document };
-                return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
+        let Read { outcome, pages } = spinner::wait(context, &status, read).await;
+        let is_stopped = matches!(outcome.result, Err(Error::Interrupted));
+        if let Some(exit) = stopped.filter(|_| is_stopped) {
+            let is_write = catalog::function(known.unwrap_or_default())
+                .is_some_and(|function| effect_of(function) == Effect::Write);
+            // A read has changed nothing, and there is nothing to say of it.
+            if !is_write {
+                return Ok(Output::Stopped(exit));
             }
-            read = run => read,
-        };
+            let document = Document { stopped: Some(exit), ..Document::of(&outcome) };
+            return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
+        }
         let document = Document { pages, ..Document::of(&outcome) };
         let Outcome { result, unrecorded, .. } = outcome;
         if let Some(problem) = &unrecorded {

@@ -1,6 +1,6 @@
 //! The exit statuses of the program.
 
-use crate::error::Error;
+use crate::error::{Error, WriteOutcome};
 
 /// How the program ends. `--help` documents them as a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,14 @@ pub enum Exit {
     Unavailable = 8,
     /// The component failed, or broke a rule.
     ComponentFault = 9,
+    /// The call failed, and its write happened or may have happened.
+    Written = 10,
     /// The user stopped it, as shells say it of SIGINT.
     Interrupted = 130,
+    /// The system or a service manager stopped it, as shells say it of SIGTERM.
+    Terminated = 143,
+    /// Its terminal was closed, as shells say it of SIGHUP.
+    HungUp = 129,
 }
 
 impl Exit {
@@ -37,7 +43,8 @@ Exit status:
   1  internal failure              6  Whereby refused or did not find it
   2  usage or invalid argument     7  rate limited
   3  configuration or credentials  8  network, or out of time
-  4  denied by policy              9  the component failed or broke a rule";
+  4  denied by policy              9  the component failed or broke a rule
+ 10  the call failed, but its write happened or may have: look before you repeat it";
 
     /// The status that an error ends with.
     #[must_use]
@@ -55,6 +62,17 @@ Exit status:
             "timeout" | "unavailable" | "unexpected-response" => Self::Unavailable,
             "component-fault" => Self::ComponentFault,
             _ => Self::Internal,
+        }
+    }
+
+    /// The status that a failed call ends with. Scripts repeat a call that ended with 7 or 8, so one
+    /// whose write may have happened has a status of its own, whatever failed.
+    #[must_use]
+    pub fn of_call(error: &Error, write: WriteOutcome) -> Self {
+        match Self::of(error) {
+            Self::Interrupted => Self::Interrupted,
+            _ if write != WriteOutcome::None => Self::Written,
+            exit => exit,
         }
     }
 
@@ -80,7 +98,12 @@ mod tests {
                 hint: None,
                 retryable: false,
             };
-            assert_ne!(Exit::of(&Error::Function(error)), Exit::Internal, "{}", case.json);
+            let error = Error::Function(error);
+            assert_ne!(Exit::of(&error), Exit::Internal, "{}", case.json);
+            assert_eq!(Exit::of_call(&error, WriteOutcome::None), Exit::of(&error));
+            for write in [WriteOutcome::Unknown, WriteOutcome::Done] {
+                assert_eq!(Exit::of_call(&error, write).code(), 10, "{}", case.json);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `whereby lua`: runs a script, or talks with a person.
 
 use super::paint::Role;
+use super::signal::Signals;
 use super::spinner::{self, Status};
 use super::{Context, Exit, Failure, Output, render, repl};
 use crate::call::Call;
@@ -56,7 +57,9 @@ impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
         let streams = &context.streams;
         let is_console = self.file.is_none() && self.execute.is_none();
-        let is_terminal = streams.stdin_is_terminal && streams.stdout_is_terminal && !context.json;
+        let is_terminal = streams.stdin_is_terminal && streams.stdout_is_terminal;
+        // A CI job may have a terminal, and nobody who types.
+        let is_terminal = is_terminal && !context.environment.is_ci() && !context.json;
         if is_console && !is_terminal {
             return Err(Failure::from(Error::Usage {
                 message:
@@ -83,9 +86,12 @@ impl Opts {
         let Some((source, name)) = script else {
             return repl::run(context, runtime).await;
         };
+        let mut signals = Signals::listen(streams);
+        let mut stopped = None;
+        let until = async { stopped = Some(signals.next().await) };
         if context.json {
-            let report = runtime.run_until(&source, &name, interrupt()).await;
-            let exit = exit(&report);
+            let report = runtime.run_until(&source, &name, until).await;
+            let exit = exit(&report, stopped);
             return Ok(Output::Report(String::new(), report.to_json(), exit));
         }
         let streams = context.streams.clone();
@@ -93,7 +99,7 @@ impl Opts {
             // A reader that went away is told so at the end.
             let _ = write!(streams.stdout(), "{}", printable(printed));
         });
-        let report = runtime.run_until(&source, &name, interrupt()).await;
+        let report = runtime.run_until(&source, &name, until).await;
         let shown = match &report.result {
             Value::Null => String::new(),
             Value::String(text) => printable(text) + "\n",
@@ -102,7 +108,8 @@ impl Opts {
         if let Some(error) = &report.error {
             show_error(context, error, Some(&name));
         }
-        Ok(Output::Report(shown, report.to_json(), exit(&report)))
+        let exit = exit(&report, stopped);
+        Ok(Output::Report(shown, report.to_json(), exit))
     }
 
     /// The limits of the configuration, and over them those of the command line.
@@ -153,16 +160,12 @@ impl Opts {
     }
 }
 
-/// What happens when the user types Ctrl-C.
-pub(super) async fn interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // There is no such signal to wait for.
-        std::future::pending::<()>().await;
+/// How the program ends, where a signal may have stopped the script.
+fn exit(report: &Report, stopped: Option<Exit>) -> Exit {
+    match report.error.as_ref().map(ScriptError::exit) {
+        Some(Exit::Interrupted) => stopped.unwrap_or(Exit::Interrupted),
+        exit => exit.unwrap_or(Exit::Success),
     }
-}
-
-fn exit(report: &Report) -> Exit {
-    report.error.as_ref().map_or(Exit::Success, ScriptError::exit)
 }
 
 /// What a script prints, as it is shown to people. Columns are kept.

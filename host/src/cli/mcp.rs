@@ -1,5 +1,6 @@
 //! `whereby mcp`: the functions as tools for MCP clients.
 
+use super::signal::Signals;
 use super::{Context, Failure, Output, stdio};
 use crate::approval::NobodyToAsk;
 use crate::config::{Account, Settings};
@@ -49,6 +50,7 @@ pub(super) struct Opts {
 
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+        let mut signals = Signals::listen(&context.streams);
         let server = server(
             context,
             #[cfg(feature = "lua")]
@@ -61,9 +63,14 @@ impl Opts {
                      Ctrl-C ends it",
                 );
             }
-            // Ctrl-C ends it as it ends any program; the client closes standard input.
-            server.serve_until(stdio::reader_gone(), stdio::stdin(), stdio::stdout()).await?;
-            return Ok(Output::Nothing);
+            // The client closes standard input. What is under way when a signal ends the server is
+            // cancelled, and the audit log says so.
+            return tokio::select! {
+                served = server.serve_until(stdio::reader_gone(), stdio::stdin(), stdio::stdout()) => {
+                    served.map(|()| Output::Nothing).map_err(Failure::from)
+                }
+                exit = signals.next() => Ok(Output::Stopped(exit)),
+            };
         };
         let mut options = HttpOptions::new(address, self.token(&context.environment)?);
         options.hosts = self.hosts;
@@ -78,7 +85,7 @@ impl Opts {
         flushed.map_err(|error| Error::Internal {
             message: format!("the address cannot be written to standard output: {error}"),
         })?;
-        wait_for_end().await;
+        signals.next().await;
         listening.stop().await;
         Ok(Output::Nothing)
     }
@@ -145,21 +152,4 @@ fn unusable(settings: &Settings, environment: &Environment) -> Vec<String> {
         ))
     };
     used.into_iter().filter_map(problem).collect()
-}
-
-/// Waits for Ctrl-C, or for whoever ends services.
-async fn wait_for_end() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    // Where signals cannot be waited for, the program is ended by them.
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -23,6 +23,7 @@ mod render;
 #[cfg(feature = "lua")]
 mod repl;
 mod shell;
+mod signal;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod spinner;
@@ -50,6 +51,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use paint::{Role, paint, wants_colours};
 use render::Look;
 use serde_json::{Value, json};
+use signal::Signals;
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -213,9 +215,10 @@ impl Context {
         }
     }
 
-    /// Whether a person can be asked on the terminal.
+    /// Whether a person can be asked on the terminal. A CI job may have one, and nobody at it.
     fn can_ask(&self, force: bool) -> bool {
-        self.streams.stdin_is_terminal && self.streams.stderr_is_terminal && !self.json && !force
+        let is_terminal = self.streams.stdin_is_terminal && self.streams.stderr_is_terminal;
+        is_terminal && !self.environment.is_ci() && !self.json && !force
     }
 
     /// Where approvals and the audit log are kept.
@@ -279,6 +282,8 @@ enum Output {
     Report(String, Value, Exit),
     /// It has printed all there is to print.
     Nothing,
+    /// A signal ended it, and there is nothing to say.
+    Stopped(Exit),
 }
 
 impl Output {
@@ -305,6 +310,8 @@ struct Document {
     data: Option<Value>,
     /// The same for people.
     shown: Option<String>,
+    /// How the program ends where a signal stopped the call.
+    stopped: Option<Exit>,
 }
 
 impl Document {
@@ -474,7 +481,7 @@ pub async fn run(
         Command::Search(opts) => opts.run(&context),
         Command::Configure(opts) => opts.run(&context),
         Command::Accounts(opts) => opts.run(&context),
-        Command::Doctor(opts) => opts.run(&context).await,
+        Command::Doctor(opts) => unless_stopped(&context, opts.run(&context)).await,
         Command::Approvals(opts) => opts.run(&context),
         Command::Audit(opts) => opts.run(&context).await,
         #[cfg(feature = "lua")]
@@ -485,7 +492,7 @@ pub async fn run(
         Command::Completions(opts) => opts.run(),
         Command::Man(opts) => opts.run(&context),
         #[cfg(feature = "simulator")]
-        Command::Demo(opts) => opts.run(&context).await,
+        Command::Demo(opts) => unless_stopped(&context, opts.run(&context)).await,
         #[cfg(feature = "simulator")]
         Command::Simulate(opts) => opts.run(&context).await,
         Command::ExitCodes => {
@@ -496,15 +503,30 @@ pub async fn run(
     print(&streams, &style, result)
 }
 
+/// Runs a command that only reads until a signal stops it.
+async fn unless_stopped(
+    context: &Context,
+    command: impl Future<Output = Result<Output, Failure>>,
+) -> Result<Output, Failure> {
+    let mut signals = Signals::listen(&context.streams);
+    tokio::select! {
+        biased;
+        result = command => result,
+        exit = signals.next() => Ok(Output::Stopped(exit)),
+    }
+}
+
 /// Prints what came of a command, and says how the program ends.
 fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u8 {
     let exit = match &result {
-        Ok(Output::Report(_, _, exit)) => *exit,
+        Ok(Output::Report(_, _, exit) | Output::Stopped(exit)) => *exit,
         Ok(_) => Exit::Success,
-        Err(failure) => Exit::of(&failure.error),
+        Err(Failure { error, document }) => {
+            document.stopped.unwrap_or_else(|| Exit::of_call(error, document.write))
+        }
     };
     let written = match (result, style.json) {
-        (Ok(Output::Nothing), _) => Ok(()),
+        (Ok(Output::Nothing | Output::Stopped(_)), _) => Ok(()),
         (Ok(Output::Document(json)), _) => writeln!(streams.stdout(), "{json}"),
         (Ok(Output::Plan(_, text, _)), false) => write!(streams.stdout(), "{text}"),
         (Ok(Output::Call(document, data) | Output::Plan(document, _, data)), true) => {

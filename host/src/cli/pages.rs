@@ -41,7 +41,8 @@ impl Pages {
         })
     }
 
-    /// Reads page after page. `call` builds the call for one page from its arguments.
+    /// Reads page after page, until something happens. `call` builds the call for one page from its
+    /// arguments.
     pub(super) async fn read(
         &self,
         session: &Session,
@@ -49,7 +50,9 @@ impl Pages {
         mut arguments: Value,
         status: &Status,
         call: impl Fn(Value) -> Call,
+        until: impl Future<Output = ()>,
     ) -> Read {
+        tokio::pin!(until);
         let largest = function.params.iter().find(|param| param.json == "limit");
         if let (Some((_, largest)), Some(object)) =
             (largest.and_then(|param| param.facts.range), arguments.as_object_mut())
@@ -67,7 +70,7 @@ impl Pages {
                 0 => function.json.to_owned(),
                 _ => format!("{}, page {}, {} rows so far", function.json, pages + 1, rows.len()),
             });
-            let mut outcome = session.run(call(arguments.clone())).await;
+            let mut outcome = session.run_until(call(arguments.clone()), until.as_mut()).await;
             requests.append(&mut outcome.requests);
             duration += outcome.duration;
             pages += 1;

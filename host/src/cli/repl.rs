@@ -1,7 +1,8 @@
 //! The console of `whereby lua`: lines that a person types, run one after the other.
 
-use super::lua::{interrupt, printable, show_error};
-use super::{Context, Failure, Output, render};
+use super::lua::{printable, show_error};
+use super::signal::Signals;
+use super::{Context, Exit, Failure, Output, render};
 use crate::error::Error;
 use crate::lua::{Console, Runtime};
 use rustyline::completion::Completer;
@@ -51,6 +52,7 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, F
         let _ = write!(streams.stdout(), "{}", printable(printed));
     });
     let mut console = runtime.console()?;
+    let mut signals = Signals::listen(&context.streams);
     let mut lines = Lines::new(context, &console);
     let say = |text: &str| {
         let mut stdout = context.streams.stdout();
@@ -60,7 +62,11 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, F
         say(WELCOME);
     }
     loop {
-        let (typed, back) = lines.next(context).await?;
+        let (typed, back) = tokio::select! {
+            typed = lines.next(context) => typed?,
+            // An editor reads Ctrl-C itself.
+            exit = signals.next() => return Ok(Output::Stopped(exit)),
+        };
         lines = back;
         let chunk = match typed {
             Typed::Chunk(chunk) => chunk,
@@ -77,7 +83,9 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, F
             },
             ["exit" | "quit"] => break,
             _ => {
-                let (report, shown) = console.run(&chunk, interrupt()).await;
+                let mut stopped = None;
+                let until = async { stopped = Some(signals.next().await) };
+                let (report, shown) = console.run(&chunk, until).await;
                 match (report.error, shown) {
                     // What has no form in JSON is shown as Lua does.
                     (Some(_), Some(shown)) => say(&format!("{}\n", printable(&shown))),
@@ -87,6 +95,10 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, F
                         Value::String(text) => say(&format!("{}\n", printable(text))),
                         result => say(&render::render(result, &context.look())),
                     },
+                }
+                // Ctrl-C stops what runs, and any other signal the console.
+                if let Some(exit) = stopped.filter(|exit| *exit != Exit::Interrupted) {
+                    return Ok(Output::Stopped(exit));
                 }
             }
         }

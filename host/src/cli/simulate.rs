@@ -1,5 +1,6 @@
 //! `whereby simulate`: an imitation of the Whereby API, to try things against.
 
+use super::signal::Signals;
 use super::{Context, Failure, Output};
 use crate::error::Error;
 use crate::simulator::switches::{SWITCHES, SwitchValues, Switches};
@@ -79,6 +80,7 @@ impl Opts {
         for (name, value) in &self.switches {
             switches.set(name, value).map_err(|message| Error::Usage { message })?;
         }
+        let mut signals = Signals::listen(&context.streams);
         let options =
             Options { listen: self.listen, switches, record: false, ..Options::default() };
         let simulator = Simulator::start(options).await.map_err(|error| Error::Usage {
@@ -103,7 +105,7 @@ impl Opts {
         }
         let internal = |error: std::io::Error| Error::Internal { message: error.to_string() };
         written.map_err(internal)?;
-        tokio::signal::ctrl_c().await.map_err(internal)?;
+        signals.next().await;
         simulator.stop().await;
         Ok(Output::Nothing)
     }

@@ -116,9 +116,12 @@ impl Calls {
             let progress = Arc::clone(&self.progress);
             let call = self.runtime.call(&account, function.json, arguments);
             let call = call.observer(Arc::new(move |method, _| {
+                let mut done = progress.lock();
+                let record = &mut done.calls[id];
+                record.requests += 1;
                 // What has left may have been done, until it is known.
                 if method != "GET" {
-                    progress.lock().calls[id].write = WriteOutcome::Unknown;
+                    record.write = WriteOutcome::Unknown;
                 }
             }));
             let session = self.session.clone();

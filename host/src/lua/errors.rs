@@ -129,7 +129,7 @@ impl ScriptError {
             message: failed.error.to_string(),
             hint,
             line,
-            exit: Exit::of(&failed.error),
+            exit: Exit::of_call(&failed.error, failed.write),
             call: Some(failed),
         }
     }

@@ -152,14 +152,13 @@ pub(super) fn given(way: &Way, request: &mut CallToolRequestParams) -> Option<(S
     Some((state?, answer))
 }
 
-/// Only a person's explicit yes approves, and only an explicit no declines.
+/// Only a person's explicit yes approves, and only an explicit no declines: clients send a bare
+/// `decline` or `cancel` by themselves, which is nobody's answer.
 fn answer_of(result: &ElicitResult) -> Answer {
     let approve = result.content.as_ref().and_then(|content| content[APPROVE].as_bool());
     match (&result.action, approve) {
         (ElicitationAction::Accept, Some(true)) => Answer::Approved,
-        (ElicitationAction::Accept, Some(false)) | (ElicitationAction::Decline, _) => {
-            Answer::Declined
-        }
+        (ElicitationAction::Accept, Some(false)) => Answer::Declined,
         _ => Answer::Nobody,
     }
 }

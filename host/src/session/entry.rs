@@ -5,7 +5,7 @@ use super::{Decided, Outcome};
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::error::{Error, WriteOutcome};
-use crate::http::{Outbox, SentRequest};
+use crate::http::{Closed, Outbox, SentRequest};
 use crate::policy::{Effect, effect_of};
 use crate::secrets::{masked, outline};
 use crate::store::{AuditRequest, Begin, BeginError, End, Store, new_id};
@@ -13,6 +13,9 @@ use crate::text;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What the log has in the place of an error's kind for a call that was stopped.
+const CANCELLED: &str = "cancelled";
 
 /// The row of one call. Where it is dropped without an end, the call was dropped, and is told so.
 pub(super) struct Entry {
@@ -130,7 +133,12 @@ impl Entry {
 
     /// What the call sends from now on is looked at where it is dropped.
     pub(super) fn watch(&mut self, outbox: &Arc<Outbox>) {
-        self.outbox = self.store.as_ref().map(|_| Arc::clone(outbox));
+        self.outbox = Some(Arc::clone(outbox));
+    }
+
+    /// Ends what the call sends, where it has begun to, and returns what came of it so far.
+    pub(super) fn close(&mut self) -> Option<Closed> {
+        self.outbox.take().map(|outbox| outbox.close())
     }
 
     /// Writes what came of the call; returns why the log does not have it, where it does not.
@@ -143,7 +151,10 @@ impl Entry {
         let give_back = self.begin.approval.clone().filter(|_| is_unused(outcome));
         let end = End {
             success: error.is_none(),
-            kind: error.map(|error| error.kind().to_owned()),
+            kind: error.map(|error| match error {
+                Error::Interrupted => CANCELLED.to_owned(),
+                error => error.kind().to_owned(),
+            }),
             message: error.map(|error| shown(&error.to_string())),
             effect: outcome.write.as_str().to_owned(),
             room_name: outcome.room.name.as_ref().map(|name| name.as_str().to_owned()),
@@ -187,11 +198,11 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let Some(store) = self.store.take().filter(|_| !self.begin.id.is_empty()) else { return };
-        let closed = self.outbox.take().map(|outbox| outbox.close());
+        let closed = self.close();
         let write = closed.as_ref().map_or(WriteOutcome::None, |closed| closed.write);
         let room = closed.as_ref().map(|closed| closed.room.clone()).unwrap_or_default();
         let end = End {
-            kind: Some("cancelled".into()),
+            kind: Some(CANCELLED.into()),
             message: Some("whoever made the call did not wait for it".into()),
             effect: write.as_str().into(),
             room_name: room.name.map(|name| name.as_str().to_owned()),

@@ -1,8 +1,9 @@
 //! Approvals: calls that wait for a person, and what the person said.
 //!
 //! One approval is for one call with exactly its arguments, once, and for a short time. It goes from
-//! pending to approved to used; pending and approved ones can be denied. Each step is one statement
-//! that looks at the state, and at the clock, as it changes it.
+//! pending to approved to used; pending and approved ones can be denied. Whoever approves a call that
+//! was denied gets a new approval for it. Each step is one statement that looks at the state, and at
+//! the clock, as it changes it.
 
 use super::random;
 use crate::error::Error;
@@ -297,6 +298,9 @@ pub(super) fn file(
         .query_row(
             "SELECT id, decided_at + ?3 FROM approvals
              WHERE digest = ?2 AND state = 'denied' AND decided_at <= ?1 AND ?1 < decided_at + ?3
+             -- The last word counts: the call may have been approved after it was denied.
+             AND NOT EXISTS (SELECT 1 FROM approvals AS later WHERE later.digest = ?2
+                 AND later.seq > approvals.seq AND later.state <> 'denied')
              ORDER BY decided_at DESC LIMIT 1",
             params![now, asking.digest.0, PENDING_MS],
             |row| Ok(Filed::Denied { id: row.get(0)?, until: row.get(1)? }),
@@ -408,26 +412,57 @@ pub(super) fn decide(
     id: &str,
     decision: Decision,
 ) -> rusqlite::Result<Option<StoredApproval>> {
-    let changed = match decision {
-        Decision::Approve => connection.execute(
-            &format!(
-                "UPDATE approvals SET state = 'approved', decided_at = ?1, valid_until = ?3
-                 WHERE id = ?2 AND {IS_PENDING}"
-            ),
-            params![now, id, now + VALID_MS],
-        )?,
-        Decision::Deny => connection.execute(
-            &format!(
+    match decision {
+        Decision::Approve => {
+            if approve(connection, now, id)? {
+                return one(connection, now, id);
+            }
+            let Some(again) = file_denied_again(connection, now, id)? else { return Ok(None) };
+            approve(connection, now, &again)?;
+            one(connection, now, &again)
+        }
+        Decision::Deny => {
+            let sql = format!(
                 "UPDATE approvals SET state = 'denied', decided_at = ?1, valid_until = NULL
                  WHERE id = ?2 AND (({IS_PENDING}) OR ({IS_APPROVED}))"
-            ),
-            params![now, id],
-        )?,
-    };
-    if changed == 0 {
-        return Ok(None);
+            );
+            match connection.execute(&sql, params![now, id])? {
+                0 => Ok(None),
+                _ => one(connection, now, id),
+            }
+        }
     }
-    one(connection, now, id)
+}
+
+fn approve(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "UPDATE approvals SET state = 'approved', decided_at = ?1, valid_until = ?3
+         WHERE id = ?2 AND {IS_PENDING}"
+    );
+    Ok(connection.execute(&sql, params![now, id, now + VALID_MS])? > 0)
+}
+
+/// Files a call anew whose denial still holds, for a person who changes their mind, or who is not
+/// whoever denied it. The denial stays as it is. Returns the id of the new approval.
+fn file_denied_again(
+    connection: &Connection,
+    now: i64,
+    id: &str,
+) -> rusqlite::Result<Option<String>> {
+    let again =
+        new_id().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let filed = connection.execute(
+        "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
+             front_end, client, created_at, expires_at)
+         SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end, client,
+             ?1, ?1 + ?4
+         FROM approvals AS denied WHERE id = ?2 AND state = 'denied'
+             AND decided_at <= ?1 AND ?1 < decided_at + ?4
+             AND NOT EXISTS (SELECT 1 FROM approvals AS later
+                 WHERE later.digest = denied.digest AND later.seq > denied.seq)",
+        params![now, id, again, PENDING_MS],
+    )?;
+    Ok((filed > 0).then_some(again))
 }
 
 /// Why an approval cannot be decided on.
@@ -459,13 +494,7 @@ pub(super) fn undecidable(
             at(found.used_at)
         ),
         (ApprovalState::Denied, Decision::Approve) => {
-            let until = found.decided_at.map(|time| time + PENDING_MS);
-            let next = match found.decided_at {
-                // Filing takes a denial that seems to come from the future for none.
-                Some(time) if now < time => again.to_owned(),
-                _ => format!("the call can be filed anew from {} on", at(until)),
-            };
-            format!("was denied at {}; {next}", at(found.decided_at))
+            format!("was denied at {}; {again}", at(found.decided_at))
         }
         (ApprovalState::Denied, Decision::Deny) => {
             format!("was denied already, at {}", at(found.decided_at))

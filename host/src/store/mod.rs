@@ -291,7 +291,8 @@ impl Store {
         Ok(found.flatten())
     }
 
-    /// Approves a call: it can be made once, within 15 minutes. Never let an agent do this.
+    /// Approves a call: it can be made once, within 15 minutes. A call that was denied in the last
+    /// hour gets a new approval, with another id. Never let an agent do this.
     ///
     /// # Errors
     ///

@@ -239,6 +239,30 @@ fn a_denial_holds_for_an_hour() {
 }
 
 #[test]
+fn a_person_can_approve_what_was_denied_and_the_last_word_counts() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let denied = pending(&store, &daily);
+    assert!(store.decline(&denied, &daily).expect("an answer"));
+    home.wait(30 * MINUTE);
+    let approved = store.approve(&denied).expect("approved");
+    assert_eq!(approved.state, ApprovalState::Approved);
+    assert_ne!(approved.id, denied, "the denial stays as it was");
+    assert_eq!(store.standing(&denied).expect("an answer"), Standing::Denied);
+    assert!(message(store.approve(&denied)).contains("was denied at"), "it is approved already");
+    claim(&store, "1", &daily).expect("claimed");
+    // The call was approved after it was denied, so it is asked about again.
+    let again = pending(&store, &daily);
+    assert!(again != denied && again != approved.id);
+    store.deny(&again).expect("denied");
+    let until = store.shared.now() + 60 * MINUTE;
+    assert_eq!(file(&store, &daily), Filed::Denied { id: again.clone(), until });
+    home.wait(60 * MINUTE);
+    assert!(message(store.approve(&again)).contains("make the call again"), "its hour is over");
+}
+
+#[test]
 fn an_approval_is_taken_back_until_it_is_used() {
     let home = Home::new();
     let store = home.store();
@@ -328,7 +352,11 @@ fn what_cannot_be_decided_on_is_told_apart() {
     for (id, approve, deny) in [
         (&unknown, "there is no approval", "there is no approval"),
         (&used, "was used at 2026-03-02T09:00:00.000Z", "whereby audit"),
-        (&denied, "filed anew from 2026-03-02T10:00:00.000Z", "was denied already"),
+        (
+            &denied,
+            "was denied at 2026-03-02T09:00:00.000Z; make the call again",
+            "was denied already",
+        ),
         (&over, "has expired", "has expired"),
         (&unused, "approved until 2026-03-02T09:15:00.000Z and not used", "has expired"),
         (&approved, "is approved already, until 2026-03-02T10:15:00.000Z", ""),

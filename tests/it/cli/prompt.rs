@@ -67,6 +67,29 @@ async fn nobody_is_asked_without_a_terminal_under_json_or_with_force() {
 }
 
 #[tokio::test]
+async fn nobody_is_asked_where_a_ci_system_runs_the_program() {
+    let (world, _) = still_world().await;
+    world.configure("");
+    for (variable, value, exit) in
+        [("CI", "true", 5), ("CI", "1", 5), ("TF_BUILD", "True", 5), ("CI", "false", 0)]
+    {
+        world.simulator.clear_requests();
+        let mut environment = world.environment();
+        environment.variables.insert(variable.into(), value.into());
+        let ran = run(&["call", "create_room"], environment.clone(), "y\n", true).await;
+        assert_eq!(ran.code, exit, "{variable}={value}: {ran:?}");
+        assert_eq!(ran.stderr.contains("[y/N]"), exit == 0, "{ran:?}");
+        if exit == 5 {
+            assert!(ran.stderr.contains("whereby approvals approve"), "{ran:?}");
+            world.assert_untouched();
+            // Nor does a console wait for lines.
+            let ran = run(&["lua"], environment, "return 1\n", true).await;
+            assert_eq!(ran.code, 2, "{ran:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_denied_call_is_not_asked_for() {
     let (world, _) = still_world().await;
     world.configure("[permissions]\nwrite = \"deny\"\n");

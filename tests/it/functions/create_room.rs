@@ -125,7 +125,7 @@ async fn host_and_viewer_urls_are_returned_where_they_are_asked_for() {
     for (fields, host, viewer) in [
         (json!(["hostRoomUrl"]), true, false),
         (json!(["viewerRoomUrl"]), false, true),
-        (json!(["viewerRoomUrl", "hostRoomUrl"]), true, true),
+        (json!(["hostRoomUrl", "viewerRoomUrl"]), true, true),
     ] {
         let (created, body) = create(&world, json!({"fields": fields})).await;
         assert_eq!(body["fields"], fields);

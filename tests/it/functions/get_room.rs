@@ -1,7 +1,7 @@
 //! `get_room`: the exact name among what Whereby lists, whether or not it narrows its list.
 
-use crate::wire::{kind, message, sent};
-use serde_json::json;
+use crate::wire::{ALLOW_ALL, kind, message, sent};
+use serde_json::{Value, json};
 use whereby::simulator::switches::RoomNameFilter;
 use whereby::simulator::{Options, OrganizationSeed, Reply, RoomSeed, Seed, Switches};
 use whereby_tests::World;
@@ -109,4 +109,75 @@ async fn a_list_that_leads_back_to_itself_ends() {
     let outcome = world.call("get_room", json!({"room_name": "daily"})).await;
     assert_eq!(kind(&outcome), "unexpected-response");
     assert!(sent(&world).len() <= 20);
+}
+
+#[tokio::test]
+async fn what_whereby_lists_can_be_got_and_deleted() {
+    let names = [
+        "Daily_1",
+        "UPPER",
+        "a.b~c",
+        "a b",
+        "käse",
+        "100%",
+        "x&y=z+w",
+        "@home",
+        "emoji-🎉",
+        "70000007",
+    ];
+    let world = World::with_rooms(names.map(RoomSeed::named).to_vec()).await;
+    world.configure(ALLOW_ALL);
+    let session = world.session();
+    let listed = session.call(None, "list_rooms", json!({})).await.result.expect("rooms");
+    for name in names {
+        let is_listed = |room: &Value| room["roomName"] == name;
+        let room = listed["data"].as_array().expect("a list").iter().find(|room| is_listed(room));
+        let room = room.expect(name);
+        for given in [name.to_owned(), format!("/{name}"), text(&room["meetingUrl"])] {
+            let outcome = session.call(None, "get_room", json!({"room_name": given})).await;
+            assert_eq!(outcome.result.expect(&given), *room, "{given}");
+        }
+        let outcome = session.call(None, "delete_room", json!({"room_name": name})).await;
+        assert_eq!(outcome.result.expect(name)["meetingId"], room["meetingId"]);
+    }
+    let left = session.call(None, "list_rooms", json!({})).await.result.expect("rooms");
+    assert_eq!(left["data"], json!([]));
+}
+
+#[tokio::test]
+async fn rooms_that_differ_in_case_are_two_rooms_and_none_is_deleted_by_mistake() {
+    let world = World::with_rooms(["Daily_1", "daily_1"].map(RoomSeed::named).to_vec()).await;
+    world.configure(ALLOW_ALL);
+    let session = world.session();
+    for name in ["Daily_1", "daily_1"] {
+        let outcome = session.call(None, "get_room", json!({"room_name": name})).await;
+        assert_eq!(outcome.result.expect(name)["roomName"], name);
+    }
+    // Both are shown as one to whoever approves it.
+    world.simulator.clear_requests();
+    let outcome = session.call(None, "delete_room", json!({"room_name": "Daily_1"})).await;
+    let text = message(&outcome);
+    assert!(text.contains("`Daily_1`") && text.contains("`daily_1`"), "{text}");
+    assert!(sent(&world).iter().all(|line| line.starts_with("GET ")));
+    let outcome = session.call(None, "delete_room", json!({"room_name": "daily_1"})).await;
+    assert_eq!(outcome.result.expect("deleted")["roomName"], "daily_1");
+}
+
+#[tokio::test]
+async fn an_id_in_the_place_of_a_name_is_told() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    world.configure(ALLOW_ALL);
+    for function in ["get_room", "delete_room"] {
+        let outcome = world.call(function, json!({"room_name": "70000007"})).await;
+        assert_eq!(kind(&outcome), "not-found");
+        let text = message(&outcome);
+        assert!(text.contains("looks like an id") && text.contains("roomName"), "{text}");
+    }
+    let page = world.call("list_meetings", json!({"room_name": "70000007"})).await;
+    let page = page.result.expect("a page");
+    assert!(page["meta"]["notice"].as_str().expect("a notice").contains("looks like an id"));
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
 }

@@ -159,10 +159,7 @@ async fn suffer(harm: Harm, function: &str, arguments: Value, method: &str) {
     assert!(!message.contains(char::is_control), "{what}");
     let effects: &[WriteOutcome] = match method {
         "GET" => &[WriteOutcome::None],
-        // A refusal: nothing was done.
-        _ if harm.name == "a redirect" => &[WriteOutcome::None],
-        // The status says that it was done, whatever else the answer says.
-        _ if harm.kinds == UNREADABLE => &[WriteOutcome::Done, WriteOutcome::Unknown],
+        // Nothing that came says whether it was done.
         _ => &[WriteOutcome::Unknown],
     };
     assert!(effects.contains(&outcome.write), "{what}: {:?}", outcome.write);

@@ -179,24 +179,22 @@ async fn a_meeting_is_listed_when_insights_have_caught_up() {
 async fn a_rate_limit_in_the_middle_leaves_a_partial_page_that_says_so() {
     // The running meeting makes the first answer come out short, so a second one is needed.
     let room = room_with_meetings("daily", 6).session(meeting(hours(1)).running());
-    for room_name in [Some("daily"), None] {
-        let world = world(Vec::new()).await;
-        add_rooms(&world, std::slice::from_ref(&room));
-        let path = "/v1/insights/room-sessions";
-        world.simulator.script("GET", path, 1, Reply::carried_out());
-        world.simulator.script("GET", path, 1, crate::wire::later(429));
-        let mut arguments = json!({"limit": 3, "room_name": room_name});
-        let outcome = world.call("list_meetings", arguments.clone()).await;
-        let page = outcome.result.expect("a partial page");
-        assert_eq!(page["data"].as_array().map(Vec::len), Some(2), "{page}");
-        let notice = page["meta"]["notice"].as_str().expect("a notice");
-        assert!(notice.contains("rate limit"), "{notice}");
-        arguments["cursor"] = page["meta"]["nextCursor"].clone();
-        assert!(arguments["cursor"].is_string(), "{page}");
-        let rest = world.call("list_meetings", arguments).await.result.expect("the rest");
-        assert_eq!(rest["data"].as_array().map(Vec::len), Some(3), "{rest}");
-        assert_ne!(rest["data"][0]["id"], page["data"][1]["id"]);
-    }
+    let world = world(Vec::new()).await;
+    add_rooms(&world, std::slice::from_ref(&room));
+    let path = "/v1/insights/room-sessions";
+    world.simulator.script("GET", path, 1, Reply::carried_out());
+    world.simulator.script("GET", path, 1, crate::wire::later(429));
+    let mut arguments = json!({"limit": 3, "room_name": "daily"});
+    let outcome = world.call("list_meetings", arguments.clone()).await;
+    let page = outcome.result.expect("a partial page");
+    assert_eq!(page["data"].as_array().map(Vec::len), Some(2), "{page}");
+    let notice = page["meta"]["notice"].as_str().expect("a notice");
+    assert!(notice.contains("rate limit"), "{notice}");
+    arguments["cursor"] = page["meta"]["nextCursor"].clone();
+    assert!(arguments["cursor"].is_string(), "{page}");
+    let rest = world.call("list_meetings", arguments).await.result.expect("the rest");
+    assert_eq!(rest["data"].as_array().map(Vec::len), Some(3), "{rest}");
+    assert_ne!(rest["data"][0]["id"], page["data"][1]["id"]);
 }
 
 #[tokio::test]
@@ -205,4 +203,41 @@ async fn a_rate_limit_at_the_beginning_is_an_error() {
     world.simulator.script("GET", "/v1/insights/", 1, crate::wire::later(429));
     let outcome = world.call("list_meetings", json!({})).await;
     assert_eq!(kind(&outcome), "rate-limited");
+}
+
+#[tokio::test]
+async fn the_newest_meetings_of_all_rooms_come_first_or_a_notice_says_otherwise() {
+    let room = |name: &str, ago: &[u64]| {
+        let room = RoomSeed::named(name).created(hours(24 * 60));
+        ago.iter().fold(room, |room, ago| room.session(meeting(hours(*ago))))
+    };
+    let world =
+        world(vec![room("a", &[30, 100]), room("b", &[26, 27, 90]), room("Team_C", &[25, 80])])
+            .await;
+    let session = world.session();
+    let mut arguments = json!({"limit": 2});
+    let mut found = Vec::new();
+    loop {
+        let page = session.call(None, "list_meetings", arguments.clone()).await;
+        let page = page.result.expect("a page");
+        assert_eq!(page["meta"]["notice"], Value::Null);
+        found.extend(starts(&page).into_iter().map(str::to_owned));
+        arguments["cursor"] = page["meta"]["nextCursor"].clone();
+        if arguments["cursor"].is_null() {
+            break;
+        }
+    }
+    assert_eq!(found.len(), 7);
+    assert!(found.is_sorted_by(|one, other| one > other), "{found:?}");
+    let newest = session.call(None, "list_meetings", json!({"limit": 1})).await;
+    let newest = newest.result.expect("a page")["data"][0].clone();
+    assert_eq!(newest["roomName"], "Team_C");
+    let read = session.call(None, "get_meeting", json!({"meeting_id": newest["id"]})).await;
+    assert_eq!(read.result.expect("a meeting")["roomName"], "Team_C");
+
+    let many: Vec<RoomSeed> = (1..=9).map(|at| room(&format!("r{at}"), &[24 + at])).collect();
+    let world = self::world(many).await;
+    let page = world.call("list_meetings", json!({"limit": 2})).await.result.expect("a page");
+    let notice = page["meta"]["notice"].as_str().expect("a notice");
+    assert!(notice.contains("not by date"), "{notice}");
 }

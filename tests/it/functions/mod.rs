@@ -15,3 +15,4 @@ mod network;
 mod pages;
 mod retries;
 mod switches;
+mod writes;

@@ -14,7 +14,7 @@ const NOT_KNOWN: &str = "and it is not known whether its POST or DELETE did";
 fn answers() -> Vec<(&'static str, Reply, WriteOutcome)> {
     let status = |status| Reply::status(status).json(&json!({"error": "no"}));
     vec![
-        ("302", status(302), Nothing),
+        ("302", status(302), Unknown),
         ("400", status(400), Nothing),
         ("401", status(401), Nothing),
         ("403", status(403), Nothing),

@@ -48,7 +48,8 @@ async fn a_person_who_accepts_approves_the_call_that_they_were_shown() {
 async fn anything_but_a_yes_leaves_the_call_unmade() {
     for (answer, kind) in [
         (accepts(false), "denied"),
-        (answers(ElicitationAction::Decline), "denied"),
+        // Clients send these by themselves.
+        (answers(ElicitationAction::Decline), "approval-required"),
         (answers(ElicitationAction::Cancel), "approval-required"),
         // The form was not filled in.
         (answers(ElicitationAction::Accept), "approval-required"),
@@ -116,7 +117,8 @@ async fn the_newest_protocol_asks_by_saying_that_input_is_required() {
 
     for (answer, kind) in [
         (accepts(false), "denied"),
-        (answers(ElicitationAction::Decline), "denied"),
+        // Clients send these by themselves.
+        (answers(ElicitationAction::Decline), "approval-required"),
         (answers(ElicitationAction::Cancel), "approval-required"),
         (None, "approval-required"),
     ] {
@@ -187,7 +189,7 @@ async fn an_answer_is_taken_with_the_call_that_it_was_asked_for_alone() {
 #[tokio::test]
 async fn a_person_s_no_holds_however_often_an_agent_asks() {
     let world = World::with_rooms(vec![daily()]).await;
-    let (connected, client, _progress) = connect(&world, answers(ElicitationAction::Decline)).await;
+    let (connected, client, _progress) = connect(&world, accepts(false)).await;
     for _ in 0..5 {
         let error = connected.fail(DELETE, daily_room()).await;
         assert_eq!(error["kind"], "denied");
@@ -199,8 +201,34 @@ async fn a_person_s_no_holds_however_often_an_agent_asks() {
     let error = connected.fail(DELETE, daily_room()).await;
     assert_eq!(error["kind"], "denied");
     assert!(client.asked().is_empty());
-    connected.end().await;
     world.assert_untouched();
+    // Whoever owns the account has the last word.
+    let denied = world.store().approvals(true).expect("read").remove(0);
+    let ran = world.run(&["approvals", "approve", &denied.id]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let result = connected.call(DELETE, daily_room()).await;
+    assert_eq!(result.is_error, Some(false), "{result:?}");
+    assert!(client.asked().is_empty());
+    connected.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_declines_by_itself_leaves_the_call_to_whoever_owns_the_account() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let (connected, client, _progress) = connect(&world, answers(ElicitationAction::Decline)).await;
+    let ids: Vec<String> =
+        [connected.fail(DELETE, daily_room()).await, connected.fail(DELETE, daily_room()).await]
+            .iter()
+            .map(|error| error["approval_id"].as_str().expect("an id").to_owned())
+            .collect();
+    assert_eq!(ids[0], ids[1], "the call waits on");
+    assert_eq!(client.asked().len(), 2);
+    world.assert_untouched();
+    let ran = world.run(&["approvals", "approve", &ids[0]]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let result = connected.call(DELETE, daily_room()).await;
+    assert_eq!(result.is_error, Some(false), "{result:?}");
+    connected.end().await;
 }
 
 #[tokio::test]

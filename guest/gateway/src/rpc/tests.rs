@@ -256,6 +256,9 @@ fn writes_are_refused_where_they_are_not_allowed() {
 fn a_call_has_the_arguments_that_were_given() {
     let (result, calls) = call("whereby_list_rooms", json!({"limit": 10.0, "cursor": null}));
     assert_eq!(calls, [Call::ListRooms { limit: Some(10), cursor: None }]);
+    // Clients leave empty what they do not use.
+    let (_, calls) = call("whereby_list_rooms", json!({"limit": "", "cursor": ""}));
+    assert_eq!(calls, [Call::ListRooms { limit: None, cursor: None }]);
     assert_eq!(result["structuredContent"], json!({"made": true}));
     assert_eq!(result["content"][0]["text"], "{\n  \"made\": true\n}");
     assert_eq!(result["isError"], false);
@@ -271,7 +274,8 @@ fn the_fields_of_a_new_room_are_read() {
     use crate::bindings::whereby::agent::types::{
         Recording, RecordingTrigger, RecordingType, RoomField, RoomMode, RoomNamePattern,
     };
-    let recorded = json!({"type": "cloud", "startTrigger": "automatic-second-participant"});
+    let recorded = json!({"type": "cloud", "startTrigger": "automatic-second-participant",
+        "destination": {}});
     let spellings = [
         json!(["hostRoomUrl", {"recording": recorded}, {"roomNamePattern": "human-short"}]),
         json!([{"hostRoomUrl": true}, {"recording": recorded, "roomNamePattern": "human-short"}]),

@@ -58,6 +58,31 @@ fn a_session_becomes_a_meeting() {
 }
 
 #[test]
+fn a_room_is_asked_for_in_both_spellings() {
+    let asked = |listed: &'static str, cursor: &'static str| {
+        Fake::new(move |request| {
+            let rows = match request.target.contains(&format!("=%2F{listed}&")) {
+                true => vec![session(listed, "s1", 1), session(listed, "s0", 0)],
+                false => Vec::new(),
+            };
+            Ok(Fake::reply(200, &page(&rows, cursor)))
+        })
+    };
+    for (listed, requests) in [("Daily_1", 1), ("daily_1", 2)] {
+        let mut fake = asked(listed, "");
+        let room = Some("Daily_1");
+        let page = list_meetings(&mut fake, Some(1), None, None, None, room).unwrap();
+        assert_eq!(ids(&page), [format!("{listed}:s1")]);
+        assert_eq!(fake.requests.len(), requests, "{listed}");
+        // The cursor goes on with the spelling that was found.
+        let cursor = page.meta.next_cursor.unwrap();
+        let rest = list_meetings(&mut fake, Some(9), Some(&cursor), None, None, room).unwrap();
+        assert_eq!(ids(&rest), [format!("{listed}:s0")]);
+        assert_eq!(fake.requests.len(), requests + 1, "{listed}");
+    }
+}
+
+#[test]
 fn the_other_names_of_the_dates_are_read_too() {
     let row = r#"{"roomSessionId":"s1","createdAt":"2026-03-02T00:00:00Z","endAt":"2026-03-02T00:01:00Z","totalUniqueParticipants":null}"#;
     let mut fake = Fake::new(|_| Ok(Fake::reply(200, &page(&[row.to_owned()], ""))));
@@ -207,7 +232,8 @@ fn wrong_arguments_send_nothing() {
         (None, None, Some("soon"), None, None, "from_date: "),
         (None, None, None, Some("2026-02-30"), None, "to_date: "),
         (None, None, Some("2026-03-02"), Some("2026-03-01"), None, "from_date: "),
-        (None, None, None, None, Some("a b"), "room_name: "),
+        (None, None, None, None, Some("a/b"), "room_name: "),
+        (None, None, None, None, Some("daily:s1"), "room_name: is the id of a meeting"),
     ] {
         let result = list_meetings(&mut Fake::silent(), limit, cursor, from, to, room);
         let Err(Error::InvalidArgument(text)) = result else { panic!("{result:?}") };
@@ -371,6 +397,7 @@ proptest! {
         let mut listed: Vec<String> = Vec::new();
         let mut cursor: Option<String> = None;
         let mut calls = 0;
+        let mut is_by_date = true;
         loop {
             let limit = limits[calls % limits.len()];
             calls += 1;
@@ -390,16 +417,31 @@ proptest! {
             };
             prop_assert!(page.data.len() <= limit as usize);
             prop_assert!(fake.requests.len() - before <= 5 + 1 + 2 * 8, "the work is bounded");
-            let is_short = page.data.len() < limit as usize;
-            let says_why = page.meta.notice.is_some();
-            prop_assert_eq!(says_why, is_short && page.meta.next_cursor.is_some());
+            let is_short = page.data.len() < limit as usize && page.meta.next_cursor.is_some();
+            let notice = page.meta.notice.as_deref();
+            let is_by_room = notice.is_some_and(|notice| notice.contains("not by date"));
+            prop_assert!(!(is_by_room && room.is_some()));
+            is_by_date &= !is_by_room;
+            prop_assert!(notice.is_some() == (is_short || is_by_room));
             listed.extend(ids(&page).into_iter().map(str::to_owned));
             match page.meta.next_cursor {
                 Some(next) => cursor = Some(next),
                 None => break,
             }
         }
-        let expected = insights.meetings(room, from.unwrap_or(0)..=to.unwrap_or(u32::MAX));
+        let mut expected = insights.meetings(room, from.unwrap_or(0)..=to.unwrap_or(u32::MAX));
+        if room.is_none() {
+            let began = |id: &String| {
+                let (room, at) = id["room-".len()..].split_once(":s").unwrap();
+                let (room, at): (usize, usize) = (room.parse().unwrap(), at.parse().unwrap());
+                insights.rooms[room][at]
+            };
+            if is_by_date {
+                prop_assert!(listed.is_sorted_by(|a, b| began(a) >= began(b)), "{listed:?}");
+            }
+            expected.sort();
+            listed.sort();
+        }
         prop_assert_eq!(listed, expected);
     }
 
@@ -434,11 +476,14 @@ proptest! {
         for room in 0..insights.rooms.len() {
             let prefix = format!("room-{room}:");
             let of_room = listed.iter().filter(|id| id.starts_with(&prefix));
-            let of_room: Vec<String> = of_room.cloned().collect();
+            let mut of_room: Vec<String> = of_room.cloned().collect();
+            of_room.sort();
             let has_moved = insights.moved.borrow().contains(&room);
             let is_missed = of_room.is_empty() && has_moved && !is_one_page;
             if !is_missed {
-                prop_assert_eq!(of_room, insights.meetings(Some(room), 0..=u32::MAX));
+                let mut expected = insights.meetings(Some(room), 0..=u32::MAX);
+                expected.sort();
+                prop_assert_eq!(of_room, expected);
             }
         }
     }
@@ -466,8 +511,8 @@ fn rooms_are_read_side_by_side_but_no_more_than_needed() {
     };
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(4), None, None, None, None).unwrap();
-    assert_eq!(ids(&page), ["room-0:s0", "room-2:s0", "room-2:s1", "room-3:s0"]);
-    assert_eq!(fake.batches, [1, 3]);
+    assert_eq!(ids(&page), ["room-5:s0", "room-4:s0", "room-3:s0", "room-2:s0"]);
+    assert_eq!(fake.batches, [1, 4], "the others have nothing as new");
     assert_eq!(
         fake.requests[0].target,
         "/insights/rooms?limit=20&sortBy=lastSessionStartedAt%3Adesc"
@@ -476,12 +521,52 @@ fn rooms_are_read_side_by_side_but_no_more_than_needed() {
     let (from, to) = (Some("2026-03-02T00:05:00Z"), Some("2026-03-02T00:08:00Z"));
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(4), None, from, to, None).unwrap();
-    assert_eq!(ids(&page), ["room-2:s0", "room-3:s0"]);
+    assert_eq!(ids(&page), ["room-3:s0", "room-2:s0"]);
     assert_eq!(fake.batches, [1, 2], "rooms outside the window are not asked about");
     assert_eq!(
         fake.requests[0].target,
         "/insights/rooms?limit=100&createdAt%5Bto%5D=2026-03-02T00%3A08%3A00Z&sortBy=lastSessionStartedAt%3Adesc"
     );
+}
+
+#[test]
+fn the_newest_meetings_of_all_rooms_come_first_page_after_page() {
+    let insights = Insights { rooms: vec![vec![4, 2], vec![12, 6], vec![10]], ..rooms(&[]) };
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let mut cursor: Option<String> = None;
+    for (limit, expected, is_more) in [
+        (2, &["room-1:s0", "room-2:s0"][..], true),
+        (1, &["room-1:s1"], true),
+        (20, &["room-0:s0", "room-0:s1"], false),
+    ] {
+        let listed = list_meetings(&mut fake, Some(limit), cursor.as_deref(), None, None, None);
+        let listed = listed.unwrap();
+        assert_eq!(ids(&listed), expected);
+        assert_eq!((listed.meta.next_cursor.is_some(), listed.meta.notice), (is_more, None));
+        cursor = listed.meta.next_cursor;
+    }
+}
+
+#[test]
+fn a_listing_room_by_room_says_so() {
+    // One room more than a call reads.
+    let minutes: Vec<u32> = (1..=9).map(|at| at * 2).collect();
+    let insights = rooms(&minutes);
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let page = list_meetings(&mut fake, Some(2), None, None, None, None).unwrap();
+    assert_eq!(ids(&page), ["room-0:s0", "room-1:s0"]);
+    let notice = page.meta.notice.unwrap();
+    assert!(notice.contains("room by room and not by date"), "{notice}");
+    let cursor = page.meta.next_cursor.unwrap();
+    let rest = list_meetings(&mut fake, Some(9), Some(&cursor), None, None, None).unwrap();
+    assert_eq!((rest.data.len(), rest.meta.next_cursor.is_some()), (7, false));
+    assert!(rest.meta.notice.is_some_and(|notice| notice.contains("not by date")));
+    // One room is in order by itself.
+    let insights =
+        Insights { rooms: vec![(1..=12).rev().map(|at| at * 2).collect()], ..rooms(&[]) };
+    let mut fake = Fake::new(|request| insights.answer(request));
+    let page = list_meetings(&mut fake, Some(2), None, None, None, None).unwrap();
+    assert_eq!((ids(&page), page.meta.notice.as_deref()), (vec!["room-0:s0", "room-0:s1"], None));
 }
 
 /// Rooms of one session each, or of none where the minute is odd.
@@ -532,7 +617,7 @@ fn a_room_that_is_gone_by_now_has_no_meetings() {
 
 #[test]
 fn the_order_of_rooms_is_kept_within_a_listing() {
-    let insights = rooms(&[2, 4]);
+    let insights = Insights { tells_totals: false, ..rooms(&[2, 4]) };
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(1), None, None, None, None).unwrap();
     let cursor = page.meta.next_cursor.unwrap();
@@ -588,7 +673,12 @@ fn a_room_that_moves_to_the_front_takes_no_place_of_another() {
         (100, ["room-0:s0", "room-0:s1", "room-0:s2", "room-1:s0", "room-1:s1"]),
         (2, ["room-0:s0", "room-0:s1", "room-0:s2", "room-1:s0", "room-1:s1"]),
     ] {
-        let insights = Insights { rooms: vec![vec![8, 6, 4], vec![6, 2]], most, ..rooms(&[]) };
+        let insights = Insights {
+            rooms: vec![vec![8, 6, 4], vec![6, 2]],
+            most,
+            tells_totals: false,
+            ..rooms(&[])
+        };
         let (listed, targets) = list_with_moves(&insights, 2, &[1]);
         assert_eq!(listed, expected, "{most}");
         let of_first = targets.iter().filter(|target| target.contains("room-0")).count();
@@ -614,7 +704,8 @@ fn a_room_that_was_begun_is_read_to_its_end_on_whatever_page_it_is() {
 
 #[test]
 fn a_room_that_was_begun_and_is_gone_is_left() {
-    let insights = Insights { rooms: vec![vec![8, 6, 4], vec![2]], ..rooms(&[]) };
+    let insights =
+        Insights { rooms: vec![vec![8, 6, 4], vec![2]], tells_totals: false, ..rooms(&[]) };
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(2), None, None, None, None).unwrap();
     let cursor = page.meta.next_cursor.unwrap();
@@ -641,11 +732,11 @@ fn a_room_that_cannot_be_asked_for_is_left_out_and_named() {
     let long = "x".repeat(201);
     for (names, notice) in [
         (
-            vec!["Team_Sync", "room-0"],
-            "The room `Team_Sync` has a name that cannot be asked for and is left out.",
+            vec!["team?sync", "room-0"],
+            "The room `team?sync` has a name that cannot be asked for and is left out.",
         ),
         (
-            vec!["a\\n`b", "room-0", "%2e", long.as_str()],
+            vec!["a\\n`b", "room-0", "a/b", long.as_str()],
             "The room `a 'b` and 2 more have names that cannot be asked for and are left out.",
         ),
     ] {
@@ -674,7 +765,7 @@ fn a_room_that_cannot_be_asked_for_is_left_out_and_named() {
     assert!(notice.contains(&format!("`{}`", "x".repeat(60))), "{notice}");
 
     // One that has nothing to list anyway is not worth a word.
-    let body = page(&[r#"{"roomName":"/Team_Sync","totalSessions":0}"#.to_owned()], "");
+    let body = page(&[r#"{"roomName":"/team?sync","totalSessions":0}"#.to_owned()], "");
     let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
     let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();
     assert_eq!((page.meta.next_cursor, page.meta.notice), (None, None));

@@ -87,6 +87,19 @@ fn a_meeting_is_three_requests_side_by_side() {
 }
 
 #[test]
+fn a_room_is_asked_for_in_both_spellings() {
+    for (listed, batches) in [("Daily_1", &[3][..]), ("daily_1", &[3, 3])] {
+        let mut fake = Fake::new(|request| {
+            let is_listed = request.target.contains(&format!("=%2F{listed}&roomSessionId"));
+            Ok(Fake::reply(200, if is_listed { FACTS } else { NONE }))
+        });
+        let meeting = get_meeting(&mut fake, "Daily_1:s1").unwrap();
+        assert_eq!(meeting.room_name.as_deref(), Some(listed));
+        assert_eq!(fake.batches, batches, "{listed}");
+    }
+}
+
+#[test]
 fn people_may_have_next_to_nothing_known_of_them() {
     let people = r#"{"results":[{"roomSessionId":"s1","externalId":7},{"roomSessionId":"other","displayName":"x"}]}"#;
     let meeting = get_meeting(&mut answers(FACTS, people, NONE, NONE), "daily:s1").unwrap();
@@ -278,7 +291,7 @@ fn a_room_that_cannot_be_asked_for_is_not_known() {
         )
     };
     let long = "x".repeat(201);
-    for name in ["/Team_Sync", "/", "//daily", "/a/../b", "/daily?x=1", &long] {
+    for name in ["/team:sync", "/", "//daily", "/a/../b", "/daily?x=1", &long] {
         let lists = list(name);
         for (recordings, transcriptions) in [(lists.as_str(), NONE), (NONE, lists.as_str())] {
             let mut fake = answers(FACTS, &people, recordings, transcriptions);

@@ -283,8 +283,18 @@ fn an_error_says_whether_the_room_may_exist() {
         (Ok(Fake::reply(302, "")), maybe),
         (Ok(Fake::reply(307, "")), maybe),
         (Ok(Fake::reply(600, "")), maybe),
-        (Ok(Fake::reply(201, "{}")), "the room exists"),
-        (Ok(Fake::reply(201, "<html>")), "the room exists"),
+        (Ok(Fake::reply(303, "")), maybe),
+        (Ok(Fake::reply(408, r#"{"error":"slow"}"#)), maybe),
+        (Ok(Fake::reply(425, "")), maybe),
+        (Ok(Fake::reply(499, "")), maybe),
+        (Ok(Fake::reply(200, "")), maybe),
+        (Ok(Fake::reply(201, "{}")), maybe),
+        (Ok(Fake::reply(201, "<html>")), maybe),
+        (Ok(Fake::reply(201, r#"{"meetingId":"7","roomUrl":""}"#)), maybe),
+        (
+            Ok(Fake::reply(201, r#"{"meetingId":"7","roomUrl":"https://a/b","endDate":7}"#)),
+            "the room exists",
+        ),
     ] {
         let mut fake = Fake::new(|_| result.clone());
         let error = create_room(&mut fake, now(), &Wish::default()).unwrap_err();
@@ -298,7 +308,7 @@ fn an_error_says_whether_the_room_may_exist() {
     }
     let rejected = Error::Rejected(Rejection { status: 400, message: "no".to_owned() });
     for (result, expected) in [
-        (lost(FailureKind::RateLimited(3), true), Error::RateLimited(3)),
+        (lost(FailureKind::RateLimited(3), false), Error::RateLimited(3)),
         (Ok(Fake::reply(400, r#"{"error":"no"}"#)), rejected),
         (
             Ok(Fake::reply(403, r#"{"error":"no"}"#)),

@@ -9,7 +9,7 @@ export type Value = string | number | boolean | Value[] | { [name: string]: Valu
 /** The arguments of a call, by their names in JavaScript. */
 export type Arguments = Record<string, Value>;
 
-/** A copy of the arguments in which what is null or undefined is left out, or `invalid-argument`. */
+/** A copy of the arguments in which what is null, undefined or an empty optional string is left out, or `invalid-argument`. */
 export function checkArguments(fn: FunctionFacts, given: unknown): Arguments {
   return members(fn.arguments, given, `the arguments of ${fn.method}`, "");
 }
@@ -26,7 +26,9 @@ function members(schema: Schema, given: unknown, what: string, prefix: string): 
       const known = Object.keys(properties).join(", ") || "none";
       throw invalid(what, `has no member ${JSON.stringify(name)}; the members are: ${known}`);
     }
-    if (value !== null && value !== undefined) kept[name] = check(of, value, prefix + name);
+    // Clients leave strings empty that they do not use.
+    const isEmpty = value === "" && !schema.required?.includes(name);
+    if (value !== null && value !== undefined && !isEmpty) kept[name] = check(of, value, prefix + name);
   }
   const missing = (schema.required ?? []).find((name) => !Object.hasOwn(kept, name));
   if (missing) throw invalid(prefix + missing, "is missing");

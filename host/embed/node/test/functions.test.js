@@ -15,6 +15,7 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
     const page = await whereby.listRooms({ limit: 2 });
     assert.equal(page.data.length, 2);
     assert.equal(typeof page.meta.nextCursor, "string");
+    assert.deepEqual(await whereby.listRooms({ limit: 2, cursor: "" }), page);
     const rest = await whereby.listRooms({ cursor: page.meta.nextCursor });
     assert.notEqual(rest.data[0].roomName, page.data[0].roomName);
     assert.equal(rest.meta.nextCursor, null);
@@ -65,7 +66,7 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
       ["listRooms", { limit: 1.5 }, /integer/],
       ["listRooms", { limit: "1" }, /integer/],
       ["listRooms", { limit: 1n }, /integer/],
-      ["listRooms", { cursor: "" }, /characters/],
+      ["listRooms", { cursor: "x".repeat(1025) }, /characters/],
       ["listRooms", { limits: 1 }, /no member "limits"; the members are: limit, cursor/],
       ["listRooms", { toString: 1 }, /no member/],
       ["listRooms", [], /object/],

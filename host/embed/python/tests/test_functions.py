@@ -100,7 +100,7 @@ class Either:
                 (w.list_rooms, {"limit": True}, "limit"),
                 (w.list_rooms, {"limit": "2"}, "limit"),
                 (w.list_rooms, {"limit": float("nan")}, "limit"),
-                (w.list_rooms, {"cursor": ""}, "cursor"),
+                (w.list_rooms, {"cursor": "x" * 1025}, "cursor"),
                 (w.list_rooms, {"cursor": "\0"}, "cursor"),
                 (w.list_rooms, {"cursor": 5}, "cursor"),
                 (w.get_room, {"room_name": "half a pair: \ud800"}, "room_name"),

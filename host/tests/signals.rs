@@ -1,0 +1,258 @@
+//! What signals do to the program, run as a process of its own: it ends what it does, says what came of
+//! it, and closes the row of the audit log.
+
+#![cfg(all(unix, feature = "simulator"))]
+
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+use whereby::simulator::{Options, Reply, Simulator};
+
+/// Each signal, and the exit status of a program that it ends.
+const SIGNALS: [(&str, i32); 3] = [("INT", 130), ("TERM", 143), ("HUP", 129)];
+
+/// Compiled code is kept for the whole run, so that the component is compiled once.
+static CACHE: LazyLock<TempDir> =
+    LazyLock::new(|| tempfile::tempdir().expect("a temporary directory"));
+
+/// A simulated Whereby, and a user with a home of their own.
+struct World {
+    simulator: Simulator,
+    home: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let simulator = Simulator::start(Options::default()).await.expect("a simulator");
+        Self { simulator, home: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    /// A program with this user's account and no other variables.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("XDG_CACHE_HOME", CACHE.path())
+            .env("PATH", "/usr/bin:/bin")
+            .env("WHEREBY_API_URL", self.simulator.url())
+            .env("WHEREBY_ACCESS_TOKEN", self.simulator.token())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts the program.
+    fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(env!("CARGO_BIN_EXE_whereby"));
+        command.args(arguments).spawn().expect("the program starts")
+    }
+
+    /// Has the simulator never answer requests of a method.
+    fn never_answer(&self, method: &str) {
+        let reply = Reply::carried_out().never_answering();
+        self.simulator.script(method, "/v1/meetings", 1, reply);
+    }
+
+    /// The last row of the audit log.
+    fn last_row(&self) -> Value {
+        let output = self.start(&["audit", "--json"]).wait_with_output().expect("it ends");
+        let document = document(&output);
+        let rows = document["audit"].as_array().expect("rows");
+        rows.last().cloned().expect("a row")
+    }
+}
+
+fn send(signal: &str, id: u32) {
+    let sent = Command::new("kill").args(["-s", signal, &id.to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+/// Sends a signal to a program, and waits for its end.
+fn stop(child: Child, signal: &str) -> Output {
+    send(signal, child.id());
+    child.wait_with_output().expect("it ends")
+}
+
+fn document(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no document: {output:?}"))
+}
+
+/// Reads a line that a program prints.
+fn line(stream: impl std::io::Read) -> String {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("a line");
+    line
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_write_that_is_stopped_says_what_is_known_of_it() {
+    for (signal, status) in SIGNALS {
+        let world = World::new().await;
+        world.never_answer("POST");
+        let child = world.start(&["call", "create_room", "--force", "--json"]);
+        world.simulator.wait_for_requests(1).await;
+        let output = stop(child, signal);
+        assert_eq!(output.status.code(), Some(status), "{signal}: {output:?}");
+        let document = document(&output);
+        assert_eq!(document["error"]["effect"], "unknown", "{document}");
+        assert_eq!(document["meta"]["requests"], 1, "{document}");
+        assert_eq!(document["meta"]["forced"], true, "{document}");
+        let row = world.last_row();
+        assert_eq!(row["outcome"]["kind"], "cancelled", "{row}");
+        assert_eq!(row["outcome"]["effect"], "unknown", "{row}");
+        assert_eq!(row["outcome"]["requests"][0]["method"], "POST", "{row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_read_that_is_stopped_ends_silently_and_is_in_the_log() {
+    for (signal, status) in SIGNALS {
+        let world = World::new().await;
+        world.never_answer("GET");
+        let child = world.start(&["call", "list_rooms"]);
+        world.simulator.wait_for_requests(1).await;
+        let output = stop(child, signal);
+        assert_eq!(output.status.code(), Some(status), "{signal}: {output:?}");
+        assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0), "{output:?}");
+        let row = world.last_row();
+        assert_eq!(row["outcome"]["kind"], "cancelled", "{row}");
+        assert_eq!(row["outcome"]["effect"], "none", "{row}");
+        assert_eq!(row["outcome"]["requests"][0]["method"], "GET", "{row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_that_waits_for_its_approval_is_stopped() {
+    let world = World::new().await;
+    let mut child = world.start(&["call", "create_room", "--wait", "600", "--json"]);
+    let waiting = line(child.stderr.as_mut().expect("a pipe"));
+    assert!(waiting.contains("whereby approvals approve"), "{waiting}");
+    let output = stop(child, "TERM");
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    assert_eq!(document(&output)["error"]["effect"], "none", "{output:?}");
+    assert_eq!(world.last_row()["outcome"]["kind"], "cancelled");
+    assert!(world.simulator.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_command_that_goes_on_until_it_is_stopped_ends_well() {
+    for (signal, _) in SIGNALS {
+        let world = World::new().await;
+        let listed = world.start(&["call", "list_rooms"]).wait_with_output().expect("it ends");
+        assert_eq!(listed.status.code(), Some(0), "{listed:?}");
+        world.simulator.clear_requests();
+        let token = world.home.path().join("token");
+        std::fs::write(&token, "0123456789abcdef0123456789abcdef").expect("written");
+        let chmod = Command::new("chmod").arg("600").arg(&token).status().expect("chmod runs");
+        assert!(chmod.success());
+        for arguments in [
+            &["simulate"][..],
+            &["audit", "--follow"],
+            &["mcp", "--listen", "127.0.0.1:0", "--token-file", "token"],
+        ] {
+            let mut child = world.start(arguments);
+            let first = line(child.stdout.as_mut().expect("a pipe"));
+            assert_ne!(first, "", "{arguments:?} prints something first");
+            let output = stop(child, signal);
+            assert_eq!(output.status.code(), Some(0), "{signal} {arguments:?}: {output:?}");
+        }
+    }
+}
+
+#[cfg(feature = "lua")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_script_that_is_stopped_reports_its_calls() {
+    for (signal, status) in SIGNALS {
+        let world = World::new().await;
+        world.never_answer("GET");
+        let script = "app.integrations.whereby.list_rooms({})";
+        let child = world.start(&["lua", "-e", script, "--json"]);
+        world.simulator.wait_for_requests(1).await;
+        let output = stop(child, signal);
+        assert_eq!(output.status.code(), Some(status), "{signal}: {output:?}");
+        let report = document(&output);
+        assert_eq!(report["error"]["kind"], "interrupted", "{report}");
+        assert_eq!(report["calls"][0]["requests"], 1, "{report}");
+        assert_eq!(world.last_row()["outcome"]["kind"], "cancelled");
+    }
+}
+
+#[cfg(feature = "mcp")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_mcp_server_that_is_stopped_cancels_what_is_under_way() {
+    for (signal, status) in SIGNALS {
+        let world = World::new().await;
+        world.never_answer("GET");
+        let mut child = world.start(&["mcp"]);
+        let stdin = child.stdin.as_mut().expect("a pipe");
+        for message in [
+            json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+                "protocolVersion": "2025-06-18", "capabilities": {},
+                "clientInfo": {"name": "tester", "version": "1"},
+            }}),
+            json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+            json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
+                "name": "whereby_list_rooms", "arguments": {},
+            }}),
+        ] {
+            writeln!(stdin, "{message}").expect("written");
+        }
+        world.simulator.wait_for_requests(1).await;
+        let stdin = child.stdin.take();
+        let output = stop(child, signal);
+        drop(stdin);
+        assert_eq!(output.status.code(), Some(status), "{signal}: {output:?}");
+        assert_eq!(world.last_row()["outcome"]["kind"], "cancelled");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_signal_that_is_ignored_since_the_start_stays_ignored() {
+    let world = World::new().await;
+    world.never_answer("GET");
+    let program = env!("CARGO_BIN_EXE_whereby");
+    let script = format!("trap '' HUP INT; exec {program} call list_rooms");
+    let child = world.command("/bin/sh").args(["-c", &script]).spawn().expect("it starts");
+    world.simulator.wait_for_requests(1).await;
+    send("HUP", child.id());
+    send("INT", child.id());
+    let output = stop(child, "TERM");
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+}
+
+/// As process 1 a program gets those signals alone that it listens for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn signals_stop_the_program_as_process_1() {
+    let in_namespace = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+    let can_unshare = Command::new("unshare").args(in_namespace).arg("true").status();
+    if !can_unshare.is_ok_and(|status| status.success()) {
+        eprintln!("not tried: namespaces are not to be had here");
+        return;
+    }
+    for (method, arguments, status) in [
+        ("POST", &["call", "create_room", "--force", "--json"][..], 143),
+        ("GET", &["call", "list_rooms"], 143),
+        ("", &["simulate"], 0),
+    ] {
+        let world = World::new().await;
+        world.never_answer(method);
+        let mut command = world.command("unshare");
+        command.args(in_namespace).arg(env!("CARGO_BIN_EXE_whereby")).args(arguments);
+        let mut child = command.spawn().expect("unshare starts");
+        match method {
+            "" => drop(line(child.stdout.as_mut().expect("a pipe"))),
+            _ => world.simulator.wait_for_requests(1).await,
+        }
+        let id = child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let first: u32 = children.expect("children").trim().parse().expect("one child");
+        send("TERM", first);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
+    }
+}
