@@ -125,18 +125,19 @@ mod tests {
         let target = |name: &str| format!("/meetings?roomName%5BstartsWith%5D=%2F{name}&limit=100");
         let (upper, lower) = (row("Daily_1", "7"), row("daily_1", "8"));
         for (listed, listed_lower, deleted) in [
-            (&[upper.clone()][..], &[][..], Some("7")),
-            (&[], &[lower.clone()], Some("8")),
+            (vec![upper.clone()], vec![], Some("7")),
+            (vec![], vec![lower.clone()], Some("8")),
             // A list that is not narrowed has both.
-            (&[upper.clone(), lower.clone()], &[upper.clone(), lower.clone()], None),
-            (&[upper.clone()], &[lower.clone()], None),
-            (&[upper.clone(), row("Daily_1", "9")], &[], None),
+            (vec![upper.clone(), lower.clone()], vec![upper.clone(), lower.clone()], None),
+            (vec![upper.clone()], vec![lower.clone()], None),
+            (vec![upper.clone(), row("Daily_1", "9")], vec![], None),
         ] {
             let mut fake = Fake::new(|request| {
                 if request.method == Method::Delete {
                     return Ok(Fake::reply(204, ""));
                 }
-                let rows = if request.target == target("Daily_1") { listed } else { listed_lower };
+                let rows =
+                    if request.target == target("Daily_1") { &listed } else { &listed_lower };
                 Ok(Fake::reply(200, &list(rows)))
             });
             let result = delete_room(&mut fake, "Daily_1");
