@@ -47,10 +47,6 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     pub(crate) rate_limit: Option<RateLimit>,
     /// Whether an earlier attempt of the same write may have been carried out.
-    #[cfg_attr(
-        not(feature = "write"),
-        expect(dead_code, reason = "only writes have any use for it")
-    )]
     pub(crate) is_late: bool,
 }
 
