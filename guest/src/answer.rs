@@ -211,9 +211,10 @@ impl Value<'_> {
     /// Adds the texts in it, each once.
     fn gather<'a>(&'a self, words: &mut Vec<&'a str>) {
         match self {
-            Self::Text(text) if words.len() < MOST_WORDS && !text.trim().is_empty() => {
-                if !words.contains(&text.trim()) {
-                    words.push(text.trim());
+            Self::Text(text) => {
+                let text = text.trim();
+                if words.len() < MOST_WORDS && !text.is_empty() && !words.contains(&text) {
+                    words.push(text);
                 }
             }
             Self::List(values) | Self::Object(values) => {
