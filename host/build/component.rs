@@ -60,6 +60,8 @@ impl Build<'_> {
         let mut flags = vec![
             format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
             format!("-Clink-arg=--initial-memory={MEMORY_BYTES}"),
+            // The linker leaves room in numbers that it might have had to change.
+            "-Clink-arg=--compress-relocations".to_owned(),
         ];
         // The component's bytes must not depend on where it is built.
         flags.push(format!("--remap-path-prefix={}=whereby", self.workspace.display()));

@@ -214,6 +214,12 @@ fn items_of(member: &'static Member) -> Vec<(&'static str, &'static Case)> {
 /// Two words for one thing: what an item is called, and its normal form.
 const SYNONYM: (&str, &str) = ("isLocked", "lockRoomOnJoin");
 
+/// The normal form of a case that carries no value.
+fn bare(case: &Case) -> Value {
+    let name = if case.json == SYNONYM.0 { SYNONYM.1 } else { case.json };
+    name.into()
+}
+
 /// Where an item of a list stands in the normal form. An item is given once, so their order says
 /// nothing.
 fn rank(cases: &[Case], item: &Value) -> Option<usize> {
@@ -263,8 +269,7 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
         }
         (Type::Variant(variant), Value::String(text)) => {
             match variant.cases.iter().find(|case| case.json == text) {
-                Some(Case { payload: None, .. }) if text == SYNONYM.0 => Ok(SYNONYM.1.into()),
-                Some(Case { payload: None, .. }) => Ok(Value::String(text)),
+                Some(case @ Case { payload: None, .. }) => Ok(bare(case)),
                 Some(case) => Err(invalid(format!(
                     "{place}: `{0}` carries a value, so it is written {{\"{0}\": …}}",
                     case.json
@@ -309,7 +314,7 @@ fn cases(
             (_, Value::Null) => {}
             (None, wanted) => {
                 if check(&Type::Bool, &Facts::NONE, wanted, &place)? == Value::Bool(true) {
-                    normal.push(Value::String(name));
+                    normal.push(bare(case));
                 }
             }
             (Some(ty), payload) => {

@@ -29,6 +29,7 @@ use crate::{json, secrets, suggest, text};
 use clearance::Clearance;
 use entry::Entry;
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -505,6 +506,11 @@ impl Session {
             && matches!(error.kind, "timeout" | "unavailable" | "unexpected-response")
         {
             error.explain(cause);
+            // The component's own words, which said so, are gone.
+            if write == WriteOutcome::Unknown {
+                let maybe = if is_destructive(function) { "be gone" } else { "exist" };
+                let _ = write!(error.message, "; the room may {maybe} all the same");
+            }
         }
         let last = outcome.requests.last().and_then(|request| request.status);
         error.http_status = error.http_status.or(last.filter(|status| *status >= 300));

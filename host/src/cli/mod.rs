@@ -473,28 +473,29 @@ pub async fn run(
         asking: Arc::default(),
         quiet,
     };
+    // Commands are large while they run, and a stack holds one of them at a time at most.
     let result = match opts.command {
-        Command::Call(opts) => opts.run(&context).await,
+        Command::Call(opts) => Box::pin(opts.run(&context)).await,
         Command::List(opts) => opts.run(&context),
         Command::Docs(opts) => opts.run(&context),
         Command::Schema(opts) => opts.run(&context),
         Command::Search(opts) => opts.run(&context),
         Command::Configure(opts) => opts.run(&context),
         Command::Accounts(opts) => opts.run(&context),
-        Command::Doctor(opts) => unless_stopped(&context, opts.run(&context)).await,
+        Command::Doctor(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
         Command::Approvals(opts) => opts.run(&context),
-        Command::Audit(opts) => opts.run(&context).await,
+        Command::Audit(opts) => Box::pin(opts.run(&context)).await,
         #[cfg(feature = "lua")]
-        Command::Lua(opts) => opts.run(&context).await,
+        Command::Lua(opts) => Box::pin(opts.run(&context)).await,
         Command::Component(opts) => opts.run(&context),
         #[cfg(feature = "mcp")]
-        Command::Mcp(opts) => opts.run(&context).await,
+        Command::Mcp(opts) => Box::pin(opts.run(&context)).await,
         Command::Completions(opts) => opts.run(),
         Command::Man(opts) => opts.run(&context),
         #[cfg(feature = "simulator")]
-        Command::Demo(opts) => unless_stopped(&context, opts.run(&context)).await,
+        Command::Demo(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
         #[cfg(feature = "simulator")]
-        Command::Simulate(opts) => opts.run(&context).await,
+        Command::Simulate(opts) => Box::pin(opts.run(&context)).await,
         Command::ExitCodes => {
             let table = Exit::TABLE;
             Ok(Output::Text(format!("{table}\n"), document("exit_codes", table.into())))

@@ -55,24 +55,16 @@ mod unix {
 
     pub(super) fn reader(stream: &impl AsFd) -> Option<Reader> {
         match kind(stream)? {
-            #[cfg(target_os = "linux")]
-            FileType::Fifo => {
-                let pipe = tokio::net::unix::pipe::OpenOptions::new();
-                Some(Box::new(pipe.open_receiver(path(stream)).ok()?))
-            }
-            FileType::Socket => Some(Box::new(Socket::new(stream)?)),
+            FileType::Fifo => Some(Box::new(Pipe(watched(stream)?))),
+            FileType::Socket => Some(Box::new(Socket(watched(stream)?))),
             _ => None,
         }
     }
 
     pub(super) fn writer(stream: &impl AsFd) -> Option<Writer> {
         match kind(stream)? {
-            #[cfg(target_os = "linux")]
-            FileType::Fifo => {
-                let pipe = tokio::net::unix::pipe::OpenOptions::new();
-                Some(Box::new(pipe.open_sender(path(stream)).ok()?))
-            }
-            FileType::Socket => Some(Box::new(Socket::new(stream)?)),
+            FileType::Fifo => Some(Box::new(Pipe(watched(stream)?))),
+            FileType::Socket => Some(Box::new(Socket(watched(stream)?))),
             _ => None,
         }
     }
@@ -81,12 +73,23 @@ mod unix {
         Some(FileType::from_raw_mode(rustix::fs::fstat(stream).ok()?.st_mode))
     }
 
-    /// Where Linux opens a pipe once more, as an open file of its own.
-    #[cfg(target_os = "linux")]
-    fn path(stream: &impl AsFd) -> String {
-        use std::os::fd::AsRawFd as _;
-        format!("/proc/self/fd/{}", stream.as_fd().as_raw_fd())
+    #[expect(deprecated, reason = "the other way is unsafe, and this descriptor is never replaced")]
+    fn watched(stream: &impl AsFd) -> Option<AsyncFd<OwnedFd>> {
+        AsyncFd::new(stream.as_fd().try_clone_to_owned().ok()?).ok()
     }
+
+    /// Whether something can be done at once; else reading or writing would wait.
+    fn is_ready(fd: &OwnedFd, events: PollFlags) -> io::Result<bool> {
+        let mut events = [PollFd::new(fd, events)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        Ok(poll(&mut events, Some(&now))? > 0)
+    }
+
+    /// A pipe that is asked each time whether reading or writing would wait.
+    struct Pipe(AsyncFd<OwnedFd>);
+
+    /// So many bytes fit into a pipe that has room for any (POSIX, PIPE_BUF).
+    const AT_ONCE: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
     pub(super) fn watch(gone: CancellationToken) {
         let wait = move || {
@@ -110,13 +113,62 @@ mod unix {
     /// A socket that is asked not to wait, call by call.
     struct Socket(AsyncFd<OwnedFd>);
 
-    impl Socket {
-        #[expect(
-            deprecated,
-            reason = "the other way is unsafe, and this descriptor is never replaced"
-        )]
-        fn new(stream: &impl AsFd) -> Option<Self> {
-            Some(Self(AsyncFd::new(stream.as_fd().try_clone_to_owned().ok()?).ok()?))
+    impl AsyncRead for Pipe {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            loop {
+                let mut ready = ready!(self.0.poll_read_ready(context))?;
+                if !is_ready(self.0.get_ref(), PollFlags::IN)? {
+                    ready.clear_ready();
+                    continue;
+                }
+                match rustix::io::read(self.0.get_ref(), buffer.initialize_unfilled()) {
+                    Ok(read) => {
+                        buffer.advance(read);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    // Another program has made it non-blocking and was quicker.
+                    Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                }
+            }
+        }
+    }
+
+    impl AsyncWrite for Pipe {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            loop {
+                let mut ready = ready!(self.0.poll_write_ready(context))?;
+                if !is_ready(self.0.get_ref(), PollFlags::OUT)? {
+                    ready.clear_ready();
+                    continue;
+                }
+                let piece = &bytes[..bytes.len().min(AT_ONCE)];
+                match rustix::io::write(self.0.get_ref(), piece) {
+                    Ok(written) => return Poll::Ready(Ok(written)),
+                    Err(rustix::io::Errno::INTR) => {}
+                    // Another program has made it non-blocking and was quicker.
+                    Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                }
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            // It is closed with the program. Others may write into it until then.
+            Poll::Ready(Ok(()))
         }
     }
 

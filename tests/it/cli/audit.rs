@@ -171,6 +171,9 @@ impl Write for Reader {
         }
         let mut read = self.read.lock().expect("no panic");
         for line in std::str::from_utf8(bytes).expect("UTF-8").split_inclusive('\n') {
+            if self.lines == 0 {
+                break;
+            }
             read.push_str(line);
             if line.ends_with('\n') {
                 self.lines -= 1;
