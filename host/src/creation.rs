@@ -57,8 +57,10 @@ impl Creation {
                 other => (other.as_str().unwrap_or_default(), None),
             };
             if seen.contains(&name) {
+                // Two words for one thing are one thing.
+                let other = if name == "lockRoomOnJoin" { " (or `isLocked`)" } else { "" };
                 return Err(Error::InvalidArgument {
-                    message: format!("fields: `{name}` is given twice"),
+                    message: format!("fields: `{name}`{other} is given twice"),
                 });
             }
             seen.push(name);

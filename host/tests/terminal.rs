@@ -101,7 +101,9 @@ impl User {
         if has_own_dates {
             forms.extend(["0000-00-00 00:00:00", "0000-00-00T00:00:00Z"]);
         }
-        let text = without_keys(&text);
+        // A room's key is signed at its time, and a cursor can hold the time of a meeting.
+        let text = without_word_after("roomKey=", &text);
+        let text = without_word_after("meta.nextCursor  ", &text);
         let text = forms.iter().fold(text, |text, form| like(&text, form));
         without_hex(&text, &[32, 64])
     }
@@ -139,13 +141,13 @@ fn without_status(text: &str) -> String {
     parts.filter(|part| !is_status(part)).fold(first, |shown, part| shown + part)
 }
 
-/// The text with an `x` for each character of a room's key, which is signed at its time.
-fn without_keys(text: &str) -> String {
-    let mut parts = text.split("roomKey=");
+/// The text with an `x` for each character of what follows these words up to white space.
+fn without_word_after(before: &str, text: &str) -> String {
+    let mut parts = text.split(before);
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |shown, part| {
         let end = part.find(char::is_whitespace).unwrap_or(part.len());
-        format!("{shown}roomKey={}{}", "x".repeat(end), &part[end..])
+        format!("{shown}{before}{}{}", "x".repeat(end), &part[end..])
     })
 }
 

@@ -77,7 +77,7 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
         (
             "create_room",
             json!({"fields": ["isLocked", {"isLocked": true}]}),
-            &["fields", "`isLocked` is given twice"],
+            &["fields", "`lockRoomOnJoin` (or `isLocked`) is given twice"],
         ),
         ("create_room", json!({"fields": ["recording"]}), &["fields[0]", "carries a value"]),
         (
