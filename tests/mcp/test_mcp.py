@@ -352,7 +352,7 @@ class Approvals(McpTest):
     async def test_anything_else_leaves_the_call_unmade(self):
         for mode in MODES:
             for number, (answer, kind) in enumerate([
-                (ElicitResult(action="decline"), "denied"),
+                (ElicitResult(action="decline"), "approval-required"),
                 (ElicitResult(action="accept", content={"approve": False}), "denied"),
                 (ElicitResult(action="cancel"), "approval-required"),
                 (None, "approval-required"),

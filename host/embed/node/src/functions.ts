@@ -16,7 +16,7 @@ export interface RoomPage {
 export interface Room {
   /**
    * The name that addresses the room, without the leading slash that Whereby puts before it.
-   * Letters, digits and hyphens. Example: "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1".
+   * Example: "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1".
    */
   roomName: string;
   /** Where people join as guests. Format: uri. */
@@ -60,7 +60,8 @@ export interface ListRoomsArguments {
 export interface GetRoomArguments {
   /**
    * The room's name, with or without a leading slash, or its URL. Upper case is made lower case,
-   * and whatever follows a `?` in a URL is dropped unread. Example: "daily-standup".
+   * as Whereby does, unless the room is listed as it is spelled here; whatever follows a `?` in a
+   * URL is dropped unread. Example: "daily-standup".
    *
    * Length: 1 to 2000.
    */
@@ -70,8 +71,8 @@ export interface GetRoomArguments {
 /** One page of past meetings. */
 export interface MeetingPage {
   /**
-   * The meetings: of one room, newest first where Whereby sorts them; of all rooms, grouped by
-   * room and not sorted by date over the whole.
+   * The meetings, newest first: of one room where Whereby sorts them, of all rooms where one call
+   * can read all rooms. Else they are grouped by room, and `notice` says so.
    */
   data: MeetingSummary[];
   /** Where the next page starts. */
@@ -112,8 +113,8 @@ export interface MeetingPageMeta {
   nextCursor: string | null;
   /**
    * Why the page is shorter than asked for although there is more (Whereby's rate limit, or this
-   * call's own budget of requests), and what is left out of it. Absent where there is nothing to
-   * say.
+   * call's own budget of requests), what is left out of it, and that meetings of all rooms are not
+   * in the order of their dates. Absent where there is nothing to say.
    */
   notice: string | null;
 }
@@ -586,9 +587,10 @@ export abstract class Functions {
    * List past meetings: when each began and ended, and how many people took part.
    *
    * A meeting is listed 10 to 15 minutes after it ended. One that is going on is not listed. The
-   * meetings of one room come newest first where Whereby sorts them; without a room they are
-   * grouped by room, and not sorted by date over the whole. The work of a call is bounded, so a
-   * page may be short and still have a `nextCursor`; `notice` says why.
+   * meetings of one room come newest first where Whereby sorts them. So do those of all rooms
+   * where one call can read all rooms; where there are more, they come room by room, and `notice`
+   * says so. The work of a call is bounded, so a page may be short and still have a `nextCursor`;
+   * `notice` says why.
    */
   listMeetings(given: ListMeetingsArguments = {}, options: CallOptions = {}): Promise<MeetingPage> {
     return this.#call("list_meetings", given, options) as Promise<MeetingPage>;
@@ -661,7 +663,10 @@ export type CallErrorKind =
    * Whereby did not say.
    */
   | "rate-limited"
-  /** Whereby understood the request and refused it: any other 4xx. */
+  /**
+   * Whereby understood the request and refused it: any other 4xx. After a write, one of 400, 405,
+   * 409, 413, 415 and 422; another leaves open what happened, and is an `unexpected-response`.
+   */
   | "rejected"
   /**
    * No complete answer came in time. After a `createRoom` the room may exist all the same: look at
@@ -676,7 +681,8 @@ export type CallErrorKind =
   | "unavailable"
   /**
    * An answer that is not what Whereby documents: not JSON, a required member missing, a value of
-   * the wrong type. After a `createRoom` the text says whether the room may exist.
+   * the wrong type. After a `createRoom` the text says whether the room may exist. After a
+   * `deleteRoom` the text says whether it may be gone.
    */
   | "unexpected-response"
   /** The policy does not allow the call, or the person who was asked declined it. Nothing was sent. */

@@ -167,7 +167,7 @@ async function ask(approver: Approver, question: string): Promise<object> {
   try {
     const answer = await approver(question);
     if (answer === true) return { action: "accept", content: { approve: true } };
-    if (answer === false) return { action: "decline" };
+    if (answer === false) return { action: "accept", content: { approve: false } };
     throw new TypeError("an approver returns true or false");
   } catch (error) {
     process.emitWarning(error instanceof Error ? error : String(error));

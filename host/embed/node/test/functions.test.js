@@ -239,8 +239,9 @@ test("both runtimes fail the same: an API that is not there, and one that makes 
     ["unavailable", gone],
   ]) {
     const [one, other] = await Promise.all((await both(t, of)).map((whereby) => failure(whereby.listRooms())));
-    assert.equal(one.kind, kind);
-    assert.deepEqual(facts(one), facts(other));
+    for (const error of [one, other]) assert.equal(error.kind, kind);
+    // Why there is no connection, the host knows better than the component.
+    if (of !== gone) assert.deepEqual(facts(one), facts(other));
   }
 });
 

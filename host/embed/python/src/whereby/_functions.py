@@ -100,8 +100,9 @@ class Functions(ABC):
 
         Args:
             room_name: The room's name, with or without a leading slash, or its URL. Upper case is
-                made lower case, and whatever follows a `?` in a URL is dropped unread. Example:
-                "daily-standup". 1 to 2000 characters.
+                made lower case, as Whereby does, unless the room is listed as it is spelled here;
+                whatever follows a `?` in a URL is dropped unread. Example: "daily-standup". 1 to
+                2000 characters.
 
         Effect: read. It may send GET /meetings.
 
@@ -125,9 +126,10 @@ class Functions(ABC):
         """List past meetings: when each began and ended, and how many people took part.
 
         A meeting is listed 10 to 15 minutes after it ended. One that is going on is not listed. The
-        meetings of one room come newest first where Whereby sorts them; without a room they are
-        grouped by room, and not sorted by date over the whole. The work of a call is bounded, so a
-        page may be short and still have a `nextCursor`; `notice` says why.
+        meetings of one room come newest first where Whereby sorts them. So do those of all rooms
+        where one call can read all rooms; where there are more, they come room by room, and
+        `notice` says so. The work of a call is bounded, so a page may be short and still have a
+        `nextCursor`; `notice` says why.
 
         Args:
             limit: How many meetings to return at most. Example: 10. 1 to 100. Default: 20.

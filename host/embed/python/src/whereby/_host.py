@@ -289,7 +289,7 @@ class _Child:
             if said is True:
                 answer = {"action": "accept", "content": {"approve": True}}
             elif said is False:
-                answer = {"action": "decline"}
+                answer = {"action": "accept", "content": {"approve": False}}
         finally:
             with self._lock:
                 self._questions -= 1

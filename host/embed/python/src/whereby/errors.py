@@ -33,7 +33,9 @@ class RateLimited(WherebyError):
 
 
 class Rejected(WherebyError):
-    """Whereby understood the request and refused it: any other 4xx."""
+    """Whereby understood the request and refused it: any other 4xx. After a write, one of 400, 405,
+    409, 413, 415 and 422; another leaves open what happened, and is an `unexpected-response`.
+    """
 
 
 class Timeout(WherebyError):
@@ -51,7 +53,8 @@ class Unavailable(WherebyError):
 
 class UnexpectedResponse(WherebyError):
     """An answer that is not what Whereby documents: not JSON, a required member missing, a value of
-    the wrong type. After a `create_room` the text says whether the room may exist.
+    the wrong type. After a `create_room` the text says whether the room may exist. After a
+    `delete_room` the text says whether it may be gone.
     """
 
 

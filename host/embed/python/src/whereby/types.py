@@ -15,7 +15,7 @@ class Room(TypedDict):
     """
 
     # The name that addresses the room, without the leading slash that Whereby puts before it.
-    # Letters, digits and hyphens. Example: "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1".
+    # Example: "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1".
     roomName: str
     # Where people join as guests. Format: uri.
     meetingUrl: str
@@ -76,16 +76,16 @@ class MeetingPageMeta(TypedDict):
     # page. A page may be short, or empty, and still have one.
     nextCursor: str | None
     # Why the page is shorter than asked for although there is more (Whereby's rate limit, or this
-    # call's own budget of requests), and what is left out of it. Absent where there is nothing to
-    # say.
+    # call's own budget of requests), what is left out of it, and that meetings of all rooms are not
+    # in the order of their dates. Absent where there is nothing to say.
     notice: str | None
 
 
 class MeetingPage(TypedDict):
     """One page of past meetings."""
 
-    # The meetings: of one room, newest first where Whereby sorts them; of all rooms, grouped by
-    # room and not sorted by date over the whole.
+    # The meetings, newest first: of one room where Whereby sorts them, of all rooms where one call
+    # can read all rooms. Else they are grouped by room, and `notice` says so.
     data: list[MeetingSummary]
     # Where the next page starts.
     meta: MeetingPageMeta
