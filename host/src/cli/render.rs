@@ -55,6 +55,7 @@ impl Look {
     }
 
     /// The same look for text that is indented by this many columns.
+    #[cfg(feature = "simulator")]
     pub(super) fn indented(mut self, by: u16) -> Self {
         self.width = self.width.map(|width| width.saturating_sub(by));
         self
