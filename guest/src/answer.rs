@@ -279,6 +279,7 @@ pub(crate) fn is_plain(body: &[u8]) -> bool {
 
 #[inline(never)]
 fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     // Somebody's name that was cut within an emoji is no reason to read nothing. It is looked for only
     // where reading fails, as it is rare.
     let read = parse(body, keep).or_else(|error| match surrogate::without_halves(body) {

@@ -171,13 +171,14 @@ fn is_invisible(character: char) -> bool {
 }
 
 /// What Whereby says in the body of an error. Only that of a 429 is documented, so any body is
-/// survived. An object without the usual members is quoted; a page of HTML says nothing.
+/// survived. An object without the usual members, which may be a room with its secret URLs, and a page
+/// of HTML say nothing.
 fn message_of(body: &[u8]) -> String {
-    if let Some(words) = answer::words(body).filter(|words| !words.is_empty()) {
+    if let Some(words) = answer::words(body) {
         return clean(&words);
     }
     let text = String::from_utf8_lossy(body);
-    match text.trim_start().starts_with('<') || text.trim() == "{}" {
+    match text.trim_start().starts_with('<') {
         true => String::new(),
         false => clean(&text),
     }
@@ -252,8 +253,9 @@ mod tests {
             (r#"{"errors":[{"field":"x","message":"a"},{"message":"b"}]}"#, "a: b"),
             (r#"{"errors":[1,2,3,4,5,6,"a","b","c","d","e","f"]}"#, "a: b: c: d: e"),
             (r#"{"title":"a","detail":"b","status":400}"#, "a: b"),
-            (r#"{"error":null}"#, r#"{"error":null}"#),
-            (r#"{"code":17,"info":"a"}"#, r#"{"code":17,"info":"a"}"#),
+            (r#"{"error":null}"#, ""),
+            (r#"{"code":17,"info":"a"}"#, ""),
+            (r#"{"meetingId":"7","hostRoomUrl":"https://a/b?roomKey=s3cret"}"#, ""),
             (r#"{"error":"a\u0000b\u202ec\n"}"#, "a b c"),
             ("{}", ""),
             ("", ""),

@@ -85,6 +85,8 @@ pub(crate) fn decide(
     random: impl FnOnce() -> u64,
 ) -> Decision {
     let limited = trouble == Trouble::Status(429);
+    // To wait for nothing is no wait that was told.
+    let asked = asked.filter(|wait| !wait.is_zero());
     if !(limited || is_safe(method) && is_transient(trouble)) {
         return Decision::Settle;
     }
@@ -160,8 +162,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        Allowance, BUDGET, CALL_ATTEMPTS, Decision, Trouble, decide, out_of_attempts,
-        parse_retry_after,
+        ATTEMPTS, Allowance, BUDGET, CALL_ATTEMPTS, Decision, FIRST_WAIT, Trouble, decide,
+        out_of_attempts, parse_retry_after,
     };
     use crate::date::Moment;
     use crate::transport::Method;
@@ -231,8 +233,19 @@ mod tests {
         assert_eq!(asked(SECOND * 3, BUDGET), Decision::Again(SECOND * 3));
         assert_eq!(asked(SECOND * 3, SECOND * 3), Decision::RateLimited(3));
         assert_eq!(asked(Duration::from_millis(20_001), BUDGET), Decision::RateLimited(21));
-        assert_eq!(asked(Duration::ZERO, Duration::ZERO), Decision::RateLimited(1));
+        assert_eq!(asked(Duration::from_nanos(1), Duration::ZERO), Decision::RateLimited(1));
         assert_eq!(asked(Duration::MAX, BUDGET), Decision::RateLimited(u32::MAX));
+    }
+
+    #[test]
+    fn to_wait_for_nothing_is_no_wait_that_was_told() {
+        let asked = |attempts| {
+            let (mut allowance, limited) = (Allowance::of_call(), Trouble::Status(429));
+            let none = Some(Duration::ZERO);
+            decide(Method::Get, attempts, limited, none, BUDGET, &mut allowance, || 0)
+        };
+        assert_eq!(asked(1), Decision::Again(FIRST_WAIT));
+        assert_eq!(asked(ATTEMPTS), Decision::RateLimited(0));
     }
 
     #[test]
@@ -246,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_call_sends_no_more_than_hosts_let_it() {
-        // Each page of a list is tried four times, as `Retry-After: 0` takes none of the time.
+        // Each page of a list is tried four times, as short waits take none of the time.
         let mut allowance = Allowance::of_call();
         let (mut sent, mut unsent) = (0, 0);
         let mut last = Decision::Settle;
@@ -257,10 +270,10 @@ mod tests {
             }
             for attempts in 1.. {
                 sent += 1;
-                let asked = Some(Duration::ZERO);
+                let asked = Some(Duration::from_nanos(1));
                 let limited = Trouble::Status(429);
                 last = decide(Method::Get, attempts, limited, asked, BUDGET, &mut allowance, || 0);
-                if last != Decision::Again(Duration::ZERO) {
+                if last != Decision::Again(Duration::from_nanos(1)) {
                     break;
                 }
             }

@@ -132,9 +132,9 @@ fn members(
     mut given: Map<String, Value>,
     place: &Place<'_>,
 ) -> Result<Map<String, Value>, Error> {
-    if let Some(unknown) = given.keys().find(|key| declared.iter().all(|m| m.json != key.as_str()))
-    {
-        return Err(unknown_member(unknown, declared, place));
+    let is_unknown = |key: &str| declared.iter().all(|member| member.json != key);
+    if let Some((unknown, value)) = given.iter().find(|(key, _)| is_unknown(key)) {
+        return Err(unknown_member(unknown, value, declared, place));
     }
     let mut normal = Map::new();
     for member in declared {
@@ -177,7 +177,12 @@ fn is_empty(ty: &Type, value: &Value) -> bool {
 
 /// The error for a name that is not declared. An item of a list that was given beside it, such as
 /// `isLocked` beside `fields`, is told where it goes.
-fn unknown_member(unknown: &str, declared: &'static [Member], place: &Place<'_>) -> Error {
+fn unknown_member(
+    unknown: &str,
+    value: &Value,
+    declared: &'static [Member],
+    place: &Place<'_>,
+) -> Error {
     let items: Vec<(&str, &Case)> = declared.iter().flat_map(items_of).collect();
     let names: Vec<&str> = declared.iter().map(|member| member.json).collect();
     let all: Vec<&str> = names.iter().copied().chain(items.iter().map(|(_, c)| c.json)).collect();
@@ -188,9 +193,10 @@ fn unknown_member(unknown: &str, declared: &'static [Member], place: &Place<'_>)
     let shown = crate::text::printable(unknown, 80);
     let nearest = suggest::nearest(unknown, &all);
     if let Some((list, case)) = items.iter().find(|(_, case)| Some(case.json) == nearest) {
-        let item = match &case.payload {
-            Some(_) => format!("{{\"{}\": …}}", case.json),
-            None => format!("\"{}\"", case.json),
+        // What was given for it may be a secret; whether it is wanted is none.
+        let item = match (&case.payload, value) {
+            (None, Value::Bool(wanted)) => format!("{{\"{}\": {wanted}}}", case.json),
+            _ => format!("{{\"{}\": …}}", case.json),
         };
         return invalid(format!(
             "unknown {what} `{shown}`: it goes into `{list}`, as in {{\"{list}\": [{item}]}}"
@@ -372,7 +378,8 @@ fn string(facts: &Facts, text: String, place: &Place<'_>) -> Result<Value, Error
             "to_date" => Timestamp::parse_last(&text),
             _ => Timestamp::parse_argument(&text, facts.formats.contains(&"date")),
         };
-        return Ok(moment.map_err(wrong)?.to_rfc3339().into());
+        // Whereby keeps milliseconds.
+        return Ok(moment.map_err(wrong)?.to_milliseconds().to_rfc3339().into());
     }
     Ok(Value::String(match argument {
         "room_name" => RoomRef::parse(&text).map_err(wrong)?.to_string(),

@@ -178,6 +178,11 @@ fn refused_by_proxy(status: u16, way: &Way, to: Destination<'_>) -> (WasiError, 
             format!("{way} did not connect to {host} ({status})"),
             "try again later; if it happens again, ask the proxy's operator",
         ),
+        300..=399 | 400 | 404 | 405 | 501 => Cause::new(
+            format!("{way} does not answer as a proxy ({status})"),
+            format!("check that {variable} names a proxy and not another server"),
+        )
+        .lasting(),
         _ => Cause::new(
             format!("{way} does not allow connections to {host} ({status})"),
             format!("ask the proxy's operator to allow {host}, or except it with NO_PROXY"),

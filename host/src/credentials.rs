@@ -78,10 +78,20 @@ impl TokenSource {
             Self::Variable(name) => environment
                 .variable(name)
                 .ok_or_else(|| {
-                    let name = text::printable(name, 80);
-                    wrong(format!(
-                        "the environment variable {name} is not set; set it to the API key"
-                    ))
+                    // Somebody may have written the key itself where its name belongs.
+                    let is_name =
+                        |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                    wrong(match name.len() <= 60 && name.chars().all(is_name) {
+                        true => format!(
+                            "the environment variable {name} is not set; set it to the API key"
+                        ),
+                        false => {
+                            "the environment variable that access_token.env names is not set; \
+                                  it takes the name of a variable, such as WHEREBY_ACCESS_TOKEN, \
+                                  not the key itself"
+                                .into()
+                        }
+                    })
                 })?
                 .to_owned(),
             Self::File(path) => read_token_file(path).map_err(|reason| {

@@ -204,7 +204,9 @@ impl Error {
         }
         let hint = match self {
             Self::Denied { rule: Some(rule), .. } => return Some(change(rule)),
-            Self::Denied { rule: None, instead, .. } => return Some(instead.clone()),
+            Self::Denied { rule: None, instead, .. } => {
+                return Some(instead.clone()).filter(|instead| !instead.is_empty());
+            }
             Self::ApprovalRequired { pending: Some(pending), .. } => {
                 return Some(approve(&format!("with: {}", pending.command())));
             }

@@ -412,10 +412,9 @@ fn proof(write: &Request, answer: Answer<'_>) -> Proof {
     let is_deletion = matches!(write, Request::DeleteRoom { .. });
     match answer {
         Answer::NotSent => Proof::Refused,
-        Answer::Status(200..=299, body) => {
-            let is_documented = if is_deletion { is_plain(body) } else { is_room(body) };
-            if is_documented { Proof::Done } else { Proof::Open }
-        }
+        // 202 says that it has yet to be done, and nothing says that another one means that it was.
+        Answer::Status(200 | 204, body) if is_deletion && is_plain(body) => Proof::Done,
+        Answer::Status(200..=299, body) if !is_deletion && is_room(body) => Proof::Done,
         // Whereby listed the room a moment ago, and now it is gone.
         Answer::Status(404, _) if is_deletion => Proof::Done,
         // Each of these says that the request was not carried out. A timeout (408), a 499 of a proxy

@@ -266,6 +266,10 @@ impl Outbox {
                 return Err(error);
             }
         };
+        let bom = "\u{feff}".as_bytes();
+        if body.starts_with(bom) {
+            body = body.slice(bom.len()..);
+        }
         let escaped = memchr::memchr(b'\\', &body).is_some();
         // Everybody reads the same: the grant, whoever looks for the token, and the component.
         if escaped && let Some(whole) = surrogate::without_halves(&body) {
@@ -397,10 +401,16 @@ impl Outbox {
         let too_large =
             |size: u64| Failure::after_sending(WasiError::HttpResponseBodySize(Some(size)));
         if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
+            && !coding.is_empty()
             && coding != "identity"
         {
             let coding = text::printable(coding.to_str().unwrap_or("unreadable"), 40);
             let cause = cause::encoded(self.api.authority(), &coding);
+            // What counts of a refusal is its status.
+            if head.status.as_u16() >= 400 {
+                let body = serde_json::json!({"error": cause.message}).to_string();
+                return Ok((head.status, head.headers, body.into()));
+            }
             return Err(Failure {
                 status: Some(head.status.as_u16()),
                 cause: Some(cause),

@@ -91,9 +91,15 @@ fn mask(value: &mut Value, within: &str) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| mask(item, within)),
         Value::String(text) => {
-            if let Some(at) = text.find("roomKey=") {
-                text.truncate(at + "roomKey=".len());
-                text.push_str(MASK);
+            const BEFORE: &str = "roomKey=";
+            let is_end =
+                |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | '#' | '<' | '>');
+            let mut from = 0;
+            while let Some(at) = text[from..].find(BEFORE) {
+                from += at + BEFORE.len();
+                let end = text[from..].find(is_end).map_or(text.len(), |end| from + end);
+                text.replace_range(from..end, MASK);
+                from += MASK.len();
             }
         }
         _ => {}

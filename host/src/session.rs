@@ -502,7 +502,11 @@ impl Session {
         let secrets = secrets::secrets_of(&arguments.to_json());
         error.message = secrets::without(&secrets, &error.message);
         // What became of the last request is known here, whatever the component says of it.
-        if let Some(cause) = outcome.requests.last().and_then(|request| request.cause.as_ref())
+        // One that was given up before anything came of it failed like the one before it.
+        let told = outcome.requests.iter().rev();
+        let mut told =
+            told.skip_while(|request| request.status.is_none() && request.cause.is_none());
+        if let Some(cause) = told.next().and_then(|request| request.cause.as_ref())
             && matches!(error.kind, "timeout" | "unavailable" | "unexpected-response")
         {
             error.explain(cause);
@@ -514,6 +518,11 @@ impl Session {
         }
         let last = outcome.requests.last().and_then(|request| request.status);
         error.http_status = error.http_status.or(last.filter(|status| *status >= 300));
+        if error.kind == "not-found" && last == Some(404) && !account.api.is_whereby() {
+            error.hint = Some(format!(
+                "if every call says so, check accounts.{name}.api_url: its path is usually /v1"
+            ));
+        }
         // Not on the component's word, which could have the token fetched over and over.
         if outcome.requests.iter().any(|request| request.status == Some(401)) {
             resources.forget_token(name);

@@ -44,6 +44,12 @@ impl Timestamp {
         Ok(first)
     }
 
+    /// The moment without what is less than a millisecond.
+    pub(crate) fn to_milliseconds(self) -> Self {
+        let whole = self.0.nanosecond() / 1_000_000 * 1_000_000;
+        Self(self.0.replace_nanosecond(whole).unwrap_or(self.0))
+    }
+
     /// The moment in UTC, in RFC 3339.
     pub(crate) fn to_rfc3339(self) -> String {
         // The years of RFC 3339 are those that could be parsed.

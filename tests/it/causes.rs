@@ -286,12 +286,13 @@ async fn rows() -> Vec<Row> {
             )
         },
         Row {
-            kind: "unexpected-response",
+            kind: "rejected",
+            exit: 6,
             ..lasting(
                 "a refusal that is compressed",
                 answering(gzip(400)),
                 &["127.0.0.1:", "Content-Encoding: gzip"],
-                &["proxy or gateway"],
+                &[],
             )
         },
         Row {

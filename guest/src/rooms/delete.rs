@@ -29,7 +29,7 @@ pub(crate) fn delete_room(
         // The room was there a moment ago. Somebody else deleted it since, or the first try of this
         // very request did and its answer got lost. Either way it is gone, as was asked.
         Ok(reply) if reply.status == 404 => {}
-        Ok(reply) if (200..300).contains(&reply.status) => {
+        Ok(reply) if matches!(reply.status, 200 | 204) => {
             if !answer::is_plain(&reply.body) {
                 let error = unexpected(DELETE_MEETING, "it is not JSON");
                 return Err(with_remark(error, MAYBE_DELETED));

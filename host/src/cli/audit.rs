@@ -196,6 +196,8 @@ async fn follow(
     }
     loop {
         let end = store.log_end()?;
+        // The log was moved away, and another one has begun.
+        filter.after_seq = filter.after_seq.map(|seen| if end < seen { 0 } else { seen });
         let added = store.audit_as_it_is(&filter)?;
         let earlier = if is_first { earlier(store, &filter, added.len())? } else { 0 };
         if earlier > 0 {

@@ -149,7 +149,8 @@ impl Opts {
             return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
         }
         let document = Document { pages, ..Document::of(&outcome) };
-        let Outcome { result, unrecorded, .. } = outcome;
+        let Outcome { result, unrecorded, requests, .. } = outcome;
+        let was_listed = requests.iter().all(|request| request.status == Some(200));
         if let Some(problem) = &unrecorded {
             context.warn(&format!("the audit log does not have all of this call: {problem}"));
         }
@@ -163,7 +164,10 @@ impl Opts {
                 }
                 Ok(Output::call(document, data))
             }
-            Err(Error::Function(error)) if self.if_exists && error.kind == "not-found" => {
+            // Only a list that was read can show that the room is not there.
+            Err(Error::Function(error))
+                if self.if_exists && error.kind == "not-found" && was_listed =>
+            {
                 let text = text::printable(&error.message, 500);
                 let text =
                     table::paragraph(&format!("nothing is deleted: {text}"), &context.look());

@@ -416,6 +416,11 @@ const MAX_TOKEN: usize = 16 * 1024;
 
 fn read_token(context: &Context) -> Result<String, Error> {
     let streams = &context.streams;
+    if streams.stdin_is_terminal && context.environment.is_ci() {
+        let message = "--token-stdin needs the key on standard input, which is a terminal here, and \
+                       nobody types in a CI job; write it there with a pipe";
+        return Err(Error::Usage { message: message.into() });
+    }
     let read = match streams.stdin_is_terminal {
         true => streams.read_secret("API key (not shown while you type): ", MAX_TOKEN),
         false => streams.read_to_end(MAX_TOKEN),

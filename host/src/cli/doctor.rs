@@ -229,9 +229,12 @@ fn expiry(expires: Timestamp, now: Timestamp) -> Option<String> {
         return Some(format!("it says that it expired on {date}, although Whereby accepts it"));
     }
     (expires <= now.plus_seconds(EXPIRY_NOTICE)).then(|| {
-        let hours = (expires.to_unix_ms() - now.to_unix_ms()) / 3_600_000;
+        let minutes = (expires.to_unix_ms() - now.to_unix_ms()) / 60_000;
+        let hours = minutes / 60;
         match hours {
-            0..48 => format!("it expires on {date}, in {hours} hours"),
+            _ if minutes < 2 => format!("it expires on {date}, in a minute or less"),
+            0..2 => format!("it expires on {date}, in {minutes} minutes"),
+            2..48 => format!("it expires on {date}, in {hours} hours"),
             _ => format!("it expires on {date}, in {} days", hours / 24),
         }
     })
@@ -339,7 +342,11 @@ mod tests {
             ("2026-03-16T09:00:00Z", Some("it expires on 2026-03-16T09:00:00Z, in 14 days")),
             ("2026-03-04T09:00:00Z", Some("it expires on 2026-03-04T09:00:00Z, in 2 days")),
             ("2026-03-03T09:00:00Z", Some("it expires on 2026-03-03T09:00:00Z, in 24 hours")),
-            ("2026-03-02T09:00:01Z", Some("it expires on 2026-03-02T09:00:01Z, in 0 hours")),
+            ("2026-03-02T10:59:00Z", Some("it expires on 2026-03-02T10:59:00Z, in 119 minutes")),
+            (
+                "2026-03-02T09:00:01Z",
+                Some("it expires on 2026-03-02T09:00:01Z, in a minute or less"),
+            ),
             (
                 "2026-03-02T09:00:00Z",
                 Some(

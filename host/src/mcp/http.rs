@@ -346,7 +346,16 @@ impl Gate {
         }
         let version = parts.headers.get(PROTOCOL_VERSION).cloned();
         let session = parts.headers.get(SESSION_ID).and_then(|id| id.to_str().ok());
-        let in_use = session.map(|id| self.sessions.begin_use(id));
+        let in_use = match session {
+            None => None,
+            Some(session) => match self.sessions.begin_use(session, &id) {
+                Some(in_use) => Some(in_use),
+                None => {
+                    let message = "duplicate id: a request with this id is still in progress";
+                    return refused(StatusCode::BAD_REQUEST, id, message);
+                }
+            },
+        };
         let begins = initialized.is_some() && session.is_none();
         let room = if begins {
             let Some(room) = self.sessions.make_room().await else {

@@ -174,7 +174,16 @@ fn echo(id: Option<&Value>) -> Value {
 }
 
 fn of_answer(message: Map<String, Value>) -> Incoming {
-    match ClientJsonRpcMessage::deserialize(Value::Object(message)) {
+    let id = message.get("id").cloned();
+    // An answer that cannot be read is a failure to answer, so that nobody waits for another one.
+    let unreadable = json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "error": {"code": -32603, "message": "the answer cannot be read"},
+    });
+    let answer = ClientJsonRpcMessage::deserialize(Value::Object(message))
+        .or_else(|_| ClientJsonRpcMessage::deserialize(unreadable));
+    match answer {
         Ok(answer) => Incoming::Message(Box::new(answer)),
         Err(_) => Incoming::Ignored,
     }

@@ -101,6 +101,12 @@ impl Session {
         }
         match approver.ask(&decided.question()).await {
             Answer::Approved => Ok(Clearance::Person(channel)),
+            // Whoever said so reads it.
+            Answer::Declined if channel == Channel::Terminal => Err(Error::Denied {
+                message: format!("{} was declined; nothing was sent", decided.function.json),
+                rule: None,
+                instead: String::new(),
+            }),
             Answer::Declined => Err(declined(decided)),
             Answer::Nobody => self.ask_later(decided, call, digest).await,
         }

@@ -247,10 +247,11 @@ pub(super) fn date(unix_ms: i64) -> Option<String> {
 }
 
 /// What makes an approval one that a person can still answer, or that can still be used. A clock that
-/// was put back makes nothing last longer: what seems to come from the future does not count.
-const IS_PENDING: &str = "state = 'pending' AND created_at <= ?1 AND ?1 < expires_at";
-const IS_APPROVED: &str =
-    "state = 'approved' AND created_at <= ?1 AND decided_at <= ?1 AND ?1 < valid_until";
+/// was put back makes nothing last longer: what seems to come from the future does not count, but for
+/// the two minutes by which clocks are corrected while they run.
+const IS_PENDING: &str = "state = 'pending' AND created_at <= ?1 + 120000 AND ?1 < expires_at";
+const IS_APPROVED: &str = "state = 'approved' AND created_at <= ?1 + 120000
+    AND decided_at <= ?1 + 120000 AND ?1 < valid_until";
 
 /// Whether a call can be made by an approval.
 pub(super) fn is_approved(
@@ -297,10 +298,11 @@ pub(super) fn file(
     let denied = connection
         .query_row(
             "SELECT id, decided_at + ?3 FROM approvals
-             WHERE digest = ?2 AND state = 'denied' AND decided_at <= ?1 AND ?1 < decided_at + ?3
+             WHERE digest = ?2 AND state = 'denied' AND decided_at <= ?1 + 120000
+             AND ?1 < decided_at + ?3
              -- The last word counts: the call may have been approved after it was denied.
              AND NOT EXISTS (SELECT 1 FROM approvals AS later WHERE later.digest = ?2
-                 AND later.seq > approvals.seq AND later.state <> 'denied')
+                 AND later.seq > approvals.seq AND later.state IN ('approved', 'used'))
              ORDER BY decided_at DESC LIMIT 1",
             params![now, asking.digest.0, PENDING_MS],
             |row| Ok(Filed::Denied { id: row.get(0)?, until: row.get(1)? }),
@@ -457,7 +459,7 @@ fn file_denied_again(
          SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end, client,
              ?1, ?1 + ?4
          FROM approvals AS denied WHERE id = ?2 AND state = 'denied'
-             AND decided_at <= ?1 AND ?1 < decided_at + ?4
+             AND decided_at <= ?1 + 120000 AND ?1 < decided_at + ?4
              AND NOT EXISTS (SELECT 1 FROM approvals AS later
                  WHERE later.digest = denied.digest AND later.seq > denied.seq)",
         params![now, id, again, PENDING_MS],

@@ -3,6 +3,7 @@
 use rmcp::transport::streamable_http_server::SessionManager as _;
 use rmcp::transport::streamable_http_server::session::SessionId;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,11 +27,11 @@ pub(super) struct Sessions {
 #[derive(Default)]
 struct Uses(Mutex<HashMap<SessionId, Use>>);
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Use {
     last: Instant,
-    /// How many requests have no answer yet.
-    open: usize,
+    /// The ids of the messages that have no answer yet; null of what wants none.
+    open: Vec<Value>,
 }
 
 impl Uses {
@@ -43,13 +44,16 @@ impl Uses {
 /// A request of a session, until its answer has been sent.
 pub(super) struct InUse {
     uses: Arc<Uses>,
-    id: SessionId,
+    session: SessionId,
+    id: Value,
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        if let Some(used) = self.uses.all().get_mut(&self.id) {
-            used.open = used.open.saturating_sub(1);
+        if let Some(used) = self.uses.all().get_mut(&self.session) {
+            if let Some(at) = used.open.iter().position(|id| *id == self.id) {
+                used.open.swap_remove(at);
+            }
             used.last = Instant::now();
         }
     }
@@ -62,19 +66,23 @@ impl Sessions {
         Self { manager: Arc::new(manager), uses: Arc::default(), beginning: AsyncMutex::default() }
     }
 
-    /// Counts a request of a session until this is dropped.
-    pub(super) fn begin_use(&self, id: &str) -> InUse {
-        let id = SessionId::from(id);
-        if let Some(used) = self.uses.all().get_mut(&id) {
-            used.open += 1;
+    /// Notes a message of a session until this is dropped; `None` where a request with its id has no
+    /// answer yet.
+    pub(super) fn begin_use(&self, session: &str, id: &Value) -> Option<InUse> {
+        let session = SessionId::from(session);
+        if let Some(used) = self.uses.all().get_mut(&session) {
+            if !id.is_null() && used.open.contains(id) {
+                return None;
+            }
+            used.open.push(id.clone());
             used.last = Instant::now();
         }
-        InUse { uses: Arc::clone(&self.uses), id }
+        Some(InUse { uses: Arc::clone(&self.uses), session, id: id.clone() })
     }
 
     /// Notes a session that has begun.
     pub(super) fn has_begun(&self, id: &str) {
-        let new = Use { last: Instant::now(), open: 0 };
+        let new = Use { last: Instant::now(), open: Vec::new() };
         self.uses.all().insert(SessionId::from(id), new);
     }
 
@@ -87,9 +95,9 @@ impl Sessions {
             let idle = {
                 let mut uses = self.uses.all();
                 uses.retain(|id, _| ids.contains(id));
-                let used = |id: &&SessionId| uses.get(*id).copied();
+                let used = |id: &&SessionId| uses.get(*id).cloned();
                 ids.iter()
-                    .filter(|id| used(id).is_none_or(|used| used.open == 0))
+                    .filter(|id| used(id).is_none_or(|used| used.open.is_empty()))
                     .min_by_key(|id| used(id).map(|used| used.last))
             };
             // One that has ended by itself meanwhile has made room, too.
