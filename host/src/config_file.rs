@@ -24,7 +24,7 @@ pub(crate) struct Key {
 
 /// The keys that belong to no table.
 pub(crate) const KEYS: &[Key] = &[
-    key("default_account", "NAME", "", "account of calls that name none"),
+    key("default_account", "NAME", "", "account used when a call names none"),
     key("ca_file", "FILE", "", "PEM file with more certificates to trust"),
 ];
 
@@ -37,8 +37,8 @@ pub(crate) const PERMISSIONS: &[Key] = &[
     key("write", "allow|ask|deny", "ask", "functions that write"),
     key("destination", "allow|ask|deny", "ask", "recording and streaming"),
     key("functions", "allow|ask|deny", "", "one function"),
-    key("force", "allow|deny", "allow", "--force answers for you"),
-    key("elicitation", "allow|deny", "allow", "MCP clients ask you"),
+    key("force", "allow|deny", "allow", "whether --force may skip approval"),
+    key("elicitation", "allow|deny", "allow", "whether MCP clients may ask for approval"),
 ];
 
 /// The keys of an account.

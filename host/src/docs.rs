@@ -44,8 +44,8 @@ pub fn markdown(function: &Function) -> String {
         let exit = Exit::Written.code();
         let _ = writeln!(
             out,
-            "\nWhatever the error, the exit status is {exit} where `effect` is `done` or `unknown`: look \
-             before you repeat the call."
+            "\nIf `effect` is `done` or `unknown`, the exit status is {exit}, whatever the error; check \
+             the result before repeating the call."
         );
     }
     out.push_str("\n## Example\n\n");

@@ -211,9 +211,9 @@ impl Error {
                 return Some(approve(&format!("with: {}", pending.command())));
             }
             Self::ApprovalRequired { rule, pending: None, .. } => {
-                let asked = "a person makes this call on a terminal, where it is asked for";
+                let asked = "run this call on a terminal to approve it there";
                 return Some(match rule {
-                    Some(rule) => format!("{asked}; or {}", change(rule)),
+                    Some(rule) => format!("{asked}; {}", change(rule)),
                     None => asked.to_owned(),
                 });
             }
@@ -273,13 +273,13 @@ fn because(rule: &Option<Box<Rule>>) -> String {
     rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"))
 }
 
-/// Which line to change for a rule to allow.
+/// Says which line to change so that a rule allows the call.
 fn change(rule: &Rule) -> String {
     match &rule.place {
         Some((file, line)) => {
             let file = text::printable(&file.display().to_string(), 300);
-            format!("whoever owns {file} can set {} to \"allow\" in its line {line}", rule.key)
+            format!("to allow it, set {} = \"allow\" in {file}, line {line} (owner only)", rule.key)
         }
-        None => format!("allow it in the configuration file: {} = \"allow\"", rule.key),
+        None => format!("to allow it, set {} = \"allow\" in the configuration file", rule.key),
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn refused(error: &wasmtime::Error) -> Option<Error> {
         }
         _ => match advice(refused) {
             Some(advice) => format!("the system refused a resource ({shown}); {advice}"),
-            None => format!("the system refused what running a component needs: {shown}"),
+            None => format!("the system denied a resource needed to run components: {shown}"),
         },
     };
     Some(Error::Internal { message })
@@ -102,7 +102,7 @@ mod tests {
             (11, "ulimit -u"),
             (24, "ulimit -n"),
             (27, "ulimit -f"),
-            (5, "what running a component needs"),
+            (5, "needed to run components"),
         ] {
             let by_std = wasmtime::Error::from(io::Error::from_raw_os_error(errno));
             let by_rustix = wasmtime::Error::from(rustix::io::Errno::from_raw_os_error(errno));

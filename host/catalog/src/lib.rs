@@ -188,7 +188,7 @@ pub struct Facts {
     pub example: Option<&'static str>,
     /// What a number counts: `seconds` or `minutes`.
     pub unit: Option<&'static str>,
-    /// The value, as JSON, that people need not be shown.
+    /// The value, as JSON, that displays may omit.
     pub usual: Option<&'static str>,
 }
 

@@ -16,8 +16,9 @@ const SHORT: usize = 60;
 /// Lists the calls that wait for approval, shows, approves and denies them
 ///
 /// A call that the policy wants a person to be asked about, and that nobody could be asked about, is
-/// stored. Approving it allows one call with exactly its arguments, once, within 15 minutes; the
-/// program that wanted the call then makes it again. What nobody decides on is over after an hour.
+/// stored. Approving it allows one call with these arguments, however they are spelled, once, within
+/// 15 minutes; the program that wanted the call then makes it again. Undecided requests expire after
+/// an hour.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby approvals list\n  whereby approvals list --all --json"
@@ -40,7 +41,7 @@ enum Command {
         /// The approval's id, whole
         id: String,
     },
-    /// Allows the one call that was shown, within 15 minutes, also one that was denied
+    /// Approves the call once, for 15 minutes, even if it was denied before
     #[command(
         after_long_help = "Example:\n  whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015"
     )]

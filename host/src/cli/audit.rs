@@ -56,11 +56,12 @@ pub(super) struct Opts {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Moves the log to a file of its own, and begins a new one
+    /// Moves all calls to a new file and empties the log
     ///
     /// The file is a SQLite database that only you can read, with every call so far. To list it, copy
-    /// it to DIR/whereby/state.db and run: XDG_STATE_HOME=DIR whereby audit. Calls that may still be
-    /// under way stay in the log as well. Approvals are not moved. Other programs can go on meanwhile.
+    /// it to DIR/whereby/state.db, where DIR is an absolute path and DIR/whereby has mode 700, and run:
+    /// XDG_STATE_HOME=DIR whereby audit. Calls that may still be under way stay in the log as well.
+    /// Archiving does not move approvals. Other programs can continue meanwhile.
     #[command(after_long_help = "Example:\n  whereby audit archive calls-of-2026.db")]
     Archive {
         /// The file, which must not exist yet
@@ -166,8 +167,8 @@ fn warn_not_shown(context: &Context, earlier: u64) {
 fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, Failure> {
     if let Some(account) = &context.account {
         let message = format!(
-            "--account {} goes with a list of calls, and an archive has those of all accounts; \
-             leave it out",
+            "--account {} does not apply to archive, which always includes all accounts; leave it \
+             out",
             text::printable(account, 40)
         );
         return Err(Error::Usage { message }.into());
@@ -176,7 +177,7 @@ fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, Fail
     let shown = text::printable(&file.display().to_string(), 300);
     let noun = if calls == 1 { "call" } else { "calls" };
     Ok(Output::Text(
-        format!("{shown}: {calls} {noun}; the audit log begins anew\n"),
+        format!("archived {calls} {noun} in {shown}; the audit log is now empty\n"),
         document("archive", json!({"file": file.to_string_lossy(), "calls": calls})),
     ))
 }
@@ -328,7 +329,7 @@ impl When {
                 let ago = jiff::Timestamp::try_from(now)
                     .and_then(|now| now.to_zoned(TimeZone::UTC).checked_sub(*span));
                 let too_long = |_| Error::Usage {
-                    message: format!("--since {span}: there is no time so long ago; name a date"),
+                    message: format!("--since {span} is too far in the past; name a date"),
                 };
                 Ok(ago.map_err(too_long)?.timestamp().as_millisecond())
             }

@@ -35,7 +35,7 @@ pub(super) struct Opts {
     /// Remove a key
     #[arg(long = "unset", value_name = "KEY")]
     unset: Vec<String>,
-    /// Read the API key from standard input; a terminal asks for it and does not show it
+    /// Read the API key from standard input; on a terminal, prompt without echo
     #[arg(long)]
     token_stdin: bool,
     /// Switch the account on
@@ -127,16 +127,16 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
     let mut sections = vec![
         ("Keys of the account that --account names, or of the default account", account),
         (
-            "Permissions, of one account with --account [default]",
+            "Permissions, for one account with --account (default value in brackets)",
             lines("permissions.", config_file::PERMISSIONS),
         ),
-        ("Limits of a call [default]", limits.collect()),
+        ("Limits of a call (default value in brackets)", limits.collect()),
     ];
     #[cfg(feature = "lua")]
     {
         let limits = crate::lua::Limits::TABLE.iter();
         let limits = limits.map(|l| number("lua.", l.name, l.least, l.most, l.default, l.what));
-        sections.push(("Limits of a Lua script [default]", limits.collect()));
+        sections.push(("Limits of a Lua script (default value in brackets)", limits.collect()));
     }
     sections.push(("Other keys", others));
     sections

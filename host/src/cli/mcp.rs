@@ -43,7 +43,7 @@ pub(super) struct Opts {
     /// Another name by which the server may be reached, such as that of a proxy with TLS before it
     #[arg(long = "allow-host", value_name = "NAME", requires = "listen")]
     hosts: Vec<String>,
-    /// Another origin than this machine's whose pages may use the server: https://agents.example.com:443
+    /// Also allow web pages from this origin, such as https://agents.example.com:443
     #[arg(long = "allow-origin", value_name = "ORIGIN", requires = "listen")]
     origins: Vec<String>,
 }

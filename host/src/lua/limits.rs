@@ -77,7 +77,7 @@ impl Limits {
         },
         Limit {
             name: "steps_millions",
-            what: "turns of loops and function calls",
+            what: "loop iterations and function calls (millions)",
             default: 50,
             least: 1,
             most: 10_000,
@@ -85,7 +85,7 @@ impl Limits {
         },
         Limit {
             name: "calls",
-            what: "calls of a script",
+            what: "calls per script",
             default: 100,
             least: 0,
             most: 10_000,
@@ -101,7 +101,7 @@ impl Limits {
         },
         Limit {
             name: "parallel",
-            what: "its calls at a time",
+            what: "concurrent calls",
             default: 8,
             least: 1,
             most: 64,

@@ -155,7 +155,7 @@ where
                     self.has_begun = begins(&request.request);
                 }
                 if !requests.theirs.insert(request.id.clone()) {
-                    let message = "a request with this id has no answer yet";
+                    let message = "duplicate id: a request with this id is still in progress";
                     return refuse(ErrorData::invalid_request(message, None));
                 }
             }

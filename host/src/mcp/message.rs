@@ -247,7 +247,7 @@ fn known<P: DeserializeOwned, R: Into<ClientRequest>>(
                 wrong(format!("`{}`: {}", error.path(), error.inner()))
             }
             Err(error) => wrong(error.inner().to_string()),
-            Ok(_) => wrong("they cannot be read".into()),
+            Ok(_) => wrong("wrong structure".into()),
         }
     })?;
     let mut request = make(made).into();

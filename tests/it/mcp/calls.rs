@@ -150,7 +150,7 @@ async fn a_tool_s_name_in_another_spelling_is_answered_with_the_right_one() {
 
 /// What a person needs to change a rule, and an agent has no use for.
 fn assert_for_agents(told: &str) {
-    for word in ["config.toml", "line ", "permissions.", "\"allow\"", "whoever owns"] {
+    for word in ["config.toml", "line ", "permissions.", "\"allow\"", "owner only"] {
         assert!(!told.contains(word), "`{word}` is told to an agent: {told}");
     }
 }
@@ -204,7 +204,10 @@ async fn an_agent_is_told_what_is_allowed_and_not_how_to_change_it() {
     let ran = world.run(&["call", "delete_room", "{\"room_name\": \"daily\"}", "--json"]).await;
     let error = &ran.json()["error"];
     assert!(error["message"].as_str().is_some_and(|text| text.contains("config.toml")), "{error}");
-    assert!(error["hint"].as_str().is_some_and(|text| text.contains("in its line")), "{error}");
+    assert!(
+        error["hint"].as_str().is_some_and(|text| text.contains("to allow it, set ")),
+        "{error}"
+    );
     world.assert_untouched();
 }
 

@@ -77,7 +77,7 @@ async fn an_archive_is_a_log_of_its_own() {
     assert!(session.call(None, "list_rooms", serde_json::json!({})).await.result.is_ok());
 
     let printed = ran(&world, &["audit", "archive", "first.db"], 0).await.stdout;
-    assert_eq!(printed, "first.db: 4 calls; the audit log begins anew\n");
+    assert_eq!(printed, "archived 4 calls in first.db; the audit log is now empty\n");
     let first = world.path("project/first.db");
     let mode = std::fs::metadata(&first).expect("an archive").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -112,9 +112,8 @@ export interface MeetingPageMeta {
    */
   nextCursor: string | null;
   /**
-   * Why the page is shorter than asked for although there is more (Whereby's rate limit, or this
-   * call's own budget of requests), what is left out of it, and that meetings of all rooms are not
-   * in the order of their dates. Absent where there is nothing to say.
+   * Explains why the page is short, what it leaves out, or that meetings are not sorted by date.
+   * Absent if none applies.
    */
   notice: string | null;
 }
@@ -587,10 +586,10 @@ export abstract class Functions {
    * List past meetings: when each began and ended, and how many people took part.
    *
    * A meeting is listed 10 to 15 minutes after it ended. One that is going on is not listed. The
-   * meetings of one room come newest first where Whereby sorts them. So do those of all rooms
-   * where one call can read all rooms; where there are more, they come room by room, and `notice`
-   * says so. The work of a call is bounded, so a page may be short and still have a `nextCursor`;
-   * `notice` says why.
+   * meetings of one room come newest first where Whereby sorts them. Meetings of all rooms are
+   * newest first too, if one call can read every room; otherwise they are grouped by room, and
+   * `notice` says so. The work of a call is bounded, so a page may be short and still have a
+   * `nextCursor`; `notice` says why.
    */
   listMeetings(given: ListMeetingsArguments = {}, options: CallOptions = {}): Promise<MeetingPage> {
     return this.#call("list_meetings", given, options) as Promise<MeetingPage>;
@@ -664,19 +663,20 @@ export type CallErrorKind =
    */
   | "rate-limited"
   /**
-   * Whereby understood the request and refused it: any other 4xx. After a write, one of 400, 405,
-   * 409, 413, 415 and 422; another leaves open what happened, and is an `unexpected-response`.
+   * Whereby understood the request and refused it: any other 4xx. After a write, only 400, 405,
+   * 409, 413, 415 and 422 are reported this way; any other 4xx is an `unexpected-response`,
+   * because the write may have happened.
    */
   | "rejected"
   /**
-   * No complete answer came in time. After a `createRoom` the room may exist all the same: look at
-   * `listRooms` before trying again. After a `deleteRoom` the room may be gone all the same: look
-   * at `listRooms` before trying again.
+   * No complete answer came in time. After a `createRoom` the room may still exist: look at
+   * `listRooms` before trying again. After a `deleteRoom` the room may already be gone: look at
+   * `listRooms` before trying again.
    */
   | "timeout"
   /**
    * Whereby could not be reached, or answered with a 5xx, also after further tries where those are
-   * safe. After a `createRoom` the text says whether the room may exist all the same.
+   * safe. After a `createRoom` the text says whether the room may still exist.
    */
   | "unavailable"
   /**

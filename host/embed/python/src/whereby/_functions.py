@@ -126,8 +126,8 @@ class Functions(ABC):
         """List past meetings: when each began and ended, and how many people took part.
 
         A meeting is listed 10 to 15 minutes after it ended. One that is going on is not listed. The
-        meetings of one room come newest first where Whereby sorts them. So do those of all rooms
-        where one call can read all rooms; where there are more, they come room by room, and
+        meetings of one room come newest first where Whereby sorts them. Meetings of all rooms are
+        newest first too, if one call can read every room; otherwise they are grouped by room, and
         `notice` says so. The work of a call is bounded, so a page may be short and still have a
         `nextCursor`; `notice` says why.
 

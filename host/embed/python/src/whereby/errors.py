@@ -33,21 +33,22 @@ class RateLimited(WherebyError):
 
 
 class Rejected(WherebyError):
-    """Whereby understood the request and refused it: any other 4xx. After a write, one of 400, 405,
-    409, 413, 415 and 422; another leaves open what happened, and is an `unexpected-response`.
+    """Whereby understood the request and refused it: any other 4xx. After a write, only 400, 405,
+    409, 413, 415 and 422 are reported this way; any other 4xx is an `unexpected-response`,
+    because the write may have happened.
     """
 
 
 class Timeout(WherebyError):
-    """No complete answer came in time. After a `create_room` the room may exist all the same: look
-    at `list_rooms` before trying again. After a `delete_room` the room may be gone all the same:
-    look at `list_rooms` before trying again.
+    """No complete answer came in time. After a `create_room` the room may still exist: look at
+    `list_rooms` before trying again. After a `delete_room` the room may already be gone: look at
+    `list_rooms` before trying again.
     """
 
 
 class Unavailable(WherebyError):
     """Whereby could not be reached, or answered with a 5xx, also after further tries where those
-    are safe. After a `create_room` the text says whether the room may exist all the same.
+    are safe. After a `create_room` the text says whether the room may still exist.
     """
 
 

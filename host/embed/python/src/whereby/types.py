@@ -75,9 +75,8 @@ class MeetingPageMeta(TypedDict):
     # Pass it as `cursor`, with the same dates and room, to get the next page. Absent on the last
     # page. A page may be short, or empty, and still have one.
     nextCursor: str | None
-    # Why the page is shorter than asked for although there is more (Whereby's rate limit, or this
-    # call's own budget of requests), what is left out of it, and that meetings of all rooms are not
-    # in the order of their dates. Absent where there is nothing to say.
+    # Explains why the page is short, what it leaves out, or that meetings are not sorted by date.
+    # Absent if none applies.
     notice: str | None
 
 
