@@ -37,8 +37,8 @@ pub(crate) const PERMISSIONS: &[Key] = &[
     key("write", "allow|ask|deny", "ask", "functions that write"),
     key("destination", "allow|ask|deny", "ask", "recording and streaming"),
     key("functions", "allow|ask|deny", "", "one function"),
-    key("force", "allow|deny", "allow", "whether --force may skip approval"),
-    key("elicitation", "allow|deny", "allow", "whether MCP clients may ask for approval"),
+    key("force", "allow|deny", "allow", "--force may skip approval"),
+    key("elicitation", "allow|deny", "allow", "MCP clients may ask you"),
 ];
 
 /// The keys of an account.

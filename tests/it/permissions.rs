@@ -261,7 +261,7 @@ async fn a_denial_names_the_rule_the_file_the_line_and_what_to_change() {
     );
     let hint = outcome.result.expect_err("denied").hint(WriteOutcome::None).expect("a hint");
     assert!(
-        hint.contains("line 7") && hint.contains("permissions.functions.delete_room to \"allow\""),
+        hint.contains("line 7") && hint.contains("permissions.functions.delete_room = \"allow\""),
         "{hint}"
     );
     world.assert_untouched();

@@ -77,7 +77,7 @@ impl Limits {
         },
         Limit {
             name: "steps_millions",
-            what: "loop iterations and function calls (millions)",
+            what: "loop iterations and function calls",
             default: 50,
             least: 1,
             most: 10_000,

@@ -456,6 +456,31 @@ async fn a_new_client_takes_the_place_of_the_one_that_was_idle_longest() {
 }
 
 #[tokio::test]
+async fn one_id_of_a_session_is_one_request_at_a_time() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let gate = Gate::new();
+    world.simulator.script("GET", "/v1/meetings", 1, Reply::carried_out().held_by(&gate));
+    let listening = listen(&world).await;
+    let id = session(&listening, "2025-06-18").await;
+    let headers = [("mcp-session-id", id.as_str())];
+    let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params":
+        {"name": "whereby_list_rooms", "arguments": {}}});
+    let first = post(&listening, call.to_string(), &headers).await;
+    world.simulator.wait_for_requests(1).await;
+    let second = post(&listening, call.to_string(), &headers).await;
+    let second: Value = second.json().await.expect("JSON");
+    assert_eq!((&second["id"], &second["error"]["code"]), (&json!(7), &json!(-32600)));
+    gate.open();
+    let first = message(first, "2025-06-18", "tools/call").await;
+    assert_eq!(first["result"]["isError"], false, "{first}");
+    assert_eq!(world.requests().len(), 1);
+    // Afterwards it may come again.
+    let again = post(&listening, call.to_string(), &headers).await;
+    assert_eq!(message(again, "2025-06-18", "tools/call").await["result"]["isError"], false);
+    listening.stop().await;
+}
+
+#[tokio::test]
 async fn clients_over_http_call_tools_and_are_asked() {
     let world = World::with_rooms(vec![daily()]).await;
     let listening = listen(&world).await;

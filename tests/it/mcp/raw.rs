@@ -455,6 +455,34 @@ async fn an_answer_to_a_question_that_was_not_asked_approves_nothing() {
 }
 
 #[tokio::test]
+async fn an_answer_that_cannot_be_read_leaves_the_call_to_be_approved() {
+    let world = World::with_rooms(Vec::new()).await;
+    for broken in [
+        json!({"jsonrpc": "2.0", "error": "x"}),
+        json!({"jsonrpc": "2.0", "error": {"code": -1}}),
+        json!({"jsonrpc": "2.0", "result": []}),
+        json!({"result": {"action": "accept", "content": {"approve": true}}}),
+        json!({"jsonrpc": "2.0", "error": {}, "result": {}}),
+    ] {
+        let mut raw = Raw::new(&world);
+        raw.initialize("2025-06-18", json!({"elicitation": {}})).await;
+        let params = json!({"name": "whereby_create_room", "arguments": {}});
+        let call = raw.request("tools/call", params).await;
+        raw.until("elicitation/create").await;
+        let asked = raw.received().iter().find(|message| message["method"] == "elicitation/create");
+        let mut answer = broken.clone();
+        answer["id"] = asked.expect("a question")["id"].clone();
+        raw.send(&answer.to_string()).await;
+        let answer = raw.receive().await;
+        assert_eq!(answer["id"], call, "{broken}: {answer}");
+        let error = &answer["result"]["_meta"]["whereby/error"];
+        assert_eq!(error["kind"], "approval-required", "{broken}: {answer}");
+        raw.end().await;
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test]
 async fn no_method_that_is_offered_approves() {
     let world = World::with_rooms(Vec::new()).await;
     let mut raw = Raw::new(&world);
