@@ -10,6 +10,7 @@ use crate::store::{AuditFilter, AuditRow, Store};
 use crate::text;
 use crate::timestamp::Timestamp;
 use jiff::Span;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -36,8 +37,8 @@ const POLL: Duration = Duration::from_millis(500);
     "  whereby audit archive calls-of-2026.db"
 ))]
 pub(super) struct Opts {
-    /// Only calls since then: a date (2026-03-01, or with a time and in UTC where no offset is given),
-    /// or how long ago (30min, 2h, 7d)
+    /// Only calls since then: how long ago (30min, 2h, 7d), or a date or time (2026-03-01,
+    /// 2026-03-01T09:00:00). Without an offset it is in the time zone of the output: UTC in a pipe
     #[arg(long, value_name = "WHEN", value_parser = When::parse)]
     since: Option<When>,
     /// Only calls of this function
@@ -82,7 +83,7 @@ impl Opts {
         let filter = AuditFilter {
             since: self
                 .since
-                .map(|when| when.unix_ms(context.environment.clock.now()))
+                .map(|when| when.unix_ms(context.environment.clock.now(), &context.look().zone()))
                 .transpose()?,
             account: wanted_account(context),
             function,
@@ -304,17 +305,22 @@ fn outcome(row: &AuditRow) -> String {
 enum When {
     /// In milliseconds since 1970.
     At(i64),
+    /// Without an offset: in the time zone of what is shown.
+    Local(DateTime),
     Ago(Span),
 }
 
 impl When {
     fn parse(text: &str) -> Result<Self, String> {
-        if let Ok(moment) = Timestamp::parse_argument(text, true) {
+        if let Some(moment) = Timestamp::parse(text) {
             return Ok(Self::At(moment.to_unix_ms()));
+        }
+        if let Ok(local) = text.parse() {
+            return Ok(Self::Local(local));
         }
         let ago = text.parse::<Span>().ok().map(|span| Self::Ago(span.abs()));
         // Whatever the clock says, it has to be a time that there is.
-        let ago = ago.filter(|ago| ago.unix_ms(SystemTime::now()).is_ok());
+        let ago = ago.filter(|ago| ago.unix_ms(SystemTime::now(), &TimeZone::UTC).is_ok());
         ago.ok_or_else(|| {
             "neither a date, such as 2026-03-02 or 2026-03-02T09:00:00Z, nor how long ago, such as \
              30min, 2h or 7d"
@@ -322,9 +328,14 @@ impl When {
         })
     }
 
-    fn unix_ms(&self, now: SystemTime) -> Result<i64, Error> {
+    fn unix_ms(&self, now: SystemTime, zone: &TimeZone) -> Result<i64, Error> {
         match self {
             Self::At(moment) => Ok(*moment),
+            Self::Local(local) => {
+                let there = local.to_zoned(zone.clone());
+                let none = |_| Error::Usage { message: format!("--since {local} is no such time") };
+                Ok(there.map_err(none)?.timestamp().as_millisecond())
+            }
             Self::Ago(span) => {
                 let ago = jiff::Timestamp::try_from(now)
                     .and_then(|now| now.to_zoned(TimeZone::UTC).checked_sub(*span));
@@ -354,8 +365,12 @@ mod tests {
             ("1w 1d", 1_772_442_000_000 - 8 * 24 * 60 * 60 * 1000),
         ] {
             let when = When::parse(text).expect(text);
-            assert_eq!(when.unix_ms(now).expect(text), expected, "{text}");
+            assert_eq!(when.unix_ms(now, &TimeZone::UTC).expect(text), expected, "{text}");
         }
+        // What is shown in a time zone is read back in it.
+        let zone = TimeZone::posix("XYZ-2").expect("a zone");
+        let when = When::parse("2026-03-02 11:00:00").expect("a time");
+        assert_eq!(when.unix_ms(now, &zone).expect("a time"), 1_772_442_000_000);
         for text in ["", "7", "yesterday", "2026-13-01", "99999999y", "2h\u{1b}[2J"] {
             assert!(When::parse(text).is_err(), "{text}");
         }

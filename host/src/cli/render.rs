@@ -49,6 +49,11 @@ impl Look {
         }
     }
 
+    /// The time zone of the dates that are shown: the reader's, or UTC where nobody reads.
+    pub(super) fn zone(&self) -> TimeZone {
+        self.zone.clone().unwrap_or(TimeZone::UTC)
+    }
+
     /// Whether a person reads the output.
     pub(super) fn is_for_person(&self) -> bool {
         self.zone.is_some()
