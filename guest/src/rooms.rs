@@ -96,6 +96,15 @@ fn look_up(
                 found.push(room(row).map_err(wrong)?);
             }
         }
+        // A room that shares its id with one of them is returned after them, so that a caller can see
+        // the doubt.
+        for row in &page.rows {
+            let id = row.id("meetingId").map_err(wrong)?;
+            let is_shared = found.iter().any(|own: &Room| id.as_ref() == Some(&own.meeting_id));
+            if is_shared && name(row).map_err(wrong)? != spelling {
+                found.push(room(row).map_err(wrong)?);
+            }
+        }
         cursor = page.cursor;
         if !found.is_empty() || cursor.is_none() {
             return Ok(found);

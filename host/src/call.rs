@@ -249,6 +249,25 @@ pub struct Outcome {
     pub duration: Duration,
 }
 
+impl Outcome {
+    /// The outcome of a call that did nothing.
+    pub(crate) fn refused(call: &Call, error: Error) -> Self {
+        Self {
+            result: Err(error),
+            account: None,
+            function: crate::catalog::function(&call.function).map(|function| function.json),
+            verdict: None,
+            forced: false,
+            approval: None,
+            unrecorded: None,
+            write: WriteOutcome::None,
+            room: KnownRoom::default(),
+            requests: Vec::new(),
+            duration: Duration::ZERO,
+        }
+    }
+}
+
 /// What a call would do, found out without doing it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -3,6 +3,7 @@
 //! The component learns a code of `wasi:http` and no more. What is known here goes into the error that
 //! the user reads.
 
+use crate::answer::Unreadable;
 use crate::proxy::{TunnelError, Way};
 use crate::text;
 use rustls::CertificateError;
@@ -417,6 +418,20 @@ pub(crate) fn encoded(authority: &str, encoding: &str) -> Cause {
              not ask for"
         ),
         "a proxy or gateway in between may compress responses; have it leave these alone",
+    )
+}
+
+/// A successful response that is not what Whereby's API sends.
+pub(crate) fn unreadable(request: &str, authority: &str, reason: Unreadable) -> Cause {
+    let what = match reason {
+        Unreadable::Html => "a web page instead of JSON",
+        Unreadable::NotJson => "a response that is not JSON",
+        Unreadable::TooManyRows => "more rows than a page of Whereby's API has",
+    };
+    Cause::unusable(
+        format!("{request}: {authority} sent {what}"),
+        "something other than Whereby's API may have answered: check the account's api_url, and \
+         whether this network has a login page or a proxy",
     )
 }
 

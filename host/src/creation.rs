@@ -76,6 +76,9 @@ impl Creation {
                     members.insert("roomNamePattern".into(), pattern.clone());
                 }
                 ("recording" | "streaming" | "liveTranscription", Some(settings)) => {
+                    if name == "streaming" {
+                        check_stream(settings)?;
+                    }
                     members.insert(name.to_owned(), to_api(name, settings));
                 }
                 (other, _) => {
@@ -132,19 +135,72 @@ impl Creation {
             || is_past && around(begun.plus_seconds(24 * 3600)).contains(&end)
     }
 
-    /// The bytes to send for a body that [`Self::matches`]; of the component's own, only an end
-    /// that it chose is taken over.
-    pub(crate) fn to_body(&self, asked: &Value) -> Vec<u8> {
-        let chosen = || asked.get("endDate").and_then(Value::as_str).and_then(Timestamp::parse);
+    /// The bytes to send for a body that [`Self::matches`]. Nothing in them is the component's choice,
+    /// so they carry nothing that it knows.
+    pub(crate) fn to_body(&self, begun: Timestamp) -> Vec<u8> {
         let mut body = Map::new();
-        if let Some(end) = self.end.or_else(chosen) {
-            body.insert("endDate".into(), end.to_rfc3339().into());
-        }
+        let end = self.end.unwrap_or_else(|| self.default_end(begun));
+        body.insert("endDate".into(), end.to_rfc3339().into());
         if let Some(start) = self.start {
             body.insert("startDate".into(), start.to_rfc3339().into());
         }
         body.extend(self.members.clone());
         Value::Object(body).to_string().into_bytes()
+    }
+
+    /// When the room ends if the caller did not say: an hour after a start in the future, else a day
+    /// after the call was given leave, to the second.
+    fn default_end(&self, begun: Timestamp) -> Timestamp {
+        let end = match self.start.filter(|start| *start > begun) {
+            Some(start) => start.plus_seconds(3600),
+            None => begun.plus_seconds(24 * 3600),
+        };
+        end.to_seconds()
+    }
+
+    /// The secret URLs that the response may hold and that the caller did not ask for.
+    pub(crate) fn urls_not_asked_for(&self) -> &'static [&'static str] {
+        // In this mode Whereby returns both.
+        let is_viewer_mode = self.members.contains_key("templateType");
+        let is_asked = |url: &str| {
+            let fields = self.members.get("fields").and_then(Value::as_array);
+            is_viewer_mode || fields.is_some_and(|fields| fields.iter().any(|field| field == url))
+        };
+        match (is_asked("hostRoomUrl"), is_asked("viewerRoomUrl")) {
+            (true, true) => &[],
+            (true, false) => &["viewerRoomUrl"],
+            (false, true) => &["hostRoomUrl"],
+            (false, false) => &["hostRoomUrl", "viewerRoomUrl"],
+        }
+    }
+}
+
+/// Refuses a stream to anything but an RTMP server that is named in one way only: a person decides on
+/// it by its host.
+fn check_stream(settings: &Value) -> Result<(), Error> {
+    let text = settings["destination"]["url"].as_str().unwrap_or_default();
+    let url = url::Url::parse(text).ok().filter(|url| {
+        let is_host = |host: &str| {
+            let mut bytes = host.bytes();
+            !host.is_empty()
+                && bytes.all(|b| {
+                    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'[' | b']' | b':')
+                })
+        };
+        matches!(url.scheme(), "rtmp" | "rtmps")
+            && url.host_str().is_some_and(is_host)
+            && url.username().is_empty()
+            && url.password().is_none()
+            // The parser drops or changes what others keep.
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\')
+    });
+    match url {
+        Some(_) => Ok(()),
+        None => Err(Error::InvalidArgument {
+            message: "fields: streaming.destination.url: not the URL of an RTMP server, such as \
+                      rtmps://live.example.com/app/stream-key"
+                .into(),
+        }),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::{Hooks, Outbox};
 use crate::limits::Limits;
+use crate::turns::{Turn, Turns};
 use crate::{cache, json, surroundings, text};
 use serde_json::Value;
 use std::path::Path;
@@ -16,7 +17,7 @@ use wasmtime::component::{
 };
 use wasmtime::{
     CallHook, Config, Enabled, Engine as Wasmtime, InstanceAllocationStrategy,
-    PoolingAllocationConfig, ResourceLimiter, Store,
+    PoolingAllocationConfig, ResourceLimiter, Store, UpdateDeadline,
 };
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -59,6 +60,10 @@ const KEPT_BYTES: usize = 512 * 1024;
 /// How much room for growing a memory has that comes from no pool, in bytes.
 const GROWTH_BYTES: u64 = 1024 * 1024;
 
+/// How many ticks a component may compute before it takes turns with others. The built-in one needs
+/// less than one.
+const FREE_TICKS: u32 = 1;
+
 /// How much of its own stack the component may use, in bytes.
 const WASM_STACK: usize = 512 * 1024;
 
@@ -81,6 +86,7 @@ pub(crate) struct Engine {
     pre: InstancePre<CallState>,
     exports: Vec<(&'static str, ComponentExportIndex)>,
     ticker: crate::ticker::Ticker,
+    turns: Turns,
 }
 
 impl Engine {
@@ -96,7 +102,12 @@ impl Engine {
         let pre = linked.map_err(|error| unlinkable(&wasmtime, &component, &error))?;
         let exports = exports(&wasmtime, &component)?;
         let ticker = crate::ticker::Ticker::start(&wasmtime)?;
-        Ok(Self { wasmtime, pre, exports, ticker })
+        Ok(Self { wasmtime, pre, exports, ticker, turns: Turns::default() })
+    }
+
+    /// Whether the component exports a function.
+    pub(crate) fn has(&self, function: &Function) -> bool {
+        self.exports.iter().any(|(name, _)| *name == function.json)
     }
 
     /// Calls a function in a fresh instance. The inner result is the function's own.
@@ -114,11 +125,23 @@ impl Engine {
                 CallHook::ReturningFromWasm => RESULT_BYTES,
                 _ => CROSSING_BYTES,
             });
+            // Whoever waits for the host does not compute.
+            if let (CallHook::CallingHost, Some(turn)) = (hook, &store.data().turn) {
+                turn.end();
+            }
             Ok(())
         });
         store.set_max_component_handles(RESOURCES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        let (turns, mut ticks) = (self.turns.place(), 0_u32);
+        store.epoch_deadline_callback(move |mut store| {
+            ticks = ticks.saturating_add(1);
+            if ticks <= FREE_TICKS {
+                return Ok(UpdateDeadline::Yield(1));
+            }
+            let turn = store.data_mut().turn.get_or_insert_with(|| turns.clone());
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn.clone().next())))
+        });
         let result = self.run(&mut store, function, arguments).await;
         result.map_err(|error| Fault::of(&error, &store.data().limiter))
     }
@@ -374,6 +397,8 @@ struct CallState {
     table: ResourceTable,
     hooks: Hooks,
     limiter: Limiter,
+    /// The turn at computing of a component that computes for long.
+    turn: Option<Turn>,
 }
 
 impl CallState {
@@ -398,6 +423,7 @@ impl CallState {
             table,
             hooks: Hooks(outbox),
             limiter: Limiter { memory: limits.memory_bytes, taken: 0, refused: None },
+            turn: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use whereby_catalog::failure;
 
 /// The greatest length of a component's own words, in characters.
-const MAX_MESSAGE: usize = 16_000;
+const MAX_MESSAGE: usize = 1000;
 
 /// Whether a write happened, in a call that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,18 +124,23 @@ pub struct FunctionError {
 }
 
 impl FunctionError {
+    pub(crate) fn new(kind: &'static str, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            http_status: None,
+            retry_after_seconds: None,
+            hint: None,
+            retryable: failure::is_retryable(kind),
+        }
+    }
+
     /// Reads the JSON form of the WIT's `error`.
     pub(crate) fn from_json(error: &Value) -> Option<Self> {
         let (case, payload) = error.as_object()?.iter().next()?;
         let case = crate::catalog::ERROR.cases.iter().find(|known| known.json == case.as_str())?;
-        let mut error = Self {
-            kind: case.json,
-            message: text::printable(payload.as_str().unwrap_or_default(), MAX_MESSAGE),
-            http_status: None,
-            retry_after_seconds: None,
-            hint: None,
-            retryable: failure::is_retryable(case.json),
-        };
+        let message = text::printable(payload.as_str().unwrap_or_default(), MAX_MESSAGE);
+        let mut error = Self::new(case.json, message);
         match case.json {
             "rate-limited" => {
                 let seconds = payload.as_u64()?;
@@ -198,6 +203,11 @@ impl Error {
     pub fn hint(&self, outcome: WriteOutcome) -> Option<String> {
         // Whatever failed, nobody is told to repeat what may have happened.
         match outcome {
+            _ if outcome != WriteOutcome::None
+                && let Self::Function(FunctionError { hint: Some(hint), .. }) = self =>
+            {
+                return Some(hint.clone());
+            }
             WriteOutcome::None => {}
             WriteOutcome::Unknown => return Some(failure::UNKNOWN_OUTCOME_HINT.into()),
             WriteOutcome::Done => return Some(failure::DONE_HINT.into()),

@@ -4,6 +4,7 @@
 //! believe the component. A grant is issued for one call, checked at every attempt to send, and
 //! gone with the call. It does no IO: `http.rs` asks it, and tells it what came of each request.
 
+use crate::answer::{self, Shape};
 use crate::arguments::Arguments;
 use crate::catalog::Function;
 use crate::creation::Creation;
@@ -12,7 +13,6 @@ use crate::names::{Id, MeetingRef, RoomName, RoomRef};
 use crate::policy::Permit;
 use crate::request::{Asked, Page, Request, Unreadable};
 use crate::timestamp::Timestamp;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// What each function may send, for people: what `--dry-run` and denials show.
@@ -153,6 +153,29 @@ impl Bounds {
             _ => false,
         }
     }
+
+    /// What the response to one of this call's requests may tell.
+    fn shape(&self, request: &Request) -> Shape {
+        match request {
+            Request::ListRooms { .. } => match self {
+                Self::CurrentUser => Shape::Page(answer::ROOM_URL),
+                _ => Shape::Page(answer::ROOM),
+            },
+            Request::CreateRoom { .. } => Shape::Object {
+                members: answer::CREATED_ROOM,
+                left_out: match self {
+                    Self::Creation(creation) => creation.urls_not_asked_for(),
+                    _ => &["hostRoomUrl", "viewerRoomUrl"],
+                },
+            },
+            Request::DeleteRoom { .. } => Shape::Nothing,
+            Request::ListInsightRooms { .. } => Shape::Page(answer::INSIGHT_ROOM),
+            Request::ListSessions { .. } => Shape::Page(answer::SESSION),
+            Request::ListParticipants { .. } => Shape::Page(answer::PARTICIPANT),
+            Request::ListRecordings { .. } => Shape::Page(answer::RECORDING),
+            Request::ListTranscriptions { .. } => Shape::Page(answer::TRANSCRIPTION),
+        }
+    }
 }
 
 /// The one write that a call may do.
@@ -173,8 +196,10 @@ pub(crate) enum Answer<'a> {
     NotSent,
     /// It may have been sent, and no whole answer came.
     Lost,
-    /// Whereby answered.
+    /// Whereby answered: the status, and the body as the component reads it.
     Status(u16, &'a [u8]),
+    /// Something answered with a success that nobody can read.
+    Unreadable,
 }
 
 /// A room as Whereby names it, as far as that could be read.
@@ -201,6 +226,23 @@ impl KnownRoom {
     }
 }
 
+/// A room that Whereby listed to a call that deletes one.
+#[derive(Debug, PartialEq, Eq)]
+struct Listed {
+    id: Id,
+    /// The name as it was listed; `None` where it cannot be read.
+    name: Option<RoomName>,
+    /// Whether it is the room that the call names.
+    is_asked: bool,
+}
+
+impl Listed {
+    fn shown_name(&self) -> String {
+        let name = self.name.as_ref().map_or("", RoomName::as_str);
+        crate::text::printable(name, 100)
+    }
+}
+
 /// The authority of one allowed call, used up by it.
 #[derive(Debug)]
 pub(crate) struct Grant {
@@ -210,11 +252,9 @@ pub(crate) struct Grant {
     outcome: WriteOutcome,
     /// The room that was created, or whose deletion was tried.
     room: KnownRoom,
-    /// The bytes of the first attempt to write, which every further one repeats.
-    body: Option<Vec<u8>>,
-    /// The ids that Whereby listed, during this call, under the very room to be deleted, each with its
-    /// name as it was listed; once a deletion was tried, its id alone.
-    listed: Vec<(RoomName, Id)>,
+    /// The rooms that Whereby listed during a call that deletes; once a deletion was tried, that of
+    /// its id alone.
+    listed: Vec<Listed>,
     /// Whether a deletion was tried.
     chosen: bool,
     sent: usize,
@@ -227,6 +267,8 @@ pub(crate) struct Grant {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     request: Request,
+    /// What a successful response may tell the component.
+    pub(crate) shape: Shape,
     /// What was known of the write before this attempt, which holds on where it changed nothing.
     before: WriteOutcome,
     pub(crate) method: http::Method,
@@ -257,7 +299,6 @@ impl Grant {
             write: Write::Unused,
             outcome: WriteOutcome::None,
             room: KnownRoom::default(),
-            body: None,
             listed: Vec::new(),
             chosen: false,
             sent: 0,
@@ -289,13 +330,9 @@ impl Grant {
             }
             match (&request, &self.bounds) {
                 (Request::DeleteRoom { id }, _) => self.check_listed(id, name())?,
-                (Request::CreateRoom { body: asked }, Bounds::Creation(creation)) => {
-                    let bytes = creation.to_body(asked);
-                    if self.body.as_ref().is_some_and(|first| *first != bytes) {
-                        return Err(self.refuse(&format!("{} with another body", name())));
-                    }
-                    self.body = Some(bytes);
-                    body.clone_from(&self.body);
+                // Every attempt has the same bytes, as nothing in them is the component's.
+                (Request::CreateRoom { .. }, Bounds::Creation(creation)) => {
+                    body = Some(creation.to_body(self.begun));
                 }
                 _ => {}
             }
@@ -303,7 +340,7 @@ impl Grant {
             if let (Request::DeleteRoom { id }, Bounds::Deletion { room }) =
                 (&request, &self.bounds)
             {
-                self.listed.retain(|(_, listed)| listed == id);
+                self.listed.retain(|listed| listed.id == *id);
                 self.chosen = true;
                 self.room = KnownRoom { name: Some(room.name.clone()), id: Some(id.clone()) };
             }
@@ -315,6 +352,7 @@ impl Grant {
             self.outcome = WriteOutcome::Unknown;
         }
         Ok(Admitted {
+            shape: self.bounds.shape(&request),
             before,
             method: request.method(),
             path_and_query: request.path_and_query(),
@@ -346,23 +384,40 @@ impl Grant {
         if let (Bounds::Deletion { room }, Answer::Status(200, body)) = (&self.bounds, answer)
             && !self.chosen
         {
-            self.listed.extend(ids_of(room, body));
+            for listed in rooms_of(room, body) {
+                if !self.listed.contains(&listed) {
+                    self.listed.push(listed);
+                }
+            }
         }
     }
 
     /// Refuses a deletion of anything but the one room that Whereby listed under the name asked for.
-    fn check_listed(&self, id: &Id, name: String) -> Result<(), Refusal> {
-        let Some((own, _)) = self.listed.iter().find(|(_, listed)| listed == id) else {
-            return Err(self
-                .refuse(&format!("{name}, which Whereby did not list under the room asked for")));
+    /// Where the list leaves any doubt about which one that is, nothing is deleted.
+    fn check_listed(&self, id: &Id, request: String) -> Result<(), Refusal> {
+        let mut asked = self.listed.iter().filter(|listed| listed.is_asked);
+        let Some(own) = asked.clone().find(|listed| listed.id == *id) else {
+            return Err(self.refuse(&format!(
+                "{request}, which Whereby did not list under the room asked for"
+            )));
         };
         // A person is shown the name in lower case, and may have meant the room that has it.
-        let is_shown = own.is_lower_case();
-        match self.listed.iter().find(|(other, _)| !is_shown && other != own) {
-            Some((other, _)) => Err(self.refuse(&format!(
-                "{name}, while Whereby lists both `{}` and `{}`",
-                crate::text::printable(own.as_str(), 100),
-                crate::text::printable(other.as_str(), 100)
+        let is_shown = own.name.as_ref().is_some_and(RoomName::is_lower_case);
+        let twin = asked.find(|other| match other.name == own.name {
+            true => other.id != own.id,
+            false => !is_shown,
+        });
+        let alias = self
+            .listed
+            .iter()
+            .find(|other| other.id == own.id && (other.name != own.name || !other.is_asked));
+        match twin.or(alias) {
+            Some(other) => Err(self.refuse(&format!(
+                "{request}, while Whereby lists both `{}` with the id {} and `{}` with the id {}",
+                own.shown_name(),
+                own.id.as_str(),
+                other.shown_name(),
+                other.id.as_str()
             ))),
             None => Ok(()),
         }
@@ -413,7 +468,7 @@ fn proof(write: &Request, answer: Answer<'_>) -> Proof {
     match answer {
         Answer::NotSent => Proof::Refused,
         // 202 says that it has yet to be done, and nothing says that another one means that it was.
-        Answer::Status(200 | 204, body) if is_deletion && is_plain(body) => Proof::Done,
+        Answer::Status(200 | 204, _) if is_deletion => Proof::Done,
         Answer::Status(200..=299, body) if !is_deletion && is_room(body) => Proof::Done,
         // Whereby listed the room a moment ago, and now it is gone.
         Answer::Status(404, _) if is_deletion => Proof::Done,
@@ -422,7 +477,7 @@ fn proof(write: &Request, answer: Answer<'_>) -> Proof {
         Answer::Status(400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429, _) => {
             Proof::Refused
         }
-        Answer::Status(..) | Answer::Lost => Proof::Open,
+        Answer::Status(..) | Answer::Unreadable | Answer::Lost => Proof::Open,
     }
 }
 
@@ -451,24 +506,23 @@ fn is_room(body: &[u8]) -> bool {
     is_id && room["roomUrl"].as_str().is_some_and(|url| !url.is_empty())
 }
 
-/// Whether a body is what an API answers a deletion with: nothing, or JSON. A page of HTML comes from
-/// something between here and Whereby.
-fn is_plain(body: &[u8]) -> bool {
-    body.trim_ascii().is_empty() || serde_json::from_slice::<IgnoredAny>(body).is_ok()
-}
-
-/// The ids that a page of Whereby's list has under the very room: its name, and the host of its URL
-/// where the caller gave one.
-fn ids_of(room: &RoomRef, page: &[u8]) -> Vec<(RoomName, Id)> {
+/// The rooms of a page of Whereby's list. One is the room asked for by its name, and by the host of
+/// its URL where the caller gave one.
+fn rooms_of(room: &RoomRef, page: &[u8]) -> Vec<Listed> {
     // A page that cannot be read lists nothing, so nothing can be deleted on its word.
     let page: Value = serde_json::from_slice(page).unwrap_or_default();
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let listed = |meeting: &Value| {
-        let url = url::Url::parse(meeting.get("roomUrl")?.as_str()?).ok()?;
-        let same_host = room.host.as_deref().is_none_or(|host| url.host_str() == Some(host));
+        let url = meeting.get("roomUrl").and_then(Value::as_str);
+        let url = url.and_then(|url| url::Url::parse(url).ok());
+        let is_on_host = match (&room.host, &url) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(host), Some(url)) => url.host_str() == Some(host),
+        };
         let KnownRoom { name, id } = KnownRoom::read(meeting);
-        let (name, id) = (name?, id?);
-        (room.name.may_be(&name) && same_host).then_some((name, id))
+        let is_named = name.as_ref().is_some_and(|name| room.name.may_be(name));
+        Some(Listed { id: id?, name, is_asked: is_named && is_on_host })
     };
     results.iter().filter_map(listed).collect()
 }

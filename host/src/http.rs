@@ -3,6 +3,7 @@
 //! This is one of the two places that enforce. A request of the component gets here as it is and
 //! goes no further: what is sent is made from what the grant understood.
 
+use crate::answer::{self, Complaint, Redactor, Unreadable};
 use crate::call::Watch;
 use crate::cause::{self, Cause};
 use crate::client::{Client, Failure};
@@ -13,13 +14,12 @@ use crate::lanes::Lane;
 use crate::limits::Limits;
 use crate::origin::ApiBase;
 use crate::request::Asked;
-use crate::session::without_token;
-use crate::{surrogate, text};
+use crate::text;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use memchr::memmem::Finder;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use time::OffsetDateTime;
@@ -42,17 +42,8 @@ const COMPONENT_HEADERS: [HeaderName; 5] = [
     header::USER_AGENT,
 ];
 
-/// What the component is shown of an answer's headers.
-const ANSWER_HEADERS: [&str; 5] = [
-    "content-type",
-    "retry-after",
-    "x-ratelimit-limit",
-    "x-ratelimit-remaining",
-    "x-ratelimit-reset",
-];
-
-/// What stands in an answer in the place of the token.
-pub(crate) const REDACTED: &str = "[redacted]";
+/// The headers of a response that the component reads, beside `Retry-After`. Each is a number.
+const RATE_LIMITS: [&str; 2] = ["x-ratelimit-limit", "x-ratelimit-remaining"];
 
 /// What requests go out by, shared by all calls.
 pub(crate) struct Wire {
@@ -77,6 +68,10 @@ pub struct SentRequest {
     pub(crate) dates: Option<(HeaderValue, SystemTime)>,
     /// Why there is no answer that can be used, where more is known than the component can be told.
     pub(crate) cause: Option<Cause>,
+    /// How long the answer asks to wait.
+    pub(crate) wait: Option<Duration>,
+    /// Whether it is over, with an answer or without.
+    pub(crate) is_over: bool,
 }
 
 impl SentRequest {
@@ -95,13 +90,39 @@ fn to_date(value: &HeaderValue) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(value.to_str().ok()?, &Rfc2822).ok()
 }
 
-/// The seconds of a `Retry-After` that is a date. It counts from the server's own date, as this
-/// machine's clock may be wrong.
-fn seconds_to_wait(headers: &http::HeaderMap) -> Option<HeaderValue> {
-    let until = to_date(headers.get(header::RETRY_AFTER)?)?;
-    let now = headers.get(header::DATE).and_then(to_date);
-    let wait = until - now.unwrap_or_else(OffsetDateTime::now_utc);
-    Some(HeaderValue::from(wait.whole_seconds().max(0)))
+/// How long a `Retry-After` asks to wait: seconds, whole or decimal, or a date. A date counts from the
+/// server's own, as this machine's clock may be wrong.
+fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?;
+    if let Some(until) = to_date(value) {
+        let now = headers.get(header::DATE).and_then(to_date);
+        let wait = until - now.unwrap_or_else(OffsetDateTime::now_utc);
+        return Some(Duration::from_secs(wait.whole_seconds().try_into().unwrap_or(0)));
+    }
+    let value = value.to_str().ok()?.trim();
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let seconds = value.parse::<f64>().ok().filter(|_| is_number)?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(u64::from(u32::MAX))))
+}
+
+/// The header that asks to wait, in seconds, rounded up to milliseconds.
+fn to_retry_after(wait: Duration) -> (HeaderName, HeaderValue) {
+    let milliseconds = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+    let seconds = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+    let seconds = HeaderValue::try_from(seconds);
+    // Digits and a point are always a header's value.
+    (header::RETRY_AFTER, seconds.unwrap_or_else(|_| HeaderValue::from_static("0")))
+}
+
+/// An answer, and what the component may see of it.
+struct Read {
+    status: http::StatusCode,
+    headers: http::HeaderMap,
+    /// The headers that the component reads.
+    shown: http::HeaderMap,
+    body: Result<Vec<u8>, Unreadable>,
+    /// What it says where it is no success.
+    complaint: Complaint,
 }
 
 /// What is to be told of a call's requests when it is over.
@@ -114,8 +135,8 @@ pub(crate) struct Closed {
     pub(crate) room: KnownRoom,
     /// The rule that was broken, if any.
     pub(crate) fault: Option<String>,
-    /// Whether an answer had escapes in it, in which the token can hide.
-    pub(crate) escaped: bool,
+    /// What the last answer that was no success says; it may quote what was sent.
+    pub(crate) said: String,
 }
 
 /// What one call may send and what it has sent, shared by its requests.
@@ -128,6 +149,8 @@ pub(crate) struct Outbox {
     watch: Watch,
     state: Mutex<State>,
     faulted: Notify,
+    /// How many requests are under way, or wait for a connection.
+    under_way: AtomicUsize,
 }
 
 struct State {
@@ -136,13 +159,13 @@ struct State {
     begun: usize,
     /// How many bytes of answers were taken in.
     received: usize,
-    /// Whether an answer had escapes in it.
-    escaped: bool,
     /// What was let go, and when; listed before it leaves, as the component may let go of it.
     sent: Vec<(Instant, SentRequest)>,
     /// Whether the call is over, so that nothing may leave any more.
     closed: bool,
     fault: Option<String>,
+    /// What the last answer that was no success said.
+    said: String,
 }
 
 impl Outbox {
@@ -159,10 +182,10 @@ impl Outbox {
             grant,
             begun: 0,
             received: 0,
-            escaped: false,
             sent: Vec::new(),
             closed: false,
             fault: None,
+            said: String::new(),
         };
         Self {
             wire,
@@ -173,6 +196,7 @@ impl Outbox {
             watch,
             state: Mutex::new(state),
             faulted: Notify::new(),
+            under_way: AtomicUsize::new(0),
         }
     }
 
@@ -207,7 +231,7 @@ impl Outbox {
             write: state.grant.outcome(),
             room: state.grant.room().clone(),
             fault: state.fault.clone(),
-            escaped: state.escaped,
+            said: std::mem::take(&mut state.said),
         }
     }
 
@@ -245,63 +269,64 @@ impl Outbox {
             result.as_ref().ok().map(|(status, _, _)| status.as_u16()),
             started.elapsed(),
         );
+        let redactor = Redactor::new(self.token.expose());
+        let read = result.map(|(status, headers, body)| match status.is_success() {
+            true => {
+                let body = answer::rebuild(&body, admitted.shape, &redactor);
+                let shown = rate_limits(&headers);
+                Read { status, headers, shown, body, complaint: Complaint::default() }
+            }
+            false => {
+                let mut complaint = Complaint::read(&body, &redactor);
+                complaint.wait = retry_after(&headers).or(complaint.wait);
+                let shown = complaint.wait.map(to_retry_after).into_iter().collect();
+                Read { status, headers, shown, body: Ok(complaint.to_body()), complaint }
+            }
+        });
         let mut state = self.state();
+        if let Ok(Read { complaint, .. }) = &read
+            && !complaint.text.is_empty()
+        {
+            state.said.clone_from(&complaint.text);
+        }
         // After the end of the call they are gone.
         if let Some((started, sent)) = state.sent.get_mut(index) {
-            match &result {
-                Ok((status, ..)) => sent.status = Some(status.as_u16()),
+            (sent.duration, sent.is_over) = (started.elapsed(), true);
+            match &read {
+                Ok(read) => {
+                    sent.status = Some(read.status.as_u16());
+                    sent.wait = read.complaint.wait;
+                    let date = read.headers.get(header::DATE);
+                    sent.dates = date.map(|date| (date.clone(), SystemTime::now()));
+                    sent.cause = read.body.as_ref().err().map(|reason| {
+                        let request = format!("{} {}", admitted.method, admitted.path());
+                        cause::unreadable(&request, self.api.authority(), *reason)
+                    });
+                }
                 Err(Failure { status, cause, .. }) => {
                     (sent.status, sent.cause) = (*status, cause.clone());
                 }
             }
-            sent.duration = started.elapsed();
-            let date = result.as_ref().ok().and_then(|(_, headers, _)| headers.get(header::DATE));
-            sent.dates = date.map(|date| (date.clone(), SystemTime::now()));
         }
-        let (status, headers, mut body) = match result {
-            Ok(answer) => answer,
+        let (status, headers, body) = match read {
+            Ok(Read { status, shown, body: Ok(body), .. }) => (status, shown, body),
+            Ok(_) => {
+                state.grant.settle(&admitted, Answer::Unreadable);
+                // The code that has the component give up: it would only come again.
+                return Err(WasiError::HttpResponseTransferCoding(None));
+            }
             Err(Failure { sent, error, .. }) => {
                 let answer = if sent { Answer::Lost } else { Answer::NotSent };
                 state.grant.settle(&admitted, answer);
                 return Err(error);
             }
         };
-        let bom = "\u{feff}".as_bytes();
-        if body.starts_with(bom) {
-            body = body.slice(bom.len()..);
-        }
-        let escaped = memchr::memchr(b'\\', &body).is_some();
-        // Everybody reads the same: the grant, whoever looks for the token, and the component.
-        if escaped && let Some(whole) = surrogate::without_halves(&body) {
-            body = whole.into();
-        }
-        state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
-        state.escaped |= escaped;
-        let token = Needle::new(self.token.expose().as_bytes());
-        let mut body = redact(body, &token);
-        // The component may cut or take apart what it reads, and then nobody finds the token in it.
-        if escaped && let Ok(value) = serde_json::from_slice::<serde_json::Value>(&body) {
-            let clean = without_token(value.clone(), &self.token);
-            body = if clean == value { body } else { clean.to_string().into() };
-        }
-        // The grant keeps what is read here for the log, so it sees no more than the component.
         state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
         drop(state);
-        let mut response =
-            http::Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+        let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
+        let mut response = http::Response::new(body);
         *response.status_mut() = status;
-        let wait = seconds_to_wait(&headers);
-        for name in ANSWER_HEADERS {
-            let value = match &wait {
-                Some(seconds) if name == "retry-after" => Some(seconds),
-                _ => headers.get(name),
-            };
-            if let Some(value) = value
-                && token.find_from(value.as_bytes(), 0).is_none()
-            {
-                response.headers_mut().insert(HeaderName::from_static(name), value.clone());
-            }
-        }
+        *response.headers_mut() = headers;
         Ok(response)
     }
 
@@ -362,7 +387,16 @@ impl Outbox {
         let path = admitted.path().to_owned();
         let method = admitted.method.to_string();
         let duration = Duration::ZERO;
-        let sent = SentRequest { method, path, status: None, duration, dates: None, cause: None };
+        let sent = SentRequest {
+            method,
+            path,
+            status: None,
+            duration,
+            dates: None,
+            cause: None,
+            wait: None,
+            is_over: false,
+        };
         state.sent.push((Instant::now(), sent));
         Ok((admitted, state.sent.len() - 1))
     }
@@ -389,14 +423,25 @@ impl Outbox {
         if admitted.body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let _seat = self.wire.lane.seat().await;
+        let _seat = self.wire.lane.seat(&self.under_way).await;
         // The call may have ended while this waited.
         if self.state().closed {
             return Err(unsendable(WasiError::HttpRequestDenied));
         }
         self.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
-        let (head, mut answer) = self.wire.client.send(request, &self.api).await?.into_parts();
+        let (head, body) = self.wire.client.send(request, &self.api).await?.into_parts();
         self.wire.lane.answered(head.version);
+        let status = head.status;
+        let body = self.take_in(&head, body).await?;
+        Ok((status, head.headers, body))
+    }
+
+    /// Takes in the body of an answer.
+    async fn take_in(
+        &self,
+        head: &http::response::Parts,
+        mut answer: hyper::body::Incoming,
+    ) -> Result<Bytes, Failure> {
         let most = self.limits.answer_bytes;
         let too_large =
             |size: u64| Failure::after_sending(WasiError::HttpResponseBodySize(Some(size)));
@@ -408,8 +453,7 @@ impl Outbox {
             let cause = cause::encoded(self.api.authority(), &coding);
             // What counts of a refusal is its status.
             if head.status.as_u16() >= 400 {
-                let body = serde_json::json!({"error": cause.message}).to_string();
-                return Ok((head.status, head.headers, body.into()));
+                return Ok(serde_json::json!({"error": cause.message}).to_string().into());
             }
             return Err(Failure {
                 status: Some(head.status.as_u16()),
@@ -455,54 +499,17 @@ impl Outbox {
                 return Err(too_large(pieces.len() as u64));
             }
         }
-        if !pieces.is_empty() {
-            body = pieces.into();
-        }
-        Ok((head.status, head.headers, body))
+        Ok(if pieces.is_empty() { body } else { pieces.into() })
     }
 }
 
-/// A text to look for. It is found by its beginning, because a search for all of it takes longer to
-/// prepare than most answers take to be gone through.
-struct Needle<'a> {
-    beginning: Finder<'a>,
-    whole: &'a [u8],
-}
-
-impl<'a> Needle<'a> {
-    /// How much of it is looked for, in bytes.
-    const BEGINNING: usize = 16;
-
-    fn new(whole: &'a [u8]) -> Self {
-        Self { beginning: Finder::new(&whole[..whole.len().min(Self::BEGINNING)]), whole }
-    }
-
-    /// The first place at or after another.
-    fn find_from(&self, text: &[u8], mut from: usize) -> Option<usize> {
-        loop {
-            let at = from + self.beginning.find(&text[from..])?;
-            if text[at..].starts_with(self.whole) {
-                return Some(at);
-            }
-            from = at + 1;
-        }
-    }
-}
-
-/// The answer without the token.
-fn redact(body: Bytes, token: &Needle<'_>) -> Bytes {
-    let mut clean = Vec::new();
-    let mut kept = 0;
-    while let Some(at) = token.find_from(&body, kept) {
-        clean.extend_from_slice(&body[kept..at]);
-        clean.extend_from_slice(REDACTED.as_bytes());
-        kept = at + token.whole.len();
-    }
-    if kept == 0 {
-        return body;
-    }
-    clean.extend_from_slice(&body[kept..]);
-    clean.into()
+/// What is left of the organization's rate limit, as far as the headers say so in numbers.
+fn rate_limits(headers: &http::HeaderMap) -> http::HeaderMap {
+    let number = |name: &'static str| {
+        let number = headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok()?;
+        Some((HeaderName::from_static(name), HeaderValue::from(number)))
+    };
+    RATE_LIMITS.into_iter().filter_map(number).collect()
 }
 
 /// The seam of wasi:http: every request that the component sends comes by here.
@@ -535,36 +542,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_to_wait_for_counts_from_the_servers_own() {
-        let wait = |retry_after: &'static str, date: Option<&'static str>| {
+    fn a_wait_is_seconds_or_a_date_by_the_servers_own_clock() {
+        let wait = |retry_after_value: &'static str, date: Option<&'static str>| {
             let mut headers = http::HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after_value));
             headers.extend(date.map(|date| (header::DATE, HeaderValue::from_static(date))));
-            seconds_to_wait(&headers).map(|seconds| seconds.to_str().expect("digits").to_owned())
+            retry_after(&headers).map(|wait| wait.as_secs_f64())
         };
         let date = Some("Wed, 21 Oct 2026 07:28:00 GMT");
-        assert_eq!(wait("Wed, 21 Oct 2026 08:28:00 GMT", date).as_deref(), Some("3600"));
-        assert_eq!(wait("Wed, 21 Oct 2026 07:28:00 GMT", date).as_deref(), Some("0"));
-        assert_eq!(wait("Wed, 21 Oct 2020 07:28:00 GMT", date).as_deref(), Some("0"));
-        assert_eq!(wait("Wed, 21 Oct 2020 07:28:00 GMT", None).as_deref(), Some("0"));
-        for seconds in ["", "2", "1.5", "soon", "2026-10-21T07:28:00Z"] {
+        assert_eq!(wait("Wed, 21 Oct 2026 08:28:00 GMT", date), Some(3600.0));
+        assert_eq!(wait("Wed, 21 Oct 2026 07:28:00 GMT", date), Some(0.0));
+        assert_eq!(wait("Wed, 21 Oct 2020 07:28:00 GMT", date), Some(0.0));
+        assert_eq!(wait("Wed, 21 Oct 2020 07:28:00 GMT", None), Some(0.0));
+        assert_eq!(wait("2", date), Some(2.0));
+        assert_eq!(wait(" 1.5 ", date), Some(1.5));
+        assert_eq!(wait("99999999999999999999999", None), Some(f64::from(u32::MAX)));
+        for seconds in ["", ".", "1.2.3", "-2", "+2", "1e3", "inf", "soon", "2026-10-21T07:28:00Z"]
+        {
             assert_eq!(wait(seconds, date), None, "{seconds}");
-        }
-    }
-
-    #[test]
-    fn the_token_is_found_wherever_it_stands() {
-        let long = "a".repeat(20) + "b";
-        for (token, text, clean) in [
-            (&long[..], format!("{long}{long}"), "[redacted][redacted]".to_owned()),
-            // It begins within what looked like its beginning.
-            (&long, format!("aaaa{long}x"), "aaaa[redacted]x".to_owned()),
-            (&long, "a".repeat(40), "a".repeat(40)),
-            ("short", "a short text".to_owned(), "a [redacted] text".to_owned()),
-            ("short", String::new(), String::new()),
-        ] {
-            let redacted = redact(text.clone().into(), &Needle::new(token.as_bytes()));
-            assert_eq!(redacted, clean, "{text}");
         }
     }
 }

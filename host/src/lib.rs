@@ -210,6 +210,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod answer;
 mod approval;
 pub mod arguments;
 mod cache;
@@ -261,6 +262,7 @@ pub mod text;
 mod ticker;
 mod timestamp;
 mod toml_reader;
+mod turns;
 
 pub use approval::{Answer, Approver, Channel, NobodyToAsk, PendingApproval, Question};
 pub use call::{Call, Observer, Outcome, Plan};

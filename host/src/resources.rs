@@ -194,6 +194,11 @@ impl Resources {
         &self.environment.clock
     }
 
+    /// Whether the component is this program's own.
+    pub(crate) fn is_built_in(&self) -> bool {
+        [BUILT_IN_COMPONENT, BUILT_IN_READER].contains(&self.component())
+    }
+
     /// The component's bytes.
     pub(crate) fn component(&self) -> &[u8] {
         self.component.bytes.as_deref().unwrap_or(BUILT_IN_COMPONENT)

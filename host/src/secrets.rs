@@ -1,11 +1,17 @@
 //! Secrets inside arguments, masked wherever arguments are shown or kept.
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-/// What stands in the place of a secret.
+/// What replaces a secret.
 const MASK: &str = "***";
 
-/// The arguments of a call, as they may be shown: access keys, stream URLs and room keys masked.
+/// The longest part of a stream's path that is shown, in bytes. A longer one may be a key.
+const LONGEST_SHOWN: usize = 20;
+
+/// The arguments of a call as they may be shown: access keys, stream keys and room keys masked. Each
+/// mask has a fingerprint, the first six hexadecimal digits of a SHA-256, so that two secrets look
+/// different: `***(3f9a1c)`.
 #[must_use]
 pub fn masked(arguments: &Value) -> Value {
     let mut shown = arguments.clone();
@@ -83,7 +89,12 @@ fn mask(value: &mut Value, within: &str) {
                     // A stream's URL ends with its key.
                     || within == "streaming" && name == "url";
                 if secret && !value.is_null() {
-                    *value = Value::from(host_alone(value));
+                    *value = match value.as_str() {
+                        Some(url) if name == "url" => masked_url(url),
+                        Some(secret) => masked_text(secret),
+                        None => masked_text(&value.to_string()),
+                    }
+                    .into();
                 }
                 let within = if name == "streaming" { "streaming" } else { within };
                 mask(value, within);
@@ -98,7 +109,11 @@ fn mask(value: &mut Value, within: &str) {
             while let Some(at) = text[from..].find(BEFORE) {
                 from += at + BEFORE.len();
                 let end = text[from..].find(is_end).map_or(text.len(), |end| from + end);
-                text.replace_range(from..end, MASK);
+                // What was masked once stays as it is.
+                if !text[from..end].starts_with(MASK) {
+                    let mask = masked_text(&text[from..end]);
+                    text.replace_range(from..end, &mask);
+                }
                 from += MASK.len();
             }
         }
@@ -106,14 +121,33 @@ fn mask(value: &mut Value, within: &str) {
     }
 }
 
-/// Of a URL, where it leads to, which is no secret and what a person decides on; else nothing.
-fn host_alone(value: &Value) -> String {
-    let url = value.as_str().and_then(|text| url::Url::parse(text).ok());
-    match url.as_ref().and_then(|url| Some((url.scheme(), url.host_str()?, url.port()))) {
-        Some((scheme, host, Some(port))) => format!("{scheme}://{host}:{port}/{MASK}"),
-        Some((scheme, host, None)) => format!("{scheme}://{host}/{MASK}"),
-        None => MASK.to_owned(),
-    }
+/// A mask with the fingerprint of what it hides.
+fn masked_text(secret: &str) -> String {
+    let digest = Sha256::new_with_prefix("whereby secret\0").chain_update(secret).finalize();
+    let digits: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    format!("{MASK}({digits})")
+}
+
+/// A stream's URL: where it leads to, which is what a person decides on, and its key masked.
+fn masked_url(text: &str) -> String {
+    let masked = |url: &url::Url| {
+        let host = url.host_str().filter(|host| !host.is_empty())?;
+        let mut shown = format!("{}://{host}", url.scheme());
+        if let Some(port) = url.port() {
+            shown.push_str(&format!(":{port}"));
+        }
+        let (folders, _) = url.path().rsplit_once('/')?;
+        for part in folders.split('/').skip(1) {
+            shown.push('/');
+            match part.len() > LONGEST_SHOWN {
+                true => shown.push_str(&masked_text(part)),
+                false => shown.push_str(part),
+            }
+        }
+        // The whole of it, as a user and a query may be secrets too.
+        Some(format!("{shown}/{}", masked_text(text)))
+    };
+    url::Url::parse(text).ok().and_then(|url| masked(&url)).unwrap_or_else(|| masked_text(text))
 }
 
 #[cfg(test)]
@@ -170,7 +204,34 @@ mod tests {
         assert_eq!(shown["fields"][1]["recording"]["destination"]["accessKeyId"], "id");
         let streaming = &shown["fields"][2]["streaming"];
         assert_eq!(streaming["startTrigger"], "none");
-        assert_eq!(streaming["destination"]["url"], "rtmp://a.example/***");
+        assert_eq!(streaming["destination"]["url"], "rtmp://a.example/live/***(44df6d)");
         assert_eq!(shown["room_mode"], "group");
+        assert_eq!(masked(&shown["cursor"]), shown["cursor"], "a mask stays as it is");
+    }
+
+    #[test]
+    fn what_differs_looks_different_and_where_it_leads_to_is_shown() {
+        let shown = |url: &str| {
+            let shown = masked(&json!({"streaming": {"url": url}}));
+            shown["streaming"]["url"].as_str().expect("a text").to_owned()
+        };
+        for (url, place) in [
+            ("rtmp://a.example/live2/key", "rtmp://a.example/live2/***("),
+            ("rtmps://a.example:443/a/b/key?bl=1", "rtmps://a.example:443/a/b/***("),
+            ("rtmp://user:pass@a.example/x/key", "rtmp://a.example/x/***("),
+            ("rtmp://a.example/0123456789abcdefghijk/key", "rtmp://a.example/***("),
+            ("rtmp://a.example/key", "rtmp://a.example/***("),
+            ("rtmp://a.example", "***("),
+            ("rtmp:a.example/key", "***("),
+            ("//a.example/key", "***("),
+        ] {
+            assert!(shown(url).starts_with(place), "{url}: {}", shown(url));
+            assert!(!shown(url).contains("key") && !shown(url).contains("pass"), "{url}");
+        }
+        assert_ne!(shown("rtmp://a.example/live/one"), shown("rtmp://a.example/live/two"));
+        assert_ne!(shown("rtmp://a.example/live/key"), shown("rtmp://a.example/live/key?x=1"));
+        assert_eq!(shown("rtmp://a.example/live/one"), shown("rtmp://a.example/live/one"));
+        let key = |secret: &str| masked(&json!({"accessKeySecret": secret}));
+        assert_ne!(key("one"), key("two"));
     }
 }

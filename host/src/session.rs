@@ -5,18 +5,20 @@
 
 mod clearance;
 mod entry;
+mod record;
 
 use crate::approval::{Approver, NobodyToAsk, Question};
 use crate::arguments::Arguments;
 use crate::call::{Call, Outcome, Plan, Watch};
 use crate::catalog::{self, Function};
+use crate::clock::Clock;
 use crate::config::{Account, Settings};
-use crate::credentials::Token;
-use crate::engine::{Fault, Invocation};
+use crate::engine::{Engine, Fault, Invocation};
 use crate::environment::Environment;
 use crate::error::{Error, FunctionError, WriteOutcome};
-use crate::grant::{Bounds, Grant, KnownRoom, permitted_requests};
-use crate::http::{Closed, Outbox, REDACTED};
+use crate::grant::{Bounds, Grant, permitted_requests};
+use crate::http::{Closed, Outbox};
+use crate::limits::Limits;
 use crate::policy::{
     Approval, Effect, Permission, Permit, Policy, Rule, Verdict, effect_of, has_destination,
     is_destructive,
@@ -28,8 +30,8 @@ use crate::store::{BeginError, Store};
 use crate::{json, secrets, suggest, text};
 use clearance::Clearance;
 use entry::Entry;
+use record::Record;
 use serde_json::Value;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -330,35 +332,39 @@ impl Session {
     pub(crate) async fn run_until(&self, call: Call, until: impl Future<Output = ()>) -> Outcome {
         let started = Instant::now();
         let mut entry = Entry::new(&self.0.store, self.0.resources.clock(), &call);
-        let mut outcome = Outcome {
-            result: Err(Error::Internal { message: "the call did not begin".into() }),
-            account: None,
-            function: catalog::function(&call.function).map(|function| function.json),
-            verdict: None,
-            forced: false,
-            approval: None,
-            unrecorded: None,
-            write: WriteOutcome::None,
-            room: KnownRoom::default(),
-            requests: Vec::new(),
-            duration: Duration::ZERO,
-        };
+        let unbegun = Error::Internal { message: "the call did not begin".into() };
+        let mut outcome = Outcome::refused(&call, unbegun);
         let mut waited = Duration::ZERO;
         let result = tokio::select! {
             biased;
             result = self.steps(call, &mut entry, &mut outcome, &mut waited) => Some(result),
             () = until => None,
         };
-        outcome.result = result.unwrap_or_else(|| {
+        let result = result.unwrap_or_else(|| {
             if let Some(closed) = entry.close() {
                 (outcome.requests, outcome.write) = (closed.requests, closed.write);
+                outcome.room = closed.room;
             }
             Err(Error::Interrupted)
         });
+        let function = outcome.function.and_then(catalog::function);
+        let is_deletion = function.is_some_and(is_destructive);
+        let (write, room) = (outcome.write, &outcome.room);
+        outcome.result =
+            result.map_err(|error| record::after_write(error, write, is_deletion, room));
         if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result {
             outcome.approval = Some(pending.id.clone());
         }
         outcome.duration = started.elapsed().saturating_sub(waited);
+        outcome.unrecorded = entry.end(&outcome).await;
+        outcome
+    }
+
+    /// Takes down a call that a front end refused before it was one, and returns its outcome.
+    pub(crate) async fn refuse(&self, call: Call, error: Error) -> Outcome {
+        let mut entry = Entry::new(&self.0.store, self.0.resources.clock(), &call);
+        entry.refused(&call);
+        let mut outcome = Outcome::refused(&call, error);
         outcome.unrecorded = entry.end(&outcome).await;
         outcome
     }
@@ -385,6 +391,7 @@ impl Session {
         *waited = asked.elapsed();
         let clearance = clearance?;
         outcome.forced = matches!(clearance, Clearance::Force);
+        let ready = self.ready(decided.function).await?;
         match entry.begin(&decided, &clearance).await {
             Ok(()) => outcome.approval = entry.approval().map(str::to_owned),
             Err(BeginError::Store(error)) => return Err(error),
@@ -399,7 +406,22 @@ impl Session {
         };
         let permit = decided.verdict.permit(approval);
         let permit = permit.ok_or_else(|| decided.denied("is denied", &decided.verdict.rule))?;
-        self.execute(decided, permit, std::mem::take(&mut call.watch), outcome, entry).await
+        self.execute(decided, permit, ready, std::mem::take(&mut call.watch), outcome, entry).await
+    }
+
+    /// The component, ready to be called. Where it is not, nothing ran, and an approval is kept.
+    async fn ready(&self, function: &Function) -> Result<Ready, Error> {
+        let resources = &self.0.resources;
+        let limits = &resources.settings.limits;
+        let deadline = tokio::time::Instant::now() + limits.timeout;
+        let engine = tokio::time::timeout_at(deadline, resources.engine()).await;
+        let engine = engine.map_err(|_| out_of_time(limits))??;
+        if !engine.has(function) {
+            return Err(Error::ComponentFault {
+                message: format!("the component does not export {}", function.name),
+            });
+        }
+        Ok(Ready { engine, deadline })
     }
 
     fn decide(&self, call: &Call) -> Result<Decided<'_>, Error> {
@@ -418,18 +440,19 @@ impl Session {
         &self,
         decided: Decided<'_>,
         permit: Permit,
+        ready: Ready,
         watch: Watch,
         outcome: &mut Outcome,
         entry: &mut Entry,
     ) -> Result<Value, Error> {
         let Decided { name, account, function, arguments, bounds, .. } = decided;
+        let Ready { engine, deadline } = ready;
         let limits = &self.0.resources.settings.limits;
         // A person may have taken their time, and a default end counts from now.
         let resources = &self.0.resources;
         let begun = resources.clock().timestamp();
         let grant = Grant::issue(permit, function, bounds, limits.requests, begun);
-        let deadline = tokio::time::Instant::now() + limits.timeout;
-        let out_of_time = || Error::TimedOut { seconds: limits.timeout.as_secs() };
+        let out_of_time = || out_of_time(limits);
         let token = tokio::time::timeout_at(deadline, resources.token(name, account)).await;
         let token = token.map_err(|_| out_of_time())??;
         let values: Option<Vec<Val>> = function
@@ -452,8 +475,8 @@ impl Session {
         ));
         entry.watch(&outbox);
         let api = account.api.to_string();
+        let begun_at = Instant::now();
         let run = async {
-            let engine = resources.engine().await?;
             // The slots are never closed, and a call waits for one within its own time.
             let _slot = self.0.slots.acquire().await;
             let call = Invocation {
@@ -476,7 +499,7 @@ impl Session {
             })
         };
         let result = tokio::time::timeout_at(deadline, run).await;
-        let Closed { requests, write, room, fault, escaped } = outbox.close();
+        let Closed { requests, write, room, fault, said } = outbox.close();
         outcome.requests = requests;
         outcome.write = write;
         outcome.room = room;
@@ -489,35 +512,26 @@ impl Session {
             Ok(result) => match result? {
                 Ok(value) => {
                     check_claim(function, write)?;
-                    return Ok(if escaped { without_token(value, &token) } else { value });
+                    return Ok(value);
                 }
-                Err(error) if escaped => without_token(error, &token),
                 Err(error) => error,
             },
         };
-        let mut error = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
+        let mut claim = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
             message: format!("{} returned an error that the WIT does not have", function.name),
         })?;
         // Whereby may quote what it was sent.
         let secrets = secrets::secrets_of(&arguments.to_json());
-        error.message = secrets::without(&secrets, &error.message);
-        // What became of the last request is known here, whatever the component says of it.
-        // One that was given up before anything came of it failed like the one before it.
-        let told = outcome.requests.iter().rev();
-        let mut told =
-            told.skip_while(|request| request.status.is_none() && request.cause.is_none());
-        if let Some(cause) = told.next().and_then(|request| request.cause.as_ref())
-            && matches!(error.kind, "timeout" | "unavailable" | "unexpected-response")
-        {
-            error.explain(cause);
-            // The component's own words, which said so, are gone.
-            if write == WriteOutcome::Unknown {
-                let maybe = if is_destructive(function) { "be gone" } else { "exist" };
-                let _ = write!(error.message, "; the room may {maybe} all the same");
-            }
-        }
+        claim.message = secrets::without(&secrets, &claim.message);
+        let elapsed = begun_at.elapsed();
+        let said = &secrets::without(&secrets, &said);
+        let is_own = resources.is_built_in();
+        let record = Record { requests: &outcome.requests, write, said, elapsed, is_own };
+        let mut error = match record.judge(claim, is_destructive(function)) {
+            Error::Function(error) => error,
+            error => return Err(error),
+        };
         let last = outcome.requests.last().and_then(|request| request.status);
-        error.http_status = error.http_status.or(last.filter(|status| *status >= 300));
         if error.kind == "not-found" && last == Some(404) && !account.api.is_whereby() {
             error.hint = Some(format!(
                 "if every call says so, check accounts.{name}.api_url: its path is usually /v1"
@@ -541,6 +555,29 @@ impl Session {
     }
 }
 
+/// Takes down a call that was refused although there is no session to refuse it. Returns why the audit
+/// log does not have it, where it does not.
+pub(crate) async fn record_refusal(
+    store: Result<Option<Arc<Store>>, Error>,
+    clock: &Clock,
+    call: Call,
+    error: Error,
+) -> Option<String> {
+    let mut entry = Entry::new(&store, clock, &call);
+    entry.refused(&call);
+    entry.end(&Outcome::refused(&call, error)).await
+}
+
+/// A component that can be called, and until when.
+struct Ready {
+    engine: Arc<Engine>,
+    deadline: tokio::time::Instant,
+}
+
+fn out_of_time(limits: &Limits) -> Error {
+    Error::TimedOut { seconds: limits.timeout.as_secs() }
+}
+
 /// What to do about a key that has expired.
 const EXPIRED_HINT: &str = "make a new key in Whereby's dashboard under Configure, API, and put it where \
                             the account's access_token comes from";
@@ -557,22 +594,4 @@ fn check_claim(function: &Function, write: WriteOutcome) -> Result<(), Error> {
     Err(Error::ComponentFault {
         message: format!("the component says that {} succeeded, {truth}", function.json),
     })
-}
-
-/// The value without the token, which a server can echo in a spelling that only a reader of JSON
-/// sees through.
-pub(crate) fn without_token(mut value: Value, token: &Token) -> Value {
-    match &mut value {
-        Value::String(text) if text.contains(token.expose()) => {
-            *text = text.replace(token.expose(), REDACTED);
-        }
-        Value::Array(items) => {
-            items.iter_mut().for_each(|item| *item = without_token(item.take(), token));
-        }
-        Value::Object(object) => {
-            object.values_mut().for_each(|item| *item = without_token(item.take(), token));
-        }
-        _ => {}
-    }
-    value
 }

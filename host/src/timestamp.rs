@@ -44,6 +44,11 @@ impl Timestamp {
         Ok(first)
     }
 
+    /// The moment without what is less than a second.
+    pub(crate) fn to_seconds(self) -> Self {
+        Self(self.0.replace_nanosecond(0).unwrap_or(self.0))
+    }
+
     /// The moment without what is less than a millisecond.
     pub(crate) fn to_milliseconds(self) -> Self {
         let whole = self.0.nanosecond() / 1_000_000 * 1_000_000;

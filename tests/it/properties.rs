@@ -82,6 +82,9 @@ fn text_of(schema: &Value, name: &str, choices: &mut Choices) -> Value {
         let url = "https://acme.whereby.com/Daily?roomKey=x";
         return pick(&["daily", "/daily", " DAILY-1 ", url, "0", "-"], choices);
     }
+    if name == "url" {
+        return pick(&["rtmp://a.example/live/key", "rtmps://a.example:443/a?key=x"], choices);
+    }
     if name == "room_name_prefix" {
         return pick(&["", "standup-", "Stand Up-", "0"], choices);
     }

@@ -153,8 +153,13 @@ fn check_fields(fields: &[RoomField]) -> Result<(), Error> {
         if let RoomField::Streaming(streaming) = field {
             let url = &streaming.destination.url;
             check_length("fields: streaming.destination.url", url, 2000)?;
-            if url.chars().count() < 8 {
-                return Err(invalid("fields: streaming.destination.url", "is not an RTMP URL"));
+            let rest = ["rtmp://", "rtmps://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+            if !rest.is_some_and(|rest| {
+                rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+            }) {
+                let what =
+                    "is not the URL of an RTMP server, such as rtmps://live.example.com/app/key";
+                return Err(invalid("fields: streaming.destination.url", what));
             }
         }
     }
@@ -239,7 +244,7 @@ fn notes(
             true => "an hour after start_date",
             false => "24 hours from now",
         };
-        let end = &dates.end;
+        let end = room.end_date.as_ref().unwrap_or(&dates.end);
         notes.push(format!("No end_date was given, so the room ends {why}, at {end}."));
     }
     if wish.start_date.is_some() {

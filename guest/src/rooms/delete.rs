@@ -46,7 +46,7 @@ fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Er
     let mut found: Vec<Room> = Vec::new();
     for spelling in spellings(&wanted.name) {
         for room in look_up(transport, wanted, &spelling)? {
-            if found.iter().all(|other| other.meeting_id != room.meeting_id) {
+            if !found.contains(&room) {
                 found.push(room);
             }
         }
@@ -131,6 +131,8 @@ mod tests {
             (vec![upper.clone(), lower.clone()], vec![upper.clone(), lower.clone()], None),
             (vec![upper.clone()], vec![lower.clone()], None),
             (vec![upper.clone(), row("Daily_1", "9")], vec![], None),
+            // An id of two rooms.
+            (vec![upper.clone(), row("Daily_1-2", "7")], vec![], None),
         ] {
             let mut fake = Fake::new(|request| {
                 if request.method == Method::Delete {

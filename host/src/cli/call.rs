@@ -9,6 +9,7 @@ use crate::call::{Call, Outcome, Plan};
 use crate::catalog::{self, Type};
 use crate::error::Error;
 use crate::policy::{Effect, Permission, effect_of, is_destructive};
+use crate::session::Session;
 use crate::text;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -50,6 +51,14 @@ pub(super) struct Opts {
     if_exists: bool,
 }
 
+/// What a call is made with.
+struct Prepared {
+    session: Session,
+    account: Option<String>,
+    arguments: Value,
+    pages: Option<Pages>,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   whereby call list_rooms
@@ -67,37 +76,22 @@ impl Opts {
         let known = catalog::function(&function).map(|function| function.json);
         let document = Document { dry_run: self.dry_run, ..Document::for_function(known) };
         let fail = |error: Error| Failure { error, document: Box::new(document.clone()) };
-        let account = match (context.account.as_deref(), segment) {
-            (Some(flag), Some(segment)) if flag != segment => {
-                return Err(fail(Error::Usage {
-                    message: format!(
-                        "--account says `{}` and the function's name says `{}`; name one account",
-                        text::printable(flag, 60),
-                        text::printable(segment, 60)
-                    ),
-                }));
+        let prepared = match self.prepare(context, segment, &function) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // What was not understood may hold a secret anywhere.
+                if !self.dry_run {
+                    let account = segment.or(context.account.as_deref());
+                    let call = Call::new(function, Value::Null).account(account);
+                    context.record_refusal(call.asked_by(super::FRONT_END, None), &error).await;
+                }
+                return Err(fail(error));
             }
-            (flag, segment) => flag.or(segment),
         };
-        let pages = match self.all || self.prefix.is_some() {
-            true => Some(Pages { prefix: self.prefix.clone() }),
-            false => None,
-        };
-        if pages.is_some() {
-            Pages::check(&function).map_err(fail)?;
-        }
-        if self.if_exists && !catalog::function(&function).is_some_and(is_destructive) {
-            let message = "--if-exists is for functions that delete".to_owned();
-            return Err(fail(Error::Usage { message }));
-        }
-        let arguments = self.arguments(context, &function).map_err(fail)?;
-        let mut settings = context.settings().map_err(fail)?;
-        // It is one call, and room for more has to be made ready and taken down.
-        settings.limits.concurrent_calls = 1;
-        let session = context.session(settings, self.force).map_err(fail)?;
+        let Prepared { session, account, arguments, pages } = prepared;
         let status = Status::new(known.unwrap_or("a function"));
         let mut call = Call::new(function, arguments.clone())
-            .account(account)
+            .account(account.as_deref())
             .force(self.force)
             .asked_by(super::FRONT_END, None);
         if let Some(seconds) = self.wait {
@@ -175,6 +169,44 @@ impl Opts {
             }
             Err(error) => Err(Failure { error, document: Box::new(document) }),
         }
+    }
+
+    /// Checks what can be checked before there is a call.
+    fn prepare(
+        &self,
+        context: &Context,
+        segment: Option<&str>,
+        function: &str,
+    ) -> Result<Prepared, Error> {
+        let account = match (context.account.as_deref(), segment) {
+            (Some(flag), Some(segment)) if flag != segment => {
+                return Err(Error::Usage {
+                    message: format!(
+                        "--account says `{}` and the function's name says `{}`; name one account",
+                        text::printable(flag, 60),
+                        text::printable(segment, 60)
+                    ),
+                });
+            }
+            (flag, segment) => flag.or(segment).map(str::to_owned),
+        };
+        let pages = match self.all || self.prefix.is_some() {
+            true => Some(Pages { prefix: self.prefix.clone() }),
+            false => None,
+        };
+        if pages.is_some() {
+            Pages::check(function)?;
+        }
+        if self.if_exists && !catalog::function(function).is_some_and(is_destructive) {
+            let message = "--if-exists is for functions that delete".to_owned();
+            return Err(Error::Usage { message });
+        }
+        let arguments = self.arguments(context, function)?;
+        let mut settings = context.settings()?;
+        // It is one call, and room for more has to be made ready and taken down.
+        settings.limits.concurrent_calls = 1;
+        let session = context.session(settings, self.force)?;
+        Ok(Prepared { session, account, arguments, pages })
     }
 
     /// The arguments of the JSON object and of `--arg` together.

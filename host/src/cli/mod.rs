@@ -36,6 +36,7 @@ pub use exit::Exit;
 pub use streams::Streams;
 
 use crate::approval::{Approver, NobodyToAsk};
+use crate::call::Call;
 use crate::catalog::{self, Function};
 use crate::config::Settings;
 use crate::environment::Environment;
@@ -43,7 +44,7 @@ use crate::error::{Error, WriteOutcome};
 use crate::inspect;
 use crate::policy::Permission;
 use crate::resources::read_component;
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::store::Store;
 use crate::{surroundings, text};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -231,6 +232,16 @@ impl Context {
                     .into(),
         })?;
         Ok(Store::with_clock(directory, self.environment.clock.clone()))
+    }
+
+    /// Takes down in the audit log a call that could not even be decided on.
+    async fn record_refusal(&self, call: Call, error: &Error) {
+        let clock = &self.environment.clock;
+        let store = self.store().map(Some);
+        let problem = session::record_refusal(store, clock, call, error.clone()).await;
+        if let Some(problem) = problem {
+            self.warn(&format!("the audit log does not have this call: {problem}"));
+        }
     }
 
     fn session(&self, settings: Settings, force: bool) -> Result<Session, Error> {

@@ -1,6 +1,7 @@
 //! A call's row in the audit log: begun before its first request leaves, and ended whatever happens.
 
 use super::clearance::{Clearance, blocking};
+use super::record::is_unused;
 use super::{Decided, Outcome};
 use crate::call::Call;
 use crate::clock::Clock;
@@ -148,7 +149,11 @@ impl Entry {
             return self.problem.take();
         }
         let error = outcome.result.as_ref().err();
-        let give_back = self.begin.approval.clone().filter(|_| is_unused(outcome));
+        let give_back = self.begin.approval.clone().filter(|_| {
+            // What broke a rule had its turn.
+            let has_run = matches!(error, None | Some(Error::ComponentFault { .. }));
+            !has_run && is_unused(&outcome.requests, outcome.write)
+        });
         let end = End {
             success: error.is_none(),
             kind: error.map(|error| match error {
@@ -208,7 +213,10 @@ impl Drop for Entry {
             room_name: room.name.map(|name| name.as_str().to_owned()),
             room_id: room.id.map(|id| id.as_str().to_owned()),
             requests: closed.iter().flat_map(|closed| &closed.requests).map(request).collect(),
-            give_back: self.begin.approval.clone().filter(|_| write == WriteOutcome::None),
+            give_back: self.begin.approval.clone().filter(|_| {
+                let requests = closed.as_ref().map_or(&[][..], |closed| &closed.requests);
+                is_unused(requests, write)
+            }),
             ..self.blank_end()
         };
         let begin = (!self.is_begun).then_some(&self.begin);
@@ -216,15 +224,6 @@ impl Drop for Entry {
         // without an end, and that says it.
         let _ = store.record(begin, Some(&end), false);
     }
-}
-
-/// Whether a call surely did not do what it was approved for, and may be tried again.
-fn is_unused(outcome: &Outcome) -> bool {
-    let Err(error) = &outcome.result else { return false };
-    let could_not_reach = error.is_retryable() || outcome.requests.is_empty();
-    outcome.write == WriteOutcome::None
-        && could_not_reach
-        && !matches!(error, Error::ComponentFault { .. })
 }
 
 /// A message without the secrets that it may quote.

@@ -2,7 +2,7 @@
 
 use crate::types::Error;
 use crate::wire::{Message, own_request};
-use crate::{authority, creation, deletion, escape, exhaustion, lies, theft};
+use crate::{authority, creation, deletion, escape, exhaustion, lies, program, theft};
 use wasi::http::types::Method;
 
 /// The function during whose call an attempt is made.
@@ -109,15 +109,16 @@ fn all() -> impl Iterator<Item = &'static Attempt> {
     .flatten()
 }
 
-/// Every attempt with its function, separated by blanks.
-pub(crate) fn names() -> String {
-    let names: Vec<String> =
-        all().map(|attempt| format!("{}:{}", attempt.function.name(), attempt.name)).collect();
-    names.join(" ")
+/// Every attempt with its function: `list_rooms:state`.
+pub(crate) fn names() -> impl Iterator<Item = String> {
+    all().map(|attempt| format!("{}:{}", attempt.function.name(), attempt.name))
 }
 
 /// Makes the attempt that the call names.
 pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
+    if program::is_program(scene) {
+        return program::run(function, scene);
+    }
     let found = all().find(|known| known.function == function && known.name == scene.name);
     let Some(attempt) = found else {
         return Err(Error::InvalidArgument(format!("no attempt is called {}", scene.name)));

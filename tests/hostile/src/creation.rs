@@ -142,7 +142,7 @@ fn end_of(scene: &Scene) -> &str {
 }
 
 /// The request that the call is for.
-fn asked(scene: &Scene) -> Message {
+pub(crate) fn asked(scene: &Scene) -> Message {
     let (end, name) = (end_of(scene), &scene.name);
     Message::post(format!(r#"{{"endDate":"{end}","roomNamePrefix":"{name}"}}"#))
 }

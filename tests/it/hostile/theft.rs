@@ -10,9 +10,7 @@ pub(super) fn cases() -> Group {
     let cases = vec![
         case("environment", Claims("WHEREBY_API_URL=http://127.0.0.1:")),
         case("standard-input", Claims("closed")),
-        case("echoed-token", Claims("Bearer [redacted], again [redacted]"))
-            .reaching(LISTED)
-            .with(echo_token),
+        case("echoed-token", Claims("[] ")).reaching(LISTED).with(echo_token),
         case("echoed-token-apart", Claims("[ r e d a c t e d ] !"))
             .reaching(LISTED)
             .with(spell_token),
@@ -101,6 +99,6 @@ async fn of_an_answer_only_harmless_headers_are_shown() {
     assert_eq!(report("list_rooms", &result), "302 []");
     echo_token(&arena);
     let result = arena.attempt("list_rooms", "echoed-token").await.result.expect("a page");
-    assert_eq!(report("list_rooms", &result), "[] Bearer [redacted], again [redacted]");
+    assert_eq!(report("list_rooms", &result), "[] ", "of what is not JSON there is no byte");
     assert_eq!(arena.session.call(None, "list_rooms", json!({})).await.requests.len(), 1);
 }

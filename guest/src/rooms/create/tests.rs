@@ -63,7 +63,7 @@ fn without_arguments_the_room_ends_in_a_day_and_says_so() {
     assert_eq!(room.viewer_room_url, None, "it was not asked for");
     assert_eq!(
         room.notes,
-        ["No end_date was given, so the room ends 24 hours from now, at 2026-03-02T12:00:00Z."]
+        ["No end_date was given, so the room ends 24 hours from now, at 2026-03-02T12:00:00.000Z."]
     );
 }
 

@@ -1,0 +1,212 @@
+//! What a failed call is told as. The host's record of requests and responses decides; of the
+//! component's error, only the kind is taken, and only where the record bears it out.
+
+use crate::cause::Cause;
+use crate::error::{Error, FunctionError, WriteOutcome};
+use crate::grant::KnownRoom;
+use crate::http::SentRequest;
+use std::time::Duration;
+use whereby_catalog::failure;
+
+/// How long a call has to last before the component may call it late, where every request was
+/// answered.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the host saw of a call.
+#[derive(Clone, Copy)]
+pub(super) struct Record<'a> {
+    pub(super) requests: &'a [SentRequest],
+    pub(super) write: WriteOutcome,
+    /// What the last response that was no success says.
+    pub(super) said: &'a str,
+    /// How long the component ran.
+    pub(super) elapsed: Duration,
+    /// Whether it is the built-in component, whose words need no mark.
+    pub(super) is_own: bool,
+}
+
+impl<'a> Record<'a> {
+    /// The error to tell in place of the one that the component returned.
+    pub(super) fn judge(self, claim: FunctionError, is_deletion: bool) -> Error {
+        if !self.bears_out(&claim) {
+            return self.contradict(&claim);
+        }
+        let mut error = claim;
+        if !self.is_own {
+            error.message = format!("the component says: {}", error.message);
+        }
+        if error.kind == "rate-limited" {
+            error.retry_after_seconds = self.seconds_to_wait();
+            error.message = failure::rate_limited(error.retry_after_seconds.unwrap_or(0));
+        }
+        if let Some(cause) = self.cause()
+            && matches!(error.kind, "timeout" | "unavailable" | "unexpected-response")
+        {
+            error.explain(cause);
+            // The component's own words, which said so, are gone.
+            if self.write == WriteOutcome::Unknown {
+                let maybe = if is_deletion { "be gone" } else { "exist" };
+                error.message = format!("{}; the room may {maybe} all the same", error.message);
+            }
+        }
+        let last = self.requests.last().and_then(|sent| sent.status);
+        error.http_status = error.http_status.or(last.filter(|status| *status >= 300));
+        Error::Function(error)
+    }
+
+    /// Whether an error may be of the kind that the component says.
+    fn bears_out(self, claim: &FunctionError) -> bool {
+        let open = matches!(claim.kind, "timeout" | "unavailable" | "unexpected-response");
+        // The other kinds say that nothing was changed.
+        match self.write {
+            WriteOutcome::Done if claim.kind != "unexpected-response" => return false,
+            WriteOutcome::Unknown if !open => return false,
+            _ => {}
+        }
+        let any = |passes: &dyn Fn(&SentRequest) -> bool| self.requests.iter().any(passes);
+        let answered = |passes: &dyn Fn(u16) -> bool| any(&|sent| sent.status.is_some_and(passes));
+        match claim.kind {
+            "invalid-argument" => self.requests.is_empty(),
+            "unauthorized" => answered(&|status| status == 401),
+            "access-denied" => answered(&|status| status == 403),
+            // Whereby has no request for one room, so that there is none is read in a list.
+            "not-found" => answered(&|status| matches!(status, 200..=299 | 404)),
+            "rate-limited" => answered(&|status| status == 429),
+            "rejected" => answered(&|status| {
+                (400..500).contains(&status) && Some(status) == claim.http_status
+            }),
+            "timeout" => {
+                any(&|sent| !sent.is_over)
+                    || self.elapsed >= PATIENCE
+                    || answered(&|status| matches!(status, 408 | 504))
+                    || any(&|sent| sent.cause.as_ref().is_some_and(|cause| cause.kind == "timeout"))
+            }
+            "unavailable" => {
+                any(&|sent| sent.status.is_none())
+                    || answered(&|status| status >= 500)
+                    || any(&|sent| {
+                        sent.cause.as_ref().is_some_and(|cause| cause.kind == claim.kind)
+                    })
+            }
+            "unexpected-response" => !self.requests.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The error by the record alone, where the component says something else.
+    fn contradict(self, claim: &FunctionError) -> Error {
+        let claimed = format!("the component reports {}: {}", claim.kind, claim.message);
+        let Some(last) = self.last() else {
+            let message = format!("{claimed}; it sent no request that could have failed so");
+            return Error::ComponentFault { message };
+        };
+        let Some(status) = last.status.filter(|status| *status >= 300) else {
+            return match (&last.cause, last.status) {
+                (Some(cause), _) => {
+                    let mut error = FunctionError::new("unavailable", String::new());
+                    error.explain(cause);
+                    error.message = format!("{}; {claimed}", error.message);
+                    Error::Function(error)
+                }
+                (None, Some(status)) => Error::ComponentFault {
+                    message: format!(
+                        "{claimed}; but {} {} was answered with {status}",
+                        last.method, last.path
+                    ),
+                },
+                (None, None) => Error::Function(FunctionError::new(
+                    if last.is_over { "unavailable" } else { "timeout" },
+                    format!("{} {} was not answered; {claimed}", last.method, last.path),
+                )),
+            };
+        };
+        let is_open = self.write != WriteOutcome::None;
+        let kind = match status {
+            500.. => "unavailable",
+            _ if is_open => "unexpected-response",
+            401 => "unauthorized",
+            403 => "access-denied",
+            404 => "not-found",
+            429 => "rate-limited",
+            400..500 => "rejected",
+            _ => "unexpected-response",
+        };
+        let said = match self.said {
+            "" => String::new(),
+            said => format!(": {said}"),
+        };
+        let message =
+            format!("{} {} was answered with {status}{said}; {claimed}", last.method, last.path);
+        let mut error = FunctionError::new(kind, message);
+        error.http_status = Some(status);
+        error.retry_after_seconds =
+            (kind == "rate-limited").then(|| self.seconds_to_wait()).flatten();
+        Error::Function(error)
+    }
+
+    /// The last request of which something is known. One that was given up before anything came of it
+    /// failed like the one before it.
+    fn last(self) -> Option<&'a SentRequest> {
+        self.requests.iter().rev().find(|sent| sent.is_over).or(self.requests.last())
+    }
+
+    /// Why the last request of which something is known has no response that can be used.
+    pub(super) fn cause(self) -> Option<&'a Cause> {
+        self.last().and_then(|sent| sent.cause.as_ref())
+    }
+
+    /// How long Whereby's rate limit lasts, in seconds, rounded up.
+    fn seconds_to_wait(self) -> Option<u64> {
+        let mut limited = self.requests.iter().rev().filter(|sent| sent.status == Some(429));
+        let wait = limited.next()?.wait.filter(|wait| !wait.is_zero())?;
+        Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+    }
+}
+
+/// Whether nothing of what a person approved can have happened: nothing was changed, and nothing was
+/// answered but that it is too early.
+pub(super) fn is_unused(requests: &[SentRequest], write: WriteOutcome) -> bool {
+    write == WriteOutcome::None
+        && requests.iter().all(|sent| matches!(sent.status, None | Some(429)))
+}
+
+/// The error of a call whose write happened, or may have: it says what is known of the room, and never
+/// to make the call again.
+pub(super) fn after_write(
+    error: Error,
+    write: WriteOutcome,
+    is_deletion: bool,
+    room: &KnownRoom,
+) -> Error {
+    if write == WriteOutcome::None || matches!(error, Error::Interrupted) {
+        return error;
+    }
+    let name = room.name.as_ref().map(|name| crate::text::printable(name.as_str(), 200));
+    let id = room.id.as_ref().map(|id| format!("the id {}", id.as_str()));
+    let room = match (name, id) {
+        (Some(name), Some(id)) => Some(format!("the room `{name}` with {id}")),
+        (Some(name), None) => Some(format!("the room `{name}`")),
+        (None, Some(id)) => Some(format!("a room with {id}")),
+        (None, None) => None,
+    };
+    let hint = match (write, is_deletion, room) {
+        (WriteOutcome::Done, false, Some(room)) => {
+            format!("Whereby created {room}, so do not repeat the call")
+        }
+        (WriteOutcome::Done, true, Some(room)) => {
+            format!("Whereby deleted {room}, so do not repeat the call")
+        }
+        (WriteOutcome::Done, _, None) => failure::DONE_HINT.to_owned(),
+        (_, true, Some(room)) => {
+            format!("{room} may be gone: look with get_room; {}", failure::UNKNOWN_OUTCOME_HINT)
+        }
+        _ => failure::UNKNOWN_OUTCOME_HINT.to_owned(),
+    };
+    let message = error.to_string();
+    let mut told = match error {
+        Error::Function(error) => error,
+        error => FunctionError::new(error.kind(), message),
+    };
+    (told.hint, told.retry_after_seconds) = (Some(hint), None);
+    Error::Function(told)
+}

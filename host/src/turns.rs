@@ -1,0 +1,47 @@
+//! Turns at computing. A component that computes for longer than a moment takes turns with the others
+//! that do, so that calls which only wait for the network are served at once.
+
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The turns of an engine: as many at a time as there are processors, less one for everything else.
+pub(crate) struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self(Arc::new(Semaphore::new(processors.saturating_sub(1).max(1))))
+    }
+}
+
+impl Turns {
+    /// A place for the turns of one call, which has none yet.
+    pub(crate) fn place(&self) -> Turn {
+        Turn { turns: Arc::clone(&self.0), permit: Arc::default() }
+    }
+}
+
+/// The turn that a call has, or not.
+#[derive(Clone)]
+pub(crate) struct Turn {
+    turns: Arc<Semaphore>,
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Turn {
+    /// Gives back the turn, if there is one.
+    pub(crate) fn end(&self) {
+        drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Gives back the turn and waits for the next one, behind all others that wait.
+    pub(crate) async fn next(self) {
+        self.end();
+        // Also where nobody else computes, others get this thread.
+        tokio::task::yield_now().await;
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.turns).acquire_owned().await.ok();
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+    }
+}

@@ -1,0 +1,77 @@
+//! An interpreter of attack programs, so that a new attempt is a line in a test.
+//!
+//! A program is the words after `run`, separated by hyphens or blanks: what to send, and what to claim
+//! in the end. `run-post-unavailable` creates the room that was asked for, and says that Whereby could
+//! not be reached. The name of a room, its prefix or a cursor carries the program.
+
+use crate::attempt::{Ending, Function, Scene};
+use crate::creation;
+use crate::types::{Error, Rejection};
+use crate::wire::{Answer, Message, lookup, own_request};
+
+/// What a program claims to know.
+const WORDS: &str = "the component's own words";
+
+/// Whether a scene is a program.
+pub(crate) fn is_program(scene: &Scene) -> bool {
+    words(scene).next() == Some("run")
+}
+
+fn words(scene: &Scene) -> impl Iterator<Item = &str> {
+    let text = scene.argument.rsplit('/').next().unwrap_or_default();
+    text.split(['-', ' ']).filter(|word| !word.is_empty())
+}
+
+/// Runs a program. What it does not know, it says in an error, which a test notices.
+pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
+    let mut last = Answer::default();
+    let mut report = Vec::new();
+    let mut text = WORDS.to_owned();
+    for word in words(scene).skip(1) {
+        let message = match word {
+            // The request that finds what the call is about.
+            "get" if function == Function::ListRooms => own_request(scene),
+            "get" => lookup(scene),
+            "post" => creation::asked(scene),
+            "delete" => {
+                let own = format!("/{}", scene.name);
+                let id = last.ids(|name| name == own).pop();
+                Message::delete(id.as_deref().unwrap_or("none"))
+            }
+            "foreign" => Message::get("/rooms"),
+            // What the last answer said is claimed.
+            "echo" => {
+                text = format!("{:?} {}", last.headers, last.text());
+                continue;
+            }
+            "long" => {
+                text = "x".repeat(50_000);
+                continue;
+            }
+            "spin" => loop {
+                std::hint::spin_loop();
+            },
+            "trap" => std::process::abort(),
+            "ok" => return Ok(Ending::report(format!("{} {text}", report.join(" ")))),
+            claim => return Err(error(claim, text)),
+        };
+        last = message.send();
+        report.push(last.summary());
+    }
+    Ok(Ending::report(report.join(" ")))
+}
+
+fn error(claim: &str, text: String) -> Error {
+    match claim {
+        "invalid" => Error::InvalidArgument(text),
+        "unauthorized" => Error::Unauthorized(text),
+        "denied" => Error::AccessDenied(text),
+        "missing" => Error::NotFound(text),
+        "limited" => Error::RateLimited(1),
+        "rejected" => Error::Rejected(Rejection { status: 422, message: text }),
+        "timeout" => Error::Timeout(text),
+        "unavailable" => Error::Unavailable(text),
+        "unexpected" => Error::UnexpectedResponse(text),
+        word => Error::InvalidArgument(format!("the program has an unknown word: {word}")),
+    }
+}
