@@ -31,6 +31,7 @@ mod spinner;
 mod stdio;
 mod streams;
 mod table;
+mod terminal;
 
 pub use exit::Exit;
 pub use streams::Streams;
@@ -340,19 +341,18 @@ pub fn run_process() -> u8 {
     let environment = Environment::of_process();
     let own = (arguments.clone(), environment.clone(), streams.clone());
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let (arguments, environment, streams) = own;
+        let (arguments, environment, mut streams) = own;
+        #[cfg(unix)]
+        {
+            // Where the system has no thread for it, signals have their usual effect, and the first
+            // call says what is missing.
+            streams.signals = signal::Watch::start().ok();
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let code = runtime.block_on(async {
-            // Kept from ending the program: a write beyond the limit fails, and is told.
-            #[cfg(unix)]
-            let _too_large = {
-                use tokio::signal::unix::{SignalKind, signal};
-                signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?
-            };
-            Ok::<u8, std::io::Error>(run(arguments, environment, streams).await)
-        })?;
-        // Whoever still waits for a line from the terminal is not waited for.
+        let code = runtime.block_on(run(arguments, environment, streams));
+        // A thread may still wait for a line from the terminal.
         runtime.shutdown_background();
+        terminal::restore();
         Ok(code)
     }));
     let error = match ran {

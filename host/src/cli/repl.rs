@@ -2,7 +2,7 @@
 
 use super::lua::{printable, show_error};
 use super::signal::Signals;
-use super::{Context, Exit, Failure, Output, render};
+use super::{Context, Exit, Failure, Output, render, terminal};
 use crate::error::Error;
 use crate::lua::{Console, Runtime};
 use rustyline::completion::Completer;
@@ -133,6 +133,9 @@ impl Lines {
         let streams = context.streams.clone();
         let read = tokio::task::spawn_blocking(move || match self {
             Self::Editor(mut editor, history) => {
+                // The editor changes the terminal's settings, and a signal can end the program
+                // meanwhile. Without them, there is nothing to put back.
+                let _kept = terminal::Settings::keep();
                 let typed = match editor.readline("lua> ") {
                     Ok(chunk) => Typed::Chunk(chunk),
                     Err(ReadlineError::Interrupted) => Typed::Dropped,
