@@ -131,11 +131,18 @@ fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = own_roots {
         use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| {
-                wrong(format!("ca_file is not a list of certificates in PEM: {error}"))
-            })?;
-            roots.add(certificate).map_err(|error| wrong(format!("ca_file: {error}")))?;
+        for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+            let unusable = |what: &str| {
+                wrong(format!(
+                    "ca_file: certificate {} {what}; export it again in PEM (base64 between BEGIN \
+                     CERTIFICATE and END CERTIFICATE)",
+                    index + 1
+                ))
+            };
+            let certificate = certificate.map_err(|error| unusable(pem_problem(&error)))?;
+            roots
+                .add(certificate)
+                .map_err(|_| unusable("is damaged, or is no X.509 certificate"))?;
         }
         if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() {
             return Err(wrong("ca_file holds no certificate in PEM".into()));
@@ -148,6 +155,17 @@ fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(tls)
+}
+
+/// What is wrong with a part of a PEM file.
+fn pem_problem(error: &rustls::pki_types::pem::Error) -> &'static str {
+    use rustls::pki_types::pem::Error;
+    match error {
+        Error::MissingSectionEnd { .. } => "has no END line",
+        Error::IllegalSectionStart { .. } => "has a malformed BEGIN line",
+        Error::Base64Decode(_) => "is not base64",
+        _ => "cannot be read",
+    }
 }
 
 /// Adds TLS to what goes to an https URL; HTTP/2 is offered where the other end is an API.
@@ -255,7 +273,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// After something may have been sent.
     pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
-        let (error, cause) = cause::unanswered(error, api.authority());
+        let (error, cause) = cause::unanswered(error, api.authority(), api.is_https());
         Self { cause, ..Self::after_sending(error) }
     }
 

@@ -216,6 +216,7 @@ mod cache;
 mod call;
 pub mod catalog;
 mod cause;
+mod checkout;
 pub mod cli;
 mod client;
 mod clock;
@@ -247,6 +248,8 @@ pub mod policy;
 mod proxy;
 mod request;
 mod resources;
+#[cfg_attr(not(test), expect(dead_code, reason = "called where answers are read"))]
+mod retry_after;
 pub mod search;
 mod secrets;
 mod session;

@@ -161,12 +161,13 @@ async fn component(session: &Session) -> Check {
 /// Whether compiled code is kept, without which every start takes longer.
 fn kept_code(context: &Context, is_compiled: bool) -> Check {
     let name = "cache";
-    let Some(directory) = context.environment.platform_directory("cache") else {
-        return Check::warning(
-            name,
-            "there is no home directory to keep compiled code in, so every start compiles it",
-            "set HOME or XDG_CACHE_HOME",
-        );
+    let directory = match context.environment.own_directory("cache") {
+        Ok(directory) => directory,
+        Err(reason) => {
+            let (what, fix) = reason.rsplit_once("; ").unwrap_or((&reason, ""));
+            let message = format!("every start compiles the component: {what}");
+            return Check::warning(name, message, fix);
+        }
     };
     let shown = directory.display().to_string();
     if holds_compiled_code(&directory) {
@@ -177,7 +178,8 @@ fn kept_code(context: &Context, is_compiled: bool) -> Check {
         return Check::warning(name, message, "fix the component first, see above");
     }
     if let Some(error) = cache::trouble(&directory) {
-        let fix = surroundings::advice(&error).unwrap_or("make room on its disk");
+        let fix =
+            surroundings::advice(&error).unwrap_or("look at that directory and its file system");
         return Check::warning(
             name,
             format!("compiled code cannot be written to {shown}: {error}"),

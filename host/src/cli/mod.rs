@@ -224,12 +224,9 @@ impl Context {
 
     /// Where approvals and the audit log are kept.
     fn store(&self) -> Result<Arc<Store>, Error> {
-        let directory = self.environment.platform_directory("state");
-        let directory = directory.ok_or_else(|| Error::Configuration {
-            message:
-                "there is no place for approvals and the audit log: HOME is not set; set it, or \
-                      XDG_STATE_HOME, to an absolute path"
-                    .into(),
+        let directory = self.environment.own_directory("state").map_err(|reason| {
+            let message = format!("there is no place for approvals and the audit log: {reason}");
+            Error::Configuration { message }
         })?;
         Ok(Store::with_clock(directory, self.environment.clock.clone()))
     }
@@ -359,9 +356,8 @@ pub fn run_process() -> u8 {
         Ok(Ok(code)) => return code,
         Ok(Err(error)) => {
             let error: std::io::Error = error;
-            let advice = surroundings::advice(&error).map(|advice| format!("; {advice}"));
-            let advice = advice.unwrap_or_default();
-            Error::Internal { message: format!("the program could not be set up: {error}{advice}") }
+            let told = surroundings::told(&error);
+            Error::Internal { message: format!("the program could not be set up: {told}") }
         }
         // A library can give up where the system has nothing left to give, such as file descriptors.
         Err(panic) => surroundings::panicked("the program failed", &*panic),
