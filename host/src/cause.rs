@@ -463,7 +463,7 @@ pub(crate) fn is_page(content_type: Option<&str>, body: &[u8]) -> bool {
 /// What a response says that something other than Whereby's API sent: a sign-in page of the network, a
 /// gateway or a firewall. `None` if Whereby may have sent it.
 ///
-/// `location` is the `Location` of a redirect, of which only the host is shown.
+/// `location` is the `Location` header of a redirect; only its host is shown.
 #[cfg_attr(not(test), expect(dead_code, reason = "called where answers are read"))]
 pub(crate) fn not_whereby(
     to: Destination<'_>,

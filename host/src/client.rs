@@ -56,11 +56,11 @@ impl Client {
     /// Makes a client.
     ///
     /// Trusted are the compiled-in roots and the user's own certificates. A request without TLS goes
-    /// to this machine, and never by way of a proxy, which would see the token.
+    /// to this machine, and never through a proxy, which would see the token.
     pub(crate) fn new(own_roots: Option<&[u8]>, proxy: Option<Proxy>) -> Result<Self, Error> {
         let tls = tls(own_roots)?;
         let mut tcp = HttpConnector::new();
-        // What is https is for whoever wraps it.
+        // The TLS connector around it handles https.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // Divided by the addresses that a name has, so that one which is silent is not the last.

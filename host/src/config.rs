@@ -418,7 +418,7 @@ pub(crate) fn is_there(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Lists names, of which there may be very many.
+/// Lists names: the first few, and how many more there are.
 fn listed(names: &[&str]) -> String {
     let shown = names[..names.len().min(MAX_NAMES)].join(", ");
     match names.len().saturating_sub(MAX_NAMES) {
@@ -458,7 +458,7 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
             let api = ApiBase::parse(url).map_err(|reason| Error::Configuration {
                 message: format!("WHEREBY_API_URL: {reason}"),
             })?;
-            // A repository can set the environment of whoever works in it.
+            // A repository can set the environment of the people who work in it.
             if !api.is_whereby() && !api.is_loopback() {
                 return Err(Error::Configuration {
                     message: "WHEREBY_API_URL may name https://api.whereby.dev or a loopback \

@@ -25,7 +25,7 @@ const MAX_TOKEN: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TokenSource {
-    /// It stands in the configuration file, or in `WHEREBY_ACCESS_TOKEN`.
+    /// The token itself, from the configuration file or `WHEREBY_ACCESS_TOKEN`.
     Literal(SecretString),
     /// An environment variable.
     Variable(String),
@@ -36,7 +36,7 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
-    /// A token that is at hand.
+    /// A token that is known already.
     #[must_use]
     pub fn literal(token: &str) -> Self {
         Self::Literal(SecretString::from(token))
@@ -46,12 +46,12 @@ impl TokenSource {
         matches!(self, Self::Literal(_))
     }
 
-    /// Whether fetching it takes no time.
+    /// Whether it can be fetched without waiting.
     pub(crate) fn is_at_hand(&self) -> bool {
         matches!(self, Self::Literal(_) | Self::Variable(_))
     }
 
-    /// Finds out whether the token can be fetched, as far as that takes no time.
+    /// Checks that the token can be fetched, unless that could take long.
     ///
     /// # Errors
     ///
@@ -212,7 +212,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
 pub struct Token(SecretString);
 
 impl Token {
-    /// Takes what can stand in a header: printable ASCII without spaces.
+    /// Accepts what a header can hold: printable ASCII without spaces.
     fn new(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("it is empty".into());

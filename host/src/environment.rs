@@ -1,4 +1,4 @@
-//! What surrounds the program: its variables, its working directory and its clock.
+//! The environment of the program: its variables, its working directory and its clock.
 
 use crate::clock::Clock;
 use crate::{checkout, text};
@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where the policy of the machine stands.
+/// The file with the rules of the machine.
 pub const SYSTEM_POLICY: &str = "/etc/whereby/policy.toml";
 
-/// What surrounds the program: all that it takes from outside besides its arguments.
+/// Everything that the program takes from outside, besides its arguments.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Environment {
@@ -39,7 +39,7 @@ impl Environment {
         }
     }
 
-    /// That of this process.
+    /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let mut environment = Self::empty();
@@ -108,7 +108,7 @@ impl Environment {
         Ok(path)
     }
 
-    /// Where the directory of a kind is, whoever it belongs to, and which variable says so.
+    /// Returns the directory of a kind, trusted or not, and the variable that names it.
     pub(crate) fn locate(&self, kind: &str) -> Result<(PathBuf, &'static str), String> {
         let (variable, unix, mac) = match kind {
             "config" => ("XDG_CONFIG_HOME", ".config", "Library/Application Support/whereby"),

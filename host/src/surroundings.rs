@@ -51,21 +51,59 @@ pub(crate) fn no_thread(error: &io::Error) -> Error {
     }
 }
 
+/// The least address space in which components run, in bytes. Below it, allocations fail, and those
+/// end the program without an error that it could show.
+#[cfg(unix)]
+const LEAST_ADDRESSES: u64 = 256 * 1024 * 1024;
+
+/// Checks that the limit on address space lets components run.
+///
+/// # Errors
+///
+/// [`Error::Internal`], which names the limit.
+#[cfg(unix)]
+pub(crate) fn check_address_space() -> Result<(), Error> {
+    use rustix::process::{Resource, getrlimit};
+    match getrlimit(Resource::As).current {
+        Some(limit) if limit < LEAST_ADDRESSES => Err(Error::Internal {
+            message: format!(
+                "the address space is limited to {} MiB, and running components needs at least {} MiB; \
+                 {MORE_ADDRESSES}",
+                limit / 1024 / 1024,
+                LEAST_ADDRESSES / 1024 / 1024
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn check_address_space() -> Result<(), Error> {
+    Ok(())
+}
+
 /// Why a thread panicked: libraries do so where the system has nothing left to give.
 pub(crate) fn panicked(what: &str, payload: &(dyn Any + Send)) -> Error {
+    Error::Internal {
+        message: panic_of_system(payload)
+            .unwrap_or_else(|| format!("{what}; standard error says where")),
+    }
+}
+
+/// What to say of a panic where the system had nothing left to give.
+pub(crate) fn panic_of_system(payload: &dyn Any) -> Option<String> {
     let said = payload.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
     let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
-    let message = if says(&["spawn worker thread", "failed to spawn thread", "thread pool"]) {
-        format!("the system refuses to start another thread; {MORE_THREADS}")
+    if says(&["spawn worker thread", "failed to spawn thread", "thread pool"]) {
+        Some(format!("the system refuses to start another thread; {MORE_THREADS}"))
     } else if says(&["Too many open files"]) {
-        format!("the system refuses to open another file; {MORE_FILES}")
+        Some(format!("the system refuses to open another file; {MORE_FILES}"))
     } else if says(&["Cannot allocate memory"]) {
-        format!("the system refuses to give more memory; {MORE_ADDRESSES}")
+        Some(format!("the system refuses to give more memory; {MORE_ADDRESSES}"))
     } else {
-        format!("{what}; standard error says where")
-    };
-    Error::Internal { message }
+        None
+    }
 }
 
 /// Why the WebAssembly engine failed, where it was the system that refused something and not the

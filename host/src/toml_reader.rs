@@ -14,7 +14,7 @@ pub(crate) struct TomlFile {
     line_ends: Vec<usize>,
 }
 
-/// One value of a file, and where it stands.
+/// One value of a file, and its line.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'a> {
     file: &'a TomlFile,
@@ -36,8 +36,8 @@ impl TomlFile {
         match Document::parse(contents) {
             Ok(document) => Ok(Self { path: path.to_owned(), document, line_ends }),
             Err(error) => {
-                // Its own text would quote the file, which may hold a token, or be another file
-                // altogether that a link stands for.
+                // Its own text would quote the file, which may hold a token, or be a link to some other
+                // file.
                 let line = line_of(&line_ends, error.span());
                 let message = error.message().lines().next().unwrap_or("not TOML");
                 Err(at(path, line, &format!("not TOML: {}", text::printable(message, 200))))
@@ -55,7 +55,7 @@ impl TomlFile {
 }
 
 impl<'a> TableNode<'a> {
-    /// The members, of which each must be one of the known keys.
+    /// Returns the members. Each must be one of the known keys.
     pub(crate) fn members(&self, known: &[&str]) -> Result<Vec<(&'a str, Node<'a>)>, Error> {
         let mut members = Vec::new();
         for (key, node) in self.entries() {
@@ -73,7 +73,7 @@ impl<'a> TableNode<'a> {
         Ok(members)
     }
 
-    /// The members, whatever they are called.
+    /// Returns the members, whatever their names.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a str, Node<'a>)> + use<'a> {
         let (file, table) = (self.file, self.table);
         table.iter().map(move |(key, item)| {

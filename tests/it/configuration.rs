@@ -284,6 +284,14 @@ async fn a_component_that_only_reads_cannot_write() {
     let outcome = session.call(None, "create_room", json!({})).await;
     assert_eq!(kind(&outcome), "component-fault");
     world.assert_untouched();
+    // Nobody is told of functions that it does not have.
+    let reader = world.path("reader.wasm");
+    std::fs::write(&reader, whereby::BUILT_IN_READER).expect("a component");
+    let reader = reader.display().to_string();
+    for arguments in [&["accounts"][..], &["accounts", "--json"], &["list"]] {
+        let ran = world.run(&[arguments, &["--component", &reader]].concat()).await;
+        assert!(ran.code == 0 && !ran.stdout.contains("create_room"), "{arguments:?}: {ran:?}");
+    }
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ impl Approver for Elsewhere {
 
     fn stored(&self, _: &Question, pending: &PendingApproval) {
         self.status.waiting_for("a person's approval");
-        // Whoever reads standard error may be gone; the approval can be found all the same.
+        // Standard error may be closed; `whereby approvals list` shows the approval too.
         let _ = writeln!(self.streams.stderr(), "waiting for: {}", pending.command());
     }
 }

@@ -1,4 +1,4 @@
-//! The console of `whereby lua`: lines that a person types, run one after the other.
+//! The console of `whereby lua`: runs the lines that a person types, one after the other.
 
 use super::lua::{printable, show_error};
 use super::signal::Signals;
@@ -196,7 +196,7 @@ fn remember(editor: &mut Editor<Comforts, FileHistory>, file: &Path) {
     let _ = make_private(file);
 }
 
-/// What makes typing pleasant.
+/// Completion, and lines that go on.
 struct Comforts {
     names: Vec<String>,
 }
@@ -230,8 +230,8 @@ impl Completer for Comforts {
     }
 }
 
-/// Where the name at the end of a line begins, and what may stand there: the next segment of each
-/// name that goes on from it.
+/// Where the name at the end of a line begins, and what can complete it: the next segment of each name
+/// that begins so.
 fn complete(names: &[String], line: &str) -> (usize, Vec<String>) {
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     let start = line

@@ -2,7 +2,7 @@
 
 #[cfg(unix)]
 use super::signal::Watch;
-use super::terminal;
+use super::{table, terminal};
 use crate::text;
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,17 +31,17 @@ pub struct Streams {
     pub stdout_is_terminal: bool,
     /// Whether a person reads standard error.
     pub stderr_is_terminal: bool,
-    /// Whether they are those of this process, whose terminal can be edited on.
+    /// Whether they belong to this process, so that its terminal can be set up.
     pub(crate) is_process: bool,
     /// The signals of this process, where the program handles them.
     #[cfg(unix)]
     pub(super) signals: Option<Watch>,
-    /// How wide the terminal of standard output is, in columns, where that is known.
+    /// How wide the terminal is, in columns, where that is known.
     pub width: Option<u16>,
 }
 
 impl Streams {
-    /// Streams of one's own, none of them a terminal.
+    /// Streams for a program that embeds the command line; none is a terminal.
     #[must_use]
     pub fn new(
         stdin: impl Read + Send + 'static,
@@ -62,7 +62,7 @@ impl Streams {
         }
     }
 
-    /// Those of this process.
+    /// The streams of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let mut streams = Self::new(io::stdin(), io::stdout(), io::stderr());
@@ -70,7 +70,9 @@ impl Streams {
         streams.stdin_is_terminal = io::stdin().is_terminal();
         streams.stdout_is_terminal = io::stdout().is_terminal();
         streams.stderr_is_terminal = io::stderr().is_terminal();
-        streams.width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
+        let size = terminal_size::terminal_size_of(io::stdout());
+        let size = size.or_else(|| terminal_size::terminal_size_of(io::stderr()));
+        streams.width = size.map(|(width, _)| width.0);
         streams
     }
 
@@ -80,6 +82,12 @@ impl Streams {
 
     pub(crate) fn stderr(&self) -> MutexGuard<'_, dyn Write + Send + 'static> {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a message on standard error, after a word such as `error:`. It fits the terminal.
+    pub(super) fn note(&self, word: &str, message: &str) -> io::Result<()> {
+        let width = self.width.filter(|_| self.stderr_is_terminal);
+        writeln!(self.stderr(), "{}", table::message(&format!("{word} {message}"), width))
     }
 
     /// Reads standard input to its end, which must come within so many bytes. A byte order mark before
@@ -102,7 +110,7 @@ impl Streams {
         write!(self.stderr(), "{question}")?;
         self.stderr().flush()?;
         let line = self.read_keys(most);
-        // The line that was not shown has not ended on the terminal, either.
+        // Enter was not shown either.
         writeln!(self.stderr())?;
         line
     }
@@ -113,7 +121,7 @@ impl Streams {
         let mut byte = [0];
         while line.len() <= most {
             let read = stdin.read(&mut byte)?;
-            // Without echo the terminal does not edit the line either.
+            // Without echo, the terminal does not edit the line.
             match byte[0] {
                 _ if read == 0 => break,
                 b'\n' | b'\r' | CTRL_D => break,
