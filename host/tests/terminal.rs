@@ -105,7 +105,7 @@ impl User {
         let text = without_word_after("roomKey=", &text);
         let text = without_word_after("meta.nextCursor  ", &text);
         let text = forms.iter().fold(text, |text, form| like(&text, form));
-        without_hex(&text, &[32, 64])
+        without_hex(&text, &[16, 32, 64])
     }
 
     /// The document of a command that is run elsewhere.

@@ -240,7 +240,8 @@ async fn messages_and_documentation_fit_the_terminal_and_a_pipe_gets_them_whole(
         });
         let (on_terminal, piped) = (on_terminal.await, world.run(arguments).await);
         let mut is_code = false;
-        let shown = if arguments.contains(&"--json") { "" } else { &on_terminal.stdout };
+        let is_document = arguments.contains(&"--json");
+        let shown = if is_document { "" } else { &on_terminal.stdout };
         for line in shown.lines().chain(on_terminal.stderr.lines()) {
             is_code ^= line.starts_with("```");
             // A path or a word that is longer is not broken.
@@ -249,7 +250,7 @@ async fn messages_and_documentation_fit_the_terminal_and_a_pipe_gets_them_whole(
             assert!(is_code || fits, "{arguments:?}: {line}");
         }
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if shown.is_empty() {
+        if is_document {
             assert_eq!(on_terminal.stdout.lines().count(), 1, "{on_terminal:?}");
         } else {
             assert_eq!(words(&on_terminal.stdout), words(&piped.stdout));
