@@ -87,8 +87,14 @@ pub(crate) fn inner_object<'a>(
     }
 }
 
-/// The members in which an API says what is wrong, in the order in which they are told.
+/// The members in which an API says what is wrong, in the order in which they are told, after those in
+/// which it says of what.
 const WORDS: Names = &[
+    "path",
+    "field",
+    "param",
+    "property",
+    "loc",
     "error",
     "errors",
     "title",
@@ -102,16 +108,25 @@ const WORDS: Names = &[
     "msg",
 ];
 
+/// How many of them say of what something is wrong.
+const PLACES: usize = 5;
+
 /// The greatest number of texts that are told of one answer.
 const MOST_WORDS: usize = 5;
 
-/// What an object says in those members, whatever they are nested in; `None` where the body is no
-/// object.
+/// What an object or a list says in those members, whatever they are nested in; `None` where the body
+/// is neither.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
-    let value = read(body, Keep::Words).ok().filter(|value| matches!(value, Value::Object(_)))?;
-    let mut words = Vec::new();
-    value.gather(&mut words);
-    Some(words.join(": "))
+    let value = read(body, Keep::Words).ok()?;
+    let has_members = matches!(value, Value::Object(_) | Value::List(_));
+    has_members.then(|| value.said(false, &mut 0))
+}
+
+/// Adds a text that is not empty and not the same as one before it.
+fn add(texts: &mut Vec<String>, text: String) {
+    if !text.is_empty() && !texts.contains(&text) {
+        texts.push(text);
+    }
 }
 
 impl Object<'_> {
@@ -208,19 +223,46 @@ impl Value<'_> {
         }
     }
 
-    /// Adds the texts in it, each once.
-    fn gather<'a>(&'a self, words: &mut Vec<&'a str>) {
+    /// The texts in it, each once. Those of a list stand apart, each with what it is about where it
+    /// is an item. `count` is how many were told.
+    fn said(&self, is_item: bool, count: &mut usize) -> String {
+        let mut texts = Vec::new();
         match self {
-            Self::Text(text) => {
-                let text = text.trim();
-                if words.len() < MOST_WORDS && !text.is_empty() && !words.contains(&text) {
-                    words.push(text);
+            Self::Text(text) if *count < MOST_WORDS && !text.trim().is_empty() => {
+                *count += 1;
+                text.trim().to_owned()
+            }
+            Self::List(values) => {
+                values.iter().for_each(|value| add(&mut texts, value.said(true, count)));
+                texts.join("; ")
+            }
+            Self::Object(values) => {
+                let (places, words) = values.split_at(values.len().min(PLACES));
+                words.iter().for_each(|value| add(&mut texts, value.said(false, count)));
+                let words = texts.join(": ");
+                let place = places.iter().map(Self::place).find(|place| !place.is_empty());
+                match place {
+                    // Many texts name it themselves.
+                    Some(place) if is_item && !words.is_empty() && !words.contains(&place) => {
+                        format!("{place}: {words}")
+                    }
+                    _ => words,
                 }
             }
-            Self::List(values) | Self::Object(values) => {
-                values.iter().for_each(|value| value.gather(words));
+            _ => String::new(),
+        }
+    }
+
+    /// The value as the name of a member, or as the way to one.
+    fn place(&self) -> String {
+        match self {
+            Self::Text(text) => text.trim().to_owned(),
+            Self::Whole(number) => number.to_string(),
+            Self::List(values) => {
+                let places = values.iter().map(Self::place).filter(|place| !place.is_empty());
+                places.collect::<Vec<_>>().join(".")
             }
-            _ => {}
+            _ => String::new(),
         }
     }
 

@@ -123,8 +123,6 @@ pub(crate) const TRANSCRIPTION: Members =
 /// Why a successful response cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// It begins as HTML does.
-    Html,
     /// It is no JSON.
     NotJson,
     /// It has more rows than a page can have.
@@ -173,11 +171,11 @@ pub(crate) fn rebuild(
     };
     let halves = memchr::memchr(b'\\', body).and_then(|_| surrogate::without_halves(body));
     let body = halves.as_deref().unwrap_or(body);
-    let read = parse(body, keep).map_err(|error| match body.trim_ascii_start().first() {
-        Some(b'<') => Unreadable::Html,
-        _ if error.to_string().starts_with(TOO_MANY_ROWS) => Unreadable::TooManyRows,
-        _ => Unreadable::NotJson,
-    })?;
+    let read =
+        parse(body, keep).map_err(|error| match error.to_string().starts_with(TOO_MANY_ROWS) {
+            true => Unreadable::TooManyRows,
+            false => Unreadable::NotJson,
+        })?;
     if shape == Shape::Nothing {
         return Ok(Vec::new());
     }
@@ -595,14 +593,8 @@ mod tests {
     #[test]
     fn what_is_no_json_is_not_passed_on() {
         for shape in [Shape::Page(ROOM), CREATED, Shape::Nothing] {
-            for (body, reason) in [
-                ("<html>", Unreadable::Html),
-                (" \n<!DOCTYPE html>", Unreadable::Html),
-                ("{", Unreadable::NotJson),
-                ("{} {}", Unreadable::NotJson),
-                ("plain text", Unreadable::NotJson),
-            ] {
-                assert_eq!(rebuilt(body, shape), Err(reason), "{body}");
+            for body in ["<html>", " \n<!DOCTYPE html>", "{", "{} {}", "plain text"] {
+                assert_eq!(rebuilt(body, shape), Err(Unreadable::NotJson), "{body}");
             }
         }
         assert_eq!(rebuilt("", Shape::Page(ROOM)), Err(Unreadable::NotJson));

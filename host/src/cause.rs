@@ -95,6 +95,16 @@ impl fmt::Display for Party<'_> {
 }
 
 impl Party<'_> {
+    /// Its name, with the proxy in between.
+    fn reached(self) -> String {
+        match self {
+            Party::Host(Destination { authority, proxy: Some(way), .. }) => {
+                format!("{authority}, reached through {way},")
+            }
+            party => party.to_string(),
+        }
+    }
+
     /// What to check where there is no connection to it.
     fn check(self) -> String {
         match self {
@@ -154,8 +164,31 @@ pub(crate) fn unconnected(
         (Some(TunnelError::Unreachable(error)), Some(way)) => {
             without_connection(&**error, Party::Proxy(way, to))
         }
+        (_, Some(way)) if broke_off(error).is_some() => {
+            let why = broke_off(error).map(told).unwrap_or_default();
+            let host = to.authority;
+            let cause = Cause::new(
+                format!("{way} connected to {host}, and then the connection broke off: {why}"),
+                format!(
+                    "try again later; if it happens again, ask the proxy's operator about {host}"
+                ),
+            );
+            (WasiError::DestinationUnavailable, cause)
+        }
         _ => without_connection(error, Party::Host(to)),
     }
+}
+
+/// The error of a connection that was there and ended before its TLS handshake did.
+fn broke_off<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
+    let kinds = [
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::BrokenPipe,
+    ];
+    let mut errors = causes(error).filter_map(|error| error.downcast_ref::<io::Error>());
+    errors.find(|error| kinds.contains(&error.kind()))
 }
 
 fn refused_by_proxy(status: u16, way: &Way, to: Destination<'_>) -> (WasiError, Cause) {
@@ -287,12 +320,7 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
         let time = time.and_then(Result::ok).and_then(|time| time.format(&Rfc3339).ok());
         time.unwrap_or_else(|| "a date out of range".into())
     };
-    let whose = match party {
-        Party::Host(Destination { authority, proxy: Some(way), .. }) => {
-            format!("{authority}, reached through {way},")
-        }
-        party => party.to_string(),
-    };
+    let whose = party.reached();
     let clock = |dates: &str| {
         format!(
             "set this machine's clock if it is wrong; if not, the owner of {party} has to install a \
@@ -365,9 +393,16 @@ fn bare(name: &str) -> String {
 }
 
 fn insecure(error: &rustls::Error, party: Party<'_>) -> Cause {
-    let why = text::printable(&error.to_string(), LONGEST);
-    let message =
-        format!("the secure connection failed: {party} does not speak TLS as expected: {why}");
+    let what = match error {
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+            "answers without TLS".to_owned()
+        }
+        error => {
+            let why = text::printable(&error.to_string(), LONGEST);
+            format!("does not speak TLS as expected: {why}")
+        }
+    };
+    let message = format!("the secure connection failed: {} {what}", party.reached());
     let hint = match party {
         Party::Host(to) if to.is_whereby => party.check(),
         Party::Host(_) => "check the scheme and the port of the account's api_url".into(),
@@ -381,6 +416,7 @@ fn insecure(error: &rustls::Error, party: Party<'_>) -> Cause {
 pub(crate) fn unanswered(
     error: &(dyn StdError + 'static),
     authority: &str,
+    is_https: bool,
 ) -> (WasiError, Option<Cause>) {
     for error in causes(error) {
         if let Some(error) = error.downcast_ref::<io::Error>()
@@ -401,13 +437,108 @@ pub(crate) fn unanswered(
         if error.is_parse() {
             let why = text::printable(&error.to_string(), LONGEST);
             let message = format!("{authority} sent no valid HTTP response: {why}");
-            let hint =
-                "check the account's api_url and whether something else answers in this network";
+            let hint = match is_https {
+                true => {
+                    "check the account's api_url and whether something else answers in this network"
+                }
+                false => {
+                    "check the account's api_url; a server that speaks TLS is named with https:// there"
+                }
+            };
             let code = WasiError::HttpResponseTransferCoding(None);
             return (code, Some(Cause::new(message, hint).lasting()));
         }
     }
     (WasiError::HttpResponseIncomplete, None)
+}
+
+/// Whether a response is a web page, which Whereby's API never sends.
+pub(crate) fn is_page(content_type: Option<&str>, body: &[u8]) -> bool {
+    let named = content_type.unwrap_or_default().trim_start().to_ascii_lowercase();
+    named.starts_with("text/html")
+        || named.starts_with("application/xhtml")
+        || body.trim_ascii_start().starts_with(b"<")
+}
+
+/// What a response says that something other than Whereby's API sent: a sign-in page of the network, a
+/// gateway or a firewall. `None` if Whereby may have sent it.
+///
+/// `location` is the `Location` header of a redirect; only its host is shown.
+pub(crate) fn not_whereby(
+    to: Destination<'_>,
+    status: u16,
+    is_page: bool,
+    location: Option<&str>,
+) -> Option<Cause> {
+    let (host, is_redirect) = (to.authority, (300..400).contains(&status));
+    if !is_page && !is_redirect && status != 511 {
+        return None;
+    }
+    let around = match (to.proxy, to.is_whereby) {
+        (Some(way), _) => format!("look at {way} and at whether this network has a sign-in page"),
+        (None, true) => {
+            "look at whether this network has a sign-in page, a proxy or a firewall".into()
+        }
+        (None, false) => {
+            "check the account's api_url, and whether this network has a sign-in page, a \
+                          proxy or a firewall"
+                .into()
+        }
+    };
+    let ask = format!("ask the operator of the network, proxy or firewall about {host}");
+    let cause = match status {
+        511 => Cause::new(
+            format!(
+                "this network wants you to sign in before it lets requests to {host} through (511)"
+            ),
+            "open a web page in a browser and sign in to the network",
+        )
+        .lasting(),
+        _ if is_redirect => {
+            // A location without a host leads to the same one.
+            let target = location.and_then(|location| url::Url::parse(location).ok());
+            let target = target.as_ref().and_then(url::Url::host_str).unwrap_or("another address");
+            let target = text::printable(target, LONGEST);
+            Cause::unusable(
+                format!(
+                    "{host} redirected the request to {target} ({status}), which is not followed"
+                ),
+                around,
+            )
+        }
+        401 => Cause {
+            kind: "unauthorized",
+            ..Cause::unusable(
+                format!(
+                    "something in front of {host} wants a sign-in of its own: a web page (401)"
+                ),
+                around,
+            )
+        },
+        403 => Cause {
+            kind: "access-denied",
+            ..Cause::unusable(
+                format!("something in front of {host} refused the request: a web page (403)"),
+                ask,
+            )
+        },
+        404 => Cause {
+            kind: "not-found",
+            ..Cause::unusable(
+                format!("{host} answered with a web page (404), which Whereby's API never does"),
+                around,
+            )
+        },
+        500..=599 => Cause::new(
+            format!("a gateway in front of {host} answered in its place: a web page ({status})"),
+            format!("try again later; if it happens again, {ask}"),
+        ),
+        _ => Cause::unusable(
+            format!("{host} answered with a web page ({status}), which Whereby's API never does"),
+            around,
+        ),
+    };
+    Some(cause)
 }
 
 /// A response that is compressed, which no request asks for.
@@ -422,14 +553,13 @@ pub(crate) fn encoded(authority: &str, encoding: &str) -> Cause {
 }
 
 /// A successful response that is not what Whereby's API sends.
-pub(crate) fn unreadable(request: &str, authority: &str, reason: Unreadable) -> Cause {
+pub(crate) fn unreadable(authority: &str, reason: Unreadable) -> Cause {
     let what = match reason {
-        Unreadable::Html => "a web page instead of JSON",
         Unreadable::NotJson => "a response that is not JSON",
         Unreadable::TooManyRows => "more rows than a page of Whereby's API has",
     };
     Cause::unusable(
-        format!("{request}: {authority} sent {what}"),
+        format!("{authority} sent {what}"),
         "something other than Whereby's API may have answered: check the account's api_url, and \
          whether this network has a login page or a proxy",
     )
@@ -490,6 +620,98 @@ mod tests {
             let (_, cause) = unconnected(&late, to(proxy));
             assert_eq!(cause.message, message);
             assert_eq!((cause.kind, cause.is_retryable), ("timeout", true), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_whereby_never_sends_is_told_as_somebody_elses() {
+        let proxy = Proxy::new("HTTPS_PROXY", "http://u:s3cret@p.example:3128", None);
+        let whereby = Destination { authority: "api.whereby.dev", is_whereby: true, proxy: None };
+        for (to, status, is_page, location, kind, message, hint, is_retryable) in [
+            (
+                whereby,
+                200,
+                true,
+                None,
+                "unexpected-response",
+                "api.whereby.dev answered with a web page (200)",
+                "sign-in page",
+                false,
+            ),
+            (
+                whereby,
+                302,
+                false,
+                Some("https://login.example:8443/in?token=s3cret"),
+                "unexpected-response",
+                "api.whereby.dev redirected the request to login.example (302)",
+                "sign-in page",
+                false,
+            ),
+            (
+                whereby,
+                307,
+                true,
+                Some("/login?s3cret"),
+                "unexpected-response",
+                "redirected the request to another address (307)",
+                "sign-in page",
+                false,
+            ),
+            (
+                to(None),
+                301,
+                false,
+                None,
+                "unexpected-response",
+                "api.example:8443 redirected the request to another address (301)",
+                "check the account's api_url",
+                false,
+            ),
+            (whereby, 511, false, None, "unavailable", "sign in", "browser", false),
+            (
+                to(Some(&proxy)),
+                403,
+                true,
+                None,
+                "access-denied",
+                "in front of api.example:8443 refused the request: a web page (403)",
+                "operator",
+                false,
+            ),
+            (
+                to(Some(&proxy)),
+                200,
+                true,
+                None,
+                "unexpected-response",
+                "web page (200)",
+                "the proxy http://p.example:3128 (HTTPS_PROXY)",
+                false,
+            ),
+            (whereby, 401, true, None, "unauthorized", "sign-in of its own", "sign-in page", false),
+            (to(None), 404, true, None, "not-found", "web page (404)", "api_url", false),
+            (whereby, 502, true, None, "unavailable", "a gateway in front of", "try again", true),
+        ] {
+            let cause = not_whereby(to, status, is_page, location).expect("not Whereby's");
+            assert_eq!((cause.kind, cause.is_retryable), (kind, is_retryable), "{status}");
+            assert!(cause.message.contains(message), "{}", cause.message);
+            assert!(cause.hint.contains(hint), "{}", cause.hint);
+            assert!(!format!("{cause:?}").contains("s3cret"), "{cause:?}");
+        }
+        for status in [200, 201, 204, 400, 401, 403, 404, 429, 500, 503] {
+            assert_eq!(not_whereby(whereby, status, false, None), None, "{status}");
+        }
+        for (content_type, body, expected) in [
+            (Some("text/html; charset=utf-8"), &b""[..], true),
+            (Some("Text/HTML"), b"x", true),
+            (Some("application/xhtml+xml"), b"", true),
+            (None, b"\n <!doctype html>", true),
+            (Some("application/json"), b"{\"a\":\"<b>\"}", false),
+            (None, b"{}", false),
+            (None, b"", false),
+        ] {
+            assert_eq!(is_page(content_type, body), expected, "{content_type:?}");
         }
     }
 

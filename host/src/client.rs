@@ -56,11 +56,11 @@ impl Client {
     /// Makes a client.
     ///
     /// Trusted are the compiled-in roots and the user's own certificates. A request without TLS goes
-    /// to this machine, and never by way of a proxy, which would see the token.
+    /// to this machine, and never through a proxy, which would see the token.
     pub(crate) fn new(own_roots: Option<&[u8]>, proxy: Option<Proxy>) -> Result<Self, Error> {
         let tls = tls(own_roots)?;
         let mut tcp = HttpConnector::new();
-        // What is https is for whoever wraps it.
+        // The TLS connector around it handles https.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // Divided by the addresses that a name has, so that one which is silent is not the last.
@@ -105,15 +105,19 @@ impl Client {
             if !error.is_connect() {
                 return Failure::on_the_way(&error, api);
             }
-            let proxy = proxy_for(self.proxy.as_deref(), api);
-            let to = Destination {
-                authority: api.authority(),
-                is_whereby: api.is_whereby(),
-                proxy: proxy.and_then(|proxy| proxy.way().ok()),
-            };
-            let (error, cause) = cause::unconnected(&error, to);
+            let (error, cause) = cause::unconnected(&error, self.destination(api));
             Failure { sent: false, error, status: None, cause: Some(cause) }
         })
+    }
+
+    /// Where requests to an API go.
+    pub(crate) fn destination<'a>(&'a self, api: &'a ApiBase) -> Destination<'a> {
+        let proxy = proxy_for(self.proxy.as_deref(), api);
+        Destination {
+            authority: api.authority(),
+            is_whereby: api.is_whereby(),
+            proxy: proxy.and_then(|proxy| proxy.way().ok()),
+        }
     }
 }
 
@@ -131,11 +135,18 @@ fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = own_roots {
         use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| {
-                wrong(format!("ca_file is not a list of certificates in PEM: {error}"))
-            })?;
-            roots.add(certificate).map_err(|error| wrong(format!("ca_file: {error}")))?;
+        for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+            let unusable = |what: &str| {
+                wrong(format!(
+                    "ca_file: certificate {} {what}; export it again in PEM (base64 between BEGIN \
+                     CERTIFICATE and END CERTIFICATE)",
+                    index + 1
+                ))
+            };
+            let certificate = certificate.map_err(|error| unusable(pem_problem(&error)))?;
+            roots
+                .add(certificate)
+                .map_err(|_| unusable("is damaged, or is no X.509 certificate"))?;
         }
         if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() {
             return Err(wrong("ca_file holds no certificate in PEM".into()));
@@ -148,6 +159,17 @@ fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(tls)
+}
+
+/// What is wrong with a part of a PEM file.
+fn pem_problem(error: &rustls::pki_types::pem::Error) -> &'static str {
+    use rustls::pki_types::pem::Error;
+    match error {
+        Error::MissingSectionEnd { .. } => "has no END line",
+        Error::IllegalSectionStart { .. } => "has a malformed BEGIN line",
+        Error::Base64Decode(_) => "is not base64",
+        _ => "cannot be read",
+    }
 }
 
 /// Adds TLS to what goes to an https URL; HTTP/2 is offered where the other end is an API.
@@ -255,7 +277,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// After something may have been sent.
     pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
-        let (error, cause) = cause::unanswered(error, api.authority());
+        let (error, cause) = cause::unanswered(error, api.authority(), api.is_https());
         Self { cause, ..Self::after_sending(error) }
     }
 

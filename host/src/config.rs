@@ -22,6 +22,15 @@ const TOKEN_VARIABLE: &str = "WHEREBY_ACCESS_TOKEN";
 /// The greatest size of a configuration file, in bytes.
 pub(crate) const MAX_FILE: u64 = 256 * 1024;
 
+/// How many files can make the policy stricter.
+const MAX_TIGHTENING: usize = 64;
+
+/// The greatest size of all of them together, in bytes.
+const MAX_TIGHTENING_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many names a message lists.
+const MAX_NAMES: usize = 10;
+
 /// An account: a credential, and where it may be sent.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -101,11 +110,11 @@ impl Settings {
         if let Some(problem) = &environment.problem {
             return Err(wrong(problem.clone()));
         }
-        let named = file.is_some() || environment.variable("WHEREBY_CONFIG").is_some();
-        let path = match file_to_use(file, environment)? {
-            Some(path) if named || is_there(&path)? => Some(path),
+        let path = match Named::find(file, environment)? {
+            Some(named) if named.must_exist || is_there(&named.path)? => Some(named),
             _ => None,
         };
+        let path = path.map(|named| named.checked(environment)).transpose()?;
         let mut settings = match &path {
             Some(path) => Self::read(path)?,
             None => Self::default(),
@@ -154,7 +163,7 @@ impl Settings {
     ///
     /// [`Error::Configuration`] where it is not known which file is meant.
     pub fn files(file: Option<&Path>, environment: &Environment) -> Result<Vec<PathBuf>, Error> {
-        let own = file_to_use(file, environment)?;
+        let own = Named::find(file, environment)?.map(|named| named.path);
         Ok(own.into_iter().chain(tightening_files(environment)).collect())
     }
 
@@ -171,18 +180,28 @@ impl Settings {
         }
     }
 
-    /// Rules for accounts that there are not are likely misspelt, and a rule that does not hold is
-    /// worth a word.
+    /// Warns of rules for accounts that do not exist: a name is likely misspelled, and its rule does
+    /// not apply. A file gets one warning, however many names it has.
     fn warn_of_unknown_accounts(&mut self) {
         let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
         for rules in &self.policy.tightening {
-            for name in rules.accounts.keys().filter(|name| !self.accounts.contains_key(*name)) {
-                let file = rules.file.as_ref().map(|file| file.display().to_string());
-                let file = text::printable(&file.unwrap_or_default(), 300);
-                let near = suggest::did_you_mean(name, &names);
-                self.warnings
-                    .push(format!("{file} has rules for `{name}`, which is no account{near}"));
-            }
+            let is_unknown = |name: &&String| !self.accounts.contains_key(*name);
+            let unknown: Vec<&str> =
+                rules.accounts.keys().filter(is_unknown).map(String::as_str).collect();
+            let file = rules.file.as_ref().map(|file| file.display().to_string());
+            let file = text::printable(&file.unwrap_or_default(), 300);
+            self.warnings.push(match unknown.as_slice() {
+                [] => continue,
+                [name] => {
+                    let near = suggest::did_you_mean(name, &names);
+                    format!("{file} has rules for `{name}`, which is no account{near}")
+                }
+                [first, second, ..] => format!(
+                    "{file} has rules for {} accounts that do not exist, such as `{first}` and \
+                     `{second}`",
+                    unknown.len()
+                ),
+            });
         }
     }
 
@@ -282,7 +301,7 @@ impl Settings {
                 let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
                 let known = match names.as_slice() {
                     [] => "there is none; see `whereby configure --help`".to_owned(),
-                    names => format!("the accounts are {}", names.join(", ")),
+                    names => format!("the accounts are {}", listed(names)),
                 };
                 Error::Usage {
                     message: format!(
@@ -316,29 +335,74 @@ impl Settings {
                 format!(
                     "there are several accounts ({}) and no default: name one with --account, or \
                      set default_account",
-                    names.join(", ")
+                    listed(&names)
                 )
             },
         })
     }
 }
 
-/// The configuration file: the one that is named, whether there or not, else the platform's. `None`
-/// where there is no home directory to look in.
+/// The configuration file to write: the one that is named, whether there or not, else the platform's.
 pub(crate) fn file_to_use(
     named: Option<&Path>,
     environment: &Environment,
-) -> Result<Option<PathBuf>, Error> {
-    if let Some(path) = named {
-        return Ok(Some(environment.directory.join(path)));
-    }
-    match environment.variable("WHEREBY_CONFIG").map(PathBuf::from) {
-        // A variable outlives a change of directory, and must not mean another file in another one.
-        Some(path) if path.is_relative() => {
-            Err(Error::Configuration { message: "WHEREBY_CONFIG must be an absolute path".into() })
+) -> Result<PathBuf, Error> {
+    match Named::find(named, environment)? {
+        Some(named) => named.checked(environment),
+        None => {
+            let reason = environment.own_directory("config").err().unwrap_or_default();
+            Err(Error::Configuration {
+                message: format!(
+                    "there is no directory for the configuration: {reason}, or name a file with \
+                     --config"
+                ),
+            })
         }
-        Some(path) => Ok(Some(path)),
-        None => Ok(environment.platform_directory("config").map(|path| path.join("config.toml"))),
+    }
+}
+
+/// A configuration file, and what names it.
+struct Named {
+    path: PathBuf,
+    /// The variable that names it; none for `--config`.
+    variable: Option<&'static str>,
+    must_exist: bool,
+}
+
+impl Named {
+    /// The file that is named, else the platform's. `None` where there is no home directory to look in.
+    fn find(named: Option<&Path>, environment: &Environment) -> Result<Option<Self>, Error> {
+        if let Some(path) = named {
+            let path = environment.directory.join(path);
+            return Ok(Some(Self { path, variable: None, must_exist: true }));
+        }
+        match environment.variable("WHEREBY_CONFIG").map(PathBuf::from) {
+            // A variable outlives a change of directory, and must not mean another file in another one.
+            Some(path) if path.is_relative() => Err(Error::Configuration {
+                message: "WHEREBY_CONFIG must be an absolute path".into(),
+            }),
+            Some(path) => {
+                Ok(Some(Self { path, variable: Some("WHEREBY_CONFIG"), must_exist: true }))
+            }
+            None => Ok(environment.locate("config").ok().map(|(folder, variable)| Self {
+                path: folder.join("config.toml"),
+                variable: Some(variable),
+                must_exist: false,
+            })),
+        }
+    }
+
+    /// The path, if it is the user's own word that the file counts. A file of a checked-out
+    /// repository could send the key elsewhere, or run a command.
+    fn checked(self, environment: &Environment) -> Result<PathBuf, Error> {
+        if let Some(variable) = self.variable {
+            environment.check_own(&self.path, variable).map_err(|reason| {
+                let word = text::shell_word(&self.path);
+                let message = format!("{reason}, or use that file anyway with --config {word}");
+                Error::Configuration { message }
+            })?;
+        }
+        Ok(self.path)
     }
 }
 
@@ -351,6 +415,15 @@ pub(crate) fn is_there(path: &Path) -> Result<bool, Error> {
             Ok(false)
         }
         Err(error) => Err(in_file(path, &format!("cannot be looked for: {error}"))),
+    }
+}
+
+/// Lists names: the first few, and how many more there are.
+fn listed(names: &[&str]) -> String {
+    let shown = names[..names.len().min(MAX_NAMES)].join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        others => format!("{shown} and {others} more"),
     }
 }
 
@@ -385,7 +458,7 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
             let api = ApiBase::parse(url).map_err(|reason| Error::Configuration {
                 message: format!("WHEREBY_API_URL: {reason}"),
             })?;
-            // A repository can set the environment of whoever works in it.
+            // A repository can set the environment of the people who work in it.
             if !api.is_whereby() && !api.is_loopback() {
                 return Err(Error::Configuration {
                     message: "WHEREBY_API_URL may name https://api.whereby.dev or a loopback \
@@ -411,11 +484,23 @@ fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
         return Err(in_file(directory, "is not an absolute path, so its parents are not known"));
     }
     let mut files = Vec::new();
+    let mut bytes = 0;
     for path in tightening_files(environment) {
         if !is_there(&path)? {
             continue;
         }
         let contents = file::read(&path, MAX_FILE).map_err(|what| in_file(&path, &what))?;
+        bytes += contents.bytes.len();
+        if files.len() == MAX_TIGHTENING || bytes > MAX_TIGHTENING_BYTES {
+            return Err(in_file(
+                &path,
+                &format!(
+                    "too many rules: {PROJECT_FILE} can be in at most {MAX_TIGHTENING} folders from \
+                     the working directory up, of {} MiB in all; remove some",
+                    MAX_TIGHTENING_BYTES / 1024 / 1024
+                ),
+            ));
+        }
         if path == environment.system_policy {
             check_writers(&path, &contents)?;
         }

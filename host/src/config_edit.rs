@@ -4,7 +4,7 @@ use crate::config::{MAX_FILE, Settings, file_to_use, is_account_name, is_there};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::toml_reader::in_file;
-use crate::{config_file, file, suggest, text};
+use crate::{config_file, file, suggest, surroundings, text};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -36,16 +36,12 @@ pub(crate) fn change(
     environment: &Environment,
     plan: impl FnOnce(&Settings) -> Result<Vec<Change>, Error>,
 ) -> Result<Changed, Error> {
-    let Some(path) = file_to_use(named, environment)? else {
-        return Err(Error::Configuration {
-            message: "there is no home directory to keep the configuration in; name a file with \
-                      --config"
-                .into(),
-        });
-    };
+    let path = file_to_use(named, environment)?;
     let path = target(path);
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let failed = |what: &str, error: std::io::Error| in_file(&path, &format!("{what}: {error}"));
+    let failed = |what: &str, error: std::io::Error| {
+        in_file(&path, &format!("{what}: {}", surroundings::told(&error)))
+    };
     file::make_private_folder(folder)
         .map_err(|error| failed("its folder cannot be made", error))?;
     let _lock = Lock::take(&path).map_err(|error| failed("cannot be locked", error))?;

@@ -1,4 +1,4 @@
-//! What stands in a configuration file, read key by key; whatever is unknown is an error.
+//! Reads a configuration file key by key. An unknown key is an error.
 
 use crate::catalog;
 use crate::config::{Account, ComponentFile, Settings, is_account_name};
@@ -49,7 +49,7 @@ pub(crate) const ACCOUNT: &[Key] = &[
     key("permissions", "", "", "permissions of this account"),
 ];
 
-/// The keys of `access_token`, of which it has one.
+/// The keys of `access_token`, which has exactly one of them.
 pub(crate) const TOKEN: &[Key] = &[
     key("env", "VARIABLE", "", "variable that holds the API key"),
     key("file", "FILE", "", "file that holds the API key"),

@@ -3,14 +3,16 @@
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::timestamp::Timestamp;
-use crate::{file, surroundings, text};
+use crate::{file, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
+#[cfg(unix)]
+use std::io::ErrorKind;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a command may take to print a token.
@@ -23,7 +25,7 @@ const MAX_TOKEN: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TokenSource {
-    /// It stands in the configuration file, or in `WHEREBY_ACCESS_TOKEN`.
+    /// The token itself, from the configuration file or `WHEREBY_ACCESS_TOKEN`.
     Literal(SecretString),
     /// An environment variable.
     Variable(String),
@@ -34,7 +36,7 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
-    /// A token that is at hand.
+    /// A token that is known already.
     #[must_use]
     pub fn literal(token: &str) -> Self {
         Self::Literal(SecretString::from(token))
@@ -44,12 +46,12 @@ impl TokenSource {
         matches!(self, Self::Literal(_))
     }
 
-    /// Whether fetching it takes no time.
+    /// Whether it can be fetched without waiting.
     pub(crate) fn is_at_hand(&self) -> bool {
         matches!(self, Self::Literal(_) | Self::Variable(_))
     }
 
-    /// Finds out whether the token can be fetched, as far as that takes no time.
+    /// Checks that the token can be fetched, unless that could take long.
     ///
     /// # Errors
     ///
@@ -124,43 +126,84 @@ fn run(command: &[String]) -> Result<String, String> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("could not be started: {error}"))?;
-    let stdout = child.stdout.take().ok_or("has no output")?;
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let reader = std::thread::Builder::new().spawn(move || {
-        let mut text = String::new();
-        let read = stdout.take(MAX_TOKEN as u64 + 1).read_to_string(&mut text);
-        // The receiver is gone where the time was up, and then nobody wants the text.
-        let _ = sender.send(read.map(|_| text));
-    });
-    if let Err(error) = reader {
+    let read = printed(&mut child, Instant::now() + COMMAND_TIMEOUT);
+    if read.is_err() {
         // It may have ended by itself; either way it is gone afterwards.
         let _ = child.kill();
         let _ = child.wait();
-        return Err(format!("cannot be waited for: {}", surroundings::no_thread(&error)));
     }
-    let deadline = Instant::now() + COMMAND_TIMEOUT;
-    let text = receiver.recv_timeout(COMMAND_TIMEOUT);
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            Ok(None) if Instant::now() < deadline && text.is_ok() => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            _ => break None,
-        }
-    };
-    let Some(status) = status else {
-        // It may have ended by itself in between; either way it is gone afterwards.
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(format!("took longer than {} s", COMMAND_TIMEOUT.as_secs()));
-    };
+    let (status, text) = read?;
     if !status.success() {
         return Err(format!("failed ({status}); run it yourself to see why"));
     }
-    match text {
-        Ok(Ok(text)) => Ok(text),
-        _ => Err("did not print a text".into()),
+    String::from_utf8(text).map_err(|_| "did not print a text".into())
+}
+
+fn too_late() -> String {
+    format!("took longer than {} s", COMMAND_TIMEOUT.as_secs())
+}
+
+/// Waits for a program's end, and returns what it has printed by then. A program that it started may
+/// keep the pipe open for as long as it likes.
+#[cfg(unix)]
+fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let failed = |error: std::io::Error| format!("cannot be waited for: {error}");
+    let mut stdout = child.stdout.take().ok_or("has no output")?;
+    let flags = fcntl_getfl(&stdout).map_err(|error| failed(error.into()))?;
+    fcntl_setfl(&stdout, flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
+    let pause = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+    let (mut text, mut buffer, mut is_open) = (Vec::new(), [0; 4096], true);
+    loop {
+        // Looked at first, so that all that it printed before its end is read after it.
+        let status = child.try_wait().map_err(failed)?;
+        while is_open && text.len() <= MAX_TOKEN {
+            match stdout.read(&mut buffer) {
+                Ok(0) => is_open = false,
+                Ok(read) => text.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        if let Some(status) = status {
+            return Ok((status, text));
+        }
+        if Instant::now() >= deadline {
+            return Err(too_late());
+        }
+        if is_open && text.len() <= MAX_TOKEN {
+            // It is looked for again after the pause, whatever came of this.
+            let _ = poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&pause));
+        } else {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Waits for a program's end, and returns what it has printed.
+#[cfg(not(unix))]
+fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
+    let stdout = child.stdout.take().ok_or("has no output")?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reader = std::thread::Builder::new().spawn(move || {
+        let mut text = Vec::new();
+        let read = stdout.take(MAX_TOKEN as u64 + 1).read_to_end(&mut text);
+        // The receiver is gone where the time was up, and then nobody wants the text.
+        let _ = sender.send(read.map(|_| text));
+    });
+    reader.map_err(|error| format!("cannot be waited for: {error}"))?;
+    let text = receiver.recv_timeout(COMMAND_TIMEOUT).map_err(|_| too_late())?;
+    let text = text.map_err(|error| format!("cannot be read: {error}"))?;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok((status, text)),
+            Ok(None) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            _ => return Err(too_late()),
+        }
     }
 }
 
@@ -169,7 +212,7 @@ fn run(command: &[String]) -> Result<String, String> {
 pub struct Token(SecretString);
 
 impl Token {
-    /// Takes what can stand in a header: printable ASCII without spaces.
+    /// Accepts what a header can hold: printable ASCII without spaces.
     fn new(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("it is empty".into());
@@ -280,6 +323,17 @@ mod tests {
             assert_eq!(token.expired(now), expired, "{exp}");
         }
         assert_eq!(Token::new("opaque").expect("a token").expired(now), None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_command_is_over_when_it_ends() {
+        let sh = |script: &str| run(&["/bin/sh".into(), "-c".into(), script.into()]);
+        // What it leaves behind keeps the pipe open for longer than it may take.
+        assert_eq!(sh("echo key; sleep 11 &").as_deref(), Ok("key\n"));
+        assert_eq!(sh("printf '%010000d' 7").map(|text| text.len()), Ok(10_000));
+        assert!(sh("exit 3").is_err_and(|error| error.contains("exit status: 3")));
+        assert!(sh("printf '\\377'").is_err_and(|error| error.contains("not print a text")));
     }
 
     #[test]

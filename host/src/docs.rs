@@ -145,14 +145,7 @@ fn errors(function: &Function) -> impl Iterator<Item = ErrorKind> {
 }
 
 fn of_case(case: &Case, function: &Function) -> ErrorKind {
-    let error = Error::Function(FunctionError {
-        kind: case.json,
-        message: String::new(),
-        http_status: None,
-        retry_after_seconds: None,
-        hint: None,
-        retryable: false,
-    });
+    let error = error_of(case);
     ErrorKind {
         kind: case.json,
         docs: case.docs_after(function),
@@ -160,6 +153,18 @@ fn of_case(case: &Case, function: &Function) -> ErrorKind {
         hint: error.hint(WriteOutcome::None),
         may_have_written: case.after.iter().any(|(name, _)| *name == function.json),
     }
+}
+
+/// An error of this kind, of which nothing else is known.
+pub(crate) fn error_of(case: &Case) -> Error {
+    Error::Function(FunctionError {
+        kind: case.json,
+        message: String::new(),
+        http_status: None,
+        retry_after_seconds: None,
+        hint: None,
+        retryable: false,
+    })
 }
 
 /// The example of a function in each language that it can be called from.

@@ -1,14 +1,15 @@
-//! What surrounds the program: its variables, its working directory and its clock.
+//! The environment of the program: its variables, its working directory and its clock.
 
 use crate::clock::Clock;
+use crate::{checkout, text};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Where the policy of the machine stands.
+/// The file with the rules of the machine.
 pub const SYSTEM_POLICY: &str = "/etc/whereby/policy.toml";
 
-/// What surrounds the program: all that it takes from outside besides its arguments.
+/// Everything that the program takes from outside, besides its arguments.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Environment {
@@ -38,7 +39,7 @@ impl Environment {
         }
     }
 
-    /// That of this process.
+    /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let mut environment = Self::empty();
@@ -93,8 +94,22 @@ impl Environment {
     }
 
     /// A directory of the platform's kind for `config`, `cache` or `state`, with `whereby` in it.
+    /// `None` where there is no home directory, or where the variables lead into a repository that
+    /// was checked out.
     #[must_use]
     pub fn platform_directory(&self, kind: &str) -> Option<PathBuf> {
+        self.own_directory(kind).ok()
+    }
+
+    /// The same, or a sentence that says why there is none and what to change.
+    pub(crate) fn own_directory(&self, kind: &str) -> Result<PathBuf, String> {
+        let (path, variable) = self.locate(kind)?;
+        self.check_own(&path, variable)?;
+        Ok(path)
+    }
+
+    /// Returns the directory of a kind, trusted or not, and the variable that names it.
+    pub(crate) fn locate(&self, kind: &str) -> Result<(PathBuf, &'static str), String> {
         let (variable, unix, mac) = match kind {
             "config" => ("XDG_CONFIG_HOME", ".config", "Library/Application Support/whereby"),
             "cache" => ("XDG_CACHE_HOME", ".cache", "Library/Caches/whereby"),
@@ -102,14 +117,38 @@ impl Environment {
             "state" => {
                 ("XDG_STATE_HOME", ".local/state", "Library/Application Support/whereby/state")
             }
-            _ => return None,
+            _ => return Err(format!("there is no kind of directory called {kind}")),
         };
         let absolute = |name| self.variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        match absolute(variable) {
-            Some(base) => Some(base.join("whereby")),
-            None if cfg!(target_os = "macos") => Some(absolute("HOME")?.join(mac)),
-            None => Some(absolute("HOME")?.join(unix).join("whereby")),
+        if let Some(base) = absolute(variable) {
+            return Ok((base.join("whereby"), variable));
         }
+        let Some(home) = absolute("HOME") else {
+            let what = match self.variables.get("HOME").map(String::as_str) {
+                None => "not set",
+                Some("") => "empty",
+                Some(_) => "not an absolute path",
+            };
+            return Err(format!("HOME is {what}; set HOME or {variable} to an absolute path"));
+        };
+        let path = if cfg!(target_os = "macos") { home.join(mac) } else { home.join(unix) };
+        Ok((if cfg!(target_os = "macos") { path } else { path.join("whereby") }, "HOME"))
+    }
+
+    /// Checks that a path, which a variable names, is not in a checked-out repository. The error
+    /// says what to change.
+    pub(crate) fn check_own(&self, path: &Path, variable: &str) -> Result<(), String> {
+        let home = self.variable("HOME").map(Path::new);
+        let Some(checkout) = checkout::holding(path, &self.directory, home) else {
+            return Ok(());
+        };
+        let shown = |path: &Path| text::printable(&path.display().to_string(), 300);
+        Err(format!(
+            "{variable} leads into the checkout {}, so {} is not used, because whoever wrote the checkout \
+             could have set both; point {variable} to a directory outside it",
+            shown(&checkout),
+            shown(path)
+        ))
     }
 }
 
@@ -170,5 +209,19 @@ mod tests {
         environment.variables.insert("XDG_STATE_HOME".into(), "/state".into());
         assert_eq!(environment.platform_directory("state"), Some("/state/whereby".into()));
         assert_eq!(environment.platform_directory("else"), None);
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_used_is_told_as_it_is() {
+        for (home, words) in [
+            (None, "HOME is not set; set HOME or XDG_STATE_HOME"),
+            (Some(""), "HOME is empty"),
+            (Some("home/a"), "HOME is not an absolute path"),
+        ] {
+            let mut environment = Environment::empty();
+            environment.variables.extend(home.map(|home| ("HOME".to_owned(), home.to_owned())));
+            let error = environment.own_directory("state").expect_err("no directory");
+            assert!(error.contains(words), "{home:?}: {error}");
+        }
     }
 }

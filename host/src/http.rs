@@ -3,7 +3,7 @@
 //! This is one of the two places that enforce. A request of the component gets here as it is and
 //! goes no further: what is sent is made from what the grant understood.
 
-use crate::answer::{self, Complaint, Redactor, Unreadable};
+use crate::answer::{self, Complaint, Redactor};
 use crate::call::Watch;
 use crate::cause::{self, Cause};
 use crate::client::{Client, Failure};
@@ -14,7 +14,7 @@ use crate::lanes::Lane;
 use crate::limits::Limits;
 use crate::origin::ApiBase;
 use crate::request::Asked;
-use crate::text;
+use crate::{retry_after, text};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -90,19 +90,12 @@ fn to_date(value: &HeaderValue) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(value.to_str().ok()?, &Rfc2822).ok()
 }
 
-/// How long a `Retry-After` asks to wait: seconds, whole or decimal, or a date. A date counts from the
-/// server's own, as this machine's clock may be wrong.
+/// How long a `Retry-After` asks to wait.
 fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?;
-    if let Some(until) = to_date(value) {
-        let now = headers.get(header::DATE).and_then(to_date);
-        let wait = until - now.unwrap_or_else(OffsetDateTime::now_utc);
-        return Some(Duration::from_secs(wait.whole_seconds().try_into().unwrap_or(0)));
-    }
-    let value = value.to_str().ok()?.trim();
-    let is_number = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let seconds = value.parse::<f64>().ok().filter(|_| is_number)?;
-    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(u64::from(u32::MAX))))
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+    let value = text(header::RETRY_AFTER)?;
+    let seconds = retry_after::seconds(value, text(header::DATE), SystemTime::now())?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// The header that asks to wait, in seconds, rounded up to milliseconds.
@@ -120,9 +113,12 @@ struct Read {
     headers: http::HeaderMap,
     /// The headers that the component reads.
     shown: http::HeaderMap,
-    body: Result<Vec<u8>, Unreadable>,
+    /// Absent where nobody can tell what it means.
+    body: Option<Vec<u8>>,
     /// What it says where it is no success.
     complaint: Complaint,
+    /// What is known of it that the component is not told.
+    cause: Option<Cause>,
 }
 
 /// What is to be told of a call's requests when it is over.
@@ -269,20 +265,7 @@ impl Outbox {
             result.as_ref().ok().map(|(status, _, _)| status.as_u16()),
             started.elapsed(),
         );
-        let redactor = Redactor::new(self.token.expose());
-        let read = result.map(|(status, headers, body)| match status.is_success() {
-            true => {
-                let body = answer::rebuild(&body, admitted.shape, &redactor);
-                let shown = rate_limits(&headers);
-                Read { status, headers, shown, body, complaint: Complaint::default() }
-            }
-            false => {
-                let mut complaint = Complaint::read(&body, &redactor);
-                complaint.wait = retry_after(&headers).or(complaint.wait);
-                let shown = complaint.wait.map(to_retry_after).into_iter().collect();
-                Read { status, headers, shown, body: Ok(complaint.to_body()), complaint }
-            }
-        });
+        let read = result.map(|answer| self.read(&admitted, answer));
         let mut state = self.state();
         if let Ok(Read { complaint, .. }) = &read
             && !complaint.text.is_empty()
@@ -298,10 +281,7 @@ impl Outbox {
                     sent.wait = read.complaint.wait;
                     let date = read.headers.get(header::DATE);
                     sent.dates = date.map(|date| (date.clone(), SystemTime::now()));
-                    sent.cause = read.body.as_ref().err().map(|reason| {
-                        let request = format!("{} {}", admitted.method, admitted.path());
-                        cause::unreadable(&request, self.api.authority(), *reason)
-                    });
+                    sent.cause.clone_from(&read.cause);
                 }
                 Err(Failure { status, cause, .. }) => {
                     (sent.status, sent.cause) = (*status, cause.clone());
@@ -309,7 +289,7 @@ impl Outbox {
             }
         }
         let (status, headers, body) = match read {
-            Ok(Read { status, shown, body: Ok(body), .. }) => (status, shown, body),
+            Ok(Read { status, shown, body: Some(body), .. }) => (status, shown, body),
             Ok(_) => {
                 state.grant.settle(&admitted, Answer::Unreadable);
                 // The code that has the component give up: it would only come again.
@@ -328,6 +308,46 @@ impl Outbox {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
+    }
+
+    /// Finds out what the component may see of an answer.
+    fn read(
+        &self,
+        admitted: &Admitted,
+        (status, headers, body): (http::StatusCode, http::HeaderMap, Bytes),
+    ) -> Read {
+        let redactor = Redactor::new(self.token.expose());
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let by_others = || {
+            let is_page = cause::is_page(text(header::CONTENT_TYPE), &body);
+            let to = self.wire.client.destination(&self.api);
+            cause::not_whereby(to, status.as_u16(), is_page, text(header::LOCATION))
+        };
+        let named = |cause: Cause| {
+            let request = format!("{} {}", admitted.method, admitted.path());
+            Cause { message: format!("{request}: {}", cause.message), ..cause }
+        };
+        if status.is_success() {
+            let (body, cause) = match answer::rebuild(&body, admitted.shape, &redactor) {
+                Ok(body) => (Some(body), None),
+                Err(reason) => {
+                    let other = by_others();
+                    let unreadable = || cause::unreadable(self.api.authority(), reason);
+                    (None, Some(named(other.unwrap_or_else(unreadable))))
+                }
+            };
+            let shown = rate_limits(&headers);
+            return Read { status, headers, shown, body, complaint: Complaint::default(), cause };
+        }
+        let mut complaint = Complaint::read(&body, &redactor);
+        let cause = complaint.text.is_empty().then(by_others).flatten().map(named);
+        complaint.wait = retry_after(&headers).or(complaint.wait);
+        let shown = complaint.wait.map(to_retry_after).into_iter().collect();
+        // Somebody else's page that says that something is gone does not say it of a room.
+        let is_doubtful = cause.is_some() && status == http::StatusCode::NOT_FOUND;
+        let is_read = !(is_doubtful && admitted.method == http::Method::DELETE);
+        let body = is_read.then(|| complaint.to_body());
+        Read { status, headers, shown, body, complaint, cause }
     }
 
     /// Puts what the component wants to send before the grant. The number is its place in the list
@@ -534,32 +554,5 @@ impl WasiHttpHooks for Hooks {
             let response = outbox.send(request).await?;
             Ok((response, Box::new(std::future::ready(Ok(()))) as Sending))
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_seconds_or_a_date_by_the_servers_own_clock() {
-        let wait = |retry_after_value: &'static str, date: Option<&'static str>| {
-            let mut headers = http::HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after_value));
-            headers.extend(date.map(|date| (header::DATE, HeaderValue::from_static(date))));
-            retry_after(&headers).map(|wait| wait.as_secs_f64())
-        };
-        let date = Some("Wed, 21 Oct 2026 07:28:00 GMT");
-        assert_eq!(wait("Wed, 21 Oct 2026 08:28:00 GMT", date), Some(3600.0));
-        assert_eq!(wait("Wed, 21 Oct 2026 07:28:00 GMT", date), Some(0.0));
-        assert_eq!(wait("Wed, 21 Oct 2020 07:28:00 GMT", date), Some(0.0));
-        assert_eq!(wait("Wed, 21 Oct 2020 07:28:00 GMT", None), Some(0.0));
-        assert_eq!(wait("2", date), Some(2.0));
-        assert_eq!(wait(" 1.5 ", date), Some(1.5));
-        assert_eq!(wait("99999999999999999999999", None), Some(f64::from(u32::MAX)));
-        for seconds in ["", ".", "1.2.3", "-2", "+2", "1e3", "inf", "soon", "2026-10-21T07:28:00Z"]
-        {
-            assert_eq!(wait(seconds, date), None, "{seconds}");
-        }
     }
 }

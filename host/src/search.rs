@@ -40,6 +40,25 @@ pub fn search(query: &str) -> Vec<&'static Function> {
     found.into_iter().map(|found| found.function).collect()
 }
 
+/// What to say first of a query for something that no function does.
+#[must_use]
+pub(crate) fn notice(query: &str) -> Option<&'static str> {
+    const ONE_PERSON: &str = "No function removes or mutes a single participant. delete_room deletes \
+                              the room and throws out everyone in it.";
+    let is_one_of = |known: &[&str]| {
+        content_words(query).any(|word| known.iter().any(|known| stem(&word) == stem(known)))
+    };
+    let acts = ["kick", "eject", "expel", "ban", "block", "remove", "mute", "unmute", "throw"];
+    let people =
+        ["participant", "person", "people", "user", "guest", "attendee", "visitor", "member"];
+    // Small words are no content.
+    let names_somebody = query
+        .to_lowercase()
+        .split_whitespace()
+        .any(|word| matches!(word, "someone" | "somebody" | "anyone" | "him" | "her" | "them"));
+    (is_one_of(&acts) && (names_somebody || is_one_of(&people))).then_some(ONE_PERSON)
+}
+
 /// How well a function fits a query.
 struct Found {
     function: &'static Function,
@@ -277,6 +296,17 @@ mod tests {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         // A word that is another one but for a letter is not meant.
         assert!(!found("book").contains(&"get_room"), "{:?}", found("book"));
+    }
+
+    #[test]
+    fn what_no_function_does_is_said() {
+        for query in ["kick a participant", "mute participants", "ban user", "removing a guest"] {
+            assert!(notice(query).is_some_and(|text| text.contains("No function")), "{query}");
+        }
+        assert!(notice("kick somebody out").is_some());
+        for query in ["remove a room", "participants", "delete room", "list users", ""] {
+            assert_eq!(notice(query), None, "{query}");
+        }
     }
 
     #[test]

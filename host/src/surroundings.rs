@@ -8,6 +8,8 @@ use std::io;
 const MORE_THREADS: &str = "raise the limit on processes and threads (ulimit -u, systemd's TasksMax=, \
                             a container's pids limit)";
 
+const MORE_FILES: &str = "raise the limit on open files (ulimit -n, systemd's LimitNOFILE=)";
+
 const MORE_ADDRESSES: &str =
     "raise the limit on memory and address space (ulimit -v, systemd's LimitAS=)";
 
@@ -16,13 +18,17 @@ const MORE_ADDRESSES: &str =
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     use rustix::io::Errno;
     match Errno::from_io_error(error)? {
-        Errno::MFILE | Errno::NFILE => {
-            Some("raise the limit on open files (ulimit -n, systemd's LimitNOFILE=)")
-        }
+        Errno::MFILE | Errno::NFILE => Some(MORE_FILES),
         Errno::NOMEM => Some(MORE_ADDRESSES),
         Errno::FBIG => {
             Some("raise the limit on the size of files (ulimit -f, systemd's LimitFSIZE=)")
         }
+        Errno::ROFS => Some(
+            "the file system is read-only; mount it writable, or use a directory on another one (HOME, \
+             XDG_STATE_HOME, XDG_CACHE_HOME)",
+        ),
+        Errno::NOSPC => Some("make room on the disk"),
+        Errno::DQUOT => Some("make room in your disk quota"),
         _ => None,
     }
 }
@@ -32,6 +38,12 @@ pub(crate) fn advice(_: &io::Error) -> Option<&'static str> {
     None
 }
 
+/// The system's words, and what to change where that is known.
+pub(crate) fn told(error: &io::Error) -> String {
+    let advice = advice(error).map(|advice| format!("; {advice}"));
+    format!("{error}{}", advice.unwrap_or_default())
+}
+
 /// A thread that could not be started.
 pub(crate) fn no_thread(error: &io::Error) -> Error {
     Error::Internal {
@@ -39,16 +51,59 @@ pub(crate) fn no_thread(error: &io::Error) -> Error {
     }
 }
 
+/// The least address space in which components run, in bytes. Below it, allocations fail, and those
+/// end the program without an error that it could show.
+#[cfg(unix)]
+const LEAST_ADDRESSES: u64 = 256 * 1024 * 1024;
+
+/// Checks that the limit on address space lets components run.
+///
+/// # Errors
+///
+/// [`Error::Internal`], which names the limit.
+#[cfg(unix)]
+pub(crate) fn check_address_space() -> Result<(), Error> {
+    use rustix::process::{Resource, getrlimit};
+    match getrlimit(Resource::As).current {
+        Some(limit) if limit < LEAST_ADDRESSES => Err(Error::Internal {
+            message: format!(
+                "the address space is limited to {} MiB, and running components needs at least {} MiB; \
+                 {MORE_ADDRESSES}",
+                limit / 1024 / 1024,
+                LEAST_ADDRESSES / 1024 / 1024
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn check_address_space() -> Result<(), Error> {
+    Ok(())
+}
+
 /// Why a thread panicked: libraries do so where the system has nothing left to give.
 pub(crate) fn panicked(what: &str, payload: &(dyn Any + Send)) -> Error {
+    Error::Internal {
+        message: panic_of_system(payload)
+            .unwrap_or_else(|| format!("{what}; standard error says where")),
+    }
+}
+
+/// What to say of a panic where the system had nothing left to give.
+pub(crate) fn panic_of_system(payload: &dyn Any) -> Option<String> {
     let said = payload.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
-    let is_of_threads = ["spawn worker thread", "failed to spawn thread", "thread pool"];
-    let message = match is_of_threads.iter().any(|words| said.contains(words)) {
-        true => format!("the system refuses to start another thread; {MORE_THREADS}"),
-        false => format!("{what}; standard error says where"),
-    };
-    Error::Internal { message }
+    let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
+    if says(&["spawn worker thread", "failed to spawn thread", "thread pool"]) {
+        Some(format!("the system refuses to start another thread; {MORE_THREADS}"))
+    } else if says(&["Too many open files"]) {
+        Some(format!("the system refuses to open another file; {MORE_FILES}"))
+    } else if says(&["Cannot allocate memory"]) {
+        Some(format!("the system refuses to give more memory; {MORE_ADDRESSES}"))
+    } else {
+        None
+    }
 }
 
 /// Why the WebAssembly engine failed, where it was the system that refused something and not the
@@ -102,6 +157,8 @@ mod tests {
             (11, "ulimit -u"),
             (24, "ulimit -n"),
             (27, "ulimit -f"),
+            (30, "read-only"),
+            (28, "make room"),
             (5, "needed to run components"),
         ] {
             let by_std = wasmtime::Error::from(io::Error::from_raw_os_error(errno));
@@ -120,6 +177,8 @@ mod tests {
         for (said, words) in [
             ("OS can't spawn worker thread: Resource temporarily unavailable", "ulimit -u"),
             ("The global thread pool has not been initialized.: ThreadPoolBuildError", "ulimit -u"),
+            ("failed to create UnixStream: Too many open files (os error 24)", "ulimit -n"),
+            ("failed to map: Cannot allocate memory (os error 12)", "ulimit -v"),
             ("index out of bounds", "compiling failed; standard error says where"),
         ] {
             let payload: Box<dyn Any + Send> = Box::new(said.to_owned());

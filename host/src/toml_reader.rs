@@ -10,9 +10,11 @@ use toml_edit::{Document, Item, TableLike};
 pub(crate) struct TomlFile {
     path: PathBuf,
     document: Document<String>,
+    /// Where each line ends. Looking through the text for each key would take long for many keys.
+    line_ends: Vec<usize>,
 }
 
-/// One value of a file, and where it stands.
+/// One value of a file, and its line.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'a> {
     file: &'a TomlFile,
@@ -30,12 +32,13 @@ pub(crate) struct TableNode<'a> {
 
 impl TomlFile {
     pub(crate) fn parse(path: &Path, contents: String) -> Result<Self, Error> {
-        match Document::parse(contents.clone()) {
-            Ok(document) => Ok(Self { path: path.to_owned(), document }),
+        let line_ends: Vec<usize> = memchr::memchr_iter(b'\n', contents.as_bytes()).collect();
+        match Document::parse(contents) {
+            Ok(document) => Ok(Self { path: path.to_owned(), document, line_ends }),
             Err(error) => {
-                // Its own text would quote the file, which may hold a token, or be another file
-                // altogether that a link stands for.
-                let line = line_of(&contents, error.span());
+                // Its own text would quote the file, which may hold a token, or be a link to some other
+                // file.
+                let line = line_of(&line_ends, error.span());
                 let message = error.message().lines().next().unwrap_or("not TOML");
                 Err(at(path, line, &format!("not TOML: {}", text::printable(message, 200))))
             }
@@ -47,12 +50,12 @@ impl TomlFile {
     }
 
     fn line(&self, span: Option<Range<usize>>) -> usize {
-        line_of(self.document.raw(), span)
+        line_of(&self.line_ends, span)
     }
 }
 
 impl<'a> TableNode<'a> {
-    /// The members, of which each must be one of the known keys.
+    /// Returns the members. Each must be one of the known keys.
     pub(crate) fn members(&self, known: &[&str]) -> Result<Vec<(&'a str, Node<'a>)>, Error> {
         let mut members = Vec::new();
         for (key, node) in self.entries() {
@@ -70,7 +73,7 @@ impl<'a> TableNode<'a> {
         Ok(members)
     }
 
-    /// The members, whatever they are called.
+    /// Returns the members, whatever their names.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a str, Node<'a>)> + use<'a> {
         let (file, table) = (self.file, self.table);
         table.iter().map(move |(key, item)| {
@@ -143,7 +146,7 @@ pub(crate) fn in_file(path: &Path, message: &str) -> Error {
     Error::Configuration { message: format!("{path}: {message}") }
 }
 
-fn line_of(contents: &str, span: Option<Range<usize>>) -> usize {
-    let start = span.map_or(0, |span| span.start.min(contents.len()));
-    1 + contents.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count()
+fn line_of(line_ends: &[usize], span: Option<Range<usize>>) -> usize {
+    let start = span.map_or(0, |span| span.start);
+    1 + line_ends.partition_point(|end| *end < start)
 }

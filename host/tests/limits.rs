@@ -210,6 +210,32 @@ fn what_the_system_refuses_is_told_with_what_to_change() {
 }
 
 #[test]
+fn a_limit_that_leaves_nothing_to_work_with_is_named() {
+    beside_simulator(|simulator| {
+        let home = Home::new(simulator, None);
+        for (limit, words) in [
+            ("ulimit -n 6", "ulimit -n"),
+            ("ulimit -n 7", "ulimit -n"),
+            ("ulimit -n 10", "ulimit -n"),
+            (
+                "ulimit -v 200000",
+                "limited to 195 MiB, and running components needs at least 256 MiB",
+            ),
+        ] {
+            for arguments in
+                [&["call", "get_current_user"][..], &["lua", "script.lua"], &["doctor"], &["mcp"]]
+            {
+                let mut command = home.command(Limit::Ulimit(limit), arguments);
+                let output = finished(command.stdin(Stdio::null()));
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(1), "{limit} {arguments:?}: {stderr}");
+                assert!(stderr.contains(words), "{limit} {arguments:?}: {stderr}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_result_that_is_too_large_for_its_file_ends_no_program_by_a_signal() {
     beside_simulator(|simulator| {
         let home = Home::new(simulator, None);

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use whereby::simulator::{Options, Reply, Simulator};
@@ -225,7 +225,42 @@ async fn a_signal_that_is_ignored_since_the_start_stays_ignored() {
     assert_eq!(output.status.code(), Some(143), "{output:?}");
 }
 
-/// As process 1 a program gets those signals alone that it listens for.
+/// Commands that read standard input to its end.
+const READERS: [&[&str]; 4] = [
+    &["call", "list_rooms", "-"],
+    &["call", "create_room", "-", "--json"],
+    #[cfg(feature = "lua")]
+    &["lua", "-"],
+    &["configure", "--token-stdin"],
+];
+
+/// Starts a command, and returns it once it reads standard input, which stays open.
+fn reading(command: &mut Command) -> (Child, ChildStdin) {
+    let mut child = command.spawn().expect("the program starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"{").expect("written");
+    while rustix::io::ioctl_fionread(&stdin).expect("a pipe") > 0 {
+        std::thread::yield_now();
+    }
+    (child, stdin)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_command_that_reads_standard_input_is_stopped() {
+    let world = World::new().await;
+    for (signal, status) in SIGNALS {
+        for arguments in READERS {
+            let mut command = world.command(env!("CARGO_BIN_EXE_whereby"));
+            let (child, stdin) = reading(command.args(arguments));
+            let output = stop(child, signal);
+            drop(stdin);
+            assert_eq!(output.status.code(), Some(status), "{signal} {arguments:?}: {output:?}");
+        }
+    }
+    assert!(world.simulator.requests().is_empty());
+}
+
+/// A process 1 gets only those signals that it handles.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn signals_stop_the_program_as_process_1() {
     let in_namespace = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
@@ -248,11 +283,25 @@ async fn signals_stop_the_program_as_process_1() {
             "" => drop(line(child.stdout.as_mut().expect("a pipe"))),
             _ => world.simulator.wait_for_requests(1).await,
         }
-        let id = child.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-        let first: u32 = children.expect("children").trim().parse().expect("one child");
-        send("TERM", first);
+        send("TERM", first_child(&child));
         let output = child.wait_with_output().expect("it ends");
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
     }
+    let world = World::new().await;
+    for arguments in READERS {
+        let mut command = world.command("unshare");
+        command.args(in_namespace).arg(env!("CARGO_BIN_EXE_whereby")).args(arguments);
+        let (child, stdin) = reading(&mut command);
+        send("TERM", first_child(&child));
+        let output = child.wait_with_output().expect("it ends");
+        drop(stdin);
+        assert_eq!(output.status.code(), Some(143), "{arguments:?}: {output:?}");
+    }
+}
+
+/// The process that another one has started.
+fn first_child(parent: &Child) -> u32 {
+    let id = parent.id();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    children.expect("children").trim().parse().expect("one child")
 }

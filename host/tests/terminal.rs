@@ -3,7 +3,7 @@
 #![cfg(all(unix, feature = "simulator"))]
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -105,7 +105,7 @@ impl User {
         let text = without_word_after("roomKey=", &text);
         let text = without_word_after("meta.nextCursor  ", &text);
         let text = forms.iter().fold(text, |text, form| like(&text, form));
-        without_hex(&text, &[32, 64])
+        without_hex(&text, &[16, 32, 64])
     }
 
     /// The document of a command that is run elsewhere.
@@ -393,6 +393,60 @@ async fn a_key_that_is_typed_is_not_shown() {
         let config = fs::read_to_string(file).expect("a configuration");
         let is_kept = |kept: &str| config.contains(&format!("access_token = \"{kept}\"\n"));
         assert!(kept.is_none_or(is_kept), "{config}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_typed_before_a_question_does_not_answer_it() {
+    let user = User::new().await;
+    let screen = Screen { columns: 80, colours: false };
+    for (arguments, question) in [
+        (&["call", "create_room", "{}"][..], "[y/N] "),
+        #[cfg(feature = "lua")]
+        (&["lua", "-e", "app.integrations.whereby.create_room({})"], "[y/N] "),
+    ] {
+        let mut terminal = Terminal::start(user.command(arguments), screen);
+        terminal.write("y\ny\n");
+        terminal.read_until(question);
+        // Nor does what was typed before the question is asked again.
+        terminal.write("maybe\n");
+        terminal.read_until(question);
+        terminal.write("n\n");
+        terminal.read_until("");
+        let status = terminal.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(4), "{arguments:?}: {}", terminal.shown);
+        assert!(user.simulator.requests().is_empty(), "{}", terminal.shown);
+    }
+    let configure = user.command(&["configure", "--account", "new", "--token-stdin"]);
+    let mut terminal = Terminal::start(configure, screen);
+    terminal.write("pasted-too-early\n");
+    terminal.read_until("API key");
+    terminal.write("meant.for.it\n");
+    terminal.read_until("");
+    let file = user.home.path().join(".config/whereby/config.toml");
+    let config = fs::read_to_string(file).expect("a configuration");
+    assert!(config.contains("\"meant.for.it\""), "{}", terminal.shown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_leaves_the_terminal_as_it_was() {
+    let user = User::new().await;
+    let screen = Screen { columns: 80, colours: false };
+    for (arguments, prompt) in [
+        (&["configure", "--account", "new", "--token-stdin"][..], "typ"),
+        #[cfg(feature = "lua")]
+        (&["lua"], "lua> "),
+    ] {
+        let mut terminal = Terminal::start(user.command(arguments), screen);
+        let before = tcgetattr(&terminal.ours).expect("settings").local_modes;
+        terminal.read_until(prompt);
+        let id = terminal.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", "TERM", &id]).status();
+        assert!(sent.expect("kill runs").success());
+        let status = terminal.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(143), "{arguments:?}: {}", terminal.shown);
+        let after = tcgetattr(&terminal.ours).expect("settings").local_modes;
+        assert_eq!(after, before, "{arguments:?}");
     }
 }
 

@@ -166,8 +166,18 @@ async fn rows() -> Vec<Row> {
         lasting(
             "a server without TLS",
             plain.await,
-            &["the secure connection failed", "127.0.0.1:"],
+            &["the secure connection failed", "127.0.0.1:", "answers without TLS"],
             &["api_url"],
+        ),
+        lasting(
+            "TLS where none is spoken",
+            {
+                let server = Server::start(authority.certify("127.0.0.1", LATER)).await;
+                let url = server.url().replace("https://", "http://");
+                Trouble { url: Some(url), servers: vec![Box::new(server)], ..Trouble::default() }
+            },
+            &["127.0.0.1:", "sent no valid HTTP response"],
+            &["api_url", "https://"],
         ),
         lasting(
             "a proxy that wants a password",
@@ -204,6 +214,17 @@ async fn rows() -> Vec<Row> {
             refusing("SSH-2.0-OpenSSH_9.9", "").await,
             &["the proxy http://127.0.0.1:", "does not answer as an HTTP proxy"],
             &["HTTPS_PROXY"],
+        ),
+        unavailable(
+            "a proxy that breaks off after it has connected",
+            refusing("HTTP/1.1 200 Connection established", "").await,
+            &[
+                "the proxy http://127.0.0.1:",
+                "(HTTPS_PROXY) connected to api.whereby.test, and then the connection broke off",
+            ],
+            &["the proxy's operator"],
+            true,
+            4,
         ),
         unavailable(
             "a proxy that does not run",
@@ -368,6 +389,51 @@ async fn rows() -> Vec<Row> {
                     ..Trouble::default()
                 },
                 &["ca_file holds no certificate"],
+                &[],
+            )
+        },
+        Row {
+            kind: "configuration",
+            exit: 3,
+            tries: 0,
+            ..lasting(
+                "a certificate that is cut off",
+                Trouble {
+                    url: Some("https://127.0.0.1:1/v1".into()),
+                    ca: Some("-----BEGIN CERTIFICATE-----\nAAAA\n".into()),
+                    ..Trouble::default()
+                },
+                &["ca_file: certificate 1 has no END line", "PEM"],
+                &[],
+            )
+        },
+        Row {
+            kind: "configuration",
+            exit: 3,
+            tries: 0,
+            ..lasting(
+                "a certificate that is something else",
+                Trouble {
+                    url: Some("https://127.0.0.1:1/v1".into()),
+                    ca: Some(
+                        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
+                    ),
+                    ..Trouble::default()
+                },
+                &["ca_file: certificate 1 is damaged", "PEM"],
+                &[],
+            )
+        },
+        Row {
+            kind: "rejected",
+            exit: 6,
+            ..lasting(
+                "a refusal that is a list",
+                answering(Reply::status(400).json(&json!([
+                    {"path": "endDate", "message": "must be in the future"},
+                    {"path": ["fields", 0], "message": "is unknown"}
+                ]))),
+                &["(400): endDate: must be in the future; fields.0: is unknown"],
                 &[],
             )
         },

@@ -3,9 +3,9 @@
 use crate::wire::kind;
 use serde_json::json;
 use std::path::Path;
-use whereby::simulator::RoomSeed;
+use whereby::simulator::{Options, RoomSeed, Simulator};
 use whereby::{Error, Settings};
-use whereby_tests::{World, set_mode};
+use whereby_tests::{World, run, set_mode};
 
 const CONFIG: &str = "config/whereby/config.toml";
 const ACCOUNT: &str = "[accounts.work]\naccess_token = \"s3cret-token\"\n";
@@ -159,6 +159,7 @@ async fn a_file_that_is_named_must_be_there_and_one_that_is_not_need_not() {
     named.variables.insert("WHEREBY_CONFIG".into(), "own.toml".into());
     let error = Settings::load(None, &named).expect_err("a relative path").to_string();
     assert_eq!(error, "WHEREBY_CONFIG must be an absolute path");
+    let file = world.write("config/own.toml", ACCOUNT);
     named.variables.insert("WHEREBY_CONFIG".into(), file.display().to_string());
     assert_eq!(Settings::load(None, &named).expect("the file").file, Some(file));
 }
@@ -283,6 +284,14 @@ async fn a_component_that_only_reads_cannot_write() {
     let outcome = session.call(None, "create_room", json!({})).await;
     assert_eq!(kind(&outcome), "component-fault");
     world.assert_untouched();
+    // Nobody is told of functions that it does not have.
+    let reader = world.path("reader.wasm");
+    std::fs::write(&reader, whereby::BUILT_IN_READER).expect("a component");
+    let reader = reader.display().to_string();
+    for arguments in [&["accounts"][..], &["accounts", "--json"], &["list"]] {
+        let ran = world.run(&[arguments, &["--component", &reader]].concat()).await;
+        assert!(ran.code == 0 && !ran.stdout.contains("create_room"), "{arguments:?}: {ran:?}");
+    }
 }
 
 #[tokio::test]
@@ -297,4 +306,123 @@ async fn certificates_that_are_none_are_a_configuration_error() {
     world.configure("ca_file = \"ca.pem\"\n");
     assert_eq!(kind(&world.call("list_rooms", json!({})).await), "configuration");
     world.assert_untouched();
+}
+
+/// A checkout that wants to be the user's configuration: it would get the key, and run a command.
+async fn hostile_checkout(world: &World) -> Simulator {
+    let theirs = Simulator::start(Options::default()).await.expect("a simulator");
+    let config = format!(
+        "[accounts.work]\napi_url = \"{}\"\naccess_token = {{ command = [\"/bin/sh\", \"-c\", \"touch {}; \
+         echo key\"] }}\n",
+        theirs.url(),
+        world.path("ran").display()
+    );
+    for folder in ["project/.git", "project/evil/whereby", "project/.config/whereby"] {
+        std::fs::create_dir_all(world.path(folder)).expect("a folder");
+    }
+    for file in ["project/evil/whereby/config.toml", "project/.config/whereby/config.toml"] {
+        world.write(file, &config);
+    }
+    std::os::unix::fs::symlink(world.path("project"), world.path("link")).expect("a link");
+    theirs
+}
+
+#[tokio::test]
+async fn a_configuration_in_the_checkout_counts_only_when_it_is_named_on_the_command_line() {
+    let world = world().await;
+    let theirs = hostile_checkout(&world).await;
+    let file = world.path("project/evil/whereby/config.toml");
+    for (variable, value) in [
+        ("WHEREBY_CONFIG", "project/evil/whereby/config.toml"),
+        ("WHEREBY_CONFIG", "link/evil/whereby/config.toml"),
+        ("XDG_CONFIG_HOME", "project/evil"),
+        ("XDG_CONFIG_HOME", "link/evil"),
+        ("HOME", "project"),
+    ] {
+        let mut environment = world.environment();
+        if variable == "HOME" {
+            environment.variables.remove("XDG_CONFIG_HOME");
+        }
+        environment.variables.insert(variable.into(), world.path(value).display().to_string());
+        for arguments in [
+            &["call", "list_rooms", "--json"][..],
+            &["doctor", "--json"],
+            &["accounts", "--json"],
+            &["configure", "--read", "allow", "--json"],
+            &["lua", "-e", "return 1", "--json"],
+            &["mcp", "--json"],
+        ] {
+            let ran = run(arguments, environment.clone(), "", false).await;
+            assert_eq!(ran.code, 3, "{variable}={value} {arguments:?}: {ran:?}");
+            let document = ran.json();
+            let message = document["error"]["message"].as_str().expect("a message");
+            for words in [variable, "leads into the checkout", "/project", "--config"] {
+                assert!(message.contains(words), "no {words:?}: {message}");
+            }
+        }
+        assert!(!world.path("ran").exists(), "{variable}={value}: a command ran");
+    }
+    assert!(theirs.requests().is_empty());
+    world.assert_untouched();
+    // The user's own word is enough.
+    let file = file.display().to_string();
+    let ran = world.run(&["call", "list_rooms", "--config", &file, "--json"]).await;
+    assert!(world.path("ran").exists(), "{ran:?}");
+    assert_eq!(theirs.requests().len(), 1, "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_checkout_without_a_configuration_takes_nothing_away() {
+    let world = world().await;
+    std::fs::create_dir_all(world.path("project/.git")).expect("a folder");
+    let mut environment = world.bare_environment();
+    let project = world.path("project").display().to_string();
+    environment.variables.insert("XDG_CONFIG_HOME".into(), project);
+    let ran = run(&["call", "list_rooms", "--json"], environment.clone(), "", false).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = run(&["configure", "--read", "allow"], environment, "", false).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(!world.path("project/whereby").exists());
+}
+
+#[tokio::test]
+async fn approvals_and_compiled_code_of_a_checkout_are_not_used() {
+    let world = world().await;
+    world.configure("");
+    std::fs::create_dir_all(world.path("project/.git")).expect("a folder");
+    let with = |variable: &str| {
+        let mut environment = world.environment();
+        let project = world.path("project/prepared").display().to_string();
+        environment.variables.insert(variable.into(), project);
+        environment
+    };
+    let state = with("XDG_STATE_HOME");
+    for arguments in [
+        &["call", "create_room", "--force", "--json"][..],
+        &["approvals", "list", "--json"],
+        &["audit", "--json"],
+    ] {
+        let ran = run(arguments, state.clone(), "", false).await;
+        assert_eq!(ran.code, 3, "{arguments:?}: {ran:?}");
+        let document = ran.json();
+        let message = document["error"]["message"].as_str().expect("a message");
+        for words in ["XDG_STATE_HOME leads into the checkout", "outside it"] {
+            assert!(message.contains(words), "no {words:?}: {message}");
+        }
+    }
+    world.assert_untouched();
+    let ran = run(&["call", "list_rooms"], state, "", false).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("XDG_STATE_HOME"), "{ran:?}");
+
+    let cache = with("XDG_CACHE_HOME");
+    let ran = run(&["doctor", "--json"], cache, "", false).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let document = ran.json();
+    let mut checks = document["checks"].as_array().expect("checks").iter();
+    let check = checks.find(|check| check["name"] == "cache").expect("a check");
+    assert_eq!(check["status"], "warning", "{check}");
+    let message = check["message"].as_str().expect("a message");
+    assert!(message.contains("XDG_CACHE_HOME leads into the checkout"), "{check}");
+    assert!(!world.path("project/prepared").exists(), "something was written there");
 }

@@ -1,7 +1,7 @@
 //! `whereby accounts`: which accounts there are, and where their tokens come from.
 
 use super::{Context, Failure, Output, render};
-use crate::catalog::FUNCTIONS;
+use crate::catalog::Function;
 use crate::config::{Account, Settings};
 use crate::credentials::TokenSource;
 use crate::text;
@@ -16,19 +16,22 @@ impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
         let settings = context.settings()?;
         let default = settings.account_name(None).ok();
+        let functions = context.functions()?;
         let wanted = context.account.as_deref();
         let wanted = wanted.map(|name| settings.account_name(Some(name))).transpose()?;
         let accounts: Vec<Value> = settings
             .accounts
             .iter()
             .filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name))
-            .map(|(name, account)| describe(&settings, name, account, default == Some(name)))
+            .map(|(name, account)| {
+                describe(&settings, &functions, name, account, default == Some(name))
+            })
             .collect();
         let rows = accounts.iter().map(|account| {
             json!({
                 "account": account["name"],
                 "state": state(account),
-                "permissions": permissions_text(&account["permissions"]),
+                "permissions": permissions_text(&account["permissions"], functions.len()),
                 "access token": token_text(&account["access_token"]),
                 "api": account["api_url"],
             })
@@ -53,8 +56,14 @@ fn state(account: &Value) -> &'static str {
     }
 }
 
-fn describe(settings: &Settings, name: &str, account: &Account, is_default: bool) -> Value {
-    let permissions: Map<String, Value> = FUNCTIONS
+fn describe(
+    settings: &Settings,
+    functions: &[&'static Function],
+    name: &str,
+    account: &Account,
+    is_default: bool,
+) -> Value {
+    let permissions: Map<String, Value> = functions
         .iter()
         .map(|function| {
             let verdict = settings.policy.decide(name, function, false);
@@ -92,7 +101,7 @@ pub(super) fn token_text(source: &Value) -> String {
 }
 
 /// The permissions in few words: the rule for most functions, and the exceptions.
-fn permissions_text(permissions: &Value) -> String {
+fn permissions_text(permissions: &Value, all: usize) -> String {
     let of = |wanted: &str| {
         let names: Vec<&str> = permissions
             .as_object()
@@ -108,7 +117,7 @@ fn permissions_text(permissions: &Value) -> String {
         .map(|permission| (permission, of(permission)))
         .filter(|(_, names)| !names.is_empty())
         .map(|(permission, names)| match names.len() {
-            count if count == FUNCTIONS.len() => format!("{permission} all"),
+            count if count == all => format!("{permission} all"),
             count if count > 3 => format!("{permission} {count} functions"),
             _ => format!("{permission} {}", names.join(", ")),
         })

@@ -10,8 +10,8 @@ use crate::store::{ApprovalState, Store, StoredApproval};
 use crate::text;
 use serde_json::{Map, Value, json};
 
-/// How many characters of the arguments a table shows.
-const SHORT: usize = 60;
+/// How many columns of the terminal are left to other things than arguments.
+const OTHERS: u16 = 20;
 
 /// Lists the calls that wait for approval, shows, approves and denies them
 ///
@@ -174,7 +174,10 @@ pub(super) fn short(arguments: &Value, look: &Look) -> String {
     if look.is_for_person() && arguments.as_object().is_some_and(Map::is_empty) {
         return String::new();
     }
-    let most = if look.is_for_person() { SHORT } else { usize::MAX };
+    let most = match look.width {
+        Some(width) if look.is_for_person() => usize::from(width.max(2 * OTHERS) - OTHERS),
+        _ => usize::MAX,
+    };
     text::printable(&spaced(arguments), most)
 }
 

@@ -87,7 +87,7 @@ impl Opts {
                 .transpose()?,
             account: wanted_account(context),
             function,
-            // Whoever reads the document reads all of it.
+            // A program reads the whole document.
             limit: self.limit.or((!context.json).then_some(SHOWN)),
             after_seq: None,
         };
@@ -183,7 +183,7 @@ fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, Fail
     ))
 }
 
-/// Shows what there is, and then what is added, until it is stopped or nobody reads any more.
+/// Prints the rows of the log, then new rows as they arrive, until a signal or a closed output ends it.
 async fn follow(
     context: &Context,
     store: &Store,

@@ -218,7 +218,7 @@ impl Opts {
                 let text = context.streams.read_to_end(most).map_err(|error| {
                     usage(format!("standard input does not hold the arguments: {error}"))
                 })?;
-                // What was to write them may have failed, and must not pass for a call without any.
+                // The program that writes them may have failed; that is no call without arguments.
                 if text.trim().is_empty() {
                     return Err(usage(
                         "standard input is empty; no arguments are written {}".into(),
@@ -296,7 +296,7 @@ fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
     }
 }
 
-/// Splits `whereby.ACCOUNT.whereby_FUNCTION`, of which all but the function may be left out.
+/// Splits `whereby.ACCOUNT.whereby_FUNCTION`. Everything but the function is optional.
 pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
     let mut segments: Vec<&str> = name.split('.').collect();
     if segments.len() > 1 && segments[0] == "whereby" {

@@ -1,6 +1,5 @@
 //! `whereby configure`: writes the configuration file.
 
-use super::paint::Role;
 use super::{Context, Failure, Output};
 use crate::catalog;
 use crate::config::Settings;
@@ -247,9 +246,7 @@ impl Opts {
         }
         if !context.quiet {
             for warning in &warnings {
-                // Whoever reads standard error may be gone; the file is written all the same.
-                let word = context.stderr_word(Role::Warning, "warning:");
-                let _ = writeln!(context.streams.stderr(), "{word} {warning}");
+                context.warn(warning);
             }
         }
         let file = text::printable(&changed.file.display().to_string(), 300);

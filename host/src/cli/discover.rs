@@ -1,7 +1,7 @@
 //! `whereby list`, `docs` and `schema`: which functions there are, and how they are called.
 
 use super::functions::{self, find};
-use super::{Context, Failure, Output, document, render};
+use super::{Context, Failure, Output, document, render, table};
 use crate::arguments::first_sentence;
 use crate::catalog::Function;
 use crate::error::Error;
@@ -96,7 +96,8 @@ impl DocsOpts {
         let markdown: Vec<String> =
             functions.iter().map(|function| docs::markdown(function)).collect();
         let documents: Vec<Value> = functions.iter().map(|function| docs::json(function)).collect();
-        Ok(Output::Text(markdown.join("\n"), document("functions", documents.into())))
+        let text = table::markdown(&markdown.join("\n"), &context.look());
+        Ok(Output::Text(text, document("functions", documents.into())))
     }
 }
 
@@ -133,12 +134,18 @@ impl SearchOpts {
                 "description": found["description"],
             })
         });
-        let shown = text::printable(&query, 100);
-        let table = match found.is_empty() {
-            true => format!("nothing is about `{shown}`; `whereby list` lists all functions\n"),
+        let words = text::printable(&query, 100);
+        let shown = match found.is_empty() {
+            true => format!("nothing is about `{words}`; `whereby list` lists all functions\n"),
             false => render::render(&rows.collect(), &context.look()),
         };
-        Ok(Output::Text(table, json!({"query": query, "functions": found})))
+        let mut document = json!({"query": query, "functions": found});
+        let mut text = shown;
+        if let Some(notice) = search::notice(&query) {
+            document["notice"] = notice.into();
+            text = format!("{}\n{text}", table::paragraph(notice, &context.look()));
+        }
+        Ok(Output::Text(text, document))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `whereby doctor`: looks at everything that a call needs, and says what would mend what is wrong.
+//! `whereby doctor`: checks everything that a call needs, and says how to fix what is wrong.
 
 use super::accounts::{source, token_text};
 use super::paint::{Role, paint};
@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// How far the clock may be from Whereby's, in seconds, before it is worth a word: dates are read
-/// to the minute by people, and default ends are counted from now.
+/// How far this clock may differ from Whereby's before a warning, in seconds: people read dates to the
+/// minute, and default end dates count from now.
 const CLOCK_SKEW: i64 = 60;
 
-/// How long before a key expires it is worth a word, in seconds.
+/// How long before a key expires a warning appears, in seconds.
 const EXPIRY_NOTICE: i64 = 14 * 24 * 60 * 60;
 
 /// How to get another key.
@@ -31,13 +31,13 @@ const NEW_KEY: &str = "make a key in Whereby's dashboard (Configure, API)";
 #[command(after_long_help = "Examples:\n  whereby doctor\n  whereby doctor --account work --json")]
 pub(super) struct Opts {}
 
-/// What was looked at, and what was found.
+/// What was checked, and the result.
 struct Check {
     name: String,
     /// `ok`, `warning` or `failed`.
     status: &'static str,
     message: String,
-    /// The command or the change that mends it.
+    /// The command or the change that fixes it.
     fix: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl Opts {
         let cache = kept_code(context, component.status == "ok");
         let mut checks = vec![configuration(&settings), component, cache, state];
         let mut accounts = Vec::new();
-        // An account that there is not is told below.
+        // An account that does not exist is reported below.
         let only = context.account.as_deref();
         let only = only.map(|name| settings.account_name(Some(name)).unwrap_or(name));
         let now = context.environment.clock.timestamp();
@@ -126,16 +126,39 @@ fn to_text(checks: &[Check], ok: bool, look: &Look) -> String {
         let padding = " ".repeat(9 - status.len());
         let status = paint(look.colours, role, status);
         let name = format!("{status}{padding}{}:", text::printable(name, 80));
-        lines.push((name, text::printable(message, 500)));
+        lines.push((name, look.localized(&text::printable(message, 500))));
         lines.extend(fix.as_ref().map(|fix| (String::new(), text::printable(fix, 500))));
     }
+    let names = lines.iter().map(|(name, _)| textwrap::core::display_width(name)).max();
+    let room = look.width.map(|width| usize::from(width).saturating_sub(names.unwrap_or(0) + 2));
+    if room.is_some_and(|room| room < "SHA-256 ".len() + DIGEST + 1) {
+        lines.iter_mut().for_each(|(_, message)| *message = with_short_digests(message));
+    }
     let mut out = table::members(&lines, look);
+    match look.zone_line() {
+        zone if zone.is_empty() => {}
+        zone => out += &format!("\n{zone}"),
+    }
     out.push_str(match (ok, checks.iter().all(|check| check.status == "ok")) {
         (true, true) => "\neverything works\n",
         (true, false) => "\nnothing fails; there are warnings above\n",
         (false, _) => "\nnot everything works, see above\n",
     });
     out
+}
+
+/// The length of a SHA-256 in hexadecimal.
+const DIGEST: usize = 64;
+
+/// The text with the beginning of each digest, where all of it would be broken over lines. The whole
+/// one is in the JSON document, and in `component inspect`.
+fn with_short_digests(text: &str) -> String {
+    let is_hex = |word: &str| word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let short = |word: &str| match word.split_at_checked(DIGEST) {
+        Some((digest, rest)) if is_hex(digest) => format!("{}…{rest}", &digest[..16]),
+        _ => word.to_owned(),
+    };
+    text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
 fn configuration(settings: &Settings) -> Check {
@@ -161,12 +184,13 @@ async fn component(session: &Session) -> Check {
 /// Whether compiled code is kept, without which every start takes longer.
 fn kept_code(context: &Context, is_compiled: bool) -> Check {
     let name = "cache";
-    let Some(directory) = context.environment.platform_directory("cache") else {
-        return Check::warning(
-            name,
-            "there is no home directory to keep compiled code in, so every start compiles it",
-            "set HOME or XDG_CACHE_HOME",
-        );
+    let directory = match context.environment.own_directory("cache") {
+        Ok(directory) => directory,
+        Err(reason) => {
+            let (what, fix) = reason.rsplit_once("; ").unwrap_or((&reason, ""));
+            let message = format!("every start compiles the component: {what}");
+            return Check::warning(name, message, fix);
+        }
     };
     let shown = directory.display().to_string();
     if holds_compiled_code(&directory) {
@@ -177,7 +201,8 @@ fn kept_code(context: &Context, is_compiled: bool) -> Check {
         return Check::warning(name, message, "fix the component first, see above");
     }
     if let Some(error) = cache::trouble(&directory) {
-        let fix = surroundings::advice(&error).unwrap_or("make room on its disk");
+        let fix =
+            surroundings::advice(&error).unwrap_or("look at that directory and its file system");
         return Check::warning(
             name,
             format!("compiled code cannot be written to {shown}: {error}"),
@@ -210,7 +235,7 @@ fn holds_compiled_code(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_code))
 }
 
-/// What is to be done with a new key, so that it is in the place of the old one.
+/// Where to put a new key so that it replaces the old one.
 fn where_to_put(token: &TokenSource, account: &str) -> String {
     match token {
         TokenSource::Literal(_) => {

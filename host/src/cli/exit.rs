@@ -90,15 +90,7 @@ mod tests {
     #[test]
     fn every_case_of_the_wit_has_its_status() {
         for case in crate::catalog::ERROR.cases {
-            let error = crate::error::FunctionError {
-                kind: case.json,
-                message: String::new(),
-                http_status: None,
-                retry_after_seconds: None,
-                hint: None,
-                retryable: false,
-            };
-            let error = Error::Function(error);
+            let error = crate::docs::error_of(case);
             assert_ne!(Exit::of(&error), Exit::Internal, "{}", case.json);
             assert_eq!(Exit::of_call(&error, WriteOutcome::None), Exit::of(&error));
             for write in [WriteOutcome::Unknown, WriteOutcome::Done] {

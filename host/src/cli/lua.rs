@@ -177,24 +177,24 @@ pub(super) fn printable(printed: &str) -> String {
 pub(super) fn show_error(context: &Context, error: &ScriptError, name: Option<&str>) {
     // What it has printed comes first.
     let _ = context.streams.stdout().flush();
-    let mut stderr = context.streams.stderr();
+    let streams = &context.streams;
     let word = context.stderr_word(Role::Error, "error:");
     let place = match (name, error.line) {
         (Some(name), Some(line)) => format!("{name}:{line}: "),
         _ => String::new(),
     };
     let message = text::printable_lines(&error.message);
-    // Whoever reads standard error may be gone; the exit status says it as well.
-    let _ = writeln!(stderr, "{word} {place}{message}");
+    // Standard error may be closed; the exit status says it as well.
+    let _ = streams.note(&word, &format!("{place}{message}"));
     let effect = match error.effect() {
         WriteOutcome::None => "",
         WriteOutcome::Unknown => "it is not known whether anything was changed\n",
         WriteOutcome::Done => "the change itself was made\n",
     };
-    let _ = write!(stderr, "{effect}");
+    let _ = write!(streams.stderr(), "{effect}");
     if let Some(hint) = error.hint.as_ref().filter(|_| !context.quiet) {
         let word = context.stderr_word(Role::Hint, "hint:");
-        let _ = writeln!(stderr, "{word} {}", text::printable_lines(hint));
+        let _ = streams.note(&word, &text::printable_lines(hint));
     }
 }
 

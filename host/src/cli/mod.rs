@@ -31,6 +31,7 @@ mod spinner;
 mod stdio;
 mod streams;
 mod table;
+mod terminal;
 
 pub use exit::Exit;
 pub use streams::Streams;
@@ -79,7 +80,7 @@ struct Opts {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Global options")]
+#[command(next_help_heading = GLOBAL)]
 struct Global {
     /// The configuration file, instead of $WHEREBY_CONFIG or the platform's
     #[arg(long, global = true, value_name = "FILE")]
@@ -136,6 +137,9 @@ enum Command {
     ExitCodes,
 }
 
+/// The heading of the options that every command has.
+const GLOBAL: &str = "Global options";
+
 /// What the command line is called in approvals and the audit log.
 const FRONT_END: &str = "cli";
 
@@ -144,7 +148,7 @@ fn command() -> clap::Command {
     Opts::command()
 }
 
-/// What every command has at hand.
+/// What every command can use.
 #[derive(Clone)]
 struct Context {
     environment: Environment,
@@ -154,13 +158,13 @@ struct Context {
     component: Option<PathBuf>,
     json: bool,
     verbose: bool,
-    /// Whether a question stands on the terminal.
+    /// Whether a question is on the terminal.
     asking: Arc<AtomicBool>,
     quiet: bool,
 }
 
 impl Context {
-    /// How tables on standard output are to look.
+    /// How tables on standard output look.
     fn look(&self) -> Look {
         Look::new(&self.environment, &self.streams)
     }
@@ -196,22 +200,22 @@ impl Context {
         Ok(settings)
     }
 
-    /// Says something on standard error that does not keep the command from going on.
+    /// Prints a warning on standard error. The command goes on.
     fn warn(&self, what: &str) {
         let word = self.stderr_word(Role::Warning, "warning:");
-        // Whoever reads standard error may be gone, and nothing depends on it.
-        let _ = writeln!(self.streams.stderr(), "{word} {}", text::printable(what, 500));
+        // Standard error may be closed, and nothing depends on it.
+        let _ = self.streams.note(&word, &text::printable(what, 500));
     }
 
-    /// The same for whoever outlives the command.
+    /// The same for code that outlives the command.
     #[cfg(any(feature = "lua", feature = "mcp"))]
     fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let (streams, word) = (self.streams.clone(), self.stderr_word(Role::Warning, "warning:"));
         let quiet = self.quiet;
         move |what| {
             if !quiet {
-                // Whoever reads standard error may be gone, and nothing depends on it.
-                let _ = writeln!(streams.stderr(), "{word} {}", text::printable(what, 500));
+                // Standard error may be closed, and nothing depends on it.
+                let _ = streams.note(&word, &text::printable(what, 500));
             }
         }
     }
@@ -224,12 +228,9 @@ impl Context {
 
     /// Where approvals and the audit log are kept.
     fn store(&self) -> Result<Arc<Store>, Error> {
-        let directory = self.environment.platform_directory("state");
-        let directory = directory.ok_or_else(|| Error::Configuration {
-            message:
-                "there is no place for approvals and the audit log: HOME is not set; set it, or \
-                      XDG_STATE_HOME, to an absolute path"
-                    .into(),
+        let directory = self.environment.own_directory("state").map_err(|reason| {
+            let message = format!("there is no place for approvals and the audit log: {reason}");
+            Error::Configuration { message }
         })?;
         Ok(Store::with_clock(directory, self.environment.clock.clone()))
     }
@@ -262,6 +263,7 @@ impl Context {
         settings: Settings,
         approver: Arc<dyn Approver>,
     ) -> Result<Session, Error> {
+        surroundings::check_address_space()?;
         let mut builder = Session::builder()
             .settings(settings)
             .environment(self.environment.clone())
@@ -343,36 +345,41 @@ impl From<Error> for Failure {
     }
 }
 
-/// Runs the program as this process, and says how it ends.
+/// Runs the program as this process. Returns the exit status.
 #[must_use]
 pub fn run_process() -> u8 {
     let streams = Streams::of_process();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let environment = Environment::of_process();
     let own = (arguments.clone(), environment.clone(), streams.clone());
+    let print_panic = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // What the system refuses becomes an error, and no place in the code explains it.
+        if surroundings::panic_of_system(panic.payload()).is_none() {
+            print_panic(panic);
+        }
+    }));
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let (arguments, environment, streams) = own;
+        let (arguments, environment, mut streams) = own;
+        #[cfg(unix)]
+        {
+            // Where the system has no thread for it, signals have their usual effect, and the first
+            // call says what is missing.
+            streams.signals = signal::Watch::start().ok();
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let code = runtime.block_on(async {
-            // Kept from ending the program: a write beyond the limit fails, and is told.
-            #[cfg(unix)]
-            let _too_large = {
-                use tokio::signal::unix::{SignalKind, signal};
-                signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?
-            };
-            Ok::<u8, std::io::Error>(run(arguments, environment, streams).await)
-        })?;
-        // Whoever still waits for a line from the terminal is not waited for.
+        let code = runtime.block_on(run(arguments, environment, streams));
+        // A thread may still wait for a line from the terminal.
         runtime.shutdown_background();
+        terminal::restore();
         Ok(code)
     }));
     let error = match ran {
         Ok(Ok(code)) => return code,
         Ok(Err(error)) => {
             let error: std::io::Error = error;
-            let advice = surroundings::advice(&error).map(|advice| format!("; {advice}"));
-            let advice = advice.unwrap_or_default();
-            Error::Internal { message: format!("the program could not be set up: {error}{advice}") }
+            let told = surroundings::told(&error);
+            Error::Internal { message: format!("the program could not be set up: {told}") }
         }
         // A library can give up where the system has nothing left to give, such as file descriptors.
         Err(panic) => surroundings::panicked("the program failed", &*panic),
@@ -409,7 +416,8 @@ impl Style {
     }
 }
 
-/// Says what would be right where a function, or an argument of one, is taken for the program's own.
+/// Improves the message for a function, or an argument of one, that was written as a command or option of
+/// the program.
 fn mend_tip(error: &mut clap::Error, arguments: &[OsString]) {
     let command = match command_of(arguments).unwrap_or_default() {
         "help" => arguments.last().and_then(|word| word.to_str()).unwrap_or_default(),
@@ -528,7 +536,7 @@ async fn unless_stopped(
     }
 }
 
-/// Prints what came of a command, and says how the program ends.
+/// Prints the result of a command. Returns the exit status.
 fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u8 {
     let exit = match &result {
         Ok(Output::Report(_, _, exit) | Output::Stopped(exit)) => *exit,
@@ -578,20 +586,21 @@ fn print_error(
     if let Some(shown) = &document.shown {
         write!(streams.stdout(), "{shown}")?;
     }
-    let mut stderr = streams.stderr();
     let colours = streams.stderr_is_terminal && wants_colours(&style.environment);
     let word = |role, word| paint(colours, role, word);
     let message = text::printable_lines(&error.to_string());
-    writeln!(stderr, "{} {message}", word(Role::Error, "error:"))?;
+    streams.note(&word(Role::Error, "error:"), &message)?;
     match document.write {
         WriteOutcome::None => {}
-        WriteOutcome::Unknown => writeln!(stderr, "it is not known whether anything was changed")?,
-        WriteOutcome::Done => writeln!(stderr, "the change itself was made")?,
+        WriteOutcome::Unknown => {
+            writeln!(streams.stderr(), "it is not known whether anything was changed")?;
+        }
+        WriteOutcome::Done => writeln!(streams.stderr(), "the change itself was made")?,
     }
     if let Some(hint) = error.hint(document.write).filter(|_| !style.quiet) {
-        writeln!(stderr, "{} {}", word(Role::Hint, "hint:"), text::printable_lines(&hint))?;
+        streams.note(&word(Role::Hint, "hint:"), &text::printable_lines(&hint))?;
     }
-    stderr.flush()
+    streams.stderr().flush()
 }
 
 /// The exit status; a reader that went away is told nothing and gets no error. What failed by itself

@@ -3,7 +3,7 @@
 use crate::environment::Environment;
 use anstyle::{AnsiColor, Style};
 
-/// What a word stands for.
+/// The meaning of a word, which decides its colour.
 #[derive(Clone, Copy)]
 pub(super) enum Role {
     Error,

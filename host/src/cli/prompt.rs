@@ -1,4 +1,4 @@
-//! Asking on the terminal whether a call may be made, and saying there what is stored to be approved.
+//! Asks on the terminal whether a call may be made, and says there what waits for approval.
 
 use super::spinner::Status;
 use super::streams::Streams;
@@ -7,10 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Asks whoever sits at the terminal.
+/// How often a question is asked that gets neither a yes nor a no.
+const TRIES: usize = 3;
+
+/// Asks the person at the terminal.
 pub(super) struct TerminalPrompt {
     pub(super) streams: Streams,
-    /// Set while the question stands there, so that nothing is written over it.
+    /// Set while a question is on the terminal, so that nothing overwrites it.
     pub(super) asking: Arc<AtomicBool>,
 }
 
@@ -24,22 +27,10 @@ impl Approver for TerminalPrompt {
         let shown = format!("{question} [y/N] ");
         Box::pin(async move {
             asking.store(true, Ordering::Relaxed);
-            let asked = tokio::task::spawn_blocking(move || {
-                write!(streams.stderr(), "{shown}")?;
-                streams.stderr().flush()?;
-                streams.read_line()
-            });
+            let asked = tokio::task::spawn_blocking(move || confirm(&streams, &shown));
             let answer = asked.await;
             asking.store(false, Ordering::Relaxed);
-            match answer {
-                Ok(Ok(line)) if is_yes(&line) => Answer::Approved,
-                Ok(Ok(_)) => Answer::Declined,
-                // A terminal that cannot be read has nobody at it, and stands behind the question.
-                _ => {
-                    let _ = writeln!(self.streams.stderr());
-                    Answer::Nobody
-                }
-            }
+            answer.unwrap_or(Answer::Nobody)
         })
     }
 
@@ -48,10 +39,10 @@ impl Approver for TerminalPrompt {
     }
 }
 
-/// Asks nobody, and says by which command whoever is elsewhere approves what is waited for.
+/// Asks nobody, and shows the command that approves the call from elsewhere.
 pub(super) struct Elsewhere {
     pub(super) streams: Streams,
-    /// What is shown meanwhile.
+    /// What the terminal shows meanwhile.
     pub(super) status: Status,
 }
 
@@ -62,11 +53,32 @@ impl Approver for Elsewhere {
 
     fn stored(&self, _: &Question, pending: &PendingApproval) {
         self.status.waiting_for("a person's approval");
-        // Whoever reads standard error may be gone; the approval can be found all the same.
+        // Standard error may be closed; `whereby approvals list` shows the approval too.
         let _ = writeln!(self.streams.stderr(), "waiting for: {}", pending.command());
     }
 }
 
-fn is_yes(line: &str) -> bool {
-    matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+/// Asks until the answer is yes or no. An empty line is a no, and so is a person who never answers
+/// with either.
+fn confirm(streams: &Streams, question: &str) -> Answer {
+    for attempt in 1..=TRIES {
+        let line = match streams.ask(question) {
+            Ok(line) => line,
+            // A terminal that cannot be read has nobody at it, unless somebody has just typed.
+            Err(_) => {
+                // It may be closed, too.
+                let _ = writeln!(streams.stderr());
+                return if attempt == 1 { Answer::Nobody } else { Answer::Declined };
+            }
+        };
+        match line.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => return Answer::Approved,
+            "" | "n" | "no" => return Answer::Declined,
+            _ if attempt < TRIES => {
+                let _ = writeln!(streams.stderr(), "answer y (yes) or n (no)");
+            }
+            _ => {}
+        }
+    }
+    Answer::Declined
 }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 /// The longest text that is shown in a place, in characters.
 const LONGEST: usize = 2000;
 
-/// How results are to look.
+/// How results look.
 pub(super) struct Look {
     /// How wide lines may be; as wide as they like where nothing limits them.
     pub(super) width: Option<u16>,
@@ -113,7 +113,7 @@ impl Look {
             Value::Bool(false) => "no".into(),
             Value::String(value) => match self.local_time(value) {
                 Some(time) => time,
-                None => text::printable(value, LONGEST),
+                None => self.localized(&text::printable(value, LONGEST)),
             },
             Value::Array(items) => {
                 let items: Vec<String> = items.iter().map(|item| self.scalar(item)).collect();
@@ -123,6 +123,21 @@ impl Look {
             }
             other => text::printable(&other.to_string(), LONGEST),
         }
+    }
+
+    /// A sentence with its dates in the user's time zone. JSON keeps its dates.
+    pub(super) fn localized(&self, text: &str) -> String {
+        if self.zone.is_none() || text.starts_with(['{', '[']) {
+            return text.to_owned();
+        }
+        let word = |word: &str| {
+            let date = word.trim_end_matches([',', ';', ':', '.', ')']);
+            let start = date.len() - date.trim_start_matches('(').len();
+            let end = &word[date.len()..];
+            Some(format!("{}{}{end}", &word[..start], self.local_time(&date[start..])?))
+        };
+        let words = text.split(' ').map(|text| word(text).unwrap_or_else(|| text.to_owned()));
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// A date of RFC 3339 in the user's time zone; `None` where the text is something else.
@@ -367,6 +382,15 @@ mod tests {
         }
         assert_eq!(zone.zone_line(), "times are in UTC+02:00\n");
         assert_eq!(zone.zone_line(), "");
+        for (text, shown) in [
+            ("ends at 2026-03-02T09:00:00Z.", "ends at 2026-03-02 11:00:00.\n"),
+            ("it (2026-03-02T09:00:00Z), too", "it (2026-03-02 11:00:00), too\n"),
+            ("x-2026-03-02T09:00:00Z y", "x-2026-03-02T09:00:00Z y\n"),
+            (r#"{"a": "2026-03-02T09:00:00Z" }"#, "{\"a\": \"2026-03-02T09:00:00Z\" }\n"),
+        ] {
+            assert_eq!(body(&json!(text), &zone), shown);
+        }
+        assert_eq!(zone.zone_line(), "times are in UTC+02:00\n");
         for (zone, moments, line) in [
             ("Nowhere/At/All", &["2026-03-02T09:00:00Z"][..], "UTC"),
             ("EST5", &["2026-03-02T09:00:00Z"], "UTC-05:00"),

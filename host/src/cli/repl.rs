@@ -1,8 +1,8 @@
-//! The console of `whereby lua`: lines that a person types, run one after the other.
+//! The console of `whereby lua`: runs the lines that a person types, one after the other.
 
 use super::lua::{printable, show_error};
 use super::signal::Signals;
-use super::{Context, Exit, Failure, Output, render};
+use super::{Context, Exit, Failure, Output, render, terminal};
 use crate::error::Error;
 use crate::lua::{Console, Runtime};
 use rustyline::completion::Completer;
@@ -133,6 +133,9 @@ impl Lines {
         let streams = context.streams.clone();
         let read = tokio::task::spawn_blocking(move || match self {
             Self::Editor(mut editor, history) => {
+                // The editor changes the terminal's settings, and a signal can end the program
+                // meanwhile. Without them, there is nothing to put back.
+                let _kept = terminal::Settings::keep();
                 let typed = match editor.readline("lua> ") {
                     Ok(chunk) => Typed::Chunk(chunk),
                     Err(ReadlineError::Interrupted) => Typed::Dropped,
@@ -193,7 +196,7 @@ fn remember(editor: &mut Editor<Comforts, FileHistory>, file: &Path) {
     let _ = make_private(file);
 }
 
-/// What makes typing pleasant.
+/// Completion, and lines that go on.
 struct Comforts {
     names: Vec<String>,
 }
@@ -227,8 +230,8 @@ impl Completer for Comforts {
     }
 }
 
-/// Where the name at the end of a line begins, and what may stand there: the next segment of each
-/// name that goes on from it.
+/// Where the name at the end of a line begins, and what can complete it: the next segment of each name
+/// that begins so.
 fn complete(names: &[String], line: &str) -> (usize, Vec<String>) {
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     let start = line

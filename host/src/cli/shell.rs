@@ -1,6 +1,6 @@
-//! `whereby completions` and `whereby man`: what a shell and a reader of manuals want.
+//! `whereby completions` and `whereby man`.
 
-use super::{Context, Exit, Failure, Output, command};
+use super::{Context, Exit, Failure, GLOBAL, Output, command};
 use crate::error::Error;
 use crate::{suggest, text};
 use clap_complete::Shell;
@@ -48,7 +48,7 @@ pub(super) struct ManOpts {
 impl ManOpts {
     pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
         let mut pages = Vec::new();
-        // For the command `help`, `--help` stands.
+        // The pages say `--help`, not the command `help`.
         let mut all = command().after_long_help(Exit::TABLE).disable_help_subcommand(true);
         all.build();
         write_pages(&all, &mut pages)?;
@@ -107,8 +107,94 @@ fn write_pages(command: &clap::Command, pages: &mut Vec<(String, String)>) -> Re
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let mut page = Vec::new();
     let failed = |error: std::io::Error| Error::Internal { message: error.to_string() };
-    clap_mangen::Man::new(command.clone()).render(&mut page).map_err(failed)?;
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_title(&mut page).map_err(failed)?;
+    man.render_name_section(&mut page).map_err(failed)?;
+    page.extend_from_slice(synopsis(command).as_bytes());
+    man.render_description_section(&mut page).map_err(failed)?;
+    man.render_options_section(&mut page).map_err(failed)?;
+    if command.get_subcommands().any(|command| !command.is_hide_set()) {
+        man.render_subcommands_section(&mut page).map_err(failed)?;
+    }
+    let after = command.get_after_long_help().or(command.get_after_help());
+    page.extend(after.into_iter().flat_map(|after| sections(&after.to_string()).into_bytes()));
     pages.push((name, String::from_utf8_lossy(&page).into_owned()));
     let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
     shown.into_iter().try_for_each(|command| write_pages(command, pages))
+}
+
+/// The command with its options and their values, as a section of a manual page.
+fn synopsis(command: &clap::Command) -> String {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let mut parts = vec![format!("\\fB{}\\fR", roff(name))];
+    let shown = |argument: &&clap::Arg| !argument.is_hide_set();
+    // Global options are the same everywhere, and have a section of their own.
+    let own = |argument: &&clap::Arg| argument.get_help_heading() != Some(GLOBAL);
+    for option in command.get_opts().filter(shown).filter(own) {
+        let values = option.get_value_names().unwrap_or_default().iter();
+        let values = values.map(|value| format!(" \\fI{}\\fR", roff(value))).collect::<String>();
+        let name = option.get_long().map(|long| format!("--{long}"));
+        let short = || option.get_short().map(|short| format!("-{short}"));
+        let name = name.or_else(short).unwrap_or_default();
+        let values = if option.get_action().takes_values() { values } else { String::new() };
+        let again = if matches!(option.get_action(), clap::ArgAction::Append) { "..." } else { "" };
+        parts.push(format!("[\\fB{}\\fR{values}]{again}", roff(&name)));
+    }
+    if command.get_arguments().any(|argument| argument.get_help_heading() == Some(GLOBAL)) {
+        parts.push("[\\fIGLOBAL OPTIONS\\fR]".into());
+    }
+    for argument in command.get_positionals().filter(shown) {
+        let names = argument.get_value_names().unwrap_or_default();
+        let name = names.first().map_or(argument.get_id().as_str(), |name| name.as_str());
+        let many = argument.get_num_args().is_some_and(|count| count.max_values() > 1);
+        let name = format!("\\fI{}\\fR{}", roff(name), if many { "..." } else { "" });
+        parts.push(if argument.is_required_set() { name } else { format!("[{name}]") });
+    }
+    if command.has_subcommands() {
+        parts.push("\\fICOMMAND\\fR".into());
+    }
+    format!(".SH SYNOPSIS\n{}\n", parts.join(" "))
+}
+
+/// What follows the options in a help, such as examples, as sections of a manual page.
+fn sections(help: &str) -> String {
+    let mut page = String::new();
+    let mut is_first = true;
+    for line in help.lines() {
+        let heading = line.strip_suffix(':').filter(|line| !line.starts_with(' '));
+        if is_first || heading.is_some() {
+            let end = if is_first { "" } else { ".fi\n" };
+            let name = heading.unwrap_or("Notes").to_uppercase();
+            page += &format!("{end}.SH \"{}\"\n.nf\n", roff(&name));
+        }
+        is_first = false;
+        if heading.is_none() {
+            page += &(roff(line) + "\n");
+        }
+    }
+    if is_first { page } else { page + ".fi\n" }
+}
+
+/// A line of text as a manual page has it.
+fn roff(line: &str) -> String {
+    let escaped = line.replace('\\', "\\e").replace('-', "\\-");
+    match escaped.starts_with(['.', '\'']) {
+        true => format!("\\&{escaped}"),
+        false => escaped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_becomes_sections_of_a_manual_page() {
+        assert_eq!(
+            sections("Examples:\n  a --b\n\nExit status:\n.x \\n"),
+            ".SH \"EXAMPLES\"\n.nf\n  a \\-\\-b\n\n.fi\n.SH \"EXIT STATUS\"\n.nf\n\\&.x \\en\n.fi\n"
+        );
+        assert_eq!(sections("A word."), ".SH \"NOTES\"\n.nf\nA word.\n.fi\n");
+        assert_eq!(sections(""), "");
+    }
 }

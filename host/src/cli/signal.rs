@@ -1,80 +1,177 @@
 //! The signals that ask the program to end: Ctrl-C (SIGINT), `kill` and service managers (SIGTERM),
-//! and a terminal that was closed (SIGHUP).
+//! and a closed terminal (SIGHUP).
 //!
-//! A command that takes long listens for them, ends what it does, and says what came of it. As
-//! process 1, for instance in a container, the program gets no signal that it does not listen for.
+//! A command that listens ends what it does and says what came of it. While none listens, for example
+//! during a read of standard input, a signal ends the program at once. Process 1, for instance in a
+//! container, gets only those signals that it handles, so they are handled from the start.
 
 use super::Exit;
 use super::streams::Streams;
 
-/// The signals that a command listens for.
+#[cfg(unix)]
+pub(super) use unix::{Signals, Watch};
+
+#[cfg(unix)]
+mod unix {
+    use super::super::terminal;
+    use super::{Exit, Streams};
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+    use std::task::{Context, Poll};
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    use tokio::sync::watch;
+
+    /// Handles the signals of this process for as long as it runs.
+    #[derive(Clone)]
+    pub(in super::super) struct Watch(Arc<Mutex<State>>);
+
+    struct State {
+        /// How many [`Signals`] there are.
+        listeners: usize,
+        sender: watch::Sender<Option<Exit>>,
+    }
+
+    impl Watch {
+        /// Handles signals from now on.
+        ///
+        /// # Errors
+        ///
+        /// If the system has no thread or file descriptor left.
+        pub(in super::super) fn start() -> std::io::Result<Self> {
+            let watch = Self(Arc::new(Mutex::new(State {
+                listeners: 0,
+                sender: watch::Sender::new(None),
+            })));
+            let (handlers, installed) = std::sync::mpsc::channel::<(Runtime, Vec<Handler>)>();
+            let own = watch.clone();
+            std::thread::Builder::new().name("signals".into()).spawn(move || {
+                let Ok((runtime, mut handlers)) = installed.recv() else { return };
+                runtime.block_on(async {
+                    loop {
+                        let exit =
+                            std::future::poll_fn(|context| poll(&mut handlers, context)).await;
+                        own.received(exit);
+                    }
+                });
+            })?;
+            let runtime = Builder::new_current_thread().enable_io().build()?;
+            let installed = {
+                let _context = runtime.enter();
+                Handler::install()?
+            };
+            // The thread waits for them.
+            let _ = handlers.send((runtime, installed));
+            Ok(watch)
+        }
+
+        fn state(&self) -> MutexGuard<'_, State> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        fn received(&self, exit: Exit) {
+            let state = self.state();
+            if state.listeners == 0 {
+                terminal::restore();
+                std::process::exit(exit.code().into());
+            }
+            state.sender.send_replace(Some(exit));
+        }
+    }
+
+    /// A signal, and the exit status of a program that it ends.
+    struct Handler(Option<Exit>, Signal);
+
+    impl Handler {
+        fn install() -> std::io::Result<Vec<Self>> {
+            let wanted = [
+                (Some(Exit::Interrupted), SignalKind::interrupt()),
+                (Some(Exit::Terminated), SignalKind::terminate()),
+                (Some(Exit::HungUp), SignalKind::hangup()),
+                // Handled and ignored, so that a write beyond the limit fails with an error.
+                (None, SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())),
+            ];
+            wanted
+                .into_iter()
+                // A signal that the parent process made us ignore, as nohup does, stays ignored.
+                .filter(|(_, kind)| !is_ignored(kind.as_raw_value()))
+                .map(|(exit, kind)| Ok(Self(exit, signal(kind)?)))
+                .collect()
+        }
+    }
+
+    fn poll(handlers: &mut [Handler], context: &mut Context<'_>) -> Poll<Exit> {
+        for Handler(exit, signal) in handlers {
+            while let Poll::Ready(Some(())) = signal.poll_recv(context) {
+                if let Some(exit) = exit {
+                    return Poll::Ready(*exit);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The signals of a command, which has to end when one comes.
+    pub(in super::super) struct Signals(Option<(Watch, watch::Receiver<Option<Exit>>)>);
+
+    impl Signals {
+        /// Listens from now on. A signal that comes before [`Signals::next`] is called is kept. Only
+        /// the program itself gets signals; a process that embeds the command line handles its own.
+        pub(in super::super) fn listen(streams: &Streams) -> Self {
+            Self(streams.signals.as_ref().map(|watch| {
+                let mut state = watch.state();
+                state.listeners += 1;
+                (watch.clone(), state.sender.subscribe())
+            }))
+        }
+
+        /// Waits for a signal. Returns the exit status of a program that it ended.
+        pub(in super::super) async fn next(&mut self) -> Exit {
+            if let Some((_, receiver)) = &mut self.0
+                && receiver.changed().await.is_ok()
+                && let Some(exit) = *receiver.borrow_and_update()
+            {
+                return exit;
+            }
+            std::future::pending().await
+        }
+    }
+
+    impl Drop for Signals {
+        fn drop(&mut self) {
+            if let Some((watch, _)) = &self.0 {
+                watch.state().listeners -= 1;
+            }
+        }
+    }
+
+    /// Whether the program has ignored a signal since it was started.
+    fn is_ignored(number: i32) -> bool {
+        // Systems without this file are taken to ignore none.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
+    }
+}
+
+/// Ctrl-C, where the system has no signals.
+#[cfg(not(unix))]
 pub(super) struct Signals {
-    #[cfg(unix)]
-    listening: Vec<(Exit, tokio::signal::unix::Signal)>,
-    #[cfg(not(unix))]
     is_listening: bool,
 }
 
+#[cfg(not(unix))]
 impl Signals {
-    /// Listens from now on. Nothing is lost that comes before [`Signals::next`] is called. Only a
-    /// program on its own streams listens: a process that runs commands for itself has its own ways.
-    #[cfg(unix)]
-    pub(super) fn listen(streams: &Streams) -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = [
-            (Exit::Interrupted, SignalKind::interrupt()),
-            (Exit::Terminated, SignalKind::terminate()),
-            (Exit::HungUp, SignalKind::hangup()),
-        ];
-        let listen = |(exit, kind): (Exit, SignalKind)| {
-            // What whoever started the program has it ignore, as nohup does, stays ignored. A signal
-            // that cannot be listened for ends the program by itself.
-            if is_ignored(kind.as_raw_value()) {
-                return None;
-            }
-            signal(kind).ok().map(|signal| (exit, signal))
-        };
-        let wanted = if streams.is_process { &signals[..] } else { &[] };
-        Self { listening: wanted.iter().copied().filter_map(listen).collect() }
-    }
-
-    /// Listens from now on, for Ctrl-C.
-    #[cfg(not(unix))]
+    /// Listens from now on.
     pub(super) fn listen(streams: &Streams) -> Self {
         Self { is_listening: streams.is_process }
     }
 
-    /// Waits for a signal. Returns the exit status of a program that it ended.
-    #[cfg(unix)]
-    pub(super) async fn next(&mut self) -> Exit {
-        use std::task::Poll;
-        std::future::poll_fn(|context| {
-            for (exit, signal) in &mut self.listening {
-                if matches!(signal.poll_recv(context), Poll::Ready(Some(()))) {
-                    return Poll::Ready(*exit);
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
     /// Waits for Ctrl-C. Returns the exit status of a program that it ended.
-    #[cfg(not(unix))]
     pub(super) async fn next(&mut self) -> Exit {
         if self.is_listening && tokio::signal::ctrl_c().await.is_ok() {
             return Exit::Interrupted;
         }
         std::future::pending().await
     }
-}
-
-/// Whether a signal is ignored by the program since it was started.
-#[cfg(unix)]
-fn is_ignored(number: i32) -> bool {
-    // Systems without this file are taken to ignore none.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }

@@ -100,7 +100,7 @@ impl Opts {
             written.and_then(|()| stdout.flush())
         };
         if !context.quiet && !context.json {
-            // Whoever reads standard error may be gone; the server serves all the same.
+            // Standard error may be closed; the server goes on.
             let _ = writeln!(context.streams.stderr(), "serving until Ctrl-C");
         }
         let internal = |error: std::io::Error| Error::Internal { message: error.to_string() };

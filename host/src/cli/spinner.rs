@@ -77,7 +77,7 @@ pub(super) fn watched(context: &Context, status: &Status, call: Call) -> Call {
             }
         };
         if verbose {
-            // Whoever reads standard error may be gone; the call is made all the same.
+            // Standard error may be closed; the call goes on.
             let _ = writeln!(streams.stderr(), "{line}");
         }
     }))

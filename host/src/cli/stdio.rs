@@ -85,6 +85,20 @@ mod unix {
         Ok(poll(&mut events, Some(&now))? > 0)
     }
 
+    /// The rest of [`AsyncWrite`] for a stream that keeps nothing back.
+    macro_rules! unbuffered {
+        () => {
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                // It is closed with the program. Others may write into it until then.
+                Poll::Ready(Ok(()))
+            }
+        };
+    }
+
     /// A pipe that is asked each time whether reading or writing would wait.
     struct Pipe(AsyncFd<OwnedFd>);
 
@@ -162,14 +176,7 @@ mod unix {
             }
         }
 
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            // It is closed with the program. Others may write into it until then.
-            Poll::Ready(Ok(()))
-        }
+        unbuffered!();
     }
 
     impl AsyncRead for Socket {
@@ -217,13 +224,6 @@ mod unix {
             }
         }
 
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            // It is closed with the program. Others may write into it until then.
-            Poll::Ready(Ok(()))
-        }
+        unbuffered!();
     }
 }

@@ -1,11 +1,17 @@
 //! The streams of the program, so that tests can be its terminal.
 
+#[cfg(unix)]
+use super::signal::Watch;
+use super::{table, terminal};
 use crate::text;
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A stream that may be read or written from any thread.
 type Shared<T> = Arc<Mutex<T>>;
+
+/// How much is kept of a line that a person types, in bytes.
+const MAX_LINE: usize = 4096;
 
 const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
@@ -25,14 +31,17 @@ pub struct Streams {
     pub stdout_is_terminal: bool,
     /// Whether a person reads standard error.
     pub stderr_is_terminal: bool,
-    /// Whether they are those of this process, whose terminal can be edited on.
+    /// Whether they belong to this process, so that its terminal can be set up.
     pub(crate) is_process: bool,
-    /// How wide the terminal of standard output is, in columns, where that is known.
+    /// The signals of this process, where the program handles them.
+    #[cfg(unix)]
+    pub(super) signals: Option<Watch>,
+    /// How wide the terminal is, in columns, where that is known.
     pub width: Option<u16>,
 }
 
 impl Streams {
-    /// Streams of one's own, none of them a terminal.
+    /// Streams for a program that embeds the command line; none is a terminal.
     #[must_use]
     pub fn new(
         stdin: impl Read + Send + 'static,
@@ -47,11 +56,13 @@ impl Streams {
             stdout_is_terminal: false,
             stderr_is_terminal: false,
             is_process: false,
+            #[cfg(unix)]
+            signals: None,
             width: None,
         }
     }
 
-    /// Those of this process.
+    /// The streams of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let mut streams = Self::new(io::stdin(), io::stdout(), io::stderr());
@@ -59,7 +70,9 @@ impl Streams {
         streams.stdin_is_terminal = io::stdin().is_terminal();
         streams.stdout_is_terminal = io::stdout().is_terminal();
         streams.stderr_is_terminal = io::stderr().is_terminal();
-        streams.width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
+        let size = terminal_size::terminal_size_of(io::stdout());
+        let size = size.or_else(|| terminal_size::terminal_size_of(io::stderr()));
+        streams.width = size.map(|(width, _)| width.0);
         streams
     }
 
@@ -69,6 +82,12 @@ impl Streams {
 
     pub(crate) fn stderr(&self) -> MutexGuard<'_, dyn Write + Send + 'static> {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a message on standard error, after a word such as `error:`. It fits the terminal.
+    pub(super) fn note(&self, word: &str, message: &str) -> io::Result<()> {
+        let width = self.width.filter(|_| self.stderr_is_terminal);
+        writeln!(self.stderr(), "{}", table::message(&format!("{word} {message}"), width))
     }
 
     /// Reads standard input to its end, which must come within so many bytes. A byte order mark before
@@ -87,11 +106,11 @@ impl Streams {
     /// [`io::ErrorKind::Interrupted`].
     pub(crate) fn read_secret(&self, question: &str, most: usize) -> io::Result<String> {
         // Before the question, so that nothing is shown however fast the answer is.
-        let _hidden = if self.is_process { Some(hidden::Typing::hide()?) } else { None };
+        let _hidden = if self.is_process { Some(terminal::Settings::hide_typing()?) } else { None };
         write!(self.stderr(), "{question}")?;
         self.stderr().flush()?;
         let line = self.read_keys(most);
-        // The line that was not shown has not ended on the terminal, either.
+        // Enter was not shown either.
         writeln!(self.stderr())?;
         line
     }
@@ -102,7 +121,7 @@ impl Streams {
         let mut byte = [0];
         while line.len() <= most {
             let read = stdin.read(&mut byte)?;
-            // Without echo the terminal does not edit the line either.
+            // Without echo, the terminal does not edit the line.
             match byte[0] {
                 _ if read == 0 => break,
                 b'\n' | b'\r' | CTRL_D => break,
@@ -118,60 +137,33 @@ impl Streams {
         String::from_utf8(line).map_err(io::Error::other)
     }
 
-    /// Reads one line that a person typed.
+    /// Asks a person a question, and reads one line. Whatever was typed or pasted before the question
+    /// does not answer it.
+    pub(crate) fn ask(&self, question: &str) -> io::Result<String> {
+        if self.is_process && self.stdin_is_terminal {
+            terminal::forget_typed()?;
+        }
+        write!(self.stderr(), "{question}")?;
+        self.stderr().flush()?;
+        self.read_line()
+    }
+
+    /// Reads one line that a person typed; of a very long one, its beginning.
     pub(crate) fn read_line(&self) -> io::Result<String> {
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
         let mut line = Vec::new();
         let mut byte = [0];
-        while line.len() < 1024 {
+        loop {
             match stdin.read(&mut byte)? {
                 // The end of input is no answer.
                 0 if line.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
-                1 if byte[0] != b'\n' => line.push(byte[0]),
+                1 if byte[0] == b'\n' => break,
+                // The rest of a long line must not become the next one.
+                1 if line.len() < MAX_LINE => line.push(byte[0]),
+                1 => {}
                 _ => break,
             }
         }
         Ok(String::from_utf8_lossy(&line).into_owned())
-    }
-}
-
-#[cfg(unix)]
-mod hidden {
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-    use std::io;
-
-    /// Turns off echo and line editing on standard input's terminal until it is dropped.
-    pub(super) struct Typing(Termios);
-
-    impl Typing {
-        pub(super) fn hide() -> io::Result<Self> {
-            let before = tcgetattr(io::stdin())?;
-            let mut modes = before.clone();
-            // A signal would end the program and leave the terminal as it is.
-            modes.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
-            tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
-            Ok(Self(before))
-        }
-    }
-
-    impl Drop for Typing {
-        fn drop(&mut self) {
-            // A terminal that went away has nothing to be shown on.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
-        }
-    }
-}
-
-#[cfg(not(unix))]
-mod hidden {
-    use std::io;
-
-    /// There is no way to hide what is typed.
-    pub(super) struct Typing;
-
-    impl Typing {
-        pub(super) fn hide() -> io::Result<Self> {
-            Err(io::Error::other("this terminal cannot hide what is typed; pipe the key in"))
-        }
     }
 }

@@ -8,10 +8,10 @@ use super::render::Look;
 use textwrap::core::display_width;
 use textwrap::{Options, WordSeparator, WordSplitter, wrap};
 
-/// What stands between columns.
+/// The gap between columns.
 const GAP: &str = "  ";
 
-/// What stands between the members of a block.
+/// The gap between the members of a block.
 const WIDE_GAP: &str = "   ";
 
 /// The least width of a column whose text is wrapped.
@@ -210,6 +210,49 @@ pub(super) fn paragraph(text: &str, look: &Look) -> String {
     broken(text, usize::from(look.width.unwrap_or(u16::MAX)), "", "").join("\n") + "\n"
 }
 
+/// A message in lines that fit. A command to copy stays in one line.
+pub(super) fn message(text: &str, width: Option<u16>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some((start, end)) = command_in(rest) {
+        kept += &rest[..start];
+        kept += &rest[start..end].replace(' ', &FIXED_SPACE.to_string());
+        rest = &rest[end..];
+    }
+    kept += rest;
+    let lines = kept.lines().flat_map(|line| broken(line, usize::from(width), "", ""));
+    lines.collect::<Vec<_>>().join("\n").replace(FIXED_SPACE, " ")
+}
+
+/// Where the first command of a text begins and ends.
+fn command_in(text: &str) -> Option<(usize, usize)> {
+    let begin = |words: &str| text.find(words).map(|at| at + words.len());
+    let start = ["run: ", "with: ", "doctor: "].into_iter().filter_map(begin).min()?;
+    let end = text[start..].find([';', '\n']).map_or(text.len(), |length| start + length);
+    Some((start, end))
+}
+
+/// Markdown in lines that fit; code stays as it is.
+pub(super) fn markdown(text: &str, look: &Look) -> String {
+    let Some(width) = look.width.map(usize::from) else { return text.to_owned() };
+    let mut is_code = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        is_code ^= line.starts_with("```");
+        if is_code || line.starts_with("```") {
+            lines.push(line.to_owned());
+            continue;
+        }
+        let content = line.trim_start();
+        let mark = if content.starts_with("- ") { 2 } else { 0 };
+        let first = &line[..line.len() - content.len()];
+        let indent = " ".repeat(first.len() + mark);
+        lines.extend(broken(content, width, first, &indent));
+    }
+    lines.join("\n") + "\n"
+}
+
 /// Wraps a text at spaces only.
 fn broken(text: &str, width: usize, first: &str, indent: &str) -> Vec<String> {
     let options = Options::new(width)
@@ -219,4 +262,26 @@ fn broken(text: &str, width: usize, first: &str, indent: &str) -> Vec<String> {
         .word_separator(WordSeparator::AsciiSpace)
         .word_splitter(WordSplitter::NoHyphenation);
     wrap(text, options).into_iter().map(|line| line.into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_fits_and_its_commands_can_be_copied() {
+        for (text, width, expected) in [
+            ("error: a b", None, "error: a b"),
+            ("error: one two three", Some(12), "error: one\ntwo three"),
+            (
+                "hint: a person approves with: whereby approvals approve abc; then go on",
+                Some(30),
+                "hint: a person approves with:\nwhereby approvals approve abc;\nthen go on",
+            ),
+            ("fix; run: chmod 600 'a b'", Some(12), "fix; run:\nchmod 600 'a b'"),
+            ("a\n\nb c", Some(3), "a\n\nb c"),
+        ] {
+            assert_eq!(message(text, width), expected);
+        }
+    }
 }

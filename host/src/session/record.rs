@@ -40,7 +40,8 @@ impl<'a> Record<'a> {
             error.message = failure::rate_limited(error.retry_after_seconds.unwrap_or(0));
         }
         if let Some(cause) = self.cause()
-            && matches!(error.kind, "timeout" | "unavailable" | "unexpected-response")
+            && (cause.kind == error.kind
+                || matches!(error.kind, "timeout" | "unavailable" | "unexpected-response"))
         {
             error.explain(cause);
             // The component's own words, which said so, are gone.
@@ -50,6 +51,9 @@ impl<'a> Record<'a> {
             }
         }
         let last = self.requests.last().and_then(|sent| sent.status);
+        if error.kind == "unavailable" && last == Some(503) {
+            error.retry_after_seconds = self.seconds_to_wait();
+        }
         error.http_status = error.http_status.or(last.filter(|status| *status >= 300));
         Error::Function(error)
     }
@@ -100,21 +104,22 @@ impl<'a> Record<'a> {
             let message = format!("{claimed}; it sent no request that could have failed so");
             return Error::ComponentFault { message };
         };
+        if let Some(cause) = &last.cause {
+            let mut error = FunctionError::new("unavailable", String::new());
+            error.explain(cause);
+            error.message = format!("{}; {claimed}", error.message);
+            error.http_status = last.status.filter(|status| *status >= 300);
+            return Error::Function(error);
+        }
         let Some(status) = last.status.filter(|status| *status >= 300) else {
-            return match (&last.cause, last.status) {
-                (Some(cause), _) => {
-                    let mut error = FunctionError::new("unavailable", String::new());
-                    error.explain(cause);
-                    error.message = format!("{}; {claimed}", error.message);
-                    Error::Function(error)
-                }
-                (None, Some(status)) => Error::ComponentFault {
+            return match last.status {
+                Some(status) => Error::ComponentFault {
                     message: format!(
                         "{claimed}; but {} {} was answered with {status}",
                         last.method, last.path
                     ),
                 },
-                (None, None) => Error::Function(FunctionError::new(
+                None => Error::Function(FunctionError::new(
                     if last.is_over { "unavailable" } else { "timeout" },
                     format!("{} {} was not answered; {claimed}", last.method, last.path),
                 )),
@@ -155,10 +160,11 @@ impl<'a> Record<'a> {
         self.last().and_then(|sent| sent.cause.as_ref())
     }
 
-    /// How long Whereby's rate limit lasts, in seconds, rounded up.
+    /// How long Whereby asks to wait, in seconds, rounded up.
     fn seconds_to_wait(self) -> Option<u64> {
-        let mut limited = self.requests.iter().rev().filter(|sent| sent.status == Some(429));
-        let wait = limited.next()?.wait.filter(|wait| !wait.is_zero())?;
+        let is_limit = |sent: &&SentRequest| matches!(sent.status, Some(429 | 503));
+        let wait =
+            self.requests.iter().rev().find(is_limit)?.wait.filter(|wait| !wait.is_zero())?;
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 }

@@ -10,7 +10,17 @@ async fn a_person_at_the_terminal_is_asked_and_only_yes_is_yes() {
     let (world, _) = still_world().await;
     world.configure("");
     let mut screen = Screen::new(&world);
-    for (typed, exit) in [("n\n", 4), ("\n", 4), ("", 5), ("yep\n", 4), ("Y es\n", 4), ("y\n", 0)] {
+    for (typed, exit) in [
+        ("n\n", 4),
+        ("NO\n", 4),
+        ("\n", 4),
+        ("", 5),
+        // Anything else is asked about again, and is never a yes.
+        ("yep\nn\n", 4),
+        ("Y es\n", 4),
+        ("yy\nyess\nja\ny\n", 4),
+        ("yep\ny\n", 0),
+    ] {
         let ran = run(&DELETE, world.environment(), typed, true).await;
         screen.text += &format!("# typed: {typed:?}\n");
         screen.add(&DELETE, &ran);

@@ -31,6 +31,12 @@ async fn functions_are_found_by_words_and_with_typing_errors() {
     screen.run(&["search", "invoice", "--json"]).await;
     screen.run(&["search"]).await;
     screen.finish("search");
+    for query in ["kick a participant", "mute someone"] {
+        let ran = world.run(&["search", query]).await;
+        assert!(ran.stdout.starts_with("No function removes or mutes a single"), "{ran:?}");
+        let document = world.run(&["search", query, "--json"]).await.json();
+        assert!(document["notice"].is_string(), "{document}");
+    }
     let found = world.run(&["search", "craete", "rom", "--json"]).await.json();
     assert_eq!(found["functions"][0]["name"], "create_room", "{found}");
     // It needs no configuration.
@@ -78,6 +84,19 @@ async fn the_manual_page_has_the_commands_and_the_exit_statuses() {
         assert!(ran.stdout.contains(words), "`{words}` is missing: {}", ran.stdout);
     }
     assert_eq!(world.run(&["man", "--json"]).await.json()["page"], ran.stdout);
+    let call = world.run(&["man", "call"]).await.stdout;
+    for words in [
+        "[\\fB\\-\\-wait\\fR \\fISECONDS\\fR]",
+        "[\\fB\\-\\-arg\\fR \\fINAME=VALUE\\fR]...",
+        "[\\fIGLOBAL OPTIONS\\fR] \\fIFUNCTION\\fR [\\fIARGUMENTS\\fR]\n",
+        "\n.SH \"EXAMPLES\"\n",
+        "\n.SH \"EXIT STATUS\"\n",
+    ] {
+        assert!(call.contains(words), "{words:?} is missing: {call}");
+    }
+    for page in [&ran.stdout, &call] {
+        assert!(page.contains(".SH \"EXIT STATUS\"") && !page.contains("EXTRA"), "{page}");
+    }
 }
 
 /// The manual pages that a page refers to.

@@ -227,3 +227,36 @@ async fn an_empty_token_is_told_from_none() {
         assert_eq!(ran.stderr.contains(warning), warns, "{ran:?}");
     }
 }
+
+#[tokio::test]
+async fn messages_and_documentation_fit_the_terminal_and_a_pipe_gets_them_whole() {
+    let (world, _) = still_world().await;
+    world.write("project/.whereby.toml", "[accounts.wrok.permissions]\nread = \"deny\"\n");
+    let missing = ["call", "get_room", "--arg", "room_name=nowhere"];
+    for arguments in [&["docs", "create_room"][..], &missing, &["call", "create_room", "--json"]] {
+        let on_terminal = run_with(arguments, world.environment(), "", |streams| {
+            (streams.stdout_is_terminal, streams.stderr_is_terminal) = (true, true);
+            streams.width = Some(60);
+        });
+        let (on_terminal, piped) = (on_terminal.await, world.run(arguments).await);
+        let mut is_code = false;
+        let is_document = arguments.contains(&"--json");
+        let shown = if is_document { "" } else { &on_terminal.stdout };
+        for line in shown.lines().chain(on_terminal.stderr.lines()) {
+            is_code ^= line.starts_with("```");
+            // A path or a word that is longer is not broken.
+            let words = line.split_whitespace().count();
+            let fits = line.chars().count() <= 60 || words <= 2;
+            assert!(is_code || fits, "{arguments:?}: {line}");
+        }
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if is_document {
+            assert_eq!(on_terminal.stdout.lines().count(), 1, "{on_terminal:?}");
+        } else {
+            assert_eq!(words(&on_terminal.stdout), words(&piped.stdout));
+        }
+        assert_eq!(words(&on_terminal.stderr), words(&piped.stderr));
+        let longest = |text: &str| text.lines().map(str::len).max().unwrap_or(0);
+        assert!(longest(&piped.stdout).max(longest(&piped.stderr)) > 100, "{piped:?}");
+    }
+}

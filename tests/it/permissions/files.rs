@@ -6,7 +6,7 @@ use serde_json::json;
 use whereby::policy::{Entry, Permission, Rules, Table};
 use whereby::simulator::RoomSeed;
 use whereby::{Call, Session, Settings, WriteOutcome};
-use whereby_tests::World;
+use whereby_tests::{World, run};
 
 /// The places of files that tighten, and what is called from where.
 const PLACES: [&str; 4] =
@@ -172,4 +172,81 @@ async fn a_project_file_may_be_read_and_written_by_others() {
     whereby_tests::set_mode(&file, 0o666);
     let outcome = world.call("list_rooms", json!({})).await;
     assert_came_to(&world, &outcome, "deny", "a file of a shared checkout");
+}
+
+#[tokio::test]
+async fn a_file_with_very_many_rules_is_read_with_one_warning() {
+    let world = World::with_rooms(Vec::new()).await;
+    world.configure("");
+    let rules: String = (0..5500)
+        .map(|index| format!("[accounts.a{index}.permissions]\nread = \"deny\"\n"))
+        .collect();
+    let mut environment = world.environment();
+    for folder in ["project", "project/a", "project/a/b"] {
+        std::fs::create_dir_all(world.path(folder)).expect("a folder");
+        world.write(&format!("{folder}/.whereby.toml"), &rules);
+        environment.directory = world.path(folder);
+    }
+    let ran = run(&["call", "list_rooms", "--json"], environment.clone(), "", false).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 3, "{}", ran.stderr);
+    for line in ran.stderr.lines() {
+        assert!(line.contains("rules for 5500 accounts that do not exist, such as"), "{line}");
+        assert!(line.len() < 500, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn more_rules_than_are_read_are_refused() {
+    let world = World::with_rooms(Vec::new()).await;
+    world.configure("");
+    let padding = format!("# {}\n", "x".repeat(255 * 1024));
+    for (levels, contents, words) in [
+        (65, "", "at most 64 folders"),
+        (9, &*padding, "2 MiB in all"),
+        (1, &*padding.repeat(2), "larger than 262144 bytes"),
+        (1, &*format!("{} = 1\n", vec!["a"; 50_000].join(".")), "not TOML"),
+        (1, &*format!("a = {}\n", "[".repeat(100_000)), "not TOML"),
+        (1, &*format!("{} = 1\n", "k".repeat(200_000)), "may not stand here"),
+        (1, &*format!("a = [{}]\n", "1,".repeat(100_000)), "may not stand here"),
+    ] {
+        let mut folder = "project".to_owned();
+        let mut environment = world.environment();
+        for _ in 0..levels {
+            folder += "/d";
+            std::fs::create_dir_all(world.path(&folder)).expect("a folder");
+            world.write(&format!("{folder}/.whereby.toml"), contents);
+        }
+        environment.directory = world.path(&folder);
+        let ran = run(&["call", "list_rooms", "--json"], environment, "", false).await;
+        assert_eq!(ran.code, 3, "{words}: {ran:?}");
+        let document = ran.json();
+        let message = document["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(words) && message.len() < 1000, "no {words:?}: {message}");
+        std::fs::remove_dir_all(world.path("project/d")).expect("removed");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_machine_or_a_user_with_very_many_rules_is_told_what_is_wrong_with_them() {
+    let world = World::with_rooms(Vec::new()).await;
+    world.configure("");
+    let large = format!("# {}\n", "x".repeat(300 * 1024));
+    world.write("policy.toml", &large);
+    let ran = world.run(&["call", "list_rooms", "--json"]).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stdout.contains("policy.toml: is larger than 262144 bytes"), "{ran:?}");
+    world.write("policy.toml", "");
+    let accounts: String =
+        (0..4000).map(|index| format!("[accounts.a{index}]\naccess_token = \"k\"\n")).collect();
+    world.write("config/whereby/config.toml", &accounts);
+    for arguments in
+        [&["call", "list_rooms", "--json"][..], &["call", "list_rooms", "--json", "--account", "b"]]
+    {
+        let ran = world.run(arguments).await;
+        assert!(ran.stdout.contains("and 3990 more"), "{arguments:?}: {}", ran.stdout.len());
+        assert!(ran.stdout.len() < 2000, "{arguments:?}: {}", ran.stdout.len());
+    }
+    world.assert_untouched();
 }

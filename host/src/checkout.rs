@@ -1,0 +1,148 @@
+//! Which folders belong to a repository that somebody may have checked out. Whoever wrote it can also set
+//! the environment of the people who work in it (direnv, `.env` files, editors, containers), so a
+//! variable that leads into such a folder proves nothing.
+
+use crate::config::PROJECT_FILE;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+/// Returns the checkout that holds a path, if one of those around the working directory does.
+///
+/// Those are the folders at or above the working directory that have a `.git`; without any, the nearest
+/// one that has a project file, and the working directory itself. The user's home directory and the
+/// folders above it are no checkout: a home may be a repository. `home` is what `HOME` says; it may be
+/// set by a checkout, so it does not excuse a `.git`.
+pub(crate) fn holding(path: &Path, directory: &Path, home: Option<&Path>) -> Option<PathBuf> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let directory = real(directory);
+    if directory.as_os_str().is_empty() {
+        return None;
+    }
+    let has = |folder: &Path, name: &str| match folder.join(name).symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    };
+    let folders = || directory.ancestors();
+    let mut checkouts: Vec<&Path> = folders().filter(|folder| has(folder, ".git")).collect();
+    if checkouts.iter().all(|folder| is_above_home(folder)) {
+        let home = home.map(real);
+        checkouts.extend(folders().find(|folder| has(folder, PROJECT_FILE)));
+        checkouts.push(&directory);
+        checkouts.retain(|folder| home.as_deref() != Some(folder));
+    }
+    let holder = checkouts.into_iter().find(|folder| is_within(path, folder))?;
+    let is_own = is_above_home(holder) || is_in_own_place(path);
+    (!is_own).then(|| holder.to_owned())
+}
+
+/// Whether a path leads into a folder, by its own name or through a link.
+fn is_within(path: &Path, folder: &Path) -> bool {
+    // A part that does not exist yet may become a folder or a link.
+    let goes_back = path.components().any(|part| part == Component::ParentDir);
+    if goes_back && path.canonicalize().is_err() {
+        return true;
+    }
+    path.ancestors().any(|part| part.canonicalize().is_ok_and(|part| part.starts_with(folder)))
+}
+
+/// Whether a folder is the root, or has the user's home directory in it.
+fn is_above_home(folder: &Path) -> bool {
+    let is_in = |home: PathBuf| home.canonicalize().is_ok_and(|home| home.starts_with(folder));
+    folder.parent().is_none() || own_home().is_some_and(is_in)
+}
+
+/// Whether a path is where the user's files are without any variable. Links there are the user's.
+fn is_in_own_place(path: &Path) -> bool {
+    let places: &[&str] = match cfg!(target_os = "macos") {
+        true => &["Library/Application Support/whereby", "Library/Caches/whereby"],
+        false => &[".config/whereby", ".local/state/whereby", ".cache/whereby"],
+    };
+    let goes_back = path.components().any(|part| part == Component::ParentDir);
+    let is_in = |home: PathBuf| places.iter().any(|place| path.starts_with(home.join(place)));
+    !goes_back && own_home().is_some_and(is_in)
+}
+
+/// The home directory of the user as the system has it, whatever `HOME` says.
+#[cfg(unix)]
+fn own_home() -> Option<PathBuf> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
+    // Users without a home have the root.
+    Some(user.dir).filter(|home| home.is_absolute() && home.parent().is_some())
+}
+
+#[cfg(not(unix))]
+fn own_home() -> Option<PathBuf> {
+    std::env::home_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkout_is_known_by_what_it_holds() {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let root = temporary.path().canonicalize().expect("a path");
+        let at = |name: &str| root.join(name);
+        for folder in ["git/.git", "git/deep/er", "git/sub", "tar/deep", "plain/sub", "home/x"] {
+            std::fs::create_dir_all(at(folder)).expect("a folder");
+        }
+        std::fs::write(at("git/sub/.git"), "gitdir: ../.git/modules/sub").expect("a file");
+        std::fs::write(at("tar/.whereby.toml"), "").expect("a file");
+        std::fs::write(at("home/.whereby.toml"), "").expect("a file");
+        #[cfg(unix)]
+        for (to, link) in [("git", "link"), ("home", "git/out"), ("git/deep", "home/in")] {
+            std::os::unix::fs::symlink(at(to), at(link)).expect("a link");
+        }
+        for (path, directory, home, holder) in [
+            ("git/.config", "git", "home", Some("git")),
+            ("git/.config", "git/deep/er", "home", Some("git")),
+            ("git", "git/deep/er", "home", Some("git")),
+            // A submodule belongs to the checkout around it.
+            ("git/.config", "git/sub", "home", Some("git")),
+            // HOME excuses no repository, and no folder around or below itself.
+            ("git/.config", "git", "git", Some("git")),
+            ("git/deep/.config", "git/deep", "git/deep", Some("git")),
+            ("plain/sub/.config", "plain", "plain/sub", Some("plain")),
+            ("tar/.config", "tar/deep", "home", Some("tar")),
+            ("tar/deep/.config", "tar/deep", "tar/deep", Some("tar")),
+            ("plain/x", "plain", "home", Some("plain")),
+            #[cfg(unix)]
+            ("link/.config", "git", "home", Some("git")),
+            #[cfg(unix)]
+            ("git/out/.config", "git", "home", Some("git")),
+            #[cfg(unix)]
+            ("home/in/.config", "git/deep", "home", Some("git")),
+            ("none/../git/.config", "git", "home", Some("git")),
+            // Elsewhere, and in a home of one's own.
+            ("home/.config", "git", "home", None),
+            ("gitter/.config", "git", "home", None),
+            ("plain/.config", "plain/sub", "home", None),
+            ("home/.config", "home", "home", None),
+            ("home/.config", "home/x", "home", None),
+        ] {
+            let found = holding(&at(path), &at(directory), Some(&at(home)));
+            assert_eq!(found, holder.map(at), "{path} from {directory}, HOME={home}");
+        }
+        assert_eq!(holding(&at("git/.config"), Path::new("/"), None), None);
+        assert_eq!(holding(&at("git/.config"), Path::new(""), None), None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_users_own_place_is_theirs_even_in_a_repository() {
+        let home = own_home().expect("a home directory");
+        assert!(is_above_home(&home.canonicalize().expect("a path")));
+        assert!(is_above_home(Path::new("/")));
+        for (place, is_own) in [
+            (".config/whereby/config.toml", true),
+            (".local/state/whereby", true),
+            (".cache/whereby", true),
+            (".config/whereby/../../checkout", false),
+            (".config", false),
+            ("checkout/whereby", false),
+        ] {
+            assert_eq!(is_in_own_place(&home.join(place)), is_own, "{place}");
+        }
+    }
+}
