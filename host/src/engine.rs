@@ -50,12 +50,16 @@ const RANDOM_BYTES: u64 = 4096;
 const CORE_INSTANCES: u32 = 16;
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 8;
-const TABLE_ELEMENTS: usize = 10_000;
+pub(crate) const TABLE_ELEMENTS: usize = 10_000;
 const INSTANCE_BYTES: usize = 1024 * 1024;
 
 /// How much of an instance's memory is wiped for the next one instead of being given back to the
 /// system, in bytes: fetching it anew would take most of the time that an instance takes.
 const KEPT_BYTES: usize = 512 * 1024;
+
+/// How large the first contents of a memory may be when they are laid out as an image, in bytes, where
+/// most of it is nothing: a few bytes far apart would make a large one.
+const IMAGE_BYTES: u64 = 1024 * 1024;
 
 /// How much room for growing a memory has that comes from no pool, in bytes.
 const GROWTH_BYTES: u64 = 1024 * 1024;
@@ -93,7 +97,7 @@ impl Engine {
     /// Compiles a component, or takes the compiled code from the cache, and links it.
     pub(crate) fn new(bytes: &[u8], limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {
         let wasmtime = set_up(limits)?;
-        let component = cache::load(&wasmtime, bytes, cache)?;
+        let component = cache::load(&wasmtime, bytes, limits, cache)?;
         let linker = linker(&wasmtime).map_err(|error| Error::Internal {
             message: format!("WASI could not be linked: {error:#}"),
         })?;
@@ -178,13 +182,6 @@ impl Engine {
     }
 }
 
-/// A component that is looked at and not run.
-pub(crate) fn compile(bytes: &[u8]) -> Result<(Wasmtime, Component), Error> {
-    let wasmtime = Wasmtime::default();
-    let component = cache::load(&wasmtime, bytes, None)?;
-    Ok((wasmtime, component))
-}
-
 /// Where instances have their memory and stacks from.
 #[derive(Clone, Copy)]
 enum Room {
@@ -247,6 +244,7 @@ fn config(limits: &Limits, room: Room) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(2 * WASM_STACK)
+        .memory_guaranteed_dense_image_size(IMAGE_BYTES)
         .wasm_component_model(true)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false);

@@ -6,11 +6,13 @@ use crate::catalog::{self, FUNCTIONS, Function, Type};
 use crate::config_edit::{Change, edited};
 use crate::error::{Error, WriteOutcome};
 use crate::grant::{Admitted, Answer, Bounds, Grant, permitted_requests};
+use crate::inspect::{self, Inspection};
+use crate::limits::Limits;
 use crate::names::MeetingRef;
 use crate::policy::{Effect, Entry, Permission, Policy, has_destination};
 use crate::request::{Asked, Request};
 use crate::timestamp::Timestamp;
-use crate::{config_file, json};
+use crate::{config_file, json, preflight};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -244,6 +246,23 @@ pub fn configuration(data: &[u8]) {
     assert!(!after.policy.own.all.functions.contains_key("delete_room"));
 }
 
+/// The bytes of a component, checked before it is compiled, and inspected.
+///
+/// # Panics
+///
+/// Where either panics or fails without saying why, and where what may be compiled cannot be inspected.
+pub fn components(data: &[u8]) {
+    let functions = inspect::functions(data);
+    let inspected = Inspection::of(data);
+    match preflight::check(data, &Limits::default()) {
+        Ok(()) => drop((functions.expect("its functions"), inspected.expect("a valid component"))),
+        Err(error) => {
+            assert_eq!(error.kind(), "component-fault");
+            assert_message(&error);
+        }
+    }
+}
+
 /// Reads the id of a meeting: its room, if it names one, and its session.
 #[must_use]
 pub fn meeting_id(text: &str) -> Option<(Option<String>, String)> {
@@ -272,6 +291,7 @@ mod tests {
         replay("values", values);
         replay("grants", grants);
         replay("configuration", configuration);
+        replay("components", components);
         replay("meeting_ids", |data| drop(meeting_id(&String::from_utf8_lossy(data))));
     }
 }

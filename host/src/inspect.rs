@@ -2,13 +2,14 @@
 
 use crate::cache::sha256;
 use crate::catalog::{FUNCTIONS, Function};
-use crate::engine::compile;
 use crate::error::Error;
-use crate::text;
+use crate::{preflight, text};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use wasmparser::{ComponentName, ComponentNameSectionReader, KnownCustom, Payload};
-use wasmtime::component::types::ComponentItem;
+use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
+use wasmparser::{
+    BinaryReaderError, ComponentName, ComponentNameSectionReader, KnownCustom, Payload,
+};
 
 /// What a component imports and exports, and what it calls itself.
 #[derive(Clone, Debug)]
@@ -29,34 +30,39 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Inspects a component.
+    /// Inspects a component, which is validated and not compiled.
     ///
     /// # Errors
     ///
     /// [`Error::ComponentFault`] where it is none.
     pub fn of(bytes: &[u8]) -> Result<Self, Error> {
-        let (engine, component) = compile(bytes)?;
-        let ty = component.component_type();
+        let types = preflight::validate(bytes)?;
+        let outline = Outline::read(bytes).map_err(|error| preflight::not_a_component(&error))?;
         let name = |name: &str| text::printable(name, 200);
-        let exports = ty.exports(&engine).map(|(export, item)| {
-            let functions = match item.ty {
-                ComponentItem::ComponentInstance(instance) => instance
-                    .exports(&engine)
-                    .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
-                    .map(|(function, _)| name(function))
-                    .collect(),
-                _ => Vec::new(),
-            };
-            (name(export), functions)
-        });
-        let (own_name, version) = own_words(bytes);
+        // A type that is imported only gives something a name, unless it is a resource.
+        let is_needed = |import: &&str| {
+            let item = types.component_item_for_import(import);
+            let ty = item.map(|item| &item.ty);
+            let Some(ComponentEntityType::Type { created, .. }) = ty else { return true };
+            !matches!(created, ComponentAnyTypeId::Defined(_))
+        };
+        let functions = |export: &str| match types.component_item_for_export(export)?.ty {
+            ComponentEntityType::Instance(instance) => {
+                let items = types.as_ref().get(instance)?.exports.iter();
+                let functions =
+                    items.filter(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
+                Some(functions.map(|(function, _)| name(function)).collect())
+            }
+            _ => None,
+        };
+        let exports = outline.exports.iter();
         Ok(Self {
-            name: own_name.map(name),
-            version: version.map(name),
+            name: outline.name.map(name),
+            version: outline.version.map(name),
             bytes: bytes.len(),
             sha256: sha256(bytes),
-            imports: ty.imports(&engine).map(|(import, _)| name(import)).collect(),
-            exports: exports.collect(),
+            imports: outline.imports.iter().copied().filter(|i| is_needed(i)).map(name).collect(),
+            exports: exports.map(|e| (name(e), functions(e).unwrap_or_default())).collect(),
         })
     }
 
@@ -108,50 +114,59 @@ impl Inspection {
 ///
 /// [`Error::ComponentFault`] where it is no component.
 pub(crate) fn functions(bytes: &[u8]) -> Result<Vec<&'static Function>, Error> {
-    let (mut exports, mut depth) = (Vec::new(), 0_usize);
-    for payload in wasmparser::Parser::new(0).parse_all(bytes) {
-        let payload = payload.map_err(|error| no_component(&error))?;
-        match payload {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentExportSection(section) if depth == 0 => {
-                for export in section {
-                    exports.push(export.map_err(|error| no_component(&error))?.name.name);
-                }
-            }
-            _ => {}
-        }
-    }
-    let has = |function: &&Function| exports.contains(&function.interface.export().as_str());
+    let outline = Outline::read(bytes).map_err(|error| {
+        let what = text::printable(&error.to_string(), 200);
+        Error::ComponentFault { message: format!("the file is no WebAssembly component: {what}") }
+    })?;
+    let has =
+        |function: &&Function| outline.exports.contains(&function.interface.export().as_str());
     Ok(FUNCTIONS.iter().filter(has).collect())
 }
 
-fn no_component(error: &wasmparser::BinaryReaderError) -> Error {
-    let what = text::printable(&error.to_string(), 200);
-    Error::ComponentFault { message: format!("the file is no WebAssembly component: {what}") }
+/// What stands in the outermost sections of a component. Nothing is validated.
+#[derive(Default)]
+struct Outline<'a> {
+    /// The name and the version that it gives itself. They say nothing about what it does, and
+    /// nothing depends on them: what cannot be read is left out.
+    name: Option<&'a str>,
+    version: Option<&'a str>,
+    imports: Vec<&'a str>,
+    exports: Vec<&'a str>,
 }
 
-/// The name and the version that a component gives itself, in the outermost of its custom sections.
-///
-/// They say nothing about what it does, and nothing depends on them: what cannot be read is left out.
-fn own_words(bytes: &[u8]) -> (Option<&str>, Option<&str>) {
-    let (mut name, mut version) = (None, None);
-    let mut depth = 0_usize;
-    for payload in wasmparser::Parser::new(0).parse_all(bytes).map_while(Result::ok) {
-        match payload {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section) if depth == 0 => match section.as_known() {
-                KnownCustom::ComponentName(names) => name = name.or_else(|| component_name(names)),
-                _ if section.name() == "version" => {
-                    version = version.or_else(|| str::from_utf8(section.data()).ok());
+impl<'a> Outline<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, BinaryReaderError> {
+        let (mut outline, mut depth) = (Self::default(), 0_usize);
+        for payload in wasmparser::Parser::new(0).parse_all(bytes) {
+            match payload? {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                _ if depth > 0 => {}
+                Payload::ComponentImportSection(section) => {
+                    for import in section {
+                        outline.imports.push(import?.name.name);
+                    }
                 }
+                Payload::ComponentExportSection(section) => {
+                    for export in section {
+                        outline.exports.push(export?.name.name);
+                    }
+                }
+                Payload::CustomSection(section) => match section.as_known() {
+                    KnownCustom::ComponentName(names) => {
+                        outline.name = outline.name.or_else(|| component_name(names));
+                    }
+                    _ if section.name() == "version" => {
+                        let version = || str::from_utf8(section.data()).ok();
+                        outline.version = outline.version.or_else(version);
+                    }
+                    _ => {}
+                },
                 _ => {}
-            },
-            _ => {}
+            }
         }
+        Ok(outline)
     }
-    (name, version)
 }
 
 fn component_name(names: ComponentNameSectionReader<'_>) -> Option<&str> {

@@ -246,6 +246,7 @@ pub mod mcp;
 mod names;
 mod origin;
 pub mod policy;
+mod preflight;
 mod proxy;
 mod request;
 mod resources;

@@ -1,8 +1,8 @@
-//! How much one call may use.
+//! How much one call may use, and how much a component may take to be compiled.
 
 use std::time::Duration;
 
-/// The limits of a call.
+/// The limits of a call, and of the component that it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -18,6 +18,13 @@ pub struct Limits {
     pub answers_bytes: usize,
     /// How many calls are under way at a time; further ones wait, within their own time.
     pub concurrent_calls: u32,
+    /// How many functions a component may have.
+    pub component_functions: u64,
+    /// How much work compiling a component may be, in steps. A step takes one to two microseconds; one
+    /// function may take a thirtieth of them.
+    pub component_steps: u64,
+    /// How much compiled code is kept on disk, in bytes.
+    pub cache_bytes: u64,
 }
 
 impl Default for Limits {
@@ -29,6 +36,9 @@ impl Default for Limits {
             answer_bytes: 0,
             answers_bytes: 0,
             concurrent_calls: 0,
+            component_functions: 0,
+            component_steps: 0,
+            cache_bytes: 0,
         };
         for limit in Self::TABLE {
             (limit.set)(&mut limits, limit.default);
@@ -101,6 +111,31 @@ impl Limits {
             least: 1,
             most: 1000,
             set: |limits, value| limits.concurrent_calls = value as u32,
+        },
+        Limit {
+            // The built-in component has 570, and takes 540,000 steps.
+            name: "component_functions",
+            what: "functions of a component",
+            default: 10_000,
+            least: 1000,
+            most: 1_000_000,
+            set: |limits, value| limits.component_functions = value,
+        },
+        Limit {
+            name: "component_steps_millions",
+            what: "work to compile a component",
+            default: 3,
+            least: 1,
+            most: 1000,
+            set: |limits, value| limits.component_steps = value * 1_000_000,
+        },
+        Limit {
+            name: "cache_mib",
+            what: "compiled code kept on disk",
+            default: 64,
+            least: 8,
+            most: 4096,
+            set: |limits, value| limits.cache_bytes = value * MIB as u64,
         },
     ];
 }

@@ -14,6 +14,7 @@ use crate::http::Wire;
 #[cfg(any(feature = "lua", feature = "mcp"))]
 use crate::inspect;
 use crate::lanes::Lanes;
+use crate::limits::Limits;
 use crate::origin::ApiBase;
 use crate::proxy::Proxy;
 use crate::{file, surroundings, text};
@@ -77,10 +78,14 @@ const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 type Making = watch::Receiver<Option<Result<Arc<Engine>, Error>>>;
 
 /// The component that is run.
+#[derive(Default)]
 struct OwnComponent {
     /// Absent for the built-in one.
     bytes: Option<Vec<u8>>,
     digest: OnceLock<String>,
+    /// Which functions it has, found out once: a file can be large, and clients ask often.
+    #[cfg(any(feature = "lua", feature = "mcp"))]
+    functions: OnceLock<Vec<&'static Function>>,
 }
 
 /// What calls share.
@@ -123,7 +128,7 @@ impl Resources {
         Arc::new(Self {
             settings,
             environment,
-            component: Arc::new(OwnComponent { bytes: component, digest: OnceLock::new() }),
+            component: Arc::new(OwnComponent { bytes: component, ..OwnComponent::default() }),
             cache,
             engine: Arc::default(),
             wires: Wires::default(),
@@ -141,8 +146,15 @@ impl Resources {
             return Err(Error::Configuration { message: message.into() });
         }
         let old = &self.settings;
-        let same_engine = settings.limits.concurrent_calls == old.limits.concurrent_calls
-            && settings.limits.memory_bytes == old.limits.memory_bytes;
+        let of_engine = |limits: &Limits| {
+            (
+                limits.concurrent_calls,
+                limits.memory_bytes,
+                limits.component_functions,
+                limits.component_steps,
+            )
+        };
+        let same_engine = of_engine(&settings.limits) == of_engine(&old.limits);
         let proxy = |settings: &Settings| {
             settings.https_proxy.as_ref().map(|proxy| proxy.expose_secret().to_owned())
         };
@@ -212,11 +224,11 @@ impl Resources {
     /// The functions that the component has. A file that is no component is told of by its calls.
     #[cfg(any(feature = "lua", feature = "mcp"))]
     pub(crate) fn functions(&self) -> Vec<&'static Function> {
-        let foreign = self.component.bytes.as_deref().map(inspect::functions);
-        match foreign {
+        let find = || match self.component.bytes.as_deref().map(inspect::functions) {
             Some(Ok(functions)) => functions,
             Some(Err(_)) | None => FUNCTIONS.iter().collect(),
-        }
+        };
+        self.component.functions.get_or_init(find).clone()
     }
 
     fn make_engine(self: &Arc<Self>) -> Making {

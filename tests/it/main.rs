@@ -18,6 +18,7 @@ mod mcp;
 mod network_tls;
 mod openapi;
 mod permissions;
+mod preflight;
 mod properties;
 mod reproducible;
 mod secrecy;
