@@ -18,6 +18,8 @@ pub struct Limits {
     pub answers_bytes: usize,
     /// How many calls are under way at a time; further ones wait, within their own time.
     pub concurrent_calls: u32,
+    /// How many requests of one MCP client are served at a time; further ones wait.
+    pub client_requests: u32,
 }
 
 impl Default for Limits {
@@ -29,6 +31,7 @@ impl Default for Limits {
             answer_bytes: 0,
             answers_bytes: 0,
             concurrent_calls: 0,
+            client_requests: 0,
         };
         for limit in Self::TABLE {
             (limit.set)(&mut limits, limit.default);
@@ -101,6 +104,15 @@ impl Limits {
             least: 1,
             most: 1000,
             set: |limits, value| limits.concurrent_calls = value as u32,
+        },
+        Limit {
+            // As many as go to Whereby side by side; more than there are questions at a time.
+            name: "client_requests",
+            what: "requests of one MCP client at a time",
+            default: 32,
+            least: 16,
+            most: 128,
+            set: |limits, value| limits.client_requests = value as u32,
         },
     ];
 }

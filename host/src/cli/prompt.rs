@@ -67,6 +67,6 @@ impl Approver for Elsewhere {
     }
 }
 
-fn is_yes(line: &str) -> bool {
+pub(super) fn is_yes(line: &str) -> bool {
     matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
