@@ -106,10 +106,11 @@ impl Limits {
             set: |limits, value| limits.concurrent_calls = value as u32,
         },
         Limit {
-            // As many as go to Whereby side by side; more than there are questions at a time.
+            // Fewer than the requests that go out side by side, so that others find a connection, and
+            // more than the questions that wait for a person.
             name: "client_requests",
             what: "requests of one MCP client at a time",
-            default: 32,
+            default: 24,
             least: 16,
             most: 128,
             set: |limits, value| limits.client_requests = value as u32,

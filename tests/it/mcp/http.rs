@@ -604,19 +604,19 @@ async fn requests_of_a_session_wait_for_a_place_and_too_many_are_refused() {
     let mut calls: JoinSet<_> = (0..70).map(|number| call(&id, number)).collect();
     // Some are served and as many wait, whose answers come later; the others are told to come back.
     let (mut refused, mut served) = (Vec::new(), Vec::new());
-    while refused.len() < 6 || served.len() < 32 {
+    while refused.len() < 14 || served.len() < 24 {
         let answer = calls.join_next().await.expect("a call").expect("no panic");
         match answer.status() {
             StatusCode::TOO_MANY_REQUESTS => refused.push(answer),
             _ => served.push(answer),
         }
     }
-    world.simulator.wait_for_requests(32).await;
+    world.simulator.wait_for_requests(24).await;
     let refused = refused.remove(0);
     assert_eq!(header(&refused, "retry-after"), Some("5"));
     let refused: Value = refused.json().await.expect("JSON");
     assert_eq!(refused["error"]["code"], -32600, "{refused}");
-    assert_eq!(world.requests().len(), 32);
+    assert_eq!(world.requests().len(), 24);
     // What is told meanwhile is taken, and another session is served.
     for message in [
         json!({"jsonrpc": "2.0", "id": "p", "method": "ping"}),
@@ -626,13 +626,13 @@ async fn requests_of_a_session_wait_for_a_place_and_too_many_are_refused() {
         assert!(post(&listening, message.to_string(), &headers).await.status().is_success());
     }
     served.push(call(&other, 1).await);
-    world.simulator.wait_for_requests(33).await;
+    world.simulator.wait_for_requests(25).await;
     gate.open();
     for answer in served.into_iter().chain(calls.join_all().await) {
         let answer = message(answer, "2025-06-18", "tools/call").await;
         assert_eq!(answer["result"]["isError"], false, "{answer}");
     }
-    assert_eq!(world.requests().len(), 65);
+    assert_eq!(world.requests().len(), 57);
 }
 
 #[tokio::test]

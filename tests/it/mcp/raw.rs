@@ -672,10 +672,10 @@ async fn calls_beyond_those_that_are_served_wait_and_none_is_lost_or_made_twice(
         ids.push(raw.request("tools/call", list()).await);
     }
     // So many are served; what comes after the others is read all the same.
-    world.simulator.wait_for_requests(32).await;
+    world.simulator.wait_for_requests(24).await;
     let ping = raw.request("ping", json!({})).await;
     assert_eq!(raw.receive().await["id"], ping);
-    assert_eq!(world.requests().len(), 32);
+    assert_eq!(world.requests().len(), 24);
     let cancel = |id: usize| {
         json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
             .to_string()
@@ -688,7 +688,7 @@ async fn calls_beyond_those_that_are_served_wait_and_none_is_lost_or_made_twice(
     raw.send(&twice.to_string()).await;
     let refused = raw.receive().await;
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(ids[150]), &json!(-32600)));
-    world.simulator.wait_for_requests(33).await;
+    world.simulator.wait_for_requests(25).await;
     gate.open();
     let mut answered = Vec::new();
     for _ in &ids {
@@ -708,7 +708,7 @@ async fn calls_that_wait_are_made_after_the_end_of_input() {
     for _ in 0..100 {
         raw.request("tools/call", json!({"name": "whereby_list_rooms"})).await;
     }
-    world.simulator.wait_for_requests(32).await;
+    world.simulator.wait_for_requests(24).await;
     raw.close().await;
     gate.open();
     for _ in 0..100 {
