@@ -145,7 +145,6 @@ fn assert_memory(server: &Child) {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its memory");
     let kib: usize = peak.trim().trim_end_matches(" kB").parse().expect("a number");
     assert!(kib * 1024 < MOST_MEMORY, "{kib} KiB");
-    eprintln!("peak memory: {kib} KiB");
 }
 
 fn request(id: usize, method: &str, params: &Value) -> String {

@@ -391,9 +391,9 @@ impl Gate {
             let message = "the message did not arrive in time";
             return closing(refused(StatusCode::REQUEST_TIMEOUT, Value::Null, message));
         };
-        let Message { id, bytes, weight, initialized, is_served } = match self.take(&mut arriving) {
+        let Message { id, bytes, weight, initialized, is_served } = match take(&mut arriving) {
             Ok(message) => message,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         drop(arriving);
         if let Some(version) = &initialized {
@@ -456,46 +456,6 @@ impl Gate {
         body::holding(response, (in_use, places))
     }
 
-    /// Reads a message, of which nothing but its bytes is kept while it waits; the error is the answer
-    /// to what is none.
-    fn take(&self, arriving: &mut Arriving) -> Result<Message, Response> {
-        let is_too_long = arriving.is_too_long();
-        let weight = arriving.weight();
-        let message = match arriving.finish() {
-            Incoming::Message(message) => *message,
-            Incoming::Ignored => return Err(StatusCode::ACCEPTED.into_response()),
-            Incoming::Refused(refusal) => {
-                let status = match refusal.error.code {
-                    _ if is_too_long => StatusCode::PAYLOAD_TOO_LARGE,
-                    // The message is one, and the answer is an answer to it.
-                    ErrorCode::INVALID_PARAMS => StatusCode::OK,
-                    _ => StatusCode::BAD_REQUEST,
-                };
-                return Err(answer::refusal(status, &refusal));
-            }
-        };
-        let Ok(bytes) = serde_json::to_vec(&message) else {
-            let message = "the message cannot be read";
-            return Err(refused(StatusCode::BAD_REQUEST, Value::Null, message));
-        };
-        let ClientJsonRpcMessage::Request(request) = message else {
-            let (id, initialized, is_served) = (Value::Null, None, false);
-            return Ok(Message { id, bytes, weight, initialized, is_served });
-        };
-        let id = request.id.into_json_value();
-        let (initialized, is_served) = match request.request {
-            ClientRequest::InitializeRequest(request) => {
-                (Some(request.params.protocol_version), true)
-            }
-            // These have limits of their own, and must not wait for what they are about.
-            ClientRequest::PingRequest(_) | ClientRequest::SubscriptionsListenRequest(_) => {
-                (None, false)
-            }
-            _ => (None, true),
-        };
-        Ok(Message { id, bytes, weight, initialized, is_served })
-    }
-
     /// The places of a request, once there are some.
     async fn places(&self, own: Budget, weight: u32) -> Option<Places> {
         let own = own.place(weight).await?;
@@ -513,6 +473,44 @@ struct Message {
     initialized: Option<ProtocolVersion>,
     /// Whether it takes up places.
     is_served: bool,
+}
+
+/// Reads a message, of which nothing but its bytes is kept while it waits; the error is the answer
+/// to what is none.
+fn take(arriving: &mut Arriving) -> Result<Message, Box<Response>> {
+    let is_too_long = arriving.is_too_long();
+    let weight = arriving.weight();
+    let message = match arriving.finish() {
+        Incoming::Message(message) => *message,
+        Incoming::Ignored => return Err(Box::new(StatusCode::ACCEPTED.into_response())),
+        Incoming::Refused(refusal) => {
+            let status = match refusal.error.code {
+                _ if is_too_long => StatusCode::PAYLOAD_TOO_LARGE,
+                // The message is one, and the answer is an answer to it.
+                ErrorCode::INVALID_PARAMS => StatusCode::OK,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            return Err(Box::new(answer::refusal(status, &refusal)));
+        }
+    };
+    let Ok(bytes) = serde_json::to_vec(&message) else {
+        let message = "the message cannot be read";
+        return Err(Box::new(refused(StatusCode::BAD_REQUEST, Value::Null, message)));
+    };
+    let ClientJsonRpcMessage::Request(request) = message else {
+        let (id, initialized, is_served) = (Value::Null, None, false);
+        return Ok(Message { id, bytes, weight, initialized, is_served });
+    };
+    let id = request.id.into_json_value();
+    let (initialized, is_served) = match request.request {
+        ClientRequest::InitializeRequest(request) => (Some(request.params.protocol_version), true),
+        // These have limits of their own, and must not wait for what they are about.
+        ClientRequest::PingRequest(_) | ClientRequest::SubscriptionsListenRequest(_) => {
+            (None, false)
+        }
+        _ => (None, true),
+    };
+    Ok(Message { id, bytes, weight, initialized, is_served })
 }
 
 fn session_of(headers: &HeaderMap) -> Option<String> {

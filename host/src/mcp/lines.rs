@@ -215,7 +215,7 @@ where
     /// SDK or that it could not answer.
     fn take(&mut self, message: Box<ClientJsonRpcMessage>, weight: u32) -> Incoming {
         match *message {
-            ClientJsonRpcMessage::Request(request) => return self.take_request(request, weight),
+            ClientJsonRpcMessage::Request(request) => self.take_request(request, weight),
             ClientJsonRpcMessage::Notification(notification) => {
                 if !self.has_begun {
                     return Incoming::Ignored;

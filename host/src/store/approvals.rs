@@ -346,13 +346,33 @@ pub(super) fn file(
         params![group, client],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
-    let full = [
-        (of_client >= MAX_OPEN_OF_CLIENT, Full::Client),
-        (of_group >= MAX_OPEN_OF_GROUP, Full::Group),
-        (all >= MAX_OPEN, Full::All),
-    ];
-    if let Some((_, full)) = full.into_iter().find(|(is_full, _)| *is_full) {
-        return Ok(Err(full));
+    if of_client >= MAX_OPEN_OF_CLIENT {
+        return Ok(Err(Full::Client));
+    }
+    if of_group >= MAX_OPEN_OF_GROUP {
+        // A group without clients has nobody to take a place from but itself.
+        let has_room = client.is_some() && make_room(connection, group, of_client)?;
+        if !has_room {
+            return Ok(Err(Full::Group));
+        }
+    }
+    if of_group < MAX_OPEN_OF_GROUP && all >= MAX_OPEN {
+        let largest = connection
+            .query_row(
+                "SELECT ifnull(asker_group, front_end) AS whose FROM approvals
+                 WHERE state IN ('pending', 'approved') GROUP BY whose HAVING count(*) > ?1
+                 ORDER BY count(*) DESC, min(seq) LIMIT 1",
+                [of_group],
+                |row| row.get::<_, String>(0),
+            )
+            .optional()?;
+        let has_room = match largest {
+            Some(largest) => make_room(connection, &largest, 0)?,
+            None => false,
+        };
+        if !has_room {
+            return Ok(Err(Full::All));
+        }
     }
     let id = new_id().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let expires_at = now + PENDING_MS;
@@ -377,6 +397,21 @@ pub(super) fn file(
         ],
     )?;
     Ok(Ok(Filed::Pending { id, expires_at }))
+}
+
+/// Expires the oldest pending approval of the client in a group that has most, if it has more than the
+/// given number; false where there is none. Whoever opens many sessions keeps nobody else out.
+fn make_room(connection: &Connection, group: &str, more_than: i64) -> rusqlite::Result<bool> {
+    let expired = connection.execute(
+        "WITH open AS (SELECT seq, state, ifnull(asker, '') AS asker FROM approvals
+             WHERE state IN ('pending', 'approved') AND ifnull(asker_group, front_end) = ?1)
+         UPDATE approvals SET state = 'expired' WHERE seq = (
+             SELECT min(seq) FROM open WHERE state = 'pending' AND asker = (
+                 SELECT asker FROM open GROUP BY asker HAVING count(*) > ?2
+                 ORDER BY count(*) DESC, min(seq) LIMIT 1))",
+        params![group, more_than],
+    )?;
+    Ok(expired > 0)
 }
 
 /// The error where too many calls wait.

@@ -386,50 +386,72 @@ fn what_cannot_be_decided_on_is_told_apart() {
     assert!(message(store.approval("abc")).contains("given whole"));
 }
 
+/// Files calls of other arguments until no more are stored; their ids, and why.
+fn fill(store: &Store, asker: &Asker, next: &mut usize) -> (Vec<String>, Error) {
+    let mut filed = Vec::new();
+    loop {
+        *next += 1;
+        match file_for(store, &digest(store, &next.to_string()), asker) {
+            Ok(Filed::Pending { id, .. }) => filed.push(id),
+            Ok(denied) => panic!("{denied:?}"),
+            Err(error) => return (filed, error),
+        }
+    }
+}
+
 #[test]
 fn only_so_many_calls_wait_and_each_client_has_a_share() {
     let home = Home::new();
     let store = home.store();
-    let mut room = 0;
-    let mut fill = |asker: &Asker| {
-        let mut filed = Vec::new();
-        loop {
-            room += 1;
-            match file_for(&store, &digest(&store, &room.to_string()), asker) {
-                Ok(Filed::Pending { id, .. }) => filed.push(id),
-                Ok(denied) => panic!("{denied:?}"),
-                Err(error) => return (filed, error),
-            }
-        }
-    };
+    let mut next = 0;
     for (group, client, count, words) in [
         ("mcp 1", Some("1"), 25, "25 of this client"),
         ("mcp 1", Some("2"), 25, "25 of this client"),
         ("mcp 1", Some("3"), 25, "25 of this client"),
         ("mcp 1", Some("4"), 25, "25 of this client"),
-        ("mcp 1", Some("5"), 0, "100 of this MCP server"),
+        // One more takes its share from those that have most, until it has as many.
+        ("mcp 1", Some("5"), 20, "100 of this MCP server"),
         // Another server has a share of its own, and so has each front end without clients.
         ("mcp 2", Some("1"), 25, "25 of this client"),
-        ("cli", None, 75, "200; no more"),
-        ("lua", None, 0, "200; no more"),
+        ("cli", None, 88, "200; no more"),
+        ("lua", None, 59, "200; no more"),
     ] {
-        let (filed, error) = fill(&asker(group, client));
+        let (filed, error) = fill(&store, &asker(group, client), &mut next);
         assert_eq!((filed.len(), error.kind()), (count, "denied"), "{group} {client:?}");
         assert!(error.to_string().contains(words), "{group} {client:?}: {error}");
         let hint = error.hint(WriteOutcome::None).unwrap_or_default();
         assert!(hint.contains("approvals deny --all"), "{hint}");
     }
-    // A call that waits already is found all the same, and one that is decided on makes room.
-    let waiting = digest(&store, "1");
-    let own = asker("mcp 1", Some("1"));
-    let Ok(Filed::Pending { id, .. }) = file_for(&store, &waiting, &own) else { panic!("waits") };
-    store.deny(&id).expect("denied");
-    assert_eq!(fill(&own).0.len(), 1);
+    assert_eq!(store.approvals(false).expect("read").len(), 200);
     let denied = store.deny_all(|open| open.account == "work").expect("denied");
     assert_eq!(denied.len(), 200);
     assert!(denied.iter().all(|denied| denied.state == ApprovalState::Denied));
     assert!(store.approvals(false).expect("read").is_empty());
-    assert_eq!(fill(&own).0.len(), 25);
+    assert_eq!(fill(&store, &asker("cli", None), &mut next).0.len(), 100);
+}
+
+#[test]
+fn what_is_decided_on_makes_room_and_what_is_approved_never_does() {
+    let home = Home::new();
+    let store = home.store();
+    let (mut next, own) = (0, asker("mcp", Some("1")));
+    let (filed, _) = fill(&store, &own, &mut next);
+    // A call that waits already is found all the same.
+    let waiting = file_for(&store, &digest(&store, "1"), &own).expect("it waits");
+    assert!(matches!(waiting, Filed::Pending { id, .. } if id == filed[0]));
+    store.deny(&filed[0]).expect("denied");
+    assert_eq!(fill(&store, &own, &mut next).0.len(), 1);
+    for id in &filed[1..] {
+        store.approve(id).expect("approved");
+    }
+    for client in 2..5 {
+        fill(&store, &asker("mcp", Some(&client.to_string())), &mut next);
+    }
+    fill(&store, &asker("mcp", Some("late")), &mut next);
+    for id in &filed[1..] {
+        let approved = store.approval(id).expect("read").expect("there");
+        assert_eq!(approved.state, ApprovalState::Approved);
+    }
 }
 
 #[test]
