@@ -7,6 +7,7 @@ use crate::grant::KnownRoom;
 use crate::http::SentRequest;
 use crate::policy::{Rule, Verdict};
 use crate::secrets::masked;
+use crate::store::Asker;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::fmt;
@@ -105,6 +106,15 @@ pub(crate) struct AskedBy {
     pub(crate) front_end: String,
     /// What an MCP client calls itself.
     pub(crate) client: Option<String>,
+    /// Whose share of the open approvals the call takes up.
+    pub(crate) asker: Asker,
+}
+
+impl AskedBy {
+    fn new(front_end: &str, client: Option<String>) -> Self {
+        let asker = Asker { group: front_end.to_owned(), client: None };
+        Self { front_end: front_end.to_owned(), client, asker }
+    }
 }
 
 /// An answer that came with the call, to a question that was stored earlier.
@@ -127,7 +137,7 @@ impl Call {
             function: function.into(),
             arguments,
             force: false,
-            asked_by: AskedBy { front_end: "program".into(), client: None },
+            asked_by: AskedBy::new("program", None),
             approver: None,
             answer: None,
             wait: Duration::ZERO,
@@ -168,7 +178,14 @@ impl Call {
     #[must_use]
     pub fn asked_by(mut self, front_end: &str, client: Option<&str>) -> Self {
         let client = client.map(|client| crate::text::printable(client, 100));
-        self.asked_by = AskedBy { front_end: front_end.to_owned(), client };
+        self.asked_by = AskedBy::new(front_end, client);
+        self
+    }
+
+    /// Counts the call's approval against the share of one client instead of its front end's.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn asker(mut self, asker: Asker) -> Self {
+        self.asked_by.asker = asker;
         self
     }
 

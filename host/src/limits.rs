@@ -25,6 +25,8 @@ pub struct Limits {
     pub component_steps: u64,
     /// How much compiled code is kept on disk, in bytes.
     pub cache_bytes: u64,
+    /// How many requests of one MCP client are served at a time; further ones wait.
+    pub client_requests: u32,
 }
 
 impl Default for Limits {
@@ -39,6 +41,7 @@ impl Default for Limits {
             component_functions: 0,
             component_steps: 0,
             cache_bytes: 0,
+            client_requests: 0,
         };
         for limit in Self::TABLE {
             (limit.set)(&mut limits, limit.default);
@@ -136,6 +139,16 @@ impl Limits {
             least: 8,
             most: 4096,
             set: |limits, value| limits.cache_bytes = value * MIB as u64,
+        },
+        Limit {
+            // Fewer than the requests that go out side by side, so that others find a connection, and
+            // more than the questions that wait for a person.
+            name: "client_requests",
+            what: "requests of one MCP client at a time",
+            default: 24,
+            least: 16,
+            most: 128,
+            set: |limits, value| limits.client_requests = value as u32,
         },
     ];
 }

@@ -1,7 +1,8 @@
 //! `whereby approvals`: the calls that wait for a person, and what the person says.
 
 use super::render::{self, Look};
-use super::{Context, Failure, Output, document, table};
+use super::{Context, Failure, Output, document, prompt, table};
+use crate::approval::Answer;
 use crate::catalog;
 use crate::config::Settings;
 use crate::error::Error;
@@ -50,9 +51,22 @@ enum Command {
         id: String,
     },
     /// Forbids the call, or takes back an approval that was not used
+    #[command(
+        after_long_help = "Examples:\n  whereby approvals deny 9f86d081884c7d659a2feaa0c55ad015\n  whereby approvals deny --all --client my-agent"
+    )]
     Deny {
         /// The approval's id, whole
-        id: String,
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// Deny everything that `whereby approvals list` shows, after asking
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        /// With --all: only what this MCP client asked for, with or without its version
+        #[arg(long, value_name = "NAME", requires = "all")]
+        client: Option<String>,
+        /// With --all: do not ask
+        #[arg(long, requires = "all")]
+        yes: bool,
     },
 }
 
@@ -91,7 +105,10 @@ impl Opts {
                 let approved = store.approve(&id)?;
                 Ok(output(&approved, approved_text(context, &approved)))
             }
-            Command::Deny { id } => {
+            Command::Deny { id: None, client, yes, .. } => {
+                deny_all(context, &store, client.as_deref(), yes)
+            }
+            Command::Deny { id: Some(id), .. } => {
                 check_account_of(context, &store, &id)?;
                 let denied = store.deny(&id)?;
                 let text = format!(
@@ -105,6 +122,69 @@ impl Opts {
             }
         }
     }
+}
+
+/// Denies every open approval of the account and the client that are named, or of all.
+fn deny_all(
+    context: &Context,
+    store: &Store,
+    client: Option<&str>,
+    yes: bool,
+) -> Result<Output, Failure> {
+    let account = wanted_account(context);
+    let is_meant = |found: &StoredApproval| {
+        account.as_ref().is_none_or(|name| *name == found.account)
+            && client.is_none_or(|name| is_client(found.client.as_deref(), name))
+    };
+    let found = store.approvals(false)?.iter().filter(|found| is_meant(found)).count();
+    let denied = match found {
+        0 => Vec::new(),
+        _ => {
+            if !yes && !confirm(context, found)? {
+                return Ok(Output::Text(
+                    "nothing was denied\n".into(),
+                    document("approvals", json!([])),
+                ));
+            }
+            store.deny_all(is_meant)?
+        }
+    };
+    let text = match denied.len() {
+        0 => "nothing waits for approval\n".into(),
+        1 => "denied 1 call; the same call is not stored again for an hour\n".into(),
+        count => format!("denied {count} calls; the same calls are not stored again for an hour\n"),
+    };
+    let documents: Vec<Value> = denied.iter().map(StoredApproval::to_json).collect();
+    Ok(Output::Text(text, document("approvals", documents.into())))
+}
+
+/// Asks on the terminal whether so many calls are to be denied.
+fn confirm(context: &Context, count: usize) -> Result<bool, Error> {
+    if !context.can_ask(false) {
+        return Err(Error::Usage {
+            message: format!(
+                "`whereby approvals deny --all` denies {count} calls, and nobody can be asked here; \
+                 add --yes"
+            ),
+        });
+    }
+    let calls: String =
+        if count == 1 { "the one call".into() } else { format!("all {count} calls") };
+    let question = format!("Deny {calls} that can still be approved or used? [y/N] ");
+    match prompt::confirm(&context.streams, &question) {
+        Answer::Approved => Ok(true),
+        Answer::Declined => Ok(false),
+        Answer::Nobody => Err(Error::Usage {
+            message: "the terminal cannot be read; add --yes to deny without asking".into(),
+        }),
+    }
+}
+
+/// Whether the name means a client, which says its version after its name.
+fn is_client(client: Option<&str>, name: &str) -> bool {
+    client.is_some_and(|client| {
+        client == name || client.rsplit_once(' ').is_some_and(|(own, _)| own == name)
+    })
 }
 
 /// The account whose rows are wanted. One that is not configured any more may have some.

@@ -60,7 +60,7 @@ impl Approver for Elsewhere {
 
 /// Asks until the answer is yes or no. An empty line is a no, and so is a person who never answers
 /// with either.
-fn confirm(streams: &Streams, question: &str) -> Answer {
+pub(super) fn confirm(streams: &Streams, question: &str) -> Answer {
     for attempt in 1..=TRIES {
         let line = match streams.ask(question) {
             Ok(line) => line,

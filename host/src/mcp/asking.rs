@@ -80,6 +80,10 @@ pub(super) struct Elicitation {
     pub(super) peer: Peer<RoleServer>,
     /// What is left of [`MOST_OPEN`].
     pub(super) open: Arc<Semaphore>,
+    /// How many more questions may be open at all clients together.
+    pub(super) open_of_all: Arc<Semaphore>,
+    /// Tells whoever runs the server.
+    pub(super) notice: Box<dyn Fn(&str) + Send + Sync>,
     /// Says whether the rules are still those under which it is asked.
     pub(super) still_holds: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -91,13 +95,20 @@ impl Approver for Elicitation {
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
             let Ok(_open) = self.open.try_acquire() else { return Answer::Nobody };
+            let Ok(_of_all) = self.open_of_all.try_acquire() else { return Answer::Nobody };
             let asked = self.peer.create_elicitation_with_timeout(form(question), Some(PATIENCE));
             match asked.await {
                 // A person's yes was to a call under the rules of then.
                 Ok(result) if (self.still_holds)() => answer_of(&result),
                 Ok(_) => Answer::Nobody,
                 // A client that cannot be asked has nobody who answers.
-                Err(_) => Answer::Nobody,
+                Err(error) => {
+                    (self.notice)(&format!(
+                        "an MCP client did not answer an approval request, which stays pending: \
+                         {error}"
+                    ));
+                    Answer::Nobody
+                }
             }
         })
     }

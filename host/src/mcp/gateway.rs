@@ -4,15 +4,24 @@ use super::{Notice, Reload, tools};
 use crate::catalog::Function;
 use crate::error::Error;
 use crate::session::Session;
+use crate::store::Asker;
 use rmcp::model::Tool;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 /// How often it is looked whether the settings have changed, while nobody calls.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How many questions may be open at all clients of a server together. They keep the places of their
+/// calls, and leave most places to calls that do not wait for a person.
+const MAX_QUESTIONS: usize = 32;
+
+/// How many subscriptions there may be, of all clients of a server together.
+const MAX_SUBSCRIPTIONS: usize = 64;
 
 /// How a file was when it was looked at; absent where there was none.
 type Stamp = Option<(SystemTime, u64, u64)>;
@@ -25,6 +34,14 @@ pub(super) struct Gateway {
     scripts: bool,
     current: Mutex<Current>,
     last_notice: Mutex<String>,
+    /// What tells this server from others in the store.
+    group: String,
+    /// How many clients there have been.
+    clients: AtomicU64,
+    /// How many more questions may be open at all clients together.
+    pub(super) questions: Arc<Semaphore>,
+    /// How many more subscriptions there may be, of all clients together.
+    pub(super) subscriptions: Semaphore,
     /// Counts how often the list of tools has changed.
     changes: watch::Sender<u64>,
 }
@@ -55,6 +72,11 @@ impl State {
     /// The functions that the component has.
     pub(super) fn functions(&self) -> Vec<&'static Function> {
         self.session.functions()
+    }
+
+    /// The session under the last settings that could be read, to take down what is refused.
+    pub(super) fn last_session(&self) -> &Session {
+        &self.session
     }
 
     /// The session, where its settings can be read.
@@ -94,8 +116,23 @@ impl Gateway {
             scripts,
             current: Mutex::new(current),
             last_notice: Mutex::default(),
+            group: group(),
+            clients: AtomicU64::new(0),
+            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            subscriptions: Semaphore::new(MAX_SUBSCRIPTIONS),
             changes: watch::Sender::new(0),
         }
+    }
+
+    /// How many requests of one client are served at a time.
+    pub(super) fn client_requests(&self) -> usize {
+        self.current().state.session.settings().limits.client_requests as usize
+    }
+
+    /// Whose share of the open approvals the calls of one more client take up.
+    pub(super) fn next_asker(&self) -> Asker {
+        let number = self.clients.fetch_add(1, Ordering::Relaxed);
+        Asker { group: self.group.clone(), client: Some(number.to_string()) }
     }
 
     /// The session and the tools under the settings as they are now.
@@ -176,6 +213,12 @@ impl Gateway {
         // A panic under the lock leaves the settings that were in force.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A name that no other server of this machine has, whatever its clients call themselves.
+fn group() -> String {
+    let started = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    format!("mcp {} {started}", std::process::id())
 }
 
 /// What a file that is written anew, or replaced by another, has a different one of.

@@ -1,7 +1,7 @@
 //! What one client asks for.
 
 use super::asking::{self, Deferred, Elicitation, MOST_OPEN, Way};
-use super::gateway::Gateway;
+use super::gateway::{Gateway, State};
 use super::logging::Log;
 #[cfg(feature = "lua")]
 use super::scripts;
@@ -9,7 +9,9 @@ use super::{message, resources, results, tools};
 use crate::approval::NobodyToAsk;
 use crate::call::{Call, Outcome};
 use crate::error::{Error, WriteOutcome};
+use crate::store::Asker;
 use crate::text;
+use http::request::Parts;
 #[cfg(feature = "lua")]
 use rmcp::model::JsonObject;
 use rmcp::model::{
@@ -22,6 +24,7 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -37,6 +40,10 @@ pub(super) struct Handler {
     log: Log,
     /// How many more questions may be open at the client.
     open: Arc<Semaphore>,
+    /// Whose share of the open approvals its calls take up.
+    asker: Asker,
+    /// Whether the client has said that it is initialized.
+    is_initialized: AtomicBool,
     /// Ends when the client asks for nothing more.
     ended: CancellationToken,
     /// Ends with the client.
@@ -54,6 +61,8 @@ impl Handler {
     ) -> Self {
         let guard = gone.clone().drop_guard();
         Self {
+            asker: gateway.next_asker(),
+            is_initialized: AtomicBool::new(false),
             gateway,
             log: Log::default(),
             open: Arc::new(Semaphore::new(MOST_OPEN)),
@@ -70,8 +79,24 @@ impl Handler {
         Elicitation {
             peer: context.peer.clone(),
             open: Arc::clone(&self.open),
+            open_of_all: Arc::clone(&self.gateway.questions),
+            notice: Box::new({
+                let gateway = Arc::clone(&self.gateway);
+                move |what| gateway.notice(what)
+            }),
             still_holds: Box::new(move || gateway.version() == version),
         }
+    }
+
+    /// Whose share of the open approvals a call takes up. Over HTTP without a session, each request has
+    /// a handler of its own, and all of them have one share.
+    fn asker(&self, context: &RequestContext<RoleServer>) -> Asker {
+        let mut asker = self.asker.clone();
+        let parts = context.extensions.get::<Parts>();
+        if parts.is_some_and(|parts| !parts.headers.contains_key(super::http::SESSION_ID)) {
+            asker.client = Some("without a session".into());
+        }
+        asker
     }
 
     /// Waits until the client does not want an answer any more, or is gone.
@@ -97,19 +122,21 @@ impl Handler {
             let _ = sender.send(format!("{method} {path}"));
         }));
         let run = session.run(call);
-        tokio::pin!(run);
-        let mut count = 0.0;
-        loop {
-            tokio::select! {
-                outcome = &mut run => return Some(outcome),
-                () = self.cancelled(context) => return None,
-                Some(message) = sent.recv() => {
-                    count += 1.0;
-                    let progress = ProgressNotificationParam::new(token.clone(), count);
-                    // A client that is gone is noticed where it is read from.
-                    let _ = context.peer.notify_progress(progress.with_message(message)).await;
-                }
+        // The call goes on while a client does not read what it is told.
+        let tell = async {
+            let mut count = 0.0;
+            while let Some(message) = sent.recv().await {
+                count += 1.0;
+                let progress = ProgressNotificationParam::new(token.clone(), count);
+                // A client that is gone is noticed where it is read from.
+                let _ = context.peer.notify_progress(progress.with_message(message)).await;
             }
+            std::future::pending().await
+        };
+        tokio::select! {
+            outcome = run => Some(outcome),
+            () = self.cancelled(context) => None,
+            () = tell => None,
         }
     }
 
@@ -125,7 +152,9 @@ impl Handler {
             Ok(session) => {
                 let notice = self.gateway.noticer();
                 let elicitation = self.elicitation(&context);
-                let run = scripts::run(session.clone(), arguments, elicitation, &context, notice);
+                let asker = self.asker(&context);
+                let session = session.clone();
+                let run = scripts::run(session, arguments, elicitation, &context, asker, notice);
                 tokio::select! {
                     ran = run => ran,
                     () = self.cancelled(&context) => return Err(cancelled()),
@@ -137,12 +166,29 @@ impl Handler {
         Ok(result.into())
     }
 
+    /// Takes down a call that is refused before it is one, and returns its outcome.
+    async fn refuse(
+        &self,
+        state: &State,
+        request: &CallToolRequestParams,
+        error: Error,
+        context: &RequestContext<RoleServer>,
+    ) -> Outcome {
+        let arguments = request.arguments.clone().unwrap_or_default();
+        let call = Call::new(request.name.to_string(), Value::Object(arguments))
+            .asked_by("mcp", client_name(context).as_deref());
+        let outcome = state.last_session().refuse(call, error).await;
+        self.tell(&outcome, context).await;
+        outcome
+    }
+
     /// Tells the client what came of a call, and whoever runs the server what they should know.
     async fn tell(&self, outcome: &Outcome, context: &RequestContext<RoleServer>) {
         if let Some(problem) = &outcome.unrecorded {
-            let what = format!("the audit log does not have all of a call: {problem}");
-            self.gateway.notice(&what);
-            self.log.warn(&what, context).await;
+            let what = "the audit log does not have all of a call";
+            self.gateway.notice(&format!("{what}: {problem}"));
+            // The problem names files, which are for whoever runs the server.
+            self.log.warn(what, context).await;
         }
         self.log.call(outcome, context).await;
     }
@@ -155,7 +201,10 @@ fn cancelled() -> ErrorData {
 
 /// What the client calls itself.
 pub(super) fn client_name(context: &RequestContext<RoleServer>) -> Option<String> {
-    context.client_info().map(|client| format!("{} {}", client.name, client.version))
+    context.client_info().map(|client| match client.version.as_str() {
+        "" => client.name.clone(),
+        version => format!("{} {version}", client.name),
+    })
 }
 
 impl ServerHandler for Handler {
@@ -193,21 +242,37 @@ impl ServerHandler for Handler {
             return self.script(request.arguments.unwrap_or_default(), context).await;
         }
         let state = self.gateway.state();
-        let function = tools::function(&request.name, &state.tools)
-            .map_err(|message| ErrorData::invalid_params(message, None))?;
+        let function = match tools::function(&request.name, &state.tools) {
+            Ok(function) => function,
+            Err(message) => {
+                let error = Error::Usage { message: message.clone() };
+                self.refuse(&state, &request, error, &context).await;
+                return Err(ErrorData::invalid_params(message, None));
+            }
+        };
         let settings = match state.session() {
             Ok(session) => session.settings(),
-            Err(error) => return Ok(results::failure(error, WriteOutcome::None, None).into()),
+            Err(error) => {
+                request.name = function.json.into();
+                let outcome = self.refuse(&state, &request, error.clone(), &context).await;
+                return Ok(results::of(outcome).into());
+            }
         };
         let way = Way::of(&context);
         let given = asking::given(&way, &mut request);
-        let mut arguments = request.arguments.unwrap_or_default();
+        let mut arguments = request.arguments.take().unwrap_or_default();
         let account = match tools::take_account(&mut arguments, settings) {
             Ok(account) => account,
-            Err(error) => return Ok(results::failure(&error, WriteOutcome::None, None).into()),
+            Err(error) => {
+                request.name = function.json.into();
+                request.arguments = Some(arguments);
+                let outcome = self.refuse(&state, &request, error, &context).await;
+                return Ok(results::of(outcome).into());
+            }
         };
         let mut call = Call::new(function.json, Value::Object(arguments))
-            .asked_by("mcp", client_name(&context).as_deref());
+            .asked_by("mcp", client_name(&context).as_deref())
+            .asker(self.asker(&context));
         if let Some(account) = &account {
             call = call.exact_account(account);
         }
@@ -279,6 +344,10 @@ impl ServerHandler for Handler {
 
     /// Tells the client, as long as it is there, when other tools are to be had.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        // A client may say so again and again.
+        if self.is_initialized.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let mut changes = self.gateway.changes();
         let (peer, gone) = (context.peer, self.gone.clone());
         tokio::spawn(async move {
@@ -299,6 +368,10 @@ impl ServerHandler for Handler {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let Ok(_open) = self.gateway.subscriptions.try_acquire() else {
+            let message = "too many subscriptions are open on this server; try again later";
+            return Err(ErrorData::internal_error(message, None));
+        };
         let mut changes = self.gateway.changes();
         loop {
             tokio::select! {

@@ -7,10 +7,13 @@
 //! that it can answer, and puts its answers into the form that each client takes.
 
 mod answer;
+mod body;
+mod connections;
 mod origin;
 mod sessions;
 
-use super::message::{Arriving, Incoming};
+use super::budget::{Budget, MAX_OPEN, Place};
+use super::message::{Arriving, Incoming, Refusal};
 use super::{Handler, MAX_MESSAGE_BYTES, Server, escape};
 use crate::error::Error;
 use crate::text;
@@ -22,8 +25,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use body::Patient;
+use connections::{Connections, Handle};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming as Arrived;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use origin::Origin;
@@ -31,14 +38,13 @@ use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, Pro
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
-use sessions::Sessions;
+use sessions::{Refused, Sessions};
 use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -46,18 +52,33 @@ use tokio_util::sync::CancellationToken;
 const PATH: &str = "/mcp";
 
 /// The headers of the protocol, and what the SDK wants in `Accept`.
-const SESSION_ID: &str = "mcp-session-id";
+pub(super) const SESSION_ID: &str = "mcp-session-id";
 const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 const ACCEPTS_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
 /// How much of a message that is too long is read for its id, in bytes.
 const MAX_READ_BYTES: usize = 16 * MAX_MESSAGE_BYTES;
 
-/// How many connections there may be at a time; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
+/// How long a connection may be open before it shows the token: enough for the head of a request.
+const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a client may take for the head of a request, and be silent between two.
+/// How long a client may read nothing of what it is sent.
+const READER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a client with the token may take for the head of a request, and be silent between two.
 const HEADER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a client may take for a message.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a request waits for a place before it is refused.
+const PLACE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// After which time a client that was refused may try again, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// How much of a connection's input and output is kept, in bytes.
+const BUFFER: usize = 64 * 1024;
 
 /// How long to wait before accepting again where that has failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -123,7 +144,14 @@ struct Gate {
     token: [u8; 32],
     origins: Vec<Origin>,
     sessions: Sessions,
+    /// The places for the requests of all clients.
+    budget: Budget,
 }
+
+/// The places of a request: among those of its client, and of all.
+#[derive(Clone)]
+#[expect(dead_code, reason = "they are held as long as the request is served")]
+struct Places(Place, Place);
 
 /// Marks a request whose client takes the answer and nothing before it.
 #[derive(Clone)]
@@ -176,9 +204,11 @@ impl Server {
             .with_allowed_hosts(own.into_iter().chain(hosts))
             .with_max_request_body_bytes(usize::MAX)
             .with_cancellation_token(stop.clone());
-        let sessions = Sessions::new();
+        let sessions = Sessions::new(self.gateway.client_requests());
         let manager = Arc::clone(&sessions.manager);
-        let gate = Gate { token: Sha256::digest(token.expose_secret()).into(), origins, sessions };
+        let token = Sha256::digest(token.expose_secret()).into();
+        let gate = Arc::new(Gate { token, origins, sessions, budget: Budget::new(MAX_OPEN) });
+        let sweeping = Arc::clone(&gate);
         let gateway = Arc::clone(&self.gateway);
         let service = StreamableHttpService::new(
             move || {
@@ -189,15 +219,18 @@ impl Server {
             config,
         );
         let app = Router::new()
-            .route_service(PATH, service)
+            .route_service(PATH, service.clone())
+            .route_service(&format!("{PATH}/"), service)
+            .fallback(async || (StatusCode::NOT_FOUND, format!("MCP is served at {PATH}")))
             .layer(middleware::map_response(escape::response))
-            .layer(middleware::from_fn_with_state(Arc::new(gate), admit));
+            .layer(middleware::from_fn_with_state(gate, admit));
         let watching = self.gateway.watch();
         let stopped = stop.clone();
         let server = tokio::spawn(async move {
             tokio::select! {
                 () = stopped.cancelled() => {}
                 () = accept(listener, app) => {}
+                () = sweeping.sessions.end_idle() => {}
             }
             drop(watching);
         });
@@ -205,14 +238,12 @@ impl Server {
     }
 }
 
-/// Accepts connections, so many at a time, and serves each until it is idle for too long. All end with
-/// this.
+/// Accepts connections, and serves each until it is idle for too long or has to make room. All end
+/// with this.
 async fn accept(listener: TcpListener, app: Router) {
-    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let connections = Arc::<Connections>::default();
+    let mut served = JoinSet::new();
     loop {
-        // The seats are never closed.
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(_) => {
@@ -224,41 +255,61 @@ async fn accept(listener: TcpListener, app: Router) {
         // An answer is not to wait for the client's next packet. That is a matter of speed, and a
         // connection that is already gone shows itself later.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(app.clone());
-        connections.spawn(async move {
-            let _seat = seat;
-            let served = http1::Builder::new()
+        let connection = connections.add().await;
+        let (handle, app) = (connection.handle(), TowerToHyperService::new(app.clone()));
+        let service = service_fn(move |mut request: hyper::Request<Arrived>| {
+            request.extensions_mut().insert(handle.clone());
+            app.call(request)
+        });
+        served.spawn(async move {
+            let serving = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            // A client that does not keep to HTTP is its own problem.
-            let _ = served.await;
+                .max_buf_size(BUFFER)
+                .serve_connection(TokioIo::new(Patient::new(stream, READER_PATIENCE)), service);
+            tokio::select! {
+                // A client that does not keep to HTTP is its own problem.
+                _ = serving => {}
+                () = connection.ended(STRANGER_PATIENCE) => {}
+            }
         });
-        while connections.try_join_next().is_some() {}
+        while served.try_join_next().is_some() {}
     }
 }
 
 /// Lets a request in that comes from an allowed page or from none, and has the token.
-async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let connection = request.extensions_mut().remove::<Handle>();
     if !origin::is_allowed(request.headers(), &gate.origins) {
-        return (StatusCode::FORBIDDEN, "pages of this origin are not allowed\n").into_response();
+        let message = "pages of this origin are not allowed; see --allow-origin";
+        return closing(refused(StatusCode::FORBIDDEN, Value::Null, message));
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = if origin::is_preflight(&request) {
         // A browser asks without the token, and learns nothing but that it may send it.
         origin::preflight(request.headers())
     } else if !gate.has_token(request.headers()) {
-        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response()
+        let message = "the bearer token is missing or wrong: send it as `Authorization: Bearer …`";
+        let mut response = refused(StatusCode::UNAUTHORIZED, Value::Null, message);
+        let challenge = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        closing(response)
     } else {
-        let version = request.headers().get(PROTOCOL_VERSION).cloned();
-        match *request.method() {
-            Method::POST => gate.post(request, next).await,
-            Method::DELETE => ended(next.run(request).await),
-            _ => events(next.run(accepting_events(request)).await, version.as_ref()),
+        match connection.map(Handle::begin_request) {
+            Some(None) => {
+                let message = "too many clients have requests under way; try again later";
+                closing(busy(StatusCode::SERVICE_UNAVAILABLE, Value::Null, message))
+            }
+            in_request => body::holding(gate.serve(request, next).await, in_request),
         }
     };
     origin::expose(&mut response, origin);
+    response
+}
+
+/// An answer after which the connection ends: who has no token has no place to keep.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -303,6 +354,32 @@ impl Gate {
         given.is_some() && bool::from(digest.ct_eq(&self.token))
     }
 
+    /// Serves a request that has the token.
+    async fn serve(&self, request: Request, next: Next) -> Response {
+        let version = request.headers().get(PROTOCOL_VERSION).cloned();
+        let session = session_of(request.headers());
+        match *request.method() {
+            Method::POST => self.post(request, next).await,
+            Method::DELETE => {
+                if let Some(session) = session
+                    && !self.sessions.has(&session).await
+                {
+                    let message = "there is no session of this id";
+                    let response = (StatusCode::NOT_FOUND, message).into_response();
+                    return answer::explained(response, Value::Null).await;
+                }
+                answer::explained(ended(next.run(request).await), Value::Null).await
+            }
+            _ => {
+                // A session is in use as long as its stream is open.
+                let in_use = self.sessions.begin_use(session.as_deref(), &Value::Null, false);
+                let response = next.run(accepting_events(request)).await;
+                let response = answer::explained(response, Value::Null).await;
+                body::holding(events(response, version.as_ref()), in_use.ok())
+            }
+        }
+    }
+
     /// Serves one message.
     async fn post(&self, request: Request, next: Next) -> Response {
         let (mut parts, body) = request.into_parts();
@@ -310,59 +387,47 @@ impl Gate {
             let message = "Accept must name application/json or text/event-stream";
             return refused(StatusCode::NOT_ACCEPTABLE, Value::Null, message);
         };
-        let mut arriving = read(body).await;
-        let is_too_long = arriving.is_too_long();
-        let message = match arriving.finish() {
-            Incoming::Message(message) => *message,
-            Incoming::Ignored => return StatusCode::ACCEPTED.into_response(),
-            Incoming::Refused(refusal) => {
-                let status = match refusal.error.code {
-                    _ if is_too_long => StatusCode::PAYLOAD_TOO_LARGE,
-                    // The message is one, and the answer is an answer to it.
-                    ErrorCode::INVALID_PARAMS => StatusCode::OK,
-                    _ => StatusCode::BAD_REQUEST,
-                };
-                return answer::refusal(status, &refusal);
-            }
+        let Ok(mut arriving) = tokio::time::timeout(BODY_PATIENCE, read(body)).await else {
+            let message = "the message did not arrive in time";
+            return closing(refused(StatusCode::REQUEST_TIMEOUT, Value::Null, message));
         };
-        let Ok(bytes) = serde_json::to_vec(&message) else {
-            let message = "the message cannot be read";
-            return refused(StatusCode::BAD_REQUEST, Value::Null, message);
+        let Message { id, bytes, weight, initialized, is_served } = match take(&mut arriving) {
+            Ok(message) => message,
+            Err(response) => return *response,
         };
-        let (id, initialized) = match &message {
-            ClientJsonRpcMessage::Request(request) => {
-                let version = match &request.request {
-                    ClientRequest::InitializeRequest(request) => {
-                        Some(&request.params.protocol_version)
-                    }
-                    _ => None,
-                };
-                (request.id.clone().into_json_value(), version)
-            }
-            _ => (Value::Null, None),
-        };
-        if let Some(version) = initialized {
+        drop(arriving);
+        if let Some(version) = &initialized {
             negotiate(&mut parts, version);
         }
         let version = parts.headers.get(PROTOCOL_VERSION).cloned();
-        let session = parts.headers.get(SESSION_ID).and_then(|id| id.to_str().ok());
-        let in_use = match session {
-            None => None,
-            Some(session) => match self.sessions.begin_use(session, &id) {
-                Some(in_use) => Some(in_use),
-                None => {
-                    let message = "duplicate id: a request with this id is still in progress";
-                    return refused(StatusCode::BAD_REQUEST, id, message);
-                }
-            },
+        let session = session_of(&parts.headers);
+        let in_use = match self.sessions.begin_use(session.as_deref(), &id, is_served) {
+            Ok(in_use) => in_use,
+            Err(Refused::Duplicate) => {
+                let message = "duplicate id: a request with this id is still in progress";
+                return refused(StatusCode::BAD_REQUEST, id, message);
+            }
+            Err(Refused::TooMany) => {
+                let message = "too many requests of this client have no answer yet; wait for some";
+                return busy(StatusCode::TOO_MANY_REQUESTS, id, message);
+            }
+        };
+        let places = if is_served {
+            let places = self.places(in_use.budget(), weight);
+            let Ok(Some(places)) = tokio::time::timeout(PLACE_PATIENCE, places).await else {
+                let message = "too many requests are under way; try again later";
+                return busy(StatusCode::SERVICE_UNAVAILABLE, id, message);
+            };
+            parts.extensions.insert(places.clone());
+            Some(places)
+        } else {
+            None
         };
         let begins = initialized.is_some() && session.is_none();
         let room = if begins {
             let Some(room) = self.sessions.make_room().await else {
                 let message = "too many clients wait for answers";
-                let mut busy = refused(StatusCode::SERVICE_UNAVAILABLE, id, message);
-                busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
-                return busy;
+                return busy(StatusCode::SERVICE_UNAVAILABLE, id, message);
             };
             Some(room)
         } else {
@@ -380,28 +445,88 @@ impl Gate {
         }
         drop(room);
         let response = answer::explained(response, id).await;
-        if form == Form::Json {
-            return answer::collected(response).await;
-        }
-        // The session is in use as long as the answer is sent.
-        let response = response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _ = &in_use;
-                frame
-            }))
-        });
-        match initialized {
-            Some(version) => {
+        let response = match (form, initialized) {
+            (Form::Json, _) => answer::collected(response).await,
+            (Form::Events, Some(version)) => {
                 events(response, HeaderValue::from_str(version.as_str()).ok().as_ref())
             }
-            None => events(response, version.as_ref()),
-        }
+            (Form::Events, None) => events(response, version.as_ref()),
+        };
+        // The session is in use, and the places are taken, as long as the answer is sent.
+        body::holding(response, (in_use, places))
     }
+
+    /// The places of a request, once there are some.
+    async fn places(&self, own: Budget, weight: u32) -> Option<Places> {
+        let own = own.place(weight).await?;
+        Some(Places(own, self.budget.place(weight).await?))
+    }
+}
+
+/// A message that can be served.
+struct Message {
+    /// Null of what wants no answer.
+    id: Value,
+    bytes: Vec<u8>,
+    weight: u32,
+    /// The version that a handshake asks for.
+    initialized: Option<ProtocolVersion>,
+    /// Whether it takes up places.
+    is_served: bool,
+}
+
+/// Reads a message, of which nothing but its bytes is kept while it waits; the error is the answer
+/// to what is none.
+fn take(arriving: &mut Arriving) -> Result<Message, Box<Response>> {
+    let is_too_long = arriving.is_too_long();
+    let weight = arriving.weight();
+    let message = match arriving.finish() {
+        Incoming::Message(message) => *message,
+        Incoming::Ignored => return Err(Box::new(StatusCode::ACCEPTED.into_response())),
+        Incoming::Refused(refusal) => {
+            let status = match refusal.error.code {
+                _ if is_too_long => StatusCode::PAYLOAD_TOO_LARGE,
+                // The message is one, and the answer is an answer to it.
+                ErrorCode::INVALID_PARAMS => StatusCode::OK,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            return Err(Box::new(answer::refusal(status, &refusal)));
+        }
+    };
+    let Ok(bytes) = serde_json::to_vec(&message) else {
+        let message = "the message cannot be read";
+        return Err(Box::new(refused(StatusCode::BAD_REQUEST, Value::Null, message)));
+    };
+    let ClientJsonRpcMessage::Request(request) = message else {
+        let (id, initialized, is_served) = (Value::Null, None, false);
+        return Ok(Message { id, bytes, weight, initialized, is_served });
+    };
+    let id = request.id.into_json_value();
+    let (initialized, is_served) = match request.request {
+        ClientRequest::InitializeRequest(request) => (Some(request.params.protocol_version), true),
+        // These have limits of their own, and must not wait for what they are about.
+        ClientRequest::PingRequest(_) | ClientRequest::SubscriptionsListenRequest(_) => {
+            (None, false)
+        }
+        _ => (None, true),
+    };
+    Ok(Message { id, bytes, weight, initialized, is_served })
+}
+
+fn session_of(headers: &HeaderMap) -> Option<String> {
+    headers.get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned)
+}
+
+/// Refuses a request that may be served later.
+fn busy(status: StatusCode, id: Value, message: &'static str) -> Response {
+    let mut response = refused(status, id, message);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
 }
 
 fn refused(status: StatusCode, id: Value, message: &'static str) -> Response {
     let error = ErrorData::invalid_request(message, None);
-    answer::refusal(status, &super::message::Refusal { id, error })
+    answer::refusal(status, &Refusal { id, error })
 }
 
 /// Reads a message; of one that is too long, so much that its id is likely among it.

@@ -5,7 +5,7 @@
 //! with them.
 #![expect(deprecated, reason = "clients of the protocols before 2026-07-28 want logging")]
 
-use super::MAX_MESSAGE_BYTES;
+use super::{MAX_MESSAGE_BYTES, budget, parameters};
 use crate::text;
 use rmcp::model::{
     CallToolRequest, ClientJsonRpcMessage, ClientNotification, ClientRequest, CustomRequest,
@@ -19,6 +19,10 @@ use serde_json::{Map, Value, json};
 
 /// The longest id that is read from a message that is too long, in bytes.
 const MAX_ID_BYTES: usize = 256;
+
+/// The members of `_meta` that mean something to this server: this one, and those that begin so.
+const PROGRESS: &str = "progressToken";
+const PROTOCOL: &str = "io.modelcontextprotocol/";
 
 /// What a client sent.
 #[derive(Debug)]
@@ -89,6 +93,11 @@ impl Arriving {
         self.too_long.is_none() && self.bytes.trim_ascii().is_empty()
     }
 
+    /// Estimates the memory that the message uses once it is parsed, in KiB.
+    pub(super) fn weight(&self) -> u32 {
+        budget::weight(&self.bytes)
+    }
+
     pub(super) fn is_too_long(&self) -> bool {
         self.too_long.is_some()
     }
@@ -100,13 +109,16 @@ impl Arriving {
             self.bytes.clear();
             return incoming;
         };
+        if let Some(unreadable) = scanner.unreadable_answer() {
+            return unreadable;
+        }
         let message = format!("the message is longer than {MAX_MESSAGE_BYTES} bytes");
         Refusal::invalid(scanner.id, message).into()
     }
 }
 
 /// Reads a whole message.
-fn read(bytes: &[u8]) -> Incoming {
+pub(super) fn read(bytes: &[u8]) -> Incoming {
     let not_json = |problem: String| {
         let message = format!("the message is not JSON: {problem}");
         Refusal { id: Value::Null, error: ErrorData::parse_error(message, None) }.into()
@@ -126,6 +138,9 @@ fn read(bytes: &[u8]) -> Incoming {
         Err(error) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
             let mut scanner = IdScanner::default();
             scanner.push(text.as_bytes());
+            if let Some(unreadable) = scanner.unreadable_answer() {
+                return unreadable;
+            }
             Refusal::invalid(scanner.id, format!("the message cannot be read: {error}")).into()
         }
         Err(error) => not_json(error.to_string()),
@@ -173,16 +188,29 @@ fn echo(id: Option<&Value>) -> Value {
     }
 }
 
-fn of_answer(message: Map<String, Value>) -> Incoming {
-    let id = message.get("id").cloned();
-    // An answer that cannot be read is a failure to answer, so that nobody waits for another one.
-    let unreadable = json!({
+fn of_answer(mut message: Map<String, Value>) -> Incoming {
+    // This server numbers its requests, and some clients answer with the number as a string.
+    let id = message.get("id").map(numbered).unwrap_or_default();
+    message.insert("id".into(), id.clone());
+    match ClientJsonRpcMessage::deserialize(Value::Object(message)) {
+        Ok(answer) => Incoming::Message(Box::new(answer)),
+        Err(_) => unreadable_answer(&id),
+    }
+}
+
+/// The id of a request of this server.
+fn numbered(id: &Value) -> Value {
+    let number = id.as_str().and_then(|id| id.parse::<i64>().ok());
+    number.map_or_else(|| id.clone(), Value::from)
+}
+
+/// An answer that cannot be read is a failure to answer, so that nobody waits for another one.
+fn unreadable_answer(id: &Value) -> Incoming {
+    let answer = ClientJsonRpcMessage::deserialize(json!({
         "jsonrpc": "2.0",
-        "id": id,
+        "id": numbered(id),
         "error": {"code": -32603, "message": "the answer cannot be read"},
-    });
-    let answer = ClientJsonRpcMessage::deserialize(Value::Object(message))
-        .or_else(|_| ClientJsonRpcMessage::deserialize(unreadable));
+    }));
     match answer {
         Ok(answer) => Incoming::Message(Box::new(answer)),
         Err(_) => Incoming::Ignored,
@@ -192,7 +220,11 @@ fn of_answer(message: Map<String, Value>) -> Incoming {
 fn of_notification(message: Map<String, Value>) -> Incoming {
     match ClientJsonRpcMessage::deserialize(Value::Object(message)) {
         Ok(ClientJsonRpcMessage::Notification(notification))
-            if !matches!(notification.notification, ClientNotification::CustomNotification(_)) =>
+            if matches!(
+                notification.notification,
+                ClientNotification::CancelledNotification(_)
+                    | ClientNotification::InitializedNotification(_)
+            ) =>
         {
             Incoming::Message(Box::new(ClientJsonRpcMessage::Notification(notification)))
         }
@@ -202,16 +234,18 @@ fn of_notification(message: Map<String, Value>) -> Incoming {
 
 fn of_request(method: &str, message: Map<String, Value>) -> Result<ClientRequest, ErrorData> {
     match method {
-        "initialize" => known(message, InitializeRequest::new),
-        "ping" => known(message, |_: JsonObject| PingRequest::default()),
-        "server/discover" => known(message, DiscoverRequest::new),
-        "tools/list" => known(message, ListToolsRequest::with_param),
-        "tools/call" => known(message, CallToolRequest::new),
-        "resources/list" => known(message, ListResourcesRequest::with_param),
-        "resources/templates/list" => known(message, ListResourceTemplatesRequest::with_param),
-        "resources/read" => known(message, ReadResourceRequest::new),
-        "logging/setLevel" => known(message, SetLevelRequest::new),
-        "subscriptions/listen" => known(message, SubscriptionsListenRequest::new),
+        "initialize" => known(message, parameters::initialize, InitializeRequest::new),
+        "ping" => known(message, parameters::any, |_: JsonObject| PingRequest::default()),
+        "server/discover" => known(message, parameters::any, DiscoverRequest::new),
+        "tools/list" => known(message, parameters::list, ListToolsRequest::with_param),
+        "tools/call" => known(message, parameters::call, CallToolRequest::new),
+        "resources/list" => known(message, parameters::list, ListResourcesRequest::with_param),
+        "resources/templates/list" => {
+            known(message, parameters::list, ListResourceTemplatesRequest::with_param)
+        }
+        "resources/read" => known(message, parameters::read, ReadResourceRequest::new),
+        "logging/setLevel" => known(message, parameters::level, SetLevelRequest::new),
+        "subscriptions/listen" => known(message, parameters::any, SubscriptionsListenRequest::new),
         // Whatever its parameters, the handler does not know the method.
         _ => Ok(CustomRequest::deserialize(Value::Object(message))
             .unwrap_or_else(|_| CustomRequest::new(method, None))
@@ -223,6 +257,7 @@ fn of_request(method: &str, message: Map<String, Value>) -> Result<ClientRequest
 /// parameters for a method that it does not know.
 fn known<P: DeserializeOwned, R: Into<ClientRequest>>(
     mut message: Map<String, Value>,
+    check: fn(&mut Map<String, Value>) -> Result<(), String>,
     make: impl FnOnce(P) -> R,
 ) -> Result<ClientRequest, ErrorData> {
     let wrong = |problem: String| {
@@ -236,9 +271,15 @@ fn known<P: DeserializeOwned, R: Into<ClientRequest>>(
     };
     let meta = match params.remove("_meta") {
         None | Some(Value::Null) => None,
-        Some(Value::Object(meta)) => Some(meta),
+        Some(Value::Object(mut meta)) => {
+            // What nobody here reads is not kept, however much there is of it.
+            meta.retain(|name, _| name == PROGRESS || name.starts_with(PROTOCOL));
+            parameters::meta(&mut meta).map_err(wrong)?;
+            Some(meta)
+        }
         Some(_) => return Err(wrong("`_meta` must be an object".into())),
     };
+    check(&mut params).map_err(wrong)?;
     let params = Value::Object(params);
     let made = P::deserialize(&params).map_err(|_| {
         // Read once more, they say which of them it is.
@@ -267,6 +308,8 @@ struct IdScanner {
     /// The name or value that is being read, where it is a member of the message itself.
     token: Vec<u8>,
     is_id: bool,
+    has_method: bool,
+    has_outcome: bool,
 }
 
 impl IdScanner {
@@ -288,7 +331,10 @@ impl IdScanner {
                     continue;
                 }
                 b':' if self.depth == 1 => {
-                    self.is_id = self.token.trim_ascii() == b"\"id\"";
+                    let name = self.token.trim_ascii();
+                    self.is_id = name == b"\"id\"";
+                    self.has_method |= name == b"\"method\"";
+                    self.has_outcome |= matches!(name, b"\"result\"" | b"\"error\"");
                     self.token.clear();
                     continue;
                 }
@@ -299,6 +345,11 @@ impl IdScanner {
                 self.token.push(byte);
             }
         }
+    }
+
+    /// The failure to answer, where the message is an answer.
+    fn unreadable_answer(&self) -> Option<Incoming> {
+        (self.has_outcome && !self.has_method).then(|| unreadable_answer(&self.id))
     }
 
     fn end_member(&mut self) {

@@ -8,6 +8,7 @@
 //! person to approve with `whereby approvals`. Nothing here approves.
 
 mod asking;
+mod budget;
 mod escape;
 mod gateway;
 mod handler;
@@ -15,6 +16,7 @@ mod http;
 mod lines;
 mod logging;
 mod message;
+mod parameters;
 mod resources;
 mod results;
 #[cfg(feature = "lua")]
@@ -139,7 +141,8 @@ impl Server {
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), Error> {
         let ended = CancellationToken::new();
-        let transport = Lines::new(read, Escaping::new(write), ended.clone(), gone.clone());
+        let (requests, write) = (self.gateway.client_requests(), Escaping::new(write));
+        let transport = Lines::new(read, write, requests, ended.clone(), gone.clone());
         let failed =
             |error: String| Error::Internal { message: format!("the MCP server ended: {error}") };
         let watching = self.gateway.watch();

@@ -9,6 +9,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::lua::{MAX_SOURCE_BYTES, Report, Runtime};
 use crate::session::Session;
+use crate::store::Asker;
 use crate::text;
 use rmcp::RoleServer;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations};
@@ -120,6 +121,7 @@ pub(super) async fn run(
     mut arguments: JsonObject,
     elicitation: Elicitation,
     context: &RequestContext<RoleServer>,
+    asker: Asker,
     notice: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<CallToolResult, Error> {
     let script = match arguments.shift_remove(SCRIPT) {
@@ -148,6 +150,7 @@ pub(super) async fn run(
             Call::new(function, arguments)
                 .exact_account(account)
                 .asked_by("mcp-lua", client.as_deref())
+                .asker(asker.clone())
                 .approver(Arc::clone(&approver))
         },
     );

@@ -302,6 +302,7 @@ async fn file(
             rule: &rule,
             front_end: &asked_by.front_end,
             client: asked_by.client.as_deref(),
+            asker: &asked_by.asker,
         })
     });
     filed.await

@@ -24,8 +24,14 @@ const VALID_MS: i64 = 15 * 60 * 1000;
 /// How long an approval is kept after it was filed, in milliseconds.
 const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// How many may be open at a time: more than a person looks through, and little on a disk.
-const MOST_OPEN: i64 = 200;
+/// How many approvals can be open at a time: more than a person looks through, and little on a disk.
+const MAX_OPEN: i64 = 200;
+
+/// How many of them one group can take: a front end, or all clients of one MCP server.
+const MAX_OPEN_OF_GROUP: i64 = 100;
+
+/// How many of them one MCP client can take: one connection or session, whatever it calls itself.
+const MAX_OPEN_OF_CLIENT: i64 = 25;
 
 /// How many characters an id has.
 const ID_LENGTH: usize = 32;
@@ -124,6 +130,27 @@ pub(crate) struct Asking<'a> {
     pub(crate) rule: &'a str,
     pub(crate) front_end: &'a str,
     pub(crate) client: Option<&'a str>,
+    /// Whose share it takes up.
+    pub(crate) asker: &'a Asker,
+}
+
+/// Whose share of the open approvals a call takes up.
+///
+/// Clients choose their names, so shares go by what only this program assigns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The front end, or the one MCP server.
+    pub(crate) group: String,
+    /// The client within the group, where the group has clients.
+    pub(crate) client: Option<String>,
+}
+
+/// Which share of the open approvals is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    Client,
+    Group,
+    All,
 }
 
 /// What came of filing a call. Times are in milliseconds since 1970.
@@ -277,12 +304,12 @@ pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> 
     connection.execute(sql, [now - KEPT_MS]).map(drop)
 }
 
-/// Files a call for a person to approve; `None` where too many wait.
+/// Files a call for a person to approve; the inner error says whose share is used up.
 pub(super) fn file(
     connection: &Connection,
     now: i64,
     asking: &Asking<'_>,
-) -> rusqlite::Result<Option<Filed>> {
+) -> rusqlite::Result<Result<Filed, Full>> {
     expire(connection, now)?;
     let open = connection
         .query_row(
@@ -292,8 +319,8 @@ pub(super) fn file(
             |row| Ok(Filed::Pending { id: row.get(0)?, expires_at: row.get(1)? }),
         )
         .optional()?;
-    if open.is_some() {
-        return Ok(open);
+    if let Some(open) = open {
+        return Ok(Ok(open));
     }
     let denied = connection
         .query_row(
@@ -308,20 +335,51 @@ pub(super) fn file(
             |row| Ok(Filed::Denied { id: row.get(0)?, until: row.get(1)? }),
         )
         .optional()?;
-    if denied.is_some() {
-        return Ok(denied);
+    if let Some(denied) = denied {
+        return Ok(Ok(denied));
     }
-    let count = "SELECT count(*) FROM approvals WHERE state IN ('pending', 'approved')";
-    let open: i64 = connection.query_row(count, [], |row| row.get(0))?;
-    if open >= MOST_OPEN {
-        return Ok(None);
+    let Asker { group, client } = asking.asker;
+    let (of_client, of_group, all): (i64, i64, i64) = connection.query_row(
+        "SELECT count(*) FILTER (WHERE asker_group = ?1 AND asker = ?2),
+             count(*) FILTER (WHERE ifnull(asker_group, front_end) = ?1), count(*)
+         FROM approvals WHERE state IN ('pending', 'approved')",
+        params![group, client],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    if of_client >= MAX_OPEN_OF_CLIENT {
+        return Ok(Err(Full::Client));
+    }
+    if of_group >= MAX_OPEN_OF_GROUP {
+        // A group without clients has nobody to take a place from but itself.
+        let has_room = client.is_some() && make_room(connection, group, of_client)?;
+        if !has_room {
+            return Ok(Err(Full::Group));
+        }
+    }
+    if of_group < MAX_OPEN_OF_GROUP && all >= MAX_OPEN {
+        let largest = connection
+            .query_row(
+                "SELECT ifnull(asker_group, front_end) AS whose FROM approvals
+                 WHERE state IN ('pending', 'approved') GROUP BY whose HAVING count(*) > ?1
+                 ORDER BY count(*) DESC, min(seq) LIMIT 1",
+                [of_group],
+                |row| row.get::<_, String>(0),
+            )
+            .optional()?;
+        let has_room = match largest {
+            Some(largest) => make_room(connection, &largest, 0)?,
+            None => false,
+        };
+        if !has_room {
+            return Ok(Err(Full::All));
+        }
     }
     let id = new_id().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let expires_at = now + PENDING_MS;
     connection.execute(
         "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-             front_end, client, created_at, expires_at)
-         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             front_end, client, created_at, expires_at, asker_group, asker)
+         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             id,
             asking.digest.0,
@@ -334,20 +392,46 @@ pub(super) fn file(
             asking.client,
             now,
             expires_at,
+            group,
+            client,
         ],
     )?;
-    Ok(Some(Filed::Pending { id, expires_at }))
+    Ok(Ok(Filed::Pending { id, expires_at }))
+}
+
+/// Expires the oldest pending approval of the client in a group that has most, if it has more than the
+/// given number; false where there is none. Whoever opens many sessions keeps nobody else out.
+fn make_room(connection: &Connection, group: &str, more_than: i64) -> rusqlite::Result<bool> {
+    let expired = connection.execute(
+        "WITH open AS (SELECT seq, state, ifnull(asker, '') AS asker FROM approvals
+             WHERE state IN ('pending', 'approved') AND ifnull(asker_group, front_end) = ?1)
+         UPDATE approvals SET state = 'expired' WHERE seq = (
+             SELECT min(seq) FROM open WHERE state = 'pending' AND asker = (
+                 SELECT asker FROM open GROUP BY asker HAVING count(*) > ?2
+                 ORDER BY count(*) DESC, min(seq) LIMIT 1))",
+        params![group, more_than],
+    )?;
+    Ok(expired > 0)
 }
 
 /// The error where too many calls wait.
-pub(super) fn too_many() -> Error {
+pub(super) fn too_many(full: Full, asking: &Asking<'_>) -> Error {
+    let (count, whose) = match full {
+        Full::Client => (MAX_OPEN_OF_CLIENT, " of this client"),
+        Full::Group if asking.asker.client.is_some() => (MAX_OPEN_OF_GROUP, " of this MCP server"),
+        Full::Group => (MAX_OPEN_OF_GROUP, " of this front end"),
+        Full::All => (MAX_OPEN, ""),
+    };
     Error::Denied {
         message: format!(
-            "{MOST_OPEN} calls wait for approval already, and no more are stored until some are \
-             decided or their hour is over"
+            "too many calls wait for approval: {count}{whose}; no more are stored until a person \
+             decides on some of them or they expire, an hour after they were made"
         ),
         rule: None,
-        instead: "see `whereby approvals list`; `whereby approvals deny ID` clears one away".into(),
+        instead:
+            "a person decides with `whereby approvals list`, or clears them away with `whereby \
+                  approvals deny --all`"
+                .into(),
     }
 }
 
@@ -455,9 +539,9 @@ fn file_denied_again(
         new_id().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let filed = connection.execute(
         "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-             front_end, client, created_at, expires_at)
+             front_end, client, created_at, expires_at, asker_group, asker)
          SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end, client,
-             ?1, ?1 + ?4
+             ?1, ?1 + ?4, asker_group, asker
          FROM approvals AS denied WHERE id = ?2 AND state = 'denied'
              AND decided_at <= ?1 + 120000 AND ?1 < decided_at + ?4
              AND NOT EXISTS (SELECT 1 FROM approvals AS later

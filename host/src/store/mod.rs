@@ -17,7 +17,7 @@ mod tests;
 pub use approvals::{ApprovalState, StoredApproval};
 pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
 
-pub(crate) use approvals::{Asking, Claim, Digest, Filed, Standing, Subject, new_id};
+pub(crate) use approvals::{Asker, Asking, Claim, Digest, Filed, Standing, Subject, new_id};
 pub(crate) use audit::{Begin, End};
 
 use crate::clock::Clock;
@@ -163,7 +163,7 @@ impl Store {
         self.take_back();
         let now = self.shared.now();
         let filed = self.shared.write(|transaction| approvals::file(transaction, now, asking))?;
-        filed.ok_or_else(approvals::too_many)
+        filed.map_err(|full| approvals::too_many(full, asking))
     }
 
     /// The handle by which an MCP client answers a stored question. The id alone, which agents get to
@@ -309,6 +309,32 @@ impl Store {
     /// As for [`Store::approve`].
     pub fn deny(&self, id: &str) -> Result<StoredApproval, Error> {
         self.decide(id, Decision::Deny)
+    }
+
+    /// Denies every open approval that the filter takes, in one step: those that wait, and those that
+    /// are approved and not used. Returns them as they are now, in the order of their filing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] where the database cannot be used.
+    pub fn deny_all(
+        &self,
+        filter: impl Fn(&StoredApproval) -> bool,
+    ) -> Result<Vec<StoredApproval>, Error> {
+        // Nothing is made where there is nothing to deny.
+        if !self.approvals(false)?.iter().any(&filter) {
+            return Ok(Vec::new());
+        }
+        let now = self.shared.now();
+        self.shared.write(|transaction| {
+            approvals::expire(transaction, now)?;
+            let mut denied = Vec::new();
+            for open in approvals::list(transaction, now, false)?.iter().filter(|open| filter(open))
+            {
+                denied.extend(approvals::decide(transaction, now, &open.id, Decision::Deny)?);
+            }
+            Ok(denied)
+        })
     }
 
     /// The calls in the audit log, in the order of their time, also those that other processes have

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 const APPLICATION: i32 = i32::from_be_bytes(*b"whby");
 
 /// Each step leads from the version before it to its own. A step that was released is never changed.
-const STEPS: [&str; 2] = [FIRST, SECOND];
+const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -218,6 +218,15 @@ DROP TRIGGER outcomes_are_not_deleted;
 CREATE TRIGGER outcomes_are_not_deleted BEFORE DELETE ON outcomes
 WHEN NOT EXISTS (SELECT 1 FROM archives WHERE seq > OLD.seq)
 BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+";
+
+const THIRD: &str = "
+-- Whose share of the open approvals it takes up: that of a front end, and within it of one client.
+-- What is older has none and counts for its front end alone.
+ALTER TABLE approvals ADD COLUMN asker_group TEXT;
+ALTER TABLE approvals ADD COLUMN asker TEXT;
+CREATE TRIGGER approvals_keep_their_asker BEFORE UPDATE OF asker_group, asker ON approvals
+BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
 ";
 
 /// Whether the database has the version that this program is for; an error where it has none that

@@ -1,6 +1,7 @@
 //! The store as the session uses it, on disk.
 
 use super::*;
+use crate::error::WriteOutcome;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::sync::Barrier;
@@ -78,9 +79,18 @@ fn digest(store: &Store, room: &str) -> Digest {
     store.digest(&subject).expect("a digest")
 }
 
+fn asker(group: &str, client: Option<&str>) -> Asker {
+    Asker { group: group.into(), client: client.map(str::to_owned) }
+}
+
 fn file(store: &Store, digest: &Digest) -> Filed {
+    file_for(store, digest, &asker("program", None)).expect("filed")
+}
+
+fn file_for(store: &Store, digest: &Digest, asker: &Asker) -> Result<Filed, Error> {
     let arguments = json!({"room_name": "daily"});
     let asking = Asking {
+        asker,
         digest,
         account: "work",
         api: "https://api.whereby.dev/v1",
@@ -90,7 +100,7 @@ fn file(store: &Store, digest: &Digest) -> Filed {
         front_end: "mcp",
         client: Some("an agent"),
     };
-    store.file_approval(&asking).expect("filed")
+    store.file_approval(&asking)
 }
 
 fn pending(store: &Store, digest: &Digest) -> String {
@@ -376,33 +386,87 @@ fn what_cannot_be_decided_on_is_told_apart() {
     assert!(message(store.approval("abc")).contains("given whole"));
 }
 
+/// Files calls of other arguments until no more are stored; their ids, and why.
+fn fill(store: &Store, asker: &Asker, next: &mut usize) -> (Vec<String>, Error) {
+    let mut filed = Vec::new();
+    loop {
+        *next += 1;
+        match file_for(store, &digest(store, &next.to_string()), asker) {
+            Ok(Filed::Pending { id, .. }) => filed.push(id),
+            Ok(denied) => panic!("{denied:?}"),
+            Err(error) => return (filed, error),
+        }
+    }
+}
+
 #[test]
-fn only_so_many_calls_wait() {
+fn only_so_many_calls_wait_and_each_client_has_a_share() {
     let home = Home::new();
     let store = home.store();
-    let first = digest(&store, "0");
-    let id = pending(&store, &first);
-    for room in 1..200 {
-        pending(&store, &digest(&store, &room.to_string()));
+    let mut next = 0;
+    for (group, client, count, words) in [
+        ("mcp 1", Some("1"), 25, "25 of this client"),
+        ("mcp 1", Some("2"), 25, "25 of this client"),
+        ("mcp 1", Some("3"), 25, "25 of this client"),
+        ("mcp 1", Some("4"), 25, "25 of this client"),
+        // One more takes its share from those that have most, until it has as many.
+        ("mcp 1", Some("5"), 20, "100 of this MCP server"),
+        // Another server has a share of its own, and so has each front end without clients.
+        ("mcp 2", Some("1"), 25, "25 of this client"),
+        ("cli", None, 88, "200; no more"),
+        ("lua", None, 59, "200; no more"),
+    ] {
+        let (filed, error) = fill(&store, &asker(group, client), &mut next);
+        assert_eq!((filed.len(), error.kind()), (count, "denied"), "{group} {client:?}");
+        assert!(error.to_string().contains(words), "{group} {client:?}: {error}");
+        let hint = error.hint(WriteOutcome::None).unwrap_or_default();
+        assert!(hint.contains("approvals deny --all"), "{hint}");
     }
-    let more = digest(&store, "more");
-    let arguments = json!({});
-    let asking = Asking {
-        digest: &more,
-        account: "work",
-        api: "",
-        function: "delete_room",
-        arguments: &arguments,
-        rule: "",
-        front_end: "mcp",
-        client: None,
-    };
-    let error = store.file_approval(&asking).expect_err("too many");
-    assert_eq!(error.kind(), "denied");
-    // What is there already is found all the same.
-    assert_eq!(pending(&store, &first), id);
-    store.deny(&id).expect("denied");
-    assert!(store.file_approval(&asking).is_ok());
+    assert_eq!(store.approvals(false).expect("read").len(), 200);
+    let denied = store.deny_all(|open| open.account == "work").expect("denied");
+    assert_eq!(denied.len(), 200);
+    assert!(denied.iter().all(|denied| denied.state == ApprovalState::Denied));
+    assert!(store.approvals(false).expect("read").is_empty());
+    assert_eq!(fill(&store, &asker("cli", None), &mut next).0.len(), 100);
+}
+
+#[test]
+fn what_is_decided_on_makes_room_and_what_is_approved_never_does() {
+    let home = Home::new();
+    let store = home.store();
+    let (mut next, own) = (0, asker("mcp", Some("1")));
+    let (filed, _) = fill(&store, &own, &mut next);
+    // A call that waits already is found all the same.
+    let waiting = file_for(&store, &digest(&store, "1"), &own).expect("it waits");
+    assert!(matches!(waiting, Filed::Pending { id, .. } if id == filed[0]));
+    store.deny(&filed[0]).expect("denied");
+    assert_eq!(fill(&store, &own, &mut next).0.len(), 1);
+    for id in &filed[1..] {
+        store.approve(id).expect("approved");
+    }
+    for client in 2..5 {
+        fill(&store, &asker("mcp", Some(&client.to_string())), &mut next);
+    }
+    fill(&store, &asker("mcp", Some("late")), &mut next);
+    for id in &filed[1..] {
+        let approved = store.approval(id).expect("read").expect("there");
+        assert_eq!(approved.state, ApprovalState::Approved);
+    }
+}
+
+#[test]
+fn denying_all_takes_back_what_is_approved_and_leaves_what_the_filter_leaves() {
+    let home = Home::new();
+    let store = home.store();
+    assert!(store.deny_all(|_| true).expect("nothing").is_empty());
+    let (daily, weekly) = (digest(&store, "daily"), digest(&store, "weekly"));
+    let approved = pending(&store, &daily);
+    store.approve(&approved).expect("approved");
+    let left = pending(&store, &weekly);
+    let denied = store.deny_all(|open| open.id != left).expect("denied");
+    assert_eq!(denied.iter().map(|denied| &denied.id).collect::<Vec<_>>(), [&approved]);
+    assert!(claim(&store, "call", &daily).is_err());
+    assert_eq!(pending(&store, &weekly), left);
 }
 
 /// A call that used an approval, and the approval.

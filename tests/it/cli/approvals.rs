@@ -208,3 +208,53 @@ async fn what_is_approved_is_shown_whole_and_acts_on_no_terminal() {
         }
     }
 }
+
+#[tokio::test]
+async fn all_that_waits_is_denied_by_one_command() {
+    let world = asking_world().await;
+    let id = deletion(&world).await;
+    let asked = async |client: &str, account: &str, prefix: &str| {
+        let arguments = json!({"room_name_prefix": prefix});
+        let call = Call::new("create_room", arguments).account(Some(account));
+        let outcome = world.session().run(call.asked_by("mcp", Some(client))).await;
+        assert_eq!(outcome.result.expect_err("asked").kind(), "approval-required");
+    };
+    asked("agent 1.0", "work", "a").await;
+    asked("my agent 2.1", "work", "b").await;
+    asked("agent 1.0", "other", "c").await;
+    let open = async || {
+        let ran = world.run(&["approvals", "list", "--json"]).await;
+        ran.json()["approvals"].as_array().expect("a list").len()
+    };
+    assert_eq!(open().await, 4);
+
+    // Where nobody can be asked, it has to be said beforehand.
+    let refused = world.run(&["approvals", "deny", "--all"]).await;
+    assert_eq!((refused.code, open().await), (2, 4), "{refused:?}");
+    assert!(refused.stderr.contains("denies 4 calls") && refused.stderr.contains("--yes"));
+    let mut told = String::new();
+    for (answer, left) in [("\n", 4), ("n\n", 4), ("", 4), ("y\n", 3)] {
+        let arguments = ["approvals", "deny", "--all", "--client", "agent", "--account", "work"];
+        let ran = run(&arguments, world.environment(), answer, true).await;
+        assert!(ran.stderr.contains("Deny the one call"), "{}", ran.stderr);
+        assert_eq!(open().await, left, "{answer:?}");
+        told = ran.stdout;
+    }
+    assert_eq!(told, "denied 1 call; the same call is not stored again for an hour\n");
+    for (client, left) in [("nobody", 3), ("my agent 2.0", 3), ("my agent 2.1", 2)] {
+        let arguments = ["approvals", "deny", "--all", "--client", client, "--yes"];
+        assert_eq!((world.run(&arguments).await.code, open().await), (0, left), "{client}");
+    }
+    let ran = world.run(&["approvals", "deny", "--all", "--yes", "--json"]).await;
+    let denied = ran.json()["approvals"].as_array().expect("a list").clone();
+    assert_eq!((denied.len(), open().await), (2, 0));
+    assert!(denied.iter().all(|denied| denied["state"] == "denied"), "{denied:?}");
+    let again = world.run(&["call", "delete_room", "--arg", "room_name=daily-standup"]).await;
+    assert!(again.stderr.contains("declined") && again.stderr.contains(&id), "{again:?}");
+    let ran = world.run(&["approvals", "deny", "--all"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "nothing waits for approval\n"));
+    for wrong in [&["deny"][..], &["deny", &id, "--all"], &["deny", "--yes", &id]] {
+        assert_eq!(world.run(&[&["approvals"], wrong].concat()).await.code, 2, "{wrong:?}");
+    }
+    assert!(world.requests().iter().all(|request| request.method == "GET"));
+}

@@ -9,6 +9,10 @@ use rmcp::ServiceExt as _;
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use whereby::mcp::{HttpOptions, Listening};
 use whereby::simulator::{Gate, Reply};
 use whereby_tests::World;
@@ -146,6 +150,7 @@ async fn a_page_of_an_allowed_origin_is_let_in_by_its_browser() {
             .header("origin", origin)
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", "authorization,content-type,mcp-param-x")
+            .header("access-control-request-private-network", "true")
             .send()
     };
     for origin in ["https://agents.example.com", "http://localhost:5173", "http://127.0.0.1:1"] {
@@ -156,6 +161,8 @@ async fn a_page_of_an_allowed_origin_is_let_in_by_its_browser() {
             ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),
             ("access-control-allow-headers", "authorization,content-type,mcp-param-x"),
             ("vary", "Origin"),
+            // The page was let in by name, and a public one may be.
+            ("access-control-allow-private-network", "true"),
         ] {
             assert_eq!(header(&answer, name), Some(value));
         }
@@ -174,7 +181,9 @@ async fn a_page_of_an_allowed_origin_is_let_in_by_its_browser() {
     for origin in ["https://evil.example", "https://agents.example.com:8443", "null"] {
         let answer = preflight(origin).await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
-        assert_eq!(header(&answer, "access-control-allow-origin"), None);
+        for name in ["access-control-allow-origin", "access-control-allow-private-network"] {
+            assert_eq!(header(&answer, name), None);
+        }
     }
     // Without an origin it is no browser that asks.
     let bare = http().request(Method::OPTIONS, listening.url()).send().await.expect("an answer");
@@ -495,4 +504,260 @@ async fn clients_over_http_call_tools_and_are_asked() {
     assert_eq!(client.asked().len(), 1);
     running.cancel().await.expect("the client ends");
     listening.stop().await;
+}
+
+/// A raw connection to a server.
+async fn connect(listening: &Listening) -> TcpStream {
+    let url = listening.url();
+    let address = url.trim_start_matches("http://").trim_end_matches("/mcp");
+    TcpStream::connect(address).await.expect("connected")
+}
+
+#[tokio::test]
+async fn strangers_take_no_place_of_a_client() {
+    let world = World::with_rooms(Vec::new()).await;
+    let listening = listen(&world).await;
+    let half = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX: ";
+    let wrong = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n\
+                 Content-Length: 100000\r\n\r\n{";
+    let slow = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: {BEARER}\r\n\
+         Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{"
+    );
+    let mut strangers = Vec::new();
+    for sent in [half, wrong, ""] {
+        for _ in 0..300 {
+            let mut stranger = connect(&listening).await;
+            // One that had to make room takes nothing more.
+            let _ = stranger.write_all(sent.as_bytes()).await;
+            strangers.push(stranger);
+        }
+    }
+    // Clients with the token whose messages do not end, and one whose does.
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = connect(&listening).await;
+        client.write_all(slow.as_bytes()).await.expect("written");
+        clients.push(client);
+    }
+    assert_eq!(begin(&listening, &[]).await, StatusCode::OK);
+    // It did not wait until the strangers were given up.
+    let newest = strangers.last().expect("a stranger");
+    let error = newest.try_read(&mut [0]).expect_err("it is still open");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    // The others had to make room, or got their answer and have no place to keep.
+    for mut stranger in strangers.drain(..600) {
+        let mut rest = String::new();
+        if stranger.read_to_string(&mut rest).await.is_ok() && !rest.is_empty() {
+            assert!(rest.starts_with("HTTP/1.1 401"), "{rest}");
+            assert!(rest.contains("connection: close"), "{rest}");
+        }
+    }
+    listening.stop().await;
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn connections_that_are_idle_make_room_for_a_client() {
+    let world = World::with_rooms(Vec::new()).await;
+    let listening = listen(&world).await;
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let kept = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: {BEARER}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{ping}",
+        ping.len()
+    );
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        let mut client = connect(&listening).await;
+        client.write_all(kept.as_bytes()).await.expect("written");
+        client.read_exact(&mut [0; 12]).await.expect("an answer");
+        idle.push(client);
+    }
+    assert_eq!(begin(&listening, &[]).await, StatusCode::OK);
+    let open = idle.iter().filter(|client| {
+        let mut rest = [0; 4096];
+        while client.try_read(&mut rest).is_ok_and(|read| read > 0) {}
+        client.try_read(&mut rest).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
+    });
+    assert!(open.count() < 257);
+    listening.stop().await;
+}
+
+#[tokio::test]
+async fn requests_of_a_session_wait_for_a_place_and_too_many_are_refused() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let gate = Gate::new();
+    world.simulator.script("GET", "/v1/meetings", 1000, Reply::carried_out().held_by(&gate));
+    let listening = Arc::new(listen(&world).await);
+    let id = session(&listening, "2025-06-18").await;
+    let other = session(&listening, "2025-06-18").await;
+    let call = |id: &str, number: usize| {
+        let (listening, id) = (Arc::clone(&listening), id.to_owned());
+        let call = json!({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params":
+            {"name": "whereby_list_rooms", "arguments": {}}});
+        async move {
+            let headers = [("mcp-session-id", id.as_str())];
+            post(&listening, call.to_string(), &headers).await
+        }
+    };
+    let mut calls: JoinSet<_> = (0..70).map(|number| call(&id, number)).collect();
+    // Some are served and as many wait, whose answers come later; the others are told to come back.
+    let (mut refused, mut served) = (Vec::new(), Vec::new());
+    while refused.len() < 14 || served.len() < 24 {
+        let answer = calls.join_next().await.expect("a call").expect("no panic");
+        match answer.status() {
+            StatusCode::TOO_MANY_REQUESTS => refused.push(answer),
+            _ => served.push(answer),
+        }
+    }
+    world.simulator.wait_for_requests(24).await;
+    let refused = refused.remove(0);
+    assert_eq!(header(&refused, "retry-after"), Some("5"));
+    let refused: Value = refused.json().await.expect("JSON");
+    assert_eq!(refused["error"]["code"], -32600, "{refused}");
+    assert_eq!(world.requests().len(), 24);
+    // What is told meanwhile is taken, and another session is served.
+    for message in [
+        json!({"jsonrpc": "2.0", "id": "p", "method": "ping"}),
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "x"}}),
+    ] {
+        let headers = [("mcp-session-id", id.as_str())];
+        assert!(post(&listening, message.to_string(), &headers).await.status().is_success());
+    }
+    served.push(call(&other, 1).await);
+    world.simulator.wait_for_requests(25).await;
+    gate.open();
+    for answer in served.into_iter().chain(calls.join_all().await) {
+        let answer = message(answer, "2025-06-18", "tools/call").await;
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+    }
+    assert_eq!(world.requests().len(), 57);
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_json_rpc_error() {
+    let world = World::with_rooms(Vec::new()).await;
+    let listening = listen(&world).await;
+    let root = listening.url().trim_end_matches("/mcp").to_owned();
+    let unknown = ("mcp-session-id", "00000000-0000-0000-0000-000000000000");
+    let bearer = ("authorization", BEARER);
+    for (method, path, headers, status) in [
+        (Method::POST, "/mcp", &[][..], StatusCode::UNAUTHORIZED),
+        (Method::GET, "/mcp", &[("authorization", "Bearer wrong")], StatusCode::UNAUTHORIZED),
+        (Method::GET, "/", &[], StatusCode::UNAUTHORIZED),
+        (
+            Method::POST,
+            "/mcp",
+            &[bearer, ("origin", "https://evil.example")],
+            StatusCode::FORBIDDEN,
+        ),
+        (Method::GET, "/mcp", &[bearer, ("host", "evil.example")], StatusCode::FORBIDDEN),
+        (Method::PUT, "/mcp", &[bearer], StatusCode::METHOD_NOT_ALLOWED),
+        (Method::GET, "/mcp", &[bearer, ("accept", "text/html")], StatusCode::NOT_ACCEPTABLE),
+        (Method::GET, "/mcp", &[bearer], StatusCode::BAD_REQUEST),
+        (Method::DELETE, "/mcp", &[bearer], StatusCode::BAD_REQUEST),
+        (Method::GET, "/mcp", &[bearer, unknown], StatusCode::NOT_FOUND),
+        (Method::DELETE, "/mcp", &[bearer, unknown], StatusCode::NOT_FOUND),
+        (Method::DELETE, "/mcp/", &[bearer, unknown], StatusCode::NOT_FOUND),
+        (Method::POST, "/other", &[bearer], StatusCode::BAD_REQUEST),
+        (Method::GET, "/other", &[bearer], StatusCode::NOT_FOUND),
+    ] {
+        let mut request = http().request(method.clone(), format!("{root}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{method} {path} {headers:?}");
+        assert_eq!(header(&answer, "content-type"), Some("application/json"), "{method} {path}");
+        let challenge = (status == StatusCode::UNAUTHORIZED).then_some("Bearer");
+        assert_eq!(header(&answer, "www-authenticate"), challenge);
+        let error: Value = answer.json().await.expect("JSON");
+        assert_eq!((&error["jsonrpc"], &error["id"]), (&json!("2.0"), &Value::Null));
+        assert!(error["error"]["code"].as_i64().is_some_and(|code| code <= -32000), "{error}");
+        assert!(error["error"]["message"].as_str().is_some_and(|m| m.len() > 5), "{error}");
+    }
+    // With a slash behind it, the path is the same.
+    let slash = http()
+        .post(format!("{root}/mcp/"))
+        .header("authorization", BEARER)
+        .header("content-type", "application/json")
+        .body(initialize("2025-06-18").to_string());
+    let begun = slash.send().await.expect("an answer");
+    assert_eq!(begun.status(), StatusCode::OK);
+    let begun = message(begun, "2025-06-18", "initialize").await;
+    assert_eq!(begun["result"]["protocolVersion"], "2025-06-18");
+    listening.stop().await;
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_session_with_an_open_stream_does_not_make_room() {
+    let world = World::with_rooms(Vec::new()).await;
+    let listening = listen(&world).await;
+    let id = session(&listening, "2025-06-18").await;
+    let stream = http()
+        .get(listening.url())
+        .header("authorization", BEARER)
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", &id);
+    let stream = stream.send().await.expect("a stream");
+    assert_eq!(stream.status(), StatusCode::OK);
+    for _ in 0..256 {
+        session(&listening, "2025-06-18").await;
+    }
+    let ping = json!({"jsonrpc": "2.0", "id": 2, "method": "ping"}).to_string();
+    let headers = [("mcp-session-id", id.as_str())];
+    assert_eq!(post(&listening, ping, &headers).await.status(), StatusCode::OK);
+    drop(stream);
+    listening.stop().await;
+}
+
+#[tokio::test]
+async fn each_session_has_a_share_of_the_approvals() {
+    let world = World::with_rooms(Vec::new()).await;
+    let listening = listen(&world).await;
+    // A client that calls itself something else each time is the same client all the same.
+    let mut count = 0;
+    let mut create = async |session: Option<&str>, client: &str| {
+        count += 1;
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": client, "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {}});
+        let mut params = json!({"name": "whereby_create_room",
+            "arguments": {"room_name_prefix": format!("a{count}")}});
+        let headers = match session {
+            Some(id) => vec![("mcp-session-id", id)],
+            None => {
+                params["_meta"] = meta;
+                vec![
+                    ("mcp-protocol-version", "2026-07-28"),
+                    ("mcp-method", "tools/call"),
+                    ("mcp-name", "whereby_create_room"),
+                ]
+            }
+        };
+        let call = json!({"jsonrpc": "2.0", "id": count, "method": "tools/call", "params": params});
+        let headers: Vec<_> = headers.into_iter().chain([("accept", "application/json")]).collect();
+        let answer = post(&listening, call.to_string(), &headers).await;
+        let answer: Value = answer.json().await.expect("JSON");
+        let error = answer["result"]["_meta"]["whereby/error"].clone();
+        (error["kind"].as_str().expect("refused").to_owned(), error["message"].to_string())
+    };
+    let one = session(&listening, "2025-06-18").await;
+    let other = session(&listening, "2025-06-18").await;
+    for session in [Some(one.as_str()), None] {
+        for number in 0..25 {
+            let (kind, message) = create(session, &format!("client {number}")).await;
+            assert_eq!(kind, "approval-required", "{message}");
+        }
+        let (kind, message) = create(session, "another").await;
+        assert_eq!(kind, "denied");
+        assert!(message.contains("25 of this client"), "{message}");
+    }
+    assert_eq!(create(Some(&other), "").await.0, "approval-required");
+    world.store().deny_all(|_| true).expect("denied");
+    assert_eq!(create(Some(&one), "").await.0, "approval-required");
+    listening.stop().await;
+    world.assert_untouched();
 }

@@ -268,10 +268,21 @@ async fn wrong_parameters_are_named() {
     for ((method, params), named) in [
         (begin(json!({"protocolVersion": "2025-06-18", "capabilities": {}})), "`clientInfo`"),
         (begin(json!({"protocolVersion": 5, "capabilities": {}})), "`protocolVersion`"),
+        (begin(json!({"capabilities": {}, "clientInfo": {"name": "raw"}})), "`protocolVersion`"),
+        (
+            begin(json!({"protocolVersion": "2025-06-18", "capabilities": "none",
+                "clientInfo": {"name": "raw", "version": "1"}})),
+            "`capabilities`",
+        ),
+        (
+            begin(json!({"protocolVersion": "2025-06-18", "capabilities": {"elicitation": 1},
+                "clientInfo": {"name": "raw", "version": "1"}})),
+            "`capabilities.elicitation`",
+        ),
         (
             begin(json!({"protocolVersion": "2025-06-18", "capabilities": {},
-                "clientInfo": {"name": "raw"}})),
-            "`version`",
+                "clientInfo": {"version": "1"}})),
+            "`clientInfo.name`",
         ),
         (("tools/call", json!({"name": "whereby_list_rooms", "arguments": []})), "`arguments`"),
         (("tools/call", json!({"name": "whereby_list_rooms", "arguments": "{}"})), "`arguments`"),
@@ -285,6 +296,10 @@ async fn wrong_parameters_are_named() {
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
         let message = answer["error"]["message"].as_str().expect("a sentence");
         assert!(message.contains(named), "{message}");
+        // None of it is in the words of the language that the server is written in.
+        for word in ["invalid type", "expected", "missing field", "variant", "struct"] {
+            assert!(!message.contains(word), "{message}");
+        }
     }
     world.assert_untouched();
     raw.end().await;
@@ -550,4 +565,208 @@ async fn a_subscription_ends_with_the_input() {
     raw.close().await;
     assert_eq!(raw.receive().await["id"], listen);
     raw.end().await;
+}
+
+#[tokio::test]
+async fn clients_that_are_sloppy_about_themselves_are_served() {
+    for (capabilities, info, name) in [
+        (json!([]), json!({"name": "php"}), "php"),
+        (Value::Null, json!({"name": "a", "version": null}), "a"),
+        (json!({"sampling": true, "roots": true}), json!({"name": "b", "version": 2}), "b 2"),
+        (json!({"elicitation": [], "experimental": 5}), json!({"name": "c", "icons": {}}), "c"),
+    ] {
+        let world = World::with_rooms(vec![daily()]).await;
+        let mut raw = Raw::new(&world);
+        let can_ask = capabilities["elicitation"].is_array();
+        let params = json!({"protocolVersion": "2025-06-18", "capabilities": capabilities,
+            "clientInfo": info});
+        let begun = raw.ask("initialize", params).await;
+        assert_eq!(begun["result"]["protocolVersion"], "2025-06-18", "{begun}");
+        raw.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
+        let call = json!({"name": "whereby_delete_room", "arguments": {"room_name": "daily"}});
+        raw.ask("tools/call", call).await;
+        let asked = raw.received().iter().any(|message| message["method"] == "elicitation/create");
+        assert_eq!(asked, can_ask, "{capabilities}");
+        raw.end().await;
+        assert_eq!(world.audit()[0].client.as_deref(), Some(name));
+        world.assert_untouched();
+    }
+}
+
+#[tokio::test]
+async fn who_forgets_the_handshake_is_told() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    for (method, params) in [
+        ("tools/call", json!({"name": "whereby_list_rooms", "arguments": {}})),
+        ("tools/call", json!({"name": "whereby_list_rooms", "_meta": {"progressToken": 1}})),
+        ("tools/list", json!({})),
+        ("resources/list", json!({})),
+    ] {
+        let answer = raw.ask(method, params).await;
+        assert_eq!(answer["error"]["message"], "the first request must be `initialize`");
+    }
+    raw.begin().await;
+    assert!(raw.ask("tools/list", json!({})).await["result"].is_object());
+    raw.end().await;
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn an_answer_to_a_question_counts_however_it_is_written() {
+    for (answer, kind) in [
+        // The id as a string.
+        (
+            r#"{"jsonrpc":"2.0","id":"ID","result":{"action":"accept","content":{"approve":true}}}"#,
+            None,
+        ),
+        // What cannot be read is no yes, and no reason to wait.
+        (
+            r#"{"jsonrpc":"2.0","id":ID,"result":{"action":"accept","content":{"approve":true,"why":"\ud83d"}}}"#,
+            Some("approval-required"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":"ID","result":{"action":"accept","content":{"approve":1e999}}}"#,
+            Some("approval-required"),
+        ),
+        (r#"{"jsonrpc":"2.0","id":ID,"result":[1]}"#, Some("approval-required")),
+        (r#"{"jsonrpc":"2.0","id":"ID","error":{"code":"no"}}"#, Some("approval-required")),
+        ("LONG", Some("approval-required")),
+    ] {
+        let world = World::with_rooms(vec![daily()]).await;
+        let mut raw = Raw::new(&world);
+        raw.initialize("2025-06-18", json!({"elicitation": {}})).await;
+        let call = json!({"name": "whereby_delete_room", "arguments": {"room_name": "daily"}});
+        raw.request("tools/call", call).await;
+        raw.until("elicitation/create").await;
+        let asked = raw.received().last().expect("a question")["id"].to_string();
+        let long = format!(r#"{{"result":{{"a":"{}"}},"id":ID}}"#, "x".repeat(300 * 1024));
+        raw.send(&answer.replace("LONG", &long).replace("ID", &asked)).await;
+        let answer = raw.receive().await;
+        let result = &answer["result"];
+        assert_eq!(result["_meta"]["whereby/error"]["kind"].as_str(), kind, "{answer}");
+        raw.end().await;
+        if kind.is_some() {
+            world.assert_untouched();
+        }
+    }
+}
+
+/// A client with a room, whose calls are held by a gate.
+async fn held() -> (World, Gate, Raw) {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(ALLOW_ALL);
+    let gate = Gate::new();
+    world.simulator.script("GET", "/v1/meetings", 10_000, Reply::carried_out().held_by(&gate));
+    let mut raw = Raw::new(&world);
+    raw.initialize("2025-06-18", json!({"elicitation": {}})).await;
+    (world, gate, raw)
+}
+
+#[tokio::test]
+async fn calls_beyond_those_that_are_served_wait_and_none_is_lost_or_made_twice() {
+    let (world, gate, mut raw) = held().await;
+    let list = || json!({"name": "whereby_list_rooms", "arguments": {}});
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        ids.push(raw.request("tools/call", list()).await);
+    }
+    // So many are served; what comes after the others is read all the same.
+    world.simulator.wait_for_requests(24).await;
+    let ping = raw.request("ping", json!({})).await;
+    assert_eq!(raw.receive().await["id"], ping);
+    assert_eq!(world.requests().len(), 24);
+    let cancel = |id: usize| {
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
+            .to_string()
+    };
+    // One that is served makes room for another; one that waits is never made.
+    for id in [ids.remove(0), ids.remove(100), ids.remove(50)] {
+        raw.send(&cancel(id)).await;
+    }
+    let twice = json!({"jsonrpc": "2.0", "id": ids[150], "method": "ping"});
+    raw.send(&twice.to_string()).await;
+    let refused = raw.receive().await;
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(ids[150]), &json!(-32600)));
+    world.simulator.wait_for_requests(25).await;
+    gate.open();
+    let mut answered = Vec::new();
+    for _ in &ids {
+        let answer = raw.receive().await;
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+        answered.push(usize::try_from(answer["id"].as_u64().expect("an id")).expect("small"));
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, ids);
+    raw.end().await;
+    assert_eq!(world.requests().len(), 198);
+}
+
+#[tokio::test]
+async fn calls_that_wait_are_made_after_the_end_of_input() {
+    let (world, gate, mut raw) = held().await;
+    for _ in 0..100 {
+        raw.request("tools/call", json!({"name": "whereby_list_rooms"})).await;
+    }
+    world.simulator.wait_for_requests(24).await;
+    raw.close().await;
+    gate.open();
+    for _ in 0..100 {
+        assert_eq!(raw.receive().await["result"]["isError"], false);
+    }
+    raw.end().await;
+    assert_eq!(world.requests().len(), 100);
+}
+
+#[tokio::test]
+async fn questions_and_subscriptions_leave_room_for_calls() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let mut raw = Raw::new(&world);
+    raw.initialize("2025-06-18", json!({"elicitation": {}})).await;
+    // Far more questions than are asked at a time, and then what answers them.
+    for number in 0..200 {
+        let arguments = json!({"room_name_prefix": format!("a{number}")});
+        let call = json!({"name": "whereby_create_room", "arguments": arguments});
+        raw.request("tools/call", call).await;
+    }
+    let last = raw.request("tools/call", json!({"name": "whereby_list_rooms"})).await;
+    let mut asked = Vec::new();
+    loop {
+        let message = raw.receive().await;
+        if message["method"] == "elicitation/create" {
+            asked.push(message["id"].clone());
+        }
+        if message["id"] == last && message.get("method").is_none() {
+            break;
+        }
+    }
+    assert_eq!(asked.len(), 8);
+    for id in asked {
+        let no = json!({"jsonrpc": "2.0", "id": id, "result":
+            {"action": "accept", "content": {"approve": false}}});
+        raw.send(&no.to_string()).await;
+        let denied = raw.receive().await;
+        assert_eq!(denied["result"]["_meta"]["whereby/error"]["kind"], "denied");
+    }
+    raw.end().await;
+    assert!(world.requests().iter().all(|request| request.method == "GET"));
+
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    raw.without_handshake("2026-07-28", json!({}));
+    for number in 0..100 {
+        raw.request("subscriptions/listen", json!({"notifications": {}})).await;
+        if number >= 16 {
+            let refused = loop {
+                let message = raw.receive().await;
+                if message.get("method").is_none() {
+                    break message;
+                }
+            };
+            let message = refused["error"]["message"].as_str().unwrap_or_default();
+            assert!(message.contains("16 are open"), "{refused}");
+        }
+    }
+    assert!(raw.ask("tools/list", json!({})).await["result"]["tools"].is_array());
+    raw.close().await;
 }

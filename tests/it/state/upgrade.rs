@@ -95,13 +95,13 @@ async fn whatever_opens_it_first_upgrades_it_and_loses_nothing() {
     ] {
         let world = world().await;
         ran(&world, command, 0).await;
-        assert_eq!(version(&world), 2, "{command:?}");
+        assert_eq!(version(&world), 3, "{command:?}");
         assert_eq!(kept(&world), before, "{command:?}");
     }
     let world = world().await;
     let result = tool(&world, "whereby_list_rooms", json!({})).await;
     assert_ne!(result["isError"], true, "{result}");
-    assert_eq!((version(&world), kept(&world)), (2, before));
+    assert_eq!((version(&world), kept(&world)), (3, before));
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn rows_that_only_its_write_ahead_log_has_are_taken_along() {
     assert_eq!(rows.len(), 14);
     assert!(rows.iter().any(|row| row["id"] == "in the log"));
     assert!(!log.exists());
-    assert_eq!(version(&world), 2);
+    assert_eq!(version(&world), 3);
 }
 
 #[tokio::test]
@@ -184,5 +184,5 @@ async fn programs_that_open_it_at_the_same_time_upgrade_it_once() {
         assert_eq!(rows.expect("the log").len(), 13);
     }
     drop(stores);
-    assert_eq!(version(&world), 2);
+    assert_eq!(version(&world), 3);
 }

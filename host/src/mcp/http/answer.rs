@@ -68,7 +68,10 @@ pub(super) async fn explained(response: Response, id: Value) -> Response {
     }
     let (mut parts, body) = response.into_parts();
     let text = axum::body::to_bytes(body, MAX_EXPLANATION).await.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
+    let text = match text.trim_ascii() {
+        [] => parts.status.canonical_reason().unwrap_or("the request is refused").into(),
+        text => String::from_utf8_lossy(text).into_owned(),
+    };
     let error = match parts.status {
         StatusCode::NOT_FOUND => ErrorData::new(rmcp::model::ErrorCode(NO_SESSION), text, None),
         status if status.is_server_error() => ErrorData::internal_error(text, None),

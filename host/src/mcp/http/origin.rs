@@ -1,7 +1,7 @@
 //! Which web pages may use the server, and the headers by which a browser lets them.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use std::net::IpAddr;
 
@@ -11,6 +11,10 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTION
 /// What a page may read of an answer besides what every page may.
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After");
+
+/// By which a browser asks whether a page of a public address may use a private one.
+const PRIVATE_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const PRIVATE_ALLOWED: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 /// For how long a browser need not ask again, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
@@ -92,6 +96,10 @@ pub(super) fn preflight(asked: &HeaderMap) -> Response {
     // Parameters of tools come as headers, too, so that no list has them all.
     if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    // The origin was allowed by whoever runs the server, and the page still needs the token.
+    if asked.contains_key(PRIVATE_ASKED) {
+        headers.insert(PRIVATE_ALLOWED, HeaderValue::from_static("true"));
     }
     response
 }

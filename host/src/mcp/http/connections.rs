@@ -1,0 +1,249 @@
+//! Which connections there may be: few of strangers, apart from those of clients with the token.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How many connections may be open that have not shown the token. One more ends the oldest of them.
+const MAX_STRANGERS: usize = 256;
+
+/// How long a stranger is not ended for another one: many clients may connect at the same moment.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// How many connections may be open that have. One more ends the one that is idle longest.
+const MAX_CLIENTS: usize = 256;
+
+/// The connections of a server.
+#[derive(Default)]
+pub(super) struct Connections {
+    table: Mutex<Table>,
+    /// Notified when a stranger is none any more.
+    fewer_strangers: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Numbers connections, and what happens to them.
+    next: u64,
+    strangers: BTreeMap<u64, Stranger>,
+    clients: HashMap<u64, Client>,
+}
+
+/// A connection that has not shown the token.
+struct Stranger {
+    end: CancellationToken,
+    since: Instant,
+}
+
+/// A connection that has shown the token.
+struct Client {
+    end: CancellationToken,
+    /// How many of its requests have no answer yet.
+    open: usize,
+    /// When it was used last, as a number of [`Table::next`].
+    last: u64,
+}
+
+/// A connection, which is forgotten when this is dropped.
+pub(super) struct Connection(Handle);
+
+/// A connection, as its requests know it.
+#[derive(Clone)]
+pub(super) struct Handle {
+    connections: Arc<Connections>,
+    number: u64,
+    /// Cancelled when the connection has to make room.
+    end: CancellationToken,
+    /// Cancelled when it shows the token.
+    is_known: CancellationToken,
+}
+
+/// A request on a connection, until its answer has been sent.
+pub(super) struct InRequest(Handle);
+
+impl Connections {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A panic under the lock leaves tables that are whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a connection of a stranger, once there is room for it.
+    pub(super) async fn add(self: &Arc<Self>) -> Connection {
+        loop {
+            match self.try_add() {
+                Ok(connection) => return connection,
+                Err(wait) => {
+                    // Whichever comes first, it is looked again.
+                    let _ = tokio::time::timeout(wait, self.fewer_strangers.notified()).await;
+                }
+            }
+        }
+    }
+
+    /// The same; where there is no room yet, how long at most until there is.
+    fn try_add(self: &Arc<Self>) -> Result<Connection, Duration> {
+        let mut table = self.table();
+        if table.strangers.len() >= MAX_STRANGERS
+            && let Some(oldest) = table.strangers.first_entry()
+        {
+            let age = oldest.get().since.elapsed();
+            if age < GRACE {
+                return Err(GRACE - age);
+            }
+            oldest.remove().end.cancel();
+        }
+        let (number, end) = (table.tick(), CancellationToken::new());
+        table.strangers.insert(number, Stranger { end: end.clone(), since: Instant::now() });
+        drop(table);
+        let connections = Arc::clone(self);
+        Ok(Connection(Handle { connections, number, end, is_known: CancellationToken::new() }))
+    }
+}
+
+impl Table {
+    fn tick(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Makes room for one more client; false where all have requests under way.
+    fn make_room(&mut self) -> bool {
+        if self.clients.len() < MAX_CLIENTS {
+            return true;
+        }
+        let idle = self.clients.iter().filter(|(_, client)| client.open == 0);
+        let Some(number) = idle.min_by_key(|(_, client)| client.last).map(|(number, _)| *number)
+        else {
+            return false;
+        };
+        if let Some(client) = self.clients.remove(&number) {
+            client.end.cancel();
+        }
+        true
+    }
+}
+
+impl Connection {
+    pub(super) fn handle(&self) -> Handle {
+        self.0.clone()
+    }
+
+    /// Waits until the connection has to end: it makes room, or has not shown the token in this time.
+    pub(super) async fn ended(&self, patience: Duration) {
+        let is_late = async {
+            if tokio::time::timeout(patience, self.0.is_known.cancelled()).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.0.end.cancelled() => {}
+            () = is_late => {}
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut table = self.0.connections.table();
+        table.strangers.remove(&self.0.number);
+        table.clients.remove(&self.0.number);
+        drop(table);
+        self.0.connections.fewer_strangers.notify_one();
+    }
+}
+
+impl Handle {
+    /// Notes a request with the token; `None` where there is no room for one more client.
+    pub(super) fn begin_request(self) -> Option<InRequest> {
+        let mut table = self.connections.table();
+        if !table.clients.contains_key(&self.number) {
+            if self.end.is_cancelled() || !table.make_room() {
+                return None;
+            }
+            table.strangers.remove(&self.number);
+            let client = Client { end: self.end.clone(), open: 0, last: 0 };
+            table.clients.insert(self.number, client);
+            self.is_known.cancel();
+            self.connections.fewer_strangers.notify_one();
+        }
+        if let Some(client) = table.clients.get_mut(&self.number) {
+            client.open += 1;
+        }
+        drop(table);
+        Some(InRequest(self))
+    }
+}
+
+impl Drop for InRequest {
+    fn drop(&mut self) {
+        let mut table = self.0.connections.table();
+        let last = table.tick();
+        if let Some(client) = table.clients.get_mut(&self.0.number) {
+            client.open -= 1;
+            client.last = last;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_ended(connection: &Connection) -> bool {
+        connection.0.end.is_cancelled()
+    }
+
+    #[tokio::test]
+    async fn strangers_take_no_place_of_a_client() {
+        let connections = Arc::<Connections>::default();
+        let client = connections.add().await;
+        drop(client.handle().begin_request().expect("room"));
+        let mut strangers = Vec::new();
+        for _ in 0..300 {
+            strangers.push(connections.add().await);
+        }
+        let open = strangers.iter().filter(|stranger| !has_ended(stranger)).count();
+        assert_eq!((open, has_ended(&client)), (MAX_STRANGERS, false));
+        // The newest stay, and who shows the token then is a client.
+        assert!(!has_ended(&strangers[299]) && strangers[0].handle().begin_request().is_none());
+        assert!(strangers[299].handle().begin_request().is_some());
+        drop(strangers);
+        assert_eq!(connections.table().strangers.len(), 0);
+        assert_eq!(connections.table().clients.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_client_takes_the_place_of_the_one_that_is_idle_longest() {
+        let connections = Arc::<Connections>::default();
+        let (mut clients, mut requests) = (Vec::new(), Vec::new());
+        for _ in 0..MAX_CLIENTS {
+            let client = connections.add().await;
+            requests.push(client.handle().begin_request().expect("room"));
+            clients.push(client);
+        }
+        let late = connections.add().await;
+        assert!(late.handle().begin_request().is_none());
+        // The second becomes idle before the first.
+        let (first, second) = (requests.remove(0), requests.remove(0));
+        drop((second, first));
+        assert!(late.handle().begin_request().is_some());
+        assert_eq!((has_ended(&clients[0]), has_ended(&clients[1])), (false, true));
+        assert!(clients[1].handle().begin_request().is_none());
+        assert!(clients[0].handle().begin_request().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_shows_no_token_is_not_waited_for() {
+        let connections = Arc::<Connections>::default();
+        let (stranger, client) = (connections.add().await, connections.add().await);
+        drop(client.handle().begin_request());
+        stranger.ended(Duration::ZERO).await;
+        tokio::select! {
+            biased;
+            () = client.ended(Duration::ZERO) => panic!("a client is waited for"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+}
