@@ -32,7 +32,9 @@ pub(crate) fn get_current_user(
     let page = answer::page(GET_MEETINGS, &reply.body, ROOM_MEMBERS, None)?;
     let url = match page.rows.first() {
         Some(room) => room
-            .required_text("roomUrl")
+            .as_ref()
+            .map_err(String::clone)
+            .and_then(|room| room.required_text("roomUrl"))
             .map(Some)
             .map_err(|what| unexpected(GET_MEETINGS, &what))?,
         None => None,

@@ -23,7 +23,8 @@ pub(crate) type Names = &'static [&'static str];
 /// One page of a list.
 #[derive(Debug)]
 pub(crate) struct Page<'a> {
-    pub(crate) rows: Vec<Object<'a>>,
+    /// The rows, or what is wrong with those that are no objects.
+    pub(crate) rows: Vec<Result<Object<'a>, String>>,
     /// Where the next page starts.
     pub(crate) cursor: Option<String>,
 }
@@ -112,6 +113,29 @@ pub(crate) fn words(body: &[u8]) -> Option<String> {
     let mut words = Vec::new();
     value.gather(&mut words);
     Some(words.join(": "))
+}
+
+impl Page<'_> {
+    /// Reads every row, and returns what is wrong with the rows that could not be read, too. It is an
+    /// error only where no row could be read.
+    pub(crate) fn read<T>(
+        &self,
+        endpoint: &str,
+        mut decode: impl FnMut(&Object<'_>) -> Result<T, String>,
+    ) -> Result<(Vec<T>, Vec<String>), Error> {
+        let mut good = Vec::with_capacity(self.rows.len());
+        let mut bad = Vec::new();
+        for row in &self.rows {
+            match row.as_ref().map_err(String::clone).and_then(&mut decode) {
+                Ok(item) => good.push(item),
+                Err(what) => bad.push(what),
+            }
+        }
+        match bad.first() {
+            Some(what) if good.is_empty() => Err(unexpected(endpoint, what)),
+            _ => Ok((good, bad)),
+        }
+    }
 }
 
 impl Object<'_> {
@@ -252,7 +276,7 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
         Value::Object(members) => Ok(Object { names, members, row: Some(row) }),
         other => Err(format!("the member results[{row}] is {}, not an object", other.kind())),
     });
-    let rows = rows.collect::<Result<_, _>>()?;
+    let rows = rows.collect();
     let cursor = match page.next().unwrap_or_default() {
         Value::Null => None,
         Value::Text(text) if text.is_empty() => None,
@@ -469,8 +493,8 @@ mod tests {
         assert_eq!(object.count("size"), Ok(Some(2)));
         let page = page("GET /x", br#"{"results":[{"name":"\udE00"},{"name":"b"}]}"#, NAMES, None);
         let rows = page.unwrap().rows;
-        assert_eq!(rows[0].text("name"), Ok(Some("\u{fffd}")));
-        assert_eq!(rows[1].text("name"), Ok(Some("b")));
+        let names: Vec<_> = rows.iter().flatten().map(|row| row.text("name")).collect();
+        assert_eq!(names, [Ok(Some("\u{fffd}")), Ok(Some("b"))]);
         assert!(super::object(br#"{"name":"\ud83d"} x"#, NAMES).is_err());
     }
 
@@ -506,15 +530,33 @@ mod tests {
     fn a_value_of_the_wrong_type_is_named_with_its_row() {
         let page = page("GET /x", br#"{"results":[{"name":"a"},{"name":[1]}]}"#, NAMES, None);
         let page = page.unwrap();
-        assert_eq!(page.rows[0].text("name"), Ok(Some("a")));
-        assert_eq!(
-            page.rows[1].text("name"),
-            Err("the member results[1].name is a list, not a text".to_owned())
-        );
+        let names = page.read("GET /x", |row| row.text("name").map(|name| name.map(str::to_owned)));
+        let complaint = "the member results[1].name is a list, not a text".to_owned();
+        assert_eq!(names, Ok((vec![Some("a".to_owned())], vec![complaint])));
         assert_eq!(
             read(r#"{"id":-1}"#).id("id"),
             Err("the member id is a number, not an id".to_owned())
         );
+    }
+
+    #[test]
+    fn a_page_on_which_nothing_can_be_read_is_an_error() {
+        for (body, good, complaint) in [
+            (r#"{"results":[]}"#, Some(0), ""),
+            (r#"{"results":[{},null]}"#, Some(1), "the member results[1] is null, not an object"),
+            (r#"{"results":[[],null]}"#, None, "the member results[0] is a list, not an object"),
+        ] {
+            let page = page("GET /x", body.as_bytes(), NAMES, None).unwrap();
+            match page.read("GET /x", |_| Ok(())) {
+                Ok((read, bad)) => {
+                    assert_eq!((Some(read.len()), bad.concat().as_str()), (good, complaint));
+                }
+                Err(Error::UnexpectedResponse(text)) => {
+                    assert!(good.is_none() && text.ends_with(complaint), "{text}");
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 
     #[test]
@@ -540,7 +582,6 @@ mod tests {
             ("[]", "it is a list, not an object"),
             ("{}", "the member results is missing"),
             (r#"{"results":{}}"#, "the member results is an object, not a list"),
-            (r#"{"results":[{},[]]}"#, "the member results[1] is a list, not an object"),
             (r#"{"results":[]} x"#, "trailing characters"),
             (r#"{"results":[],"cursor":5}"#, "the member cursor is a number, not a text"),
             (r#"{"results":[],"cursor":"old"}"#, "leads to the same page again"),
@@ -583,7 +624,7 @@ mod tests {
             for body in [bytes.as_slice(), near.as_bytes()] {
                 let _ = (object(body, NAMES), inner_object(body, &["id"], NAMES));
                 if let Ok(page) = page("x", body, NAMES, None) {
-                    for row in page.rows {
+                    for row in page.rows.into_iter().flatten() {
                         let _ = (row.id("id"), row.text("name"), row.count("size"), row.number("size"));
                     }
                 }

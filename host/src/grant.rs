@@ -357,7 +357,8 @@ impl Grant {
                 .refuse(&format!("{name}, which Whereby did not list under the room asked for")));
         };
         // A person is shown the name in lower case, and may have meant the room that has it.
-        let is_shown = own.is_lower_case();
+        let is_shown =
+            matches!(&self.bounds, Bounds::Deletion { room } if room.name.is_shown_as(own));
         match self.listed.iter().find(|(other, _)| !is_shown && other != own) {
             Some((other, _)) => Err(self.refuse(&format!(
                 "{name}, while Whereby lists both `{}` and `{}`",

@@ -24,7 +24,7 @@ use crate::error::{accept, clean, unexpected};
 use crate::meeting_id;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::room_name::{RoomName, is_name, looks_like_id, spellings};
+use crate::room_name::{self, RoomName, is_name, looks_like_id};
 use crate::transport::{Request, Transport};
 use crate::types::{Error, MeetingPage, MeetingPageMeta, MeetingSummary, Rejection};
 
@@ -50,7 +50,7 @@ const SESSION_CALLS: usize = 8;
 /// How many pages of rooms a call reads.
 const ROOMS_CALLS: usize = 5;
 
-/// The longest name that is shown of a room that cannot be asked for, in characters.
+/// The longest name that is shown of a room whose name is too long, in characters.
 const LONGEST_SHOWN: usize = 60;
 
 const ROOM_MEMBERS: Names =
@@ -67,22 +67,25 @@ pub(crate) fn list_meetings(
 ) -> Result<MeetingPage, Error> {
     check_limit(limit)?;
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    let filter = Filter::parse(from_date, to_date, room_name)?;
-    let spellings = filter.room.as_deref().map(spellings).unwrap_or_default();
-    let [first, other] = spellings.as_slice() else {
-        return list(transport, limit, cursor, &filter);
+    let mut filter = Filter::parse(from_date, to_date)?;
+    let mut spellings = match room_name {
+        Some(room_name) => RoomName::parse(room_name)?.spellings(),
+        None => Vec::new(),
     };
-    let of_room = |room: &String| Filter { room: Some(room.clone()), ..filter.clone() };
-    let (first, other) = (of_room(first), of_room(other));
-    match list(transport, limit, cursor, &first) {
-        Ok(page) if cursor.is_none() && page.data.is_empty() && page.meta.next_cursor.is_none() => {
+    let last = spellings.pop();
+    for spelling in spellings {
+        filter.room = Some(spelling);
+        match list(transport, limit, cursor, &filter) {
+            Ok(page)
+                if cursor.is_none() && page.data.is_empty() && page.meta.next_cursor.is_none() => {}
+            Err(Error::NotFound(_)) => {}
+            // A cursor is of the spelling under which there was something.
+            Err(Error::InvalidArgument(_)) if cursor.is_some() => {}
+            result => return result,
         }
-        Err(Error::NotFound(_)) => {}
-        // A cursor is of the spelling under which there was something.
-        Err(Error::InvalidArgument(_)) if cursor.is_some() => {}
-        result => return result,
     }
-    list(transport, limit, cursor, &other)
+    filter.room = last;
+    list(transport, limit, cursor, &filter)
 }
 
 /// Lists the past meetings that a filter wants.
@@ -107,6 +110,7 @@ fn list(
         data: Vec::new(),
         place,
         left_out: Vec::new(),
+        is_anything_read: false,
     };
     let stop = match &filter.room {
         Some(room) => listing.read_room(room),
@@ -116,7 +120,6 @@ fn list(
 }
 
 /// Which meetings are wanted.
-#[derive(Clone)]
 struct Filter {
     from: Option<Moment>,
     to: Option<Moment>,
@@ -124,7 +127,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn parse(from: Option<&str>, to: Option<&str>, room: Option<&str>) -> Result<Self, Error> {
+    fn parse(from: Option<&str>, to: Option<&str>) -> Result<Self, Error> {
         let day = |name, text: Option<&str>, edge| {
             text.map(|text| day_argument(name, text, edge)).transpose()
         };
@@ -135,8 +138,7 @@ impl Filter {
         {
             return Err(invalid("from_date", "is after to_date"));
         }
-        let room = room.map(|room| RoomName::parse(room).map(|room| room.name)).transpose()?;
-        Ok(Self { from, to, room })
+        Ok(Self { from, to, room: None })
     }
 
     fn fingerprint(&self) -> u64 {
@@ -236,8 +238,10 @@ struct Listing<'a> {
     data: Vec<MeetingSummary>,
     /// Where to go on: everything before it is in `data`, or was on an earlier page.
     place: Place,
-    /// The names of rooms that cannot be asked for, as Whereby spells them.
+    /// What is wrong with the entries that are left out.
     left_out: Vec<String>,
+    /// Whether any session could be read.
+    is_anything_read: bool,
 }
 
 impl Listing<'_> {
@@ -341,7 +345,7 @@ impl Listing<'_> {
     /// Adds the meetings of a page of sessions, and returns Whereby's cursor of the next page.
     #[inline(never)]
     fn gather(
-        &self,
+        &mut self,
         room: &str,
         result: Result<Vec<u8>, Error>,
         found: &mut Vec<Found>,
@@ -350,10 +354,8 @@ impl Listing<'_> {
         let before = self.place.sessions.as_deref();
         let page = answer::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
         for row in &page.rows {
-            let session =
-                Session::decode(row).map_err(|what| unexpected(GET_ROOM_SESSIONS, &what))?;
-            if let Some(meeting) = self.summary(room, &session) {
-                insert(found, (session.start.time, meeting), is_newer);
+            if let Some((start, meeting)) = self.read(room, row) {
+                insert(found, (start, meeting), is_newer);
             }
         }
         Ok(page.cursor)
@@ -458,9 +460,7 @@ impl Listing<'_> {
         let page = answer::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
         for (at, row) in page.rows.iter().enumerate().skip(self.place.offset) {
             self.place.offset = at;
-            let session =
-                Session::decode(row).map_err(|what| unexpected(GET_ROOM_SESSIONS, &what))?;
-            let Some(meeting) = self.summary(room, &session) else { continue };
+            let Some((_, meeting)) = self.read(room, row) else { continue };
             if self.data.len() >= self.limit {
                 return Ok(PageEnd::Full);
             }
@@ -469,6 +469,25 @@ impl Listing<'_> {
         self.place.offset = 0;
         self.place.sessions = page.cursor;
         Ok(if self.place.sessions.is_some() { PageEnd::More } else { PageEnd::Last })
+    }
+
+    /// Reads a row of a room's sessions as a past meeting, with when it began. `None` if it is not
+    /// wanted, or cannot be read and is left out.
+    fn read(
+        &mut self,
+        room: &str,
+        row: &Result<Object<'_>, String>,
+    ) -> Option<(Moment, MeetingSummary)> {
+        match row.as_ref().map_err(String::clone).and_then(Session::decode) {
+            Ok(session) => {
+                self.is_anything_read = true;
+                self.summary(room, &session).map(|meeting| (session.start.time, meeting))
+            }
+            Err(what) => {
+                self.left_out.push(format!("{GET_ROOM_SESSIONS}: {what}"));
+                None
+            }
+        }
     }
 
     /// A session as a past meeting. `None` if it is not wanted: it goes on, began outside the
@@ -490,7 +509,7 @@ impl Listing<'_> {
         }
         Some(MeetingSummary {
             id,
-            room_name: room.to_owned(),
+            room_name: room_name::shown(room),
             start_date: session.start.text.to_owned(),
             end_date: end.text.to_owned(),
             duration: session.start.time.seconds_until(end.time),
@@ -539,14 +558,15 @@ impl Listing<'_> {
         if page.rows.len() > MOST_DONE {
             return Err(unexpected(GET_ROOMS, "it lists more rooms at once than were asked for"));
         }
-        let rooms = page.rows.iter().map(|row| Room::decode(row, self.filter));
-        let rooms: Result<Vec<_>, _> = rooms.collect();
-        let mut rooms = rooms.map_err(|what| unexpected(GET_ROOMS, &what))?;
-        // Whereby has an answer for such a name perhaps, but hosts let no request for it leave.
+        let (mut rooms, unreadable) = page.read(GET_ROOMS, |row| Room::decode(row, self.filter))?;
+        let unreadable = unreadable.into_iter().map(|what| format!("{GET_ROOMS}: {what}"));
+        self.left_out.extend(unreadable);
+        // Hosts let no request for such a name leave.
         rooms.retain(|room| {
             let is_askable = is_name(&room.name);
             if !is_askable && room.expected > 0 {
-                self.left_out.push(shown(&room.name));
+                self.left_out
+                    .push(format!("the name of the room `{}` is too long", shown(&room.name)));
             }
             is_askable
         });
@@ -587,6 +607,13 @@ impl Listing<'_> {
 
     /// Makes the page of what was read.
     fn finish(self, stop: Stop) -> Result<MeetingPage, Error> {
+        let sessions = self
+            .left_out
+            .iter()
+            .find_map(|what| what.strip_prefix(GET_ROOM_SESSIONS)?.strip_prefix(": "));
+        if let Some(what) = sessions.filter(|_| !self.is_anything_read) {
+            return Err(unexpected(GET_ROOM_SESSIONS, what));
+        }
         let (is_more, why_short) = match stop {
             Stop::AtEnd => (false, None),
             Stop::AtLimit => (true, None),
@@ -677,17 +704,12 @@ fn shown(name: &str) -> String {
     clean(name).chars().map(|c| if c == '`' { '\'' } else { c }).take(LONGEST_SHOWN).collect()
 }
 
-/// Says that there are rooms that cannot be asked for, if there are any.
-fn left_out(names: &[String]) -> Option<String> {
-    match names {
+/// Says that entries are left out, if any are.
+fn left_out(entries: &[String]) -> Option<String> {
+    match entries {
         [] => None,
-        [name] => {
-            Some(format!("The room `{name}` has a name that cannot be asked for and is left out."))
-        }
-        [name, others @ ..] => Some(format!(
-            "The room `{name}` and {} more have names that cannot be asked for and are left out.",
-            others.len()
-        )),
+        [what] => Some(format!("One entry is left out: {what}.")),
+        [what, ..] => Some(format!("{} entries are left out; the first: {what}.", entries.len())),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{accept, unexpected};
 use crate::meeting_id::{self, MeetingId};
 use crate::prelude::*;
 use crate::query::Query;
-use crate::room_name::{is_name, spellings};
+use crate::room_name::{is_name, shown};
 use crate::transport::{Failure, Reply, Request, Transport};
 use crate::types::{Error, Meeting};
 
@@ -31,7 +31,7 @@ pub(crate) fn get_meeting(
     match room {
         Some(room) => {
             let mut result = Err(unknown(&session));
-            for spelling in spellings(&room) {
+            for spelling in room.spellings() {
                 result = read_in_room(transport, &spelling, &session);
                 if !matches!(result, Err(Error::NotFound(_))) {
                     break;
@@ -151,10 +151,17 @@ fn decode_facts(result: Result<Reply, Failure>, session: &str) -> Result<Facts, 
         other => other?,
     };
     let page = answer::page(GET_ROOM_SESSIONS, &reply.body, SESSION_MEMBERS, None)?;
+    let mut unreadable = None;
     for row in &page.rows {
-        if row.required_text("roomSessionId").map_err(|what| wrong(&what))? != session {
-            continue;
-        }
+        let row = row.as_ref().map_err(String::clone);
+        let row = match row.and_then(|row| Ok((row, row.required_text("roomSessionId")?))) {
+            Ok((row, id)) if id == session => row,
+            Ok(_) => continue,
+            Err(what) => {
+                unreadable = unreadable.or(Some(what));
+                continue;
+            }
+        };
         let session = Session::decode(row).map_err(|what| wrong(&what))?;
         return Ok(Facts {
             start: Some(session.start.text.to_owned()),
@@ -163,6 +170,10 @@ fn decode_facts(result: Result<Reply, Failure>, session: &str) -> Result<Facts, 
             participant_count: session.participant_count,
             recorder_minutes: session.recorder_minutes,
         });
+    }
+    // It may be the one that was asked for.
+    if let Some(what) = unreadable {
+        return Err(wrong(&what));
     }
     // Further pages would be of other sessions: the filter leaves one.
     match page.cursor {
@@ -183,7 +194,7 @@ fn unknown(session: &str) -> Error {
 fn room_in_transcriptions(result: Result<Reply, Failure>, session: &str) -> Option<String> {
     let reply = accept(GET_TRANSCRIPTIONS, result).ok()?;
     let page = answer::page(GET_TRANSCRIPTIONS, &reply.body, TRANSCRIPTION_MEMBERS, None).ok()?;
-    page.rows.iter().find_map(|row| {
+    page.rows.iter().flatten().find_map(|row| {
         let is_of_session = row.text("roomSessionId").ok()? == Some(session);
         let room = row.text("roomName").ok()?.map(without_slash)?;
         (is_of_session && is_name(room)).then(|| room.to_owned())
@@ -205,7 +216,7 @@ fn meeting(
             Some(room) => meeting_id::format(room, session),
             None => session.to_owned(),
         },
-        room_name: room,
+        room_name: room.as_deref().map(shown),
         start_date: facts.start,
         end_date: facts.end,
         duration: facts.duration,

@@ -6,7 +6,7 @@ mod tests;
 use core::mem::discriminant;
 
 use super::body::Body;
-use super::name;
+use super::{name, shown};
 use crate::answer::{self, Names};
 use crate::argument::{check_length, invalid};
 use crate::date::{self, Moment};
@@ -213,7 +213,7 @@ fn decode(body: &[u8], asked: Asked) -> Result<CreatedRoom, String> {
     let text = |name| room.text(name).map(|text| text.map(str::to_owned));
     let secret = |name, is_asked| if is_asked { text(name) } else { Ok(None) };
     Ok(CreatedRoom {
-        room_name: name(&room)?,
+        room_name: shown(&name(&room)?),
         meeting_url: room.required_text("roomUrl")?.to_owned(),
         meeting_id: room.required_id("meetingId")?,
         start_date: text("startDate")?,

@@ -5,7 +5,7 @@ use crate::answer;
 use crate::error::{clean, from_failed_write, from_reply_to_write, unexpected, with_remark};
 use crate::meeting_id::is_id;
 use crate::prelude::*;
-use crate::room_name::{RoomName, spellings};
+use crate::room_name::RoomName;
 use crate::transport::{Method, Request, Transport, send};
 use crate::types::{DeletedRoom, Error, Room};
 
@@ -44,14 +44,23 @@ pub(crate) fn delete_room(
 /// The one room that a caller can mean. Where there are several, none is deleted.
 fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Error> {
     let mut found: Vec<Room> = Vec::new();
-    for spelling in spellings(&wanted.name) {
-        for room in look_up(transport, wanted, &spelling)? {
+    let mut unreadable = None;
+    let shown = wanted.padded.as_ref().unwrap_or(&wanted.name).to_ascii_lowercase();
+    let mut spellings = wanted.spellings();
+    // Spaces that are part of a name that exists are meant.
+    if wanted.padded.is_some() {
+        spellings.reverse();
+    }
+    for spelling in spellings {
+        let listed = look_up(transport, wanted, &spelling)?;
+        unreadable = unreadable.or(listed.unreadable);
+        for room in listed.rooms {
             if found.iter().all(|other| other.meeting_id != room.meeting_id) {
                 found.push(room);
             }
         }
-        // In lower case it is what whoever approved it was shown.
-        if !found.is_empty() && spelling == spelling.to_ascii_lowercase() {
+        // An approval shows the name in lower case.
+        if !found.is_empty() && spelling == shown {
             break;
         }
     }
@@ -62,7 +71,7 @@ fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Er
             wanted.name, one.room_name, one.meeting_id, other.room_name, other.meeting_id
         ))));
     }
-    found.pop().ok_or_else(|| not_found(wanted))
+    found.pop().ok_or_else(|| not_found(wanted, unreadable))
 }
 
 #[cfg(test)]
@@ -149,6 +158,28 @@ mod tests {
                     assert!(fake.requests.iter().all(|asked| asked.method == Method::Get));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_room_of_the_very_name_is_deleted_with_its_spaces() {
+        let row = |name: &str, id: &str| {
+            format!(
+                r#"{{"meetingId":"{id}","roomName":"/{name}","roomUrl":"https://a.whereby.com/x"}}"#
+            )
+        };
+        let both = [row("daily", "1"), row(" daily", "2")].join(",");
+        for (asked, rows, deleted) in [
+            (" daily", both.as_str(), "2"),
+            ("/ daily", &both, "2"),
+            ("daily", &both, "1"),
+            (" daily", &row("daily", "1"), "1"),
+        ] {
+            let mut fake = Fake::new(|request| match request.method {
+                Method::Delete => Ok(Fake::reply(204, "")),
+                _ => Ok(Fake::reply(200, &format!(r#"{{"results":[{rows}]}}"#))),
+            });
+            assert_eq!(delete_room(&mut fake, asked).unwrap().meeting_id, deleted, "{asked}");
         }
     }
 

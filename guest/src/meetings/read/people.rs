@@ -4,7 +4,7 @@ use super::super::stamp;
 use super::{Facts, List};
 use crate::answer::{self, Names, Object};
 use crate::date::Moment;
-use crate::error::{accept, unexpected};
+use crate::error::accept;
 use crate::prelude::*;
 use crate::query::Query;
 use crate::transport::{Failure, Reply, Request};
@@ -35,6 +35,8 @@ pub(super) struct People<'a> {
     visits: Vec<Visit>,
     saw_bot: bool,
     saw_recorder: bool,
+    /// Whether every visit so far could be read.
+    is_readable: bool,
     pages: u32,
     cursor: Option<String>,
 }
@@ -49,8 +51,15 @@ struct Visit {
 impl<'a> People<'a> {
     /// The people of a session, of whom nobody was read yet.
     pub(super) fn of(session: &'a str) -> Self {
-        let visits = Vec::new();
-        Self { session, visits, saw_bot: false, saw_recorder: false, pages: 0, cursor: None }
+        Self {
+            session,
+            visits: Vec::new(),
+            saw_bot: false,
+            saw_recorder: false,
+            is_readable: true,
+            pages: 0,
+            cursor: None,
+        }
     }
 
     /// Whether there is no trace of anybody.
@@ -60,6 +69,10 @@ impl<'a> People<'a> {
 
     /// Whether everybody was read.
     pub(super) fn is_complete(&self) -> bool {
+        self.is_at_end() && self.is_readable
+    }
+
+    fn is_at_end(&self) -> bool {
         self.pages > 0 && self.cursor.is_none()
     }
 
@@ -135,7 +148,7 @@ impl Visit {
 
 impl List for People<'_> {
     fn request(&self) -> Option<Request> {
-        if self.pages >= MOST_PAGES || self.is_complete() {
+        if self.pages >= MOST_PAGES || self.is_at_end() {
             return None;
         }
         let query = Query::new("/insights/participants")
@@ -158,9 +171,8 @@ impl List for People<'_> {
         };
         let before = self.cursor.as_deref();
         let page = answer::page(GET_PARTICIPANTS, &reply.body, PARTICIPANT_MEMBERS, before)?;
-        for row in &page.rows {
-            self.add(row).map_err(|what| unexpected(GET_PARTICIPANTS, &what))?;
-        }
+        let (_, unreadable) = page.read(GET_PARTICIPANTS, |row| self.add(row))?;
+        self.is_readable &= unreadable.is_empty();
         self.cursor = page.cursor;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::List;
 use crate::answer::{self, Names, Object};
-use crate::error::{accept, unexpected};
+use crate::error::accept;
 use crate::meetings::without_slash;
 use crate::prelude::*;
 use crate::query::Query;
@@ -34,7 +34,7 @@ pub(super) struct Recordings<'a> {
     /// The room to ask for. Without one it is the list of all recordings.
     room: Option<String>,
     files: Vec<RecordingFile>,
-    /// The room that a recording of the session names, if it can be asked for.
+    /// The room that a recording of the session names.
     room_found: Option<String>,
     pages: u32,
     cursor: Option<String>,
@@ -94,9 +94,8 @@ impl<'a> Recordings<'a> {
         };
         let before = self.cursor.as_deref();
         let page = answer::page(GET_RECORDINGS, &reply.body, RECORDING_MEMBERS, before)?;
-        for row in &page.rows {
-            self.add(row).map_err(|what| unexpected(GET_RECORDINGS, &what))?;
-        }
+        let (_, unreadable) = page.read(GET_RECORDINGS, |row| self.add(row))?;
+        self.has_failed |= !unreadable.is_empty();
         Ok(page.cursor)
     }
 
