@@ -7,6 +7,7 @@
 mod approvals;
 mod archive;
 mod audit;
+mod cut;
 mod database;
 mod files;
 mod schema;
@@ -236,8 +237,10 @@ impl Store {
             begin: Option<&'a Begin>,
             end: Option<&'a End>,
         }
-        let mut line = serde_json::to_vec(&Line { begin, end }).map_err(|error| {
-            Error::Internal { message: format!("a row of the audit log has no form: {error}") }
+        let (begin, end) = (begin.map(Begin::bounded), end.map(End::bounded));
+        let line = Line { begin: begin.as_ref(), end: end.as_ref() };
+        let mut line = serde_json::to_vec(&line).map_err(|error| Error::Internal {
+            message: format!("a row of the audit log has no form: {error}"),
         })?;
         line.push(b'\n');
         let is_first = self.shared.spool.append(&line, durable)?;
@@ -323,8 +326,9 @@ impl Store {
     }
 
     /// Writes into the database what any process has recorded. What others hold they move later, which
-    /// then changes nothing.
+    /// then changes nothing. An archive that was interrupted is finished.
     pub(crate) fn gather(&self) -> Result<(), Error> {
+        self.finish_archive()?;
         let mut waiting = self.shared.moving();
         self.shared.move_own(&mut waiting)?;
         for file in self.shared.spool.others()? {
