@@ -25,11 +25,13 @@
 
 mod calls;
 mod control;
+mod decode;
 mod docs;
 mod driver;
 mod errors;
 mod limits;
 mod machine;
+mod memory;
 mod message;
 mod namespaces;
 mod report;
