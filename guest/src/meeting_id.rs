@@ -1,23 +1,22 @@
 //! The id of a past meeting: the room's name, a colon and the session's id.
 //!
-//! The session's id alone is not enough to find a session again, because Whereby lists sessions by
-//! room only.
+//! The session's id alone cannot find a session again, because Whereby lists sessions by room only.
 
 use crate::argument::{check_length, invalid};
 use crate::prelude::*;
 use crate::room_name::{RoomName, shown};
 use crate::types::Error;
 
-/// The longest id that is taken, in characters.
+/// The maximum length of a meeting id, in characters.
 const LONGEST: usize = 300;
 
-/// The longest id that Whereby gives, in characters.
+/// The maximum length of Whereby's own ids, in characters.
 const LONGEST_PART: usize = 64;
 
 /// A meeting that a caller named.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MeetingId {
-    /// The room as the caller named it; absent where the session's id came alone.
+    /// The room as the caller named it; absent if the caller gave only the session's id.
     pub(crate) room: Option<RoomName>,
     pub(crate) session: String,
 }
@@ -55,8 +54,8 @@ impl MeetingId {
     }
 }
 
-/// Writes the id of a session of a room: that of the session alone where it would be too long to be
-/// taken.
+/// Returns the id of a session in a room, or the session's id alone if that would be too long to be
+/// accepted.
 pub(crate) fn format(room: &str, session: &str) -> String {
     let mut id = shown(room);
     id.push(':');
@@ -67,8 +66,8 @@ pub(crate) fn format(room: &str, session: &str) -> String {
     id
 }
 
-/// Whether a text can be Whereby's id of a session or of a room: a UUID, or a number. With
-/// no other characters in it, it means itself wherever in a URL it stands.
+/// Whether a string can be Whereby's id of a session or of a room: a UUID or a number. It has no
+/// characters with a special meaning in a URL.
 pub(crate) fn is_id(text: &str) -> bool {
     (1..=LONGEST_PART).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

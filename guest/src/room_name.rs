@@ -1,11 +1,11 @@
-//! Reads a room's name as callers write it: with a slash, without one, or as the room's URL.
+//! Reads room names as callers write them: with a slash, without one, or as the room's URL.
 
 use crate::argument::{check_length, invalid};
 use crate::error::clean;
 use crate::prelude::*;
 use crate::types::Error;
 
-/// The longest name or URL that is taken, in characters.
+/// The maximum length of a name or URL, in characters.
 const LONGEST: usize = 2000;
 
 /// A room that a caller named.
@@ -13,9 +13,9 @@ const LONGEST: usize = 2000;
 pub(crate) struct RoomName {
     /// The name as the caller spelled it, without the leading slash.
     pub(crate) name: String,
-    /// The name with the spaces that the caller wrote around it, which may be part of it.
+    /// The name with the spaces that the caller wrote around it, which may belong to it.
     pub(crate) padded: Option<String>,
-    /// The host of the URL, where one was given; lower case, with its port if it names one.
+    /// The host of the URL, if the caller gave one: in lower case, with its port if it has one.
     pub(crate) host: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl RoomName {
                 None => refuse(),
             });
         };
-        // What follows the path is dropped unread, as it may hold a host's key.
+        // The query and the fragment are dropped unread, because they may hold a host's key.
         let url = url.split(['?', '#']).next().unwrap_or_default();
         let (host, path) = url.split_once('/').ok_or_else(refuse)?;
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
@@ -54,8 +54,8 @@ impl RoomName {
         Ok(Self { name, padded: None, host: Some(host.to_ascii_lowercase()) })
     }
 
-    /// Reads a name that is not in a URL. After a slash it is taken as it is. Without one, what is
-    /// more likely to be a URL, the id of a meeting or a link with a room key is not a name.
+    /// Reads a name that is not in a URL. After a slash, every text is a name. Without one, texts that
+    /// are more likely URLs, meeting ids or links with a room key are refused.
     pub(crate) fn parse_name(text: &str) -> Option<Self> {
         let trimmed = text.trim();
         let mut name = trimmed;
@@ -63,7 +63,7 @@ impl RoomName {
             let text = if text.starts_with('/') { text } else { trimmed };
             name = text.strip_prefix('/').filter(|name| !name.is_empty())?;
         } else if trimmed.is_empty()
-            || trimmed.contains("://")
+            || has(trimmed, b"://")
             || is_link(trimmed)
             || room_of_meeting(trimmed).is_some()
         {
@@ -73,7 +73,7 @@ impl RoomName {
         Some(Self { name: name.to_owned(), padded, host: None })
     }
 
-    /// The spellings under which the room may be listed, the likeliest first.
+    /// Returns the spellings that Whereby may list, the most likely first.
     pub(crate) fn spellings(&self) -> Vec<String> {
         let padded = self.padded.as_deref().map(spellings).unwrap_or_default();
         let mut all = spellings(&self.name);
@@ -82,28 +82,34 @@ impl RoomName {
     }
 }
 
-/// A name as results show it: so that it is read as the same name again.
+/// Returns a name in the form that [`RoomName::parse`] reads as the same name.
 pub(crate) fn shown(name: &str) -> String {
     let is_same = |read: RoomName| read.name == name && read.padded.is_none();
     let slash = if RoomName::parse_name(name).is_some_and(is_same) { "" } else { "/" };
     format!("{slash}{name}")
 }
 
-/// Whether a text is a room's link without its scheme, or has a room key behind it.
+/// Whether a text is a link to a room without its scheme, or contains a room key.
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let host = lower.split_once('/').map(|(host, _)| host);
     host.is_some_and(|host| host.ends_with(".whereby.com"))
-        || lower.split_once('?').is_some_and(|(_, query)| query.contains("roomkey="))
+        || lower.split_once('?').is_some_and(|(_, query)| has(query, b"roomkey="))
 }
 
-/// The room of the id of a meeting, whose other part is the UUID of a session.
+/// Whether a text contains some bytes. The search of the standard library takes a hundredth of the
+/// component.
+fn has(text: &str, wanted: &[u8]) -> bool {
+    text.as_bytes().windows(wanted.len()).any(|part| part == wanted)
+}
+
+/// Returns the room part of a meeting id, whose other part is the UUID of a session.
 fn room_of_meeting(text: &str) -> Option<&str> {
     text.rsplit_once(':').filter(|(_, session)| is_uuid(session)).map(|(room, _)| room)
 }
 
-/// The spellings under which a name may be listed: in lower case, as Whereby makes names, and as the
-/// caller has it. The likelier one comes first.
+/// Returns a name in lower case, as Whereby makes names, and as the caller spelled it. The more likely
+/// one comes first.
 fn spellings(name: &str) -> Vec<String> {
     let lower = name.to_ascii_lowercase();
     if lower == name {
@@ -118,8 +124,8 @@ fn spellings(name: &str) -> Vec<String> {
     }
 }
 
-/// Whether a text can be a room's name, without the slash. Whereby makes names of lower-case letters,
-/// digits and hyphens, and lists others too. Hosts let no request leave for a longer one.
+/// Whether a text can be the name of a room, without the slash. Whereby makes names of lower-case
+/// letters, digits and hyphens, but may list others. Hosts refuse longer ones.
 pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= LONGEST
 }
@@ -137,14 +143,14 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// The host and the name of a room's URL as Whereby writes it.
+/// Returns the host and the name in a room's URL.
 pub(crate) fn host_and_name(url: &str) -> Option<(&str, String)> {
     let rest = after_scheme(url)?.split(['?', '#']).next()?;
     let (host, path) = rest.split_once('/')?;
     Some((host, decoded(path)?))
 }
 
-/// What follows `https://` or `http://`, in either case.
+/// Returns what follows `https://` or `http://`, in any case.
 fn after_scheme(url: &str) -> Option<&str> {
     ["https://", "http://"].into_iter().find_map(|scheme| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
@@ -152,8 +158,8 @@ fn after_scheme(url: &str) -> Option<&str> {
     })
 }
 
-/// A path of a URL with its escapes decoded; `None` where that is no text. A `%` that begins no escape
-/// is one.
+/// Decodes the path of a URL; `None` if the result is not UTF-8. A `%` without two hexadecimal digits
+/// stands for itself.
 fn decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();

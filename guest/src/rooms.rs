@@ -23,15 +23,15 @@ use crate::types::{Error, PageMeta, Room, RoomPage};
 
 const GET_MEETINGS: &str = "GET /meetings";
 
-/// How many rooms to ask for when one is looked up: the most that Whereby gives.
+/// The page size for looking up a room: the maximum that Whereby allows.
 const LOOKUP_SIZE: u32 = 100;
 
-/// How many pages to read when one is looked up. One is enough where Whereby honours the filter.
+/// The maximum number of pages for looking up a room. One is enough if Whereby honors the filter.
 const LOOKUP_PAGES: u32 = 20;
 
 const ROOM_MEMBERS: Names = &["meetingId", "roomName", "roomUrl", "startDate", "endDate"];
 
-/// Lists rooms, one page as Whereby gives it.
+/// Lists one page of rooms in Whereby's order.
 pub(crate) fn list_rooms(
     transport: &mut dyn Transport,
     limit: Option<u32>,
@@ -51,10 +51,13 @@ pub(crate) fn list_rooms(
     let target = query.with_some("cursor", cursor.as_deref()).finish();
     let body = fetch(transport, GET_MEETINGS, target)?;
     let page = answer::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
-    // Where nothing on the page is as Whereby documents it, this is the error.
-    page.read(GET_MEETINGS, room)?;
-    let data = page.rows.iter().flatten().filter_map(|row| room(row).ok().or_else(|| partial(row)));
-    Ok(RoomPage { data: data.collect(), meta: PageMeta { next_cursor: page.cursor } })
+    let mut data = Vec::with_capacity(page.rows.len());
+    page.read(GET_MEETINGS, &mut |row| {
+        let read = room(row);
+        data.extend(read.as_ref().ok().cloned().or_else(|| partial(row)));
+        read.map(drop)
+    })?;
+    Ok(RoomPage { data, meta: PageMeta { next_cursor: page.cursor } })
 }
 
 /// Finds a room by its name.
@@ -73,16 +76,16 @@ pub(crate) fn get_room(transport: &mut dyn Transport, room_name: &str) -> Result
 
 /// What Whereby lists under a name.
 struct Found {
-    /// The rooms, compared as the name is spelled: all of the first page that has any.
+    /// The rooms with this exact name, from the first page that has any.
     rooms: Vec<Room>,
-    /// What is wrong with an entry that may be the room.
+    /// What is wrong with an entry that could be the room.
     unreadable: Option<String>,
 }
 
-/// Looks for the rooms that Whereby lists under a name.
+/// Finds the rooms that Whereby lists under a name.
 ///
-/// The same loop is right where Whereby honours the filter, which it documents in a guide only,
-/// and where it ignores it: there it reads the whole list.
+/// Whereby documents the filter in a guide only. If Whereby ignores it, the same loop reads the whole
+/// list.
 #[inline(never)]
 fn look_up(
     transport: &mut dyn Transport,
@@ -119,8 +122,8 @@ fn look_up(
             return Ok(Found { rooms, unreadable });
         }
     }
-    // Not `not-found`: the room may be among those that were not read. And Whereby did not do what
-    // it documents, as a filter that was honoured leaves few rooms over.
+    // Not `not-found`: the room may be on a page that was not read. Whereby did not honor the filter,
+    // which would have left few rooms.
     Err(Error::UnexpectedResponse(format!(
         "{GET_MEETINGS}: gave up looking for the room `{}` after {seen} rooms, because \
          Whereby did not narrow its list to that name; list_rooms can page through all of them",
@@ -128,8 +131,7 @@ fn look_up(
     )))
 }
 
-/// The error where no room was found. With an entry that cannot be read it is not known that there
-/// is none.
+/// Returns the error for a room that was not found. If an entry cannot be read, it could be the room.
 fn not_found(wanted: &RoomName, unreadable: Option<String>) -> Error {
     if let Some(what) = unreadable {
         return unexpected(GET_MEETINGS, &what);
@@ -152,14 +154,14 @@ fn not_found(wanted: &RoomName, unreadable: Option<String>) -> Error {
     Error::NotFound(format!("there is no room `{name}`{place} now; {why}"))
 }
 
-/// Whether the room of a row is on the host of the URL that was asked for, if one was.
+/// Whether the room of a row is on the host that the caller gave, if any.
 fn is_on_host(row: &Object<'_>, wanted: &RoomName) -> Result<bool, String> {
     let Some(host) = &wanted.host else { return Ok(true) };
     let url = row.required_text("roomUrl")?;
     Ok(host_and_name(url).is_some_and(|(of_room, _)| of_room.eq_ignore_ascii_case(host)))
 }
 
-/// The name of the room of a row, without the slash. Where Whereby gives none it is in the URL.
+/// Returns the name of the room of a row, without the slash. Without `roomName` it is in `roomUrl`.
 fn name(row: &Object<'_>) -> Result<String, String> {
     let name = match row.text("roomName")? {
         Some(name) => name.strip_prefix('/').unwrap_or(name).to_owned(),
@@ -185,8 +187,8 @@ fn room(row: &Object<'_>) -> Result<Room, String> {
     })
 }
 
-/// As much of a room as can be read, so that one member of a wrong type does not hide it. `None` where
-/// an entry has no name, and so is no room at all.
+/// Returns the readable members of a room, so that one malformed member does not hide it. `None` if the
+/// entry has no name and is not a room.
 fn partial(row: &Object<'_>) -> Option<Room> {
     let text = |name| row.text(name).ok().flatten().map(str::to_owned);
     Some(Room {

@@ -1,4 +1,4 @@
-//! Deletes a room, after it was found by its name.
+//! Finds a room by its name and deletes it.
 
 use super::{look_up, not_found};
 use crate::answer;
@@ -13,7 +13,7 @@ const DELETE_MEETING: &str = "DELETE /meetings/{meetingId}";
 
 const MAYBE_DELETED: &str = "the room may be gone all the same: ask get_room";
 
-/// Deletes the room of a name.
+/// Deletes the room with this name.
 pub(crate) fn delete_room(
     transport: &mut dyn Transport,
     room_name: &str,
@@ -26,8 +26,8 @@ pub(crate) fn delete_room(
     let request =
         Request { method: Method::Delete, target, body: Vec::new(), wants_rate_limit: false };
     match send(transport, request) {
-        // The room was there a moment ago. Somebody else deleted it since, or the first try of this
-        // very request did and its answer got lost. Either way it is gone, as was asked.
+        // The room was listed a moment ago. Either somebody else has deleted it since, or an earlier
+        // attempt of this request did and its response was lost. It is gone, as requested.
         Ok(reply) if reply.status == 404 => {}
         Ok(reply) if matches!(reply.status, 200 | 204) => {
             if !answer::is_plain(&reply.body) {
@@ -41,13 +41,13 @@ pub(crate) fn delete_room(
     Ok(DeletedRoom { deleted: true, room_name: room.room_name, meeting_id: room.meeting_id })
 }
 
-/// The one room that a caller can mean. Where there are several, none is deleted.
+/// Finds the one room that the caller can mean. If there are several, none is deleted.
 fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Error> {
     let mut found: Vec<Room> = Vec::new();
     let mut unreadable = None;
     let shown = wanted.padded.as_ref().unwrap_or(&wanted.name).to_ascii_lowercase();
     let mut spellings = wanted.spellings();
-    // Spaces that are part of a name that exists are meant.
+    // If a room has these very spaces in its name, it is the one that is meant.
     if wanted.padded.is_some() {
         spellings.reverse();
     }

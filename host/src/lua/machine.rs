@@ -4,6 +4,7 @@ use super::calls::Calls;
 use super::control::Control;
 use super::errors::ScriptError;
 use super::limits::{Limits, MAX_SOURCE_BYTES};
+use super::memory::NOT_ENOUGH_MEMORY;
 use super::message::{Ended, Job, Kind};
 use super::namespaces::Namespaces;
 use super::sandbox;
@@ -195,9 +196,6 @@ impl Garbage {
         Ok(())
     }
 }
-
-/// What Lua's own error says where memory ends.
-const NOT_ENOUGH_MEMORY: &str = "not enough memory";
 
 fn failed(error: ScriptError) -> Ended {
     Ended { result: Value::Null, shown: None, error: Some(error) }

@@ -81,6 +81,9 @@ impl Memory {
     }
 }
 
+/// What Lua's own error says where memory ends.
+pub(crate) const NOT_ENOUGH_MEMORY: &str = "not enough memory";
+
 pub(crate) fn not_enough() -> mlua::Error {
-    mlua::Error::MemoryError("not enough memory".into())
+    mlua::Error::MemoryError(NOT_ENOUGH_MEMORY.into())
 }

@@ -5,7 +5,7 @@ use super::control::{Control, Stop};
 use super::docs;
 use super::errors::{FailedCall, ScriptError};
 use super::limits::Limits;
-use super::memory::Memory;
+use super::memory::{Memory, NOT_ENOUGH_MEMORY};
 use super::namespaces::{Namespaces, is_namespace};
 use super::show::Shows;
 use super::values::{Marks, Size, fit_arguments, type_name};
@@ -218,7 +218,12 @@ impl Shared {
         let line = self.line(lua);
         let name = self.with(|running| running.name.clone()).unwrap_or_default();
         let (at, message) = without_place(&name, message);
-        ScriptError::new(kind, message, at.or(line))
+        let line = at.or(line);
+        // Where memory ends in a branch of app.parallel, it has ended for the script.
+        if message.contains(NOT_ENOUGH_MEMORY) {
+            return ScriptError::out_of_memory(&self.limits, line);
+        }
+        ScriptError::new(kind, message, line)
     }
 
     /// Asks for a call. The number of the call, or the error of its arguments.

@@ -398,13 +398,16 @@ impl Walk<'_> {
 
     fn value(&mut self, value: &LuaValue) -> Result<Value, Problem> {
         self.spend(4)?;
-        // As text it is at most a number, or an indented bracket.
-        self.hold(Size::HOST_VALUE + 2 * (32 + 2 * self.within.len()))?;
+        // The text of it, or of its brackets on a line of their own. Its place is held with what it is in.
+        self.hold(8 + 2 * self.within.len())?;
         match value {
             value if value.is_nil() || value.is_null() => Ok(Value::Null),
             LuaValue::Boolean(value) => Ok(Value::Bool(*value)),
             LuaValue::Integer(number) => Ok(Value::from(*number)),
-            LuaValue::Number(number) => self.number(*number),
+            LuaValue::Number(number) => {
+                self.hold(48)?;
+                self.number(*number)
+            }
             LuaValue::String(text) => Ok(Value::String(self.text(text)?)),
             LuaValue::Table(table) => self.table(table),
             other => match exact_of(other) {

@@ -51,25 +51,27 @@ impl Store {
         }
         self.gather()?;
         let archive = Archive::new(file)?;
-        let intent = Intent { file: path, beside: archive.beside.path().to_owned() };
+        let beside = std::path::absolute(archive.beside.path());
+        let beside = beside.map_err(|error| failed(file, &error))?;
+        let intent = Intent { file: path, beside };
         let now = self.shared.now();
         let calls = self.with_spooled(|transaction| {
             let calls = archive.finish(transaction, || intent.write(self.directory()))?;
             begin_anew(transaction, now, calls)?;
             Ok(calls)
         })?;
-        Intent::remove(self.directory())?;
+        intent.remove(self.directory())?;
         Ok(calls)
     }
 
     /// Removes from the log what an archive has that was interrupted, if there is one.
     pub(super) fn finish_archive(&self) -> Result<Option<Finished>, Error> {
-        let Some(Intent { file, beside }) = Intent::read(self.directory())? else {
+        let Some(intent) = Intent::read(self.directory())? else {
             return Ok(None);
         };
         let now = self.shared.now();
         // Whoever makes the archive now is waited for.
-        let calls = self.with_spooled(|transaction| match Archived::read(&file) {
+        let calls = self.with_spooled(|transaction| match Archived::read(&intent.file) {
             Some(archived) => {
                 archived.remove(transaction, now)?;
                 Ok(Some(archived.calls.len() as u64))
@@ -78,10 +80,10 @@ impl Store {
             None => Ok(None),
         })?;
         if calls.is_none() {
-            let _ = std::fs::remove_file(beside);
+            let _ = std::fs::remove_file(&intent.beside);
         }
-        Intent::remove(self.directory())?;
-        Ok(calls.map(|calls| Finished { file, calls }))
+        intent.remove(self.directory())?;
+        Ok(calls.map(|calls| Finished { file: intent.file, calls }))
     }
 
     /// Does something with all of the log, also with what others have in their spool files. What is
@@ -116,6 +118,7 @@ pub(super) struct Finished {
 
 /// What is about to get the name of an archive. It is on the disk before the archive, and goes when
 /// the log has been begun anew.
+#[derive(PartialEq)]
 struct Intent {
     file: PathBuf,
     beside: PathBuf,
@@ -154,8 +157,12 @@ impl Intent {
         }
     }
 
-    fn remove(directory: &Path) -> Result<(), Error> {
+    /// Removes it, but not that of another archive.
+    fn remove(&self, directory: &Path) -> Result<(), Error> {
         let path = directory.join(INTENT);
+        if Self::read(directory)?.as_ref() != Some(self) {
+            return Ok(());
+        }
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(files::failed("file", &path, &error))

@@ -111,7 +111,11 @@ async fn every_room_is_found_read_and_deleted_by_the_name_that_is_listed() {
 }
 
 fn escaped(name: &str) -> String {
-    name.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    let escape = |byte: u8| match byte.is_ascii_lowercase() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    name.bytes().map(escape).collect()
 }
 
 #[tokio::test]

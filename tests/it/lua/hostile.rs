@@ -384,7 +384,7 @@ const IN_THE_HOST: &[&str] = &[
     "local t = {} for i = 1, 9000 do t[i] = { a = 1 } end return t, t, t, t, t, t, t, t",
     "local t = {} for i = 1, 9000 do t[i] = { a = 1 } end
      local f = function() app.integrations.whereby.get_room({ room_name = t }) end
-     return app.parallel(table.create(100, f))",
+     return app.parallel(table.create(4, f))",
 ];
 
 #[tokio::test]

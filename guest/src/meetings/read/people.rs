@@ -12,10 +12,10 @@ use crate::types::{Error, Participant};
 
 const GET_PARTICIPANTS: &str = "GET /insights/participants";
 
-/// How many pages of a hundred visits are read.
+/// The maximum number of pages of a hundred visits.
 const MOST_PAGES: u32 = 10;
 
-/// What Whereby says instead of a name where the organization has names removed.
+/// What Whereby shows instead of a name if the organization has names removed.
 const REDACTED: &str = "[[redacted]]";
 
 const PARTICIPANT_MEMBERS: Names = &[
@@ -28,7 +28,7 @@ const PARTICIPANT_MEMBERS: Names = &[
     "externalId",
 ];
 
-/// The people of one session, as far as they were read.
+/// The people of one session that were read so far.
 pub(super) struct People<'a> {
     session: &'a str,
     /// In the order of `Visit::order`.
@@ -41,7 +41,7 @@ pub(super) struct People<'a> {
     cursor: Option<String>,
 }
 
-/// Somebody's visit, with what its dates mean.
+/// A visit and its dates.
 struct Visit {
     participant: Participant,
     joined: Option<Moment>,
@@ -49,7 +49,7 @@ struct Visit {
 }
 
 impl<'a> People<'a> {
-    /// The people of a session, of whom nobody was read yet.
+    /// Returns an empty list of the people of a session.
     pub(super) fn of(session: &'a str) -> Self {
         Self {
             session,
@@ -62,7 +62,7 @@ impl<'a> People<'a> {
         }
     }
 
-    /// Whether there is no trace of anybody.
+    /// Whether Whereby listed nobody, not even a bot.
     pub(super) fn is_empty(&self) -> bool {
         self.visits.is_empty() && !self.saw_bot
     }
@@ -81,11 +81,11 @@ impl<'a> People<'a> {
         self.saw_recorder
     }
 
-    /// When the meeting took place, from when the first one joined to when the last one left.
+    /// Estimates when the meeting took place: from the first arrival to the last departure.
     pub(super) fn estimate(&self) -> Facts {
         let first = self.visits.iter().filter(|visit| visit.joined.is_some());
         let first = first.min_by_key(|visit| visit.joined);
-        // While somebody is there it goes on.
+        // The meeting is in progress while somebody is there.
         let is_over = self.visits.iter().all(|visit| visit.left.is_some());
         let last = self.visits.iter().max_by_key(|visit| visit.left).filter(|_| is_over);
         let times = (first.and_then(|visit| visit.joined), last.and_then(|visit| visit.left));
@@ -101,13 +101,13 @@ impl<'a> People<'a> {
         }
     }
 
-    /// The people in the order they joined; those of whom that is not known come last.
+    /// Returns the people in the order in which they joined; unknown times come last.
     pub(super) fn into_participants(self) -> Vec<Participant> {
         self.visits.into_iter().map(|visit| visit.participant).collect()
     }
 
     fn add(&mut self, row: &Object<'_>) -> Result<(), String> {
-        // Of another session, where Whereby ignored the filter.
+        // Whereby ignored the filter, and this is another session.
         if row.text("roomSessionId")?.is_some_and(|session| session != self.session) {
             return Ok(());
         }
@@ -133,7 +133,7 @@ impl<'a> People<'a> {
             joined: joined.map(|joined| joined.time),
             left: left.map(|left| left.time),
         };
-        // They come sorted, so this is at the end; but that is Whereby's word only.
+        // Whereby sorts them, so this is normally the end of the list.
         let at = self.visits.partition_point(|other| other.order() <= visit.order());
         self.visits.insert(at, visit);
         Ok(())
@@ -162,7 +162,7 @@ impl List for People<'_> {
     fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error> {
         self.pages += 1;
         let reply = match accept(GET_PARTICIPANTS, result) {
-            // Whether Whereby answers so for a session that it does not know is not documented.
+            // Whereby does not document what it returns for an unknown session.
             Err(Error::NotFound(_)) => {
                 self.cursor = None;
                 return Ok(());
@@ -171,7 +171,7 @@ impl List for People<'_> {
         };
         let before = self.cursor.as_deref();
         let page = answer::page(GET_PARTICIPANTS, &reply.body, PARTICIPANT_MEMBERS, before)?;
-        let (_, unreadable) = page.read(GET_PARTICIPANTS, |row| self.add(row))?;
+        let unreadable = page.read(GET_PARTICIPANTS, &mut |row| self.add(row))?;
         self.is_readable &= unreadable.is_empty();
         self.cursor = page.cursor;
         Ok(())
