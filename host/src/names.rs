@@ -132,7 +132,7 @@ impl RoomRef {
         };
         // The path is read from the text: in a URL's own path, `..` and `%2e%2e` are gone.
         let name = path_of(trimmed)
-            .map(|path| path.strip_suffix('/').filter(|path| *path != "").unwrap_or(path))
+            .map(|path| path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path))
             .and_then(RoomName::parse_path)
             .ok_or_else(not_a_name)?;
         Ok(Self { name, host: Some(host.to_owned()) })
