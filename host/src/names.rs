@@ -43,8 +43,8 @@ impl RoomName {
         Self::parse(&percent_decode_str(path).decode_utf8().ok()?)
     }
 
-    /// Reads a name as a caller writes it. After a slash it is taken as it is. Without one, what is
-    /// more likely to be a URL, the id of a meeting or a link with a room key is not a name.
+    /// Reads a name as a caller writes it. After a slash, every text is a name. Without one, texts that
+    /// are more likely URLs, meeting ids or links with a room key are refused.
     fn parse_argument(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
         if trimmed.starts_with('/') {
@@ -67,8 +67,8 @@ impl RoomName {
         Ok(name)
     }
 
-    /// Whether Whereby may list the room that a caller named so under the other name: as it is
-    /// spelled, or in lower case, which is what Whereby makes of a name.
+    /// Whether Whereby may list the room under the other name: as the caller spelled it, or in lower
+    /// case, as Whereby makes names.
     pub(crate) fn may_be(&self, listed: &Self) -> bool {
         [Some(&self.name), self.padded.as_ref()]
             .into_iter()
@@ -76,7 +76,7 @@ impl RoomName {
             .any(|name| *name == listed.name || name.to_ascii_lowercase() == listed.name)
     }
 
-    /// Whether the other name is the one that approvals show for this one: in lower case.
+    /// Whether approvals show this name as the other one, which is in lower case.
     pub(crate) fn is_shown_as(&self, other: &Self) -> bool {
         self.padded.as_ref().unwrap_or(&self.name).to_ascii_lowercase() == other.name
     }
@@ -87,7 +87,7 @@ impl RoomName {
 }
 
 impl fmt::Display for RoomName {
-    /// Writes the name so that it is read as the same name again.
+    /// Writes the name in the form that is read as the same name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.padded.as_ref().unwrap_or(&self.name);
         if Self::parse_argument(text).as_ref() != Ok(self) {
@@ -97,7 +97,7 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// Whether a text is a room's link without its scheme, or has a room key behind it.
+/// Whether a text is a link to a room without its scheme, or contains a room key.
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let host = lower.split_once('/').map(|(host, _)| host);
@@ -139,7 +139,7 @@ impl RoomRef {
     }
 }
 
-/// The path of a URL as it is spelled. `None` where a URL's reader changes more of a text than that.
+/// Returns the path of a URL as it is spelled. `None` if a URL parser would change more than the path.
 fn path_of(url: &str) -> Option<&str> {
     if url.contains(|c: char| c.is_control() || c == '\\') {
         return None;

@@ -1,7 +1,7 @@
 //! Reads JSON into Lua.
 //!
-//! The text is read twice: to find out how much memory its values take, and to make them. So there is
-//! no tree of them in the host, which would be many times as large as the text.
+//! The text is read twice: first to measure how much memory its values need in Lua, then to create them.
+//! The host never builds a tree of the values, which would be many times as large as the text.
 
 use super::memory::{Memory, not_enough};
 use super::values::{Marks, Size, exact};
@@ -12,13 +12,13 @@ use serde_json::Number;
 use std::borrow::Cow;
 use std::fmt;
 
-/// The longest text that is read, in bytes.
+/// The maximum length of a text, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// The byte order mark.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The value of a JSON text, or what is wrong with it.
+/// Returns the value of a JSON text, or what is wrong with the text.
 pub(crate) fn decode(
     lua: &Lua,
     marks: &Marks,
@@ -33,7 +33,7 @@ pub(crate) fn decode(
         )));
     }
     let json = bytes.strip_prefix(MARK).unwrap_or(&bytes);
-    // A text with an escape is copied to read it.
+    // Strings with escapes are copied while they are read.
     memory.require(lua, 2 * json.len())?;
     let mut json = Cow::Borrowed(json);
     let mut plan = measure(lua, memory, &json)?;
@@ -69,7 +69,7 @@ fn measure(
     memory: &Memory,
     json: &[u8],
 ) -> mlua::Result<Result<Plan, serde_json::Error>> {
-    // What nobody needs any more may make room.
+    // Collecting garbage may make room.
     for is_again in [false, true] {
         if is_again {
             lua.gc_collect()?;
@@ -85,11 +85,11 @@ fn measure(
     Err(not_enough())
 }
 
-/// How much memory the values of a text take.
+/// How much memory the values of a text need.
 struct Plan {
     bytes: usize,
     left: usize,
-    /// How many items or members each list and each object has, in the order in which they begin.
+    /// The number of items or members of each list and object, in the order in which they begin.
     lengths: Vec<u32>,
     is_too_large: bool,
 }
@@ -133,7 +133,7 @@ impl<'de> Visitor<'de> for Measure<'_> {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        // As a member, it is remembered beside the table.
+        // A null member is remembered beside the table.
         self.0.add(Size::NULL)
     }
 
@@ -173,7 +173,7 @@ impl<'de> Visitor<'de> for Measure<'_> {
         let mut length = 0;
         while members.next_key_seed(Measure(&mut *self.0))?.is_some() {
             members.next_value_seed(Measure(&mut *self.0))?;
-            // Their places double in number.
+            // The hash part of a table doubles when it grows.
             self.0.add(2 * Size::MEMBER)?;
             length += 1;
         }
@@ -182,7 +182,7 @@ impl<'de> Visitor<'de> for Measure<'_> {
     }
 }
 
-/// What makes the values.
+/// Creates the values.
 struct Maker<'a> {
     lua: &'a Lua,
     marks: &'a Marks,
@@ -203,7 +203,7 @@ impl Maker<'_> {
     }
 }
 
-/// Makes a value and puts it into a table.
+/// Creates a value and puts it into a table.
 struct Make<'m, 'a, K> {
     maker: &'m mut Maker<'a>,
     into: &'m Table,

@@ -1,30 +1,29 @@
-//! The memory of a script: what its values take in Lua, and what the host holds for it.
+//! Counts the memory of a script: its values in Lua, and what the host holds for it.
 
 use mlua::Lua;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How much memory a script may have, in Lua and in the host together. Lua gets what the host does
-/// not hold.
+/// The memory limit of a script, for Lua and the host together. Lua may use what the host does not.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Arc<Room>);
 
 #[derive(Default)]
 struct Room {
-    /// How much there may be in all, in bytes; 0 while the state is being made.
+    /// The limit in bytes; 0 while the state is being set up.
     limit: AtomicUsize,
-    /// How much of that the host holds.
+    /// How many bytes the host holds.
     held: AtomicUsize,
 }
 
 impl Memory {
-    /// Limits what comes on top of what there is.
+    /// Limits the memory to so many bytes more than are in use now.
     pub(crate) fn limit(&self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
         self.0.limit.store(lua.used_memory() + bytes, Ordering::Relaxed);
         self.apply(lua)
     }
 
-    /// How many bytes more there may be.
+    /// Returns how many bytes are left.
     pub(crate) fn left(&self, lua: &Lua) -> usize {
         match self.for_lua() {
             0 => usize::MAX,
@@ -32,7 +31,7 @@ impl Memory {
         }
     }
 
-    /// Fails where there is no room for so many bytes more, also without what nobody needs any more.
+    /// Fails if so many bytes are not left, even after a garbage collection.
     pub(crate) fn require(&self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
         if self.left(lua) < bytes {
             lua.gc_collect()?;
@@ -55,8 +54,8 @@ impl Memory {
         self.apply(lua)
     }
 
-    /// Makes values in Lua for which there is room. Nothing in it needs to be made under a guard of
-    /// its own, which takes most of the time.
+    /// Creates values in Lua after [`Memory::require`]. Without a limit, mlua does not guard each
+    /// allocation, which would take most of the time.
     pub(crate) fn unguarded<T>(
         &self,
         lua: &Lua,
@@ -72,7 +71,7 @@ impl Memory {
         lua.set_memory_limit(self.for_lua()).map(drop)
     }
 
-    /// How much Lua may have; 0 is no limit.
+    /// The limit for Lua; 0 means none.
     fn for_lua(&self) -> usize {
         match self.0.limit.load(Ordering::Relaxed) {
             0 => 0,
@@ -81,7 +80,7 @@ impl Memory {
     }
 }
 
-/// What Lua's own error says where memory ends.
+/// The message of Lua's own error when memory runs out.
 pub(crate) const NOT_ENOUGH_MEMORY: &str = "not enough memory";
 
 pub(crate) fn not_enough() -> mlua::Error {

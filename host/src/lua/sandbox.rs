@@ -27,7 +27,7 @@ pub(crate) fn state() -> mlua::Result<Lua> {
     Lua::new_with(libraries, LuaOptions::new())
 }
 
-/// How many bytes of a message are looked at: more than an error has.
+/// How many bytes of a message are read: more than an error keeps.
 pub(crate) const MOST_MESSAGE: usize = 16 * 1024;
 
 /// The globals that a script has. Whatever else there is, is taken away, also what a later version
@@ -74,7 +74,7 @@ const GLOBALS: &[&str] = &[
     "lua_search_docs",
 ];
 
-/// The names of the globals that are no table, for whoever completes them.
+/// Returns the names of the globals, for completion.
 pub(crate) fn globals() -> impl Iterator<Item = &'static str> {
     GLOBALS.iter().copied()
 }
@@ -321,7 +321,7 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     Ok(host)
 }
 
-/// So many bytes of a text, which is not copied whole.
+/// Returns the first bytes of a text without copying all of it.
 pub(crate) fn beginning(text: &LuaString, most: usize) -> String {
     let bytes = text.as_bytes();
     String::from_utf8_lossy(bytes.get(..most).unwrap_or(&bytes)).into_owned()

@@ -49,7 +49,7 @@ struct Failed {
 /// How long calls go on where the script does not wait for them alone.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// How many errors are kept; whoever catches more than so many raises the first one no more.
+/// How many errors are kept. A script that raises an older one again raises an error of its own.
 const MAX_ERRORS: usize = 200;
 
 /// What the functions of the host have at hand.
@@ -208,7 +208,7 @@ impl Shared {
     pub(crate) fn note_stop(&self, lua: &Lua) {
         let is_known = self.with(|running| running.failed.is_some()).unwrap_or(true);
         if !is_known {
-            // Whoever is stopped between two scripts is nowhere.
+            // Between two scripts there is no place to remember.
             let _ = self.failed(lua, None);
         }
     }
@@ -219,7 +219,7 @@ impl Shared {
         let name = self.with(|running| running.name.clone()).unwrap_or_default();
         let (at, message) = without_place(&name, message);
         let line = at.or(line);
-        // Where memory ends in a branch of app.parallel, it has ended for the script.
+        // If memory runs out in a branch of app.parallel, it has run out for the script.
         if message.contains(NOT_ENOUGH_MEMORY) {
             return ScriptError::out_of_memory(&self.limits, line);
         }
@@ -330,8 +330,7 @@ impl Shared {
         self.with(|running| running.seen)
     }
 
-    /// The outcome of a call, where it has come. What the host holds of it is released when it is put
-    /// away.
+    /// Returns the outcome of a call, if it has arrived. [`Shared::put_away`] releases its memory.
     pub(crate) fn take(&self, id: usize) -> mlua::Result<Option<Reply>> {
         self.with(|running| running.arrived.remove(&id))
     }
@@ -342,7 +341,7 @@ impl Shared {
         self.memory.release(lua, held.unwrap_or_default())
     }
 
-    /// Keeps a reply until the script takes it. Its memory is the script's.
+    /// Keeps a reply until the script takes it. It counts as the script's memory.
     fn arrive(
         &self,
         lua: &Lua,

@@ -34,8 +34,8 @@ pub(crate) struct Marks {
     nulls: Table,
 }
 
-/// A whole number beyond 2^53, which no Lua number holds exactly. It is shown, compared and encoded as
-/// the number that it is, and nothing is calculated with it.
+/// An integer beyond 2^53, which a Lua number cannot hold exactly. It can be shown, compared, joined with
+/// text and encoded, but has no arithmetic.
 pub(crate) struct Exact(pub(crate) Number);
 
 impl UserData for Exact {
@@ -66,12 +66,12 @@ impl UserData for Exact {
     }
 }
 
-/// The number that an [`Exact`] is.
+/// Returns the number of an [`Exact`].
 pub(crate) fn exact_of(value: &LuaValue) -> Option<Number> {
     value.as_userdata()?.borrow::<Exact>().ok().map(|exact| exact.0.clone())
 }
 
-/// A number in Lua.
+/// Returns a number in Lua, exactly.
 pub(crate) fn exact(lua: &Lua, number: &Number) -> mlua::Result<LuaValue> {
     match is_exact(number) {
         true => lua.create_userdata(Exact(number.clone())).map(LuaValue::UserData),
@@ -79,7 +79,7 @@ pub(crate) fn exact(lua: &Lua, number: &Number) -> mlua::Result<LuaValue> {
     }
 }
 
-/// Whether a Lua number does not hold it.
+/// Whether a Lua number cannot hold it exactly.
 fn is_exact(number: &Number) -> bool {
     let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
     magnitude.is_some_and(|magnitude| magnitude > MAX_EXACT)
@@ -96,7 +96,7 @@ impl Marks {
         };
         let nulls = lua.create_table()?;
         nulls.set_metatable(Some(lua.create_table_from([("__mode", "k")])?))?;
-        // What all of them have is made now.
+        // Creates the metatable, which counts before the limit begins.
         lua.create_userdata(Exact(0.into()))?;
         Ok(Self { array: mark("array")?, object: mark("object")?, nulls })
     }
@@ -203,7 +203,7 @@ impl Marks {
             let walked = values.iter().map(|value| walk.value(value)).collect();
             return Ok(match walked {
                 Ok(values) => Ok(Taken { values, held: walk.held }),
-                // What nobody needs any more may make room.
+                // Collecting garbage may make room.
                 Err(Problem::NoRoom) if !is_again => {
                     lua.gc_collect()?;
                     is_again = true;
@@ -233,17 +233,17 @@ impl Taken {
     }
 }
 
-/// How many bytes values take at most: in Lua, and where it says so in the host.
+/// Upper bounds for the size of values in Lua and in the host, in bytes.
 pub(crate) struct Size;
 
 impl Size {
     pub(crate) const TABLE: usize = 96;
     pub(crate) const ITEM: usize = 16;
     pub(crate) const MEMBER: usize = 32;
-    /// A text but for its bytes.
+    /// A string without its bytes.
     const TEXT: usize = 48;
     const EXACT: usize = 128;
-    /// A null member, with its place and that of its table beside the object.
+    /// A null member: its own entry, and the table beside the object.
     pub(crate) const NULL: usize = Self::TABLE + 256 + 32;
 
     pub(crate) fn of_number(number: &Number) -> usize {
@@ -272,14 +272,14 @@ impl Size {
         }
     }
 
-    /// A value of JSON in the host, which is also how much an item takes.
+    /// A JSON value in the host; also an item of a list.
     const HOST_VALUE: usize = size_of::<Value>();
-    /// A member in the host, with the places of a map that has grown.
+    /// A member in the host, with the spare capacity of a map that has grown.
     const HOST_MEMBER: usize = 3 * (Self::HOST_VALUE + size_of::<String>() + 8) + 32;
-    /// A map in the host with room for its first members.
+    /// A map in the host with its first entries.
     const HOST_MAP: usize = 256;
 
-    /// How many bytes JSON takes in the host.
+    /// Returns how many bytes a JSON value takes in the host.
     pub(crate) fn in_host(value: &Value) -> usize {
         Self::HOST_VALUE
             + match value {
@@ -398,7 +398,7 @@ impl Walk<'_> {
 
     fn value(&mut self, value: &LuaValue) -> Result<Value, Problem> {
         self.spend(4)?;
-        // The text of it, or of its brackets on a line of their own. Its place is held with what it is in.
+        // Its text or brackets with indentation. Its container has counted the value itself.
         self.hold(8 + 2 * self.within.len())?;
         match value {
             value if value.is_nil() || value.is_null() => Ok(Value::Null),

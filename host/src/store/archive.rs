@@ -24,7 +24,7 @@ const INTENT: &str = "archiving";
 const UNDER_WAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl Store {
-    /// Moves the audit log to a new file and begins it anew. Returns how many calls the file has.
+    /// Moves the audit log to a new file and empties it. Returns how many calls the file has.
     ///
     /// The file has every call so far, also those that other processes have just recorded. Calls that
     /// may still be under way stay in the log as well, so that their end is found beside them.
@@ -64,19 +64,19 @@ impl Store {
         Ok(calls)
     }
 
-    /// Removes from the log what an archive has that was interrupted, if there is one.
+    /// Finishes an interrupted archive, if there is one: removes from the log what the file has.
     pub(super) fn finish_archive(&self) -> Result<Option<Finished>, Error> {
         let Some(intent) = Intent::read(self.directory())? else {
             return Ok(None);
         };
         let now = self.shared.now();
-        // Whoever makes the archive now is waited for.
+        // If another process is making the archive, this waits for it.
         let calls = self.with_spooled(|transaction| match Archived::read(&intent.file) {
             Some(archived) => {
                 archived.remove(transaction, now)?;
                 Ok(Some(archived.calls.len() as u64))
             }
-            // It was killed before the file was there.
+            // The program was killed before the file existed.
             None => Ok(None),
         })?;
         if calls.is_none() {
@@ -86,8 +86,8 @@ impl Store {
         Ok(calls.map(|calls| Finished { file: intent.file, calls }))
     }
 
-    /// Does something with all of the log, also with what others have in their spool files. What is
-    /// not in the log afterwards is not added again.
+    /// Runs a transaction on the whole log, including the spool files of other processes. Calls that are
+    /// not in the log afterwards are not added again.
     fn with_spooled<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Stopped>,
@@ -116,8 +116,8 @@ pub(super) struct Finished {
     calls: u64,
 }
 
-/// What is about to get the name of an archive. It is on the disk before the archive, and goes when
-/// the log has been begun anew.
+/// Names the archive that is being made. It is on the disk before the archive, and is removed once the
+/// log is empty.
 #[derive(PartialEq)]
 struct Intent {
     file: PathBuf,
@@ -126,7 +126,7 @@ struct Intent {
 
 impl Intent {
     fn write(&self, directory: &Path) -> Result<(), Error> {
-        // Where a path has no form, a program that is killed leaves the calls in both.
+        // A path that is not UTF-8 cannot be written. If the program is killed, the calls stay in both.
         let (Some(file), Some(beside)) = (self.file.to_str(), self.beside.to_str()) else {
             return Ok(());
         };
@@ -144,7 +144,7 @@ impl Intent {
             .map_err(|error| files::failed("file", &path, &error))
     }
 
-    /// What was written; `None` where nothing was, or not all of it.
+    /// Returns what was written; `None` if nothing was, or only a part.
     fn read(directory: &Path) -> Result<Option<Self>, Error> {
         let path = directory.join(INTENT);
         match std::fs::read(&path) {
@@ -157,7 +157,7 @@ impl Intent {
         }
     }
 
-    /// Removes it, but not that of another archive.
+    /// Removes the file, unless it names another archive by now.
     fn remove(&self, directory: &Path) -> Result<(), Error> {
         let path = directory.join(INTENT);
         if Self::read(directory)?.as_ref() != Some(self) {
@@ -179,7 +179,7 @@ struct Archived {
 }
 
 impl Archived {
-    /// `None` where there is no such archive.
+    /// Reads the ids; `None` if there is no such archive.
     fn read(file: &Path) -> Option<Self> {
         let archive = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
         schema::is_current(&archive).ok().filter(|is_current| *is_current)?;
@@ -190,7 +190,7 @@ impl Archived {
         Some(Self { calls, outcomes: ids("SELECT call_id FROM outcomes").ok()? })
     }
 
-    /// Removes it from the log; nothing where it is not there any more.
+    /// Removes the calls from the log, if they are still there.
     fn remove(&self, log: &Transaction<'_>, now: i64) -> rusqlite::Result<()> {
         let mut is_ended = log.prepare("SELECT 1 FROM outcomes WHERE call_id = ?1")?;
         let mut is_old = log.prepare("SELECT 1 FROM calls WHERE id = ?1 AND time < ?2")?;
@@ -249,7 +249,7 @@ fn add_archive(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite:
     transaction.execute(sql, [last + 1, now, calls]).map(drop)
 }
 
-/// Keeps calls from being added again by whoever still has them in a spool file.
+/// Keeps other processes from adding calls again that are still in their spool files.
 fn remember(transaction: &Transaction<'_>, spooled: &[String]) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM archived_calls", [])?;
     let mut add = transaction.prepare(
@@ -279,7 +279,7 @@ impl<'a> Archive<'a> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let made = Connection::open_with_flags(beside.path(), flags).map_err(schema::Problem::Sql);
         let made = made.and_then(|mut connection| {
-            // Nobody else has it, and it is synced as a whole before it gets its name.
+            // No other process uses it, and it is synced as a whole before it gets its name.
             connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
             schema::migrate(&mut connection)?;
             Ok(connection)

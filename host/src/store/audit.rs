@@ -145,7 +145,7 @@ pub struct AuditOutcome {
 }
 
 impl AuditRow {
-    /// Whether a write may have been made of which nobody knows.
+    /// Whether the call may have made a write whose outcome was never recorded.
     #[must_use]
     pub fn is_unfinished_write(&self) -> bool {
         self.outcome.is_none() && self.effect.as_deref() == Some("write")

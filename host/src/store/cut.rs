@@ -1,7 +1,7 @@
-//! Keeps the rows of the audit log small, whatever a caller sends: what is too long is cut, with its
-//! length and digest in its place.
+//! Limits the size of rows in the audit log: long values are cut, and their length and SHA-256 digest
+//! are kept.
 //!
-//! With the arguments, the message and the requests at their longest, a row is about 4 kB.
+//! A row has at most about 4 kB, with its arguments, its message and its requests at their limits.
 
 use super::audit::{AuditRequest, Begin, End};
 use crate::cache::sha256;
@@ -22,11 +22,11 @@ const MOST_TEXT: usize = 192;
 /// The most bytes of the requests that a call has sent.
 const MOST_REQUESTS: usize = 2560;
 
-/// The room for what stands in the place of what was cut.
+/// The space for the length and the digest.
 const NOTE: usize = 112;
 
 impl Begin {
-    /// Returns the row with whatever is too long cut.
+    /// Returns the row with long values cut.
     pub(super) fn bounded(&self) -> Self {
         let optional = |text: &Option<String>| text.as_deref().map(|text| cut(text, MOST_TEXT));
         Self {
@@ -48,7 +48,7 @@ impl Begin {
 }
 
 impl End {
-    /// Returns the row with whatever is too long cut.
+    /// Returns the row with long values cut.
     pub(super) fn bounded(&self) -> Self {
         let optional = |text: &Option<String>| text.as_deref().map(|text| cut(text, MOST_TEXT));
         Self {
@@ -67,7 +67,7 @@ impl End {
     }
 }
 
-/// Cuts each text of arguments that are too long, and all of them where that is not enough.
+/// Cuts the long strings of arguments that are too long, or all of the arguments if that is not enough.
 fn cut_arguments(arguments: &Value) -> Value {
     let mut short = arguments.clone();
     if short.to_string().len() <= MOST_ARGUMENTS {
@@ -90,7 +90,7 @@ fn cut_texts(value: &mut Value) {
     }
 }
 
-/// Cuts the paths of requests, and the last requests where that is not enough.
+/// Cuts long paths, and drops the last requests if there are too many.
 fn cut_requests(requests: &[AuditRequest]) -> Vec<AuditRequest> {
     let mut size = 0;
     let mut short = Vec::with_capacity(requests.len());
@@ -118,9 +118,9 @@ fn cut_requests(requests: &[AuditRequest]) -> Vec<AuditRequest> {
     short
 }
 
-/// The text, or as much of its beginning as fits, and what it was.
+/// Returns the text, or its beginning with the length and digest of the whole.
 fn cut(text: &str, most: usize) -> String {
-    // Most texts are short, and no escape is longer than this.
+    // Most texts are short, and an escape has at most six bytes.
     if text.len() * 6 <= most || width(text) <= most {
         return text.to_owned();
     }
@@ -141,7 +141,7 @@ fn note(text: &str) -> String {
     format!("[cut: {} bytes, SHA-256 {}]", text.len(), sha256(text.as_bytes()))
 }
 
-/// How long a text is in JSON, without its quotes.
+/// The length of a text in JSON, without its quotes.
 fn width(text: &str) -> usize {
     text.chars().map(escaped).sum()
 }

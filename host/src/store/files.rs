@@ -28,8 +28,8 @@ pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
 /// It is never opened here where it is there already: closing a file lets go of the locks that the
 /// whole process holds on it, also those of other connections.
 ///
-/// A write-ahead log without a database is what a killed program has left of one that was moved away
-/// since. It is kept under another name, as SQLite deletes it beside a new database.
+/// A write-ahead log without a database belongs to a database that was moved away after a program was
+/// killed. It is renamed, because SQLite would delete it beside a new database.
 pub(super) fn prepare_file(path: &Path, log: &Path) -> Result<(), Error> {
     // Nor may another thread have it open before what was opened to make it is closed.
     static MAKING: Mutex<()> = Mutex::new(());
@@ -54,9 +54,9 @@ pub(super) fn prepare_file(path: &Path, log: &Path) -> Result<(), Error> {
     check(what, path, &metadata, "600")
 }
 
-/// Makes the database's file, and keeps the log of another one.
+/// Creates the database's file, after renaming the write-ahead log of an earlier one.
 fn make(path: &Path, log: &Path) -> io::Result<File> {
-    // Another process may have made both meanwhile. The lock goes with the folder's handle.
+    // Another process may have created both in the meantime. Closing the folder releases the lock.
     let folder = path.parent().and_then(|folder| File::open(folder).ok());
     if let Some(folder) = &folder {
         let _ = folder.lock();
@@ -67,7 +67,7 @@ fn make(path: &Path, log: &Path) -> io::Result<File> {
     create(path)
 }
 
-/// Gives a file a name that says that it is an old one.
+/// Renames a file to a free name that ends in `.old`.
 fn keep(file: &Path) -> io::Result<()> {
     for number in 0_u32.. {
         let mut name = file.as_os_str().to_owned();
