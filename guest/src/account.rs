@@ -1,4 +1,4 @@
-//! Whom the API key stands for.
+//! Shows which organization the API key belongs to.
 
 use alloc::borrow::Cow;
 
@@ -18,10 +18,10 @@ const GET_MEETINGS: &str = "GET /meetings";
 
 const ROOM_MEMBERS: Names = &["roomUrl"];
 
-/// What `exp` says in a key that never expires: the largest whole number that JavaScript counts to.
+/// The `exp` of a key that never expires: the largest safe integer of JavaScript.
 const NEVER: u64 = (1 << 53) - 1;
 
-/// Reads the claims of the key, and asks Whereby whether it accepts it.
+/// Reads the claims of the key, and checks that Whereby accepts it.
 pub(crate) fn get_current_user(
     transport: &mut dyn Transport,
     settings: &Settings,
@@ -32,7 +32,9 @@ pub(crate) fn get_current_user(
     let page = answer::page(GET_MEETINGS, &reply.body, ROOM_MEMBERS, None)?;
     let url = match page.rows.first() {
         Some(room) => room
-            .required_text("roomUrl")
+            .as_ref()
+            .map_err(String::clone)
+            .and_then(|room| room.required_text("roomUrl"))
             .map(Some)
             .map_err(|what| unexpected(GET_MEETINGS, &what))?,
         None => None,
@@ -62,7 +64,7 @@ pub(crate) fn get_current_user(
     })
 }
 
-/// What a key says of itself. Nothing in it is vouched for: only Whereby can check its signature.
+/// The claims of a key. They are unverified: only Whereby can check its signature.
 #[derive(Default)]
 struct Claims {
     organization_id: Option<String>,
@@ -71,7 +73,7 @@ struct Claims {
 }
 
 impl Claims {
-    /// `None` where the key is no JWT, which Whereby does not promise, or is not known here.
+    /// `None` if the key is unknown here or is not a JWT, which Whereby does not promise.
     fn of(settings: &Settings) -> Option<Self> {
         let json = match (&settings.token, &settings.key_claims) {
             (Some(token), _) => Cow::Owned(jwt_payload(token)?),
@@ -79,7 +81,7 @@ impl Claims {
             (None, None) => return None,
         };
         let claims = answer::object(&json, &["organizationId", "iat", "exp"]).ok()?;
-        // A claim of another type than expected counts as absent.
+        // A claim of an unexpected type counts as absent.
         let moment = |name| {
             let seconds = claims.whole(name).ok().flatten().filter(|seconds| *seconds != NEVER)?;
             Moment::from_unix(seconds, 0)
@@ -101,7 +103,7 @@ fn jwt_payload(token: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The organization's own label in the host of a room's URL.
+/// Returns the organization's subdomain from a room's URL.
 fn subdomain(url: &str) -> Option<String> {
     let (host, _) = host_and_name(url)?;
     let label = host.strip_suffix(".whereby.com")?;

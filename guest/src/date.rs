@@ -1,11 +1,11 @@
-//! Reads and writes dates: RFC 3339, and in UTC where a text says no offset.
+//! Reads and writes dates in RFC 3339. Without an offset, a date is in UTC.
 
 use crate::argument::invalid;
 use crate::prelude::*;
 use crate::types::Error;
 
-/// The first second of the year 0 and the last one of the year 9999, which are the years that
-/// RFC 3339 can write; counted from 1970 on.
+/// The first second of the year 0 and the last one of the year 9999, counted from 1970: the range of
+/// RFC 3339.
 const FIRST: i64 = -62_167_219_200;
 const LAST: i64 = 253_402_300_799;
 
@@ -23,13 +23,13 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// The moment so long after the beginning of 1970, in UTC.
+    /// Returns the moment this long after the beginning of 1970 in UTC.
     pub(crate) fn from_unix(seconds: u64, nanoseconds: u32) -> Option<Self> {
         let seconds = i64::try_from(seconds).ok()?;
         (seconds <= LAST && nanoseconds < 1_000_000_000).then_some(Self { seconds, nanoseconds })
     }
 
-    /// Reads a date and time. A text without an offset is taken as UTC.
+    /// Reads a date and time; without an offset it is in UTC.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.as_bytes();
         let day = day_of(text.get(..10)?)?;
@@ -65,7 +65,7 @@ impl Moment {
         Some(Self { seconds: day * DAY + time, nanoseconds: 0 })
     }
 
-    /// Writes the moment in UTC, with as many digits of a fraction as it takes.
+    /// Writes the moment in UTC, with as many fractional digits as it needs.
     pub(crate) fn format(self) -> String {
         let (year, month, day) = civil(self.seconds.div_euclid(DAY));
         let time = self.seconds.rem_euclid(DAY);
@@ -79,14 +79,14 @@ impl Moment {
         text
     }
 
-    /// So many seconds later, at a whole second.
+    /// Returns the moment this many seconds later, rounded down to a whole second.
     #[cfg(feature = "write")]
     pub(crate) fn whole_seconds_later(self, seconds: i64) -> Option<Self> {
         let seconds = self.seconds.checked_add(seconds)?;
         (FIRST..=LAST).contains(&seconds).then_some(Self { seconds, nanoseconds: 0 })
     }
 
-    /// The whole seconds until a later moment; 0 where it is earlier.
+    /// Returns the whole seconds until a later moment; 0 if it is earlier.
     pub(crate) fn seconds_until(self, end: Self) -> u64 {
         let is_partial = i64::from(end.nanoseconds < self.nanoseconds);
         u64::try_from(end.seconds - self.seconds - is_partial).unwrap_or(0)
@@ -101,7 +101,7 @@ pub(crate) fn argument(name: &str, text: &str) -> Result<Moment, Error> {
     })
 }
 
-/// Which moment a date without a time stands for.
+/// The moment that a date without a time stands for.
 #[derive(Clone, Copy)]
 pub(crate) enum DayEdge {
     First,
@@ -126,23 +126,23 @@ pub(crate) fn day_argument(name: &str, text: &str, edge: DayEdge) -> Result<Mome
     })
 }
 
-/// The number of a day that is written `2026-03-31`, counted from 1970 on.
+/// Returns the number of a day such as `2026-03-31`, counted from 1970.
 fn day_of(text: &[u8]) -> Option<i64> {
     let [y, e, a, r, b'-', m, n, b'-', d, t] = *text else { return None };
     let (year, month, day) = (number(&[y, e, a, r])?, number(&[m, n])?, number(&[d, t])?);
     if !(1..=12).contains(&month) || day < 1 {
         return None;
     }
-    // Years begin in March here, so that the day that some years have more comes last.
+    // Years begin in March here, so that the leap day comes last.
     let shifted = year - i64::from(month <= 2);
     let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let number = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    // A day that its month has not is another day when written back.
+    // An invalid day of the month is another day when written back.
     (civil(number) == (year, month, day)).then_some(number)
 }
 
-/// The year, month and day of a day's number.
+/// Returns the year, month and day of a day's number.
 fn civil(number: i64) -> (i64, i64, i64) {
     let number = number + 719_468;
     let (era, of_era) = (number.div_euclid(146_097), number.rem_euclid(146_097));
@@ -154,8 +154,8 @@ fn civil(number: i64) -> (i64, i64, i64) {
     (era * 400 + year + i64::from(month <= 2), month, day)
 }
 
-/// The nanoseconds of a fraction such as `.25`, if there is one, and what follows it. Digits beyond
-/// the ninth are dropped.
+/// Returns the nanoseconds of a fraction such as `.25`, if there is one, and the rest of the string.
+/// Digits after the ninth are dropped.
 fn split_fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     let Some(rest) = text.strip_prefix(b".") else { return Some((0, text)) };
     let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -1,4 +1,4 @@
-//! Makes the WIT error of what Whereby answered, or of the failure to get an answer.
+//! Turns responses and failed requests into the WIT error.
 
 use core::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::prelude::*;
 use crate::transport::{Failure, FailureKind, Reply};
 use crate::types::{Error, Rejection};
 
-/// The longest text of Whereby that is passed on, in characters.
+/// How many characters of Whereby's own text an error shows.
 const LONGEST: usize = 500;
 
-/// What stands in a text where a secret was.
+/// Replaces a secret in a text.
 const HIDDEN: &str = "[hidden]";
 
-/// The reply, if it is a success.
+/// Returns the reply if it is a success.
 pub(crate) fn accept(endpoint: &str, result: Result<Reply, Failure>) -> Result<Reply, Error> {
     match result {
         Ok(reply) if (200..300).contains(&reply.status) => Ok(reply),
@@ -22,7 +22,7 @@ pub(crate) fn accept(endpoint: &str, result: Result<Reply, Failure>) -> Result<R
     }
 }
 
-/// The error that an answer stands for which is no success.
+/// Returns the error for a response that is not a success.
 pub(crate) fn from_reply(endpoint: &str, reply: &Reply) -> Error {
     let message = message_of(&reply.body);
     let status = reply.status;
@@ -38,14 +38,14 @@ pub(crate) fn from_reply(endpoint: &str, reply: &Reply) -> Error {
     }
 }
 
-/// Whether a status says that a write was not carried out. Any other that is no success leaves that
-/// open: a timeout (408), a 499 of a proxy or a redirect may come after the write.
+/// Whether a status proves that a write was not carried out. Other failures leave it open: a timeout
+/// (408), a 499 of a proxy or a redirect may come after the write.
 pub(crate) fn is_refusal(status: u16) -> bool {
     matches!(status, 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429)
 }
 
-/// The error of a write that Whereby answered without a success, with a remark where the write may
-/// have happened all the same. Such an error is never one that says that nothing was changed.
+/// Returns the error for a failed response to a write, with a remark if the write may have happened. Such
+/// an error never says that nothing was changed.
 #[cfg(feature = "write")]
 pub(crate) fn from_reply_to_write(endpoint: &str, reply: &Reply, remark: &str) -> Error {
     let error = from_reply(endpoint, reply);
@@ -62,7 +62,7 @@ pub(crate) fn from_reply_to_write(endpoint: &str, reply: &Reply, remark: &str) -
     with_remark(error, remark)
 }
 
-/// The error of a write without an answer, with a remark where it may have happened all the same.
+/// Returns the error for a write without a response, with a remark if the write may have happened.
 #[cfg(feature = "write")]
 pub(crate) fn from_failed_write(endpoint: &str, failure: &Failure, remark: &str) -> Error {
     let error = from_failure(endpoint, failure);
@@ -76,7 +76,7 @@ pub(crate) fn from_failed_write(endpoint: &str, failure: &Failure, remark: &str)
     with_remark(error, remark)
 }
 
-/// What Whereby answered, in words.
+/// Describes the response.
 fn answered(endpoint: &str, status: u16, message: &str) -> String {
     match message {
         "" => format!("{endpoint}: Whereby answered {status} without a text"),
@@ -84,7 +84,7 @@ fn answered(endpoint: &str, status: u16, message: &str) -> String {
     }
 }
 
-/// The error that a missing answer stands for.
+/// Returns the error for a missing response.
 pub(crate) fn from_failure(endpoint: &str, failure: &Failure) -> Error {
     let text = format!("{endpoint}: {}", failure.text);
     match failure.kind {
@@ -96,7 +96,7 @@ pub(crate) fn from_failure(endpoint: &str, failure: &Failure) -> Error {
     }
 }
 
-/// An answer that is not what Whereby documents.
+/// Returns the error for a response that is not what Whereby documents.
 pub(crate) fn unexpected(endpoint: &str, what: &str) -> Error {
     Error::UnexpectedResponse(format!(
         "{endpoint}: the answer is not as Whereby documents it: {}",
@@ -104,21 +104,21 @@ pub(crate) fn unexpected(endpoint: &str, what: &str) -> Error {
     ))
 }
 
-/// Says something more in the text of an error that has one.
+/// Appends a remark to the text of an error, if it has one.
 #[cfg(feature = "write")]
 pub(crate) fn with_remark(error: Error, remark: &str) -> Error {
     map_text(error, |text| format!("{text}; {remark}"))
 }
 
-/// Takes a secret out of the texts of an error.
+/// Removes a secret from the texts of an error.
 pub(crate) fn without_secret(error: Error, secret: &str) -> Error {
     map_text(error, |text| {
-        // Texts of UTF-8, of which whole ones are replaced by another.
+        // UTF-8 stays UTF-8 when whole strings are replaced.
         String::from_utf8(hide(text.into_bytes(), secret)).unwrap_or_default()
     })
 }
 
-/// Takes a secret out of an answer, should Whereby echo it.
+/// Removes a secret from a response, in case Whereby echoes it.
 pub(crate) fn hide(body: Vec<u8>, secret: &str) -> Vec<u8> {
     let secret = secret.as_bytes();
     if secret.is_empty() || !body.windows(secret.len()).any(|part| part == secret) {
@@ -146,12 +146,11 @@ pub(crate) fn milliseconds_left(body: &[u8]) -> Option<Duration> {
     let data = answer::inner_object(body, &["data"], &["msLeft", "ms_left"])?;
     let left = |name| data.number(name).ok().flatten();
     let left = left("msLeft").or_else(|| left("ms_left")).filter(|left| *left >= 0.0)?;
-    // A number that is too large becomes the largest there is.
+    // A number that is too large becomes the maximum.
     Some(Duration::from_millis(left as u64))
 }
 
-/// Brings a text of unknown origin into a form that is safe to show: one line, no control
-/// characters, at most 500 characters.
+/// Makes a text from outside safe to show: one line, no control characters, at most 500 characters.
 pub(crate) fn clean(text: &str) -> String {
     let mut short = String::with_capacity(text.len().min(LONGEST));
     let visible = text.trim().chars().map(|c| if is_invisible(c) { ' ' } else { c });
@@ -164,15 +163,15 @@ pub(crate) fn clean(text: &str) -> String {
     short
 }
 
-/// Control characters, and those that turn the direction of the text after them.
+/// Whether a character is a control character or changes the direction of text.
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What Whereby says in the body of an error. Only that of a 429 is documented, so any body is
-/// survived. An object without the usual members, which may be a room with its secret URLs, and a page
-/// of HTML say nothing.
+/// Returns what the body of an error says. Whereby documents only the body of a 429, so any other body is
+/// tolerated. An object without the usual members could be a room with its secret URLs, so it is not
+/// shown; nor is HTML.
 fn message_of(body: &[u8]) -> String {
     if let Some(words) = answer::words(body) {
         return clean(&words);

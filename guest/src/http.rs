@@ -1,7 +1,7 @@
-//! Sends requests over `wasi:http`, side by side, and tries again where that is safe.
+//! Sends requests over `wasi:http` in parallel, and retries where that is safe.
 //!
-//! This module and those below it are the only ones that call the host. Every such call takes time,
-//! so nothing is asked for that is not needed.
+//! Only this module and its submodules call the host. Every such call takes time, so they request
+//! nothing that they do not need.
 
 mod exchange;
 mod failure;
@@ -27,7 +27,7 @@ pub(crate) fn environment() -> Vec<(String, String)> {
     wasi::cli::environment::get_environment()
 }
 
-/// What time it is.
+/// Returns the current time.
 #[cfg_attr(
     not(feature = "write"),
     expect(dead_code, reason = "only new rooms have to do with now")
@@ -38,7 +38,7 @@ pub(crate) fn now() -> Result<Moment, Error> {
         .ok_or_else(|| Error::Unavailable("the host's clock is not set".to_owned()))
 }
 
-/// Whereby by way of `wasi:http`, for the length of one call.
+/// A transport over `wasi:http` for one call.
 pub(crate) struct Http<'a> {
     settings: &'a Settings,
     deadline: Option<Deadline>,
@@ -52,18 +52,18 @@ struct Deadline {
     reached: Pollable,
 }
 
-/// One of the requests that are under way.
+/// A request in progress.
 struct Slot {
     request: Request,
     attempts: u32,
-    /// Whether an attempt that is over may have been carried out. Only a write has any use for it.
+    /// Whether an earlier attempt may have been carried out. Only writes use it.
     is_open: bool,
     state: State,
 }
 
 enum State {
     Idle,
-    /// An attempt is being made.
+    /// An attempt is in progress.
     Trying(Exchange),
     /// The next attempt begins when this is ready.
     Waiting(Pollable),
@@ -71,7 +71,7 @@ enum State {
 }
 
 impl<'a> Http<'a> {
-    /// Nothing is sent yet, and the time of the call does not run yet.
+    /// Returns a transport that has sent nothing yet; the time limit has not started.
     pub(crate) fn new(settings: &'a Settings) -> Self {
         Self { settings, deadline: None, allowance: Allowance::of_call() }
     }
@@ -84,7 +84,7 @@ impl<'a> Http<'a> {
         }
     }
 
-    /// Begins an attempt, which was taken out of the allowance.
+    /// Begins an attempt that is already counted.
     fn attempt(&mut self, slot: &mut Slot, deadline: &Deadline) {
         slot.attempts += 1;
         match Exchange::begin(self.settings, &slot.request) {
@@ -93,7 +93,7 @@ impl<'a> Http<'a> {
         }
     }
 
-    /// Goes on with a request whose pollable is ready.
+    /// Continues a request whose pollable is ready.
     fn step(&mut self, slot: &mut Slot, deadline: &Deadline) {
         match &mut slot.state {
             State::Waiting(_) => self.attempt(slot, deadline),
@@ -106,7 +106,7 @@ impl<'a> Http<'a> {
         }
     }
 
-    /// Takes an answer as the result, or tries again.
+    /// Returns a response as the result, or retries.
     fn settle_answer(&mut self, slot: &mut Slot, answer: Answer, deadline: &Deadline) {
         let Answer { mut reply, retry_after } = answer;
         if let Some(token) = &self.settings.token {
@@ -134,7 +134,7 @@ impl<'a> Http<'a> {
         };
     }
 
-    /// Takes a failure as the result, or tries again.
+    /// Returns a failure as the result, or retries.
     fn settle_failure(&mut self, slot: &mut Slot, mut stop: failure::Stop, deadline: &Deadline) {
         slot.is_open |= stop.failure.maybe_sent;
         stop.failure.maybe_sent = slot.is_open;
@@ -164,7 +164,7 @@ impl<'a> Http<'a> {
 impl Transport for Http<'_> {
     fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, Failure>> {
         let deadline = match self.deadline.take() {
-            // A request that is given up at once would only leave doubt about what became of it.
+            // Sending a request without the time to wait for it would leave its outcome unknown.
             Some(deadline) if deadline.left().is_zero() => {
                 self.deadline = Some(deadline);
                 return requests.iter().map(|_| Err(out_of_time(false))).collect();
@@ -186,7 +186,7 @@ impl Transport for Http<'_> {
             if busy.is_empty() {
                 break;
             }
-            // The deadline comes last, so that the other indexes are those of `busy`.
+            // The deadline comes last, so that the other indexes match `busy`.
             let pollables: Vec<&Pollable> =
                 busy.iter().filter_map(|slot| slot.pollable()).chain([&deadline.reached]).collect();
             let ready = poll::poll(&pollables);

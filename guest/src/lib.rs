@@ -40,7 +40,7 @@ use prelude::*;
 use settings::Settings;
 use types::Error;
 
-/// What the prelude of `std` has and that of `core` has not.
+/// What the prelude of `std` has in addition to that of `core`.
 mod prelude {
     pub(crate) use alloc::borrow::ToOwned;
     pub(crate) use alloc::string::{String, ToString};
@@ -48,7 +48,7 @@ mod prelude {
     pub(crate) use alloc::{format, vec};
 }
 
-/// What `wit-bindgen` makes of the WIT package.
+/// The bindings that `wit-bindgen` generates.
 #[cfg_attr(
     target_arch = "wasm32",
     expect(unsafe_code, reason = "the canonical ABI moves values through raw memory")
@@ -73,11 +73,11 @@ mod bindings {
         additional_derives: [PartialEq],
     });
 
-    // Names of exports such as `whereby:agent/read#list-rooms` are no names to other linkers.
+    // Other linkers do not accept export names such as `whereby:agent/read#list-rooms`.
     #[cfg(target_arch = "wasm32")]
     export!(Component);
 
-    /// The component: what the exported interfaces are implemented on.
+    /// Implements the exported interfaces.
     pub(super) struct Component;
 }
 
@@ -139,12 +139,12 @@ impl write::Guest for Component {
     }
 }
 
-/// An optional text that was given. Clients leave texts empty that they do not use.
+/// Returns an optional string, if it is not empty: clients send empty strings for what they do not use.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// Runs one function with the settings of the environment, and keeps the token out of its error.
+/// Runs one function with the settings of the environment, and removes the token from its error.
 fn call<T>(function: impl FnOnce(&mut Http, &Settings) -> Result<T, Error>) -> Result<T, Error> {
     let settings = Settings::from_variables(http::environment())?;
     let mut http = Http::new(&settings);

@@ -1,24 +1,23 @@
 //! The id of a past meeting: the room's name, a colon and the session's id.
 //!
-//! The session's id alone is not enough to find a session again, because Whereby lists sessions by
-//! room only.
+//! The session's id alone cannot find a session again, because Whereby lists sessions by room only.
 
 use crate::argument::{check_length, invalid};
 use crate::prelude::*;
-use crate::room_name::is_name;
+use crate::room_name::{RoomName, shown};
 use crate::types::Error;
 
-/// The longest id that is taken, in characters.
+/// The maximum length of a meeting id, in characters.
 const LONGEST: usize = 300;
 
-/// The longest id that Whereby gives, in characters.
+/// The maximum length of Whereby's own ids, in characters.
 const LONGEST_PART: usize = 64;
 
 /// A meeting that a caller named.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MeetingId {
-    /// The room as the caller spelled it, without a slash; absent where the session's id came alone.
-    pub(crate) room: Option<String>,
+    /// The room as the caller named it; absent if the caller gave only the session's id.
+    pub(crate) room: Option<RoomName>,
     pub(crate) session: String,
 }
 
@@ -26,7 +25,7 @@ impl MeetingId {
     /// Reads the argument `meeting_id`.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         check_length("meeting_id", text, LONGEST)?;
-        let text = text.trim();
+        let text = text.trim_end();
         let refuse = || {
             invalid(
                 "meeting_id",
@@ -34,7 +33,8 @@ impl MeetingId {
                  daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10, or a session id",
             )
         };
-        let Some((room, session)) = text.split_once(':') else {
+        let Some((room, session)) = text.rsplit_once(':') else {
+            let text = text.trim_start();
             if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(invalid(
                     "meeting_id",
@@ -49,25 +49,25 @@ impl MeetingId {
                 false => Err(refuse()),
             };
         };
-        let room = room.strip_prefix('/').unwrap_or(room);
-        if !is_name(room) || !is_id(session) {
-            return Err(refuse());
-        }
-        Ok(Self { room: Some(room.to_owned()), session: session.to_owned() })
+        let room = RoomName::parse_name(room).filter(|_| is_id(session)).ok_or_else(refuse)?;
+        Ok(Self { room: Some(room), session: session.to_owned() })
     }
 }
 
-/// Writes the id of a session of a room.
+/// Returns the id of a session in a room, or the session's id alone if that would be too long to be
+/// accepted.
 pub(crate) fn format(room: &str, session: &str) -> String {
-    let mut id = String::with_capacity(room.len() + 1 + session.len());
-    id.push_str(room);
+    let mut id = shown(room);
     id.push(':');
     id.push_str(session);
+    if check_length("meeting_id", &id, LONGEST).is_err() {
+        session.clone_into(&mut id);
+    }
     id
 }
 
-/// Whether a text can be Whereby's id of a session or of a room: a UUID, or a number. With
-/// no other characters in it, it means itself wherever in a URL it stands.
+/// Whether a string can be Whereby's id of a session or of a room: a UUID or a number. It has no
+/// characters with a special meaning in a URL.
 pub(crate) fn is_id(text: &str) -> bool {
     (1..=LONGEST_PART).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -84,20 +84,25 @@ mod tests {
     fn ids_are_read() {
         for (text, room, session) in [
             ("daily:7be3d6c2-0a41", Some("daily"), "7be3d6c2-0a41"),
+            ("daily:7be3:1", Some("daily:7be3"), "1"),
+            ("a/b?c#d:1", Some("a/b?c#d"), "1"),
+            ("//a:1", Some("/a"), "1"),
             ("/Daily_1:7BE3", Some("Daily_1"), "7BE3"),
             (" daily:12 ", Some("daily"), "12"),
             ("7be3d6c2-0a41", None, "7be3d6c2-0a41"),
         ] {
             let id = MeetingId::parse(text).unwrap();
-            assert_eq!((id.room.as_deref(), id.session.as_str()), (room, session), "{text}");
+            let name = id.room.as_ref().map(|room| room.name.as_str());
+            assert_eq!((name, id.session.as_str()), (room, session), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for text in ["", " ", ":", "daily:", ":7be3", "a/b:7be3", "daily:7be3:1", "a/b", "x?y=1"] {
+        for text in ["", " ", ":", "daily:", ":7be3", "https://a/b:7be3", "a:b/c", "a/b", "x?y=1"] {
             assert!(MeetingId::parse(text).is_err(), "{text} was taken");
         }
+        assert_eq!(format(&"a".repeat(300), "7be3"), "7be3");
         assert!(MeetingId::parse(&"a".repeat(64)).is_ok());
         assert!(MeetingId::parse(&"a".repeat(65)).is_err());
     }
@@ -112,9 +117,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn written_ids_are_read_back(room in "[a-z0-9-]{1,80}", session in "[a-zA-Z0-9_-]{1,40}") {
+        fn written_ids_are_read_back(room in "[ -~]{1,80}", session in "[a-zA-Z0-9_-]{1,40}") {
             let id = MeetingId::parse(&format(&room, &session)).unwrap();
-            prop_assert_eq!(id, MeetingId { room: Some(room), session });
+            prop_assert_eq!((id.room.unwrap().name, id.session), (room, session));
         }
 
         #[test]

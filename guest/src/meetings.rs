@@ -26,19 +26,19 @@ const SESSION_MEMBERS: Names = &[
     "totalRecorderMinutes",
 ];
 
-/// A session of a room, as far as it is needed.
+/// The members of a session that are used here.
 struct Session<'a> {
     id: &'a str,
-    /// The room without the slash, where the row names it.
+    /// The room without the leading slash, if the row names it.
     room: Option<&'a str>,
     start: Stamp<'a>,
-    /// Absent while the session goes on.
+    /// Absent while the session is in progress.
     end: Option<Stamp<'a>>,
     participant_count: Option<u32>,
     recorder_minutes: Option<u32>,
 }
 
-/// A date in Whereby's words, and what it means.
+/// A date as Whereby wrote it, and the moment it stands for.
 #[derive(Clone, Copy)]
 struct Stamp<'a> {
     text: &'a str,
@@ -70,7 +70,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A date of a row; `None` where it is absent or empty.
+/// Returns a date of a row; `None` if it is absent or empty.
 fn stamp<'a>(row: &'a Object<'_>, name: &str) -> Result<Option<Stamp<'a>>, String> {
     match row.text(name)? {
         None | Some("") => Ok(None),

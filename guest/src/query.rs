@@ -4,14 +4,14 @@ use crate::prelude::*;
 
 use core::fmt::{Display, Write};
 
-/// A path and query that is being written, percent-encoded as it grows.
+/// Builds a path and query, percent-encoded.
 pub(crate) struct Query {
     target: String,
     separator: char,
 }
 
 impl Query {
-    /// Starts with a path, which is taken as it is.
+    /// Starts with a path, which is not encoded.
     pub(crate) fn new(path: &str) -> Self {
         let mut target = String::with_capacity(path.len() + 96);
         target.push_str(path);
@@ -33,7 +33,7 @@ impl Query {
         self
     }
 
-    /// Adds a room as Whereby wants it in every query: with a slash before it.
+    /// Adds a room name with the leading slash that Whereby requires.
     pub(crate) fn with_room(mut self, name: &str, room: &str) -> Self {
         self.begin(name);
         self.target.push_str("%2F");
@@ -41,7 +41,7 @@ impl Query {
         self
     }
 
-    /// Adds a member where there is a value for it.
+    /// Adds a member if it has a value.
     pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.with(name, value),
@@ -62,7 +62,7 @@ impl Query {
     }
 }
 
-/// Appends a text with everything encoded but the characters that RFC 3986 calls unreserved.
+/// Appends a string, encoding all but the unreserved characters of RFC 3986.
 fn encode(text: &str, onto: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -1,4 +1,4 @@
-//! Decides whether a request that went wrong is sent again, and when.
+//! Decides whether and when a failed request is sent again.
 
 use core::time::Duration;
 
@@ -6,24 +6,23 @@ use crate::date::Moment;
 use crate::prelude::*;
 use crate::transport::{Failure, FailureKind, Method};
 
-/// How long a call may last, with all its requests and waits.
+/// The time limit of a call, with all its requests and waits.
 pub(crate) const BUDGET: Duration = Duration::from_secs(20);
 
-/// How often one request is sent at most.
+/// The maximum number of attempts per request.
 const ATTEMPTS: u32 = 4;
 
-/// How often requests are sent at most in one call, all of them and all their attempts together.
-/// Hosts cut a call off at 64, and one that is cut off has no result at all; the rest is left for
-/// what they may count that this component does not.
+/// The maximum number of attempts per call. Hosts end a call at 64, and it then has no result; the
+/// difference leaves room for what a host may count in addition.
 const CALL_ATTEMPTS: u32 = 60;
 
-/// The first wait where Whereby names none; it doubles with each attempt.
+/// The first wait if Whereby does not ask for one; it doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
-/// How an attempt went wrong.
+/// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// A status that may be gone on the next attempt, or not: 429, 5xx.
+    /// A status that may be temporary: 429 or 5xx.
     Status(u16),
     /// The connection failed.
     Connection,
@@ -34,12 +33,12 @@ pub(crate) enum Trouble {
 pub(crate) struct Allowance(u32);
 
 impl Allowance {
-    /// That of a call that has sent nothing yet.
+    /// Returns the attempts of a call that has sent nothing yet.
     pub(crate) const fn of_call() -> Self {
         Self(CALL_ATTEMPTS)
     }
 
-    /// Takes one attempt out of it, if there is one left.
+    /// Takes one attempt, if there is one left.
     pub(crate) fn take(&mut self) -> bool {
         let left = self.0.checked_sub(1);
         self.0 = left.unwrap_or_default();
@@ -47,7 +46,7 @@ impl Allowance {
     }
 }
 
-/// Why a request is not sent that has no attempt left.
+/// Says why a request with no attempts left is not sent.
 pub(crate) fn out_of_attempts() -> Failure {
     Failure {
         kind: FailureKind::Unavailable,
@@ -58,23 +57,23 @@ pub(crate) fn out_of_attempts() -> Failure {
     }
 }
 
-/// What to do about it.
+/// What to do after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Wait, and send the same request again. The attempt has been taken out of the allowance.
+    /// Wait and send the same request again. The attempt is already counted.
     Again(Duration),
-    /// Take what there is as the result.
+    /// Return the result of this attempt.
     Settle,
-    /// Give up waiting for Whereby's rate limit, which lasts this many seconds more; 0 where Whereby
-    /// did not say how many.
+    /// Stop waiting for Whereby's rate limit, which lasts this many more seconds; 0 if Whereby does not
+    /// say.
     RateLimited(u32),
 }
 
-/// Decides about a request after an attempt.
+/// Decides what to do after a failed attempt.
 ///
-/// `attempts` counts that attempt too. `asked` is the wait that Whereby asked for, and `left` what
-/// remains of the budget; an attempt that comes of it is taken out of `allowance`. `random` is asked
-/// for only where the wait is our own choice.
+/// `attempts` includes that attempt. `asked` is the wait that Whereby asked for, and `left` the rest of
+/// the time limit. Another attempt is taken from `allowance`. `random` is only called if Whereby did not
+/// ask for a wait.
 pub(crate) fn decide(
     method: Method,
     attempts: u32,
@@ -85,7 +84,7 @@ pub(crate) fn decide(
     random: impl FnOnce() -> u64,
 ) -> Decision {
     let limited = trouble == Trouble::Status(429);
-    // To wait for nothing is no wait that was told.
+    // A wait of zero counts as none.
     let asked = asked.filter(|wait| !wait.is_zero());
     if !(limited || is_safe(method) && is_transient(trouble)) {
         return Decision::Settle;
@@ -104,8 +103,7 @@ pub(crate) fn decide(
     }
 }
 
-/// Reads the header `Retry-After`: seconds, whole or decimal, or a date, which counts from `now`
-/// where that is known.
+/// Reads the header `Retry-After`: seconds, with or without decimals, or a date if `now` is known.
 pub(crate) fn parse_retry_after(
     value: &[u8],
     now: impl FnOnce() -> Option<Moment>,
@@ -118,8 +116,8 @@ pub(crate) fn parse_retry_after(
     if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // Milliseconds are the first three digits; one more for those that follow, as too short a wait
-    // would be for nothing.
+    // The first three digits are milliseconds. Further digits add one, because a wait that is too short
+    // is useless.
     let digits = fraction.bytes().chain([b'0'; 3]).take(3);
     let milliseconds = digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
     let rest = u64::from(fraction.bytes().skip(3).any(|digit| digit != b'0'));
@@ -127,7 +125,7 @@ pub(crate) fn parse_retry_after(
     Some(whole.saturating_add(Duration::from_millis(milliseconds + rest)))
 }
 
-/// Whether sending it twice does no more than sending it once.
+/// Whether sending the request twice has the same effect as sending it once.
 fn is_safe(method: Method) -> bool {
     match method {
         Method::Get => true,
@@ -142,7 +140,7 @@ fn is_transient(trouble: Trouble) -> bool {
     matches!(trouble, Trouble::Status(502..=504) | Trouble::Connection)
 }
 
-/// Doubles with each attempt, and adds up to half of it so that many callers do not come at once.
+/// Doubles with each attempt, plus up to half at random so that many callers do not retry at once.
 fn backoff(attempts: u32, random: u64) -> Duration {
     let wait = FIRST_WAIT * 2_u32.pow(attempts.saturating_sub(1).min(ATTEMPTS));
     let half = u64::try_from(wait.as_millis() / 2).unwrap_or(0);

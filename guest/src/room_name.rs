@@ -1,21 +1,21 @@
-//! Reads a room's name as callers write it: with a slash, without one, or as the room's URL.
+//! Reads room names as callers write them: with a slash, without one, or as the room's URL.
 
 use crate::argument::{check_length, invalid};
+use crate::error::clean;
 use crate::prelude::*;
 use crate::types::Error;
 
-/// The longest text that is taken, in characters: a URL may have a key behind it.
+/// The maximum length of a name or URL, in characters.
 const LONGEST: usize = 2000;
-
-/// The longest name, in bytes. Whereby makes one of 39 characters and a random part.
-const LONGEST_NAME: usize = 200;
 
 /// A room that a caller named.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RoomName {
     /// The name as the caller spelled it, without the leading slash.
     pub(crate) name: String,
-    /// The host of the URL, where one was given; lower case, with its port if it names one.
+    /// The name with the spaces that the caller wrote around it, which may belong to it.
+    pub(crate) padded: Option<String>,
+    /// The host of the URL, if the caller gave one: in lower case, with its port if it has one.
     pub(crate) host: Option<String>,
 }
 
@@ -23,6 +23,9 @@ impl RoomName {
     /// Reads the argument `room_name`.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         check_length("room_name", text, LONGEST)?;
+        if let Some(name) = Self::parse_name(text) {
+            return Ok(name);
+        }
         let text = text.trim();
         let refuse = || {
             invalid(
@@ -32,32 +35,82 @@ impl RoomName {
             )
         };
         let Some(url) = after_scheme(text) else {
-            let name = text.strip_prefix('/').unwrap_or(text);
-            if let Some((room, _)) = name.split_once(':').filter(|(room, _)| is_name(room)) {
-                return Err(invalid(
+            return Err(match room_of_meeting(text) {
+                Some(room) => invalid(
                     "room_name",
-                    format!("is the id of a meeting; the name of its room is `{room}`"),
-                ));
-            }
-            return match is_name(name) {
-                true => Ok(Self { name: name.to_owned(), host: None }),
-                false => Err(refuse()),
-            };
+                    format!("is the id of a meeting; the name of its room is `{}`", clean(room)),
+                ),
+                None => refuse(),
+            });
         };
-        // What follows the path is dropped unread, as it may hold a host's key.
+        // The query and the fragment are dropped unread, because they may hold a host's key.
         let url = url.split(['?', '#']).next().unwrap_or_default();
         let (host, path) = url.split_once('/').ok_or_else(refuse)?;
-        let name = decoded(path.strip_suffix('/').unwrap_or(path)).ok_or_else(refuse)?;
-        if !is_host(host) || !is_name(&name) {
+        let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
+        let name = decoded(path).ok_or_else(refuse)?;
+        if !is_host(host) || name.is_empty() || url.contains(char::is_control) {
             return Err(refuse());
         }
-        Ok(Self { name, host: Some(host.to_ascii_lowercase()) })
+        Ok(Self { name, padded: None, host: Some(host.to_ascii_lowercase()) })
+    }
+
+    /// Reads a name that is not in a URL. After a slash, every text is a name. Without one, texts that
+    /// are more likely URLs, meeting ids or links with a room key are refused.
+    pub(crate) fn parse_name(text: &str) -> Option<Self> {
+        let trimmed = text.trim();
+        let mut name = trimmed;
+        if trimmed.starts_with('/') {
+            let text = if text.starts_with('/') { text } else { trimmed };
+            name = text.strip_prefix('/').filter(|name| !name.is_empty())?;
+        } else if trimmed.is_empty()
+            || has(trimmed, b"://")
+            || is_link(trimmed)
+            || room_of_meeting(trimmed).is_some()
+        {
+            return None;
+        }
+        let padded = (name == trimmed && trimmed != text).then(|| text.to_owned());
+        Some(Self { name: name.to_owned(), padded, host: None })
+    }
+
+    /// Returns the spellings that Whereby may list, the most likely first.
+    pub(crate) fn spellings(&self) -> Vec<String> {
+        let padded = self.padded.as_deref().map(spellings).unwrap_or_default();
+        let mut all = spellings(&self.name);
+        all.extend(padded);
+        all
     }
 }
 
-/// The spellings under which a room may be listed: in lower case, as Whereby makes names, and as the
-/// caller has it. The likelier one comes first.
-pub(crate) fn spellings(name: &str) -> Vec<String> {
+/// Returns a name in the form that [`RoomName::parse`] reads as the same name.
+pub(crate) fn shown(name: &str) -> String {
+    let is_same = |read: RoomName| read.name == name && read.padded.is_none();
+    let slash = if RoomName::parse_name(name).is_some_and(is_same) { "" } else { "/" };
+    format!("{slash}{name}")
+}
+
+/// Whether a text is a link to a room without its scheme, or contains a room key.
+fn is_link(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let host = lower.split_once('/').map(|(host, _)| host);
+    host.is_some_and(|host| host.ends_with(".whereby.com"))
+        || lower.split_once('?').is_some_and(|(_, query)| has(query, b"roomkey="))
+}
+
+/// Whether a text contains some bytes. The search of the standard library takes a hundredth of the
+/// component.
+fn has(text: &str, wanted: &[u8]) -> bool {
+    text.as_bytes().windows(wanted.len()).any(|part| part == wanted)
+}
+
+/// Returns the room part of a meeting id, whose other part is the UUID of a session.
+fn room_of_meeting(text: &str) -> Option<&str> {
+    text.rsplit_once(':').filter(|(_, session)| is_uuid(session)).map(|(room, _)| room)
+}
+
+/// Returns a name in lower case, as Whereby makes names, and as the caller spelled it. The more likely
+/// one comes first.
+fn spellings(name: &str) -> Vec<String> {
     let lower = name.to_ascii_lowercase();
     if lower == name {
         return vec![lower];
@@ -71,34 +124,33 @@ pub(crate) fn spellings(name: &str) -> Vec<String> {
     }
 }
 
-/// Whether a text can be a room's name, without the slash. Whereby makes names of lower-case letters,
-/// digits and hyphens, and lists others too; only what means something else in a URL or in the id of
-/// a meeting is in none.
+/// Whether a text can be the name of a room, without the slash. Whereby makes names of lower-case
+/// letters, digits and hyphens, but may list others. Hosts refuse longer ones.
 pub(crate) fn is_name(text: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&text.len())
-        && text.trim() == text
-        && !matches!(text, "." | "..")
-        && !text.contains(|c: char| c.is_control() || matches!(c, '/' | '?' | '#' | ':'))
+    !text.is_empty() && text.chars().count() <= LONGEST
 }
 
 /// Whether a name looks like Whereby's id of a room or of a meeting: a number, or a UUID.
 pub(crate) fn looks_like_id(name: &str) -> bool {
-    let is_uuid = name.len() == 36
-        && name.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        });
-    is_uuid || name.bytes().all(|byte| byte.is_ascii_digit())
+    is_uuid(name) || name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The host and the name of a room's URL as Whereby writes it.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// Returns the host and the name in a room's URL.
 pub(crate) fn host_and_name(url: &str) -> Option<(&str, String)> {
     let rest = after_scheme(url)?.split(['?', '#']).next()?;
     let (host, path) = rest.split_once('/')?;
     Some((host, decoded(path)?))
 }
 
-/// What follows `https://` or `http://`, in either case.
+/// Returns what follows `https://` or `http://`, in any case.
 fn after_scheme(url: &str) -> Option<&str> {
     ["https://", "http://"].into_iter().find_map(|scheme| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
@@ -106,8 +158,8 @@ fn after_scheme(url: &str) -> Option<&str> {
     })
 }
 
-/// A path of a URL with its escapes decoded; `None` where that is no text. A `%` that begins no escape
-/// is one.
+/// Decodes the path of a URL; `None` if the result is not UTF-8. A `%` without two hexadecimal digits
+/// stands for itself.
 fn decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -145,7 +197,7 @@ fn is_host(text: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{RoomName, host_and_name, is_name, looks_like_id, spellings};
+    use super::{RoomName, host_and_name, looks_like_id, shown, spellings};
 
     #[test]
     fn names_and_urls_are_read() {
@@ -155,6 +207,21 @@ mod tests {
             (" Daily_1 ", "Daily_1", None),
             ("a b", "a b", None),
             ("a.b", "a.b", None),
+            ("a/b", "a/b", None),
+            ("daily/", "daily/", None),
+            ("what?x=1", "what?x=1", None),
+            ("a#b", "a#b", None),
+            ("team:sync", "team:sync", None),
+            ("..", "..", None),
+            ("a\u{7}b", "a\u{7}b", None),
+            ("//daily", "/daily", None),
+            ("/ a ", " a ", None),
+            (" /a ", "a", None),
+            ("/https://a/b", "https://a/b", None),
+            ("https://acme.whereby.com/a/b", "a/b", Some("acme.whereby.com")),
+            ("https://acme.whereby.com/a%2fb%3F", "a/b?", Some("acme.whereby.com")),
+            ("https://acme.whereby.com/%20a%20", " a ", Some("acme.whereby.com")),
+            ("https://acme.whereby.com/..", "..", Some("acme.whereby.com")),
             ("caf\u{e9}", "caf\u{e9}", None),
             ("https://acme.whereby.com/daily", "daily", Some("acme.whereby.com")),
             ("HTTPS://Acme.Whereby.com/Daily/", "Daily", Some("acme.whereby.com")),
@@ -175,29 +242,22 @@ mod tests {
             "",
             " ",
             "/",
-            "//daily",
-            "daily/",
-            "a/b",
-            ".",
-            "..",
-            "a\u{7}b",
-            "daily:7be3",
+            "daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10",
             "a?roomKey=x",
             "acme.whereby.com/daily",
             "ftp://acme.whereby.com/daily",
             "https://acme.whereby.com",
             "https://acme.whereby.com/",
             "https://acme.whereby.com/?x=/daily",
+            "https://acme.whereby.com/a\nb",
             "https:///daily",
             "https://me@acme.whereby.com/daily",
-            "https://acme.whereby.com/a/b",
-            "https://acme.whereby.com/a%2fb",
             "https://acme.whereby.com/%ff",
         ] {
             assert!(RoomName::parse(text).is_err(), "{text} was taken");
         }
-        assert!(RoomName::parse(&"a".repeat(200)).is_ok());
-        assert!(RoomName::parse(&"a".repeat(201)).is_err());
+        assert!(RoomName::parse(&"a".repeat(2000)).is_ok());
+        assert!(RoomName::parse(&"a".repeat(2001)).is_err());
         let url = |length: usize| format!("https://a.whereby.com/b?{}", "x".repeat(length - 24));
         assert!(RoomName::parse(&url(2000)).is_ok());
         assert!(RoomName::parse(&url(2001)).is_err());
@@ -210,6 +270,27 @@ mod tests {
         assert_eq!(name("https://a.whereby.com/a%20B"), Some(("a.whereby.com", "a B")));
         assert_eq!(name("a.whereby.com/b"), None);
         assert_eq!(name("https://a.whereby.com"), None);
+    }
+
+    #[test]
+    fn a_name_is_shown_as_it_is_read() {
+        for (name, expected) in [
+            ("daily", "daily"),
+            ("a/b?c#d:e", "a/b?c#d:e"),
+            ("/daily", "//daily"),
+            (" daily", "/ daily"),
+            ("daily\n", "/daily\n"),
+            ("https://a/b", "/https://a/b"),
+        ] {
+            assert_eq!(shown(name), expected);
+        }
+    }
+
+    #[test]
+    fn spaces_around_a_name_may_be_part_of_it() {
+        let spellings = |text| RoomName::parse(text).unwrap().spellings();
+        assert_eq!(spellings(" daily "), ["daily", " daily "]);
+        assert_eq!(spellings("/ daily "), [" daily "]);
     }
 
     #[test]
@@ -244,8 +325,8 @@ mod tests {
         fn whatever_is_taken_is_a_name(text in "\\PC{0,60}", near in "(https?:/)?/?[a-zA-Z./?#:-]{0,20}") {
             for text in [text, near] {
                 if let Ok(room) = RoomName::parse(&text) {
-                    prop_assert!(is_name(&room.name));
-                    prop_assert_eq!(&RoomName::parse(&room.name).unwrap().name, &room.name);
+                    let again = RoomName::parse(&shown(&room.name)).unwrap();
+                    prop_assert_eq!((again.name, again.padded), (room.name, None));
                 }
                 let _ = host_and_name(&text);
             }

@@ -14,24 +14,24 @@ pub(crate) use delete::delete_room;
 
 use crate::answer::{self, LONGEST_CURSOR, Names, Object};
 use crate::argument::{check_length, check_limit, invalid};
-use crate::error::unexpected;
+use crate::error::{clean, unexpected};
 use crate::prelude::*;
 use crate::query::Query;
-use crate::room_name::{RoomName, host_and_name, looks_like_id, spellings};
+use crate::room_name::{RoomName, host_and_name, looks_like_id, shown};
 use crate::transport::{Transport, fetch};
 use crate::types::{Error, PageMeta, Room, RoomPage};
 
 const GET_MEETINGS: &str = "GET /meetings";
 
-/// How many rooms to ask for when one is looked up: the most that Whereby gives.
+/// The page size for looking up a room: the maximum that Whereby allows.
 const LOOKUP_SIZE: u32 = 100;
 
-/// How many pages to read when one is looked up. One is enough where Whereby honours the filter.
+/// The maximum number of pages for looking up a room. One is enough if Whereby honors the filter.
 const LOOKUP_PAGES: u32 = 20;
 
 const ROOM_MEMBERS: Names = &["meetingId", "roomName", "roomUrl", "startDate", "endDate"];
 
-/// Lists rooms, one page as Whereby gives it.
+/// Lists one page of rooms in Whereby's order.
 pub(crate) fn list_rooms(
     transport: &mut dyn Transport,
     limit: Option<u32>,
@@ -51,34 +51,49 @@ pub(crate) fn list_rooms(
     let target = query.with_some("cursor", cursor.as_deref()).finish();
     let body = fetch(transport, GET_MEETINGS, target)?;
     let page = answer::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
-    let data = page.rows.iter().map(room).collect::<Result<_, _>>();
-    let data = data.map_err(|what| unexpected(GET_MEETINGS, &what))?;
+    let mut data = Vec::with_capacity(page.rows.len());
+    page.read(GET_MEETINGS, &mut |row| {
+        let read = room(row);
+        data.extend(read.as_ref().ok().cloned().or_else(|| partial(row)));
+        read.map(drop)
+    })?;
     Ok(RoomPage { data, meta: PageMeta { next_cursor: page.cursor } })
 }
 
 /// Finds a room by its name.
 pub(crate) fn get_room(transport: &mut dyn Transport, room_name: &str) -> Result<Room, Error> {
     let wanted = RoomName::parse(room_name)?;
-    for spelling in spellings(&wanted.name) {
-        if let Some(room) = look_up(transport, &wanted, &spelling)?.into_iter().next() {
+    let mut unreadable = None;
+    for spelling in wanted.spellings() {
+        let found = look_up(transport, &wanted, &spelling)?;
+        if let Some(room) = found.rooms.into_iter().next() {
             return Ok(room);
         }
+        unreadable = unreadable.or(found.unreadable);
     }
-    Err(not_found(&wanted))
+    Err(not_found(&wanted, unreadable))
 }
 
-/// The rooms that Whereby lists under a name, compared as it is spelled: all of the first page that
-/// has any.
+/// What Whereby lists under a name.
+struct Found {
+    /// The rooms with this exact name, from the first page that has any.
+    rooms: Vec<Room>,
+    /// What is wrong with an entry that could be the room.
+    unreadable: Option<String>,
+}
+
+/// Finds the rooms that Whereby lists under a name.
 ///
-/// The same loop is right where Whereby honours the filter, which it documents in a guide only,
-/// and where it ignores it: there it reads the whole list.
+/// Whereby documents the filter in a guide only. If Whereby ignores it, the same loop reads the whole
+/// list.
 #[inline(never)]
 fn look_up(
     transport: &mut dyn Transport,
     wanted: &RoomName,
     spelling: &str,
-) -> Result<Vec<Room>, Error> {
+) -> Result<Found, Error> {
     let wrong = |what: String| unexpected(GET_MEETINGS, &what);
+    let mut unreadable = None;
     let mut cursor: Option<String> = None;
     let mut seen = 0;
     for _ in 0..LOOKUP_PAGES {
@@ -90,41 +105,51 @@ fn look_up(
         let body = fetch(transport, GET_MEETINGS, target)?;
         let page = answer::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
         seen += page.rows.len();
-        let mut found = Vec::new();
+        let mut rooms = Vec::new();
         for row in &page.rows {
-            if name(row).map_err(wrong)? == spelling && is_on_host(row, wanted).map_err(wrong)? {
-                found.push(room(row).map_err(wrong)?);
+            match row.as_ref().map_err(String::clone).and_then(|row| Ok((row, name(row)?))) {
+                Ok((row, name)) if name == spelling => {
+                    if is_on_host(row, wanted).map_err(wrong)? {
+                        rooms.push(room(row).map_err(wrong)?);
+                    }
+                }
+                Ok(_) => {}
+                Err(what) => unreadable = unreadable.or(Some(what)),
             }
         }
-        // A room that shares its id with one of them is returned after them, so that a caller can see
-        // the doubt.
-        for row in &page.rows {
-            let id = row.id("meetingId").map_err(wrong)?;
-            let is_shared = found.iter().any(|own: &Room| id.as_ref() == Some(&own.meeting_id));
-            if is_shared && name(row).map_err(wrong)? != spelling {
-                found.push(room(row).map_err(wrong)?);
+        // A room with the id of one of them follows, so that the caller sees the doubt.
+        for row in page.rows.iter().flatten() {
+            let id = row.id("meetingId").ok().flatten();
+            let is_shared = rooms.iter().any(|own: &Room| id.as_ref() == Some(&own.meeting_id));
+            if is_shared && name(row).ok().as_deref() != Some(spelling) {
+                rooms.push(room(row).map_err(wrong)?);
             }
         }
         cursor = page.cursor;
-        if !found.is_empty() || cursor.is_none() {
-            return Ok(found);
+        if !rooms.is_empty() || cursor.is_none() {
+            return Ok(Found { rooms, unreadable });
         }
     }
-    // Not `not-found`: the room may be among those that were not read. And Whereby did not do what
-    // it documents, as a filter that was honoured leaves few rooms over.
+    // Not `not-found`: the room may be on a page that was not read. Whereby did not honor the filter,
+    // which would have left few rooms.
     Err(Error::UnexpectedResponse(format!(
-        "{GET_MEETINGS}: gave up looking for the room `{spelling}` after {seen} rooms, because \
-         Whereby did not narrow its list to that name; list_rooms can page through all of them"
+        "{GET_MEETINGS}: gave up looking for the room `{}` after {seen} rooms, because \
+         Whereby did not narrow its list to that name; list_rooms can page through all of them",
+        clean(spelling)
     )))
 }
 
-fn not_found(wanted: &RoomName) -> Error {
+/// Returns the error for a room that was not found. If an entry cannot be read, it could be the room.
+fn not_found(wanted: &RoomName, unreadable: Option<String>) -> Error {
+    if let Some(what) = unreadable {
+        return unexpected(GET_MEETINGS, &what);
+    }
     let place = match &wanted.host {
         Some(host) => format!(" on {host}"),
         None => String::new(),
     };
-    let name = &wanted.name;
-    let why = match looks_like_id(name) {
+    let name = clean(&wanted.name);
+    let why = match looks_like_id(&name) {
         true => {
             format!("`{name}` looks like an id: room_name takes the roomName that list_rooms shows")
         }
@@ -137,14 +162,14 @@ fn not_found(wanted: &RoomName) -> Error {
     Error::NotFound(format!("there is no room `{name}`{place} now; {why}"))
 }
 
-/// Whether the room of a row is on the host of the URL that was asked for, if one was.
+/// Whether the room of a row is on the host that the caller gave, if any.
 fn is_on_host(row: &Object<'_>, wanted: &RoomName) -> Result<bool, String> {
     let Some(host) = &wanted.host else { return Ok(true) };
     let url = row.required_text("roomUrl")?;
     Ok(host_and_name(url).is_some_and(|(of_room, _)| of_room.eq_ignore_ascii_case(host)))
 }
 
-/// The name of the room of a row, without the slash. Where Whereby gives none it is in the URL.
+/// Returns the name of the room of a row, without the slash. Without `roomName` it is in `roomUrl`.
 fn name(row: &Object<'_>) -> Result<String, String> {
     let name = match row.text("roomName")? {
         Some(name) => name.strip_prefix('/').unwrap_or(name).to_owned(),
@@ -162,7 +187,7 @@ fn name(row: &Object<'_>) -> Result<String, String> {
 fn room(row: &Object<'_>) -> Result<Room, String> {
     let date = |name| row.text(name).map(|text| text.map(str::to_owned));
     Ok(Room {
-        room_name: name(row)?,
+        room_name: shown(&name(row)?),
         meeting_url: row.required_text("roomUrl")?.to_owned(),
         meeting_id: row.required_id("meetingId")?,
         start_date: date("startDate")?,
@@ -170,9 +195,22 @@ fn room(row: &Object<'_>) -> Result<Room, String> {
     })
 }
 
+/// Returns the readable members of a room, so that one malformed member does not hide it. `None` if the
+/// entry has no name and is not a room.
+fn partial(row: &Object<'_>) -> Option<Room> {
+    let text = |name| row.text(name).ok().flatten().map(str::to_owned);
+    Some(Room {
+        room_name: shown(&name(row).ok()?),
+        meeting_url: text("roomUrl").unwrap_or_default(),
+        meeting_id: row.id("meetingId").ok().flatten().unwrap_or_default(),
+        start_date: text("startDate"),
+        end_date: text("endDate"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{get_room, list_rooms};
+    use super::{get_room, list_rooms, shown};
     use crate::transport::fake::{Fake, failure};
     use crate::transport::{FailureKind, Method};
     use crate::types::{Error, Room};
@@ -231,27 +269,76 @@ mod tests {
         }
         let result = list_rooms(&mut Fake::silent(), None, Some("x".repeat(1025)));
         assert!(matches!(result, Err(Error::InvalidArgument(_))));
-        assert!(matches!(get_room(&mut Fake::silent(), "a/b"), Err(Error::InvalidArgument(_))));
+        assert!(matches!(get_room(&mut Fake::silent(), "/"), Err(Error::InvalidArgument(_))));
     }
 
     #[test]
-    fn a_malformed_row_is_an_error_that_names_it() {
+    fn a_page_of_malformed_rows_is_an_error_that_names_one() {
         let bad = [
-            (r#"{"roomUrl":"https://a/b"}"#, "results[1].meetingId is missing"),
-            (r#"{"meetingId":"1"}"#, "results[1].roomUrl is missing"),
-            (r#"{"meetingId":"1","roomUrl":7}"#, "results[1].roomUrl is a number"),
-            (r#"{"meetingId":"1","roomUrl":"https://a"}"#, "results[1].roomName is missing"),
-            (r#"{"meetingId":[],"roomUrl":"https://a/b"}"#, "results[1].meetingId is a list"),
-            (r#"{"meetingId":"1","roomUrl":"https://a/b","endDate":1}"#, "results[1].endDate"),
-            (r#"["1"]"#, "results[1] is a list, not an object"),
+            (r#"{"roomUrl":"https://a/b"}"#, "results[0].meetingId is missing"),
+            (r#"{"meetingId":"1"}"#, "results[0].roomUrl is missing"),
+            (r#"{"meetingId":"1","roomUrl":7}"#, "results[0].roomUrl is a number"),
+            (r#"{"meetingId":"1","roomUrl":"https://a"}"#, "results[0].roomName is missing"),
+            (r#"{"meetingId":[],"roomUrl":"https://a/b"}"#, "results[0].meetingId is a list"),
+            (r#"{"meetingId":"1","roomUrl":"https://a/b","endDate":1}"#, "results[0].endDate"),
+            (r#"["1"]"#, "results[0] is a list, not an object"),
         ];
         for (row, complaint) in bad {
-            let body = format!(r#"{{"results":[{DAILY},{row}],"cursor":null}}"#);
-            let mut fake = Fake::script([(Method::Get, "/meetings", 200, body)]);
+            let body = format!(r#"{{"results":[{row}],"cursor":null}}"#);
+            let mut fake = Fake::script([(Method::Get, "/meetings", 200, &body)]);
             let Err(Error::UnexpectedResponse(text)) = list_rooms(&mut fake, None, None) else {
                 panic!("{row} was taken");
             };
             assert!(text.starts_with("GET /meetings: ") && text.contains(complaint), "{text}");
+            let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
+            assert!(matches!(get_room(&mut fake, "b"), Err(Error::UnexpectedResponse(_))), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_row_hides_no_other() {
+        for (row, shown) in [
+            (r#"{"roomName":"/b"}"#, Some(("b", "", ""))),
+            (r#"{"meetingId":7,"roomName":"/b"}"#, Some(("b", "", "7"))),
+            (r#"{"meetingId":[],"roomUrl":"https://a/b"}"#, Some(("b", "https://a/b", ""))),
+            (
+                r#"{"meetingId":"1","roomUrl":"https://a/b","endDate":1}"#,
+                Some(("b", "https://a/b", "1")),
+            ),
+            ("{}", None),
+            ("null", None),
+            (r#"{"meetingId":"1","roomName":5}"#, None),
+        ] {
+            let body = format!(r#"{{"results":[{row},{DAILY}],"cursor":null}}"#);
+            let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
+            let mut rooms = list_rooms(&mut fake, None, None).unwrap().data;
+            assert_eq!(rooms.pop(), Some(daily()), "{row}");
+            let rest = rooms.first();
+            let rest = rest.map(|room| (&*room.room_name, &*room.meeting_url, &*room.meeting_id));
+            assert_eq!(rest, shown, "{row}");
+            assert_eq!(get_room(&mut fake, "daily"), Ok(daily()), "{row}");
+            // It may be the room that is looked for.
+            let Err(error) = get_room(&mut fake, "weekly") else { panic!("it was found") };
+            let is_unreadable = matches!(error, Error::UnexpectedResponse(_));
+            assert_eq!(is_unreadable, shown.is_none(), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_room_of_any_name_is_found_as_it_is_listed() {
+        let long = "x".repeat(900);
+        for name in ["a/b", "a?b", "a#b", "a:b", "/a", ".", "..", " a ", "a\n", "a%2fb", &long] {
+            let escaped = name.replace('\n', "\\n");
+            let row = format!(
+                r#"{{"meetingId":"7","roomName":"/{escaped}","roomUrl":"https://a.whereby.com/x"}}"#
+            );
+            let body = format!(r#"{{"results":[{row}]}}"#);
+            let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
+            let listed = list_rooms(&mut fake, None, None).unwrap().data.remove(0);
+            assert_eq!(listed.room_name, shown(name));
+            for asked in [&*listed.room_name, &format!("/{name}")] {
+                assert_eq!(get_room(&mut fake, asked).as_ref(), Ok(&listed), "{asked}");
+            }
         }
     }
 

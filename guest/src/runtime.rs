@@ -1,8 +1,8 @@
-//! What `std` would bring along: an allocator, an end for panics, and the function by which the host
-//! asks for memory.
+//! Replaces what `std` would provide: an allocator, a panic handler, and the function with which the host
+//! allocates memory.
 //!
-//! With `std` the component would be half as large again, most of that for writing a panic's
-//! message, and would import the standard streams for it.
+//! With `std` the component would be 50 % larger, mostly for writing panic messages, and would import the
+//! standard streams.
 
 #![expect(unsafe_code, reason = "memory is handed out and taken back here")]
 
@@ -14,17 +14,17 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use dlmalloc::{Allocator, Dlmalloc};
 
-// The compiler leaves it to the C library to compare memory. Nothing else is taken from it.
+// The compiler expects the C library to compare memory. Nothing else of it is used.
 #[link(name = "c")]
 unsafe extern "C" {
-    /// Where the memory begins that nothing is linked into.
+    /// The start of the memory that the linker leaves unused.
     static __heap_base: u8;
 }
 
 #[global_allocator]
 static HEAP: Heap = Heap(UnsafeCell::new(Dlmalloc::new_with_allocator(Pages)));
 
-/// The heap of the one thread that there is.
+/// The heap of the only thread.
 struct Heap(UnsafeCell<Dlmalloc<Pages>>);
 
 // SAFETY: a component has one thread, and the allocator does not call back.
@@ -53,11 +53,11 @@ unsafe impl GlobalAlloc for Heap {
 /// The unit in which memory grows, in bytes.
 const PAGE: usize = 64 * 1024;
 
-/// Memory for the heap: first what the instance has from the start, which costs the host nothing,
-/// and then more, for which the host has to change the protection of pages.
+/// Memory for the heap: first the initial memory of the instance, which is free, then more, for which
+/// the host has to change the protection of pages.
 struct Pages;
 
-/// Whether the memory that was there from the start is handed out.
+/// Whether the initial memory is in use.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 // SAFETY: every region is handed out once and never taken back.
@@ -102,18 +102,18 @@ unsafe impl Allocator for Pages {
     }
 }
 
-/// Traps. Nothing in this component panics on what comes from outside, so there is no message.
+/// Traps. No input makes this component panic, so there is no message.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// Gives the host memory for the texts and lists that it passes in: `cabi_realloc` of the canonical
+/// Allocates memory for the strings and lists that the host passes in: `cabi_realloc` of the canonical
 /// ABI.
 ///
 /// # Safety
 ///
-/// The host calls it with what it was given before, or with nothing.
+/// The host calls it with a pointer that it got here, or with null.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cabi_realloc(
     old: *mut u8,

@@ -1,4 +1,4 @@
-//! What the environment sets: where Whereby's API is, and with which key to call it.
+//! Reads the environment: the base URL of Whereby's API and the key.
 
 use crate::prelude::*;
 use crate::types::Error;
@@ -7,19 +7,19 @@ use crate::types::Error;
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) base: BaseUrl,
-    /// The API key, to be sent as a bearer token. Where it is absent the host adds its own.
+    /// The API key, sent as a bearer token. If it is absent, the host adds its own.
     pub(crate) token: Option<String>,
-    /// The claims of an API key that this component may not see, as JSON.
+    /// The claims of an API key that the host keeps from this component, as JSON.
     pub(crate) key_claims: Option<String>,
 }
 
-/// The base URL of every request, in the parts that `wasi:http` takes.
+/// The base URL of every request, in the parts that `wasi:http` needs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BaseUrl {
-    /// Whether it is `https` and not `http`.
+    /// Whether the scheme is `https` rather than `http`.
     pub(crate) secure: bool,
     pub(crate) authority: String,
-    /// The path without a slash at its end, so that `/meetings` can follow.
+    /// The path without a trailing slash, so that `/meetings` can follow.
     pub(crate) path: String,
 }
 
@@ -40,7 +40,7 @@ impl Settings {
             }
             match name.as_str() {
                 "WHEREBY_API_URL" => {
-                    // The value is not shown: it may hold a password.
+                    // The value is not shown, because it may contain a password.
                     settings.base = BaseUrl::parse(value).ok_or_else(|| {
                         Error::Unavailable(
                             "the environment variable WHEREBY_API_URL is not an http or https URL \

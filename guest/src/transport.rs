@@ -1,4 +1,4 @@
-//! What a request and its answer are to the modules that are pure.
+//! Requests and responses, as the pure modules see them.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fake;
@@ -6,7 +6,7 @@ pub(crate) mod fake;
 use crate::prelude::*;
 use crate::types::{Error, RateLimit};
 
-/// How a request is made.
+/// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
@@ -22,14 +22,14 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     /// Path and query below the base URL, percent-encoded: `/meetings?limit=1`.
     pub(crate) target: String,
-    /// The JSON of the request; empty where it has none.
+    /// The JSON body; empty if there is none.
     pub(crate) body: Vec<u8>,
     /// Whether `Reply::rate_limit` is wanted. Reading a header costs calls into the host.
     pub(crate) wants_rate_limit: bool,
 }
 
 impl Request {
-    /// A GET of a path and query.
+    /// Returns a GET of a path and query.
     pub(crate) fn get(target: impl Into<String>) -> Self {
         Self {
             method: Method::Get,
@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-/// A complete answer, of whatever status.
+/// A complete response with any status.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -50,7 +50,7 @@ pub(crate) struct Reply {
     pub(crate) is_late: bool,
 }
 
-/// Why there is no complete answer, after all tries that are safe.
+/// Why there is no complete response after all safe attempts.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
@@ -63,22 +63,22 @@ pub(crate) struct Failure {
 /// What kind of failure it is; each becomes one case of the WIT error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// Whereby's rate limit, and this many seconds to wait for it; 0 where it did not say.
+    /// Whereby's rate limit, and how many seconds to wait for it; 0 if Whereby does not say.
     RateLimited(u32),
-    /// No complete answer in time.
+    /// No complete response in time.
     Timeout,
     /// No connection, or a broken one.
     Unavailable,
-    /// The host did not let the request leave.
+    /// The host refused the request.
     Denied,
-    /// An answer that cannot be read.
+    /// A response that cannot be read.
     Unreadable,
 }
 
-/// Sends requests, and tries again where that is safe.
+/// Sends requests, and retries where that is safe.
 pub(crate) trait Transport {
-    /// Sends the requests side by side and returns when all are answered or failed. There is one
-    /// result for each request, in the order of the requests.
+    /// Sends the requests in parallel and waits for all of them. The results are in the order of the
+    /// requests.
     fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, Failure>>;
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn send(transport: &mut dyn Transport, request: Request) -> Result<Re
     })
 }
 
-/// Sends one GET and returns the body of its successful answer.
+/// Sends one GET and returns the body of a successful response.
 pub(crate) fn fetch(
     transport: &mut dyn Transport,
     endpoint: &str,

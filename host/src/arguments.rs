@@ -361,17 +361,19 @@ fn string(facts: &Facts, text: String, place: &Place<'_>) -> Result<Value, Error
             )));
         }
     }
-    if let Some(bad) = text.chars().find(|c| c.is_control()) {
+    let argument = match place {
+        Place::Member(Place::Call(_), name) => *name,
+        _ => "",
+    };
+    // Whereby may list a room under any name.
+    let names_a_room = matches!(argument, "room_name" | "meeting_id");
+    if !names_a_room && let Some(bad) = text.chars().find(|c| c.is_control()) {
         return Err(invalid(format!(
             "{place} contains the control character U+{:04X}; leave it out",
             u32::from(bad)
         )));
     }
     let wrong = |reason: String| invalid(format!("{place}: {reason}"));
-    let argument = match place {
-        Place::Member(Place::Call(_), name) => *name,
-        _ => "",
-    };
     if facts.formats.contains(&"date-time") {
         let moment = match argument {
             // A date alone stands for its last moment here, and for its first one elsewhere.

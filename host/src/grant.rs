@@ -402,7 +402,8 @@ impl Grant {
             )));
         };
         // A person is shown the name in lower case, and may have meant the room that has it.
-        let is_shown = own.name.as_ref().is_some_and(RoomName::is_lower_case);
+        let is_shown = matches!((&self.bounds, &own.name),
+            (Bounds::Deletion { room }, Some(name)) if room.name.is_shown_as(name));
         let twin = asked.find(|other| match other.name == own.name {
             true => other.id != own.id,
             false => !is_shown,

@@ -8,27 +8,28 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use std::fmt;
 use url::Url;
 
-/// The greatest length of a room's name, in bytes.
-const MAX_NAME: usize = 200;
+/// The greatest length of a room's name, in characters: what the argument `room_name` takes.
+const MAX_NAME: usize = 2000;
 
 /// The greatest length of a host's name, in characters, RFC 1035.
 const MAX_HOST: usize = 253;
 
 /// A room's name as Whereby lists it, without the leading slash.
 ///
-/// Whereby makes names of lower-case letters, digits and hyphens, and lists others too. Only what
-/// means something else in a URL or in the id of a meeting is in none.
+/// Whereby makes names of lower-case letters, digits and hyphens, and lists others too. Every
+/// character is allowed: a name only ever leaves as an escaped value of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RoomName(String);
+pub(crate) struct RoomName {
+    name: String,
+    /// The name with the spaces that a caller wrote around it, which may be part of it.
+    padded: Option<String>,
+}
 
 impl RoomName {
     /// Reads a name as it is spelled.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let fits = (1..=MAX_NAME).contains(&text.len())
-            && text.trim() == text
-            && !matches!(text, "." | "..")
-            && !text.contains(|c: char| c.is_control() || matches!(c, '/' | '?' | '#' | ':'));
-        fits.then(|| Self(text.to_owned()))
+        let fits = !text.is_empty() && text.chars().count() <= MAX_NAME;
+        fits.then(|| Self { name: text.to_owned(), padded: None })
     }
 
     /// Reads a name as Whereby writes it: with a leading slash.
@@ -42,20 +43,66 @@ impl RoomName {
         Self::parse(&percent_decode_str(path).decode_utf8().ok()?)
     }
 
-    /// Whether the other name is this one as it is spelled, or in lower case, which is what Whereby
-    /// makes of a name.
-    pub(crate) fn may_be(&self, other: &Self) -> bool {
-        self == other || self.0.to_ascii_lowercase() == other.0
+    /// Reads a name as a caller writes it. After a slash, every text is a name. Without one, texts that
+    /// are more likely URLs, meeting ids or links with a room key are refused.
+    fn parse_argument(text: &str) -> Result<Self, String> {
+        let trimmed = text.trim();
+        if trimmed.starts_with('/') {
+            let text = if text.starts_with('/') { text } else { trimmed };
+            return Self::parse_with_slash(text).ok_or_else(not_a_name);
+        }
+        if let Some((room, session)) = trimmed.rsplit_once(':')
+            && is_uuid(session)
+        {
+            return Err(format!(
+                "this is the id of a meeting; the name of its room is `{}`",
+                crate::text::printable(room, 100)
+            ));
+        }
+        if trimmed.contains("://") || is_link(trimmed) {
+            return Err(not_a_name());
+        }
+        let mut name = Self::parse(trimmed).ok_or_else(not_a_name)?;
+        name.padded = (trimmed != text).then(|| text.to_owned());
+        Ok(name)
     }
 
-    /// Whether it is in lower case, as approvals show it.
-    pub(crate) fn is_lower_case(&self) -> bool {
-        !self.0.contains(|c: char| c.is_ascii_uppercase())
+    /// Whether Whereby may list the room under the other name: as the caller spelled it, or in lower
+    /// case, as Whereby makes names.
+    pub(crate) fn may_be(&self, listed: &Self) -> bool {
+        [Some(&self.name), self.padded.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|name| *name == listed.name || name.to_ascii_lowercase() == listed.name)
+    }
+
+    /// Whether approvals show this name as the other one, which is in lower case.
+    pub(crate) fn is_shown_as(&self, other: &Self) -> bool {
+        self.padded.as_ref().unwrap_or(&self.name).to_ascii_lowercase() == other.name
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
+}
+
+impl fmt::Display for RoomName {
+    /// Writes the name in the form that is read as the same name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.padded.as_ref().unwrap_or(&self.name);
+        if Self::parse_argument(text).as_ref() != Ok(self) {
+            f.write_str("/")?;
+        }
+        f.write_str(text)
+    }
+}
+
+/// Whether a text is a link to a room without its scheme, or contains a room key.
+fn is_link(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let host = lower.split_once('/').map(|(host, _)| host);
+    host.is_some_and(|host| host.ends_with(".whereby.com"))
+        || lower.split_once('?').is_some_and(|(_, query)| query.contains("roomkey="))
 }
 
 /// A room as a caller names it: by its name alone, or by its URL, whose host is then part of it.
@@ -70,19 +117,11 @@ impl RoomRef {
     /// Reads `name`, `/name` or a room's URL; what follows a `?` in a URL is dropped, as it may be a
     /// room key. The error says what would be right.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        if !text.contains("://") {
-            let name = text.strip_prefix('/').unwrap_or(text);
-            if let Some(room) = name.split_once(':').and_then(|(room, _)| RoomName::parse(room)) {
-                return Err(format!(
-                    "this is the id of a meeting; the name of its room is `{}`",
-                    crate::text::printable(room.as_str(), 100)
-                ));
-            }
-            let name = RoomName::parse(name).ok_or_else(not_a_name)?;
-            return Ok(Self { name, host: None });
+        let trimmed = text.trim();
+        if trimmed.starts_with('/') || !trimmed.contains("://") {
+            return Ok(Self { name: RoomName::parse_argument(text)?, host: None });
         }
-        let url = Url::parse(text).map_err(|error| format!("not a room's URL: {error}"))?;
+        let url = Url::parse(trimmed).map_err(|error| format!("not a room's URL: {error}"))?;
         let plain = url.scheme() == "https"
             && url.username().is_empty()
             && url.password().is_none()
@@ -91,9 +130,23 @@ impl RoomRef {
         let (Some(host), true) = (host, plain) else {
             return Err("a room's URL has the form https://subdomain.whereby.com/name".into());
         };
-        let name = RoomName::parse_path(url.path().trim_end_matches('/')).ok_or_else(not_a_name)?;
+        // The path is read from the text: in a URL's own path, `..` and `%2e%2e` are gone.
+        let name = path_of(trimmed)
+            .map(|path| path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path))
+            .and_then(RoomName::parse_path)
+            .ok_or_else(not_a_name)?;
         Ok(Self { name, host: Some(host.to_owned()) })
     }
+}
+
+/// Returns the path of a URL as it is spelled. `None` if a URL parser would change more than the path.
+fn path_of(url: &str) -> Option<&str> {
+    if url.contains(|c: char| c.is_control() || c == '\\') {
+        return None;
+    }
+    let (_, rest) = url.split_once("://")?;
+    let rest = rest.split(['?', '#']).next()?;
+    rest.find('/').filter(|at| *at > 0).and_then(|at| rest.get(at..))
 }
 
 fn not_a_name() -> String {
@@ -108,7 +161,7 @@ impl fmt::Display for RoomRef {
             Some(host) => {
                 write!(f, "https://{host}/{}", utf8_percent_encode(self.name.as_str(), ESCAPED))
             }
-            None => f.write_str(self.name.as_str()),
+            None => self.name.fmt(f),
         }
     }
 }
@@ -139,17 +192,18 @@ pub(crate) struct MeetingRef {
 impl MeetingRef {
     /// Reads `room-name:session-id` or a session id alone. The error says what would be right.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
+        let text = text.trim_end();
         let wrong = || {
             "not a meeting's id: it is the `id` of a meeting from list_meetings, \
              room-name:session-id, or the UUID of a session"
                 .to_owned()
         };
         if let Some((room, session)) = text.rsplit_once(':') {
-            let room = RoomName::parse(room.strip_prefix('/').unwrap_or(room)).ok_or_else(wrong)?;
+            let room = RoomName::parse_argument(room).map_err(|_| wrong())?;
             let session = Id::parse(session).ok_or_else(wrong)?;
             return Ok(Self { room: Some(room), session });
         }
+        let text = text.trim_start();
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(format!(
                 "{} is the id of a room; list_meetings with its room_name lists the meetings that \
@@ -165,7 +219,7 @@ impl MeetingRef {
 impl fmt::Display for MeetingRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(room) = &self.room {
-            write!(f, "{}:", room.as_str())?;
+            write!(f, "{room}:")?;
         }
         f.write_str(self.session.as_str())
     }
@@ -185,11 +239,34 @@ mod tests {
         for (text, normal) in [
             ("daily", "daily"),
             ("/daily", "daily"),
-            (" Daily_1 ", "Daily_1"),
+            (" Daily_1 ", " Daily_1 "),
+            (" /Daily ", "Daily"),
             ("a b", "a b"),
             ("a.b~c", "a.b~c"),
             ("ä", "ä"),
             ("%2e%2e", "%2e%2e"),
+            ("a/b", "a/b"),
+            ("daily/", "daily/"),
+            ("what?", "what?"),
+            ("daily?x=1", "daily?x=1"),
+            ("a#b", "a#b"),
+            ("team:sync", "team:sync"),
+            (".", "."),
+            ("..", ".."),
+            ("a\u{7}b\n", "a\u{7}b\n"),
+            ("//daily", "//daily"),
+            ("/ a ", "/ a "),
+            ("/https://a/b", "/https://a/b"),
+            (
+                "/daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10",
+                "/daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10",
+            ),
+            ("https://acme.whereby.com/a/b", "https://acme.whereby.com/a%2Fb"),
+            ("https://acme.whereby.com/a%2fb%3F%23%3a", "https://acme.whereby.com/a%2Fb%3F%23%3A"),
+            ("https://acme.whereby.com/%20a%20", "https://acme.whereby.com/%20a%20"),
+            ("https://acme.whereby.com/..", "https://acme.whereby.com/.."),
+            ("https://acme.whereby.com/%2e", "https://acme.whereby.com/."),
+            ("https://acme.whereby.com//a", "https://acme.whereby.com/%2Fa"),
             ("https://acme.whereby.com/Daily?roomKey=secret#x", "https://acme.whereby.com/Daily"),
             ("https://ACME.whereby.com/daily/", "https://acme.whereby.com/daily"),
             ("https://acme.whereby.com/a b%c3%a4", "https://acme.whereby.com/a%20b%C3%A4"),
@@ -200,19 +277,18 @@ mod tests {
         }
         for text in [
             "",
+            " ",
             "/",
-            "//daily",
-            "a/b",
-            ".",
-            "..",
-            "a\u{7}b",
-            "daily:7be3",
-            "daily?x=1",
+            "daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10",
+            "daily?roomKey=x",
+            "acme.whereby.com/daily",
+            "https://acme.whereby.com",
             "https://acme.whereby.com/",
-            "https://acme.whereby.com/a/b",
-            "https://acme.whereby.com/a%2fb",
-            "https://acme.whereby.com/%2e%2e",
+            "https://acme.whereby.com/?x=/daily",
             "https://acme.whereby.com/%ff",
+            "https://acme.whereby.com/da\nily",
+            "https://acme.whereby.com\\daily",
+            "https:///acme.whereby.com/daily",
             "https://user@acme.whereby.com/daily",
             "https://acme.whereby.com:444/daily",
             "http://acme.whereby.com/daily",
@@ -228,6 +304,7 @@ mod tests {
 
     #[test]
     fn a_name_may_be_listed_as_it_is_spelled_or_in_lower_case() {
+        let read = |text: &str| RoomRef::parse(text).expect(text).name;
         let name = |text: &str| RoomName::parse(text).expect(text);
         for (asked, listed, expected) in [
             ("daily", "daily", true),
@@ -237,8 +314,32 @@ mod tests {
             ("Daily", "DAILY", false),
             // The Kelvin sign is an ordinary k only where all of Unicode is lowered.
             ("\u{212a}", "k", false),
+            (" Daily ", "daily", true),
+            (" Daily ", " daily ", true),
+            (" daily ", " daily", false),
+            // After a slash the spaces are part of the name.
+            ("/ daily ", " daily ", true),
+            ("/ daily ", "daily", false),
+            ("daily", " daily ", false),
         ] {
-            assert_eq!(name(asked).may_be(&name(listed)), expected, "{asked} {listed}");
+            assert_eq!(read(asked).may_be(&name(listed)), expected, "{asked} {listed}");
+        }
+    }
+
+    #[test]
+    fn an_approval_shows_the_name_in_lower_case_with_its_spaces() {
+        for (asked, listed, expected) in [
+            ("Daily", "daily", true),
+            ("Daily", "Daily", false),
+            (" daily", " daily", true),
+            (" daily", "daily", false),
+        ] {
+            let name = RoomRef::parse(asked).expect(asked).name;
+            assert_eq!(
+                name.is_shown_as(&RoomName::parse(listed).expect(listed)),
+                expected,
+                "{asked}"
+            );
         }
     }
 
@@ -250,6 +351,18 @@ mod tests {
         assert_eq!(both.to_string(), format!("Daily:{uuid}"));
         assert_eq!(both.session.as_str(), uuid);
         assert_eq!(MeetingRef::parse(uuid).expect("alone").room, None);
+        for (text, room) in [
+            ("a:b:1", "a:b"),
+            ("a/b?c#d:1", "a/b?c#d"),
+            ("..:1", ".."),
+            (" Daily:1 ", "Daily"),
+            ("//a:1", "/a"),
+            ("/ a :1", " a "),
+        ] {
+            let meeting = MeetingRef::parse(text).expect(text);
+            assert_eq!(meeting.room.as_ref().map(RoomName::as_str), Some(room), "{text}");
+            assert_eq!(MeetingRef::parse(&meeting.to_string()), Ok(meeting), "{text}");
+        }
         assert!(MeetingRef::parse("90411275").expect_err("a room").contains("list_meetings"));
         for text in [
             "",
@@ -260,8 +373,8 @@ mod tests {
             "daily",
             "daily:a/b",
             "daily:a b",
-            "daily:1:2",
             "a:b:c/d",
+            "https://acme.whereby.com/daily:1",
         ] {
             assert!(MeetingRef::parse(text).is_err(), "{text}");
         }

@@ -399,7 +399,6 @@ mod tests {
             "GET /meetings?cursor=%zz",
             "GET /meetings?cursor=%ff",
             "GET /meetings?roomName[startsWith]=daily",
-            "GET /meetings?roomName[startsWith]=/a/b",
             "GET /meetings?roomName[startsWith]=/",
             "GET /insights/room-sessions",
             "GET /insights/room-sessions?roomName=/a&sortBy=startedAt:asc",

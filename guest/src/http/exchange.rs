@@ -1,4 +1,4 @@
-//! One attempt at one request: sending it, and reading its answer as it comes.
+//! One attempt of one request: sends it, and reads the response as it arrives.
 
 use core::time::Duration;
 
@@ -18,19 +18,18 @@ use crate::settings::Settings;
 use crate::transport::{FailureKind, Method, Reply, Request};
 use crate::types::RateLimit;
 
-/// The longest answer that is read, in bytes.
+/// The maximum size of a response, in bytes.
 const LONGEST_ANSWER: usize = 2 * 1024 * 1024;
 
-/// How much of an answer to ask for at once, in bytes.
+/// How many bytes of a response to read at once.
 const READ_CHUNK: u64 = 256 * 1024;
 
-/// How much of a request may be written at once, in bytes: a rule of `wasi:io`.
+/// How many bytes of a request `wasi:io` allows to be written at once.
 const WRITE_CHUNK: usize = 4096;
 
-/// An attempt under way.
+/// An attempt in progress.
 pub(super) struct Exchange {
-    /// What the attempt waits for. It comes before what it belongs to, because it has to be dropped
-    /// before that.
+    /// What the attempt waits for. It comes first because it must be dropped before its parent.
     ready: Pollable,
     stage: Stage,
 }
@@ -40,14 +39,14 @@ enum Stage {
     Reading(Reading),
 }
 
-/// An answer whose body is being read. The stream is dropped before the body that it is of.
+/// A response whose body is being read. The stream must be dropped before its body.
 struct Reading {
     stream: InputStream,
     _body: IncomingBody,
     answer: Answer,
 }
 
-/// A complete answer.
+/// A complete response.
 #[derive(Default)]
 pub(super) struct Answer {
     pub(super) reply: Reply,
@@ -55,7 +54,7 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
 }
 
-/// What came of going on.
+/// The state of an attempt after a step.
 pub(super) enum Progress {
     Pending,
     Answered(Answer),
@@ -82,7 +81,7 @@ impl Exchange {
         &self.ready
     }
 
-    /// Goes on as far as that is possible without waiting.
+    /// Continues as far as possible without waiting.
     pub(super) fn advance(&mut self, request: &Request) -> Progress {
         if let Stage::Asked(future) = &self.stage {
             let response = match future.get() {
@@ -99,7 +98,7 @@ impl Exchange {
                 return Progress::Failed(unreadable("the body of the answer cannot be read"));
             };
             let mut reading = Reading { stream, _body: body, answer };
-            // Often all of it is there already, and there is nothing to wait for.
+            // Often the whole body has arrived, and there is no need to wait.
             let progress = reading.advance();
             if matches!(progress, Progress::Pending) {
                 self.ready = reading.stream.subscribe();
@@ -126,7 +125,7 @@ impl Reading {
                 Ok(chunk) if reply.body.is_empty() => reply.body = chunk,
                 Ok(chunk) => reply.body.extend_from_slice(&chunk),
                 Err(StreamError::Closed) => break,
-                // What counts of an answer that is no success is its status.
+                // Of a failed response, the status is what matters.
                 Err(StreamError::LastOperationFailed(_)) if reply.status >= 300 => break,
                 Err(StreamError::LastOperationFailed(_)) => {
                     return Progress::Failed(Stop::connection(
@@ -144,7 +143,7 @@ impl Reading {
 fn outgoing_request(settings: &Settings, request: &Request) -> Result<OutgoingRequest, Stop> {
     let outgoing = OutgoingRequest::new(headers(settings, request)?);
     let method = match request.method {
-        // It is the default.
+        // This is the default.
         Method::Get => None,
         #[cfg(feature = "write")]
         Method::Post => Some(wasi::http::types::Method::Post),
@@ -179,19 +178,19 @@ fn headers(settings: &Settings, request: &Request) -> Result<Fields, Stop> {
     Fields::from_list(&entries).map_err(|_| unsendable("headers"))
 }
 
-/// Writes the body of a request. A failure to do so shows in the answer, which the host then gives.
+/// Writes the body of a request. A failure appears in the response that the host returns.
 fn write(body: OutgoingBody, bytes: &[u8]) {
     let Ok(stream) = body.write() else { return };
     let is_written =
         bytes.chunks(WRITE_CHUNK).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok());
     drop(stream);
-    // Unfinished, it tells the host that the request is not to be taken for complete.
+    // If the body is not finished, the host knows that the request is incomplete.
     if is_written {
         let _ = OutgoingBody::finish(body, None);
     }
 }
 
-/// Reads the status, and those headers that there is a use for.
+/// Reads the status and the headers that are needed.
 fn read_head(response: &IncomingResponse, request: &Request) -> Answer {
     let status = response.status();
     let wants_wait = matches!(status, 429 | 502..=504);
@@ -200,7 +199,7 @@ fn read_head(response: &IncomingResponse, request: &Request) -> Answer {
         let headers = response.headers();
         let first = |name: &str| headers.get(name).into_iter().next();
         if wants_wait {
-            // By Whereby's clock, as this one may be wrong.
+            // Whereby's clock counts, because this one may be wrong.
             let now = || first("date").and_then(|date| Moment::parse_http(&date));
             answer.retry_after =
                 first("retry-after").and_then(|value| parse_retry_after(&value, now));
@@ -217,7 +216,7 @@ fn read_head(response: &IncomingResponse, request: &Request) -> Answer {
     answer
 }
 
-/// A request that the host did not even take.
+/// Returns the failure of a request that the host did not accept.
 fn unsendable(part: &str) -> Stop {
     Stop::other(FailureKind::Denied, &format!("the host does not take the request's {part}"), false)
 }

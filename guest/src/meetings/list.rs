@@ -1,14 +1,13 @@
-//! Lists past meetings: of one room, or of all rooms one after the other.
+//! Lists past meetings of one room or of all rooms.
 //!
-//! Whereby has no list of all sessions, so without a room the rooms are listed first and then the
-//! sessions of each. Where one call gets through all of them, meetings are listed by date, and each
-//! page is found anew. Where there are more, they are listed room by room: a call does a bounded part
-//! of that and returns a cursor for the rest.
+//! Whereby cannot list the sessions of all rooms at once. Without a room name, a call lists the rooms
+//! first and then the sessions of each room. If one call can read every room, meetings are sorted by
+//! date, and each page starts from the beginning. Otherwise they are listed room by room: a call reads
+//! a limited number of pages and returns a cursor for the rest.
 //!
-//! Rooms may change their order between two calls, as the one with the latest meeting comes first.
-//! Each call reads the page of rooms anew and takes those that were not read yet, wherever they are
-//! on it by now. A room that moves to a page that was left already is missed: to find it, all pages
-//! would have to be read again.
+//! The room with the latest meeting comes first, so rooms can change places between two calls. Each
+//! call reads the current page of rooms again and takes the rooms on it that it has not read yet. It
+//! misses a room that moved to an earlier page, because finding it would mean reading all pages again.
 
 #[cfg(test)]
 mod tests;
@@ -24,33 +23,32 @@ use crate::error::{accept, clean, unexpected};
 use crate::meeting_id;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::room_name::{RoomName, is_name, looks_like_id, spellings};
+use crate::room_name::{self, RoomName, is_name, looks_like_id};
 use crate::transport::{Request, Transport};
 use crate::types::{Error, MeetingPage, MeetingPageMeta, MeetingSummary, Rejection};
 
 const GET_ROOMS: &str = "GET /insights/rooms";
 
-/// How many meetings to return where the caller does not say.
+/// The default number of meetings to return.
 const DEFAULT_LIMIT: u32 = 20;
 
-/// How many rows to ask for where most of them may be outside the window: the most that Whereby
-/// gives.
+/// The page size when most rows may be outside the dates asked for: the maximum that Whereby allows.
 const WINDOW_SIZE: u32 = 100;
 
-/// How many rooms to ask for where all of them count. A call gets through eight.
+/// The page size for rooms when the dates exclude none of them. A call reads about eight rooms.
 const ROOMS_SIZE: u32 = 20;
 
-/// How many pages of one room's sessions a call reads, where that room was asked for.
+/// The maximum number of pages that a call reads for one named room.
 const ROOM_CALLS: usize = 5;
 
-/// How many pages of sessions a call reads, where no room was asked for. Each costs five to ten of
-/// the hundred points that a small plan has in a minute.
+/// The maximum number of pages of sessions that a call reads for all rooms. Each page costs five to ten
+/// of the hundred points per minute of a small plan.
 const SESSION_CALLS: usize = 8;
 
-/// How many pages of rooms a call reads.
+/// The maximum number of pages of rooms that a call reads.
 const ROOMS_CALLS: usize = 5;
 
-/// The longest name that is shown of a room that cannot be asked for, in characters.
+/// How many characters of a room name that is too long a notice shows.
 const LONGEST_SHOWN: usize = 60;
 
 const ROOM_MEMBERS: Names =
@@ -67,25 +65,28 @@ pub(crate) fn list_meetings(
 ) -> Result<MeetingPage, Error> {
     check_limit(limit)?;
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    let filter = Filter::parse(from_date, to_date, room_name)?;
-    let spellings = filter.room.as_deref().map(spellings).unwrap_or_default();
-    let [first, other] = spellings.as_slice() else {
-        return list(transport, limit, cursor, &filter);
+    let mut filter = Filter::parse(from_date, to_date)?;
+    let mut spellings = match room_name {
+        Some(room_name) => RoomName::parse(room_name)?.spellings(),
+        None => Vec::new(),
     };
-    let of_room = |room: &String| Filter { room: Some(room.clone()), ..filter.clone() };
-    let (first, other) = (of_room(first), of_room(other));
-    match list(transport, limit, cursor, &first) {
-        Ok(page) if cursor.is_none() && page.data.is_empty() && page.meta.next_cursor.is_none() => {
+    let last = spellings.pop();
+    for spelling in spellings {
+        filter.room = Some(spelling);
+        match list(transport, limit, cursor, &filter) {
+            Ok(page)
+                if cursor.is_none() && page.data.is_empty() && page.meta.next_cursor.is_none() => {}
+            Err(Error::NotFound(_)) => {}
+            // The cursor belongs to the spelling that had results.
+            Err(Error::InvalidArgument(_)) if cursor.is_some() => {}
+            result => return result,
         }
-        Err(Error::NotFound(_)) => {}
-        // A cursor is of the spelling under which there was something.
-        Err(Error::InvalidArgument(_)) if cursor.is_some() => {}
-        result => return result,
     }
-    list(transport, limit, cursor, &other)
+    filter.room = last;
+    list(transport, limit, cursor, &filter)
 }
 
-/// Lists the past meetings that a filter wants.
+/// Lists the past meetings that match the filter.
 #[inline(never)]
 fn list(
     transport: &mut dyn Transport,
@@ -107,6 +108,7 @@ fn list(
         data: Vec::new(),
         place,
         left_out: Vec::new(),
+        is_anything_read: false,
     };
     let stop = match &filter.room {
         Some(room) => listing.read_room(room),
@@ -115,8 +117,7 @@ fn list(
     listing.finish(stop)
 }
 
-/// Which meetings are wanted.
-#[derive(Clone)]
+/// Selects meetings by date and room.
 struct Filter {
     from: Option<Moment>,
     to: Option<Moment>,
@@ -124,7 +125,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn parse(from: Option<&str>, to: Option<&str>, room: Option<&str>) -> Result<Self, Error> {
+    fn parse(from: Option<&str>, to: Option<&str>) -> Result<Self, Error> {
         let day = |name, text: Option<&str>, edge| {
             text.map(|text| day_argument(name, text, edge)).transpose()
         };
@@ -135,8 +136,7 @@ impl Filter {
         {
             return Err(invalid("from_date", "is after to_date"));
         }
-        let room = room.map(|room| RoomName::parse(room).map(|room| room.name)).transpose()?;
-        Ok(Self { from, to, room })
+        Ok(Self { from, to, room: None })
     }
 
     fn fingerprint(&self) -> u64 {
@@ -157,14 +157,14 @@ impl Filter {
     }
 }
 
-/// A room of Whereby's list, and how many meetings are to be expected in it.
+/// A room that Whereby listed, and how many matching meetings it probably has.
 struct Room {
     name: String,
-    /// 0 where there is certainly none.
+    /// An estimate; 0 only if the room certainly has none.
     expected: usize,
-    /// How many sessions it has, where Whereby says so.
+    /// How many sessions the room has, if Whereby says so.
     total: Option<usize>,
-    /// When the last one began.
+    /// When its last session began.
     last: Option<Moment>,
 }
 
@@ -183,8 +183,8 @@ impl Room {
         let expected = match total {
             _ if misses => 0,
             Some(total) if !filter.has_window() || (is_inside(first) && is_inside(last)) => total,
-            // Some of them may be outside the window. Half is a guess between asking for too many
-            // rooms at once and asking for them one by one.
+            // Some sessions may be outside the dates. Half is a compromise between requesting too many
+            // rooms at once and requesting them one by one.
             Some(total) => total.div_ceil(2),
             None => 1,
         };
@@ -194,50 +194,52 @@ impl Room {
 
 /// Why a listing stopped.
 enum Stop {
-    /// There is no more.
+    /// Everything was listed.
     AtEnd,
-    /// As many as asked for are there; there may be more.
+    /// The page has as many meetings as the caller asked for; there may be more.
     AtLimit,
-    /// The call has done its part; there may be more.
+    /// The call has sent as many requests as it may; there may be more.
     AtBudget,
-    /// Whereby failed. What there is by then is a page all the same.
+    /// A request failed. The meetings read before it still make a page.
     Failed(Error),
 }
 
 /// How a page of sessions ended.
 enum PageEnd {
-    /// It was the room's last one.
+    /// The room has no further page.
     Last,
-    /// The room has another one.
+    /// The room has another page.
     More,
-    /// There are more meetings on it than were asked for.
+    /// The page has more meetings than the caller asked for.
     Full,
 }
 
-/// A page of rooms, and Whereby's cursor of the next one.
+/// A page of rooms and Whereby's cursor for the next one.
 type RoomsPage = (Vec<Room>, Option<String>);
 
-/// Why meetings were not listed by date.
+/// Why meetings cannot be listed by date.
 enum NotByDate {
-    /// One call does not get through all rooms. This is the first page of them.
+    /// One call cannot read all rooms. Carries the first page of them.
     TooMany(RoomsPage),
-    /// It did not get through them, against all expectation.
+    /// The call needed more requests than Whereby's totals suggested.
     OutOfCalls,
     Failed(Error),
 }
 
-/// A listing under way.
+/// A listing in progress.
 struct Listing<'a> {
     transport: &'a mut dyn Transport,
     filter: &'a Filter,
     limit: usize,
-    /// Whether it is the first page of the listing.
+    /// Whether this is the first page of the listing.
     is_first: bool,
     data: Vec<MeetingSummary>,
-    /// Where to go on: everything before it is in `data`, or was on an earlier page.
+    /// Where the next page starts: everything before it is in `data` or was on an earlier page.
     place: Place,
-    /// The names of rooms that cannot be asked for, as Whereby spells them.
+    /// What is wrong with each entry that is left out.
     left_out: Vec<String>,
+    /// Whether any session could be read.
+    is_anything_read: bool,
 }
 
 impl Listing<'_> {
@@ -258,7 +260,7 @@ impl Listing<'_> {
         if self.data.len() >= self.limit { Stop::AtLimit } else { Stop::AtBudget }
     }
 
-    /// Reads the sessions of all rooms: by date where one call gets through them, else room by room.
+    /// Reads the sessions of all rooms: by date if one call can read all of them, else room by room.
     fn read_all_rooms(&mut self) -> Stop {
         if !self.is_first && !self.place.is_by_date() {
             return self.read_room_by_room(None);
@@ -272,7 +274,7 @@ impl Listing<'_> {
                 self.place.go_on_by_room();
                 self.read_room_by_room(Some(page))
             }
-            // The next call goes on room by room, from where this one began.
+            // The next call starts where this one did, and goes room by room.
             Err(NotByDate::OutOfCalls) => {
                 self.place.sessions = None;
                 self.place.go_on_by_room();
@@ -292,7 +294,7 @@ impl Listing<'_> {
             return Err(NotByDate::TooMany((rooms, next)));
         }
         rooms.retain(|room| room.expected > 0);
-        // One of which it is not known when its last meeting began may have had it just now.
+        // If the start of the last meeting is unknown, it may be the newest of all.
         let rooms = sorted(rooms, |one, other| match (one.last, other.last) {
             (Some(one), Some(other)) => one > other,
             (one, _) => one.is_none(),
@@ -301,7 +303,7 @@ impl Listing<'_> {
         let mut found: Vec<Found> = Vec::new();
         let mut index = 0;
         while let Some(rest) = rooms.get(index..).filter(|rest| !rest.is_empty()) {
-            // What began before the last meeting of the page is for the next one.
+            // Meetings older than the last one on this page belong on the next page.
             if let Some((last, _)) = found.get(self.limit.saturating_sub(1))
                 && rest.iter().all(|room| room.last.is_some_and(|start| start < *last))
             {
@@ -338,10 +340,10 @@ impl Listing<'_> {
         Ok(if is_more { Stop::AtLimit } else { Stop::AtEnd })
     }
 
-    /// Adds the meetings of a page of sessions, and returns Whereby's cursor of the next page.
+    /// Adds the meetings of a page of sessions to `found`. Returns Whereby's cursor for the next page.
     #[inline(never)]
     fn gather(
-        &self,
+        &mut self,
         room: &str,
         result: Result<Vec<u8>, Error>,
         found: &mut Vec<Found>,
@@ -350,10 +352,8 @@ impl Listing<'_> {
         let before = self.place.sessions.as_deref();
         let page = answer::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
         for row in &page.rows {
-            let session =
-                Session::decode(row).map_err(|what| unexpected(GET_ROOM_SESSIONS, &what))?;
-            if let Some(meeting) = self.summary(room, &session) {
-                insert(found, (session.start.time, meeting), is_newer);
+            if let Some((start, meeting)) = self.read(room, row) {
+                insert(found, (start, meeting), is_newer);
             }
         }
         Ok(page.cursor)
@@ -390,8 +390,8 @@ impl Listing<'_> {
         Stop::AtBudget
     }
 
-    /// The rooms of a page that may have something to list and were not read yet. One that was
-    /// begun comes first, and is read to its end even where it is on another page by now.
+    /// Returns the rooms of a page that may have meetings and were not read yet. A room that was read
+    /// in part comes first, even if it has moved to another page.
     fn rooms_left(&self, rooms: Vec<Room>) -> Vec<Room> {
         let mut left: Vec<Room> = Vec::with_capacity(rooms.len() + 1);
         if let Some(begun) = self.place.room() {
@@ -408,10 +408,10 @@ impl Listing<'_> {
         left
     }
 
-    /// Reads the sessions of rooms, with so many calls at most. `None` where it got through all of
-    /// them.
+    /// Reads the sessions of the rooms with at most `calls` requests. Returns `None` if it has read all
+    /// of them.
     fn read_rooms(&mut self, rooms: &[Room], calls: &mut usize) -> Option<Stop> {
-        // First pages of rooms further on, which came with that of a room before them.
+        // First pages of later rooms, requested together with that of an earlier room.
         let mut ahead = VecDeque::new();
         let mut index = 0;
         loop {
@@ -425,7 +425,7 @@ impl Listing<'_> {
             }
             self.place.enter_room(&room.name);
             if !is_ahead {
-                // With something ahead, it is only a further page of this room that is missing.
+                // If later rooms were read ahead, only another page of this room is needed.
                 let most = if ahead.is_empty() { *calls } else { 1 };
                 let missing = self.limit.saturating_sub(self.data.len());
                 let page_size = self.place.page_size as usize;
@@ -440,7 +440,7 @@ impl Listing<'_> {
             match self.take(&room.name, result) {
                 Ok(PageEnd::Full) => return Some(Stop::AtLimit),
                 Ok(PageEnd::More) => {}
-                // A room that Whereby listed and does not know any more has nothing to list.
+                // Whereby listed the room and has deleted it since, so it has no meetings.
                 Ok(PageEnd::Last) | Err(Error::NotFound(_)) => {
                     self.place.finish_room(&room.name);
                     index += 1;
@@ -450,17 +450,15 @@ impl Listing<'_> {
         }
     }
 
-    /// Adds the meetings of a page of sessions from the current place on, and moves the place to
-    /// what was not added.
+    /// Adds the meetings of a page of sessions from the current place on, and moves the place to the
+    /// first one that did not fit.
     fn take(&mut self, room: &str, result: Result<Vec<u8>, Error>) -> Result<PageEnd, Error> {
         let body = result?;
         let before = self.place.sessions.as_deref();
         let page = answer::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
         for (at, row) in page.rows.iter().enumerate().skip(self.place.offset) {
             self.place.offset = at;
-            let session =
-                Session::decode(row).map_err(|what| unexpected(GET_ROOM_SESSIONS, &what))?;
-            let Some(meeting) = self.summary(room, &session) else { continue };
+            let Some((_, meeting)) = self.read(room, row) else { continue };
             if self.data.len() >= self.limit {
                 return Ok(PageEnd::Full);
             }
@@ -471,8 +469,27 @@ impl Listing<'_> {
         Ok(if self.place.sessions.is_some() { PageEnd::More } else { PageEnd::Last })
     }
 
-    /// A session as a past meeting. `None` if it is not wanted: it goes on, began outside the
-    /// window, or is of another room because Whereby ignored the filter.
+    /// Returns a session as a past meeting, with its start. `None` if it does not match, or if it cannot
+    /// be read; it is then left out.
+    fn read(
+        &mut self,
+        room: &str,
+        row: &Result<Object<'_>, String>,
+    ) -> Option<(Moment, MeetingSummary)> {
+        match row.as_ref().map_err(String::clone).and_then(Session::decode) {
+            Ok(session) => {
+                self.is_anything_read = true;
+                self.summary(room, &session).map(|meeting| (session.start.time, meeting))
+            }
+            Err(what) => {
+                self.left_out.push(format!("{GET_ROOM_SESSIONS}: {what}"));
+                None
+            }
+        }
+    }
+
+    /// Returns a session as a past meeting. `None` if it does not match: it is still in progress, began
+    /// outside the dates, or belongs to another room because Whereby ignored the filter.
     #[inline(never)]
     fn summary(&self, room: &str, session: &Session<'_>) -> Option<MeetingSummary> {
         let end = session.end?;
@@ -490,7 +507,7 @@ impl Listing<'_> {
         }
         Some(MeetingSummary {
             id,
-            room_name: room.to_owned(),
+            room_name: room_name::shown(room),
             start_date: session.start.text.to_owned(),
             end_date: end.text.to_owned(),
             duration: session.start.time.seconds_until(end.time),
@@ -499,15 +516,15 @@ impl Listing<'_> {
         })
     }
 
-    /// Asks for a page of sessions of each room: of the first one at the current place, of the
-    /// others at their beginning.
+    /// Requests a page of sessions of each room: for the first room from the current place on, for the
+    /// others from the beginning.
     #[inline(never)]
     fn fetch_sessions(&mut self, rooms: &[&str]) -> Vec<Result<Vec<u8>, Error>> {
         let requests =
             rooms.iter().enumerate().map(|(at, room)| self.sessions_request(room, at == 0));
         let mut results = self.send(GET_ROOM_SESSIONS, requests.collect());
-        // That sessions can be sorted by their start is not documented. Once a room was begun in
-        // that order there is no going back.
+        // Whereby does not document sorting by start. A room that was begun in that order must be
+        // finished in it.
         if self.place.sessions_unsorted || !self.place.is_at_first_session() {
             return results;
         }
@@ -525,7 +542,7 @@ impl Listing<'_> {
         results
     }
 
-    /// Asks for the page of rooms at the current place.
+    /// Requests the page of rooms at the current place.
     #[inline(never)]
     fn fetch_rooms(&mut self) -> Result<RoomsPage, Error> {
         let mut result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
@@ -539,14 +556,19 @@ impl Listing<'_> {
         if page.rows.len() > MOST_DONE {
             return Err(unexpected(GET_ROOMS, "it lists more rooms at once than were asked for"));
         }
-        let rooms = page.rows.iter().map(|row| Room::decode(row, self.filter));
-        let rooms: Result<Vec<_>, _> = rooms.collect();
-        let mut rooms = rooms.map_err(|what| unexpected(GET_ROOMS, &what))?;
-        // Whereby has an answer for such a name perhaps, but hosts let no request for it leave.
+        let mut rooms = Vec::with_capacity(page.rows.len());
+        let unreadable = page.read(GET_ROOMS, &mut |row| {
+            rooms.push(Room::decode(row, self.filter)?);
+            Ok(())
+        })?;
+        let unreadable = unreadable.into_iter().map(|what| format!("{GET_ROOMS}: {what}"));
+        self.left_out.extend(unreadable);
+        // Hosts refuse a request with such a name.
         rooms.retain(|room| {
             let is_askable = is_name(&room.name);
             if !is_askable && room.expected > 0 {
-                self.left_out.push(shown(&room.name));
+                self.left_out
+                    .push(format!("the name of the room `{}` is too long", shown(&room.name)));
             }
             is_askable
         });
@@ -569,8 +591,8 @@ impl Listing<'_> {
     fn rooms_request(&self) -> Request {
         let size = if self.filter.has_window() { WINDOW_SIZE } else { ROOMS_SIZE };
         let mut query = Query::new("/insights/rooms").with_number("limit", size);
-        // A room that was created later cannot have earlier sessions. The other way round it can,
-        // so there is no `createdAt[from]`.
+        // A room that was created after `to` cannot have earlier sessions. An old room can have new
+        // ones, so there is no `createdAt[from]`.
         if let Some(to) = self.filter.to.map(Moment::format) {
             query = query.with("createdAt[to]", &to);
         }
@@ -585,8 +607,15 @@ impl Listing<'_> {
         results.map(|result| accept(endpoint, result).map(|reply| reply.body)).collect()
     }
 
-    /// Makes the page of what was read.
+    /// Returns the page, or the error if nothing could be read.
     fn finish(self, stop: Stop) -> Result<MeetingPage, Error> {
+        let sessions = self
+            .left_out
+            .iter()
+            .find_map(|what| what.strip_prefix(GET_ROOM_SESSIONS)?.strip_prefix(": "));
+        if let Some(what) = sessions.filter(|_| !self.is_anything_read) {
+            return Err(unexpected(GET_ROOM_SESSIONS, what));
+        }
         let (is_more, why_short) = match stop {
             Stop::AtEnd => (false, None),
             Stop::AtLimit => (true, None),
@@ -613,7 +642,7 @@ impl Listing<'_> {
         Ok(MeetingPage { data: self.data, meta: MeetingPageMeta { next_cursor, notice } })
     }
 
-    /// Says why there may be nothing at all of a room.
+    /// Explains an empty page if the room name looks like an id.
     fn why_empty(&self) -> Option<String> {
         let room = self.filter.room.as_deref().filter(|room| looks_like_id(room))?;
         self.data.is_empty().then(|| {
@@ -624,8 +653,8 @@ impl Listing<'_> {
     }
 }
 
-/// The rooms whose sessions are to be asked for side by side: the first one, and no more of those
-/// after it than it probably takes for so many meetings, as Whereby's points are scarce.
+/// Returns the rooms to request in parallel: the first one, and only as many more as are probably needed
+/// for `missing` meetings, to save Whereby's points.
 #[inline(never)]
 fn batch(rooms: &[Room], most: usize, missing: usize, page_size: usize) -> Vec<&str> {
     let mut expected = 0;
@@ -638,17 +667,16 @@ fn batch(rooms: &[Room], most: usize, missing: usize, page_size: usize) -> Vec<&
     wanted.map(|(_, room)| room.name.as_str()).collect()
 }
 
-/// A meeting, and when it began.
+/// A meeting and its start.
 type Found = (Moment, MeetingSummary);
 
-/// Whether a meeting comes before another one in a listing by date: the newest first, and by their ids
-/// where they began together.
+/// Whether a meeting comes before another one in a listing by date: newest first, then by id.
 fn is_newer((start, one): &Found, (other_start, other): &Found) -> bool {
     start > other_start || start == other_start && one.id < other.id
 }
 
-/// Adds an item where it belongs. There are few of them, and the sorting of the standard library takes
-/// a fifth of the component.
+/// Inserts an item in order. There are few items, and the standard library's sort would take a fifth of
+/// the component's size.
 fn insert<T>(items: &mut Vec<T>, item: T, is_before: impl Fn(&T, &T) -> bool) {
     let at = items.partition_point(|other| !is_before(&item, other));
     items.insert(at, item);
@@ -660,7 +688,7 @@ fn sorted<T>(items: Vec<T>, is_before: impl Fn(&T, &T) -> bool) -> Vec<T> {
     sorted
 }
 
-/// Two sentences, where there are two.
+/// Joins two optional sentences.
 fn both(one: Option<String>, other: Option<String>) -> Option<String> {
     match (one, other) {
         (Some(one), Some(other)) => Some(format!("{one} {other}")),
@@ -668,35 +696,30 @@ fn both(one: Option<String>, other: Option<String>) -> Option<String> {
     }
 }
 
-/// Says that the order is not what people expect.
+/// The notice that meetings are not sorted by date.
 const BY_ROOM: &str = "There are more rooms than one call can read, so meetings are listed room by \
                        room and not by date: these need not be the newest.";
 
-/// A name that can be anything, in a form that is safe to show.
+/// Returns a name from outside in a form that is safe to show.
 fn shown(name: &str) -> String {
     clean(name).chars().map(|c| if c == '`' { '\'' } else { c }).take(LONGEST_SHOWN).collect()
 }
 
-/// Says that there are rooms that cannot be asked for, if there are any.
-fn left_out(names: &[String]) -> Option<String> {
-    match names {
+/// The notice that entries are left out, if any are.
+fn left_out(entries: &[String]) -> Option<String> {
+    match entries {
         [] => None,
-        [name] => {
-            Some(format!("The room `{name}` has a name that cannot be asked for and is left out."))
-        }
-        [name, others @ ..] => Some(format!(
-            "The room `{name}` and {} more have names that cannot be asked for and are left out.",
-            others.len()
-        )),
+        [what] => Some(format!("One entry is left out: {what}.")),
+        [what, ..] => Some(format!("{} entries are left out; the first: {what}.", entries.len())),
     }
 }
 
-/// Whether Whereby refused what a request asked for, which may be the order.
+/// Whether Whereby rejected the request, possibly because of the sort order.
 fn is_refusal<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Rejected(Rejection { status: 400 | 422, .. })))
 }
 
-/// Says why a page is short after a failure.
+/// The notice that a failure made the page short.
 fn notice(error: &Error) -> String {
     let why = match error {
         Error::RateLimited(0) => {

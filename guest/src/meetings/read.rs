@@ -14,7 +14,7 @@ use crate::error::{accept, unexpected};
 use crate::meeting_id::{self, MeetingId};
 use crate::prelude::*;
 use crate::query::Query;
-use crate::room_name::{is_name, spellings};
+use crate::room_name::{is_name, shown};
 use crate::transport::{Failure, Reply, Request, Transport};
 use crate::types::{Error, Meeting};
 
@@ -31,7 +31,7 @@ pub(crate) fn get_meeting(
     match room {
         Some(room) => {
             let mut result = Err(unknown(&session));
-            for spelling in spellings(&room) {
+            for spelling in room.spellings() {
                 result = read_in_room(transport, &spelling, &session);
                 if !matches!(result, Err(Error::NotFound(_))) {
                     break;
@@ -43,12 +43,12 @@ pub(crate) fn get_meeting(
     }
 }
 
-/// A list that belongs to a meeting and comes in pages.
+/// A paged list that belongs to a meeting.
 trait List {
-    /// Asks for the next page. `None` where no more is wanted.
+    /// Returns the request for the next page; `None` if no more is needed.
     fn request(&self) -> Option<Request>;
 
-    /// Takes what came of that.
+    /// Reads the response to that request.
     fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error>;
 }
 
@@ -72,7 +72,7 @@ fn read_in_room(
     let mut recordings = Recordings::of(session, Some(room));
     let request = facts_request(room, session);
     let (facts, lists) = read_page(transport, Some(request), &mut [&mut people, &mut recordings]);
-    // That there is no such meeting explains whatever else went wrong.
+    // If there is no such meeting, that explains all other failures.
     let facts =
         facts.map_or_else(|| Err(unknown(session)), |facts| decode_facts(facts, session))?;
     lists?;
@@ -80,7 +80,7 @@ fn read_in_room(
     Ok(meeting(Some(room.to_owned()), session, Some(facts), people, recordings))
 }
 
-/// Reads a meeting of which the session's id is all that is known.
+/// Reads a meeting by its session id alone.
 fn read_session(transport: &mut dyn Transport, session: &str) -> Result<Meeting, Error> {
     let mut people = People::of(session);
     read_rest(transport, &mut [&mut people])?;
@@ -88,7 +88,7 @@ fn read_session(transport: &mut dyn Transport, session: &str) -> Result<Meeting,
         return Err(unknown(session));
     }
 
-    // Two lists name the room of some sessions. Where neither does, it stays unknown: reading the
+    // Two lists name the room of some sessions. If neither does, the room stays unknown: reading the
     // sessions of all rooms would cost too much.
     let mut recordings = Recordings::of(session, None);
     let request = Request::get(Query::new("/transcriptions").with_number("limit", 100).finish());
@@ -110,7 +110,7 @@ fn read_session(transport: &mut dyn Transport, session: &str) -> Result<Meeting,
     Ok(meeting(Some(room), session, facts, people, recordings))
 }
 
-/// Reads one page of each list that wants one, side by side with another request.
+/// Reads one page of each list that needs one, in parallel with another request.
 fn read_page(
     transport: &mut dyn Transport,
     request: Option<Request>,
@@ -151,10 +151,17 @@ fn decode_facts(result: Result<Reply, Failure>, session: &str) -> Result<Facts, 
         other => other?,
     };
     let page = answer::page(GET_ROOM_SESSIONS, &reply.body, SESSION_MEMBERS, None)?;
+    let mut unreadable = None;
     for row in &page.rows {
-        if row.required_text("roomSessionId").map_err(|what| wrong(&what))? != session {
-            continue;
-        }
+        let row = row.as_ref().map_err(String::clone);
+        let row = match row.and_then(|row| Ok((row, row.required_text("roomSessionId")?))) {
+            Ok((row, id)) if id == session => row,
+            Ok(_) => continue,
+            Err(what) => {
+                unreadable = unreadable.or(Some(what));
+                continue;
+            }
+        };
         let session = Session::decode(row).map_err(|what| wrong(&what))?;
         return Ok(Facts {
             start: Some(session.start.text.to_owned()),
@@ -164,7 +171,11 @@ fn decode_facts(result: Result<Reply, Failure>, session: &str) -> Result<Facts, 
             recorder_minutes: session.recorder_minutes,
         });
     }
-    // Further pages would be of other sessions: the filter leaves one.
+    // The unreadable row may be this meeting.
+    if let Some(what) = unreadable {
+        return Err(wrong(&what));
+    }
+    // The filter selects one session, so further pages would list others.
     match page.cursor {
         None => Err(unknown(session)),
         Some(_) => Err(wrong("it lists other sessions than the one that was asked for")),
@@ -178,12 +189,12 @@ fn unknown(session: &str) -> Error {
     ))
 }
 
-/// The room that Whereby's list of transcriptions names for a session. The list is a help only, so
-/// whatever is wrong with it does not matter; a name that cannot be asked for is none.
+/// Returns the room that Whereby's list of transcriptions names for a session. The list is optional, so
+/// errors in it are ignored.
 fn room_in_transcriptions(result: Result<Reply, Failure>, session: &str) -> Option<String> {
     let reply = accept(GET_TRANSCRIPTIONS, result).ok()?;
     let page = answer::page(GET_TRANSCRIPTIONS, &reply.body, TRANSCRIPTION_MEMBERS, None).ok()?;
-    page.rows.iter().find_map(|row| {
+    page.rows.iter().flatten().find_map(|row| {
         let is_of_session = row.text("roomSessionId").ok()? == Some(session);
         let room = row.text("roomName").ok()?.map(without_slash)?;
         (is_of_session && is_name(room)).then(|| room.to_owned())
@@ -205,7 +216,7 @@ fn meeting(
             Some(room) => meeting_id::format(room, session),
             None => session.to_owned(),
         },
-        room_name: room,
+        room_name: room.as_deref().map(shown),
         start_date: facts.start,
         end_date: facts.end,
         duration: facts.duration,

@@ -10,8 +10,8 @@ use crate::types::{
     TranscriptionTrigger,
 };
 
-/// The JSON of the request. What is `null` where it is absent has no `skip_serializing_if`:
-/// Whereby requires those members and takes null as "as the organization has it".
+/// The JSON of the request. Members without `skip_serializing_if` are `null` when absent: Whereby
+/// requires them and reads null as the organization's own setting.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body<'a> {
@@ -90,7 +90,7 @@ struct StorageBody<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Puts the members together. An absent one is left out.
+    /// Builds the members; absent ones are left out.
     pub(super) fn new(
         end_date: &'a str,
         start_date: Option<&'a str>,
@@ -112,7 +112,7 @@ impl<'a> Body<'a> {
 
     /// Writes the JSON.
     pub(super) fn write(&self) -> Vec<u8> {
-        // Nothing but texts and truth values is in it, which JSON can always write.
+        // JSON can always represent strings and booleans.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -218,7 +218,7 @@ impl<'a> From<&'a TranscriptionDestination> for StorageBody<'a> {
     }
 }
 
-/// An optional text that was given. Clients leave texts empty that they do not use.
+/// Returns an optional string, if it is not empty: clients send empty strings for what they do not use.
 fn given(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
 }

@@ -6,7 +6,7 @@ mod tests;
 use core::mem::discriminant;
 
 use super::body::Body;
-use super::name;
+use super::{name, shown};
 use crate::answer::{self, Names};
 use crate::argument::{check_length, invalid};
 use crate::date::{self, Moment};
@@ -23,10 +23,10 @@ const ROOM_MEMBERS: Names =
 /// In seconds.
 const HOUR: i64 = 60 * 60;
 
-/// The longest prefix that Whereby takes.
+/// The maximum length of a prefix, which is Whereby's.
 const LONGEST_PREFIX: usize = 39;
 
-/// The most items that `fields` may have.
+/// The maximum number of items in `fields`.
 const MOST_FIELDS: usize = 16;
 
 /// The arguments of `create-room`.
@@ -39,7 +39,7 @@ pub(crate) struct Wish {
     pub(crate) fields: Option<Vec<RoomField>>,
 }
 
-/// Creates a room as wished, at a moment that is now.
+/// Creates a room; `now` is the current time.
 pub(crate) fn create_room(
     transport: &mut dyn Transport,
     now: Moment,
@@ -86,11 +86,11 @@ const CREATED: &str = "the room exists: look at list_rooms";
 const MAYBE_CREATED: &str =
     "the room may exist all the same: look at list_rooms before trying again";
 
-/// When the room is to begin and end, as texts for the request.
+/// The start and the end of the room, as the request writes them.
 struct Dates {
     start: Option<String>,
     end: String,
-    /// Whether the end counts from a start in the future, and not from now.
+    /// Whether the default end is relative to a future start instead of now.
     is_from_start: bool,
 }
 
@@ -121,7 +121,7 @@ impl Dates {
     }
 }
 
-/// Which secret URLs were asked for.
+/// Which secret URLs the caller asked for.
 #[derive(Clone, Copy)]
 struct Asked {
     host_url: bool,
@@ -140,7 +140,7 @@ impl Asked {
     }
 }
 
-/// Checks what the type of `fields` leaves open.
+/// Checks what the type of `fields` does not rule out.
 fn check_fields(fields: &[RoomField]) -> Result<(), Error> {
     if fields.len() > MOST_FIELDS {
         return Err(invalid("fields", format!("must not have more than {MOST_FIELDS} items")));
@@ -166,7 +166,7 @@ fn check_fields(fields: &[RoomField]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a field sets. Two words for the same setting are one setting.
+/// Returns the setting of a field. Synonyms have the same setting.
 fn field_word(field: &RoomField) -> &'static str {
     match field {
         RoomField::HostRoomUrl => "hostRoomUrl",
@@ -180,7 +180,7 @@ fn field_word(field: &RoomField) -> &'static str {
     }
 }
 
-/// Brings a prefix into the form that Whereby gives it, and checks it.
+/// Normalizes a prefix as Whereby does, and checks it.
 fn prefix(text: &str) -> Result<String, Error> {
     let prefix: String = text
         .chars()
@@ -205,8 +205,8 @@ fn prefix(text: &str) -> Result<String, Error> {
     Ok(prefix)
 }
 
-/// Whether a body is a room, whatever else may be wrong with it: what came from elsewhere, such as a
-/// page of HTML, says nothing about whether there is one.
+/// Whether a body is a room, even if other members are malformed. A page of HTML, for example, does not
+/// show whether the room exists.
 fn is_room(body: &[u8]) -> bool {
     answer::object(body, ROOM_MEMBERS).is_ok_and(|room| {
         room.required_id("meetingId").is_ok() && room.required_text("roomUrl").is_ok()
@@ -218,7 +218,7 @@ fn decode(body: &[u8], asked: Asked) -> Result<CreatedRoom, String> {
     let text = |name| room.text(name).map(|text| text.map(str::to_owned));
     let secret = |name, is_asked| if is_asked { text(name) } else { Ok(None) };
     Ok(CreatedRoom {
-        room_name: name(&room)?,
+        room_name: shown(&name(&room)?),
         meeting_url: room.required_text("roomUrl")?.to_owned(),
         meeting_id: room.required_id("meetingId")?,
         start_date: text("startDate")?,

@@ -1,11 +1,11 @@
-//! Deletes a room, after it was found by its name.
+//! Finds a room by its name and deletes it.
 
 use super::{look_up, not_found};
 use crate::answer;
 use crate::error::{clean, from_failed_write, from_reply_to_write, unexpected, with_remark};
 use crate::meeting_id::is_id;
 use crate::prelude::*;
-use crate::room_name::{RoomName, spellings};
+use crate::room_name::RoomName;
 use crate::transport::{Method, Request, Transport, send};
 use crate::types::{DeletedRoom, Error, Room};
 
@@ -13,7 +13,7 @@ const DELETE_MEETING: &str = "DELETE /meetings/{meetingId}";
 
 const MAYBE_DELETED: &str = "the room may be gone all the same: ask get_room";
 
-/// Deletes the room of a name.
+/// Deletes the room with this name.
 pub(crate) fn delete_room(
     transport: &mut dyn Transport,
     room_name: &str,
@@ -26,8 +26,8 @@ pub(crate) fn delete_room(
     let request =
         Request { method: Method::Delete, target, body: Vec::new(), wants_rate_limit: false };
     match send(transport, request) {
-        // The room was there a moment ago. Somebody else deleted it since, or the first try of this
-        // very request did and its answer got lost. Either way it is gone, as was asked.
+        // The room was listed a moment ago. Either somebody else has deleted it since, or an earlier
+        // attempt of this request did and its response was lost. It is gone, as requested.
         Ok(reply) if reply.status == 404 => {}
         Ok(reply) if matches!(reply.status, 200 | 204) => {
             if !answer::is_plain(&reply.body) {
@@ -41,17 +41,26 @@ pub(crate) fn delete_room(
     Ok(DeletedRoom { deleted: true, room_name: room.room_name, meeting_id: room.meeting_id })
 }
 
-/// The one room that a caller can mean. Where there are several, none is deleted.
+/// Finds the one room that the caller can mean. If there are several, none is deleted.
 fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Error> {
     let mut found: Vec<Room> = Vec::new();
-    for spelling in spellings(&wanted.name) {
-        for room in look_up(transport, wanted, &spelling)? {
+    let mut unreadable = None;
+    let shown = wanted.padded.as_ref().unwrap_or(&wanted.name).to_ascii_lowercase();
+    let mut spellings = wanted.spellings();
+    // If a room has these very spaces in its name, it is the one that is meant.
+    if wanted.padded.is_some() {
+        spellings.reverse();
+    }
+    for spelling in spellings {
+        let listed = look_up(transport, wanted, &spelling)?;
+        unreadable = unreadable.or(listed.unreadable);
+        for room in listed.rooms {
             if !found.contains(&room) {
                 found.push(room);
             }
         }
-        // In lower case it is what whoever approved it was shown.
-        if !found.is_empty() && spelling == spelling.to_ascii_lowercase() {
+        // An approval shows the name in lower case.
+        if !found.is_empty() && spelling == shown {
             break;
         }
     }
@@ -62,7 +71,7 @@ fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Er
             wanted.name, one.room_name, one.meeting_id, other.room_name, other.meeting_id
         ))));
     }
-    found.pop().ok_or_else(|| not_found(wanted))
+    found.pop().ok_or_else(|| not_found(wanted, unreadable))
 }
 
 #[cfg(test)]
@@ -151,6 +160,28 @@ mod tests {
                     assert!(fake.requests.iter().all(|asked| asked.method == Method::Get));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_room_of_the_very_name_is_deleted_with_its_spaces() {
+        let row = |name: &str, id: &str| {
+            format!(
+                r#"{{"meetingId":"{id}","roomName":"/{name}","roomUrl":"https://a.whereby.com/x"}}"#
+            )
+        };
+        let both = [row("daily", "1"), row(" daily", "2")].join(",");
+        for (asked, rows, deleted) in [
+            (" daily", both.as_str(), "2"),
+            ("/ daily", &both, "2"),
+            ("daily", &both, "1"),
+            (" daily", &row("daily", "1"), "1"),
+        ] {
+            let mut fake = Fake::new(|request| match request.method {
+                Method::Delete => Ok(Fake::reply(204, "")),
+                _ => Ok(Fake::reply(200, &format!(r#"{{"results":[{rows}]}}"#))),
+            });
+            assert_eq!(delete_room(&mut fake, asked).unwrap().meeting_id, deleted, "{asked}");
         }
     }
 

@@ -170,6 +170,8 @@ fn exit(report: &Report, stopped: Option<Exit>) -> Exit {
 
 /// What a script prints, as it is shown to people. Columns are kept.
 pub(super) fn printable(printed: &str) -> String {
+    // What is JSON stays JSON.
+    let printed = text::printable_json(printed);
     printed.split('\t').map(text::printable_lines).collect::<Vec<_>>().join("\t")
 }
 

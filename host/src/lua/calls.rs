@@ -1,4 +1,4 @@
-//! The calls of a script: made by way of the session, side by side, and kept a record of.
+//! The calls of a script: runs them in parallel through the session and records them.
 
 use super::Runtime;
 use super::control::{Control, Stop};

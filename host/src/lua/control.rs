@@ -1,5 +1,4 @@
-//! What a running script and whoever waits for it have in common: why it is to stop, and how much
-//! it has used.
+//! The state that a running script shares with its caller: why it must stop, and how much it has used.
 
 use super::limits::Limits;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -19,7 +18,7 @@ pub(crate) enum Stop {
     Output,
     /// The user stopped it.
     Interrupted,
-    /// Nobody waits for it any more.
+    /// The caller no longer waits for it.
     Abandoned,
 }
 
@@ -57,7 +56,7 @@ impl Control {
         }
     }
 
-    /// Begins anew, for another script.
+    /// Resets the meters for another script.
     pub(crate) fn reset(&self, limits: &Limits) {
         self.steps.store(0, Ordering::Relaxed);
         self.most_steps.store(limits.steps, Ordering::Relaxed);
@@ -94,7 +93,7 @@ impl Control {
         Stop::ALL.into_iter().find(|why| *why as u8 == stop)
     }
 
-    /// Counts a step; false where there is to be none.
+    /// Counts a step; returns false if the script must stop.
     pub(crate) fn step(&self) -> bool {
         if self.stop.load(Ordering::Relaxed) != 0 {
             return false;

@@ -1,4 +1,4 @@
-//! Whoever waits for a script: gives it to a thread, watches the clock, and reports.
+//! Gives a script to a thread, watches the clock, and reports.
 
 use super::Runtime;
 use super::control::{Control, Stop};
@@ -45,7 +45,7 @@ impl Stopper {
 }
 
 impl Drop for Stopper {
-    /// Nobody waits for the script any more.
+    /// The caller no longer waits for the script.
     fn drop(&mut self) {
         self.stop(Stop::Abandoned);
     }

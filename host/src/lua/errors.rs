@@ -55,6 +55,14 @@ impl ScriptError {
         }
     }
 
+    /// How many bytes it takes in the host.
+    pub(crate) fn size(&self) -> usize {
+        let texts =
+            self.kind.len() + self.message.len() + self.hint.as_ref().map_or(0, String::len);
+        // That of the call has the same message.
+        size_of::<Self>() + 2 * texts
+    }
+
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

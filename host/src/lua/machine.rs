@@ -4,6 +4,7 @@ use super::calls::Calls;
 use super::control::Control;
 use super::errors::ScriptError;
 use super::limits::{Limits, MAX_SOURCE_BYTES};
+use super::memory::NOT_ENOUGH_MEMORY;
 use super::message::{Ended, Job, Kind};
 use super::namespaces::Namespaces;
 use super::sandbox;
@@ -35,7 +36,7 @@ impl Machine {
         let run = sandbox::furnish(&lua, &shared)?;
         // The limit is for what the script adds.
         let floor = lua.used_memory();
-        lua.set_memory_limit(floor + limits.memory_bytes)?;
+        shared.memory.limit(&lua, limits.memory_bytes)?;
         let garbage = Garbage::new(floor, limits.memory_bytes);
         let (switch, noted) = (Arc::clone(control), shared.clone());
         lua.set_interrupt(move |lua| {
@@ -63,7 +64,8 @@ impl Machine {
             Ok(function) => self.end(&name, self.run.call::<MultiValue>(function)),
             Err(error) => failed(*error),
         };
-        self.shared.end();
+        // What it held is released; without a script there is nothing that could fail.
+        let _ = self.shared.end(&self.lua);
         if kind == Kind::Typed {
             // The next one begins with what this one has kept, and nothing else.
             let _ = self.lua.gc_collect();
@@ -80,6 +82,7 @@ impl Machine {
         if source.len() > MAX_SOURCE_BYTES {
             return Err(Box::new(ScriptError::too_long()));
         }
+        let source = text::without_bom(source);
         // A script that can be run by its name begins with a line for the system.
         let source = match source.starts_with("#!") {
             true => format!("--{source}"),
@@ -115,7 +118,9 @@ impl Machine {
         let ok = matches!(values.next(), Some(LuaValue::Boolean(true)));
         let values: Vec<LuaValue> = values.collect();
         if ok {
-            return self.result(&values);
+            return self
+                .result(&values)
+                .unwrap_or_else(|_| failed(ScriptError::out_of_memory(&self.shared.limits, None)));
         }
         if let Some(mut error) = raised {
             error.line = error.line.or(line);
@@ -145,22 +150,23 @@ impl Machine {
         shown.map_or_else(|| shown_plainly(value), |text| text::printable(&text, 1000))
     }
 
-    fn result(&self, values: &[LuaValue]) -> Ended {
-        let most = self.shared.limits.output_bytes;
-        let to_json = |value| self.shared.marks.to_json(value, "the result", most);
-        let result = match values {
-            [] => Ok(Value::Null),
-            [value] => to_json(value),
-            values => values.iter().map(to_json).collect::<Result<Vec<_>, _>>().map(Value::Array),
-        };
-        match result {
-            Ok(result) => Ended { result, shown: None, error: None },
+    fn result(&self, values: &[LuaValue]) -> mlua::Result<Ended> {
+        let Shared { marks, memory, limits, .. } = &self.shared;
+        let taken = marks.to_json(&self.lua, memory, values, "the result", limits.output_bytes)?;
+        Ok(match taken {
+            Ok(taken) => {
+                let result = match values {
+                    [] | [_] => taken.only(),
+                    _ => Value::Array(taken.values),
+                };
+                Ended { result, shown: None, error: None }
+            }
             Err(problem) => {
                 let shown: Vec<String> = values.iter().map(|value| self.shown(value)).collect();
                 let error = ScriptError::new("script", problem, None);
                 Ended { result: Value::Null, shown: Some(shown.join("\t")), error: Some(error) }
             }
-        }
+        })
     }
 }
 
@@ -190,9 +196,6 @@ impl Garbage {
         Ok(())
     }
 }
-
-/// What Lua's own error says where memory ends.
-const NOT_ENOUGH_MEMORY: &str = "not enough memory";
 
 fn failed(error: ScriptError) -> Ended {
     Ended { result: Value::Null, shown: None, error: Some(error) }

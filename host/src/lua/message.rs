@@ -1,4 +1,4 @@
-//! What whoever waits for a script and the thread that runs it tell each other.
+//! The messages between the caller of a script and the thread that runs it.
 
 use super::Runtime;
 use super::control::Control;

@@ -25,11 +25,13 @@
 
 mod calls;
 mod control;
+mod decode;
 mod docs;
 mod driver;
 mod errors;
 mod limits;
 mod machine;
+mod memory;
 mod message;
 mod namespaces;
 mod report;
@@ -62,7 +64,7 @@ type ToCall = dyn Fn(&str, &'static str, Value) -> Call + Send + Sync;
 /// Is given what scripts print, or what there is to say of them.
 type ToText = dyn Fn(&str) + Send + Sync;
 
-/// Runs scripts by way of a session. Cheap to clone.
+/// Runs scripts through a session. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
     session: Session,
@@ -234,7 +236,7 @@ impl Console {
         machine::is_incomplete(source)
     }
 
-    /// The names that a script has, for whoever completes them.
+    /// Returns the names that a script can use, for completion.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = sandbox::globals().map(str::to_owned).collect();

@@ -74,7 +74,7 @@ impl Namespaces {
         format!("{path} has no `{}`{near}; it has {}", text::printable(name, 60), names.join(", "))
     }
 
-    /// The names below `app`, for whoever completes them.
+    /// Returns the names below `app`, for completion.
     pub(crate) fn paths(&self) -> Vec<String> {
         let mut paths: Vec<String> =
             ["parallel", "array", "object"].iter().map(|name| format!("app.{name}")).collect();

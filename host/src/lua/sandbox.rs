@@ -1,19 +1,16 @@
 //! The Lua state of a script: which of Lua's library it has, and what the host adds.
 
+use super::decode::decode;
 use super::docs;
 use super::errors::ScriptError;
 use super::shared::Shared;
-use super::values::{NullMembers, type_name};
-use crate::text;
+use super::values::type_name;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{
     Function, IntoLua as _, IntoLuaMulti as _, Lua, LuaOptions, LuaString, MultiValue, StdLib,
     Table, Value as LuaValue, Variadic,
 };
 use std::sync::OnceLock;
-
-/// The longest text that `json.decode` takes, in bytes: what it becomes in the host is larger.
-const MAX_DECODED: usize = 1024 * 1024;
 
 /// A new state, with no more of Lua's library than scripts need.
 pub(crate) fn state() -> mlua::Result<Lua> {
@@ -29,6 +26,9 @@ pub(crate) fn state() -> mlua::Result<Lua> {
         | StdLib::DEBUG;
     Lua::new_with(libraries, LuaOptions::new())
 }
+
+/// How many bytes of a message are read: more than an error keeps.
+pub(crate) const MOST_MESSAGE: usize = 16 * 1024;
 
 /// The globals that a script has. Whatever else there is, is taken away, also what a later version
 /// of Luau may add.
@@ -74,7 +74,7 @@ const GLOBALS: &[&str] = &[
     "lua_search_docs",
 ];
 
-/// The names of the globals that are no table, for whoever completes them.
+/// Returns the names of the globals, for completion.
 pub(crate) fn globals() -> impl Iterator<Item = &'static str> {
     GLOBALS.iter().copied()
 }
@@ -197,17 +197,24 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     let it = with();
     host.raw_set(
         "take",
-        lua.create_function(move |lua, id: usize| match it.take(id)? {
-            None => false.into_lua_multi(lua),
-            Some(Ok(value)) => {
-                (true, it.marks.to_lua(lua, &value, NullMembers::Dropped)?).into_lua_multi(lua)
-            }
-            Some(Err(failed)) => {
-                let example = docs::example_call(failed.function);
-                let error = ScriptError::of_call(*failed, it.line(lua), &example);
-                let (number, fields) = it.raised(lua, error)?;
-                (true, LuaValue::Nil, number, fields).into_lua_multi(lua)
-            }
+        lua.create_function(move |lua, id: usize| {
+            let taken = match it.take(id)? {
+                None => return false.into_lua_multi(lua),
+                Some(Ok(value)) => it
+                    .marks
+                    .to_lua(lua, &it.memory, &value)
+                    .and_then(|value| (true, value).into_lua_multi(lua)),
+                Some(Err(failed)) => {
+                    let example = docs::example_call(failed.function);
+                    let error = ScriptError::of_call(*failed, it.line(lua), &example);
+                    let raised = it.raised(lua, error);
+                    raised.and_then(|(number, fields)| {
+                        (true, LuaValue::Nil, number, fields).into_lua_multi(lua)
+                    })
+                }
+            };
+            it.put_away(lua, id)?;
+            taken
         })?,
     )?;
     let it = with();
@@ -228,7 +235,7 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
         "refuse",
         lua.create_function(
             move |lua, (kind, message, hint): (String, LuaString, Option<String>)| {
-                let mut error = it.script_error(lua, &kind, &message.to_string_lossy());
+                let mut error = it.script_error(lua, &kind, &beginning(&message, MOST_MESSAGE));
                 error.hint = hint;
                 it.raised(lua, error)
             },
@@ -256,9 +263,10 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     host.raw_set(
         "encode",
         lua.create_function(move |lua, (value, pretty): (LuaValue, bool)| {
-            let json = match it.marks.to_json(&value, "the value", it.limits.output_bytes) {
-                Ok(json) if pretty => serde_json::to_string_pretty(&json),
-                Ok(json) => serde_json::to_string(&json),
+            let most = it.limits.output_bytes;
+            let json = match it.marks.to_json(lua, &it.memory, &[value], "the value", most)? {
+                Ok(taken) if pretty => serde_json::to_string_pretty(&taken.only()),
+                Ok(taken) => serde_json::to_string(&taken.only()),
                 Err(problem) => return (LuaValue::Nil, problem).into_lua_multi(lua),
             };
             json.map_err(mlua::Error::external)?.into_lua_multi(lua)
@@ -267,9 +275,15 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     let it = with();
     host.raw_set(
         "decode",
-        lua.create_function(move |lua, given: LuaValue| match decode(&given) {
-            Ok(json) => (true, it.marks.to_lua(lua, &json, NullMembers::Kept)?).into_lua_multi(lua),
-            Err(problem) => (false, problem).into_lua_multi(lua),
+        lua.create_function(move |lua, given: LuaValue| {
+            let decoded = match &given {
+                LuaValue::String(text) => decode(lua, &it.marks, &it.memory, text)?,
+                other => Err(format!("json.decode takes a text, not a {}", type_name(other))),
+            };
+            match decoded {
+                Ok(value) => (true, value).into_lua_multi(lua),
+                Err(problem) => (false, problem).into_lua_multi(lua),
+            }
         })?,
     )?;
     let it = with();
@@ -307,25 +321,18 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     Ok(host)
 }
 
+/// Returns the first bytes of a text without copying all of it.
+pub(crate) fn beginning(text: &LuaString, most: usize) -> String {
+    let bytes = text.as_bytes();
+    String::from_utf8_lossy(bytes.get(..most).unwrap_or(&bytes)).into_owned()
+}
+
 /// A text, or a number, as text, cut off where it is long.
 fn plain(value: &LuaValue) -> Option<String> {
     match value {
-        LuaValue::String(text) => Some(text.to_string_lossy().chars().take(1000).collect()),
+        LuaValue::String(text) => Some(beginning(text, 4000).chars().take(1000).collect()),
         LuaValue::Integer(number) => Some(number.to_string()),
         LuaValue::Number(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-fn decode(given: &LuaValue) -> Result<serde_json::Value, String> {
-    let LuaValue::String(given) = given else {
-        return Err(format!("json.decode takes a text, not a {}", type_name(given)));
-    };
-    let bytes = given.as_bytes();
-    if bytes.len() > MAX_DECODED {
-        return Err(format!("json.decode takes at most {MAX_DECODED} bytes, not {}", bytes.len()));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        format!("the text is not JSON: {}", text::printable(&error.to_string(), 200))
-    })
 }

@@ -5,9 +5,10 @@ use super::control::{Control, Stop};
 use super::docs;
 use super::errors::{FailedCall, ScriptError};
 use super::limits::Limits;
+use super::memory::{Memory, NOT_ENOUGH_MEMORY};
 use super::namespaces::{Namespaces, is_namespace};
 use super::show::Shows;
-use super::values::{Marks, NullMembers, fit_arguments, type_name};
+use super::values::{Marks, Size, fit_arguments, type_name};
 use crate::arguments::MAX_ARGUMENTS_BYTES;
 use crate::catalog::{self, Function};
 use crate::error::{Error, WriteOutcome};
@@ -25,6 +26,8 @@ pub(crate) struct Running {
     /// What drives the calls while the script waits for them.
     tokio: Arc<Runtime>,
     arrived: HashMap<usize, Reply>,
+    /// How many bytes the host holds for a call: of its arguments, then of its reply.
+    held: HashMap<usize, usize>,
     /// How many replies have come.
     seen: u64,
     /// How many calls were asked for.
@@ -46,7 +49,7 @@ struct Failed {
 /// How long calls go on where the script does not wait for them alone.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// How many errors are kept; whoever catches more than so many raises the first one no more.
+/// How many errors are kept. A script that raises an older one again raises an error of its own.
 const MAX_ERRORS: usize = 200;
 
 /// What the functions of the host have at hand.
@@ -54,6 +57,7 @@ const MAX_ERRORS: usize = 200;
 pub(crate) struct Shared {
     pub(crate) control: Arc<Control>,
     pub(crate) limits: Limits,
+    pub(crate) memory: Memory,
     pub(crate) namespaces: Namespaces,
     pub(crate) marks: Marks,
     pub(crate) shows: Shows,
@@ -82,7 +86,8 @@ impl Shared {
     ) -> mlua::Result<Self> {
         let marks = Marks::new(lua)?;
         let shows = Shows::new(lua, &marks)?;
-        Ok(Self { control, limits, namespaces, marks, shows, running: Arc::default() })
+        let memory = Memory::default();
+        Ok(Self { control, limits, memory, namespaces, marks, shows, running: Arc::default() })
     }
 
     /// Begins a script.
@@ -92,6 +97,7 @@ impl Shared {
             calls,
             tokio,
             arrived: HashMap::new(),
+            held: HashMap::new(),
             seen: 0,
             asked: 0,
             written: 0,
@@ -101,9 +107,12 @@ impl Shared {
         });
     }
 
-    /// Ends it.
-    pub(crate) fn end(&self) {
-        *self.lock() = None;
+    /// Ends it, and releases what the host held for it.
+    pub(crate) fn end(&self, lua: &Lua) -> mlua::Result<()> {
+        let Some(running) = self.lock().take() else { return Ok(()) };
+        let calls = running.held.values().sum::<usize>();
+        let errors = running.errors.iter().map(ScriptError::size).sum::<usize>();
+        self.memory.release(lua, calls + errors)
     }
 
     /// What it failed of, once it has.
@@ -147,19 +156,22 @@ impl Shared {
 
     /// Keeps an error, so that it is believed if the script ends with it.
     pub(crate) fn raised(&self, lua: &Lua, error: ScriptError) -> mlua::Result<Raised> {
-        let fields = self.marks.to_lua(lua, &error.to_json(), NullMembers::Dropped)?;
+        let fields = self.marks.to_lua(lua, &self.memory, &error.to_json())?;
         if let LuaValue::Table(fields) = &fields {
             // The mark of an object makes way for that of an error.
             fields.set_metatable(None)?;
         }
+        self.memory.hold(lua, error.size())?;
         let number = self.with(|running| {
-            if running.errors.len() == MAX_ERRORS {
-                running.errors.pop_front();
+            if running.errors.len() == MAX_ERRORS
+                && let Some(first) = running.errors.pop_front()
+            {
+                self.memory.release(lua, first.size())?;
                 running.first_error += 1;
             }
             running.errors.push_back(error);
-            running.first_error + running.errors.len() as u64 - 1
-        })?;
+            Ok::<_, mlua::Error>(running.first_error + running.errors.len() as u64 - 1)
+        })??;
         Ok((number, fields))
     }
 
@@ -170,8 +182,12 @@ impl Shared {
     }
 
     pub(crate) fn write(&self, lua: &Lua, text: &[u8]) -> mlua::Result<()> {
-        let text = String::from_utf8_lossy(text);
         let fits = self.with(|running| {
+            // What is too much is not copied.
+            if running.written + text.len() > self.limits.output_bytes {
+                return false;
+            }
+            let text = String::from_utf8_lossy(text);
             running.written += text.len();
             let fits = running.written <= self.limits.output_bytes;
             if fits {
@@ -192,7 +208,7 @@ impl Shared {
     pub(crate) fn note_stop(&self, lua: &Lua) {
         let is_known = self.with(|running| running.failed.is_some()).unwrap_or(true);
         if !is_known {
-            // Whoever is stopped between two scripts is nowhere.
+            // Between two scripts there is no place to remember.
             let _ = self.failed(lua, None);
         }
     }
@@ -202,7 +218,12 @@ impl Shared {
         let line = self.line(lua);
         let name = self.with(|running| running.name.clone()).unwrap_or_default();
         let (at, message) = without_place(&name, message);
-        ScriptError::new(kind, message, at.or(line))
+        let line = at.or(line);
+        // If memory runs out in a branch of app.parallel, it has run out for the script.
+        if message.contains(NOT_ENOUGH_MEMORY) {
+            return ScriptError::out_of_memory(&self.limits, line);
+        }
+        ScriptError::new(kind, message, line)
     }
 
     /// Asks for a call. The number of the call, or the error of its arguments.
@@ -232,29 +253,42 @@ impl Shared {
         let Some(account_name) = account.clone() else {
             return refused(self.namespaces.no_default());
         };
-        let arguments = match self.arguments(function, arguments) {
+        let (arguments, held) = match self.arguments(lua, function, arguments)? {
             Ok(arguments) => arguments,
             Err(error) => return refused(error),
         };
+        self.memory.hold(lua, held)?;
         let most = self.limits.calls;
         let id = self.with(|running| {
             running.asked += 1;
             (running.asked <= most).then(|| {
-                running.calls.ask(Asked { account: account_name, function, arguments, line })
+                let asked = Asked { account: account_name, function, arguments, line };
+                let id = running.calls.ask(asked);
+                running.held.insert(id, held);
+                id
             })
         })?;
         match id {
             Some(id) => Ok(Ok(id)),
-            None => self.stop(lua, Stop::Calls),
+            None => {
+                self.memory.release(lua, held)?;
+                self.stop(lua, Stop::Calls)
+            }
         }
     }
 
-    /// The arguments of a call: one table of named ones, or nothing.
-    fn arguments(&self, function: &Function, given: &Variadic<LuaValue>) -> Result<Value, Error> {
-        let usage = |message: String| Err(Error::Usage { message });
+    /// The arguments of a call: one table of named ones, or nothing. With them comes how many bytes
+    /// the host holds.
+    fn arguments(
+        &self,
+        lua: &Lua,
+        function: &Function,
+        given: &Variadic<LuaValue>,
+    ) -> mlua::Result<Result<(Value, usize), Error>> {
+        let usage = |message: String| Ok(Err(Error::Usage { message }));
         let name = function.json;
         let table = match given.as_slice() {
-            [] | [LuaValue::Nil] => return Ok(Value::Object(serde_json::Map::new())),
+            [] | [LuaValue::Nil] => return Ok(Ok((Value::Object(serde_json::Map::new()), 0))),
             [LuaValue::Table(table)] => table,
             [LuaValue::Table(first), ..] if is_namespace(first) => {
                 return usage(format!("{name} is called with a dot and not with a colon"));
@@ -276,26 +310,53 @@ impl Shared {
             return usage(format!("{name} is called with a dot and not with a colon"));
         }
         let value = LuaValue::Table(table.clone());
-        let mut arguments = self
-            .marks
-            .to_json(&value, name, MAX_ARGUMENTS_BYTES * 2)
-            .map_err(|message| Error::InvalidArgument { message })?;
+        let most = MAX_ARGUMENTS_BYTES * 2;
+        let taken = match self.marks.to_json(lua, &self.memory, &[value], name, most)? {
+            Ok(taken) => taken,
+            Err(message) => return Ok(Err(Error::InvalidArgument { message })),
+        };
+        let held = taken.held;
+        let mut arguments = taken.only();
         if let Value::Array(items) = &arguments
             && !items.is_empty()
         {
             return usage(format!("{name} takes named arguments, and none by their places"));
         }
         fit_arguments(function, &mut arguments);
-        Ok(arguments)
+        Ok(Ok((arguments, held)))
     }
 
     pub(crate) fn seen(&self) -> mlua::Result<u64> {
         self.with(|running| running.seen)
     }
 
-    /// The outcome of a call, where it has come.
+    /// Returns the outcome of a call, if it has arrived. [`Shared::put_away`] releases its memory.
     pub(crate) fn take(&self, id: usize) -> mlua::Result<Option<Reply>> {
         self.with(|running| running.arrived.remove(&id))
+    }
+
+    /// Releases what the host held for a call.
+    pub(crate) fn put_away(&self, lua: &Lua, id: usize) -> mlua::Result<()> {
+        let held = self.with(|running| running.held.remove(&id))?;
+        self.memory.release(lua, held.unwrap_or_default())
+    }
+
+    /// Keeps a reply until the script takes it. It counts as the script's memory.
+    fn arrive(
+        &self,
+        lua: &Lua,
+        running: &mut Running,
+        id: usize,
+        reply: Reply,
+    ) -> mlua::Result<()> {
+        let arguments = running.held.remove(&id).unwrap_or_default();
+        self.memory.release(lua, arguments)?;
+        let held = reply.as_ref().map_or(0, Size::in_host);
+        self.memory.hold(lua, held)?;
+        running.seen += 1;
+        running.held.insert(id, held);
+        running.arrived.insert(id, reply);
+        Ok(())
     }
 
     /// Lets the calls go on for a moment.
@@ -304,11 +365,11 @@ impl Shared {
             let calls = &mut running.calls;
             // The clock is that of the runtime, so it is set within.
             let moment = async { tokio::time::timeout(MOMENT, calls.next()).await };
-            if let Ok(Some((id, reply))) = running.tokio.block_on(moment) {
-                running.seen += 1;
-                running.arrived.insert(id, reply);
+            match running.tokio.block_on(moment) {
+                Ok(Some((id, reply))) => self.arrive(lua, running, id, reply),
+                _ => Ok(()),
             }
-        })?;
+        })??;
         match self.control.stopped() {
             Some(why) => self.stop(lua, why),
             None => Ok(()),
@@ -320,13 +381,12 @@ impl Shared {
         let is_stopped = self.with(|running| {
             while !is_enough(running) {
                 let Some((id, reply)) = running.tokio.block_on(running.calls.next()) else {
-                    return true;
+                    return Ok(true);
                 };
-                running.seen += 1;
-                running.arrived.insert(id, reply);
+                self.arrive(lua, running, id, reply)?;
             }
-            false
-        })?;
+            Ok::<_, mlua::Error>(false)
+        })??;
         if is_stopped {
             self.note_stop(lua);
             return Err(stopped());

@@ -3,7 +3,8 @@
 //! A table is shown by what it holds, in the form of JSON. What has no contents to show is a label
 //! with a number, `function: 3`: the address that Lua itself shows is one of this process.
 
-use super::values::{Marks, as_index, type_name};
+use super::sandbox::{MOST_MESSAGE, beginning};
+use super::values::{Marks, as_index, exact_of, type_name};
 use mlua::{Lua, Table, Value as LuaValue};
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -69,9 +70,9 @@ impl Shows {
     /// Returns what is said of a value that a script raised.
     pub(crate) fn raised(&self, value: &LuaValue) -> mlua::Result<String> {
         Ok(match value {
-            LuaValue::String(text) => text.to_string_lossy(),
+            LuaValue::String(text) => beginning(text, MOST_MESSAGE),
             LuaValue::Table(table) => match table.raw_get::<LuaValue>("message")? {
-                LuaValue::String(text) => text.to_string_lossy(),
+                LuaValue::String(text) => beginning(&text, MOST_MESSAGE),
                 _ => {
                     let contents = self.contents(value)?;
                     format!("the script raised a table without a message: {contents}")
@@ -120,7 +121,10 @@ impl Shown<'_> {
             LuaValue::String(text) => self.quoted(text),
             LuaValue::Table(table) => self.table(table)?,
             LuaValue::Vector(vector) => self.text.push_str(&vector.to_string()),
-            other => self.text.push_str(&self.shows.label(other)?),
+            other => match exact_of(other) {
+                Some(number) => self.text.push_str(&number.to_string()),
+                None => self.text.push_str(&self.shows.label(other)?),
+            },
         }
         Ok(())
     }
@@ -170,7 +174,12 @@ impl Shown<'_> {
 
     fn members(&mut self, table: &Table) -> mlua::Result<()> {
         let mut members: Vec<(String, LuaValue)> = Vec::new();
+        let mut named = 0;
         for pair in table.pairs::<LuaValue, LuaValue>().take(self.room()) {
+            // The names of more members than there is room for are not copied.
+            if named > MOST_BYTES {
+                break;
+            }
             let (key, value) = pair?;
             let mut name = Shown { shows: self.shows, text: String::new(), within: Vec::new() };
             match &key {
@@ -181,6 +190,7 @@ impl Shown<'_> {
                     name.text = format!("[{}]", name.text);
                 }
             }
+            named += name.text.len();
             members.push((name.text, value));
         }
         if let Some(names) = self.shows.marks.nulls_of(table)? {

@@ -6,11 +6,16 @@
 //!
 //! A null item of a list is `json.null`, a value that is not nil, so that the list has no holes. A
 //! null member of an object reads as nil. `json.decode` remembers it beside the table, so that
-//! encoding the table gives the null back.
+//! encoding the table gives the null back. A whole number that a Lua number does not hold is an
+//! [`Exact`].
 
+use super::memory::Memory;
 use crate::catalog::{Function, Type};
 use crate::text;
-use mlua::{IntoLua, Lua, Table, Value as LuaValue};
+use mlua::{
+    IntoLua, Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, UserDataRef,
+    Value as LuaValue,
+};
 use serde_json::{Map, Number, Value};
 use std::ffi::c_void;
 
@@ -29,13 +34,55 @@ pub(crate) struct Marks {
     nulls: Table,
 }
 
-/// What becomes of the null members of objects.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NullMembers {
-    /// They are remembered, and are null when the object is encoded.
-    Kept,
-    /// They are left out.
-    Dropped,
+/// An integer beyond 2^53, which a Lua number cannot hold exactly. It can be shown, compared, joined with
+/// text and encoded, but has no arithmetic.
+pub(crate) struct Exact(pub(crate) Number);
+
+impl UserData for Exact {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field(MetaMethod::Type, "integer");
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.0.to_string()));
+        methods.add_meta_method(MetaMethod::Eq, |_, this, other: UserDataRef<Self>| {
+            Ok(this.0 == other.0)
+        });
+        methods.add_meta_function(
+            MetaMethod::Concat,
+            |lua, (left, right): (LuaValue, LuaValue)| {
+                let text = |value: LuaValue| match exact_of(&value) {
+                    Some(number) => lua.create_string(number.to_string()).map(Some),
+                    None => lua.coerce_string(value),
+                };
+                match (text(left)?, text(right)?) {
+                    (Some(left), Some(right)) => {
+                        lua.create_string([&*left.as_bytes(), &right.as_bytes()].concat())
+                    }
+                    _ => Err(mlua::Error::runtime("an integer is joined with text and numbers")),
+                }
+            },
+        );
+    }
+}
+
+/// Returns the number of an [`Exact`].
+pub(crate) fn exact_of(value: &LuaValue) -> Option<Number> {
+    value.as_userdata()?.borrow::<Exact>().ok().map(|exact| exact.0.clone())
+}
+
+/// Returns a number in Lua, exactly.
+pub(crate) fn exact(lua: &Lua, number: &Number) -> mlua::Result<LuaValue> {
+    match is_exact(number) {
+        true => lua.create_userdata(Exact(number.clone())).map(LuaValue::UserData),
+        false => Ok(LuaValue::Number(number.as_f64().unwrap_or(f64::NAN))),
+    }
+}
+
+/// Whether a Lua number cannot hold it exactly.
+fn is_exact(number: &Number) -> bool {
+    let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+    magnitude.is_some_and(|magnitude| magnitude > MAX_EXACT)
 }
 
 impl Marks {
@@ -49,12 +96,18 @@ impl Marks {
         };
         let nulls = lua.create_table()?;
         nulls.set_metatable(Some(lua.create_table_from([("__mode", "k")])?))?;
+        // Creates the metatable, which counts before the limit begins.
+        lua.create_userdata(Exact(0.into()))?;
         Ok(Self { array: mark("array")?, object: mark("object")?, nulls })
     }
 
     /// Returns the names of the members that were null when the object was decoded.
     pub(crate) fn nulls_of(&self, object: &Table) -> mlua::Result<Option<Table>> {
         self.nulls.raw_get(object)
+    }
+
+    pub(crate) fn remember_nulls(&self, object: &Table, names: Table) -> mlua::Result<()> {
+        self.nulls.raw_set(object, names)
     }
 
     /// Marks a table of a script's own, or a new one.
@@ -78,45 +131,29 @@ impl Marks {
         Ok(Ok(table))
     }
 
-    /// Returns a JSON value in Lua. Null is nil, but as an item of a list; a whole number that a Lua
-    /// number does not hold is its digits.
+    /// Returns a JSON value in Lua. Null is nil, but as an item of a list. Null members are left out.
     pub(crate) fn to_lua(
         &self,
         lua: &Lua,
+        memory: &Memory,
         value: &Value,
-        nulls: NullMembers,
     ) -> mlua::Result<LuaValue> {
-        let wanted = size(value);
-        if !has_room(lua, wanted)? {
-            // What nobody needs any more may make room.
-            lua.gc_collect()?;
-            if !has_room(lua, wanted)? {
-                return Err(mlua::Error::MemoryError("not enough memory".into()));
-            }
-        }
-        // With its room known, nothing in it needs to be made under a guard of its own, which takes
-        // most of the time.
-        let limit = lua.set_memory_limit(0)?;
-        let made = self.make(lua, value, nulls);
-        lua.set_memory_limit(limit)?;
-        made
+        memory.require(lua, Size::of(value))?;
+        memory.unguarded(lua, || self.make(lua, value))
     }
 
-    fn make(&self, lua: &Lua, value: &Value, nulls: NullMembers) -> mlua::Result<LuaValue> {
+    fn make(&self, lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
         Ok(match value {
             Value::Null => LuaValue::Nil,
             Value::Bool(value) => LuaValue::Boolean(*value),
-            Value::Number(number) => match digits(number) {
-                Some(digits) => LuaValue::String(lua.create_string(digits)?),
-                None => LuaValue::Number(as_f64(number)),
-            },
+            Value::Number(number) => exact(lua, number)?,
             Value::String(text) => LuaValue::String(lua.create_string(text)?),
             Value::Array(items) => {
                 let table = lua.create_table_with_capacity(items.len(), 0)?;
                 for (index, item) in items.iter().enumerate() {
                     match item {
                         Value::Null => table.raw_set(index + 1, LuaValue::NULL)?,
-                        item => self.put(lua, &table, index + 1, item, nulls)?,
+                        item => self.put(lua, &table, index + 1, item)?,
                     }
                 }
                 table.set_metatable(Some(self.array.clone()))?;
@@ -124,14 +161,8 @@ impl Marks {
             }
             Value::Object(object) => {
                 let table = lua.create_table_with_capacity(0, object.len())?;
-                let (null, others): (Vec<_>, Vec<_>) =
-                    object.iter().partition(|(_, item)| item.is_null());
-                for (name, item) in others {
-                    self.put(lua, &table, name.as_str(), item, nulls)?;
-                }
-                if nulls == NullMembers::Kept && !null.is_empty() {
-                    let names = null.iter().map(|(name, _)| name.as_str());
-                    self.nulls.raw_set(&table, lua.create_sequence_from(names)?)?;
+                for (name, item) in object.iter().filter(|(_, item)| !item.is_null()) {
+                    self.put(lua, &table, name.as_str(), item)?;
                 }
                 table.set_metatable(Some(self.object.clone()))?;
                 LuaValue::Table(table)
@@ -141,79 +172,131 @@ impl Marks {
 
     /// Puts a value into a table. What is no table goes there without a handle of its own, which would
     /// take longer than the value.
-    fn put(
-        &self,
-        lua: &Lua,
-        table: &Table,
-        key: impl IntoLua,
-        value: &Value,
-        nulls: NullMembers,
-    ) -> mlua::Result<()> {
+    fn put(&self, lua: &Lua, table: &Table, key: impl IntoLua, value: &Value) -> mlua::Result<()> {
         match value {
             Value::String(text) => table.raw_set(key, text.as_str()),
             Value::Bool(value) => table.raw_set(key, *value),
-            Value::Number(number) => match digits(number) {
-                Some(digits) => table.raw_set(key, digits),
-                None => table.raw_set(key, as_f64(number)),
-            },
-            other => table.raw_set(key, self.make(lua, other, nulls)?),
+            other => table.raw_set(key, self.make(lua, other)?),
         }
     }
 
-    /// A Lua value as JSON, which may have so many bytes. `name` is what it is called in errors.
+    /// Lua values as JSON, which may have so many bytes together. `name` is what they are called in
+    /// errors. For the JSON in the host there must be room in the memory of the script.
     pub(crate) fn to_json(
         &self,
-        value: &LuaValue,
+        lua: &Lua,
+        memory: &Memory,
+        values: &[LuaValue],
         name: &str,
         most_bytes: usize,
-    ) -> Result<Value, String> {
-        let mut walk = Walk { marks: self, path: Vec::new(), within: Vec::new(), left: most_bytes };
-        walk.value(value).map_err(|problem| match problem {
-            Problem::TooLarge => {
-                format!("{name} is too large: at most {most_bytes} bytes as JSON are taken")
-            }
-            Problem::Wrong(what) => format!("{}{} {what}", name, walk.shown_path()),
-        })
-    }
-}
-
-/// Whether there is room for so many bytes more.
-fn has_room(lua: &Lua, wanted: usize) -> mlua::Result<bool> {
-    let limit = lua.set_memory_limit(0)?;
-    lua.set_memory_limit(limit)?;
-    Ok(limit == 0 || lua.used_memory() + wanted <= limit)
-}
-
-/// How many bytes a value takes in Lua, at most.
-fn size(value: &Value) -> usize {
-    /// A table, and a text but for its bytes.
-    const TABLE: usize = 96;
-    const TEXT: usize = 48;
-    /// The place of a table among those with null members, and what it grows by.
-    const REMEMBERED: usize = 256;
-    match value {
-        Value::Null | Value::Bool(_) => 0,
-        // One that no number holds is a text.
-        Value::Number(_) => TEXT,
-        Value::String(text) => TEXT + text.len(),
-        Value::Array(items) => TABLE + 16 * items.len() + items.iter().map(size).sum::<usize>(),
-        Value::Object(object) => {
-            let members = object.iter().map(|(name, item)| TEXT + name.len() + size(item));
-            let nulls = object.values().filter(|item| item.is_null()).count();
-            let remembered = if nulls == 0 { 0 } else { TABLE + REMEMBERED + 32 * nulls };
-            TABLE + 32 * object.len().next_power_of_two() + members.sum::<usize>() + remembered
+    ) -> mlua::Result<Result<Taken, String>> {
+        let mut is_again = false;
+        loop {
+            let mut walk = Walk {
+                marks: self,
+                path: Vec::new(),
+                within: Vec::new(),
+                left: most_bytes,
+                room: memory.left(lua),
+                held: 0,
+            };
+            let walked = values.iter().map(|value| walk.value(value)).collect();
+            return Ok(match walked {
+                Ok(values) => Ok(Taken { values, held: walk.held }),
+                // Collecting garbage may make room.
+                Err(Problem::NoRoom) if !is_again => {
+                    lua.gc_collect()?;
+                    is_again = true;
+                    continue;
+                }
+                Err(Problem::NoRoom) => return Err(super::memory::not_enough()),
+                Err(Problem::TooLarge) => Err(format!(
+                    "{name} is too large: at most {most_bytes} bytes as JSON are taken"
+                )),
+                Err(Problem::Wrong(what)) => Err(format!("{}{} {what}", name, walk.shown_path())),
+            });
         }
     }
 }
 
-/// The digits of a whole number that a Lua number does not hold exactly.
-fn digits(number: &Number) -> Option<String> {
-    let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
-    magnitude.filter(|magnitude| *magnitude > MAX_EXACT).map(|_| number.to_string())
+/// JSON that was made of a script's values.
+pub(crate) struct Taken {
+    pub(crate) values: Vec<Value>,
+    /// How many bytes it takes in the host, and to write it as text.
+    pub(crate) held: usize,
 }
 
-fn as_f64(number: &Number) -> f64 {
-    number.as_f64().unwrap_or(f64::NAN)
+impl Taken {
+    /// The one value that it was made of.
+    pub(crate) fn only(mut self) -> Value {
+        self.values.pop().unwrap_or_default()
+    }
+}
+
+/// Upper bounds for the size of values in Lua and in the host, in bytes.
+pub(crate) struct Size;
+
+impl Size {
+    pub(crate) const TABLE: usize = 96;
+    pub(crate) const ITEM: usize = 16;
+    pub(crate) const MEMBER: usize = 32;
+    /// A string without its bytes.
+    const TEXT: usize = 48;
+    const EXACT: usize = 128;
+    /// A null member: its own entry, and the table beside the object.
+    pub(crate) const NULL: usize = Self::TABLE + 256 + 32;
+
+    pub(crate) fn of_number(number: &Number) -> usize {
+        if is_exact(number) { Self::EXACT } else { 0 }
+    }
+
+    pub(crate) fn of_text(text: &str) -> usize {
+        Self::TEXT + text.len()
+    }
+
+    fn of(value: &Value) -> usize {
+        match value {
+            Value::Null | Value::Bool(_) => 0,
+            Value::Number(number) => Self::of_number(number),
+            Value::String(text) => Self::of_text(text),
+            Value::Array(items) => {
+                let all = items.iter().map(Self::of).sum::<usize>();
+                Self::TABLE + Self::ITEM * items.len() + all
+            }
+            Value::Object(object) => {
+                let members =
+                    object.iter().map(|(name, item)| Self::of_text(name) + Self::of(item));
+                let places = Self::MEMBER * object.len().next_power_of_two();
+                Self::TABLE + places + members.sum::<usize>()
+            }
+        }
+    }
+
+    /// A JSON value in the host; also an item of a list.
+    const HOST_VALUE: usize = size_of::<Value>();
+    /// A member in the host, with the spare capacity of a map that has grown.
+    const HOST_MEMBER: usize = 3 * (Self::HOST_VALUE + size_of::<String>() + 8) + 32;
+    /// A map in the host with its first entries.
+    const HOST_MAP: usize = 256;
+
+    /// Returns how many bytes a JSON value takes in the host.
+    pub(crate) fn in_host(value: &Value) -> usize {
+        Self::HOST_VALUE
+            + match value {
+                Value::String(text) => text.capacity(),
+                Value::Array(items) => {
+                    let spare = items.capacity() - items.len();
+                    spare * Self::HOST_VALUE + items.iter().map(Self::in_host).sum::<usize>()
+                }
+                Value::Object(object) => {
+                    let members = object
+                        .iter()
+                        .map(|(name, item)| Self::HOST_MEMBER + name.len() + Self::in_host(item));
+                    Self::HOST_MAP + members.sum::<usize>()
+                }
+                _ => 0,
+            }
+    }
 }
 
 /// Arguments as a function's parameters want them: `{}` is an empty list where a list is wanted, and
@@ -264,6 +347,8 @@ fn fit(ty: &Type, value: &mut Value) {
 /// Why a value is not to be had as JSON.
 enum Problem {
     TooLarge,
+    /// There is not enough memory for it.
+    NoRoom,
     /// What is wrong with the value at the path.
     Wrong(String),
 }
@@ -284,6 +369,9 @@ struct Walk<'a> {
     /// The tables that the walk is within, by address.
     within: Vec<*const c_void>,
     left: usize,
+    /// How many bytes there may be in the host, and how many there are.
+    room: usize,
+    held: usize,
 }
 
 impl Walk<'_> {
@@ -303,16 +391,29 @@ impl Walk<'_> {
         Ok(())
     }
 
+    fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.held += bytes;
+        if self.held > self.room { Err(Problem::NoRoom) } else { Ok(()) }
+    }
+
     fn value(&mut self, value: &LuaValue) -> Result<Value, Problem> {
         self.spend(4)?;
+        // Its text or brackets with indentation. Its container has counted the value itself.
+        self.hold(8 + 2 * self.within.len())?;
         match value {
             value if value.is_nil() || value.is_null() => Ok(Value::Null),
             LuaValue::Boolean(value) => Ok(Value::Bool(*value)),
             LuaValue::Integer(number) => Ok(Value::from(*number)),
-            LuaValue::Number(number) => self.number(*number),
+            LuaValue::Number(number) => {
+                self.hold(48)?;
+                self.number(*number)
+            }
             LuaValue::String(text) => Ok(Value::String(self.text(text)?)),
             LuaValue::Table(table) => self.table(table),
-            other => wrong(format!("is a {}, which has no form in JSON", type_name(other))),
+            other => match exact_of(other) {
+                Some(number) => Ok(Value::Number(number)),
+                None => wrong(format!("is a {}, which has no form in JSON", type_name(other))),
+            },
         }
     }
 
@@ -332,6 +433,8 @@ impl Walk<'_> {
     fn text(&mut self, text: &mlua::LuaString) -> Result<String, Problem> {
         let bytes = text.as_bytes();
         self.spend(bytes.len())?;
+        let escaped = bytes.iter().map(|byte| if *byte < b' ' { 6 } else { 2 }).sum::<usize>();
+        self.hold(bytes.len() + 2 * escaped)?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(error) => wrong(format!(
@@ -368,7 +471,8 @@ impl Walk<'_> {
     }
 
     fn array(&mut self, table: &Table, length: usize) -> Result<Value, Problem> {
-        let mut items = Vec::new();
+        self.hold(length.saturating_mul(Size::HOST_VALUE))?;
+        let mut items = Vec::with_capacity(length);
         for index in 1..=length {
             let item: LuaValue = table.raw_get(index).map_err(|_| Problem::TooLarge)?;
             self.path.push(Step::Item(index));
@@ -390,7 +494,9 @@ impl Walk<'_> {
 
     fn object(&mut self, table: &Table, is_array: bool) -> Result<Value, Problem> {
         let mut object = Map::new();
+        self.hold(Size::HOST_MAP)?;
         for pair in table.pairs::<LuaValue, LuaValue>() {
+            self.hold(Size::HOST_MEMBER)?;
             let (key, value) = pair.map_err(|_| Problem::TooLarge)?;
             let name = match &key {
                 LuaValue::String(_) if is_array => return wrong(not_an_item(&key)),
@@ -419,6 +525,7 @@ impl Walk<'_> {
             for name in names.sequence_values::<mlua::LuaString>() {
                 let name = self.text(&name.map_err(|_| Problem::TooLarge)?)?;
                 self.spend(4)?;
+                self.hold(Size::HOST_MEMBER)?;
                 object.entry(name).or_insert(Value::Null);
             }
         }

@@ -101,7 +101,7 @@ impl Worker {
         Ok(Self { jobs, likeness })
     }
 
-    /// Runs a script. Its end is told to whoever it names.
+    /// Runs a script. Its result goes to the sender in the job.
     pub(crate) fn give(&self, job: Job) {
         // Where the thread is gone, so is the sender of the end, and that is noticed.
         let _ = self.jobs.send(job);
@@ -116,7 +116,7 @@ impl Worker {
     }
 }
 
-/// Runs scripts until nobody can give any more.
+/// Runs scripts until all senders are gone.
 fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
     let tokio = Arc::new(tokio);
     let wires = Wires::default();
@@ -142,7 +142,7 @@ fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
             // The memory is free before anybody hears of the end.
             drop(machine);
         }
-        // Whoever waited may have gone.
+        // The caller may have gone.
         let _ = ended.send(end);
     }
     drop(kept);
@@ -152,7 +152,7 @@ fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
     }
 }
 
-/// A sender that nobody listens to.
+/// Returns a sender without a receiver.
 fn gone() -> tokio::sync::oneshot::Sender<Ended> {
     tokio::sync::oneshot::channel().0
 }

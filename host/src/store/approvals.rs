@@ -273,12 +273,27 @@ pub(super) fn date(unix_ms: i64) -> Option<String> {
     Timestamp::of_unix_ms(unix_ms).map(Timestamp::to_rfc3339_ms)
 }
 
-/// What makes an approval one that a person can still answer, or that can still be used. A clock that
-/// was put back makes nothing last longer: what seems to come from the future does not count, but for
-/// the two minutes by which clocks are corrected while they run.
-const IS_PENDING: &str = "state = 'pending' AND created_at <= ?1 + 120000 AND ?1 < expires_at";
-const IS_APPROVED: &str = "state = 'approved' AND created_at <= ?1 + 120000
-    AND decided_at <= ?1 + 120000 AND ?1 < valid_until";
+/// Whether a moment is not in the future. A clock that was put back makes nothing last longer: what
+/// seems to come from the future does not count, but for the two minutes by which clocks are corrected
+/// while they run.
+macro_rules! is_past {
+    ($moment:literal) => {
+        concat!($moment, " <= ?1 + 120000")
+    };
+}
+
+/// What makes an approval one that a person can still answer.
+const IS_PENDING: &str =
+    concat!("state = 'pending' AND ", is_past!("created_at"), " AND ?1 < expires_at");
+
+/// What makes an approval one that can still be used.
+const IS_APPROVED: &str = concat!(
+    "state = 'approved' AND ",
+    is_past!("created_at"),
+    " AND ",
+    is_past!("decided_at"),
+    " AND ?1 < valid_until"
+);
 
 /// Whether a call can be made by an approval.
 pub(super) fn is_approved(
@@ -324,13 +339,16 @@ pub(super) fn file(
     }
     let denied = connection
         .query_row(
-            "SELECT id, decided_at + ?3 FROM approvals
-             WHERE digest = ?2 AND state = 'denied' AND decided_at <= ?1 + 120000
-             AND ?1 < decided_at + ?3
-             -- The last word counts: the call may have been approved after it was denied.
-             AND NOT EXISTS (SELECT 1 FROM approvals AS later WHERE later.digest = ?2
-                 AND later.seq > approvals.seq AND later.state IN ('approved', 'used'))
-             ORDER BY decided_at DESC LIMIT 1",
+            concat!(
+                "SELECT id, decided_at + ?3 FROM approvals
+                 WHERE digest = ?2 AND state = 'denied' AND ",
+                is_past!("decided_at"),
+                " AND ?1 < decided_at + ?3
+                 -- The last word counts: the call may have been approved after it was denied.
+                 AND NOT EXISTS (SELECT 1 FROM approvals AS later WHERE later.digest = ?2
+                     AND later.seq > approvals.seq AND later.state IN ('approved', 'used'))
+                 ORDER BY decided_at DESC LIMIT 1"
+            ),
             params![now, asking.digest.0, PENDING_MS],
             |row| Ok(Filed::Denied { id: row.get(0)?, until: row.get(1)? }),
         )
@@ -538,14 +556,17 @@ fn file_denied_again(
     let again =
         new_id().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let filed = connection.execute(
-        "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-             front_end, client, created_at, expires_at, asker_group, asker)
-         SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end, client,
-             ?1, ?1 + ?4, asker_group, asker
-         FROM approvals AS denied WHERE id = ?2 AND state = 'denied'
-             AND decided_at <= ?1 + 120000 AND ?1 < decided_at + ?4
-             AND NOT EXISTS (SELECT 1 FROM approvals AS later
-                 WHERE later.digest = denied.digest AND later.seq > denied.seq)",
+        concat!(
+            "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
+                 front_end, client, created_at, expires_at, asker_group, asker)
+             SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end,
+                 client, ?1, ?1 + ?4, asker_group, asker
+             FROM approvals AS denied WHERE id = ?2 AND state = 'denied' AND ",
+            is_past!("decided_at"),
+            " AND ?1 < decided_at + ?4
+                 AND NOT EXISTS (SELECT 1 FROM approvals AS later
+                     WHERE later.digest = denied.digest AND later.seq > denied.seq)"
+        ),
         params![now, id, again, PENDING_MS],
     )?;
     Ok((filed > 0).then_some(again))

@@ -4,61 +4,216 @@
 //! `whereby audit`. It has no approvals, and not this installation's key.
 
 use super::audit::{self, Entry};
-use super::database::Stopped;
+use super::database::{Durability, Stopped};
 use super::spool::SpoolFile;
-use super::{Store, database, schema};
+use super::{Store, database, files, schema};
 use crate::error::Error;
 use crate::text;
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, Row, Statement, Transaction};
+use rusqlite::{Connection, OpenFlags, Row, Statement, Transaction};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+
+/// The file in the state directory that names the archive that is being made.
+const INTENT: &str = "archiving";
 
 /// How long after its beginning a call without an end may still be under way, in milliseconds. No
 /// call takes nearly as long, but a machine can sleep in the middle of one.
 const UNDER_WAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl Store {
-    /// Moves the audit log to a new file and begins it anew. Returns how many calls the file has.
+    /// Moves the audit log to a new file and empties it. Returns how many calls the file has.
     ///
     /// The file has every call so far, also those that other processes have just recorded. Calls that
     /// may still be under way stay in the log as well, so that their end is found beside them.
     /// Approvals stay. Other processes may go on meanwhile; their writes wait.
     ///
-    /// The file is on the disk before anything is removed from the log. A program that is killed in
-    /// between leaves the calls in both.
+    /// The file is on the disk before anything is removed from the log. If the program is killed in
+    /// between, the calls are in both until the next archive or the next look at the log, which
+    /// removes what the file has. To name the same file again does so too.
     ///
     /// # Errors
     ///
     /// [`Error::Usage`] if the file exists or cannot be written; [`Error::Configuration`] if the
     /// state directory cannot be used. The log is then unchanged.
     pub fn archive(&self, file: &Path) -> Result<u64, Error> {
+        let path = std::path::absolute(file).map_err(|error| failed(file, &error))?;
+        // Most of it is moved before others have to wait.
+        if let Some(finished) = self.finish_archive()?
+            && finished.file == path
+        {
+            return Ok(finished.calls);
+        }
         if file.symlink_metadata().is_ok() {
             return Err(failed(file, &ErrorKind::AlreadyExists.into()));
         }
-        // Most of it is moved before others have to wait.
         self.gather()?;
         let archive = Archive::new(file)?;
+        let beside = std::path::absolute(archive.beside.path());
+        let beside = beside.map_err(|error| failed(file, &error))?;
+        let intent = Intent { file: path, beside };
         let now = self.shared.now();
+        let calls = self.with_spooled(|transaction| {
+            let calls = archive.finish(transaction, || intent.write(self.directory()))?;
+            begin_anew(transaction, now, calls)?;
+            Ok(calls)
+        })?;
+        intent.remove(self.directory())?;
+        Ok(calls)
+    }
+
+    /// Finishes an interrupted archive, if there is one: removes from the log what the file has.
+    pub(super) fn finish_archive(&self) -> Result<Option<Finished>, Error> {
+        let Some(intent) = Intent::read(self.directory())? else {
+            return Ok(None);
+        };
+        let now = self.shared.now();
+        // If another process is making the archive, this waits for it.
+        let calls = self.with_spooled(|transaction| match Archived::read(&intent.file) {
+            Some(archived) => {
+                archived.remove(transaction, now)?;
+                Ok(Some(archived.calls.len() as u64))
+            }
+            // The program was killed before the file existed.
+            None => Ok(None),
+        })?;
+        if calls.is_none() {
+            let _ = std::fs::remove_file(&intent.beside);
+        }
+        intent.remove(self.directory())?;
+        Ok(calls.map(|calls| Finished { file: intent.file, calls }))
+    }
+
+    /// Runs a transaction on the whole log, including the spool files of other processes. Calls that are
+    /// not in the log afterwards are not added again.
+    fn with_spooled<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Stopped>,
+    ) -> Result<T, Error> {
         let mut kept = Vec::new();
-        let calls = self.shared.with(|opened| {
-            let durability = database::Durability::Full;
-            let archived = opened.database.transaction(durability, |transaction| {
+        let done = self.shared.with(|opened| {
+            let done = opened.database.transaction(Durability::Full, |transaction| {
                 kept = self.shared.spool.others()?.collect();
                 let spooled = add_spooled(transaction, &kept)?;
-                let calls = archive.finish(transaction)?;
-                begin_anew(transaction, now, calls)?;
+                let done = work(transaction)?;
                 remember(transaction, &spooled)?;
-                Ok(Some(calls))
+                Ok(Some(done))
             })?;
             // Where others read, the room is used for what comes next.
             let _ = opened.database.connection.execute_batch("VACUUM");
-            Ok(archived.unwrap_or_default())
+            Ok(done)
         })?;
         kept.into_iter().for_each(SpoolFile::delete);
-        Ok(calls)
+        done.ok_or_else(|| Error::Internal { message: "nothing was written".into() })
+    }
+}
+
+/// An archive that was interrupted and is complete now.
+pub(super) struct Finished {
+    file: PathBuf,
+    calls: u64,
+}
+
+/// Names the archive that is being made. It is on the disk before the archive, and is removed once the
+/// log is empty.
+#[derive(PartialEq)]
+struct Intent {
+    file: PathBuf,
+    beside: PathBuf,
+}
+
+impl Intent {
+    fn write(&self, directory: &Path) -> Result<(), Error> {
+        // A path that is not UTF-8 cannot be written. If the program is killed, the calls stay in both.
+        let (Some(file), Some(beside)) = (self.file.to_str(), self.beside.to_str()) else {
+            return Ok(());
+        };
+        let path = directory.join(INTENT);
+        let text = serde_json::json!([file, beside]).to_string();
+        let written = std::fs::remove_file(&path)
+            .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+            .and_then(|()| files::create(&path))
+            .and_then(|mut written| {
+                written.write_all(text.as_bytes())?;
+                written.sync_all()
+            });
+        written
+            .and_then(|()| sync_folder(directory))
+            .map_err(|error| files::failed("file", &path, &error))
+    }
+
+    /// Returns what was written; `None` if nothing was, or only a part.
+    fn read(directory: &Path) -> Result<Option<Self>, Error> {
+        let path = directory.join(INTENT);
+        match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(files::failed("file", &path, &error)),
+            Ok(bytes) => {
+                let paths = serde_json::from_slice::<[PathBuf; 2]>(&bytes).ok();
+                Ok(paths.map(|[file, beside]| Self { file, beside }))
+            }
+        }
+    }
+
+    /// Removes the file, unless it names another archive by now.
+    fn remove(&self, directory: &Path) -> Result<(), Error> {
+        let path = directory.join(INTENT);
+        if Self::read(directory)?.as_ref() != Some(self) {
+            return Ok(());
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(files::failed("file", &path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The ids of what an archive has.
+struct Archived {
+    calls: Vec<String>,
+    outcomes: Vec<String>,
+}
+
+impl Archived {
+    /// Reads the ids; `None` if there is no such archive.
+    fn read(file: &Path) -> Option<Self> {
+        let archive = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        schema::is_current(&archive).ok().filter(|is_current| *is_current)?;
+        let ids = |sql: &str| -> rusqlite::Result<Vec<String>> {
+            archive.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+        };
+        let calls = ids("SELECT id FROM calls").ok()?;
+        Some(Self { calls, outcomes: ids("SELECT call_id FROM outcomes").ok()? })
+    }
+
+    /// Removes the calls from the log, if they are still there.
+    fn remove(&self, log: &Transaction<'_>, now: i64) -> rusqlite::Result<()> {
+        let mut is_ended = log.prepare("SELECT 1 FROM outcomes WHERE call_id = ?1")?;
+        let mut is_old = log.prepare("SELECT 1 FROM calls WHERE id = ?1 AND time < ?2")?;
+        let mut outcomes = Vec::new();
+        for id in &self.outcomes {
+            if is_ended.exists([id])? {
+                outcomes.push(id);
+            }
+        }
+        let mut calls = outcomes.clone();
+        for id in &self.calls {
+            if is_old.exists(rusqlite::params![id, now - UNDER_WAY_MS])? {
+                calls.push(id);
+            }
+        }
+        if calls.is_empty() {
+            return Ok(());
+        }
+        add_archive(log, now, self.calls.len() as u64)?;
+        let mut delete = log.prepare("DELETE FROM calls WHERE id = ?1")?;
+        calls.iter().try_for_each(|id| delete.execute([id]).map(drop))?;
+        let mut delete = log.prepare("DELETE FROM outcomes WHERE call_id = ?1")?;
+        outcomes.iter().try_for_each(|id| delete.execute([id]).map(drop))
     }
 }
 
@@ -79,9 +234,7 @@ fn add_spooled(transaction: &Transaction<'_>, files: &[SpoolFile]) -> Result<Vec
 
 /// Removes what is archived, and leaves a row that says so.
 fn begin_anew(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite::Result<()> {
-    let last = audit::last(transaction)?;
-    let calls = i64::try_from(calls).unwrap_or(i64::MAX);
-    transaction.execute("INSERT INTO archives VALUES (?1, ?2, ?3)", [last + 1, now, calls])?;
+    add_archive(transaction, now, calls)?;
     transaction.execute(
         "DELETE FROM calls WHERE time < ?1 OR id IN (SELECT call_id FROM outcomes)",
         [now - UNDER_WAY_MS],
@@ -89,7 +242,14 @@ fn begin_anew(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite::
     transaction.execute("DELETE FROM outcomes", []).map(drop)
 }
 
-/// Keeps calls from being added again by whoever still has them in a spool file.
+fn add_archive(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite::Result<()> {
+    let last = audit::last(transaction)?;
+    let calls = i64::try_from(calls).unwrap_or(i64::MAX);
+    let sql = "INSERT INTO archives VALUES (?1, ?2, ?3)";
+    transaction.execute(sql, [last + 1, now, calls]).map(drop)
+}
+
+/// Keeps other processes from adding calls again that are still in their spool files.
 fn remember(transaction: &Transaction<'_>, spooled: &[String]) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM archived_calls", [])?;
     let mut add = transaction.prepare(
@@ -119,7 +279,7 @@ impl<'a> Archive<'a> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let made = Connection::open_with_flags(beside.path(), flags).map_err(schema::Problem::Sql);
         let made = made.and_then(|mut connection| {
-            // Nobody else has it, and it is synced as a whole before it gets its name.
+            // No other process uses it, and it is synced as a whole before it gets its name.
             connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
             schema::migrate(&mut connection)?;
             Ok(connection)
@@ -128,8 +288,12 @@ impl<'a> Archive<'a> {
         Ok(Self { file, beside, connection })
     }
 
-    /// Copies the log, and gives the file its name. Returns how many calls it has.
-    fn finish(self, from: &Connection) -> Result<u64, Error> {
+    /// Copies the log, and gives the file its name after saying so. Returns how many calls it has.
+    fn finish(
+        self,
+        from: &Connection,
+        before: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<u64, Error> {
         let Self { file, beside, connection } = self;
         let explained = |error| database::explain(file, schema::Problem::Sql(error));
         let copied = connection.unchecked_transaction().and_then(|to| {
@@ -140,6 +304,7 @@ impl<'a> Archive<'a> {
         let calls = copied.map_err(explained)?;
         connection.close().map_err(|(_, error)| explained(error))?;
         beside.as_file().sync_all().map_err(|error| failed(file, &error))?;
+        before()?;
         beside.persist_noclobber(file).map_err(|error| failed(file, &error.error))?;
         sync_folder(folder_of(file)).map_err(|error| failed(file, &error))?;
         Ok(calls)

@@ -145,7 +145,7 @@ pub struct AuditOutcome {
 }
 
 impl AuditRow {
-    /// Whether a write may have been made of which nobody knows.
+    /// Whether the call may have made a write whose outcome was never recorded.
     #[must_use]
     pub fn is_unfinished_write(&self) -> bool {
         self.outcome.is_none() && self.effect.as_deref() == Some("write")
@@ -218,6 +218,7 @@ impl<'a> Writer<'a> {
         begin: &Begin,
         approval: Option<&str>,
     ) -> rusqlite::Result<bool> {
+        let begin = begin.bounded();
         let added = self.begin.execute(params![
             begin.id,
             begin.time,
@@ -239,6 +240,7 @@ impl<'a> Writer<'a> {
     /// Adds the end of a call, and gives its approval back where it says so; nothing where the end is
     /// there already.
     fn end(&mut self, end: &End) -> rusqlite::Result<()> {
+        let end = end.bounded();
         let requests = serde_json::to_string(&end.requests)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         let added = self.end.execute(params![

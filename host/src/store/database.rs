@@ -70,7 +70,7 @@ impl Database {
         // What begins with `file:` would be read as a URI.
         let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
         let path = directory.join(FILE);
-        files::prepare_file(&path)?;
+        files::prepare_file(&path, &directory.join(LOG_FILE))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(&path, flags).map_err(Problem::Sql);
         let opened = opened.and_then(|connection| set_up(connection, patience));
@@ -137,6 +137,9 @@ impl Database {
 
 /// The name of the database's file.
 pub(super) const FILE: &str = "state.db";
+
+/// The name of its write-ahead log's file.
+const LOG_FILE: &str = "state.db-wal";
 
 fn set_up(mut connection: Connection, patience: Duration) -> Result<Connection, Problem> {
     connection.busy_timeout(patience)?;

@@ -27,14 +27,17 @@ pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
 ///
 /// It is never opened here where it is there already: closing a file lets go of the locks that the
 /// whole process holds on it, also those of other connections.
-pub(super) fn prepare_file(path: &Path) -> Result<(), Error> {
+///
+/// A write-ahead log without a database belongs to a database that was moved away after a program was
+/// killed. It is renamed, because SQLite would delete it beside a new database.
+pub(super) fn prepare_file(path: &Path, log: &Path) -> Result<(), Error> {
     // Nor may another thread have it open before what was opened to make it is closed.
     static MAKING: Mutex<()> = Mutex::new(());
     let what = "state database";
     let metadata = {
         let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         match std::fs::metadata(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => match create(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => match make(path, log) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
                 _ => std::fs::metadata(path),
             },
@@ -49,6 +52,35 @@ pub(super) fn prepare_file(path: &Path) -> Result<(), Error> {
         return Err(refused(what, path, "is not a file; move it away, and a new one is made"));
     }
     check(what, path, &metadata, "600")
+}
+
+/// Creates the database's file, after renaming the write-ahead log of an earlier one.
+fn make(path: &Path, log: &Path) -> io::Result<File> {
+    // Another process may have created both in the meantime. Closing the folder releases the lock.
+    let folder = path.parent().and_then(|folder| File::open(folder).ok());
+    if let Some(folder) = &folder {
+        let _ = folder.lock();
+    }
+    if !path.exists() && log.metadata().is_ok_and(|log| log.len() > 0) {
+        keep(log)?;
+    }
+    create(path)
+}
+
+/// Renames a file to a free name that ends in `.old`.
+fn keep(file: &Path) -> io::Result<()> {
+    for number in 0_u32.. {
+        let mut name = file.as_os_str().to_owned();
+        name.push(if number == 0 { ".old".to_owned() } else { format!(".old{number}") });
+        match std::fs::symlink_metadata(&name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return std::fs::rename(file, name);
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes a file that nobody else can read.

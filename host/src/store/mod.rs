@@ -7,6 +7,7 @@
 mod approvals;
 mod archive;
 mod audit;
+mod cut;
 mod database;
 mod files;
 mod schema;
@@ -179,7 +180,7 @@ impl Store {
         Ok(approvals::is_same(&made, handle).then(|| id.to_owned()))
     }
 
-    /// How it stands with an approval.
+    /// Returns the state of an approval.
     pub(crate) fn standing(&self, id: &str) -> Result<Standing, Error> {
         let found = self.shared.look(|connection, now| approvals::one(connection, now, id))?;
         Ok(match found.flatten().map(|approval| approval.state) {
@@ -236,8 +237,10 @@ impl Store {
             begin: Option<&'a Begin>,
             end: Option<&'a End>,
         }
-        let mut line = serde_json::to_vec(&Line { begin, end }).map_err(|error| {
-            Error::Internal { message: format!("a row of the audit log has no form: {error}") }
+        let (begin, end) = (begin.map(Begin::bounded), end.map(End::bounded));
+        let line = Line { begin: begin.as_ref(), end: end.as_ref() };
+        let mut line = serde_json::to_vec(&line).map_err(|error| Error::Internal {
+            message: format!("a row of the audit log has no form: {error}"),
         })?;
         line.push(b'\n');
         let is_first = self.shared.spool.append(&line, durable)?;
@@ -349,8 +352,9 @@ impl Store {
     }
 
     /// Writes into the database what any process has recorded. What others hold they move later, which
-    /// then changes nothing.
+    /// then changes nothing. An archive that was interrupted is finished.
     pub(crate) fn gather(&self) -> Result<(), Error> {
+        self.finish_archive()?;
         let mut waiting = self.shared.moving();
         self.shared.move_own(&mut waiting)?;
         for file in self.shared.spool.others()? {
@@ -406,7 +410,7 @@ impl Store {
         decided.map_err(|found| approvals::undecidable(found, now, id, decision))
     }
 
-    /// Moves rows that give an approval back, so that whoever tries again at once finds it.
+    /// Moves rows that give an approval back, so that an immediate retry finds it.
     fn take_back(&self) {
         if self.given_back.load(Ordering::SeqCst) == 0 {
             return;
@@ -433,7 +437,7 @@ impl Store {
         let (wake, woken) = channel();
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("whereby-audit".into());
-        // Without it, the rows are moved by whoever flushes, or when the store is dropped.
+        // Without the thread, `flush` moves the rows, or dropping the store does.
         if let Ok(thread) = thread.spawn(move || move_in_background(&shared, &woken)) {
             // The thread cannot be gone so soon.
             let _ = wake.send(());
@@ -447,7 +451,7 @@ impl Drop for Store {
         let mover = self.mover.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Mover { wake, thread }) = mover {
             drop(wake);
-            // It may be in the middle of moving rows, and closing the database is for whoever is last.
+            // It may be moving rows, and the last user closes the database.
             let _ = thread.join();
         }
         // What cannot be moved now is left behind for others.
@@ -463,7 +467,7 @@ impl Shared {
 
     /// Does something with the database, opened and made where it is not.
     fn with<T>(&self, work: impl FnOnce(&mut Opened) -> Result<T, Error>) -> Result<T, Error> {
-        // Whoever has it may be waiting for another process, and all are not to wait one after the other.
+        // The holder may be waiting for another process. The others must not wait one after the other.
         let patience = self.patience;
         let mut guard = self.database.try_lock_for(patience).ok_or_else(|| {
             let path = self.directory.join(database::FILE);
@@ -591,7 +595,7 @@ fn move_in_background(shared: &Shared, woken: &Receiver<()>) {
                 pause = INTERVAL;
                 break;
             }
-            // Whoever waits for the rows is told by `flush`.
+            // `flush` reports the error to callers that need the rows.
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

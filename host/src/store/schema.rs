@@ -255,7 +255,7 @@ fn is_current_within(connection: &Transaction<'_>) -> Result<bool, Problem> {
     }
 }
 
-/// Makes an empty or older database what it is to be, whole or not at all.
+/// Creates the tables or upgrades an older database, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Problem> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been first.

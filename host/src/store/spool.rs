@@ -1,4 +1,4 @@
-//! The spool: where rows of the audit log stand until they are in the database.
+//! The spool: keeps rows of the audit log until they are in the database.
 //!
 //! Each process appends to a file of its own, and holds it locked for as long as it lives, so that
 //! others see whose rows nobody else will move. A row is one write: it is there when the process is
@@ -132,7 +132,7 @@ impl SpoolFile {
     fn of_another(path: &Path) -> Option<Self> {
         let file = File::options().read(true).append(true).open(path).ok()?;
         let is_held = match file.try_lock() {
-            // Whoever held it may have moved it meanwhile.
+            // Its process may have moved it in the meantime.
             Ok(()) if files::is_linked(&file, path) => true,
             Ok(()) => return None,
             Err(std::fs::TryLockError::WouldBlock) => false,

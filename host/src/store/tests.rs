@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::WriteOutcome;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::File;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -987,12 +987,16 @@ fn a_database_that_is_busy_or_full_refuses_the_write() {
         Ok(connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(())))
     });
     limited.expect("open").expect("limited");
-    let mut large = row("4", "write");
-    large.arguments = Value::from("x".repeat(100_000));
-    let full = store.begin(&large, None);
-    let Err(BeginError::Store(error)) = full else { panic!("{full:?}") };
+    let mut begun = 0;
+    let error = loop {
+        match store.begin(&row(&format!("{begun} more"), "write"), None) {
+            Ok(_) => begun += 1,
+            Err(BeginError::Store(error)) => break error,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
     assert!(error.to_string().contains("the disk is full"), "{error}");
-    assert_eq!(calls(&store).len(), 2);
+    assert_eq!(calls(&store).len(), 2 + begun);
 }
 
 #[test]
@@ -1250,6 +1254,7 @@ fn an_archive_has_every_call_and_the_log_begins_anew() {
 fn an_archive_that_cannot_be_finished_leaves_the_log_as_it_is() {
     let home = written();
     let store = home.store();
+    store.record(None, Some(&outcome("1", "done")), true).expect("recorded");
     let file = home.directory.path().join("archive.db");
     let raw = home.raw();
     raw.execute_batch("BEGIN IMMEDIATE").expect("locked");
@@ -1263,12 +1268,139 @@ fn an_archive_that_cannot_be_finished_leaves_the_log_as_it_is() {
     .expect("a trigger");
     assert!(message(store.archive(&file)).contains("killed"));
     assert_eq!(ids(&opened_archive(&file).1), ["1"]);
-    assert_eq!(ids(&calls(&store)), ["1"]);
+    let as_it_is = || ids(&store.audit_as_it_is(&AuditFilter::default()).expect("the log")).len();
+    assert_eq!(as_it_is(), 1);
     assert_eq!(store.shared.with(|opened| Ok(opened.key)).expect("a key").len(), 32);
+    assert!(message(store.archive(&file)).contains("killed"));
     raw.execute_batch("DROP TRIGGER killed").expect("dropped");
-    let second = home.directory.path().join("second.db");
-    assert_eq!(store.archive(&second).expect("archived"), 1);
-    assert_eq!(ids(&opened_archive(&second).1), ["1"]);
+    // The same file again, or a look at the log, finishes it.
+    store.record(Some(&row("2", "read")), Some(&outcome("2", "none")), false).expect("recorded");
+    assert_eq!(store.archive(&file).expect("archived"), 1);
+    assert_eq!(ids(&opened_archive(&file).1), ["1"]);
+    assert_eq!(ids(&calls(&store)), ["2"]);
+    assert!(message(store.archive(&file)).contains("exists already"));
+}
+
+/// A home whose log has been archived by a program that was killed before the log was begun anew.
+fn killed_while_archiving(file: &Path) -> (Home, Arc<Store>) {
+    let home = written();
+    let store = home.store();
+    store.record(None, Some(&outcome("1", "done")), true).expect("recorded");
+    // Another process has a call in its spool, which the archive has as well.
+    let other = home.store();
+    other.record(Some(&row("2", "read")), Some(&outcome("2", "none")), false).expect("recorded");
+    home.raw()
+        .execute_batch(
+            "CREATE TRIGGER killed BEFORE INSERT ON archives
+             BEGIN SELECT RAISE(ABORT, 'killed'); END",
+        )
+        .expect("a trigger");
+    assert!(message(home.store().archive(file)).contains("killed"));
+    home.raw().execute_batch("DROP TRIGGER killed").expect("dropped");
+    drop(store);
+    (home, other)
+}
+
+#[test]
+fn an_archive_that_was_interrupted_is_finished_by_whoever_comes_next() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("archive.db");
+    let (home, other) = killed_while_archiving(&file);
+    assert_eq!(calls(&home.store()), []);
+    drop(other);
+    assert_eq!(calls(&home.store()), []);
+    assert_eq!(ids(&opened_archive(&file).1), ["1", "2"]);
+
+    // Another file gets what came since.
+    let file = folder.path().join("second.db");
+    let (home, other) = killed_while_archiving(&file);
+    other.record(Some(&row("3", "read")), Some(&outcome("3", "none")), false).expect("recorded");
+    let third = folder.path().join("third.db");
+    assert_eq!(home.store().archive(&third).expect("archived"), 1);
+    assert_eq!(ids(&opened_archive(&third).1), ["3"]);
+    assert_eq!(ids(&opened_archive(&file).1), ["1", "2"]);
+    assert_eq!(calls(&home.store()), []);
+
+    // What is not in the file, or no archive at all, removes nothing.
+    for contents in [None, Some(&b"something else"[..])] {
+        let file = folder.path().join("fourth.db");
+        let (home, other) = killed_while_archiving(&file);
+        std::fs::remove_file(&file).expect("removed");
+        if let Some(contents) = contents {
+            std::fs::write(&file, contents).expect("written");
+        }
+        let mut found = calls(&home.store());
+        found.sort_by(|one, other| one.id.cmp(&other.id));
+        assert_eq!(ids(&found), ["1", "2"]);
+        drop(other);
+        let _ = std::fs::remove_file(&file);
+        assert_eq!(home.store().archive(&file).expect("archived"), 2);
+        let _ = std::fs::remove_file(&file);
+    }
+    let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(left, 3, "three archives");
+}
+
+#[test]
+fn the_log_of_a_database_that_was_moved_away_is_kept() {
+    let home = Home::new();
+    let store = home.store();
+    store.begin(&row("1", "write"), None).expect("begun");
+    // As if the program had been killed: nobody moves the write-ahead log into the database.
+    let killed = Home::new();
+    std::fs::create_dir_all(killed.path()).expect("a directory");
+    set_mode(&killed.path(), 0o700);
+    let log = |home: &Home| home.path().join("state.db-wal");
+    for (from, to) in [(home.database(), killed.database()), (log(&home), log(&killed))] {
+        std::fs::copy(from, to).expect("copied");
+    }
+    let kept = killed.directory.path().join("kept.db");
+    std::fs::rename(killed.database(), &kept).expect("moved");
+    assert_eq!(calls(&killed.store()), []);
+    killed.store().begin(&row("2", "write"), None).expect("begun");
+    assert_eq!(ids(&calls(&killed.store())), ["2"]);
+    // Beside the database that it belongs to, it still has everything.
+    let old = killed.path().join("state.db-wal.old");
+    std::fs::rename(old, killed.directory.path().join("kept.db-wal")).expect("moved");
+    let kept = Connection::open(kept).expect("a database");
+    let id: String = kept.query_row("SELECT id FROM calls", [], |row| row.get(0)).expect("a row");
+    assert_eq!(id, "1");
+}
+
+#[test]
+fn a_row_is_small_whatever_is_in_it() {
+    let home = Home::new();
+    let store = home.store();
+    let long = "\u{1}x\"".repeat(60_000);
+    let begin = |id: &str| Begin {
+        client: Some(long.clone()),
+        account: Some(long.clone()),
+        function: Some(long.clone()),
+        arguments: json!({"room_name": long, "other": [{"x": long}]}),
+        ..row(id, "read")
+    };
+    let end = |id: &str| End { message: Some(long.clone()), ..outcome(id, "none") };
+    store.record(Some(&begin("1")), Some(&end("1")), false).expect("recorded");
+    store.record(Some(&begin("2")), None, true).expect("recorded");
+    store.begin(&begin("3"), None).expect("begun");
+    // An older version of the program has left a row as it came.
+    let line = json!({"begin": begin("4"), "end": end("4")}).to_string() + "\n";
+    store.shared.spool.append(line.as_bytes(), false).expect("appended");
+    let rows = calls(&store);
+    assert_eq!(ids(&rows), ["1", "2", "3", "4"]);
+    for row in &rows {
+        let text = row.to_json().to_string();
+        assert!(text.len() <= 4096, "{} bytes: {text}", text.len());
+        assert!(text.contains(" bytes, SHA-256 "), "{text}");
+    }
+    // A row that is there already stays as it is.
+    let raw = home.raw();
+    raw.execute(
+        "INSERT INTO calls (seq, id, time, front_end, arguments) VALUES (99, '5', 0, 'mcp', ?1)",
+        [json!({"x": long}).to_string()],
+    )
+    .expect("a row");
+    assert_eq!(calls(&store)[0].arguments, json!({"x": long}));
 }
 
 #[test]

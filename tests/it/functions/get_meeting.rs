@@ -127,7 +127,7 @@ async fn the_id_of_a_room_and_whatever_is_no_id_are_refused_and_nothing_is_sent(
     let outcome = world.call("get_meeting", json!({"meeting_id": room.meeting_id})).await;
     assert_eq!(kind(&outcome), "invalid-argument");
     assert!(message(&outcome).contains("list_meetings"), "{}", message(&outcome));
-    for id in ["daily", "daily:", ":x", "daily:a/b", "a/b:c", "", "daily:../x", "x?y:z"] {
+    for id in ["daily", "daily:", ":x", "daily:a/b", "https://a/b:c", "", "daily:../x"] {
         let outcome = world.call("get_meeting", json!({"meeting_id": id})).await;
         assert_eq!(kind(&outcome), "invalid-argument", "{id}");
         assert!(message(&outcome).contains("meeting_id"), "{}", message(&outcome));

@@ -1,6 +1,6 @@
 //! `get_room`: the exact name among what Whereby lists, whether or not it narrows its list.
 
-use crate::wire::{ALLOW_ALL, kind, message, sent};
+use crate::wire::{ALLOW_ALL, kind, message, room_with_meetings, sent};
 use serde_json::{Value, json};
 use whereby::simulator::switches::RoomNameFilter;
 use whereby::simulator::{Options, OrganizationSeed, Reply, RoomSeed, Seed, Switches};
@@ -41,6 +41,119 @@ async fn a_room_that_is_not_there_is_not_found() {
         assert_eq!(kind(&outcome), "not-found", "{name}");
         assert!(message(&outcome).contains("list_meetings"), "{}", message(&outcome));
     }
+}
+
+/// Names that Whereby does not make, and may list.
+const ODD: &[&str] = &[
+    "a/b",
+    "daily/",
+    "/daily",
+    "what?",
+    "a?b=c",
+    "a#b",
+    "team:sync",
+    ".",
+    "..",
+    "a/../b",
+    " padded ",
+    "\tx\n",
+    "a\u{7}b",
+    "100%",
+    "a%2fb",
+    "https://a/b",
+    "daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10",
+    "caf\u{e9} \u{202e}x",
+    "a.whereby.com/x",
+];
+
+#[tokio::test]
+async fn every_room_is_found_read_and_deleted_by_the_name_that_is_listed() {
+    let long = "x".repeat(900);
+    let names: Vec<&str> = ODD.iter().copied().chain([long.as_str(), "daily", "padded"]).collect();
+    let seeds = names.iter().map(|name| room_with_meetings(name, 1)).collect();
+    let world = World::with_rooms(seeds).await;
+    world.configure(ALLOW_ALL);
+    let session = world.session();
+    let call = async |function: &'static str, arguments: Value| {
+        let outcome = session.call(None, function, arguments.clone()).await;
+        outcome.result.unwrap_or_else(|error| panic!("{function} {arguments}: {error}"))
+    };
+    let listed = call("list_rooms", json!({})).await;
+    let listed = listed["data"].as_array().expect("rooms");
+    assert_eq!(listed.len(), names.len());
+    for room in listed {
+        let name = json!({"room_name": room["roomName"]});
+        assert_eq!(call("get_room", name.clone()).await, *room);
+        let meetings = call("list_meetings", name.clone()).await;
+        let meeting = &meetings["data"][0];
+        assert_eq!(meeting["roomName"], room["roomName"], "{meetings}");
+        let read = call("get_meeting", json!({"meeting_id": meeting["id"]})).await;
+        // An id that would be too long is that of the session alone.
+        let is_long = room["roomName"].as_str().is_some_and(|name| name.len() > 250);
+        assert!(is_long || read["roomName"] == room["roomName"], "{read}");
+    }
+    // Each name as it is, too; and where the name alone could be read otherwise, after a slash.
+    for name in &names {
+        for text in [format!("/{name}"), format!("https://acme-demo.whereby.com/{}", escaped(name))]
+        {
+            let room = call("get_room", json!({"room_name": text})).await;
+            let shown = room["roomName"].as_str().expect("a name");
+            assert!(shown == *name || shown.strip_prefix('/') == Some(*name), "{text}: {shown}");
+        }
+    }
+    let others = names.len();
+    for (index, room) in listed.iter().enumerate() {
+        let deleted = call("delete_room", json!({"room_name": room["roomName"]})).await;
+        assert_eq!(deleted["meetingId"], room["meetingId"]);
+        let left = call("list_rooms", json!({})).await;
+        assert_eq!(left["data"].as_array().map(Vec::len), Some(others - index - 1));
+    }
+}
+
+fn escaped(name: &str) -> String {
+    let escape = |byte: u8| match byte.is_ascii_lowercase() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    name.bytes().map(escape).collect()
+}
+
+#[tokio::test]
+async fn spaces_around_a_name_are_part_of_it_only_where_there_is_such_a_room() {
+    let world = World::with_rooms(vec![RoomSeed::named(" a ")]).await;
+    world.configure(ALLOW_ALL);
+    for name in [" a ", "/ a "] {
+        let room = world.call("get_room", json!({"room_name": name})).await.result.expect(name);
+        assert_eq!(room["roomName"], "/ a ");
+    }
+    let outcome = world.call("get_room", json!({"room_name": "a"})).await;
+    assert_eq!(kind(&outcome), "not-found");
+    // The very room is deleted.
+    let trimmed = world.simulator.add_room(0, &RoomSeed::named("a"));
+    let outcome = world.call("delete_room", json!({"room_name": " a "})).await;
+    assert_ne!(outcome.result.expect("deleted")["meetingId"], trimmed.meeting_id.as_str());
+    let outcome = world.call("delete_room", json!({"room_name": " a "})).await;
+    assert_eq!(outcome.result.expect("deleted")["meetingId"], trimmed.meeting_id.as_str());
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_hides_no_other_room() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    let good = world.call("list_rooms", json!({})).await.result.expect("rooms")["data"][0].clone();
+    let row = json!({
+        "meetingId": good["meetingId"], "roomName": "/daily", "roomUrl": good["meetingUrl"],
+    });
+    let other = json!({"meetingId": [7], "roomName": "/broken", "roomUrl": "https://a/broken"});
+    let page = json!({"results": [null, other, row, {"roomName": 5}], "cursor": null});
+    world.simulator.script("GET", "/v1/meetings", 3, Reply::status(200).json(&page));
+    let listed = world.call("list_rooms", json!({})).await.result.expect("rooms");
+    let names: Vec<&Value> =
+        listed["data"].as_array().expect("rooms").iter().map(|room| &room["roomName"]).collect();
+    assert_eq!(names, ["broken", "daily"]);
+    let found = world.call("get_room", json!({"room_name": "daily"})).await.result.expect("a room");
+    assert_eq!(found["meetingId"], good["meetingId"]);
+    let outcome = world.call("get_room", json!({"room_name": "weekly"})).await;
+    assert_eq!(kind(&outcome), "unexpected-response", "it may be the entry that cannot be read");
 }
 
 async fn many_rooms(count: u32, filter: RoomNameFilter) -> World {

@@ -136,7 +136,7 @@ async fn dates_that_cannot_be_are_refused_and_nothing_is_sent() {
         (json!({"to_date": "2026-13-01"}), "to_date"),
         (json!({"to_date": "2026-02-30"}), "to_date"),
         (json!({"from_date": "2026-03-02", "to_date": "2026-03-01"}), "from_date"),
-        (json!({"room_name": "a/b"}), "room_name"),
+        (json!({"room_name": "/"}), "room_name"),
         (json!({"cursor": "made-up"}), "cursor"),
     ] {
         let outcome = world.call("list_meetings", arguments.clone()).await;

@@ -12,7 +12,12 @@ pub(super) fn cases() -> Group {
     cases.extend(more_rooms());
     cases.extend(without_end());
     cases.extend(claims());
-    vec![("create_room", cases)]
+    vec![("create_room", cases), ("create_room", unfinished())]
+}
+
+/// It cannot end by itself, however short its time is.
+fn unfinished() -> Vec<Case> {
+    vec![case("create-unfinished", TimesOut)]
 }
 
 /// Another room than the one asked for.
@@ -84,7 +89,6 @@ fn without_end() -> Vec<Case> {
     vec![
         case("create-and-leave", ClaimsOrFault("POST")).reaching_at_most(CREATED),
         case("create-unfinished-and-leave", ClaimsOrFault("POST")).reaching_at_most(&[]),
-        case("create-unfinished", TimesOut),
         case("create-dropped-unfinished", Fault("POST with a body that is not whole")),
     ]
 }
@@ -108,8 +112,14 @@ fn fail(arena: &Arena, status: u16) {
 
 #[tokio::test]
 async fn the_room_that_was_asked_for_is_created_once_and_no_other() {
+    let (_, cases) = cases().remove(0);
+    check_all(&[], LIMITS, vec![("create_room", cases)]).await;
+}
+
+#[tokio::test]
+async fn a_creation_that_is_never_finished_is_stopped_and_sends_nothing() {
     let limits = format!("{LIMITS}timeout_seconds = 1\n");
-    check_all(&[], &limits, cases()).await;
+    check_all(&[], &limits, vec![("create_room", unfinished())]).await;
 }
 
 /// A function that returns while its request is on its way is raced against the request, many

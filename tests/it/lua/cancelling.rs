@@ -4,11 +4,14 @@ use super::open_world;
 use serde_json::json;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use whereby::lua::{Limits, Runtime, machines};
 use whereby::simulator::Reply;
 use whereby::{Answer, Approver, Question, WriteOutcome};
+
+/// Less than a call takes.
+const LIMIT: Duration = Duration::from_millis(1);
 
 #[tokio::test]
 async fn a_script_that_is_dropped_stops_with_its_calls() {
@@ -65,21 +68,16 @@ async fn the_time_limit_holds_while_a_call_is_waited_for() {
     );
 }
 
-/// Thinks until it has been looked at the clock many times.
-struct Slow {
-    asking: Arc<AtomicBool>,
-}
+/// Thinks until the time of the script is up.
+struct Slow;
 
 impl Approver for Slow {
     fn ask<'a>(&'a self, _: &'a Question) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async {
-            self.asking.store(true, Ordering::Relaxed);
-            // The only way to be slower than a limit is to take longer than it.
             let started = std::time::Instant::now();
-            while started.elapsed() < Duration::from_millis(600) {
+            while started.elapsed() < 20 * LIMIT {
                 tokio::task::yield_now().await;
             }
-            self.asking.store(false, Ordering::Relaxed);
             Answer::Approved
         })
     }
@@ -89,14 +87,18 @@ impl Approver for Slow {
 async fn the_time_that_a_person_takes_is_not_the_script_s() {
     let world = open_world().await;
     world.configure("");
-    let asking = Arc::new(AtomicBool::new(false));
-    let session = world.session_with(Some(Arc::new(Slow { asking: Arc::clone(&asking) })), None);
-    // The component is compiled before it counts.
-    session.call(None, "list_rooms", json!({})).await.result.expect("rooms");
+    let session = world.session_with(Some(Arc::new(Slow)), None);
     let mut limits = Limits::default();
-    limits.timeout = Duration::from_millis(300);
-    let runtime = Runtime::new(session).limits(limits).asking(asking);
+    limits.timeout = LIMIT;
     let script = "return app.integrations.whereby.create_room({ room_name_prefix = 'slow-' }).roomName ~= nil";
-    let report = runtime.run(script, "test.lua").await;
-    assert_eq!(report.result, json!(true), "{:?}", report.error);
+    for is_asking in [true, false] {
+        // The person is asked all the time, so that it does not matter how fast the rest is.
+        let asking = Arc::new(AtomicBool::new(is_asking));
+        let runtime = Runtime::new(session.clone()).limits(limits.clone()).asking(asking);
+        let report = runtime.run(script, "test.lua").await;
+        match report.error {
+            None => assert_eq!((is_asking, report.result), (true, json!(true))),
+            Some(error) => assert_eq!((is_asking, error.kind.as_str()), (false, "time-limit")),
+        }
+    }
 }

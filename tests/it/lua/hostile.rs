@@ -372,3 +372,46 @@ fn memory_is_back_where_it_was() {
         assert!(grown < 8 * 1024 * 1024, "{grown} bytes more than before");
     });
 }
+
+/// Scripts that would have the host take many times as much memory as they may have themselves.
+const IN_THE_HOST: &[&str] = &[
+    "return #json.decode('[' .. string.rep('{},', 270000) .. '0]')",
+    "return #json.decode('[' .. string.rep('[],', 270000) .. '0]')",
+    "return json.decode(string.rep('[{\"a\":', 60) .. '[' .. string.rep('{\"a\":1},', 90000) .. '1]' .. string.rep('}]', 60))",
+    "local t = {} for i = 1, 60000 do t[i] = {} end return json.encode(t)",
+    "local t = {} for i = 1, 20000 do t[i] = { a = 1 } end dump(t)",
+    "local t = {} for i = 1, 20000 do t[i] = { a = 1 } end return t",
+    "local t = {} for i = 1, 9000 do t[i] = { a = 1 } end return t, t, t, t, t, t, t, t",
+    "local t = {} for i = 1, 9000 do t[i] = { a = 1 } end
+     local f = function() app.integrations.whereby.get_room({ room_name = t }) end
+     return app.parallel(table.create(4, f))",
+];
+
+#[tokio::test]
+async fn what_the_host_makes_for_a_script_is_the_script_s_memory() {
+    let world = open_world().await;
+    let mut limits = Limits::default();
+    limits.memory_bytes = 4 * 1024 * 1024;
+    limits.output_bytes = 1024 * 1024;
+    let runtime = Runtime::new(world.session()).limits(limits);
+    for script in IN_THE_HOST {
+        let report = runtime.run(script, "test.lua").await;
+        assert_eq!(
+            report.error.as_ref().expect(script).kind,
+            "memory-limit",
+            "{script}: {report:?}"
+        );
+    }
+    // What there is room for is made, also often, and nothing of it is counted for ever.
+    let script = "local text = '[' .. string.rep('{\"a\":[1,null]},', 2000) .. '0]'
+        for i = 1, 100 do
+            local value = json.decode(text)
+            assert(json.encode(value) == text)
+            pcall(error, {})
+            pcall(json.decode, '[')
+            app.integrations.whereby.list_rooms({ limit = 1 })
+        end
+        return true";
+    let report = runtime.run(script, "test.lua").await;
+    assert_eq!(report.result, true, "{:?}", report.error);
+}

@@ -68,7 +68,8 @@ async fn nothing_shows_an_address_of_the_host() {
     let world = open_world().await;
     let values = "local values = { {}, print, function() end, coroutine.create(print),
         buffer.create(4), setmetatable({}, {}), app, _G, string, getmetatable(''), { print },
-        { [print] = print }, select(2, pcall(error, {})), coroutine.wrap(function() end) } ";
+        { [print] = print }, select(2, pcall(error, {})), coroutine.wrap(function() end), json.null, (coroutine.running()),
+        json.decode('9007199254740993') } ";
     for show in [
         "tostring(value)",
         "string.format('%s', value)",
@@ -84,6 +85,12 @@ async fn nothing_shows_an_address_of_the_host() {
         "tostring(select(2, pcall(table.concat, { value })))",
         "tostring(select(2, pcall(assert, false, value)))",
         "tostring(select(2, pcall(app.parallel, { function() error(value) end })))",
+        "tostring(select(2, pcall(string.format, '%p', value)))",
+        "tostring(select(2, pcall(json.encode, value)))",
+        "tostring(select(2, pcall(json.decode, value)))",
+        "tostring(select(2, pcall(next, {}, value)))",
+        "tostring(select(2, pcall(setmetatable, value, value)))",
+        "tostring(select(2, pcall(app.integrations.whereby.get_room, { room_name = value })))",
         "debug.traceback()",
     ] {
         let script = format!("{values} for _, value in values do print({show}) end");
@@ -92,7 +99,14 @@ async fn nothing_shows_an_address_of_the_host() {
         assert!(!report.output.contains("0x"), "{show}: {}", report.output);
         assert!(report.output.lines().count() >= 14, "{show}: {}", report.output);
     }
-    for script in ["error({})", "error({ code = 5 })", "error(print)", "error({ print })"] {
+    for script in [
+        "error({})",
+        "error({ code = 5 })",
+        "error(print)",
+        "error({ print })",
+        "local t = {} t.t = t json.encode(t)",
+        "local t = {} t.t = t return t",
+    ] {
         let (_, message) = failure(&world, script).await;
         assert!(!message.contains("0x"), "{script}: {message}");
     }

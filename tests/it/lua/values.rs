@@ -32,10 +32,45 @@ async fn values_survive_both_ways() {
             "return json.encode({ b = 1, a = {} }), json.encode('x')",
             json!(["{\"a\":[],\"b\":1}", "\"x\""]),
         ),
-        // Beyond what a number holds, digits.
+        // Beyond what a number of Lua's holds, it is itself.
         (
             "return json.decode('[9007199254740993, -9007199254740993, 9007199254740992]')",
-            json!(["9007199254740993", "-9007199254740993", 9_007_199_254_740_992_u64]),
+            json!([9_007_199_254_740_993_u64, -9_007_199_254_740_993_i64, 9_007_199_254_740_992_u64]),
+        ),
+        (
+            "local texts = {}
+             for _, n in ipairs({ '9007199254740993', '-9223372036854775808', '18446744073709551615' }) do
+                 table.insert(texts, json.encode(json.decode(n)))
+                 table.insert(texts, json.encode({ moved = json.decode('{\"id\":' .. n .. '}').id }))
+             end
+             return texts",
+            json!([
+                "9007199254740993", "{\"moved\":9007199254740993}",
+                "-9223372036854775808", "{\"moved\":-9223372036854775808}",
+                "18446744073709551615", "{\"moved\":18446744073709551615}",
+            ]),
+        ),
+        (
+            "local n = json.decode('9007199254740993')
+             return tostring(n), 'n' .. n .. 1, `{n}`, string.format('%s', n),
+                n == json.decode('9007199254740993'), n == json.decode('9007199254740994'),
+                tonumber(tostring(n)) == 2^53, typeof(n)",
+            json!([
+                "9007199254740993", "n90071992547409931", "9007199254740993", "9007199254740993",
+                true, false, true, "integer",
+            ]),
+        ),
+        // Half of an emoji is no character, and hides nothing else. A byte order mark is none.
+        (
+            r#"return json.decode('{"a\\ud800": ["\\ude00x", "\\ud83d\\ude00"]}')"#,
+            json!({"a\u{fffd}": ["\u{fffd}x", "\u{1f600}"]}),
+        ),
+        (r"return json.decode('\u{feff}[1]')", json!([1])),
+        ("\u{feff}return 1", json!(1)),
+        // Of two members with one name the last one counts.
+        (
+            "return json.decode('{\"a\": 1, \"a\": null, \"b\": null, \"b\": 2}')",
+            json!({"a": null, "b": 2}),
         ),
         ("return json.decode('null') == nil", json!(true)),
         // Nulls stay where they are.

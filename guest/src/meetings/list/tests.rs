@@ -195,7 +195,7 @@ fn what_was_read_before_a_failure_is_a_page() {
 }
 
 #[test]
-fn a_malformed_row_is_named() {
+fn a_malformed_row_is_left_out_and_named() {
     for (row, complaint) in [
         (r#"{"startedAt":"2026-03-02T00:00:00Z"}"#, "results[1].roomSessionId is missing"),
         (r#"{"roomSessionId":"a/b"}"#, "results[1].roomSessionId is not an id"),
@@ -203,14 +203,23 @@ fn a_malformed_row_is_named() {
         (r#"{"roomSessionId":"a","startedAt":"soon"}"#, "results[1].startedAt is not a date"),
         (r#"{"roomSessionId":"a","startedAt":5}"#, "results[1].startedAt is a number"),
     ] {
-        let running = session("daily", "r", 1).replace("endedAt", "ended");
-        let body = page(&[running, row.to_owned()], "");
+        let body = page(&[session("daily", "a", 1), row.to_owned()], "");
+        let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
+        let listed = list(&mut fake, 2, None).unwrap();
+        assert_eq!(ids(&listed), ["daily:a"]);
+        let notice = listed.meta.notice.unwrap();
+        assert!(notice.contains("One entry is left out: GET /insights/room-sessions:"), "{notice}");
+        assert!(notice.contains(complaint), "{notice}");
+
+        // With nothing read, it is an error.
+        let complaint = complaint.replace("results[1]", "results[0]");
+        let body = page(&[row.to_owned()], "");
         let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
         let Err(Error::UnexpectedResponse(text)) = list(&mut fake, 2, None) else {
             panic!("{row} was taken");
         };
         assert!(text.starts_with("GET /insights/room-sessions: "), "{text}");
-        assert!(text.contains(complaint), "{text}");
+        assert!(text.contains(&complaint), "{text}");
     }
 }
 
@@ -232,8 +241,15 @@ fn wrong_arguments_send_nothing() {
         (None, None, Some("soon"), None, None, "from_date: "),
         (None, None, None, Some("2026-02-30"), None, "to_date: "),
         (None, None, Some("2026-03-02"), Some("2026-03-01"), None, "from_date: "),
-        (None, None, None, None, Some("a/b"), "room_name: "),
-        (None, None, None, None, Some("daily:s1"), "room_name: is the id of a meeting"),
+        (None, None, None, None, Some("/"), "room_name: "),
+        (
+            None,
+            None,
+            None,
+            None,
+            Some("daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10"),
+            "room_name: is the id of a meeting",
+        ),
     ] {
         let result = list_meetings(&mut Fake::silent(), limit, cursor, from, to, room);
         let Err(Error::InvalidArgument(text)) = result else { panic!("{result:?}") };
@@ -642,6 +658,19 @@ fn a_malformed_room_is_named() {
         let result = list_meetings(&mut fake, None, None, None, None, None);
         let Err(Error::UnexpectedResponse(text)) = result else { panic!("{result:?}") };
         assert!(text.starts_with("GET /insights/rooms: ") && text.contains(complaint), "{text}");
+
+        // It hides no other room.
+        let insights = rooms(&[2]);
+        let good = r#"{"roomName":"/room-0","totalSessions":1}"#.to_owned();
+        let body = page(&[row.to_owned(), good], "");
+        let mut fake = Fake::new(|request| match request.target.starts_with("/insights/rooms") {
+            true => Ok(Fake::reply(200, &body)),
+            false => insights.answer(request),
+        });
+        let listed = list_meetings(&mut fake, None, None, None, None, None).unwrap();
+        assert_eq!(ids(&listed), ["room-0:s0"]);
+        let notice = listed.meta.notice.unwrap();
+        assert!(notice.contains("is left out") && notice.contains(complaint), "{notice}");
     }
 }
 
@@ -727,17 +756,24 @@ fn more_rooms_than_can_be_remembered_are_an_error() {
 }
 
 #[test]
-fn a_room_that_cannot_be_asked_for_is_left_out_and_named() {
+fn a_room_whose_name_is_too_long_is_left_out_and_named() {
     let row = |name: &str| format!(r#"{{"roomName":"/{name}","totalSessions":1}}"#);
-    let long = "x".repeat(201);
+    let long = "x".repeat(2001);
+    let longer = format!("a\\n`b{long}");
     for (names, notice) in [
         (
-            vec!["team?sync", "room-0"],
-            "The room `team?sync` has a name that cannot be asked for and is left out.",
+            vec![long.as_str(), "room-0"],
+            format!(
+                "One entry is left out: the name of the room `{}` is too long.",
+                "x".repeat(60)
+            ),
         ),
         (
-            vec!["a\\n`b", "room-0", "a/b", long.as_str()],
-            "The room `a 'b` and 2 more have names that cannot be asked for and are left out.",
+            vec![longer.as_str(), "room-0", long.as_str()],
+            format!(
+                "2 entries are left out; the first: the name of the room `a 'b{}` is too long.",
+                "x".repeat(56)
+            ),
         ),
     ] {
         let rows: Vec<String> = names.iter().map(|name| row(name)).collect();
@@ -748,7 +784,7 @@ fn a_room_that_cannot_be_asked_for_is_left_out_and_named() {
         });
         let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();
         assert_eq!(ids(&page), ["room-0:s0"]);
-        assert_eq!(page.meta.notice.as_deref(), Some(notice));
+        assert_eq!(page.meta.notice, Some(notice));
     }
 
     // Another notice is not lost by it.
@@ -765,7 +801,7 @@ fn a_room_that_cannot_be_asked_for_is_left_out_and_named() {
     assert!(notice.contains(&format!("`{}`", "x".repeat(60))), "{notice}");
 
     // One that has nothing to list anyway is not worth a word.
-    let body = page(&[r#"{"roomName":"/team?sync","totalSessions":0}"#.to_owned()], "");
+    let body = page(&[row(&long).replace(":1", ":0")], "");
     let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
     let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();
     assert_eq!((page.meta.next_cursor, page.meta.notice), (None, None));

@@ -4,7 +4,7 @@ use super::super::stamp;
 use super::{Facts, List};
 use crate::answer::{self, Names, Object};
 use crate::date::Moment;
-use crate::error::{accept, unexpected};
+use crate::error::accept;
 use crate::prelude::*;
 use crate::query::Query;
 use crate::transport::{Failure, Reply, Request};
@@ -12,10 +12,10 @@ use crate::types::{Error, Participant};
 
 const GET_PARTICIPANTS: &str = "GET /insights/participants";
 
-/// How many pages of a hundred visits are read.
+/// The maximum number of pages of a hundred visits.
 const MOST_PAGES: u32 = 10;
 
-/// What Whereby says instead of a name where the organization has names removed.
+/// What Whereby shows instead of a name if the organization has names removed.
 const REDACTED: &str = "[[redacted]]";
 
 const PARTICIPANT_MEMBERS: Names = &[
@@ -28,18 +28,20 @@ const PARTICIPANT_MEMBERS: Names = &[
     "externalId",
 ];
 
-/// The people of one session, as far as they were read.
+/// The people of one session that were read so far.
 pub(super) struct People<'a> {
     session: &'a str,
     /// In the order of `Visit::order`.
     visits: Vec<Visit>,
     saw_bot: bool,
     saw_recorder: bool,
+    /// Whether every visit so far could be read.
+    is_readable: bool,
     pages: u32,
     cursor: Option<String>,
 }
 
-/// Somebody's visit, with what its dates mean.
+/// A visit and its dates.
 struct Visit {
     participant: Participant,
     joined: Option<Moment>,
@@ -47,19 +49,30 @@ struct Visit {
 }
 
 impl<'a> People<'a> {
-    /// The people of a session, of whom nobody was read yet.
+    /// Returns an empty list of the people of a session.
     pub(super) fn of(session: &'a str) -> Self {
-        let visits = Vec::new();
-        Self { session, visits, saw_bot: false, saw_recorder: false, pages: 0, cursor: None }
+        Self {
+            session,
+            visits: Vec::new(),
+            saw_bot: false,
+            saw_recorder: false,
+            is_readable: true,
+            pages: 0,
+            cursor: None,
+        }
     }
 
-    /// Whether there is no trace of anybody.
+    /// Whether Whereby listed nobody, not even a bot.
     pub(super) fn is_empty(&self) -> bool {
         self.visits.is_empty() && !self.saw_bot
     }
 
     /// Whether everybody was read.
     pub(super) fn is_complete(&self) -> bool {
+        self.is_at_end() && self.is_readable
+    }
+
+    fn is_at_end(&self) -> bool {
         self.pages > 0 && self.cursor.is_none()
     }
 
@@ -68,11 +81,11 @@ impl<'a> People<'a> {
         self.saw_recorder
     }
 
-    /// When the meeting took place, from when the first one joined to when the last one left.
+    /// Estimates when the meeting took place: from the first arrival to the last departure.
     pub(super) fn estimate(&self) -> Facts {
         let first = self.visits.iter().filter(|visit| visit.joined.is_some());
         let first = first.min_by_key(|visit| visit.joined);
-        // While somebody is there it goes on.
+        // The meeting is in progress while somebody is there.
         let is_over = self.visits.iter().all(|visit| visit.left.is_some());
         let last = self.visits.iter().max_by_key(|visit| visit.left).filter(|_| is_over);
         let times = (first.and_then(|visit| visit.joined), last.and_then(|visit| visit.left));
@@ -88,13 +101,13 @@ impl<'a> People<'a> {
         }
     }
 
-    /// The people in the order they joined; those of whom that is not known come last.
+    /// Returns the people in the order in which they joined; unknown times come last.
     pub(super) fn into_participants(self) -> Vec<Participant> {
         self.visits.into_iter().map(|visit| visit.participant).collect()
     }
 
     fn add(&mut self, row: &Object<'_>) -> Result<(), String> {
-        // Of another session, where Whereby ignored the filter.
+        // Whereby ignored the filter, and this is another session.
         if row.text("roomSessionId")?.is_some_and(|session| session != self.session) {
             return Ok(());
         }
@@ -120,7 +133,7 @@ impl<'a> People<'a> {
             joined: joined.map(|joined| joined.time),
             left: left.map(|left| left.time),
         };
-        // They come sorted, so this is at the end; but that is Whereby's word only.
+        // Whereby sorts them, so this is normally the end of the list.
         let at = self.visits.partition_point(|other| other.order() <= visit.order());
         self.visits.insert(at, visit);
         Ok(())
@@ -135,7 +148,7 @@ impl Visit {
 
 impl List for People<'_> {
     fn request(&self) -> Option<Request> {
-        if self.pages >= MOST_PAGES || self.is_complete() {
+        if self.pages >= MOST_PAGES || self.is_at_end() {
             return None;
         }
         let query = Query::new("/insights/participants")
@@ -149,7 +162,7 @@ impl List for People<'_> {
     fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error> {
         self.pages += 1;
         let reply = match accept(GET_PARTICIPANTS, result) {
-            // Whether Whereby answers so for a session that it does not know is not documented.
+            // Whereby does not document what it returns for an unknown session.
             Err(Error::NotFound(_)) => {
                 self.cursor = None;
                 return Ok(());
@@ -158,9 +171,8 @@ impl List for People<'_> {
         };
         let before = self.cursor.as_deref();
         let page = answer::page(GET_PARTICIPANTS, &reply.body, PARTICIPANT_MEMBERS, before)?;
-        for row in &page.rows {
-            self.add(row).map_err(|what| unexpected(GET_PARTICIPANTS, &what))?;
-        }
+        let unreadable = page.read(GET_PARTICIPANTS, &mut |row| self.add(row))?;
+        self.is_readable &= unreadable.is_empty();
         self.cursor = page.cursor;
         Ok(())
     }

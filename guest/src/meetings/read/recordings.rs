@@ -2,7 +2,7 @@
 
 use super::List;
 use crate::answer::{self, Names, Object};
-use crate::error::{accept, unexpected};
+use crate::error::accept;
 use crate::meetings::without_slash;
 use crate::prelude::*;
 use crate::query::Query;
@@ -12,10 +12,10 @@ use crate::types::{Error, RecordingFile, RecordingStatus};
 
 const GET_RECORDINGS: &str = "GET /recordings";
 
-/// How many pages of a hundred recordings are read.
+/// The maximum number of pages of a hundred recordings.
 const MOST_PAGES: u32 = 5;
 
-/// Whereby's schema has no `roomName`; its answers were seen to.
+/// Whereby's schema does not have `roomName`, but some responses do.
 const RECORDING_MEMBERS: Names = &[
     "recordingId",
     "roomSessionId",
@@ -26,15 +26,15 @@ const RECORDING_MEMBERS: Names = &[
     "sizeInMegaBytes",
 ];
 
-/// The recordings of one session, as far as they were read.
+/// The recordings of one session that were read so far.
 ///
-/// Recordings are an extra: a failure to read them is remembered, and fails nothing.
+/// Recordings are optional: a failure to read them is remembered, and the call goes on.
 pub(super) struct Recordings<'a> {
     session: &'a str,
-    /// The room to ask for. Without one it is the list of all recordings.
+    /// The room to filter by; without one, all recordings are listed.
     room: Option<String>,
     files: Vec<RecordingFile>,
-    /// The room that a recording of the session names, if it can be asked for.
+    /// The room that a recording of the session names.
     room_found: Option<String>,
     pages: u32,
     cursor: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Recordings<'a> {
 }
 
 impl<'a> Recordings<'a> {
-    /// The recordings of a session, of which none was read yet.
+    /// Returns an empty list of the recordings of a session.
     pub(super) fn of(session: &'a str, room: Option<&str>) -> Self {
         Self {
             session,
@@ -65,7 +65,7 @@ impl<'a> Recordings<'a> {
         self.pages > 0 && self.cursor.is_none() && !self.has_failed
     }
 
-    /// What is known of the recording, together with what the session says of it.
+    /// Returns what is known of the recording, given what the session says.
     pub(super) fn status(&self, minutes: Option<u32>, saw_recorder: bool) -> RecordingStatus {
         if !self.files.is_empty() {
             RecordingStatus::Available
@@ -76,7 +76,7 @@ impl<'a> Recordings<'a> {
         } else if minutes.is_some() {
             RecordingStatus::None
         } else {
-            // Nobody said that there was none.
+            // Nothing says that there was none.
             RecordingStatus::Unknown
         }
     }
@@ -88,15 +88,14 @@ impl<'a> Recordings<'a> {
 
     fn read(&mut self, result: Result<Reply, Failure>) -> Result<Option<String>, Error> {
         let reply = match accept(GET_RECORDINGS, result) {
-            // Whereby documents a 404 for this list: it has nothing for the room.
+            // Whereby documents a 404 for a room without recordings.
             Err(Error::NotFound(_)) => return Ok(None),
             other => other?,
         };
         let before = self.cursor.as_deref();
         let page = answer::page(GET_RECORDINGS, &reply.body, RECORDING_MEMBERS, before)?;
-        for row in &page.rows {
-            self.add(row).map_err(|what| unexpected(GET_RECORDINGS, &what))?;
-        }
+        let unreadable = page.read(GET_RECORDINGS, &mut |row| self.add(row))?;
+        self.has_failed |= !unreadable.is_empty();
         Ok(page.cursor)
     }
 

@@ -290,8 +290,8 @@ fn a_room_that_cannot_be_asked_for_is_not_known() {
             r#"{{"results":[{{"recordingId":"r1","roomSessionId":"s1","roomName":"{name}"}}],"cursor":null}}"#
         )
     };
-    let long = "x".repeat(201);
-    for name in ["/team:sync", "/", "//daily", "/a/../b", "/daily?x=1", &long] {
+    let long = format!("/{}", "x".repeat(2001));
+    for name in ["/", &long] {
         let lists = list(name);
         for (recordings, transcriptions) in [(lists.as_str(), NONE), (NONE, lists.as_str())] {
             let mut fake = answers(FACTS, &people, recordings, transcriptions);
