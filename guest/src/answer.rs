@@ -88,14 +88,8 @@ pub(crate) fn inner_object<'a>(
     }
 }
 
-/// The members in which APIs describe an error, in the order in which they are shown, after those that
-/// say what it is about.
+/// The members in which APIs describe an error, in the order in which they are shown.
 const WORDS: Names = &[
-    "path",
-    "field",
-    "param",
-    "property",
-    "loc",
     "error",
     "errors",
     "title",
@@ -109,24 +103,15 @@ const WORDS: Names = &[
     "msg",
 ];
 
-/// How many of them say what an error is about.
-const PLACES: usize = 5;
-
 /// The maximum number of strings shown from one response.
 const MOST_WORDS: usize = 5;
 
-/// Returns what those members say, at any depth; `None` if the body is neither an object nor an array.
+/// Returns what those members say, at any depth; `None` if the body is not an object.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
-    let value = read(body, Keep::Words).ok()?;
-    let has_members = matches!(value, Value::Object(_) | Value::List(_));
-    has_members.then(|| value.said(false, &mut 0))
-}
-
-/// Adds a text that is not empty and not the same as one before it.
-fn add(texts: &mut Vec<String>, text: String) {
-    if !text.is_empty() && !texts.contains(&text) {
-        texts.push(text);
-    }
+    let value = read(body, Keep::Words).ok().filter(|value| matches!(value, Value::Object(_)))?;
+    let mut words = Vec::new();
+    value.gather(&mut words);
+    Some(words.join(": "))
 }
 
 impl Page<'_> {
@@ -244,46 +229,19 @@ impl Value<'_> {
         }
     }
 
-    /// The texts in it, each once. Those of a list stand apart, each with what it is about where it
-    /// is an item. `count` is how many were told.
-    fn said(&self, is_item: bool, count: &mut usize) -> String {
-        let mut texts = Vec::new();
+    /// Adds the strings in it, each once.
+    fn gather<'a>(&'a self, words: &mut Vec<&'a str>) {
         match self {
-            Self::Text(text) if *count < MOST_WORDS && !text.trim().is_empty() => {
-                *count += 1;
-                text.trim().to_owned()
-            }
-            Self::List(values) => {
-                values.iter().for_each(|value| add(&mut texts, value.said(true, count)));
-                texts.join("; ")
-            }
-            Self::Object(values) => {
-                let (places, words) = values.split_at(values.len().min(PLACES));
-                words.iter().for_each(|value| add(&mut texts, value.said(false, count)));
-                let words = texts.join(": ");
-                let place = places.iter().map(Self::place).find(|place| !place.is_empty());
-                match place {
-                    // Many texts name it themselves.
-                    Some(place) if is_item && !words.is_empty() && !words.contains(&place) => {
-                        format!("{place}: {words}")
-                    }
-                    _ => words,
+            Self::Text(text) => {
+                let text = text.trim();
+                if words.len() < MOST_WORDS && !text.is_empty() && !words.contains(&text) {
+                    words.push(text);
                 }
             }
-            _ => String::new(),
-        }
-    }
-
-    /// The value as the name of a member, or as the way to one.
-    fn place(&self) -> String {
-        match self {
-            Self::Text(text) => text.trim().to_owned(),
-            Self::Whole(number) => number.to_string(),
-            Self::List(values) => {
-                let places = values.iter().map(Self::place).filter(|place| !place.is_empty());
-                places.collect::<Vec<_>>().join(".")
+            Self::List(values) | Self::Object(values) => {
+                values.iter().for_each(|value| value.gather(words));
             }
-            _ => String::new(),
+            _ => {}
         }
     }
 

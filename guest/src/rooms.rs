@@ -80,6 +80,9 @@ struct Found {
     rooms: Vec<Room>,
     /// What is wrong with an entry that could be the room.
     unreadable: Option<String>,
+    /// The name of another room with the id of one of them; empty if it has no name.
+    #[cfg(feature = "write")]
+    twin: Option<String>,
 }
 
 /// Finds the rooms that Whereby lists under a name.
@@ -105,7 +108,7 @@ fn look_up(
         let body = fetch(transport, GET_MEETINGS, target)?;
         let page = answer::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
         seen += page.rows.len();
-        let mut rooms = Vec::new();
+        let mut rooms: Vec<Room> = Vec::new();
         for row in &page.rows {
             match row.as_ref().map_err(String::clone).and_then(|row| Ok((row, name(row)?))) {
                 Ok((row, name)) if name == spelling => {
@@ -117,17 +120,20 @@ fn look_up(
                 Err(what) => unreadable = unreadable.or(Some(what)),
             }
         }
-        // A room with the id of one of them follows, so that the caller sees the doubt.
-        for row in page.rows.iter().flatten() {
-            let id = row.id("meetingId").ok().flatten();
-            let is_shared = rooms.iter().any(|own: &Room| id.as_ref() == Some(&own.meeting_id));
-            if is_shared && name(row).ok().as_deref() != Some(spelling) {
-                rooms.push(room(row).map_err(wrong)?);
-            }
-        }
+        #[cfg(feature = "write")]
+        let twin = page.rows.iter().flatten().find_map(|row| {
+            let id = row.id("meetingId").ok()??;
+            let other = name(row).unwrap_or_default();
+            (other != spelling && rooms.iter().any(|own| own.meeting_id == id)).then_some(other)
+        });
         cursor = page.cursor;
         if !rooms.is_empty() || cursor.is_none() {
-            return Ok(Found { rooms, unreadable });
+            return Ok(Found {
+                rooms,
+                unreadable,
+                #[cfg(feature = "write")]
+                twin,
+            });
         }
     }
     // Not `not-found`: the room may be on a page that was not read. Whereby did not honor the filter,

@@ -205,7 +205,8 @@ impl Complaint {
         let halves = surrogate::without_halves(body);
         let body: Value =
             serde_json::from_slice(halves.as_deref().unwrap_or(body)).unwrap_or_default();
-        let text = Some(&body).filter(|body| body.is_object()).and_then(messages);
+        let text = Some(&body).filter(|body| body.is_object() || body.is_array());
+        let text = text.and_then(|body| messages(body, false));
         let text = redactor.apply(text.unwrap_or_default().into());
         let left = |name: &str| body["data"][name].as_f64().filter(|left| *left >= 0.0);
         // The documentation has `msLeft`; `ms_left` was seen too. The largest there are become the
@@ -254,7 +255,7 @@ const SUBJECTS: &[&str] = &["path", "field", "property", "param", "instancePath"
 
 /// What a value says, each message once: those of an object beside each other, those of a list one
 /// after the other.
-fn messages(value: &Value) -> Option<String> {
+fn messages(value: &Value, is_item: bool) -> Option<String> {
     let join = |said: &mut dyn Iterator<Item = String>, separator: &str| {
         let mut unique: Vec<String> = Vec::new();
         for message in said {
@@ -266,11 +267,15 @@ fn messages(value: &Value) -> Option<String> {
     };
     let said = match value {
         Value::String(message) => message.trim().to_owned(),
-        Value::Array(items) => join(&mut items.iter().filter_map(messages), "; "),
+        Value::Array(items) => {
+            join(&mut items.iter().filter_map(|item| messages(item, true)), "; ")
+        }
         Value::Object(object) => {
             let members = MESSAGES.iter().filter_map(|name| object.get(*name));
-            let said = join(&mut members.filter_map(messages), ": ");
-            match SUBJECTS.iter().find_map(|name| subject(object.get(*name)?)) {
+            let said = join(&mut members.filter_map(|value| messages(value, false)), ": ");
+            // Elsewhere a path is that of the request.
+            let subjects = SUBJECTS.iter().filter(|_| is_item);
+            match subjects.filter_map(|name| subject(object.get(*name)?)).next() {
                 Some(subject) if !said.is_empty() && !said.contains(&subject) => {
                     format!("{subject}: {said}")
                 }
@@ -646,7 +651,11 @@ mod tests {
             (r#"{"error":{"code":"E1","message":"a"}}"#, "a", None),
             (r#"{"error":" a\u0000b\n"}"#, "a\0b", None),
             (r#"{"meetingId":"7","hostRoomUrl":"https://a/b?roomKey=s3cret"}"#, "", None),
-            (r#"["a"]"#, "", None),
+            (r#"[{"path":"x","message":"a"},{"path":"y","message":"a"}]"#, "x: a; y: a", None),
+            (r#"{"errors":[{"path":"x","message":"x is wrong"}]}"#, "x is wrong", None),
+            (r#"{"path":"/v1/meetings","message":"a"}"#, "a", None),
+            (r#"[{"hostRoomUrl":"https://a/b?roomKey=s3cret"}]"#, "", None),
+            (r#""a""#, "", None),
             ("plain text", "", None),
             ("<html>", "", None),
             ("", "", None),

@@ -68,7 +68,7 @@ impl Limits {
     pub(crate) const TABLE: &[Limit] = &[
         Limit {
             name: "timeout_seconds",
-            what: "how long a call may take",
+            what: "time of a call",
             default: 30,
             least: 1,
             most: 600,
@@ -76,7 +76,7 @@ impl Limits {
         },
         Limit {
             name: "memory_mib",
-            what: "memory of the component",
+            what: "component's memory",
             default: 32,
             least: 2,
             most: 1024,
@@ -100,7 +100,7 @@ impl Limits {
         },
         Limit {
             name: "answers_mib",
-            what: "size of all responses together",
+            what: "size of all responses",
             default: 16,
             least: 1,
             most: 256,
@@ -118,15 +118,15 @@ impl Limits {
         Limit {
             // The built-in component has 570, and takes 540,000 steps.
             name: "component_functions",
-            what: "functions of a component",
+            what: "component's functions",
             default: 10_000,
             least: 1000,
-            most: 1_000_000,
+            most: 100_000,
             set: |limits, value| limits.component_functions = value,
         },
         Limit {
             name: "component_steps_millions",
-            what: "work to compile a component",
+            what: "work of compiling it",
             default: 3,
             least: 1,
             most: 1000,
@@ -134,7 +134,7 @@ impl Limits {
         },
         Limit {
             name: "cache_mib",
-            what: "compiled code kept on disk",
+            what: "compiled code on disk",
             default: 64,
             least: 8,
             most: 4096,
@@ -144,7 +144,7 @@ impl Limits {
             // Fewer than the requests that go out side by side, so that others find a connection, and
             // more than the questions that wait for a person.
             name: "client_requests",
-            what: "requests of one MCP client at a time",
+            what: "MCP client's requests",
             default: 24,
             least: 16,
             most: 128,

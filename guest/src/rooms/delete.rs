@@ -44,7 +44,7 @@ pub(crate) fn delete_room(
 /// Finds the one room that the caller can mean. If there are several, none is deleted.
 fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Error> {
     let mut found: Vec<Room> = Vec::new();
-    let mut unreadable = None;
+    let (mut unreadable, mut twin) = (None, None);
     let shown = wanted.padded.as_ref().unwrap_or(&wanted.name).to_ascii_lowercase();
     let mut spellings = wanted.spellings();
     // If a room has these very spaces in its name, it is the one that is meant.
@@ -54,8 +54,9 @@ fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Er
     for spelling in spellings {
         let listed = look_up(transport, wanted, &spelling)?;
         unreadable = unreadable.or(listed.unreadable);
+        twin = twin.or(listed.twin);
         for room in listed.rooms {
-            if !found.contains(&room) {
+            if found.iter().all(|other| other.meeting_id != room.meeting_id) {
                 found.push(room);
             }
         }
@@ -64,11 +65,16 @@ fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Er
             break;
         }
     }
-    if let [one, other, ..] = found.as_slice() {
+    let other = match (found.as_slice(), twin) {
+        ([_, other, ..], _) => Some((other.room_name.clone(), other.meeting_id.clone())),
+        ([one], Some(twin)) => Some((twin, one.meeting_id.clone())),
+        _ => None,
+    };
+    if let (Some(one), Some((name, id))) = (found.first(), other) {
         return Err(Error::UnexpectedResponse(clean(&format!(
             "GET /meetings: `{}` can mean several rooms, and none was deleted: `{}` with the id {}, \
-             `{}` with the id {}; delete the right one in Whereby's dashboard",
-            wanted.name, one.room_name, one.meeting_id, other.room_name, other.meeting_id
+             `{name}` with the id {id}; delete the right one in Whereby's dashboard",
+            wanted.name, one.room_name, one.meeting_id
         ))));
     }
     found.pop().ok_or_else(|| not_found(wanted, unreadable))

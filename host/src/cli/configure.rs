@@ -129,7 +129,7 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
             "Permissions, for one account with --account (default value in brackets)",
             lines("permissions.", config_file::PERMISSIONS),
         ),
-        ("Limits of a call (default value in brackets)", limits.collect()),
+        ("Limits (default value in brackets)", limits.collect()),
     ];
     #[cfg(feature = "lua")]
     {

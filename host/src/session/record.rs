@@ -36,7 +36,7 @@ impl<'a> Record<'a> {
             error.message = format!("the component says: {}", error.message);
         }
         if error.kind == "rate-limited" {
-            error.retry_after_seconds = self.seconds_to_wait();
+            error.retry_after_seconds = self.seconds_to_wait(429);
             error.message = failure::rate_limited(error.retry_after_seconds.unwrap_or(0));
         }
         if let Some(cause) = self.cause()
@@ -51,8 +51,8 @@ impl<'a> Record<'a> {
             }
         }
         let last = self.requests.last().and_then(|sent| sent.status);
-        if error.kind == "unavailable" && last == Some(503) {
-            error.retry_after_seconds = self.seconds_to_wait();
+        if error.kind == "unavailable" {
+            error.retry_after_seconds = self.seconds_to_wait(503);
         }
         error.http_status = error.http_status.or(last.filter(|status| *status >= 300));
         Error::Function(error)
@@ -145,7 +145,7 @@ impl<'a> Record<'a> {
         let mut error = FunctionError::new(kind, message);
         error.http_status = Some(status);
         error.retry_after_seconds =
-            (kind == "rate-limited").then(|| self.seconds_to_wait()).flatten();
+            (kind == "rate-limited").then(|| self.seconds_to_wait(429)).flatten();
         Error::Function(error)
     }
 
@@ -160,11 +160,10 @@ impl<'a> Record<'a> {
         self.last().and_then(|sent| sent.cause.as_ref())
     }
 
-    /// How long Whereby asks to wait, in seconds, rounded up.
-    fn seconds_to_wait(self) -> Option<u64> {
-        let is_limit = |sent: &&SentRequest| matches!(sent.status, Some(429 | 503));
-        let wait =
-            self.requests.iter().rev().find(is_limit)?.wait.filter(|wait| !wait.is_zero())?;
+    /// How long the last answer with a status asks to wait, in seconds, rounded up.
+    fn seconds_to_wait(self, status: u16) -> Option<u64> {
+        let mut answers = self.requests.iter().rev().filter(|sent| sent.status == Some(status));
+        let wait = answers.next()?.wait.filter(|wait| !wait.is_zero())?;
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 }

@@ -76,7 +76,7 @@ async fn each_kind_of_failure_ends_as_a_call_would_end_and_says_what_mends_it() 
         (&token, Some(later(403)), 6, "403"),
         (&token, Some(later(429)), 7, "rate limit"),
         (&token, Some(later(503)), 8, "503"),
-        (&token, Some(Reply::status(200).body("<html>")), 8, "JSON"),
+        (&token, Some(Reply::status(200).body("<html>")), 8, "web page"),
     ] {
         one_account(&world, token);
         if let Some(reply) = reply {

@@ -40,9 +40,11 @@ async fn scripts_are_a_tool_where_the_user_wants_it_alone() {
     }
     connected.end().await;
     let rows = world.audit();
-    assert_eq!(rows.len(), 1);
+    // The tool that was not offered has a row too.
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0].function.as_deref(), Some(TOOL));
     assert_eq!(
-        (rows[0].front_end.as_str(), rows[0].client.as_deref()),
+        (rows[1].front_end.as_str(), rows[1].client.as_deref()),
         ("mcp-lua", Some("tester 1.0"))
     );
 }
