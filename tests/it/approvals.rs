@@ -253,6 +253,24 @@ async fn a_call_can_wait_for_its_approval() {
     world.store().deny(&id).expect("denied");
     assert_eq!(kind(&call.await.expect("no panic")), "denied");
     assert_eq!(world.requests().len(), 1);
+    // Two that wait for one approval: the other one is told what became of it.
+    let calls = [run("c-"), run("c-")];
+    let id = stored().await;
+    world.store().approve(&id).expect("approved");
+    let (mut done, mut told) = (0, 0);
+    for call in calls {
+        let outcome = call.await.expect("no panic");
+        match &outcome.result {
+            Ok(_) => done += 1,
+            Err(_) => {
+                assert_eq!(kind(&outcome), "approval-required");
+                assert!(message(&outcome).contains("used by another call"), "{outcome:?}");
+                assert!(outcome.approval.is_some_and(|own| own != id), "a new one is stored");
+                told += 1;
+            }
+        }
+    }
+    assert_eq!((done, told, world.requests().len()), (1, 1, 2));
 }
 
 #[tokio::test]

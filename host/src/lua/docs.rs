@@ -89,6 +89,7 @@ pub(crate) fn list(namespaces: &Namespaces) -> String {
 
 /// The functions that words are about, as `list` has them.
 pub(crate) fn search(words: &str, namespaces: &Namespaces) -> String {
+    let notice = functions::notice(words).map(|notice| format!("{notice}\n"));
     let found: String = functions::search(words)
         .into_iter()
         .filter(|function| namespaces.has_function(function))
@@ -99,7 +100,7 @@ pub(crate) fn search(words: &str, namespaces: &Namespaces) -> String {
             "nothing is about `{}`; lua_list_docs() lists what there is\n",
             text::printable(words, 100)
         ),
-        false => found,
+        false => notice.unwrap_or_default() + &found,
     }
 }
 

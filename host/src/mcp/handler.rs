@@ -30,8 +30,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What every client is told about the tools together.
 const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and past meetings. \
-    Creating and deleting rooms may need a person's approval. A result that says approval-required \
-    names the command by which a person approves the call; then make the very same call again. What \
+    A call may need a person's approval. A result that says approval-required \
+    names the command with which a person approves the call; then make the very same call again. What \
     is denied stays denied: do what the result says is allowed, and do not try another way.";
 
 /// Serves one client.

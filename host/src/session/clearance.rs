@@ -230,8 +230,9 @@ impl Session {
             tokio::time::sleep(POLL.min(left)).await;
             let id = pending.id.clone();
             match blocking(store, move |store| store.standing(&id)).await? {
-                Standing::Approved => return Ok(Clearance::Approved(digest)),
                 Standing::Denied => return Err(declined(decided)),
+                // The claim finds it used, and says so.
+                Standing::Approved | Standing::Used => return Ok(Clearance::Approved(digest)),
                 Standing::Gone => return Err(required(decided, None)),
                 Standing::Pending => {}
             }
@@ -248,10 +249,20 @@ impl Session {
         let (Some(store), Some(digest)) = (self.store(), clearance.digest()) else {
             return required(decided, None);
         };
-        match pending(store, decided, &call.asked_by, digest).await {
+        let mut error = match pending(store, decided, &call.asked_by, digest).await {
             Ok(pending) => required(decided, Some(pending)),
             Err(error) => error,
+        };
+        if let (Error::ApprovalRequired { message, .. }, Clearance::Approved(_)) =
+            (&mut error, clearance)
+        {
+            *message = format!(
+                "the approval of {} was used by another call with the same arguments; this call needs \
+                 an approval of its own",
+                decided.function.json
+            );
         }
+        error
     }
 }
 

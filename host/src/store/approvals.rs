@@ -168,7 +168,8 @@ pub(crate) enum Standing {
     Pending,
     Approved,
     Denied,
-    /// It was used, is over, or was never there.
+    Used,
+    /// It is over, or was never there.
     Gone,
 }
 

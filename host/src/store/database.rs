@@ -225,9 +225,16 @@ pub(super) fn explain(path: &Path, problem: Problem) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "is in use by another process and did not become free; try again".into()
         }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen)
+            if path.parent().is_some_and(is_on_read_only_disk) =>
+        {
+            "cannot be written: its file system is mounted read-only; mount it for writing, or set \
+             XDG_STATE_HOME to an absolute path on another one"
+                .into()
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => format!(
-            "cannot be written: it, its directory or its file system is read-only; run: chmod u+rw \
-             '{file}'; chmod u+rwx '{directory}'"
+            "cannot be written: it or its directory is read-only; run: chmod u+rw '{file}'; chmod \
+             u+rwx '{directory}'"
         ),
         Some(ErrorCode::DiskFull) => "cannot be written: the disk is full".into(),
         Some(ErrorCode::DatabaseCorrupt) => format!("is damaged; {anew}"),
@@ -239,4 +246,15 @@ pub(super) fn explain(path: &Path, problem: Problem) -> Error {
         _ => format!("cannot be used: {error}"),
     };
     Error::Configuration { message: format!("the state database {file} {message}") }
+}
+/// Whether nothing can be written anywhere on the file system of a directory.
+#[cfg(unix)]
+fn is_on_read_only_disk(directory: &Path) -> bool {
+    use rustix::fs::{StatVfsMountFlags, statvfs};
+    statvfs(directory).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+#[cfg(not(unix))]
+fn is_on_read_only_disk(_: &Path) -> bool {
+    false
 }

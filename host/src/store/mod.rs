@@ -187,7 +187,8 @@ impl Store {
             Some(ApprovalState::Pending) => Standing::Pending,
             Some(ApprovalState::Approved) => Standing::Approved,
             Some(ApprovalState::Denied) => Standing::Denied,
-            Some(ApprovalState::Used | ApprovalState::Expired) | None => Standing::Gone,
+            Some(ApprovalState::Used) => Standing::Used,
+            Some(ApprovalState::Expired) | None => Standing::Gone,
         })
     }
 

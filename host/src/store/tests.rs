@@ -198,7 +198,7 @@ fn an_approval_admits_one_call_once() {
     assert_eq!(claim(&store, "1", &daily).expect("claimed"), Some(id.clone()));
     assert!(is_refused(&claim(&store, "2", &daily)));
     assert!(!store.is_approved(&daily).expect("an answer"));
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Gone);
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Used);
     assert_ne!(pending(&store, &daily), id);
     // What was refused left nothing in the log.
     let rows = calls(&store);
