@@ -45,3 +45,36 @@ impl Turn {
         *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = permit;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    #[test]
+    fn whoever_has_a_turn_gives_it_back_before_the_next_one() {
+        let turns = Turns(Arc::new(Semaphore::new(1)));
+        let mut context = Context::from_waker(Waker::noop());
+        let (first, second) = (turns.place(), turns.place());
+        let mut turn = pin!(first.clone().next());
+        assert!(turn.as_mut().poll(&mut context).is_pending(), "others go first");
+        assert!(turn.as_mut().poll(&mut context).is_ready());
+        let mut other = pin!(second.clone().next());
+        for _ in 0..3 {
+            assert!(other.as_mut().poll(&mut context).is_pending(), "there is one turn");
+        }
+        // The first one queues behind the second.
+        let mut again = pin!(first.clone().next());
+        assert!(again.as_mut().poll(&mut context).is_pending());
+        assert!(other.as_mut().poll(&mut context).is_ready());
+        assert!(again.as_mut().poll(&mut context).is_pending());
+        // Whoever waits for the host has none.
+        second.end();
+        assert!(again.as_mut().poll(&mut context).is_ready());
+        drop(first);
+        let mut last = pin!(turns.place().next());
+        assert!(last.as_mut().poll(&mut context).is_pending());
+        assert!(last.as_mut().poll(&mut context).is_ready(), "whoever is gone has no turn");
+    }
+}

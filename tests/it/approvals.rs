@@ -284,3 +284,21 @@ async fn an_expired_or_denied_rule_is_not_overridden_by_an_approval() {
     let stored = world.store().approval(&id).expect("read").expect("there");
     assert_eq!(stored.state, ApprovalState::Approved);
 }
+
+#[tokio::test]
+async fn an_approval_is_kept_where_the_component_cannot_be_called() {
+    let world = World::with_rooms(Vec::new()).await;
+    let reader = whereby::BUILT_IN_READER.to_vec();
+    for component in [reader, b"no component".to_vec()] {
+        let session = world.session_with(None, Some(component));
+        let id = pending(&create(&session, "kept-").await);
+        world.store().approve(&id).expect("approved");
+        for _ in 0..2 {
+            let outcome = create(&session, "kept-").await;
+            assert_eq!(kind(&outcome), "component-fault", "{outcome:?}");
+            let stored = world.store().approval(&id).expect("read").expect("there");
+            assert_eq!(stored.state, ApprovalState::Approved);
+        }
+    }
+    world.assert_untouched();
+}

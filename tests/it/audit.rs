@@ -241,3 +241,33 @@ async fn where_the_log_cannot_be_written_reads_go_on_and_writes_are_refused() {
     assert_eq!(ran.code, 0);
     assert!(ran.stderr.contains("audit log does not have all"), "{}", ran.stderr);
 }
+
+#[tokio::test]
+async fn a_call_that_was_not_understood_has_a_row_too() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let broken = world.write("broken.toml", "permissions = 7\n").display().to_string();
+    let absent = world.path("absent.wasm").display().to_string();
+    for (options, kind) in [
+        (&["call", "list_rooms", "{\"s3cret\""][..], "usage"),
+        (&["call", "list_rooms", "--arg", "s3cret"], "usage"),
+        (&["call", "list_rooms", "--if-exists"], "usage"),
+        (&["--account", "work", "call", "whereby.other.list_rooms"], "usage"),
+        (&["--component", &absent, "call", "list_rooms"], "configuration"),
+        (&["--config", &broken, "call", "list_rooms"], "configuration"),
+    ] {
+        let before = world.audit().len();
+        let ran = world.run(options).await;
+        assert_ne!(ran.code, 0, "{ran:?}");
+        let rows = world.audit();
+        assert_eq!(rows.len(), before + 1, "{options:?}: {ran:?}");
+        let row = rows.last().expect("a row");
+        assert_eq!(row.function.as_deref(), Some("list_rooms"), "{options:?}");
+        assert_eq!(outcome(row), (false, Some(kind), "none"), "{options:?}");
+        assert!(!row.arguments.to_string().contains("s3cret"), "{row:?}");
+    }
+    // What is not meant to be made is not a call.
+    let before = world.audit().len();
+    world.run(&["call", "list_rooms", "{", "--dry-run"]).await;
+    assert_eq!(world.audit().len(), before);
+    world.assert_untouched();
+}

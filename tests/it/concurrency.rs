@@ -147,3 +147,32 @@ async fn answers_that_are_too_large_together_end_the_call() {
         }
     }
 }
+
+/// A component that has sent many requests, none of them answered, leaves connections to other calls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_with_many_slow_requests_leaves_connections_to_others() {
+    let (world, _) = daily_world().await;
+    let session = world.session_with(None, Some(crate::hostile::HOSTILE.to_vec()));
+    let gate = Gate::new();
+    let held = Reply::carried_out().held_by(&gate);
+    world.simulator.script("GET", "/v1/meetings", 1000, held);
+    let call = |program: &str| {
+        let (session, program) = (session.clone(), program.to_owned());
+        tokio::spawn(
+            async move { session.call(None, "list_rooms", json!({"cursor": program})).await },
+        )
+    };
+    let greedy = call("run many ok");
+    world.simulator.wait_for_requests(17).await;
+    let modest: Vec<_> = (0..10).map(|n| call(&format!("run get ok {n}"))).collect();
+    // Each of them gets a connection, while the first call would have sent all of its requests by now.
+    world.simulator.wait_for_requests(27).await;
+    let requests = world.requests();
+    let others = requests.iter().filter(|sent| !sent.query.contains("many")).count();
+    assert_eq!((requests.len(), others), (27, 10));
+    gate.open();
+    for outcome in modest {
+        assert!(outcome.await.expect("no panic").result.is_ok());
+    }
+    assert!(greedy.await.expect("no panic").result.is_ok());
+}

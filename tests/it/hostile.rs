@@ -22,7 +22,7 @@ use whereby::{Outcome, Session, WriteOutcome};
 use whereby_tests::World;
 
 /// The component of `tests/hostile`.
-static HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile.wasm"));
+pub(crate) static HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile.wasm"));
 
 /// Each call that may be under way takes address space, and here there are few.
 const LIMITS: &str = "[limits]\nconcurrent_calls = 4\n";

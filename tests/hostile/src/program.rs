@@ -29,6 +29,8 @@ pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
     let mut text = WORDS.to_owned();
     for word in words(scene).skip(1) {
         let message = match word {
+            // It makes a program another one.
+            number if number.bytes().all(|byte| byte.is_ascii_digit()) => continue,
             // The request that finds what the call is about.
             "get" if function == Function::ListRooms => own_request(scene),
             "get" => lookup(scene),
@@ -39,6 +41,14 @@ pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
                 Message::delete(id.as_deref().unwrap_or("none"))
             }
             "foreign" => Message::get("/rooms"),
+            // Many requests side by side.
+            "many" => {
+                let futures: Vec<_> = (0..50).map(|_| own_request(scene).hand_over()).collect();
+                for future in futures.iter().flatten() {
+                    last = Answer::of(future);
+                }
+                continue;
+            }
             // What the last answer said is claimed.
             "echo" => {
                 text = format!("{:?} {}", last.headers, last.text());

@@ -289,3 +289,41 @@ async fn a_start_in_a_moment_is_no_reason_to_refuse_an_attempt_after_a_rate_limi
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].body, requests[1].body);
 }
+
+#[tokio::test]
+async fn a_stream_goes_to_a_server_that_is_named_in_one_way_only() {
+    let world = World::with_rooms(Vec::new()).await;
+    world.configure("[permissions]\nwrite = \"ask\"\n");
+    let call = |url: &str| {
+        let arguments = json!({"fields": [{"streaming": {"destination": {"url": url}}}]});
+        let session = world.session();
+        async move { session.call(None, "create_room", arguments).await }
+    };
+    for url in [
+        "rtmp:a.example/live/key",
+        "rtmp:/a.example/live/key",
+        "rtmp:///live/key",
+        "//evil.example/live/key",
+        "https://a.example/live/key",
+        "rtmps://a.example:443443/key",
+        "rtmp://a.example:port/key",
+        "rtmp://a.example@evil.example/key",
+        "rtmp://user:pass@a.example/key",
+        "rtmp://a.example\\@evil.example/key",
+        "rtmp://a.exa\tmple/key",
+        " rtmp://a.example/key",
+        "rtmp://a.example/live key",
+        "rtmp://ev%69l.example/key",
+        "rtmp://\u{435}xample.com/key",
+        "rtmp://:1935/key",
+    ] {
+        let outcome = call(url).await;
+        assert_eq!(kind(&outcome), "invalid-argument", "{url}: {outcome:?}");
+        assert!(message(&outcome).contains("streaming.destination.url"), "{url}");
+    }
+    assert!(world.store().approvals(true).expect("read").is_empty(), "nobody is asked");
+    for url in ["rtmp://a.example/live/key", "rtmps://[2001:db8::1]:443/app/key?x=1"] {
+        assert_eq!(kind(&call(url).await), "approval-required", "{url}");
+    }
+    world.assert_untouched();
+}
