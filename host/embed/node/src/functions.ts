@@ -422,7 +422,9 @@ export interface Streaming {
 
 export interface StreamingDestination {
   /**
-   * The RTMP URL of the stream, which holds its key: a secret.
+   * The RTMP URL of the stream: `rtmp://` or `rtmps://`, a host, and a path that ends with the
+   * stream's key, a secret. It holds no user name. Format: uri. Example:
+   * "\"rtmps://live.example.com/app/stream-key\"".
    *
    * Length: 8 to 2000.
    */

@@ -265,7 +265,9 @@ class Recording(TypedDict):
 class StreamingDestination(TypedDict):
     """Where the stream goes."""
 
-    # The RTMP URL of the stream, which holds its key: a secret. 8 to 2000 characters.
+    # The RTMP URL of the stream: `rtmp://` or `rtmps://`, a host, and a path that ends with the
+    # stream's key, a secret. It holds no user name. Format: uri. Example:
+    # "\"rtmps://live.example.com/app/stream-key\"". 8 to 2000 characters.
     url: str
 
 
