@@ -361,6 +361,7 @@ impl Session {
     }
 
     /// Takes down a call that a front end refused before it was one, and returns its outcome.
+    #[cfg(feature = "mcp")]
     pub(crate) async fn refuse(&self, call: Call, error: Error) -> Outcome {
         let mut entry = Entry::new(&self.0.store, self.0.resources.clock(), &call);
         entry.refused(&call);

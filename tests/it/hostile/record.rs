@@ -245,7 +245,7 @@ async fn no_form_of_the_key_reaches_the_component() {
         ),
         format!(r#"{{"results":[{{"{escaped}":"x","roomKey":"{token}"}}],"cursor":"{token}"}}"#),
         format!(r#"{{"results":[],"cursor":"{escaped}""#),
-        format!("{token}"),
+        token.clone(),
         format!("<html>{token}</html>"),
         format!("\u{feff}\"{escaped}\""),
         // Cut off within, so that no reader of JSON gets to its end.
