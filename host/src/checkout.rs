@@ -62,6 +62,15 @@ fn is_in_own_place(path: &Path) -> bool {
     !goes_back && own_home().is_some_and(is_in)
 }
 
+/// Where the user's configuration is without any variable.
+pub(crate) fn own_configuration() -> Option<PathBuf> {
+    let folder = match cfg!(target_os = "macos") {
+        true => "Library/Application Support/whereby",
+        false => ".config/whereby",
+    };
+    own_home().map(|home| home.join(folder).join("config.toml"))
+}
+
 /// The home directory of the user as the system has it, whatever `HOME` says.
 #[cfg(unix)]
 fn own_home() -> Option<PathBuf> {

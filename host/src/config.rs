@@ -112,7 +112,11 @@ impl Settings {
         }
         let path = match Named::find(file, environment)? {
             Some(named) if named.must_exist || is_there(&named.path)? => Some(named),
-            _ => None,
+            Some(named) => {
+                named.check_hidden(environment)?;
+                None
+            }
+            None => None,
         };
         let path = path.map(|named| named.checked(environment)).transpose()?;
         let mut settings = match &path {
@@ -390,6 +394,21 @@ impl Named {
                 must_exist: false,
             })),
         }
+    }
+
+    /// Refuses a variable that leads into a checkout, away from the user's own configuration: its rules
+    /// must not get lost.
+    fn check_hidden(&self, environment: &Environment) -> Result<(), Error> {
+        let Some(own) = crate::checkout::own_configuration().filter(|own| *own != self.path) else {
+            return Ok(());
+        };
+        let Some(variable) = self.variable.filter(|_| own.exists()) else { return Ok(()) };
+        environment.check_own(&self.path, variable).map_err(|reason| Error::Configuration {
+            message: format!(
+                "{reason}; your own configuration is {}",
+                text::printable(&own.display().to_string(), 300)
+            ),
+        })
     }
 
     /// The path, if it is the user's own word that the file counts. A file of a checked-out

@@ -144,8 +144,8 @@ impl Environment {
         };
         let shown = |path: &Path| text::printable(&path.display().to_string(), 300);
         Err(format!(
-            "{variable} leads into the checkout {}, so {} is not used, because whoever wrote the checkout \
-             could have set both; point {variable} to a directory outside it",
+            "{variable} leads into the checkout {}, which could have set it, so {} is not used; point \
+             {variable} to a directory outside it",
             shown(&checkout),
             shown(path)
         ))

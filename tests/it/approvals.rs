@@ -153,6 +153,12 @@ async fn a_denied_call_is_denied_until_its_time_is_over() {
     let outcome = create(&session, "a-").await;
     assert_eq!(kind(&outcome), "denied");
     assert!(message(&outcome).contains("declined"), "{}", message(&outcome));
+    // Not even the user's own flag overrides it.
+    let forced = Call::new("create_room", prefixed("a-")).force(true);
+    let outcome = session.run(forced).await;
+    assert_eq!(kind(&outcome), "denied", "{outcome:?}");
+    assert!(message(&outcome).contains("denied by a person"), "{outcome:?}");
+    world.assert_untouched();
     // Another call is another question.
     assert_ne!(pending(&create(&session, "b-").await), id);
     // An approval that was not used can be taken back.

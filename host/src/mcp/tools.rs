@@ -57,6 +57,15 @@ pub(super) fn take_account(
         return Ok(None);
     }
     match arguments.remove(ACCOUNT) {
+        None | Some(Value::Null) if settings.account(None).is_err() => {
+            let names: Vec<&str> = enabled(settings).collect();
+            Err(Error::InvalidArgument {
+                message: format!(
+                    "{ACCOUNT}: missing, and there is no default; it is one of {}",
+                    text::printable(&names.join(", "), 500)
+                ),
+            })
+        }
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(name)) => Ok(Some(name)),
         Some(_) => Err(Error::InvalidArgument {

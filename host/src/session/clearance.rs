@@ -87,10 +87,13 @@ impl Session {
         }
         match decided.verdict.permission {
             Permission::Allow => return Ok(Clearance::Rule),
-            _ if call.force => return Ok(Clearance::Force),
-            _ => {}
+            Permission::Ask | Permission::Deny => {}
         }
         let digest = self.digest(decided).await?;
+        if call.force {
+            self.check_denied(decided, digest).await?;
+            return Ok(Clearance::Force);
+        }
         if let Some(clearance) = self.stored_clearance(decided, call, digest.as_ref()).await? {
             return Ok(clearance);
         }
@@ -109,6 +112,29 @@ impl Session {
             }),
             Answer::Declined => Err(declined(decided)),
             Answer::Nobody => self.ask_later(decided, call, digest).await,
+        }
+    }
+
+    /// Refuses a call that a person has denied not long ago: `force` takes the place of a yes, and does
+    /// not override a no.
+    async fn check_denied(
+        &self,
+        decided: &Decided<'_>,
+        digest: Option<Digest>,
+    ) -> Result<(), Error> {
+        let (Some(store), Some(digest)) = (self.store(), digest) else { return Ok(()) };
+        match blocking(store, move |store| store.is_denied(&digest)).await? {
+            true => Err(Error::Denied {
+                message: format!(
+                    "{} by the account `{}` was denied by a person within the last hour",
+                    decided.function.json, decided.name
+                ),
+                rule: None,
+                instead: "--force does not override that; whoever denied it can approve it with \
+                          whereby approvals approve"
+                    .into(),
+            }),
+            false => Ok(()),
         }
     }
 

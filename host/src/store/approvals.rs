@@ -307,6 +307,35 @@ pub(super) fn is_approved(
         .exists(params![now, digest.0])
 }
 
+/// A person's no to a call, if there was one within the last hour and no yes since.
+fn denied(connection: &Connection, now: i64, digest: &Digest) -> rusqlite::Result<Option<Filed>> {
+    connection
+        .query_row(
+            concat!(
+                "SELECT id, decided_at + ?3 FROM approvals
+                 WHERE digest = ?2 AND state = 'denied' AND ",
+                is_past!("decided_at"),
+                " AND ?1 < decided_at + ?3
+                 -- The last word counts: the call may have been approved after it was denied.
+                 AND NOT EXISTS (SELECT 1 FROM approvals AS later WHERE later.digest = ?2
+                     AND later.seq > approvals.seq AND later.state IN ('approved', 'used'))
+                 ORDER BY decided_at DESC LIMIT 1"
+            ),
+            params![now, digest.0, PENDING_MS],
+            |row| Ok(Filed::Denied { id: row.get(0)?, until: row.get(1)? }),
+        )
+        .optional()
+}
+
+/// Whether a person has denied a call within the last hour.
+pub(super) fn is_denied(
+    connection: &Connection,
+    now: i64,
+    digest: &Digest,
+) -> rusqlite::Result<bool> {
+    denied(connection, now, digest).map(|denied| denied.is_some())
+}
+
 /// Ends what is over, so that no clock makes it count again.
 pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> {
     let sql = format!(
@@ -338,22 +367,7 @@ pub(super) fn file(
     if let Some(open) = open {
         return Ok(Ok(open));
     }
-    let denied = connection
-        .query_row(
-            concat!(
-                "SELECT id, decided_at + ?3 FROM approvals
-                 WHERE digest = ?2 AND state = 'denied' AND ",
-                is_past!("decided_at"),
-                " AND ?1 < decided_at + ?3
-                 -- The last word counts: the call may have been approved after it was denied.
-                 AND NOT EXISTS (SELECT 1 FROM approvals AS later WHERE later.digest = ?2
-                     AND later.seq > approvals.seq AND later.state IN ('approved', 'used'))
-                 ORDER BY decided_at DESC LIMIT 1"
-            ),
-            params![now, asking.digest.0, PENDING_MS],
-            |row| Ok(Filed::Denied { id: row.get(0)?, until: row.get(1)? }),
-        )
-        .optional()?;
+    let denied = denied(connection, now, asking.digest)?;
     if let Some(denied) = denied {
         return Ok(Ok(denied));
     }

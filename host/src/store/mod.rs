@@ -159,6 +159,13 @@ impl Store {
             .map(Option::unwrap_or_default)
     }
 
+    /// Whether a person has denied this call within the last hour.
+    pub(crate) fn is_denied(&self, digest: &Digest) -> Result<bool, Error> {
+        self.shared
+            .look(|connection, now| approvals::is_denied(connection, now, digest))
+            .map(Option::unwrap_or_default)
+    }
+
     /// Stores a call for a person to approve. A call that waits already waits on under the same id.
     pub(crate) fn file_approval(&self, asking: &Asking<'_>) -> Result<Filed, Error> {
         self.take_back();

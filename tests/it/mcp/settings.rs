@@ -96,3 +96,22 @@ async fn nothing_is_called_while_the_configuration_cannot_be_read() {
     assert_eq!(result.is_error, Some(false), "{result:?}");
     connected.end().await;
 }
+
+#[tokio::test]
+async fn without_a_default_account_a_client_is_told_which_there_are() {
+    let world = World::with_rooms(Vec::new()).await;
+    let file = world.configure("");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    let text = text.replace("default_account = \"work\"\n", "");
+    world.write("config/whereby/config.toml", &text);
+    let connected = Connected::new(&world, Client::new(None).0).await;
+    let error = connected.fail("whereby_list_rooms", json!({})).await;
+    assert_eq!(error["kind"], "invalid-argument", "{error}");
+    let message = error["message"].as_str().expect("a message");
+    assert!(
+        message.starts_with("account: missing") && message.ends_with("other, work"),
+        "{message}"
+    );
+    world.assert_untouched();
+    connected.end().await;
+}
