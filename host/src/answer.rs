@@ -5,7 +5,6 @@
 //! where a text can be replaced, and the access token is.
 
 use crate::surrogate;
-use memchr::memmem::Finder;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use std::borrow::Cow;
@@ -131,27 +130,40 @@ pub(crate) enum Unreadable {
 
 /// Replaces the access token in texts.
 pub(crate) struct Redactor<'a> {
-    beginning: Finder<'a>,
     token: &'a str,
+    /// The letters and digits of the token alone, in lower case.
+    folded: Vec<u8>,
 }
 
 impl<'a> Redactor<'a> {
-    /// How much of the token is searched for first, in bytes: preparing the search for all of it
-    /// takes longer than going through most responses.
-    const BEGINNING: usize = 16;
+    /// The fewest letters and digits by which a token is recognized in another spelling.
+    const LEAST: usize = 8;
 
     pub(crate) fn new(token: &'a str) -> Self {
-        let bytes = token.as_bytes();
-        Self { beginning: Finder::new(&bytes[..bytes.len().min(Self::BEGINNING)]), token }
+        Self { token, folded: fold(token) }
     }
 
-    fn apply<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
-        let is_there = self.beginning.find(text.as_bytes()).is_some();
-        if is_there && text.contains(self.token) {
-            return text.replace(self.token, REDACTED).into();
+    /// The text without the token. Where the token is in it in another spelling (other letter case,
+    /// percent-encoded, broken up by other characters), nothing of the text is left.
+    pub(crate) fn apply<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
+        // No spelling is shorter than its letters and digits.
+        if text.len() < self.folded.len() || self.token.is_empty() {
+            return text;
         }
-        text
+        let text = match text.contains(self.token) {
+            true => text.replace(self.token, REDACTED).into(),
+            false => text,
+        };
+        let is_spelled = self.folded.len() >= Self::LEAST
+            && memchr::memmem::find(&fold(&text), &self.folded).is_some();
+        if is_spelled { REDACTED.into() } else { text }
     }
+}
+
+/// The letters and digits of a text after percent-decoding, in lower case.
+fn fold(text: &str) -> Vec<u8> {
+    let decoded = percent_encoding::percent_decode_str(text);
+    decoded.filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
 }
 
 /// Writes what the component may read of a successful response.
@@ -629,6 +641,24 @@ mod tests {
             let complaint = Complaint::read(error.as_bytes(), &Redactor::new(TOKEN));
             assert_eq!(complaint.text, "no [redacted]");
         }
+    }
+
+    #[test]
+    fn a_token_in_another_spelling_takes_the_text_with_it() {
+        let redactor = Redactor::new(TOKEN);
+        for text in [
+            "HUNTER2-hunter2-Hunter2",
+            "https://a/%68unter2%2Dhunter2%2dhunter2",
+            "hunter2-hunt\0er2-hun\u{fffd}ter2",
+            "hunter2-hunt.er2-hunter2",
+            "hunter2-hunter2-hunter2 and HUNTER2-HUNTER2-HUNTER2",
+        ] {
+            assert_eq!(redactor.apply(text.into()), REDACTED, "{text}");
+        }
+        for text in ["", "hunter2", "hunter2-hunter2-hunter", "a room of hunters, all 22 of them"] {
+            assert_eq!(redactor.apply(text.into()), text);
+        }
+        assert_eq!(Redactor::new("").apply("text".into()), "text");
     }
 
     #[test]

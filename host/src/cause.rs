@@ -541,6 +541,12 @@ pub(crate) fn not_whereby(
     Some(cause)
 }
 
+/// Whether an error is of an answer that is not HTTP.
+pub(crate) fn is_no_http(error: &(dyn StdError + 'static)) -> bool {
+    causes(error)
+        .any(|error| error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse()))
+}
+
 /// A response that is compressed, which no request asks for.
 pub(crate) fn encoded(authority: &str, encoding: &str) -> Cause {
     Cause::unusable(

@@ -23,16 +23,17 @@ pub(crate) fn holding(path: &Path, directory: &Path, home: Option<&Path>) -> Opt
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
     };
     let folders = || directory.ancestors();
-    let mut checkouts: Vec<&Path> = folders().filter(|folder| has(folder, ".git")).collect();
-    if checkouts.iter().all(|folder| is_above_home(folder)) {
+    // A home may be a repository, and others are checked out within it.
+    let is_foreign = |folder: &&Path| has(folder, ".git") && !is_above_home(folder);
+    let mut checkouts: Vec<&Path> = folders().filter(is_foreign).collect();
+    if checkouts.is_empty() {
         let home = home.map(real);
         checkouts.extend(folders().find(|folder| has(folder, PROJECT_FILE)));
         checkouts.push(&directory);
-        checkouts.retain(|folder| home.as_deref() != Some(folder));
+        checkouts.retain(|folder| home.as_deref() != Some(folder) && !is_above_home(folder));
     }
     let holder = checkouts.into_iter().find(|folder| is_within(path, folder))?;
-    let is_own = is_above_home(holder) || is_in_own_place(path);
-    (!is_own).then(|| holder.to_owned())
+    (!is_in_own_place(path)).then(|| holder.to_owned())
 }
 
 /// Whether a path leads into a folder, by its own name or through a link.

@@ -106,7 +106,7 @@ impl Client {
                 return Failure::on_the_way(&error, api);
             }
             let (error, cause) = cause::unconnected(&error, self.destination(api));
-            Failure { sent: false, error, status: None, cause: Some(cause) }
+            Failure { sent: false, error, status: None, is_heard: false, cause: Some(cause) }
         })
     }
 
@@ -270,6 +270,8 @@ pub(crate) struct Failure {
     pub(crate) error: WasiError,
     /// The status of an answer that cannot be used.
     pub(crate) status: Option<u16>,
+    /// Whether anything was answered.
+    pub(crate) is_heard: bool,
     /// What the user is told, where more is known than the component can be told.
     pub(crate) cause: Option<Cause>,
 }
@@ -277,12 +279,13 @@ pub(crate) struct Failure {
 impl Failure {
     /// After something may have been sent.
     pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
+        let is_heard = cause::is_no_http(error);
         let (error, cause) = cause::unanswered(error, api.authority(), api.is_https());
-        Self { cause, ..Self::after_sending(error) }
+        Self { cause, is_heard, ..Self::after_sending(error) }
     }
 
     /// One that the component is told all of.
     pub(crate) fn after_sending(error: WasiError) -> Self {
-        Self { sent: true, error, status: None, cause: None }
+        Self { sent: true, error, status: None, is_heard: false, cause: None }
     }
 }

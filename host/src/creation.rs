@@ -191,6 +191,11 @@ fn check_stream(settings: &Value) -> Result<(), Error> {
             && url.host_str().is_some_and(is_host)
             && url.username().is_empty()
             && url.password().is_none()
+            && url.path().len() > 1
+            && url.fragment().is_none()
+            && !url.path().split('/').any(|part| matches!(part, "." | ".."))
+            // A segment of dots is gone from what the parser has.
+            && text.ends_with(url.as_str().split_once("://").map_or("", |(_, rest)| rest))
             // The parser drops or changes what others keep.
             && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\')
     });

@@ -429,6 +429,11 @@ impl Grant {
         self.outcome
     }
 
+    /// Whether Whereby listed the room that is to be deleted.
+    pub(crate) fn has_listed(&self) -> bool {
+        self.listed.iter().any(|listed| listed.is_asked)
+    }
+
     /// The room that the call created, or tried to delete.
     pub(crate) fn room(&self) -> &KnownRoom {
         &self.room

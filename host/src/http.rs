@@ -72,6 +72,8 @@ pub struct SentRequest {
     pub(crate) wait: Option<Duration>,
     /// Whether it is over, with an answer or without.
     pub(crate) is_over: bool,
+    /// Whether something was answered that cannot be used, or not all of it.
+    pub(crate) is_heard: bool,
 }
 
 impl SentRequest {
@@ -133,6 +135,8 @@ pub(crate) struct Closed {
     pub(crate) fault: Option<String>,
     /// What the last answer that was no success says; it may quote what was sent.
     pub(crate) said: String,
+    /// Whether Whereby listed the room that is to be deleted.
+    pub(crate) has_listed: bool,
 }
 
 /// What one call may send and what it has sent, shared by its requests.
@@ -228,6 +232,7 @@ impl Outbox {
             room: state.grant.room().clone(),
             fault: state.fault.clone(),
             said: std::mem::take(&mut state.said),
+            has_listed: state.grant.has_listed(),
         }
     }
 
@@ -283,8 +288,9 @@ impl Outbox {
                     sent.dates = date.map(|date| (date.clone(), SystemTime::now()));
                     sent.cause.clone_from(&read.cause);
                 }
-                Err(Failure { status, cause, .. }) => {
+                Err(Failure { status, cause, is_heard, .. }) => {
                     (sent.status, sent.cause) = (*status, cause.clone());
+                    sent.is_heard = *is_heard;
                 }
             }
         }
@@ -325,7 +331,9 @@ impl Outbox {
         };
         let named = |cause: Cause| {
             let request = format!("{} {}", admitted.method, admitted.path());
-            Cause { message: format!("{request}: {}", cause.message), ..cause }
+            // It may name where a redirect leads.
+            let message = redactor.apply(cause.message.into());
+            Cause { message: format!("{request}: {message}"), ..cause }
         };
         if status.is_success() {
             let (body, cause) = match answer::rebuild(&body, admitted.shape, &redactor) {
@@ -416,6 +424,7 @@ impl Outbox {
             cause: None,
             wait: None,
             is_over: false,
+            is_heard: false,
         };
         state.sent.push((Instant::now(), sent));
         Ok((admitted, state.sent.len() - 1))
@@ -452,8 +461,10 @@ impl Outbox {
         let (head, body) = self.wire.client.send(request, &self.api).await?.into_parts();
         self.wire.lane.answered(head.version);
         let status = head.status;
-        let body = self.take_in(&head, body).await?;
-        Ok((status, head.headers, body))
+        match self.take_in(&head, body).await {
+            Ok(body) => Ok((status, head.headers, body)),
+            Err(failure) => Err(Failure { is_heard: true, ..failure }),
+        }
     }
 
     /// Takes in the body of an answer.
@@ -469,8 +480,10 @@ impl Outbox {
             && !coding.is_empty()
             && coding != "identity"
         {
-            let coding = text::printable(coding.to_str().unwrap_or("unreadable"), 40);
-            let cause = cause::encoded(self.api.authority(), &coding);
+            // Nothing that a server wrote is told, as it could be the key.
+            let known = ["gzip", "br", "deflate", "zstd", "compress"];
+            let coding = known.into_iter().find(|known| coding.as_bytes() == known.as_bytes());
+            let cause = cause::encoded(self.api.authority(), coding.unwrap_or("another one"));
             // What counts of a refusal is its status.
             if head.status.as_u16() >= 400 {
                 return Ok(serde_json::json!({"error": cause.message}).to_string().into());
@@ -478,7 +491,7 @@ impl Outbox {
             return Err(Failure {
                 status: Some(head.status.as_u16()),
                 cause: Some(cause),
-                ..Failure::after_sending(WasiError::HttpResponseContentCoding(Some(coding)))
+                ..Failure::after_sending(WasiError::HttpResponseContentCoding(None))
             });
         }
         if let Some(length) = answer.size_hint().exact().filter(|length| *length > most as u64) {

@@ -1,5 +1,7 @@
 //! Secrets inside arguments, masked wherever arguments are shown or kept.
 
+use crate::request::ESCAPED;
+use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -10,12 +12,12 @@ const MASK: &str = "***";
 const LONGEST_SHOWN: usize = 20;
 
 /// The arguments of a call as they may be shown: access keys, stream keys and room keys masked. Each
-/// mask has a fingerprint, the first six hexadecimal digits of a SHA-256, so that two secrets look
-/// different: `***(3f9a1c)`.
+/// mask has a fingerprint, the first 16 hexadecimal digits of a SHA-256, so that two secrets look
+/// different: `***(3f9a1c0d5e7b2846)`.
 #[must_use]
 pub fn masked(arguments: &Value) -> Value {
     let mut shown = arguments.clone();
-    mask(&mut shown, "");
+    mask(&mut shown, "", "");
     shown
 }
 
@@ -69,23 +71,46 @@ pub(crate) fn secrets_of(arguments: &Value) -> Vec<String> {
     }
     let mut found = Vec::new();
     collect(arguments, &masked(arguments), &mut found);
+    // A server may quote a part of a stream's URL: its path with the key, or the key alone.
+    let parts = |secret: &String| {
+        let url = secret.contains("://").then(|| url::Url::parse(secret).ok()).flatten()?;
+        let key = url.path().rsplit('/').next().unwrap_or_default().to_owned();
+        let query = url.query().unwrap_or_default().to_owned();
+        Some([url.path().trim_start_matches('/').to_owned(), key, query])
+    };
+    let parts: Vec<String> = found.iter().filter_map(parts).flatten().collect();
+    // What is shorter is in many texts that have nothing to do with it.
+    found.extend(parts.into_iter().filter(|part| part.len() >= SHORTEST_PART));
     found
 }
+
+/// The shortest part of a secret that is masked by itself, in bytes.
+const SHORTEST_PART: usize = 6;
 
 /// A text in which the secrets of a call's arguments are masked.
 pub(crate) fn without(secrets: &[String], text: &str) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| {
-        // As a server may quote them: as they are, or as JSON writes them.
+        // As a server may quote them: as they are, as JSON writes them, or percent-encoded.
         let quoted = Value::from(secret.as_str()).to_string();
-        text.replace(quoted.trim_matches('"'), MASK).replace(secret.as_str(), MASK)
+        let quoted = quoted.trim_matches('"');
+        let encoded = utf8_percent_encode(secret, ESCAPED).to_string();
+        text.replace(&quoted.replace('/', "\\/"), MASK)
+            .replace(quoted, MASK)
+            .replace(&encoded, MASK)
+            .replace(secret.as_str(), MASK)
     })
 }
 
-fn mask(value: &mut Value, within: &str) {
+/// The arguments that can be a URL, or hold one; the empty name is that of a message.
+const MAY_BE_URL: [&str; 4] = ["", "room_name", "meeting_id", "cursor"];
+
+/// Masks the secrets of a value, which is the member of a name, within what a member of another name is.
+fn mask(value: &mut Value, name: &str, within: &str) {
     match value {
         Value::Object(object) => {
-            for (name, value) in object.iter_mut() {
-                let secret = matches!(name.as_str(), "accessKeySecret" | "roomKey")
+            for (member, value) in object.iter_mut() {
+                let name = member.as_str();
+                let secret = matches!(name, "accessKeySecret" | "roomKey")
                     // A stream's URL ends with its key.
                     || within == "streaming" && name == "url";
                 if secret && !value.is_null() {
@@ -97,11 +122,12 @@ fn mask(value: &mut Value, within: &str) {
                     .into();
                 }
                 let within = if name == "streaming" { "streaming" } else { within };
-                mask(value, within);
+                mask(value, name, within);
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, within)),
-        Value::String(text) => {
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, name, within)),
+        // A room's URL can hold its key. Elsewhere the same text is no key, and is shown.
+        Value::String(text) if MAY_BE_URL.contains(&name) => {
             const BEFORE: &str = "roomKey=";
             let is_end =
                 |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | '#' | '<' | '>');
@@ -124,7 +150,7 @@ fn mask(value: &mut Value, within: &str) {
 /// A mask with the fingerprint of what it hides.
 fn masked_text(secret: &str) -> String {
     let digest = Sha256::new_with_prefix("whereby secret\0").chain_update(secret).finalize();
-    let digits: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{MASK}({digits})")
 }
 
@@ -136,7 +162,7 @@ fn masked_url(text: &str) -> String {
         if let Some(port) = url.port() {
             shown.push_str(&format!(":{port}"));
         }
-        let (folders, _) = url.path().rsplit_once('/')?;
+        let folders = url.path().rsplit_once('/').map_or("", |(folders, _)| folders);
         for part in folders.split('/').skip(1) {
             shown.push('/');
             match part.len() > LONGEST_SHOWN {
@@ -183,9 +209,11 @@ mod tests {
             {"streaming": {"destination": {"url": "rtmp://a.example/live/s3cret"}}},
         ]});
         let secrets = secrets_of(&arguments);
-        assert_eq!(secrets, ["a\"b/c", "rtmp://a.example/live/s3cret"]);
-        let text = "bad: a\"b/c, a\\\"b/c in plain, rtmp://a.example/live/s3cret";
-        assert_eq!(without(&secrets, text), "bad: ***, *** in plain, ***");
+        let expected = ["a\"b/c", "rtmp://a.example/live/s3cret", "live/s3cret", "s3cret"];
+        assert_eq!(secrets, expected);
+        let text = "bad: a\"b/c, a\\\"b/c, a\\\"b\\/c in plain, rtmp://a.example/live/s3cret";
+        assert_eq!(without(&secrets, text), "bad: ***, ***, *** in plain, ***");
+        assert_eq!(without(&secrets, "the key s3cret of /live/s3cret"), "the key *** of /***");
     }
 
     #[test]
@@ -204,7 +232,7 @@ mod tests {
         assert_eq!(shown["fields"][1]["recording"]["destination"]["accessKeyId"], "id");
         let streaming = &shown["fields"][2]["streaming"];
         assert_eq!(streaming["startTrigger"], "none");
-        assert_eq!(streaming["destination"]["url"], "rtmp://a.example/live/***(44df6d)");
+        assert_eq!(streaming["destination"]["url"], "rtmp://a.example/live/***(44df6de503ffcebb)");
         assert_eq!(shown["room_mode"], "group");
         assert_eq!(masked(&shown["cursor"]), shown["cursor"], "a mask stays as it is");
     }
@@ -221,7 +249,7 @@ mod tests {
             ("rtmp://user:pass@a.example/x/key", "rtmp://a.example/x/***("),
             ("rtmp://a.example/0123456789abcdefghijk/key", "rtmp://a.example/***("),
             ("rtmp://a.example/key", "rtmp://a.example/***("),
-            ("rtmp://a.example", "***("),
+            ("rtmp://a.example", "rtmp://a.example/***("),
             ("rtmp:a.example/key", "***("),
             ("//a.example/key", "***("),
         ] {
@@ -231,6 +259,9 @@ mod tests {
         assert_ne!(shown("rtmp://a.example/live/one"), shown("rtmp://a.example/live/two"));
         assert_ne!(shown("rtmp://a.example/live/key"), shown("rtmp://a.example/live/key?x=1"));
         assert_eq!(shown("rtmp://a.example/live/one"), shown("rtmp://a.example/live/one"));
+        let shown = masked(&json!({"bucket": "roomKey=bucket", "room_name": "x?roomKey=key"}));
+        assert_eq!(shown["bucket"], "roomKey=bucket", "it is no URL");
+        assert!(!shown["room_name"].to_string().contains("key\""), "{shown}");
         let key = |secret: &str| masked(&json!({"accessKeySecret": secret}));
         assert_ne!(key("one"), key("two"));
     }

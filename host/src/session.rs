@@ -500,7 +500,7 @@ impl Session {
             })
         };
         let result = tokio::time::timeout_at(deadline, run).await;
-        let Closed { requests, write, room, fault, said } = outbox.close();
+        let Closed { requests, write, room, fault, said, has_listed } = outbox.close();
         outcome.requests = requests;
         outcome.write = write;
         outcome.room = room;
@@ -527,7 +527,8 @@ impl Session {
         let elapsed = begun_at.elapsed();
         let said = &secrets::without(&secrets, &said);
         let is_own = resources.is_built_in();
-        let record = Record { requests: &outcome.requests, write, said, elapsed, is_own };
+        let record =
+            Record { requests: &outcome.requests, write, said, elapsed, is_own, has_listed };
         let mut error = match record.judge(claim, is_destructive(function)) {
             Error::Function(error) => error,
             error => return Err(error),

@@ -4,8 +4,8 @@ use super::spinner::Status;
 use super::streams::Streams;
 use crate::approval::{Answer, Approver, Channel, PendingApproval, Question};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often a question is asked that gets neither a yes nor a no.
 const TRIES: usize = 3;
@@ -61,6 +61,9 @@ impl Approver for Elsewhere {
 /// Asks until the answer is yes or no. An empty line is a no, and so is a person who never answers
 /// with either.
 pub(super) fn confirm(streams: &Streams, question: &str) -> Answer {
+    // The answer to one question must not be read as that to another.
+    static ASKING: Mutex<()> = Mutex::new(());
+    let _asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     for attempt in 1..=TRIES {
         let line = match streams.ask(question) {
             Ok(line) => line,

@@ -86,6 +86,7 @@ pub(crate) async fn drive(
     });
     let Done { output, calls } = std::mem::take(&mut *progress.lock());
     let Ended { result, shown, error } = ended;
+    let error = error.map(|error| error.after(&calls));
     let report = Report { output, result, error, calls, duration: started.elapsed() };
     Driven { report, shown, is_alive }
 }

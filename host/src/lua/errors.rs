@@ -2,6 +2,7 @@
 
 use super::control::Stop;
 use super::limits::{Limits, MAX_SOURCE_BYTES};
+use super::report::CallRecord;
 use crate::cli::Exit;
 use crate::error::{Error, WriteOutcome};
 use crate::text;
@@ -27,6 +28,8 @@ pub struct ScriptError {
     /// The call that failed, where it was one.
     pub call: Option<FailedCall>,
     exit: Exit,
+    /// What the script had changed before it failed, beside that call.
+    before: WriteOutcome,
 }
 
 /// A call that failed in a script, and what it left behind.
@@ -52,6 +55,7 @@ impl ScriptError {
             line,
             call: None,
             exit: if kind == "interrupted" { Exit::Interrupted } else { Exit::Internal },
+            before: WriteOutcome::None,
         }
     }
 
@@ -138,6 +142,7 @@ impl ScriptError {
             hint,
             line,
             exit: Exit::of_call(&failed.error, failed.write),
+            before: WriteOutcome::None,
             call: Some(failed),
         }
     }
@@ -148,10 +153,33 @@ impl ScriptError {
         self.exit
     }
 
-    /// Whether something was changed by the call that failed.
+    /// Whether the script changed something: by the call that failed, or before.
     #[must_use]
     pub fn effect(&self) -> WriteOutcome {
-        self.call.as_ref().map_or(WriteOutcome::None, |call| call.write)
+        let own = self.call.as_ref().map_or(WriteOutcome::None, |call| call.write);
+        if own == WriteOutcome::None { self.before } else { own }
+    }
+
+    /// The error of a script that had made these calls. Where one of them changed something, running
+    /// the script again would change it again, so nothing says to.
+    pub(crate) fn after(mut self, calls: &[CallRecord]) -> Self {
+        let changed = calls.iter().filter(|call| call.write != WriteOutcome::None);
+        let mut names: Vec<&str> = changed.clone().map(|call| call.function).collect();
+        names.dedup();
+        if self.effect() != WriteOutcome::None || names.is_empty() {
+            return self;
+        }
+        let is_done = changed.clone().any(|call| call.write == WriteOutcome::Done);
+        self.before = if is_done { WriteOutcome::Done } else { WriteOutcome::Unknown };
+        if matches!(self.exit, Exit::RateLimited | Exit::Unavailable) {
+            self.exit = Exit::Written;
+        }
+        self.hint = Some(format!(
+            "the script had called {} before it failed; look at what that changed before you run the \
+             script again",
+            names.join(", ")
+        ));
+        self
     }
 
     /// The error as the report's document has it, and as a script sees it.
@@ -169,6 +197,12 @@ impl ScriptError {
                 "hint": null,
             }),
         };
+        let effect = self.effect();
+        if effect != WriteOutcome::None {
+            document["retryable"] = false.into();
+            document["retry_after_seconds"] = Value::Null;
+        }
+        document["effect"] = effect.as_str().into();
         document["kind"] = self.kind.clone().into();
         document["message"] = self.message.clone().into();
         document["hint"] = self.hint.clone().into();
@@ -197,6 +231,7 @@ impl From<Error> for ScriptError {
             line: None,
             call: None,
             exit: Exit::of(&error),
+            before: WriteOutcome::None,
         }
     }
 }

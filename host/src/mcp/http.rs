@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::text;
 use answer::Form;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -300,7 +300,15 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
                 let message = "too many clients have requests under way; try again later";
                 closing(busy(StatusCode::SERVICE_UNAVAILABLE, Value::Null, message))
             }
-            in_request => body::holding(gate.serve(request, next).await, in_request),
+            in_request => {
+                if let Some(Some(in_request)) = &in_request
+                    && !request.body().is_end_stream()
+                {
+                    let sending = in_request.begin_body();
+                    request = request.map(|body| body::holding_body(body, sending));
+                }
+                body::holding(gate.serve(request, next).await, in_request)
+            }
         }
     };
     origin::expose(&mut response, origin);

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// The tool's name.
 pub(super) const NAME: &str = "whereby_run_lua";
@@ -70,6 +72,17 @@ pub(super) fn tool() -> Tool {
         .with_raw_output_schema(output.into())
         .with_annotations(annotations)
 }
+
+const MIB: usize = 1024 * 1024;
+
+/// How much memory all scripts of clients may have together, in MiB.
+const ALL_SCRIPTS_MIB: u32 = 128;
+
+/// How long a script waits for its share.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The memory that scripts can still have, in MiB.
+static MEMORY: Semaphore = Semaphore::const_new(ALL_SCRIPTS_MIB as usize);
 
 /// Asks by way of the client, and says meanwhile that the time is not the script's.
 struct Asking {
@@ -136,6 +149,18 @@ pub(super) async fn run(
         let message = format!("{NAME} takes `{SCRIPT}` and nothing else, not `{name}`");
         return Err(Error::InvalidArgument { message });
     }
+    let share = u32::try_from(session.settings().lua.memory_bytes.div_ceil(MIB));
+    let share = share.unwrap_or(u32::MAX).min(ALL_SCRIPTS_MIB);
+    let memory = tokio::time::timeout(PATIENCE, MEMORY.acquire_many(share)).await;
+    // The semaphore is never closed.
+    let Ok(Ok(_memory)) = memory else {
+        return Err(Error::Internal {
+            message: format!(
+                "other scripts use all the memory that scripts may have together ({ALL_SCRIPTS_MIB} \
+                 MiB); try again when they have ended"
+            ),
+        });
+    };
     let asking = Arc::new(AtomicBool::new(false));
     let approver: Arc<dyn Approver> = match Way::of(context) {
         Way::Waiting => {

@@ -23,6 +23,8 @@ pub(super) struct Record<'a> {
     pub(super) elapsed: Duration,
     /// Whether it is the built-in component, whose words need no mark.
     pub(super) is_own: bool,
+    /// Whether Whereby listed the room that is to be deleted.
+    pub(super) has_listed: bool,
 }
 
 impl<'a> Record<'a> {
@@ -74,7 +76,9 @@ impl<'a> Record<'a> {
             "unauthorized" => answered(&|status| status == 401),
             "access-denied" => answered(&|status| status == 403),
             // Whereby has no request for one room, so that there is none is read in a list.
-            "not-found" => answered(&|status| matches!(status, 200..=299 | 404)),
+            "not-found" => {
+                !self.has_listed && answered(&|status| matches!(status, 200..=299 | 404))
+            }
             "rate-limited" => answered(&|status| status == 429),
             "rejected" => answered(&|status| {
                 (400..500).contains(&status) && Some(status) == claim.http_status
@@ -172,7 +176,7 @@ impl<'a> Record<'a> {
 /// answered but that it is too early.
 pub(super) fn is_unused(requests: &[SentRequest], write: WriteOutcome) -> bool {
     write == WriteOutcome::None
-        && requests.iter().all(|sent| matches!(sent.status, None | Some(429)))
+        && requests.iter().all(|sent| matches!(sent.status, None | Some(429)) && !sent.is_heard)
 }
 
 /// The error of a call whose write happened, or may have: it says what is known of the room, and never

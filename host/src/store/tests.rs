@@ -500,7 +500,7 @@ fn an_approval_is_given_back_by_the_call_that_used_it_and_did_nothing() {
     // Not twice by one call, nor by one of which it is not known what it did.
     assert!(!given_back("1", "none"));
     assert!(!given_back("3", "unknown"));
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Gone);
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Used);
     // Nor when it is over, or somebody was asked anew.
     let weekly = digest(&store, "weekly");
     let id = used(&store, &weekly, "4");
@@ -508,7 +508,7 @@ fn an_approval_is_given_back_by_the_call_that_used_it_and_did_nothing() {
     let end = End { give_back: Some(id.clone()), ..outcome("4", "none") };
     store.record(None, Some(&end), true).expect("recorded");
     store.flush().expect("moved");
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Gone);
+    assert_eq!(store.standing(&id).expect("an answer"), Standing::Used);
     assert_eq!(store.standing(&again).expect("an answer"), Standing::Pending);
 }
 

@@ -316,6 +316,14 @@ async fn a_stream_goes_to_a_server_that_is_named_in_one_way_only() {
         "rtmp://ev%69l.example/key",
         "rtmp://\u{435}xample.com/key",
         "rtmp://:1935/key",
+        "rtmp://a.example",
+        "rtmp://a.example/",
+        "rtmp://a.example?@evil.example/live/key",
+        "rtmp://a.example#@evil.example/live/key",
+        "rtmp://a.example/live/key#x",
+        "rtmp://a.example/live/../../evil/key",
+        "rtmp://a.example/live/%2e%2e/evil/key",
+        "rtmp://a.example/./live/key",
     ] {
         let outcome = call(url).await;
         assert_eq!(kind(&outcome), "invalid-argument", "{url}: {outcome:?}");

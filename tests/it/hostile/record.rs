@@ -62,9 +62,9 @@ fn borne_out(method: &str, answer: Option<u16>, write: WriteOutcome) -> Vec<&'st
         Some(_) => vec!["unexpected-response"],
         None => vec!["unavailable", "unexpected-response"],
     };
-    // The lookup before a deletion was answered with 200.
-    if method == "DELETE" && write == Nothing && !kinds.contains(&"not-found") {
-        kinds.push("not-found");
+    // Whereby has just listed the room.
+    if method == "DELETE" {
+        kinds.retain(|kind| *kind != "not-found");
     }
     if write == Unknown {
         kinds.retain(|kind| matches!(*kind, "timeout" | "unavailable" | "unexpected-response"));
@@ -271,4 +271,53 @@ async fn no_form_of_the_key_reaches_the_component() {
     }
     let log = format!("{:?}", run.world.audit());
     assert!(!log.contains(&token) && !log.contains(&escaped));
+}
+
+/// What was answered in part, or in another language, was answered.
+#[tokio::test]
+async fn an_answer_that_cannot_be_used_uses_up_an_approval_all_the_same() {
+    let run = Run::new().await;
+    for (what, reply, may_keep) in [
+        ("too much", Reply::status(200).body(vec![b' '; 3 << 20]), false),
+        ("half of it", Reply::status(200).body("{\"results\": []}").truncated(5), false),
+        ("another protocol", Reply::raw(b"NOPE\r\n\r\n"), false),
+        ("compressed", Reply::carried_out().header("content-encoding", "gzip"), false),
+        ("nothing", Reply::status(200).hanging_up(), true),
+    ] {
+        run.world.simulator.clear_scripts();
+        run.world.simulator.script("GET", "/v1/meetings", 1, reply);
+        let arguments = json!({"room_name": "run-get-unavailable"});
+        let (_, is_kept) = run.approved("get_room", arguments).await;
+        assert_eq!(is_kept, may_keep, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_whereby_listed_is_not_said_to_be_missing() {
+    let run = Run::new().await;
+    let arguments = json!({"room_name": "run-get-missing"});
+    let (outcome, _) = run.approved("delete_room", arguments).await;
+    assert_eq!(kind(&outcome), "component-fault", "{outcome:?}");
+}
+
+/// A server that writes the key into headers of which errors tell something.
+#[tokio::test]
+async fn no_header_tells_the_key() {
+    let run = Run::new().await;
+    let token = run.world.simulator.token().to_owned();
+    for status in [200, 302, 401, 403, 404, 503] {
+        for (name, value) in [
+            ("content-encoding", token.clone()),
+            ("location", format!("https://{}.example/", &token[..60])),
+            ("location", format!("https://{token}/")),
+        ] {
+            run.world.simulator.clear_scripts();
+            let reply = Reply::status(status).header(name, &value).body("<html>");
+            run.world.simulator.script("GET", "/v1/meetings", 1, reply);
+            let arguments = json!({"cursor": "run get unavailable"});
+            let (outcome, _) = run.approved("list_rooms", arguments).await;
+            let told = format!("{:?} {outcome:?}", outcome.result).to_lowercase();
+            assert!(!told.contains(&token.to_lowercase()), "{status} {name}: {told}");
+        }
+    }
 }

@@ -163,3 +163,32 @@ async fn a_report_says_what_was_done() {
     assert_eq!(document["result"], json!({"done": true}));
     assert_eq!(document["error"], json!(null));
 }
+
+/// Whoever repeats a script that ended with 7 or 8 must not make another room.
+#[tokio::test]
+async fn a_script_that_fails_after_it_wrote_is_not_to_be_repeated() {
+    let world = open_world().await;
+    let create = "app.integrations.whereby.create_room({})\n";
+    for (then, exit) in [
+        ("app.integrations.whereby.list_rooms({})", Exit::Written),
+        ("error('it was enough')", Exit::Internal),
+        ("while true do end", Exit::Internal),
+    ] {
+        let reply =
+            Reply::status(503).json(&json!({"error": "later"})).header("retry-after", "300");
+        world.simulator.script("GET", "/v1/meetings", 4, reply);
+        let config = "[lua]\nsteps_millions = 1\n";
+        world.configure(&format!("{}{config}", crate::wire::ALLOW_ALL));
+        let ran = world.run(&["lua", "-e", &format!("{create}{then}"), "--json"]).await;
+        world.simulator.clear_scripts();
+        assert_eq!(ran.code, exit.code(), "{ran:?}");
+        let error = ran.json()["error"].clone();
+        assert_eq!((&error["effect"], &error["retryable"]), (&json!("done"), &json!(false)));
+        assert_eq!(error["retry_after_seconds"], json!(null));
+        let hint = error["hint"].as_str().expect("a hint");
+        assert!(hint.contains("create_room") && !hint.contains("try again"), "{hint}");
+    }
+    // What only read, or caught what failed, is told as ever.
+    let ran = world.run(&["lua", "-e", "error('x')", "--json"]).await;
+    assert_eq!(ran.json()["error"]["effect"], "none");
+}

@@ -16,7 +16,12 @@ const PIECE: usize = 16 * 1024;
 
 /// The response, which keeps something until all of its body has gone out.
 pub(super) fn holding<H: Send + Unpin + 'static>(response: Response, held: H) -> Response {
-    response.map(|body| Body::new(Holding { body, rest: Bytes::new(), _held: held }))
+    response.map(|body| holding_body(body, held))
+}
+
+/// The body, which keeps something until it has been read or dropped.
+pub(super) fn holding_body<H: Send + Unpin + 'static>(body: Body, held: H) -> Body {
+    Body::new(Holding { body, rest: Bytes::new(), _held: held })
 }
 
 struct Holding<H> {

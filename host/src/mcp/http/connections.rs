@@ -15,6 +15,9 @@ const GRACE: Duration = Duration::from_millis(100);
 /// How many connections may be open that have. One more ends the one that is idle longest.
 const MAX_CLIENTS: usize = 256;
 
+/// How long a client that has not sent all of its request is not ended for another one.
+const BODY_GRACE: Duration = Duration::from_secs(1);
+
 /// The connections of a server.
 #[derive(Default)]
 pub(super) struct Connections {
@@ -44,6 +47,8 @@ struct Client {
     open: usize,
     /// When it was used last, as a number of [`Table::next`].
     last: u64,
+    /// Since when the body of a request is on its way.
+    sending: Option<Instant>,
 }
 
 /// A connection, which is forgotten when this is dropped.
@@ -108,16 +113,21 @@ impl Table {
         self.next
     }
 
-    /// Makes room for one more client; false where all have requests under way.
+    /// Makes room for one more client: the one that is idle longest goes, else the one that has been
+    /// sending a request longest. False where all have requests under way.
     fn make_room(&mut self) -> bool {
         if self.clients.len() < MAX_CLIENTS {
             return true;
         }
         let idle = self.clients.iter().filter(|(_, client)| client.open == 0);
-        let Some(number) = idle.min_by_key(|(_, client)| client.last).map(|(number, _)| *number)
-        else {
-            return false;
+        let idle = idle.min_by_key(|(_, client)| client.last).map(|(number, _)| *number);
+        let slow = || {
+            let sending = self.clients.iter().filter_map(|(number, client)| {
+                Some((client.sending.filter(|since| since.elapsed() >= BODY_GRACE)?, *number))
+            });
+            sending.min().map(|(_, number)| number)
         };
+        let Some(number) = idle.or_else(slow) else { return false };
         if let Some(client) = self.clients.remove(&number) {
             client.end.cancel();
         }
@@ -163,7 +173,7 @@ impl Handle {
                 return None;
             }
             table.strangers.remove(&self.number);
-            let client = Client { end: self.end.clone(), open: 0, last: 0 };
+            let client = Client { end: self.end.clone(), open: 0, last: 0, sending: None };
             table.clients.insert(self.number, client);
             self.is_known.cancel();
             self.connections.fewer_strangers.notify_one();
@@ -173,6 +183,29 @@ impl Handle {
         }
         drop(table);
         Some(InRequest(self))
+    }
+}
+
+/// A request's body on its way, until it has been read.
+pub(super) struct Sending(Handle);
+
+impl InRequest {
+    /// Notes that the request's body is on its way.
+    pub(super) fn begin_body(&self) -> Sending {
+        let mut table = self.0.connections.table();
+        if let Some(client) = table.clients.get_mut(&self.0.number) {
+            client.sending = Some(Instant::now());
+        }
+        drop(table);
+        Sending(self.0.clone())
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.connections.table().clients.get_mut(&self.0.number) {
+            client.sending = None;
+        }
     }
 }
 
@@ -232,6 +265,28 @@ mod tests {
         assert_eq!((has_ended(&clients[0]), has_ended(&clients[1])), (false, true));
         assert!(clients[1].handle().begin_request().is_none());
         assert!(clients[0].handle().begin_request().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_send_all_of_a_request_makes_room() {
+        let connections = Arc::<Connections>::default();
+        let (mut clients, mut requests) = (Vec::new(), Vec::new());
+        for _ in 0..MAX_CLIENTS {
+            let client = connections.add().await;
+            requests.push(client.handle().begin_request().expect("room"));
+            clients.push(client);
+        }
+        let sent = requests[0].begin_body();
+        let sending = requests[1].begin_body();
+        drop(sent);
+        let late = connections.add().await;
+        assert!(late.handle().begin_request().is_none(), "it may have sent all in a moment");
+        if let Some(client) = connections.table().clients.get_mut(&clients[1].0.number) {
+            client.sending = client.sending.and_then(|since| since.checked_sub(BODY_GRACE));
+        }
+        assert!(late.handle().begin_request().is_some());
+        assert_eq!((has_ended(&clients[0]), has_ended(&clients[1])), (false, true));
+        drop(sending);
     }
 
     #[tokio::test]
