@@ -255,8 +255,6 @@ pub mod search;
 mod secrets;
 mod session;
 mod shape;
-#[cfg(feature = "simulator")]
-pub mod simulator;
 mod store;
 mod suggest;
 mod surrogate;
@@ -288,3 +286,6 @@ pub use store::{
 };
 #[doc(inline)]
 pub use whereby_catalog::schema;
+#[cfg(feature = "simulator")]
+#[doc(inline)]
+pub use whereby_simulator as simulator;
