@@ -495,8 +495,8 @@ fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
             return Err(in_file(
                 &path,
                 &format!(
-                    "too many rules: {PROJECT_FILE} can be in at most {MAX_TIGHTENING} folders from \
-                     the working directory up, of {} MiB in all; remove some",
+                    "too many project files: at most {MAX_TIGHTENING} {PROJECT_FILE} files, {} MiB in \
+                     total, from the working directory up; remove some",
                     MAX_TIGHTENING_BYTES / 1024 / 1024
                 ),
             ));

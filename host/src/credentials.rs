@@ -136,7 +136,8 @@ fn run(command: &[String]) -> Result<String, String> {
     if !status.success() {
         return Err(format!("failed ({status}); run it yourself to see why"));
     }
-    String::from_utf8(text).map_err(|_| "did not print a text".into())
+    String::from_utf8(text)
+        .map_err(|_| "printed bytes that are not UTF-8; it must print the API key only".into())
 }
 
 fn too_late() -> String {

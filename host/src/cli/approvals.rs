@@ -163,14 +163,14 @@ fn confirm(context: &Context, count: usize) -> Result<bool, Error> {
     if !context.can_ask(false) {
         return Err(Error::Usage {
             message: format!(
-                "`whereby approvals deny --all` denies {count} calls, and nobody can be asked here; \
-                 add --yes"
+                "denying {count} call{} needs confirmation, and there is no terminal; add --yes",
+                if count == 1 { "" } else { "s" }
             ),
         });
     }
     let calls: String =
         if count == 1 { "the one call".into() } else { format!("all {count} calls") };
-    let question = format!("Deny {calls} that can still be approved or used? [y/N] ");
+    let question = format!("Deny {calls} (pending or approved but not used)? [y/N] ");
     match prompt::confirm(&context.streams, &question) {
         Answer::Approved => Ok(true),
         Answer::Declined => Ok(false),

@@ -198,7 +198,7 @@ impl Opts {
             Pages::check(function)?;
         }
         if self.if_exists && !catalog::function(function).is_some_and(is_destructive) {
-            let message = "--if-exists is for functions that delete".to_owned();
+            let message = "--if-exists works only with functions that delete".to_owned();
             return Err(Error::Usage { message });
         }
         let arguments = self.arguments(context, function)?;

@@ -231,7 +231,7 @@ async fn all_that_waits_is_denied_by_one_command() {
     // Where nobody can be asked, it has to be said beforehand.
     let refused = world.run(&["approvals", "deny", "--all"]).await;
     assert_eq!((refused.code, open().await), (2, 4), "{refused:?}");
-    assert!(refused.stderr.contains("denies 4 calls") && refused.stderr.contains("--yes"));
+    assert!(refused.stderr.contains("denying 4 calls") && refused.stderr.contains("--yes"));
     let mut told = String::new();
     for (answer, left) in [("\n", 4), ("n\n", 4), ("", 4), ("y\n", 3)] {
         let arguments = ["approvals", "deny", "--all", "--client", "agent", "--account", "work"];
