@@ -98,8 +98,8 @@ impl Opts {
             call = call.wait(Duration::from_secs(seconds));
             if !context.can_ask(self.force) {
                 let streams = context.streams.clone();
-                let status = status.clone();
-                call = call.approver(Arc::new(prompt::Elsewhere { streams, status }));
+                let (status, is_quiet) = (status.clone(), context.quiet);
+                call = call.approver(Arc::new(prompt::Elsewhere { streams, status, is_quiet }));
             }
         }
         if self.dry_run {
@@ -350,6 +350,9 @@ impl Document {
             },
             "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
         });
+        if self.no_hint && result.is_err() {
+            document["error"]["hint"] = Value::Null;
+        }
         if self.pages > 0 {
             document["meta"]["pages"] = self.pages.into();
         }
