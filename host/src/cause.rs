@@ -690,7 +690,7 @@ mod tests {
                 "the proxy http://p.example:3128 (HTTPS_PROXY)",
                 false,
             ),
-            (whereby, 401, true, None, "unauthorized", "sign-in of its own", "sign-in page", false),
+            (whereby, 401, true, None, "unauthorized", "requires a sign-in", "sign-in page", false),
             (to(None), 404, true, None, "not-found", "web page (404)", "api_url", false),
             (whereby, 502, true, None, "unavailable", "a gateway in front of", "try again", true),
         ] {

@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(sh("echo key; sleep 11 &").as_deref(), Ok("key\n"));
         assert_eq!(sh("printf '%010000d' 7").map(|text| text.len()), Ok(10_000));
         assert!(sh("exit 3").is_err_and(|error| error.contains("exit status: 3")));
-        assert!(sh("printf '\\377'").is_err_and(|error| error.contains("not print a text")));
+        assert!(sh("printf '\\377'").is_err_and(|error| error.contains("not UTF-8")));
     }
 
     #[test]
