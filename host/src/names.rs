@@ -63,7 +63,7 @@ impl RoomName {
             // What follows the path may hold a room key.
             let link = trimmed.split(['?', '#']).next().unwrap_or_default();
             return Err(format!(
-                "a room's URL without `https://`; write https://{}",
+                "a room's URL without `https://`, not a name such as daily-standup; write https://{}",
                 crate::text::printable(link, 200)
             ));
         }
