@@ -168,7 +168,7 @@ pub(crate) fn unconnected(
             let why = broke_off(error).map(told).unwrap_or_default();
             let host = to.authority;
             let cause = Cause::new(
-                format!("{way} connected to {host}, and then the connection broke off: {why}"),
+                format!("{way}: the connection to {host} was closed during the request: {why}"),
                 format!(
                     "try again later; if it happens again, ask the proxy's operator about {host}"
                 ),
@@ -442,7 +442,7 @@ pub(crate) fn unanswered(
                     "check the account's api_url and whether something else answers in this network"
                 }
                 false => {
-                    "check the account's api_url; a server that speaks TLS is named with https:// there"
+                    "check the account's api_url; if the server uses TLS, the URL must start with https://"
                 }
             };
             let code = WasiError::HttpResponseTransferCoding(None);
@@ -510,7 +510,7 @@ pub(crate) fn not_whereby(
             kind: "unauthorized",
             ..Cause::unusable(
                 format!(
-                    "something in front of {host} wants a sign-in of its own: a web page (401)"
+                    "a proxy or firewall in front of {host} requires a sign-in: it sent a web page (401)"
                 ),
                 around,
             )
@@ -530,7 +530,9 @@ pub(crate) fn not_whereby(
             )
         },
         500..=599 => Cause::new(
-            format!("a gateway in front of {host} answered in its place: a web page ({status})"),
+            format!(
+                "a gateway in front of {host} returned a web page instead of an API response ({status})"
+            ),
             format!("try again later; if it happens again, {ask}"),
         ),
         _ => Cause::unusable(
@@ -566,8 +568,7 @@ pub(crate) fn unreadable(authority: &str, reason: Unreadable) -> Cause {
     };
     Cause::unusable(
         format!("{authority} sent {what}"),
-        "something other than Whereby's API may have answered: check the account's api_url, and \
-         whether this network has a login page or a proxy",
+        "check the account's api_url, and whether this network has a sign-in page, a proxy or a firewall",
     )
 }
 
@@ -695,7 +696,7 @@ mod tests {
                 "the proxy http://p.example:3128 (HTTPS_PROXY)",
                 false,
             ),
-            (whereby, 401, true, None, "unauthorized", "sign-in of its own", "sign-in page", false),
+            (whereby, 401, true, None, "unauthorized", "requires a sign-in", "sign-in page", false),
             (to(None), 404, true, None, "not-found", "web page (404)", "api_url", false),
             (whereby, 502, true, None, "unavailable", "a gateway in front of", "try again", true),
         ] {

@@ -19,6 +19,9 @@ pub const PROJECT_FILE: &str = ".whereby.toml";
 /// The variable with the access token of the one account, where the configuration file has none.
 const TOKEN_VARIABLE: &str = "WHEREBY_ACCESS_TOKEN";
 
+/// The variable that holds the base of its API.
+const API_VARIABLE: &str = "WHEREBY_API_URL";
+
 /// The greatest size of a configuration file, in bytes.
 pub(crate) const MAX_FILE: u64 = 256 * 1024;
 
@@ -124,14 +127,14 @@ impl Settings {
             None => Self::default(),
         };
         settings.file = path;
-        if settings.accounts.is_empty()
-            && let Some(account) = account_of(environment)?
-        {
-            settings.accounts.insert("default".into(), account);
-        } else if settings.accounts.is_empty()
-            && environment.variables.get(TOKEN_VARIABLE).is_some_and(String::is_empty)
-        {
-            settings.warnings.push(format!("{TOKEN_VARIABLE} is set, and empty"));
+        if settings.accounts.is_empty() {
+            for name in [TOKEN_VARIABLE, API_VARIABLE] {
+                if environment.variables.get(name).is_some_and(String::is_empty) {
+                    settings.warnings.push(format!("{name} is set, and empty"));
+                }
+            }
+            let account = account_of(environment)?;
+            settings.accounts.extend(account.map(|account| ("default".into(), account)));
         } else {
             settings.warn_of_unused(environment);
         }
@@ -174,7 +177,7 @@ impl Settings {
     /// A token or a URL that seems to be in force and is not.
     fn warn_of_unused(&mut self, environment: &Environment) {
         let Some(file) = &self.file else { return };
-        for name in [TOKEN_VARIABLE, "WHEREBY_API_URL"] {
+        for name in [TOKEN_VARIABLE, API_VARIABLE] {
             let is_named = |account: &Account| matches!(&account.token, TokenSource::Variable(used) if used == name);
             let is_used = self.accounts.values().any(is_named);
             if environment.variable(name).is_some() && !is_used {
@@ -471,7 +474,7 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
     if environment.variable(TOKEN_VARIABLE).is_none() {
         return Ok(None);
     }
-    let api = match environment.variable("WHEREBY_API_URL") {
+    let api = match environment.variable(API_VARIABLE) {
         None => ApiBase::default(),
         Some(url) => {
             let api = ApiBase::parse(url).map_err(|reason| Error::Configuration {
@@ -514,8 +517,8 @@ fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
             return Err(in_file(
                 &path,
                 &format!(
-                    "too many rules: {PROJECT_FILE} can be in at most {MAX_TIGHTENING} folders from \
-                     the working directory up, of {} MiB in all; remove some",
+                    "too many project files: at most {MAX_TIGHTENING} {PROJECT_FILE} files, {} MiB in \
+                     total, from the working directory up; remove some",
                     MAX_TIGHTENING_BYTES / 1024 / 1024
                 ),
             ));

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::origin::ApiBase;
 use crate::policy::{Effect, Entry, Permission, Rules, Table};
-use crate::toml_reader::{Node, TomlFile, in_file};
+use crate::toml_reader::{Node, TomlFile, in_file, unknown_key};
 use crate::{suggest, text};
 use std::path::{Path, PathBuf};
 
@@ -73,6 +73,49 @@ const fn key(
 
 fn names(keys: &[Key]) -> Vec<&'static str> {
     keys.iter().map(|key| key.name).collect()
+}
+
+/// Checks that a file can have a key at this path, whatever its value is.
+pub(crate) fn check_key(keys: &[String]) -> Result<(), Error> {
+    let mut path: Vec<&str> = Vec::new();
+    for key in keys {
+        let known = known_under(&path);
+        let prefix: String = path.iter().map(|key| format!("{key}.")).collect();
+        let message = match known.as_deref() {
+            Some([]) => format!("unknown key `{prefix}{key}`: `{}` is not a table", path.join(".")),
+            Some(known) if !known.contains(&key.as_str()) => unknown_key(&prefix, key, known),
+            _ => {
+                path.push(key);
+                continue;
+            }
+        };
+        return Err(Error::Configuration { message });
+    }
+    Ok(())
+}
+
+/// The keys that a table can have; `None` if that is any, and empty if there is no such table.
+fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
+    let permissions = |path: &[&str]| match path {
+        [] => names(PERMISSIONS),
+        ["functions"] => catalog::FUNCTIONS.iter().map(|function| function.json).collect(),
+        _ => Vec::new(),
+    };
+    Some(match path {
+        [] => [&names(KEYS)[..], &TABLES].concat(),
+        ["permissions", path @ ..] => permissions(path),
+        ["accounts"] => return None,
+        ["accounts", _] => names(ACCOUNT),
+        ["accounts", _, "access_token"] => names(TOKEN),
+        ["accounts", _, "permissions", path @ ..] => permissions(path),
+        ["limits"] => Limits::TABLE.iter().map(|limit| limit.name).collect(),
+        #[cfg(feature = "lua")]
+        ["lua"] => crate::lua::Limits::TABLE.iter().map(|limit| limit.name).collect(),
+        #[cfg(not(feature = "lua"))]
+        ["lua", ..] => return None,
+        ["component"] => names(COMPONENT),
+        _ => Vec::new(),
+    })
 }
 
 /// Reads the contents of a configuration file.

@@ -136,7 +136,8 @@ fn run(command: &[String]) -> Result<String, String> {
     if !status.success() {
         return Err(format!("failed ({status}); run it yourself to see why"));
     }
-    String::from_utf8(text).map_err(|_| "did not print a text".into())
+    String::from_utf8(text)
+        .map_err(|_| "printed bytes that are not UTF-8; it must print the API key only".into())
 }
 
 fn too_late() -> String {
@@ -333,7 +334,7 @@ mod tests {
         assert_eq!(sh("echo key; sleep 11 &").as_deref(), Ok("key\n"));
         assert_eq!(sh("printf '%010000d' 7").map(|text| text.len()), Ok(10_000));
         assert!(sh("exit 3").is_err_and(|error| error.contains("exit status: 3")));
-        assert!(sh("printf '\\377'").is_err_and(|error| error.contains("not print a text")));
+        assert!(sh("printf '\\377'").is_err_and(|error| error.contains("not UTF-8")));
     }
 
     #[test]

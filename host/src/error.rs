@@ -227,8 +227,15 @@ impl Error {
                     None => asked.to_owned(),
                 });
             }
-            Self::Function(FunctionError { hint: Some(hint), .. }) => return Some(hint.clone()),
-            Self::Function(error) => failure::hint(error.kind)?,
+            Self::Function(error) => {
+                let hint = error.hint.as_deref().or_else(|| failure::hint(error.kind))?;
+                return Some(match error.retry_after_seconds {
+                    Some(seconds) => {
+                        hint.replacen("try again later", &format!("try again in {seconds} s"), 1)
+                    }
+                    None => hint.to_owned(),
+                });
+            }
             Self::TimedOut { .. } => {
                 "try again later, or raise limits.timeout_seconds in the configuration"
             }

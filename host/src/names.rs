@@ -59,6 +59,14 @@ impl RoomName {
                 crate::text::printable(room, 100)
             ));
         }
+        if begins_with_host(trimmed) && !trimmed.contains("://") {
+            // What follows the path may hold a room key.
+            let link = trimmed.split(['?', '#']).next().unwrap_or_default();
+            return Err(format!(
+                "a room's URL without `https://`, not a name such as daily-standup; write https://{}",
+                crate::text::printable(link, 200)
+            ));
+        }
         if trimmed.contains("://") || is_link(trimmed) {
             return Err(not_a_name());
         }
@@ -97,11 +105,16 @@ impl fmt::Display for RoomName {
     }
 }
 
+/// Whether a text begins with a host of Whereby's and a path.
+fn begins_with_host(text: &str) -> bool {
+    let host = text.split_once('/').map(|(host, _)| host.to_ascii_lowercase());
+    host.is_some_and(|host| host.ends_with(".whereby.com"))
+}
+
 /// Whether a text is a link to a room without its scheme, or contains a room key.
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let host = lower.split_once('/').map(|(host, _)| host);
-    host.is_some_and(|host| host.ends_with(".whereby.com"))
+    begins_with_host(text)
         || lower.split_once('?').is_some_and(|(_, query)| query.contains("roomkey="))
 }
 
@@ -297,6 +310,10 @@ mod tests {
             &format!("https://{}.whereby.com/daily", "ä".repeat(250)),
         ] {
             assert!(RoomRef::parse(text).is_err(), "{text}");
+        }
+        for text in [" Acme.whereby.com/daily", "Acme.whereby.com/daily?roomKey=s3cret#x"] {
+            let error = RoomRef::parse(text).expect_err(text);
+            assert!(error.ends_with("; write https://Acme.whereby.com/daily"), "{error}");
         }
         assert!(RoomRef::parse(&"a".repeat(MAX_NAME)).is_ok());
         assert!(RoomRef::parse(&"a".repeat(MAX_NAME + 1)).is_err());

@@ -41,9 +41,12 @@ impl Bound {
         if found <= *most {
             return Ok(());
         }
-        let key = key.map(|key| format!(" (limits.{key})")).unwrap_or_default();
+        let advice = match key {
+            Some(key) => format!("to allow it, raise limits.{key}"),
+            None => "use a smaller component".to_owned(),
+        };
         let message = format!(
-            "the component would take too much to compile: {found} {what}; the limit is {most}{key}"
+            "the component is too large to compile: {found} {what}, limit {most}; {advice}"
         );
         Err(Refusal(Error::ComponentFault { message }))
     }
@@ -161,7 +164,7 @@ fn walk(bytes: &[u8], compiled: Option<Bounds>) -> Result<Types, Refusal> {
         }
     }
     types.ok_or_else(|| {
-        let message = "not a component: it does not end".into();
+        let message = "not a component: the file is truncated".into();
         Refusal(Error::ComponentFault { message })
     })
 }
@@ -174,7 +177,7 @@ fn check_form(bytes: &[u8]) -> Result<(), Refusal> {
         [0, b'a', b's', b'm', _, _, 0, 0, ..] => {
             "not a component: it is a core WebAssembly module; `wasm-tools component new` makes one of it"
         }
-        _ => "not a component: it does not begin as WebAssembly does",
+        _ => "not a component: the file is not WebAssembly",
     };
     Err(Refusal(Error::ComponentFault { message: message.into() }))
 }

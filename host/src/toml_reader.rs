@@ -54,19 +54,23 @@ impl TomlFile {
     }
 }
 
+/// What is said of a key that is none; `prefix` is the path before it, with its last dot.
+pub(crate) fn unknown_key(prefix: &str, key: &str, known: &[&str]) -> String {
+    format!(
+        "unknown key `{prefix}{}`{}; known here: {}",
+        text::printable(key, 60),
+        suggest::did_you_mean(key, known),
+        known.join(", ")
+    )
+}
+
 impl<'a> TableNode<'a> {
     /// Returns the members. Each must be one of the known keys.
     pub(crate) fn members(&self, known: &[&str]) -> Result<Vec<(&'a str, Node<'a>)>, Error> {
         let mut members = Vec::new();
         for (key, node) in self.entries() {
             if !known.contains(&key) {
-                return Err(node.error(&format!(
-                    "unknown key `{}{}`{}; known here: {}",
-                    self.prefix,
-                    text::printable(key, 60),
-                    suggest::did_you_mean(key, known),
-                    known.join(", ")
-                )));
+                return Err(node.error(&unknown_key(&self.prefix, key, known)));
             }
             members.push((key, node));
         }

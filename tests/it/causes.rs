@@ -220,7 +220,7 @@ async fn rows() -> Vec<Row> {
             refusing("HTTP/1.1 200 Connection established", "").await,
             &[
                 "the proxy http://127.0.0.1:",
-                "(HTTPS_PROXY) connected to api.whereby.test, and then the connection broke off",
+                "(HTTPS_PROXY): the connection to api.whereby.test was closed during the request: ",
             ],
             &["the proxy's operator"],
             true,

@@ -10,6 +10,7 @@ use crate::policy::is_destructive;
 use crate::store::{ApprovalState, Store, StoredApproval};
 use crate::text;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// How many columns of the terminal are left to other things than arguments.
 const OTHERS: u16 = 20;
@@ -52,20 +53,21 @@ enum Command {
     },
     /// Forbids the call, or takes back an approval that was not used
     #[command(
+        override_usage = "whereby approvals deny [OPTIONS] <ID>\n       whereby approvals deny [OPTIONS] --all [--client <NAME>] [--yes]",
+        group = clap::ArgGroup::new("calls").args(["id", "all"]).required(true),
         after_long_help = "Examples:\n  whereby approvals deny 9f86d081884c7d659a2feaa0c55ad015\n  whereby approvals deny --all --client my-agent"
     )]
     Deny {
         /// The approval's id, whole
-        #[arg(required_unless_present = "all")]
         id: Option<String>,
         /// Deny everything that `whereby approvals list` shows, after asking
-        #[arg(long, conflicts_with = "id")]
+        #[arg(long)]
         all: bool,
         /// With --all: only what this MCP client asked for, with or without its version
-        #[arg(long, value_name = "NAME", requires = "all")]
+        #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "id")]
         client: Option<String>,
         /// With --all: do not ask
-        #[arg(long, requires = "all")]
+        #[arg(long, requires = "all", conflicts_with = "id")]
         yes: bool,
     },
 }
@@ -81,7 +83,7 @@ impl Opts {
                 let documents: Vec<Value> = found.iter().map(StoredApproval::to_json).collect();
                 let table = match found.is_empty() {
                     true if all => "there are no approvals\n".into(),
-                    true => "nothing waits for approval\n".into(),
+                    true => nothing_waits(account.as_deref(), None),
                     false => {
                         let look = context.look();
                         let rows = found.iter().map(|found| row(found, &look)).collect();
@@ -136,21 +138,16 @@ fn deny_all(
         account.as_ref().is_none_or(|name| *name == found.account)
             && client.is_none_or(|name| is_client(found.client.as_deref(), name))
     };
-    let found = store.approvals(false)?.iter().filter(|found| is_meant(found)).count();
-    let denied = match found {
-        0 => Vec::new(),
-        _ => {
-            if !yes && !confirm(context, found)? {
-                return Ok(Output::Text(
-                    "nothing was denied\n".into(),
-                    document("approvals", json!([])),
-                ));
-            }
-            store.deny_all(is_meant)?
-        }
-    };
+    let mut found = store.approvals(false)?;
+    found.retain(is_meant);
+    if !found.is_empty() && !yes && !confirm(context, &found)? {
+        return Ok(Output::Text("nothing was denied\n".into(), document("approvals", json!([]))));
+    }
+    // Nobody has seen a call that was stored meanwhile.
+    let ids: BTreeSet<&str> = found.iter().map(|found| found.id.as_str()).collect();
+    let denied = store.deny_all(|open| ids.contains(open.id.as_str()))?;
     let text = match denied.len() {
-        0 => "nothing waits for approval\n".into(),
+        0 => nothing_waits(account.as_deref(), client),
         1 => "denied 1 call; the same call is not stored again for an hour\n".into(),
         count => format!("denied {count} calls; the same calls are not stored again for an hour\n"),
     };
@@ -158,19 +155,38 @@ fn deny_all(
     Ok(Output::Text(text, document("approvals", documents.into())))
 }
 
-/// Asks on the terminal whether so many calls are to be denied.
-fn confirm(context: &Context, count: usize) -> Result<bool, Error> {
+/// What is said where no call of the account and the client waits, each if it is named.
+fn nothing_waits(account: Option<&str>, client: Option<&str>) -> String {
+    if account.is_none() && client.is_none() {
+        return "nothing waits for approval\n".into();
+    }
+    let client = client.map(|name| format!(" from the MCP client {}", shown(name)));
+    let account = account.map(|name| format!(" by the account `{}`", shown(name)));
+    format!("no call{}{} is waiting\n", client.unwrap_or_default(), account.unwrap_or_default())
+}
+
+/// Shows the calls on the terminal, and asks whether they are to be denied.
+fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
+    let count = found.len();
     if !context.can_ask(false) {
         return Err(Error::Usage {
             message: format!(
-                "`whereby approvals deny --all` denies {count} calls, and nobody can be asked here; \
-                 add --yes"
+                "denying {count} call{} needs confirmation, and there is no terminal; add --yes",
+                if count == 1 { "" } else { "s" }
             ),
         });
     }
+    let most = context.streams.width.map_or(200, |width| usize::from(width.max(OTHERS)) - 1);
+    for call in found {
+        let who = asked_by(&call.front_end, call.client.as_deref());
+        let (account, arguments) = (&call.account, spaced(&call.arguments));
+        let line = format!("{} {arguments}, account {account}, asked by {who}", call.function);
+        // Standard error may be closed; then nobody is asked.
+        let _ = writeln!(context.streams.stderr(), "{}", text::printable(&line, most));
+    }
     let calls: String =
         if count == 1 { "the one call".into() } else { format!("all {count} calls") };
-    let question = format!("Deny {calls} that can still be approved or used? [y/N] ");
+    let question = format!("Deny {calls} (pending or approved but not used)? [y/N] ");
     match prompt::confirm(&context.streams, &question) {
         Answer::Approved => Ok(true),
         Answer::Declined => Ok(false),

@@ -98,8 +98,8 @@ impl Opts {
             call = call.wait(Duration::from_secs(seconds));
             if !context.can_ask(self.force) {
                 let streams = context.streams.clone();
-                let status = status.clone();
-                call = call.approver(Arc::new(prompt::Elsewhere { streams, status }));
+                let (status, is_quiet) = (status.clone(), context.quiet);
+                call = call.approver(Arc::new(prompt::Elsewhere { streams, status, is_quiet }));
             }
         }
         if self.dry_run {
@@ -198,7 +198,7 @@ impl Opts {
             Pages::check(function)?;
         }
         if self.if_exists && !catalog::function(function).is_some_and(is_destructive) {
-            let message = "--if-exists is for functions that delete".to_owned();
+            let message = "--if-exists works only with functions that delete".to_owned();
             return Err(Error::Usage { message });
         }
         let arguments = self.arguments(context, function)?;
@@ -350,6 +350,9 @@ impl Document {
             },
             "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
         });
+        if self.no_hint && result.is_err() {
+            document["error"]["hint"] = Value::Null;
+        }
         if self.pages > 0 {
             document["meta"]["pages"] = self.pages.into();
         }

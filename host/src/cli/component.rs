@@ -1,6 +1,6 @@
 //! `whereby component`: what a component is, and the built-in one as a file.
 
-use super::{Context, Failure, Output};
+use super::{Context, Document, Failure, Output};
 use crate::error::Error;
 use crate::inspect::Inspection;
 use crate::resources::{
@@ -60,7 +60,11 @@ impl Opts {
                         None => BUILT_IN_COMPONENT.to_vec(),
                     },
                 };
-                let inspection = Inspection::of(&bytes)?;
+                let inspection = Inspection::of(&bytes).map_err(|error| {
+                    // No call would run a file that is only looked at.
+                    let document = Document { no_hint: file.is_some(), ..Document::default() };
+                    Failure { error, document: Box::new(document) }
+                })?;
                 Ok(Output::Text(inspection.to_text(), inspection.to_json()))
             }
             Command::Export { file, reader, gateway } => {

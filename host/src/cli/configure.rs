@@ -222,26 +222,29 @@ impl Opts {
         };
         let named = context.account.as_deref();
         let mut account = None;
+        let mut warnings = Vec::new();
         let changed =
             config_edit::change(context.config.as_deref(), &context.environment, |settings| {
                 let changes = self.changes(settings, named, token.as_deref())?;
                 account = self.account(settings, named)?;
+                warnings.extend(self.lost_default(settings, named));
                 Ok(changes)
             })?;
-        let mut warnings = Vec::new();
         let given = self.set.iter().find_map(|pair| pair.strip_prefix("access_token="));
         if let Some(token) = token.as_deref().or(given)
             && !check_token(token, account.as_deref())?
         {
             warnings.push(
                 "this does not look like an API key of Whereby, which has three parts separated by \
-                 dots; check that all of it was copied",
+                 dots; check that all of it was copied"
+                    .to_owned(),
             );
         }
         if given.is_some() {
             warnings.push(
                 "the process list and the shell's history show an access token that is given as an \
-                 argument; --token-stdin keeps it to itself",
+                 argument; --token-stdin keeps it to itself"
+                    .to_owned(),
             );
         }
         if !context.quiet {
@@ -270,22 +273,37 @@ impl Opts {
         ))
     }
 
-    /// The account that credentials are of; it need not exist yet.
+    /// The account that is named or that the changes need; it need not exist yet.
     fn account(&self, settings: &Settings, named: Option<&str>) -> Result<Option<String>, Error> {
+        if named.is_none() && !self.is_about_an_account() {
+            return Ok(None);
+        }
         let name = match named
             .filter(|name| *name != "default" || settings.accounts.contains_key(*name))
         {
             Some(name) => name.to_owned(),
             None if settings.accounts.is_empty() => "default".to_owned(),
-            None => match settings.account_name(None) {
-                Ok(name) => name.to_owned(),
-                // Only what needs an account asks for one.
-                Err(_) if named.is_none() && !self.is_about_an_account() => return Ok(None),
-                Err(error) => return Err(error),
-            },
+            None => settings.account_name(None)?.to_owned(),
         };
         check_account_name(&name)?;
         Ok(Some(name))
+    }
+
+    /// What there is to say where the account to remove is the default one.
+    fn lost_default(&self, settings: &Settings, named: Option<&str>) -> Option<String> {
+        let default = settings.default_account.as_deref().filter(|_| self.remove)?;
+        if named != Some(default) {
+            return None;
+        }
+        let mut left = settings.clone();
+        left.accounts.remove(default);
+        left.default_account = None;
+        let next = match left.account_name(None) {
+            Ok(name) => format!("; the default is now `{name}`"),
+            Err(_) if left.accounts.is_empty() => String::new(),
+            Err(_) => "; to set another, run: whereby configure --account NAME --default".into(),
+        };
+        Some(format!("`{default}` was the default account; default_account is removed too{next}"))
     }
 
     fn is_about_an_account(&self) -> bool {
@@ -329,8 +347,19 @@ impl Opts {
             }
             return Ok(changes);
         }
+        let may_make_account = token.is_some() || !self.set.is_empty();
         for key in &self.unset {
-            changes.push(Change::Unset(full(key)?));
+            let keys = full(key)?;
+            config_file::check_key(&keys)?;
+            let is_named = named.is_some() || key.starts_with("accounts.");
+            if let [table, name, ..] = &keys[..]
+                && table == "accounts"
+                && is_named
+                && !may_make_account
+            {
+                existing(settings, name)?;
+            }
+            changes.push(Change::Unset(keys));
         }
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| {

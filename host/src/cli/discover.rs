@@ -136,7 +136,7 @@ impl SearchOpts {
         });
         let words = text::printable(&query, 100);
         let shown = match found.is_empty() {
-            true => format!("nothing is about `{words}`; `whereby list` lists all functions\n"),
+            true => format!("no function matches `{words}`; run: whereby list\n"),
             false => render::render(&rows.collect(), &context.look()),
         };
         let mut document = json!({"query": query, "functions": found});

@@ -86,6 +86,10 @@ impl Opts {
             checks.extend(check);
             accounts.push(details);
         }
+        if only.is_none() && settings.accounts.len() > 1 && settings.account_name(None).is_err() {
+            let fix = "run: whereby configure --account NAME --default";
+            checks.push(Check::warning("default account", "none", fix));
+        }
         if accounts.is_empty() {
             let error = settings.account(context.account.as_deref()).err().unwrap_or_else(|| {
                 Error::Configuration { message: "there is no account to check".into() }

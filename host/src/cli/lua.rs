@@ -133,6 +133,7 @@ impl Opts {
                 });
             }
             (limit.set)(&mut limits, value);
+            limits.flags.push((key, flag));
         }
         Ok(limits)
     }
@@ -194,7 +195,7 @@ pub(super) fn show_error(context: &Context, error: &ScriptError, name: Option<&s
         WriteOutcome::Done => "the change itself was made\n",
     };
     let _ = write!(streams.stderr(), "{effect}");
-    if let Some(hint) = error.hint.as_ref().filter(|_| !context.quiet) {
+    if let Some(hint) = &error.hint {
         let word = context.stderr_word(Role::Hint, "hint:");
         let _ = streams.note(&word, &text::printable_lines(hint));
     }

@@ -97,7 +97,7 @@ struct Global {
     /// Show each request on standard error as it is sent and answered
     #[arg(short, long, global = true)]
     verbose: bool,
-    /// Say nothing on standard error but errors
+    /// Print only questions, errors and their hints on standard error
     #[arg(long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 }
@@ -325,6 +325,8 @@ struct Document {
     shown: Option<String>,
     /// How the program ends where a signal stopped the call.
     stopped: Option<Exit>,
+    /// Whether what to do about an error of its kind does not apply.
+    no_hint: bool,
 }
 
 impl Document {
@@ -391,7 +393,6 @@ pub fn run_process() -> u8 {
 /// How results and errors are printed, found out before the command line is understood.
 struct Style {
     json: bool,
-    quiet: bool,
     /// Whether the document is that of a script.
     #[cfg(feature = "lua")]
     is_script: bool,
@@ -404,7 +405,6 @@ impl Style {
         let has = |flag| arguments.iter().take_while(|a| *a != "--").any(|a| a == flag);
         Self {
             json: has("--json"),
-            quiet: has("--quiet"),
             #[cfg(feature = "lua")]
             is_script: matches!(command_of(arguments), Some("lua" | "integrations:lua")),
             environment,
@@ -597,7 +597,7 @@ fn print_error(
         }
         WriteOutcome::Done => writeln!(streams.stderr(), "the change itself was made")?,
     }
-    if let Some(hint) = error.hint(document.write).filter(|_| !style.quiet) {
+    if let Some(hint) = error.hint(document.write).filter(|_| !document.no_hint) {
         streams.note(&word(Role::Hint, "hint:"), &text::printable_lines(&hint))?;
     }
     streams.stderr().flush()

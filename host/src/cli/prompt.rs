@@ -44,6 +44,8 @@ pub(super) struct Elsewhere {
     pub(super) streams: Streams,
     /// What the terminal shows meanwhile.
     pub(super) status: Status,
+    /// Whether the command is not shown.
+    pub(super) is_quiet: bool,
 }
 
 impl Approver for Elsewhere {
@@ -53,6 +55,9 @@ impl Approver for Elsewhere {
 
     fn stored(&self, _: &Question, pending: &PendingApproval) {
         self.status.waiting_for("a person's approval");
+        if self.is_quiet {
+            return;
+        }
         // Standard error may be closed; `whereby approvals list` shows the approval too.
         let _ = writeln!(self.streams.stderr(), "waiting for: {}", pending.command());
     }

@@ -96,10 +96,9 @@ pub(crate) fn search(words: &str, namespaces: &Namespaces) -> String {
         .map(|f| format!("integrations.whereby.{}: {}\n", f.json, first_sentence(f.docs)))
         .collect();
     match found.is_empty() {
-        true => format!(
-            "nothing is about `{}`; lua_list_docs() lists what there is\n",
-            text::printable(words, 100)
-        ),
+        true => {
+            format!("no function matches `{}`; run: lua_list_docs()\n", text::printable(words, 100))
+        }
         false => notice.unwrap_or_default() + &found,
     }
 }

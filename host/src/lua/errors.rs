@@ -74,7 +74,7 @@ impl ScriptError {
 
     /// What a script is told that was stopped.
     pub(crate) fn stopped(why: Stop, limits: &Limits, line: Option<usize>) -> Self {
-        let raise = |key: &str| format!("do less at a time, or have the user raise {key} in [lua]");
+        let raise = |key: &str| format!("do less at a time, or {}", limits.raise(key));
         match why {
             Stop::Time => Self::new(
                 "time-limit",
@@ -93,7 +93,11 @@ impl ScriptError {
             .hint(raise("steps_millions")),
             Stop::Calls => Self::new(
                 "call-limit",
-                format!("the script made more than {} calls and was stopped", limits.calls),
+                format!(
+                    "the script made more than {} call{} and was stopped",
+                    limits.calls,
+                    if limits.calls == 1 { "" } else { "s" }
+                ),
                 line,
             )
             .hint(raise("calls")),
@@ -115,7 +119,7 @@ impl ScriptError {
     pub(crate) fn out_of_memory(limits: &Limits, line: Option<usize>) -> Self {
         let mib = limits.memory_bytes / (1024 * 1024);
         Self::new("memory-limit", format!("the script needs more than {mib} MiB of memory"), line)
-            .hint("keep less at a time, or have the user raise memory_mib in [lua]")
+            .hint(format!("keep less at a time, or {}", limits.raise("memory_mib")))
     }
 
     pub(crate) fn too_long() -> Self {

@@ -24,6 +24,8 @@ pub struct Limits {
     pub output_bytes: usize,
     /// How many of its calls are under way at a time; further ones wait.
     pub parallel: usize,
+    /// The keys of `[lua]` that the command line set, each with its flag.
+    pub(crate) flags: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Limits {
@@ -35,6 +37,7 @@ impl Default for Limits {
             calls: 0,
             output_bytes: 0,
             parallel: 0,
+            flags: Vec::new(),
         };
         for limit in Self::TABLE {
             (limit.set)(&mut limits, limit.default);
@@ -108,6 +111,14 @@ impl Limits {
             set: |limits, value| limits.parallel = value as usize,
         },
     ];
+
+    /// What to raise so that a script may use more of what a key limits.
+    pub(crate) fn raise(&self, key: &str) -> String {
+        match self.flags.iter().find(|(set, _)| *set == key) {
+            Some((_, flag)) => format!("raise {flag}"),
+            None => format!("have the user raise {key} in [lua]"),
+        }
+    }
 
     /// The key with this name, and what may be its value.
     pub(crate) fn key(name: &str) -> Option<&'static Limit> {

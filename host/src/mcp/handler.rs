@@ -8,7 +8,9 @@ use super::scripts;
 use super::{message, resources, results, tools};
 use crate::approval::NobodyToAsk;
 use crate::call::{Call, Outcome};
-use crate::error::{Error, WriteOutcome};
+use crate::error::Error;
+#[cfg(feature = "lua")]
+use crate::error::WriteOutcome;
 use crate::store::Asker;
 use crate::text;
 use http::request::Parts;

@@ -457,13 +457,12 @@ pub(super) fn too_many(full: Full, asking: &Asking<'_>) -> Error {
     };
     Error::Denied {
         message: format!(
-            "too many calls wait for approval: {count}{whose}; no more are stored until a person \
-             decides on some of them or they expire, an hour after they were made"
+            "too many pending approvals: {count}{whose}; they expire after an hour"
         ),
         rule: None,
         instead:
-            "a person decides with `whereby approvals list`, or clears them away with `whereby \
-                  approvals deny --all`"
+            "a person lists them with `whereby approvals list` and approves or denies each, or denies \
+             them all with `whereby approvals deny --all`"
                 .into(),
     }
 }

@@ -413,8 +413,8 @@ fn only_so_many_calls_wait_and_each_client_has_a_share() {
         ("mcp 1", Some("5"), 20, "100 of this MCP server"),
         // Another server has a share of its own, and so has each front end without clients.
         ("mcp 2", Some("1"), 25, "25 of this client"),
-        ("cli", None, 88, "200; no more"),
-        ("lua", None, 59, "200; no more"),
+        ("cli", None, 88, "approvals: 200; they expire"),
+        ("lua", None, 59, "approvals: 200; they expire"),
     ] {
         let (filed, error) = fill(&store, &asker(group, client), &mut next);
         assert_eq!((filed.len(), error.kind()), (count, "denied"), "{group} {client:?}");

@@ -210,6 +210,19 @@ async fn what_is_approved_is_shown_whole_and_acts_on_no_terminal() {
 }
 
 #[tokio::test]
+async fn quiet_leaves_out_what_is_waited_for_and_keeps_the_hint() {
+    let world = asking_world().await;
+    let call = ["call", "delete_room", "--arg", "room_name=daily-standup", "--wait", "1"];
+    for quiet in [false, true] {
+        let ran = world.run(&[&call[..], if quiet { &["--quiet"] } else { &[] }].concat()).await;
+        assert_eq!(ran.code, 5, "{ran:?}");
+        assert_eq!(ran.stderr.contains("waiting for: "), !quiet, "{ran:?}");
+        assert!(ran.stderr.contains("\nhint: a person approves"), "{ran:?}");
+    }
+    assert!(world.requests().iter().all(|request| request.method == "GET"));
+}
+
+#[tokio::test]
 async fn all_that_waits_is_denied_by_one_command() {
     let world = asking_world().await;
     let id = deletion(&world).await;
@@ -231,19 +244,28 @@ async fn all_that_waits_is_denied_by_one_command() {
     // Where nobody can be asked, it has to be said beforehand.
     let refused = world.run(&["approvals", "deny", "--all"]).await;
     assert_eq!((refused.code, open().await), (2, 4), "{refused:?}");
-    assert!(refused.stderr.contains("denies 4 calls") && refused.stderr.contains("--yes"));
+    assert!(refused.stderr.contains("denying 4 calls") && refused.stderr.contains("--yes"));
+    let seen = world.run(&["approvals", "deny", "--client", "agent"]).await;
+    assert_eq!(seen.code, 2, "{seen:?}");
+    assert!(seen.stderr.contains("--all") && !seen.stderr.contains("<NAME> <ID>"), "{seen:?}");
     let mut told = String::new();
     for (answer, left) in [("\n", 4), ("n\n", 4), ("", 4), ("y\n", 3)] {
         let arguments = ["approvals", "deny", "--all", "--client", "agent", "--account", "work"];
         let ran = run(&arguments, world.environment(), answer, true).await;
-        assert!(ran.stderr.contains("Deny the one call"), "{}", ran.stderr);
+        let shown = "create_room {\"room_name_prefix\": \"a\"}, account work, asked by mcp (agent 1.0)\n\
+                     Deny the one call (pending or approved but not used)?";
+        assert!(ran.stderr.starts_with(shown), "{}", ran.stderr);
         assert_eq!(open().await, left, "{answer:?}");
         told = ran.stdout;
     }
     assert_eq!(told, "denied 1 call; the same call is not stored again for an hour\n");
     for (client, left) in [("nobody", 3), ("my agent 2.0", 3), ("my agent 2.1", 2)] {
         let arguments = ["approvals", "deny", "--all", "--client", client, "--yes"];
-        assert_eq!((world.run(&arguments).await.code, open().await), (0, left), "{client}");
+        let before = open().await;
+        let ran = world.run(&arguments).await;
+        assert_eq!((ran.code, open().await), (0, left), "{client}");
+        let nothing = format!("no call from the MCP client {client} is waiting\n");
+        assert_eq!(ran.stdout == nothing, left == before, "{ran:?}");
     }
     let ran = world.run(&["approvals", "deny", "--all", "--yes", "--json"]).await;
     let denied = ran.json()["approvals"].as_array().expect("a list").clone();
@@ -253,8 +275,16 @@ async fn all_that_waits_is_denied_by_one_command() {
     assert!(again.stderr.contains("declined") && again.stderr.contains(&id), "{again:?}");
     let ran = world.run(&["approvals", "deny", "--all"]).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "nothing waits for approval\n"));
-    for wrong in [&["deny"][..], &["deny", &id, "--all"], &["deny", "--yes", &id]] {
-        assert_eq!(world.run(&[&["approvals"], wrong].concat()).await.code, 2, "{wrong:?}");
+    for wrong in [
+        &["deny"][..],
+        &["deny", "--client", "agent"],
+        &["deny", "--client", "agent", &id],
+        &["deny", &id, "--all"],
+        &["deny", "--yes", &id],
+    ] {
+        let ran = world.run(&[&["approvals"], wrong].concat()).await;
+        assert_eq!(ran.code, 2, "{wrong:?}");
+        assert!(ran.stderr.contains("--all"), "{ran:?}");
     }
     assert!(world.requests().iter().all(|request| request.method == "GET"));
 }

@@ -231,9 +231,18 @@ async fn a_permission_that_is_set_as_a_key_is_of_the_account_that_is_named_too()
     assert_eq!(written(&world), format!("{own}{rule}"));
     let unset = ["--account", "work", "--unset", "permissions"];
     assert_eq!(configure(&world, &unset).await.code, 0);
+    // What is not there can be taken away all the same.
+    assert_eq!(configure(&world, &unset).await.code, 0);
     assert_eq!(written(&world), own);
-    assert_eq!(configure(&world, &set).await.code, 0);
+    let ran = configure(&world, &[&set[..], &["--json"]].concat()).await;
+    assert_eq!((ran.code, &ran.json()["account"]), (0, &serde_json::Value::Null), "{ran:?}");
     assert_eq!(written(&world), format!("{own}\n[permissions]\nwrite = \"allow\"\n"));
+    for arguments in [&["--read", "deny"][..], &["--set", "limits.timeout_seconds=9"]] {
+        let ran = configure(&world, &[arguments, &["--json"]].concat()).await;
+        assert_eq!(ran.json()["account"], serde_json::Value::Null, "{ran:?}");
+    }
+    let ran = configure(&world, &["--enable", "--json"]).await;
+    assert_eq!(ran.json()["account"], "work", "{ran:?}");
 }
 
 #[tokio::test]
@@ -250,9 +259,13 @@ async fn an_account_is_removed_with_its_permissions_and_is_no_default_any_more()
     );
     let ran = configure(&world, &["--account", "work", "--remove"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
+    let told = "warning: `work` was the default account; default_account is removed too; the \
+                default is now `school`\n";
+    assert_eq!(ran.stderr, told);
     assert_eq!(written(&world).trim_start(), school);
     let ran = configure(&world, &["--account", "school", "--remove", "--json"]).await;
     assert_eq!(ran.json()["account"], "school", "{ran:?}");
+    assert_eq!(ran.json()["warnings"], serde_json::json!([]), "{ran:?}");
     assert_eq!(written(&world).trim(), "");
 }
 

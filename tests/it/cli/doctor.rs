@@ -56,6 +56,29 @@ async fn where_everything_works_it_says_so_after_one_request_for_each_account() 
 }
 
 #[tokio::test]
+async fn several_accounts_without_a_default_one_are_a_warning() {
+    let (world, _) = still_world().await;
+    let file = world.path(CONFIG);
+    let text = std::fs::read_to_string(&file).expect("the file");
+    let without: String = text
+        .lines()
+        .filter(|line| !line.starts_with("default_account"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    world.write(CONFIG, &without);
+    let (ran, document) = doctor(&world, &[]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.ends_with("\nnothing fails; there are warnings above\n"), "{ran:?}");
+    let found = check(&document, "default account");
+    assert_eq!((&found["status"], &found["message"]), (&json!("warning"), &json!("none")));
+    assert_eq!(found["fix"], "run: whereby configure --account NAME --default");
+    let ran = world.run(&["call", "list_rooms"]).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    // Where an account is named, there is nothing to say.
+    let (ran, _) = doctor(&world, &["--account", "other"]).await;
+    assert!(ran.stdout.ends_with("\neverything works\n"), "{ran:?}");
+}
+
+#[tokio::test]
 async fn the_default_account_may_be_called_default() {
     let (world, _) = still_world().await;
     let (ran, document) = doctor(&world, &["--account", "default"]).await;

@@ -226,6 +226,11 @@ async fn an_empty_token_is_told_from_none() {
         let warning = "warning: WHEREBY_ACCESS_TOKEN is set, and empty";
         assert_eq!(ran.stderr.contains(warning), warns, "{ran:?}");
     }
+    let token = world.simulator.token().to_owned();
+    environment.variables.insert("WHEREBY_ACCESS_TOKEN".into(), token);
+    environment.variables.insert("WHEREBY_API_URL".into(), String::new());
+    let ran = run(&["accounts"], environment, "", false).await;
+    assert!(ran.stderr.contains("warning: WHEREBY_API_URL is set, and empty"), "{ran:?}");
 }
 
 #[tokio::test]

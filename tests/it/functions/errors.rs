@@ -68,6 +68,10 @@ async fn each_status_becomes_its_kind_whatever_the_body() {
                 let seconds = &document["retry_after_seconds"];
                 let is_told = matches!(status, 429 | 503) && outcome.write == WriteOutcome::None;
                 assert_eq!(*seconds == json!(3600), is_told, "{case}: {seconds}");
+                if status == 503 && is_told {
+                    let hint = error.hint(outcome.write).unwrap_or_default();
+                    assert!(hint.starts_with("try again in 3600 s"), "{case}: {hint}");
+                }
                 // A POST that met a 5xx or a redirect may have made a room; a refusal made none.
                 let unknown = function == "create_room" && (status >= 500 || status == 302);
                 let expected = if unknown { WriteOutcome::Unknown } else { WriteOutcome::None };

@@ -100,7 +100,8 @@ async fn people_are_told_where_and_why() {
             &["-e", "app.integrations.whereby.list_rooms(10)", "--quiet"],
             2,
             "",
-            "error: script:1: list_rooms takes one table of named arguments, not a number\n",
+            "error: script:1: list_rooms takes one table of named arguments, not a number\n\
+             hint: for example: app.integrations.whereby.list_rooms({ limit = 10 })\n",
         ),
     ] {
         let ran = lua(&world, arguments).await;
@@ -121,6 +122,23 @@ async fn limits_are_the_configuration_s_and_the_command_line_s() {
     let twice = "for i = 1, 2 do app.integrations.whereby.list_rooms({}) end";
     let ran = lua(&world, &["-e", twice, "--json"]).await;
     assert_eq!(document(&ran)["error"]["kind"], "call-limit");
+    let configured = "do less at a time, or have the user raise calls in [lua]";
+    assert_eq!(document(&ran)["error"]["hint"], configured);
+    let ran = lua(&world, &["-e", twice, "--json", "--max-calls", "1"]).await;
+    let error = document(&ran)["error"].clone();
+    assert_eq!(error["message"], "the script made more than 1 call and was stopped");
+    assert_eq!(error["hint"], "do less at a time, or raise --max-calls");
+    for (script, flag) in [
+        ("while true do end", "--max-steps"),
+        ("return string.rep('x', 2^22)", "--memory-mib"),
+        ("print(string.rep('x', 2000))", "--max-output-kib"),
+    ] {
+        let value = if flag == "--memory-mib" { "2" } else { "1" };
+        let ran = lua(&world, &["-e", script, "--json", flag, value]).await;
+        let hint = document(&ran)["error"]["hint"].clone();
+        let words = format!(", or raise {flag}");
+        assert!(hint.as_str().is_some_and(|hint| hint.ends_with(&words)), "{script}: {ran:?}");
+    }
     let ran = lua(&world, &["-e", twice, "--json", "--max-calls", "2"]).await;
     assert_eq!(document(&ran)["error"], json!(null));
     for (toml, expected) in [

@@ -69,7 +69,7 @@ async fn pages_are_found_by_many_names() {
     let found = result(&world, "return lua_search_docs('who attended')").await;
     assert!(found.as_str().is_some_and(|found| found.contains("get_meeting")), "{found}");
     let found = result(&world, "return docs.search('zebra')").await;
-    assert!(found.as_str().is_some_and(|found| found.starts_with("nothing is about `zebra`")));
+    assert!(found.as_str().is_some_and(|found| found.starts_with("no function matches `zebra`")));
     world.assert_untouched();
 }
 

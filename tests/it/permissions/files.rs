@@ -202,8 +202,8 @@ async fn more_rules_than_are_read_are_refused() {
     world.configure("");
     let padding = format!("# {}\n", "x".repeat(255 * 1024));
     for (levels, contents, words) in [
-        (65, "", "at most 64 folders"),
-        (9, &*padding, "2 MiB in all"),
+        (65, "", "at most 64 .whereby.toml files"),
+        (9, &*padding, "2 MiB in total"),
         (1, &*padding.repeat(2), "larger than 262144 bytes"),
         (1, &*format!("{} = 1\n", vec!["a"; 50_000].join(".")), "not TOML"),
         (1, &*format!("a = {}\n", "[".repeat(100_000)), "not TOML"),
