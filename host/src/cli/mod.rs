@@ -347,9 +347,30 @@ impl From<Error> for Failure {
     }
 }
 
+/// The size of the program's stack, in bytes: that of a main thread.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// Runs the program as this process. Returns the exit status.
 #[must_use]
 pub fn run_process() -> u8 {
+    // A main thread's stack grows as it is used, and where address space is limited, growing can end
+    // the program by a signal. Another thread has all of its stack, or there is an error.
+    let own = std::thread::Builder::new().name("whereby".into()).stack_size(STACK);
+    match own.spawn(run_on_this_thread) {
+        // A panic has been printed.
+        Ok(program) => program.join().unwrap_or(Exit::Internal.code()),
+        Err(_) => match surroundings::check_address_space() {
+            Ok(()) => run_on_this_thread(),
+            Err(error) => {
+                // Standard error may be closed; the exit status says it as well.
+                let _ = writeln!(Streams::of_process().stderr(), "error: {error}");
+                Exit::Internal.code()
+            }
+        },
+    }
+}
+
+fn run_on_this_thread() -> u8 {
     let streams = Streams::of_process();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let environment = Environment::of_process();
