@@ -383,12 +383,20 @@ fn string(facts: &Facts, text: String, place: &Place<'_>) -> Result<Value, Error
         // Whereby keeps milliseconds.
         return Ok(moment.map_err(wrong)?.to_milliseconds().to_rfc3339().into());
     }
-    Ok(Value::String(match argument {
+    let normal = match argument {
         "room_name" => RoomRef::parse(&text).map_err(wrong)?.to_string(),
         "meeting_id" => MeetingRef::parse(&text).map_err(wrong)?.to_string(),
         "room_name_prefix" => prefix(&text),
-        _ => text,
-    }))
+        _ => return Ok(Value::String(text)),
+    };
+    // A URL is percent-encoded, which can make it longer.
+    let length = normal.chars().count() as u64;
+    match facts.length {
+        Some((_, most)) if length > most => Err(invalid(format!(
+            "{place} must have at most {most} characters when percent-encoded; it has {length}"
+        ))),
+        _ => Ok(Value::String(normal)),
+    }
 }
 
 /// A prefix as Whereby makes it: in lower case, and without white space.
