@@ -101,7 +101,7 @@ pub(crate) fn argument(name: &str, text: &str) -> Result<Moment, Error> {
     })
 }
 
-/// The moment that a date without a time stands for.
+/// Which end of the day a date without a time means.
 #[derive(Clone, Copy)]
 pub(crate) enum DayEdge {
     First,

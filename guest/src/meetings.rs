@@ -38,7 +38,7 @@ struct Session<'a> {
     recorder_minutes: Option<u32>,
 }
 
-/// A date as Whereby wrote it, and the moment it stands for.
+/// A date as Whereby wrote it, and the same date parsed.
 #[derive(Clone, Copy)]
 struct Stamp<'a> {
     text: &'a str,

@@ -159,7 +159,7 @@ fn after_scheme(url: &str) -> Option<&str> {
 }
 
 /// Decodes the path of a URL; `None` if the result is not UTF-8. A `%` without two hexadecimal digits
-/// stands for itself.
+/// stays as it is.
 fn decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();

@@ -1,4 +1,4 @@
-//! Responses, read and written anew: the component reads JSON that the host wrote.
+//! Parses responses and rebuilds them, so that the component reads only JSON that the host wrote.
 //!
 //! A response is parsed into the members that the call's function may see. Everything else stays
 //! behind: members that nobody asked for, spellings, texts that are not JSON. There is one place
@@ -136,7 +136,7 @@ pub(crate) struct Redactor<'a> {
 }
 
 impl<'a> Redactor<'a> {
-    /// The fewest letters and digits by which a token is recognized in another spelling.
+    /// A token with fewer letters and digits is recognized only in its exact spelling.
     const LEAST: usize = 8;
 
     pub(crate) fn new(token: &'a str) -> Self {

@@ -40,8 +40,8 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
 /// whose functions are all as large as they may be takes that much more on a larger machine.
 const MOST_THREADS: usize = 4;
 
-/// One component is compiled at a time, whoever wants it: the second who wants the same finds it
-/// compiled, and others take their memory after each other.
+/// The process compiles one component at a time. A second call for the same component finds it
+/// compiled, and other components wait, so that their memory does not add up.
 static COMPILING: Mutex<()> = Mutex::new(());
 
 /// Compiles a component, or takes what was compiled earlier.

@@ -52,24 +52,22 @@ fn is_above_home(folder: &Path) -> bool {
     folder.parent().is_none() || own_home().is_some_and(is_in)
 }
 
-/// Whether a path is where the user's files are without any variable. Links there are the user's.
+/// Where the user's files are in the home directory without any variable: the configuration first.
+const OWN_PLACES: &[&str] = match cfg!(target_os = "macos") {
+    true => &["Library/Application Support/whereby", "Library/Caches/whereby"],
+    false => &[".config/whereby", ".local/state/whereby", ".cache/whereby"],
+};
+
+/// Whether a path is in one of those places. Links there are the user's.
 fn is_in_own_place(path: &Path) -> bool {
-    let places: &[&str] = match cfg!(target_os = "macos") {
-        true => &["Library/Application Support/whereby", "Library/Caches/whereby"],
-        false => &[".config/whereby", ".local/state/whereby", ".cache/whereby"],
-    };
     let goes_back = path.components().any(|part| part == Component::ParentDir);
-    let is_in = |home: PathBuf| places.iter().any(|place| path.starts_with(home.join(place)));
+    let is_in = |home: PathBuf| OWN_PLACES.iter().any(|place| path.starts_with(home.join(place)));
     !goes_back && own_home().is_some_and(is_in)
 }
 
-/// Where the user's configuration is without any variable.
+/// Returns the path of the user's configuration without any variable.
 pub(crate) fn own_configuration() -> Option<PathBuf> {
-    let folder = match cfg!(target_os = "macos") {
-        true => "Library/Application Support/whereby",
-        false => ".config/whereby",
-    };
-    own_home().map(|home| home.join(folder).join("config.toml"))
+    own_home().map(|home| home.join(OWN_PLACES[0]).join("config.toml"))
 }
 
 /// The home directory of the user as the system has it, whatever `HOME` says.

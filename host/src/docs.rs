@@ -155,7 +155,7 @@ fn of_case(case: &Case, function: &Function) -> ErrorKind {
     }
 }
 
-/// An error of this kind, of which nothing else is known.
+/// Returns an error of this kind without any details.
 pub(crate) fn error_of(case: &Case) -> Error {
     Error::Function(FunctionError {
         kind: case.json,

@@ -429,7 +429,7 @@ impl Grant {
         self.outcome
     }
 
-    /// Whether Whereby listed the room that is to be deleted.
+    /// Returns whether Whereby listed the room that the call deletes.
     pub(crate) fn has_listed(&self) -> bool {
         self.listed.iter().any(|listed| listed.is_asked)
     }

@@ -92,21 +92,12 @@ fn to_date(value: &HeaderValue) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(value.to_str().ok()?, &Rfc2822).ok()
 }
 
-/// How long a `Retry-After` asks to wait.
+/// Returns how long a `Retry-After` asks to wait, in whole seconds.
 fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     let value = text(header::RETRY_AFTER)?;
     let seconds = retry_after::seconds(value, text(header::DATE), SystemTime::now())?;
     Some(Duration::from_secs(seconds))
-}
-
-/// The header that asks to wait, in seconds, rounded up to milliseconds.
-fn to_retry_after(wait: Duration) -> (HeaderName, HeaderValue) {
-    let milliseconds = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-    let seconds = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
-    let seconds = HeaderValue::try_from(seconds);
-    // Digits and a point are always a header's value.
-    (header::RETRY_AFTER, seconds.unwrap_or_else(|_| HeaderValue::from_static("0")))
 }
 
 /// An answer, and what the component may see of it.
@@ -135,7 +126,7 @@ pub(crate) struct Closed {
     pub(crate) fault: Option<String>,
     /// What the last answer that was no success says; it may quote what was sent.
     pub(crate) said: String,
-    /// Whether Whereby listed the room that is to be deleted.
+    /// Whether Whereby listed the room that the call deletes.
     pub(crate) has_listed: bool,
 }
 
@@ -349,12 +340,14 @@ impl Outbox {
         }
         let mut complaint = Complaint::read(&body, &redactor);
         let cause = complaint.text.is_empty().then(by_others).flatten().map(named);
-        complaint.wait = retry_after(&headers).or(complaint.wait);
-        let shown = complaint.wait.map(to_retry_after).into_iter().collect();
+        let wait = retry_after(&headers);
+        let seconds = wait.map(|wait| HeaderValue::from(wait.as_secs()));
+        let shown = seconds.map(|seconds| (header::RETRY_AFTER, seconds)).into_iter().collect();
         // Somebody else's page that says that something is gone does not say it of a room.
         let is_doubtful = cause.is_some() && status == http::StatusCode::NOT_FOUND;
         let is_read = !(is_doubtful && admitted.method == http::Method::DELETE);
         let body = is_read.then(|| complaint.to_body());
+        complaint.wait = wait.or(complaint.wait);
         Read { status, headers, shown, body, complaint, cause }
     }
 

@@ -526,10 +526,16 @@ impl Session {
         claim.message = secrets::without(&secrets, &claim.message);
         let elapsed = begun_at.elapsed();
         let said = &secrets::without(&secrets, &said);
-        let is_own = resources.is_built_in();
-        let record =
-            Record { requests: &outcome.requests, write, said, elapsed, is_own, has_listed };
-        let mut error = match record.judge(claim, is_destructive(function)) {
+        let record = Record {
+            requests: &outcome.requests,
+            write,
+            said,
+            elapsed,
+            is_own: resources.is_built_in(),
+            is_deletion: is_destructive(function),
+            has_listed,
+        };
+        let mut error = match record.judge(claim) {
             Error::Function(error) => error,
             error => return Err(error),
         };

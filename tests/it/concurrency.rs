@@ -51,6 +51,8 @@ async fn calls_that_are_dropped_give_their_slots_back() {
             outcome = session.call(None, "list_rooms", json!({})) => panic!("{outcome:?}"),
             () = world.simulator.wait_for_requests(2 * round - 1) => {}
         }
+        // A request is counted before its script is taken, and it may have been dropped in between.
+        world.simulator.clear_scripts();
         let outcome = session.call(None, "list_rooms", json!({})).await;
         assert!(outcome.result.is_ok(), "{:?}", outcome.result);
     }

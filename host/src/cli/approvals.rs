@@ -165,7 +165,7 @@ fn nothing_waits(account: Option<&str>, client: Option<&str>) -> String {
     format!("no call{}{} is waiting\n", client.unwrap_or_default(), account.unwrap_or_default())
 }
 
-/// Shows the calls on the terminal, and asks whether they are to be denied.
+/// Shows the calls on the terminal, and asks whether to deny them.
 fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
     let count = found.len();
     if !context.can_ask(false) {

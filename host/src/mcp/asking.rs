@@ -82,7 +82,7 @@ pub(super) struct Elicitation {
     pub(super) open: Arc<Semaphore>,
     /// How many more questions may be open at all clients together.
     pub(super) open_of_all: Arc<Semaphore>,
-    /// Tells whoever runs the server.
+    /// Tells the person who runs the server.
     pub(super) notice: Box<dyn Fn(&str) + Send + Sync>,
     /// Says whether the rules are still those under which it is asked.
     pub(super) still_holds: Box<dyn Fn() -> bool + Send + Sync>,

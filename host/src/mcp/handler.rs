@@ -189,7 +189,7 @@ impl Handler {
         if let Some(problem) = &outcome.unrecorded {
             let what = "the audit log does not have all of a call";
             self.gateway.notice(&format!("{what}: {problem}"));
-            // The problem names files, which are for whoever runs the server.
+            // The problem names files, which only the person who runs the server may see.
             self.log.warn(what, context).await;
         }
         self.log.call(outcome, context).await;

@@ -85,9 +85,8 @@ impl Session {
         if let Some(denial) = decided.denial(call.force) {
             return Err(denial);
         }
-        match decided.verdict.permission {
-            Permission::Allow => return Ok(Clearance::Rule),
-            Permission::Ask | Permission::Deny => {}
+        if decided.verdict.permission == Permission::Allow {
+            return Ok(Clearance::Rule);
         }
         let digest = self.digest(decided).await?;
         if call.force {

@@ -23,13 +23,14 @@ pub(super) struct Record<'a> {
     pub(super) elapsed: Duration,
     /// Whether it is the built-in component, whose words need no mark.
     pub(super) is_own: bool,
-    /// Whether Whereby listed the room that is to be deleted.
+    pub(super) is_deletion: bool,
+    /// Whether Whereby listed the room that the call deletes.
     pub(super) has_listed: bool,
 }
 
 impl<'a> Record<'a> {
     /// The error to tell in place of the one that the component returned.
-    pub(super) fn judge(self, claim: FunctionError, is_deletion: bool) -> Error {
+    pub(super) fn judge(self, claim: FunctionError) -> Error {
         if !self.bears_out(&claim) {
             return self.contradict(&claim);
         }
@@ -48,7 +49,7 @@ impl<'a> Record<'a> {
             error.explain(cause);
             // The component's own words, which said so, are gone.
             if self.write == WriteOutcome::Unknown {
-                let maybe = if is_deletion { "be gone" } else { "exist" };
+                let maybe = if self.is_deletion { "be gone" } else { "exist" };
                 error.message = format!("{}; the room may {maybe} all the same", error.message);
             }
         }
@@ -109,7 +110,7 @@ impl<'a> Record<'a> {
             return Error::ComponentFault { message };
         };
         if let Some(cause) = &last.cause {
-            let mut error = FunctionError::new("unavailable", String::new());
+            let mut error = FunctionError::new(cause.kind, String::new());
             error.explain(cause);
             error.message = format!("{}; {claimed}", error.message);
             error.http_status = last.status.filter(|status| *status >= 300);
@@ -160,7 +161,7 @@ impl<'a> Record<'a> {
     }
 
     /// Why the last request of which something is known has no response that can be used.
-    pub(super) fn cause(self) -> Option<&'a Cause> {
+    fn cause(self) -> Option<&'a Cause> {
         self.last().and_then(|sent| sent.cause.as_ref())
     }
 

@@ -228,6 +228,17 @@ mod tests {
         connection.0.end.is_cancelled()
     }
 
+    /// Opens as many connections as clients may have, each with a request under way.
+    async fn fill(connections: &Arc<Connections>) -> (Vec<Connection>, Vec<InRequest>) {
+        let (mut clients, mut requests) = (Vec::new(), Vec::new());
+        for _ in 0..MAX_CLIENTS {
+            let client = connections.add().await;
+            requests.push(client.handle().begin_request().expect("room"));
+            clients.push(client);
+        }
+        (clients, requests)
+    }
+
     #[tokio::test]
     async fn strangers_take_no_place_of_a_client() {
         let connections = Arc::<Connections>::default();
@@ -250,12 +261,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_takes_the_place_of_the_one_that_is_idle_longest() {
         let connections = Arc::<Connections>::default();
-        let (mut clients, mut requests) = (Vec::new(), Vec::new());
-        for _ in 0..MAX_CLIENTS {
-            let client = connections.add().await;
-            requests.push(client.handle().begin_request().expect("room"));
-            clients.push(client);
-        }
+        let (clients, mut requests) = fill(&connections).await;
         let late = connections.add().await;
         assert!(late.handle().begin_request().is_none());
         // The second becomes idle before the first.
@@ -270,12 +276,7 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_send_all_of_a_request_makes_room() {
         let connections = Arc::<Connections>::default();
-        let (mut clients, mut requests) = (Vec::new(), Vec::new());
-        for _ in 0..MAX_CLIENTS {
-            let client = connections.add().await;
-            requests.push(client.handle().begin_request().expect("room"));
-            clients.push(client);
-        }
+        let (clients, requests) = fill(&connections).await;
         let sent = requests[0].begin_body();
         let sending = requests[1].begin_body();
         drop(sent);
