@@ -13,6 +13,7 @@ mod examples;
 mod files;
 mod functions;
 mod hostile;
+mod layers;
 mod lua;
 mod mcp;
 mod network_tls;
