@@ -6,7 +6,7 @@ use crate::error::{Error, WriteOutcome};
 use crate::grant::KnownRoom;
 use crate::http::SentRequest;
 use crate::policy::{Rule, Verdict};
-use crate::secrets::masked;
+use crate::secrets::{masked, masked_result};
 use crate::store::Asker;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -239,7 +239,7 @@ impl fmt::Debug for Call {
 }
 
 /// What came of a call.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Outcome {
     /// The function's result, or why there is none.
@@ -264,6 +264,28 @@ pub struct Outcome {
     pub requests: Vec<SentRequest>,
     /// How long the call took, without the time that a person took to answer.
     pub duration: Duration,
+}
+
+impl fmt::Debug for Outcome {
+    /// Secrets inside the result are masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let function = self.function.and_then(crate::catalog::function);
+        let shown =
+            |result| function.map_or_else(|| masked(result), |of| masked_result(of, result));
+        f.debug_struct("Outcome")
+            .field("result", &self.result.as_ref().map(shown))
+            .field("account", &self.account)
+            .field("function", &self.function)
+            .field("verdict", &self.verdict)
+            .field("forced", &self.forced)
+            .field("approval", &self.approval)
+            .field("unrecorded", &self.unrecorded)
+            .field("write", &self.write)
+            .field("room", &self.room)
+            .field("requests", &self.requests)
+            .field("duration", &self.duration)
+            .finish()
+    }
 }
 
 impl Outcome {

@@ -5,8 +5,8 @@ use crate::{suggest, text};
 
 #[doc(inline)]
 pub use whereby_catalog::{
-    Case, ERROR, Enum, FUNCTIONS, Facts, Function, Interface, Member, Record, Type, Variant,
-    function,
+    Case, ERROR, Enum, FUNCTIONS, Facts, Function, Interface, Member, Record, Secret, Type,
+    Variant, function, secret,
 };
 
 /// The function with this name, or an error that names the nearest one.

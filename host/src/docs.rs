@@ -1,7 +1,7 @@
 //! Reference documentation of the functions, from the catalogue.
 
 use crate::arguments::{example, first_sentence};
-use crate::catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Type};
+use crate::catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Secret, Type, secret};
 use crate::cli::Exit;
 use crate::error::{Error, FunctionError, WriteOutcome, approve};
 use crate::grant::permitted_requests;
@@ -92,10 +92,20 @@ pub fn json(function: &Function) -> Value {
         "requests": permitted_requests(function),
         "arguments": schema::arguments(function),
         "result": schema::result(function),
+        "secrets": {
+            "arguments": secret_paths(secret::arguments(function)),
+            "result": secret_paths(secret::result(function)),
+        },
         "errors": errors.collect::<Vec<_>>(),
         "example": example(function),
         "examples": examples(function).into_iter().collect::<serde_json::Map<_, _>>(),
     })
+}
+
+/// The paths of the members that are secret as a whole.
+fn secret_paths(positions: Vec<secret::Position>) -> Vec<String> {
+    let whole = positions.into_iter().filter(|position| position.secret == Secret::Whole);
+    whole.map(|position| position.path).collect()
 }
 
 /// A kind of error, and what to do about it.
@@ -224,6 +234,9 @@ pub(crate) fn facts(facts: &Facts) -> String {
     }
     if let Some(example) = facts.example {
         let _ = write!(out, " Example: `{example}`.");
+    }
+    if facts.secret == Some(Secret::Whole) {
+        out.push_str(" Secret.");
     }
     out
 }

@@ -213,7 +213,7 @@ impl Decided<'_> {
         Question {
             account: self.name.to_owned(),
             function: self.function,
-            arguments: secrets::masked(&self.arguments.to_json()),
+            arguments: secrets::masked_arguments(self.function, &self.arguments.to_json()),
             is_destructive: is_destructive(self.function),
             has_destination: has_destination(&self.arguments),
             api: self.account.api.to_string(),
@@ -312,7 +312,7 @@ impl Session {
             account: decided.name.to_owned(),
             api: decided.account.api.to_string(),
             function: decided.function,
-            arguments: secrets::masked(&decided.arguments.to_json()),
+            arguments: secrets::masked_arguments(decided.function, &decided.arguments.to_json()),
             forced: force && denial.is_none() && decided.verdict.permission == Permission::Ask,
             denial,
             requests: permitted_requests(decided.function),
@@ -522,7 +522,7 @@ impl Session {
             message: format!("{} returned an error that the WIT does not have", function.name),
         })?;
         // Whereby may quote what it was sent.
-        let secrets = secrets::secrets_of(&arguments.to_json());
+        let secrets = secrets::secrets_of(function, &arguments.to_json());
         claim.message = secrets::without(&secrets, &claim.message);
         let elapsed = begun_at.elapsed();
         let said = &secrets::without(&secrets, &said);

@@ -6,7 +6,7 @@ use crate::approval::{Answer, Channel, PendingApproval};
 use crate::call::{AskedBy, Call};
 use crate::error::Error;
 use crate::policy::{Effect, Permission, effect_of};
-use crate::secrets::masked;
+use crate::secrets::masked_arguments;
 use crate::store::{Asking, Claim, Digest, Filed, Standing, Store, Subject};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -326,7 +326,8 @@ async fn file(
 ) -> Result<Filed, Error> {
     let digest = digest.clone();
     let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
-    let (function, arguments) = (decided.function.json, masked(&decided.arguments.to_json()));
+    let function = decided.function.json;
+    let arguments = masked_arguments(decided.function, &decided.arguments.to_json());
     let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
     let filed = blocking(store, move |store| {
         store.file_approval(&Asking {

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::error::{Error, WriteOutcome};
 use crate::http::{Closed, Outbox, SentRequest};
 use crate::policy::{Effect, effect_of};
-use crate::secrets::{masked, outline};
+use crate::secrets::{masked, masked_arguments, outline};
 use crate::store::{AuditRequest, Begin, BeginError, End, Store, new_id};
 use crate::text;
 use serde_json::Value;
@@ -93,7 +93,7 @@ impl Entry {
         begin.account = Some(decided.name.to_owned());
         begin.api = Some(decided.account.api.to_string());
         begin.function = Some(decided.function.json.to_owned());
-        begin.arguments = masked(&decided.arguments.to_json());
+        begin.arguments = masked_arguments(decided.function, &decided.arguments.to_json());
         begin.effect = Some(effect_of(decided.function).as_str().to_owned());
         begin.permission = Some(decided.verdict.permission.as_str().to_owned());
         begin.rule = Some(decided.verdict.rule.to_string());
