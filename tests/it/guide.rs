@@ -82,6 +82,12 @@ fn blocks_and_code_are_told_apart() {
     assert_eq!(inline_code(page), ["b", "d"]);
 }
 
+#[test]
+fn the_readme_can_be_read_to_its_end() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 130, "README.md has {lines} lines; details belong in docs/");
+}
+
 /// The cells of a row of a table, without the backticks around them.
 fn cells(row: &str) -> Option<Vec<String>> {
     let row = row.strip_prefix('|')?.strip_suffix('|')?.replace("\\|", "\0");
