@@ -14,6 +14,7 @@ mod files;
 mod functions;
 mod guide;
 mod hostile;
+mod layers;
 mod lua;
 mod mcp;
 mod network_tls;
