@@ -296,12 +296,13 @@ async fn the_blocks_of_the_guide_work() {
                     }
                 }
                 "lua" => assert_eq!(page, "docs/lua.md", "{place}"),
-                _ => {
+                "text" => {
                     let starts = ["$ ", "whereby ", "cargo ", "sudo "];
                     let is_command =
                         |line: &String| starts.iter().any(|word| line.starts_with(word));
                     assert!(!block.lines.iter().any(is_command), "{place} looks like commands");
                 }
+                other => panic!("{place}: nothing tries a block of the language `{other}`"),
             }
         }
         for code in inline_code(&read(&page)) {
