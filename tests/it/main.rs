@@ -12,6 +12,7 @@ mod configuration;
 mod examples;
 mod files;
 mod functions;
+mod guide;
 mod hostile;
 mod layers;
 mod lua;

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use whereby::catalog::FUNCTIONS;
-use whereby_tests::World;
 
 /// The folder of the whole project.
 pub(crate) fn root() -> PathBuf {
@@ -77,20 +76,6 @@ fn snapshots_hold_no_token_and_none_is_left_over() {
         assert!(!text.contains("eyJ"), "{} holds a JWT", path.display());
         let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
         assert!(tests.contains(&format!("\"{name}\")")), "{name}.snap belongs to no test");
-    }
-}
-
-#[tokio::test]
-async fn the_configuration_in_the_readme_is_one() {
-    let readme = read("README.md");
-    let blocks: Vec<&str> =
-        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(!blocks.is_empty(), "README.md shows no configuration");
-    let world = World::with_rooms(Vec::new()).await;
-    for block in blocks {
-        world.write("config/whereby/config.toml", block);
-        let settings = whereby::Settings::load(None, &world.environment());
-        assert!(settings.is_ok(), "{block}: {:?}", settings.err());
     }
 }
 
