@@ -94,8 +94,7 @@ impl Opts {
             Command::Show { id } => {
                 let found = store.approval(&id)?.ok_or_else(|| Error::Usage {
                     message: format!(
-                        "there is no approval {id}; `whereby approvals list --all` shows those that \
-                         there are"
+                        "there is no approval {id}; run: whereby approvals list --all"
                     ),
                 })?;
                 check_account(context, &found)?;
