@@ -1,6 +1,6 @@
 //! Whereby video meetings for AI agents that are not trusted with the account.
 //!
-//! Seven functions run as a WebAssembly component in a sandbox. This library is its host: it keeps
+//! The functions run as a WebAssembly component in a sandbox. This library is its host: it keeps
 //! the credentials, decides which call may be made, and lets nothing leave but the requests that
 //! the very call stands for. `examples/agent.rs` embeds it as a whole.
 //!

@@ -1,4 +1,4 @@
-//! `whereby demo`: all seven functions and what keeps them in check, without an account.
+//! `whereby demo`: all functions and the rules that limit them, without an account.
 
 use super::render::{self, Look};
 use super::{Context, Failure, Output, table};

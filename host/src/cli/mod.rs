@@ -64,7 +64,7 @@ use whereby_catalog::Function;
 
 /// Let AI agents manage Whereby rooms without giving them your API key.
 ///
-/// Seven functions run in a WebAssembly sandbox. This program keeps the API key and decides what each
+/// The functions run in a WebAssembly sandbox. This program keeps the API key and decides what each
 /// call may do. `whereby demo` shows how it works and needs no account.
 #[derive(Debug, Parser)]
 #[command(

@@ -11,7 +11,7 @@ use whereby_authority::grant::WriteOutcome;
 use whereby_authority::policy::Effect;
 use whereby_authority::table::FunctionRule;
 use whereby_catalog::schema;
-use whereby_catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Type};
+use whereby_catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Secret, Type, secret};
 
 /// The documentation of a function, in Markdown.
 #[must_use]
@@ -95,10 +95,20 @@ pub fn json(function: &Function) -> Value {
         "requests": FunctionRule::of(function).requests,
         "arguments": schema::arguments(function),
         "result": schema::result(function),
+        "secrets": {
+            "arguments": secret_paths(secret::arguments(function)),
+            "result": secret_paths(secret::result(function)),
+        },
         "errors": errors.collect::<Vec<_>>(),
         "example": example(function),
         "examples": examples(function).into_iter().collect::<serde_json::Map<_, _>>(),
     })
+}
+
+/// The paths of the members that are secret as a whole.
+fn secret_paths(positions: Vec<secret::Position>) -> Vec<String> {
+    let whole = positions.into_iter().filter(|position| position.secret == Secret::Whole);
+    whole.map(|position| position.path).collect()
 }
 
 /// A kind of error, and what to do about it.
@@ -227,6 +237,9 @@ pub(crate) fn facts(facts: &Facts) -> String {
     }
     if let Some(example) = facts.example {
         let _ = write!(out, " Example: `{example}`.");
+    }
+    if facts.secret == Some(Secret::Whole) {
+        out.push_str(" Secret.");
     }
     out
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use whereby_authority::policy::{Effect, Permission};
-use whereby_authority::secrets::masked;
 
 /// How often it is looked whether a person has answered.
 const POLL: Duration = Duration::from_millis(200);
@@ -329,7 +328,8 @@ async fn file(
 ) -> Result<Filed, Error> {
     let digest = digest.clone();
     let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
-    let (function, arguments) = (decided.function.json, masked(&decided.arguments.to_json()));
+    let function = decided.function.json;
+    let arguments = decided.shown.clone();
     let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
     let filed = blocking(store, move |store| {
         store.file_approval(&Asking {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use whereby_authority::grant::KnownRoom;
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::policy::{Rule, Verdict};
-use whereby_authority::secrets::masked;
+use whereby_authority::secrets::{masked, masked_result};
 use whereby_catalog::Function;
 
 /// What is to be called, and how.
@@ -168,7 +168,7 @@ impl fmt::Debug for Call {
 }
 
 /// What came of a call.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Outcome {
     /// The function's result, or why there is none.
@@ -193,6 +193,28 @@ pub struct Outcome {
     pub requests: Vec<SentRequest>,
     /// How long the call took, without the time that a person took to answer.
     pub duration: Duration,
+}
+
+impl fmt::Debug for Outcome {
+    /// Secrets inside the result are masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let function = self.function.and_then(crate::catalog::function);
+        let shown =
+            |result| function.map_or_else(|| masked(result), |of| masked_result(of, result));
+        f.debug_struct("Outcome")
+            .field("result", &self.result.as_ref().map(shown))
+            .field("account", &self.account)
+            .field("function", &self.function)
+            .field("verdict", &self.verdict)
+            .field("forced", &self.forced)
+            .field("approval", &self.approval)
+            .field("unrecorded", &self.unrecorded)
+            .field("write", &self.write)
+            .field("room", &self.room)
+            .field("requests", &self.requests)
+            .field("duration", &self.duration)
+            .finish()
+    }
 }
 
 impl Outcome {

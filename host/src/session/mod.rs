@@ -456,7 +456,7 @@ impl Session {
         // Nobody is asked about a call that cannot be made.
         let rule = FunctionRule::of(function);
         let scope = rule.scope(&arguments, self.0.resources.clock().timestamp())?;
-        let shown = secrets::masked(&arguments.to_json());
+        let shown = secrets::masked_arguments(function, &arguments.to_json());
         let policy = &settings.policy;
         Ok(Decided { name, account, function, rule, arguments, shown, scope, verdict, policy })
     }
@@ -546,7 +546,7 @@ impl Session {
             message: format!("{} returned an error that the WIT does not have", function.name),
         })?;
         // Whereby may quote what it was sent.
-        let secrets = secrets::secrets_of(&arguments.to_json());
+        let secrets = secrets::secrets_of(function, &arguments.to_json());
         claim.message = secrets::without(&secrets, &claim.message);
         let elapsed = begun_at.elapsed();
         let said = &secrets::without(&secrets, &said);
