@@ -256,6 +256,7 @@ mod secrets;
 mod session;
 mod shape;
 mod store;
+mod strict_json;
 mod suggest;
 mod surrogate;
 mod surroundings;

@@ -10,7 +10,7 @@ use crate::catalog::{self, Type};
 use crate::error::Error;
 use crate::policy::{Effect, Permission, effect_of, is_destructive};
 use crate::session::Session;
-use crate::text;
+use crate::{strict_json, text};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,12 +232,15 @@ impl Opts {
         let text = text.as_deref().map(text::without_bom);
         let mut arguments = match text.map(str::trim) {
             None | Some("") => Value::Object(Map::new()),
-            Some(text) => serde_json::from_str(text).map_err(|error| {
-                usage(format!(
-                    "the arguments are not JSON: {}; they are one object, such as '{{\"limit\": 2}}', or \
-                     given one by one, such as --arg limit=2",
-                    text::printable(&error.to_string(), 200)
-                ))
+            Some(text) => strict_json::from_str(text).map_err(|error| {
+                let what = text::printable(&error.to_string(), 200);
+                usage(match error.is_data() {
+                    true => format!("the arguments are ambiguous: {what}; write it once"),
+                    false => format!(
+                        "the arguments are not JSON: {what}; they are one object, such as \
+                         '{{\"limit\": 2}}', or given one by one, such as --arg limit=2"
+                    ),
+                })
             })?,
         };
         for arg in &self.args {
@@ -286,12 +289,17 @@ fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
         });
     match ty {
         None | Some(Type::String | Type::Enum(_)) => Ok(Value::from(value)),
-        Some(_) => serde_json::from_str(value).map_err(|error| Error::Usage {
-            message: format!(
-                "--arg {name}={} is not JSON ({error}); `{name}` is written as JSON, as in the \
-                 examples of `whereby docs {function}`",
-                text::printable(value, 80)
-            ),
+        Some(_) => strict_json::from_str(value).map_err(|error| {
+            let shown = text::printable(value, 80);
+            Error::Usage {
+                message: match error.is_data() {
+                    true => format!("--arg {name}={shown} is ambiguous: {error}; write it once"),
+                    false => format!(
+                        "--arg {name}={shown} is not JSON ({error}); `{name}` is written as JSON, as \
+                         in the examples of `whereby docs {function}`"
+                    ),
+                },
+            }
         }),
     }
 }

@@ -44,6 +44,29 @@ async fn results_are_one_document_under_json() {
     screen.finish("results_json");
 }
 
+#[tokio::test]
+async fn an_argument_that_is_there_twice_is_refused_however_it_is_given() {
+    let (world, _) = still_world().await;
+    world.configure(ALLOW_ALL);
+    let twice = r#"{"room_mode": "group", "room_name_prefix": "a-", "room_mode": "normal"}"#;
+    let nested = r#"{"fields": [{"recording": {"type": "none", "type": "cloud"}}]}"#;
+    let arg = r#"fields=[{"isLocked": true, "isLocked": false}]"#;
+    for (arguments, stdin, name) in [
+        (&["call", "create_room", twice][..], "", "room_mode"),
+        (&["call", "create_room", "-"], twice, "room_mode"),
+        (&["call", "create_room", nested], "", "type"),
+        (&["call", "create_room", "--arg", arg], "", "isLocked"),
+        (&["call", "create_room", "--dry-run", twice], "", "room_mode"),
+    ] {
+        let ran = run(arguments, world.environment(), stdin, false).await;
+        assert_eq!(ran.code, 2, "{ran:?}");
+        let words = format!("ambiguous: the member `{name}` is there twice at line 1 column ");
+        assert!(ran.stderr.contains(&words), "{ran:?}");
+        assert!(ran.stderr.ends_with("; write it once\n"), "{ran:?}");
+    }
+    world.assert_untouched();
+}
+
 /// Runs one call for each kind of failure.
 async fn fail_in_every_way(world: &World, screen: &mut Screen<'_>, json: &[&str]) -> Vec<u8> {
     let error = |status: u16| later(status).json(&json!({"error": "because"}));
