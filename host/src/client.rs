@@ -113,11 +113,7 @@ impl Client {
     /// Where requests to an API go.
     pub(crate) fn destination<'a>(&'a self, api: &'a ApiBase) -> Destination<'a> {
         let proxy = proxy_for(self.proxy.as_deref(), api);
-        Destination {
-            authority: api.authority(),
-            is_whereby: api.is_whereby(),
-            proxy: proxy.and_then(|proxy| proxy.way().ok()),
-        }
+        Destination { api, proxy: proxy.and_then(|proxy| proxy.way().ok()) }
     }
 }
 
@@ -280,7 +276,7 @@ impl Failure {
     /// After something may have been sent.
     pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
         let is_heard = cause::is_no_http(error);
-        let (error, cause) = cause::unanswered(error, api.authority(), api.is_https());
+        let (error, cause) = cause::unanswered(error, api);
         Self { cause, is_heard, ..Self::after_sending(error) }
     }
 

@@ -19,6 +19,7 @@ use crate::error::{Error, FunctionError, WriteOutcome};
 use crate::grant::{Bounds, Grant, permitted_requests};
 use crate::http::{Closed, Outbox};
 use crate::limits::Limits;
+use crate::origin::Setting;
 use crate::policy::{
     Approval, Effect, Permission, Permit, Policy, Rule, Verdict, effect_of, has_destination,
     is_destructive,
@@ -542,7 +543,8 @@ impl Session {
         let last = outcome.requests.last().and_then(|request| request.status);
         if error.kind == "not-found" && last == Some(404) && !account.api.is_whereby() {
             error.hint = Some(format!(
-                "if every call says so, check accounts.{name}.api_url: its path is usually /v1"
+                "if every call says so, check {}: its path is usually /v1",
+                account.api.set_with()
             ));
         }
         // Not on the component's word, which could have the token fetched over and over.
@@ -558,6 +560,11 @@ impl Session {
                 );
                 error.hint = Some(EXPIRED_HINT.into());
             }
+        }
+        if let Some(Setting { name, place: Some(place) }) = account.api.setting()
+            && error.hint.as_ref().is_some_and(|hint| hint.contains(name))
+        {
+            error.place = Some(format!("{name} is in {place}"));
         }
         Err(Error::Function(error))
     }
