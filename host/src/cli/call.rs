@@ -12,7 +12,7 @@ use crate::policy::{Effect, Permission, effect_of, is_destructive};
 use crate::session::Session;
 use crate::{strict_json, text};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Calls one function and prints what it returns.
@@ -37,7 +37,7 @@ pub(super) struct Opts {
     /// Make the call without asking where a person would be asked; overrides no denial
     #[arg(long)]
     force: bool,
-    /// Where a person has to approve the call, wait so long for `whereby approvals approve`
+    /// If the call needs approval, wait this long for a person to decide with `whereby approvals`
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: Option<u64>,
     /// Read all pages, at most 100. Each is a call of its own, and `limit` is the size of a page
@@ -76,6 +76,11 @@ impl Opts {
         let known = catalog::function(&function).map(|function| function.json);
         let document = Document { dry_run: self.dry_run, ..Document::for_function(known) };
         let fail = |error: Error| Failure { error, document: Box::new(document.clone()) };
+        if context.json {
+            // Arguments may be read from a program that takes its time.
+            let stopped = document.to_json(Err(&Error::Interrupted)).to_string();
+            context.streams.set_last_words(Some(text::printable_json(&stopped)));
+        }
         let prepared = match self.prepare(context, segment, &function) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -94,12 +99,15 @@ impl Opts {
             .account(account.as_deref())
             .force(self.force)
             .asked_by(super::FRONT_END, None);
+        let waits_for = Arc::<OnceLock<String>>::default();
         if let Some(seconds) = self.wait {
             call = call.wait(Duration::from_secs(seconds));
             if !context.can_ask(self.force) {
                 let streams = context.streams.clone();
                 let (status, is_quiet) = (status.clone(), context.quiet);
-                call = call.approver(Arc::new(prompt::Elsewhere { streams, status, is_quiet }));
+                let waits_for = Arc::clone(&waits_for);
+                let elsewhere = prompt::Elsewhere { streams, status, is_quiet, seconds, waits_for };
+                call = call.approver(Arc::new(elsewhere));
             }
         }
         if self.dry_run {
@@ -135,12 +143,20 @@ impl Opts {
         if let Some(exit) = stopped.filter(|_| is_stopped) {
             let is_write = catalog::function(known.unwrap_or_default())
                 .is_some_and(|function| effect_of(function) == Effect::Write);
-            // A read has changed nothing, and there is nothing to say of it.
-            if !is_write {
-                return Ok(Output::Stopped(exit));
+            // A read has changed nothing, and whoever stopped it knows that it was stopped. Whoever
+            // reads the document does not.
+            let mut document = Document::of(&outcome);
+            if let Some(id) = waits_for.get().filter(|_| outcome.requests.is_empty()) {
+                document.approval = Some(id.clone());
+                document.hint = Some(format!(
+                    "nothing was sent, and a person can still decide; to withdraw the request: whereby \
+                     approvals deny {id}"
+                ));
             }
-            let document = Document { stopped: Some(exit), ..Document::of(&outcome) };
-            return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
+            return match is_write || context.json {
+                true => Err(Failure::stopped(exit, document)),
+                false => Ok(Output::Stopped(exit)),
+            };
         }
         let document = Document { pages, ..Document::of(&outcome) };
         let Outcome { result, unrecorded, requests, .. } = outcome;
@@ -338,6 +354,12 @@ impl Document {
         }
     }
 
+    /// What to do about an error, unless that does not apply here.
+    pub(super) fn hint_for(&self, error: &Error) -> Option<String> {
+        let hint = self.hint.clone().or_else(|| error.hint(self.write));
+        hint.filter(|_| !self.no_hint)
+    }
+
     /// The document that every call prints under `--json`.
     pub(super) fn to_json(&self, result: Result<&Value, &Error>) -> Value {
         let operation =
@@ -358,8 +380,8 @@ impl Document {
             },
             "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
         });
-        if self.no_hint && result.is_err() {
-            document["error"]["hint"] = Value::Null;
+        if let Err(error) = result {
+            document["error"]["hint"] = self.hint_for(error).into();
         }
         if self.pages > 0 {
             document["meta"]["pages"] = self.pages.into();

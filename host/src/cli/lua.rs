@@ -68,6 +68,11 @@ impl Opts {
                         .into(),
             }));
         }
+        if context.json {
+            let mut stopped = failed_json(&Error::Interrupted);
+            stopped["error"]["kind"] = "interrupted".into();
+            context.streams.set_last_words(Some(text::printable_json(&stopped.to_string())));
+        }
         let script = if is_console { None } else { Some(self.script(context)?) };
         let settings = context.settings()?;
         let limits = self.limits(&settings)?;

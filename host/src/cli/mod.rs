@@ -327,6 +327,8 @@ struct Document {
     stopped: Option<Exit>,
     /// Whether what to do about an error of its kind does not apply.
     no_hint: bool,
+    /// What to do instead, where more is known than the error tells.
+    hint: Option<String>,
 }
 
 impl Document {
@@ -339,6 +341,14 @@ impl Document {
 struct Failure {
     error: Error,
     document: Box<Document>,
+}
+
+impl Failure {
+    /// What a signal stopped.
+    fn stopped(exit: Exit, document: Document) -> Self {
+        let document = Document { stopped: Some(exit), ..document };
+        Self { error: Error::Interrupted, document: Box::new(document) }
+    }
 }
 
 impl From<Error> for Failure {
@@ -553,12 +563,16 @@ async fn unless_stopped(
     tokio::select! {
         biased;
         result = command => result,
-        exit = signals.next() => Ok(Output::Stopped(exit)),
+        exit = signals.next() => match context.json {
+            true => Err(Failure::stopped(exit, Document::default())),
+            false => Ok(Output::Stopped(exit)),
+        },
     }
 }
 
 /// Prints the result of a command. Returns the exit status.
 fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u8 {
+    streams.set_last_words(None);
     let exit = match &result {
         Ok(Output::Report(_, _, exit) | Output::Stopped(exit)) => *exit,
         Ok(_) => Exit::Success,
