@@ -533,7 +533,6 @@ impl Session {
             said,
             elapsed,
             is_own: resources.is_built_in(),
-            is_deletion: is_destructive(function),
             has_listed,
         };
         let mut error = match record.judge(claim) {

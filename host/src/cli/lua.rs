@@ -6,7 +6,7 @@ use super::spinner::{self, Status};
 use super::{Context, Exit, Failure, Output, render, repl};
 use crate::call::Call;
 use crate::config::Settings;
-use crate::error::{Error, WriteOutcome};
+use crate::error::Error;
 use crate::lua::{Limits, MAX_SOURCE_BYTES, Report, Runtime, ScriptError};
 use crate::text;
 use serde_json::Value;
@@ -194,12 +194,6 @@ pub(super) fn show_error(context: &Context, error: &ScriptError, name: Option<&s
     let message = text::printable_lines(&error.message);
     // Standard error may be closed; the exit status says it as well.
     let _ = streams.note(&word, &format!("{place}{message}"));
-    let effect = match error.effect() {
-        WriteOutcome::None => "",
-        WriteOutcome::Unknown => "it is not known whether anything was changed\n",
-        WriteOutcome::Done => "the change itself was made\n",
-    };
-    let _ = write!(streams.stderr(), "{effect}");
     if let Some(hint) = &error.hint {
         let word = context.stderr_word(Role::Hint, "hint:");
         let _ = streams.note(&word, &text::printable_lines(hint));

@@ -625,14 +625,8 @@ fn print_error(
     let word = |role, word| paint(colours, role, word);
     let message = text::printable_lines(&error.to_string());
     streams.note(&word(Role::Error, "error:"), &message)?;
-    match document.write {
-        WriteOutcome::None => {}
-        WriteOutcome::Unknown => {
-            writeln!(streams.stderr(), "it is not known whether anything was changed")?;
-        }
-        WriteOutcome::Done => writeln!(streams.stderr(), "the change itself was made")?,
-    }
-    if let Some(hint) = error.hint(document.write).filter(|_| !document.no_hint) {
+    // Where something was changed, or may have been, the hint says so.
+    if let Some(hint) = document.hint_for(error) {
         streams.note(&word(Role::Hint, "hint:"), &text::printable_lines(&hint))?;
     }
     streams.stderr().flush()
