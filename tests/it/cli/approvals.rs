@@ -142,6 +142,24 @@ async fn what_cannot_be_decided_on_is_a_wrong_use() {
     screen.finish("approvals_refused");
 }
 
+#[tokio::test]
+async fn approving_what_was_denied_says_that_the_approval_is_a_new_one() {
+    let world = asking_world().await;
+    let denied = stored(&world, &["create_room"]).await;
+    assert_eq!(world.run(&["approvals", "deny", &denied]).await.code, 0);
+    let ran = world.run(&["approvals", "approve", &denied]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let words = format!("this approval is a new one; the denied one, {denied}, stays in the list");
+    assert!(ran.stdout.contains(&words), "{ran:?}");
+    let open = world.run(&["approvals", "list", "--json"]).await.json();
+    let id = open["approvals"][0]["id"].as_str().expect("an id");
+    assert_ne!(id, denied);
+    assert!(ran.stdout.contains(&format!("whereby approvals deny {id}\n")), "{ran:?}");
+    let pending = deletion(&world).await;
+    let ran = world.run(&["approvals", "approve", &pending]).await;
+    assert!(!ran.stdout.contains("a new one"), "{ran:?}");
+}
+
 /// What a call that waits says of each end but a yes.
 #[tokio::test]
 async fn a_call_that_waits_says_why_it_was_not_made() {
