@@ -126,6 +126,15 @@ fn wrong(message: String) -> Error {
     Error::Configuration { message }
 }
 
+/// Checks that certificates can be trusted besides the compiled-in ones.
+///
+/// # Errors
+///
+/// [`Error::Configuration`], which says which certificate cannot be used.
+pub(crate) fn check_roots(pem: &[u8]) -> Result<(), Error> {
+    tls(Some(pem)).map(drop)
+}
+
 /// What is trusted, and how it is spoken to.
 fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
