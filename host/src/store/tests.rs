@@ -1,5 +1,7 @@
 //! The store as the session uses it, on disk.
 
+mod askers;
+
 use super::*;
 use crate::error::WriteOutcome;
 use serde_json::json;
