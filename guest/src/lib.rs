@@ -1,5 +1,5 @@
-//! Seven functions for running video meetings on Whereby, as a WebAssembly component of the world
-//! `integration`, or without the feature `write` of the world `reader`.
+//! Functions for video meetings on Whereby, as a WebAssembly component of the world `integration`, or,
+//! without the feature `write`, of the world `reader`.
 //!
 //! This file connects the component's exports with the modules that do the work. All of those but
 //! `http` are pure: they build requests and decode answers, and reach Whereby through the trait

@@ -230,8 +230,11 @@ impl Generator<'_> {
         })
     }
 
+    /// The documentation of a type or a case, which states no facts.
     fn text(&self, docs: &Docs, what: &str) -> Result<String> {
-        Ok(self.spell(&Documented::parse(docs, what)?.text))
+        let docs = Documented::parse(docs, what)?;
+        ensure!(docs.facts == Facts::default(), "{what} states a fact; only members can");
+        Ok(self.spell(&docs.text))
     }
 
     /// Replaces names in backticks by their spelling in JSON, Lua and MCP.
@@ -289,7 +292,7 @@ impl Documented {
 }
 
 /// The facts of `world.wit`'s convention.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Facts {
     range: Option<(u64, u64)>,
     length: Option<(u64, u64)>,
@@ -299,13 +302,27 @@ struct Facts {
     example: Option<String>,
     unit: Option<String>,
     usual: Option<String>,
+    secret: Option<Secret>,
+}
+
+/// What a `Secret` fact says.
+#[derive(Debug, PartialEq)]
+enum Secret {
+    Whole,
+    Query(String),
 }
 
 impl Facts {
     /// Whether the line states a fact.
     fn read(&mut self, line: &str) -> Result<bool> {
+        if line == "Secret." {
+            ensure!(self.secret.replace(Secret::Whole).is_none(), "a value is secret once");
+            return Ok(true);
+        }
         let Some((key, value)) = line.split_once(": ") else { return Ok(false) };
-        let keys = ["Range", "Length", "Items", "Format", "Default", "Example", "Unit", "Usually"];
+        let keys = [
+            "Range", "Length", "Items", "Format", "Default", "Example", "Unit", "Usually", "Secret",
+        ];
         if !keys.contains(&key) {
             return Ok(false);
         }
@@ -332,6 +349,12 @@ impl Facts {
                 self.unit = Some(value.to_owned());
             }
             "Usually" => self.usual = Some(value.to_owned()),
+            "Secret" => {
+                let is_name = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric());
+                ensure!(is_name, "not the name of a query parameter");
+                let secret = Secret::Query(value.to_owned());
+                ensure!(self.secret.replace(secret).is_none(), "a value is secret once");
+            }
             _ => self.example = Some(value.to_owned()),
         }
         Ok(true)
@@ -342,7 +365,7 @@ impl std::fmt::Display for Facts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "Facts {{ range: {:?}, length: {:?}, max_items: {:?}, formats: &{:?}, default: {:?}, example: {:?}, unit: {:?}, usual: {:?} }}",
+            "Facts {{ range: {:?}, length: {:?}, max_items: {:?}, formats: &{:?}, default: {:?}, example: {:?}, unit: {:?}, usual: {:?}, secret: {} }}",
             self.range,
             self.length,
             self.max_items,
@@ -350,7 +373,11 @@ impl std::fmt::Display for Facts {
             self.default,
             self.example,
             self.unit,
-            self.usual
+            self.usual,
+            match &self.secret {
+                None => "None".to_owned(),
+                Some(secret) => format!("Some(Secret::{secret:?})"),
+            }
         )
     }
 }

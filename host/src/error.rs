@@ -1,38 +1,13 @@
 //! Everything that can go wrong with a call, and what callers are told about it.
 
-use crate::approval::PendingApproval;
-use crate::cause::Cause;
-use crate::policy::Rule;
-use crate::text;
 use serde_json::{Value, json};
+use whereby_authority::grant::WriteOutcome;
+use whereby_authority::policy::Rule;
+use whereby_authority::text;
 use whereby_catalog::failure;
 
 /// The greatest length of a component's own words, in characters.
 const MAX_MESSAGE: usize = 1000;
-
-/// Whether a write happened, in a call that failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WriteOutcome {
-    /// Nothing was changed.
-    #[default]
-    None,
-    /// A write was sent and its answer is not known.
-    Unknown,
-    /// The write was done.
-    Done,
-}
-
-impl WriteOutcome {
-    /// `none`, `unknown` or `done`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Unknown => "unknown",
-            Self::Done => "done",
-        }
-    }
-}
 
 /// Why a call failed, or could not be made.
 ///
@@ -141,7 +116,7 @@ impl FunctionError {
     /// Reads the JSON form of the WIT's `error`.
     pub(crate) fn from_json(error: &Value) -> Option<Self> {
         let (case, payload) = error.as_object()?.iter().next()?;
-        let case = crate::catalog::ERROR.cases.iter().find(|known| known.json == case.as_str())?;
+        let case = whereby_catalog::ERROR.cases.iter().find(|known| known.json == case.as_str())?;
         let message = text::printable(payload.as_str().unwrap_or_default(), MAX_MESSAGE);
         let mut error = Self::new(case.json, message);
         match case.json {
@@ -164,13 +139,36 @@ impl FunctionError {
         }
         Some(error)
     }
+}
 
-    /// Says what the host knows of the cause, in place of what the component could know.
-    pub(crate) fn explain(&mut self, cause: &Cause) {
-        self.kind = cause.kind;
-        self.message.clone_from(&cause.message);
-        self.hint = Some(cause.hint.clone());
-        self.retryable = cause.is_retryable;
+/// A call that was stored for a person to approve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingApproval {
+    /// By which it is approved, whole.
+    pub id: String,
+    /// Until when it can be, in milliseconds since 1970.
+    pub expires_at: i64,
+    /// By which an MCP client answers the question. No agent gets to see it.
+    pub(crate) handle: String,
+}
+
+impl PendingApproval {
+    /// What a person types to approve it.
+    #[must_use]
+    pub fn command(&self) -> String {
+        format!("whereby approvals approve {}", self.id)
+    }
+}
+
+impl From<whereby_authority::Error> for Error {
+    fn from(error: whereby_authority::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            whereby_authority::Error::UnknownFunction { .. } => Self::Usage { message },
+            whereby_authority::Error::InvalidArgument { .. } => Self::InvalidArgument { message },
+            _ => Self::Internal { message },
+        }
     }
 }
 

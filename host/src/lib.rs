@@ -1,6 +1,6 @@
 //! Whereby video meetings for AI agents that are not trusted with the account.
 //!
-//! Seven functions run as a WebAssembly component in a sandbox. This library is its host: it keeps
+//! The functions run as a WebAssembly component in a sandbox. This library is its host: it keeps
 //! the credentials, decides which call may be made, and lets nothing leave but the requests that
 //! the very call stands for. `examples/agent.rs` embeds it as a whole.
 //!
@@ -210,81 +210,46 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod answer;
-mod approval;
-pub mod arguments;
-mod cache;
-mod call;
-pub mod catalog;
-mod cause;
-mod checkout;
 pub mod cli;
-mod client;
-mod clock;
 mod config;
-mod config_edit;
-mod config_file;
-mod creation;
-mod credentials;
 pub mod docs;
-mod engine;
-mod environment;
 mod error;
-mod file;
+mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod grant;
-mod http;
-mod inspect;
-mod json;
-mod lanes;
-mod limits;
 #[cfg(feature = "lua")]
 pub mod lua;
 #[cfg(feature = "mcp")]
 pub mod mcp;
-mod names;
-mod origin;
-pub mod policy;
-mod preflight;
-mod proxy;
-mod request;
-mod resources;
-mod retry_after;
-pub mod search;
-mod secrets;
 mod session;
-mod shape;
 mod store;
 mod strict_json;
-mod suggest;
-mod surrogate;
-mod surroundings;
-pub mod text;
-mod ticker;
-mod timestamp;
-mod toml_reader;
-mod turns;
+mod system;
 
-pub use approval::{Answer, Approver, Channel, NobodyToAsk, PendingApproval, Question};
-pub use call::{Call, Observer, Outcome, Plan};
-pub use clock::Clock;
+pub use config::credentials::{Token, TokenSource};
+pub use config::environment::{Environment, SYSTEM_POLICY};
+pub use config::limits::Limits;
+pub use config::origin::ApiBase;
 pub use config::{Account, ComponentFile, PROJECT_FILE, Settings};
-pub use credentials::{Token, TokenSource};
-pub use environment::{Environment, SYSTEM_POLICY};
-pub use error::{Error, FunctionError, WriteOutcome};
-pub use http::SentRequest;
-pub use inspect::Inspection;
-pub use limits::Limits;
-pub use origin::ApiBase;
-pub use resources::{
+#[doc(inline)]
+pub use docs::search;
+pub use error::{Error, FunctionError, PendingApproval};
+pub use session::approval::{Answer, Approver, Channel, NobodyToAsk, Question};
+pub use session::call::{Call, Outcome, Plan};
+pub use session::resources::{
     BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY, read_component,
 };
-pub use secrets::masked;
-pub use session::{Session, SessionBuilder};
+pub use session::{Inspection, Observer, SentRequest, Session, SessionBuilder};
 pub use store::{
     ApprovalState, AuditFilter, AuditOutcome, AuditRequest, AuditRow, Store, StoredApproval,
 };
+pub use system::clock::Clock;
+pub use whereby_authority::grant::WriteOutcome;
+pub use whereby_authority::secrets::masked;
+#[doc(inline)]
+pub use whereby_authority::{arguments, policy, text};
+#[doc(inline)]
+pub use whereby_catalog as catalog;
 #[doc(inline)]
 pub use whereby_catalog::schema;
 #[cfg(feature = "simulator")]

@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut read = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if read.contains_key(&name) {
-                let name = crate::text::printable(&name, 80);
+                let name = whereby_authority::text::printable(&name, 80);
                 return Err(A::Error::custom(format_args!("the member `{name}` is there twice")));
             }
             let Strict(value) = members.next_value()?;

@@ -4,8 +4,11 @@ use std::path::Path;
 
 /// Runs a target on each of its kept inputs.
 pub(crate) fn replay(target: &str, run: impl Fn(&[u8])) {
-    // Of the crate that includes this, which stands beside `tests`.
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
+    // The crate that includes this is a folder of the workspace, at some depth.
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let corpora = folders.map(|folder| folder.join("tests/fuzz/corpus"));
+    let corpus = corpora.into_iter().find(|folder| folder.is_dir()).expect("the corpora");
+    let folder = corpus.join(target);
     let entries = std::fs::read_dir(folder).expect("a corpus");
     let inputs: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     assert!(inputs.len() >= 5, "{target} has {} inputs", inputs.len());

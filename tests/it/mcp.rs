@@ -117,6 +117,15 @@ async fn meeting_of_name() -> (World, String) {
     (world, format!("daily:{session}"))
 }
 
+/// What a client that approves everything is asked and told when it calls a function.
+pub(crate) async fn questions(world: &World, function: &str, arguments: Value) -> String {
+    let (client, _progress) = Client::new(accepts(true));
+    let connected = Connected::new(world, client.clone()).await;
+    let result = connected.call(&format!("whereby_{function}"), arguments).await;
+    connected.end().await;
+    format!("{:?} {result:?}", client.asked())
+}
+
 fn accepts(approve: bool) -> Option<ElicitResult> {
     let result = ElicitResult::new(ElicitationAction::Accept);
     Some(result.with_content(json!({"approve": approve})))

@@ -1,9 +1,10 @@
 //! What holds for any arguments, names and texts.
 
+use crate::secrecy::marked;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
-use whereby::catalog::{FUNCTIONS, Function};
+use whereby::catalog::{FUNCTIONS, Function, Secret};
 use whereby::{Account, ApiBase, Call, Plan, Session, Settings, TokenSource, schema, text};
 
 /// A session that can plan and never sends anything.
@@ -230,17 +231,30 @@ proptest! {
     }
 
     #[test]
-    fn secrets_are_masked_wherever_they_stand(secret in "[A-Z]{12}", numbers in choices()) {
-        let function = whereby::catalog::function("create_room").expect("a function");
+    fn the_value_of_a_secret_member_never_appears(
+        which in any::<usize>(), secret in "[A-Z]{12}", numbers in choices(), twice in any::<bool>(),
+    ) {
+        let positions = marked::positions();
+        let (function, position) = &positions[which % positions.len()];
         let schema = schema::arguments(function);
         let mut arguments = value_of(&schema, "", &mut Choices(numbers.into_iter()));
-        arguments["fields"] = json!([
-            {"recording": {"type": "cloud", "destination": {"provider": "s3", "accessKeySecret": secret}}},
-            {"streaming": {"destination": {"url": format!("rtmp://a.example/{secret}")}}},
-            {"liveTranscription": {"destination": {"provider": "s3", "accessKeySecret": secret}}},
-        ]);
-        let planned = plan("create_room", arguments).expect("a plan");
-        prop_assert!(!format!("{planned:?}").contains(&secret), "{planned:?}");
-        prop_assert!(!planned.to_json().to_string().contains(&secret));
+        let value = marked::value_with(position, &secret);
+        let value = if twice { json!([value.clone(), value]) } else { value };
+        marked::place(function, &mut arguments, &position.path, value);
+        let call = Call::new(function.json, arguments.clone());
+        let planned = SESSION.plan(call.clone());
+        let shown = match &planned {
+            Ok(plan) => format!("{plan:?} {}", plan.to_json()),
+            Err(error) => format!("{error:?} {error}"),
+        };
+        let shown = format!("{shown} {call:?} {}", whereby::masked(&arguments));
+        prop_assert!(!shown.contains(&secret), "{shown}");
+        // Wherever else its name may be, also where the function is not known.
+        let astray = json!({"x": [{position.member.json: [secret]}], "room_mode": {"url": secret}});
+        let shown = whereby::masked(&astray).to_string();
+        let is_hidden = position.secret != Secret::Whole || !shown.contains(&secret);
+        prop_assert!(is_hidden, "{shown}");
+        let shown = format!("{:?} {:?}", Call::new("nothing", astray.clone()), plan(function.json, astray));
+        prop_assert!(position.secret != Secret::Whole || !shown.contains(&secret), "{shown}");
     }
 }

@@ -1,5 +1,7 @@
 //! Secrets in what people and logs get to see: every `Debug`, and what a server repeats.
 
+pub(crate) mod marked;
+
 use crate::wire::{calls, daily_world, kind, later, message};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

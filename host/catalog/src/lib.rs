@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod failure;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod secret;
 #[cfg(feature = "schema")]
 pub mod tool;
 
@@ -119,6 +120,12 @@ impl Member {
     pub fn is_optional(&self) -> bool {
         matches!(self.ty, Type::Option(_))
     }
+
+    /// Whether all of its value is secret.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.facts.secret == Some(Secret::Whole)
+    }
 }
 
 /// A variant type.
@@ -190,6 +197,17 @@ pub struct Facts {
     pub unit: Option<&'static str>,
     /// The value, as JSON, that displays may omit.
     pub usual: Option<&'static str>,
+    /// Whether it is masked wherever a call is shown or recorded.
+    pub secret: Option<Secret>,
+}
+
+/// Which part of a value is secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// All of it. Of a URI, the scheme, the host and the beginning of the path may be shown.
+    Whole,
+    /// The value of this query parameter, if it is a URL.
+    Query(&'static str),
 }
 
 impl Facts {
@@ -203,6 +221,7 @@ impl Facts {
         example: None,
         unit: None,
         usual: None,
+        secret: None,
     };
 }
 
@@ -234,7 +253,7 @@ pub fn respelled<'a>(given: &str, tools: impl IntoIterator<Item = &'a str>) -> O
 
 #[expect(missing_docs, reason = "generated from the WIT, where everything is documented")]
 mod generated {
-    use super::{Case, Enum, Facts, Function, Interface, Member, Record, Type, Variant};
+    use super::{Case, Enum, Facts, Function, Interface, Member, Record, Secret, Type, Variant};
     include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 }
 

@@ -1,8 +1,8 @@
 //! JSON Schema (2020-12) of arguments and results, from the catalogue.
 //!
-//! Arguments keep to what every MCP client and model takes: one plain `type` a node, optional means
-//! not required, and no combinator, `const`, `null` or reference anywhere. What that cannot say stands
-//! in the descriptions, which models read.
+//! Arguments use only what every MCP client and model accepts: one plain `type` per node, optional means
+//! not required, and no combinator, `const`, `null` or reference anywhere. The descriptions, which models
+//! read, say the rest. A `title` is the name of a type in the WIT, for programs that generate code.
 
 use crate::{Case, Facts, Function, Member, Type, Variant};
 use alloc::borrow::ToOwned as _;
@@ -16,7 +16,7 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The schema of a function's arguments: a closed object.
 #[must_use]
 pub fn arguments(function: &Function) -> Value {
-    let mut schema = object(function.params, Use::Argument);
+    let mut schema = object(function.params, ARGUMENT);
     schema["$schema"] = DIALECT.into();
     schema["title"] = function.json.into();
     schema["description"] = function.docs.into();
@@ -25,13 +25,25 @@ pub fn arguments(function: &Function) -> Value {
 
 /// The schema of what a function returns: an object with every member, null where unknown.
 ///
-/// It has no `format`: Whereby's texts are passed on as they came, and a client that checks results
-/// must not turn one away.
+/// It has no `format`: strings from Whereby are returned unchanged, and a client that checks results
+/// must not reject one.
 #[must_use]
 pub fn result(function: &Function) -> Value {
-    let mut schema = of(&function.result, Use::Result);
+    let mut schema = of(&function.result, RESULT);
     schema["$schema"] = DIALECT.into();
-    schema["title"] = format!("{} result", function.json).into();
+    schema
+}
+
+/// The schema of a tool's arguments or of its result, without what the tool itself says, and without
+/// titles, which models do not need.
+pub(crate) fn of_tool(function: &Function, purpose: Purpose) -> Map<String, Value> {
+    let form = Form { purpose, has_titles: false };
+    let schema = match purpose {
+        Purpose::Argument => object(function.params, form),
+        Purpose::Result => of(&function.result, form),
+    };
+    let Value::Object(mut schema) = schema else { return Map::new() };
+    schema.shift_remove("description");
     schema
 }
 
@@ -47,17 +59,37 @@ pub fn fact_value(ty: &Type, text: &str) -> Value {
 
 /// An optional argument may be left out; an optional member of a result is there and may be null.
 #[derive(Clone, Copy, PartialEq)]
-enum Use {
+pub(crate) enum Purpose {
     Argument,
     Result,
 }
 
-fn object(members: &[Member], purpose: Use) -> Value {
+/// How a schema is written.
+#[derive(Clone, Copy)]
+struct Form {
+    purpose: Purpose,
+    /// Whether types have their names.
+    has_titles: bool,
+}
+
+const ARGUMENT: Form = Form { purpose: Purpose::Argument, has_titles: true };
+const RESULT: Form = Form { purpose: Purpose::Result, has_titles: true };
+
+impl Form {
+    /// Adds the name of a type.
+    fn title(self, name: &str, schema: &mut Value) {
+        if self.has_titles {
+            schema["title"] = name.into();
+        }
+    }
+}
+
+fn object(members: &[Member], form: Form) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for member in members {
-        properties.insert(member.json.to_owned(), property(member, purpose));
-        if purpose == Use::Result || !member.is_optional() {
+        properties.insert(member.json.to_owned(), property(member, form));
+        if form.purpose == Purpose::Result || !member.is_optional() {
             required.push(member.json);
         }
     }
@@ -69,9 +101,9 @@ fn object(members: &[Member], purpose: Use) -> Value {
     schema
 }
 
-fn property(member: &Member, purpose: Use) -> Value {
-    let mut schema = of(&member.ty, purpose);
-    apply(&member.facts, innermost(&member.ty), purpose, &mut schema);
+fn property(member: &Member, form: Form) -> Value {
+    let mut schema = of(&member.ty, form);
+    apply(&member.facts, innermost(&member.ty), form.purpose, &mut schema);
     schema["description"] = described(member).into();
     schema
 }
@@ -85,6 +117,9 @@ fn described(member: &Member) -> String {
     if let Some(example) = member.facts.example {
         said += &format!(" Example: {}.", fact_value(&member.ty, example));
     }
+    if member.is_secret() {
+        said += " Secret.";
+    }
     said
 }
 
@@ -95,7 +130,7 @@ fn innermost(ty: &Type) -> &Type {
     }
 }
 
-fn apply(facts: &Facts, ty: &Type, purpose: Use, schema: &mut Value) {
+fn apply(facts: &Facts, ty: &Type, purpose: Purpose, schema: &mut Value) {
     if let Some((low, high)) = facts.range {
         schema["minimum"] = low.into();
         schema["maximum"] = high.into();
@@ -108,7 +143,7 @@ fn apply(facts: &Facts, ty: &Type, purpose: Use, schema: &mut Value) {
         schema["maxItems"] = most.into();
     }
     // The one format that every client knows.
-    if purpose == Use::Argument && facts.formats == ["date-time"] {
+    if purpose == Purpose::Argument && facts.formats == ["date-time"] {
         schema["format"] = "date-time".into();
     }
     if let Some(default) = facts.default {
@@ -116,7 +151,7 @@ fn apply(facts: &Facts, ty: &Type, purpose: Use, schema: &mut Value) {
     }
 }
 
-fn of(ty: &Type, purpose: Use) -> Value {
+fn of(ty: &Type, form: Form) -> Value {
     match ty {
         Type::Bool => json!({"type": "boolean"}),
         Type::U16 => json!({"type": "integer", "minimum": 0, "maximum": u16::MAX}),
@@ -124,40 +159,54 @@ fn of(ty: &Type, purpose: Use) -> Value {
         Type::U64 => json!({"type": "integer", "minimum": 0}),
         Type::F64 => json!({"type": "number"}),
         Type::String => json!({"type": "string"}),
-        Type::List(inner) => json!({"type": "array", "items": of(inner, purpose)}),
+        Type::List(inner) => json!({"type": "array", "items": of(inner, form)}),
         Type::Record(record) => {
-            let mut schema = object(record.members, purpose);
+            let mut schema = object(record.members, form);
             schema["description"] = record.docs.into();
+            form.title(record.name, &mut schema);
             schema
         }
         Type::Enum(choice) => {
             let names: Vec<&str> = choice.cases.iter().map(|case| case.json).collect();
-            json!({"type": "string", "enum": names})
+            let mut schema = json!({"type": "string", "enum": names});
+            form.title(choice.name, &mut schema);
+            schema
         }
-        Type::Variant(variant) => match purpose {
-            Use::Argument => one_of(variant),
-            Use::Result => json!({"type": ["string", "object"], "description": variant.docs}),
-        },
-        Type::Option(inner) => match purpose {
-            Use::Argument => of(inner, purpose),
-            Use::Result => nullable(of(inner, purpose)),
+        Type::Variant(variant) => {
+            let mut schema = match form.purpose {
+                Purpose::Argument => one_of(variant, form),
+                Purpose::Result => {
+                    json!({"type": ["string", "object"], "description": variant.docs})
+                }
+            };
+            form.title(variant.name, &mut schema);
+            schema
+        }
+        Type::Option(inner) => match form.purpose {
+            Purpose::Argument => of(inner, form),
+            Purpose::Result => nullable(of(inner, form)),
         },
     }
 }
 
-/// A variant as an object that has a member for each case: a truth for one that carries nothing.
-fn one_of(variant: &Variant) -> Value {
+/// A variant as an object that has a member for each case: a boolean for one that carries nothing.
+fn one_of(variant: &Variant, form: Form) -> Value {
     let property = |case: &Case| {
-        let mut schema = of(case.payload.as_ref().unwrap_or(&Type::Bool), Use::Argument);
+        let mut schema = of(case.payload.as_ref().unwrap_or(&Type::Bool), form);
         schema["description"] = case.docs.into();
         (case.json.to_owned(), schema)
     };
-    json!({
+    let mut schema = json!({
         "type": "object",
         "properties": variant.cases.iter().map(property).collect::<Map<_, _>>(),
         "additionalProperties": false,
         "description": variant.docs,
-    })
+    });
+    // What tells a variant from a record whose members are all optional. Not every model takes it.
+    if form.has_titles {
+        schema["minProperties"] = 1.into();
+    }
+    schema
 }
 
 /// The schema with null among its values.

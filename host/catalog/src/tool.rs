@@ -50,20 +50,11 @@ pub fn title(function: &Function) -> String {
 /// The schema of a tool's arguments.
 #[must_use]
 pub fn input(function: &Function) -> Map<String, Value> {
-    plain(schema::arguments(function))
+    schema::of_tool(function, schema::Purpose::Argument)
 }
 
 /// The schema of a tool's structured result.
 #[must_use]
 pub fn output(function: &Function) -> Map<String, Value> {
-    plain(schema::result(function))
-}
-
-/// The schema without what the tool says already.
-fn plain(schema: Value) -> Map<String, Value> {
-    let Value::Object(mut schema) = schema else { return Map::new() };
-    for name in ["$schema", "title", "description"] {
-        schema.shift_remove(name);
-    }
-    schema
+    schema::of_tool(function, schema::Purpose::Result)
 }

@@ -1,11 +1,11 @@
 //! `whereby accounts`: which accounts there are, and where their tokens come from.
 
 use super::{Context, Failure, Output, render};
-use crate::catalog::Function;
+use crate::config::credentials::TokenSource;
 use crate::config::{Account, Settings};
-use crate::credentials::TokenSource;
-use crate::text;
 use serde_json::{Map, Value, json};
+use whereby_authority::text;
+use whereby_catalog::Function;
 
 /// Lists the accounts, where their access tokens come from, and what they may do
 #[derive(Debug, clap::Args)]

@@ -2,15 +2,14 @@
 
 use super::render::{self, Look};
 use super::{Context, Failure, Output, document, prompt, table};
-use crate::approval::Answer;
-use crate::catalog;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::policy::is_destructive;
+use crate::session::approval::Answer;
 use crate::store::{ApprovalState, Store, StoredApproval};
-use crate::text;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use whereby_authority::table::FunctionRule;
+use whereby_authority::text;
 
 /// How many columns of the terminal are left to other things than arguments.
 const OTHERS: u16 = 20;
@@ -375,7 +374,9 @@ fn arguments(approval: &StoredApproval) -> String {
 /// What a person should not overlook.
 fn warnings(approval: &StoredApproval) -> String {
     let mut text = String::new();
-    if catalog::function(&approval.function).is_some_and(is_destructive) {
+    if whereby_catalog::function(&approval.function)
+        .is_some_and(|function| FunctionRule::of(function).is_destructive)
+    {
         text += "This deletes for ever and throws out whoever is in the room.\n";
     }
     let fields = approval.arguments["fields"].as_array();

@@ -4,17 +4,17 @@ use super::approvals::{asked_by, short, wanted_account};
 use super::render::{self, Look, Rows};
 use super::signal::Signals;
 use super::{Context, Failure, Output, document, functions};
-use crate::catalog::FUNCTIONS;
 use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
-use crate::text;
-use crate::timestamp::Timestamp;
 use jiff::Span;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
+use whereby_catalog::FUNCTIONS;
 
 /// How many calls people are shown by default.
 const SHOWN: u32 = 50;

@@ -4,16 +4,18 @@ use super::pages::{MOST_PAGES, Pages, Read};
 use super::signal::Signals;
 use super::spinner::{self, Status};
 use super::{Context, Document, Exit, Failure, Output, functions, prompt, table};
-use crate::arguments::MAX_ARGUMENTS_BYTES;
-use crate::call::{Call, Outcome, Plan};
-use crate::catalog::{self, Type};
 use crate::error::Error;
-use crate::policy::{Effect, Permission, effect_of, is_destructive};
 use crate::session::Session;
-use crate::{strict_json, text};
+use crate::session::call::{Call, Outcome, Plan};
+use crate::strict_json;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use whereby_authority::arguments::MAX_ARGUMENTS_BYTES;
+use whereby_authority::policy::{Effect, Permission};
+use whereby_authority::table::FunctionRule;
+use whereby_authority::text;
+use whereby_catalog::Type;
 
 /// Calls one function and prints what it returns.
 ///
@@ -73,7 +75,7 @@ impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
         let (segment, function) = split_name(&self.function);
         let function = function.replace('-', "_");
-        let known = catalog::function(&function).map(|function| function.json);
+        let known = whereby_catalog::function(&function).map(|function| function.json);
         let document = Document { dry_run: self.dry_run, ..Document::for_function(known) };
         let fail = |error: Error| Failure { error, document: Box::new(document.clone()) };
         if context.json {
@@ -130,7 +132,7 @@ impl Opts {
         let mut stopped = None;
         let until = async { stopped = Some(signals.next().await) };
         let read = async {
-            match (pages, known.and_then(catalog::function)) {
+            match (pages, known.and_then(whereby_catalog::function)) {
                 (Some(pages), Some(function)) => {
                     let page = |arguments| call.clone().arguments(arguments);
                     pages.read(&session, function, arguments, &status, page, until).await
@@ -141,8 +143,8 @@ impl Opts {
         let Read { outcome, pages } = spinner::wait(context, &status, read).await;
         let is_stopped = matches!(outcome.result, Err(Error::Interrupted));
         if let Some(exit) = stopped.filter(|_| is_stopped) {
-            let is_write = catalog::function(known.unwrap_or_default())
-                .is_some_and(|function| effect_of(function) == Effect::Write);
+            let is_write = whereby_catalog::function(known.unwrap_or_default())
+                .is_some_and(|function| FunctionRule::of(function).effect == Effect::Write);
             // A read has changed nothing, and whoever stopped it knows that it was stopped. Whoever
             // reads the document does not.
             let mut document = Document::of(&outcome);
@@ -213,7 +215,10 @@ impl Opts {
         if pages.is_some() {
             Pages::check(function)?;
         }
-        if self.if_exists && !catalog::function(function).is_some_and(is_destructive) {
+        if self.if_exists
+            && !whereby_catalog::function(function)
+                .is_some_and(|function| FunctionRule::of(function).is_destructive)
+        {
             let message = "--if-exists works only with functions that delete".to_owned();
             return Err(Error::Usage { message });
         }
@@ -297,7 +302,7 @@ fn show_plan(plan: &Plan) -> String {
 
 /// The value of `--arg`, of the type that the parameter has.
 fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
-    let ty = catalog::function(function)
+    let ty = whereby_catalog::function(function)
         .and_then(|function| function.params.iter().find(|param| param.json == name))
         .map(|param| match param.ty {
             Type::Option(inner) => *inner,
@@ -362,8 +367,10 @@ impl Document {
 
     /// The document that every call prints under `--json`.
     pub(super) fn to_json(&self, result: Result<&Value, &Error>) -> Value {
-        let operation =
-            self.function.and_then(catalog::function).map(|function| effect_of(function).as_str());
+        let operation = self
+            .function
+            .and_then(whereby_catalog::function)
+            .map(|function| FunctionRule::of(function).effect.as_str());
         let mut document = json!({
             "function": self.function,
             "success": result.is_ok(),

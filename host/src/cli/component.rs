@@ -2,14 +2,14 @@
 
 use super::{Context, Document, Failure, Output};
 use crate::error::Error;
-use crate::inspect::Inspection;
-use crate::resources::{
+use crate::session::inspect::Inspection;
+use crate::session::resources::{
     BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY, read_component,
 };
-use crate::text;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::PathBuf;
+use whereby_authority::text;
 
 /// Inspects a component, or exports the built-in one for other runtimes.
 #[derive(Debug, clap::Args)]
@@ -85,7 +85,7 @@ impl Opts {
                 written.map_err(|error| Error::Usage {
                     message: format!("{shown} cannot be written: {error}"),
                 })?;
-                let digest = crate::cache::sha256(bytes);
+                let digest = crate::system::digest::sha256(bytes);
                 Ok(Output::Text(
                     format!("{shown}: {} bytes, SHA-256 {digest}\n", bytes.len()),
                     json!({"file": file, "bytes": bytes.len(), "sha256": digest}),

@@ -1,22 +1,25 @@
 //! `whereby configure`: writes the configuration file.
 
 use super::{Context, Failure, Output};
-use crate::catalog;
 use crate::config::Settings;
-use crate::config_edit::{self, Change, check_account_name, existing, parse_key, parse_value};
-use crate::config_file::{self, Key};
-use crate::credentials::TokenSource;
-use crate::environment::Environment;
+use crate::config::credentials::TokenSource;
+use crate::config::edit::{self, Change, check_account_name, existing, parse_key, parse_value};
+use crate::config::environment::Environment;
+#[cfg(feature = "lua")]
+use crate::config::limits::ScriptLimits;
+use crate::config::limits::{Limit, Limits};
+use crate::config::reader::{self, Key};
 use crate::error::Error;
-use crate::policy::Permission;
-use crate::resources::{read_certificates, read_component};
-use crate::{client, suggest, text};
+use crate::session::resources::{check_certificates, read_component};
 use clap::builder::{PossibleValue, TypedValueParser};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use toml_edit::{InlineTable, Value};
+use whereby_authority::policy::Permission;
+use whereby_authority::suggest;
+use whereby_authority::text;
 
 /// Changes the configuration file
 ///
@@ -115,33 +118,37 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
         // The permissions of an account are those of all accounts, with --account.
         keys.iter().filter(|key| key.name != "permissions").map(line).collect()
     };
-    let number = |prefix: &str, name: &str, least: u64, most: u64, default: u64, what| Line {
-        name: format!("{prefix}{name}"),
-        value: with_default(&format!("{least} to {most}"), &default.to_string()),
-        what,
-    };
-    let mut account = lines("", config_file::ACCOUNT);
-    account.splice(1..1, lines("access_token.", config_file::TOKEN));
-    let limits = crate::limits::Limits::TABLE.iter();
-    let limits = limits.map(|l| number("limits.", l.name, l.least, l.most, l.default, l.what));
-    let mut others = lines("", config_file::KEYS);
-    others.extend(lines("component.", config_file::COMPONENT));
+    let mut account = lines("", reader::ACCOUNT);
+    account.splice(1..1, lines("access_token.", reader::TOKEN));
+    let mut others = lines("", reader::KEYS);
+    others.extend(lines("component.", reader::COMPONENT));
     let mut sections = vec![
         ("Keys of the account that --account names, or of the default account", account),
         (
             "Permissions, for one account with --account (default value in brackets)",
-            lines("permissions.", config_file::PERMISSIONS),
+            lines("permissions.", reader::PERMISSIONS),
         ),
-        ("Limits (default value in brackets)", limits.collect()),
+        ("Limits (default value in brackets)", limit_lines("limits", Limits::TABLE)),
     ];
     #[cfg(feature = "lua")]
     {
-        let limits = crate::lua::Limits::TABLE.iter();
-        let limits = limits.map(|l| number("lua.", l.name, l.least, l.most, l.default, l.what));
-        sections.push(("Limits of a Lua script (default value in brackets)", limits.collect()));
+        let limits = limit_lines("lua", ScriptLimits::TABLE);
+        sections.push(("Limits of a Lua script (default value in brackets)", limits));
     }
     sections.push(("Other keys", others));
     sections
+}
+
+fn limit_lines<L>(table: &str, keys: &[Limit<L>]) -> Vec<Line> {
+    let line = |limit: &Limit<L>| Line {
+        name: format!("{table}.{}", limit.name),
+        value: with_default(
+            &format!("{} to {}", limit.least, limit.most),
+            &limit.default.to_string(),
+        ),
+        what: limit.what,
+    };
+    keys.iter().map(line).collect()
 }
 
 fn with_default(value: &str, default: &str) -> String {
@@ -186,7 +193,7 @@ impl TypedValueParser for RuleParser {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let rules = catalog::FUNCTIONS.iter().flat_map(|function| {
+        let rules = whereby_catalog::FUNCTIONS.iter().flat_map(|function| {
             PERMISSIONS.map(|permission| format!("{}={permission}", function.json))
         });
         Some(Box::new(rules.map(PossibleValue::new)))
@@ -201,8 +208,9 @@ fn permission(text: &str) -> Result<Permission, String> {
 
 fn function(text: &str) -> Result<(&'static str, Permission), String> {
     let (name, text) = text.split_once('=').ok_or("it has the form delete_room=deny")?;
-    let known = catalog::function(&name.replace('-', "_")).ok_or_else(|| {
-        let names: Vec<&str> = catalog::FUNCTIONS.iter().map(|function| function.json).collect();
+    let known = whereby_catalog::function(&name.replace('-', "_")).ok_or_else(|| {
+        let names: Vec<&str> =
+            whereby_catalog::FUNCTIONS.iter().map(|function| function.json).collect();
         format!(
             "no function is called `{}`{}",
             text::printable(name, 80),
@@ -236,13 +244,12 @@ impl Opts {
         let named = context.account.as_deref();
         let mut account = None;
         let mut warnings = Vec::new();
-        let changed =
-            config_edit::change(context.config.as_deref(), &context.environment, |settings| {
-                let changes = self.changes(settings, named, token.as_deref())?;
-                account = self.account(settings, named)?;
-                warnings.extend(self.lost_default(settings, named));
-                Ok(changes)
-            })?;
+        let changed = edit::change(context.config.as_deref(), &context.environment, |settings| {
+            let changes = self.changes(settings, named, token.as_deref())?;
+            account = self.account(settings, named)?;
+            warnings.extend(self.lost_default(settings, named));
+            Ok(changes)
+        })?;
         let given = self.set.iter().find_map(|pair| pair.strip_prefix("access_token="));
         if let Some(token) = token.as_deref().or(given)
             && !check_token(token, account.as_deref())?
@@ -337,9 +344,7 @@ impl Opts {
                 (["component", ..], Some(file), _) => {
                     read_component(&file.path, file.sha256.as_deref()).map(drop)
                 }
-                (["ca_file"], _, Some(file)) => {
-                    read_certificates(file).and_then(|pem| client::check_roots(&pem))
-                }
+                (["ca_file"], _, Some(file)) => check_certificates(file),
                 (["accounts", name, "access_token", ..], ..) => {
                     check_token_of(settings, name, environment)
                 }
@@ -404,7 +409,7 @@ impl Opts {
         let may_make_account = token.is_some() || !self.set.is_empty();
         for key in &self.unset {
             let keys = full(key)?;
-            config_file::check_key(&keys)?;
+            reader::check_key(&keys)?;
             let is_named = named.is_some() || key.starts_with("accounts.");
             if let [table, name, ..] = &keys[..]
                 && table == "accounts"
@@ -480,7 +485,7 @@ impl Opts {
 /// Whether a key is one of an account's own.
 fn is_account_key(key: &str) -> bool {
     let key = key.split(['.', '=']).next().unwrap_or(key);
-    let own = config_file::ACCOUNT.iter().filter(|own| own.name != "permissions");
+    let own = reader::ACCOUNT.iter().filter(|own| own.name != "permissions");
     own.into_iter().any(|own| own.name == key)
 }
 
@@ -521,7 +526,7 @@ fn read_token(context: &Context) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config_file::settings;
+    use crate::config::reader::settings;
     use std::path::Path;
 
     /// A value that a key takes, in TOML.
@@ -563,15 +568,15 @@ mod tests {
             keys += 1;
         }
         // The defaults are those of the policy.
-        let policy = crate::policy::Policy::default();
+        let policy = whereby_authority::policy::Policy::default();
         for (key, function, has_destination) in [
             ("read", "list_rooms", false),
             ("write", "create_room", false),
             ("destination", "create_room", true),
         ] {
-            let function = catalog::function(function).expect("a function");
+            let function = whereby_catalog::function(function).expect("a function");
             let permission = policy.decide("work", function, has_destination).permission;
-            let known = config_file::PERMISSIONS.iter().find(|known| known.name == key);
+            let known = reader::PERMISSIONS.iter().find(|known| known.name == key);
             assert_eq!(known.map(|known| known.default), Some(permission.as_str()), "{key}");
         }
         // What the reader says that it knows is in the help.

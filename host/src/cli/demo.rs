@@ -1,21 +1,21 @@
-//! `whereby demo`: all seven functions and what keeps them in check, without an account.
+//! `whereby demo`: all functions and the rules that limit them, without an account.
 
 use super::render::{self, Look};
 use super::{Context, Failure, Output, table};
-use crate::approval::{Answer, Approver, Question};
-use crate::call::{Call, Outcome};
+use crate::config::credentials::TokenSource;
+use crate::config::origin::ApiBase;
 use crate::config::{Account, Settings};
-use crate::credentials::TokenSource;
 use crate::error::Error;
-use crate::origin::ApiBase;
-use crate::policy::{Entry, Permission};
 use crate::session::Session;
+use crate::session::approval::{Answer, Approver, Question};
+use crate::session::call::{Call, Outcome};
 use crate::simulator::{Options, OrganizationSeed, RoomSeed, Seed, Simulator};
-use crate::text;
 use serde_json::{Value, json};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use whereby_authority::policy::{Entry, Permission};
+use whereby_authority::text;
 
 /// Shows everything without an account: a simulated Whereby, and the real component against it
 #[derive(Debug, clap::Args)]

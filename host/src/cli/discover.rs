@@ -2,12 +2,15 @@
 
 use super::functions::{self, find};
 use super::{Context, Failure, Output, document, render, table};
-use crate::arguments::first_sentence;
-use crate::catalog::Function;
+use crate::docs;
+use crate::docs::search;
 use crate::error::Error;
-use crate::policy::effect_of;
-use crate::{docs, schema, search, text};
 use serde_json::{Map, Value, json};
+use whereby_authority::arguments::first_sentence;
+use whereby_authority::table::FunctionRule;
+use whereby_authority::text;
+use whereby_catalog::Function;
+use whereby_catalog::schema;
 
 /// Lists the functions, what each does, and the permission in force
 #[derive(Debug, clap::Args)]
@@ -36,7 +39,7 @@ impl ListOpts {
                     .collect();
                 json!({
                     "name": function.json,
-                    "effect": effect_of(function).as_str(),
+                    "effect": FunctionRule::of(function).effect.as_str(),
                     "permissions": permissions,
                     "description": first_sentence(function.docs),
                 })
@@ -122,7 +125,7 @@ impl SearchOpts {
             .map(|function| {
                 json!({
                     "name": function.json,
-                    "effect": effect_of(function).as_str(),
+                    "effect": FunctionRule::of(function).effect.as_str(),
                     "description": first_sentence(function.docs),
                 })
             })

@@ -5,16 +5,18 @@ use super::paint::{Role, paint};
 use super::render::Look;
 use super::spinner::{self, Status};
 use super::{Context, Failure, Output, table};
-use crate::call::Call;
+use crate::config::credentials::TokenSource;
 use crate::config::{Account, Settings};
-use crate::credentials::TokenSource;
 use crate::error::Error;
 use crate::session::Session;
-use crate::timestamp::Timestamp;
-use crate::{cache, surroundings, text};
+use crate::session::cache_trouble;
+use crate::session::call::Call;
+use crate::system::resource_limit;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
+use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
 
 /// How far this clock may differ from Whereby's before a warning, in seconds: people read dates to the
 /// minute, and default end dates count from now.
@@ -52,7 +54,7 @@ impl Check {
     }
 
     fn failed(name: &str, error: &Error, fix: Option<String>) -> Self {
-        let fix = fix.or_else(|| error.hint(crate::error::WriteOutcome::None));
+        let fix = fix.or_else(|| error.hint(whereby_authority::grant::WriteOutcome::None));
         Self { name: name.into(), status: "failed", message: error.to_string(), fix }
     }
 
@@ -240,9 +242,9 @@ fn kept_code(context: &Context, is_compiled: bool) -> Check {
         let message = format!("{shown} holds no compiled code yet");
         return Check::warning(name, message, "fix the component first, see above");
     }
-    if let Some(error) = cache::trouble(&directory) {
+    if let Some(error) = cache_trouble(&directory) {
         let fix =
-            surroundings::advice(&error).unwrap_or("look at that directory and its file system");
+            resource_limit::advice(&error).unwrap_or("look at that directory and its file system");
         return Check::warning(
             name,
             format!("compiled code cannot be written to {shown}: {error}"),
@@ -333,7 +335,7 @@ async fn check_account(
     let outcome = session.run(spinner::watched(context, status, call)).await;
     let mut checks = Vec::new();
     if let Some(skew) =
-        outcome.requests.iter().find_map(crate::http::SentRequest::clock_skew_seconds)
+        outcome.requests.iter().find_map(crate::session::SentRequest::clock_skew_seconds)
     {
         details["clock_skew_seconds"] = skew.into();
         if skew.abs() > CLOCK_SKEW {

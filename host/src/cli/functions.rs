@@ -1,10 +1,10 @@
 //! Functions as the command line takes them: in any spelling, with their names for completions.
 
-use crate::arguments::first_sentence;
-use crate::catalog::{self, FUNCTIONS, Function};
 use crate::error::Error;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use std::ffi::OsStr;
+use whereby_authority::arguments::first_sentence;
+use whereby_catalog::{FUNCTIONS, Function};
 
 /// Takes any text, because a function has several spellings. Completions know its name.
 #[derive(Clone)]
@@ -31,5 +31,5 @@ impl TypedValueParser for Name {
 /// A function, in any of the spellings that `call` takes.
 pub(super) fn find(name: &str) -> Result<&'static Function, Error> {
     let (_, function) = super::call::split_name(name);
-    catalog::find(&function.replace('-', "_"))
+    Ok(whereby_authority::find(&function.replace('-', "_"))?)
 }

@@ -4,14 +4,14 @@ use super::paint::Role;
 use super::signal::Signals;
 use super::spinner::{self, Status};
 use super::{Context, Exit, Failure, Output, render, repl};
-use crate::call::Call;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lua::{Limits, MAX_SOURCE_BYTES, Report, Runtime, ScriptError};
-use crate::text;
+use crate::session::call::Call;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
+use whereby_authority::text;
 
 /// Runs a Lua script that calls the functions, in a sandbox.
 ///
@@ -128,7 +128,11 @@ impl Opts {
             ("--max-output-kib", "output_kib", self.max_output_kib),
             ("--parallel", "parallel", self.parallel),
         ] {
-            let (Some(value), Some(limit)) = (value, Limits::key(key)) else { continue };
+            let (Some(value), Some(limit)) =
+                (value, Limits::TABLE.iter().find(|limit| limit.name == key))
+            else {
+                continue;
+            };
             if !(limit.least..=limit.most).contains(&value) {
                 return Err(Error::Usage {
                     message: format!(
@@ -158,7 +162,7 @@ impl Opts {
         }
         let path = context.environment.directory.join(&file);
         let shown = text::printable(&file.display().to_string(), 300);
-        let contents = crate::file::read(&path, MAX_SOURCE_BYTES as u64)
+        let contents = crate::system::file::read(&path, MAX_SOURCE_BYTES as u64)
             .map_err(|what| usage(format!("{shown}: {what}")))?;
         let source = contents.text().map_err(|what| usage(format!("{shown}: {what}")))?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();

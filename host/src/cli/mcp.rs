@@ -2,17 +2,18 @@
 
 use super::signal::Signals;
 use super::{Context, Failure, Output, stdio};
-use crate::approval::NobodyToAsk;
+use crate::config::environment::Environment;
 use crate::config::{Account, Settings};
-use crate::environment::Environment;
 use crate::error::Error;
 use crate::mcp::{HttpOptions, Server};
-use crate::{file, text};
+use crate::session::approval::NobodyToAsk;
+use crate::system::file;
 use secrecy::SecretString;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use whereby_authority::text;
 
 /// The greatest size of a file with a token, in bytes.
 const MAX_TOKEN_FILE: u64 = 16 * 1024;

@@ -10,7 +10,6 @@ mod configure;
 mod demo;
 mod discover;
 mod doctor;
-mod exit;
 mod functions;
 #[cfg(feature = "lua")]
 mod lua;
@@ -33,21 +32,19 @@ mod streams;
 mod table;
 mod terminal;
 
-pub use exit::Exit;
+pub use crate::exit::Exit;
 pub use streams::Streams;
 
-use crate::approval::{Approver, NobodyToAsk};
-use crate::call::Call;
-use crate::catalog::{self, Function};
 use crate::config::Settings;
-use crate::environment::Environment;
-use crate::error::{Error, WriteOutcome};
-use crate::inspect;
-use crate::policy::Permission;
-use crate::resources::read_component;
+use crate::config::environment::Environment;
+use crate::error::Error;
+use crate::session::approval::{Approver, NobodyToAsk};
+use crate::session::call::Call;
+use crate::session::inspect;
+use crate::session::resources::read_component;
 use crate::session::{self, Session};
 use crate::store::Store;
-use crate::{surroundings, text};
+use crate::system::resource_limit;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use paint::{Role, paint, wants_colours};
@@ -60,10 +57,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use whereby_authority::grant::WriteOutcome;
+use whereby_authority::policy::Permission;
+use whereby_authority::text;
+use whereby_catalog::Function;
 
 /// Let AI agents manage Whereby rooms without giving them your API key.
 ///
-/// Seven functions run in a WebAssembly sandbox. This program keeps the API key and decides what each
+/// The functions run in a WebAssembly sandbox. This program keeps the API key and decides what each
 /// call may do. `whereby demo` shows how it works and needs no account.
 #[derive(Debug, Parser)]
 #[command(
@@ -187,7 +188,7 @@ impl Context {
                 .transpose()?,
         };
         bytes.map_or_else(
-            || Ok(catalog::FUNCTIONS.iter().collect()),
+            || Ok(whereby_catalog::FUNCTIONS.iter().collect()),
             |bytes| inspect::functions(&bytes),
         )
     }
@@ -263,7 +264,7 @@ impl Context {
         settings: Settings,
         approver: Arc<dyn Approver>,
     ) -> Result<Session, Error> {
-        surroundings::check_address_space()?;
+        resource_limit::check_address_space()?;
         let mut builder = Session::builder()
             .settings(settings)
             .environment(self.environment.clone())
@@ -369,7 +370,7 @@ pub fn run_process() -> u8 {
     match own.spawn(run_on_this_thread) {
         // A panic has been printed.
         Ok(program) => program.join().unwrap_or(Exit::Internal.code()),
-        Err(_) => match surroundings::check_address_space() {
+        Err(_) => match resource_limit::check_address_space() {
             Ok(()) => run_on_this_thread(),
             Err(error) => {
                 // Standard error may be closed; the exit status says it as well.
@@ -388,7 +389,7 @@ fn run_on_this_thread() -> u8 {
     let print_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // What the system refuses becomes an error, and no place in the code explains it.
-        if surroundings::panic_of_system(panic.payload()).is_none() {
+        if resource_limit::panic_of_system(panic.payload()).is_none() {
             print_panic(panic);
         }
     }));
@@ -411,11 +412,11 @@ fn run_on_this_thread() -> u8 {
         Ok(Ok(code)) => return code,
         Ok(Err(error)) => {
             let error: std::io::Error = error;
-            let told = surroundings::told(&error);
+            let told = resource_limit::told(&error);
             Error::Internal { message: format!("the program could not be set up: {told}") }
         }
         // A library can give up where the system has nothing left to give, such as file descriptors.
-        Err(panic) => surroundings::panicked("the program failed", &*panic),
+        Err(panic) => resource_limit::panicked("the program failed", &*panic),
     };
     let style = Style::of(&arguments, environment);
     print(&streams, &style, Err(error.into()))
@@ -457,7 +458,7 @@ fn mend_tip(error: &mut clap::Error, arguments: &[OsString]) {
     let tip = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let name = command.replace('-', "_");
-            let Some(function) = catalog::function(&name) else { return };
+            let Some(function) = whereby_catalog::function(&name) else { return };
             format!("it is a function, called by 'whereby call {}'", function.json)
         }
         ErrorKind::UnknownArgument if matches!(command, "call" | "integrations:call") => {

@@ -1,12 +1,12 @@
 //! `whereby call --all`: reads every page of a function that returns pages. Each page is a separate call.
 
 use super::spinner::Status;
-use crate::call::{Call, Outcome};
-use crate::catalog::{FUNCTIONS, Function};
 use crate::error::Error;
 use crate::session::Session;
+use crate::session::call::{Call, Outcome};
 use serde_json::Value;
 use std::time::Duration;
+use whereby_catalog::{FUNCTIONS, Function};
 
 /// The greatest number of pages that are read.
 pub(super) const MOST_PAGES: usize = 100;

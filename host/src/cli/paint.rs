@@ -1,6 +1,6 @@
 //! Colours, for a terminal whose user wants them.
 
-use crate::environment::Environment;
+use crate::config::environment::Environment;
 use anstyle::{AnsiColor, Style};
 
 /// The meaning of a word, which decides its colour.

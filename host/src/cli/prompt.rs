@@ -2,7 +2,8 @@
 
 use super::spinner::Status;
 use super::streams::Streams;
-use crate::approval::{Answer, Approver, Channel, PendingApproval, Question};
+use crate::error::PendingApproval;
+use crate::session::approval::{Answer, Approver, Channel, Question};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -5,14 +5,14 @@
 use super::paint::wants_colours;
 use super::streams::Streams;
 use super::table::{self, Cell, FIXED_SPACE, Running, Table};
-use crate::catalog::{FUNCTIONS, Member, Record, Type};
-use crate::environment::Environment;
-use crate::text;
+use crate::config::environment::Environment;
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use whereby_authority::text;
+use whereby_catalog::{FUNCTIONS, Member, Record, Type};
 
 /// The longest text that is shown in a place, in characters.
 const LONGEST: usize = 2000;

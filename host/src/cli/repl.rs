@@ -171,7 +171,7 @@ impl Lines {
 /// The file that keeps what was typed, in a folder of the user's own.
 fn history_file(context: &Context) -> Option<PathBuf> {
     let folder = context.environment.platform_directory("state")?;
-    crate::file::make_private_folder(&folder).ok()?;
+    crate::system::file::make_private_folder(&folder).ok()?;
     let file = folder.join("lua-history");
     // It may hold what was typed as an argument, so nobody else is to read it.
     make_private(&file).ok()?;

@@ -2,10 +2,11 @@
 
 use super::{Context, Exit, Failure, GLOBAL, Output, command};
 use crate::error::Error;
-use crate::{suggest, text};
 use clap_complete::Shell;
 use serde_json::json;
 use std::path::PathBuf;
+use whereby_authority::suggest;
+use whereby_authority::text;
 
 /// Prints completions for a shell
 #[derive(Debug, clap::Args)]

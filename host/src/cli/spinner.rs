@@ -3,11 +3,12 @@
 
 use super::Context;
 use super::streams::Streams;
-use crate::call::{Call, Traffic};
-use crate::text;
+use crate::session::Traffic;
+use crate::session::call::Call;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use textwrap::core::display_width;
+use whereby_authority::text;
 
 /// How long something may take before there is a sign of life.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -3,9 +3,9 @@
 #[cfg(unix)]
 use super::signal::Watch;
 use super::{table, terminal};
-use crate::text;
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use whereby_authority::text;
 
 /// A stream that may be read or written from any thread.
 type Shared<T> = Arc<Mutex<T>>;

@@ -5,10 +5,8 @@ use super::control::{Control, Stop};
 use super::errors::FailedCall;
 use super::message::Progress;
 use super::report::CallRecord;
-use crate::call::Outcome;
-use crate::catalog::Function;
-use crate::error::WriteOutcome;
 use crate::session::Session;
+use crate::session::call::Outcome;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -18,6 +16,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::Sleep;
+use whereby_authority::grant::WriteOutcome;
+use whereby_catalog::Function;
 
 /// How often it is looked whether a person still thinks about a question.
 const PATIENCE: Duration = Duration::from_millis(250);

@@ -1,6 +1,6 @@
 //! The state that a running script shares with its caller: why it must stop, and how much it has used.
 
-use super::limits::Limits;
+use super::Limits;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 

@@ -5,12 +5,13 @@
 
 use super::memory::{Memory, not_enough};
 use super::values::{Marks, Size, exact};
-use crate::{surrogate, text};
 use mlua::{IntoLua, Lua, LuaString, Table, Value as LuaValue};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use std::borrow::Cow;
 use std::fmt;
+use whereby_authority::surrogate;
+use whereby_authority::text;
 
 /// The maximum length of a text, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;

@@ -1,11 +1,13 @@
 //! What a script can read about the functions, and about how scripts run.
 
 use super::namespaces::{Namespaces, ROOT};
-use crate::arguments::first_sentence;
-use crate::catalog::{self, Function};
+use crate::docs::search as functions;
 use crate::docs::{effect, facts, lua_call, required, type_name, within};
-use crate::{search as functions, suggest, text};
 use std::fmt::Write as _;
+use whereby_authority::arguments::first_sentence;
+use whereby_authority::suggest;
+use whereby_authority::text;
+use whereby_catalog::Function;
 
 /// Whatever is not about a single function.
 const GUIDE: &str = include_str!("guide.md");
@@ -69,7 +71,7 @@ print(user.organizationId, user.subdomain)"#,
 
 /// An example call of a function, by its name.
 pub(crate) fn example_call(name: &str) -> String {
-    catalog::function(name).map_or_else(|| format!("{ROOT}.list_rooms({{}})"), lua_call)
+    whereby_catalog::function(name).map_or_else(|| format!("{ROOT}.list_rooms({{}})"), lua_call)
 }
 
 /// What there is to read.
@@ -117,7 +119,8 @@ pub(crate) fn read(name: &str, namespaces: &Namespaces) -> Result<String, String
         _ => "",
     };
     let is_account = |name: &str| name == "default" || namespaces.has(name);
-    let known = catalog::function(function).filter(|function| namespaces.has_function(function));
+    let known =
+        whereby_catalog::function(function).filter(|function| namespaces.has_function(function));
     match (segments.as_slice(), known) {
         ([account], None) if is_account(account) => Ok(overview(namespaces)),
         ([_], Some(function)) => Ok(page(function)),

@@ -1,12 +1,13 @@
 //! Why a script failed, as its report says it.
 
 use super::control::Stop;
-use super::limits::{Limits, MAX_SOURCE_BYTES};
 use super::report::CallRecord;
-use crate::cli::Exit;
-use crate::error::{Error, WriteOutcome};
-use crate::text;
+use super::{Limits, MAX_SOURCE_BYTES};
+use crate::error::Error;
+use crate::exit::Exit;
 use serde_json::{Map, Value, json};
+use whereby_authority::grant::WriteOutcome;
+use whereby_authority::text;
 
 /// The longest message, in characters.
 const MAX_MESSAGE: usize = 4000;

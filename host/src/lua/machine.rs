@@ -3,20 +3,20 @@
 use super::calls::Calls;
 use super::control::Control;
 use super::errors::ScriptError;
-use super::limits::{Limits, MAX_SOURCE_BYTES};
 use super::memory::NOT_ENOUGH_MEMORY;
 use super::message::{Ended, Job, Kind};
 use super::namespaces::Namespaces;
 use super::sandbox;
 use super::shared::{Failure, Shared, stopped, without_place};
 use super::values::type_name;
+use super::{Limits, MAX_SOURCE_BYTES};
 use crate::session::Session;
-use crate::text;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Lua, MultiValue, Value as LuaValue};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use whereby_authority::text;
 
 /// A state, and what the functions of the host have in it.
 pub(crate) struct Machine {

@@ -29,7 +29,6 @@ mod decode;
 mod docs;
 mod driver;
 mod errors;
-mod limits;
 mod machine;
 mod memory;
 mod message;
@@ -42,13 +41,14 @@ mod values;
 mod worker;
 
 pub use errors::{FailedCall, ScriptError};
-pub use limits::{Limits, MAX_SOURCE_BYTES};
 pub use report::{CallRecord, Report};
 pub use worker::machines;
 
-use crate::call::Call;
+pub use crate::config::limits::ScriptLimits as Limits;
+
 use crate::error::Error;
 use crate::session::Session;
+use crate::session::call::Call;
 use control::Control;
 use driver::{Driven, Script, drive};
 use message::Kind;
@@ -57,6 +57,12 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use worker::Worker;
+
+/// The longest script, in bytes.
+///
+/// Nothing stops a script between two turns of a loop or two calls, and a long script of plain
+/// statements is one such stretch, so its length is bounded.
+pub const MAX_SOURCE_BYTES: usize = 64 * 1024;
 
 /// Makes a [`Call`] of an account's name, a function's name and arguments.
 type ToCall = dyn Fn(&str, &'static str, Value) -> Call + Send + Sync;
@@ -177,7 +183,7 @@ impl Runtime {
             Ok(begun) => begun,
             Err(error) => return Report::failed(Error::into(error)),
         };
-        let name = crate::text::printable(name, 60);
+        let name = whereby_authority::text::printable(name, 60);
         let script = Script { source, name: &name, kind: Kind::Whole, namespaces: &namespaces };
         let control = Arc::new(Control::new());
         let Driven { report, is_alive, .. } = drive(self, &worker, &control, script, until).await;

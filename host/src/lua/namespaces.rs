@@ -1,10 +1,11 @@
 //! Which names there are for a script: the functions, and the accounts that it may use.
 
-use crate::catalog::Function as Known;
 use crate::error::Error;
 use crate::session::Session;
-use crate::{suggest, text};
 use mlua::{Function, Lua, Table, Value as LuaValue};
+use whereby_authority::suggest;
+use whereby_authority::text;
+use whereby_catalog::Function as Known;
 
 /// Where the functions stand in a script.
 pub(crate) const ROOT: &str = "app.integrations.whereby";

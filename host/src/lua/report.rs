@@ -1,9 +1,9 @@
 //! What came of a script.
 
 use super::errors::ScriptError;
-use crate::error::WriteOutcome;
 use serde_json::{Value, json};
 use std::time::Duration;
+use whereby_authority::grant::WriteOutcome;
 
 /// What came of a script.
 #[derive(Clone, Debug)]

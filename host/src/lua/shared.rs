@@ -1,23 +1,24 @@
 //! What the functions of the host have at hand while a script runs, and what they do.
 
+use super::Limits;
 use super::calls::{Asked, Calls, Reply};
 use super::control::{Control, Stop};
 use super::docs;
 use super::errors::{FailedCall, ScriptError};
-use super::limits::Limits;
 use super::memory::{Memory, NOT_ENOUGH_MEMORY};
 use super::namespaces::{Namespaces, is_namespace};
 use super::show::Shows;
 use super::values::{Marks, Size, fit_arguments, type_name};
-use crate::arguments::MAX_ARGUMENTS_BYTES;
-use crate::catalog::{self, Function};
-use crate::error::{Error, WriteOutcome};
+use crate::error::Error;
 use mlua::{Lua, Value as LuaValue, Variadic};
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use whereby_authority::arguments::MAX_ARGUMENTS_BYTES;
+use whereby_authority::grant::WriteOutcome;
+use whereby_catalog::Function;
 
 /// What a script and the functions of the host share while it runs.
 pub(crate) struct Running {
@@ -240,15 +241,15 @@ impl Shared {
         let line = self.line(lua);
         let account = account.or_else(|| self.namespaces.default.clone());
         let refused = |error: Error| {
-            let function = catalog::find(name).map_or("", |function| function.json);
+            let function = whereby_authority::find(name).map_or("", |function| function.json);
             let failed =
                 FailedCall { function, account: account.clone(), error, write: WriteOutcome::None };
             let error = ScriptError::of_call(failed, line, &docs::example_call(name));
             self.raised(lua, error).map(Err)
         };
-        let function = match catalog::find(name) {
+        let function = match whereby_authority::find(name) {
             Ok(function) => function,
-            Err(error) => return refused(error),
+            Err(error) => return refused(error.into()),
         };
         let Some(account_name) = account.clone() else {
             return refused(self.namespaces.no_default());

@@ -10,14 +10,14 @@
 //! [`Exact`].
 
 use super::memory::Memory;
-use crate::catalog::{Function, Type};
-use crate::text;
 use mlua::{
     IntoLua, Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, UserDataRef,
     Value as LuaValue,
 };
 use serde_json::{Map, Number, Value};
 use std::ffi::c_void;
+use whereby_authority::text;
+use whereby_catalog::{Function, Type};
 
 /// How deep values may be within each other.
 const MAX_DEPTH: usize = 64;

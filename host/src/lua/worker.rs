@@ -10,9 +10,9 @@ use super::errors::ScriptError;
 use super::machine::Machine;
 use super::message::{Ended, Job, Kind};
 use crate::error::Error;
-use crate::resources::Wires;
 use crate::session::Session;
-use crate::surroundings;
+use crate::session::resources::Connections;
+use crate::system::resource_limit;
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,13 +61,13 @@ fn idle() -> MutexGuard<'static, Vec<Worker>> {
 pub(crate) struct Worker {
     jobs: UnboundedSender<Job>,
     /// Whose connections the thread's are like.
-    likeness: Wires,
+    likeness: Connections,
 }
 
 impl Worker {
     /// A thread for the scripts of a session: one that waits, or a new one.
     pub(crate) fn hire(session: &Session) -> Result<Self, Error> {
-        let likeness = session.wires();
+        let likeness = session.connections();
         let mut idle = idle();
         // Those whose sessions are gone are of no use to anybody.
         idle.retain(|worker| !worker.jobs.is_closed() && worker.likeness.is_shared());
@@ -88,7 +88,7 @@ impl Worker {
                     serve(tokio, received);
                 }
             })
-            .map_err(|error| surroundings::no_thread(&error))?;
+            .map_err(|error| resource_limit::no_thread(&error))?;
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("whereby-lua-io")
@@ -119,7 +119,7 @@ impl Worker {
 /// Runs scripts until all senders are gone.
 fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
     let tokio = Arc::new(tokio);
-    let wires = Wires::default();
+    let connections = Connections::default();
     // The state of what is typed, which lasts.
     let mut kept = None;
     // Waiting here, the thread also looks after its connections.
@@ -131,7 +131,7 @@ fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
         };
         let end = match &mut machine {
             Ok((machine, _)) => {
-                let session = job.runtime.session.over(&wires);
+                let session = job.runtime.session.over(&connections);
                 machine.run(job, session, &tokio)
             }
             Err(error) => failed((**error).clone()),

@@ -6,7 +6,8 @@
 //! both. The handle is the id of the stored approval, which is bound to the very call.
 
 use super::http::JsonOnly;
-use crate::approval::{Answer, Approver, Channel, PendingApproval, Question};
+use crate::error::PendingApproval;
+use crate::session::approval::{Answer, Approver, Channel, Question};
 use http::request::Parts;
 use rmcp::RoleServer;
 use rmcp::model::{

@@ -4,7 +4,6 @@
 //! people can be called so. A client that reads by lines may end one there, so whatever leaves has
 //! their escapes instead, which say the same.
 
-use crate::text;
 use axum::body::{Body, HttpBody as _};
 use axum::http::header;
 use axum::response::Response;
@@ -14,6 +13,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
+use whereby_authority::text;
 
 /// Escapes JSON as it comes, in pieces.
 #[derive(Default)]

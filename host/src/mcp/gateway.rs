@@ -1,7 +1,6 @@
 //! What all clients of a server share: the session under the settings of the moment, and its tools.
 
 use super::{Notice, Reload, tools};
-use crate::catalog::Function;
 use crate::error::Error;
 use crate::session::Session;
 use crate::store::Asker;
@@ -12,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
+use whereby_catalog::Function;
 
 /// How often it is looked whether the settings have changed, while nobody calls.
 const LOOK: Duration = Duration::from_secs(1);

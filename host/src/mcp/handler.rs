@@ -6,13 +6,10 @@ use super::logging::Log;
 #[cfg(feature = "lua")]
 use super::scripts;
 use super::{message, resources, results, tools};
-use crate::approval::NobodyToAsk;
-use crate::call::{Call, Outcome};
 use crate::error::Error;
-#[cfg(feature = "lua")]
-use crate::error::WriteOutcome;
+use crate::session::approval::NobodyToAsk;
+use crate::session::call::{Call, Outcome};
 use crate::store::Asker;
-use crate::text;
 use http::request::Parts;
 #[cfg(feature = "lua")]
 use rmcp::model::JsonObject;
@@ -29,6 +26,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
+#[cfg(feature = "lua")]
+use whereby_authority::grant::WriteOutcome;
+use whereby_authority::text;
 
 /// What every client is told about the tools together.
 const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and past meetings. \

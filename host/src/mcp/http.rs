@@ -16,7 +16,6 @@ use super::budget::{Budget, MAX_OPEN, Place};
 use super::message::{Arriving, Incoming, Refusal};
 use super::{Handler, MAX_MESSAGE_BYTES, Server, escape};
 use crate::error::Error;
-use crate::text;
 use answer::Form;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
@@ -47,6 +46,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use whereby_authority::text;
 
 /// Where on the server the protocol is spoken.
 const PATH: &str = "/mcp";

@@ -2,7 +2,7 @@
 #![expect(deprecated, reason = "clients of the protocols before 2026-07-28 want it all the same")]
 
 use super::asking::is_new;
-use crate::call::Outcome;
+use crate::session::call::Outcome;
 use rmcp::RoleServer;
 use rmcp::model::{LoggingLevel, LoggingMessageNotificationParam};
 use rmcp::service::RequestContext;

@@ -6,7 +6,7 @@
 #![expect(deprecated, reason = "clients of the protocols before 2026-07-28 want logging")]
 
 use super::{MAX_MESSAGE_BYTES, budget, parameters};
-use crate::{strict_json, text};
+use crate::strict_json;
 use rmcp::model::{
     CallToolRequest, ClientJsonRpcMessage, ClientNotification, ClientRequest, CustomRequest,
     DiscoverRequest, ErrorCode, ErrorData, GetMeta as _, InitializeRequest, JsonObject,
@@ -16,6 +16,7 @@ use rmcp::model::{
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value, json};
+use whereby_authority::text;
 
 /// The longest id that is read from a message that is too long, in bytes.
 const MAX_ID_BYTES: usize = 256;

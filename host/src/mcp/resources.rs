@@ -1,9 +1,9 @@
 //! The documentation as resources.
 
-use crate::arguments::first_sentence;
-use crate::catalog::Function;
 use crate::docs;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents};
+use whereby_authority::arguments::first_sentence;
+use whereby_catalog::Function;
 
 /// The address of the overview; a function's own is below it.
 const OVERVIEW: &str = "whereby://docs";

@@ -1,10 +1,11 @@
 //! What came of a call, as the result of a tool.
 
-use crate::call::Outcome;
-use crate::error::{Error, WriteOutcome};
-use crate::text;
+use crate::error::Error;
+use crate::session::call::Outcome;
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
 use serde_json::{Value, json};
+use whereby_authority::grant::WriteOutcome;
+use whereby_authority::text;
 
 /// Under this name the result of a failed call has the error as a document.
 const ERROR_META: &str = "whereby/error";

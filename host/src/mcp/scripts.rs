@@ -4,13 +4,12 @@
 //! audited by itself. The tool as a whole allows nothing.
 
 use super::asking::{Elicitation, Way};
-use crate::approval::{Answer, Approver, Channel, NobodyToAsk, Question};
-use crate::call::Call;
 use crate::error::Error;
 use crate::lua::{MAX_SOURCE_BYTES, Report, Runtime};
 use crate::session::Session;
+use crate::session::approval::{Answer, Approver, Channel, NobodyToAsk, Question};
+use crate::session::call::Call;
 use crate::store::Asker;
-use crate::text;
 use rmcp::RoleServer;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations};
 use rmcp::service::RequestContext;
@@ -20,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use whereby_authority::text;
 
 /// The tool's name.
 pub(super) const NAME: &str = "whereby_run_lua";

@@ -1,13 +1,14 @@
 //! The functions as tools, under the settings of the moment.
 
-use crate::catalog::{self, Function};
 use crate::config::Settings;
 use crate::error::Error;
-use crate::policy::Permission;
 use crate::session::Session;
-use crate::{suggest, text};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
+use whereby_authority::policy::Permission;
+use whereby_authority::suggest;
+use whereby_authority::text;
+use whereby_catalog::Function;
 use whereby_catalog::tool::{self, Hints};
 
 /// The argument by which an account is chosen, where there are several.
@@ -33,7 +34,7 @@ fn script_tool() -> Option<Tool> {
 
 /// The function that a tool stands for; the error names the one of those offered that may be meant.
 pub(super) fn function(name: &str, offered: &[Tool]) -> Result<&'static Function, String> {
-    let known = name.strip_prefix(tool::PREFIX).and_then(catalog::function);
+    let known = name.strip_prefix(tool::PREFIX).and_then(whereby_catalog::function);
     known.ok_or_else(|| {
         let names = || offered.iter().map(|tool| tool.name.as_ref());
         let typed = || {

@@ -1,11 +1,12 @@
 //! What a failed call is told as. The host's record of requests and responses decides; of the
 //! component's error, only the kind is taken, and only where the record bears it out.
 
-use crate::cause::Cause;
-use crate::error::{Error, FunctionError, WriteOutcome};
-use crate::grant::KnownRoom;
-use crate::http::SentRequest;
+use crate::error::{Error, FunctionError};
+use crate::session::outbound::SentRequest;
+use crate::session::outbound::cause::Cause;
 use std::time::Duration;
+use whereby_authority::grant::KnownRoom;
+use whereby_authority::grant::WriteOutcome;
 use whereby_catalog::failure;
 
 /// How long a call has to last before the component may call it late, where every request was
@@ -45,7 +46,7 @@ impl<'a> Record<'a> {
             && (cause.kind == error.kind
                 || matches!(error.kind, "timeout" | "unavailable" | "unexpected-response"))
         {
-            error.explain(cause);
+            cause.explain(&mut error);
         }
         let last = self.requests.last().and_then(|sent| sent.status);
         if error.kind == "unavailable" {
@@ -105,7 +106,7 @@ impl<'a> Record<'a> {
         };
         if let Some(cause) = &last.cause {
             let mut error = FunctionError::new(cause.kind, String::new());
-            error.explain(cause);
+            cause.explain(&mut error);
             error.message = format!("{}; {claimed}", error.message);
             error.http_status = last.status.filter(|status| *status >= 300);
             return Error::Function(error);
@@ -192,7 +193,8 @@ pub(super) fn after_write(
     if write == WriteOutcome::None || matches!(error, Error::Interrupted) {
         return error;
     }
-    let name = room.name.as_ref().map(|name| crate::text::printable(name.as_str(), 200));
+    let name =
+        room.name.as_ref().map(|name| whereby_authority::text::printable(name.as_str(), 200));
     let id = room.id.as_ref().map(|id| format!("the id {}", id.as_str()));
     let room = match (name, id) {
         (Some(name), Some(id)) => Some(format!("the room `{name}` with {id}")),

@@ -7,13 +7,13 @@
 
 use super::random;
 use crate::error::Error;
-use crate::text;
-use crate::timestamp::Timestamp;
 use hmac::{Hmac, Mac as _};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::fmt;
+use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
 
 /// How long a call waits for a person, and how long a denial holds, in milliseconds.
 const PENDING_MS: i64 = 60 * 60 * 1000;

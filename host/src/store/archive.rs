@@ -8,13 +8,13 @@ use super::database::{Durability, Stopped};
 use super::spool::SpoolFile;
 use super::{Store, database, files, schema};
 use crate::error::Error;
-use crate::text;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OpenFlags, Row, Statement, Transaction};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+use whereby_authority::text;
 
 /// The file in the state directory that names the archive that is being made.
 const INTENT: &str = "archiving";
@@ -272,7 +272,7 @@ impl<'a> Archive<'a> {
         let make = |path: &Path| {
             let mut options = OpenOptions::new();
             options.read(true).write(true);
-            crate::file::make_private_file(path, options)
+            crate::system::file::make_private_file(path, options)
         };
         let beside = tempfile::Builder::new().prefix(".whereby-").make_in(folder_of(file), make);
         let beside = beside.map_err(|error| failed(file, &error))?;

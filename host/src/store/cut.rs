@@ -4,7 +4,7 @@
 //! A row has at most about 4 kB, with its arguments, its message and its requests at their limits.
 
 use super::audit::{AuditRequest, Begin, End};
-use crate::cache::sha256;
+use crate::system::digest::sha256;
 use serde_json::{Value, json};
 
 /// The most bytes of the arguments of a call.

@@ -2,12 +2,12 @@
 
 use super::{files, schema};
 use crate::error::Error;
-use crate::text;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags, Transaction, TransactionBehavior};
 use schema::Problem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use whereby_authority::text;
 
 /// How many pages the write-ahead log may have before it is moved into the database, also while
 /// processes have it open. A process that finds a log that a killed one has left reads it whole, so it

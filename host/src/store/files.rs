@@ -2,11 +2,12 @@
 //! write them approves calls, and who can read them sees what calls were made.
 
 use crate::error::Error;
-use crate::{file, text};
+use crate::system::file;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use whereby_authority::text;
 
 /// The state directory, made where there is none.
 pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {

@@ -21,8 +21,8 @@ pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
 pub(crate) use approvals::{Asker, Asking, Claim, Digest, Filed, Standing, Subject, new_id};
 pub(crate) use audit::{Begin, End};
 
-use crate::clock::Clock;
 use crate::error::Error;
+use crate::system::clock::Clock;
 use approvals::{Decision, check_id};
 use database::{Database, Durability};
 use rusqlite::{Connection, Transaction};
@@ -479,7 +479,7 @@ impl Shared {
         let patience = self.patience;
         let mut guard = self.database.try_lock_for(patience).ok_or_else(|| {
             let path = self.directory.join(database::FILE);
-            let shown = crate::text::printable(&path.display().to_string(), 300);
+            let shown = whereby_authority::text::printable(&path.display().to_string(), 300);
             Error::Configuration {
                 message: format!(
                     "the state database {shown} is busy: another program has it, or too many calls \

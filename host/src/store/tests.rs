@@ -3,12 +3,12 @@
 mod askers;
 
 use super::*;
-use crate::error::WriteOutcome;
 use serde_json::json;
 use std::fs::File;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
+use whereby_authority::grant::WriteOutcome;
 
 const MINUTE: i64 = 60 * 1000;
 

@@ -1,11 +1,19 @@
-//! Compares the public API of the library with `host/public-api.txt`, so that it does not change
-//! unnoticed: `cargo run -p whereby-api`. With `-- --bless` the API as it is is written there.
+//! Compares the public API of the host's crates with the `public-api.txt` of each, so that none changes
+//! unnoticed: `cargo run -p whereby-api`. With `-- --bless`, the files are written.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
+
+/// The crates that are published, and their folders.
+const CRATES: [(&str, &str); 4] = [
+    ("whereby", "host"),
+    ("whereby-authority", "host/authority"),
+    ("whereby-catalog", "host/catalog"),
+    ("whereby-simulator", "host/simulator"),
+];
 
 /// Traits that types have by what is within them, and that nobody is promised.
 const UNPROMISED: [&str; 6] = [
@@ -24,39 +32,46 @@ fn main() -> Result<()> {
         other => bail!("{other:?} is not understood; there is only --bless"),
     };
     let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
-    let api = api(&workspace)?;
-    let file = workspace.join("host/public-api.txt");
-    if bless {
-        fs::write(&file, api)?;
-        return Ok(());
+    let mut differences = String::new();
+    for (package, folder) in CRATES {
+        let api = api(&workspace, package)?;
+        let file = workspace.join(folder).join("public-api.txt");
+        if bless {
+            fs::write(&file, api)?;
+            continue;
+        }
+        let agreed = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
+        let difference = difference(&agreed, &api);
+        if !difference.is_empty() {
+            differences += &format!("{}:\n{difference}", file.display());
+        }
     }
-    let agreed = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
-    let difference = difference(&agreed, &api);
     ensure!(
-        difference.is_empty(),
-        "the public API is not that of {}; if it is meant, run: cargo run -p whereby-api -- --bless\n\
-         {difference}",
-        file.display()
+        differences.is_empty(),
+        "the public API has changed; if that is intended, run: cargo run -p whereby-api -- --bless\n\
+         {differences}"
     );
     Ok(())
 }
 
-/// The public items of the library, one a line.
-fn api(workspace: &Path) -> Result<String> {
+/// The public items of a crate, one a line.
+fn api(workspace: &Path, package: &str) -> Result<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target = env::var_os("CARGO_TARGET_DIR");
     let target = target.map_or_else(|| workspace.join("target"), |own| workspace.join(own));
     let status = Command::new(cargo)
         .current_dir(workspace)
         .env("RUSTDOC", workspace.join("tests/api/rustdoc"))
-        .args(["rustdoc", "--quiet", "--locked", "--package", "whereby", "--lib", "--"])
+        .args(["rustdoc", "--quiet", "--locked", "--package", package, "--lib", "--"])
         .args(["-Zunstable-options", "--output-format=json", "--cap-lints=allow"])
         .status()
         .context("cargo could not be run")?;
-    ensure!(status.success(), "the library could not be documented");
-    let api = public_api::Builder::from_rustdoc_json(target.join("doc/whereby.json"))
-        .omit_blanket_impls(true)
-        .build()?;
+    ensure!(status.success(), "{package} could not be documented");
+    let api = public_api::Builder::from_rustdoc_json(
+        target.join(format!("doc/{}.json", package.replace('-', "_"))),
+    )
+    .omit_blanket_impls(true)
+    .build()?;
     let unpromised = |line: &String| {
         line.starts_with("impl") && UNPROMISED.iter().any(|name| line.contains(name))
     };

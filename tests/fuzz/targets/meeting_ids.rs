@@ -4,6 +4,6 @@
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let (guest, host) =
-        (whereby_guest::fuzzing::meeting_id(text), whereby::fuzzing::meeting_id(text));
+        (whereby_guest::fuzzing::meeting_id(text), whereby_authority::fuzzing::meeting_id(text));
     assert!(guest.is_none() || host.is_none() || guest == host, "{guest:?} and {host:?}");
 });

@@ -15,7 +15,7 @@ async fn functions_are_listed_with_the_permissions_in_force() {
     screen.run(&["list"]).await;
     screen.run(&["list", "--account", "other"]).await;
     let ran = screen.run(&["list", "--json"]).await;
-    assert_eq!(ran.json()["functions"].as_array().map(Vec::len), Some(7));
+    assert_eq!(ran.json()["functions"].as_array().map(Vec::len), Some(FUNCTIONS.len()));
     screen.finish("list");
 }
 
@@ -74,7 +74,7 @@ async fn only_what_the_component_has_is_offered() {
     for command in ["list", "docs"] {
         let ran = world.run(&[&[command, "--json"], flag].concat()).await;
         assert_eq!(names(&ran), read, "{command}");
-        assert_eq!(names(&world.run(&[command, "--json"]).await).len(), 7);
+        assert_eq!(names(&world.run(&[command, "--json"]).await).len(), FUNCTIONS.len());
         let ran = world.run(&[command, "--component", "no.wasm"]).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (9, ""), "{ran:?}");
     }

@@ -1,4 +1,4 @@
-//! The seven functions through the real component: what they send, return and fail with.
+//! The functions through the real component: what they send, return and fail with.
 
 mod costs;
 mod create_room;

@@ -29,8 +29,8 @@ async fn every_example_of_the_documentation_runs() {
         assert_eq!(blocks(page).len(), 1, "{page}");
         examples.extend(blocks(page).into_iter().map(str::to_owned));
     }
-    let readme = read("README.md");
-    examples.extend(blocks(&readme).into_iter().map(str::to_owned));
+    let guide = read("docs/lua.md");
+    examples.extend(blocks(&guide).into_iter().map(str::to_owned));
     for example in examples {
         let report = run(&world, &example).await;
         assert!(report.success(), "{example}\n{:?}", report.error);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use whereby::catalog::FUNCTIONS;
 use whereby::mcp::{HttpOptions, Listening};
 use whereby::simulator::{Gate, Reply};
 use whereby_tests::World;
@@ -240,7 +241,11 @@ async fn every_way_of_accepting_answers_is_served() {
         let answer = post(&listening, list.to_string(), &headers).await;
         assert_eq!((answer.status(), header(&answer, "content-type")), (StatusCode::OK, form));
         let listed = message(answer, version, "tools/list").await;
-        assert_eq!(listed["result"]["tools"].as_array().map(Vec::len), Some(7), "{accept}");
+        assert_eq!(
+            listed["result"]["tools"].as_array().map(Vec::len),
+            Some(FUNCTIONS.len()),
+            "{accept}"
+        );
     }
     for accept in ["text/html", "application/json;q=0"] {
         let headers = [("accept", accept)];

@@ -4,6 +4,7 @@
 use super::{Client, Connected, accepts, server_with};
 use crate::wire::{ALLOW_ALL, body, calls, daily, daily_world};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use whereby::catalog::FUNCTIONS;
 use whereby::schema;
 use whereby::simulator::{ParticipantSeed, Reply, SessionSeed};
@@ -76,6 +77,42 @@ fn stumbles(schema: &Value, place: &str) -> Vec<String> {
     found
 }
 
+/// Takes the names of types, and what marks a variant, out of a schema.
+pub(super) fn without_types(schema: &mut Value) {
+    let Some(node) = schema.as_object_mut() else { return };
+    node.remove("title");
+    node.remove("minProperties");
+    node.get_mut("items").into_iter().for_each(without_types);
+    let properties = node.get_mut("properties").and_then(Value::as_object_mut);
+    properties.into_iter().flat_map(|of| of.values_mut()).for_each(without_types);
+}
+
+#[test]
+fn schemas_have_the_names_of_the_types() {
+    fn titles(schema: &Value) -> BTreeSet<String> {
+        let own = schema["title"].as_str().map(str::to_owned);
+        let items = schema.get("items").into_iter();
+        let inner = schema["properties"].as_object().into_iter().flat_map(|of| of.values());
+        own.into_iter().chain(items.chain(inner).flat_map(titles)).collect()
+    }
+    let mut found = BTreeSet::new();
+    for function in FUNCTIONS {
+        let (arguments, result) = (schema::arguments(function), schema::result(function));
+        assert!(titles(&arguments).contains(function.json));
+        assert!(result["title"].is_string(), "{result}");
+        found.extend(titles(&arguments).into_iter().chain(titles(&result)));
+    }
+    // Every type of the WIT but the error is in some schema; functions are there as well.
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/types.wit"));
+    let text = text.expect("the WIT");
+    for line in text.lines().map(str::trim).filter(|line| line.ends_with(" {")) {
+        let mut words = line.split(' ');
+        let (kind, name) = (words.next().expect("a kind"), words.next().expect("a name"));
+        let is_of_error = kind == "interface" || ["error", "rejection"].contains(&name);
+        assert!(is_of_error || found.contains(name), "{name}: {found:?}");
+    }
+}
+
 /// Checks that a value fits a schema, by a validator as clients have it.
 fn assert_fits(schema: &Value, value: &Value, what: &str) {
     let validator = jsonschema::options()
@@ -115,7 +152,8 @@ async fn schemas_of_arguments_are_such_as_every_client_takes() {
         // What `whereby schema` says besides.
         let dialect = object.remove("$schema");
         assert_eq!(dialect, Some(json!("https://json-schema.org/draft/2020-12/schema")));
-        assert!(object.remove("title").is_some());
+        assert_eq!(object.remove("title"), Some(json!(function.json)));
+        without_types(&mut schema);
         schemas.push((function.json.to_owned(), schema));
     }
     let mut found = Vec::new();

@@ -3,6 +3,7 @@
 use super::{Client, Connected};
 use crate::wire::daily;
 use serde_json::json;
+use whereby::catalog::FUNCTIONS;
 use whereby::mcp::Server;
 use whereby_tests::World;
 
@@ -62,7 +63,7 @@ async fn a_changed_rule_holds_from_the_next_call_and_the_client_is_told() {
     let (client, _progress) = Client::new(None);
     let changed = client.tools_changed.clone();
     let connected = Connected::new(&world, client).await;
-    assert_eq!(connected.tools().await.len(), 7);
+    assert_eq!(connected.tools().await.len(), FUNCTIONS.len());
     let error = connected.fail("whereby_create_room", json!({})).await;
     assert_eq!(error["kind"], "approval-required");
 
@@ -77,7 +78,7 @@ async fn a_changed_rule_holds_from_the_next_call_and_the_client_is_told() {
     // Without a call, it is noticed all the same.
     std::fs::remove_file(world.path("project/.whereby.toml")).expect("removed");
     changed.notified().await;
-    assert_eq!(connected.tools().await.len(), 7);
+    assert_eq!(connected.tools().await.len(), FUNCTIONS.len());
     connected.end().await;
 }
 

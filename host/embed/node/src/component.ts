@@ -27,7 +27,7 @@ export interface Connection {
 }
 
 /**
- * Seven functions for Whereby's meetings, by the runtime that was chosen.
+ * The functions for Whereby's meetings, in the runtime that was chosen.
  *
  * Every method takes one object of arguments, and returns a promise of what the function returns. Results
  * have every member; one that is absent is null. What fails, rejects with a {@link WherebyError}.

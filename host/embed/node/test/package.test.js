@@ -13,7 +13,7 @@ import { PROGRAM, configure, environment, simulate } from "./support.js";
 
 const read = (name) => readFileSync(new URL(name, PACKAGE), "utf8");
 
-test("the generated functions are those of the component and the program", () => {
+test("the generated functions are those of the program", () => {
   assert.equal(read("src/functions.ts"), generate(), "run `npm run generate`");
 });
 

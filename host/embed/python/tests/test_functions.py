@@ -1,4 +1,4 @@
-"""The seven functions and their errors, the same over both runtimes."""
+"""The functions and their errors, the same over both runtimes."""
 
 import pickle
 import threading

@@ -26,7 +26,7 @@ class Runtime(Protocol):
 
 
 class WherebyComponent(Functions):
-    """The seven functions, in the runtime that the constructor names.
+    """The functions, in the runtime that the constructor names.
 
     Results are JSON: members in camelCase, every member present, null as None. A call that fails
     raises `WherebyError`.

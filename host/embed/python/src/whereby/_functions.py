@@ -67,15 +67,16 @@ class Functions(ABC):
         limit: int | None = None,
         cursor: str | None = None,
     ) -> RoomPage:
-        """List the rooms that exist now, a page at a time.
+        """List the rooms that exist now, one page at a time.
 
-        Rooms that were deleted, or ended more than a day ago, are not among them; for what took
-        place in those, see `list_meetings`. A room's mode, lock and configuration cannot be read
-        back, and the secret URLs for hosts are never listed.
+        The list leaves out rooms that were deleted, or that ended more than a day ago;
+        `list_meetings` lists the meetings that took place in them. Whereby does not return a room's
+        mode, lock or configuration, and the list never contains the secret URLs for hosts and
+        viewers.
 
         Args:
-            limit: How many rooms to return at most. Example: 10. 1 to 100. Default: 50.
-            cursor: Where to go on: the `nextCursor` of the page before. 1 to 1024 characters.
+            limit: The maximum number of rooms to return. Example: 10. 1 to 100. Default: 50.
+            cursor: The `nextCursor` of the previous page. 1 to 1024 characters.
 
         Effect: read. It may send GET /meetings.
 
@@ -93,16 +94,15 @@ class Functions(ABC):
         *,
         room_name: str,
     ) -> Room:
-        """Find one room by its name.
+        """Find a room by its name.
 
-        Fails with `not-found` where no room has that name now. Whereby deletes rooms within a day
-        of their end.
+        Fails with `not-found` if no room has that name now. Whereby deletes a room within a day of
+        its end.
 
         Args:
-            room_name: The room's name, with or without a leading slash, or its URL. Upper case is
-                made lower case, as Whereby does, unless the room is listed as it is spelled here;
-                whatever follows a `?` in a URL is dropped unread. Example: "daily-standup". 1 to
-                2000 characters.
+            room_name: The room's name, with or without a leading slash, or its URL. Upper case
+                becomes lower case, as in Whereby, unless a room is listed with this exact spelling.
+                The query of a URL is ignored. Example: "daily-standup". 1 to 2000 characters.
 
         Effect: read. It may send GET /meetings.
 
@@ -125,25 +125,24 @@ class Functions(ABC):
     ) -> MeetingPage:
         """List past meetings: when each began and ended, and how many people took part.
 
-        A meeting is listed 10 to 15 minutes after it ended. One that is going on is not listed. The
-        meetings of one room come newest first where Whereby sorts them. Meetings of all rooms are
-        newest first too, if one call can read every room; otherwise they are grouped by room, and
-        `notice` says so. The work of a call is bounded, so a page may be short and still have a
+        A meeting appears 10 to 15 minutes after it ended; an ongoing meeting does not appear. The
+        meetings of one room are newest first, if Whereby sorts them. Those of all rooms are newest
+        first if one call can read every room, and otherwise grouped by room; `notice` then says so.
+        A call sends a limited number of requests, so a page can be short and still have a
         `nextCursor`; `notice` says why.
 
         Args:
-            limit: How many meetings to return at most. Example: 10. 1 to 100. Default: 20.
-            cursor: Where to go on: the `nextCursor` of the page before. All other arguments but
-                `limit` must be the same as for that page. 1 to 4096 characters.
-            from_date: Only meetings that began at this time or later. A date alone stands for its
-                first moment in UTC, and a time without an offset is in UTC. Format: date-time or
-                date. Example: "2026-03-01".
-            to_date: Only meetings that began at this time or earlier. A date alone stands for its
-                last moment in UTC, and a time without an offset is in UTC. Format: date-time or
-                date. Example: "2026-03-31".
+            limit: The maximum number of meetings to return. Example: 10. 1 to 100. Default: 20.
+            cursor: The `nextCursor` of the previous page. All other arguments except `limit` must
+                be the same as for that page. 1 to 4096 characters.
+            from_date: Only meetings that began at this time or later, in RFC 3339 format. A date
+                alone means its first moment in UTC; a time without an offset is in UTC. Format:
+                date-time or date. Example: "2026-03-01".
+            to_date: Only meetings that began at this time or earlier, in RFC 3339 format. A date
+                alone means its last moment in UTC; a time without an offset is in UTC. Format:
+                date-time or date. Example: "2026-03-31".
             room_name: Only meetings in this room: its name, with or without a leading slash, or its
-                URL. The room need not exist any more. Example: "daily-standup". 1 to 2000
-                characters.
+                URL. The room may have been deleted. Example: "daily-standup". 1 to 2000 characters.
 
         Effect: read. It may send GET /insights/rooms, GET /insights/room-sessions.
 
@@ -164,17 +163,16 @@ class Functions(ABC):
         *,
         meeting_id: str,
     ) -> Meeting:
-        """Read one meeting: when it took place, who took part, and what is known of its recording.
+        """Read one meeting: when it took place, who took part, and whether it was recorded.
 
-        Fails with `not-found` where Whereby knows no such meeting; it learns of one 10 to 15
-        minutes late. A failure to read the recordings alone does not fail the call: see
-        `recording`.
+        Fails with `not-found` if Whereby does not list the meeting; it lists one 10 to 15 minutes
+        late. If only the recordings cannot be read, the call succeeds and `recording` says so.
 
         Args:
             meeting_id: The `id` of a listed meeting, `room-name:session-id`. A session id alone,
-                from a webhook, is taken too, with less to tell. The numeric id of a room is
-                refused. Example: "daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10". 1 to 300
-                characters.
+                from a webhook, works too, but the result has fewer details. The numeric id of a
+                room is an error. Example: "daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10". 1
+                to 300 characters.
 
         Effect: read. It may send GET /insights/room-sessions, GET /insights/participants, GET
         /recordings, GET /transcriptions.
@@ -190,10 +188,10 @@ class Functions(ABC):
     def get_current_user(
         self,
     ) -> CurrentUser:
-        """Say whom the API key stands for, and check that Whereby accepts it.
+        """Show which organization the API key belongs to, and check that Whereby accepts it.
 
-        A key belongs to an organization, and Whereby's API has no profiles: name, e-mail address
-        and plan are always absent, and `unavailableReason` says why.
+        A key belongs to an organization, not to a person. Name, email address and plan are always
+        absent; `unavailableReason` says why.
 
         Effect: read. It may send GET /meetings.
 
@@ -212,27 +210,27 @@ class Functions(ABC):
         end_date: str | None = None,
         fields: Sequence[RoomField] | None = None,
     ) -> CreatedRoom:
-        """Create a room, usable at once, and return its URL.
+        """Create a room, open at once, and return its URL.
 
-        It is tried again after a rate limit only: a request that got lost may have made a room, and
-        a second one would make another.
+        The request is retried only after a rate limit: a request whose response was lost may have
+        created a room, and another request would create a second one.
 
         Args:
-            room_mode: How people are connected. Default: "normal".
-            room_name_prefix: What the name begins with; Whereby adds a random part, without a
-                separator, so end it with a hyphen. Upper case is made lower case and spaces are
-                dropped, as Whereby does; then only letters, digits and hyphens are left over.
-                Example: "standup-". 0 to 39 characters.
-            start_date: When the meeting is to begin. Whereby ignores it, the room opens at once; it
-                is used for the default end. A time without an offset is in UTC. Format: date-time.
-                Example: "2099-03-02T09:00:00Z".
-            end_date: When the room is to end; not in the past, and not before `start_date`. The
-                default is an hour after a `start_date` that is in the future, else 24 hours from
-                now, and the result says that it was applied. A time without an offset is in UTC.
-                Format: date-time. Example: "2099-03-02T10:00:00Z".
-            fields: What to return as well, and what to configure. An item is an object such as
-                {"hostRoomUrl": true}, or the string "hostRoomUrl" for short; several members of one
-                object are several items. No item may be given twice. Example:
+            room_mode: How the people in the room connect. Default: "normal".
+            room_name_prefix: The beginning of the room's name. Whereby adds a random part without a
+                separator, so end the prefix with a hyphen. Upper case becomes lower case and spaces
+                are removed, as in Whereby; the rest must be letters, digits and hyphens. Example:
+                "standup-". 0 to 39 characters.
+            start_date: When the meeting begins, in RFC 3339 format. Whereby ignores it, and the
+                room opens at once; it only sets the default `end_date`. A time without an offset is
+                in UTC. Format: date-time. Example: "2099-03-02T09:00:00Z".
+            end_date: When the room ends, in RFC 3339 format; not in the past, and not before
+                `start_date`. The default is one hour after a `start_date` in the future, otherwise
+                24 hours from now; the result says if it was applied. A time without an offset is in
+                UTC. Format: date-time. Example: "2099-03-02T10:00:00Z".
+            fields: Additional members of the result, and settings of the room. An item is an object
+                such as {"hostRoomUrl": true}, or the string "hostRoomUrl" for short. An object with
+                several members counts as several items. Each item can appear once. Example:
                 [{"hostRoomUrl":true},{"roomNamePattern":"human-short"}]. At most 16 items.
 
         Effect: write. It may send POST /meetings.
@@ -254,15 +252,14 @@ class Functions(ABC):
         *,
         room_name: str,
     ) -> DeletedRoom:
-        """Delete a room for ever. Whoever is in it is thrown out.
+        """Permanently delete a room and remove everyone in it.
 
-        The room is looked up by its name first, and fails with `not-found` where there is none: no
-        success is claimed for a room that was not there. What took place in it may still be listed
-        by `list_meetings`.
+        Fails with `not-found` if no room has that name. `list_meetings` may still list the meetings
+        that took place in the room.
 
         Args:
-            room_name: The room's name, with or without a leading slash, or its URL. Of a URL the
-                host must be the room's as well. Example: "daily-standup". 1 to 2000 characters.
+            room_name: The room's name, with or without a leading slash, or its URL. The host of a
+                URL must be the room's. Example: "daily-standup". 1 to 2000 characters.
 
         Effect: write, destructive. It may send GET /meetings, DELETE /meetings/{meetingId}.
 

@@ -6,56 +6,58 @@ from whereby._error import WherebyError
 
 
 class InvalidArgument(WherebyError):
-    """An argument is not acceptable; nothing was sent. The text names the argument and says what
-    would be right.
+    """An argument is invalid; nothing was sent. The message names the argument and the values it
+    accepts.
     """
 
 
 class Unauthorized(WherebyError):
-    """Whereby did not accept the API key (401), or there was none. The text says what it answered."""
+    """Whereby did not accept the API key (401), or no key was sent. The message includes Whereby's
+    own.
+    """
 
 
 class AccessDenied(WherebyError):
-    """The API key is not allowed to do this (403), which includes features that the organization's
-    plan does not have. Also: the host refused to let the request leave. The text says which.
+    """The API key lacks permission (403), or the organization's plan lacks the feature, or the host
+    blocked the request. The message says which.
     """
 
 
 class NotFound(WherebyError):
-    """There is no such room or meeting. The text says what was looked for and where."""
+    """The room or meeting does not exist. The message says what was searched for, and where."""
 
 
 class RateLimited(WherebyError):
-    """The organization's request budget is used up (429), and waiting for it would have taken
-    longer than a call may last. The number is how many seconds to wait before trying again; 0
-    where Whereby did not say.
+    """The organization exceeded its rate limit (429), and waiting would take longer than the time
+    limit of a call. The number is the seconds to wait before the next try; 0 if Whereby did not
+    say.
     """
 
 
 class Rejected(WherebyError):
-    """Whereby understood the request and refused it: any other 4xx. After a write, only 400, 405,
-    409, 413, 415 and 422 are reported this way; any other 4xx is an `unexpected-response`,
-    because the write may have happened.
+    """Whereby rejected the request: any other 4xx. After a write, only 400, 405, 409, 413, 415 and
+    422 are reported this way; any other 4xx is an `unexpected-response`, because the write may
+    have happened.
     """
 
 
 class Timeout(WherebyError):
-    """No complete answer came in time. After a `create_room` the room may still exist: look at
-    `list_rooms` before trying again. After a `delete_room` the room may already be gone: look at
+    """No complete response arrived in time. After a `create_room` the room may exist: check
+    `list_rooms` before trying again. After a `delete_room` the room may be gone: check
     `list_rooms` before trying again.
     """
 
 
 class Unavailable(WherebyError):
-    """Whereby could not be reached, or answered with a 5xx, also after further tries where those
-    are safe. After a `create_room` the text says whether the room may still exist.
+    """Whereby could not be reached, or returned a 5xx. Requests that are safe to repeat were
+    retried first. After a `create_room` the message says whether the room may exist.
     """
 
 
 class UnexpectedResponse(WherebyError):
-    """An answer that is not what Whereby documents: not JSON, a required member missing, a value of
-    the wrong type. After a `create_room` the text says whether the room may exist. After a
-    `delete_room` the text says whether it may be gone.
+    """The response does not match Whereby's documentation: it is not JSON, a required member is
+    missing, or a value has the wrong type. After a `create_room` the message says whether the
+    room may exist. After a `delete_room` the message says whether the room may be gone.
     """
 
 

@@ -9,106 +9,109 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class Room(TypedDict):
-    """A room: in Whereby's words, a meeting of `/meetings`.
+    """A room. Whereby's API calls it a meeting, under `/meetings`.
 
     Source: https://docs.whereby.com/reference/whereby-rest-api-reference/meetings
     """
 
-    # The name that addresses the room, without the leading slash that Whereby puts before it.
-    # Example: "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1".
+    # The room's name, without the leading slash that Whereby's API adds. Example:
+    # "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1".
     roomName: str
-    # Where people join as guests. Format: uri.
+    # The URL where guests join. Format: uri.
     meetingUrl: str
-    # Whereby's own id of the room; opaque. It is not the id of a past meeting.
+    # Whereby's id for the room; opaque. It is not the id of a past meeting.
     meetingId: str
-    # When the room was created. Absent where Whereby does not say. Format: date-time.
+    # When the room was created. Absent if Whereby does not say. Format: date-time.
     startDate: str | None
-    # When the room ends. It stays usable for an hour more, and is deleted within a day. Format:
-    # date-time.
+    # When the room ends. People can use it for another hour; Whereby deletes it within a day.
+    # Format: date-time.
     endDate: str | None
 
 
 class PageMeta(TypedDict):
-    """Where the next page starts."""
+    """The position of the next page."""
 
-    # Pass it as `cursor` to get the next page. Absent on the last page. A page may be short, or
-    # empty, and still have one.
+    # Pass it as `cursor` to get the next page. Absent on the last page. A short or empty page can
+    # have one too.
     nextCursor: str | None
 
 
 class RoomPage(TypedDict):
     """One page of rooms."""
 
-    # The rooms, in Whereby's order, which it does not document.
+    # The rooms, in the order that Whereby returns; it documents none.
     data: list[Room]
-    # Where the next page starts.
+    # The position of the next page.
     meta: PageMeta
 
 
 class MeetingSummary(TypedDict):
-    """A past meeting: in Whereby's words, a room session. It began with the second person, and
-    ended when fewer than two had been there for some time.
+    """A past meeting, which Whereby's API calls a room session. It begins when a second person
+    joins, and ends when fewer than two people have been in the room for some time.
 
     Source: https://docs.whereby.com/reference/whereby-rest-api-reference/insights
     """
 
-    # What `get_meeting` takes: the room's name, a colon and the session's id. Example:
+    # The meeting's id, for `get_meeting`: the room's name, a colon and the session's id. Example:
     # "standup-1c0f9a44-6f0e-4d0c-9a55-5f2b7be0c3d1:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10".
     id: str
-    # The room it took place in, without a leading slash.
+    # The room's name, without a leading slash.
     roomName: str
-    # When it began. Format: date-time.
+    # When the meeting began. Format: date-time.
     startDate: str
-    # When it ended. Format: date-time.
+    # When the meeting ended. Format: date-time.
     endDate: str
-    # How long it took, in whole seconds: from `startDate` to `endDate`.
+    # The duration from `startDate` to `endDate`, in whole seconds.
     duration: int
-    # How many different people took part. Absent where Whereby does not say.
+    # The number of different people who took part. Absent if Whereby does not say.
     participantCount: int | None
-    # For how many minutes it was recorded in the cloud. Absent where Whereby does not say.
+    # The minutes of cloud recording. Absent if Whereby does not say.
     recorderMinutes: int | None
 
 
 class MeetingPageMeta(TypedDict):
-    """Where the next page starts."""
+    """The position of the next page."""
 
     # Pass it as `cursor`, with the same dates and room, to get the next page. Absent on the last
-    # page. A page may be short, or empty, and still have one.
+    # page. A short or empty page can have one too.
     nextCursor: str | None
     # Explains why the page is short, what it leaves out, or that meetings are not sorted by date.
-    # Absent if none applies.
+    # Absent if none of these applies.
     notice: str | None
 
 
 class MeetingPage(TypedDict):
     """One page of past meetings."""
 
-    # The meetings, newest first: of one room where Whereby sorts them, of all rooms where one call
-    # can read all rooms. Else they are grouped by room, and `notice` says so.
+    # The meetings. Those of one room are newest first, if Whereby sorts them; those of all rooms
+    # are newest first if one call can read every room, and otherwise grouped by room. `notice` says
+    # if they are not newest first.
     data: list[MeetingSummary]
-    # Where the next page starts.
+    # The position of the next page.
     meta: MeetingPageMeta
 
 
 class Participant(TypedDict):
-    """Somebody who took part in a meeting. Somebody who left and came back may be listed twice.
-    Whereby's recorder, streamer and captioner are not listed.
+    """A person who took part in a meeting. A person who left and came back may appear twice.
+    Whereby's recorder, streamer and captioner do not appear.
+
+    Source: https://docs.whereby.com/reference/whereby-rest-api-reference/insights
     """
 
-    # The name that they gave. Absent where they gave none, or where it was removed.
+    # The name that the person entered. Absent if they entered none, or if Whereby removed it.
     name: str | None
-    # Whether the organization has Whereby remove names, so that `name` is absent for that reason.
+    # Whether `name` is absent because the organization has Whereby remove names.
     nameRedacted: bool
-    # When they joined. Format: date-time.
+    # When the person joined. Format: date-time.
     joinedAt: str | None
-    # When they left. Absent while they are there. Format: date-time.
+    # When the person left. Absent while they are in the meeting. Format: date-time.
     leftAt: str | None
-    # Whereby's word for their role: `owner`, `member`, `host`, `visitor`, `granted_visitor`,
-    # `viewer`, `granted_viewer`, or another one added since.
+    # The role, in Whereby's spelling: `owner`, `member`, `host`, `visitor`, `granted_visitor`,
+    # `viewer`, `granted_viewer`, or a newer one.
     role: str | None
-    # The id that the embedding application gave them.
+    # The id that the embedding application assigned.
     externalId: str | None
-    # Whereby's id of their visit.
+    # Whereby's id for this visit.
     participantId: str | None
 
 
@@ -121,61 +124,65 @@ class RecordingFile(TypedDict):
     Source: https://docs.whereby.com/reference/whereby-rest-api-reference/recordings
     """
 
-    # Whereby's id of the recording; opaque.
+    # Whereby's id for the recording; opaque.
     recordingId: str
-    # The name of its file.
+    # The file name.
     filename: str | None
     # When the recording began. Format: date-time.
     startDate: str | None
     # When the recording ended. Format: date-time.
     endDate: str | None
-    # Its size in megabytes.
+    # The file size in megabytes.
     sizeInMegaBytes: float | None
 
 
 class Meeting(TypedDict):
-    """A past meeting, or one that is going on, with the people who took part."""
+    """A past or ongoing meeting, with its participants.
 
-    # The id asked for, in its normal form.
+    Source: https://docs.whereby.com/reference/whereby-rest-api-reference/insights
+    """
+
+    # The requested id, in its normal form.
     id: str
-    # The room it took place in, without a leading slash. Absent where a bare session id was given
-    # and Whereby names no room for it.
+    # The room's name, without a leading slash. Absent if the call gave a session id alone and
+    # Whereby does not say which room it belongs to.
     roomName: str | None
-    # When it began. Format: date-time.
+    # When the meeting began. Format: date-time.
     startDate: str | None
-    # When it ended. Absent while it goes on. Format: date-time.
+    # When the meeting ended. Absent while it is ongoing. Format: date-time.
     endDate: str | None
-    # How long it took, in whole seconds: from `startDate` to `endDate`. Absent while it goes on.
+    # The duration from `startDate` to `endDate`, in whole seconds. Absent while the meeting is
+    # ongoing.
     duration: int | None
-    # Whether the dates and the duration are estimates, from when the first person joined to when
-    # the last one left, because the room of a bare session id is not known.
+    # Whether the dates and the duration are estimates, from the first person joining to the last
+    # person leaving. They are if the room of a session id is unknown.
     estimated: bool
-    # How many different people took part. Absent where Whereby does not say.
+    # The number of different people who took part. Absent if Whereby does not say.
     participantCount: int | None
-    # For how many minutes it was recorded in the cloud. Absent where Whereby does not say.
+    # The minutes of cloud recording. Absent if Whereby does not say.
     recorderMinutes: int | None
-    # The people who took part, in the order they joined.
+    # The participants, in the order in which they joined.
     participants: list[Participant]
-    # Whether `participants` is complete. It is cut off after 1000 visits.
+    # Whether `participants` is complete. It has at most 1000 visits.
     participantsComplete: bool
-    # What is known of its recording.
+    # The state of the cloud recording.
     recording: RecordingStatus
-    # Its cloud recordings, where `recording` is `available`. They hold no links.
+    # The cloud recordings, if `recording` is `available`. They contain no links.
     recordings: list[RecordingFile]
 
 
 class RateLimit(TypedDict):
-    """The budget of requests. Absent where Whereby did not say."""
+    """The rate limit. Absent if Whereby does not say."""
 
-    # The points that the organization has each minute.
+    # The points per minute.
     limit: int | None
-    # The points that are left of them.
+    # The points left in this minute.
     remaining: int | None
 
 
 class CurrentUser(TypedDict):
-    """Whom the API key stands for. Whereby's keys belong to an organization and not to a person, so
-    there is no name, e-mail address or plan to be had.
+    """The organization that the API key belongs to. A key belongs to an organization, not to a
+    person, so Whereby reports no name, email address or plan.
     """
 
     # Always absent: see `unavailableReason`.
@@ -184,25 +191,26 @@ class CurrentUser(TypedDict):
     email: str | None
     # Always absent: see `unavailableReason`.
     plan: str | None
-    # Which members Whereby has no answer for.
+    # The members that Whereby cannot report.
     unavailable: list[str]
-    # Why it has none, in a sentence.
+    # Why Whereby cannot report them, in a sentence.
     unavailableReason: str
-    # The organization's id, from the claims of the API key. Absent where the key holds none.
+    # The organization's id, from the claims of the API key (RFC 7519). Absent if the key has no
+    # such claim.
     organizationId: str | None
-    # When the key was made, from its claims. Format: date-time.
+    # When the key was issued, from its claims. Format: date-time.
     keyIssuedAt: str | None
-    # When the key expires, from its claims. Absent where it never does, or does not say. Format:
-    # date-time.
+    # When the key expires, from its claims. Absent if the key never expires or does not say.
+    # Format: date-time.
     keyExpires: str | None
-    # Where the organization and the key's dates come from, and that nobody vouches for them.
+    # Where the organization and the key's dates come from, and that they are unverified.
     source: str
-    # Always true: Whereby accepted the key just now. A key that it refuses is an error.
+    # Always true: Whereby accepted the key. A key that Whereby refuses is an error.
     authenticated: bool
-    # The organization's subdomain of whereby.com, from the URL of one of its rooms. Absent where it
-    # has none.
+    # The organization's subdomain of whereby.com, from the URL of one of its rooms. Absent if it
+    # has no rooms.
     subdomain: str | None
-    # The budget of requests. Absent where Whereby did not say.
+    # The rate limit. Absent if Whereby does not say.
     rateLimit: RateLimit | None
 
 
@@ -228,23 +236,23 @@ RecordingFormat = Literal["mkv", "mp4"]
 
 
 class RecordingDestination(TypedDict):
-    """Where the recording is stored. Absent: as the organization has it."""
+    """Where to store the recording. If absent, the organization's setting applies."""
 
-    # Who stores it. All other members are for `s3`, but for `fileFormat`.
+    # Who stores the recording. The other members are for `s3` only, except `fileFormat`.
     provider: StorageProvider
-    # How Whereby gets access to the bucket.
+    # How Whereby authenticates to the bucket.
     authenticationType: NotRequired[StorageAuthentication | None]
-    # The bucket, and a folder in it if wanted: `my-bucket/recordings`. 1 to 500 characters.
+    # The bucket, optionally followed by a folder: `my-bucket/recordings`. 1 to 500 characters.
     bucket: NotRequired[str | None]
     # The bucket's region. 1 to 500 characters.
     region: NotRequired[str | None]
-    # The id of the access key. 1 to 500 characters.
+    # The access key's id. 1 to 500 characters.
     accessKeyId: NotRequired[str | None]
-    # The secret of the access key. 1 to 500 characters.
+    # The access key's secret. Secret. 1 to 500 characters.
     accessKeySecret: NotRequired[str | None]
-    # The role that Whereby assumes, for `role-based`. 1 to 500 characters.
+    # The ARN of the role that Whereby assumes, for `role-based`. 1 to 500 characters.
     oidcRoleArn: NotRequired[str | None]
-    # The format of the file. Absent: as the organization has it.
+    # The file format. If absent, the organization's setting applies.
     fileFormat: NotRequired[RecordingFormat | None]
 
 
@@ -252,22 +260,22 @@ RecordingTrigger = Literal["none", "prompt", "automatic", "automatic-second-part
 
 
 class Recording(TypedDict):
-    """Record the meetings. Needs the permission `destination` unless its type is `none`."""
+    """Records the meetings. Needs the permission `destination`, unless its type is `none`."""
 
-    # Where the recording takes place.
+    # Where to record.
     type: RecordingType
-    # Where the recording is stored. Absent: as the organization has it.
+    # Where to store the recording. If absent, the organization's setting applies.
     destination: NotRequired[RecordingDestination | None]
-    # What starts it; of effect for `cloud` only. Absent: as the organization has it.
+    # What starts the recording, for `cloud` only. If absent, the organization's setting applies.
     startTrigger: NotRequired[RecordingTrigger | None]
 
 
 class StreamingDestination(TypedDict):
-    """Where the stream goes."""
+    """Where to send the stream."""
 
-    # The RTMP URL of the stream: `rtmp://` or `rtmps://`, a host, and a path that ends with the
-    # stream's key, a secret. It holds no user name. Format: uri. Example:
-    # "\"rtmps://live.example.com/app/stream-key\"". 8 to 2000 characters.
+    # The stream's RTMP URL: `rtmp://` or `rtmps://`, a host, and a path that ends with the stream
+    # key. It must not contain a user name. Format: uri. Example:
+    # "\"rtmps://live.example.com/app/stream-key\"". Secret. 8 to 2000 characters.
     url: str
 
 
@@ -275,30 +283,30 @@ StreamingTrigger = Literal["none", "prompt", "automatic"]
 
 
 class Streaming(TypedDict):
-    """Stream the meetings. Needs the permission `destination`."""
+    """Streams the meetings. Needs the permission `destination`."""
 
-    # Where the stream goes.
+    # Where to send the stream.
     destination: StreamingDestination
-    # What starts it. Absent: as the organization has it.
+    # What starts the stream. If absent, the organization's setting applies.
     startTrigger: NotRequired[StreamingTrigger | None]
 
 
 class TranscriptionDestination(TypedDict):
-    """Where the transcription is stored. Absent: as the organization has it."""
+    """Where to store the transcription. If absent, the organization's setting applies."""
 
-    # Who stores it. All other members are for `s3`.
+    # Who stores the transcription. The other members are for `s3` only.
     provider: StorageProvider
-    # How Whereby gets access to the bucket.
+    # How Whereby authenticates to the bucket.
     authenticationType: NotRequired[StorageAuthentication | None]
-    # The bucket, and a folder in it if wanted. 1 to 500 characters.
+    # The bucket, optionally followed by a folder. 1 to 500 characters.
     bucket: NotRequired[str | None]
     # The bucket's region. 1 to 500 characters.
     region: NotRequired[str | None]
-    # The id of the access key. 1 to 500 characters.
+    # The access key's id. 1 to 500 characters.
     accessKeyId: NotRequired[str | None]
-    # The secret of the access key. 1 to 500 characters.
+    # The access key's secret. Secret. 1 to 500 characters.
     accessKeySecret: NotRequired[str | None]
-    # The role that Whereby assumes, for `role-based`. 1 to 500 characters.
+    # The ARN of the role that Whereby assumes, for `role-based`. 1 to 500 characters.
     oidcRoleArn: NotRequired[str | None]
 
 
@@ -313,41 +321,41 @@ TranscriptionLanguage = Literal[
 
 
 class LiveTranscription(TypedDict):
-    """Transcribe the meetings. Needs the permission `destination`."""
+    """Transcribes the meetings. Needs the permission `destination`."""
 
-    # Where the transcription is stored. Absent: as the organization has it.
+    # Where to store the transcription. If absent, the organization's setting applies.
     destination: NotRequired[TranscriptionDestination | None]
-    # What starts it. Absent: as the organization has it.
+    # What starts the transcription. If absent, the organization's setting applies.
     startTrigger: NotRequired[TranscriptionTrigger | None]
-    # The language that is spoken. Absent: as the organization has it.
+    # The spoken language. If absent, the organization's setting applies.
     language: NotRequired[TranscriptionLanguage | None]
-    # Whether everybody sees live captions.
+    # Whether participants see live captions.
     liveCaptions: NotRequired[bool | None]
 
 
 class RoomFieldMembers(TypedDict):
-    """What `create_room` is to return as well, or to configure.
+    """An additional member of the result, or a setting of the new room.
 
     Source: https://docs.whereby.com/reference/whereby-rest-api-reference/meetings
     """
 
-    # Return the URL where the host joins, a secret.
+    # Returns the URL where the host joins, a secret.
     hostRoomUrl: NotRequired[bool | None]
-    # Return the URL where viewers join.
+    # Returns the URL where viewers join, a secret.
     viewerRoomUrl: NotRequired[bool | None]
-    # Lock the room: guests knock, and a host lets them in.
+    # Locks the room: guests knock, and a host lets them in.
     lockRoomOnJoin: NotRequired[bool | None]
-    # The same as `lockRoomOnJoin`, in the word of Whereby's API.
+    # The same as `lockRoomOnJoin`, under its name in Whereby's API.
     isLocked: NotRequired[bool | None]
-    # Set up a room for viewers: locked, in `group` mode, and with both URLs returned.
+    # Sets up a room for viewers: locks it, uses `group` mode and returns both URLs.
     viewerMode: NotRequired[bool | None]
-    # How the random part of the name is made. The default is `uuid`.
+    # The form of the random part of the name. The default is `uuid`.
     roomNamePattern: NotRequired[RoomNamePattern | None]
-    # Record the meetings. Needs the permission `destination` unless its type is `none`.
+    # Records the meetings. Needs the permission `destination`, unless its type is `none`.
     recording: NotRequired[Recording | None]
-    # Stream the meetings. Needs the permission `destination`.
+    # Streams the meetings. Needs the permission `destination`.
     streaming: NotRequired[Streaming | None]
-    # Transcribe the meetings. Needs the permission `destination`.
+    # Transcribes the meetings. Needs the permission `destination`.
     liveTranscription: NotRequired[LiveTranscription | None]
 
 
@@ -355,39 +363,42 @@ RoomField = RoomFieldName | RoomFieldMembers
 
 
 class CreatedRoom(TypedDict):
-    """A room that was just created."""
+    """A new room.
 
-    # The name that addresses the room, without a leading slash: the prefix asked for and a random
-    # part made by Whereby.
+    Source: https://docs.whereby.com/reference/whereby-rest-api-reference/meetings
+    """
+
+    # The room's name, without a leading slash: the requested prefix, then a random part that
+    # Whereby adds.
     roomName: str
-    # Where people join as guests. Format: uri.
+    # The URL where guests join. Format: uri.
     meetingUrl: str
-    # Whereby's own id of the room; opaque.
+    # Whereby's id for the room; opaque.
     meetingId: str
-    # When the room opened: the time of the request, whatever start was asked for. Format:
+    # When the room opened: the time of the request, even if another start was requested. Format:
     # date-time.
     startDate: str | None
-    # When the room ends, as Whereby has it. Format: date-time.
+    # When the room ends, according to Whereby. Format: date-time.
     endDate: str | None
-    # Whether the end was chosen by default, because the call named none.
+    # Whether the end is the default, because the call set none.
     endDateDefaulted: bool
-    # Where the host joins. A secret: whoever has it is host. Only where `fields` asks for it.
-    # Format: uri.
+    # The URL where the host joins; anyone who has it joins as host. Absent unless `fields` asks for
+    # it. Format: uri. Secret.
     hostRoomUrl: str | None
-    # Where viewers join, who have no camera or microphone. Only where `fields` asks for it. Format:
-    # uri.
+    # The URL where viewers join, without camera or microphone; anyone who has it joins as viewer.
+    # Absent unless `fields` asks for it. Format: uri. Secret.
     viewerRoomUrl: str | None
-    # What a caller might not expect, in sentences: a default that was applied, a start date that
-    # Whereby ignores.
+    # Sentences about what a caller might not expect, such as a default that was applied or a start
+    # date that Whereby ignores.
     notes: list[str]
 
 
 class DeletedRoom(TypedDict):
-    """A room that was just deleted."""
+    """A deleted room."""
 
-    # Always true: a room that was not found is an error.
+    # Always true; a room that does not exist is an error.
     deleted: bool
     # The name of the room, without a leading slash.
     roomName: str
-    # Whereby's id of the room, which will not be used again.
+    # Whereby's id for the room; it is never reused.
     meetingId: str

@@ -1,0 +1,462 @@
+//! Arguments: checked against the catalogue, and brought into one normal form.
+//!
+//! What is decided on, shown and granted is the normal form, so two spellings of one call are one
+//! call: what is null, empty or absent is left out, moments are in UTC, a prefix is as Whereby makes
+//! it, a room has one name, and members and `fields` are in the order of the WIT.
+
+use crate::Error;
+use crate::names::{MeetingRef, RoomRef};
+use crate::suggest;
+use crate::timestamp::Timestamp;
+use serde_json::{Map, Value};
+use whereby_catalog::schema::fact_value;
+use whereby_catalog::{Case, Facts, Function, Member, Type, Variant};
+
+/// The greatest size of a call's arguments, as compact JSON, in bytes.
+pub const MAX_ARGUMENTS_BYTES: usize = 64 * 1024;
+
+/// The checked arguments of one function, in their normal form.
+#[derive(Clone, PartialEq)]
+pub struct Arguments {
+    /// In the normal form, but for the names of rooms, which are as the caller spelled them.
+    values: Map<String, Value>,
+}
+
+impl std::fmt::Debug for Arguments {
+    /// Secrets are masked.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Arguments").field(&crate::secrets::masked(&self.to_json())).finish()
+    }
+}
+
+impl Arguments {
+    /// Checks arguments that came from outside. Null and an empty list, which is how some languages
+    /// write an empty object, stand for no arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`], which names the argument and says what would be right.
+    pub fn check(function: &'static Function, given: Value) -> Result<Self, Error> {
+        let given = match given {
+            Value::Object(given) => given,
+            Value::Null => Map::new(),
+            Value::Array(list) if list.is_empty() => Map::new(),
+            other => {
+                return Err(invalid(format!(
+                    "the arguments of {} are one JSON object, for example {}, not {}",
+                    function.json,
+                    example(function),
+                    kind(&other)
+                )));
+            }
+        };
+        // Measured before it is looked at, so that no check can be made to work for long.
+        let size = serde_json::to_vec(&given).map_or(usize::MAX, |text| text.len());
+        if size > MAX_ARGUMENTS_BYTES {
+            return Err(invalid(format!(
+                "the arguments have {size} bytes; at most {MAX_ARGUMENTS_BYTES} are taken"
+            )));
+        }
+        let values = members(function.params, given, &Place::Call(function))?;
+        Ok(Self { values })
+    }
+
+    /// The arguments in their normal form, as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut values = self.values.clone();
+        for name in ["room_name", "meeting_id"] {
+            if let Some(Value::String(text)) = values.get_mut(name) {
+                // Of a meeting's id, what follows the room is the session's.
+                let end = if name == "meeting_id" { text.rfind(':') } else { Some(text.len()) };
+                if let Some(room) = text.get_mut(..end.unwrap_or_default()) {
+                    room.make_ascii_lowercase();
+                }
+            }
+        }
+        Value::Object(values)
+    }
+
+    /// Returns an argument, or `None` if it is absent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    /// Returns an argument that is a string.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+
+    /// Returns an argument that is a non-negative integer.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.as_u64()
+    }
+
+    /// Returns the items of an argument that is an array; none if it is absent.
+    #[must_use]
+    pub fn list(&self, name: &str) -> &[Value] {
+        self.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// An example call of a function, from the examples in the WIT.
+#[must_use]
+pub fn example(function: &Function) -> Value {
+    let mut map = Map::new();
+    for param in function.params {
+        if let Some(example) = param.facts.example {
+            let wanted = !param.is_optional() || map.is_empty();
+            if wanted {
+                map.insert(param.json.to_owned(), fact_value(&param.ty, example));
+            }
+        }
+    }
+    Value::Object(map)
+}
+
+/// Where in the arguments a check stands.
+enum Place<'a> {
+    Call(&'static Function),
+    Member(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Call(function) => f.write_str(function.json),
+            Self::Member(Self::Call(_), name) => f.write_str(name),
+            Self::Member(place, name) => write!(f, "{place}.{name}"),
+            Self::Item(place, index) => write!(f, "{place}[{index}]"),
+        }
+    }
+}
+
+fn members(
+    declared: &'static [Member],
+    mut given: Map<String, Value>,
+    place: &Place<'_>,
+) -> Result<Map<String, Value>, Error> {
+    let is_unknown = |key: &str| declared.iter().all(|member| member.json != key);
+    if let Some((unknown, value)) = given.iter().find(|(key, _)| is_unknown(key)) {
+        return Err(unknown_member(unknown, value, declared, place));
+    }
+    let mut normal = Map::new();
+    for member in declared {
+        match given.remove(member.json) {
+            None | Some(Value::Null) => {
+                if !member.is_optional() {
+                    return Err(invalid(format!(
+                        "{place} needs `{}`: {}",
+                        member.json,
+                        first_sentence(member.docs)
+                    )));
+                }
+            }
+            // Clients leave empty what they do not use.
+            Some(value) if member.is_optional() && is_empty(&member.ty, &value) => {}
+            Some(value) => {
+                let place = Place::Member(place, member.json);
+                let value = check(&member.ty, &member.facts, value, &place)?;
+                if !(member.is_optional() && is_empty(&member.ty, &value)) {
+                    normal.insert(member.json.to_owned(), value);
+                }
+            }
+        }
+    }
+    Ok(normal)
+}
+
+/// Whether a value says no more than that there is none.
+fn is_empty(ty: &Type, value: &Value) -> bool {
+    match (ty, value) {
+        (Type::Option(inner), value) => is_empty(inner, value),
+        (_, Value::String(text)) => text.is_empty(),
+        (Type::List(_), Value::Array(items)) => items.is_empty(),
+        // Lua has one way to write an empty list and an empty object.
+        (Type::Record(_) | Type::List(_), Value::Object(members)) => members.is_empty(),
+        (Type::Record(_), Value::Array(items)) => items.is_empty(),
+        _ => false,
+    }
+}
+
+/// The error for a name that is not declared. An item of a list that was given beside it, such as
+/// `isLocked` beside `fields`, is told where it goes.
+fn unknown_member(
+    unknown: &str,
+    value: &Value,
+    declared: &'static [Member],
+    place: &Place<'_>,
+) -> Error {
+    let items: Vec<(&str, &Case)> = declared.iter().flat_map(items_of).collect();
+    let names: Vec<&str> = declared.iter().map(|member| member.json).collect();
+    let all: Vec<&str> = names.iter().copied().chain(items.iter().map(|(_, c)| c.json)).collect();
+    let what = match place {
+        Place::Call(_) => "argument",
+        _ => "member",
+    };
+    let shown = crate::text::printable(unknown, 80);
+    let nearest = suggest::nearest(unknown, &all);
+    if let Some((list, case)) = items.iter().find(|(_, case)| Some(case.json) == nearest) {
+        // What was given for it may be a secret; whether it is wanted is none.
+        let item = match (&case.payload, value) {
+            (None, Value::Bool(wanted)) => format!("{{\"{}\": {wanted}}}", case.json),
+            _ => format!("{{\"{}\": …}}", case.json),
+        };
+        return invalid(format!(
+            "unknown {what} `{shown}`: it goes into `{list}`, as in {{\"{list}\": [{item}]}}"
+        ));
+    }
+    let takes = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    let suggestion = suggest::did_you_mean(unknown, &names);
+    invalid(format!("unknown {what} `{shown}`{suggestion}: {place} takes {takes}"))
+}
+
+/// The items that a member takes, where it is a list of choices, each with the list's name.
+fn items_of(member: &'static Member) -> Vec<(&'static str, &'static Case)> {
+    match &member.ty {
+        Type::Option(Type::List(Type::Variant(variant))) => {
+            variant.cases.iter().map(|case| (member.json, case)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Two words for one thing: what an item is called, and its normal form.
+const SYNONYM: (&str, &str) = ("isLocked", "lockRoomOnJoin");
+
+/// The normal form of a case that carries no value.
+fn bare(case: &Case) -> Value {
+    let name = if case.json == SYNONYM.0 { SYNONYM.1 } else { case.json };
+    name.into()
+}
+
+/// Where an item of a list stands in the normal form. An item is given once, so their order says
+/// nothing.
+fn rank(cases: &[Case], item: &Value) -> Option<usize> {
+    let name = item.as_str().or_else(|| item.as_object()?.keys().next().map(String::as_str));
+    cases.iter().position(|case| Some(case.json) == name)
+}
+
+fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Value, Error> {
+    match (ty, value) {
+        (Type::Option(inner), value) => check(inner, facts, value, place),
+        (Type::Bool, value @ Value::Bool(_)) => Ok(value),
+        (Type::U16 | Type::U32 | Type::U64, value) => number(ty, facts, &value, place),
+        (Type::F64, value @ Value::Number(_)) => Ok(value),
+        (Type::String, Value::String(text)) => string(facts, text, place),
+        (Type::List(inner), Value::Array(items)) => {
+            if let Some(most) = facts.max_items
+                && items.len() as u64 > most
+            {
+                return Err(invalid(format!(
+                    "{place} has {} items; at most {most} are taken",
+                    items.len()
+                )));
+            }
+            let mut normal = Vec::with_capacity(items.len());
+            for (index, item) in items.into_iter().enumerate() {
+                let place = Place::Item(place, index);
+                match (inner, item) {
+                    (Type::Variant(variant), Value::Object(given)) => {
+                        normal.append(&mut cases(variant, given, &place)?);
+                    }
+                    (inner, item) => normal.push(check(inner, &Facts::NONE, item, &place)?),
+                }
+            }
+            if let Type::Variant(variant) = inner {
+                normal.sort_by_key(|item| rank(variant.cases, item));
+            }
+            Ok(Value::Array(normal))
+        }
+        (Type::Record(record), Value::Object(given)) => {
+            members(record.members, given, place).map(Value::Object)
+        }
+        (Type::Enum(choice), Value::String(text)) => {
+            if choice.cases.iter().any(|case| case.json == text) {
+                return Ok(Value::String(text));
+            }
+            Err(unknown_case(&text, choice.cases, place))
+        }
+        (Type::Variant(variant), Value::String(text)) => {
+            match variant.cases.iter().find(|case| case.json == text) {
+                Some(case @ Case { payload: None, .. }) => Ok(bare(case)),
+                Some(case) => Err(invalid(format!(
+                    "{place}: `{0}` carries a value, so it is written {{\"{0}\": …}}",
+                    case.json
+                ))),
+                None => Err(unknown_case(&text, variant.cases, place)),
+            }
+        }
+        (Type::Variant(variant), Value::Object(given)) => {
+            let mut cases = cases(variant, given, place)?.into_iter();
+            match (cases.next(), cases.next()) {
+                (Some(only), None) => Ok(only),
+                _ => Err(invalid(format!("{place}: an object here names one case"))),
+            }
+        }
+        (_, value) => {
+            Err(invalid(format!("{place} must be {}, not {}", describe(ty), kind(&value))))
+        }
+    }
+}
+
+/// The cases that an object names, each in its normal form. A member that is false or null is left
+/// out.
+fn cases(
+    variant: &'static Variant,
+    given: Map<String, Value>,
+    place: &Place<'_>,
+) -> Result<Vec<Value>, Error> {
+    if given.values().all(Value::is_null) {
+        let names: Vec<&str> = variant.cases.iter().map(|case| case.json).collect();
+        return Err(invalid(format!(
+            "{place}: an object here names at least one of {}",
+            names.join(", ")
+        )));
+    }
+    let mut normal = Vec::with_capacity(given.len());
+    for (name, payload) in given {
+        let Some(case) = variant.cases.iter().find(|case| case.json == name) else {
+            return Err(unknown_case(&name, variant.cases, place));
+        };
+        let place = Place::Member(place, case.json);
+        match (&case.payload, payload) {
+            (_, Value::Null) => {}
+            (None, wanted) => {
+                if check(&Type::Bool, &Facts::NONE, wanted, &place)? == Value::Bool(true) {
+                    normal.push(bare(case));
+                }
+            }
+            (Some(ty), payload) => {
+                let payload = check(ty, &Facts::NONE, payload, &place)?;
+                normal.push(Value::Object(Map::from_iter([(name, payload)])));
+            }
+        }
+    }
+    Ok(normal)
+}
+
+fn number(ty: &Type, facts: &Facts, value: &Value, place: &Place<'_>) -> Result<Value, Error> {
+    let type_max = match ty {
+        Type::U16 => u64::from(u16::MAX),
+        Type::U32 => u64::from(u32::MAX),
+        _ => u64::MAX,
+    };
+    let (low, high) = facts.range.unwrap_or((0, type_max));
+    // 10.0 is the whole number 10 to JSON Schema, and to languages that know one kind of number.
+    let whole = value.as_u64().or_else(|| {
+        value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=9e15).contains(n)).map(|n| n as u64)
+    });
+    match whole {
+        Some(number) if (low..=high).contains(&number) => Ok(Value::from(number)),
+        _ => Err(invalid(format!(
+            "{place} must be a whole number from {low} to {high}, not {}",
+            kind(value)
+        ))),
+    }
+}
+
+fn string(facts: &Facts, text: String, place: &Place<'_>) -> Result<Value, Error> {
+    if let Some((least, most)) = facts.length {
+        let length = text.chars().count() as u64;
+        if !(least..=most).contains(&length) {
+            return Err(invalid(format!(
+                "{place} must have {least} to {most} characters; it has {length}"
+            )));
+        }
+    }
+    let argument = match place {
+        Place::Member(Place::Call(_), name) => *name,
+        _ => "",
+    };
+    // Whereby may list a room under any name.
+    let names_a_room = matches!(argument, "room_name" | "meeting_id");
+    if !names_a_room && let Some(bad) = text.chars().find(|c| c.is_control()) {
+        return Err(invalid(format!(
+            "{place} contains the control character U+{:04X}; leave it out",
+            u32::from(bad)
+        )));
+    }
+    let wrong = |reason: String| invalid(format!("{place}: {reason}"));
+    if facts.formats.contains(&"date-time") {
+        let moment = match argument {
+            // A date alone stands for its last moment here, and for its first one elsewhere.
+            "to_date" => Timestamp::parse_last(&text),
+            _ => Timestamp::parse_argument(&text, facts.formats.contains(&"date")),
+        };
+        // Whereby keeps milliseconds.
+        return Ok(moment.map_err(wrong)?.to_milliseconds().to_rfc3339().into());
+    }
+    let normal = match argument {
+        "room_name" => RoomRef::parse(&text).map_err(wrong)?.to_string(),
+        "meeting_id" => MeetingRef::parse(&text).map_err(wrong)?.to_string(),
+        "room_name_prefix" => prefix(&text),
+        _ => return Ok(Value::String(text)),
+    };
+    // A URL is percent-encoded, which can make it longer.
+    let length = normal.chars().count() as u64;
+    match facts.length {
+        Some((_, most)) if length > most => Err(invalid(format!(
+            "{place} must have at most {most} characters when percent-encoded; it has {length}"
+        ))),
+        _ => Ok(Value::String(normal)),
+    }
+}
+
+/// A prefix as Whereby makes it: in lower case, and without white space.
+fn prefix(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+fn unknown_case(text: &str, cases: &'static [Case], place: &Place<'_>) -> Error {
+    let names: Vec<&str> = cases.iter().map(|case| case.json).collect();
+    invalid(format!(
+        "{place}: `{}` is not known{}; it must be one of {}",
+        crate::text::printable(text, 80),
+        suggest::did_you_mean(text, &names),
+        names.join(", ")
+    ))
+}
+
+fn invalid(message: String) -> Error {
+    Error::InvalidArgument { message }
+}
+
+/// What a type looks like in JSON, for messages.
+fn describe(ty: &Type) -> &'static str {
+    match ty {
+        Type::Bool => "true or false",
+        Type::U16 | Type::U32 | Type::U64 => "a whole number",
+        Type::F64 => "a number",
+        Type::String | Type::Enum(_) => "a text",
+        Type::Option(inner) => describe(inner),
+        Type::List(_) => "a list",
+        Type::Record(_) => "an object",
+        Type::Variant(_) => "a text or an object",
+    }
+}
+
+/// What a value is, for messages; the value itself may be a secret.
+fn kind(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(_) => "a text".into(),
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "an object".into(),
+    }
+}
+
+/// The first sentence of a documentation text.
+pub fn first_sentence(docs: &str) -> &str {
+    let paragraph = docs.split("\n\n").next().unwrap_or(docs);
+    match paragraph.find(". ") {
+        Some(end) => &paragraph[..=end],
+        None => paragraph,
+    }
+}

@@ -1,0 +1,249 @@
+//! The body of `POST /meetings` that a call of create_room stands for, member by member.
+
+use crate::Error;
+use crate::arguments::Arguments;
+use crate::timestamp::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// How far the default end may be from where the documentation of create_room puts it, in seconds:
+/// the component's clock is the host's, but a call takes time.
+const TOLERANCE: i64 = 900;
+
+/// What a new room is to be: everything but an end that the caller left open.
+#[derive(Debug)]
+pub struct Creation {
+    /// The body's members but for the dates.
+    members: Map<String, Value>,
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+}
+
+impl Creation {
+    /// Works out the body from the arguments.
+    pub fn new(arguments: &Arguments, now: Timestamp) -> Result<Self, Error> {
+        let date =
+            |name: &str| -> Result<Option<Timestamp>, Error> {
+                let parse = |text| Timestamp::parse_argument(text, false);
+                arguments.text(name).map(parse).transpose().map_err(|reason| {
+                    Error::InvalidArgument { message: format!("{name}: {reason}") }
+                })
+            };
+        let mut members = Map::new();
+        if let Some(mode) = arguments.get("room_mode") {
+            members.insert("roomMode".into(), mode.clone());
+        }
+        if let Some(prefix) = arguments.text("room_name_prefix") {
+            if let Some(bad) = prefix
+                .chars()
+                .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-'))
+            {
+                return Err(Error::InvalidArgument {
+                    message: format!(
+                        "room_name_prefix: `{bad}` cannot be in a room's name; letters, digits \
+                         and hyphens can"
+                    ),
+                });
+            }
+            members.insert("roomNamePrefix".into(), prefix.into());
+        }
+        let mut fields = Vec::new();
+        let mut seen = Vec::new();
+        for item in arguments.list("fields") {
+            let (name, payload) = match item {
+                Value::Object(object) => match object.iter().next() {
+                    Some((name, payload)) => (name.as_str(), Some(payload)),
+                    None => continue,
+                },
+                other => (other.as_str().unwrap_or_default(), None),
+            };
+            if seen.contains(&name) {
+                // Two words for one thing are one thing.
+                let other = if name == "lockRoomOnJoin" { " (or `isLocked`)" } else { "" };
+                return Err(Error::InvalidArgument {
+                    message: format!("fields: `{name}`{other} is given twice"),
+                });
+            }
+            seen.push(name);
+            match (name, payload) {
+                ("hostRoomUrl" | "viewerRoomUrl", None) => fields.push(Value::from(name)),
+                ("lockRoomOnJoin", None) => {
+                    members.insert("isLocked".into(), true.into());
+                }
+                ("viewerMode", None) => {
+                    members.insert("templateType".into(), "viewerMode".into());
+                }
+                ("roomNamePattern", Some(pattern)) => {
+                    members.insert("roomNamePattern".into(), pattern.clone());
+                }
+                ("recording" | "streaming" | "liveTranscription", Some(settings)) => {
+                    if name == "streaming" {
+                        check_stream(settings)?;
+                    }
+                    members.insert(name.to_owned(), to_api(name, settings));
+                }
+                (other, _) => {
+                    return Err(Error::NoRule {
+                        message: format!("the body of create_room has no place for `{other}`"),
+                    });
+                }
+            }
+        }
+        if !fields.is_empty() {
+            members.insert("fields".into(), fields.into());
+        }
+        let (start, end) = (date("start_date")?, date("end_date")?);
+        // The component says the same, but then a person may have been asked already.
+        let wrong =
+            |reason: &str| Error::InvalidArgument { message: format!("end_date: {reason}") };
+        if end.is_some_and(|end| end < now) {
+            return Err(wrong("is in the past, and a room cannot end before it begins"));
+        }
+        if let (Some(start), Some(end)) = (start, end)
+            && end < start
+        {
+            return Err(wrong("is before start_date"));
+        }
+        Ok(Self { members, start, end })
+    }
+
+    /// Whether the component's body says what the caller asked for, and no more.
+    ///
+    /// A default end is judged by when the call was given leave, at every attempt.
+    pub fn matches(&self, body: &Value, begun: Timestamp) -> bool {
+        let Some(body) = body.as_object() else { return false };
+        let mut rest = body.clone();
+        let mut date = |name: &str| match rest.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Timestamp::parse(&text).map(Some).ok_or(()),
+            Some(_) => Err(()),
+        };
+        let (Ok(start), Ok(Some(end))) = (date("startDate"), date("endDate")) else { return false };
+        start == self.start && self.may_end_at(end, begun) && rest == self.members
+    }
+
+    fn may_end_at(&self, end: Timestamp, begun: Timestamp) -> bool {
+        if let Some(asked) = self.end {
+            return end == asked;
+        }
+        let around =
+            |moment: Timestamp| moment.plus_seconds(-TOLERANCE)..=moment.plus_seconds(TOLERANCE);
+        // A start that is about now may have been in the future or in the past for the component.
+        let is_future = self.start.is_some_and(|start| start >= *around(begun).start());
+        let is_past = self.start.is_none_or(|start| start <= *around(begun).end());
+        let after_start = self.start.map(|start| start.plus_seconds(3600));
+        is_future && after_start.is_some_and(|moment| around(moment).contains(&end))
+            || is_past && around(begun.plus_seconds(24 * 3600)).contains(&end)
+    }
+
+    /// The bytes to send for a body that [`Self::matches`]. Nothing in them is the component's choice,
+    /// so they carry nothing that it knows.
+    pub fn to_body(&self, begun: Timestamp) -> Vec<u8> {
+        let mut body = Map::new();
+        let end = self.end.unwrap_or_else(|| self.default_end(begun));
+        body.insert("endDate".into(), end.to_rfc3339().into());
+        if let Some(start) = self.start {
+            body.insert("startDate".into(), start.to_rfc3339().into());
+        }
+        body.extend(self.members.clone());
+        Value::Object(body).to_string().into_bytes()
+    }
+
+    /// When the room ends if the caller did not say: an hour after a start in the future, else a day
+    /// after the call was given leave, to the second.
+    fn default_end(&self, begun: Timestamp) -> Timestamp {
+        let end = match self.start.filter(|start| *start > begun) {
+            Some(start) => start.plus_seconds(3600),
+            None => begun.plus_seconds(24 * 3600),
+        };
+        end.to_seconds()
+    }
+
+    /// The secret URLs that the response may hold and that the caller did not ask for.
+    pub fn urls_not_asked_for(&self) -> &'static [&'static str] {
+        // In this mode Whereby returns both.
+        let is_viewer_mode = self.members.contains_key("templateType");
+        let is_asked = |url: &str| {
+            let fields = self.members.get("fields").and_then(Value::as_array);
+            is_viewer_mode || fields.is_some_and(|fields| fields.iter().any(|field| field == url))
+        };
+        match (is_asked("hostRoomUrl"), is_asked("viewerRoomUrl")) {
+            (true, true) => &[],
+            (true, false) => &["viewerRoomUrl"],
+            (false, true) => &["hostRoomUrl"],
+            (false, false) => &["hostRoomUrl", "viewerRoomUrl"],
+        }
+    }
+}
+
+/// Refuses a stream to anything but an RTMP server that is named in one way only: a person decides on
+/// it by its host.
+fn check_stream(settings: &Value) -> Result<(), Error> {
+    let text = settings["destination"]["url"].as_str().unwrap_or_default();
+    let url = url::Url::parse(text).ok().filter(|url| {
+        let is_host = |host: &str| {
+            let mut bytes = host.bytes();
+            !host.is_empty()
+                && bytes.all(|b| {
+                    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'[' | b']' | b':')
+                })
+        };
+        matches!(url.scheme(), "rtmp" | "rtmps")
+            && url.host_str().is_some_and(is_host)
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path().len() > 1
+            && url.fragment().is_none()
+            && !url.path().split('/').any(|part| matches!(part, "." | ".."))
+            // A segment of dots is gone from what the parser has.
+            && text.ends_with(url.as_str().split_once("://").map_or("", |(_, rest)| rest))
+            // The parser drops or changes what others keep.
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\')
+    });
+    match url {
+        Some(_) => Ok(()),
+        None => Err(Error::InvalidArgument {
+            message: "fields: streaming.destination.url: not the URL of an RTMP server, such as \
+                      rtmps://live.example.com/app/stream-key"
+                .into(),
+        }),
+    }
+}
+
+/// The settings of a recording, a stream or a transcription as Whereby's API spells them. What its
+/// description calls required is there, null where the organization's own setting is to hold.
+fn to_api(name: &str, settings: &Value) -> Value {
+    let get = |member: &str| settings.get(member).cloned().unwrap_or_default();
+    let mut api = Map::new();
+    if name == "recording" {
+        api.insert("type".into(), get("type"));
+    }
+    let destination = match get("destination") {
+        Value::Object(destination) => {
+            Value::Object(destination.into_iter().map(|(k, v)| (k, to_api_enum(v))).collect())
+        }
+        other => other,
+    };
+    api.insert("destination".into(), destination);
+    api.insert("startTrigger".into(), to_api_enum(get("startTrigger")));
+    if let Value::String(language) = get("language") {
+        let language = match language.split_once('-') {
+            Some((language, region)) => format!("{language}-{}", region.to_uppercase()),
+            None => language,
+        };
+        api.insert("language".into(), language.into());
+    }
+    if let captions @ Value::Bool(_) = get("liveCaptions") {
+        api.insert("liveCaptions".into(), captions);
+    }
+    Value::Object(api)
+}
+
+/// The enum cases whose label in the WIT is not Whereby's word.
+fn to_api_enum(value: Value) -> Value {
+    match value.as_str() {
+        Some("automatic-second-participant") => json!("automatic-2nd-participant"),
+        Some("access-key") => json!("accessKey"),
+        Some("role-based") => json!("roleBased"),
+        _ => value,
+    }
+}

@@ -1,0 +1,184 @@
+//! What the fuzz targets of `tests/fuzz` run: each takes bytes from outside, and panics where a
+//! promise of this crate does not hold.
+
+use crate::answer::{self, Complaint, Redactor, Shape};
+use crate::arguments::Arguments;
+use crate::grant::{Admitted, Answer, Grant, WriteOutcome};
+use crate::names::MeetingRef;
+use crate::policy::{Effect, Entry, Permission, Policy, has_destination};
+use crate::request::{Asked, Request};
+use crate::table::FunctionRule;
+use crate::timestamp::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use whereby_catalog::Function;
+
+/// When calls are made, so that a run can be repeated.
+fn now() -> Timestamp {
+    Timestamp::parse("2026-03-01T12:00:00Z").expect("a moment")
+}
+
+/// A function's name, a space, and its arguments as JSON.
+fn call(line: &str) -> Option<(&'static Function, Arguments)> {
+    let (name, given) = line.split_once(' ').unwrap_or((line, "{}"));
+    let given: Value = serde_json::from_str(given).ok()?;
+    let function = whereby_catalog::function(name)?;
+    Some((function, Arguments::check(function, given).ok()?))
+}
+
+/// What a grant lets go: a function's name and its arguments as JSON on the first line, then what its component asks
+/// to send and what comes of that. `GET /meetings?limit=1 BODY` asks; `= 200 BODY` answers the
+/// oldest request under way, `lost` and `unsent` for a status that it came to nothing.
+///
+/// # Panics
+///
+/// Where something is let go that the table does not have, that is read back as another request,
+/// or that breaks a rule of writes.
+pub fn grants(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.lines();
+    let Some((function, arguments)) = lines.next().and_then(call) else { return };
+    let rule = FunctionRule::of(function);
+    let Ok(scope) = rule.scope(&arguments, now()) else { return };
+    let mut policy = Policy::default();
+    for effect in Effect::ALL {
+        policy.own.all.effects.insert(effect, Entry { permission: Permission::Allow, line: 1 });
+    }
+    let permit = policy.decide("work", function, has_destination(&arguments)).permit(None);
+    let mut grant = Grant::issue(permit.expect("everything is allowed"), rule, scope, 64, now());
+    let mut history = History::default();
+    for line in lines {
+        if let Some(answer) = line.strip_prefix("= ") {
+            history.answer(&mut grant, answer);
+        } else {
+            history.ask(&mut grant, rule, line);
+        }
+    }
+    if !history.tried_write {
+        assert_eq!(grant.outcome(), WriteOutcome::None);
+    }
+}
+
+/// What was let go and what came of it, kept apart from the grant's own notes.
+#[derive(Default)]
+struct History {
+    under_way: Vec<Admitted>,
+    sent: usize,
+    tried_write: bool,
+    /// Whether the write may not be tried again, whatever is asked.
+    spent: bool,
+    /// The paths and bodies of writes.
+    writes: BTreeSet<(String, Option<Vec<u8>>)>,
+}
+
+impl History {
+    fn ask(&mut self, grant: &mut Grant, rule: &FunctionRule, line: &str) {
+        let mut parts = line.splitn(3, ' ');
+        let (method, target) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let body = parts.next().unwrap_or("").as_bytes();
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let Ok(admitted) = grant.admit(Asked { method, path, query, body }) else { return };
+        self.sent += 1;
+        assert!(self.sent <= 64, "more requests than the limit");
+        let written = &admitted.path_and_query;
+        assert!(written.is_ascii() && !written.contains([' ', '\r', '\n', '#']), "{written}");
+        let is_known = rule.requests.iter().any(|known| {
+            let (method, path) = known.split_once(' ').expect("a method and a path");
+            let fits = match path.strip_suffix("{meetingId}") {
+                Some(folder) => admitted.path().starts_with(folder),
+                None => admitted.path() == path,
+            };
+            admitted.method == *method && fits
+        });
+        assert!(is_known, "{} {written}", admitted.method);
+        // What leaves is read by the other side as it was by this one.
+        let query = written.split_once('?').map(|(_, query)| query);
+        let method = admitted.method.as_str();
+        let body = admitted.body.as_deref().unwrap_or_default();
+        let again = Request::read(Asked { method, path: admitted.path(), query, body });
+        assert_eq!(again.expect("what is written can be read").path_and_query(), *written);
+        if admitted.method != http::Method::GET {
+            assert!(!self.spent, "a write after it was spent");
+            let is_write = |other: &Admitted| other.method != http::Method::GET;
+            assert!(!self.under_way.iter().any(is_write), "two writes at a time");
+            self.tried_write = true;
+            self.writes.insert((written.clone(), admitted.body.clone()));
+            assert_eq!(self.writes.len(), 1, "writes that are not the same");
+        }
+        self.under_way.push(admitted);
+    }
+
+    fn answer(&mut self, grant: &mut Grant, line: &str) {
+        if self.under_way.is_empty() {
+            return;
+        }
+        let admitted = self.under_way.remove(0);
+        let (status, body) = line.split_once(' ').unwrap_or((line, ""));
+        let answer = match status {
+            "lost" => Answer::Lost,
+            "unsent" => Answer::NotSent,
+            status => Answer::Status(status.parse().unwrap_or(500), body.as_bytes()),
+        };
+        // The table of the design: which ends leave a write unused.
+        self.spent |= match (admitted.method.as_str(), answer) {
+            ("POST", Answer::Status(429, _)) => false,
+            ("POST", _) => true,
+            ("DELETE", Answer::Status(429 | 502..=504, _) | Answer::NotSent | Answer::Lost) => {
+                false
+            }
+            ("DELETE", _) => true,
+            _ => false,
+        };
+        grant.settle(&admitted, answer);
+    }
+}
+
+/// A response of the API, successful or not, that is written anew for the component.
+///
+/// # Panics
+///
+/// Where what was written is written differently a second time, is no JSON, or holds the access token.
+pub fn responses(data: &[u8]) {
+    const TOKEN: &str = "hunter2-hunter2";
+    let redactor = Redactor::new(TOKEN);
+    for shape in [
+        Shape::Page(answer::ROOM),
+        Shape::Page(answer::PARTICIPANT),
+        Shape::Object { members: answer::CREATED_ROOM, left_out: &["hostRoomUrl"] },
+        Shape::Nothing,
+    ] {
+        let Ok(once) = answer::rebuild(data, shape, &redactor) else { continue };
+        assert_eq!(answer::rebuild(&once, shape, &redactor).as_ref(), Ok(&once));
+        let text = String::from_utf8(once).expect("JSON is UTF-8");
+        assert!(text.is_empty() || serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+        assert!(!text.contains(TOKEN) && !text.contains("\"hostRoomUrl\":"), "{text}");
+    }
+    let complaint = Complaint::read(data, &redactor);
+    assert!(!complaint.text.contains(TOKEN), "{}", complaint.text);
+}
+
+/// Reads the id of a meeting: its room, if it names one, and its session.
+#[must_use]
+pub fn meeting_id(text: &str) -> Option<(Option<String>, String)> {
+    let MeetingRef { room, session } = MeetingRef::parse(text).ok()?;
+    Some((room.map(|room| room.as_str().to_owned()), session.as_str().to_owned()))
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the kept inputs are files")]
+#[path = "../../../tests/fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
+mod tests {
+    use super::replay::replay;
+    use super::*;
+
+    #[test]
+    fn the_corpora_hold() {
+        replay("grants", grants);
+        replay("responses", responses);
+        replay("meeting_ids", |data| drop(meeting_id(&String::from_utf8_lossy(data))));
+    }
+}

@@ -1,0 +1,506 @@
+use super::*;
+use crate::Error;
+use crate::arguments::Arguments;
+use serde_json::json;
+use whereby_catalog::Function;
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-03-01T12:00:00.25Z").expect("a date")
+}
+
+fn issue(
+    function: &'static Function,
+    arguments: Value,
+    asked: Timestamp,
+    most: usize,
+    given: Timestamp,
+) -> Grant {
+    let arguments = Arguments::check(function, arguments).expect("good arguments");
+    let rule = FunctionRule::of(function);
+    let scope = rule.scope(&arguments, asked).expect("arguments that stand for a request");
+    Grant::issue(Permit::for_tests(), rule, scope, most, given)
+}
+
+fn grant(function: &str, arguments: Value) -> Grant {
+    grant_at(now(), function, arguments)
+}
+
+fn grant_at(now: Timestamp, function: &str, arguments: Value) -> Grant {
+    issue(whereby_catalog::function(function).expect("a function"), arguments, now, 64, now)
+}
+
+fn admit(grant: &mut Grant, line: &str) -> Result<Admitted, Refusal> {
+    let (line, body) = line.split_once(' ').map_or((line, ""), |(method, rest)| {
+        rest.split_once(' ')
+            .map_or((line, ""), |(target, body)| (&line[..method.len() + 1 + target.len()], body))
+    });
+    let (method, target) = line.split_once(' ').expect("METHOD target");
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    grant.admit(Asked { method, path, query, body: body.as_bytes() })
+}
+
+const LISTING: &[u8] = br#"{"results": [
+    {"meetingId": "1", "roomName": "/daily", "roomUrl": "https://acme.whereby.com/daily"},
+    {"meetingId": "2", "roomName": "/daily-2", "roomUrl": "https://acme.whereby.com/daily-2"},
+    {"meetingId": 4, "roomUrl": "https://acme.whereby.com/weekly"}
+], "cursor": null}"#;
+
+#[test]
+fn each_function_sends_its_own_requests_only() {
+    let session = "7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10";
+    let all = [
+        "GET /meetings",
+        "GET /meetings?limit=1",
+        "GET /meetings?roomName[startsWith]=/daily",
+        "GET /insights/rooms",
+        "GET /insights/room-sessions?roomName=/daily",
+        &format!("GET /insights/room-sessions?roomName=/daily&roomSessionId={session}"),
+        &format!("GET /insights/participants?roomSessionId={session}"),
+        "GET /recordings?roomName=/daily",
+        "GET /recordings",
+        "GET /transcriptions",
+        "GET /transcriptions?roomName=/daily",
+        "DELETE /meetings/1",
+        "POST /meetings {}",
+    ];
+    for (function, arguments, allowed) in [
+        ("list_rooms", json!({}), &[0][..]),
+        ("list_rooms", json!({"limit": 1}), &[1]),
+        ("list_rooms", json!({"limit": 2}), &[]),
+        ("get_room", json!({"room_name": "daily"}), &[2]),
+        ("get_room", json!({"room_name": "Daily"}), &[2]),
+        ("get_room", json!({"room_name": "dail"}), &[]),
+        ("delete_room", json!({"room_name": "daily"}), &[2]),
+        ("list_meetings", json!({"room_name": "daily"}), &[4]),
+        ("list_meetings", json!({"room_name": "weekly"}), &[]),
+        ("list_meetings", json!({}), &[3, 4]),
+        ("get_meeting", json!({"meeting_id": format!("daily:{session}")}), &[5, 6, 7]),
+        ("get_meeting", json!({"meeting_id": format!("weekly:{session}")}), &[6]),
+        ("get_meeting", json!({"meeting_id": session}), &[5, 6, 8, 9]),
+        ("get_current_user", json!({}), &[1]),
+        ("create_room", json!({}), &[]),
+    ] {
+        for (index, line) in all.iter().enumerate() {
+            let admitted = admit(&mut grant(function, arguments.clone()), line);
+            assert_eq!(
+                admitted.is_ok(),
+                allowed.contains(&index),
+                "{function} {arguments} and {line}: {admitted:?}"
+            );
+            let shown = format!("{} ", line.split('?').next().unwrap_or(line));
+            if admitted.is_ok() {
+                let function = whereby_catalog::function(function).expect("known");
+                let table = FunctionRule::of(function).requests;
+                assert!(table.iter().any(|t| shown.starts_with(&format!("{t} "))), "{shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_is_the_one_that_was_asked_for() {
+    let mut page = grant("list_rooms", json!({"limit": 2, "cursor": "abc"}));
+    assert!(admit(&mut page, "GET /meetings?limit=2&cursor=abc").is_ok());
+    for other in ["?limit=2", "?cursor=abc", "?limit=3&cursor=abc", "?limit=2&cursor=abd"] {
+        assert!(admit(&mut page, &format!("GET /meetings{other}")).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn a_room_is_deleted_by_the_spelling_that_was_listed() {
+    let listing = |rooms: &[(&str, &str)]| {
+        let rooms: Vec<Value> = rooms
+            .iter()
+            .map(|(id, name)| {
+                let url = format!("https://acme.whereby.com/{name}");
+                json!({"meetingId": id, "roomName": format!("/{name}"), "roomUrl": url})
+            })
+            .collect();
+        json!({ "results": rooms }).to_string()
+    };
+    for (asked, listed, deletable) in [
+        ("Daily_1", &[("1", "Daily_1")][..], &["1"][..]),
+        ("Daily_1", &[("2", "daily_1")], &["2"]),
+        ("Daily_1", &[("3", "DAILY_1")], &[]),
+        ("Daily_1", &[("1", "Daily_1"), ("2", "daily_1")], &["2"]),
+        ("daily_1", &[("1", "Daily_1"), ("2", "daily_1")], &["2"]),
+        ("https://acme.whereby.com/a%20b", &[("4", "a b")], &["4"]),
+    ] {
+        for id in ["1", "2", "3", "4"] {
+            let mut grant = grant("delete_room", json!({ "room_name": asked }));
+            let name = asked.rsplit('/').next().expect("a name");
+            let list = admit(&mut grant, &format!("GET /meetings?roomName[startsWith]=/{name}"));
+            let body = listing(listed);
+            grant.settle(&list.expect("list"), Answer::Status(200, body.as_bytes()));
+            let deleted = admit(&mut grant, &format!("DELETE /meetings/{id}"));
+            assert_eq!(deleted.is_ok(), deletable.contains(&id), "{asked} {listed:?} {id}");
+        }
+    }
+}
+
+#[test]
+fn only_a_room_that_was_listed_under_its_name_is_deleted() {
+    for (room, ids) in [
+        ("daily", &["1"][..]),
+        ("https://acme.whereby.com/daily", &["1"]),
+        ("https://acme.whereby.com/weekly", &["4"]),
+        ("https://nobody.whereby.com/daily", &[]),
+    ] {
+        let name = room.rsplit('/').next().expect("a name");
+        for id in ["1", "2", "3", "4", "5"] {
+            let mut grant = grant("delete_room", json!({"room_name": room}));
+            let delete = format!("DELETE /meetings/{id}");
+            assert!(admit(&mut grant, &delete).is_err(), "before the listing");
+            let list = format!("GET /meetings?roomName[startsWith]=/{name}");
+            let list = admit(&mut grant, &list).expect("list");
+            grant.settle(&list, Answer::Status(500, LISTING));
+            assert!(admit(&mut grant, &delete).is_err(), "after a listing that failed");
+            grant.settle(&list, Answer::Status(200, LISTING));
+            assert_eq!(admit(&mut grant, &delete).is_ok(), ids.contains(&id), "{room} {id}");
+        }
+    }
+}
+
+#[test]
+fn where_a_list_leaves_doubt_about_a_room_nothing_is_deleted() {
+    let row = |id: &str, host: &str, name: &str| {
+        let url = format!("https://{host}.whereby.com/{name}");
+        json!({"meetingId": id, "roomName": format!("/{name}"), "roomUrl": url})
+    };
+    let own = || row("1", "acme", "daily");
+    let nameless = json!({"meetingId": "1", "roomUrl": "https://acme.whereby.com/"});
+    for (room, pages, allowed) in [
+        ("daily", vec![vec![own(), own()]], true),
+        ("daily", vec![vec![own()], vec![own()]], true),
+        ("daily", vec![vec![own(), row("2", "acme", "daily-2")]], true),
+        // Two ids of one name.
+        ("daily", vec![vec![own(), row("2", "acme", "daily")]], false),
+        ("daily", vec![vec![own()], vec![row("2", "acme", "daily")]], false),
+        ("daily", vec![vec![own(), row("2", "other", "daily")]], false),
+        ("https://acme.whereby.com/daily", vec![vec![own(), row("2", "other", "daily")]], true),
+        // Two names of one id.
+        ("daily", vec![vec![own(), row("1", "acme", "daily-2")]], false),
+        ("daily", vec![vec![row("1", "acme", "daily-2")], vec![own()]], false),
+        ("daily", vec![vec![own(), nameless]], false),
+        ("https://acme.whereby.com/daily", vec![vec![own(), row("1", "other", "daily")]], false),
+    ] {
+        let mut grant = grant("delete_room", json!({"room_name": room}));
+        for page in &pages {
+            let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily");
+            let body = json!({ "results": page }).to_string();
+            grant.settle(&list.expect("list"), Answer::Status(200, body.as_bytes()));
+        }
+        let deletion = admit(&mut grant, "DELETE /meetings/1");
+        assert_eq!(deletion.is_ok(), allowed, "{room} {pages:?}");
+        if let Err(refusal) = deletion {
+            assert!(
+                refusal.message.contains("lists both `daily` with the id 1 and `"),
+                "{refusal:?}"
+            );
+        }
+    }
+}
+
+/// What Whereby answers to a creation.
+const CREATED: &[u8] =
+    br#"{"meetingId": "7", "roomName": "/x", "roomUrl": "https://acme.whereby.com/x"}"#;
+
+/// Answers that say that nothing was carried out, whatever was asked.
+const REFUSALS: [u16; 9] = [400, 401, 403, 405, 409, 413, 415, 422, 429];
+
+/// Statuses that leave it open whether a write happened, whatever their class.
+const OPEN: [u16; 22] = [
+    100, 101, 300, 301, 302, 303, 304, 307, 308, 402, 406, 407, 408, 410, 418, 421, 423, 425, 451,
+    499, 500, 503,
+];
+
+/// The effect of a write after an answer to its only attempt, and whether it may be sent again.
+fn settled(function: &str, answer: Answer<'_>) -> (WriteOutcome, bool) {
+    let (mut grant, line) = match function {
+        "create_room" => (
+            grant(function, json!({"end_date": "2099-01-01T00:00:00Z"})),
+            r#"POST /meetings {"endDate":"2099-01-01T00:00:00Z"}"#,
+        ),
+        _ => (grant(function, json!({"room_name": "daily"})), "DELETE /meetings/1"),
+    };
+    if function == "delete_room" {
+        let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+        grant.settle(&list, Answer::Status(200, LISTING));
+    }
+    let first = admit(&mut grant, line).expect("the first");
+    assert_eq!(grant.outcome(), WriteOutcome::Unknown, "under way");
+    assert!(admit(&mut grant, line).is_err(), "while one is under way");
+    grant.settle(&first, answer);
+    let outcome = grant.outcome();
+    assert!(admit(&mut grant, "DELETE /meetings/3").is_err(), "another room");
+    let second = admit(&mut grant, line);
+    if let Ok(second) = &second {
+        assert_eq!(first.body, second.body, "attempts are the same bytes");
+    }
+    (outcome, second.is_ok())
+}
+
+#[test]
+fn what_is_known_of_a_write_follows_from_its_answer() {
+    use WriteOutcome::{Done, None as Nothing, Unknown};
+    for (answer, created, deleted) in [
+        (Answer::NotSent, (Nothing, false), (Nothing, true)),
+        (Answer::Lost, (Unknown, false), (Unknown, true)),
+        (Answer::Status(201, CREATED), (Done, false), (Unknown, false)),
+        (Answer::Status(200, CREATED), (Done, false), (Done, false)),
+        (
+            Answer::Status(200, br#"{"meetingId": 7, "roomUrl": "https://a.whereby.com/x"}"#),
+            (Done, false),
+            (Done, false),
+        ),
+        (Answer::Status(204, b""), (Unknown, false), (Done, false)),
+        (Answer::Status(202, b" "), (Unknown, false), (Unknown, false)),
+        (Answer::Status(206, b""), (Unknown, false), (Unknown, false)),
+        (Answer::Status(200, b"{}"), (Unknown, false), (Done, false)),
+        (Answer::Status(201, br#"{"meetingId": "7"}"#), (Unknown, false), (Unknown, false)),
+        (Answer::Status(201, br#"{"roomUrl": "https://a/b"}"#), (Unknown, false), (Unknown, false)),
+        (
+            Answer::Status(201, br#"{"meetingId": "", "roomUrl": "https://a/b"}"#),
+            (Unknown, false),
+            (Unknown, false),
+        ),
+        (Answer::Unreadable, (Unknown, false), (Unknown, false)),
+        (Answer::Status(404, b""), (Nothing, false), (Done, false)),
+        (Answer::Status(429, b""), (Nothing, true), (Nothing, true)),
+        (Answer::Status(502, b""), (Unknown, false), (Unknown, true)),
+        (Answer::Status(504, b""), (Unknown, false), (Unknown, true)),
+    ] {
+        assert_eq!(settled("create_room", answer), created, "{answer:?}");
+        assert_eq!(settled("delete_room", answer), deleted, "{answer:?}");
+    }
+    for function in ["create_room", "delete_room"] {
+        for status in REFUSALS {
+            let (outcome, _) = settled(function, Answer::Status(status, CREATED));
+            assert_eq!(outcome, Nothing, "{function} {status}");
+        }
+        for status in OPEN {
+            let (outcome, _) = settled(function, Answer::Status(status, CREATED));
+            assert_eq!(outcome, Unknown, "{function} {status}");
+        }
+    }
+}
+
+#[test]
+fn an_attempt_that_changed_nothing_leaves_open_what_an_earlier_one_did() {
+    for answer in [Answer::NotSent, Answer::Status(403, b""), Answer::Status(429, b"")] {
+        let mut grant = grant("delete_room", json!({"room_name": "daily"}));
+        let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+        grant.settle(&list, Answer::Status(200, LISTING));
+        let first = admit(&mut grant, "DELETE /meetings/1").expect("the first");
+        grant.settle(&first, Answer::Lost);
+        let second = admit(&mut grant, "DELETE /meetings/1").expect("the second");
+        grant.settle(&second, answer);
+        assert_eq!(grant.outcome(), WriteOutcome::Unknown, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_body_says_what_was_asked_for_and_no_more() {
+    let arguments = json!({
+        "room_mode": "group",
+        "room_name_prefix": "Stand Up-",
+        "end_date": "2099-01-01T02:00:00+02:00",
+        "fields": ["viewerRoomUrl", "isLocked", {"roomNamePattern": "human-short"},
+            {"recording": {"type": "cloud", "startTrigger": "automatic-second-participant",
+                "destination": {"provider": "s3", "authenticationType": "access-key",
+                    "accessKeySecret": "s"}}},
+            {"liveTranscription": {"language": "en-gb", "liveCaptions": false}}],
+    });
+    let good = json!({
+        "endDate": "2099-01-01T00:00:00.0Z", "roomMode": "group", "roomNamePrefix": "standup-",
+        "isLocked": true, "roomNamePattern": "human-short", "fields": ["viewerRoomUrl"],
+        "recording": {"type": "cloud", "startTrigger": "automatic-2nd-participant",
+            "destination": {"provider": "s3", "authenticationType": "accessKey",
+                "accessKeySecret": "s"}},
+        "liveTranscription": {"destination": null, "startTrigger": null, "language": "en-GB",
+            "liveCaptions": false},
+    });
+    let admitted = admit(
+        &mut grant("create_room", arguments.clone()),
+        &format!("POST /meetings {}", compact(&good)),
+    )
+    .expect("the body");
+    let sent: Value =
+        serde_json::from_slice(admitted.body.as_deref().expect("a body")).expect("JSON");
+    assert_eq!(sent["endDate"], "2099-01-01T00:00:00Z", "written anew");
+    let mut expected = good.clone();
+    expected["endDate"] = sent["endDate"].clone();
+    assert_eq!(sent, expected);
+
+    let change = |pointer: &str, value: Value| {
+        let mut changed = good.clone();
+        *changed.pointer_mut(pointer).expect(pointer) = value;
+        changed
+    };
+    let mut added = good.clone();
+    added["extra"] = json!(1);
+    let mut removed = good.clone();
+    removed.as_object_mut().expect("an object").remove("isLocked");
+    for (what, body) in [
+        ("an added member", added),
+        ("a member left out", removed),
+        ("another mode", change("/roomMode", json!("normal"))),
+        ("a host key", change("/fields", json!(["viewerRoomUrl", "hostRoomUrl"]))),
+        ("another end", change("/endDate", json!("2099-01-01T00:00:01Z"))),
+        ("an end that is none", change("/endDate", json!(null))),
+        ("another bucket", change("/recording/destination", json!({"provider": "whereby"}))),
+        ("no object", json!([])),
+    ] {
+        let line = format!("POST /meetings {}", compact(&body));
+        assert!(admit(&mut grant("create_room", arguments.clone()), &line).is_err(), "{what}");
+    }
+}
+
+fn compact(value: &Value) -> String {
+    value.to_string().replace(' ', "\\u0020")
+}
+
+#[test]
+fn a_default_end_is_near_the_documented_one() {
+    let start = now().to_milliseconds().plus_seconds(7 * 24 * 3600);
+    let until = |end: Timestamp| format!(r#"POST /meetings {{"endDate":"{}"}}"#, end.to_rfc3339());
+    let from = |end: Timestamp| {
+        let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
+        format!(r#"POST /meetings {{"startDate":"{start}","endDate":"{end}"}}"#)
+    };
+    let now = now();
+    for (arguments, line, allowed) in [
+        (json!({}), until(now.plus_seconds(24 * 3600)), true),
+        (json!({}), until(now.plus_seconds(30 * 24 * 3600)), false),
+        (json!({}), until(now), false),
+        (json!({"start_date": start.to_rfc3339()}), from(start.plus_seconds(3600)), true),
+        (json!({"start_date": start.to_rfc3339()}), from(start.plus_seconds(24 * 3600)), false),
+        (json!({"start_date": start.to_rfc3339()}), until(start.plus_seconds(3600)), false),
+    ] {
+        let admitted = admit(&mut grant("create_room", arguments.clone()), &line);
+        assert_eq!(admitted.is_ok(), allowed, "{arguments} and {line}");
+    }
+}
+
+/// A start that is about now may have passed for the component, whose clock is read later, or after
+/// a wait that Whereby asked for.
+#[test]
+fn a_start_about_now_is_in_the_future_or_in_the_past_for_the_component() {
+    const HOUR: i64 = 3600;
+    const DAY: i64 = 24 * HOUR;
+    let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
+    let post = |start: Timestamp, end: Timestamp| {
+        let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
+        format!(r#"POST /meetings {{"startDate":"{start}","endDate":"{end}"}}"#)
+    };
+    for (start, after_start, after_now) in [
+        (-DAY, false, true),
+        (-901, false, true),
+        (-900, true, true),
+        (-1, true, true),
+        (0, true, true),
+        (5, true, true),
+        (900, true, true),
+        (901, true, false),
+        (7 * DAY, true, false),
+    ] {
+        let starts = now.plus_seconds(start);
+        for (end, allowed) in [
+            (starts.plus_seconds(HOUR), after_start),
+            (starts.plus_seconds(HOUR + 900), after_start),
+            (starts.plus_seconds(HOUR - 900), after_start),
+            (starts.plus_seconds(HOUR + 901), false),
+            (starts.plus_seconds(HOUR - 901), false),
+            (now.plus_seconds(DAY), after_now),
+            (now.plus_seconds(DAY + 900), after_now),
+            (now.plus_seconds(DAY - 900), after_now),
+            (now.plus_seconds(DAY + 901), false),
+            (now.plus_seconds(DAY - 901), false),
+            (now.plus_seconds(30 * DAY), false),
+            (starts, false),
+        ] {
+            let arguments = json!({"start_date": starts.to_rfc3339()});
+            let mut grant = grant_at(now, "create_room", arguments);
+            let line = post(starts, end);
+            assert_eq!(admit(&mut grant, &line).is_ok(), allowed, "start {start}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_host_chooses_a_default_end_to_the_second_for_every_attempt() {
+    let now = Timestamp::parse("2026-03-02T09:00:00.123456789Z").expect("a date");
+    let start = Timestamp::parse("2026-03-02T10:00:00Z").expect("a date");
+    let (day, hour) = ("2026-03-03T09:00:00Z", "2026-03-02T11:00:00Z");
+    for (arguments, start, end) in
+        [(json!({}), None, day), (json!({"start_date": start.to_rfc3339()}), Some(start), hour)]
+    {
+        let mut grant = grant_at(now, "create_room", arguments);
+        // What counts as the default, in the component's own spelling.
+        for (seconds, fraction) in [(0, "Z"), (311, ".123456789Z"), (-311, ".987654321Z")] {
+            let near = Timestamp::parse(end).expect("a date").plus_seconds(seconds);
+            let mut body = json!({ "endDate": near.to_rfc3339().replace('Z', fraction) });
+            if let Some(start) = start {
+                body["startDate"] = start.to_rfc3339().into();
+            }
+            let attempt = admit(&mut grant, &format!("POST /meetings {}", compact(&body)));
+            let attempt = attempt.expect("a default end");
+            let sent: Value =
+                serde_json::from_slice(attempt.body.as_deref().expect("a body")).expect("JSON");
+            assert_eq!(sent["endDate"], end);
+            grant.settle(&attempt, Answer::Status(429, b""));
+        }
+    }
+}
+
+#[test]
+fn an_end_that_cannot_be_is_refused_by_when_the_call_began() {
+    let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
+    let function = whereby_catalog::function("create_room").expect("a function");
+    for (arguments, words) in [
+        (json!({"end_date": "2026-03-02T09:00:00Z"}), None),
+        (json!({"end_date": "2026-03-02T08:59:59Z"}), Some("is in the past")),
+        (
+            json!({"start_date": "2026-03-02T11:00:00Z", "end_date": "2026-03-02T10:59:59Z"}),
+            Some("is before start_date"),
+        ),
+        (json!({"start_date": "2026-03-02T11:00:00Z", "end_date": "2026-03-02T11:00:00Z"}), None),
+    ] {
+        let checked = Arguments::check(function, arguments.clone()).expect("good arguments");
+        match (FunctionRule::of(function).scope(&checked, now), words) {
+            (Ok(_), None) => {}
+            (Err(Error::InvalidArgument { message }), Some(words)) => {
+                assert!(message.contains(words), "{arguments}: {message}");
+            }
+            (other, _) => panic!("{arguments}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_number_of_requests_is_limited() {
+    let function = whereby_catalog::function("get_room").expect("a function");
+    let mut grant = issue(function, json!({"room_name": "daily"}), now(), 2, now());
+    let line = "GET /meetings?roomName[startsWith]=/daily";
+    assert!(admit(&mut grant, line).is_ok());
+    assert!(admit(&mut grant, line).is_ok());
+    let refusal = admit(&mut grant, line).expect_err("the third");
+    assert!(refusal.message.contains("more than 2 requests"), "{}", refusal.message);
+    assert_eq!(grant.sent(), 2);
+}
+
+#[test]
+fn a_default_end_counts_from_when_leave_was_given_and_not_from_when_it_was_asked_for() {
+    let asked = now();
+    let given = asked.plus_seconds(3600);
+    let function = whereby_catalog::function("create_room").expect("a function");
+    for (from, allowed) in [(given, true), (asked, false)] {
+        let mut grant = issue(function, json!({}), asked, 64, given);
+        let end = from.plus_seconds(24 * 3600).to_rfc3339();
+        let admitted = admit(&mut grant, &format!(r#"POST /meetings {{"endDate":"{end}"}}"#));
+        assert_eq!(admitted.is_ok(), allowed, "{admitted:?}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Which requests a call's arguments stand for.
+
+use crate::Error;
+use crate::answer::{self, Shape};
+use crate::arguments::Arguments;
+use crate::creation::Creation;
+use crate::names::{MeetingRef, RoomName, RoomRef};
+use crate::request::{Page, Request};
+use crate::timestamp::Timestamp;
+
+/// The requests that one call may send, bound to its arguments.
+#[derive(Debug)]
+pub enum Scope {
+    /// One page of rooms.
+    Rooms {
+        /// The page that the caller asked for.
+        page: Page,
+    },
+    /// The rooms whose names begin as this one does, to find it.
+    Room {
+        /// The room's name.
+        name: RoomName,
+    },
+    /// The creation of one room.
+    Creation(Creation),
+    /// The search for one room, and its deletion.
+    Deletion {
+        /// The room that the caller named.
+        room: RoomRef,
+    },
+    /// The meetings of one room.
+    RoomMeetings {
+        /// The room's name.
+        room: RoomName,
+    },
+    /// The meetings of all rooms.
+    AllMeetings {
+        /// The end of the period, if the caller gave one.
+        to: Option<Timestamp>,
+    },
+    /// What is known of one meeting.
+    Meeting(MeetingRef),
+    /// One room, to learn whose key it is.
+    CurrentUser,
+}
+
+impl Scope {
+    pub(crate) fn rooms(arguments: &Arguments) -> Result<Self, Error> {
+        let limit = arguments.number("limit").and_then(|limit| limit.try_into().ok());
+        let cursor = arguments.text("cursor").map(str::to_owned);
+        Ok(Self::Rooms { page: Page { limit, cursor } })
+    }
+
+    pub(crate) fn room(arguments: &Arguments) -> Result<Self, Error> {
+        Ok(Self::Room { name: room(arguments)?.name })
+    }
+
+    pub(crate) fn creation(arguments: &Arguments, now: Timestamp) -> Result<Self, Error> {
+        Creation::new(arguments, now).map(Self::Creation)
+    }
+
+    pub(crate) fn deletion(arguments: &Arguments) -> Result<Self, Error> {
+        Ok(Self::Deletion { room: room(arguments)? })
+    }
+
+    pub(crate) fn meetings(arguments: &Arguments) -> Result<Self, Error> {
+        if arguments.get("room_name").is_some() {
+            return Ok(Self::RoomMeetings { room: room(arguments)?.name });
+        }
+        let to = arguments.text("to_date").map(|text| Timestamp::parse_argument(text, true));
+        Ok(Self::AllMeetings { to: to.transpose().map_err(|reason| wrong("to_date", &reason))? })
+    }
+
+    pub(crate) fn meeting(arguments: &Arguments) -> Result<Self, Error> {
+        let text = arguments.text("meeting_id").unwrap_or_default();
+        MeetingRef::parse(text).map(Self::Meeting).map_err(|reason| wrong("meeting_id", &reason))
+    }
+
+    /// Whether the request is one of this call's.
+    pub(crate) fn allows(&self, request: &Request, begun: Timestamp) -> bool {
+        match (self, request) {
+            (Self::Rooms { page: asked }, Request::ListRooms { page, starts_with: None }) => {
+                asked == page
+            }
+            (Self::Room { name }, Request::ListRooms { starts_with, .. })
+            | (
+                Self::Deletion { room: RoomRef { name, .. } },
+                Request::ListRooms { starts_with, .. },
+            ) => starts_with.as_ref().is_some_and(|asked| name.may_be(asked)),
+            (Self::Creation(creation), Request::CreateRoom { body }) => {
+                creation.matches(body, begun)
+            }
+            // Which room an id stands for is checked where the ids that were listed are known.
+            (Self::Deletion { .. }, Request::DeleteRoom { .. }) => true,
+            (
+                Self::RoomMeetings { room: asked },
+                Request::ListSessions { room, session: None, .. },
+            ) => asked.may_be(room),
+            (Self::AllMeetings { to }, Request::ListInsightRooms { created_to, .. }) => {
+                created_to.is_none() || created_to == to
+            }
+            // The rooms are those that Whereby listed, or that the cursor of an earlier page names.
+            (Self::AllMeetings { .. }, Request::ListSessions { session: None, .. }) => true,
+            (Self::Meeting(meeting), Request::ListSessions { room, session, .. }) => {
+                session.as_ref() == Some(&meeting.session)
+                    && meeting.room.as_ref().is_none_or(|asked| asked.may_be(room))
+            }
+            (Self::Meeting(meeting), Request::ListParticipants { session, .. }) => {
+                *session == meeting.session
+            }
+            (Self::Meeting(meeting), Request::ListRecordings { room, .. }) => {
+                match (&meeting.room, room) {
+                    (Some(asked), Some(room)) => asked.may_be(room),
+                    (asked, room) => asked.is_none() && room.is_none(),
+                }
+            }
+            // Only a session whose room is not known is looked for among the transcriptions.
+            (Self::Meeting(meeting), Request::ListTranscriptions { room: None, .. }) => {
+                meeting.room.is_none()
+            }
+            (Self::CurrentUser, Request::ListRooms { page, starts_with: None }) => {
+                *page == Page { limit: Some(1), cursor: None }
+            }
+            _ => false,
+        }
+    }
+
+    /// What the response to one of this call's requests may tell.
+    pub(crate) fn shape(&self, request: &Request) -> Shape {
+        match request {
+            Request::ListRooms { .. } => match self {
+                Self::CurrentUser => Shape::Page(answer::ROOM_URL),
+                _ => Shape::Page(answer::ROOM),
+            },
+            Request::CreateRoom { .. } => Shape::Object {
+                members: answer::CREATED_ROOM,
+                left_out: match self {
+                    Self::Creation(creation) => creation.urls_not_asked_for(),
+                    _ => &["hostRoomUrl", "viewerRoomUrl"],
+                },
+            },
+            Request::DeleteRoom { .. } => Shape::Nothing,
+            Request::ListInsightRooms { .. } => Shape::Page(answer::INSIGHT_ROOM),
+            Request::ListSessions { .. } => Shape::Page(answer::SESSION),
+            Request::ListParticipants { .. } => Shape::Page(answer::PARTICIPANT),
+            Request::ListRecordings { .. } => Shape::Page(answer::RECORDING),
+            Request::ListTranscriptions { .. } => Shape::Page(answer::TRANSCRIPTION),
+        }
+    }
+}
+
+fn room(arguments: &Arguments) -> Result<RoomRef, Error> {
+    let text = arguments.text("room_name").unwrap_or_default();
+    RoomRef::parse(text).map_err(|reason| wrong("room_name", &reason))
+}
+
+fn wrong(name: &str, reason: &str) -> Error {
+    Error::InvalidArgument { message: format!("{name}: {reason}") }
+}

@@ -1,0 +1,45 @@
+//! "Did you mean": the nearest of the known names.
+
+/// ` (did you mean …?)` where one of the names is near, else nothing.
+pub fn did_you_mean(given: &str, names: &[&str]) -> String {
+    match nearest(given, names) {
+        Some(name) => format!(" (did you mean `{name}`?)"),
+        None => String::new(),
+    }
+}
+
+/// The nearest name, where it is near enough to be a typing error or another spelling.
+pub fn nearest<'a>(given: &str, names: &[&'a str]) -> Option<&'a str> {
+    // Names are short; a long text is no typing error, and comparing it would take long.
+    if given.len() > 100 {
+        return None;
+    }
+    let fold = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
+    let given = fold(given);
+    names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(&given, &fold(name)), *name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_found() {
+        let names = ["limit", "cursor", "room_name"];
+        for (given, expected) in [
+            ("limti", Some("limit")),
+            ("roomName", Some("room_name")),
+            ("room-name", Some("room_name")),
+            ("curser", Some("cursor")),
+            ("page", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(given, &names), expected, "{given}");
+        }
+    }
+}

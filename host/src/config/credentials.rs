@@ -1,0 +1,356 @@
+//! Where access tokens come from, and how they are kept.
+
+use crate::config::environment::Environment;
+use crate::error::Error;
+use crate::system::file;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+#[cfg(unix)]
+use std::io::ErrorKind;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
+
+/// How long a command may take to print a token.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The greatest length of a token, in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+
+/// Where an account's access token comes from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TokenSource {
+    /// The token itself, from the configuration file or `WHEREBY_ACCESS_TOKEN`.
+    Literal(SecretString),
+    /// An environment variable.
+    Variable(String),
+    /// A file, which holds it and nothing else.
+    File(PathBuf),
+    /// A program that prints it: its absolute path and its arguments.
+    Command(Vec<String>),
+}
+
+impl TokenSource {
+    /// A token that is known already.
+    #[must_use]
+    pub fn literal(token: &str) -> Self {
+        Self::Literal(SecretString::from(token))
+    }
+
+    pub(crate) fn is_literal(&self) -> bool {
+        matches!(self, Self::Literal(_))
+    }
+
+    /// Whether it can be fetched without waiting.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        matches!(self, Self::Literal(_) | Self::Variable(_))
+    }
+
+    /// Checks that the token can be fetched, unless that could take long.
+    ///
+    /// # Errors
+    ///
+    /// As for [`TokenSource::fetch`].
+    pub(crate) fn check(&self, account: &str, environment: &Environment) -> Result<(), Error> {
+        match self {
+            // It may ask somebody for a password, so it is not run.
+            Self::Command(command) => match command.first() {
+                Some(program) if !Path::new(program).is_file() => Err(Error::Configuration {
+                    message: format!(
+                        "the access token of the account `{account}`: there is no program {}",
+                        text::printable(program, 300)
+                    ),
+                }),
+                _ => Ok(()),
+            },
+            _ => self.fetch(account, environment).map(drop),
+        }
+    }
+
+    /// Fetches the token.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`], which names the account and says what to do next, and never shows
+    /// what was read.
+    pub fn fetch(&self, account: &str, environment: &Environment) -> Result<Token, Error> {
+        let wrong = |what: String| Error::Configuration {
+            message: format!("the access token of the account `{account}`: {what}"),
+        };
+        let text = match self {
+            Self::Literal(secret) => secret.expose_secret().to_owned(),
+            Self::Variable(name) => environment
+                .variable(name)
+                .ok_or_else(|| {
+                    // Somebody may have written the key itself where its name belongs.
+                    let is_name =
+                        |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                    wrong(match name.len() <= 60 && name.chars().all(is_name) {
+                        true => format!(
+                            "the environment variable {name} is not set; set it to the API key"
+                        ),
+                        false => {
+                            "the environment variable that access_token.env names is not set; \
+                                  it takes the name of a variable, such as WHEREBY_ACCESS_TOKEN, \
+                                  not the key itself"
+                                .into()
+                        }
+                    })
+                })?
+                .to_owned(),
+            Self::File(path) => read_token_file(path).map_err(|reason| {
+                let path = text::printable(&path.display().to_string(), 300);
+                wrong(format!("the file {path} {reason}"))
+            })?,
+            Self::Command(command) => run(command).map_err(|reason| {
+                let program = command.first().map_or("", String::as_str);
+                wrong(format!("the command {} {reason}", text::printable(program, 300)))
+            })?,
+        };
+        Token::new(text::without_bom(&text).trim()).map_err(wrong)
+    }
+}
+
+fn read_token_file(path: &Path) -> Result<String, String> {
+    let contents = file::read(path, MAX_TOKEN as u64)?;
+    contents.check_secret(path)?;
+    contents.text()
+}
+
+/// Runs a program in the root folder, without standard input, and returns what it prints.
+fn run(command: &[String]) -> Result<String, String> {
+    let (program, arguments) = command.split_first().ok_or("is empty")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("could not be started: {error}"))?;
+    let read = printed(&mut child, Instant::now() + COMMAND_TIMEOUT);
+    if read.is_err() {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let (status, text) = read?;
+    if !status.success() {
+        return Err(format!("failed ({status}); run it yourself to see why"));
+    }
+    String::from_utf8(text)
+        .map_err(|_| "printed bytes that are not UTF-8; it must print the API key only".into())
+}
+
+fn too_late() -> String {
+    format!("took longer than {} s", COMMAND_TIMEOUT.as_secs())
+}
+
+/// Waits for a program's end, and returns what it has printed by then. A program that it started may
+/// keep the pipe open for as long as it likes.
+#[cfg(unix)]
+fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let failed = |error: std::io::Error| format!("cannot be waited for: {error}");
+    let mut stdout = child.stdout.take().ok_or("has no output")?;
+    let flags = fcntl_getfl(&stdout).map_err(|error| failed(error.into()))?;
+    fcntl_setfl(&stdout, flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
+    let pause = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+    let (mut text, mut buffer, mut is_open) = (Vec::new(), [0; 4096], true);
+    loop {
+        // Looked at first, so that all that it printed before its end is read after it.
+        let status = child.try_wait().map_err(failed)?;
+        while is_open && text.len() <= MAX_TOKEN {
+            match stdout.read(&mut buffer) {
+                Ok(0) => is_open = false,
+                Ok(read) => text.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        if let Some(status) = status {
+            return Ok((status, text));
+        }
+        if Instant::now() >= deadline {
+            return Err(too_late());
+        }
+        if is_open && text.len() <= MAX_TOKEN {
+            // It is looked for again after the pause, whatever came of this.
+            let _ = poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&pause));
+        } else {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Waits for a program's end, and returns what it has printed.
+#[cfg(not(unix))]
+fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
+    let stdout = child.stdout.take().ok_or("has no output")?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reader = std::thread::Builder::new().spawn(move || {
+        let mut text = Vec::new();
+        let read = stdout.take(MAX_TOKEN as u64 + 1).read_to_end(&mut text);
+        // The receiver is gone where the time was up, and then nobody wants the text.
+        let _ = sender.send(read.map(|_| text));
+    });
+    reader.map_err(|error| format!("cannot be waited for: {error}"))?;
+    let text = receiver.recv_timeout(COMMAND_TIMEOUT).map_err(|_| too_late())?;
+    let text = text.map_err(|error| format!("cannot be read: {error}"))?;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok((status, text)),
+            Ok(None) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            _ => return Err(too_late()),
+        }
+    }
+}
+
+/// An access token, in memory.
+#[derive(Clone)]
+pub struct Token(SecretString);
+
+impl Token {
+    /// Accepts what a header can hold: printable ASCII without spaces.
+    fn new(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("it is empty".into());
+        }
+        if text.len() > MAX_TOKEN {
+            return Err(format!("it is longer than {MAX_TOKEN} bytes"));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("it contains white space or a character that is not ASCII; copy the API \
+                        key whole, and nothing else"
+                .into());
+        }
+        Ok(Self(SecretString::from(text)))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// The claims that get_current_user shows, as a JSON object; `None` where the key is not a JWT.
+    ///
+    /// They are read without a check of the signature, whose secret is Whereby's.
+    pub(crate) fn claims(&self) -> Option<String> {
+        let payload = self.payload()?;
+        let shown = |value: &Value| match value {
+            Value::Number(_) => true,
+            Value::String(text) => text.len() <= 100,
+            _ => false,
+        };
+        let claims: Map<String, Value> = ["organizationId", "iat", "exp"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), payload.get(name)?.clone())))
+            .filter(|(_, value)| shown(value))
+            .collect();
+        Some(Value::Object(claims).to_string())
+    }
+
+    /// When the key expired, if its claims say that it did.
+    pub(crate) fn expired(&self, now: Timestamp) -> Option<Timestamp> {
+        // A key that never expires has a number here that no date reaches.
+        let seconds = self.payload()?.get("exp")?.as_f64()?;
+        let expires = Timestamp::of_unix_ms((seconds * 1000.0) as i64)?;
+        (expires <= now).then_some(expires)
+    }
+
+    /// The payload of a JWT.
+    fn payload(&self) -> Option<Map<String, Value>> {
+        let mut parts = self.expose().split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+        serde_json::from_slice(&payload).ok()
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn claims_are_those_that_are_shown() {
+        let key = |payload: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+        for (token, claims) in [
+            (
+                key(r#"{"organizationId":4711,"iat":1700000000,"exp":9007199254740991,"jti":"x"}"#),
+                Some(r#"{"organizationId":4711,"iat":1700000000,"exp":9007199254740991}"#),
+            ),
+            (key(r#"{"organizationId":{"a":1}}"#), Some("{}")),
+            (key("[]"), None),
+            ("opaque".into(), None),
+            ("a.b.c".into(), None),
+            ("a.b.c.d".into(), None),
+        ] {
+            let token = Token::new(&token).expect("a token");
+            assert_eq!(token.claims().as_deref(), claims);
+        }
+    }
+
+    #[test]
+    fn a_key_has_expired_once_its_date_is_reached() {
+        let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
+        let at = |seconds: i64| Timestamp::of_unix_ms(now.to_unix_ms() + seconds * 1000);
+        let seconds = now.to_unix_ms() / 1000;
+        for (exp, expired) in [
+            (json!(seconds), at(0)),
+            (json!(seconds - 86_400), at(-86_400)),
+            (json!(seconds as f64 - 0.5), Timestamp::of_unix_ms(now.to_unix_ms() - 500)),
+            (json!(0), Timestamp::of_unix_ms(0)),
+            (json!(seconds + 1), None),
+            (json!(9_007_199_254_740_991_u64), None),
+            (json!(1e300), None),
+            (json!(-1e300), None),
+            (json!("2026-01-01"), None),
+            (json!(null), None),
+        ] {
+            let payload = URL_SAFE_NO_PAD.encode(json!({"exp": exp}).to_string());
+            let token = Token::new(&format!("e30.{payload}.c2ln")).expect("a token");
+            assert_eq!(token.expired(now), expired, "{exp}");
+        }
+        assert_eq!(Token::new("opaque").expect("a token").expired(now), None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_command_is_over_when_it_ends() {
+        let sh = |script: &str| run(&["/bin/sh".into(), "-c".into(), script.into()]);
+        // What it leaves behind keeps the pipe open for longer than it may take.
+        assert_eq!(sh("echo key; sleep 11 &").as_deref(), Ok("key\n"));
+        assert_eq!(sh("printf '%010000d' 7").map(|text| text.len()), Ok(10_000));
+        assert!(sh("exit 3").is_err_and(|error| error.contains("exit status: 3")));
+        assert!(sh("printf '\\377'").is_err_and(|error| error.contains("not UTF-8")));
+    }
+
+    #[test]
+    fn a_token_is_one_word_and_never_shown() {
+        for text in ["", "a b", "a\nb", "ä"] {
+            assert!(Token::new(text).is_err(), "{text:?}");
+        }
+        assert!(!format!("{:?}", Token::new("tops3cret")).contains("tops3cret"));
+        assert!(!format!("{:?}", TokenSource::literal("tops3cret")).contains("tops3cret"));
+    }
+}

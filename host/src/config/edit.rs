@@ -1,0 +1,243 @@
+//! Changes the configuration file: as one step, keeping the user's comments and order.
+
+use crate::config::environment::Environment;
+use crate::config::reader;
+use crate::config::toml::in_file;
+use crate::config::{MAX_FILE, Settings, file_to_use, is_account_name, is_there};
+use crate::error::Error;
+use crate::system::file;
+use crate::system::resource_limit;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item, Table, Value};
+use whereby_authority::suggest;
+use whereby_authority::text;
+
+/// One change of the file.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// Sets the value at a path of keys, in TOML where it is no text.
+    Set(Vec<String>, Value),
+    /// Removes what stands at a path of keys. It is no error where nothing does.
+    Unset(Vec<String>),
+}
+
+/// The file, and what was changed in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Changed {
+    pub(crate) file: PathBuf,
+    /// Whether the file is another one than before.
+    pub(crate) is_different: bool,
+}
+
+/// Makes changes to the configuration file: all of them, or none where the outcome would not be a
+/// configuration that works.
+///
+/// Two programs that do this at a time do it one after the other.
+pub(crate) fn change(
+    named: Option<&Path>,
+    environment: &Environment,
+    plan: impl FnOnce(&Settings) -> Result<Vec<Change>, Error>,
+) -> Result<Changed, Error> {
+    let path = file_to_use(named, environment)?;
+    let path = target(path);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let failed = |what: &str, error: std::io::Error| {
+        in_file(&path, &format!("{what}: {}", resource_limit::told(&error)))
+    };
+    file::make_private_folder(folder)
+        .map_err(|error| failed("its folder cannot be made", error))?;
+    let _lock = Lock::take(&path).map_err(|error| failed("cannot be locked", error))?;
+
+    let before = match is_there(&path)? {
+        true => file::read(&path, MAX_FILE).and_then(file::Contents::text),
+        false => Ok(String::new()),
+    };
+    let before = before.map_err(|what| in_file(&path, &what))?;
+    // What does not work before is not made worse, and its mistake is told first.
+    let settings = reader::settings(&path, before.clone())?;
+    let changes = plan(&settings)?;
+    let after = edited(&path, &before, &changes)?;
+    reader::settings(&path, after.clone()).map_err(|error| match error {
+        // The lines that it names are those that the file would have.
+        Error::Configuration { message } => Error::Configuration {
+            message: format!("nothing was written; with this change, {message}"),
+        },
+        other => other,
+    })?;
+    let is_different = after != before;
+    if is_different {
+        write(&path, &after).map_err(|error| failed("cannot be written", error))?;
+    }
+    Ok(Changed { file: path, is_different })
+}
+
+/// The contents of a file after changes, everything else kept as it stands.
+pub(crate) fn edited(path: &Path, before: &str, changes: &[Change]) -> Result<String, Error> {
+    let mut document: DocumentMut = before.parse().map_err(|_| in_file(path, "is not TOML"))?;
+    for change in changes {
+        apply(&mut document, change).map_err(|message| in_file(path, &message))?;
+    }
+    Ok(document.to_string())
+}
+
+/// Reads a path of keys as a user writes it: `limits.timeout_seconds`.
+pub(crate) fn parse_key(text: &str) -> Result<Vec<String>, Error> {
+    let keys: Vec<String> = text.split('.').map(str::to_owned).collect();
+    let plain = |key: &String| {
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
+    if keys.iter().all(plain) {
+        return Ok(keys);
+    }
+    Err(Error::Usage {
+        message: format!(
+            "`{}` is not a key; one has the form limits.timeout_seconds",
+            text::printable(text, 80)
+        ),
+    })
+}
+
+/// A value as a user writes it: TOML where it is a number, a switch, a list or a table, else a text.
+pub(crate) fn parse_value(text: &str) -> Value {
+    match text.parse::<Value>() {
+        Ok(value @ (Value::Integer(_) | Value::Boolean(_) | Value::Array(_))) => value,
+        Ok(value @ Value::InlineTable(_)) => value,
+        _ => Value::from(text),
+    }
+}
+
+/// Checks a name that a new account is to have.
+pub(crate) fn check_account_name(name: &str) -> Result<(), Error> {
+    if is_account_name(name) {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        message: format!(
+            "`{}` cannot be an account's name: it begins with a lower-case letter, has at most 32 \
+             lower-case letters, digits, `_` and `-`, and is no function's name",
+            text::printable(name, 60)
+        ),
+    })
+}
+
+/// The account of that name, which must be there.
+pub(crate) fn existing<'a>(settings: &Settings, name: &'a str) -> Result<&'a str, Error> {
+    if settings.accounts.contains_key(name) {
+        return Ok(name);
+    }
+    let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
+    Err(Error::Usage {
+        message: format!(
+            "no account is called `{}`{}",
+            text::printable(name, 60),
+            suggest::did_you_mean(name, &names)
+        ),
+    })
+}
+
+/// The file that a link stands for, which is the one to change, whether it is there yet or not.
+fn target(mut path: PathBuf) -> PathBuf {
+    // As many links as Linux follows; what leads nowhere is told when it is opened.
+    for _ in 0..40 {
+        let Ok(next) = std::fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("/")).join(next);
+    }
+    path
+}
+
+fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
+    match change {
+        Change::Set(keys, value) => {
+            let (last, parents) = keys.split_last().ok_or("an empty key")?;
+            let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+            for key in parents {
+                let item = table.entry(key).or_insert_with(|| Item::Table(implicit()));
+                table = item
+                    .as_table_like_mut()
+                    .ok_or_else(|| format!("`{key}` is a value and not a table"))?;
+            }
+            match table.get_mut(last).and_then(Item::as_value_mut) {
+                // What stands around the value is the user's and stays.
+                Some(old) => {
+                    let decor = old.decor().clone();
+                    *old = value.clone();
+                    *old.decor_mut() = decor;
+                }
+                None => drop(table.insert(last, Item::Value(value.clone()))),
+            }
+        }
+        Change::Unset(keys) => {
+            let Some((last, parents)) = keys.split_last() else { return Ok(()) };
+            let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+            for key in parents {
+                match table.get_mut(key).and_then(Item::as_table_like_mut) {
+                    Some(inner) => table = inner,
+                    None => return Ok(()),
+                }
+            }
+            table.remove(last);
+        }
+    }
+    Ok(())
+}
+
+/// A table that is written only where it has values of its own: `[accounts.work]` needs no
+/// `[accounts]`.
+fn implicit() -> Table {
+    let mut table = Table::new();
+    table.set_implicit(true);
+    table
+}
+
+/// Keeps others from changing the file until it is dropped. It is a file of its own, because the
+/// configuration file is replaced.
+struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    fn take(path: &Path) -> std::io::Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".lock");
+        let file = Self::open(&path.with_file_name(name))?;
+        file.lock()?;
+        Ok(Self { _file: file })
+    }
+
+    fn open(path: &Path) -> std::io::Result<File> {
+        match file::make_private_file(path, writing()) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => writing().open(path),
+            made => made,
+        }
+    }
+}
+
+fn writing() -> std::fs::OpenOptions {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true);
+    options
+}
+
+/// Writes beside the file, so that it is whole at every moment, and for its owner alone.
+fn write(path: &Path, contents: &str) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    // Left over by a program that was stopped; whoever holds the lock may remove it.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = file::make_private_file(&beside, writing()).and_then(|mut file| {
+        file.write_all(contents.as_bytes())?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| std::fs::rename(&beside, path));
+    if renamed.is_err() {
+        // Half a file, perhaps with a token in it, is not left behind.
+        let _ = std::fs::remove_file(&beside);
+    }
+    renamed
+}

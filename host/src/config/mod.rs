@@ -1,0 +1,573 @@
+//! Settings: what the configuration file, the project's files and the environment come to.
+
+pub(crate) mod checkout;
+pub(crate) mod credentials;
+pub(crate) mod edit;
+pub(crate) mod environment;
+pub(crate) mod limits;
+pub(crate) mod no_proxy;
+pub(crate) mod origin;
+pub(crate) mod reader;
+mod toml;
+
+use crate::config::credentials::TokenSource;
+use crate::config::environment::Environment;
+use crate::config::limits::{Limits, ScriptLimits};
+use crate::config::no_proxy::NoProxy;
+use crate::config::origin::ApiBase;
+use crate::config::toml::in_file;
+use crate::error::Error;
+use crate::system::file;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use whereby_authority::policy::{Policy, Rules};
+use whereby_authority::suggest;
+use whereby_authority::text;
+
+/// The name of the file by which a project folder makes the policy stricter.
+pub const PROJECT_FILE: &str = ".whereby.toml";
+
+/// The variable with the access token of the one account, where the configuration file has none.
+const TOKEN_VARIABLE: &str = "WHEREBY_ACCESS_TOKEN";
+
+/// The variable that holds the base of its API.
+const API_VARIABLE: &str = "WHEREBY_API_URL";
+
+/// The greatest size of a configuration file, in bytes.
+pub(crate) const MAX_FILE: u64 = 256 * 1024;
+
+/// How many files can make the policy stricter.
+const MAX_TIGHTENING: usize = 64;
+
+/// The greatest size of all of them together, in bytes.
+const MAX_TIGHTENING_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many names a message lists.
+const MAX_NAMES: usize = 10;
+
+/// An account: a credential, and where it may be sent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Account {
+    /// Where its access token comes from.
+    pub token: TokenSource,
+    /// The base of its API.
+    pub api: ApiBase,
+    /// Whether it may be used.
+    pub enabled: bool,
+}
+
+impl Account {
+    /// An account that is switched on.
+    #[must_use]
+    pub fn new(token: TokenSource, api: ApiBase) -> Self {
+        Self { token, api, enabled: true }
+    }
+}
+
+/// A component to run instead of the built-in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ComponentFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The SHA-256 that it must have, in lower-case hexadecimal.
+    pub sha256: Option<String>,
+}
+
+/// How many entries of `NO_PROXY` are told that have no effect.
+const MAX_PROXY_WARNINGS: usize = 5;
+
+/// Everything that is configured.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The accounts, by name.
+    pub accounts: BTreeMap<String, Account>,
+    /// The account that a call without one means.
+    pub default_account: Option<String>,
+    /// The rules.
+    pub policy: Policy,
+    /// The limits of a call.
+    pub limits: Limits,
+    /// The limits of a script.
+    #[cfg(feature = "lua")]
+    pub lua: ScriptLimits,
+    /// The component, where not the built-in one.
+    pub component: Option<ComponentFile>,
+    /// A file of certificates, in PEM, that are trusted besides the built-in ones.
+    pub ca_file: Option<PathBuf>,
+    /// The URL of the proxy for requests over TLS, from `HTTPS_PROXY` or `ALL_PROXY`; it may hold a
+    /// password.
+    pub https_proxy: Option<SecretString>,
+    /// The variable that named it, if one did.
+    pub(crate) proxy_variable: Option<&'static str>,
+    /// The hosts that are reached without the proxy, from `NO_PROXY`.
+    pub no_proxy: Option<String>,
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
+    /// What was read and has no effect, in sentences without a full stop.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the configuration file, the files that make the policy stricter, and the environment.
+    ///
+    /// The file is `file` where given, else `WHEREBY_CONFIG`, which both must exist, else
+    /// `config.toml` in the platform's configuration directory, which need not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`], which names the file, the line and what would be right.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
+        let wrong = |message: String| Error::Configuration { message };
+        if let Some(problem) = &environment.problem {
+            return Err(wrong(problem.clone()));
+        }
+        let path = match Named::find(file, environment)? {
+            Some(named) if named.must_exist || is_there(&named.path)? => Some(named),
+            Some(named) => {
+                named.check_hidden(environment)?;
+                None
+            }
+            None => None,
+        };
+        let named_by = path.as_ref().map(|named| named.variable.unwrap_or("--config"));
+        let path = path.map(|named| named.checked(environment)).transpose()?;
+        let mut settings = match &path {
+            Some(path) if !is_there(path)? => {
+                let named_by = named_by.unwrap_or_default();
+                return Err(in_file(path, &format!("there is no such file; {named_by} names it")));
+            }
+            Some(path) => Self::read(path)?,
+            None => Self::default(),
+        };
+        settings.file = path;
+        if settings.accounts.is_empty() {
+            for name in [TOKEN_VARIABLE, API_VARIABLE] {
+                if environment.variables.get(name).is_some_and(String::is_empty) {
+                    settings.warnings.push(format!("{name} is set, and empty"));
+                }
+            }
+            let account = account_of(environment)?;
+            settings.accounts.extend(account.map(|account| ("default".into(), account)));
+        } else {
+            settings.warn_of_unused(environment);
+        }
+        settings.tighten(environment)?;
+        settings.read_proxy(environment);
+        Ok(settings)
+    }
+
+    /// Reads the variables of a proxy. Those in upper case win over those in lower case, as in Go.
+    fn read_proxy(&mut self, environment: &Environment) {
+        let first = |names: &[&'static str]| {
+            names.iter().find_map(|name| Some((*name, environment.variable(name)?)))
+        };
+        let named = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+        let Some((variable, url)) = named else { return };
+        self.proxy_variable = Some(variable);
+        self.https_proxy = Some(SecretString::from(url));
+        let Some((variable, hosts)) = first(&["NO_PROXY", "no_proxy"]) else { return };
+        self.no_proxy = Some(hosts.to_owned());
+        let (_, others) = NoProxy::parse(hosts);
+        for entry in others.into_iter().take(MAX_PROXY_WARNINGS) {
+            self.warnings.push(format!(
+                "{variable}: `{}` has no effect; write a host name, .DOMAIN, *.DOMAIN, an IP address, a \
+                 network such as 10.0.0.0/8 (each may end in :PORT), or *",
+                text::printable(entry, 80)
+            ));
+        }
+    }
+
+    /// Every file on which [`Settings::load`] depends, whether it is there or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] where it is not known which file is meant.
+    pub fn files(file: Option<&Path>, environment: &Environment) -> Result<Vec<PathBuf>, Error> {
+        let own = Named::find(file, environment)?.map(|named| named.path);
+        Ok(own.into_iter().chain(tightening_files(environment)).collect())
+    }
+
+    /// A token or a URL that seems to be in force and is not.
+    fn warn_of_unused(&mut self, environment: &Environment) {
+        let Some(file) = &self.file else { return };
+        for name in [TOKEN_VARIABLE, API_VARIABLE] {
+            let is_named = |account: &Account| matches!(&account.token, TokenSource::Variable(used) if used == name);
+            let is_used = self.accounts.values().any(is_named);
+            if environment.variable(name).is_some() && !is_used {
+                let file = text::printable(&file.display().to_string(), 300);
+                self.warnings.push(format!("{name} has no effect, because {file} has accounts"));
+            }
+        }
+    }
+
+    /// Warns of rules for accounts that do not exist: a name is likely misspelled, and its rule does
+    /// not apply. A file gets one warning, however many names it has.
+    fn warn_of_unknown_accounts(&mut self) {
+        let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
+        for rules in &self.policy.tightening {
+            let is_unknown = |name: &&String| !self.accounts.contains_key(*name);
+            let unknown: Vec<&str> =
+                rules.accounts.keys().filter(is_unknown).map(String::as_str).collect();
+            let file = rules.file.as_ref().map(|file| file.display().to_string());
+            let file = text::printable(&file.unwrap_or_default(), 300);
+            self.warnings.push(match unknown.as_slice() {
+                [] => continue,
+                [name] => {
+                    let near = suggest::did_you_mean(name, &names);
+                    format!("{file} has rules for `{name}`, which is no account{near}")
+                }
+                [first, second, ..] => format!(
+                    "{file} has rules for {} accounts that do not exist, such as `{first}` and \
+                     `{second}`",
+                    unknown.len()
+                ),
+            });
+        }
+    }
+
+    /// Makes the policy as strict as the machine's file and the project files say: those from the
+    /// working directory up to the root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] where one of them cannot be read, or holds anything but permissions.
+    pub fn tighten(&mut self, environment: &Environment) -> Result<(), Error> {
+        self.policy.tightening = tightening(environment)?;
+        self.warn_of_unknown_accounts();
+        Ok(())
+    }
+
+    fn read(path: &Path) -> Result<Self, Error> {
+        let contents = file::read(path, MAX_FILE).map_err(|what| in_file(path, &what))?;
+        let (readable, is_fixed) = (contents.readable_by_others, contents.is_fixed);
+        check_writers(path, &contents)?;
+        let text = contents.text().map_err(|what| in_file(path, &what))?;
+        let mut settings = reader::settings(path, text)?;
+        for account in settings.accounts.values() {
+            if let TokenSource::File(path) = &account.token
+                && file::is_fixed_and_readable(path)
+            {
+                settings.warnings.push(readable_by_others(path));
+            }
+        }
+        let holds_secret = settings.accounts.values().any(|account| account.token.is_literal());
+        if holds_secret && is_fixed {
+            settings.warnings.push(readable_by_others(path));
+        } else if holds_secret && readable {
+            return Err(in_file(
+                path,
+                &format!(
+                    "others can read the access token in this file; run: chmod 600 {}",
+                    text::shell_word(path)
+                ),
+            ));
+        }
+        Ok(settings)
+    }
+
+    /// The name of the account that a call means.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::account`], but that it may be switched off.
+    pub(crate) fn account_name(&self, name: Option<&str>) -> Result<&str, Error> {
+        self.find(name, false).map(|(name, _)| name.as_str())
+    }
+
+    /// Finds the account of a call: the one named, else the default one. The name `default` means
+    /// the default account, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] where no account has the name, [`Error::Configuration`] where there is no
+    /// account to choose, or it is switched off.
+    pub fn account(&self, name: Option<&str>) -> Result<(&str, &Account), Error> {
+        self.choose(name, false)
+    }
+
+    /// With another default account, where one is named.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Settings::account`].
+    pub fn defaulting_to(mut self, name: Option<&str>) -> Result<Self, Error> {
+        if name.is_some() {
+            self.default_account = Some(self.account(name)?.0.to_owned());
+        }
+        Ok(self)
+    }
+
+    /// The same; `is_exact` says that `default` is the very name of an account.
+    pub(crate) fn choose(
+        &self,
+        name: Option<&str>,
+        is_exact: bool,
+    ) -> Result<(&str, &Account), Error> {
+        let (name, account) = self.find(name, is_exact)?;
+        if !account.enabled {
+            return Err(Error::Configuration {
+                message: format!(
+                    "the account `{name}` is switched off; run: whereby configure --account {name} \
+                     --enable"
+                ),
+            });
+        }
+        Ok((name, account))
+    }
+
+    fn find(&self, name: Option<&str>, is_exact: bool) -> Result<(&String, &Account), Error> {
+        match name.filter(|name| is_exact || *name != "default") {
+            Some(name) => self.accounts.get_key_value(name).ok_or_else(|| {
+                let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
+                let known = match names.as_slice() {
+                    [] => "there is none; see `whereby configure --help`".to_owned(),
+                    names => format!("the accounts are {}", listed(names)),
+                };
+                Error::Usage {
+                    message: format!(
+                        "no account is called `{}`{}; {known}",
+                        text::printable(name, 60),
+                        suggest::did_you_mean(name, &names)
+                    ),
+                }
+            }),
+            None => self.default_account(),
+        }
+    }
+
+    fn default_account(&self) -> Result<(&String, &Account), Error> {
+        let by_name = |name: &str| self.accounts.get_key_value(name);
+        let only = || match self.accounts.len() {
+            1 => self.accounts.first_key_value(),
+            _ => None,
+        };
+        let found = match &self.default_account {
+            Some(name) => by_name(name),
+            None => by_name("default").or_else(only),
+        };
+        found.ok_or_else(|| Error::Configuration {
+            message: if self.accounts.is_empty() {
+                "there is no account; run: whereby configure --token-stdin, or set \
+                 WHEREBY_ACCESS_TOKEN"
+                    .into()
+            } else {
+                let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
+                format!(
+                    "there are several accounts ({}) and no default: name one with --account, or \
+                     set default_account",
+                    listed(&names)
+                )
+            },
+        })
+    }
+}
+
+/// The configuration file to write: the one that is named, whether there or not, else the platform's.
+pub(crate) fn file_to_use(
+    named: Option<&Path>,
+    environment: &Environment,
+) -> Result<PathBuf, Error> {
+    match Named::find(named, environment)? {
+        Some(named) => named.checked(environment),
+        None => {
+            let reason = environment.own_directory("config").err().unwrap_or_default();
+            Err(Error::Configuration {
+                message: format!(
+                    "there is no directory for the configuration: {reason}, or name a file with \
+                     --config"
+                ),
+            })
+        }
+    }
+}
+
+/// A configuration file, and what names it.
+struct Named {
+    path: PathBuf,
+    /// The variable that names it; none for `--config`.
+    variable: Option<&'static str>,
+    must_exist: bool,
+}
+
+impl Named {
+    /// The file that is named, else the platform's. `None` where there is no home directory to look in.
+    fn find(named: Option<&Path>, environment: &Environment) -> Result<Option<Self>, Error> {
+        if let Some(path) = named {
+            let path = environment.directory.join(path);
+            return Ok(Some(Self { path, variable: None, must_exist: true }));
+        }
+        match environment.variable("WHEREBY_CONFIG").map(PathBuf::from) {
+            // A variable outlives a change of directory, and must not mean another file in another one.
+            Some(path) if path.is_relative() => Err(Error::Configuration {
+                message: "WHEREBY_CONFIG must be an absolute path".into(),
+            }),
+            Some(path) => {
+                Ok(Some(Self { path, variable: Some("WHEREBY_CONFIG"), must_exist: true }))
+            }
+            None => Ok(environment.locate("config").ok().map(|(folder, variable)| Self {
+                path: folder.join("config.toml"),
+                variable: Some(variable),
+                must_exist: false,
+            })),
+        }
+    }
+
+    /// Refuses a variable that leads into a checkout, away from the user's own configuration: its rules
+    /// must not get lost.
+    fn check_hidden(&self, environment: &Environment) -> Result<(), Error> {
+        let Some(own) =
+            crate::config::checkout::own_configuration().filter(|own| *own != self.path)
+        else {
+            return Ok(());
+        };
+        let Some(variable) = self.variable.filter(|_| own.exists()) else { return Ok(()) };
+        environment.check_own(&self.path, variable).map_err(|reason| Error::Configuration {
+            message: format!(
+                "{reason}; your own configuration is {}",
+                text::printable(&own.display().to_string(), 300)
+            ),
+        })
+    }
+
+    /// The path, if it is the user's own word that the file counts. A file of a checked-out
+    /// repository could send the key elsewhere, or run a command.
+    fn checked(self, environment: &Environment) -> Result<PathBuf, Error> {
+        if let Some(variable) = self.variable {
+            environment.check_own(&self.path, variable).map_err(|reason| {
+                let word = text::shell_word(&self.path);
+                let message = format!("{reason}, or use that file anyway with --config {word}");
+                Error::Configuration { message }
+            })?;
+        }
+        Ok(self.path)
+    }
+}
+
+/// Whether there is such a file. What cannot be looked for is no reason to go on without it.
+pub(crate) fn is_there(path: &Path) -> Result<bool, Error> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        // A part of the path that is no folder holds no file either.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        Err(error) => Err(in_file(path, &format!("cannot be looked for: {error}"))),
+    }
+}
+
+/// Lists names: the first few, and how many more there are.
+fn listed(names: &[&str]) -> String {
+    let shown = names[..names.len().min(MAX_NAMES)].join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        others => format!("{shown} and {others} more"),
+    }
+}
+
+/// Warns of a key in a file that is as root put it there.
+fn readable_by_others(path: &Path) -> String {
+    format!(
+        "others on this machine can read the access token in {}, and only root can change that",
+        text::printable(&path.display().to_string(), 300)
+    )
+}
+
+/// Refuses a file that somebody else can write.
+fn check_writers(path: &Path, contents: &file::Contents) -> Result<(), Error> {
+    if !contents.writable_by_others {
+        return Ok(());
+    }
+    let word = text::shell_word(path);
+    Err(in_file(
+        path,
+        &format!("others can write this file; it must be yours or root's, and: chmod go-w {word}"),
+    ))
+}
+
+/// The account that the environment makes, where it holds a token.
+fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
+    if environment.variable(TOKEN_VARIABLE).is_none() {
+        return Ok(None);
+    }
+    let api = match environment.variable(API_VARIABLE) {
+        None => ApiBase::default(),
+        Some(url) => {
+            let api = ApiBase::parse(url).map_err(|reason| Error::Configuration {
+                message: format!("WHEREBY_API_URL: {reason}"),
+            })?;
+            // A repository can set the environment of the people who work in it.
+            if !api.is_whereby() && !api.is_loopback() {
+                return Err(Error::Configuration {
+                    message: "WHEREBY_API_URL may name https://api.whereby.dev or a loopback \
+                              address, and nothing else; another API goes into the configuration \
+                              file, as accounts.NAME.api_url"
+                        .into(),
+                });
+            }
+            api.set_by(API_VARIABLE, None)
+        }
+    };
+    Ok(Some(Account::new(TokenSource::Variable(TOKEN_VARIABLE.into()), api)))
+}
+
+/// The files that can only make the policy stricter: the machine's, then the project's from the
+/// working directory up to the root.
+fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
+    if let Some(problem) = &environment.problem {
+        return Err(Error::Configuration { message: problem.clone() });
+    }
+    let directory = &environment.directory;
+    if directory.is_relative() && !directory.as_os_str().is_empty() {
+        return Err(in_file(directory, "is not an absolute path, so its parents are not known"));
+    }
+    let mut files = Vec::new();
+    let mut bytes = 0;
+    for path in tightening_files(environment) {
+        if !is_there(&path)? {
+            continue;
+        }
+        let contents = file::read(&path, MAX_FILE).map_err(|what| in_file(&path, &what))?;
+        bytes += contents.bytes.len();
+        if files.len() == MAX_TIGHTENING || bytes > MAX_TIGHTENING_BYTES {
+            return Err(in_file(
+                &path,
+                &format!(
+                    "too many project files: at most {MAX_TIGHTENING} {PROJECT_FILE} files, {} MiB in \
+                     total, from the working directory up; remove some",
+                    MAX_TIGHTENING_BYTES / 1024 / 1024
+                ),
+            ));
+        }
+        if path == environment.system_policy {
+            check_writers(&path, &contents)?;
+        }
+        let text = contents.text().map_err(|what| in_file(&path, &what))?;
+        files.push(reader::rules(&path, text)?);
+    }
+    Ok(files)
+}
+
+/// Where those files may be.
+fn tightening_files(environment: &Environment) -> impl Iterator<Item = PathBuf> {
+    let folders = environment.directory.ancestors().filter(|folder| folder.is_absolute());
+    let projects = folders.map(|folder| folder.join(PROJECT_FILE));
+    std::iter::once(environment.system_policy.clone()).chain(projects)
+}
+
+/// Whether an account may be called so.
+#[must_use]
+pub(crate) fn is_account_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let begins = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let goes_on =
+        bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+    begins
+        && goes_on
+        && name.len() <= 32
+        && whereby_catalog::function(&name.replace('-', "_")).is_none()
+}

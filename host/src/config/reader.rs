@@ -1,0 +1,337 @@
+//! Reads a configuration file key by key. An unknown key is an error.
+
+use crate::config::credentials::TokenSource;
+#[cfg(feature = "lua")]
+use crate::config::limits::ScriptLimits;
+use crate::config::limits::{Limit, Limits};
+use crate::config::origin::ApiBase;
+use crate::config::toml::{Node, TomlFile, in_file, unknown_key};
+use crate::config::{Account, ComponentFile, Settings, is_account_name};
+use crate::error::Error;
+use std::path::{Path, PathBuf};
+use whereby_authority::policy::{Effect, Entry, Permission, Rules, Table};
+use whereby_authority::suggest;
+use whereby_authority::text;
+
+/// A key of a table of the file: the reader takes those that are listed, and `configure --help` shows
+/// them.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// What may be its value.
+    pub(crate) value: &'static str,
+    /// What holds where it is absent, if that is a value.
+    pub(crate) default: &'static str,
+    pub(crate) what: &'static str,
+}
+
+/// The keys that belong to no table.
+pub(crate) const KEYS: &[Key] = &[
+    key("default_account", "NAME", "", "account used when a call names none"),
+    key("ca_file", "FILE", "", "PEM file with more certificates to trust"),
+];
+
+/// The tables of the file.
+const TABLES: [&str; 5] = ["permissions", "accounts", "limits", "lua", "component"];
+
+/// The keys of `[permissions]`, and of an account's own.
+pub(crate) const PERMISSIONS: &[Key] = &[
+    key("read", "allow|ask|deny", "allow", "functions that read"),
+    key("write", "allow|ask|deny", "ask", "functions that write"),
+    key("destination", "allow|ask|deny", "ask", "recording and streaming"),
+    key("functions", "allow|ask|deny", "", "one function"),
+    key("force", "allow|deny", "allow", "--force may skip approval"),
+    key("elicitation", "allow|deny", "allow", "MCP clients may ask you"),
+];
+
+/// The keys of an account.
+pub(crate) const ACCOUNT: &[Key] = &[
+    key("access_token", "KEY", "", "the API key itself"),
+    key("api_url", "URL", "", "API to call instead of Whereby's"),
+    key("enabled", "true|false", "true", "account is switched on"),
+    key("permissions", "", "", "permissions of this account"),
+];
+
+/// The keys of `access_token`, which has exactly one of them.
+pub(crate) const TOKEN: &[Key] = &[
+    key("env", "VARIABLE", "", "variable that holds the API key"),
+    key("file", "FILE", "", "file that holds the API key"),
+    key("command", "[\"/PATH\", \"ARG\"]", "", "command that prints the API key"),
+];
+
+/// The keys of `[component]`.
+pub(crate) const COMPONENT: &[Key] = &[
+    key("path", "FILE", "", "component to run instead of the built-in one"),
+    key("sha256", "DIGEST", "", "digest that the component must have"),
+];
+
+const fn key(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    what: &'static str,
+) -> Key {
+    Key { name, value, default, what }
+}
+
+fn names(keys: &[Key]) -> Vec<&'static str> {
+    keys.iter().map(|key| key.name).collect()
+}
+
+/// Checks that a file can have a key at this path, whatever its value is.
+pub(crate) fn check_key(keys: &[String]) -> Result<(), Error> {
+    let mut path: Vec<&str> = Vec::new();
+    for key in keys {
+        let known = known_under(&path);
+        let prefix: String = path.iter().map(|key| format!("{key}.")).collect();
+        let message = match known.as_deref() {
+            Some([]) => format!("unknown key `{prefix}{key}`: `{}` is not a table", path.join(".")),
+            Some(known) if !known.contains(&key.as_str()) => unknown_key(&prefix, key, known),
+            _ => {
+                path.push(key);
+                continue;
+            }
+        };
+        return Err(Error::Configuration { message });
+    }
+    Ok(())
+}
+
+/// The keys that a table can have; `None` if that is any, and empty if there is no such table.
+fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
+    let permissions = |path: &[&str]| match path {
+        [] => names(PERMISSIONS),
+        ["functions"] => whereby_catalog::FUNCTIONS.iter().map(|function| function.json).collect(),
+        _ => Vec::new(),
+    };
+    Some(match path {
+        [] => [&names(KEYS)[..], &TABLES].concat(),
+        ["permissions", path @ ..] => permissions(path),
+        ["accounts"] => return None,
+        ["accounts", _] => names(ACCOUNT),
+        ["accounts", _, "access_token"] => names(TOKEN),
+        ["accounts", _, "permissions", path @ ..] => permissions(path),
+        ["limits"] => limit_names(Limits::TABLE),
+        #[cfg(feature = "lua")]
+        ["lua"] => limit_names(ScriptLimits::TABLE),
+        #[cfg(not(feature = "lua"))]
+        ["lua", ..] => return None,
+        ["component"] => names(COMPONENT),
+        _ => Vec::new(),
+    })
+}
+
+/// Reads the contents of a configuration file.
+pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error> {
+    let file = TomlFile::parse(path, contents)?;
+    let mut settings = Settings::default();
+    settings.policy.own.file = Some(path.to_owned());
+    let known = [&names(KEYS)[..], &TABLES].concat();
+    for (key, node) in file.root().members(&known)? {
+        match key {
+            "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
+            "permissions" => settings.policy.own.all = read_permissions(node, key)?,
+            "limits" => settings.limits = read_limits(node, key, Limits::TABLE)?,
+            #[cfg(feature = "lua")]
+            "lua" => settings.lua = read_limits(node, key, ScriptLimits::TABLE)?,
+            // A program without Lua has no use for it, and no quarrel with it.
+            #[cfg(not(feature = "lua"))]
+            "lua" => {}
+            "component" => settings.component = Some(component(node, path)?),
+            "ca_file" => settings.ca_file = Some(beside(path, node.text(key)?)),
+            _ => {
+                for (name, node) in node.table(key)?.entries() {
+                    check_account_name(name, node)?;
+                    let (account, table) = read_account(node, name, path)?;
+                    settings.accounts.insert(name.to_owned(), account);
+                    settings.policy.own.accounts.insert(name.to_owned(), table);
+                }
+            }
+        }
+    }
+    if let Some(name) = &settings.default_account
+        && !settings.accounts.contains_key(name)
+        // The account that the environment makes has this name.
+        && !(settings.accounts.is_empty() && name == "default")
+    {
+        let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
+        return Err(in_file(
+            path,
+            &format!(
+                "default_account names `{}`, which is no account here{}",
+                text::printable(name, 60),
+                suggest::did_you_mean(name, &names)
+            ),
+        ));
+    }
+    Ok(settings)
+}
+
+/// Reads a file that holds permission tables and nothing else.
+pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
+    let file = TomlFile::parse(path, contents)?;
+    let mut rules = Rules::default();
+    rules.file = Some(path.to_owned());
+    for (key, node) in file.root().entries() {
+        match key {
+            "permissions" => rules.all = read_permissions(node, key)?,
+            "accounts" => {
+                for (name, node) in node.table(key)?.entries() {
+                    check_account_name(name, node)?;
+                    let full = format!("accounts.{name}");
+                    for (key, node) in node.table(&full)?.entries() {
+                        if key != "permissions" {
+                            return Err(only_permissions(node, &format!("{full}.{key}")));
+                        }
+                        let table = read_permissions(node, &format!("{full}.permissions"))?;
+                        rules.accounts.insert(name.to_owned(), table);
+                    }
+                }
+            }
+            other => return Err(only_permissions(node, other)),
+        }
+    }
+    Ok(rules)
+}
+
+fn only_permissions(node: Node<'_>, key: &str) -> Error {
+    node.error(&format!(
+        "`{}` may not stand here: this file can only make permissions stricter, with [permissions] \
+         and [accounts.NAME.permissions]; everything else belongs in your own configuration file",
+        text::printable(key, 80)
+    ))
+}
+
+fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Error> {
+    let mut table = Table::default();
+    for (key, node) in node.table(name)?.members(&names(PERMISSIONS))? {
+        let full = format!("{name}.{key}");
+        match key {
+            "functions" => {
+                let names: Vec<&str> = whereby_catalog::FUNCTIONS.iter().map(|f| f.json).collect();
+                for (function, node) in node.table(&full)?.members(&names)? {
+                    let entry = read_entry(node, &format!("{full}.{function}"), true)?;
+                    table.functions.insert(function.to_owned(), entry);
+                }
+            }
+            "force" => table.force = Some(read_entry(node, &full, false)?),
+            "elicitation" => table.elicitation = Some(read_entry(node, &full, false)?),
+            _ => {
+                if let Some(effect) = Effect::ALL.into_iter().find(|e| e.as_str() == key) {
+                    table.effects.insert(effect, read_entry(node, &full, true)?);
+                }
+            }
+        }
+    }
+    Ok(table)
+}
+
+fn read_entry(node: Node<'_>, name: &str, may_ask: bool) -> Result<Entry, Error> {
+    let permission = Permission::parse(node.text(name)?)
+        .filter(|permission| may_ask || *permission != Permission::Ask);
+    match permission {
+        Some(permission) => Ok(Entry { permission, line: node.line() }),
+        None if may_ask => {
+            Err(node.error(&format!("`{name}` must be \"allow\", \"ask\" or \"deny\"")))
+        }
+        None => Err(node.error(&format!("`{name}` must be \"allow\" or \"deny\""))),
+    }
+}
+
+fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Table), Error> {
+    let full = format!("accounts.{name}");
+    let (mut token, mut api, mut enabled) = (None, ApiBase::default(), true);
+    let mut table = Table::default();
+    for (key, node) in node.table(&full)?.members(&names(ACCOUNT))? {
+        let full = format!("{full}.{key}");
+        match key {
+            "access_token" => token = Some(read_token(node, &full, path)?),
+            "api_url" => {
+                api = ApiBase::parse(node.text(&full)?)
+                    .map_err(|reason| node.error(&format!("`{full}`: {reason}")))?
+                    .set_by(&full, Some(node.place()));
+            }
+            "enabled" => enabled = node.boolean(&full)?,
+            _ => table = read_permissions(node, &full)?,
+        }
+    }
+    let token = token.ok_or_else(|| {
+        node.error(&format!(
+            "[{full}] has no access_token; write access_token = {{ env = \"NAME\" }}, \
+             {{ file = \"…\" }}, {{ command = [\"/path\", \"…\"] }} or the token itself"
+        ))
+    })?;
+    Ok((Account { token, api, enabled }, table))
+}
+
+fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Error> {
+    if !node.is_table() {
+        return Ok(TokenSource::literal(node.text(name)?));
+    }
+    let members = node.table(name)?.members(&names(TOKEN))?;
+    let [(key, node)] = members.as_slice() else {
+        return Err(node.error(&format!("`{name}` must have exactly one of env, file, command")));
+    };
+    let full = format!("{name}.{key}");
+    Ok(match *key {
+        "env" => TokenSource::Variable(node.text(&full)?.to_owned()),
+        "file" => TokenSource::File(beside(path, node.text(&full)?)),
+        _ => {
+            let command = node.texts(&full)?;
+            if command.first().is_none_or(|program| !Path::new(program).is_absolute()) {
+                return Err(
+                    node.error(&format!("`{full}` must begin with the absolute path of a program"))
+                );
+            }
+            TokenSource::Command(command)
+        }
+    })
+}
+
+fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {
+    let (mut file, mut sha256) = (None, None);
+    for (key, node) in node.table("component")?.members(&names(COMPONENT))? {
+        match key {
+            "path" => file = Some(beside(path, node.text("component.path")?)),
+            _ => {
+                let digest = node.text("component.sha256")?.to_ascii_lowercase();
+                if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return Err(node.error("`component.sha256` must have 64 hexadecimal digits"));
+                }
+                sha256 = Some(digest);
+            }
+        }
+    }
+    let path = file.ok_or_else(|| node.error("[component] has no path"))?;
+    Ok(ComponentFile { path, sha256 })
+}
+
+fn read_limits<L: Default>(node: Node<'_>, table: &str, keys: &[Limit<L>]) -> Result<L, Error> {
+    let mut limits = L::default();
+    for (key, node) in node.table(table)?.members(&limit_names(keys))? {
+        if let Some(limit) = keys.iter().find(|limit| limit.name == key) {
+            let value = node.number(&format!("{table}.{key}"), limit.least..limit.most + 1)?;
+            (limit.set)(&mut limits, value);
+        }
+    }
+    Ok(limits)
+}
+
+fn limit_names<L>(keys: &[Limit<L>]) -> Vec<&'static str> {
+    keys.iter().map(|limit| limit.name).collect()
+}
+
+fn check_account_name(name: &str, node: Node<'_>) -> Result<(), Error> {
+    if is_account_name(name) {
+        return Ok(());
+    }
+    Err(node.error(&format!(
+        "`{}` cannot be an account's name: it begins with a lower-case letter, has at most 32 \
+         lower-case letters, digits, `_` and `-`, and is no function's name",
+        text::printable(name, 60)
+    )))
+}
+
+/// A path that a file names, relative to the folder of that file.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}

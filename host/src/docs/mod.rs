@@ -1,0 +1,313 @@
+//! Reference documentation of the functions, from the catalogue.
+
+pub mod search;
+
+use crate::error::{Error, FunctionError, approve};
+use crate::exit::Exit;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use whereby_authority::arguments::{example, first_sentence};
+use whereby_authority::grant::WriteOutcome;
+use whereby_authority::policy::Effect;
+use whereby_authority::table::FunctionRule;
+use whereby_catalog::schema;
+use whereby_catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Secret, Type, secret};
+
+/// The documentation of a function, in Markdown.
+#[must_use]
+pub fn markdown(function: &Function) -> String {
+    let mut out = format!("# {}\n\n{}\n\n", function.json, function.docs);
+    // Writing to a String does not fail, here and below.
+    let _ = writeln!(out, "Effect: {}.\n\n## Parameters\n", effect(function));
+    if function.params.is_empty() {
+        out.push_str("None.\n");
+    }
+    for param in function.params {
+        let need = if param.is_optional() { "optional" } else { "required" };
+        let ty = type_name(required(&param.ty));
+        let _ = writeln!(
+            out,
+            "- `{}` ({ty}, {need}): {}{}",
+            param.json,
+            param.docs,
+            facts(&param.facts)
+        );
+        within(required(&param.ty), 1, &mut out);
+    }
+    out.push_str("\n## Result\n\n");
+    within(&function.result, 0, &mut out);
+    out.push_str("\n## Errors\n\n");
+    for error in errors(function) {
+        let ErrorKind { kind, docs, exit, hint, may_have_written } = error;
+        let when = if may_have_written { " where nothing was changed" } else { "" };
+        let hint = hint.map_or(String::new(), |hint| format!(" To do{when}: {hint}."));
+        let _ = writeln!(out, "- `{kind}` (exit status {exit}): {docs}{hint}");
+    }
+    if FunctionRule::of(function).effect == Effect::Write {
+        let exit = Exit::Written.code();
+        let _ = writeln!(
+            out,
+            "\nIf `effect` is `done` or `unknown`, the exit status is {exit}, whatever the error; check \
+             the result before repeating the call."
+        );
+    }
+    out.push_str("\n## Example\n\n");
+    for (language, text) in examples(function) {
+        let text = text.as_str().unwrap_or_default();
+        let _ = writeln!(out, "```{language}\n{text}\n```");
+    }
+    out
+}
+
+/// What there is, in Markdown: each function in one sentence.
+#[must_use]
+pub fn overview() -> String {
+    overview_of(FUNCTIONS)
+}
+
+/// The same of some of the functions.
+pub(crate) fn overview_of(functions: impl IntoIterator<Item = &'static Function>) -> String {
+    let mut out = String::from("# Whereby\n\n");
+    for function in functions {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            out,
+            "- `{}` ({}): {}",
+            function.json,
+            FunctionRule::of(function).effect.as_str(),
+            first_sentence(function.docs)
+        );
+    }
+    out
+}
+
+/// The documentation of a function, as a JSON document.
+#[must_use]
+pub fn json(function: &Function) -> Value {
+    let errors = errors(function).map(|error| {
+        json!({"kind": error.kind, "description": error.docs, "exit_status": error.exit, "hint": error.hint})
+    });
+    json!({
+        "name": function.json,
+        "description": function.docs,
+        "effect": FunctionRule::of(function).effect.as_str(),
+        "destructive": FunctionRule::of(function).is_destructive,
+        "requests": FunctionRule::of(function).requests,
+        "arguments": schema::arguments(function),
+        "result": schema::result(function),
+        "secrets": {
+            "arguments": secret_paths(secret::arguments(function)),
+            "result": secret_paths(secret::result(function)),
+        },
+        "errors": errors.collect::<Vec<_>>(),
+        "example": example(function),
+        "examples": examples(function).into_iter().collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// The paths of the members that are secret as a whole.
+fn secret_paths(positions: Vec<secret::Position>) -> Vec<String> {
+    let whole = positions.into_iter().filter(|position| position.secret == Secret::Whole);
+    whole.map(|position| position.path).collect()
+}
+
+/// A kind of error, and what to do about it.
+struct ErrorKind {
+    kind: &'static str,
+    docs: String,
+    exit: u8,
+    hint: Option<String>,
+    /// Whether a call that failed so may have changed something all the same.
+    may_have_written: bool,
+}
+
+/// What the host says by itself, before or instead of the function.
+fn host_errors() -> [ErrorKind; 3] {
+    [
+        (
+            "denied",
+            "The policy does not allow the call, or the person who was asked declined it. Nothing was sent.",
+            Exit::Denied,
+            "do what the rules allow, and do not try another way".to_owned(),
+        ),
+        (
+            "approval-required",
+            "A person has to approve the call, and nobody could be asked. Nothing was sent.",
+            Exit::ApprovalRequired,
+            approve("with the command that the hint names"),
+        ),
+        (
+            "component-fault",
+            "The component failed, or tried something that the call does not stand for.",
+            Exit::ComponentFault,
+            "do not use that component".to_owned(),
+        ),
+    ]
+    .map(|(kind, docs, exit, hint)| ErrorKind {
+        kind,
+        docs: docs.to_owned(),
+        exit: exit.code(),
+        hint: Some(hint),
+        may_have_written: false,
+    })
+}
+
+/// How a call of the function can fail.
+fn errors(function: &Function) -> impl Iterator<Item = ErrorKind> {
+    ERROR.cases.iter().map(|case| of_case(case, function)).chain(host_errors())
+}
+
+fn of_case(case: &Case, function: &Function) -> ErrorKind {
+    let error = error_of(case);
+    ErrorKind {
+        kind: case.json,
+        docs: case.docs_after(function),
+        exit: Exit::of(&error).code(),
+        hint: error.hint(WriteOutcome::None),
+        may_have_written: case.after.iter().any(|(name, _)| *name == function.json),
+    }
+}
+
+/// Returns an error of this kind without any details.
+pub(crate) fn error_of(case: &Case) -> Error {
+    Error::Function(FunctionError {
+        kind: case.json,
+        message: String::new(),
+        http_status: None,
+        retry_after_seconds: None,
+        hint: None,
+        retryable: false,
+        place: None,
+    })
+}
+
+/// The example of a function in each language that it can be called from.
+fn examples(function: &Function) -> [(String, Value); 3] {
+    let arguments = example(function);
+    let shell = format!("whereby call {} '{arguments}'", function.json);
+    let lua = lua_call(function);
+    let mcp = json!({"name": format!("whereby_{}", function.json), "arguments": arguments});
+    [("sh", shell), ("lua", lua), ("json", mcp.to_string())]
+        .map(|(language, text)| (language.to_owned(), Value::from(text)))
+}
+
+/// The example call of a function in Lua.
+pub(crate) fn lua_call(function: &Function) -> String {
+    format!("app.integrations.whereby.{}({})", function.json, to_lua(&example(function)))
+}
+
+/// A JSON value as Lua writes it.
+fn to_lua(value: &Value) -> String {
+    match value {
+        Value::Object(object) => {
+            let members: Vec<String> =
+                object.iter().map(|(name, value)| format!("{name} = {}", to_lua(value))).collect();
+            if members.is_empty() { "{}".into() } else { format!("{{ {} }}", members.join(", ")) }
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(to_lua).collect();
+            format!("{{ {} }}", items.join(", "))
+        }
+        Value::Null => "nil".into(),
+        // Texts, numbers and truths are written as in JSON.
+        other => other.to_string(),
+    }
+}
+
+pub(crate) fn effect(function: &Function) -> String {
+    let mut effect = FunctionRule::of(function).effect.as_str().to_owned();
+    if FunctionRule::of(function).is_destructive {
+        effect.push_str(", destructive");
+    }
+    format!("{effect}. It may send {}", FunctionRule::of(function).requests.join(", "))
+}
+
+pub(crate) fn facts(facts: &Facts) -> String {
+    let mut out = String::new();
+    if let Some((low, high)) = facts.range {
+        let _ = write!(out, " From {low} to {high}.");
+    }
+    if let Some((least, most)) = facts.length {
+        let _ = write!(out, " {least} to {most} characters.");
+    }
+    if let Some(most) = facts.max_items {
+        let _ = write!(out, " At most {most} items.");
+    }
+    if let Some(default) = facts.default {
+        let _ = write!(out, " Default: {default}.");
+    }
+    if let Some(example) = facts.example {
+        let _ = write!(out, " Example: `{example}`.");
+    }
+    if facts.secret == Some(Secret::Whole) {
+        out.push_str(" Secret.");
+    }
+    out
+}
+
+/// The members of a record, or the cases of a variant or an enum, and what is within them.
+pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    match ty {
+        Type::Option(inner) | Type::List(inner) => within(inner, depth, out),
+        Type::Record(record) => {
+            for Member { json, ty, docs, facts: known, .. } in record.members {
+                let _ =
+                    writeln!(out, "{indent}- `{json}` ({}): {docs}{}", type_name(ty), facts(known));
+                within(ty, depth + 1, out);
+            }
+        }
+        Type::Variant(variant) => {
+            for Case { json, docs, payload, .. } in variant.cases {
+                match payload {
+                    None => {
+                        let _ = writeln!(out, "{indent}- `{{\"{json}\": true}}`: {docs}");
+                    }
+                    Some(payload) => {
+                        let _ = writeln!(
+                            out,
+                            "{indent}- `{{\"{json}\": …}}` ({}): {docs}",
+                            type_name(payload)
+                        );
+                        within(payload, depth + 1, out);
+                    }
+                }
+            }
+        }
+        // The cases of a short enum stand in the name of its type, and explain themselves there.
+        Type::Enum(choice) if choice.cases.len() <= SHORT => {
+            for Case { json, docs, .. } in choice.cases {
+                let _ = writeln!(out, "{indent}- `{json}`: {docs}");
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How many cases an enum may have to be told one by one.
+const SHORT: usize = 8;
+
+pub(crate) fn required(ty: &Type) -> &Type {
+    match ty {
+        Type::Option(inner) => inner,
+        other => other,
+    }
+}
+
+pub(crate) fn type_name(ty: &Type) -> String {
+    match ty {
+        Type::Bool => "true or false".into(),
+        Type::U16 | Type::U32 | Type::U64 => "whole number".into(),
+        Type::F64 => "number".into(),
+        Type::String => "text".into(),
+        Type::Option(inner) => format!("{} or null", type_name(inner)),
+        Type::List(inner) => format!("list of {}", type_name(inner)),
+        Type::Record(_) => "object".into(),
+        Type::Enum(choice) if choice.cases.len() <= SHORT => "one of the following".into(),
+        Type::Enum(choice) => {
+            let names: Vec<&str> = choice.cases.iter().map(|case| case.json).collect();
+            format!("one of {}", names.join(", "))
+        }
+        Type::Variant(_) => "text or object".into(),
+    }
+}

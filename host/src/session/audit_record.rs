@@ -1,0 +1,249 @@
+//! A call's row in the audit log: begun before its first request leaves, and ended whatever happens.
+
+use super::authorization::{Authorization, blocking};
+use super::record::is_unused;
+use super::{Decided, Outcome};
+use crate::error::Error;
+use crate::session::call::Call;
+use crate::session::outbound::{Closed, Outbox, SentRequest};
+use crate::store::{AuditRequest, Begin, BeginError, End, Store, new_id};
+use crate::system::clock::Clock;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use whereby_authority::grant::WriteOutcome;
+use whereby_authority::policy::Effect;
+use whereby_authority::secrets::{masked, outline};
+use whereby_authority::text;
+
+/// What the log has in the place of an error's kind for a call that was stopped.
+const CANCELLED: &str = "cancelled";
+
+/// The row of one call. Where it is dropped without an end, the call was dropped, and is told so.
+pub(super) struct AuditRecord {
+    /// Absent where the session keeps no log.
+    store: Option<Arc<Store>>,
+    clock: Clock,
+    begin: Begin,
+    /// Whether the beginning is written already.
+    is_begun: bool,
+    started: Instant,
+    /// Where the call sends from, which knows what came of it when it is dropped.
+    outbox: Option<Arc<Outbox>>,
+    /// Why the log does not have the call.
+    problem: Option<String>,
+}
+
+impl AuditRecord {
+    pub(super) fn new(
+        store: &Result<Option<Arc<Store>>, Error>,
+        clock: &Clock,
+        call: &Call,
+    ) -> Self {
+        let mut row = Self {
+            store: store.as_ref().ok().cloned().flatten(),
+            clock: clock.clone(),
+            begin: Begin {
+                id: String::new(),
+                time: clock.unix_ms(),
+                front_end: call.asked_by.front_end.clone(),
+                client: call.asked_by.client.clone(),
+                account: None,
+                api: None,
+                function: Some(text::printable(&call.function, 100)),
+                arguments: Value::Null,
+                effect: None,
+                permission: None,
+                rule: None,
+                approved_by: None,
+                approval: None,
+            },
+            is_begun: false,
+            started: Instant::now(),
+            outbox: None,
+            problem: store.as_ref().err().map(Error::to_string),
+        };
+        if row.store.is_some() {
+            match new_id() {
+                Ok(id) => row.begin.id = id,
+                Err(error) => row.give_up(&error),
+            }
+        }
+        row
+    }
+
+    /// The log cannot be written. Reads go on; a write is refused where it was to begin.
+    fn give_up(&mut self, error: &Error) {
+        self.problem.get_or_insert_with(|| error.to_string());
+    }
+
+    /// Keeps the form of the arguments of a call that was refused before they were understood.
+    pub(super) fn refused(&mut self, call: &Call) {
+        if self.store.is_some() {
+            let account = call.account.as_deref();
+            self.begin.arguments = outline(&call.arguments);
+            self.begin.account = account.map(|account| text::printable(account, 40));
+        }
+    }
+
+    pub(super) fn decided(&mut self, decided: &Decided<'_>) {
+        if self.store.is_none() {
+            return;
+        }
+        let begin = &mut self.begin;
+        begin.account = Some(decided.name.to_owned());
+        begin.api = Some(decided.account.api.to_string());
+        begin.function = Some(decided.function.json.to_owned());
+        begin.arguments = decided.shown.clone();
+        begin.effect = Some(decided.rule.effect.as_str().to_owned());
+        begin.permission = Some(decided.verdict.permission.as_str().to_owned());
+        begin.rule = Some(decided.verdict.rule.to_string());
+    }
+
+    /// Writes that the call is about to be made, and uses up the approval by which it is.
+    ///
+    /// A write is on the disk when this returns, or is refused. So is whatever uses up an approval.
+    pub(super) async fn begin(
+        &mut self,
+        decided: &Decided<'_>,
+        authorization: &Authorization,
+    ) -> Result<(), BeginError> {
+        let is_read = decided.rule.effect == Effect::Read;
+        if let Some(problem) = self.problem.as_ref().filter(|_| !is_read) {
+            return Err(BeginError::Store(Error::Configuration { message: problem.clone() }));
+        }
+        let Some(store) = self.store.clone() else { return Ok(()) };
+        self.begin.approved_by = Some(authorization.as_str().to_owned());
+        if is_read && authorization.claim().is_none() {
+            match store.record(Some(&self.begin), None, false) {
+                Ok(()) => self.is_begun = true,
+                Err(error) => self.give_up(&error),
+            }
+            return Ok(());
+        }
+        let (begin, authorization) = (self.begin.clone(), authorization.clone());
+        let begun = blocking(&store, move |store| Ok(store.begin(&begin, authorization.claim())));
+        self.begin.approval = begun.await.map_err(BeginError::Store)??;
+        self.is_begun = true;
+        Ok(())
+    }
+
+    /// The approval that the call has used up.
+    pub(super) fn approval(&self) -> Option<&str> {
+        self.begin.approval.as_deref()
+    }
+
+    /// What the call sends from now on is looked at where it is dropped.
+    pub(super) fn watch(&mut self, outbox: &Arc<Outbox>) {
+        self.outbox = Some(Arc::clone(outbox));
+    }
+
+    /// Ends what the call sends, where it has begun to, and returns what came of it so far.
+    pub(super) fn close(&mut self) -> Option<Closed> {
+        self.outbox.take().map(|outbox| outbox.close())
+    }
+
+    /// Writes what came of the call; returns why the log does not have it, where it does not.
+    pub(super) async fn end(mut self, outcome: &Outcome) -> Option<String> {
+        let Some(store) = self.store.take() else { return self.problem.take() };
+        if self.begin.id.is_empty() {
+            return self.problem.take();
+        }
+        let error = outcome.result.as_ref().err();
+        let give_back = self.begin.approval.clone().filter(|_| {
+            // What broke a rule had its turn.
+            let has_run = matches!(error, None | Some(Error::ComponentFault { .. }));
+            !has_run && is_unused(&outcome.requests, outcome.write)
+        });
+        let end = End {
+            success: error.is_none(),
+            kind: error.map(|error| match error {
+                Error::Interrupted => CANCELLED.to_owned(),
+                error => error.kind().to_owned(),
+            }),
+            message: error.map(|error| shown(&error.to_string())),
+            effect: outcome.write.as_str().to_owned(),
+            room_name: outcome.room.name.as_ref().map(|name| name.as_str().to_owned()),
+            room_id: outcome.room.id.as_ref().map(|id| id.as_str().to_owned()),
+            requests: outcome.requests.iter().map(request).collect(),
+            duration_ms: milliseconds(outcome.duration),
+            give_back,
+            ..self.blank_end()
+        };
+        let begin = (!self.is_begun).then(|| self.begin.clone());
+        let is_write = self.is_begun && self.begin.effect.as_deref() == Some("write");
+        let recorded = if is_write || end.give_back.is_some() {
+            blocking(&store, move |store| store.record(begin.as_ref(), Some(&end), true)).await
+        } else {
+            store.record(begin.as_ref(), Some(&end), false)
+        };
+        if let Err(error) = recorded {
+            self.give_up(&error);
+        }
+        self.problem.take()
+    }
+
+    /// The end of this call, as far as it is known by itself.
+    fn blank_end(&self) -> End {
+        End {
+            id: self.begin.id.clone(),
+            time: self.clock.unix_ms(),
+            success: false,
+            kind: None,
+            message: None,
+            effect: WriteOutcome::None.as_str().into(),
+            room_name: None,
+            room_id: None,
+            requests: Vec::new(),
+            duration_ms: milliseconds(self.started.elapsed()),
+            give_back: None,
+        }
+    }
+}
+
+impl Drop for AuditRecord {
+    fn drop(&mut self) {
+        let Some(store) = self.store.take().filter(|_| !self.begin.id.is_empty()) else { return };
+        let closed = self.close();
+        let write = closed.as_ref().map_or(WriteOutcome::None, |closed| closed.write);
+        let room = closed.as_ref().map(|closed| closed.room.clone()).unwrap_or_default();
+        let end = End {
+            kind: Some(CANCELLED.into()),
+            message: Some("whoever made the call did not wait for it".into()),
+            effect: write.as_str().into(),
+            room_name: room.name.map(|name| name.as_str().to_owned()),
+            room_id: room.id.map(|id| id.as_str().to_owned()),
+            requests: closed.iter().flat_map(|closed| &closed.requests).map(request).collect(),
+            give_back: self.begin.approval.clone().filter(|_| {
+                let requests = closed.as_ref().map_or(&[][..], |closed| &closed.requests);
+                is_unused(requests, write)
+            }),
+            ..self.blank_end()
+        };
+        let begin = (!self.is_begun).then_some(&self.begin);
+        // Nobody is left to be told where this fails too; a write that was begun stays in the log
+        // without an end, and that says it.
+        let _ = store.record(begin, Some(&end), false);
+    }
+}
+
+/// A message without the secrets that it may quote.
+fn shown(message: &str) -> String {
+    match masked(&Value::from(message)) {
+        Value::String(message) => text::printable(&message, 2000),
+        _ => String::new(),
+    }
+}
+
+fn request(sent: &SentRequest) -> AuditRequest {
+    AuditRequest {
+        method: sent.method.clone(),
+        path: sent.path.clone(),
+        status: sent.status,
+        duration_ms: milliseconds(sent.duration),
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,383 @@
+//! Leave for a call that is to be asked for: a stored approval, a person's answer, or a question that
+//! is stored for somebody to answer later.
+
+use super::{Decided, Session};
+use crate::error::Error;
+use crate::error::PendingApproval;
+use crate::session::approval::{Answer, Channel};
+use crate::session::call::{AskedBy, Call};
+use crate::store::{Asking, Claim, Digest, Filed, Standing, Store, Subject};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use whereby_authority::policy::{Effect, Permission};
+
+/// How often it is looked whether a person has answered.
+const POLL: Duration = Duration::from_millis(200);
+
+/// By what a call may be made.
+#[derive(Clone, Debug)]
+pub(super) enum Authorization {
+    /// The rules allow it.
+    Rule,
+    /// The user's `--force`.
+    Force,
+    /// A person said yes just now.
+    Person(Channel),
+    /// An approval that was stored earlier, and that the call has yet to use up.
+    Approved(Digest),
+    /// A stored question that an MCP client has just answered with yes.
+    Answered { id: String, digest: Digest },
+}
+
+impl Authorization {
+    /// The word for it in the audit log.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Force => "force",
+            Self::Person(channel) => channel.as_str(),
+            Self::Approved(_) => "approval",
+            Self::Answered { .. } => Channel::Elicitation.as_str(),
+        }
+    }
+
+    /// What it uses up.
+    pub(super) fn claim(&self) -> Option<Claim<'_>> {
+        match self {
+            Self::Rule | Self::Force | Self::Person(_) => None,
+            Self::Approved(digest) => Some(Claim::Approved(digest)),
+            Self::Answered { id, digest } => Some(Claim::Answered { id, digest }),
+        }
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Rule | Self::Force | Self::Person(_) => None,
+            Self::Approved(digest) | Self::Answered { digest, .. } => Some(digest),
+        }
+    }
+}
+
+/// Does something with the store away from the threads that serve calls, since it may wait for a disk.
+pub(super) async fn blocking<T: Send + 'static>(
+    store: &Arc<Store>,
+    work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let store = Arc::clone(store);
+    let done = tokio::task::spawn_blocking(move || work(&store)).await;
+    let failed = || Error::Internal { message: "the state directory could not be used".into() };
+    done.unwrap_or_else(|_| Err(failed()))
+}
+
+impl Session {
+    fn store(&self) -> Option<&Arc<Store>> {
+        self.0.store.as_ref().ok()?.as_ref()
+    }
+
+    /// Finds out by what the call may be made; an error where it may not.
+    pub(super) async fn clear(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+    ) -> Result<Authorization, Error> {
+        if let Some(denial) = decided.denial(call.force) {
+            return Err(denial);
+        }
+        if decided.verdict.permission == Permission::Allow {
+            return Ok(Authorization::Rule);
+        }
+        let digest = self.digest(decided).await?;
+        if call.force {
+            self.check_denied(decided, digest).await?;
+            return Ok(Authorization::Force);
+        }
+        if let Some(authorization) =
+            self.stored_authorization(decided, call, digest.as_ref()).await?
+        {
+            return Ok(authorization);
+        }
+        let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
+        let channel = approver.channel();
+        if channel == Channel::Elicitation {
+            return self.ask_client(decided, call, digest).await;
+        }
+        match approver.ask(&decided.question()).await {
+            Answer::Approved => Ok(Authorization::Person(channel)),
+            // Whoever said so reads it.
+            Answer::Declined if channel == Channel::Terminal => Err(Error::Denied {
+                message: format!("{} was declined; nothing was sent", decided.function.json),
+                rule: None,
+                instead: String::new(),
+            }),
+            Answer::Declined => Err(declined(decided)),
+            Answer::Nobody => self.ask_later(decided, call, digest).await,
+        }
+    }
+
+    /// Refuses a call that a person has denied not long ago: `force` takes the place of a yes, and does
+    /// not override a no.
+    async fn check_denied(
+        &self,
+        decided: &Decided<'_>,
+        digest: Option<Digest>,
+    ) -> Result<(), Error> {
+        let (Some(store), Some(digest)) = (self.store(), digest) else { return Ok(()) };
+        match blocking(store, move |store| store.is_denied(&digest)).await? {
+            true => Err(Error::Denied {
+                message: format!(
+                    "{} by the account `{}` was denied by a person within the last hour",
+                    decided.function.json, decided.name
+                ),
+                rule: None,
+                instead: "--force does not override that; whoever denied it can approve it with \
+                          whereby approvals approve"
+                    .into(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks by way of an MCP client. The question is stored first, so that a person's no holds, and is
+    /// not asked about again, however often an agent tries.
+    async fn ask_client(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        digest: Option<Digest>,
+    ) -> Result<Authorization, Error> {
+        let may_ask = decided.verdict.elicitation_denied_by.is_none() && call.answer.is_none();
+        let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
+        let (Some(store), Some(own)) = (self.store(), digest.clone()) else {
+            let answer =
+                if may_ask { approver.ask(&decided.question()).await } else { Answer::Nobody };
+            return match answer {
+                Answer::Approved => Ok(Authorization::Person(Channel::Elicitation)),
+                Answer::Declined => Err(declined(decided)),
+                Answer::Nobody => Err(required(decided, None)),
+            };
+        };
+        if !may_ask {
+            return self.ask_later(decided, call, digest).await;
+        }
+        let pending = pending(store, decided, &call.asked_by, &own).await?;
+        match approver.ask(&decided.question()).await {
+            Answer::Approved => Ok(Authorization::Answered { id: pending.id, digest: own }),
+            Answer::Declined => {
+                blocking(store, move |store| store.decline(&pending.id, &own)).await?;
+                Err(declined(decided))
+            }
+            Answer::Nobody => self.ask_later(decided, call, digest).await,
+        }
+    }
+
+    /// What is known of the very call from earlier.
+    async fn stored_authorization(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        digest: Option<&Digest>,
+    ) -> Result<Option<Authorization>, Error> {
+        let (Some(store), Some(digest)) = (self.store(), digest) else { return Ok(None) };
+        let own = digest.clone();
+        if blocking(store, move |store| store.is_approved(&own)).await? {
+            return Ok(Some(Authorization::Approved(digest.clone())));
+        }
+        let Some(given) = &call.answer else { return Ok(None) };
+        if decided.verdict.elicitation_denied_by.is_some() {
+            return Ok(None);
+        }
+        let handle = given.handle.clone();
+        let Some(id) = blocking(store, move |store| store.id_of(&handle)).await? else {
+            return Ok(None);
+        };
+        let digest = digest.clone();
+        match given.answer {
+            Answer::Approved => Ok(Some(Authorization::Answered { id, digest })),
+            Answer::Declined => {
+                // The answer to another question is an answer to none; the call is not made either way.
+                blocking(store, move |store| store.decline(&id, &digest)).await?;
+                Err(declined(decided))
+            }
+            Answer::Nobody => Ok(None),
+        }
+    }
+
+    /// What an approval of this call, and of no other, is bound to. `None` where nothing is stored.
+    async fn digest(&self, decided: &Decided<'_>) -> Result<Option<Digest>, Error> {
+        let is_read = decided.rule.effect == Effect::Read;
+        let store = match &self.0.store {
+            Ok(Some(store)) => store,
+            Err(error) if !is_read => return Err(error.clone()),
+            Ok(None) | Err(_) => return Ok(None),
+        };
+        let resources = Arc::clone(&self.0.resources);
+        let token = resources.token(decided.name, decided.account).await?;
+        let fingerprint = Sha256::digest(token.expose());
+        let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
+        let (function, arguments) = (decided.function.json, decided.arguments.to_json());
+        let found = blocking(store, move |store| {
+            store.digest(&Subject {
+                account: &account,
+                api: &api,
+                key_fingerprint: &fingerprint,
+                component: resources.component_digest(),
+                function,
+                arguments: &arguments,
+            })
+        });
+        match found.await {
+            Ok(digest) => Ok(Some(digest)),
+            // A read that a person at hand approves needs nothing stored.
+            Err(_) if is_read => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores the call for a person to approve, and waits for the answer as long as the call does.
+    async fn ask_later(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        digest: Option<Digest>,
+    ) -> Result<Authorization, Error> {
+        let (Some(store), Some(digest)) = (self.store(), digest) else {
+            return Err(required(decided, None));
+        };
+        let pending = pending(store, decided, &call.asked_by, &digest).await?;
+        let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
+        approver.stored(&decided.question(), &pending);
+        let until = Instant::now() + call.wait;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let mut error = required(decided, Some(pending));
+                if let Error::ApprovalRequired { message, .. } = &mut error
+                    && !call.wait.is_zero()
+                {
+                    *message += &format!(", and nobody decided within {} s", call.wait.as_secs());
+                }
+                return Err(error);
+            }
+            tokio::time::sleep(POLL.min(left)).await;
+            let id = pending.id.clone();
+            match blocking(store, move |store| store.standing(&id)).await? {
+                Standing::Denied => return Err(declined(decided)),
+                // The claim finds it used, and says so.
+                Standing::Approved | Standing::Used => return Ok(Authorization::Approved(digest)),
+                Standing::Gone => {
+                    let mut error = required(decided, None);
+                    if let Error::ApprovalRequired { message, .. } = &mut error {
+                        *message += ", and the request for it is gone: nobody decided within an hour, \
+                                     or newer requests took its place";
+                    }
+                    return Err(error);
+                }
+                Standing::Pending => {}
+            }
+        }
+    }
+
+    /// The error for a call whose approval was gone when it was to be used.
+    pub(super) async fn not_approved(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        authorization: &Authorization,
+    ) -> Error {
+        let (Some(store), Some(digest)) = (self.store(), authorization.digest()) else {
+            return required(decided, None);
+        };
+        let mut error = match pending(store, decided, &call.asked_by, digest).await {
+            Ok(pending) => required(decided, Some(pending)),
+            Err(error) => error,
+        };
+        if let (Error::ApprovalRequired { message, .. }, Authorization::Approved(_)) =
+            (&mut error, authorization)
+        {
+            *message = format!(
+                "the approval of {} was used by another call with the same arguments; this call needs \
+                 an approval of its own",
+                decided.function.json
+            );
+        }
+        error
+    }
+}
+
+/// Stores the call for a person to approve; an error where a person has declined it not long ago.
+async fn pending(
+    store: &Arc<Store>,
+    decided: &Decided<'_>,
+    asked_by: &AskedBy,
+    digest: &Digest,
+) -> Result<PendingApproval, Error> {
+    match file(store, decided, asked_by, digest).await? {
+        Filed::Pending { id, expires_at } => {
+            let own = id.clone();
+            let handle = blocking(store, move |store| store.handle(&own)).await?;
+            Ok(PendingApproval { id, expires_at, handle })
+        }
+        Filed::Denied { id, .. } => Err(Error::Denied {
+            message: format!(
+                "{} by the account `{}` was declined (approval {id})",
+                decided.function.json, decided.name
+            ),
+            rule: None,
+            instead:
+                "a person said no to this very call within the last hour; do not ask again for the \
+                 same"
+                    .into(),
+        }),
+    }
+}
+
+async fn file(
+    store: &Arc<Store>,
+    decided: &Decided<'_>,
+    asked_by: &AskedBy,
+    digest: &Digest,
+) -> Result<Filed, Error> {
+    let digest = digest.clone();
+    let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
+    let function = decided.function.json;
+    let arguments = decided.shown.clone();
+    let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
+    let filed = blocking(store, move |store| {
+        store.file_approval(&Asking {
+            digest: &digest,
+            account: &account,
+            api: &api,
+            function,
+            arguments: &arguments,
+            rule: &rule,
+            front_end: &asked_by.front_end,
+            client: asked_by.client.as_deref(),
+            asker: &asked_by.asker,
+        })
+    });
+    filed.await
+}
+
+fn declined(decided: &Decided<'_>) -> Error {
+    Error::Denied {
+        message: format!(
+            "{} by the account `{}` was declined",
+            decided.function.json, decided.name
+        ),
+        rule: None,
+        instead: "the person who was asked said no; do not ask again for the same".into(),
+    }
+}
+
+fn required(decided: &Decided<'_>, pending: Option<PendingApproval>) -> Error {
+    Error::ApprovalRequired {
+        message: format!(
+            "{} by the account `{}` needs a person's approval",
+            decided.function.json, decided.name
+        ),
+        rule: Some(Box::new(decided.verdict.rule.clone())),
+        pending,
+    }
+}

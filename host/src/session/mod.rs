@@ -1,0 +1,635 @@
+//! The only way in: every front end calls functions through a [`Session`].
+//!
+//! Here it is decided whether a function runs. What it may then send is checked in `outbound`, which
+//! like the `sandbox` is private to this module: no front end reaches the network or the engine.
+
+pub(crate) mod approval;
+mod audit_record;
+mod authorization;
+pub(crate) mod call;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod outbound;
+mod record;
+pub(crate) mod resources;
+mod sandbox;
+
+pub(crate) use outbound::Traffic;
+pub use outbound::{Observer, SentRequest};
+pub(crate) use sandbox::cache::trouble as cache_trouble;
+pub(crate) use sandbox::inspect;
+pub use sandbox::inspect::Inspection;
+
+use crate::config::environment::Environment;
+use crate::config::limits::Limits;
+use crate::config::origin::Setting;
+use crate::config::{Account, Settings};
+use crate::error::{Error, FunctionError};
+use crate::session::approval::{Approver, NobodyToAsk, Question};
+use crate::session::call::{Call, Outcome, Plan};
+use crate::session::outbound::watch::Watch;
+use crate::session::outbound::{Closed, Outbox};
+#[cfg(feature = "lua")]
+use crate::session::resources::Connections;
+use crate::session::resources::{Resources, check_size, read_component};
+use crate::session::sandbox::convert;
+use crate::session::sandbox::engine::{Engine, Fault, Invocation};
+use crate::store::{BeginError, Store};
+use crate::system::clock::Clock;
+use audit_record::AuditRecord;
+use authorization::Authorization;
+use record::Record;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use wasmtime::component::Val;
+use whereby_authority::Scope;
+use whereby_authority::arguments::Arguments;
+use whereby_authority::grant::Grant;
+use whereby_authority::grant::WriteOutcome;
+use whereby_authority::policy::{
+    Approval, Effect, Permission, Permit, Policy, Rule, Verdict, has_destination,
+};
+use whereby_authority::secrets;
+use whereby_authority::suggest;
+use whereby_authority::table::FunctionRule;
+use whereby_authority::text;
+use whereby_catalog::Function;
+
+/// Makes a [`Session`].
+pub struct SessionBuilder {
+    settings: Settings,
+    environment: Environment,
+    approver: Arc<dyn Approver>,
+    component: Option<Vec<u8>>,
+    cache: Option<PathBuf>,
+    store: Result<Option<Arc<Store>>, Error>,
+}
+
+impl SessionBuilder {
+    /// The accounts, rules and limits; without this there are none, and nothing can be called.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// What access tokens that are named by an environment variable are read from. Without this,
+    /// nothing.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// How a person is asked; without this, nobody is, and what is to be asked for fails.
+    #[must_use]
+    pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
+        self.approver = approver;
+        self
+    }
+
+    /// Another component than the settings name.
+    #[must_use]
+    pub fn component(mut self, bytes: Vec<u8>) -> Self {
+        self.component = Some(bytes);
+        self
+    }
+
+    /// Where compiled code is kept. It must be the user's own and closed to others, or nothing is
+    /// kept in it. Without this, every session compiles its component.
+    #[must_use]
+    pub fn cache(mut self, directory: Option<PathBuf>) -> Self {
+        self.cache = directory;
+        self
+    }
+
+    /// Where approvals and the audit log are kept. Without this there are none: what nobody can be
+    /// asked about fails, and no call is recorded. With it, a write that cannot be recorded is refused.
+    #[must_use]
+    pub fn store(mut self, store: Arc<Store>) -> Self {
+        self.store = Ok(Some(store));
+        self
+    }
+
+    /// There should be such a place and is none: reads go on, and tell it; writes are refused.
+    pub(crate) fn no_store(mut self, why: Error) -> Self {
+        self.store = Err(why);
+        self
+    }
+
+    /// The session. The component is compiled when it is first called.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] where the component's file cannot be read or is too large, or where a
+    /// rule is for something that is no function.
+    pub fn build(self) -> Result<Session, Error> {
+        check_rules(&self.settings)?;
+        let component = match (self.component, &self.settings.component) {
+            (Some(bytes), _) => Some(check_size(bytes)?),
+            (None, Some(file)) => Some(read_component(&file.path, file.sha256.as_deref())?),
+            (None, None) => None,
+        };
+        let calls = self.settings.limits.concurrent_calls as usize;
+        let resources = Resources::new(self.settings, self.environment, component, self.cache);
+        let slots = Arc::new(Semaphore::new(calls));
+        let (approver, store) = (self.approver, self.store);
+        Ok(Session(Arc::new(Inner { resources, approver, slots, store })))
+    }
+}
+
+/// Refuses rules for what is no function, which would hold for nothing.
+fn check_rules(settings: &Settings) -> Result<(), Error> {
+    let Some(name) = settings.policy.unknown_function() else { return Ok(()) };
+    let names: Vec<&str> = whereby_catalog::FUNCTIONS.iter().map(|f| f.json).collect();
+    Err(Error::Configuration {
+        message: format!(
+            "a rule is for `{}`, which is no function{}",
+            text::printable(name, 80),
+            suggest::did_you_mean(name, &names)
+        ),
+    })
+}
+
+/// Accounts, rules and a component: everything that a call needs. Cheap to clone.
+///
+/// Make one and keep it: each has an engine of its own, which reserves address space for its
+/// concurrent calls (4 GiB each where the system gives so much) though no memory. Its connections belong to the runtime on which it
+/// first sent something, so it is used from that one alone.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    resources: Arc<Resources>,
+    approver: Arc<dyn Approver>,
+    slots: Arc<Semaphore>,
+    /// Where approvals and the audit log are kept: nowhere where that is not wanted, or why it is not.
+    store: Result<Option<Arc<Store>>, Error>,
+}
+
+/// A call that was found, checked and decided on.
+struct Decided<'a> {
+    name: &'a str,
+    account: &'a Account,
+    function: &'static Function,
+    arguments: Arguments,
+    rule: &'static FunctionRule,
+    scope: Scope,
+    /// The arguments in their normal form, secrets masked.
+    shown: Value,
+    verdict: Verdict,
+    policy: &'a Policy,
+}
+
+impl Decided<'_> {
+    /// Why the call may not be made, where a rule forbids it.
+    fn denial(&self, force: bool) -> Option<Error> {
+        let (what, rule) = self.verdict.forbidden_by(force)?;
+        Some(self.denied(what, rule))
+    }
+
+    fn denied(&self, what: &str, rule: &Rule) -> Error {
+        Error::Denied {
+            message: format!("{} by the account `{}` {what}", self.function.json, self.name),
+            rule: Some(Box::new(rule.clone())),
+            instead: self.allowed(),
+        }
+    }
+
+    /// What the account may do, for whoever was denied something else.
+    fn allowed(&self) -> String {
+        let functions = |wanted: Permission| {
+            let has = |function: &&Function| {
+                self.policy.decide(self.name, function, false).permission == wanted
+            };
+            let named = whereby_catalog::FUNCTIONS.iter().filter(has).map(|function| {
+                // It was denied for what it would send somewhere.
+                match std::ptr::eq(function, self.function) {
+                    true => {
+                        format!("{} without recording, streaming and transcription", function.json)
+                    }
+                    false => function.json.to_owned(),
+                }
+            });
+            named.collect::<Vec<_>>().join(", ")
+        };
+        let mut allowed = Vec::new();
+        for (what, permission) in
+            [("allowed", Permission::Allow), ("allowed with a person's approval", Permission::Ask)]
+        {
+            let names = functions(permission);
+            if !names.is_empty() {
+                allowed.push(format!("{what}: {names}"));
+            }
+        }
+        if allowed.is_empty() {
+            allowed.push("nothing is allowed".into());
+        }
+        format!("do not try another way; to this account, {}", allowed.join("; "))
+    }
+
+    /// What a person is asked.
+    fn question(&self) -> Question {
+        Question {
+            account: self.name.to_owned(),
+            function: self.function,
+            arguments: self.shown.clone(),
+            is_destructive: self.rule.is_destructive,
+            has_destination: has_destination(&self.arguments),
+            api: self.account.api.to_string(),
+            rule: self.verdict.rule.clone(),
+        }
+    }
+}
+
+impl Session {
+    /// Begins a session without accounts, rules or anybody to ask.
+    #[must_use]
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder {
+            settings: Settings::default(),
+            environment: Environment::empty(),
+            approver: Arc::new(NobodyToAsk),
+            component: None,
+            cache: None,
+            store: Ok(None),
+        }
+    }
+
+    /// The same session under other settings, for instance those of a file that was changed. What does
+    /// not depend on them is shared: the compiled component, the connections, the state directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SessionBuilder::build`].
+    pub fn with_settings(&self, settings: Settings) -> Result<Self, Error> {
+        check_rules(&settings)?;
+        let Inner { resources, approver, slots, store } = &*self.0;
+        let same_slots =
+            settings.limits.concurrent_calls == resources.settings.limits.concurrent_calls;
+        let slots = match same_slots {
+            true => Arc::clone(slots),
+            false => Arc::new(Semaphore::new(settings.limits.concurrent_calls as usize)),
+        };
+        let resources = resources.with_settings(settings)?;
+        let (approver, store) = (Arc::clone(approver), store.clone());
+        Ok(Self(Arc::new(Inner { resources, approver, slots, store })))
+    }
+
+    /// The same session by other connections, for calls on another runtime.
+    #[cfg(feature = "lua")]
+    pub(crate) fn over(&self, connections: &Connections) -> Self {
+        let Inner { resources, approver, slots, store } = &*self.0;
+        let (approver, slots) = (Arc::clone(approver), Arc::clone(slots));
+        let resources = resources.over(connections);
+        Self(Arc::new(Inner { resources, approver, slots, store: store.clone() }))
+    }
+
+    /// Its connections.
+    #[cfg(feature = "lua")]
+    pub(crate) fn connections(&self) -> Connections {
+        self.0.resources.connections().clone()
+    }
+
+    /// The settings that it was made with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.resources.settings
+    }
+
+    /// The functions that its component has.
+    #[cfg(any(feature = "lua", feature = "mcp"))]
+    pub(crate) fn functions(&self) -> Vec<&'static Function> {
+        self.0.resources.functions()
+    }
+
+    /// The SHA-256 of the component, in lower-case hexadecimal, and its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ComponentFault`] where it cannot be compiled or linked.
+    pub async fn component(&self) -> Result<(String, usize), Error> {
+        let resources = &self.0.resources;
+        resources.engine().await?;
+        Ok((resources.component_digest().to_owned(), resources.component().len()))
+    }
+
+    /// Calls a function by an account, or by the default one.
+    pub async fn call(&self, account: Option<&str>, function: &str, arguments: Value) -> Outcome {
+        self.run(Call::new(function, arguments).account(account)).await
+    }
+
+    /// Finds out what a call would do. Nothing is asked, kept or sent.
+    ///
+    /// # Errors
+    ///
+    /// As for a call that is not allowed to begin: usage, arguments, configuration.
+    pub fn plan(&self, call: Call) -> Result<Plan, Error> {
+        let force = call.force;
+        let decided = self.decide(&call)?;
+        let denial = decided.denial(force);
+        Ok(Plan {
+            account: decided.name.to_owned(),
+            api: decided.account.api.to_string(),
+            function: decided.function,
+            arguments: decided.shown,
+            forced: force && denial.is_none() && decided.verdict.permission == Permission::Ask,
+            denial,
+            requests: decided.rule.requests,
+            verdict: decided.verdict,
+        })
+    }
+
+    /// Makes a call. The steps are always the same: find the function and the account, check the
+    /// arguments, decide, and run in a fresh instance under a grant of this call's own. The audit log
+    /// has it before its first request leaves, and whatever comes of it.
+    pub async fn run(&self, call: Call) -> Outcome {
+        self.run_until(call, std::future::pending()).await
+    }
+
+    /// The same, until something happens: the call is then stopped, fails as
+    /// [`Error::Interrupted`], and says what it had done.
+    pub(crate) async fn run_until(&self, call: Call, until: impl Future<Output = ()>) -> Outcome {
+        let started = Instant::now();
+        let mut row = AuditRecord::new(&self.0.store, self.0.resources.clock(), &call);
+        let unbegun = Error::Internal { message: "the call did not begin".into() };
+        let mut outcome = Outcome::refused(&call, unbegun);
+        let mut waited = Duration::ZERO;
+        let result = tokio::select! {
+            biased;
+            result = self.steps(call, &mut row, &mut outcome, &mut waited) => Some(result),
+            () = until => None,
+        };
+        let result = result.unwrap_or_else(|| {
+            if let Some(closed) = row.close() {
+                (outcome.requests, outcome.write) = (closed.requests, closed.write);
+                outcome.room = closed.room;
+            }
+            Err(Error::Interrupted)
+        });
+        let function = outcome.function.and_then(whereby_catalog::function);
+        let is_deletion = function.is_some_and(|f| FunctionRule::of(f).is_destructive);
+        let (write, room) = (outcome.write, &outcome.room);
+        outcome.result =
+            result.map_err(|error| record::after_write(error, write, is_deletion, room));
+        if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result {
+            outcome.approval = Some(pending.id.clone());
+        }
+        outcome.duration = started.elapsed().saturating_sub(waited);
+        outcome.unrecorded = row.end(&outcome).await;
+        outcome
+    }
+
+    /// Takes down a call that a front end refused before it was one, and returns its outcome.
+    #[cfg(feature = "mcp")]
+    pub(crate) async fn refuse(&self, call: Call, error: Error) -> Outcome {
+        let mut row = AuditRecord::new(&self.0.store, self.0.resources.clock(), &call);
+        row.refused(&call);
+        let mut outcome = Outcome::refused(&call, error);
+        outcome.unrecorded = row.end(&outcome).await;
+        outcome
+    }
+
+    async fn steps(
+        &self,
+        mut call: Call,
+        row: &mut AuditRecord,
+        outcome: &mut Outcome,
+        waited: &mut Duration,
+    ) -> Result<Value, Error> {
+        let decided = match self.decide(&call) {
+            Ok(decided) => decided,
+            Err(error) => {
+                row.refused(&call);
+                return Err(error);
+            }
+        };
+        outcome.account = Some(decided.name.to_owned());
+        outcome.verdict = Some(decided.verdict.clone());
+        row.decided(&decided);
+        let asked = Instant::now();
+        let authorization = self.clear(&decided, &call).await;
+        *waited = asked.elapsed();
+        let authorization = authorization?;
+        outcome.forced = matches!(authorization, Authorization::Force);
+        let ready = self.ready(decided.function).await?;
+        match row.begin(&decided, &authorization).await {
+            Ok(()) => outcome.approval = row.approval().map(str::to_owned),
+            Err(BeginError::Store(error)) => return Err(error),
+            // Somebody else's call was quicker, or the answer was to another question.
+            Err(BeginError::NotApproved) => {
+                return Err(self.not_approved(&decided, &call, &authorization).await);
+            }
+        }
+        let approval = match authorization {
+            Authorization::Rule => None,
+            _ => Some(Approval::given()),
+        };
+        let permit = decided.verdict.permit(approval);
+        let permit = permit.ok_or_else(|| decided.denied("is denied", &decided.verdict.rule))?;
+        self.execute(decided, permit, ready, std::mem::take(&mut call.watch), outcome, row).await
+    }
+
+    /// The component, ready to be called. Where it is not, nothing ran, and an approval is kept.
+    async fn ready(&self, function: &Function) -> Result<Ready, Error> {
+        let resources = &self.0.resources;
+        let limits = &resources.settings.limits;
+        let deadline = tokio::time::Instant::now() + limits.timeout;
+        let engine = tokio::time::timeout_at(deadline, resources.engine()).await;
+        let engine = engine.map_err(|_| out_of_time(limits))??;
+        if !engine.has(function) {
+            return Err(Error::ComponentFault {
+                message: format!("the component does not export {}", function.name),
+            });
+        }
+        Ok(Ready { engine, deadline })
+    }
+
+    fn decide(&self, call: &Call) -> Result<Decided<'_>, Error> {
+        let function = whereby_authority::find(&call.function)?;
+        let settings = &self.0.resources.settings;
+        let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
+        let arguments = Arguments::check(function, call.arguments.clone())?;
+        let verdict = settings.policy.decide(name, function, has_destination(&arguments));
+        // Nobody is asked about a call that cannot be made.
+        let rule = FunctionRule::of(function);
+        let scope = rule.scope(&arguments, self.0.resources.clock().timestamp())?;
+        let shown = secrets::masked_arguments(function, &arguments.to_json());
+        let policy = &settings.policy;
+        Ok(Decided { name, account, function, rule, arguments, shown, scope, verdict, policy })
+    }
+
+    async fn execute(
+        &self,
+        decided: Decided<'_>,
+        permit: Permit,
+        ready: Ready,
+        watch: Watch,
+        outcome: &mut Outcome,
+        row: &mut AuditRecord,
+    ) -> Result<Value, Error> {
+        let Decided { name, account, function, rule, arguments, scope, .. } = decided;
+        let Ready { engine, deadline } = ready;
+        let limits = &self.0.resources.settings.limits;
+        // A person may have taken their time, and a default end counts from now.
+        let resources = &self.0.resources;
+        let begun = resources.clock().timestamp();
+        let grant = Grant::issue(permit, rule, scope, limits.requests, begun);
+        let out_of_time = || out_of_time(limits);
+        let token = tokio::time::timeout_at(deadline, resources.token(name, account)).await;
+        let token = token.map_err(|_| out_of_time())??;
+        let values: Option<Vec<Val>> = function
+            .params
+            .iter()
+            .map(|param| convert::to_val(&param.ty, arguments.get(param.json)))
+            .collect();
+        let values = values.ok_or_else(|| Error::Internal {
+            message: format!("the arguments of {} have no form as component values", function.json),
+        })?;
+        let claims = rule.reads_key_claims.then(|| token.claims()).flatten();
+        let outbox = Arc::new(Outbox::new(
+            resources.transport(&account.api)?,
+            account.api.clone(),
+            name.to_owned(),
+            token.clone(),
+            limits.clone(),
+            grant,
+            watch,
+        ));
+        row.watch(&outbox);
+        let api = account.api.to_string();
+        let begun_at = Instant::now();
+        let run = async {
+            // The slots are never closed, and a call waits for one within its own time.
+            let _slot = self.0.slots.acquire().await;
+            let call = Invocation {
+                function,
+                arguments: &values,
+                claims: claims.as_deref(),
+                api: &api,
+                limits,
+                clock: resources.clock(),
+                outbox: Arc::clone(&outbox),
+            };
+            let result = tokio::select! {
+                biased;
+                message = outbox.fault() => Err(Fault { message, is_host: false }),
+                result = engine.call(call) => result,
+            };
+            result.map_err(|Fault { message, is_host }| match is_host {
+                true => Error::Internal { message },
+                false => Error::ComponentFault { message },
+            })
+        };
+        let result = tokio::time::timeout_at(deadline, run).await;
+        let Closed { requests, write, room, fault, said, has_listed } = outbox.close();
+        outcome.requests = requests;
+        outcome.write = write;
+        outcome.room = room;
+        // A rule that was broken is told, whatever the component made of it.
+        if let Some(message) = fault {
+            return Err(Error::ComponentFault { message });
+        }
+        let error = match result {
+            Err(_) => return Err(out_of_time()),
+            Ok(result) => match result? {
+                Ok(value) => {
+                    check_claim(rule, function, write)?;
+                    return Ok(value);
+                }
+                Err(error) => error,
+            },
+        };
+        let mut claim = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
+            message: format!("{} returned an error that the WIT does not have", function.name),
+        })?;
+        // Whereby may quote what it was sent.
+        let secrets = secrets::secrets_of(function, &arguments.to_json());
+        claim.message = secrets::without(&secrets, &claim.message);
+        let elapsed = begun_at.elapsed();
+        let said = &secrets::without(&secrets, &said);
+        let record = Record {
+            requests: &outcome.requests,
+            write,
+            said,
+            elapsed,
+            is_own: resources.is_built_in(),
+            has_listed,
+        };
+        let mut error = match record.judge(claim) {
+            Error::Function(error) => error,
+            error => return Err(error),
+        };
+        let last = outcome.requests.last().and_then(|request| request.status);
+        if error.kind == "not-found" && last == Some(404) && !account.api.is_whereby() {
+            error.hint = Some(format!(
+                "if every call says so, check {}: its path is usually /v1",
+                account.api.set_with()
+            ));
+        }
+        // Not on the component's word, which could have the token fetched over and over.
+        if outcome.requests.iter().any(|request| request.status == Some(401)) {
+            resources.forget_token(name);
+            if error.kind == "unauthorized"
+                && let Some(date) = token.expired(self.0.resources.clock().timestamp())
+            {
+                error.message = format!(
+                    "the access token of the account `{name}` expired on {}: {}",
+                    date.to_rfc3339(),
+                    error.message
+                );
+                error.hint = Some(EXPIRED_HINT.into());
+            }
+        }
+        if let Some(Setting { name, place: Some(place) }) = account.api.setting()
+            && error.hint.as_ref().is_some_and(|hint| hint.contains(name))
+        {
+            error.place = Some(format!("{name} is in {place}"));
+        }
+        Err(Error::Function(error))
+    }
+}
+
+/// Takes down a call that was refused although there is no session to refuse it. Returns why the audit
+/// log does not have it, where it does not.
+pub(crate) async fn record_refusal(
+    store: Result<Option<Arc<Store>>, Error>,
+    clock: &Clock,
+    call: Call,
+    error: Error,
+) -> Option<String> {
+    let mut row = AuditRecord::new(&store, clock, &call);
+    row.refused(&call);
+    row.end(&Outcome::refused(&call, error)).await
+}
+
+/// A component that can be called, and until when.
+struct Ready {
+    engine: Arc<Engine>,
+    deadline: tokio::time::Instant,
+}
+
+fn out_of_time(limits: &Limits) -> Error {
+    Error::TimedOut { seconds: limits.timeout.as_secs() }
+}
+
+/// What to do about a key that has expired.
+const EXPIRED_HINT: &str = "make a new key in Whereby's dashboard under Configure, API, and put it where \
+                            the account's access_token comes from";
+
+/// A component that says that it wrote, where Whereby did not say so, is not believed.
+fn check_claim(rule: &FunctionRule, function: &Function, write: WriteOutcome) -> Result<(), Error> {
+    if rule.effect != Effect::Write || write == WriteOutcome::Done {
+        return Ok(());
+    }
+    let truth = match write {
+        WriteOutcome::None => "and has sent no POST or DELETE that did",
+        _ => "and it is not known whether its POST or DELETE did",
+    };
+    Err(Error::ComponentFault {
+        message: format!("the component says that {} succeeded, {truth}", function.json),
+    })
+}

@@ -1,0 +1,328 @@
+//! What the calls of a session share, each made when it is first needed: the compiled component, the
+//! HTTP client, and the access tokens.
+
+use crate::config::credentials::Token;
+use crate::config::environment::Environment;
+use crate::config::limits::Limits;
+use crate::config::origin::ApiBase;
+use crate::config::{Account, Settings};
+use crate::error::Error;
+use crate::session::outbound::Transport;
+use crate::session::outbound::client::{Client, check_roots};
+use crate::session::outbound::connection_limit::ConnectionLimits;
+use crate::session::outbound::proxy::Proxy;
+use crate::session::sandbox::engine::{Engine, MAX_COMPONENT_BYTES};
+#[cfg(any(feature = "lua", feature = "mcp"))]
+use crate::session::sandbox::inspect;
+use crate::system::clock::Clock;
+use crate::system::file;
+use crate::system::resource_limit;
+use secrecy::ExposeSecret;
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::{OnceCell, watch};
+use whereby_authority::text;
+#[cfg(any(feature = "lua", feature = "mcp"))]
+use whereby_catalog::{FUNCTIONS, Function};
+
+/// The component that the program brings along, with every function.
+pub static BUILT_IN_COMPONENT: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/integration.wasm"));
+
+/// The component that the program brings along, with the functions that only read.
+pub static BUILT_IN_READER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reader.wasm"));
+
+/// [`BUILT_IN_COMPONENT`] composed with an MCP server over HTTP: it exports
+/// `wasi:http/incoming-handler`, for runtimes that serve that.
+pub static BUILT_IN_GATEWAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gateway.wasm"));
+
+/// [`BUILT_IN_READER`] composed in the same way.
+pub static BUILT_IN_READER_GATEWAY: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/reader-gateway.wasm"));
+
+/// Reads the file of a component, whose digest is checked where one is given.
+///
+/// # Errors
+///
+/// [`Error::Configuration`], which names the file.
+pub fn read_component(path: &Path, sha256: Option<&str>) -> Result<Vec<u8>, Error> {
+    let shown = text::printable(&path.display().to_string(), 300);
+    let wrong =
+        |what: String| Error::Configuration { message: format!("the component {shown} {what}") };
+    let bytes = file::read(path, MAX_COMPONENT_BYTES).map_err(wrong)?.bytes;
+    if let Some(expected) = sha256 {
+        let found = crate::system::digest::sha256(&bytes);
+        if found != expected {
+            return Err(wrong(format!(
+                "has the SHA-256 {found}, and component.sha256 says {expected}"
+            )));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Refuses a component that is too large to be one.
+pub(crate) fn check_size(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+    if bytes.len() as u64 <= MAX_COMPONENT_BYTES {
+        return Ok(bytes);
+    }
+    let message = format!("the component is larger than {MAX_COMPONENT_BYTES} bytes");
+    Err(Error::Configuration { message })
+}
+
+/// The greatest size of a file of certificates, in bytes.
+const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads the file of certificates that `ca_file` names.
+///
+/// # Errors
+///
+/// [`Error::Configuration`], which names the file.
+fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
+    let contents = file::read(path, MAX_CERTIFICATES_BYTES).map_err(|what| {
+        let shown = text::printable(&path.display().to_string(), 300);
+        Error::Configuration { message: format!("ca_file {shown} {what}") }
+    })?;
+    Ok(contents.bytes)
+}
+
+/// Checks that the certificates of that file can be trusted besides the compiled-in ones.
+///
+/// # Errors
+///
+/// [`Error::Configuration`], which names the file or says which certificate cannot be used.
+pub(crate) fn check_certificates(path: &Path) -> Result<(), Error> {
+    read_certificates(path).and_then(|pem| check_roots(&pem))
+}
+
+/// An engine that is being made: nothing yet, then the engine or why there is none.
+type Making = watch::Receiver<Option<Result<Arc<Engine>, Error>>>;
+
+/// The component that is run.
+#[derive(Default)]
+struct OwnComponent {
+    /// Absent for the built-in one.
+    bytes: Option<Vec<u8>>,
+    digest: OnceLock<String>,
+    /// Which functions it has, found out once: a file can be large, and clients ask often.
+    #[cfg(any(feature = "lua", feature = "mcp"))]
+    functions: OnceLock<Vec<&'static Function>>,
+}
+
+/// What calls share.
+pub(crate) struct Resources {
+    pub(crate) settings: Settings,
+    environment: Environment,
+    component: Arc<OwnComponent>,
+    cache: Option<PathBuf>,
+    engine: Arc<OnceLock<Making>>,
+    connections: Connections,
+    tokens: Arc<Mutex<HashMap<String, Arc<OnceCell<Token>>>>>,
+}
+
+/// The connections, which belong to the runtime on which something was first sent by them.
+#[derive(Clone, Default)]
+pub(crate) struct Connections {
+    client: Arc<OnceLock<Result<Client, Error>>>,
+    limits_by_origin: Arc<ConnectionLimits>,
+}
+
+#[cfg(feature = "lua")]
+impl Connections {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.client, &other.client)
+    }
+
+    /// Whether anybody else has them.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.client) > 1
+    }
+}
+
+impl Resources {
+    pub(crate) fn new(
+        settings: Settings,
+        environment: Environment,
+        component: Option<Vec<u8>>,
+        cache: Option<PathBuf>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            environment,
+            component: Arc::new(OwnComponent { bytes: component, ..OwnComponent::default() }),
+            cache,
+            engine: Arc::default(),
+            connections: Connections::default(),
+            tokens: Arc::default(),
+        })
+    }
+
+    /// The same under other settings. What they do not change is shared; tokens are fetched anew.
+    ///
+    /// The component stays what it is, whatever the settings say: to run another takes another session.
+    pub(crate) fn with_settings(&self, settings: Settings) -> Result<Arc<Self>, Error> {
+        if settings.component != self.settings.component {
+            let message = "the configuration names another component than the one that runs; \
+                           start the program again";
+            return Err(Error::Configuration { message: message.into() });
+        }
+        let old = &self.settings;
+        let of_engine = |limits: &Limits| {
+            (
+                limits.concurrent_calls,
+                limits.memory_bytes,
+                limits.component_functions,
+                limits.component_steps,
+            )
+        };
+        let same_engine = of_engine(&settings.limits) == of_engine(&old.limits);
+        let proxy = |settings: &Settings| {
+            settings.https_proxy.as_ref().map(|proxy| proxy.expose_secret().to_owned())
+        };
+        let same_client = settings.ca_file == old.ca_file
+            && proxy(&settings) == proxy(old)
+            && settings.no_proxy == old.no_proxy;
+        Ok(Arc::new(Self {
+            environment: self.environment.clone(),
+            component: Arc::clone(&self.component),
+            cache: self.cache.clone(),
+            engine: if same_engine { Arc::clone(&self.engine) } else { Arc::default() },
+            connections: if same_client {
+                self.connections.clone()
+            } else {
+                Connections::default()
+            },
+            tokens: Arc::default(),
+            settings,
+        }))
+    }
+
+    /// The same by other connections, for calls on another runtime.
+    #[cfg(feature = "lua")]
+    pub(crate) fn over(&self, connections: &Connections) -> Arc<Self> {
+        Arc::new(Self {
+            settings: self.settings.clone(),
+            environment: self.environment.clone(),
+            component: Arc::clone(&self.component),
+            cache: self.cache.clone(),
+            engine: Arc::clone(&self.engine),
+            connections: connections.clone(),
+            tokens: Arc::clone(&self.tokens),
+        })
+    }
+
+    /// The connections.
+    #[cfg(feature = "lua")]
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// The engine. It is made once, in a thread of its own: compiling takes a while, a foreign
+    /// component can make it take long, and whoever waits for it waits within the call's time.
+    pub(crate) async fn engine(self: &Arc<Self>) -> Result<Arc<Engine>, Error> {
+        let mut made = self.engine.get_or_init(|| self.make_engine()).clone();
+        let made = made.wait_for(Option::is_some).await;
+        let failed = || Error::Internal { message: "compiling the component failed".into() };
+        // Its thread always says how it ended.
+        made.ok().and_then(|made| made.clone()).unwrap_or_else(|| Err(failed()))
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.environment.clock
+    }
+
+    /// Whether the component is this program's own.
+    pub(crate) fn is_built_in(&self) -> bool {
+        [BUILT_IN_COMPONENT, BUILT_IN_READER].contains(&self.component())
+    }
+
+    /// The component's bytes.
+    pub(crate) fn component(&self) -> &[u8] {
+        self.component.bytes.as_deref().unwrap_or(BUILT_IN_COMPONENT)
+    }
+
+    /// The SHA-256 of the component, in lower-case hexadecimal.
+    pub(crate) fn component_digest(&self) -> &str {
+        self.component.digest.get_or_init(|| crate::system::digest::sha256(self.component()))
+    }
+
+    /// The functions that the component has. A file that is no component is told of by its calls.
+    #[cfg(any(feature = "lua", feature = "mcp"))]
+    pub(crate) fn functions(&self) -> Vec<&'static Function> {
+        let find = || match self.component.bytes.as_deref().map(inspect::functions) {
+            Some(Ok(functions)) => functions,
+            Some(Err(_)) | None => FUNCTIONS.iter().collect(),
+        };
+        self.component.functions.get_or_init(find).clone()
+    }
+
+    fn make_engine(self: &Arc<Self>) -> Making {
+        let (sender, receiver) = watch::channel(None);
+        let (own, made_by_thread) = (Arc::clone(self), sender.clone());
+        let make = move || {
+            // The compiler panics where it cannot start its threads.
+            let made = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                Engine::new(own.component(), &own.settings.limits, own.cache.as_deref())
+            }));
+            let failed = |panic: Box<dyn Any + Send>| {
+                Err(resource_limit::panicked("compiling the component failed", &*panic))
+            };
+            let engine = made.unwrap_or_else(failed);
+            made_by_thread.send_replace(Some(engine.map(Arc::new)));
+        };
+        if let Err(error) = std::thread::Builder::new().name("whereby-compiler".into()).spawn(make)
+        {
+            sender.send_replace(Some(Err(resource_limit::no_thread(&error))));
+        }
+        receiver
+    }
+
+    fn client(&self) -> Result<Client, Error> {
+        let settings = &self.settings;
+        let make = || {
+            let own_roots = settings.ca_file.as_deref().map(read_certificates).transpose()?;
+            let proxy = settings.https_proxy.as_ref().map(ExposeSecret::expose_secret);
+            let no_proxy = settings.no_proxy.as_deref();
+            let variable = settings.proxy_variable.unwrap_or("HTTPS_PROXY");
+            let proxy = proxy.map(|url| Proxy::new(variable, url, no_proxy));
+            Client::new(own_roots.as_deref(), proxy)
+        };
+        self.connections.client.get_or_init(make).clone()
+    }
+
+    /// What requests to an API go out by.
+    pub(crate) fn transport(&self, api: &ApiBase) -> Result<Transport, Error> {
+        let client = self.client()?;
+        client.check_proxy(api)?;
+        Ok(Transport { client, connection_limit: self.connections.limits_by_origin.to(api) })
+    }
+
+    /// The access token of an account, fetched once, whoever wants it meanwhile.
+    pub(crate) async fn token(&self, name: &str, account: &Account) -> Result<Token, Error> {
+        let cell = Arc::clone(self.tokens().entry(name.to_owned()).or_default());
+        let fetch = || async {
+            if account.token.is_at_hand() {
+                return account.token.fetch(name, &self.environment);
+            }
+            // A file or a command may take its time.
+            let (source, name) = (account.token.clone(), name.to_owned());
+            let environment = self.environment.clone();
+            let fetch = tokio::task::spawn_blocking(move || source.fetch(&name, &environment));
+            let failed = || Error::Internal { message: "reading the access token failed".into() };
+            fetch.await.unwrap_or_else(|_| Err(failed()))
+        };
+        cell.get_or_try_init(fetch).await.cloned()
+    }
+
+    /// Forgets the token of an account, which may have been replaced where it comes from.
+    pub(crate) fn forget_token(&self, name: &str) {
+        self.tokens().remove(name);
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<Token>>>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

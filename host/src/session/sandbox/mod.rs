@@ -1,0 +1,10 @@
+//! The component and the engine that runs it: no call gets further than its own instance.
+
+pub(crate) mod cache;
+pub(crate) mod convert;
+pub(crate) mod engine;
+mod epoch;
+pub(crate) mod inspect;
+pub(crate) mod preflight;
+mod turns;
+mod type_check;

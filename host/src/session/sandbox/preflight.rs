@@ -1,0 +1,617 @@
+//! What a component may be made of, counted before anything of it is compiled: a small file can take
+//! the compiler minutes and gigabytes.
+//!
+//! Each bound is a generous multiple of what the built-in component needs. Together they keep the
+//! worst component that is known at a few seconds and some hundred MiB, see `tests/it/preflight.rs`.
+
+use crate::config::limits::Limits;
+use crate::error::Error;
+use crate::session::sandbox::engine::TABLE_ELEMENTS;
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use wasmparser::component_types::{
+    ComponentAnyTypeId, ComponentDefinedType, ComponentDefinedTypeId, ComponentValType,
+};
+use wasmparser::types::{Types, TypesRef};
+use wasmparser::{
+    BinaryReaderError, CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, ComponentType, ComponentTypeDeclaration, ComponentTypeRef,
+    CompositeInnerType, FuncValidator, FuncValidatorAllocations, FunctionBody,
+    InstanceTypeDeclaration, ModuleArity as _, Operator, OperatorsReader, Parser, Payload,
+    SectionLimited, TypeBounds, ValType, ValidPayload, Validator, ValidatorResources,
+};
+use whereby_authority::text;
+
+/// Something that is counted, and how much of it there may be.
+#[derive(Hash)]
+struct Bound {
+    what: &'static str,
+    most: u64,
+    /// The key of the configuration that sets it, if one does.
+    key: Option<&'static str>,
+}
+
+impl Bound {
+    const fn fixed(what: &'static str, most: u64) -> Self {
+        Self { what, most, key: None }
+    }
+
+    fn check(&self, found: u64) -> Result<(), Refusal> {
+        let Self { what, most, key } = self;
+        if found <= *most {
+            return Ok(());
+        }
+        let advice = match key {
+            Some(key) => format!("to allow it, raise limits.{key}"),
+            None => "use a smaller component".to_owned(),
+        };
+        let message = format!(
+            "the component is too large to compile: {found} {what}, limit {most}; {advice}"
+        );
+        Err(Refusal(Error::ComponentFault { message }))
+    }
+}
+
+const MODULES: Bound = Bound::fixed("core modules", 16);
+const COMPONENTS: Bound = Bound::fixed("nested components", 100);
+const CODE: Bound = Bound::fixed("bytes of code", 4 * 1024 * 1024);
+const BODY: Bound = Bound::fixed("bytes of code in one function", 256 * 1024);
+const NESTING: Bound = Bound::fixed("levels of nested blocks", 512);
+const SIGNATURE: Bound = Bound::fixed("parameters and results of one function", 64);
+const ELEMENTS: Bound = Bound::fixed("elements in one table", TABLE_ELEMENTS as u64);
+const DECLARATIONS: Bound = Bound::fixed("bytes of types, imports and exports", 512 * 1024);
+
+/// Each component counts as often as it is instantiated, and each value that a function passes between
+/// components counts as well.
+const INSTANTIATED: Bound =
+    Bound::fixed("bytes of types, imports and exports in instances", 512 * 1024);
+
+/// Each use of an instance's type makes new types of all resources in it.
+const RESOURCES: Bound = Bound::fixed("resource types", 500);
+const INSTANCES: Bound = Bound::fixed("uses of instance types", 300);
+const INSTANCES_IN_TYPES: Bound = Bound::fixed("uses of instance types within types", 4);
+
+/// One function may take this part of the steps of all of them.
+const SHARE: u64 = 30;
+
+/// Every bound that holds under some limits.
+#[derive(Hash)]
+struct Bounds {
+    fixed: [Bound; 12],
+    functions: Bound,
+    steps: Bound,
+    body_steps: Bound,
+}
+
+impl Bounds {
+    fn of(limits: &Limits) -> Self {
+        let set = |what, most, key| Bound { what, most, key: Some(key) };
+        let steps = limits.component_steps;
+        Self {
+            fixed: [
+                MODULES,
+                COMPONENTS,
+                CODE,
+                BODY,
+                NESTING,
+                SIGNATURE,
+                ELEMENTS,
+                DECLARATIONS,
+                INSTANTIATED,
+                RESOURCES,
+                INSTANCES,
+                INSTANCES_IN_TYPES,
+            ],
+            functions: set("functions", limits.component_functions, "component_functions"),
+            steps: set("steps of compiling", steps, "component_steps_millions"),
+            body_steps: set(
+                "steps of compiling one function",
+                steps / SHARE,
+                "component_steps_millions",
+            ),
+        }
+    }
+}
+
+/// Hashes everything that decides which components may be compiled.
+pub(crate) fn hash(limits: &Limits, hasher: &mut impl Hasher) {
+    Bounds::of(limits).hash(hasher);
+}
+
+/// Checks that a component is valid and can be compiled within bounds.
+///
+/// # Errors
+///
+/// [`Error::ComponentFault`], which says what there is too much of, or why it is no component.
+pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<(), Error> {
+    walk(bytes, Some(Bounds::of(limits))).map(drop).map_err(|Refusal(error)| error)
+}
+
+/// Checks that a component is valid, and returns the types of what it imports and exports. It may have
+/// more code than may be compiled.
+///
+/// # Errors
+///
+/// [`Error::ComponentFault`], which says why it is no component, or that its types are too many.
+pub(crate) fn validate(bytes: &[u8]) -> Result<Types, Error> {
+    walk(bytes, None).map_err(|Refusal(error)| error)
+}
+
+/// Validates a component part by part. Each part is counted first: types can make the validator
+/// take long, too.
+fn walk(bytes: &[u8], compiled: Option<Bounds>) -> Result<Types, Refusal> {
+    check_form(bytes)?;
+    let mut validator = Validator::new();
+    let mut allocations = FuncValidatorAllocations::default();
+    let mut count = Count::new(compiled);
+    let mut types = None;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload?;
+        count.section(&payload)?;
+        match validator.payload(&payload)? {
+            ValidPayload::Func(function, body) => {
+                let validator = function.into_validator(allocations);
+                allocations = count.body(validator, &body)?.into_allocations();
+            }
+            // The outermost ends last.
+            ValidPayload::End(ended) => types = Some(ended),
+            ValidPayload::Ok | ValidPayload::Parser(_) => {}
+        }
+        if let Payload::ComponentCanonicalSection(section) = payload
+            && let Some(types) = validator.types(0)
+        {
+            count.passed(section, types)?;
+        }
+    }
+    types.ok_or_else(|| {
+        let message = "not a component: the file is truncated".into();
+        Refusal(Error::ComponentFault { message })
+    })
+}
+
+/// Says in plain words what is no component at all; what is malformed within, the validator says.
+fn check_form(bytes: &[u8]) -> Result<(), Refusal> {
+    let message = match bytes {
+        // The magic bytes, the version of the binary format, and which of its two layers it is of.
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => return Ok(()),
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => {
+            "not a component: it is a core WebAssembly module; `wasm-tools component new` makes one of it"
+        }
+        _ => "not a component: the file is not WebAssembly",
+    };
+    Err(Refusal(Error::ComponentFault { message: message.into() }))
+}
+
+/// The error for bytes that are no valid component.
+pub(crate) fn not_a_component(error: &BinaryReaderError) -> Error {
+    let shown = text::printable(&error.to_string(), 500);
+    Error::ComponentFault { message: format!("not a component: {shown}") }
+}
+
+/// Why a component is refused.
+struct Refusal(Error);
+
+impl From<BinaryReaderError> for Refusal {
+    fn from(error: BinaryReaderError) -> Self {
+        Self(not_a_component(&error))
+    }
+}
+
+/// How much there is of everything that is bounded, as far as the component has been read.
+struct Count {
+    /// The bounds of what is compiled, where it is going to be.
+    compiled: Option<Bounds>,
+    modules: u64,
+    components: u64,
+    declarations: u64,
+    resources: u64,
+    instances: u64,
+    instances_in_types: u64,
+    code: u64,
+    functions: u64,
+    steps: u64,
+    /// The components and modules that are being read, the outermost first, and that one apart.
+    around: Vec<Open>,
+    open: Open,
+    /// The sizes of types, as far as they are known.
+    sizes: HashMap<ComponentDefinedTypeId, u64>,
+}
+
+/// A component or a module that is being read.
+#[derive(Default)]
+struct Open {
+    is_module: bool,
+    /// The bytes of its declarations, and of those of what it instantiates.
+    instantiated: u64,
+    /// The same of each of the components that it knows.
+    components: Vec<u64>,
+}
+
+/// For a component that comes from elsewhere: what it declares is not known.
+const UNKNOWN: u64 = u64::MAX;
+
+/// What the compiler does besides, in steps: for each function, and for each type of functions.
+const FUNCTION_STEPS: u64 = 100;
+const TYPE_STEPS: u64 = 150;
+
+/// What the compiler does for each block that it makes of an operator, in steps.
+const BLOCK_STEPS: u64 = 7;
+
+impl Count {
+    fn new(compiled: Option<Bounds>) -> Self {
+        Self {
+            compiled,
+            modules: 0,
+            components: 0,
+            declarations: 0,
+            resources: 0,
+            instances: 0,
+            instances_in_types: 0,
+            code: 0,
+            functions: 0,
+            steps: 0,
+            around: Vec::new(),
+            open: Open::default(),
+            sizes: HashMap::new(),
+        }
+    }
+
+    fn add_steps(&mut self, steps: u64) -> Result<(), Refusal> {
+        self.steps = self.steps.saturating_add(steps);
+        self.compiled.as_ref().map_or(Ok(()), |bounds| bounds.steps.check(self.steps))
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.open.instantiated = self.open.instantiated.saturating_add(bytes);
+        INSTANTIATED.check(self.open.instantiated)
+    }
+
+    fn begin(&mut self, is_module: bool) {
+        let begun = Open { is_module, ..Open::default() };
+        self.around.push(std::mem::replace(&mut self.open, begun));
+    }
+
+    /// Counts a section, before anything of it is validated.
+    fn section(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
+        match payload {
+            Payload::ModuleSection { .. } => {
+                self.modules += 1;
+                MODULES.check(self.modules)?;
+                self.begin(true);
+                return Ok(());
+            }
+            Payload::ComponentSection { .. } => {
+                self.components += 1;
+                COMPONENTS.check(self.components)?;
+                self.begin(false);
+                return Ok(());
+            }
+            Payload::End(_) => {
+                if let Some(around) = self.around.pop() {
+                    let ended = std::mem::replace(&mut self.open, around);
+                    if !ended.is_module {
+                        self.open.components.push(ended.instantiated);
+                    }
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let bytes = match payload {
+            // They have bounds of their own, or take nobody long.
+            Payload::FunctionSection(_)
+            | Payload::CodeSectionStart { .. }
+            | Payload::DataSection(_)
+            | Payload::CustomSection(_) => 0,
+            payload => payload.as_section().map_or(0, |(_, range)| range.len() as u64),
+        };
+        if !self.open.is_module || self.compiled.is_some() {
+            self.declarations += bytes;
+            DECLARATIONS.check(self.declarations)?;
+        }
+        if !self.open.is_module {
+            self.take(bytes)?;
+            return self.section_of_component(payload);
+        }
+        // Nothing within a module makes the validator take long.
+        if self.compiled.is_some() { self.section_of_module(payload) } else { Ok(()) }
+    }
+
+    fn section_of_module(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
+        match payload {
+            Payload::FunctionSection(section) => {
+                let count = u64::from(section.count());
+                self.functions += count;
+                if let Some(bounds) = &self.compiled {
+                    bounds.functions.check(self.functions)?;
+                }
+                self.add_steps(count * FUNCTION_STEPS)?;
+            }
+            Payload::CodeSectionStart { size, .. } => {
+                self.code += u64::from(*size);
+                CODE.check(self.code)?;
+            }
+            Payload::CodeSectionEntry(body) => BODY.check(body.range().len() as u64)?,
+            Payload::TypeSection(section) => {
+                for group in section.clone() {
+                    for ty in group?.types() {
+                        let CompositeInnerType::Func(ty) = &ty.composite_type.inner else {
+                            continue;
+                        };
+                        let values = (ty.params().len() + ty.results().len()) as u64;
+                        SIGNATURE.check(values)?;
+                        self.add_steps(TYPE_STEPS + 2 * values)?;
+                    }
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section.clone() {
+                    ELEMENTS.check(table?.ty.initial)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn section_of_component(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
+        match payload {
+            Payload::ComponentTypeSection(section) => {
+                for ty in section.clone() {
+                    self.component_type(&ty?)?;
+                }
+            }
+            Payload::ComponentImportSection(section) => {
+                for import in section.clone() {
+                    let ty = import?.ty;
+                    self.reference(ty)?;
+                    if matches!(ty, ComponentTypeRef::Component(_)) {
+                        self.open.components.push(UNKNOWN);
+                    }
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section.clone() {
+                    if export?.kind == ComponentExternalKind::Component {
+                        self.open.components.push(UNKNOWN);
+                    }
+                }
+            }
+            Payload::ComponentInstanceSection(section) => {
+                for instance in section.clone() {
+                    if let ComponentInstance::Instantiate { component_index, .. } = instance? {
+                        let component = self.open.components.get(component_index as usize);
+                        self.take(component.copied().unwrap_or(UNKNOWN))?;
+                    }
+                }
+            }
+            Payload::ComponentAliasSection(section) => {
+                for alias in section.clone() {
+                    match alias? {
+                        ComponentAlias::Outer {
+                            kind: ComponentOuterAliasKind::Component,
+                            count,
+                            index,
+                        } => {
+                            let open = match self.around.len().checked_sub(count as usize) {
+                                Some(outer) => self.around.get(outer).unwrap_or(&self.open),
+                                None => &self.open,
+                            };
+                            let component = open.components.get(index as usize).copied();
+                            self.open.components.push(component.unwrap_or(UNKNOWN));
+                        }
+                        ComponentAlias::InstanceExport {
+                            kind: ComponentExternalKind::Component,
+                            ..
+                        } => self.open.components.push(UNKNOWN),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Counts what is imported, or exported within a type.
+    fn reference(&mut self, ty: ComponentTypeRef) -> Result<(), Refusal> {
+        match ty {
+            ComponentTypeRef::Type(TypeBounds::SubResource) => {
+                self.resources += 1;
+                RESOURCES.check(self.resources)
+            }
+            ComponentTypeRef::Instance(_) | ComponentTypeRef::Component(_) => {
+                self.instances += 1;
+                INSTANCES.check(self.instances)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn reference_in_type(&mut self, ty: ComponentTypeRef) -> Result<(), Refusal> {
+        if matches!(ty, ComponentTypeRef::Instance(_) | ComponentTypeRef::Component(_)) {
+            self.instances_in_types += 1;
+            INSTANCES_IN_TYPES.check(self.instances_in_types)?;
+        }
+        self.reference(ty)
+    }
+
+    /// Counts what stands in a type. The reader bounds how deep types stand in each other.
+    fn component_type(&mut self, ty: &ComponentType<'_>) -> Result<(), Refusal> {
+        match ty {
+            ComponentType::Resource { .. } => {
+                self.resources += 1;
+                RESOURCES.check(self.resources)?;
+            }
+            ComponentType::Instance(declarations) => {
+                for declaration in declarations {
+                    match declaration {
+                        InstanceTypeDeclaration::Type(ty) => self.component_type(ty)?,
+                        InstanceTypeDeclaration::Export { ty, .. } => {
+                            self.reference_in_type(*ty)?
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            ComponentType::Component(declarations) => {
+                for declaration in declarations {
+                    match declaration {
+                        ComponentTypeDeclaration::Type(ty) => self.component_type(ty)?,
+                        ComponentTypeDeclaration::Import(import) => {
+                            self.reference_in_type(import.ty)?;
+                        }
+                        ComponentTypeDeclaration::Export { ty, .. } => {
+                            self.reference_in_type(*ty)?;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            ComponentType::Defined(_) | ComponentType::Func(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Counts the values that functions pass between core modules and components, by a section that
+    /// was found valid.
+    fn passed(
+        &mut self,
+        section: SectionLimited<'_, CanonicalFunction>,
+        types: TypesRef<'_>,
+    ) -> Result<(), Refusal> {
+        for function in section {
+            let ty = match function? {
+                CanonicalFunction::Lift { type_index, .. } => {
+                    match types.component_any_type_at(type_index) {
+                        ComponentAnyTypeId::Func(ty) => ty,
+                        _ => continue,
+                    }
+                }
+                CanonicalFunction::Lower { func_index, .. } => {
+                    types.component_function_at(func_index)
+                }
+                _ => continue,
+            };
+            let values = types[ty].params.iter().map(|(_, ty)| *ty).chain(types[ty].result);
+            for value in values {
+                let size = self.size_of(types, value);
+                self.take(size)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Count {
+    /// Validates a function's body, and counts what the compiler will make of it.
+    fn body(
+        &mut self,
+        mut validator: FuncValidator<ValidatorResources>,
+        body: &FunctionBody<'_>,
+    ) -> Result<FuncValidator<ValidatorResources>, Refusal> {
+        let Some(bounds) = &self.compiled else {
+            validator.validate(body)?;
+            return Ok(validator);
+        };
+        let mut reader = body.get_binary_reader();
+        validator.read_locals(&mut reader)?;
+        let mut operators = OperatorsReader::new(reader);
+        let (mut steps, mut blocks, mut nesting) = (0, 1, 0);
+        let (locals, mut passed) = (u64::from(validator.len_locals()), 0);
+        while !operators.eof() {
+            let (operator, offset) = operators.read_with_offset()?;
+            // Afterwards, the labels that it knows are others.
+            let taken = operator.operator_arity(&validator);
+            validator.op(offset, &operator)?;
+            let (taken, given) = taken.unwrap_or_default();
+            let mut values = u64::from(taken) + u64::from(given);
+            match &operator {
+                Operator::Block { blockty }
+                | Operator::Loop { blockty }
+                | Operator::If { blockty } => {
+                    let (taken, given) = validator.block_type_arity(*blockty).unwrap_or_default();
+                    values = u64::from(taken) + u64::from(given);
+                    passed += values;
+                }
+                Operator::BrTable { targets } => values *= 1 + u64::from(targets.len()),
+                Operator::Call { .. } | Operator::CallIndirect { .. } => values = 3 + 2 * values,
+                // The compiler tries many ways to write them.
+                Operator::I32Rotl | Operator::I32Rotr | Operator::I64Rotl | Operator::I64Rotr => {
+                    values *= 6
+                }
+                _ if validator.get_operand_type(0) == Some(Some(ValType::V128)) => values *= 4,
+                _ if (taken, given) == (2, 1) => values *= 2,
+                _ => {}
+            }
+            steps += 1 + values;
+            blocks += blocks_of(&operator);
+            nesting = nesting.max(u64::from(validator.control_stack_height()).saturating_sub(1));
+        }
+        operators.finish()?;
+        NESTING.check(nesting)?;
+        // What a variable is, is looked for in each block, and what is alive is followed from block
+        // to block.
+        steps += blocks * (BLOCK_STEPS + locals / 2 + passed / 32 + blocks / 1000);
+        bounds.body_steps.check(steps)?;
+        self.add_steps(steps)?;
+        Ok(validator)
+    }
+
+    /// Returns how many values a type is made of.
+    fn size_of(&mut self, types: TypesRef<'_>, ty: ComponentValType) -> u64 {
+        use ComponentDefinedType as Ty;
+        let ComponentValType::Type(id) = ty else { return 1 };
+        if let Some(size) = self.sizes.get(&id) {
+            return *size;
+        }
+        let parts: Vec<ComponentValType> = match &types[id] {
+            Ty::Record(record) => record.fields.values().copied().collect(),
+            Ty::Variant(variant) => variant.cases.values().filter_map(|case| case.ty).collect(),
+            Ty::Tuple(tuple) => tuple.types.to_vec(),
+            Ty::List { element, .. } | Ty::FixedLengthList { element, .. } => vec![*element],
+            Ty::Map { key, value, .. } => vec![*key, *value],
+            Ty::Option { ty, .. } => vec![*ty],
+            Ty::Result { ok, err, .. } => ok.iter().chain(err).copied().collect(),
+            Ty::Future { ty, .. } | Ty::Stream { ty, .. } => ty.iter().copied().collect(),
+            Ty::Primitive(_) | Ty::Flags(_) | Ty::Enum(_) | Ty::Own(_) | Ty::Borrow(_) => vec![],
+        };
+        // The validator bounds how deep types are nested.
+        let size = parts
+            .into_iter()
+            .fold(1_u64, |size, part| size.saturating_add(self.size_of(types, part)));
+        self.sizes.insert(id, size);
+        size
+    }
+}
+
+/// How many blocks the compiler makes of an operator, roughly.
+fn blocks_of(operator: &Operator<'_>) -> u64 {
+    match operator {
+        Operator::Block { .. }
+        | Operator::Else
+        | Operator::Br { .. }
+        | Operator::BrTable { .. }
+        | Operator::Unreachable => 1,
+        Operator::Loop { .. } | Operator::BrIf { .. } => 2,
+        Operator::If { .. } | Operator::RefFunc { .. } => 3,
+        // They look into tables, or leave for the host.
+        Operator::CallIndirect { .. }
+        | Operator::ReturnCallIndirect { .. }
+        | Operator::CallRef { .. }
+        | Operator::ReturnCallRef { .. }
+        | Operator::TableGet { .. }
+        | Operator::TableSet { .. }
+        | Operator::TableGrow { .. }
+        | Operator::TableFill { .. }
+        | Operator::TableCopy { .. }
+        | Operator::TableInit { .. }
+        | Operator::ElemDrop { .. }
+        | Operator::MemoryGrow { .. }
+        | Operator::MemoryFill { .. }
+        | Operator::MemoryCopy { .. }
+        | Operator::MemoryInit { .. }
+        | Operator::DataDrop { .. } => 4,
+        _ => 0,
+    }
+}

@@ -1,0 +1,54 @@
+//! The time of day, which is passed in, so that a test can move it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use whereby_authority::timestamp::Timestamp;
+
+/// Tells the time of day.
+///
+/// The program always uses [`Clock::system`]; no variable and no option changes that. A test passes
+/// its own clock in the [`Environment`](crate::Environment) and to
+/// [`Store::with_clock`](crate::Store::with_clock).
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Clock {
+    /// Returns the clock of this machine.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(SystemTime::now)
+    }
+
+    /// Returns a clock that calls a function for the time.
+    #[must_use]
+    pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// Returns the current time.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        Timestamp::of_system_time(self.now())
+    }
+
+    /// Returns the current time in milliseconds since 1970, or 0 before that.
+    pub(crate) fn unix_ms(&self) -> i64 {
+        i64::try_from(self.since_epoch().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Returns how long 1970 is ago, or nothing before that.
+    pub(crate) fn since_epoch(&self) -> Duration {
+        self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock(…)")
+    }
+}

@@ -1,0 +1,224 @@
+//! Reads files that somebody else may have put there, and makes folders and files that are the user's
+//! alone.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::Path;
+use whereby_authority::text;
+
+/// A file's contents, and who besides the user may do what with it.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) readable_by_others: bool,
+    /// Also where it is somebody else's, who can change its mode.
+    pub(crate) writable_by_others: bool,
+    /// Whether it is as root put it there, and neither the user nor others can change that: a secret
+    /// that is mounted into a container, for instance.
+    pub(crate) is_fixed: bool,
+}
+
+/// Reads a regular file of a bounded size: a pipe would make the program wait, and a device would
+/// never end. The error says what is wrong with the file.
+pub(crate) fn read(path: &Path, most: u64) -> Result<Contents, String> {
+    let failed = |error: io::Error| format!("cannot be read: {error}");
+    let file = open(path).map_err(failed)?;
+    // What was opened is looked at, not what may have taken its place.
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err("is not a file".into());
+    }
+    let access = Access::of(path, &file, &metadata);
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        return Err(format!("is larger than {most} bytes"));
+    }
+    let Access { readable_by_others, writable_by_others, is_fixed } = access;
+    Ok(Contents { bytes, readable_by_others, writable_by_others, is_fixed })
+}
+
+/// Whether others can read a file that is as root put it there, where it can be looked at.
+pub(crate) fn is_fixed_and_readable(path: &Path) -> bool {
+    let file = open(path).ok().and_then(|file| Some((file.metadata().ok()?, file)));
+    file.is_some_and(|(metadata, file)| {
+        let access = Access::of(path, &file, &metadata);
+        access.is_fixed && access.readable_by_others
+    })
+}
+
+impl Contents {
+    /// Checks that nobody but the user can have written or read it, or that only root could have
+    /// written it and the user can change nothing about who reads it. The error says what to do.
+    pub(crate) fn check_secret(&self, path: &Path) -> Result<(), String> {
+        if self.is_fixed || !(self.readable_by_others || self.writable_by_others) {
+            return Ok(());
+        }
+        let path = text::shell_word(path);
+        Err(format!(
+            "can be used by others; run: chmod 600 {path} (if it is not yours, copy it \
+             into a file of your own first)"
+        ))
+    }
+
+    /// Returns the contents as a string, without a byte order mark.
+    pub(crate) fn text(self) -> Result<String, String> {
+        let text = String::from_utf8(self.bytes).map_err(|_| "is not UTF-8")?;
+        Ok(text::without_bom(&text).to_owned())
+    }
+}
+
+/// Makes a folder and the parents that it lacks, each for its owner alone, whatever the umask.
+///
+/// A folder that is there already stays as it is.
+pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_private_folder(parent)?;
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        // A umask can only take permissions away, also the owner's.
+        #[cfg(unix)]
+        Ok(()) => std::fs::set_permissions(folder, mode(0o700)),
+        // Another process may have been first.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a file that is not there yet, for its owner alone, whatever the umask. It is opened as the
+/// options say.
+pub(crate) fn make_private_file(path: &Path, mut options: OpenOptions) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.create_new(true).open(path)?;
+    #[cfg(unix)]
+    file.set_permissions(mode(0o600))?;
+    Ok(file)
+}
+
+#[cfg(unix)]
+fn mode(mode: u32) -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(mode)
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // Opening a pipe would wait for somebody to write into it.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+/// Who besides the user may do what with a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Access {
+    readable_by_others: bool,
+    writable_by_others: bool,
+    is_fixed: bool,
+}
+
+#[cfg(unix)]
+impl Access {
+    fn of(path: &Path, file: &File, metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        let user = rustix::process::geteuid().as_raw();
+        // Looked for only where it matters.
+        let is_kept = || is_read_only(file) || is_in_safe_folders(path, user);
+        Self::judge(metadata.uid(), user, metadata.mode(), || is_read_only(file), is_kept)
+    }
+
+    /// `is_read_only`: the file's mode cannot be changed. `is_kept`: no other user can put another
+    /// file in its place.
+    fn judge(
+        owner: u32,
+        user: u32,
+        mode: u32,
+        is_read_only: impl FnOnce() -> bool,
+        is_kept: impl FnOnce() -> bool,
+    ) -> Self {
+        let is_known = owner == user || owner == 0;
+        let (readable, writable) = (mode & 0o044 != 0, mode & 0o022 != 0);
+        let is_beyond_user = || if user == 0 { is_read_only() } else { is_kept() };
+        Self {
+            readable_by_others: !is_known || readable,
+            writable_by_others: !is_known || writable,
+            is_fixed: owner == 0 && readable && !writable && is_beyond_user(),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Access {
+    fn of(_: &Path, _: &File, _: &Metadata) -> Self {
+        Self { readable_by_others: false, writable_by_others: false, is_fixed: false }
+    }
+}
+
+#[cfg(unix)]
+fn is_read_only(file: &File) -> bool {
+    rustix::fs::fstatvfs(file)
+        .is_ok_and(|mount| mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// Whether only root and the user can replace a file: no folder above it, or above a link to it, is
+/// another user's or can be written by others, unless only owners may replace what is in it.
+#[cfg(unix)]
+fn is_in_safe_folders(path: &Path, user: u32) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let is_safe = |folder: &Path| {
+        folder.metadata().is_ok_and(|found| {
+            let is_known = found.uid() == 0 || found.uid() == user;
+            is_known && (found.mode() & 0o022 == 0 || found.mode() & 0o1000 != 0)
+        })
+    };
+    // The folder of the file, and that of the link which leads to it.
+    let own = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
+    let named = path.parent().and_then(|folder| folder.canonicalize().ok());
+    [own, named]
+        .into_iter()
+        .all(|folder| folder.is_some_and(|folder| folder.ancestors().all(is_safe)))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_fixed_where_only_root_could_have_written_it() {
+        const ME: u32 = 1000;
+        let judged = |owner, user, mode, is_read_only, is_kept| {
+            let access = Access::judge(owner, user, mode, || is_read_only, || is_kept);
+            (access.readable_by_others, access.writable_by_others, access.is_fixed)
+        };
+        for (owner, user, mode, is_read_only, is_kept, expected) in [
+            (ME, ME, 0o600, false, true, (false, false, false)),
+            (ME, ME, 0o644, true, true, (true, false, false)),
+            (ME, ME, 0o620, false, true, (false, true, false)),
+            (0, ME, 0o400, false, true, (false, false, false)),
+            (0, ME, 0o444, false, true, (true, false, true)),
+            (0, ME, 0o440, false, true, (true, false, true)),
+            (0, ME, 0o444, false, false, (true, false, false)),
+            (0, ME, 0o464, false, true, (true, true, false)),
+            (0, ME, 0o446, true, true, (true, true, false)),
+            (1001, ME, 0o444, true, true, (true, true, false)),
+            (1001, ME, 0o400, true, true, (true, true, false)),
+            // Root could change the mode, unless the mount is read-only.
+            (0, 0, 0o444, false, true, (true, false, false)),
+            (0, 0, 0o444, true, true, (true, false, true)),
+        ] {
+            let found = judged(owner, user, mode, is_read_only, is_kept);
+            assert_eq!(found, expected, "{owner} {user} {mode:o} {is_read_only} {is_kept}");
+        }
+    }
+}

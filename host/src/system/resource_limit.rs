@@ -1,0 +1,191 @@
+//! What the system does not let the program have, and what to change about it.
+
+use crate::error::Error;
+use std::any::Any;
+use std::io;
+use whereby_authority::text;
+
+const MORE_THREADS: &str = "raise the limit on processes and threads (ulimit -u, systemd's TasksMax=, \
+                            a container's pids limit)";
+
+const MORE_FILES: &str = "raise the limit on open files (ulimit -n, systemd's LimitNOFILE=)";
+
+const MORE_ADDRESSES: &str =
+    "raise the limit on memory and address space (ulimit -v, systemd's LimitAS=)";
+
+/// What to change where the system refused something for want of a resource.
+#[cfg(unix)]
+pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error)? {
+        Errno::MFILE | Errno::NFILE => Some(MORE_FILES),
+        Errno::NOMEM => Some(MORE_ADDRESSES),
+        Errno::FBIG => {
+            Some("raise the limit on the size of files (ulimit -f, systemd's LimitFSIZE=)")
+        }
+        Errno::ROFS => Some(
+            "the file system is read-only; mount it writable, or use a directory on another one (HOME, \
+             XDG_STATE_HOME, XDG_CACHE_HOME)",
+        ),
+        Errno::NOSPC => Some("make room on the disk"),
+        Errno::DQUOT => Some("make room in your disk quota"),
+        _ => None,
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn advice(_: &io::Error) -> Option<&'static str> {
+    None
+}
+
+/// The system's words, and what to change where that is known.
+pub(crate) fn told(error: &io::Error) -> String {
+    let advice = advice(error).map(|advice| format!("; {advice}"));
+    format!("{error}{}", advice.unwrap_or_default())
+}
+
+/// A thread that could not be started.
+pub(crate) fn no_thread(error: &io::Error) -> Error {
+    Error::Internal {
+        message: format!("the system refuses to start another thread ({error}); {MORE_THREADS}"),
+    }
+}
+
+/// The least address space in which components run, in bytes. Below it, allocations fail, and those
+/// end the program without an error that it could show.
+#[cfg(unix)]
+const LEAST_ADDRESSES: u64 = 256 * 1024 * 1024;
+
+/// Checks that the limit on address space lets components run.
+///
+/// # Errors
+///
+/// [`Error::Internal`], which names the limit.
+#[cfg(unix)]
+pub(crate) fn check_address_space() -> Result<(), Error> {
+    use rustix::process::{Resource, getrlimit};
+    match getrlimit(Resource::As).current {
+        Some(limit) if limit < LEAST_ADDRESSES => Err(Error::Internal {
+            message: format!(
+                "the address space is limited to {} MiB, and running components needs at least {} MiB; \
+                 {MORE_ADDRESSES}",
+                limit / 1024 / 1024,
+                LEAST_ADDRESSES / 1024 / 1024
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn check_address_space() -> Result<(), Error> {
+    Ok(())
+}
+
+/// Why a thread panicked: libraries do so where the system has nothing left to give.
+pub(crate) fn panicked(what: &str, payload: &(dyn Any + Send)) -> Error {
+    Error::Internal {
+        message: panic_of_system(payload)
+            .unwrap_or_else(|| format!("{what}; standard error says where")),
+    }
+}
+
+/// What to say of a panic where the system had nothing left to give.
+pub(crate) fn panic_of_system(payload: &dyn Any) -> Option<String> {
+    let said = payload.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
+    let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
+    if says(&["spawn worker thread", "failed to spawn thread", "thread pool"]) {
+        Some(format!("the system refuses to start another thread; {MORE_THREADS}"))
+    } else if says(&["Too many open files"]) {
+        Some(format!("the system refuses to open another file; {MORE_FILES}"))
+    } else if says(&["Cannot allocate memory"]) {
+        Some(format!("the system refuses to give more memory; {MORE_ADDRESSES}"))
+    } else {
+        None
+    }
+}
+
+/// Why the WebAssembly engine failed, where it was the system that refused something and not the
+/// component that is wrong. Takes the error and its causes, outermost first.
+pub(crate) fn refused<'a>(
+    causes: impl IntoIterator<Item = &'a (dyn std::error::Error + 'static)>,
+) -> Option<Error> {
+    let refused = causes.into_iter().find_map(of_system)?;
+    let refused = &refused;
+    let shown = text::printable(&refused.to_string(), 200);
+    let message = match refused.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "the system does not let this program make memory executable, which compiled code needs \
+             ({shown}); for a systemd service set MemoryDenyWriteExecute=no, under SELinux allow \
+             execmem"
+        ),
+        io::ErrorKind::OutOfMemory => format!(
+            "the WebAssembly engine needs more address space than the system grants ({shown}); \
+             {MORE_ADDRESSES}, or lower limits.concurrent_calls"
+        ),
+        io::ErrorKind::WouldBlock => {
+            format!("the system refused a resource ({shown}); {MORE_THREADS}")
+        }
+        _ => match advice(refused) {
+            Some(advice) => format!("the system refused a resource ({shown}); {advice}"),
+            None => format!("the system denied a resource needed to run components: {shown}"),
+        },
+    };
+    Some(Error::Internal { message })
+}
+
+/// A system's error, in either form that libraries give it.
+fn of_system(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
+    #[cfg(unix)]
+    if let Some(errno) = error.downcast_ref::<rustix::io::Errno>() {
+        return Some((*errno).into());
+    }
+    let error = error.downcast_ref::<io::Error>()?;
+    Some(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn what_the_system_refuses_is_told_with_what_to_change() {
+        for (errno, words) in [
+            (13, "MemoryDenyWriteExecute=no"),
+            (1, "MemoryDenyWriteExecute=no"),
+            (12, "ulimit -v"),
+            (11, "ulimit -u"),
+            (24, "ulimit -n"),
+            (27, "ulimit -f"),
+            (30, "read-only"),
+            (28, "make room"),
+            (5, "needed to run components"),
+        ] {
+            let by_std = wasmtime::Error::from(io::Error::from_raw_os_error(errno));
+            let by_rustix = wasmtime::Error::from(rustix::io::Errno::from_raw_os_error(errno));
+            for error in [by_std, by_rustix] {
+                let error = error.context("unable to make memory executable");
+                let shown = refused(error.chain()).expect("the system's fault").to_string();
+                assert!(shown.contains(words), "{errno}: {shown}");
+            }
+        }
+        assert!(refused(wasmtime::Error::msg("not a component").chain()).is_none());
+    }
+
+    #[test]
+    fn a_panic_for_want_of_threads_is_told_as_such() {
+        for (said, words) in [
+            ("OS can't spawn worker thread: Resource temporarily unavailable", "ulimit -u"),
+            ("The global thread pool has not been initialized.: ThreadPoolBuildError", "ulimit -u"),
+            ("failed to create UnixStream: Too many open files (os error 24)", "ulimit -n"),
+            ("failed to map: Cannot allocate memory (os error 12)", "ulimit -v"),
+            ("index out of bounds", "compiling failed; standard error says where"),
+        ] {
+            let payload: Box<dyn Any + Send> = Box::new(said.to_owned());
+            let shown = panicked("compiling failed", &*payload).to_string();
+            assert!(shown.contains(words), "{said}: {shown}");
+        }
+    }
+}
