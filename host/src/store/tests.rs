@@ -2,6 +2,7 @@
 
 mod approvals;
 mod archive;
+mod askers;
 mod database;
 mod log;
 

@@ -251,7 +251,7 @@ fn the_error_says_why_an_approval_is_not_open() {
 }
 
 /// Requests approvals of different calls until one is refused. Returns their ids and the error.
-fn fill(store: &Store, asker: &Asker, next: &mut usize) -> (Vec<String>, Error) {
+pub(super) fn fill(store: &Store, asker: &Asker, next: &mut usize) -> (Vec<String>, Error) {
     let mut filed = Vec::new();
     loop {
         *next += 1;
