@@ -44,7 +44,7 @@ use crate::session::inspect;
 use crate::session::resources::read_component;
 use crate::session::{self, Session};
 use crate::store::Store;
-use crate::system::resource_limit;
+use crate::system::resource_limit::{self, LowAddressSpace};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use paint::{Role, paint, wants_colours};
@@ -264,7 +264,6 @@ impl Context {
         settings: Settings,
         approver: Arc<dyn Approver>,
     ) -> Result<Session, Error> {
-        resource_limit::check_address_space()?;
         let mut builder = Session::builder()
             .settings(settings)
             .environment(self.environment.clone())
@@ -361,28 +360,21 @@ impl From<Error> for Failure {
 /// The size of the program's stack, in bytes: that of a main thread.
 const STACK: usize = 8 * 1024 * 1024;
 
-/// The address space that the program needs besides its stack to say what is wrong, in bytes.
-const SPARE: usize = 4 * 1024 * 1024;
-
 /// Runs the program as this process. Returns the exit status.
 #[must_use]
 pub fn run_process() -> u8 {
+    if let Some(limit) = LowAddressSpace::find() {
+        // There may be no memory at all. Standard error may be closed; the exit status says it as well.
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {limit}\n"));
+        return Exit::Internal.code();
+    }
     // A main thread's stack grows as it is used, and where address space is limited, growing can end
     // the program by a signal. Another thread has all of its stack, or there is an error.
     let own = std::thread::Builder::new().name("whereby".into()).stack_size(STACK);
-    let limit = resource_limit::check_address_space();
-    // The stack may take the last of the space, and then not even an error can be formatted.
-    let has_room = limit.is_ok() || Vec::<u8>::new().try_reserve_exact(STACK + SPARE).is_ok();
-    let started = if has_room { own.spawn(run_on_this_thread).ok() } else { None };
-    match (started, limit) {
+    match own.spawn(run_on_this_thread) {
         // A panic has been printed.
-        (Some(program), _) => program.join().unwrap_or(Exit::Internal.code()),
-        (None, Ok(())) => run_on_this_thread(),
-        (None, Err(error)) => {
-            // Standard error may be closed; the exit status says it as well.
-            let _ = writeln!(Streams::of_process().stderr(), "error: {error}");
-            Exit::Internal.code()
-        }
+        Ok(program) => program.join().unwrap_or(Exit::Internal.code()),
+        Err(_) => run_on_this_thread(),
     }
 }
 
