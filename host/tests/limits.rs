@@ -219,7 +219,7 @@ fn a_limit_that_leaves_nothing_to_work_with_is_named() {
             ("ulimit -n 10", "ulimit -n"),
             (
                 "ulimit -v 200000",
-                "limited to 195 MiB, and running components needs at least 256 MiB",
+                "limited to 195 MiB, but components need at least 256 MiB",
             ),
         ] {
             for arguments in

@@ -157,7 +157,7 @@ async fn a_rule_that_a_program_sets_for_something_that_is_no_function_makes_no_s
             let Err(error) = built else { continue };
             assert_eq!(error.kind(), "configuration", "{name:?}");
             let text = error.to_string();
-            assert!(text.contains("which is no function"), "{text}");
+            assert!(text.contains("the unknown function"), "{text}");
             assert!(!text.contains(char::is_control), "{text:?}");
             let near = name.starts_with("delete") == text.contains("did you mean `delete_room`");
             assert!(near, "{text}");
