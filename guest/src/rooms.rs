@@ -159,11 +159,9 @@ fn not_found(wanted: &RoomName, unreadable: Option<String>) -> Error {
         true => {
             format!("`{name}` looks like an id: room_name takes the roomName that list_rooms shows")
         }
-        false => {
-            "Whereby deletes a room within a day of its end, and list_meetings may still know \
-                  what took place in it"
-                .to_owned()
-        }
+        false => "list_rooms lists the rooms; Whereby deletes a room within a day of its end, and \
+             list_meetings may still know what took place in it"
+            .to_owned(),
     };
     Error::NotFound(format!("there is no room `{name}`{place} now; {why}"))
 }

@@ -45,6 +45,9 @@ pub(crate) fn answer(
                     (INVALID_REQUEST, "batches are not taken: send one message a request".into())
                 }
                 Ok(_) => (INVALID_REQUEST, "a message is a JSON object".into()),
+                Err(error) if error.is_data() => {
+                    (INVALID_REQUEST, format!("the message cannot be read: {error}"))
+                }
                 Err(error) => (PARSE_ERROR, format!("the body is not JSON: {error}")),
             };
             return Reply::error(400, &id, code, &message, None);

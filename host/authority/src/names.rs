@@ -63,7 +63,7 @@ impl RoomName {
             // A query may contain a room key.
             let link = trimmed.split(['?', '#']).next().unwrap_or_default();
             return Err(format!(
-                "a room's URL without `https://`; write https://{}",
+                "a room's URL without `https://`, not a name such as daily-standup; write https://{}",
                 crate::text::printable(link, 200)
             ));
         }
@@ -170,7 +170,7 @@ fn path_of(url: &str) -> Option<&str> {
 }
 
 fn not_a_name() -> String {
-    "not a room's name, such as daily-standup, or a room's URL, such as \
+    "not a room's name as list_rooms shows it, such as daily-standup, nor a room's URL, such as \
      https://example.whereby.com/daily-standup"
         .into()
 }
@@ -224,8 +224,8 @@ impl MeetingRef {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim_end();
         let wrong = || {
-            "not a meeting's id, which is the `id` of a meeting from list_meetings \
-             (room-name:session-id) or the UUID of a session"
+            "not a meeting's id: it is the `id` of a meeting from list_meetings, \
+             room-name:session-id, or the UUID of a session"
                 .to_owned()
         };
         if let Some((room, session)) = text.rsplit_once(':') {
@@ -236,8 +236,8 @@ impl MeetingRef {
         let text = text.trim_start();
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(format!(
-                "{} is the id of a room; list_meetings with the room's room_name returns the ids of \
-                 its meetings",
+                "{} is the id of a room; list_meetings with its room_name lists the meetings that \
+                 took place in it, with their ids",
                 crate::text::printable(text, 40)
             ));
         }

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 /// What to do where it is not known whether something was changed.
-pub const UNKNOWN_OUTCOME_HINT: &str = "look whether it happened before trying again";
+pub const UNKNOWN_OUTCOME_HINT: &str = "the change may have been made: look before trying again";
 
 /// What to do where a call failed although its change was made.
 pub const DONE_HINT: &str =

@@ -3,16 +3,35 @@
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use std::fmt;
+use std::sync::Arc;
 use url::{Host, Url};
 
 /// The base URL of an API: scheme, authority, and the path before the paths of requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct ApiBase {
     scheme: Scheme,
     authority: Authority,
     /// Without a slash at the end.
     path: String,
     loopback: bool,
+    setting: Option<Arc<Setting>>,
+}
+
+/// The source of a value, which hints name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// The variable, or the key in a file.
+    pub(crate) name: String,
+    /// The file and the line of a key.
+    pub(crate) place: Option<String>,
+}
+
+impl PartialEq for ApiBase {
+    /// Whether both are the same API, whatever their sources.
+    fn eq(&self, other: &ApiBase) -> bool {
+        (&self.scheme, &self.authority, &self.path)
+            == (&other.scheme, &other.authority, &other.path)
+    }
 }
 
 impl Default for ApiBase {
@@ -23,6 +42,7 @@ impl Default for ApiBase {
             authority: Authority::from_static("api.whereby.dev"),
             path: "/v1".into(),
             loopback: false,
+            setting: None,
         }
     }
 }
@@ -70,7 +90,22 @@ impl ApiBase {
         if !path.is_empty() && PathAndQuery::try_from(path.as_str()).is_err() {
             return Err("the URL has an invalid path".into());
         }
-        Ok(Self { scheme, authority, path, loopback })
+        Ok(Self { scheme, authority, path, loopback, setting: None })
+    }
+
+    /// Records the variable or key that set it.
+    pub(crate) fn set_by(self, name: impl Into<String>, place: Option<String>) -> Self {
+        Self { setting: Some(Arc::new(Setting { name: name.into(), place })), ..self }
+    }
+
+    /// Returns the variable or key that set it, if any.
+    pub(crate) fn setting(&self) -> Option<&Setting> {
+        self.setting.as_deref()
+    }
+
+    /// Returns what to change to use another API.
+    pub(crate) fn set_with(&self) -> &str {
+        self.setting().map_or("the account's api_url", |setting| &setting.name)
     }
 
     /// Whether it is Whereby's origin.

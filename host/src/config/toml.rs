@@ -93,6 +93,12 @@ impl<'a> Node<'a> {
         self.line
     }
 
+    /// Returns the file and the line, for messages.
+    pub(crate) fn place(&self) -> String {
+        let path = text::printable(&self.file.path.display().to_string(), 300);
+        format!("{path}, line {}", self.line)
+    }
+
     pub(crate) fn error(&self, message: &str) -> Error {
         at(&self.file.path, self.line, message)
     }

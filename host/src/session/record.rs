@@ -24,7 +24,6 @@ pub(super) struct Record<'a> {
     pub(super) elapsed: Duration,
     /// Whether the component is built in, so that its messages need no mark.
     pub(super) is_own: bool,
-    pub(super) is_deletion: bool,
     /// Whether Whereby listed the room that the call deletes.
     pub(super) has_listed: bool,
 }
@@ -48,11 +47,6 @@ impl<'a> Record<'a> {
                 || matches!(error.kind, "timeout" | "unavailable" | "unexpected-response"))
         {
             cause.explain(&mut error);
-            // The component's message, which said this, is replaced.
-            if self.write == WriteOutcome::Unknown {
-                let maybe = if self.is_deletion { "be gone" } else { "exist" };
-                error.message = format!("{}; the room may {maybe}", error.message);
-            }
         }
         let last = self.requests.last().and_then(|sent| sent.status);
         if error.kind == "unavailable" {
@@ -179,8 +173,15 @@ pub(super) fn is_unused(requests: &[SentRequest], write: WriteOutcome) -> bool {
         && requests.iter().all(|sent| matches!(sent.status, None | Some(429)) && !sent.is_heard)
 }
 
-/// Adds what is known about the room to the error of a call whose write happened or may have happened. Its
-/// hint never says to repeat the call.
+/// The remarks about the room that the built-in component adds to messages, for hosts that add none.
+const REMARKS: [&str; 3] = [
+    "; the room may exist all the same: look at list_rooms before trying again",
+    "; the room may be gone all the same: ask get_room",
+    "; the room exists: look at list_rooms",
+];
+
+/// Returns the error of a call whose write happened or may have happened. Only its hint says what is known
+/// about the room, and what to do instead of repeating the call.
 pub(super) fn after_write(
     error: Error,
     write: WriteOutcome,
@@ -208,15 +209,19 @@ pub(super) fn after_write(
         }
         (WriteOutcome::Done, _, None) => failure::DONE_HINT.to_owned(),
         (_, true, Some(room)) => {
-            format!("{room} may be gone: check with get_room; {}", failure::UNKNOWN_OUTCOME_HINT)
+            format!("{room} may be gone: check with get_room before trying again")
         }
-        _ => failure::UNKNOWN_OUTCOME_HINT.to_owned(),
+        (_, true, None) => failure::UNKNOWN_OUTCOME_HINT.to_owned(),
+        (_, false, _) => "the room may exist: look at list_rooms before trying again".to_owned(),
     };
     let message = error.to_string();
     let mut told = match error {
         Error::Function(error) => error,
         error => FunctionError::new(error.kind(), message),
     };
+    if let Some(message) = REMARKS.iter().find_map(|remark| told.message.strip_suffix(remark)) {
+        told.message = message.to_owned();
+    }
     (told.hint, told.retry_after_seconds) = (Some(hint), None);
     Error::Function(told)
 }

@@ -2,6 +2,7 @@
 //!
 //! The component gets only an error code of `wasi:http`. The error that the user reads has the rest.
 
+use crate::config::origin::ApiBase;
 use crate::error::FunctionError;
 use crate::session::outbound::proxy::{ProxyServer, TunnelError};
 use rustls::CertificateError;
@@ -78,10 +79,8 @@ pub(crate) struct ConnectTimeout {
 /// The destination of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Destination<'a> {
-    /// The host, and the port if the URL has one: `api.whereby.dev`.
-    pub(crate) authority: &'a str,
-    /// Whether it is Whereby's API.
-    pub(crate) is_whereby: bool,
+    /// The API.
+    pub(crate) api: &'a ApiBase,
     /// The proxy, if requests go through one.
     pub(crate) proxy: Option<&'a ProxyServer>,
 }
@@ -96,7 +95,7 @@ enum Party<'a> {
 impl fmt::Display for Party<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(to) => f.write_str(to.authority),
+            Self::Host(to) => f.write_str(to.api.authority()),
             Self::Proxy(server, _) => server.fmt(f),
         }
     }
@@ -106,8 +105,8 @@ impl Party<'_> {
     /// Returns its name, and the proxy if there is one.
     fn reached(self) -> String {
         match self {
-            Party::Host(Destination { authority, proxy: Some(server), .. }) => {
-                format!("{authority}, reached through {server},")
+            Party::Host(Destination { api, proxy: Some(server) }) => {
+                format!("{}, reached through {server},", api.authority())
             }
             party => party.to_string(),
         }
@@ -119,16 +118,21 @@ impl Party<'_> {
             Self::Proxy(server, to) => format!(
                 "check {} and that the proxy runs, or exclude {} with NO_PROXY",
                 server.variable(),
-                to.authority
+                to.api.authority()
             ),
-            Self::Host(to) if to.is_whereby => {
+            Self::Host(to) if to.api.is_whereby() => {
                 "check this machine's network, DNS and firewall; if the network requires a proxy, set \
                  HTTPS_PROXY"
                     .into()
             }
-            Self::Host(_) => "check the account's api_url, and this machine's network, DNS and \
-                              firewall; if the network requires a proxy, set HTTPS_PROXY"
-                .into(),
+            Self::Host(to) if to.api.is_loopback() => {
+                format!("check {}, and that the server on this machine runs", to.api.set_with())
+            }
+            Self::Host(to) => format!(
+                "check {}, and this machine's network, DNS and firewall; if the network \
+                 requires a proxy, set HTTPS_PROXY",
+                to.api.set_with()
+            ),
         }
     }
 
@@ -160,7 +164,7 @@ pub(crate) fn unconnected(
         (Some(TunnelError::Lost(error)), Some(server)) => {
             let message = format!(
                 "{server} closed the connection instead of connecting to {}: {}",
-                to.authority,
+                to.api.authority(),
                 shown(error)
             );
             (WasiError::ConfigurationError, Cause::new(message, Party::Proxy(server, to).check()))
@@ -174,7 +178,7 @@ pub(crate) fn unconnected(
         }
         (_, Some(server)) if broke_off(error).is_some() => {
             let why = broke_off(error).map(shown).unwrap_or_default();
-            let host = to.authority;
+            let host = to.api.authority();
             let cause = Cause::new(
                 format!("{server}: the connection to {host} was closed during the request: {why}"),
                 format!(
@@ -200,7 +204,7 @@ fn broke_off<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
 }
 
 fn refused_by_proxy(status: u16, server: &ProxyServer, to: Destination<'_>) -> (WasiError, Cause) {
-    let (variable, host) = (server.variable(), to.authority);
+    let (variable, host) = (server.variable(), to.api.authority());
     let cause = match status {
         407 if server.has_user() => Cause::new(
             format!("{server} does not accept the user name and password (407)"),
@@ -286,7 +290,8 @@ fn unresolved(error: &(dyn StdError + 'static), party: Party<'_>) -> (WasiError,
     let why = text::printable(&why, LONGEST);
     let message = match party {
         Party::Host(to) => {
-            let host = to.authority.rsplit_once(':').map_or(to.authority, |(host, _)| host);
+            let authority = to.api.authority();
+            let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
             format!("the host name {host} could not be resolved: {why}")
         }
         Party::Proxy(server, _) => {
@@ -310,7 +315,7 @@ fn out_of_time(timeout: &ConnectTimeout, party: Party<'_>) -> (WasiError, Cause)
         ),
         (Stage::Tunnelling, Some((server, to))) => (
             Party::Proxy(server, to),
-            format!("{server} did not connect to {} within {seconds} s", to.authority),
+            format!("{server} did not connect to {} within {seconds} s", to.api.authority()),
         ),
         (Stage::Connecting | Stage::Tunnelling, None) => {
             (party, format!("no connection to {party} was made within {seconds} s"))
@@ -387,11 +392,11 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
 
 fn names(party: Party<'_>) -> String {
     let check = match party {
-        Party::Host(to) if to.is_whereby => {
+        Party::Host(to) if to.api.is_whereby() => {
             "check whether this network has a proxy or a sign-in page that answers instead"
                 .to_owned()
         }
-        Party::Host(_) => "use the certificate's host name in the account's api_url".to_owned(),
+        Party::Host(to) => format!("use the certificate's host name in {}", to.api.set_with()),
         Party::Proxy(server, _) => {
             format!("use the certificate's host name in {}", server.variable())
         }
@@ -417,8 +422,8 @@ fn insecure(error: &rustls::Error, party: Party<'_>) -> Cause {
     };
     let message = format!("the secure connection failed: {} {what}", party.reached());
     let hint = match party {
-        Party::Host(to) if to.is_whereby => party.check(),
-        Party::Host(_) => "check the scheme and the port of the account's api_url".into(),
+        Party::Host(to) if to.api.is_whereby() => party.check(),
+        Party::Host(to) => format!("check the scheme and the port of {}", to.api.set_with()),
         Party::Proxy(server, _) => {
             format!("check the scheme and the port of {}", server.variable())
         }
@@ -430,9 +435,9 @@ fn insecure(error: &rustls::Error, party: Party<'_>) -> Cause {
 /// complete response, if more is known than the code says.
 pub(crate) fn unanswered(
     error: &(dyn StdError + 'static),
-    authority: &str,
-    is_https: bool,
+    api: &ApiBase,
 ) -> (WasiError, Option<Cause>) {
+    let authority = api.authority();
     for error in causes(error) {
         if let Some(error) = error.downcast_ref::<io::Error>()
             && error.kind() == io::ErrorKind::TimedOut
@@ -451,10 +456,13 @@ pub(crate) fn unanswered(
         if error.is_parse() {
             let why = text::printable(&error.to_string(), LONGEST);
             let message = format!("{authority} sent no valid HTTP response: {why}");
-            let hint = if is_https {
-                "check the account's api_url, and whether another server answers in this network"
+            let hint = if api.is_https() {
+                look_around(api)
             } else {
-                "check the account's api_url; if the server uses TLS, the URL must start with https://"
+                format!(
+                    "check {}; if the server uses TLS, the URL must start with https://",
+                    api.set_with()
+                )
             };
             let code = WasiError::HttpResponseTransferCoding(None);
             return (code, Some(Cause::new(message, hint).lasting()));
@@ -481,20 +489,13 @@ pub(crate) fn not_whereby(
     is_page: bool,
     location: Option<&str>,
 ) -> Option<Cause> {
-    let (host, is_redirect) = (to.authority, (300..400).contains(&status));
+    let (host, is_redirect) = (to.api.authority(), (300..400).contains(&status));
     if !is_page && !is_redirect && status != 511 {
         return None;
     }
-    let around = match (to.proxy, to.is_whereby) {
-        (Some(server), _) => format!("check {server}, and whether this network has a sign-in page"),
-        (None, true) => {
-            "check whether this network has a sign-in page, a proxy or a firewall".into()
-        }
-        (None, false) => {
-            "check the account's api_url, and whether this network has a sign-in page, a \
-                          proxy or a firewall"
-                .into()
-        }
+    let around = match to.proxy {
+        Some(server) => format!("check {server}, and whether this network has a sign-in page"),
+        None => look_around(to.api),
     };
     let ask = format!("ask the operator of the network, proxy or firewall about {host}");
     let cause = match status {
@@ -574,15 +575,22 @@ pub(crate) fn encoded(authority: &str, encoding: &str) -> Cause {
 }
 
 /// Returns the cause for a successful response that Whereby's API does not send.
-pub(crate) fn unreadable(authority: &str, reason: Unreadable) -> Cause {
+pub(crate) fn unreadable(api: &ApiBase, reason: Unreadable) -> Cause {
     let what = match reason {
         Unreadable::NotJson => "a response that is not JSON",
         Unreadable::TooManyRows => "more rows than a page of Whereby's API has",
     };
-    Cause::unusable(
-        format!("{authority} sent {what}"),
-        "check the account's api_url, and whether this network has a sign-in page, a proxy or a firewall",
-    )
+    Cause::unusable(format!("{} sent {what}", api.authority()), look_around(api))
+}
+
+/// Returns what to check if another server than Whereby's API may have responded.
+fn look_around(api: &ApiBase) -> String {
+    let network = "whether this network has a sign-in page, a proxy or a firewall";
+    if api.is_whereby() {
+        format!("check {network}")
+    } else {
+        format!("check {}, and {network}", api.set_with())
+    }
 }
 
 fn shown(error: &io::Error) -> String {
@@ -603,10 +611,16 @@ fn causes<'a>(
 mod tests {
     use super::*;
     use crate::session::outbound::proxy::Proxy;
+    use std::sync::LazyLock;
+
+    static API: LazyLock<ApiBase> = LazyLock::new(|| {
+        let api = ApiBase::parse("https://api.example:8443/v1").expect("an API");
+        api.set_by("accounts.work.api_url", None)
+    });
 
     fn to(proxy: Option<&Proxy>) -> Destination<'_> {
         let proxy = proxy.map(|proxy| proxy.server().expect("a proxy"));
-        Destination { authority: "api.example:8443", is_whereby: false, proxy }
+        Destination { api: &API, proxy }
     }
 
     #[test]
@@ -645,7 +659,8 @@ mod tests {
     #[test]
     fn a_response_that_whereby_never_sends_has_another_cause() {
         let proxy = Proxy::new("HTTPS_PROXY", "http://u:s3cret@p.example:3128", None);
-        let whereby = Destination { authority: "api.whereby.dev", is_whereby: true, proxy: None };
+        let own = ApiBase::default();
+        let whereby = Destination { api: &own, proxy: None };
         for (to, status, is_page, location, kind, message, hint, is_retryable) in [
             (
                 whereby,
@@ -684,7 +699,7 @@ mod tests {
                 None,
                 "unexpected-response",
                 "api.example:8443 redirected the request to another address (301)",
-                "check the account's api_url",
+                "check accounts.work.api_url, and",
                 false,
             ),
             (whereby, 511, false, None, "unavailable", "sign in", "browser", false),
@@ -709,7 +724,16 @@ mod tests {
                 false,
             ),
             (whereby, 401, true, None, "unauthorized", "requires a sign-in", "sign-in page", false),
-            (to(None), 404, true, None, "not-found", "web page (404)", "api_url", false),
+            (
+                to(None),
+                404,
+                true,
+                None,
+                "not-found",
+                "web page (404)",
+                "accounts.work.api_url",
+                false,
+            ),
             (whereby, 502, true, None, "unavailable", "a gateway in front of", "try again", true),
         ] {
             let cause = not_whereby(to, status, is_page, location).expect("not Whereby's");
@@ -737,7 +761,7 @@ mod tests {
     #[test]
     fn a_system_error_has_a_hint() {
         for (errno, message, hint) in [
-            (111, "api.example:8443 refused the connection", "api_url"),
+            (111, "api.example:8443 refused the connection", "check accounts.work.api_url, and"),
             (110, "no connection to api.example:8443 was made in time", "firewall"),
             (
                 101,

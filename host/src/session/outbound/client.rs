@@ -112,11 +112,7 @@ impl Client {
     /// Returns the destination of requests to an API.
     pub(crate) fn destination<'a>(&'a self, api: &'a ApiBase) -> Destination<'a> {
         let proxy = proxy_for(self.proxy.as_deref(), api);
-        Destination {
-            authority: api.authority(),
-            is_whereby: api.is_whereby(),
-            proxy: proxy.and_then(|proxy| proxy.server().ok()),
-        }
+        Destination { api, proxy: proxy.and_then(|proxy| proxy.server().ok()) }
     }
 }
 
@@ -127,6 +123,15 @@ fn proxy_for<'a>(proxy: Option<&'a Proxy>, api: &ApiBase) -> Option<&'a Proxy> {
 
 fn wrong(message: String) -> Error {
     Error::Configuration { message }
+}
+
+/// Checks that certificates can be added to the built-in ones.
+///
+/// # Errors
+///
+/// [`Error::Configuration`], which says which certificate cannot be used.
+pub(crate) fn check_roots(pem: &[u8]) -> Result<(), Error> {
+    tls(Some(pem)).map(drop)
 }
 
 /// Sets up TLS with the built-in roots and the user's own.
@@ -284,7 +289,7 @@ impl SendError {
     /// Returns the error of a request that may have been sent.
     pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
         let is_heard = cause::is_no_http(error);
-        let (error, cause) = cause::unanswered(error, api.authority(), api.is_https());
+        let (error, cause) = cause::unanswered(error, api);
         Self { cause, is_heard, ..Self::after_sending(error) }
     }
 
