@@ -43,12 +43,12 @@ impl Artifact<'_> {
         let (name, description) = if self.writes {
             (
                 "whereby-gateway",
-                "Whereby video meetings for AI agents, as a stateless MCP server over HTTP",
+                "Whereby video meetings for AI agents: a stateless MCP server over HTTP",
             )
         } else {
             (
                 "whereby-reader-gateway",
-                "Whereby video meetings for AI agents, read only, as a stateless MCP server over HTTP",
+                "Whereby video meetings for AI agents: a stateless MCP server over HTTP that only reads",
             )
         };
         let handler = self.build("whereby-gateway")?;

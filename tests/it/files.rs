@@ -125,7 +125,7 @@ async fn a_file_of_somebody_else_is_not_taken_for_ones_own() {
         // Only root gives files away.
         return;
     }
-    refused(&world.environment(), "it must be yours or root's");
+    refused(&world.environment(), "make it yours or root's");
     let named = Settings::load(Some(&config), &Environment::empty());
     assert!(named.is_err(), "not where it is named either");
 

@@ -169,7 +169,7 @@ impl<'a> Redactor<'a> {
     }
 }
 
-/// Returns the letters and digits of a text after percent-decoding, in lower case.
+/// Returns the letters and digits of a string after percent-decoding, in lower case.
 fn fold(text: &str) -> Vec<u8> {
     let decoded = percent_encoding::percent_decode_str(text);
     decoded.filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()

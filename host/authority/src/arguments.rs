@@ -54,7 +54,7 @@ impl Arguments {
         let size = serde_json::to_vec(&given).map_or(usize::MAX, |text| text.len());
         if size > MAX_ARGUMENTS_BYTES {
             return Err(Error::invalid(format!(
-                "the arguments have {size} bytes; the limit is {MAX_ARGUMENTS_BYTES}"
+                "the arguments have {size} bytes; at most {MAX_ARGUMENTS_BYTES} are allowed"
             )));
         }
         let values = members(function.params, given, &Location::Call(function))?;
@@ -252,7 +252,7 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Location<'_>) -> Result
                 && items.len() as u64 > most
             {
                 return Err(Error::invalid(format!(
-                    "{place} has {} items; the limit is {most}",
+                    "{place} has {} items; at most {most} are allowed",
                     items.len()
                 )));
             }

@@ -107,13 +107,13 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// Whether a text begins with a subdomain of whereby.com and a slash.
+/// Whether a string begins with a subdomain of whereby.com and a slash.
 fn begins_with_host(text: &str) -> bool {
     let host = text.split_once('/').map(|(host, _)| host.to_ascii_lowercase());
     host.is_some_and(|host| host.ends_with(".whereby.com"))
 }
 
-/// Whether a text is a link to a room without its scheme, or contains a room key.
+/// Whether a string is a link to a room without its scheme, or contains a room key.
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     begins_with_host(text)

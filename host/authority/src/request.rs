@@ -266,7 +266,7 @@ impl Query {
     }
 }
 
-/// Percent-decodes a text that every server reads the same way.
+/// Percent-decodes a string that every server reads the same way.
 fn decode(text: &str) -> Result<String, InvalidRequest> {
     let wrong = || InvalidRequest("a query that is not properly encoded".into());
     let bytes = text.as_bytes();

@@ -109,7 +109,7 @@ pub fn secrets_of(function: &Function, arguments: &Value) -> Vec<String> {
 /// The minimum length of a part of a secret that is masked by itself, in bytes.
 const SHORTEST_PART: usize = 6;
 
-/// Returns a text with the secrets of a call's arguments masked.
+/// Returns a string with the secrets of a call's arguments masked.
 pub fn without(secrets: &[String], text: &str) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| {
         // A server may quote them as they are, escaped for JSON, or percent-encoded.
@@ -241,7 +241,7 @@ fn mask_whole(is_uri: bool, value: &mut Value) {
     *value = mask.into();
 }
 
-/// Masks the value after `name=` in a text, as in the query of a URL.
+/// Masks the value after `name=` in a string, as in the query of a URL.
 fn mask_query(name: &str, text: &mut String) {
     let before = format!("{name}=").to_ascii_lowercase();
     let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | '#' | '<' | '>');
@@ -264,7 +264,7 @@ fn mask_query(name: &str, text: &mut String) {
     }
 }
 
-/// Whether a text is a mask.
+/// Whether a string is a mask.
 fn is_mask(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(MASK) else { return false };
     let digits = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));

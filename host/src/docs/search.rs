@@ -178,7 +178,7 @@ fn stem(word: &str) -> &str {
     word
 }
 
-/// Returns the words of a text, without the ignored ones.
+/// Returns the words of a string, without the ignored ones.
 fn content_words(text: &str) -> impl Iterator<Item = String> {
     words_of(text).filter(|word| !SMALL.contains(&word.as_str()))
 }

@@ -133,7 +133,7 @@ impl Session {
         }
         Err(Error::Denied {
             message: format!(
-                "a person denied {} by the account `{}` within the last hour",
+                "{} by the account `{}` was denied by a person within the last hour",
                 decided.function.json, decided.name
             ),
             rule: None,

@@ -94,7 +94,7 @@ impl Call {
         self
     }
 
-    /// Makes the call without approval where a person would be asked. It overrides no denial, and the
+    /// Makes the call without approval if a person would be asked. It overrides no denial, and the
     /// policy can forbid it. Never let an agent set this.
     #[must_use]
     pub fn force(mut self, force: bool) -> Self {
