@@ -209,7 +209,7 @@ pub(super) fn after_write(
         }
         (WriteOutcome::Done, _, None) => failure::DONE_HINT.to_owned(),
         (_, true, Some(room)) => {
-            format!("{room} may be gone: check with get_room before trying again")
+            format!("{room} may be gone: look with get_room before trying again")
         }
         (_, true, None) => failure::UNKNOWN_OUTCOME_HINT.to_owned(),
         (_, false, _) => "the room may exist: look at list_rooms before trying again".to_owned(),

@@ -79,7 +79,7 @@ async fn a_write_that_may_have_happened_is_told_without_repeating() {
         ("POST", later(500), create, "Whereby answered 500", exists),
         ("POST", Reply::carried_out().hanging_up(), create, "the connection failed", exists),
         ("POST", Reply::status(200).body("<html>"), create, "web page", exists),
-        ("DELETE", later(500), delete, "Whereby answered 500", "may be gone: check with get_room"),
+        ("DELETE", later(500), delete, "Whereby answered 500", "may be gone: look with get_room"),
         ("POST", Reply::carried_out().body("{}"), create, "", "list_rooms"),
     ] {
         world.simulator.script(method, "/v1/meetings", 9, reply);

@@ -292,15 +292,15 @@ fn unlinkable(engine: &Wasmtime, component: &Component, error: &wasmtime::Error)
         .filter(|name| !allowed.iter().any(|prefix| name.starts_with(prefix)))
         .map(|name| text::printable(name, 100))
         .collect();
-    let reason = if foreign.is_empty() {
+    let wants = if foreign.is_empty() {
         text::printable(&format!("{error:#}"), 300)
     } else {
-        format!("it imports {}", foreign.join(", "))
+        foreign.join(", ")
     };
     Error::ComponentFault {
         message: format!(
-            "the component cannot be linked: {reason}; it may import wasi:io, wasi:clocks, wasi:random, \
-             wasi:cli and the outgoing half of wasi:http"
+            "the component wants more than it may have: {wants}; it may import wasi:io, wasi:clocks, \
+             wasi:random, wasi:cli and the outgoing half of wasi:http"
         ),
     }
 }
