@@ -256,7 +256,7 @@ test("a write that failed says whether it may have happened", async (t) => {
   for (const whereby of await both(t, api)) {
     const error = await failure(whereby.createRoom());
     assert.equal(error.effect, "unknown", inspect(error));
-    assert.equal(error.hint, "look whether it happened before trying again");
+    assert.equal(error.hint, "check whether it happened before trying again");
     assert.equal((await failure(whereby.deleteRoom({ roomName: "some-room" }))).effect, "none");
   }
 });
