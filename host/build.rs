@@ -41,9 +41,9 @@ fn build(workspace: &Path, out: &Path) -> Result<()> {
     for (writes, functions, gateway) in ARTIFACTS {
         let target_dir = &out.join("component");
         let artifact = artifact::Artifact { workspace, target_dir, writes };
-        let component = artifact.functions()?;
-        fs::write(out.join(gateway), artifact.gateway(&component)?)?;
-        fs::write(out.join(functions), component)?;
+        let built = artifact.build()?;
+        fs::write(out.join(functions), built.0)?;
+        fs::write(out.join(gateway), built.1)?;
     }
     for changed in [
         "wit",

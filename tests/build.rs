@@ -15,9 +15,9 @@ fn run() -> anyhow::Result<()> {
     for changed in ["wit", "tests/hostile", "host/build", "Cargo.lock", "Cargo.toml"] {
         println!("cargo::rerun-if-changed={}", root.join(changed).display());
     }
-    let built = component::Build {
+    let [built] = component::Build {
         workspace: &root,
-        package: "whereby-hostile",
+        packages: ["whereby-hostile"],
         features: &[],
         target_dir: &out.join("component"),
     }

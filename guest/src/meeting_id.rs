@@ -29,8 +29,8 @@ impl MeetingId {
         let refuse = || {
             invalid(
                 "meeting_id",
-                "must be the id of a listed meeting, such as \
-                 daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10, or a session id",
+                "not a meeting's id: it is the `id` of a meeting from list_meetings, \
+                 room-name:session-id, or the UUID of a session",
             )
         };
         let Some((room, session)) = text.rsplit_once(':') else {
@@ -39,8 +39,8 @@ impl MeetingId {
                 return Err(invalid(
                     "meeting_id",
                     format!(
-                        "{text} is the id of a room, not of a meeting: call list_meetings with the \
-                         room's room_name to get the ids of its meetings"
+                        "{text} is the id of a room; list_meetings with its room_name lists the \
+                         meetings that took place in it, with their ids"
                     ),
                 ));
             }

@@ -27,21 +27,30 @@ impl RoomName {
             return Ok(name);
         }
         let text = text.trim();
+        // The host has the same messages, because callers need not know which one refused.
         let refuse = || {
             invalid(
                 "room_name",
-                "must be a room's name as list_rooms shows it, such as daily-standup, or its URL \
+                "not a room's name as list_rooms shows it, such as daily-standup, nor a room's URL, \
                  such as https://example.whereby.com/daily-standup",
             )
         };
         let Some(url) = after_scheme(text) else {
-            return Err(match room_of_meeting(text) {
-                Some(room) => invalid(
-                    "room_name",
-                    format!("is the id of a meeting; the name of its room is `{}`", clean(room)),
-                ),
-                None => refuse(),
-            });
+            if let Some(room) = room_of_meeting(text) {
+                let room = clean(room);
+                let what = format!("this is the id of a meeting; the name of its room is `{room}`");
+                return Err(invalid("room_name", what));
+            }
+            if begins_with_host(text) && !has(text, b"://") {
+                // The rest after the path may contain a room key.
+                let link = clean(text.split(['?', '#']).next().unwrap_or_default());
+                let what = format!(
+                    "a room's URL without `https://`, not a name such as daily-standup; write \
+                     https://{link}"
+                );
+                return Err(invalid("room_name", what));
+            }
+            return Err(refuse());
         };
         // The query and the fragment are dropped unread, because they may contain a host's key.
         let url = url.split(['?', '#']).next().unwrap_or_default();
@@ -89,11 +98,16 @@ pub(crate) fn shown(name: &str) -> String {
     format!("{slash}{name}")
 }
 
+/// Returns whether a string starts with a Whereby host and a path.
+fn begins_with_host(text: &str) -> bool {
+    let host = text.split_once('/').map(|(host, _)| host.to_ascii_lowercase());
+    host.is_some_and(|host| host.ends_with(".whereby.com"))
+}
+
 /// Returns whether a string is a link to a room without its scheme, or contains a room key.
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let host = lower.split_once('/').map(|(host, _)| host);
-    host.is_some_and(|host| host.ends_with(".whereby.com"))
+    begins_with_host(text)
         || lower.split_once('?').is_some_and(|(_, query)| has(query, b"roomkey="))
 }
 
@@ -258,6 +272,34 @@ mod tests {
         let url = |length: usize| format!("https://a.whereby.com/b?{}", "x".repeat(length - 24));
         assert!(RoomName::parse(&url(2000)).is_ok());
         assert!(RoomName::parse(&url(2001)).is_err());
+    }
+
+    #[test]
+    fn errors_have_the_same_messages_as_the_host() {
+        let not_a_name = "not a room's name as list_rooms shows it, such as daily-standup, nor a \
+                          room's URL, such as https://example.whereby.com/daily-standup";
+        let write = |link| {
+            format!(
+                "a room's URL without `https://`, not a name such as daily-standup; write \
+                 https://{link}"
+            )
+        };
+        for (text, words) in [
+            (" ", not_a_name.to_owned()),
+            ("/", not_a_name.to_owned()),
+            ("a?roomKey=x", not_a_name.to_owned()),
+            ("ftp://acme.whereby.com/daily", not_a_name.to_owned()),
+            ("acme.whereby.com/daily", write("acme.whereby.com/daily")),
+            (" Acme.Whereby.com/Daily?roomKey=s3cret ", write("Acme.Whereby.com/Daily")),
+            ("acme.whereby.com/a#roomKey=s3cret", write("acme.whereby.com/a")),
+            (
+                "daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10",
+                "this is the id of a meeting; the name of its room is `daily`".to_owned(),
+            ),
+        ] {
+            let error = RoomName::parse(text).expect_err(text);
+            assert_eq!(error, crate::types::Error::InvalidArgument(format!("room_name: {words}")));
+        }
     }
 
     #[test]

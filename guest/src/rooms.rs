@@ -157,7 +157,8 @@ fn not_found(wanted: &RoomName, unreadable: Option<String>) -> Error {
     let why = if looks_like_id(&name) {
         format!("`{name}` looks like an id: room_name takes the roomName that list_rooms shows")
     } else {
-        "Whereby deletes a room within a day of its end; list_meetings may still list its meetings"
+        "list_rooms lists the rooms; Whereby deletes a room within a day of its end, but \
+         list_meetings may still list its meetings"
             .to_owned()
     };
     Error::NotFound(format!("there is no room `{name}`{place} now; {why}"))

@@ -16,8 +16,22 @@ pub(crate) struct Artifact<'a> {
 }
 
 impl Artifact<'_> {
-    /// The functions.
-    pub(crate) fn functions(&self) -> Result<Vec<u8>> {
+    /// The functions, and the same functions composed with the gateway.
+    pub(crate) fn build(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let Self { workspace, target_dir, writes } = *self;
+        let packages = ["whereby-guest", "whereby-gateway"];
+        let features = packages.map(|package| format!("{package}/write"));
+        let features = if writes { &features[..] } else { &[] };
+        // One build of both compiles once what they share.
+        let [functions, handler] = Build { workspace, packages, features, target_dir }.run()?;
+        // Read at once, because the next pair that is built takes their place.
+        let (functions, handler) = (std::fs::read(functions)?, std::fs::read(handler)?);
+        let functions = self.functions(&functions)?;
+        let gateway = self.gateway(handler, &functions)?;
+        Ok((functions, gateway))
+    }
+
+    fn functions(&self, built: &[u8]) -> Result<Vec<u8>> {
         let (name, description, world) = match self.writes {
             true => (
                 "whereby",
@@ -32,13 +46,11 @@ impl Artifact<'_> {
                 "reader",
             ),
         };
-        let built = self.build("whereby-guest")?;
-        let documented = metadata::document(&built, &self.workspace.join("wit"), world)?;
+        let documented = metadata::document(built, &self.workspace.join("wit"), world)?;
         metadata::describe(&documented, name, description)
     }
 
-    /// These functions composed with the gateway.
-    pub(crate) fn gateway(&self, functions: &[u8]) -> Result<Vec<u8>> {
+    fn gateway(&self, handler: Vec<u8>, functions: &[u8]) -> Result<Vec<u8>> {
         let (name, description) = match self.writes {
             true => (
                 "whereby-gateway",
@@ -51,15 +63,6 @@ impl Artifact<'_> {
                  stateless MCP server over HTTP",
             ),
         };
-        let handler = self.build("whereby-gateway")?;
         metadata::describe(&compose::compose(handler, functions.to_owned())?, name, description)
-    }
-
-    fn build(&self, package: &str) -> Result<Vec<u8>> {
-        let features: &[&str] = if self.writes { &["write"] } else { &[] };
-        let Self { workspace, target_dir, .. } = *self;
-        // It is read at once, because the next one that is built takes its place.
-        let built = Build { workspace, package, features, target_dir }.run()?;
-        Ok(std::fs::read(built)?)
     }
 }

@@ -1,4 +1,4 @@
-//! Builds one workspace member to a WebAssembly component.
+//! Builds workspace members to WebAssembly components.
 
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ const STACK_BYTES: usize = 256 * 1024;
 const MEMORY_BYTES: usize = 1024 * 1024;
 
 /// What to build.
-pub(crate) struct Build<'a> {
+pub(crate) struct Build<'a, const N: usize> {
     /// The folder of the workspace's `Cargo.toml`.
     pub(crate) workspace: &'a Path,
-    /// The package, a `cdylib`.
-    pub(crate) package: &'a str,
-    /// The features to build it with; its defaults are left out.
-    pub(crate) features: &'a [&'a str],
+    /// The packages, each a `cdylib`.
+    pub(crate) packages: [&'a str; N],
+    /// The features to build them with, as `package/feature`; their defaults are left out.
+    pub(crate) features: &'a [String],
     /// Not the target folder of the build under way, whose lock cargo holds.
     pub(crate) target_dir: &'a Path,
 }
@@ -35,9 +35,9 @@ pub(crate) fn finish(result: Result<()>) {
     }
 }
 
-impl Build<'_> {
-    /// The path of the component.
-    pub(crate) fn run(&self) -> Result<PathBuf> {
+impl<const N: usize> Build<'_, N> {
+    /// The path of each component.
+    pub(crate) fn run(&self) -> Result<[PathBuf; N]> {
         require_target()?;
         let cargo = std::env::var_os("CARGO").context("cargo sets CARGO")?;
         let mut command = Command::new(cargo);
@@ -72,16 +72,17 @@ impl Build<'_> {
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
             .current_dir(self.workspace)
             .args(["build", "--locked", "--quiet", "--lib", "--profile", "component"])
-            .args(["--target", TARGET, "--package", self.package, "--no-default-features"])
+            .args(["--target", TARGET, "--no-default-features"])
+            .args(self.packages.iter().flat_map(|package| ["--package", package]))
             .args(["--features", &self.features.join(",")])
             .arg("--target-dir")
             .arg(self.target_dir);
         let status = command.status().context("cargo could not be run")?;
         if !status.success() {
-            bail!("the component `{}` could not be built, see above", self.package);
+            bail!("`{}` could not be built, see above", self.packages.join("`, `"));
         }
-        let file = format!("{}.wasm", self.package.replace('-', "_"));
-        Ok(self.target_dir.join(TARGET).join("component").join(file))
+        let folder = self.target_dir.join(TARGET).join("component");
+        Ok(self.packages.map(|package| folder.join(format!("{}.wasm", package.replace('-', "_")))))
     }
 }
 

@@ -96,6 +96,8 @@ pub struct FunctionError {
     pub hint: Option<String>,
     /// Whether the same call may succeed later without anything being changed.
     pub retryable: bool,
+    /// In which line of which file the key is that the hint names. Agents are not told.
+    pub(crate) place: Option<String>,
 }
 
 impl FunctionError {
@@ -107,6 +109,7 @@ impl FunctionError {
             retry_after_seconds: None,
             hint: None,
             retryable: failure::is_retryable(kind),
+            place: None,
         }
     }
 
@@ -227,11 +230,15 @@ impl Error {
             }
             Self::Function(error) => {
                 let hint = error.hint.as_deref().or_else(|| failure::hint(error.kind))?;
-                return Some(match error.retry_after_seconds {
+                let hint = match error.retry_after_seconds {
                     Some(seconds) => {
                         hint.replacen("try again later", &format!("try again in {seconds} s"), 1)
                     }
                     None => hint.to_owned(),
+                };
+                return Some(match &error.place {
+                    Some(place) => format!("{hint}; {place}"),
+                    None => hint,
                 });
             }
             Self::TimedOut { .. } => {
@@ -252,6 +259,9 @@ impl Error {
     pub fn for_agent(mut self) -> Self {
         if let Self::Denied { rule, .. } | Self::ApprovalRequired { rule, .. } = &mut self {
             *rule = None;
+        }
+        if let Self::Function(error) = &mut self {
+            error.place = None;
         }
         self
     }

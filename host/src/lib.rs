@@ -223,6 +223,7 @@ pub mod lua;
 pub mod mcp;
 mod session;
 mod store;
+mod strict_json;
 mod system;
 
 pub use config::credentials::{Token, TokenSource};

@@ -70,7 +70,12 @@ struct Flooded {
 impl Flooded {
     /// Starts a server and shakes hands with it.
     fn new(world: &World) -> Self {
-        let mut server = world.command(&["mcp"]).spawn().expect("the server starts");
+        Self::with(world, &["mcp"])
+    }
+
+    /// The same, started with these arguments.
+    fn with(world: &World, arguments: &[&str]) -> Self {
+        let mut server = world.command(arguments).spawn().expect("the server starts");
         let mut stdin = server.stdin.take().expect("a pipe");
         let mut stdout = BufReader::new(server.stdout.take().expect("a pipe"));
         let initialize = json!({"jsonrpc": "2.0", "id": "begin", "method": "initialize", "params": {
@@ -283,6 +288,55 @@ async fn questions_that_nobody_answers_are_few() {
     assert!(flooded.server.wait().expect("it ends").success());
 }
 
+/// Scripts hold their memory while they wait for a person, but not all of it.
+#[cfg(feature = "lua")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn scripts_that_wait_for_a_person_leave_memory_to_others() {
+    let world = World::new().await;
+    let mut flooded = Flooded::with(&world, &["mcp", "--lua"]);
+    let mut run = |id: usize, script: &str| {
+        let arguments = json!({"name": "whereby_run_lua", "arguments": {"script": script}});
+        writeln!(flooded.stdin, "{}", request(id, "tools/call", &arguments)).expect("written");
+    };
+    let create =
+        |id| format!("app.integrations.whereby.create_room({{ room_name_prefix = 'a{id}' }})");
+    let mut next = || -> Value {
+        let mut line = String::new();
+        flooded.stdout.read_line(&mut line).expect("read");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    // Eight would have all of it.
+    (0..8).for_each(|id| run(id, &create(id)));
+    let first: Vec<Value> = (0..8).map(|_| next()).collect();
+    let (questions, answers): (Vec<_>, Vec<_>) =
+        first.iter().partition(|message| message["method"] == "elicitation/create");
+    assert_eq!((questions.len(), answers.len()), (4, 4), "{first:?}");
+    for answer in answers {
+        let error = &answer["result"]["structuredContent"]["error"];
+        assert_eq!(error["kind"], "approval-required", "{answer}");
+    }
+    run(8, "return 6 * 7");
+    let answer = next();
+    assert_eq!(answer["result"]["structuredContent"]["result"], 42, "{answer}");
+    // Who has an answer makes room for the next question.
+    let no = json!({"jsonrpc": "2.0", "id": questions[0]["id"],
+        "result": {"action": "accept", "content": {"approve": false}}});
+    writeln!(flooded.stdin, "{no}").expect("written");
+    let answer = next();
+    let error = &answer["result"]["structuredContent"]["error"];
+    assert_eq!(error["kind"], "denied", "{answer}");
+    let mut run = |id: usize, script: &str| {
+        let arguments = json!({"name": "whereby_run_lua", "arguments": {"script": script}});
+        writeln!(flooded.stdin, "{}", request(id, "tools/call", &arguments)).expect("written");
+    };
+    run(9, &create(9));
+    let question = next();
+    assert_eq!(question["method"], "elicitation/create", "{question}");
+    assert!(world.simulator.requests().iter().all(|request| request.method == "GET"));
+    flooded.server.kill().expect("it ends");
+    flooded.server.wait().expect("it ends");
+}
+
 /// A server over HTTP, and its address.
 fn listening(world: &World) -> (Child, SocketAddr) {
     let mut server =
@@ -343,6 +397,63 @@ async fn clients_over_http_that_do_not_read_take_up_what_they_may() {
     assert!(pong.starts_with("HTTP/1.1 "), "{pong}");
     drop(open);
     assert_memory(&server);
+    server.kill().expect("it ends");
+    server.wait().expect("it ends");
+}
+
+/// A session that a client begins, and its stream of events, once it is open.
+fn stream(address: SocketAddr) -> TcpStream {
+    let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {},
+        "clientInfo": {"name": "many", "version": "1"}}});
+    let accept = "Accept: application/json, text/event-stream\r\n";
+    let headers = format!("{accept}Connection: close\r\n");
+    let begun = answer(post(address, &initialize.to_string(), &headers));
+    let id = begun.lines().find_map(|line| {
+        let (name, id) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("mcp-session-id").then(|| id.trim())
+    });
+    let id = id.unwrap_or_else(|| panic!("no session: {begun}"));
+    let mut stream = TcpStream::connect(address).expect("connected");
+    let head = format!(
+        "GET /mcp HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Accept: text/event-stream\r\nMcp-Session-Id: {id}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("written");
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn streams_of_many_sessions_turn_nobody_away() {
+    let world = World::new().await;
+    let (mut server, address) = listening(&world);
+    // As many as there may be connections, and more.
+    let streams: Vec<TcpStream> = (0..300).map(|_| stream(address)).collect();
+    let mut last = stream(address);
+    let new = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\n";
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {}});
+    let list = request(1, "tools/list", &json!({"_meta": meta}));
+    let listed = answer(post(address, &list, &format!("{new}Connection: close\r\n")));
+    assert!(listed.starts_with("HTTP/1.1 200"), "{listed}");
+    // The newest stream goes on, and the oldest has made room.
+    last.set_nonblocking(true).expect("set");
+    let mut rest = [0; 16 * 1024];
+    let is_open = loop {
+        match last.read(&mut rest) {
+            Ok(0) => break false,
+            Ok(_) => {}
+            Err(error) => break error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    };
+    assert!(is_open);
+    let mut oldest = Vec::new();
+    (&streams[0]).read_to_end(&mut oldest).expect("it has ended");
+    assert_memory(&server);
+    drop(streams);
     server.kill().expect("it ends");
     server.wait().expect("it ends");
 }

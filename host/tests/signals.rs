@@ -127,6 +127,31 @@ async fn a_read_that_is_stopped_ends_silently_and_is_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_reads_documents_gets_one_of_a_read_that_is_stopped() {
+    for (signal, status) in SIGNALS {
+        let world = World::new().await;
+        world.never_answer("GET");
+        let child = world.start(&["call", "list_rooms", "--json"]);
+        world.simulator.wait_for_requests(1).await;
+        let output = stop(child, signal);
+        assert_eq!(output.status.code(), Some(status), "{signal}: {output:?}");
+        let stopped = document(&output);
+        assert_eq!(stopped["function"], "list_rooms", "{stopped}");
+        assert_eq!(stopped["success"], false, "{stopped}");
+        assert_eq!(stopped["error"]["message"], "interrupted", "{stopped}");
+        assert_eq!(stopped["error"]["effect"], "none", "{stopped}");
+        assert_eq!(stopped["meta"]["requests"], 1, "{stopped}");
+
+        world.never_answer("GET");
+        let child = world.start(&["doctor", "--json"]);
+        world.simulator.wait_for_requests(2).await;
+        let output = stop(child, signal);
+        assert_eq!(output.status.code(), Some(status), "{signal}: {output:?}");
+        assert_eq!(document(&output)["error"]["message"], "interrupted", "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_call_that_waits_for_its_approval_is_stopped() {
     let world = World::new().await;
     let mut child = world.start(&["call", "create_room", "--wait", "600", "--json"]);
@@ -134,7 +159,12 @@ async fn a_call_that_waits_for_its_approval_is_stopped() {
     assert!(waiting.contains("whereby approvals approve"), "{waiting}");
     let output = stop(child, "TERM");
     assert_eq!(output.status.code(), Some(143), "{output:?}");
-    assert_eq!(document(&output)["error"]["effect"], "none", "{output:?}");
+    let stopped = document(&output);
+    assert_eq!(stopped["error"]["effect"], "none", "{stopped}");
+    let id = stopped["meta"]["approval_id"].as_str().expect("an id");
+    assert!(waiting.trim_end().ends_with(id), "{waiting}");
+    let hint = stopped["error"]["hint"].as_str().expect("a hint");
+    assert!(hint.ends_with(&format!("whereby approvals deny {id}")), "{stopped}");
     assert_eq!(world.last_row()["outcome"]["kind"], "cancelled");
     assert!(world.simulator.requests().is_empty());
 }
@@ -255,6 +285,13 @@ async fn a_command_that_reads_standard_input_is_stopped() {
             let output = stop(child, signal);
             drop(stdin);
             assert_eq!(output.status.code(), Some(status), "{signal} {arguments:?}: {output:?}");
+            if arguments.contains(&"--json") {
+                let stopped = document(&output);
+                assert_eq!(stopped["function"], "create_room", "{stopped}");
+                assert_eq!(stopped["error"]["effect"], "none", "{stopped}");
+            } else {
+                assert_eq!(output.stdout.len(), 0, "{arguments:?}: {output:?}");
+            }
         }
     }
     assert!(world.simulator.requests().is_empty());

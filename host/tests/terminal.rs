@@ -428,6 +428,62 @@ async fn what_was_typed_before_a_question_does_not_answer_it() {
     assert!(config.contains("\"meant.for.it\""), "{}", terminal.shown);
 }
 
+/// Two calls side by side ask one after the other, and each gets the answer to its own question.
+#[cfg(feature = "lua")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_questions_at_once_are_answered_one_by_one() {
+    let user = User::new().await;
+    let screen = Screen { columns: 120, colours: false };
+    let script = "local create = app.integrations.whereby.create_room\n\
+                  local ok = { one = false, two = false }\n\
+                  local function try(name)\n\
+                      return function() ok[name] = pcall(create, { room_name_prefix = name .. '-' }) end\n\
+                  end\n\
+                  app.parallel({ try('one'), try('two') })\n\
+                  print('one', ok.one, 'two', ok.two)";
+    for answers in [["y\n", "n\n"], ["n\n", "y\n"], ["y\n", "y\n"], ["n\n", "n\n"]] {
+        let made = user.simulator.requests().len();
+        let mut terminal = Terminal::start(user.command(&["lua", "-e", script]), screen);
+        let mut approved = Vec::new();
+        let mut asked = Vec::new();
+        for answer in answers {
+            let before = terminal.seen;
+            terminal.read_until("[y/N] ");
+            let question = &terminal.shown[before..terminal.seen];
+            let names = ["one", "two"]
+                .into_iter()
+                .filter(|name| question.contains(&format!("\"{name}-\"")));
+            let names: Vec<&str> = names.collect();
+            let [name] = names.as_slice() else {
+                panic!("{names:?} are asked at once: {question}")
+            };
+            asked.push(*name);
+            if answer == "y\n" {
+                approved.push(*name);
+            }
+            terminal.write(answer);
+        }
+        terminal.read_until("");
+        let status = terminal.child.wait().expect("it ends");
+        assert!(status.success(), "{}", terminal.shown);
+        asked.sort_unstable();
+        assert_eq!(asked, ["one", "two"], "{}", terminal.shown);
+        assert_eq!(terminal.shown.matches("[y/N] ").count(), 2, "{}", terminal.shown);
+        let is_approved = |name| approved.contains(&name);
+        let told = format!("one\t{}\ttwo\t{}", is_approved("one"), is_approved("two"));
+        let shown = terminal.shown.split_whitespace().collect::<Vec<_>>().join("\t");
+        assert!(shown.ends_with(&told), "`{told}` is missing: {}", terminal.shown);
+        let sent: Vec<String> = user.simulator.requests()[made..]
+            .iter()
+            .map(|request| String::from_utf8_lossy(&request.body).into_owned())
+            .collect();
+        assert_eq!(sent.len(), approved.len(), "{sent:?}");
+        for name in approved {
+            assert!(sent.iter().any(|body| body.contains(&format!("\"{name}-\""))), "{sent:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_leaves_the_terminal_as_it_was() {
     let user = User::new().await;

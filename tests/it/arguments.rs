@@ -110,6 +110,34 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
     }
 }
 
+/// The component says the same, which its own tests check with the same words.
+#[tokio::test]
+async fn names_of_rooms_are_refused_in_the_words_of_the_component() {
+    let world = World::new().await;
+    let not_a_name = "not a room's name as list_rooms shows it, such as daily-standup, nor a room's \
+                      URL, such as https://example.whereby.com/daily-standup";
+    let write = "a room's URL without `https://`, not a name such as daily-standup; write https://";
+    for (name, words) in [
+        (" ", not_a_name.to_owned()),
+        ("/", not_a_name.to_owned()),
+        ("a?roomKey=x", not_a_name.to_owned()),
+        ("ftp://acme.whereby.com/daily", "a room's URL has the form".to_owned()),
+        ("acme.whereby.com/daily", format!("{write}acme.whereby.com/daily")),
+        (" Acme.Whereby.com/Daily?roomKey=s3cret ", format!("{write}Acme.Whereby.com/Daily")),
+        ("acme.whereby.com/a#roomKey=s3cret", format!("{write}acme.whereby.com/a")),
+        (
+            "daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10",
+            "this is the id of a meeting; the name of its room is `daily`".to_owned(),
+        ),
+    ] {
+        let outcome = world.session().call(None, "get_room", json!({"room_name": name})).await;
+        let text = message(&outcome);
+        assert!(text.starts_with(&format!("room_name: {words}")), "{name}: {text}");
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    world.assert_untouched();
+}
+
 #[tokio::test]
 async fn unknown_names_are_named_with_the_nearest_known_one() {
     let world = World::new().await;

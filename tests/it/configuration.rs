@@ -3,7 +3,7 @@
 use crate::wire::kind;
 use serde_json::json;
 use std::path::Path;
-use whereby::simulator::{Options, RoomSeed, Simulator};
+use whereby::simulator::{Options, Reply, RoomSeed, Simulator};
 use whereby::{Error, Settings};
 use whereby_tests::{World, run, set_mode};
 
@@ -355,7 +355,11 @@ async fn a_configuration_in_the_checkout_counts_only_when_it_is_named_on_the_com
             let ran = run(arguments, environment.clone(), "", false).await;
             assert_eq!(ran.code, 3, "{variable}={value} {arguments:?}: {ran:?}");
             let document = ran.json();
-            let message = document["error"]["message"].as_str().expect("a message");
+            let failed = match arguments[0] {
+                "doctor" => &document["checks"][0],
+                _ => &document["error"],
+            };
+            let message = failed["message"].as_str().expect("a message");
             for words in [variable, "leads into the checkout", "/project", "--config"] {
                 assert!(message.contains(words), "no {words:?}: {message}");
             }
@@ -369,6 +373,75 @@ async fn a_configuration_in_the_checkout_counts_only_when_it_is_named_on_the_com
     let ran = world.run(&["call", "list_rooms", "--config", &file, "--json"]).await;
     assert!(world.path("ran").exists(), "{ran:?}");
     assert_eq!(theirs.requests().len(), 1, "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_told_with_what_names_it() {
+    let world = world().await;
+    let absent = world.path("absent.toml").display().to_string();
+    let mut environment = world.environment();
+    environment.variables.insert("WHEREBY_CONFIG".into(), absent.clone());
+    let by_variable = run(&["call", "list_rooms"], environment, "", false).await;
+    let by_flag = world.run(&["call", "list_rooms", "--config", &absent]).await;
+    for (ran, name) in [(by_variable, "WHEREBY_CONFIG"), (by_flag, "--config")] {
+        assert_eq!(ran.code, 3, "{ran:?}");
+        let words = format!("error: {absent}: there is no such file; {name} names it\n");
+        assert!(ran.stderr.starts_with(&words), "{ran:?}");
+    }
+    world.assert_untouched();
+}
+
+/// Each hint about the API names what set it: the key, its file and its line to people, the key alone
+/// to agents, and the variable to both.
+#[tokio::test]
+async fn a_hint_about_the_api_names_what_set_it() {
+    let world = world().await;
+    let page = Reply::status(200).body("<html>");
+    let base = world.simulator.url();
+    for (url, reply, words) in [
+        ("http://127.0.0.1:1/v1".to_owned(), None, "check KEY, and that the server"),
+        (format!("{base}0"), None, "check KEY: its path is usually /v1"),
+        (base.clone(), Some(page), "check KEY, and whether this network has"),
+    ] {
+        let set = || {
+            if let Some(reply) = reply.clone() {
+                world.simulator.script("*", "/v1/meetings", 1, reply);
+            }
+        };
+        let call = &["call", "list_rooms", "--json"][..];
+        let script = "local _, e = pcall(app.integrations.whereby.list_rooms, {}) return e.hint";
+        let lua = &["lua", "-e", script, "--json"][..];
+        let token = world.simulator.token();
+        let file = format!(
+            "[accounts.work]\naccess_token = \"{token}\"\n# a comment\napi_url = \"{url}\"\n"
+        );
+        let file_name = world.write("config/whereby/config.toml", &file);
+        set_mode(&file_name, 0o600);
+        let hint = |words: &str, key: &str| words.replace("KEY", key);
+        set();
+        let shown = world.run(call).await.json();
+        let shown = shown["error"]["hint"].as_str().expect("a hint");
+        assert!(shown.contains(&hint(words, "accounts.work.api_url")), "{url}: {shown}");
+        let place = format!("; accounts.work.api_url is in {}, line 4", file_name.display());
+        assert!(shown.ends_with(&place), "{url}: {shown}");
+        set();
+        let shown = world.run(lua).await.json();
+        let shown = shown["result"].as_str().expect("a hint");
+        assert!(shown.contains(&hint(words, "accounts.work.api_url")), "{url}: {shown}");
+        assert!(!shown.contains("line 4"), "an agent need not know: {shown}");
+
+        let mut environment = world.bare_environment();
+        environment.variables.insert("WHEREBY_API_URL".into(), url.clone());
+        set();
+        let shown = run(call, environment.clone(), "", false).await.json();
+        let shown = shown["error"]["hint"].as_str().expect("a hint");
+        assert!(shown.contains(&hint(words, "WHEREBY_API_URL")), "{url}: {shown}");
+        assert!(!shown.contains("api_url"), "{url}: {shown}");
+        set();
+        let shown = run(lua, environment, "", false).await.json();
+        let shown = shown["result"].as_str().expect("a hint");
+        assert!(shown.contains(&hint(words, "WHEREBY_API_URL")), "{url}: {shown}");
+    }
 }
 
 #[tokio::test]

@@ -421,6 +421,24 @@ fn the_commands_of_cargo_name_what_there_is() {
     assert!(benchmark::is_quick(["--quik".to_owned()].into_iter()).is_err());
 }
 
+#[test]
+fn the_demonstration_builds_the_program_alone_and_benchmarks_measure_what_is_distributed() {
+    let manifest = |name: &str| read(name).parse::<DocumentMut>().expect("TOML");
+    assert_eq!(manifest("host/Cargo.toml")["package"]["default-run"].as_str(), Some("whereby"));
+    let workspace = manifest("Cargo.toml");
+    let profile = |name: &str| &workspace["profile"][name];
+    assert_eq!(profile("bench")["inherits"].as_str(), Some("dist"));
+    assert_eq!(profile("dist")["lto"].as_str(), Some("thin"));
+    assert_eq!(profile("release")["lto"].as_str(), Some("off"));
+    // What `release` overrides for a quick build, `dist` must set back.
+    let packages = |name: &str| profile(name)["package"].as_table_like().expect("packages");
+    for (package, _) in packages("release").iter() {
+        let distributed =
+            packages("dist").get(package).and_then(|item| item["opt-level"].as_integer());
+        assert_eq!(distributed, Some(3), "{package}");
+    }
+}
+
 /// Cargo gives the flags of a benchmark to every target that it would measure, and a target that runs
 /// by the standard harness refuses those that the harness does not know.
 #[test]

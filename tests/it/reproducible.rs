@@ -41,8 +41,7 @@ fn a_build_in_another_place_gives_the_same_components() {
     copy(root, &elsewhere);
     let target_dir = &place.path().join("out");
     let artifact = artifact::Artifact { workspace: &elsewhere, target_dir, writes: true };
-    let functions = artifact.functions().expect("it builds");
-    let gateway = artifact.gateway(&functions).expect("it builds");
+    let (functions, gateway) = artifact.build().expect("it builds");
     for (built, own) in
         [(functions, whereby::BUILT_IN_COMPONENT), (gateway, whereby::BUILT_IN_GATEWAY)]
     {

@@ -2,13 +2,13 @@
 
 use crate::prelude::*;
 use core::fmt;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 /// A string; many strings of responses are static.
 pub(crate) type Text = Cow<'static, str>;
 
-/// The members of an object. If a name occurs twice, the later member counts.
+/// The members of an object, with unique names.
 pub(crate) type Members = Vec<(Text, Json)>;
 
 /// A JSON value.
@@ -63,13 +63,13 @@ impl Json {
 
 /// Removes a member from an object and returns it.
 pub(crate) fn take(members: &mut Members, name: &str) -> Option<Json> {
-    let index = members.iter().rposition(|(own, _)| own == name)?;
+    let index = members.iter().position(|(own, _)| own == name)?;
     Some(members.swap_remove(index).1)
 }
 
 /// Returns a member of an object.
 pub(crate) fn get<'a>(members: &'a Members, name: &str) -> Option<&'a Json> {
-    members.iter().rfind(|(own, _)| own == name).map(|(_, value)| value)
+    members.iter().find(|(own, _)| own == name).map(|(_, value)| value)
 }
 
 impl Serialize for Json {
@@ -145,11 +145,19 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let mut members = Vec::new();
+        let mut members = Members::new();
         while let Some((name, value)) = map.next_entry::<String, Json>()? {
             members.push((name.into(), value));
         }
-        Ok(Json::Object(members))
+        // Parsers differ in which of two members counts, so this is an error.
+        let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => {
+                Err(A::Error::custom(format_args!("the member `{}` is there twice", pair[0])))
+            }
+            None => Ok(Json::Object(members)),
+        }
     }
 }
 
@@ -273,12 +281,17 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_two_members_with_one_name_counts() {
-        let Ok(Json::Object(mut members)) = Json::parse(br#"{"a":1,"b":2,"a":3}"#) else {
+    fn members_are_found_by_name_and_have_unique_names() {
+        let Ok(Json::Object(mut members)) = Json::parse(br#"{"a":1,"b":2}"#) else {
             panic!("not an object");
         };
-        assert_eq!(get(&members, "a"), Some(&Json::Integer(3)));
-        assert_eq!(take(&mut members, "a"), Some(Json::Integer(3)));
+        assert_eq!(get(&members, "a"), Some(&Json::Integer(1)));
+        assert_eq!(take(&mut members, "a"), Some(Json::Integer(1)));
+        assert_eq!(take(&mut members, "a"), None);
+        for text in [r#"{"a":1,"b":2,"a":1}"#, r#"[{"b":{"x":0,"a":1,"\u0061":{}}}]"#] {
+            let error = Json::parse(text.as_bytes()).expect_err(text).to_string();
+            assert!(error.starts_with("the member `a` is there twice at line 1"), "{error}");
+        }
         assert_eq!(get(&members, "c"), None);
         assert_eq!(take(&mut members, "c"), None);
     }

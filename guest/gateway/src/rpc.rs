@@ -47,6 +47,9 @@ pub(crate) fn answer(
                     "batches are not supported: send each message by itself".into(),
                 ),
                 Ok(_) => (INVALID_REQUEST, "a message must be a JSON object".into()),
+                Err(error) if error.is_data() => {
+                    (INVALID_REQUEST, format!("the message cannot be read: {error}"))
+                }
                 Err(error) => (PARSE_ERROR, format!("the body is not JSON: {error}")),
             };
             return Reply::error(400, &id, code, &message, None);

@@ -9,7 +9,7 @@ use people::People;
 use recordings::Recordings;
 
 use super::{GET_ROOM_SESSIONS, ROOM_SESSIONS, SESSION_MEMBERS, Session, without_slash};
-use crate::error::{accept, unexpected};
+use crate::error::{accept, clean, unexpected};
 use crate::meeting_id::{self, MeetingId};
 use crate::prelude::*;
 use crate::query::Query;
@@ -30,9 +30,9 @@ pub(crate) fn get_meeting(
     let MeetingId { room, session } = MeetingId::parse(meeting_id)?;
     match room {
         Some(room) => {
-            let mut result = Err(unknown(&session));
+            let mut result = Err(unknown(&session, Some(&room.name)));
             for spelling in room.spellings() {
-                result = read_in_room(transport, &spelling, &session);
+                result = read_in_room(transport, &spelling, &session, &room.name);
                 if !matches!(result, Err(Error::NotFound(_))) {
                     break;
                 }
@@ -61,20 +61,27 @@ struct Facts {
     recorder_minutes: Option<u32>,
 }
 
-/// Reads a meeting whose room is known.
+/// Reads a meeting whose room is known. `named` is the room as the caller spelled it.
 #[inline(never)]
 fn read_in_room(
     transport: &mut dyn Transport,
     room: &str,
     session: &str,
+    named: &str,
 ) -> Result<Meeting, Error> {
     let mut people = People::of(session);
     let mut recordings = Recordings::of(session, Some(room));
     let request = facts_request(room, session);
     let (facts, lists) = read_page(transport, Some(request), &mut [&mut people, &mut recordings]);
     // If the meeting does not exist, that explains all other failures.
-    let facts =
-        facts.map_or_else(|| Err(unknown(session)), |facts| decode_facts(facts, session))?;
+    let facts = facts.map(|facts| decode_facts(facts, session)).transpose()?.flatten();
+    let Some(facts) = facts else {
+        return Err(if people.is_empty() {
+            unknown(session, Some(named))
+        } else {
+            elsewhere(session, named)
+        });
+    };
     lists?;
     read_rest(transport, &mut [&mut people, &mut recordings])?;
     Ok(meeting(Some(room.to_owned()), session, Some(facts), people, recordings))
@@ -85,7 +92,7 @@ fn read_session(transport: &mut dyn Transport, session: &str) -> Result<Meeting,
     let mut people = People::of(session);
     read_rest(transport, &mut [&mut people])?;
     if people.is_empty() {
-        return Err(unknown(session));
+        return Err(unknown(session, None));
     }
 
     // Two lists name the room of some sessions. If neither does, the room stays unknown: reading the
@@ -102,11 +109,7 @@ fn read_session(transport: &mut dyn Transport, session: &str) -> Result<Meeting,
     };
 
     let (facts, _) = read_page(transport, Some(facts_request(&room, session)), &mut []);
-    let facts = match facts.map(|facts| decode_facts(facts, session)) {
-        Some(Ok(facts)) => Some(facts),
-        Some(Err(Error::NotFound(_))) | None => None,
-        Some(Err(error)) => return Err(error),
-    };
+    let facts = facts.map(|facts| decode_facts(facts, session)).transpose()?.flatten();
     Ok(meeting(Some(room), session, facts, people, recordings))
 }
 
@@ -144,10 +147,11 @@ fn facts_request(room: &str, session: &str) -> Request {
     Request::get(query.with("roomSessionId", session).finish())
 }
 
-fn decode_facts(result: Result<Reply, SendError>, session: &str) -> Result<Facts, Error> {
+/// Reads the properties of a session; `None` if the room has no such session.
+fn decode_facts(result: Result<Reply, SendError>, session: &str) -> Result<Option<Facts>, Error> {
     let wrong = |what: &str| unexpected(GET_ROOM_SESSIONS, what);
     let reply = match accept(GET_ROOM_SESSIONS, result) {
-        Err(Error::NotFound(_)) => return Err(unknown(session)),
+        Err(Error::NotFound(_)) => return Ok(None),
         other => other?,
     };
     let page = response::page(GET_ROOM_SESSIONS, &reply.body, SESSION_MEMBERS, None)?;
@@ -163,13 +167,13 @@ fn decode_facts(result: Result<Reply, SendError>, session: &str) -> Result<Facts
             }
         };
         let session = Session::decode(row).map_err(|what| wrong(&what))?;
-        return Ok(Facts {
+        return Ok(Some(Facts {
             start: Some(session.start.text.to_owned()),
             end: session.end.map(|end| end.text.to_owned()),
             duration: session.end.map(|end| session.start.time.seconds_until(end.time)),
             participant_count: session.participant_count,
             recorder_minutes: session.recorder_minutes,
-        });
+        }));
     }
     // The unreadable row may be this meeting.
     if let Some(what) = unreadable {
@@ -177,15 +181,26 @@ fn decode_facts(result: Result<Reply, SendError>, session: &str) -> Result<Facts
     }
     // The filter selects one session, so further pages would list others.
     match page.cursor {
-        None => Err(unknown(session)),
+        None => Ok(None),
         Some(_) => Err(wrong("it lists sessions other than the requested one")),
     }
 }
 
-fn unknown(session: &str) -> Error {
+/// Returns the error for a meeting that Whereby does not know.
+fn unknown(session: &str, room: Option<&str>) -> Error {
+    let place = room.map(|room| format!(" in the room `{}`", clean(room))).unwrap_or_default();
     Error::NotFound(format!(
-        "there is no meeting {session} in {GET_ROOM_SESSIONS}; Whereby lists a meeting 10 to 15 \
-         minutes late"
+        "there is no meeting `{session}`{place}; list_meetings lists meetings with their ids, 10 to \
+         15 minutes after they ended"
+    ))
+}
+
+/// Returns the error for a meeting that had participants, but is not listed in the room.
+fn elsewhere(session: &str, room: &str) -> Error {
+    Error::NotFound(format!(
+        "there is a meeting `{session}`, but Whereby does not list it in the room `{}`; use \
+         `{session}` alone as meeting_id to read it without naming a room",
+        clean(room)
     ))
 }
 

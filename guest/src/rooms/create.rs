@@ -81,9 +81,10 @@ pub(crate) fn create_room(
     Ok(room)
 }
 
-const CREATED: &str = "the room exists: check list_rooms";
+const CREATED: &str = "the room exists: look at list_rooms";
 
-const MAYBE_CREATED: &str = "the room may exist all the same: check list_rooms before trying again";
+const MAYBE_CREATED: &str =
+    "the room may exist all the same: look at list_rooms before trying again";
 
 /// The start and the end of the room, as sent in the request.
 struct Dates {

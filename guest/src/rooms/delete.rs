@@ -11,7 +11,7 @@ use crate::types::{DeletedRoom, Error, Room};
 
 const DELETE_MEETING: &str = "DELETE /meetings/{meetingId}";
 
-const MAYBE_DELETED: &str = "the room may be gone all the same: check with get_room";
+const MAYBE_DELETED: &str = "the room may be gone all the same: ask get_room";
 
 /// Deletes the room with this name.
 pub(crate) fn delete_room(

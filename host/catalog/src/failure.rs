@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 /// The hint if it is unknown whether something was changed.
-pub const UNKNOWN_OUTCOME_HINT: &str = "check whether it happened before trying again";
+pub const UNKNOWN_OUTCOME_HINT: &str = "the change may have been made: check before trying again";
 
 /// The hint if a call failed although its change was made.
 pub const DONE_HINT: &str =

@@ -94,8 +94,7 @@ impl Opts {
             Command::Show { id } => {
                 let found = store.approval(&id)?.ok_or_else(|| Error::Usage {
                     message: format!(
-                        "there is no approval {id}; `whereby approvals list --all` shows those that \
-                         there are"
+                        "there is no approval {id}; run: whereby approvals list --all"
                     ),
                 })?;
                 check_account(context, &found)?;
@@ -104,7 +103,13 @@ impl Opts {
             Command::Approve { id } => {
                 check_account_of(context, &store, &id)?;
                 let approved = store.approve(&id)?;
-                Ok(output(&approved, approved_text(context, &approved)))
+                let mut text = approved_text(context, &approved);
+                if approved.id != id {
+                    text += &format!(
+                        "this approval is a new one; the denied one, {id}, stays in the list as it is\n"
+                    );
+                }
+                Ok(output(&approved, text))
             }
             Command::Deny { id: None, client, yes, .. } => {
                 deny_all(context, &store, client.as_deref(), yes)

@@ -7,8 +7,9 @@ use super::{Context, Document, Exit, Failure, Output, functions, prompt, table};
 use crate::error::Error;
 use crate::session::Session;
 use crate::session::call::{Call, Outcome, Plan};
+use crate::strict_json;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use whereby_authority::arguments::MAX_ARGUMENTS_BYTES;
 use whereby_authority::policy::{Effect, Permission};
@@ -38,7 +39,7 @@ pub(super) struct Opts {
     /// Make the call without asking where a person would be asked; overrides no denial
     #[arg(long)]
     force: bool,
-    /// Where a person has to approve the call, wait so long for `whereby approvals approve`
+    /// If the call needs approval, wait this long for a person to decide with `whereby approvals`
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: Option<u64>,
     /// Read all pages, at most 100. Each is a call of its own, and `limit` is the size of a page
@@ -77,6 +78,11 @@ impl Opts {
         let known = whereby_catalog::function(&function).map(|function| function.json);
         let document = Document { dry_run: self.dry_run, ..Document::for_function(known) };
         let fail = |error: Error| Failure { error, document: Box::new(document.clone()) };
+        if context.json {
+            // Arguments may be read from a program that takes its time.
+            let stopped = document.to_json(Err(&Error::Interrupted)).to_string();
+            context.streams.set_last_words(Some(text::printable_json(&stopped)));
+        }
         let prepared = match self.prepare(context, segment, &function) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -95,12 +101,15 @@ impl Opts {
             .account(account.as_deref())
             .force(self.force)
             .asked_by(super::FRONT_END, None);
+        let waits_for = Arc::<OnceLock<String>>::default();
         if let Some(seconds) = self.wait {
             call = call.wait(Duration::from_secs(seconds));
             if !context.can_ask(self.force) {
                 let streams = context.streams.clone();
                 let (status, is_quiet) = (status.clone(), context.quiet);
-                call = call.approver(Arc::new(prompt::Elsewhere { streams, status, is_quiet }));
+                let waits_for = Arc::clone(&waits_for);
+                let elsewhere = prompt::Elsewhere { streams, status, is_quiet, seconds, waits_for };
+                call = call.approver(Arc::new(elsewhere));
             }
         }
         if self.dry_run {
@@ -136,12 +145,20 @@ impl Opts {
         if let Some(exit) = stopped.filter(|_| is_stopped) {
             let is_write = whereby_catalog::function(known.unwrap_or_default())
                 .is_some_and(|function| FunctionRule::of(function).effect == Effect::Write);
-            // A read has changed nothing, and there is nothing to say of it.
-            if !is_write {
-                return Ok(Output::Stopped(exit));
+            // A read has changed nothing, and whoever stopped it knows that it was stopped. Whoever
+            // reads the document does not.
+            let mut document = Document::of(&outcome);
+            if let Some(id) = waits_for.get().filter(|_| outcome.requests.is_empty()) {
+                document.approval = Some(id.clone());
+                document.hint = Some(format!(
+                    "nothing was sent, and a person can still decide; to withdraw the request: whereby \
+                     approvals deny {id}"
+                ));
             }
-            let document = Document { stopped: Some(exit), ..Document::of(&outcome) };
-            return Err(Failure { error: Error::Interrupted, document: Box::new(document) });
+            return match is_write || context.json {
+                true => Err(Failure::stopped(exit, document)),
+                false => Ok(Output::Stopped(exit)),
+            };
         }
         let document = Document { pages, ..Document::of(&outcome) };
         let Outcome { result, unrecorded, requests, .. } = outcome;
@@ -236,12 +253,15 @@ impl Opts {
         let text = text.as_deref().map(text::without_bom);
         let mut arguments = match text.map(str::trim) {
             None | Some("") => Value::Object(Map::new()),
-            Some(text) => serde_json::from_str(text).map_err(|error| {
-                usage(format!(
-                    "the arguments are not JSON: {}; they are one object, such as '{{\"limit\": 2}}', or \
-                     given one by one, such as --arg limit=2",
-                    text::printable(&error.to_string(), 200)
-                ))
+            Some(text) => strict_json::from_str(text).map_err(|error| {
+                let what = text::printable(&error.to_string(), 200);
+                usage(match error.is_data() {
+                    true => format!("the arguments are ambiguous: {what}; write it once"),
+                    false => format!(
+                        "the arguments are not JSON: {what}; they are one object, such as \
+                         '{{\"limit\": 2}}', or given one by one, such as --arg limit=2"
+                    ),
+                })
             })?,
         };
         for arg in &self.args {
@@ -290,12 +310,17 @@ fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
         });
     match ty {
         None | Some(Type::String | Type::Enum(_)) => Ok(Value::from(value)),
-        Some(_) => serde_json::from_str(value).map_err(|error| Error::Usage {
-            message: format!(
-                "--arg {name}={} is not JSON ({error}); `{name}` is written as JSON, as in the \
-                 examples of `whereby docs {function}`",
-                text::printable(value, 80)
-            ),
+        Some(_) => strict_json::from_str(value).map_err(|error| {
+            let shown = text::printable(value, 80);
+            Error::Usage {
+                message: match error.is_data() {
+                    true => format!("--arg {name}={shown} is ambiguous: {error}; write it once"),
+                    false => format!(
+                        "--arg {name}={shown} is not JSON ({error}); `{name}` is written as JSON, as \
+                         in the examples of `whereby docs {function}`"
+                    ),
+                },
+            }
         }),
     }
 }
@@ -334,6 +359,12 @@ impl Document {
         }
     }
 
+    /// What to do about an error, unless that does not apply here.
+    pub(super) fn hint_for(&self, error: &Error) -> Option<String> {
+        let hint = self.hint.clone().or_else(|| error.hint(self.write));
+        hint.filter(|_| !self.no_hint)
+    }
+
     /// The document that every call prints under `--json`.
     pub(super) fn to_json(&self, result: Result<&Value, &Error>) -> Value {
         let operation = self
@@ -356,8 +387,8 @@ impl Document {
             },
             "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
         });
-        if self.no_hint && result.is_err() {
-            document["error"]["hint"] = Value::Null;
+        if let Err(error) = result {
+            document["error"]["hint"] = self.hint_for(error).into();
         }
         if self.pages > 0 {
             document["meta"]["pages"] = self.pages.into();

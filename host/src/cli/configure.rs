@@ -10,9 +10,12 @@ use crate::config::limits::ScriptLimits;
 use crate::config::limits::{Limit, Limits};
 use crate::config::reader::{self, Key};
 use crate::error::Error;
+use crate::session::resources::{check_certificates, read_component};
 use clap::builder::{PossibleValue, TypedValueParser};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::path::Path;
 use toml_edit::{InlineTable, Value};
 use whereby_authority::policy::Permission;
 use whereby_authority::suggest;
@@ -217,6 +220,16 @@ fn function(text: &str) -> Result<(&'static str, Permission), String> {
     Ok((known.json, permission(text)?))
 }
 
+/// Checks that the file or program of an account's token is there. A variable is often set elsewhere.
+fn check_token_of(settings: &Settings, name: &str, environment: &Environment) -> Result<(), Error> {
+    match settings.accounts.get(name).map(|account| &account.token) {
+        Some(token @ (TokenSource::File(_) | TokenSource::Command(_))) => {
+            token.check(name, environment)
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
         if self.integration.as_ref().is_some_and(|name| name != "whereby") {
@@ -253,6 +266,9 @@ impl Opts {
                  argument; --token-stdin keeps it to itself"
                     .to_owned(),
             );
+        }
+        if let Ok(settings) = Settings::load(context.config.as_deref(), &context.environment) {
+            warnings.extend(self.unusable(&settings, account.as_deref(), &context.environment));
         }
         if !context.quiet {
             for warning in &warnings {
@@ -311,6 +327,42 @@ impl Opts {
             Err(_) => "; to set another, run: whereby configure --account NAME --default".into(),
         };
         Some(format!("`{default}` was the default account; default_account is removed too{next}"))
+    }
+
+    /// Why calls would fail because of what was set: a file that is not there, for example. It may be
+    /// there when they are made, so it is set all the same.
+    fn unusable(
+        &self,
+        settings: &Settings,
+        account: Option<&str>,
+        environment: &Environment,
+    ) -> BTreeSet<String> {
+        let mut warnings = BTreeSet::new();
+        for (key, value) in self.set.iter().filter_map(|pair| pair.split_once('=')) {
+            let keys: Vec<&str> = key.split('.').collect();
+            let tried = match (keys.as_slice(), &settings.component, &settings.ca_file) {
+                (["component", ..], Some(file), _) => {
+                    read_component(&file.path, file.sha256.as_deref()).map(drop)
+                }
+                (["ca_file"], _, Some(file)) => check_certificates(file),
+                (["accounts", name, "access_token", ..], ..) => {
+                    check_token_of(settings, name, environment)
+                }
+                (["access_token", ..], ..) => {
+                    check_token_of(settings, account.unwrap_or_default(), environment)
+                }
+                _ => Ok(()),
+            };
+            let Err(error) = tried else { continue };
+            let is_path = matches!(keys.last(), Some(&("path" | "ca_file" | "file")));
+            warnings.insert(match is_path && Path::new(value).is_relative() {
+                true => {
+                    format!("{error}; a relative path starts at the configuration file's folder")
+                }
+                false => error.to_string(),
+            });
+        }
+        warnings
     }
 
     fn is_about_an_account(&self) -> bool {

@@ -65,14 +65,34 @@ impl Check {
 
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
-        let settings = context.settings()?;
-        let session = context.session(settings.clone(), true)?;
-        let (state, mut first_error) = state(context);
+        let read = context.settings();
+        // Without the settings, the built-in component can be checked, and no account.
+        let session = context.session(read.clone().unwrap_or_default(), true);
+        let (state, state_error) = state(context);
         let status = Status::new("compiling the component");
-        let component = spinner::wait(context, &status, component(&session)).await;
+        let component = match &session {
+            Ok(session) => spinner::wait(context, &status, component(session)).await,
+            Err(error @ Error::Configuration { .. }) => Check::failed("component", error, None),
+            // The machine has not enough for any check.
+            Err(error) => return Err(error.clone().into()),
+        };
         let cache = kept_code(context, component.status == "ok");
-        let mut checks = vec![configuration(&settings), component, cache, state];
+        let mut checks = vec![configuration(&read), component, cache, state];
+        let errors = [read.as_ref().err(), state_error.as_ref(), session.as_ref().err()];
+        let mut first_error = errors.into_iter().flatten().next().cloned();
         let mut accounts = Vec::new();
+        let (settings, session) = match (read, session) {
+            (Ok(settings), Ok(session)) => (settings, session),
+            (read, _) => {
+                let what = if read.is_err() { "configuration" } else { "component" };
+                checks.push(Check::warning(
+                    "accounts",
+                    format!("not checked, because the {what} cannot be read"),
+                    format!("fix the {what} first, see above"),
+                ));
+                return Ok(report(context, &checks, &accounts, first_error));
+            }
+        };
         // An account that does not exist is reported below.
         let only = context.account.as_deref();
         let only = only.map(|name| settings.account_name(Some(name)).unwrap_or(name));
@@ -101,23 +121,32 @@ impl Opts {
             checks.push(Check::failed("accounts", &error, fix));
             first_error = first_error.or(Some(error));
         }
-        let ok = checks.iter().all(|check| check.status != "failed");
-        let document = json!({
-            "ok": ok,
-            "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
-            "accounts": accounts,
-            "version": env!("CARGO_PKG_VERSION"),
-        });
-        let text = to_text(&checks, ok, &context.look());
-        // What fails ends the program as a call by that account would end.
-        let error = first_error.or_else(|| {
-            let failed = checks.iter().find(|check| check.status == "failed")?;
-            Some(Error::ComponentFault { message: failed.message.clone() })
-        });
-        Ok(match error {
-            Some(error) if !ok => Output::Report(text, document, super::Exit::of(&error)),
-            _ => Output::Text(text, document),
-        })
+        Ok(report(context, &checks, &accounts, first_error))
+    }
+}
+
+/// What the command prints, and how it ends: as a call would end that meets the first error.
+fn report(
+    context: &Context,
+    checks: &[Check],
+    accounts: &[Value],
+    first_error: Option<Error>,
+) -> Output {
+    let ok = checks.iter().all(|check| check.status != "failed");
+    let document = json!({
+        "ok": ok,
+        "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
+        "accounts": accounts,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    let text = to_text(checks, ok, &context.look());
+    let error = first_error.or_else(|| {
+        let failed = checks.iter().find(|check| check.status == "failed")?;
+        Some(Error::ComponentFault { message: failed.message.clone() })
+    });
+    match error {
+        Some(error) if !ok => Output::Report(text, document, super::Exit::of(&error)),
+        _ => Output::Text(text, document),
     }
 }
 
@@ -167,7 +196,14 @@ fn with_short_digests(text: &str) -> String {
     text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
-fn configuration(settings: &Settings) -> Check {
+fn configuration(read: &Result<Settings, Error>) -> Check {
+    let settings = match read {
+        Ok(settings) => settings,
+        Err(error) => {
+            let fix = "until this is fixed, all calls are refused";
+            return Check::failed("configuration", error, Some(fix.into()));
+        }
+    };
     let strict = settings.policy.tightening.iter().filter_map(|rules| rules.file.as_ref());
     let strict: Vec<String> = strict.map(|file| file.display().to_string()).collect();
     let mut message = match &settings.file {

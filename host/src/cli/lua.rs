@@ -11,7 +11,6 @@ use crate::session::call::Call;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
-use whereby_authority::grant::WriteOutcome;
 use whereby_authority::text;
 
 /// Runs a Lua script that calls the functions, in a sandbox.
@@ -68,6 +67,11 @@ impl Opts {
                           script itself with -e"
                         .into(),
             }));
+        }
+        if context.json {
+            let mut stopped = failed_json(&Error::Interrupted);
+            stopped["error"]["kind"] = "interrupted".into();
+            context.streams.set_last_words(Some(text::printable_json(&stopped.to_string())));
         }
         let script = if is_console { None } else { Some(self.script(context)?) };
         let settings = context.settings()?;
@@ -194,12 +198,6 @@ pub(super) fn show_error(context: &Context, error: &ScriptError, name: Option<&s
     let message = text::printable_lines(&error.message);
     // Standard error may be closed; the exit status says it as well.
     let _ = streams.note(&word, &format!("{place}{message}"));
-    let effect = match error.effect() {
-        WriteOutcome::None => "",
-        WriteOutcome::Unknown => "it is not known whether anything was changed\n",
-        WriteOutcome::Done => "the change itself was made\n",
-    };
-    let _ = write!(streams.stderr(), "{effect}");
     if let Some(hint) = &error.hint {
         let word = context.stderr_word(Role::Hint, "hint:");
         let _ = streams.note(&word, &text::printable_lines(hint));

@@ -44,7 +44,7 @@ use crate::session::inspect;
 use crate::session::resources::read_component;
 use crate::session::{self, Session};
 use crate::store::Store;
-use crate::system::resource_limit;
+use crate::system::resource_limit::{self, LowAddressSpace};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use paint::{Role, paint, wants_colours};
@@ -264,7 +264,6 @@ impl Context {
         settings: Settings,
         approver: Arc<dyn Approver>,
     ) -> Result<Session, Error> {
-        resource_limit::check_address_space()?;
         let mut builder = Session::builder()
             .settings(settings)
             .environment(self.environment.clone())
@@ -328,6 +327,8 @@ struct Document {
     stopped: Option<Exit>,
     /// Whether what to do about an error of its kind does not apply.
     no_hint: bool,
+    /// What to do instead, where more is known than the error tells.
+    hint: Option<String>,
 }
 
 impl Document {
@@ -342,6 +343,14 @@ struct Failure {
     document: Box<Document>,
 }
 
+impl Failure {
+    /// What a signal stopped.
+    fn stopped(exit: Exit, document: Document) -> Self {
+        let document = Document { stopped: Some(exit), ..document };
+        Self { error: Error::Interrupted, document: Box::new(document) }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self { error, document: Box::default() }
@@ -354,20 +363,18 @@ const STACK: usize = 8 * 1024 * 1024;
 /// Runs the program as this process. Returns the exit status.
 #[must_use]
 pub fn run_process() -> u8 {
+    if let Some(limit) = LowAddressSpace::find() {
+        // There may be no memory at all. Standard error may be closed; the exit status says it as well.
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {limit}\n"));
+        return Exit::Internal.code();
+    }
     // A main thread's stack grows as it is used, and where address space is limited, growing can end
     // the program by a signal. Another thread has all of its stack, or there is an error.
     let own = std::thread::Builder::new().name("whereby".into()).stack_size(STACK);
     match own.spawn(run_on_this_thread) {
         // A panic has been printed.
         Ok(program) => program.join().unwrap_or(Exit::Internal.code()),
-        Err(_) => match resource_limit::check_address_space() {
-            Ok(()) => run_on_this_thread(),
-            Err(error) => {
-                // Standard error may be closed; the exit status says it as well.
-                let _ = writeln!(Streams::of_process().stderr(), "error: {error}");
-                Exit::Internal.code()
-            }
-        },
+        Err(_) => run_on_this_thread(),
     }
 }
 
@@ -554,12 +561,16 @@ async fn unless_stopped(
     tokio::select! {
         biased;
         result = command => result,
-        exit = signals.next() => Ok(Output::Stopped(exit)),
+        exit = signals.next() => match context.json {
+            true => Err(Failure::stopped(exit, Document::default())),
+            false => Ok(Output::Stopped(exit)),
+        },
     }
 }
 
 /// Prints the result of a command. Returns the exit status.
 fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u8 {
+    streams.set_last_words(None);
     let exit = match &result {
         Ok(Output::Report(_, _, exit) | Output::Stopped(exit)) => *exit,
         Ok(_) => Exit::Success,
@@ -612,14 +623,8 @@ fn print_error(
     let word = |role, word| paint(colours, role, word);
     let message = text::printable_lines(&error.to_string());
     streams.note(&word(Role::Error, "error:"), &message)?;
-    match document.write {
-        WriteOutcome::None => {}
-        WriteOutcome::Unknown => {
-            writeln!(streams.stderr(), "it is not known whether anything was changed")?;
-        }
-        WriteOutcome::Done => writeln!(streams.stderr(), "the change itself was made")?,
-    }
-    if let Some(hint) = error.hint(document.write).filter(|_| !document.no_hint) {
+    // Where something was changed, or may have been, the hint says so.
+    if let Some(hint) = document.hint_for(error) {
         streams.note(&word(Role::Hint, "hint:"), &text::printable_lines(&hint))?;
     }
     streams.stderr().flush()

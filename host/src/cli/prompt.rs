@@ -6,7 +6,7 @@ use crate::error::PendingApproval;
 use crate::session::approval::{Answer, Approver, Channel, Question};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// How often a question is asked that gets neither a yes nor a no.
 const TRIES: usize = 3;
@@ -47,6 +47,10 @@ pub(super) struct Elsewhere {
     pub(super) status: Status,
     /// Whether the command is not shown.
     pub(super) is_quiet: bool,
+    /// How long the call waits, in seconds.
+    pub(super) seconds: u64,
+    /// The approval that the call waits for.
+    pub(super) waits_for: Arc<OnceLock<String>>,
 }
 
 impl Approver for Elsewhere {
@@ -56,11 +60,18 @@ impl Approver for Elsewhere {
 
     fn stored(&self, _: &Question, pending: &PendingApproval) {
         self.status.waiting_for("a person's approval");
+        // Each page of a listing asks for its own, and the first one that is not given ends it.
+        let _ = self.waits_for.set(pending.id.clone());
         if self.is_quiet {
             return;
         }
         // Standard error may be closed; `whereby approvals list` shows the approval too.
-        let _ = writeln!(self.streams.stderr(), "waiting for: {}", pending.command());
+        let _ = writeln!(
+            self.streams.stderr(),
+            "waiting up to {} s for a person to decide; to approve: {}",
+            self.seconds,
+            pending.command()
+        );
     }
 }
 

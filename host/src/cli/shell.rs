@@ -127,11 +127,32 @@ fn write_pages(command: &clap::Command, pages: &mut Vec<(String, String)>) -> Re
 /// The command with its options and their values, as a section of a manual page.
 fn synopsis(command: &clap::Command) -> String {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let usage = command.clone().render_usage().to_string();
+    let forms: Vec<&str> = usage.trim_start_matches("Usage: ").lines().map(str::trim).collect();
+    if forms.len() > 1 {
+        let bold = |form: &&str| {
+            format!("\\fB{}\\fR{}\n", roff(name), roff(form.strip_prefix(name).unwrap_or(form)))
+        };
+        return format!(
+            ".SH SYNOPSIS\n{}",
+            forms.iter().map(bold).collect::<Vec<_>>().join(".br\n")
+        );
+    }
     let mut parts = vec![format!("\\fB{}\\fR", roff(name))];
     let shown = |argument: &&clap::Arg| !argument.is_hide_set();
     // Global options are the same everywhere, and have a section of their own.
     let own = |argument: &&clap::Arg| argument.get_help_heading() != Some(GLOBAL);
-    for option in command.get_opts().filter(shown).filter(own) {
+    let is_help = |argument: &&clap::Arg| {
+        matches!(
+            argument.get_action(),
+            clap::ArgAction::HelpLong
+                | clap::ArgAction::Help
+                | clap::ArgAction::HelpShort
+                | clap::ArgAction::Version
+        )
+    };
+    let options = command.get_arguments().filter(|argument| !argument.is_positional());
+    for option in options.filter(shown).filter(own).filter(|option| !is_help(option)) {
         let values = option.get_value_names().unwrap_or_default().iter();
         let values = values.map(|value| format!(" \\fI{}\\fR", roff(value))).collect::<String>();
         let name = option.get_long().map(|long| format!("--{long}"));

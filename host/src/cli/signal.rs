@@ -15,6 +15,7 @@ pub(super) use unix::{Signals, Watch};
 mod unix {
     use super::super::terminal;
     use super::{Exit, Streams};
+    use std::io::Write as _;
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
     use std::task::{Context, Poll};
     use tokio::runtime::{Builder, Runtime};
@@ -29,6 +30,8 @@ mod unix {
         /// How many [`Signals`] there are.
         listeners: usize,
         sender: watch::Sender<Option<Exit>>,
+        /// What a program that nothing listens in prints when a signal ends it.
+        last_words: Option<String>,
     }
 
     impl Watch {
@@ -41,6 +44,7 @@ mod unix {
             let watch = Self(Arc::new(Mutex::new(State {
                 listeners: 0,
                 sender: watch::Sender::new(None),
+                last_words: None,
             })));
             let (handlers, installed) = std::sync::mpsc::channel::<(Runtime, Vec<Handler>)>();
             let own = watch.clone();
@@ -68,10 +72,19 @@ mod unix {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
+        /// Sets what is printed if a signal ends the program before anything listens.
+        pub(in super::super) fn set_last_words(&self, words: Option<String>) {
+            self.state().last_words = words;
+        }
+
         fn received(&self, exit: Exit) {
-            let state = self.state();
+            let mut state = self.state();
             if state.listeners == 0 {
                 terminal::restore();
+                if let Some(words) = state.last_words.take() {
+                    // A reader that is gone reads nothing, and the exit status stays.
+                    let _ = writeln!(std::io::stdout(), "{words}");
+                }
                 std::process::exit(exit.code().into());
             }
             state.sender.send_replace(Some(exit));
@@ -120,6 +133,7 @@ mod unix {
             Self(streams.signals.as_ref().map(|watch| {
                 let mut state = watch.state();
                 state.listeners += 1;
+                state.last_words = None;
                 (watch.clone(), state.sender.subscribe())
             }))
         }

@@ -76,6 +76,16 @@ impl Streams {
         streams
     }
 
+    /// Sets what the program prints if a signal ends it before anything listens for one.
+    pub(super) fn set_last_words(&self, words: Option<String>) {
+        #[cfg(unix)]
+        if let Some(watch) = &self.signals {
+            watch.set_last_words(words);
+        }
+        #[cfg(not(unix))]
+        drop(words);
+    }
+
     pub(crate) fn stdout(&self) -> MutexGuard<'_, dyn Write + Send + 'static> {
         self.stdout.lock().unwrap_or_else(PoisonError::into_inner)
     }

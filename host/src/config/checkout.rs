@@ -13,6 +13,16 @@ use std::path::{Component, Path, PathBuf};
 /// folders above it are no checkout: a home may be a repository. `home` is what `HOME` says; it may be
 /// set by a checkout, so it does not excuse a `.git`.
 pub(crate) fn holding(path: &Path, directory: &Path, home: Option<&Path>) -> Option<PathBuf> {
+    holding_for(own_home().as_deref(), path, directory, home)
+}
+
+/// The same for a user whose home directory the system has as `own_home`.
+fn holding_for(
+    own_home: Option<&Path>,
+    path: &Path,
+    directory: &Path,
+    home: Option<&Path>,
+) -> Option<PathBuf> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let directory = real(directory);
     if directory.as_os_str().is_empty() {
@@ -24,16 +34,16 @@ pub(crate) fn holding(path: &Path, directory: &Path, home: Option<&Path>) -> Opt
     };
     let folders = || directory.ancestors();
     // A home may be a repository, and others are checked out within it.
-    let is_foreign = |folder: &&Path| has(folder, ".git") && !is_above_home(folder);
+    let is_foreign = |folder: &&Path| has(folder, ".git") && !is_above(folder, own_home);
     let mut checkouts: Vec<&Path> = folders().filter(is_foreign).collect();
     if checkouts.is_empty() {
         let home = home.map(real);
         checkouts.extend(folders().find(|folder| has(folder, PROJECT_FILE)));
         checkouts.push(&directory);
-        checkouts.retain(|folder| home.as_deref() != Some(folder) && !is_above_home(folder));
+        checkouts.retain(|folder| home.as_deref() != Some(folder) && !is_above(folder, own_home));
     }
     let holder = checkouts.into_iter().find(|folder| is_within(path, folder))?;
-    (!is_in_own_place(path)).then(|| holder.to_owned())
+    (!is_in_own_place(path, own_home)).then(|| holder.to_owned())
 }
 
 /// Whether a path leads into a folder, by its own name or through a link.
@@ -47,9 +57,9 @@ fn is_within(path: &Path, folder: &Path) -> bool {
 }
 
 /// Whether a folder is the root, or has the user's home directory in it.
-fn is_above_home(folder: &Path) -> bool {
-    let is_in = |home: PathBuf| home.canonicalize().is_ok_and(|home| home.starts_with(folder));
-    folder.parent().is_none() || own_home().is_some_and(is_in)
+fn is_above(folder: &Path, own_home: Option<&Path>) -> bool {
+    let is_in = |home: &Path| home.canonicalize().is_ok_and(|home| home.starts_with(folder));
+    folder.parent().is_none() || own_home.is_some_and(is_in)
 }
 
 /// Where the user's files are in the home directory without any variable: the configuration first.
@@ -59,10 +69,10 @@ const OWN_PLACES: &[&str] = match cfg!(target_os = "macos") {
 };
 
 /// Whether a path is in one of those places. Links there are the user's.
-fn is_in_own_place(path: &Path) -> bool {
+fn is_in_own_place(path: &Path, own_home: Option<&Path>) -> bool {
     let goes_back = path.components().any(|part| part == Component::ParentDir);
-    let is_in = |home: PathBuf| OWN_PLACES.iter().any(|place| path.starts_with(home.join(place)));
-    !goes_back && own_home().is_some_and(is_in)
+    let is_in = |home: &Path| OWN_PLACES.iter().any(|place| path.starts_with(home.join(place)));
+    !goes_back && own_home.is_some_and(is_in)
 }
 
 /// Returns the path of the user's configuration without any variable.
@@ -136,12 +146,48 @@ mod tests {
         assert_eq!(holding(&at("git/.config"), Path::new(""), None), None);
     }
 
+    /// As of people who keep the files of their home directory in git.
+    #[test]
+    fn a_home_that_is_a_repository_is_no_checkout_and_those_in_it_are() {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let root = temporary.path().canonicalize().expect("a path");
+        let at = |name: &str| root.join(name);
+        for folder in ["house/.git", "house/docs", "house/work/repo/.git", "house/tar/deep"] {
+            std::fs::create_dir_all(at(folder)).expect("a folder");
+        }
+        for file in ["house/.whereby.toml", "house/tar/.whereby.toml"] {
+            std::fs::write(at(file), "").expect("a file");
+        }
+        for (path, directory, home, holder) in [
+            ("house/.dotfiles/whereby", "house", "house", None),
+            ("house/.config/whereby", "house", "house", None),
+            ("house/.dotfiles/whereby", "house/work", "house", None),
+            ("house/docs/x", "house", "house", None),
+            ("house/work/repo/x", "house", "house", None),
+            // A folder below it is looked at like any other.
+            ("house/docs/x", "house/docs", "house", Some("house/docs")),
+            ("house/tar/x", "house/tar/deep", "house", Some("house/tar")),
+            ("house/work/repo/x", "house/work/repo", "house", Some("house/work/repo")),
+            ("house/.config/whereby", "house/work/repo", "house", None),
+            // Whatever HOME says, the home directory is the system's.
+            ("house/.dotfiles/whereby", "house", "elsewhere", None),
+            ("house/work/repo/x", "house/work/repo", "house/work/repo", Some("house/work/repo")),
+        ] {
+            let home = at(home);
+            let found = holding_for(Some(&at("house")), &at(path), &at(directory), Some(&home));
+            assert_eq!(found, holder.map(at), "{path} from {directory}");
+        }
+        // To somebody else it is a repository like any other.
+        let found = holding_for(None, &at("house/x"), &at("house/docs"), Some(&at("house")));
+        assert_eq!(found, Some(at("house")));
+    }
+
     #[test]
     #[cfg(unix)]
     fn the_users_own_place_is_theirs_even_in_a_repository() {
         let home = own_home().expect("a home directory");
-        assert!(is_above_home(&home.canonicalize().expect("a path")));
-        assert!(is_above_home(Path::new("/")));
+        assert!(is_above(&home.canonicalize().expect("a path"), Some(&home)));
+        assert!(is_above(Path::new("/"), Some(&home)));
         for (place, is_own) in [
             (".config/whereby/config.toml", true),
             (".local/state/whereby", true),
@@ -150,7 +196,7 @@ mod tests {
             (".config", false),
             ("checkout/whereby", false),
         ] {
-            assert_eq!(is_in_own_place(&home.join(place)), is_own, "{place}");
+            assert_eq!(is_in_own_place(&home.join(place), Some(&home)), is_own, "{place}");
         }
     }
 }

@@ -57,11 +57,18 @@ impl TokenSource {
     /// # Errors
     ///
     /// As for [`TokenSource::fetch`].
-    #[cfg(feature = "mcp")]
     pub(crate) fn check(&self, account: &str, environment: &Environment) -> Result<(), Error> {
         match self {
-            // It may ask somebody for a password.
-            Self::Command(_) => Ok(()),
+            // It may ask somebody for a password, so it is not run.
+            Self::Command(command) => match command.first() {
+                Some(program) if !Path::new(program).is_file() => Err(Error::Configuration {
+                    message: format!(
+                        "the access token of the account `{account}`: there is no program {}",
+                        text::printable(program, 300)
+                    ),
+                }),
+                _ => Ok(()),
+            },
             _ => self.fetch(account, environment).map(drop),
         }
     }

@@ -134,8 +134,13 @@ impl Settings {
             }
             None => None,
         };
+        let named_by = path.as_ref().map(|named| named.variable.unwrap_or("--config"));
         let path = path.map(|named| named.checked(environment)).transpose()?;
         let mut settings = match &path {
+            Some(path) if !is_there(path)? => {
+                let named_by = named_by.unwrap_or_default();
+                return Err(in_file(path, &format!("there is no such file; {named_by} names it")));
+            }
             Some(path) => Self::read(path)?,
             None => Self::default(),
         };
@@ -504,7 +509,7 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
                         .into(),
                 });
             }
-            api
+            api.set_by(API_VARIABLE, None)
         }
     };
     Ok(Some(Account::new(TokenSource::Variable(TOKEN_VARIABLE.into()), api)))

@@ -3,16 +3,35 @@
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use std::fmt;
+use std::sync::Arc;
 use url::{Host, Url};
 
 /// The base of an API: scheme, authority and path, to which the paths of requests are appended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct ApiBase {
     scheme: Scheme,
     authority: Authority,
     /// Without a slash at its end.
     path: String,
     loopback: bool,
+    setting: Option<Arc<Setting>>,
+}
+
+/// What set a value: a hint names it, so that people change what is in force.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// The variable, or the key of a file.
+    pub(crate) name: String,
+    /// The file and the line, where it is a key.
+    pub(crate) place: Option<String>,
+}
+
+impl PartialEq for ApiBase {
+    /// Whether both are the same API, wherever they are set.
+    fn eq(&self, other: &ApiBase) -> bool {
+        (&self.scheme, &self.authority, &self.path)
+            == (&other.scheme, &other.authority, &other.path)
+    }
 }
 
 impl Default for ApiBase {
@@ -23,6 +42,7 @@ impl Default for ApiBase {
             authority: Authority::from_static("api.whereby.dev"),
             path: "/v1".into(),
             loopback: false,
+            setting: None,
         }
     }
 }
@@ -71,7 +91,22 @@ impl ApiBase {
         if !path.is_empty() && PathAndQuery::try_from(path.as_str()).is_err() {
             return Err("a URL with such a path is not taken".into());
         }
-        Ok(Self { scheme, authority, path, loopback })
+        Ok(Self { scheme, authority, path, loopback, setting: None })
+    }
+
+    /// The same, set by this variable or key.
+    pub(crate) fn set_by(self, name: impl Into<String>, place: Option<String>) -> Self {
+        Self { setting: Some(Arc::new(Setting { name: name.into(), place })), ..self }
+    }
+
+    /// What set it, if that is a variable or a key.
+    pub(crate) fn setting(&self) -> Option<&Setting> {
+        self.setting.as_deref()
+    }
+
+    /// What to change for another API, in words.
+    pub(crate) fn set_with(&self) -> &str {
+        self.setting().map_or("the account's api_url", |setting| &setting.name)
     }
 
     /// Whether it is Whereby's own origin.

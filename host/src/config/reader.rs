@@ -247,7 +247,8 @@ fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Tab
             "access_token" => token = Some(read_token(node, &full, path)?),
             "api_url" => {
                 api = ApiBase::parse(node.text(&full)?)
-                    .map_err(|reason| node.error(&format!("`{full}`: {reason}")))?;
+                    .map_err(|reason| node.error(&format!("`{full}`: {reason}")))?
+                    .set_by(&full, Some(node.place()));
             }
             "enabled" => enabled = node.boolean(&full)?,
             _ => table = read_permissions(node, &full)?,

@@ -93,6 +93,12 @@ impl<'a> Node<'a> {
         self.line
     }
 
+    /// The file and the line, in words.
+    pub(crate) fn place(&self) -> String {
+        let path = text::printable(&self.file.path.display().to_string(), 300);
+        format!("{path}, line {}", self.line)
+    }
+
     pub(crate) fn error(&self, message: &str) -> Error {
         at(&self.file.path, self.line, message)
     }

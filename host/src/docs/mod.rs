@@ -177,6 +177,7 @@ pub(crate) fn error_of(case: &Case) -> Error {
         retry_after_seconds: None,
         hint: None,
         retryable: false,
+        place: None,
     })
 }
 

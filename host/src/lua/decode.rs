@@ -59,7 +59,7 @@ pub(crate) fn decode(
         let read = seed.deserialize(&mut serde_json::Deserializer::from_slice(&json));
         match (maker.failed, read) {
             (Some(error), _) => Err(error),
-            (None, Err(error)) => Err(mlua::Error::external(error)),
+            (None, Err(error)) => Ok(Err(text::printable(&error.to_string(), 200))),
             (None, Ok(_)) => root.raw_get(1).map(Ok),
         }
     })
@@ -290,8 +290,16 @@ impl<'de, K: IntoLua> Visitor<'de> for Make<'_, '_, K> {
         let mut nulls: Option<Table> = None;
         while let Some(name) = members.next_key::<String>()? {
             let maker = &mut *self.maker;
+            let held = table.raw_get::<LuaValue>(name.as_str());
+            if !maker.keep(held)?.is_nil() {
+                let name = text::printable(&name, 80);
+                return Err(de::Error::custom(format_args!("the member `{name}` is there twice")));
+            }
             let seed = Make { maker, into: &table, key: name.as_str(), is_item: false };
             if members.next_value_seed(seed)? {
+                // Until the end of the object, so that a second one is found.
+                let held = table.raw_set(name.as_str(), LuaValue::NULL);
+                self.maker.keep(held)?;
                 let names = match nulls.take() {
                     Some(names) => Ok(names),
                     None => self.maker.lua.create_table(),
@@ -301,6 +309,10 @@ impl<'de, K: IntoLua> Visitor<'de> for Make<'_, '_, K> {
             }
         }
         if let Some(names) = nulls {
+            let emptied = names
+                .sequence_values::<LuaString>()
+                .try_for_each(|name| table.raw_set(name?, LuaValue::Nil));
+            self.maker.keep(emptied)?;
             let kept = self.maker.marks.remember_nulls(&table, names);
             self.maker.keep(kept)?;
         }

@@ -307,6 +307,11 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
                     let sending = in_request.begin_body();
                     request = request.map(|body| body::holding_body(body, sending));
                 }
+                if let Some(Some(in_request)) = &in_request
+                    && *request.method() == Method::GET
+                {
+                    in_request.begin_stream();
+                }
                 body::holding(gate.serve(request, next).await, in_request)
             }
         }

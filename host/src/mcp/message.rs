@@ -6,6 +6,7 @@
 #![expect(deprecated, reason = "clients of the protocols before 2026-07-28 want logging")]
 
 use super::{MAX_MESSAGE_BYTES, budget, parameters};
+use crate::strict_json;
 use rmcp::model::{
     CallToolRequest, ClientJsonRpcMessage, ClientNotification, ClientRequest, CustomRequest,
     DiscoverRequest, ErrorCode, ErrorData, GetMeta as _, InitializeRequest, JsonObject,
@@ -127,14 +128,15 @@ pub(super) fn read(bytes: &[u8]) -> Incoming {
         Ok(text) => text::without_bom(text),
         Err(error) => return not_json(error.to_string()),
     };
-    match serde_json::from_str(text) {
+    match strict_json::from_str(text) {
         Ok(Value::Object(message)) => of_object(message),
         Ok(Value::Array(_)) => {
             let message = "batches are not supported: send each message by itself";
             Refusal::invalid(Value::Null, message).into()
         }
         Ok(_) => Refusal::invalid(Value::Null, "a message must be a JSON object").into(),
-        // JSON allows half a surrogate pair, any number and any depth; its id can be read all the same.
+        // JSON allows half a surrogate pair, any number, any depth and a member twice; its id can be read
+        // all the same.
         Err(error) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
             let mut scanner = IdScanner::default();
             scanner.push(text.as_bytes());
@@ -308,6 +310,7 @@ struct IdScanner {
     /// The name or value that is being read, where it is a member of the message itself.
     token: Vec<u8>,
     is_id: bool,
+    has_id: bool,
     has_method: bool,
     has_outcome: bool,
 }
@@ -356,9 +359,12 @@ impl IdScanner {
         if self.depth != 1 {
             return;
         }
-        if self.is_id && self.token.len() <= MAX_ID_BYTES {
-            let id = serde_json::from_slice(&self.token).ok();
+        if self.is_id {
+            let is_readable = !self.has_id && self.token.len() <= MAX_ID_BYTES;
+            let id = is_readable.then(|| serde_json::from_slice(&self.token).ok()).flatten();
+            // Of two ids, neither is the message's.
             self.id = echo(id.as_ref());
+            self.has_id = true;
         }
         self.is_id = false;
         self.token.clear();
@@ -383,6 +389,7 @@ mod tests {
             (r#"{"id":{"id":1}}"#, Value::Null),
             (r#"{"id":[1]}"#, Value::Null),
             (r#"{"id":nonsense}"#, Value::Null),
+            (r#"{"id":1,"id":2}"#, Value::Null),
             (r#"[{"id":1}]"#, Value::Null),
             (r#"["id",1]"#, Value::Null),
             (r#"]}"id":1"#, Value::Null),

@@ -35,11 +35,6 @@ pub(super) fn failure(
 ) -> CallToolResult {
     let error = error.clone().for_agent();
     let mut shown = format!("{}: {error}", error.kind());
-    match write {
-        WriteOutcome::None => {}
-        WriteOutcome::Unknown => shown.push_str("\nIt is not known whether anything was changed."),
-        WriteOutcome::Done => shown.push_str("\nThe change itself was made."),
-    }
     if let Some(hint) = error.hint(write) {
         shown.push_str(&format!("\nhint: {hint}"));
     }

@@ -15,10 +15,10 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotation
 use rmcp::service::RequestContext;
 use serde_json::{Value, json};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use whereby_authority::text;
 
 /// The tool's name.
@@ -84,31 +84,61 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The memory that scripts can still have, in MiB.
 static MEMORY: Semaphore = Semaphore::const_new(ALL_SCRIPTS_MIB as usize);
 
+/// How much of it scripts may have that wait for a person, in MiB. A person may take an hour, and other
+/// scripts must not wait for that.
+const WAITING_SCRIPTS_MIB: u32 = ALL_SCRIPTS_MIB / 2;
+
+/// The memory that scripts can still have while they wait for a person, in MiB.
+static WAITING: Semaphore = Semaphore::const_new(WAITING_SCRIPTS_MIB as usize);
+
 /// Asks by way of the client, and says meanwhile that the time is not the script's.
 struct Asking {
     elicitation: Elicitation,
-    /// How many questions of the script are open.
-    open: AtomicUsize,
+    /// The script's share of the memory, in MiB.
+    share: u32,
+    open: Mutex<OpenQuestions>,
     asking: Arc<AtomicBool>,
+}
+
+/// How many questions of a script are open, and the memory that it may keep meanwhile.
+#[derive(Default)]
+struct OpenQuestions {
+    count: usize,
+    memory: Option<SemaphorePermit<'static>>,
 }
 
 /// A question that is open as long as this is there, also where nobody waits for its answer any more.
 struct Open<'a>(&'a Asking);
 
 impl<'a> Open<'a> {
-    fn new(asking: &'a Asking) -> Self {
-        asking.open.fetch_add(1, Ordering::SeqCst);
+    /// Opens a question; `None` where too many scripts wait for a person.
+    fn new(asking: &'a Asking) -> Option<Self> {
+        let mut open = asking.questions();
+        if open.count == 0 {
+            open.memory = Some(WAITING.try_acquire_many(asking.share).ok()?);
+        }
+        open.count += 1;
         asking.asking.store(true, Ordering::SeqCst);
-        Self(asking)
+        drop(open);
+        Some(Self(asking))
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        let was_last = self.0.open.fetch_sub(1, Ordering::SeqCst) == 1;
-        if was_last {
+        let mut open = self.0.questions();
+        open.count -= 1;
+        if open.count == 0 {
+            open.memory = None;
             self.0.asking.store(false, Ordering::SeqCst);
         }
+    }
+}
+
+impl Asking {
+    fn questions(&self) -> MutexGuard<'_, OpenQuestions> {
+        // A panic under the lock leaves a count that is right.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +148,8 @@ impl Approver for Asking {
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
-            let _open = Open::new(self);
+            // Nobody is asked now; the call is stored, to be approved and made again.
+            let Some(_open) = Open::new(self) else { return Answer::Nobody };
             self.elicitation.ask(question).await
         })
     }
@@ -164,7 +195,8 @@ pub(super) async fn run(
     let asking = Arc::new(AtomicBool::new(false));
     let approver: Arc<dyn Approver> = match Way::of(context) {
         Way::Waiting => {
-            Arc::new(Asking { elicitation, open: AtomicUsize::new(0), asking: Arc::clone(&asking) })
+            let (share, asking) = (share.min(WAITING_SCRIPTS_MIB), Arc::clone(&asking));
+            Arc::new(Asking { elicitation, share, open: Mutex::default(), asking })
         }
         // A script cannot be left and gone on with; what is to be asked for is stored.
         Way::None | Way::InputRequired => Arc::new(NobodyToAsk),

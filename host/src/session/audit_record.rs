@@ -6,7 +6,7 @@ use super::{Decided, Outcome};
 use crate::error::Error;
 use crate::session::call::Call;
 use crate::session::outbound::{Closed, Outbox, SentRequest};
-use crate::store::{AuditRequest, Begin, BeginError, End, Store, new_id};
+use crate::store::{AuditOutcome, AuditRequest, Begin, BeginError, End, Store, new_id};
 use crate::system::clock::Clock;
 use serde_json::Value;
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl AuditRecord {
             let has_run = matches!(error, None | Some(Error::ComponentFault { .. }));
             !has_run && is_unused(&outcome.requests, outcome.write)
         });
-        let end = End {
+        let outcome = AuditOutcome {
             success: error.is_none(),
             kind: error.map(|error| match error {
                 Error::Interrupted => CANCELLED.to_owned(),
@@ -167,9 +167,9 @@ impl AuditRecord {
             room_id: outcome.room.id.as_ref().map(|id| id.as_str().to_owned()),
             requests: outcome.requests.iter().map(request).collect(),
             duration_ms: milliseconds(outcome.duration),
-            give_back,
-            ..self.blank_end()
+            ..self.blank_outcome()
         };
+        let end = End { id: self.begin.id.clone(), outcome, give_back };
         let begin = (!self.is_begun).then(|| self.begin.clone());
         let is_write = self.is_begun && self.begin.effect.as_deref() == Some("write");
         let recorded = if is_write || end.give_back.is_some() {
@@ -183,10 +183,9 @@ impl AuditRecord {
         self.problem.take()
     }
 
-    /// The end of this call, as far as it is known by itself.
-    fn blank_end(&self) -> End {
-        End {
-            id: self.begin.id.clone(),
+    /// The outcome of this call, as far as it is known by itself.
+    fn blank_outcome(&self) -> AuditOutcome {
+        AuditOutcome {
             time: self.clock.unix_ms(),
             success: false,
             kind: None,
@@ -196,7 +195,6 @@ impl AuditRecord {
             room_id: None,
             requests: Vec::new(),
             duration_ms: milliseconds(self.started.elapsed()),
-            give_back: None,
         }
     }
 }
@@ -207,19 +205,20 @@ impl Drop for AuditRecord {
         let closed = self.close();
         let write = closed.as_ref().map_or(WriteOutcome::None, |closed| closed.write);
         let room = closed.as_ref().map(|closed| closed.room.clone()).unwrap_or_default();
-        let end = End {
+        let outcome = AuditOutcome {
             kind: Some(CANCELLED.into()),
             message: Some("whoever made the call did not wait for it".into()),
             effect: write.as_str().into(),
             room_name: room.name.map(|name| name.as_str().to_owned()),
             room_id: room.id.map(|id| id.as_str().to_owned()),
             requests: closed.iter().flat_map(|closed| &closed.requests).map(request).collect(),
-            give_back: self.begin.approval.clone().filter(|_| {
-                let requests = closed.as_ref().map_or(&[][..], |closed| &closed.requests);
-                is_unused(requests, write)
-            }),
-            ..self.blank_end()
+            ..self.blank_outcome()
         };
+        let give_back = self.begin.approval.clone().filter(|_| {
+            let requests = closed.as_ref().map_or(&[][..], |closed| &closed.requests);
+            is_unused(requests, write)
+        });
+        let end = End { id: self.begin.id.clone(), outcome, give_back };
         let begin = (!self.is_begun).then_some(&self.begin);
         // Nobody is left to be told where this fails too; a write that was begun stays in the log
         // without an end, and that says it.

@@ -252,7 +252,13 @@ impl Session {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(required(decided, Some(pending)));
+                let mut error = required(decided, Some(pending));
+                if let Error::ApprovalRequired { message, .. } = &mut error
+                    && !call.wait.is_zero()
+                {
+                    *message += &format!(", and nobody decided within {} s", call.wait.as_secs());
+                }
+                return Err(error);
             }
             tokio::time::sleep(POLL.min(left)).await;
             let id = pending.id.clone();
@@ -260,7 +266,14 @@ impl Session {
                 Standing::Denied => return Err(declined(decided)),
                 // The claim finds it used, and says so.
                 Standing::Approved | Standing::Used => return Ok(Authorization::Approved(digest)),
-                Standing::Gone => return Err(required(decided, None)),
+                Standing::Gone => {
+                    let mut error = required(decided, None);
+                    if let Error::ApprovalRequired { message, .. } = &mut error {
+                        *message += ", and the request for it is gone: nobody decided within an hour, \
+                                     or newer requests took its place";
+                    }
+                    return Err(error);
+                }
                 Standing::Pending => {}
             }
         }

@@ -22,6 +22,7 @@ pub use sandbox::inspect::Inspection;
 
 use crate::config::environment::Environment;
 use crate::config::limits::Limits;
+use crate::config::origin::Setting;
 use crate::config::{Account, Settings};
 use crate::error::{Error, FunctionError};
 use crate::session::approval::{Approver, NobodyToAsk, Question};
@@ -556,7 +557,6 @@ impl Session {
             said,
             elapsed,
             is_own: resources.is_built_in(),
-            is_deletion: rule.is_destructive,
             has_listed,
         };
         let mut error = match record.judge(claim) {
@@ -566,7 +566,8 @@ impl Session {
         let last = outcome.requests.last().and_then(|request| request.status);
         if error.kind == "not-found" && last == Some(404) && !account.api.is_whereby() {
             error.hint = Some(format!(
-                "if every call says so, check accounts.{name}.api_url: its path is usually /v1"
+                "if every call says so, check {}: its path is usually /v1",
+                account.api.set_with()
             ));
         }
         // Not on the component's word, which could have the token fetched over and over.
@@ -582,6 +583,11 @@ impl Session {
                 );
                 error.hint = Some(EXPIRED_HINT.into());
             }
+        }
+        if let Some(Setting { name, place: Some(place) }) = account.api.setting()
+            && error.hint.as_ref().is_some_and(|hint| hint.contains(name))
+        {
+            error.place = Some(format!("{name} is in {place}"));
         }
         Err(Error::Function(error))
     }

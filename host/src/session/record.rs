@@ -24,7 +24,6 @@ pub(super) struct Record<'a> {
     pub(super) elapsed: Duration,
     /// Whether it is the built-in component, whose words need no mark.
     pub(super) is_own: bool,
-    pub(super) is_deletion: bool,
     /// Whether Whereby listed the room that the call deletes.
     pub(super) has_listed: bool,
 }
@@ -48,11 +47,6 @@ impl<'a> Record<'a> {
                 || matches!(error.kind, "timeout" | "unavailable" | "unexpected-response"))
         {
             cause.explain(&mut error);
-            // The component's own words, which said so, are gone.
-            if self.write == WriteOutcome::Unknown {
-                let maybe = if self.is_deletion { "be gone" } else { "exist" };
-                error.message = format!("{}; the room may {maybe} all the same", error.message);
-            }
         }
         let last = self.requests.last().and_then(|sent| sent.status);
         if error.kind == "unavailable" {
@@ -181,8 +175,15 @@ pub(super) fn is_unused(requests: &[SentRequest], write: WriteOutcome) -> bool {
         && requests.iter().all(|sent| matches!(sent.status, None | Some(429)) && !sent.is_heard)
 }
 
-/// The error of a call whose write happened, or may have: it says what is known of the room, and never
-/// to make the call again.
+/// What the built-in component says of the room at the end of a message, for hosts that say nothing.
+const REMARKS: [&str; 3] = [
+    "; the room may exist all the same: look at list_rooms before trying again",
+    "; the room may be gone all the same: ask get_room",
+    "; the room exists: look at list_rooms",
+];
+
+/// The error of a call whose write happened, or may have. Its hint says what is known of the room, and
+/// what to do instead of making the call again; nothing else in it does.
 pub(super) fn after_write(
     error: Error,
     write: WriteOutcome,
@@ -210,15 +211,19 @@ pub(super) fn after_write(
         }
         (WriteOutcome::Done, _, None) => failure::DONE_HINT.to_owned(),
         (_, true, Some(room)) => {
-            format!("{room} may be gone: look with get_room; {}", failure::UNKNOWN_OUTCOME_HINT)
+            format!("{room} may be gone: look with get_room before trying again")
         }
-        _ => failure::UNKNOWN_OUTCOME_HINT.to_owned(),
+        (_, true, None) => failure::UNKNOWN_OUTCOME_HINT.to_owned(),
+        (_, false, _) => "the room may exist: look at list_rooms before trying again".to_owned(),
     };
     let message = error.to_string();
     let mut told = match error {
         Error::Function(error) => error,
         error => FunctionError::new(error.kind(), message),
     };
+    if let Some(message) = REMARKS.iter().find_map(|remark| told.message.strip_suffix(remark)) {
+        told.message = message.to_owned();
+    }
     (told.hint, told.retry_after_seconds) = (Some(hint), None);
     Error::Function(told)
 }

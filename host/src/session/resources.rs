@@ -8,7 +8,7 @@ use crate::config::origin::ApiBase;
 use crate::config::{Account, Settings};
 use crate::error::Error;
 use crate::session::outbound::Transport;
-use crate::session::outbound::client::Client;
+use crate::session::outbound::client::{Client, check_roots};
 use crate::session::outbound::connection_limit::ConnectionLimits;
 use crate::session::outbound::proxy::Proxy;
 use crate::session::sandbox::engine::{Engine, MAX_COMPONENT_BYTES};
@@ -75,6 +75,28 @@ pub(crate) fn check_size(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
 
 /// The greatest size of a file of certificates, in bytes.
 const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads the file of certificates that `ca_file` names.
+///
+/// # Errors
+///
+/// [`Error::Configuration`], which names the file.
+fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
+    let contents = file::read(path, MAX_CERTIFICATES_BYTES).map_err(|what| {
+        let shown = text::printable(&path.display().to_string(), 300);
+        Error::Configuration { message: format!("ca_file {shown} {what}") }
+    })?;
+    Ok(contents.bytes)
+}
+
+/// Checks that the certificates of that file can be trusted besides the compiled-in ones.
+///
+/// # Errors
+///
+/// [`Error::Configuration`], which names the file or says which certificate cannot be used.
+pub(crate) fn check_certificates(path: &Path) -> Result<(), Error> {
+    read_certificates(path).and_then(|pem| check_roots(&pem))
+}
 
 /// An engine that is being made: nothing yet, then the engine or why there is none.
 type Making = watch::Receiver<Option<Result<Arc<Engine>, Error>>>;
@@ -261,17 +283,7 @@ impl Resources {
     fn client(&self) -> Result<Client, Error> {
         let settings = &self.settings;
         let make = || {
-            let own_roots = match &settings.ca_file {
-                None => None,
-                Some(path) => {
-                    let read = file::read(path, MAX_CERTIFICATES_BYTES);
-                    let shown = text::printable(&path.display().to_string(), 300);
-                    let contents = read.map_err(|what| Error::Configuration {
-                        message: format!("ca_file {shown} {what}"),
-                    })?;
-                    Some(contents.bytes)
-                }
-            };
+            let own_roots = settings.ca_file.as_deref().map(read_certificates).transpose()?;
             let proxy = settings.https_proxy.as_ref().map(ExposeSecret::expose_secret);
             let no_proxy = settings.no_proxy.as_deref();
             let variable = settings.proxy_variable.unwrap_or("HTTPS_PROXY");

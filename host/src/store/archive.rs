@@ -1,9 +1,9 @@
 //! Moves the audit log to a file of its own.
 //!
-//! The file is a state database itself: put in a state directory as `state.db`, it is listed by
-//! `whereby audit`. It has no approvals, and not this installation's key.
+//! The file is a state database too: `whereby audit` lists it once it is `state.db` in a state directory.
+//! It contains neither approvals nor this installation's key.
 
-use super::audit::{self, Entry};
+use super::audit::{self, AuditRecord};
 use super::database::{Durability, Stopped};
 use super::spool::SpoolFile;
 use super::{Store, database, files, schema};
@@ -16,23 +16,23 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use whereby_authority::text;
 
-/// The file in the state directory that names the archive that is being made.
+/// The file in the state directory that names the archive in progress.
 const INTENT: &str = "archiving";
 
-/// How long after its beginning a call without an end may still be under way, in milliseconds. No
-/// call takes nearly as long, but a machine can sleep in the middle of one.
+/// How long a call without an end counts as under way, in milliseconds. Calls are much shorter, but a
+/// machine can sleep during one.
 const UNDER_WAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl Store {
     /// Moves the audit log to a new file and empties it. Returns how many calls the file has.
     ///
-    /// The file has every call so far, also those that other processes have just recorded. Calls that
-    /// may still be under way stay in the log as well, so that their end is found beside them.
-    /// Approvals stay. Other processes may go on meanwhile; their writes wait.
+    /// The file contains every call so far, including those that other processes have just recorded.
+    /// Calls that may still be under way stay in the log too, so that it also gets their end. Approvals
+    /// stay. Other processes can continue meanwhile; their writes wait.
     ///
     /// The file is on the disk before anything is removed from the log. If the program is killed in
-    /// between, the calls are in both until the next archive or the next look at the log, which
-    /// removes what the file has. To name the same file again does so too.
+    /// between, the calls are in both until the log is next read or archived, including to the same
+    /// file.
     ///
     /// # Errors
     ///
@@ -40,7 +40,6 @@ impl Store {
     /// state directory cannot be used. The log is then unchanged.
     pub fn archive(&self, file: &Path) -> Result<u64, Error> {
         let path = std::path::absolute(file).map_err(|error| failed(file, &error))?;
-        // Most of it is moved before others have to wait.
         if let Some(finished) = self.finish_archive()?
             && finished.file == path
         {
@@ -49,6 +48,7 @@ impl Store {
         if file.symlink_metadata().is_ok() {
             return Err(failed(file, &ErrorKind::AlreadyExists.into()));
         }
+        // Other processes do not have to wait for these rows.
         self.gather()?;
         let archive = Archive::new(file)?;
         let beside = std::path::absolute(archive.beside.path());
@@ -57,20 +57,20 @@ impl Store {
         let now = self.shared.now();
         let calls = self.with_spooled(|transaction| {
             let calls = archive.finish(transaction, || intent.write(self.directory()))?;
-            begin_anew(transaction, now, calls)?;
+            remove_archived(transaction, now, calls)?;
             Ok(calls)
         })?;
         intent.remove(self.directory())?;
         Ok(calls)
     }
 
-    /// Finishes an interrupted archive, if there is one: removes from the log what the file has.
+    /// Finishes an interrupted archive, if there is one: removes the calls in the file from the log.
     pub(super) fn finish_archive(&self) -> Result<Option<Finished>, Error> {
         let Some(intent) = Intent::read(self.directory())? else {
             return Ok(None);
         };
         let now = self.shared.now();
-        // If another process is making the archive, this waits for it.
+        // If another process is creating the archive, this waits for it.
         let calls = self.with_spooled(|transaction| match Archived::read(&intent.file) {
             Some(archived) => {
                 archived.remove(transaction, now)?;
@@ -86,8 +86,8 @@ impl Store {
         Ok(calls.map(|calls| Finished { file: intent.file, calls }))
     }
 
-    /// Runs a transaction on the whole log, including the spool files of other processes. Calls that are
-    /// not in the log afterwards are not added again.
+    /// Runs a transaction on the whole log, including the spool files of other processes. Calls that it
+    /// removes are not added again.
     fn with_spooled<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Stopped>,
@@ -101,7 +101,7 @@ impl Store {
                 remember(transaction, &spooled)?;
                 Ok(Some(done))
             })?;
-            // Where others read, the room is used for what comes next.
+            // Fails while other processes read. SQLite then uses the space for later rows.
             let _ = opened.database.connection.execute_batch("VACUUM");
             Ok(done)
         })?;
@@ -110,14 +110,14 @@ impl Store {
     }
 }
 
-/// An archive that was interrupted and is complete now.
+/// An archive that was interrupted and is now complete.
 pub(super) struct Finished {
     file: PathBuf,
     calls: u64,
 }
 
-/// Names the archive that is being made. It is on the disk before the archive, and is removed once the
-/// log is empty.
+/// Names the archive in progress. It is on the disk before the archive, and is removed after the log is
+/// emptied.
 #[derive(PartialEq)]
 struct Intent {
     file: PathBuf,
@@ -126,7 +126,7 @@ struct Intent {
 
 impl Intent {
     fn write(&self, directory: &Path) -> Result<(), Error> {
-        // A path that is not UTF-8 cannot be written. If the program is killed, the calls stay in both.
+        // For a path that is not UTF-8, an interrupted archive is not finished.
         let (Some(file), Some(beside)) = (self.file.to_str(), self.beside.to_str()) else {
             return Ok(());
         };
@@ -144,7 +144,7 @@ impl Intent {
             .map_err(|error| files::failed("file", &path, &error))
     }
 
-    /// Returns what was written; `None` if nothing was, or only a part.
+    /// Returns the archive in progress; `None` if there is none, or the file is incomplete.
     fn read(directory: &Path) -> Result<Option<Self>, Error> {
         let path = directory.join(INTENT);
         match std::fs::read(&path) {
@@ -157,7 +157,7 @@ impl Intent {
         }
     }
 
-    /// Removes the file, unless it names another archive by now.
+    /// Removes the file, unless it names another archive.
     fn remove(&self, directory: &Path) -> Result<(), Error> {
         let path = directory.join(INTENT);
         if Self::read(directory)?.as_ref() != Some(self) {
@@ -172,7 +172,7 @@ impl Intent {
     }
 }
 
-/// The ids of what an archive has.
+/// The ids in an archive.
 struct Archived {
     calls: Vec<String>,
     outcomes: Vec<String>,
@@ -217,23 +217,23 @@ impl Archived {
     }
 }
 
-/// Adds what spool files have, and returns the ids of those calls.
+/// Adds the rows of spool files. Returns the ids of their calls.
 fn add_spooled(transaction: &Transaction<'_>, files: &[SpoolFile]) -> Result<Vec<String>, Stopped> {
     let mut writer = audit::Writer::new(transaction)?;
     let mut ids = Vec::new();
     for file in files {
-        for line in file.lines::<Entry>()? {
-            let entry = line?;
-            writer.add(&entry)?;
-            ids.extend(entry.begin.map(|begin| begin.id));
-            ids.extend(entry.end.map(|end| end.id));
+        for record in file.rows::<AuditRecord>()? {
+            let record = record?;
+            writer.add(&record)?;
+            ids.extend(record.begin.map(|begin| begin.id));
+            ids.extend(record.end.map(|end| end.id));
         }
     }
     Ok(ids)
 }
 
-/// Removes what is archived, and leaves a row that says so.
-fn begin_anew(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite::Result<()> {
+/// Removes the archived calls, and adds a row that says so.
+fn remove_archived(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite::Result<()> {
     add_archive(transaction, now, calls)?;
     transaction.execute(
         "DELETE FROM calls WHERE time < ?1 OR id IN (SELECT call_id FROM outcomes)",
@@ -249,7 +249,7 @@ fn add_archive(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite:
     transaction.execute(sql, [last + 1, now, calls]).map(drop)
 }
 
-/// Keeps other processes from adding calls again that are still in their spool files.
+/// Prevents other processes from adding archived calls again from their spool files.
 fn remember(transaction: &Transaction<'_>, spooled: &[String]) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM archived_calls", [])?;
     let mut add = transaction.prepare(
@@ -259,10 +259,10 @@ fn remember(transaction: &Transaction<'_>, spooled: &[String]) -> rusqlite::Resu
     spooled.iter().try_for_each(|id| add.execute([id]).map(drop))
 }
 
-/// A file that is not there before it is whole.
+/// An archive under a temporary name, until it is complete.
 struct Archive<'a> {
     file: &'a Path,
-    /// Beside it, and deleted if it does not become it.
+    /// The temporary file in the same directory.
     beside: NamedTempFile,
     connection: Connection,
 }
@@ -279,7 +279,7 @@ impl<'a> Archive<'a> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let made = Connection::open_with_flags(beside.path(), flags).map_err(schema::Problem::Sql);
         let made = made.and_then(|mut connection| {
-            // No other process uses it, and it is synced as a whole before it gets its name.
+            // No other process uses it, and it is synced before it gets its name.
             connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
             schema::migrate(&mut connection)?;
             Ok(connection)
@@ -288,7 +288,7 @@ impl<'a> Archive<'a> {
         Ok(Self { file, beside, connection })
     }
 
-    /// Copies the log, and gives the file its name after saying so. Returns how many calls it has.
+    /// Copies the log, calls a function, and gives the file its name. Returns how many calls it contains.
     fn finish(
         self,
         from: &Connection,
@@ -358,7 +358,7 @@ fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// Waits until the file's name is on the disk.
+/// Waits until names in a directory are on the disk.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -373,11 +373,11 @@ fn failed(file: &Path, error: &io::Error) -> Error {
     let shown = text::printable(&file.display().to_string(), 300);
     let message = match error.kind() {
         ErrorKind::AlreadyExists => {
-            format!("the archive {shown} exists already; name a file that does not")
+            format!("the archive {shown} already exists; name a new file")
         }
         ErrorKind::NotFound => {
             format!(
-                "the archive {shown} cannot be written: its folder does not exist; make it first"
+                "the archive {shown} cannot be written: its folder does not exist; create it first"
             )
         }
         _ => format!("the archive {shown} cannot be written: {error}; name another file"),

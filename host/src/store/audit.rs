@@ -1,12 +1,13 @@
-//! The audit log: what a call was to do, and what came of it. Rows are only
-//! added, until the log is archived.
+//! The audit log: the beginning and the end of every call. Rows are only added, until the log is
+//! archived.
 
-use super::approvals::{self, date};
+use super::approval::date;
+use super::approvals;
 use rusqlite::{Connection, ErrorCode, Row, Statement, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What is known of a call before it is made.
+/// A call before it is made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Begin {
     pub(crate) id: String,
@@ -17,7 +18,7 @@ pub(crate) struct Begin {
     pub(crate) account: Option<String>,
     pub(crate) api: Option<String>,
     pub(crate) function: Option<String>,
-    /// Masked.
+    /// With secrets masked.
     pub(crate) arguments: Value,
     /// `read` or `write`.
     pub(crate) effect: Option<String>,
@@ -25,60 +26,56 @@ pub(crate) struct Begin {
     pub(crate) rule: Option<String>,
     /// `rule`, `force`, `terminal`, `elicitation`, `program` or `approval`.
     pub(crate) approved_by: Option<String>,
-    /// The id of the approval that it uses.
+    /// The id of the approval that the call uses.
     pub(crate) approval: Option<String>,
 }
 
-/// What came of a call.
+/// The end of a call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct End {
-    /// The call's.
+    /// The id of the call.
     pub(crate) id: String,
-    /// In milliseconds since 1970.
-    pub(crate) time: i64,
-    pub(crate) success: bool,
-    /// The kind of the error.
-    pub(crate) kind: Option<String>,
-    pub(crate) message: Option<String>,
-    /// Whether something was changed: `none`, `unknown` or `done`.
-    pub(crate) effect: String,
-    /// The room that it created or deleted, or tried to delete, where Whereby named it.
-    pub(crate) room_name: Option<String>,
-    pub(crate) room_id: Option<String>,
-    pub(crate) requests: Vec<AuditRequest>,
-    pub(crate) duration_ms: f64,
-    /// The approval that it used, where nothing was sent that it was for: it can be used again, for
-    /// as long as it could before.
+    #[serde(flatten)]
+    pub(crate) outcome: AuditOutcome,
+    /// The approval to return, if the call used one and sent no request that needed it. It stays valid
+    /// for as long as before.
     pub(crate) give_back: Option<String>,
 }
 
-/// A request that a call has sent.
+/// The beginning of a call, its end, or both, as a row of the spool.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AuditRecord {
+    pub(super) begin: Option<Begin>,
+    pub(super) end: Option<End>,
+}
+
+/// A request that a call sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AuditRequest {
     /// The method.
     pub method: String,
-    /// The path, relative to the API's base, without the query.
+    /// The path, relative to the base URL of the API, without the query.
     pub path: String,
-    /// The status of the answer, where one came.
+    /// The status of the response; `None` if there was none.
     pub status: Option<u16>,
-    /// How long it took, in milliseconds.
+    /// The duration, in milliseconds.
     pub duration_ms: f64,
 }
 
-/// Which rows of the audit log are wanted; by default all.
+/// Selects rows of the audit log; by default all.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// Calls made then or later, in milliseconds since 1970.
+    /// Calls made at or after this time, in milliseconds since 1970.
     pub since: Option<i64>,
-    /// Calls by this account.
+    /// Calls with this account.
     pub account: Option<String>,
-    /// Calls of this function, as JSON names it.
+    /// Calls of this function, in snake_case.
     pub function: Option<String>,
-    /// At most so many, the newest.
+    /// At most this many calls, the newest.
     pub limit: Option<u32>,
-    /// Calls of which something was added after this position, [`AuditRow::seq`]. A call that was
-    /// seen before it ended comes once more when it has.
+    /// Calls with a row after this position, [`AuditRow::seq`]. A call that was read before its end
+    /// matches again when it has ended.
     pub after_seq: Option<i64>,
 }
 
@@ -86,23 +83,23 @@ pub struct AuditFilter {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct AuditRow {
-    /// The position at which something was last added about the call.
+    /// The position of the last row about the call.
     pub seq: i64,
-    /// The call's id.
+    /// The id of the call.
     pub id: String,
-    /// When it was made, in milliseconds since 1970.
+    /// When the call was made, in milliseconds since 1970.
     pub time: i64,
-    /// Where it came from: `cli`, `mcp`, `lua`, or what the embedding program calls itself.
+    /// The front end: `cli`, `mcp`, `lua`, or the name that the embedding program gives itself.
     pub front_end: String,
-    /// The MCP client that it came from, as it calls itself.
+    /// The name that the MCP client gives itself.
     pub client: Option<String>,
     /// The account.
     pub account: Option<String>,
-    /// The base of the API.
+    /// The base URL of the API.
     pub api: Option<String>,
-    /// The function, as JSON names it where there is such a one.
+    /// The function, in snake_case if it exists.
     pub function: Option<String>,
-    /// The arguments, secrets masked.
+    /// The arguments, with secrets masked.
     pub arguments: Value,
     /// `read` or `write`.
     pub effect: Option<String>,
@@ -110,48 +107,72 @@ pub struct AuditRow {
     pub permission: Option<String>,
     /// The rule that decided.
     pub rule: Option<String>,
-    /// What the call was made by: `rule`, `force`, `terminal`, `elicitation`, `program` or `approval`.
+    /// Who or what approved it: `rule`, `force`, `terminal`, `elicitation`, `program` or `approval`.
     pub approved_by: Option<String>,
-    /// The id of the approval that it used.
+    /// The id of the approval that the call used.
     pub approval: Option<String>,
-    /// What came of it; absent where that was never written, because the call is under way or the
-    /// program ended in the middle of it. Whether a write was then made is unknown.
+    /// The outcome; `None` if the call is under way or the program was killed during it. Whether a write
+    /// was made is then unknown.
     pub outcome: Option<AuditOutcome>,
 }
 
-/// What came of a call.
-#[derive(Clone, Debug, PartialEq)]
+/// The outcome of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AuditOutcome {
-    /// When it was over, in milliseconds since 1970.
+    /// When the call ended, in milliseconds since 1970.
     pub time: i64,
-    /// Whether it did what was asked.
+    /// Whether the call succeeded.
     pub success: bool,
     /// The kind of the error.
     pub kind: Option<String>,
-    /// The error in words.
+    /// The error message.
     pub message: Option<String>,
-    /// Whether something was changed: `none`, `unknown` or `done`.
+    /// Whether the call changed something: `none`, `unknown` or `done`.
     pub effect: String,
-    /// The name of the room that it created or deleted. With another effect than `done`, the name of
-    /// the room that it tried to delete. `None` if Whereby did not name one.
+    /// The name of the room that the call created or deleted. If `effect` is not `done`, the name of the
+    /// room that it tried to delete. `None` if Whereby did not name one.
     pub room_name: Option<String>,
-    /// The same room's id.
+    /// The id of that room.
     pub room_id: Option<String>,
-    /// The requests that it sent, in order.
+    /// The requests that the call sent, in order.
     pub requests: Vec<AuditRequest>,
-    /// How long it took, in milliseconds.
+    /// The duration, in milliseconds.
     pub duration_ms: f64,
 }
 
 impl AuditRow {
-    /// Whether the call may have made a write whose outcome was never recorded.
+    /// Reads a call and its outcome, as [`each`] selects them.
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let arguments: String = row.get("arguments")?;
+        let begun: i64 = row.get("seq")?;
+        let ended: Option<i64> = row.get("o_seq")?;
+        Ok(Self {
+            seq: ended.map_or(begun, |ended| ended.max(begun)),
+            id: row.get("id")?,
+            time: row.get("time")?,
+            front_end: row.get("front_end")?,
+            client: row.get("client")?,
+            account: row.get("account")?,
+            api: row.get("api")?,
+            function: row.get("function")?,
+            arguments: serde_json::from_str(&arguments).unwrap_or_default(),
+            effect: row.get("effect")?,
+            permission: row.get("permission")?,
+            rule: row.get("rule")?,
+            approved_by: row.get("approved_by")?,
+            approval: row.get("approval")?,
+            outcome: ended.map(|_| AuditOutcome::from_row(row)).transpose()?,
+        })
+    }
+
+    /// Returns whether the call may have made a write whose outcome was not recorded.
     #[must_use]
     pub fn is_unfinished_write(&self) -> bool {
         self.outcome.is_none() && self.effect.as_deref() == Some("write")
     }
 
-    /// The row as a JSON document, its time in RFC 3339.
+    /// Returns the row as a JSON document, its time in RFC 3339.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -168,29 +189,51 @@ impl AuditRow {
             "rule": self.rule,
             "approved_by": self.approved_by,
             "approval_id": self.approval,
-            "outcome": self.outcome.as_ref().map(|outcome| json!({
-                "success": outcome.success,
-                "kind": outcome.kind,
-                "message": outcome.message,
-                "effect": outcome.effect,
-                "room_name": outcome.room_name,
-                "room_id": outcome.room_id,
-                "requests": outcome.requests,
-                "duration_ms": outcome.duration_ms,
-            })),
+            "outcome": self.outcome.as_ref().map(AuditOutcome::to_json),
         })
     }
 }
 
-/// The last position in the log.
+impl AuditOutcome {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let requests: String = row.get("requests")?;
+        Ok(Self {
+            time: row.get("o_time")?,
+            success: row.get("success")?,
+            kind: row.get("kind")?,
+            message: row.get("message")?,
+            effect: row.get("o_effect")?,
+            room_name: row.get("room_name")?,
+            room_id: row.get("room_id")?,
+            requests: serde_json::from_str(&requests).unwrap_or_default(),
+            duration_ms: row.get("duration_ms")?,
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "success": self.success,
+            "kind": self.kind,
+            "message": self.message,
+            "effect": self.effect,
+            "room_name": self.room_name,
+            "room_id": self.room_id,
+            "requests": self.requests,
+            "duration_ms": self.duration_ms,
+        })
+    }
+}
+
+/// The last position in the log, as SQL.
 const LAST: &str = "max((SELECT ifnull(max(seq), 0) FROM calls),
     (SELECT ifnull(max(seq), 0) FROM outcomes), (SELECT ifnull(max(seq), 0) FROM archives))";
 
+/// Returns the last position in the log.
 pub(super) fn last(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(&format!("SELECT {LAST}"), [], |row| row.get(0))
 }
 
-/// What adds rows to the log, within a transaction.
+/// Adds rows to the log within a transaction.
 pub(super) struct Writer<'a> {
     connection: &'a Connection,
     begin: Statement<'a>,
@@ -212,7 +255,7 @@ impl<'a> Writer<'a> {
         Ok(Self { connection, begin, end })
     }
 
-    /// Adds the beginning of a call; `false` where it is there already.
+    /// Adds the beginning of a call. Returns `false` if the log has a beginning with this id.
     pub(super) fn begin(
         &mut self,
         begin: &Begin,
@@ -237,61 +280,54 @@ impl<'a> Writer<'a> {
         Ok(added > 0)
     }
 
-    /// Adds the end of a call, and gives its approval back where it says so; nothing where the end is
-    /// there already.
+    /// Adds the end of a call, and returns its approval if the end says so. Does nothing if the log has
+    /// the end already.
     fn end(&mut self, end: &End) -> rusqlite::Result<()> {
         let end = end.bounded();
-        let requests = serde_json::to_string(&end.requests)
+        let requests = serde_json::to_string(&end.outcome.requests)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         let added = self.end.execute(params![
             end.id,
-            end.time,
-            end.success,
-            end.kind,
-            end.message,
-            end.effect,
+            end.outcome.time,
+            end.outcome.success,
+            end.outcome.kind,
+            end.outcome.message,
+            end.outcome.effect,
             requests,
-            end.duration_ms,
-            end.room_name,
-            end.room_id,
+            end.outcome.duration_ms,
+            end.outcome.room_name,
+            end.outcome.room_id,
         ])?;
         match &end.give_back {
-            // What was sent and is not known to have failed has used the approval up.
-            Some(approval) if added > 0 && end.effect == "none" => {
+            // A call that may have changed something has used its approval up.
+            Some(approval) if added > 0 && end.outcome.effect == "none" => {
                 approvals::give_back(self.connection, approval, &end.id)
             }
             _ => Ok(()),
         }
     }
 
-    /// Adds what a line of a spool file says. A line that the tables do not take is left out, so that
-    /// it does not hold up the others for ever.
-    pub(super) fn add(&mut self, entry: &Entry) -> rusqlite::Result<()> {
-        let taken = |result: rusqlite::Result<()>| match result {
+    /// Adds a row of the spool. Skips one that violates a constraint, because it would keep the rows
+    /// after it out of the database.
+    pub(super) fn add(&mut self, record: &AuditRecord) -> rusqlite::Result<()> {
+        let or_skipped = |result: rusqlite::Result<()>| match result {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                debug_assert!(false, "a row of the log was not taken: {error}");
+                debug_assert!(false, "the audit log does not take a row: {error}");
                 Ok(())
             }
             result => result,
         };
-        if let Some(row) = &entry.begin {
-            taken(self.begin(row, row.approval.as_deref()).map(drop))?;
+        if let Some(begin) = &record.begin {
+            or_skipped(self.begin(begin, begin.approval.as_deref()).map(drop))?;
         }
-        if let Some(row) = &entry.end {
-            taken(self.end(row))?;
+        if let Some(end) = &record.end {
+            or_skipped(self.end(end))?;
         }
         Ok(())
     }
 }
 
-/// What a line of a spool file says.
-#[derive(Deserialize)]
-pub(super) struct Entry {
-    pub(super) begin: Option<Begin>,
-    pub(super) end: Option<End>,
-}
-
-/// The rows that are wanted, in the order of their time.
+/// Returns the calls that match a filter, in the order of their time.
 pub(super) fn list(
     connection: &Connection,
     filter: &AuditFilter,
@@ -301,7 +337,7 @@ pub(super) fn list(
     Ok(found)
 }
 
-/// Gives each of them to a function.
+/// Passes each of these calls to a function.
 pub(super) fn each(
     connection: &Connection,
     filter: &AuditFilter,
@@ -322,12 +358,12 @@ pub(super) fn each(
     let mut statement = bound(connection, &sql, filter)?;
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        each(from_row(row)?);
+        each(AuditRow::from_row(row)?);
     }
     Ok(())
 }
 
-/// How many rows there are, were it not for the limit.
+/// Returns how many calls match a filter, regardless of its limit.
 pub(super) fn count(connection: &Connection, filter: &AuditFilter) -> rusqlite::Result<u64> {
     let sql = format!("SELECT count(*) FROM calls AS c WHERE {}", conditions(filter));
     let mut statement = bound(connection, &sql, filter)?;
@@ -335,8 +371,8 @@ pub(super) fn count(connection: &Connection, filter: &AuditFilter) -> rusqlite::
     rows.next()?.map_or(Ok(0), |row| row.get(0).map(i64::unsigned_abs))
 }
 
-/// What a row must fulfil. What is not asked for is not in the statement, so that each has the index
-/// that it needs.
+/// Returns the conditions of a filter, as SQL. It contains only those that the filter sets, so that
+/// SQLite can use their indexes.
 fn conditions(filter: &AuditFilter) -> String {
     let conditions = [
         (filter.since.is_some(), " AND c.time >= :since"),
@@ -352,6 +388,7 @@ fn conditions(filter: &AuditFilter) -> String {
     std::iter::once("1").chain(wanted).collect()
 }
 
+/// Prepares a statement and binds the values of a filter.
 fn bound<'a>(
     connection: &'a Connection,
     sql: &str,
@@ -369,44 +406,4 @@ fn bound<'a>(
     bind(":after", &filter.after_seq)?;
     bind(":limit", &filter.limit)?;
     Ok(statement)
-}
-
-fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
-    let arguments: String = row.get("arguments")?;
-    let ended: Option<i64> = row.get("o_seq")?;
-    let outcome = match ended {
-        None => None,
-        Some(_) => {
-            let requests: String = row.get("requests")?;
-            Some(AuditOutcome {
-                time: row.get("o_time")?,
-                success: row.get("success")?,
-                kind: row.get("kind")?,
-                message: row.get("message")?,
-                effect: row.get("o_effect")?,
-                room_name: row.get("room_name")?,
-                room_id: row.get("room_id")?,
-                requests: serde_json::from_str(&requests).unwrap_or_default(),
-                duration_ms: row.get("duration_ms")?,
-            })
-        }
-    };
-    let begun: i64 = row.get("seq")?;
-    Ok(AuditRow {
-        seq: ended.map_or(begun, |ended| ended.max(begun)),
-        id: row.get("id")?,
-        time: row.get("time")?,
-        front_end: row.get("front_end")?,
-        client: row.get("client")?,
-        account: row.get("account")?,
-        api: row.get("api")?,
-        function: row.get("function")?,
-        arguments: serde_json::from_str(&arguments).unwrap_or_default(),
-        effect: row.get("effect")?,
-        permission: row.get("permission")?,
-        rule: row.get("rule")?,
-        approved_by: row.get("approved_by")?,
-        approval: row.get("approval")?,
-        outcome,
-    })
 }

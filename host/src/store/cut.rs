@@ -1,34 +1,37 @@
-//! Limits the size of rows in the audit log: long values are cut, and their length and SHA-256 digest
-//! are kept.
+//! Limits the size of rows in the audit log. Long values are cut; the row keeps their length and SHA-256
+//! digest.
 //!
-//! A row has at most about 4 kB, with its arguments, its message and its requests at their limits.
+//! A row has at most about 4 kB.
 
-use super::audit::{AuditRequest, Begin, End};
+use super::audit::{AuditOutcome, AuditRequest, Begin, End};
 use crate::system::digest::sha256;
 use serde_json::{Value, json};
 
-/// The most bytes of the arguments of a call.
+/// The maximum size of the arguments of a call, in bytes.
 const MOST_ARGUMENTS: usize = 1024;
 
-/// The most bytes of a text in the arguments of a call.
+/// The maximum size of a string in the arguments of a call, in bytes.
 const MOST_ARGUMENT: usize = 384;
 
-/// The most bytes of an error in words.
+/// The maximum size of an error message, in bytes.
 const MOST_MESSAGE: usize = 640;
 
-/// The most bytes of any other text.
+/// The maximum size of any other string, in bytes.
 const MOST_TEXT: usize = 192;
 
-/// The most bytes of the requests that a call has sent.
+/// The maximum size of the requests of a call, in bytes.
 const MOST_REQUESTS: usize = 2560;
 
-/// The space for the length and the digest.
+/// The space for the length and the digest, in bytes.
 const NOTE: usize = 112;
+
+fn optional(text: &Option<String>) -> Option<String> {
+    text.as_deref().map(|text| cut(text, MOST_TEXT))
+}
 
 impl Begin {
     /// Returns the row with long values cut.
     pub(super) fn bounded(&self) -> Self {
-        let optional = |text: &Option<String>| text.as_deref().map(|text| cut(text, MOST_TEXT));
         Self {
             id: cut(&self.id, MOST_TEXT),
             time: self.time,
@@ -50,18 +53,17 @@ impl Begin {
 impl End {
     /// Returns the row with long values cut.
     pub(super) fn bounded(&self) -> Self {
-        let optional = |text: &Option<String>| text.as_deref().map(|text| cut(text, MOST_TEXT));
+        let outcome = &self.outcome;
         Self {
             id: cut(&self.id, MOST_TEXT),
-            time: self.time,
-            success: self.success,
-            kind: optional(&self.kind),
-            message: self.message.as_deref().map(|text| cut(text, MOST_MESSAGE)),
-            effect: self.effect.clone(),
-            room_name: optional(&self.room_name),
-            room_id: optional(&self.room_id),
-            requests: cut_requests(&self.requests),
-            duration_ms: self.duration_ms,
+            outcome: AuditOutcome {
+                kind: optional(&outcome.kind),
+                message: outcome.message.as_deref().map(|text| cut(text, MOST_MESSAGE)),
+                room_name: optional(&outcome.room_name),
+                room_id: optional(&outcome.room_id),
+                requests: cut_requests(&outcome.requests),
+                ..outcome.clone()
+            },
             give_back: self.give_back.clone(),
         }
     }
@@ -73,24 +75,24 @@ fn cut_arguments(arguments: &Value) -> Value {
     if short.to_string().len() <= MOST_ARGUMENTS {
         return short;
     }
-    cut_texts(&mut short);
+    cut_strings(&mut short);
     if short.to_string().len() <= MOST_ARGUMENTS {
         return short;
     }
-    // Around the text are the braces, its name and its quotes.
+    // The braces, the name and the quotes around the string take 10 bytes.
     json!({"cut": cut(&arguments.to_string(), MOST_ARGUMENTS - 10)})
 }
 
-fn cut_texts(value: &mut Value) {
+fn cut_strings(value: &mut Value) {
     match value {
         Value::String(text) => *text = cut(text, MOST_ARGUMENT),
-        Value::Array(items) => items.iter_mut().for_each(cut_texts),
-        Value::Object(members) => members.values_mut().for_each(cut_texts),
+        Value::Array(items) => items.iter_mut().for_each(cut_strings),
+        Value::Object(members) => members.values_mut().for_each(cut_strings),
         _ => {}
     }
 }
 
-/// Cuts long paths, and drops the last requests if there are too many.
+/// Cuts long paths. Replaces the last requests by a note if there are too many.
 fn cut_requests(requests: &[AuditRequest]) -> Vec<AuditRequest> {
     let mut size = 0;
     let mut short = Vec::with_capacity(requests.len());
@@ -118,9 +120,9 @@ fn cut_requests(requests: &[AuditRequest]) -> Vec<AuditRequest> {
     short
 }
 
-/// Returns the text, or its beginning with the length and digest of the whole.
+/// Returns the string, or its beginning with a note of its length and digest.
 fn cut(text: &str, most: usize) -> String {
-    // Most texts are short, and an escape has at most six bytes.
+    // Skips counting for most strings. An escape has at most six bytes.
     if text.len() * 6 <= most || width(text) <= most {
         return text.to_owned();
     }
@@ -141,7 +143,7 @@ fn note(text: &str) -> String {
     format!("[cut: {} bytes, SHA-256 {}]", text.len(), sha256(text.as_bytes()))
 }
 
-/// The length of a text in JSON, without its quotes.
+/// Returns the length of a string in JSON, without its quotes.
 fn width(text: &str) -> usize {
     text.chars().map(escaped).sum()
 }
@@ -159,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_keeps_its_beginning_its_length_and_its_digest() {
+    fn a_long_string_keeps_its_beginning_its_length_and_its_digest() {
         let long = "x".repeat(1000);
         let text = cut(&long, MOST_TEXT);
         assert!(text.starts_with("xxxx") && text.len() <= MOST_TEXT, "{text}");
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_cut_text_by_text_and_as_a_whole() {
+    fn arguments_are_cut_string_by_string_or_as_a_whole() {
         for (arguments, is_whole) in [
             (json!({"room_name": "x".repeat(199_000), "limit": 3}), false),
             (json!({"a": [{"b": "\n".repeat(100_000)}]}), false),
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_cut_after_so_many() {
+    fn requests_beyond_the_limit_are_counted() {
         let request = |path: &str| AuditRequest {
             method: "GET".into(),
             path: path.into(),

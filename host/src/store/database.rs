@@ -1,4 +1,4 @@
-//! Opens the state database, and says what is wrong with it in words that help.
+//! Opens the state database, and explains its errors.
 
 use super::{files, schema};
 use crate::error::Error;
@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use whereby_authority::text;
 
-/// How many pages the write-ahead log may have before it is moved into the database, also while
-/// processes have it open. A process that finds a log that a killed one has left reads it whole, so it
-/// is kept short.
+/// The number of pages of the write-ahead log that starts a checkpoint. It is small because a process
+/// reads the whole log if the one before was killed.
 const CHECKPOINT_PAGES: u64 = 250;
 
-/// The same in bytes, and how large the log's file may stay when it was moved.
+/// The maximum size of the log's file after a checkpoint, in bytes.
 const LOG_BYTES: u64 = CHECKPOINT_PAGES * 4096;
 
-/// Whether what was written outlasts a power failure, or only the end of the process.
+/// Whether a transaction survives a power failure, or only the end of the process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
     Full,
@@ -33,11 +32,11 @@ impl Durability {
     }
 }
 
-/// Why a transaction was not carried through.
+/// Why a transaction was rolled back.
 pub(super) enum Stopped {
     Sql(rusqlite::Error),
-    /// What it needed besides the database failed.
-    Told(Error),
+    /// The cause was not the database.
+    Other(Error),
 }
 
 impl From<rusqlite::Error> for Stopped {
@@ -48,15 +47,14 @@ impl From<rusqlite::Error> for Stopped {
 
 impl From<Error> for Stopped {
     fn from(error: Error) -> Self {
-        Self::Told(error)
+        Self::Other(error)
     }
 }
 
-/// A connection, and which file it is to.
+/// A connection to the state database.
 ///
-/// The last process that closes its connection leaves everything in that one file: SQLite then moves
-/// the write-ahead log into it and deletes the log. That waits for a disk twice, and is the price of a
-/// `state.db` that can be copied or moved by itself.
+/// When the last process closes its connection, SQLite moves the write-ahead log to the database and
+/// deletes the log. This waits for the disk twice, but `state.db` can then be copied or moved alone.
 pub(super) struct Database {
     pub(super) connection: Connection,
     path: PathBuf,
@@ -64,10 +62,10 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the database in a directory, and makes both where they are not there.
+    /// Opens the database in a directory. Creates both where missing.
     pub(super) fn open(directory: &Path, patience: Duration) -> Result<Self, Error> {
         files::prepare_directory(directory)?;
-        // What begins with `file:` would be read as a URI.
+        // SQLite reads a path that begins with `file:` as a URI.
         let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
         let path = directory.join(FILE);
         files::prepare_file(&path, &directory.join(LOG_FILE))?;
@@ -80,30 +78,29 @@ impl Database {
         }
     }
 
-    /// Whether the file was moved or deleted meanwhile: what is written would be seen by nobody.
+    /// Returns whether the file was moved or deleted since it was opened.
     pub(super) fn is_gone(&self) -> bool {
         let mut moved = 0;
         let asked = self.connection.file_control(Some("main"), FileControl::HasMoved(&mut moved));
         asked.is_ok() && moved != 0
     }
 
-    /// Moves the write-ahead log into a file that was moved away, which closing does not do. Where
-    /// another process has made a new database since, that one has the log's memory, and it is left.
+    /// Moves the write-ahead log to a database that was moved away, because closing does not. If another
+    /// process has created a new database, the shared memory belongs to that one, and this does nothing.
     pub(super) fn complete(&self) {
         if !self.path.exists() {
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
 
-    /// What digests are made with.
+    /// Returns the installation's key.
     pub(super) fn key(&self) -> Result<[u8; 32], Error> {
         let sql = "SELECT hmac_key FROM installation";
         let key = self.connection.query_row(sql, [], |row| row.get(0));
         key.map_err(|error| self.explain(error))
     }
 
-    /// Writes in one step: whole where something is returned, else not at all. Whoever else writes is
-    /// waited for.
+    /// Runs a transaction, and commits it if the function returns a value. Waits for other writers.
     pub(super) fn transaction<T>(
         &mut self,
         durability: Durability,
@@ -125,11 +122,11 @@ impl Database {
         });
         done.map_err(|stopped| match stopped {
             Stopped::Sql(error) => self.explain(error),
-            Stopped::Told(error) => error,
+            Stopped::Other(error) => error,
         })
     }
 
-    /// What is wrong, and what mends it.
+    /// Returns an error that says what is wrong and what to do.
     pub(super) fn explain(&self, error: rusqlite::Error) -> Error {
         explain(&self.path, Problem::Sql(error))
     }
@@ -164,8 +161,8 @@ fn set_up(mut connection: Connection, patience: Duration) -> Result<Connection, 
     Ok(connection)
 }
 
-/// Switches to the write-ahead log where the database does not have it yet. Of several processes
-/// that do so at once some are told at once that it is busy.
+/// Switches the database to WAL mode. SQLite does not wait here if another process does the same, so
+/// this tries again.
 fn use_write_ahead_log(connection: &Connection, patience: Duration) -> Result<(), Problem> {
     let until = Instant::now() + patience;
     loop {
@@ -190,15 +187,14 @@ pub(super) fn explain(path: &Path, problem: Problem) -> Error {
     let file = text::printable(&path.display().to_string(), 300);
     let directory = path.parent().unwrap_or(path).display().to_string();
     let directory = text::printable(&directory, 300);
-    let anew = format!(
-        "keep it for whoever can read it, and begin a new one: mv '{directory}' '{directory}.old'"
-    );
+    let start_again =
+        format!("to keep it and start a new one, run: mv '{directory}' '{directory}.old'");
     let error = match problem {
         Problem::Newer(version) => {
             return Error::Configuration {
                 message: format!(
                     "the state database {file} was made by a newer version of this program (its \
-                     version is {version}, and the newest known here is {}); use that one",
+                     format is {version}, and this version supports up to {}); use that version",
                     schema::VERSION
                 ),
             };
@@ -206,15 +202,16 @@ pub(super) fn explain(path: &Path, problem: Problem) -> Error {
         Problem::Foreign => {
             return Error::Configuration {
                 message: format!(
-                    "the state database {file} is another program's; move it away, and a new one is made"
+                    "the state database {file} belongs to another program; move it away, and whereby \
+                     creates a new one"
                 ),
             };
         }
         Problem::NoSharedMemory => {
             return Error::Configuration {
                 message: format!(
-                    "the file system of the state database {file} cannot be used by several \
-                     processes at once; set XDG_STATE_HOME to a directory on a local disk"
+                    "the state database {file} is on a file system that processes cannot share; set \
+                     XDG_STATE_HOME to a directory on a local disk"
                 ),
             };
         }
@@ -223,13 +220,13 @@ pub(super) fn explain(path: &Path, problem: Problem) -> Error {
     };
     let message = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "is in use by another process and did not become free; try again".into()
+            "is in use by another process; try again later".into()
         }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen)
             if path.parent().is_some_and(is_on_read_only_disk) =>
         {
-            "cannot be written: its file system is mounted read-only; mount it for writing, or set \
-             XDG_STATE_HOME to an absolute path on another one"
+            "cannot be written: its file system is mounted read-only; mount it read-write, or set \
+             XDG_STATE_HOME to a directory on another one"
                 .into()
         }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => format!(
@@ -237,17 +234,18 @@ pub(super) fn explain(path: &Path, problem: Problem) -> Error {
              u+rwx '{directory}'"
         ),
         Some(ErrorCode::DiskFull) => "cannot be written: the disk is full".into(),
-        Some(ErrorCode::DatabaseCorrupt) => format!("is damaged; {anew}"),
-        Some(ErrorCode::NotADatabase) => format!("is not a database; {anew}"),
+        Some(ErrorCode::DatabaseCorrupt) => format!("is damaged; {start_again}"),
+        Some(ErrorCode::NotADatabase) => format!("is not a database; {start_again}"),
         Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) => format!(
-            "cannot be read or written ({error}); look whether the disk is full or failing, and \
-             whether '{directory}' is writable"
+            "cannot be read or written ({error}); check that the disk is not full or failing, and \
+             that '{directory}' is writable"
         ),
         _ => format!("cannot be used: {error}"),
     };
     Error::Configuration { message: format!("the state database {file} {message}") }
 }
-/// Whether nothing can be written anywhere on the file system of a directory.
+
+/// Returns whether the file system of a directory is read-only.
 #[cfg(unix)]
 fn is_on_read_only_disk(directory: &Path) -> bool {
     use rustix::fs::{StatVfsMountFlags, statvfs};

@@ -1,5 +1,5 @@
-//! The files of the state directory, which are the user's own and closed to everybody else: who can
-//! write them approves calls, and who can read them sees what calls were made.
+//! The files of the state directory, which only the user can use: anyone who could write them could
+//! approve calls, and anyone who could read them would see which calls were made.
 
 use crate::error::Error;
 use crate::system::file;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use whereby_authority::text;
 
-/// The state directory, made where there is none.
+/// Checks the state directory. Creates it where missing.
 pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
     let metadata = match std::fs::metadata(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -24,15 +24,15 @@ pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
     check("state directory", directory, &metadata, "700")
 }
 
-/// The database's file, made where there is none, and looked at.
+/// Checks the database's file. Creates it where missing.
 ///
-/// It is never opened here where it is there already: closing a file lets go of the locks that the
-/// whole process holds on it, also those of other connections.
+/// This never opens a file that exists, because closing it would release all locks of the process on it,
+/// including those of other connections.
 ///
 /// A write-ahead log without a database belongs to a database that was moved away after a program was
-/// killed. It is renamed, because SQLite would delete it beside a new database.
+/// killed. It is renamed, because SQLite would delete it when it creates a new database.
 pub(super) fn prepare_file(path: &Path, log: &Path) -> Result<(), Error> {
-    // Nor may another thread have it open before what was opened to make it is closed.
+    // Another thread must not open the file before this one has closed it.
     static MAKING: Mutex<()> = Mutex::new(());
     let what = "state database";
     let metadata = {
@@ -47,17 +47,25 @@ pub(super) fn prepare_file(path: &Path, log: &Path) -> Result<(), Error> {
     };
     let metadata = metadata.map_err(|error| failed(what, path, &error))?;
     if metadata.is_dir() {
-        return Err(refused(what, path, "is a directory; move it away, and a new one is made"));
+        return Err(refused(
+            what,
+            path,
+            "is a directory; move it away, and whereby creates a database",
+        ));
     }
     if !metadata.is_file() {
-        return Err(refused(what, path, "is not a file; move it away, and a new one is made"));
+        return Err(refused(
+            what,
+            path,
+            "is not a file; move it away, and whereby creates a database",
+        ));
     }
     check(what, path, &metadata, "600")
 }
 
 /// Creates the database's file, after renaming the write-ahead log of an earlier one.
 fn make(path: &Path, log: &Path) -> io::Result<File> {
-    // Another process may have created both in the meantime. Closing the folder releases the lock.
+    // Another process may create both at the same time. Closing the directory releases the lock.
     let folder = path.parent().and_then(|folder| File::open(folder).ok());
     if let Some(folder) = &folder {
         let _ = folder.lock();
@@ -84,14 +92,14 @@ fn keep(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a file that nobody else can read.
+/// Creates a file that only the user can read.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true);
     file::make_private_file(path, options)
 }
 
-/// Refuses what is somebody else's, what others can read or write, and what cannot be written.
+/// Returns an error for a file that belongs to another user, that others can use, or that is read-only.
 #[cfg(unix)]
 fn check(what: &str, path: &Path, metadata: &Metadata, mode: &str) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt as _;
@@ -117,13 +125,13 @@ fn check(what: &str, path: &Path, metadata: &Metadata, mode: &str) -> Result<(),
     Ok(())
 }
 
-/// Elsewhere nothing says whose a file is; the user's own folder is closed to others by default.
+/// On other systems, the user's directories are closed to others by default.
 #[cfg(not(unix))]
 fn check(_: &str, _: &Path, _: &Metadata, _: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether an open file can still be found in its directory.
+/// Returns whether an open file still has a name.
 #[cfg(unix)]
 pub(super) fn is_linked(file: &File, _: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -140,7 +148,7 @@ fn refused(what: &str, path: &Path, message: &str) -> Error {
     Error::Configuration { message: format!("the {what} {path} {message}") }
 }
 
-/// What the system said of a file.
+/// Returns the error for a failed operation on a file.
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
     let message = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

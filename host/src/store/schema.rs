@@ -1,28 +1,28 @@
-//! The tables of the state database, and how an older one becomes a newer one.
+//! The tables of the state database, and the steps that upgrade an older one.
 //!
-//! What has to hold is said here as well as in the code above it: the log is only ever added to, until
-//! it is archived; an approval only goes forward, and no date in it can be made later.
+//! The schema enforces what the code promises: rows are only added to the log until it is archived, the
+//! state of an approval only goes forward, and none of its dates moves to a later time.
 
 use super::random;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-/// Says that a database is one of this program's.
+/// The `application_id` of this program's databases.
 const APPLICATION: i32 = i32::from_be_bytes(*b"whby");
 
-/// Each step leads from the version before it to its own. A step that was released is never changed.
+/// Each step upgrades the version before it. Released steps, including their comments, never change.
 const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
 
-/// The version that this program reads and writes.
+/// The current version.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// Why a database cannot be used.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// A newer program made it what it is.
+    /// It has a newer version.
     Newer(i64),
-    /// Another program's.
+    /// It belongs to another program.
     Foreign,
-    /// The file system has no memory that processes share.
+    /// The file system does not support memory that processes share.
     NoSharedMemory,
     Sql(rusqlite::Error),
     Random(String),
@@ -229,10 +229,9 @@ CREATE TRIGGER approvals_keep_their_asker BEFORE UPDATE OF asker_group, asker ON
 BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
 ";
 
-/// Whether the database has the version that this program is for; an error where it has none that
-/// can be made so.
+/// Returns whether the database has the current version. Returns an error if it cannot be upgraded.
 pub(super) fn is_current(connection: &Connection) -> Result<bool, Problem> {
-    // All of it is seen as it is at one moment, also while another process makes it.
+    // Another process may be creating it; the transaction sees all of that or nothing.
     is_current_within(&connection.unchecked_transaction()?)
 }
 
@@ -255,7 +254,7 @@ fn is_current_within(connection: &Transaction<'_>) -> Result<bool, Problem> {
     }
 }
 
-/// Creates the tables or upgrades an older database, in one transaction.
+/// Creates or upgrades the tables, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Problem> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been first.

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use std::any::Any;
+use std::fmt;
 use std::io;
 use whereby_authority::text;
 
@@ -51,35 +52,39 @@ pub(crate) fn no_thread(error: &io::Error) -> Error {
     }
 }
 
-/// The least address space in which components run, in bytes. Below it, allocations fail, and those
-/// end the program without an error that it could show.
-#[cfg(unix)]
+/// The least address space in which components run, in bytes. With less, some allocation fails where
+/// not even an error can be formatted any more.
 const LEAST_ADDRESSES: u64 = 256 * 1024 * 1024;
 
-/// Checks that the limit on address space lets components run.
-///
-/// # Errors
-///
-/// [`Error::Internal`], which names the limit.
-#[cfg(unix)]
-pub(crate) fn check_address_space() -> Result<(), Error> {
-    use rustix::process::{Resource, getrlimit};
-    match getrlimit(Resource::As).current {
-        Some(limit) if limit < LEAST_ADDRESSES => Err(Error::Internal {
-            message: format!(
-                "the address space is limited to {} MiB, and running components needs at least {} MiB; \
-                 {MORE_ADDRESSES}",
-                limit / 1024 / 1024,
-                LEAST_ADDRESSES / 1024 / 1024
-            ),
-        }),
-        _ => Ok(()),
+/// A limit on address space, in bytes, that is too low to run components. Formatting it allocates
+/// nothing.
+pub(crate) struct LowAddressSpace(u64);
+
+impl LowAddressSpace {
+    /// Returns the limit of this process, if it is too low.
+    #[cfg(unix)]
+    pub(crate) fn find() -> Option<Self> {
+        use rustix::process::{Resource, getrlimit};
+        let limit = getrlimit(Resource::As).current?;
+        (limit < LEAST_ADDRESSES).then_some(Self(limit))
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn find() -> Option<Self> {
+        None
     }
 }
 
-#[cfg(not(unix))]
-pub(crate) fn check_address_space() -> Result<(), Error> {
-    Ok(())
+impl fmt::Display for LowAddressSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the address space is limited to {} MiB, and running components needs at least {} MiB; \
+             {MORE_ADDRESSES}",
+            self.0 / 1024 / 1024,
+            LEAST_ADDRESSES / 1024 / 1024
+        )
+    }
 }
 
 /// Why a thread panicked: libraries do so where the system has nothing left to give.

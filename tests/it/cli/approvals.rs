@@ -143,6 +143,52 @@ async fn what_cannot_be_decided_on_is_a_wrong_use() {
 }
 
 #[tokio::test]
+async fn approving_what_was_denied_says_that_the_approval_is_a_new_one() {
+    let world = asking_world().await;
+    let denied = stored(&world, &["create_room"]).await;
+    assert_eq!(world.run(&["approvals", "deny", &denied]).await.code, 0);
+    let ran = world.run(&["approvals", "approve", &denied]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let words = format!("this approval is a new one; the denied one, {denied}, stays in the list");
+    assert!(ran.stdout.contains(&words), "{ran:?}");
+    let open = world.run(&["approvals", "list", "--json"]).await.json();
+    let id = open["approvals"][0]["id"].as_str().expect("an id");
+    assert_ne!(id, denied);
+    assert!(ran.stdout.contains(&format!("whereby approvals deny {id}\n")), "{ran:?}");
+    let pending = deletion(&world).await;
+    let ran = world.run(&["approvals", "approve", &pending]).await;
+    assert!(!ran.stdout.contains("a new one"), "{ran:?}");
+}
+
+/// What a call that waits says of each end but a yes.
+#[tokio::test]
+async fn a_call_that_waits_says_why_it_was_not_made() {
+    for (decide, code, words) in [
+        ("deny", 4, "delete_room by the account `work` was declined"),
+        ("expire", 5, "needs a person's approval, and the request for it is gone: nobody decided"),
+    ] {
+        let world = asking_world().await;
+        let call = ["call", "delete_room", "--arg", "room_name=daily-standup", "--wait", "600"];
+        let (ran, ()) = tokio::join!(world.run(&call), async {
+            let store = world.store();
+            let id = loop {
+                if let Some(open) = store.approvals(false).expect("read").first() {
+                    break open.id.clone();
+                }
+                tokio::task::yield_now().await;
+            };
+            match decide {
+                "deny" => drop(store.deny(&id).expect("denied")),
+                _ => world.move_clock(2 * 60 * 60),
+            }
+        });
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.stderr.contains(words), "`{words}` is missing: {ran:?}");
+        assert!(world.requests().iter().all(|request| request.method == "GET"));
+    }
+}
+
+#[tokio::test]
 async fn the_account_that_is_named_is_the_one_that_is_listed() {
     let world = asking_world().await;
     let work = deletion(&world).await;
@@ -216,7 +262,13 @@ async fn quiet_leaves_out_what_is_waited_for_and_keeps_the_hint() {
     for quiet in [false, true] {
         let ran = world.run(&[&call[..], if quiet { &["--quiet"] } else { &[] }].concat()).await;
         assert_eq!(ran.code, 5, "{ran:?}");
-        assert_eq!(ran.stderr.contains("waiting for: "), !quiet, "{ran:?}");
+        let waiting =
+            "waiting up to 1 s for a person to decide; to approve: whereby approvals approve ";
+        assert_eq!(ran.stderr.contains(waiting), !quiet, "{ran:?}");
+        assert!(
+            ran.stderr.contains("a person's approval, and nobody decided within 1 s: "),
+            "{ran:?}"
+        );
         assert!(ran.stderr.contains("\nhint: a person approves"), "{ran:?}");
     }
     assert!(world.requests().iter().all(|request| request.method == "GET"));

@@ -44,6 +44,58 @@ async fn results_are_one_document_under_json() {
     screen.finish("results_json");
 }
 
+#[tokio::test]
+async fn an_argument_that_is_there_twice_is_refused_however_it_is_given() {
+    let (world, _) = still_world().await;
+    world.configure(ALLOW_ALL);
+    let twice = r#"{"room_mode": "group", "room_name_prefix": "a-", "room_mode": "normal"}"#;
+    let nested = r#"{"fields": [{"recording": {"type": "none", "type": "cloud"}}]}"#;
+    let arg = r#"fields=[{"isLocked": true, "isLocked": false}]"#;
+    for (arguments, stdin, name) in [
+        (&["call", "create_room", twice][..], "", "room_mode"),
+        (&["call", "create_room", "-"], twice, "room_mode"),
+        (&["call", "create_room", nested], "", "type"),
+        (&["call", "create_room", "--arg", arg], "", "isLocked"),
+        (&["call", "create_room", "--dry-run", twice], "", "room_mode"),
+    ] {
+        let ran = run(arguments, world.environment(), stdin, false).await;
+        assert_eq!(ran.code, 2, "{ran:?}");
+        let words = format!("ambiguous: the member `{name}` is there twice at line 1 column ");
+        assert!(ran.stderr.contains(&words), "{ran:?}");
+        assert!(ran.stderr.ends_with("; write it once\n"), "{ran:?}");
+    }
+    world.assert_untouched();
+}
+
+/// What happened, whether the room exists, and what to do: each once.
+#[tokio::test]
+async fn a_write_that_may_have_happened_is_told_without_repeating() {
+    let (world, _) = still_world().await;
+    world.configure(ALLOW_ALL);
+    let create = &["call", "create_room"][..];
+    let delete = &["call", "delete_room", "--arg", "room_name=daily"][..];
+    let exists = "the room may exist: look at list_rooms before trying again";
+    for (method, reply, arguments, error, hint) in [
+        ("POST", later(500), create, "Whereby answered 500", exists),
+        ("POST", Reply::carried_out().hanging_up(), create, "the connection failed", exists),
+        ("POST", Reply::status(200).body("<html>"), create, "web page", exists),
+        ("DELETE", later(500), delete, "Whereby answered 500", "may be gone: look with get_room"),
+        ("POST", Reply::carried_out().body("{}"), create, "", "list_rooms"),
+    ] {
+        world.simulator.script(method, "/v1/meetings", 9, reply);
+        let ran = world.run(arguments).await;
+        let lines: Vec<&str> = ran.stderr.lines().collect();
+        let [first, second] = lines.as_slice() else { panic!("{error}: {ran:?}") };
+        assert!(first.starts_with("error: ") && first.contains(error), "{ran:?}");
+        assert!(second.starts_with("hint: ") && second.contains(hint), "{ran:?}");
+        for words in ["the room", "list_rooms", "get_room", "trying again", "the change"] {
+            assert!(!first.contains(words), "`{words}` is in the error: {ran:?}");
+        }
+        assert_eq!(ran.code, 10, "{ran:?}");
+        world.simulator.clear_scripts();
+    }
+}
+
 /// Runs one call for each kind of failure.
 async fn fail_in_every_way(world: &World, screen: &mut Screen<'_>, json: &[&str]) -> Vec<u8> {
     let error = |status: u16| later(status).json(&json!({"error": "because"}));

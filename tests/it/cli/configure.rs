@@ -80,6 +80,64 @@ async fn what_does_not_look_like_a_key_is_kept_with_a_warning() {
     assert!(named.stdout.ends_with("whereby doctor --account work\n"), "{named:?}");
 }
 
+/// What is set may be there later, so it is set, and whoever sets it is told at once.
+#[tokio::test]
+async fn what_no_call_could_use_is_set_with_a_warning() {
+    let world = empty_world().await;
+    std::fs::create_dir_all(world.path("config/whereby")).expect("a folder");
+    world.write("config/whereby/there.key", TOKEN);
+    world.write("config/whereby/not.pem", "not a certificate");
+    let whole = std::fs::write(world.path("whole.wasm"), whereby::BUILT_IN_COMPONENT);
+    whole.expect("written");
+    let whole = format!("component.path={}", world.path("whole.wasm").display());
+    let zeros = format!("component.sha256={}", "0".repeat(64));
+    let relative = "a relative path starts at the configuration file's folder";
+    let work = |key: &str| format!("access_token.{key}");
+    for (set, words) in [
+        (
+            vec!["component.path=nope.wasm".to_owned()],
+            vec!["/config/whereby/nope.wasm cannot be read", relative],
+        ),
+        (
+            vec!["component.path=/nope.wasm".to_owned()],
+            vec!["the component /nope.wasm cannot be read"],
+        ),
+        (vec![whole, zeros], vec!["component.sha256 says 0000"]),
+        (
+            vec!["ca_file=nope.pem".to_owned()],
+            vec!["ca_file /", "nope.pem cannot be read", relative],
+        ),
+        (vec!["ca_file=not.pem".to_owned()], vec!["ca_file holds no certificate in PEM"]),
+        (
+            vec!["accounts.work.access_token.file=nope.key".to_owned()],
+            vec!["the account `work`: the file /", "nope.key cannot be", relative],
+        ),
+        (vec![work("file=there.key")], vec![]),
+        (
+            vec![work("command=[\"/nope/pass\"]")],
+            vec!["the account `work`: there is no program /nope/pass"],
+        ),
+        (vec![work("command=[\"/bin/sh\"]")], vec![]),
+        (vec![work("env=NOPE")], vec![]),
+        (vec!["limits.requests=60".to_owned()], vec![]),
+    ] {
+        let mut arguments: Vec<&str> = set.iter().flat_map(|pair| ["--set", pair]).collect();
+        if set[0].starts_with("access_token") {
+            arguments.extend(["--account", "work"]);
+        }
+        let ran = configure(&world, &arguments).await;
+        assert_eq!(ran.code, 0, "{set:?}: {ran:?}");
+        assert!(ran.stdout.contains(": written\n"), "{set:?}: {ran:?}");
+        assert_eq!(ran.stderr.is_empty(), words.is_empty(), "{set:?}: {ran:?}");
+        for word in &words {
+            assert!(ran.stderr.contains(word), "{set:?}: `{word}` is missing: {ran:?}");
+        }
+        let ran = configure(&world, &[&arguments[..], &["--json"]].concat()).await;
+        let document = ran.json();
+        assert_eq!(document["warnings"] == json!([]), words.is_empty(), "{set:?}: {document}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_comes_from_one_place_and_the_last_one_is_meant() {
     let world = empty_world().await;

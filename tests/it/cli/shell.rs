@@ -87,6 +87,8 @@ async fn the_manual_page_has_the_commands_and_the_exit_statuses() {
     let call = world.run(&["man", "call"]).await.stdout;
     for words in [
         "[\\fB\\-\\-wait\\fR \\fISECONDS\\fR]",
+        "[\\fB\\-\\-dry\\-run\\fR] [\\fB\\-\\-force\\fR]",
+        "[\\fB\\-\\-if\\-exists\\fR]",
         "[\\fB\\-\\-arg\\fR \\fINAME=VALUE\\fR]...",
         "[\\fIGLOBAL OPTIONS\\fR] \\fIFUNCTION\\fR [\\fIARGUMENTS\\fR]\n",
         "\n.SH \"EXAMPLES\"\n",
@@ -94,6 +96,12 @@ async fn the_manual_page_has_the_commands_and_the_exit_statuses() {
     ] {
         assert!(call.contains(words), "{words:?} is missing: {call}");
     }
+    assert!(!call.contains("[\\fB\\-\\-help"), "{call}");
+    // A command of several forms has each of them.
+    let deny = world.run(&["man", "approvals", "deny"]).await.stdout;
+    let forms = ".SH SYNOPSIS\n\\fBwhereby approvals deny\\fR [OPTIONS] <ID>\n.br\n\
+                 \\fBwhereby approvals deny\\fR [OPTIONS] \\-\\-all [\\-\\-client <NAME>] [\\-\\-yes]\n";
+    assert!(deny.contains(forms), "{deny}");
     for page in [&ran.stdout, &call] {
         assert!(page.contains(".SH \"EXIT STATUS\"") && !page.contains("EXTRA"), "{page}");
     }

@@ -139,13 +139,29 @@ async fn the_id_of_a_room_and_whatever_is_no_id_are_refused_and_nothing_is_sent(
 async fn a_meeting_that_nobody_knows_is_not_found() {
     let (world, room) = world(meeting(hours(24))).await;
     let unknown = "7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10";
-    for id in
-        [format!("daily:{unknown}"), unknown.to_owned(), format!("other:{}", room.sessions[0])]
-    {
+    let session = &room.sessions[0];
+    let listed = "list_meetings lists meetings with their ids, 10 to 15 minutes after they ended";
+    for (id, words) in [
+        (
+            format!("daily:{unknown}"),
+            format!("there is no meeting `{unknown}` in the room `daily`; {listed}"),
+        ),
+        (unknown.to_owned(), format!("there is no meeting `{unknown}`; {listed}")),
+        // It is the room that is wrong.
+        (
+            format!("other:{session}"),
+            format!(
+                "there is a meeting `{session}`, but Whereby does not list it in the room `other`; \
+                 use `{session}` alone as meeting_id to read it without naming a room"
+            ),
+        ),
+    ] {
         let outcome = world.call("get_meeting", json!({"meeting_id": id})).await;
         assert_eq!(kind(&outcome), "not-found", "{id}");
-        assert!(message(&outcome).contains("late"), "{}", message(&outcome));
+        assert_eq!(message(&outcome), words, "{id}");
     }
+    let alone = world.call("get_meeting", json!({"meeting_id": session})).await;
+    assert!(alone.result.is_ok(), "{:?}", alone.result);
 }
 
 #[tokio::test]

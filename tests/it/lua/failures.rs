@@ -131,7 +131,10 @@ async fn a_write_whose_answer_is_not_known_is_told() {
     world.simulator.script("POST", "/v1/meetings", 1, Reply::status(502));
     let script = "local ok, e = pcall(app.integrations.whereby.create_room, {}) return e.effect, e.retryable, e.hint";
     let told = result(&world, script).await;
-    assert_eq!(told, json!(["unknown", false, "check whether it happened before trying again"]));
+    assert_eq!(
+        told,
+        json!(["unknown", false, "the room may exist: look at list_rooms before trying again"])
+    );
     world.simulator.script("POST", "/v1/meetings", 1, Reply::status(502));
     let report = run(&world, "app.integrations.whereby.create_room({})").await;
     assert_eq!(report.calls[0].write, WriteOutcome::Unknown);

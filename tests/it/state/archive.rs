@@ -97,7 +97,7 @@ async fn an_archive_is_a_log_of_its_own() {
     ran(&world, &["call", "delete_room", "--arg", "room_name=daily"], 5).await;
 
     let again = ran(&world, &["audit", "archive", "first.db"], 2).await;
-    assert!(again.stderr.contains("exists already; name a file that does not"), "{again:?}");
+    assert!(again.stderr.contains("already exists; name a new file"), "{again:?}");
     assert_eq!(audit_of(&world, &first).await, archived);
     assert_eq!(audit(&world, &[]).await.len(), 2);
     let second = document(&world, &["audit", "archive", "second.db"]).await;
@@ -112,9 +112,9 @@ async fn what_cannot_be_archived_is_said_and_nothing_is_removed() {
     let world = world().await;
     ran(&world, &["call", "list_rooms"], 0).await;
     for (arguments, words) in [
-        (&["nowhere/archive.db"][..], "its folder does not exist; make it first"),
+        (&["nowhere/archive.db"][..], "its folder does not exist; create it first"),
         (&["archive.db", "--account", "work"], "leave it out"),
-        (&["../project"], "exists already"),
+        (&["../project"], "already exists"),
         (&[], "required"),
     ] {
         let refused = ran(&world, &[&["audit", "archive"], arguments].concat(), 2).await;

@@ -133,6 +133,11 @@ fn malformed_messages_are_refused() {
         let expected = if id.is_string() || id.is_number() { id } else { Value::Null };
         assert_eq!(message["id"], expected);
     }
+    let twice = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whereby_create_room","arguments":{"room_mode":"group","room_mode":"normal"}}}"#;
+    let (status, message, calls) = exchange(twice, true);
+    assert_eq!((status, &message["error"]["code"], calls.len()), (400, &json!(-32600), 0));
+    let words = message["error"]["message"].as_str().expect("a message");
+    assert!(words.contains("the member `room_mode` is there twice"), "{words}");
     let (status, message, _) = exchange(b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\"}", true);
     assert_eq!((status, &message["error"]["code"]), (400, &json!(-32700)));
 }

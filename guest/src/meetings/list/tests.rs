@@ -251,7 +251,7 @@ fn wrong_arguments_send_nothing() {
             None,
             None,
             Some("daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10"),
-            "room_name: is the id of a meeting",
+            "room_name: this is the id of a meeting",
         ),
     ] {
         let result = list_meetings(&mut Fake::silent(), limit, cursor, from, to, room);

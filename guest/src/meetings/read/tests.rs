@@ -172,10 +172,29 @@ fn an_unknown_meeting_is_not_found() {
     {
         let result = get_meeting(&mut answers(facts, people, NONE, NONE), "daily:s1");
         let Err(Error::NotFound(text)) = result else { panic!("{result:?}") };
-        assert!(text.contains("s1") && text.contains("10 to 15 minutes"), "{text}");
+        assert_eq!(
+            text,
+            "there is no meeting `s1` in the room `daily`; list_meetings lists meetings with their \
+             ids, 10 to 15 minutes after they ended"
+        );
     }
     let result = get_meeting(&mut answers(NONE, "HTTP 404", NONE, NONE), "s1");
-    assert!(matches!(result, Err(Error::NotFound(_))));
+    let Err(Error::NotFound(text)) = result else { panic!("{result:?}") };
+    assert!(text.starts_with("there is no meeting `s1`; list_meetings "), "{text}");
+}
+
+#[test]
+fn a_meeting_of_another_room_is_not_said_to_be_unknown() {
+    let people = page(&[visit("a", "host", "09:00:00", "09:10:00")]);
+    for facts in [NONE, "HTTP 404"] {
+        let result = get_meeting(&mut answers(facts, &people, NONE, NONE), "Daily_2:s1");
+        let Err(Error::NotFound(text)) = result else { panic!("{result:?}") };
+        assert_eq!(
+            text,
+            "there is a meeting `s1`, but Whereby does not list it in the room `Daily_2`; use `s1` \
+             alone as meeting_id to read it without naming a room"
+        );
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ export class WherebyError extends Error {
 
 /** Returns the hint for an error of a call. */
 export function hintFor(kind: CallErrorKind, effect: Effect): string | undefined {
-  return effect === "unknown" ? "check whether it happened before trying again" : HINTS[kind];
+  return effect === "unknown" ? "the change may have been made: check before trying again" : HINTS[kind];
 }
 
 /** Returns the effect of an interrupted call. */

@@ -190,7 +190,7 @@ function resultOf(result: ToolResult): unknown {
 
 /** Returns the error for a program that ended before or during a call. */
 function endOf(error: ServerEnded, effect: Effect): WherebyError {
-  const hint = effect === "unknown" ? "check whether it happened before trying again" : "open it again";
+  const hint = effect === "unknown" ? "the change may have been made: check before trying again" : "open it again";
   return new WherebyError("internal", error.message, { effect, hint });
 }
 

@@ -256,7 +256,7 @@ test("a failed write reports whether it may have happened", async (t) => {
   for (const whereby of await both(t, api)) {
     const error = await failure(whereby.createRoom());
     assert.equal(error.effect, "unknown", inspect(error));
-    assert.equal(error.hint, "check whether it happened before trying again");
+    assert.match(error.hint, /before trying again$/);
     assert.equal((await failure(whereby.deleteRoom({ roomName: "some-room" }))).effect, "none");
   }
 });

@@ -15,6 +15,11 @@ const GRACE: Duration = Duration::from_millis(100);
 /// How many connections may be open that have. One more ends the one that is idle longest.
 const MAX_CLIENTS: usize = 256;
 
+/// How many of them may be streams of events, which can stay open for good. One more ends the oldest:
+/// all clients have one token and one address, so a client with many sessions looks like many clients.
+/// The rest is for requests, and a client opens a stream again that has ended.
+const MAX_STREAMS: usize = 192;
+
 /// How long a client that has not sent all of its request is not ended for another one.
 const BODY_GRACE: Duration = Duration::from_secs(1);
 
@@ -49,6 +54,8 @@ struct Client {
     last: u64,
     /// Since when the body of a request is on its way.
     sending: Option<Instant>,
+    /// When its stream of events began, as a number of [`Table::next`].
+    stream: Option<u64>,
 }
 
 /// A connection, which is forgotten when this is dropped.
@@ -113,6 +120,18 @@ impl Table {
         self.next
     }
 
+    /// Makes room for one more stream of events: the oldest goes.
+    fn make_room_for_stream(&mut self) {
+        let streams =
+            || self.clients.iter().filter_map(|(number, client)| Some((client.stream?, *number)));
+        if streams().count() >= MAX_STREAMS
+            && let Some((_, oldest)) = streams().min()
+            && let Some(client) = self.clients.remove(&oldest)
+        {
+            client.end.cancel();
+        }
+    }
+
     /// Makes room for one more client: the one that is idle longest goes, else the one that has been
     /// sending a request longest. False where all have requests under way.
     fn make_room(&mut self) -> bool {
@@ -173,7 +192,8 @@ impl Handle {
                 return None;
             }
             table.strangers.remove(&self.number);
-            let client = Client { end: self.end.clone(), open: 0, last: 0, sending: None };
+            let end = self.end.clone();
+            let client = Client { end, open: 0, last: 0, sending: None, stream: None };
             table.clients.insert(self.number, client);
             self.is_known.cancel();
             self.connections.fewer_strangers.notify_one();
@@ -190,6 +210,16 @@ impl Handle {
 pub(super) struct Sending(Handle);
 
 impl InRequest {
+    /// Notes that the answer is a stream of events.
+    pub(super) fn begin_stream(&self) {
+        let mut table = self.0.connections.table();
+        table.make_room_for_stream();
+        let began = table.tick();
+        if let Some(client) = table.clients.get_mut(&self.0.number) {
+            client.stream = Some(began);
+        }
+    }
+
     /// Notes that the request's body is on its way.
     pub(super) fn begin_body(&self) -> Sending {
         let mut table = self.0.connections.table();
@@ -216,6 +246,8 @@ impl Drop for InRequest {
         if let Some(client) = table.clients.get_mut(&self.0.number) {
             client.open -= 1;
             client.last = last;
+            // A connection has one request at a time.
+            client.stream = None;
         }
     }
 }
@@ -271,6 +303,35 @@ mod tests {
         assert_eq!((has_ended(&clients[0]), has_ended(&clients[1])), (false, true));
         assert!(clients[1].handle().begin_request().is_none());
         assert!(clients[0].handle().begin_request().is_some());
+    }
+
+    #[tokio::test]
+    async fn streams_leave_room_for_requests_and_the_oldest_makes_room() {
+        let connections = Arc::<Connections>::default();
+        let (mut streams, mut requests) = (Vec::new(), Vec::new());
+        for _ in 0..MAX_CLIENTS + 10 {
+            let client = connections.add().await;
+            let request = client.handle().begin_request().expect("room");
+            request.begin_stream();
+            requests.push(request);
+            streams.push(client);
+        }
+        let ended = streams.iter().take_while(|stream| has_ended(stream)).count();
+        assert_eq!(ended, MAX_CLIENTS + 10 - MAX_STREAMS);
+        assert!(!streams[ended..].iter().any(has_ended));
+        let others = MAX_CLIENTS - MAX_STREAMS;
+        let mut open = Vec::new();
+        for _ in 0..others {
+            let client = connections.add().await;
+            open.push((client.handle().begin_request().expect("room"), client));
+        }
+        assert!(!streams[ended..].iter().any(has_ended), "requests end no stream");
+        // One that is over counts no more.
+        drop(requests.pop());
+        drop(streams.pop());
+        let client = connections.add().await;
+        client.handle().begin_request().expect("room").begin_stream();
+        assert!(!has_ended(&streams[ended]));
     }
 
     #[tokio::test]

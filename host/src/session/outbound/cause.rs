@@ -3,6 +3,7 @@
 //! The component learns a code of `wasi:http` and no more. What is known here goes into the error that
 //! the user reads.
 
+use crate::config::origin::ApiBase;
 use crate::error::FunctionError;
 use crate::session::outbound::proxy::{TunnelError, Way};
 use rustls::CertificateError;
@@ -79,10 +80,7 @@ pub(crate) struct Late {
 /// Where a request was going.
 #[derive(Clone, Copy)]
 pub(crate) struct Destination<'a> {
-    /// Host and port as the URL has them: `api.whereby.dev`.
-    pub(crate) authority: &'a str,
-    /// Whether it is Whereby's own.
-    pub(crate) is_whereby: bool,
+    pub(crate) api: &'a ApiBase,
     /// The proxy in between.
     pub(crate) proxy: Option<&'a Way>,
 }
@@ -97,7 +95,7 @@ enum Party<'a> {
 impl fmt::Display for Party<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(to) => f.write_str(to.authority),
+            Self::Host(to) => f.write_str(to.api.authority()),
             Self::Proxy(way, _) => way.fmt(f),
         }
     }
@@ -107,8 +105,8 @@ impl Party<'_> {
     /// Its name, with the proxy in between.
     fn reached(self) -> String {
         match self {
-            Party::Host(Destination { authority, proxy: Some(way), .. }) => {
-                format!("{authority}, reached through {way},")
+            Party::Host(Destination { api, proxy: Some(way) }) => {
+                format!("{}, reached through {way},", api.authority())
             }
             party => party.to_string(),
         }
@@ -120,16 +118,21 @@ impl Party<'_> {
             Self::Proxy(way, to) => format!(
                 "check {} and that the proxy runs, or except {} with NO_PROXY",
                 way.variable(),
-                to.authority
+                to.api.authority()
             ),
-            Self::Host(to) if to.is_whereby => {
+            Self::Host(to) if to.api.is_whereby() => {
                 "check this machine's network, DNS and firewall; where a proxy is the only way out, \
                  set HTTPS_PROXY"
                     .into()
             }
-            Self::Host(_) => "check the account's api_url, and this machine's network, DNS and \
-                              firewall; where a proxy is the only way out, set HTTPS_PROXY"
-                .into(),
+            Self::Host(to) if to.api.is_loopback() => {
+                format!("check {}, and that the server on this machine runs", to.api.set_with())
+            }
+            Self::Host(to) => format!(
+                "check {}, and this machine's network, DNS and firewall; where a proxy is the only \
+                 way out, set HTTPS_PROXY",
+                to.api.set_with()
+            ),
         }
     }
 
@@ -161,7 +164,7 @@ pub(crate) fn unconnected(
         (Some(TunnelError::Lost(error)), Some(way)) => {
             let message = format!(
                 "{way} closed the connection instead of connecting to {}: {}",
-                to.authority,
+                to.api.authority(),
                 told(error)
             );
             (WasiError::ConfigurationError, Cause::new(message, Party::Proxy(way, to).check()))
@@ -175,7 +178,7 @@ pub(crate) fn unconnected(
         }
         (_, Some(way)) if broke_off(error).is_some() => {
             let why = broke_off(error).map(told).unwrap_or_default();
-            let host = to.authority;
+            let host = to.api.authority();
             let cause = Cause::new(
                 format!("{way}: the connection to {host} was closed during the request: {why}"),
                 format!(
@@ -201,7 +204,7 @@ fn broke_off<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
 }
 
 fn refused_by_proxy(status: u16, way: &Way, to: Destination<'_>) -> (WasiError, Cause) {
-    let (variable, host) = (way.variable(), to.authority);
+    let (variable, host) = (way.variable(), to.api.authority());
     let cause = match status {
         407 if way.has_user() => Cause::new(
             format!("{way} does not accept the user name and password (407)"),
@@ -287,7 +290,8 @@ fn unresolved(error: &(dyn StdError + 'static), party: Party<'_>) -> (WasiError,
     let why = text::printable(&why, LONGEST);
     let message = match party {
         Party::Host(to) => {
-            let host = to.authority.rsplit_once(':').map_or(to.authority, |(host, _)| host);
+            let authority = to.api.authority();
+            let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
             format!("the host name {host} could not be resolved: {why}")
         }
         Party::Proxy(way, _) => format!("the host name of {way} could not be resolved: {why}"),
@@ -308,7 +312,7 @@ fn out_of_time(late: &Late, party: Party<'_>) -> (WasiError, Cause) {
         }
         (Stage::Tunnelling, Some((way, to))) => (
             Party::Proxy(way, to),
-            format!("{way} did not connect to {} within {seconds} s", to.authority),
+            format!("{way} did not connect to {} within {seconds} s", to.api.authority()),
         ),
         (Stage::Connecting | Stage::Tunnelling, None) => {
             (party, format!("no connection to {party} was made within {seconds} s"))
@@ -384,12 +388,12 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
 
 fn names(party: Party<'_>) -> String {
     let check = match party {
-        Party::Host(to) if to.is_whereby => {
+        Party::Host(to) if to.api.is_whereby() => {
             "check whether something else answers in this network, \
                                              such as a proxy or a sign-in page"
                 .to_owned()
         }
-        Party::Host(_) => "name the host of the certificate in the account's api_url".to_owned(),
+        Party::Host(to) => format!("name the host of the certificate in {}", to.api.set_with()),
         Party::Proxy(way, _) => format!("name the host of the certificate in {}", way.variable()),
     };
     format!("{check}; ca_file does not make another name right")
@@ -413,8 +417,8 @@ fn insecure(error: &rustls::Error, party: Party<'_>) -> Cause {
     };
     let message = format!("the secure connection failed: {} {what}", party.reached());
     let hint = match party {
-        Party::Host(to) if to.is_whereby => party.check(),
-        Party::Host(_) => "check the scheme and the port of the account's api_url".into(),
+        Party::Host(to) if to.api.is_whereby() => party.check(),
+        Party::Host(to) => format!("check the scheme and the port of {}", to.api.set_with()),
         Party::Proxy(way, _) => format!("check the scheme and the port of {}", way.variable()),
     };
     Cause::new(message, hint).lasting()
@@ -424,9 +428,9 @@ fn insecure(error: &rustls::Error, party: Party<'_>) -> Cause {
 /// component gets. What the component says of a connection that broke off is all that is known.
 pub(crate) fn unanswered(
     error: &(dyn StdError + 'static),
-    authority: &str,
-    is_https: bool,
+    api: &ApiBase,
 ) -> (WasiError, Option<Cause>) {
+    let authority = api.authority();
     for error in causes(error) {
         if let Some(error) = error.downcast_ref::<io::Error>()
             && error.kind() == io::ErrorKind::TimedOut
@@ -446,13 +450,12 @@ pub(crate) fn unanswered(
         if error.is_parse() {
             let why = text::printable(&error.to_string(), LONGEST);
             let message = format!("{authority} sent no valid HTTP response: {why}");
-            let hint = match is_https {
-                true => {
-                    "check the account's api_url and whether something else answers in this network"
-                }
-                false => {
-                    "check the account's api_url; if the server uses TLS, the URL must start with https://"
-                }
+            let hint = match api.is_https() {
+                true => look_around(api),
+                false => format!(
+                    "check {}; if the server uses TLS, the URL must start with https://",
+                    api.set_with()
+                ),
             };
             let code = WasiError::HttpResponseTransferCoding(None);
             return (code, Some(Cause::new(message, hint).lasting()));
@@ -479,20 +482,13 @@ pub(crate) fn not_whereby(
     is_page: bool,
     location: Option<&str>,
 ) -> Option<Cause> {
-    let (host, is_redirect) = (to.authority, (300..400).contains(&status));
+    let (host, is_redirect) = (to.api.authority(), (300..400).contains(&status));
     if !is_page && !is_redirect && status != 511 {
         return None;
     }
-    let around = match (to.proxy, to.is_whereby) {
-        (Some(way), _) => format!("look at {way} and at whether this network has a sign-in page"),
-        (None, true) => {
-            "look at whether this network has a sign-in page, a proxy or a firewall".into()
-        }
-        (None, false) => {
-            "check the account's api_url, and whether this network has a sign-in page, a \
-                          proxy or a firewall"
-                .into()
-        }
+    let around = match to.proxy {
+        Some(way) => format!("look at {way} and at whether this network has a sign-in page"),
+        None => look_around(to.api),
     };
     let ask = format!("ask the operator of the network, proxy or firewall about {host}");
     let cause = match status {
@@ -570,15 +566,21 @@ pub(crate) fn encoded(authority: &str, encoding: &str) -> Cause {
 }
 
 /// A successful response that is not what Whereby's API sends.
-pub(crate) fn unreadable(authority: &str, reason: Unreadable) -> Cause {
+pub(crate) fn unreadable(api: &ApiBase, reason: Unreadable) -> Cause {
     let what = match reason {
         Unreadable::NotJson => "a response that is not JSON",
         Unreadable::TooManyRows => "more rows than a page of Whereby's API has",
     };
-    Cause::unusable(
-        format!("{authority} sent {what}"),
-        "check the account's api_url, and whether this network has a sign-in page, a proxy or a firewall",
-    )
+    Cause::unusable(format!("{} sent {what}", api.authority()), look_around(api))
+}
+
+/// What to check where something else than Whereby's API may have answered.
+fn look_around(api: &ApiBase) -> String {
+    let network = "whether this network has a sign-in page, a proxy or a firewall";
+    match api.is_whereby() {
+        true => format!("check {network}"),
+        false => format!("check {}, and {network}", api.set_with()),
+    }
 }
 
 /// A system's error without the words that every one has.
@@ -600,10 +602,16 @@ fn causes<'a>(
 mod tests {
     use super::*;
     use crate::session::outbound::proxy::Proxy;
+    use std::sync::LazyLock;
+
+    static API: LazyLock<ApiBase> = LazyLock::new(|| {
+        let api = ApiBase::parse("https://api.example:8443/v1").expect("an API");
+        api.set_by("accounts.work.api_url", None)
+    });
 
     fn to(proxy: Option<&Proxy>) -> Destination<'_> {
         let proxy = proxy.map(|proxy| proxy.way().expect("a proxy"));
-        Destination { authority: "api.example:8443", is_whereby: false, proxy }
+        Destination { api: &API, proxy }
     }
 
     #[test]
@@ -642,7 +650,8 @@ mod tests {
     #[test]
     fn what_whereby_never_sends_is_told_as_somebody_elses() {
         let proxy = Proxy::new("HTTPS_PROXY", "http://u:s3cret@p.example:3128", None);
-        let whereby = Destination { authority: "api.whereby.dev", is_whereby: true, proxy: None };
+        let own = ApiBase::default();
+        let whereby = Destination { api: &own, proxy: None };
         for (to, status, is_page, location, kind, message, hint, is_retryable) in [
             (
                 whereby,
@@ -681,7 +690,7 @@ mod tests {
                 None,
                 "unexpected-response",
                 "api.example:8443 redirected the request to another address (301)",
-                "check the account's api_url",
+                "check accounts.work.api_url, and",
                 false,
             ),
             (whereby, 511, false, None, "unavailable", "sign in", "browser", false),
@@ -706,7 +715,16 @@ mod tests {
                 false,
             ),
             (whereby, 401, true, None, "unauthorized", "requires a sign-in", "sign-in page", false),
-            (to(None), 404, true, None, "not-found", "web page (404)", "api_url", false),
+            (
+                to(None),
+                404,
+                true,
+                None,
+                "not-found",
+                "web page (404)",
+                "accounts.work.api_url",
+                false,
+            ),
             (whereby, 502, true, None, "unavailable", "a gateway in front of", "try again", true),
         ] {
             let cause = not_whereby(to, status, is_page, location).expect("not Whereby's");
@@ -734,7 +752,7 @@ mod tests {
     #[test]
     fn what_the_system_says_of_a_connection_is_told_with_what_to_change() {
         for (errno, message, hint) in [
-            (111, "api.example:8443 refused the connection", "api_url"),
+            (111, "api.example:8443 refused the connection", "check accounts.work.api_url, and"),
             (110, "no connection to api.example:8443 was made in time", "firewall"),
             (
                 101,

@@ -113,11 +113,7 @@ impl Client {
     /// Where requests to an API go.
     pub(crate) fn destination<'a>(&'a self, api: &'a ApiBase) -> Destination<'a> {
         let proxy = proxy_for(self.proxy.as_deref(), api);
-        Destination {
-            authority: api.authority(),
-            is_whereby: api.is_whereby(),
-            proxy: proxy.and_then(|proxy| proxy.way().ok()),
-        }
+        Destination { api, proxy: proxy.and_then(|proxy| proxy.way().ok()) }
     }
 }
 
@@ -128,6 +124,15 @@ fn proxy_for<'a>(proxy: Option<&'a Proxy>, api: &ApiBase) -> Option<&'a Proxy> {
 
 fn wrong(message: String) -> Error {
     Error::Configuration { message }
+}
+
+/// Checks that certificates can be trusted besides the compiled-in ones.
+///
+/// # Errors
+///
+/// [`Error::Configuration`], which says which certificate cannot be used.
+pub(crate) fn check_roots(pem: &[u8]) -> Result<(), Error> {
+    tls(Some(pem)).map(drop)
 }
 
 /// What is trusted, and how it is spoken to.
@@ -280,7 +285,7 @@ impl Failure {
     /// After something may have been sent.
     pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
         let is_heard = cause::is_no_http(error);
-        let (error, cause) = cause::unanswered(error, api.authority(), api.is_https());
+        let (error, cause) = cause::unanswered(error, api);
         Self { cause, is_heard, ..Self::after_sending(error) }
     }
 

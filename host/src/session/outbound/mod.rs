@@ -341,7 +341,7 @@ impl Outbox {
                 Ok(body) => (Some(body), None),
                 Err(reason) => {
                     let other = by_others();
-                    let unreadable = || cause::unreadable(self.api.authority(), reason);
+                    let unreadable = || cause::unreadable(&self.api, reason);
                     (None, Some(named(other.unwrap_or_else(unreadable))))
                 }
             };

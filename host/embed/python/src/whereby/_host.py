@@ -356,5 +356,5 @@ def _error(ended: tuple[str, str, str | None], may_have_happened: bool = False) 
     kind, message, hint = ended
     error = BY_KIND.get(kind, WherebyError)
     if may_have_happened:
-        return error(kind, message, "check whether it happened before trying again", "unknown")
+        return error(kind, message, "the change may have been made: check before trying again", "unknown")
     return error(kind, message, hint)

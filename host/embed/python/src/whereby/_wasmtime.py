@@ -132,7 +132,7 @@ class BareRuntime:
         return BY_KIND.get(kind, WherebyError)(
             kind,
             message,
-            hint="check whether it happened before trying again" if is_open else HINTS.get(kind),
+            hint="the change may have been made: check before trying again" if is_open else HINTS.get(kind),
             effect="unknown" if is_open else "none",
             http_status=status or STATUS.get(kind),
             retry_after_seconds=seconds,
