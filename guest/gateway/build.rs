@@ -1,5 +1,5 @@
-//! Makes tools of the catalogue's functions: what is said of them, how their arguments are read from
-//! JSON, and how their results are written as JSON.
+//! Generates the tools from the catalog's functions: their listings, the parsers of their arguments, and the
+//! serializers of their results.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
@@ -10,7 +10,7 @@ use whereby_catalog::tool::{self, Hints};
 use whereby_catalog::{ERROR, FUNCTIONS, Function, Interface, Member, Type};
 
 fn main() {
-    // In one line, where cargo shows it, without a backtrace of the script, which helps nobody.
+    // One line that cargo shows, instead of the script's backtrace.
     if let Err(error) = run() {
         println!("cargo::error={error:#}");
         std::process::exit(1);
@@ -39,7 +39,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// The table of the tools.
+/// Writes the table of tools.
 fn tools(functions: &[&Function], out: &mut String) -> Result<()> {
     writeln!(out, "/// The tools.\npub(crate) static TOOLS: &[Tool] = &[")?;
     for function in functions {
@@ -72,25 +72,25 @@ fn tools(functions: &[&Function], out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// The enum of the calls, with how one is read and made.
+/// Writes the enum of calls, with the functions that read and make one.
 fn calls(functions: &[&Function], out: &mut String) -> Result<()> {
     let (mut cases, mut reads, mut makes) = (String::new(), String::new(), String::new());
     for function in functions {
         let (case, json) = (upper_camel(function.name), function.json);
         let names: Vec<&str> = function.params.iter().map(|param| param.json).collect();
-        let (mut fields, mut taken, mut passed) = (String::new(), String::new(), Vec::new());
+        let (mut fields, mut taken, mut arguments) = (String::new(), String::new(), Vec::new());
         for param in function.params {
             let name = identifier(param.name);
             write!(fields, "{name}: {}, ", rust_type(&param.ty)?)?;
             write!(taken, "{name}: members.take({:?})?, ", param.json)?;
-            passed.push(lent(&name, &param.ty)?);
+            arguments.push(passed(&name, &param.ty)?);
         }
         writeln!(cases, "{case} {{ {fields} }},")?;
         let binding = if names.is_empty() { "_" } else { "mut members" };
         writeln!(
             reads,
             "fn read_{json}(arguments: Json) -> Result<Call, String> {{
-                let {binding} = Members::of(arguments, &Place::Call({json:?}), &{names:?})?;
+                let {binding} = Members::of(arguments, &Path::Call({json:?}), &{names:?})?;
                 Ok(Call::{case} {{ {taken} }})
             }}"
         )?;
@@ -105,7 +105,7 @@ fn calls(functions: &[&Function], out: &mut String) -> Result<()> {
             "Self::{case} {{ {} }} => {interface}::{}({}).map(ToJson::to_json),",
             bound.join(", "),
             identifier(function.name),
-            passed.join(", ")
+            arguments.join(", ")
         )?;
     }
     writeln!(
@@ -124,14 +124,14 @@ fn calls(functions: &[&Function], out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// The named types among these and within them.
+/// Returns the named types among these types and within them.
 fn types(roots: impl Iterator<Item = Type>) -> Vec<Type> {
     let mut found = BTreeMap::new();
     roots.for_each(|ty| collect(ty, &mut found));
     found.into_values().collect()
 }
 
-/// Adds a type and those within it. No type of the WIT has itself within it.
+/// Adds a type and the types within it. No type in the WIT is recursive.
 fn collect(ty: Type, found: &mut BTreeMap<&'static str, Type>) {
     match ty {
         Type::Option(inner) | Type::List(inner) => collect(*inner, found),
@@ -151,7 +151,7 @@ fn collect(ty: Type, found: &mut BTreeMap<&'static str, Type>) {
     }
 }
 
-/// How a type is read from JSON.
+/// Writes the code that reads a type from JSON.
 fn reader(ty: &Type, out: &mut String) -> Result<()> {
     let (name, wanted, body) = match ty {
         Type::Record(record) => {
@@ -161,7 +161,7 @@ fn reader(ty: &Type, out: &mut String) -> Result<()> {
                 write!(fields, "{}: members.take({json:?})?, ", identifier(name))?;
             }
             let body = format!(
-                "let mut members = Members::of(value, place, &{names:?})?; \
+                "let mut members = Members::of(value, path, &{names:?})?; \
                  Ok(Self {{ {fields} }})"
             );
             (record.name, "an object", body)
@@ -171,7 +171,7 @@ fn reader(ty: &Type, out: &mut String) -> Result<()> {
             for case in choice.cases {
                 write!(cases, "({:?}, Self::{}), ", case.json, upper_camel(case.name))?;
             }
-            (choice.name, "a text", format!("choose(value, place, &[{cases}])"))
+            (choice.name, "a string", format!("choose(value, path, &[{cases}])"))
         }
         Type::Variant(variant) => {
             let names: Vec<&str> = variant.cases.iter().map(|case| case.json).collect();
@@ -194,9 +194,9 @@ fn reader(ty: &Type, out: &mut String) -> Result<()> {
                     }}
                 }}
                 impl FromJson for Vec<types::{name}> {{
-                    const WANTED: &'static str = \"a list\";
-                    fn from_json(value: Json, place: &Place<'_>) -> Result<Self, String> {{
-                        cases(value, place)
+                    const WANTED: &'static str = \"an array\";
+                    fn from_json(value: Json, path: &Path<'_>) -> Result<Self, String> {{
+                        cases(value, path)
                     }}
                 }}"
             )?;
@@ -208,14 +208,14 @@ fn reader(ty: &Type, out: &mut String) -> Result<()> {
         out,
         "impl FromJson for types::{} {{
             const WANTED: &'static str = {wanted:?};
-            fn from_json(value: Json, place: &Place<'_>) -> Result<Self, String> {{ {body} }}
+            fn from_json(value: Json, path: &Path<'_>) -> Result<Self, String> {{ {body} }}
         }}",
         upper_camel(name)
     )?;
     Ok(())
 }
 
-/// How a type is written as JSON.
+/// Writes the code that converts a type to JSON.
 fn writer(ty: &Type, out: &mut String) -> Result<()> {
     let (name, body) = match ty {
         Type::Record(record) => {
@@ -256,7 +256,7 @@ fn writer(ty: &Type, out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// How errors are told apart: by the names of their cases.
+/// Writes the function that returns the kind of an error.
 fn kinds(out: &mut String) -> Result<()> {
     let mut arms = String::new();
     for case in ERROR.cases {
@@ -271,7 +271,7 @@ fn kinds(out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// The type that the bindings have.
+/// Returns the type in the bindings.
 fn rust_type(ty: &Type) -> Result<String> {
     Ok(match ty {
         Type::Bool => "bool".into(),
@@ -288,8 +288,8 @@ fn rust_type(ty: &Type) -> Result<String> {
     })
 }
 
-/// How the bindings take a value of the type.
-fn lent(name: &str, ty: &Type) -> Result<String> {
+/// Returns the expression that passes a value to the bindings.
+fn passed(name: &str, ty: &Type) -> Result<String> {
     Ok(match ty {
         Type::String | Type::List(_) | Type::Record(_) | Type::Variant(_) => format!("&{name}"),
         Type::Option(Type::String | Type::List(_)) => format!("{name}.as_deref()"),
@@ -299,7 +299,7 @@ fn lent(name: &str, ty: &Type) -> Result<String> {
     })
 }
 
-/// A name of the WIT as the bindings spell it.
+/// Returns a WIT name as the bindings spell it.
 fn identifier(name: &str) -> String {
     match name {
         "type" => "type_".to_owned(),
@@ -307,7 +307,7 @@ fn identifier(name: &str) -> String {
     }
 }
 
-/// A name of the WIT as the bindings spell types and cases.
+/// Returns a WIT name as the bindings spell types and cases.
 fn upper_camel(name: &str) -> String {
     let mut camel = String::new();
     for word in name.split('-') {

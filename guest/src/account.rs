@@ -5,10 +5,10 @@ use alloc::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::answer::{self, Names};
 use crate::date::Moment;
 use crate::error::{accept, unexpected};
 use crate::prelude::*;
+use crate::response::{self, Names};
 use crate::room_name::host_and_name;
 use crate::settings::Settings;
 use crate::transport::{Request, Transport, send};
@@ -29,7 +29,7 @@ pub(crate) fn get_current_user(
     let mut request = Request::get("/meetings?limit=1");
     request.wants_rate_limit = true;
     let reply = accept(GET_MEETINGS, send(transport, request))?;
-    let page = answer::page(GET_MEETINGS, &reply.body, ROOM_MEMBERS, None)?;
+    let page = response::page(GET_MEETINGS, &reply.body, ROOM_MEMBERS, None)?;
     let url = match page.rows.first() {
         Some(room) => room
             .as_ref()
@@ -73,14 +73,15 @@ struct Claims {
 }
 
 impl Claims {
-    /// `None` if the key is unknown here or is not a JWT, which Whereby does not promise.
+    /// Reads the claims. Returns `None` if the key is unknown here or is not a JWT; Whereby does not promise
+    /// one.
     fn of(settings: &Settings) -> Option<Self> {
         let json = match (&settings.token, &settings.key_claims) {
             (Some(token), _) => Cow::Owned(jwt_payload(token)?),
             (None, Some(claims)) => Cow::Borrowed(claims.as_bytes()),
             (None, None) => return None,
         };
-        let claims = answer::object(&json, &["organizationId", "iat", "exp"]).ok()?;
+        let claims = response::object(&json, &["organizationId", "iat", "exp"]).ok()?;
         // A claim of an unexpected type counts as absent.
         let moment = |name| {
             let seconds = claims.whole(name).ok().flatten().filter(|seconds| *seconds != NEVER)?;
@@ -146,7 +147,7 @@ mod tests {
             let user = user(&settings);
             assert_eq!(user.organization_id.as_deref(), Some("4711"));
             assert_eq!(user.key_issued_at.as_deref(), Some("2026-01-01T00:00:00Z"));
-            assert_eq!(user.key_expires, None, "it never does");
+            assert_eq!(user.key_expires, None, "the key never expires");
             assert!(user.source.contains("not verified"));
             assert!(user.authenticated);
             assert_eq!((user.name, user.email, user.plan), (None, None, None));
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_cannot_be_read_are_absent() {
+    fn unreadable_claims_are_absent() {
         let key = |token: &str| Settings { token: Some(token.to_owned()), ..Settings::default() };
         let odd = r#"{"organizationId":[],"iat":"x","exp":-1}"#;
         for settings in [
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_tells_the_subdomain_and_the_budget() {
+    fn the_probe_shows_the_subdomain_and_the_rate_limit() {
         for (url, expected) in [
             ("https://acme.whereby.com/x", Some("acme")),
             ("https://a.b.whereby.com/x", None),
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_refused_is_an_error() {
+    fn a_refused_key_is_an_error() {
         for (status, body) in [(401, "{}"), (200, "{}"), (200, r#"{"results":[{}]}"#)] {
             let mut fake = Fake::script([(Method::Get, PROBE, status, body)]);
             let result = get_current_user(&mut fake, &Settings::default());

@@ -3,16 +3,16 @@
 use crate::prelude::*;
 use crate::types::Error;
 
-/// Returns an error that names the argument as callers spell it and says what would be valid.
+/// Returns an error that names the argument as callers spell it and says what is valid.
 pub(crate) fn invalid(name: &str, what: impl AsRef<str>) -> Error {
     Error::InvalidArgument(format!("{name}: {}", what.as_ref()))
 }
 
-/// Checks a `limit` that was given.
+/// Checks the argument `limit`.
 pub(crate) fn check_limit(limit: Option<u32>) -> Result<(), Error> {
     match limit {
         Some(limit) if !(1..=100).contains(&limit) => {
-            Err(invalid("limit", format!("{limit} is not a number from 1 to 100")))
+            Err(invalid("limit", format!("must be an integer from 1 to 100, not {limit}")))
         }
         _ => Ok(()),
     }
@@ -42,7 +42,7 @@ mod tests {
         }
         for limit in [0, 101, u32::MAX] {
             let Err(Error::InvalidArgument(text)) = check_limit(Some(limit)) else {
-                panic!("{limit} was taken");
+                panic!("{limit} was accepted");
             };
             assert!(text.starts_with("limit: ") && text.contains("1 to 100"), "{text}");
         }

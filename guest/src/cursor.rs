@@ -1,52 +1,52 @@
-//! The cursor of `list-meetings`: a string that says where the next page starts.
+//! The cursor of `list-meetings`: a string that marks where the next page starts.
 //!
 //! Whereby lists sessions by room only, so Whereby's own cursor is not enough. The order of rooms
-//! changes while meetings take place: a room with a new meeting moves to the front. So a place names
+//! changes while meetings take place: a room with a new meeting moves to the front. So a cursor names
 //! its room instead of an index on a page, and remembers the rooms that were read.
 //!
-//! The string is base64url of JSON. It is not secret and grants nothing: it only says where to continue.
+//! The string is base64url of JSON. It is not secret and grants nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Serialize, Serializer};
 
-use crate::answer::{self, LONGEST_CURSOR};
 use crate::argument::{check_length, invalid};
 use crate::date::Moment;
 use crate::prelude::*;
+use crate::response::{self, MAX_CURSOR_BYTES};
 use crate::room_name::is_name;
 use crate::types::Error;
 
 /// The maximum length of a cursor, in characters.
-const LONGEST: usize = 4096;
+const MAX_LENGTH: usize = 4096;
 
 /// The version of the JSON. Cursors with another version are refused.
 const VERSION: u64 = 2;
 
 /// The maximum length of a meeting id in bytes: 300 characters.
-const LONGEST_ID: usize = 1200;
+const MAX_ID_BYTES: usize = 1200;
 
-/// More rows than any page of Whereby's API has.
-const MOST_ROWS: usize = 100_000;
+/// The maximum offset within a page: more rows than any page of Whereby's API has.
+const MAX_OFFSET: usize = 100_000;
 
-/// How many rooms a place remembers: a page of Whereby's API has at most a hundred. With two cursors of
-/// the maximum length and a room name of 200 bytes, 109 would fit.
-pub(crate) const MOST_DONE: usize = 100;
+/// The maximum number of rooms that a cursor remembers: a page of Whereby's API has at most 100. With two
+/// cursors of the maximum length and a room name of 200 bytes, 109 would fit.
+pub(crate) const MAX_DONE: usize = 100;
 
-/// How many of them it still remembers on the next page, so that rooms which others pushed onto that
-/// page are not read again.
+/// The number of rooms that it still remembers on the next page, so that rooms which others pushed onto
+/// that page are not read again.
 const KEPT_DONE: usize = 8;
 
-/// How many bytes of a name's fingerprint are kept. Among thousands of rooms, the chance that two have
-/// the same one is less than one in a million.
-const MARK: usize = 5;
+/// The length of a room's mark, in bytes. Among thousands of rooms, the chance that two have the same
+/// mark is less than one in a million.
+const MARK_BYTES: usize = 5;
 
-/// A place in a listing of meetings.
+/// A position in a listing of meetings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Place {
+pub(crate) struct Cursor {
     #[serde(rename = "v")]
     version: u64,
-    /// The fingerprint of the filter that the listing is made with.
+    /// The fingerprint of the listing's filter.
     #[serde(rename = "f")]
     filter: u64,
     /// The page size for sessions. It stays the same for the whole listing, so that `offset` keeps its
@@ -61,7 +61,7 @@ pub(crate) struct Place {
     room: Option<String>,
     /// In a listing of all rooms, the rooms that were read: those of this page and the last ones of the
     /// page before.
-    #[serde(rename = "d", skip_serializing_if = "Vec::is_empty", serialize_with = "as_text")]
+    #[serde(rename = "d", skip_serializing_if = "Vec::is_empty", serialize_with = "as_string")]
     done: Vec<u8>,
     /// Whereby's cursor for the page of the room's sessions.
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
@@ -83,7 +83,7 @@ pub(crate) struct Place {
     pub(crate) sessions_unsorted: bool,
 }
 
-impl Place {
+impl Cursor {
     /// Returns the start of a listing.
     pub(crate) fn start(filter: u64, page_size: u32) -> Self {
         Self {
@@ -102,74 +102,74 @@ impl Place {
         }
     }
 
-    /// Returns the start and the id of the last meeting that was listed by date.
+    /// Returns the start and the id of the last meeting listed by date.
     pub(crate) fn before(&self) -> Option<(Moment, &str)> {
         let (start, id) = self.before.as_deref()?.split_once(' ')?;
         Some((Moment::parse(start)?, id))
     }
 
     /// Continues by date after a meeting.
-    pub(crate) fn go_on_after(&mut self, start: Moment, id: &str) {
+    pub(crate) fn continue_after(&mut self, start: Moment, id: &str) {
         self.before = Some(format!("{} {id}", start.format()));
     }
 
-    /// Whether the listing continues by date.
+    /// Returns whether the listing continues by date.
     pub(crate) fn is_by_date(&self) -> bool {
         self.before.is_some() && !self.by_room
     }
 
-    /// Whether the listing goes room by room.
+    /// Returns whether the listing goes room by room.
     pub(crate) fn is_by_room(&self) -> bool {
         self.by_room
     }
 
     /// Continues room by room.
-    pub(crate) fn go_on_by_room(&mut self) {
+    pub(crate) fn continue_by_room(&mut self) {
         self.by_room = true;
     }
 
     /// Reads the argument `cursor`. It must come from a listing with the same filter.
     pub(crate) fn parse(text: &str, filter: u64) -> Result<Self, Error> {
-        check_length("cursor", text, LONGEST)?;
-        let place = URL_SAFE_NO_PAD
+        check_length("cursor", text, MAX_LENGTH)?;
+        let cursor = URL_SAFE_NO_PAD
             .decode(text)
             .ok()
             .and_then(|json| Self::decode(&json).ok())
-            .filter(Self::is_sound)
-            .ok_or_else(|| invalid("cursor", "is not a nextCursor of list_meetings"))?;
-        if place.filter != filter {
+            .filter(Self::is_valid)
+            .ok_or_else(|| invalid("cursor", "is not a nextCursor from list_meetings"))?;
+        if cursor.filter != filter {
             return Err(invalid(
                 "cursor",
-                "is of a listing with another from_date, to_date or room_name; pass the same ones, \
-                 or leave the cursor out to begin anew",
+                "belongs to a listing with a different from_date, to_date or room_name; pass the same \
+                 values, or omit the cursor to start over",
             ));
         }
-        Ok(place)
+        Ok(cursor)
     }
 
-    /// Writes the cursor. `None` if it would be too long.
+    /// Writes the cursor. Returns `None` if it would be too long.
     pub(crate) fn write(&self) -> Option<String> {
         let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).ok()?);
-        (text.len() <= LONGEST).then_some(text)
+        (text.len() <= MAX_LENGTH).then_some(text)
     }
 
-    /// In a listing of all rooms, the room that is being read. The session cursor and the offset belong
-    /// to it.
+    /// Returns the room that is being read, in a listing of all rooms. The session cursor and the offset
+    /// belong to it.
     pub(crate) fn room(&self) -> Option<&str> {
         self.room.as_deref()
     }
 
-    /// Whether a room was read to its end.
+    /// Returns whether a room was read to its end.
     pub(crate) fn is_done(&self, room: &str) -> bool {
-        self.done.chunks(MARK).any(|other| other == mark(room))
+        self.done.chunks(MARK_BYTES).any(|other| other == mark(room))
     }
 
-    /// Whether this is the beginning of a listing of all rooms.
+    /// Returns whether this is the start of a listing of all rooms.
     pub(crate) fn is_at_first_room(&self) -> bool {
         self.rooms.is_none() && self.room.is_none() && self.done.is_empty()
     }
 
-    /// Continues in a room, or begins it if it is another one.
+    /// Continues in this room, or starts it if it is a different one.
     pub(crate) fn enter_room(&mut self, room: &str) {
         if self.room() != Some(room) {
             self.leave_room();
@@ -177,10 +177,10 @@ impl Place {
         }
     }
 
-    /// Leaves a room that was read, and remembers it.
+    /// Leaves a room that was read to its end, and remembers it.
     pub(crate) fn finish_room(&mut self, room: &str) {
         self.leave_room();
-        self.remember(MOST_DONE - 1);
+        self.remember(MAX_DONE - 1);
         self.done.extend_from_slice(&mark(room));
     }
 
@@ -193,7 +193,7 @@ impl Place {
 
     /// Forgets all but the last `rooms` rooms.
     fn remember(&mut self, rooms: usize) {
-        let rest = self.done.len().saturating_sub(rooms * MARK);
+        let rest = self.done.len().saturating_sub(rooms * MARK_BYTES);
         self.done.drain(..rest);
     }
 
@@ -203,20 +203,22 @@ impl Place {
         self.offset = 0;
     }
 
-    /// Whether this is the beginning of a room's sessions.
+    /// Returns whether this is the start of a room's sessions.
     pub(crate) fn is_at_first_session(&self) -> bool {
         self.sessions.is_none() && self.offset == 0
     }
 
     fn decode(json: &[u8]) -> Result<Self, String> {
-        let json =
-            answer::object(json, &["v", "f", "n", "r", "m", "d", "s", "o", "b", "g", "ur", "us"])?;
+        let json = response::object(
+            json,
+            &["v", "f", "n", "r", "m", "d", "s", "o", "b", "g", "ur", "us"],
+        )?;
         let number = |name| json.whole(name).map(Option::unwrap_or_default);
         let text = |name| json.text(name).map(|text| text.map(str::to_owned));
         Ok(Self {
             version: number("v")?,
             filter: number("f")?,
-            // What is too large for the type is too large for `is_sound` as well.
+            // A value that is too large for the type is also too large for `is_valid`.
             page_size: u32::try_from(number("n")?).unwrap_or(u32::MAX),
             rooms: text("r")?,
             room: text("m")?,
@@ -232,30 +234,32 @@ impl Place {
         })
     }
 
-    fn is_sound(&self) -> bool {
+    fn is_valid(&self) -> bool {
         let is_cursor = |cursor: &Option<String>| {
             cursor.as_ref().is_none_or(|text| {
-                !text.is_empty() && text.len() <= LONGEST_CURSOR && !text.contains(char::is_control)
+                !text.is_empty()
+                    && text.len() <= MAX_CURSOR_BYTES
+                    && !text.contains(char::is_control)
             })
         };
         self.version == VERSION
             && (1..=100).contains(&self.page_size)
             && self.room.as_deref().is_none_or(is_name)
-            && self.done.len() <= MOST_DONE * MARK
-            && self.done.len().is_multiple_of(MARK)
-            && self.offset <= MOST_ROWS
+            && self.done.len() <= MAX_DONE * MARK_BYTES
+            && self.done.len().is_multiple_of(MARK_BYTES)
+            && self.offset <= MAX_OFFSET
             && (self.before.is_none()
-                || self.before().is_some_and(|(_, id)| id.len() <= LONGEST_ID))
+                || self.before().is_some_and(|(_, id)| id.len() <= MAX_ID_BYTES))
             && is_cursor(&self.rooms)
             && is_cursor(&self.sessions)
     }
 }
 
-/// A number that tells filters apart: FNV-1a over their parts.
+/// Returns a hash that tells filters apart: FNV-1a over their parts.
 pub(crate) fn fingerprint(parts: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for part in parts {
-        // 0xff is in no UTF-8 text, so it ends a part without doubt.
+        // 0xff never occurs in UTF-8, so it ends a part unambiguously.
         for byte in part.bytes().chain([0xff]) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -263,8 +267,8 @@ pub(crate) fn fingerprint(parts: &[&str]) -> u64 {
     hash
 }
 
-/// What a room that was read is known again by.
-fn mark(room: &str) -> [u8; MARK] {
+/// Returns the mark by which a cursor recognizes a room that was read.
+fn mark(room: &str) -> [u8; MARK_BYTES] {
     let [a, b, c, d, e, ..] = fingerprint(&[room]).to_le_bytes();
     [a, b, c, d, e]
 }
@@ -277,13 +281,13 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// A truth value as 1: numbers and texts are all that is read back.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes members so")]
+/// Writes true as 1, because only numbers and strings are read back.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes members by reference")]
 fn as_number<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(u8::from(*value))
 }
 
-fn as_text<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+fn as_string<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -293,14 +297,14 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
 
-    use super::{KEPT_DONE, MARK, MOST_DONE, Place, fingerprint};
+    use super::{Cursor, KEPT_DONE, MARK_BYTES, MAX_DONE, fingerprint};
     use crate::types::Error;
 
     #[test]
-    fn a_cursor_of_another_filter_is_refused() {
-        let text = Place::start(1, 20).write().unwrap();
-        let Err(Error::InvalidArgument(text)) = Place::parse(&text, 2) else {
-            panic!("it was taken");
+    fn a_cursor_with_another_filter_is_refused() {
+        let text = Cursor::start(1, 20).write().unwrap();
+        let Err(Error::InvalidArgument(text)) = Cursor::parse(&text, 2) else {
+            panic!("the cursor was accepted");
         };
         assert!(text.starts_with("cursor: ") && text.contains("room_name"), "{text}");
     }
@@ -309,17 +313,17 @@ mod tests {
     fn malformed_cursors_are_refused() {
         let encoded = |json: &str| URL_SAFE_NO_PAD.encode(json);
         let start = encoded(r#"{"v":2,"f":1,"n":20}"#);
-        assert_eq!(Place::parse(&start, 1), Ok(Place::start(1, 20)));
-        for sound in [
+        assert_eq!(Cursor::parse(&start, 1), Ok(Cursor::start(1, 20)));
+        for valid in [
             r#""m":"daily","o":3"#,
             r#""m":"Team_Sync & caf\u00e9""#,
             r#""d":"AAAAAAA""#,
             r#""d":"""#,
         ] {
-            let text = encoded(&format!(r#"{{"v":2,"f":1,"n":20,{sound}}}"#));
-            assert!(Place::parse(&text, 1).is_ok(), "{sound}");
+            let text = encoded(&format!(r#"{{"v":2,"f":1,"n":20,{valid}}}"#));
+            assert!(Cursor::parse(&text, 1).is_ok(), "{valid}");
         }
-        let many = URL_SAFE_NO_PAD.encode([7; 5 * (MOST_DONE + 1)]);
+        let many = URL_SAFE_NO_PAD.encode([7; 5 * (MAX_DONE + 1)]);
         for text in [
             String::new(),
             "abc".to_owned(),
@@ -345,60 +349,60 @@ mod tests {
             encoded(&format!(r#"{{"v":2,"f":1,"n":20,"d":"{many}"}}"#)),
             "A".repeat(4097),
         ] {
-            assert!(matches!(Place::parse(&text, 1), Err(Error::InvalidArgument(_))), "{text}");
+            assert!(matches!(Cursor::parse(&text, 1), Err(Error::InvalidArgument(_))), "{text}");
         }
     }
 
     #[test]
-    fn a_cursor_too_long_to_pass_back_is_not_given() {
-        let mut place = Place::start(1, 20);
-        place.rooms = Some("\"".repeat(1024));
-        place.sessions = Some("\"".repeat(1024));
-        assert_eq!(place.write(), None);
+    fn a_cursor_that_is_too_long_is_not_returned() {
+        let mut cursor = Cursor::start(1, 20);
+        cursor.rooms = Some("\"".repeat(1024));
+        cursor.sessions = Some("\"".repeat(1024));
+        assert_eq!(cursor.write(), None);
     }
 
     #[test]
-    fn the_greatest_place_fits() {
-        let mut place = Place::start(u64::MAX, 100);
-        place.move_to_rooms(Some("x".repeat(1024)));
-        for room in 0..=MOST_DONE {
-            place.finish_room(&room.to_string());
+    fn the_longest_cursor_fits() {
+        let mut cursor = Cursor::start(u64::MAX, 100);
+        cursor.move_to_rooms(Some("x".repeat(1024)));
+        for room in 0..=MAX_DONE {
+            cursor.finish_room(&room.to_string());
         }
-        place.enter_room(&"x".repeat(200));
-        place.sessions = Some("x".repeat(1024));
-        (place.offset, place.rooms_unsorted, place.sessions_unsorted) = (100_000, true, true);
-        let text = place.write().unwrap();
-        assert_eq!(Place::parse(&text, u64::MAX), Ok(place));
+        cursor.enter_room(&"x".repeat(200));
+        cursor.sessions = Some("x".repeat(1024));
+        (cursor.offset, cursor.rooms_unsorted, cursor.sessions_unsorted) = (100_000, true, true);
+        let text = cursor.write().unwrap();
+        assert_eq!(Cursor::parse(&text, u64::MAX), Ok(cursor));
     }
 
     #[test]
     fn sessions_and_offset_stay_with_their_room() {
-        let mut place = Place::start(1, 20);
-        place.enter_room("a");
-        (place.sessions, place.offset) = (Some("s".to_owned()), 3);
-        let inside = place.clone();
-        place.enter_room("a");
-        assert_eq!(place, inside);
-        place.enter_room("b");
-        assert!(place.is_at_first_session() && place.room() == Some("b"));
-        let mut place = inside;
-        place.finish_room("a");
-        assert!(place.is_at_first_session() && place.room().is_none() && place.is_done("a"));
+        let mut cursor = Cursor::start(1, 20);
+        cursor.enter_room("a");
+        (cursor.sessions, cursor.offset) = (Some("s".to_owned()), 3);
+        let inside = cursor.clone();
+        cursor.enter_room("a");
+        assert_eq!(cursor, inside);
+        cursor.enter_room("b");
+        assert!(cursor.is_at_first_session() && cursor.room() == Some("b"));
+        let mut cursor = inside;
+        cursor.finish_room("a");
+        assert!(cursor.is_at_first_session() && cursor.room().is_none() && cursor.is_done("a"));
     }
 
     #[test]
     fn the_rooms_that_were_read_last_are_remembered() {
-        let mut place = Place::start(1, 20);
-        for room in 0..=MOST_DONE {
-            assert!(!place.is_done(&room.to_string()));
-            place.finish_room(&room.to_string());
+        let mut cursor = Cursor::start(1, 20);
+        for room in 0..=MAX_DONE {
+            assert!(!cursor.is_done(&room.to_string()));
+            cursor.finish_room(&room.to_string());
         }
-        let remembered = |place: &Place| {
-            (0..=MOST_DONE).filter(|room| place.is_done(&room.to_string())).collect::<Vec<_>>()
+        let remembered = |cursor: &Cursor| {
+            (0..=MAX_DONE).filter(|room| cursor.is_done(&room.to_string())).collect::<Vec<_>>()
         };
-        assert_eq!(remembered(&place), (1..=MOST_DONE).collect::<Vec<_>>());
-        place.move_to_rooms(Some("next".to_owned()));
-        assert_eq!(remembered(&place), (MOST_DONE - KEPT_DONE + 1..=MOST_DONE).collect::<Vec<_>>());
+        assert_eq!(remembered(&cursor), (1..=MAX_DONE).collect::<Vec<_>>());
+        cursor.move_to_rooms(Some("next".to_owned()));
+        assert_eq!(remembered(&cursor), (MAX_DONE - KEPT_DONE + 1..=MAX_DONE).collect::<Vec<_>>());
     }
 
     #[test]
@@ -416,25 +420,25 @@ mod tests {
         fn what_is_written_is_read_back(
             filter in any::<u64>(), page_size in 1_u32..=100, rooms in proptest::option::of("\\PC{1,60}"),
             room in proptest::option::of("[a-z0-9-]{1,200}"),
-            done in proptest::collection::vec(any::<[u8; MARK]>(), 0..=MOST_DONE), sessions in proptest::option::of("\\PC{1,60}"), offset in 0_usize..1000,
+            done in proptest::collection::vec(any::<[u8; MARK_BYTES]>(), 0..=MAX_DONE), sessions in proptest::option::of("\\PC{1,60}"), offset in 0_usize..1000,
             rooms_unsorted in any::<bool>(), sessions_unsorted in any::<bool>(),
         ) {
-            let start = Place::start(filter, page_size);
-            let place = Place {
+            let start = Cursor::start(filter, page_size);
+            let cursor = Cursor {
                 rooms, room, done: done.concat(), sessions, offset, rooms_unsorted, sessions_unsorted, ..start
             };
-            prop_assert_eq!(Place::parse(&place.write().unwrap(), filter), Ok(place));
+            prop_assert_eq!(Cursor::parse(&cursor.write().unwrap(), filter), Ok(cursor));
         }
 
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,80}", json in any::<Vec<u8>>(), at in 0_usize..60, byte in any::<u8>()) {
-            let _ = Place::parse(&text, 0);
-            let _ = Place::parse(&URL_SAFE_NO_PAD.encode(json), 0);
-            // A cursor that was given, with one byte of it changed.
-            let mut given = Place::start(0, 20).write().unwrap().into_bytes();
+            let _ = Cursor::parse(&text, 0);
+            let _ = Cursor::parse(&URL_SAFE_NO_PAD.encode(json), 0);
+            // A valid cursor with one byte changed.
+            let mut given = Cursor::start(0, 20).write().unwrap().into_bytes();
             let at = at % given.len();
             given[at] = byte;
-            let _ = Place::parse(&String::from_utf8_lossy(&given), 0);
+            let _ = Cursor::parse(&String::from_utf8_lossy(&given), 0);
         }
     }
 }

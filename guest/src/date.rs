@@ -4,14 +4,14 @@ use crate::argument::invalid;
 use crate::prelude::*;
 use crate::types::Error;
 
-/// The first second of the year 0 and the last one of the year 9999, counted from 1970: the range of
+/// The first second of the year 0 and the last second of the year 9999, counted from 1970: the range of
 /// RFC 3339.
 const FIRST: i64 = -62_167_219_200;
 const LAST: i64 = 253_402_300_799;
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// The months as HTTP names them.
+/// The names of the months in HTTP dates.
 const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
 
 /// A moment that RFC 3339 can write in UTC.
@@ -29,7 +29,7 @@ impl Moment {
         (seconds <= LAST && nanoseconds < 1_000_000_000).then_some(Self { seconds, nanoseconds })
     }
 
-    /// Reads a date and time; without an offset it is in UTC.
+    /// Parses a date and time. Without an offset, it is in UTC.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.as_bytes();
         let day = day_of(text.get(..10)?)?;
@@ -50,7 +50,7 @@ impl Moment {
         (FIRST..=LAST).contains(&seconds).then_some(Self { seconds, nanoseconds })
     }
 
-    /// Reads a date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// Parses an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub(crate) fn parse_http(text: &[u8]) -> Option<Self> {
         let [_, _, _, b',', b' ', date @ .., b' ', b'G', b'M', b'T'] = text else { return None };
         let [d, t, b' ', m, o, n, b' ', y, e, a, r, b' ', h, i, b':', k, l, b':', s, c] = *date
@@ -65,7 +65,7 @@ impl Moment {
         Some(Self { seconds: day * DAY + time, nanoseconds: 0 })
     }
 
-    /// Writes the moment in UTC, with as many fractional digits as it needs.
+    /// Formats the moment in UTC, with as many fractional digits as it needs.
     pub(crate) fn format(self) -> String {
         let (year, month, day) = civil(self.seconds.div_euclid(DAY));
         let time = self.seconds.rem_euclid(DAY);
@@ -93,7 +93,7 @@ impl Moment {
     }
 }
 
-/// Reads an argument that is a date and time.
+/// Parses an argument that is a date and time.
 #[cfg(feature = "write")]
 pub(crate) fn argument(name: &str, text: &str) -> Result<Moment, Error> {
     Moment::parse(text).ok_or_else(|| {
@@ -101,14 +101,14 @@ pub(crate) fn argument(name: &str, text: &str) -> Result<Moment, Error> {
     })
 }
 
-/// Which end of the day a date without a time means.
+/// The end of the day that a date without a time means.
 #[derive(Clone, Copy)]
 pub(crate) enum DayEdge {
     First,
     Last,
 }
 
-/// Reads an argument that is a date and time, or a date alone.
+/// Parses an argument that is a date and time, or a date alone.
 pub(crate) fn day_argument(name: &str, text: &str, edge: DayEdge) -> Result<Moment, Error> {
     let moment = match day_of(text.as_bytes()) {
         Some(day) => Some(match edge {
@@ -120,7 +120,7 @@ pub(crate) fn day_argument(name: &str, text: &str, edge: DayEdge) -> Result<Mome
     moment.ok_or_else(|| {
         invalid(
             name,
-            "is not a date such as 2026-03-31, nor a date and time in RFC 3339 such as \
+            "is neither a date such as 2026-03-31 nor a date and time in RFC 3339 such as \
              2026-03-31T10:00:00Z",
         )
     })
@@ -138,7 +138,7 @@ fn day_of(text: &[u8]) -> Option<i64> {
     let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let number = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    // An invalid day of the month is another day when written back.
+    // An invalid day of the month becomes a different day when it is converted back.
     (civil(number) == (year, month, day)).then_some(number)
 }
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_normalised_to_utc() {
+    fn moments_are_normalized_to_utc() {
         for (text, expected) in [
             ("2026-03-02T09:00:10Z", "2026-03-02T09:00:10Z"),
             ("2026-03-02T09:00:10", "2026-03-02T09:00:10Z"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_is_refused() {
+    fn malformed_dates_are_refused() {
         for text in [
             "",
             "now",
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_stands_for_its_first_or_last_moment() {
+    fn a_day_means_its_first_or_last_moment() {
         let written = |text, edge| day_argument("to_date", text, edge).unwrap().format();
         assert_eq!(written("2026-03-31", DayEdge::First), "2026-03-31T00:00:00Z");
         assert_eq!(written("2026-03-31", DayEdge::Last), "2026-03-31T23:59:59.999999999Z");
@@ -286,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_moment_is_as_the_time_crate_has_it(
+        fn every_moment_matches_the_time_crate(
             seconds in FIRST..=LAST,
             nanoseconds in prop_oneof![Just(0), 0_u32..1_000_000_000],
         ) {
@@ -298,7 +298,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_the_time_crate_reads_the_same(
+        fn parsing_matches_the_time_crate(
             text in "[0-2][0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-][0-2][0-9]:[0-5][0-9])",
         ) {
             let known = OffsetDateTime::parse(&text, &Rfc3339).ok();

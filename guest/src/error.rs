@@ -1,20 +1,20 @@
-//! Turns responses and failed requests into the WIT error.
+//! Converts responses and failed requests into the WIT error.
 
 use core::time::Duration;
 
-use crate::answer;
 use crate::prelude::*;
-use crate::transport::{Failure, FailureKind, Reply};
+use crate::response;
+use crate::transport::{Reply, SendError, SendErrorKind};
 use crate::types::{Error, Rejection};
 
-/// How many characters of Whereby's own text an error shows.
-const LONGEST: usize = 500;
+/// The maximum number of characters of Whereby's own message that an error shows.
+const MAX_LENGTH: usize = 500;
 
-/// Replaces a secret in a text.
+/// The replacement for a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// Returns the reply if it is a success.
-pub(crate) fn accept(endpoint: &str, result: Result<Reply, Failure>) -> Result<Reply, Error> {
+/// Returns the reply if its status is 2xx.
+pub(crate) fn accept(endpoint: &str, result: Result<Reply, SendError>) -> Result<Reply, Error> {
     match result {
         Ok(reply) if (200..300).contains(&reply.status) => Ok(reply),
         Ok(reply) => Err(from_reply(endpoint, &reply)),
@@ -22,7 +22,7 @@ pub(crate) fn accept(endpoint: &str, result: Result<Reply, Failure>) -> Result<R
     }
 }
 
-/// Returns the error for a response that is not a success.
+/// Returns the error for a response whose status is not 2xx.
 pub(crate) fn from_reply(endpoint: &str, reply: &Reply) -> Error {
     let message = message_of(&reply.body);
     let status = reply.status;
@@ -38,14 +38,14 @@ pub(crate) fn from_reply(endpoint: &str, reply: &Reply) -> Error {
     }
 }
 
-/// Whether a status proves that a write was not carried out. Other failures leave it open: a timeout
-/// (408), a 499 of a proxy or a redirect may come after the write.
+/// Returns whether a status proves that a write was not carried out. Other failures leave that open: a
+/// timeout (408), a proxy's 499 or a redirect may come after the write.
 pub(crate) fn is_refusal(status: u16) -> bool {
     matches!(status, 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429)
 }
 
-/// Returns the error for a failed response to a write, with a remark if the write may have happened. Such
-/// an error never says that nothing was changed.
+/// Returns the error for a failed response to a write, with a remark if the write may have happened. The
+/// error then never means that nothing was changed.
 #[cfg(feature = "write")]
 pub(crate) fn from_reply_to_write(endpoint: &str, reply: &Reply, remark: &str) -> Error {
     let error = from_reply(endpoint, reply);
@@ -64,7 +64,7 @@ pub(crate) fn from_reply_to_write(endpoint: &str, reply: &Reply, remark: &str) -
 
 /// Returns the error for a write without a response, with a remark if the write may have happened.
 #[cfg(feature = "write")]
-pub(crate) fn from_failed_write(endpoint: &str, failure: &Failure, remark: &str) -> Error {
+pub(crate) fn from_failed_write(endpoint: &str, failure: &SendError, remark: &str) -> Error {
     let error = from_failure(endpoint, failure);
     if !failure.maybe_sent {
         return error;
@@ -79,41 +79,41 @@ pub(crate) fn from_failed_write(endpoint: &str, failure: &Failure, remark: &str)
 /// Describes the response.
 fn answered(endpoint: &str, status: u16, message: &str) -> String {
     match message {
-        "" => format!("{endpoint}: Whereby answered {status} without a text"),
+        "" => format!("{endpoint}: Whereby answered {status} without a message"),
         message => format!("{endpoint}: Whereby answered {status}: {message}"),
     }
 }
 
 /// Returns the error for a missing response.
-pub(crate) fn from_failure(endpoint: &str, failure: &Failure) -> Error {
+pub(crate) fn from_failure(endpoint: &str, failure: &SendError) -> Error {
     let text = format!("{endpoint}: {}", failure.text);
     match failure.kind {
-        FailureKind::RateLimited(seconds) => Error::RateLimited(seconds),
-        FailureKind::Timeout => Error::Timeout(text),
-        FailureKind::Unavailable => Error::Unavailable(text),
-        FailureKind::Denied => Error::AccessDenied(text),
-        FailureKind::Unreadable => Error::UnexpectedResponse(text),
+        SendErrorKind::RateLimited(seconds) => Error::RateLimited(seconds),
+        SendErrorKind::Timeout => Error::Timeout(text),
+        SendErrorKind::Unavailable => Error::Unavailable(text),
+        SendErrorKind::Denied => Error::AccessDenied(text),
+        SendErrorKind::Unreadable => Error::UnexpectedResponse(text),
     }
 }
 
-/// Returns the error for a response that is not what Whereby documents.
+/// Returns the error for a response that does not match Whereby's documentation.
 pub(crate) fn unexpected(endpoint: &str, what: &str) -> Error {
     Error::UnexpectedResponse(format!(
-        "{endpoint}: the answer is not as Whereby documents it: {}",
+        "{endpoint}: the response does not match Whereby's documentation: {}",
         clean(what)
     ))
 }
 
-/// Appends a remark to the text of an error, if it has one.
+/// Appends a remark to the message of an error, if it has one.
 #[cfg(feature = "write")]
 pub(crate) fn with_remark(error: Error, remark: &str) -> Error {
     map_text(error, |text| format!("{text}; {remark}"))
 }
 
-/// Removes a secret from the texts of an error.
+/// Removes a secret from the message of an error.
 pub(crate) fn without_secret(error: Error, secret: &str) -> Error {
     map_text(error, |text| {
-        // UTF-8 stays UTF-8 when whole strings are replaced.
+        // Replacing whole strings keeps it UTF-8.
         String::from_utf8(hide(text.into_bytes(), secret)).unwrap_or_default()
     })
 }
@@ -141,21 +141,22 @@ pub(crate) fn hide(body: Vec<u8>, secret: &str) -> Vec<u8> {
     hidden
 }
 
-/// The wait that the body of a 429 asks for. Whereby documents `msLeft`; `ms_left` was seen too.
+/// Returns the wait that the body of a 429 asks for. Whereby documents `msLeft`; `ms_left` was also
+/// observed.
 pub(crate) fn milliseconds_left(body: &[u8]) -> Option<Duration> {
-    let data = answer::inner_object(body, &["data"], &["msLeft", "ms_left"])?;
+    let data = response::inner_object(body, &["data"], &["msLeft", "ms_left"])?;
     let left = |name| data.number(name).ok().flatten();
     let left = left("msLeft").or_else(|| left("ms_left")).filter(|left| *left >= 0.0)?;
     // A number that is too large becomes the maximum.
     Some(Duration::from_millis(left as u64))
 }
 
-/// Makes a text from outside safe to show: one line, no control characters, at most 500 characters.
+/// Makes a string from outside safe to show: one line, no control characters, at most 500 characters.
 pub(crate) fn clean(text: &str) -> String {
-    let mut short = String::with_capacity(text.len().min(LONGEST));
+    let mut short = String::with_capacity(text.len().min(MAX_LENGTH));
     let visible = text.trim().chars().map(|c| if is_invisible(c) { ' ' } else { c });
     for (count, character) in visible.enumerate() {
-        if count == LONGEST {
+        if count == MAX_LENGTH {
             break;
         }
         short.push(character);
@@ -163,24 +164,21 @@ pub(crate) fn clean(text: &str) -> String {
     short
 }
 
-/// Whether a character is a control character or changes the direction of text.
+/// Returns whether a character is a control character or changes the direction of text.
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns what the body of an error says. Whereby documents only the body of a 429, so any other body is
-/// tolerated. An object without the usual members could be a room with its secret URLs, so it is not
-/// shown; nor is HTML.
+/// Returns the message in the body of an error. Whereby documents only the body of a 429, so any other
+/// body is tolerated. An object without the usual members could be a room with its secret URLs, so it is
+/// not shown; neither is HTML.
 fn message_of(body: &[u8]) -> String {
-    if let Some(words) = answer::words(body) {
+    if let Some(words) = response::words(body) {
         return clean(&words);
     }
     let text = String::from_utf8_lossy(body);
-    match text.trim_start().starts_with('<') {
-        true => String::new(),
-        false => clean(&text),
-    }
+    if text.trim_start().starts_with('<') { String::new() } else { clean(&text) }
 }
 
 fn map_text(error: Error, change: impl FnOnce(String) -> String) -> Error {
@@ -206,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{clean, from_failure, from_reply, hide, milliseconds_left, without_secret};
-    use crate::transport::{Failure, FailureKind, Reply};
+    use crate::transport::{Reply, SendError, SendErrorKind};
     use crate::types::{Error, Rejection};
 
     fn reply(status: u16, body: &str) -> Reply {
@@ -218,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_has_its_case() {
+    fn each_status_maps_to_a_case() {
         let text = |status: u16| format!("GET /meetings: Whereby answered {status}: no");
         for (status, expected) in [
             (401, Error::Unauthorized(text(401))),
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn any_body_is_survived() {
+    fn any_body_gives_a_message() {
         let long = "x".repeat(600);
         for (body, message) in [
             (r#"{"error":"a","message":"b"}"#, "a: b"),
@@ -271,24 +269,24 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_text_says_so() {
+    fn a_response_without_a_message_says_so() {
         assert_eq!(
             from_reply("GET /meetings", &reply(502, "")),
-            Error::Unavailable("GET /meetings: Whereby answered 502 without a text".to_owned())
+            Error::Unavailable("GET /meetings: Whereby answered 502 without a message".to_owned())
         );
     }
 
     #[test]
-    fn each_failure_has_its_case() {
+    fn each_failure_maps_to_a_case() {
         let text = || "GET /x: why".to_owned();
         for (kind, expected) in [
-            (FailureKind::RateLimited(7), Error::RateLimited(7)),
-            (FailureKind::Timeout, Error::Timeout(text())),
-            (FailureKind::Unavailable, Error::Unavailable(text())),
-            (FailureKind::Denied, Error::AccessDenied(text())),
-            (FailureKind::Unreadable, Error::UnexpectedResponse(text())),
+            (SendErrorKind::RateLimited(7), Error::RateLimited(7)),
+            (SendErrorKind::Timeout, Error::Timeout(text())),
+            (SendErrorKind::Unavailable, Error::Unavailable(text())),
+            (SendErrorKind::Denied, Error::AccessDenied(text())),
+            (SendErrorKind::Unreadable, Error::UnexpectedResponse(text())),
         ] {
-            let failure = Failure { kind, text: "why".to_owned(), maybe_sent: true };
+            let failure = SendError { kind, text: "why".to_owned(), maybe_sent: true };
             assert_eq!(from_failure("GET /x", &failure), expected);
         }
     }

@@ -1,10 +1,10 @@
-//! Sends requests over `wasi:http` in parallel, and retries where that is safe.
+//! Sends requests over `wasi:http` in parallel, and retries if that is safe.
 //!
-//! Only this module and its submodules call the host. Every such call takes time, so they request
-//! nothing that they do not need.
+//! Only this module and its submodules call the host. Every such call takes time, so they request only
+//! what they need.
 
+mod error;
 mod exchange;
-mod failure;
 
 use core::time::Duration;
 
@@ -15,37 +15,34 @@ use wasi::random::random;
 use crate::date::Moment;
 use crate::error::{hide, is_refusal, milliseconds_left};
 use crate::prelude::*;
-use crate::retry::{self, Allowance, BUDGET, Decision, Trouble};
+use crate::retry::{self, Allowance, BUDGET, Cause, Decision};
 use crate::settings::Settings;
-use crate::transport::{Failure, FailureKind, Reply, Request, Transport};
+use crate::transport::{Reply, Request, SendError, SendErrorKind, Transport};
 use crate::types::Error;
 
-use exchange::{Answer, Exchange, Progress};
+use exchange::{Exchange, Progress, Response};
 
-/// The environment variables.
+/// Returns the environment variables.
 pub(crate) fn environment() -> Vec<(String, String)> {
     wasi::cli::environment::get_environment()
 }
 
 /// Returns the current time.
-#[cfg_attr(
-    not(feature = "write"),
-    expect(dead_code, reason = "only new rooms have to do with now")
-)]
+#[cfg_attr(not(feature = "write"), expect(dead_code, reason = "only `create-room` needs the time"))]
 pub(crate) fn now() -> Result<Moment, Error> {
     let now = wall_clock::now();
     Moment::from_unix(now.seconds, now.nanoseconds)
         .ok_or_else(|| Error::Unavailable("the host's clock is not set".to_owned()))
 }
 
-/// A transport over `wasi:http` for one call.
+/// The transport of one call, over `wasi:http`.
 pub(crate) struct Http<'a> {
     settings: &'a Settings,
     deadline: Option<Deadline>,
     allowance: Allowance,
 }
 
-/// When the call has to end.
+/// The time at which the call must end.
 struct Deadline {
     /// By the monotonic clock, in nanoseconds.
     instant: u64,
@@ -56,7 +53,7 @@ struct Deadline {
 struct Slot {
     request: Request,
     attempts: u32,
-    /// Whether an earlier attempt may have been carried out. Only writes use it.
+    /// Whether an earlier attempt may have been carried out. Only writes use this.
     is_open: bool,
     state: State,
 }
@@ -67,29 +64,30 @@ enum State {
     Trying(Exchange),
     /// The next attempt begins when this is ready.
     Waiting(Pollable),
-    Done(Result<Reply, Failure>),
+    Done(Result<Reply, SendError>),
 }
 
 impl<'a> Http<'a> {
-    /// Returns a transport that has sent nothing yet; the time limit has not started.
+    /// Returns a transport that has sent nothing yet. The time limit starts with the first request.
     pub(crate) fn new(settings: &'a Settings) -> Self {
         Self { settings, deadline: None, allowance: Allowance::of_call() }
     }
 
-    /// Begins the first attempt, if the call has one left.
+    /// Starts the first attempt, if the call has one left.
     fn first_attempt(&mut self, slot: &mut Slot, deadline: &Deadline) {
-        match self.allowance.take() {
-            true => self.attempt(slot, deadline),
-            false => slot.state = State::Done(Err(retry::out_of_attempts())),
+        if self.allowance.take() {
+            self.attempt(slot, deadline);
+        } else {
+            slot.state = State::Done(Err(retry::out_of_attempts()));
         }
     }
 
-    /// Begins an attempt that is already counted.
+    /// Starts an attempt that is already counted.
     fn attempt(&mut self, slot: &mut Slot, deadline: &Deadline) {
         slot.attempts += 1;
         match Exchange::begin(self.settings, &slot.request) {
             Ok(exchange) => slot.state = State::Trying(exchange),
-            Err(stop) => self.settle_failure(slot, stop, deadline),
+            Err(error) => self.settle_failure(slot, error, deadline),
         }
     }
 
@@ -99,16 +97,16 @@ impl<'a> Http<'a> {
             State::Waiting(_) => self.attempt(slot, deadline),
             State::Trying(exchange) => match exchange.advance(&slot.request) {
                 Progress::Pending => {}
-                Progress::Answered(answer) => self.settle_answer(slot, answer, deadline),
-                Progress::Failed(stop) => self.settle_failure(slot, stop, deadline),
+                Progress::Complete(response) => self.settle_response(slot, response, deadline),
+                Progress::Failed(error) => self.settle_failure(slot, error, deadline),
             },
             State::Idle | State::Done(_) => {}
         }
     }
 
-    /// Returns a response as the result, or retries.
-    fn settle_answer(&mut self, slot: &mut Slot, answer: Answer, deadline: &Deadline) {
-        let Answer { mut reply, retry_after } = answer;
+    /// Makes a response the result, or schedules a retry.
+    fn settle_response(&mut self, slot: &mut Slot, response: Response, deadline: &Deadline) {
+        let Response { mut reply, retry_after } = response;
         if let Some(token) = &self.settings.token {
             reply.body = hide(reply.body, token);
         }
@@ -121,30 +119,36 @@ impl<'a> Http<'a> {
             429 => milliseconds_left(&reply.body),
             _ => None,
         });
-        let trouble = Trouble::Status(reply.status);
+        let cause = Cause::Status(reply.status);
         slot.is_open |= !is_refusal(reply.status);
-        slot.state = match self.decide(slot, deadline, trouble, asked) {
+        slot.state = match self.decide(slot, deadline, cause, asked) {
             Decision::Again(wait) => wait_for(wait),
             Decision::Settle => State::Done(Ok(reply)),
-            Decision::RateLimited(seconds) => State::Done(Err(Failure {
-                kind: FailureKind::RateLimited(seconds),
+            Decision::RateLimited(seconds) => State::Done(Err(SendError {
+                kind: SendErrorKind::RateLimited(seconds),
                 text: "Whereby's rate limit is reached".to_owned(),
                 maybe_sent: slot.is_open,
             })),
         };
     }
 
-    /// Returns a failure as the result, or retries.
-    fn settle_failure(&mut self, slot: &mut Slot, mut stop: failure::Stop, deadline: &Deadline) {
-        slot.is_open |= stop.failure.maybe_sent;
-        stop.failure.maybe_sent = slot.is_open;
-        let again = match stop.is_connection {
-            true => self.decide(slot, deadline, Trouble::Connection, None),
-            false => Decision::Settle,
+    /// Makes a failure the result, or schedules a retry.
+    fn settle_failure(
+        &mut self,
+        slot: &mut Slot,
+        mut error: error::AttemptError,
+        deadline: &Deadline,
+    ) {
+        slot.is_open |= error.failure.maybe_sent;
+        error.failure.maybe_sent = slot.is_open;
+        let again = if error.is_connection {
+            self.decide(slot, deadline, Cause::Connection, None)
+        } else {
+            Decision::Settle
         };
         slot.state = match again {
             Decision::Again(wait) => wait_for(wait),
-            _ => State::Done(Err(stop.failure)),
+            _ => State::Done(Err(error.failure)),
         };
     }
 
@@ -152,17 +156,17 @@ impl<'a> Http<'a> {
         &mut self,
         slot: &Slot,
         deadline: &Deadline,
-        trouble: Trouble,
+        cause: Cause,
         asked: Option<Duration>,
     ) -> Decision {
         let (method, left) = (slot.request.method, deadline.left());
         let random = random::get_random_u64;
-        retry::decide(method, slot.attempts, trouble, asked, left, &mut self.allowance, random)
+        retry::decide(method, slot.attempts, cause, asked, left, &mut self.allowance, random)
     }
 }
 
 impl Transport for Http<'_> {
-    fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, Failure>> {
+    fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, SendError>> {
         let deadline = match self.deadline.take() {
             // Sending a request without the time to wait for it would leave its outcome unknown.
             Some(deadline) if deadline.left().is_zero() => {
@@ -217,14 +221,14 @@ impl Slot {
         }
     }
 
-    /// Ends a request that has no result when the call's time is up.
+    /// Ends a request that has no result when the time limit is reached.
     fn give_up(&mut self) {
         if !matches!(self.state, State::Done(_)) {
             self.state = State::Done(Err(out_of_time(true)));
         }
     }
 
-    fn into_result(self) -> Result<Reply, Failure> {
+    fn into_result(self) -> Result<Reply, SendError> {
         match self.state {
             State::Done(result) => result,
             State::Idle | State::Trying(_) | State::Waiting(_) => Err(out_of_time(true)),
@@ -254,10 +258,10 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn out_of_time(maybe_sent: bool) -> Failure {
-    Failure {
-        kind: FailureKind::Timeout,
-        text: format!("no complete answer came within {} seconds", BUDGET.as_secs()),
+fn out_of_time(maybe_sent: bool) -> SendError {
+    SendError {
+        kind: SendErrorKind::Timeout,
+        text: format!("no complete response within {} seconds", BUDGET.as_secs()),
         maybe_sent,
     }
 }

@@ -1,16 +1,15 @@
-//! Functions for video meetings on Whereby, as a WebAssembly component of the world `integration`, or,
-//! without the feature `write`, of the world `reader`.
+//! Functions for Whereby rooms and meetings, as a WebAssembly component of the world `integration` or,
+//! without the feature `write`, `reader`.
 //!
-//! This file connects the component's exports with the modules that do the work. All of those but
-//! `http` are pure: they build requests and decode answers, and reach Whereby through the trait
-//! `Transport` only.
+//! This file connects the component's exports with the modules that do the work. All of them except
+//! `http` are pure: they build requests, decode responses, and reach Whereby only through the trait
+//! `Transport`.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
 mod account;
-mod answer;
 mod argument;
 mod cursor;
 mod date;
@@ -21,6 +20,7 @@ mod http;
 mod meeting_id;
 mod meetings;
 mod query;
+mod response;
 mod retry;
 mod room_name;
 mod rooms;
@@ -40,7 +40,7 @@ use prelude::*;
 use settings::Settings;
 use types::Error;
 
-/// What the prelude of `std` has in addition to that of `core`.
+/// The items that the prelude of `std` has and that of `core` lacks.
 mod prelude {
     pub(crate) use alloc::borrow::ToOwned;
     pub(crate) use alloc::string::{String, ToString};
@@ -130,8 +130,9 @@ impl write::Guest for Component {
         fields: Option<Vec<types::RoomField>>,
     ) -> Result<types::CreatedRoom, Error> {
         let (start_date, end_date) = (given(start_date), given(end_date));
-        let wish = rooms::Wish { room_mode, room_name_prefix, start_date, end_date, fields };
-        call(|http, _| rooms::create_room(http, http::now()?, &wish))
+        let arguments =
+            rooms::CreateArguments { room_mode, room_name_prefix, start_date, end_date, fields };
+        call(|http, _| rooms::create_room(http, http::now()?, &arguments))
     }
 
     fn delete_room(room_name: String) -> Result<types::DeletedRoom, Error> {
@@ -139,7 +140,7 @@ impl write::Guest for Component {
     }
 }
 
-/// Returns an optional string, if it is not empty: clients send empty strings for what they do not use.
+/// Returns the string unless it is empty: clients send empty strings for arguments that they do not use.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }

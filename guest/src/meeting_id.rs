@@ -1,6 +1,6 @@
 //! The id of a past meeting: the room's name, a colon and the session's id.
 //!
-//! The session's id alone cannot find a session again, because Whereby lists sessions by room only.
+//! The session's id alone is not enough to find a session, because Whereby lists sessions by room only.
 
 use crate::argument::{check_length, invalid};
 use crate::prelude::*;
@@ -8,12 +8,12 @@ use crate::room_name::{RoomName, shown};
 use crate::types::Error;
 
 /// The maximum length of a meeting id, in characters.
-const LONGEST: usize = 300;
+const MAX_LENGTH: usize = 300;
 
 /// The maximum length of Whereby's own ids, in characters.
-const LONGEST_PART: usize = 64;
+const MAX_PART_LENGTH: usize = 64;
 
-/// A meeting that a caller named.
+/// A parsed meeting id.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MeetingId {
     /// The room as the caller named it; absent if the caller gave only the session's id.
@@ -22,9 +22,9 @@ pub(crate) struct MeetingId {
 }
 
 impl MeetingId {
-    /// Reads the argument `meeting_id`.
+    /// Parses the argument `meeting_id`.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        check_length("meeting_id", text, LONGEST)?;
+        check_length("meeting_id", text, MAX_LENGTH)?;
         let text = text.trim_end();
         let refuse = || {
             invalid(
@@ -44,9 +44,10 @@ impl MeetingId {
                     ),
                 ));
             }
-            return match is_id(text) {
-                true => Ok(Self { room: None, session: text.to_owned() }),
-                false => Err(refuse()),
+            return if is_id(text) {
+                Ok(Self { room: None, session: text.to_owned() })
+            } else {
+                Err(refuse())
             };
         };
         let room = RoomName::parse_name(room).filter(|_| is_id(session)).ok_or_else(refuse)?;
@@ -60,16 +61,16 @@ pub(crate) fn format(room: &str, session: &str) -> String {
     let mut id = shown(room);
     id.push(':');
     id.push_str(session);
-    if check_length("meeting_id", &id, LONGEST).is_err() {
+    if check_length("meeting_id", &id, MAX_LENGTH).is_err() {
         session.clone_into(&mut id);
     }
     id
 }
 
-/// Whether a string can be Whereby's id of a session or of a room: a UUID or a number. It has no
-/// characters with a special meaning in a URL.
+/// Returns whether a string can be Whereby's id of a session or a room: a UUID or a number. Such an id has
+/// no characters with a special meaning in a URL.
 pub(crate) fn is_id(text: &str) -> bool {
-    (1..=LONGEST_PART).contains(&text.len())
+    (1..=MAX_PART_LENGTH).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
@@ -98,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn malformed_ids_are_refused() {
         for text in ["", " ", ":", "daily:", ":7be3", "https://a/b:7be3", "a:b/c", "a/b", "x?y=1"] {
-            assert!(MeetingId::parse(text).is_err(), "{text} was taken");
+            assert!(MeetingId::parse(text).is_err(), "{text} was accepted");
         }
         assert_eq!(format(&"a".repeat(300), "7be3"), "7be3");
         assert!(MeetingId::parse(&"a".repeat(64)).is_ok());
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn the_id_of_a_room_is_explained() {
         let Err(Error::InvalidArgument(text)) = MeetingId::parse("90411275") else {
-            panic!("it was taken");
+            panic!("the id was accepted");
         };
         assert!(text.contains("id of a room") && text.contains("list_meetings"), "{text}");
     }

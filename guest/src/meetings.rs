@@ -6,10 +6,10 @@ mod read;
 pub(crate) use list::list_meetings;
 pub(crate) use read::get_meeting;
 
-use crate::answer::{Names, Object};
 use crate::date::Moment;
 use crate::meeting_id::is_id;
 use crate::prelude::*;
+use crate::response::{Names, Object};
 
 const ROOM_SESSIONS: &str = "/insights/room-sessions";
 const GET_ROOM_SESSIONS: &str = "GET /insights/room-sessions";
@@ -26,7 +26,7 @@ const SESSION_MEMBERS: Names = &[
     "totalRecorderMinutes",
 ];
 
-/// The members of a session that are used here.
+/// The used members of a session.
 struct Session<'a> {
     id: &'a str,
     /// The room without the leading slash, if the row names it.
@@ -70,7 +70,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Returns a date of a row; `None` if it is absent or empty.
+/// Returns a date from a row; `None` if it is absent or empty.
 fn stamp<'a>(row: &'a Object<'_>, name: &str) -> Result<Option<Stamp<'a>>, String> {
     match row.text(name)? {
         None | Some("") => Ok(None),
@@ -81,7 +81,7 @@ fn stamp<'a>(row: &'a Object<'_>, name: &str) -> Result<Option<Stamp<'a>>, Strin
     }
 }
 
-/// The name of a room as callers know it.
+/// Returns the room's name as callers know it.
 fn without_slash(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }

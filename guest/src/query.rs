@@ -18,14 +18,14 @@ impl Query {
         Self { target, separator: '?' }
     }
 
-    /// Adds a member to the query.
+    /// Adds a query parameter.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.begin(name);
         encode(value, &mut self.target);
         self
     }
 
-    /// Adds a member whose value is a number, which needs no encoding.
+    /// Adds a query parameter whose value is a number, which needs no encoding.
     pub(crate) fn with_number(mut self, name: &str, value: impl Display) -> Self {
         self.begin(name);
         // Writing to a string cannot fail.
@@ -33,7 +33,7 @@ impl Query {
         self
     }
 
-    /// Adds a room name with the leading slash that Whereby requires.
+    /// Adds a query parameter whose value is a room name, with the leading slash that Whereby requires.
     pub(crate) fn with_room(mut self, name: &str, room: &str) -> Self {
         self.begin(name);
         self.target.push_str("%2F");
@@ -41,7 +41,7 @@ impl Query {
         self
     }
 
-    /// Adds a member if it has a value.
+    /// Adds a query parameter if it has a value.
     pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.with(name, value),
@@ -49,7 +49,7 @@ impl Query {
         }
     }
 
-    /// The path and query.
+    /// Returns the path and query.
     pub(crate) fn finish(self) -> String {
         self.target
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::Query;
 
     #[test]
-    fn members_are_encoded_and_joined() {
+    fn parameters_are_encoded_and_joined() {
         let target = Query::new("/meetings")
             .with_room("roomName[startsWith]", "a-1")
             .with_number("limit", 100)

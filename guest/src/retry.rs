@@ -1,27 +1,27 @@
-//! Decides whether and when a failed request is sent again.
+//! Decides whether and when to retry a failed request.
 
 use core::time::Duration;
 
 use crate::date::Moment;
 use crate::prelude::*;
-use crate::transport::{Failure, FailureKind, Method};
+use crate::transport::{Method, SendError, SendErrorKind};
 
-/// The time limit of a call, with all its requests and waits.
+/// The time limit of a call, including all its requests and waits.
 pub(crate) const BUDGET: Duration = Duration::from_secs(20);
 
 /// The maximum number of attempts per request.
 const ATTEMPTS: u32 = 4;
 
-/// The maximum number of attempts per call. Hosts end a call at 64, and it then has no result; the
-/// difference leaves room for what a host may count in addition.
+/// The maximum number of attempts per call. Hosts end a call at 64 requests, without a result; the
+/// difference is a margin for requests that a host may count in addition.
 const CALL_ATTEMPTS: u32 = 60;
 
-/// The first wait if Whereby does not ask for one; it doubles with each attempt.
+/// The first wait, if Whereby does not ask for one. It doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum Cause {
     /// A status that may be temporary: 429 or 5xx.
     Status(u16),
     /// The connection failed.
@@ -38,7 +38,7 @@ impl Allowance {
         Self(CALL_ATTEMPTS)
     }
 
-    /// Takes one attempt, if there is one left.
+    /// Takes one attempt. Returns whether one was left.
     pub(crate) fn take(&mut self) -> bool {
         let left = self.0.checked_sub(1);
         self.0 = left.unwrap_or_default();
@@ -46,47 +46,46 @@ impl Allowance {
     }
 }
 
-/// Says why a request with no attempts left is not sent.
-pub(crate) fn out_of_attempts() -> Failure {
-    Failure {
-        kind: FailureKind::Unavailable,
+/// Returns the failure of a request that is not sent because the call has no attempts left.
+pub(crate) fn out_of_attempts() -> SendError {
+    SendError {
+        kind: SendErrorKind::Unavailable,
         text: format!(
-            "the request was not sent: the call has sent {CALL_ATTEMPTS} already, as many as it may"
+            "the request was not sent: the call already sent {CALL_ATTEMPTS}, the maximum"
         ),
         maybe_sent: false,
     }
 }
 
-/// What to do after a failed attempt.
+/// The action after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Wait and send the same request again. The attempt is already counted.
+    /// Wait, then send the same request again. The attempt is already counted.
     Again(Duration),
     /// Return the result of this attempt.
     Settle,
-    /// Stop waiting for Whereby's rate limit, which lasts this many more seconds; 0 if Whereby does not
-    /// say.
+    /// Give up because of Whereby's rate limit, which ends in this many seconds; 0 if Whereby does not say.
     RateLimited(u32),
 }
 
 /// Decides what to do after a failed attempt.
 ///
-/// `attempts` includes that attempt. `asked` is the wait that Whereby asked for, and `left` the rest of
-/// the time limit. Another attempt is taken from `allowance`. `random` is only called if Whereby did not
-/// ask for a wait.
+/// `attempts` includes that attempt. `asked` is the wait that Whereby asked for, and `left` the remaining
+/// time. Another attempt is taken from `allowance`. `random` is called only if Whereby did not ask for a
+/// wait.
 pub(crate) fn decide(
     method: Method,
     attempts: u32,
-    trouble: Trouble,
+    cause: Cause,
     asked: Option<Duration>,
     left: Duration,
     allowance: &mut Allowance,
     random: impl FnOnce() -> u64,
 ) -> Decision {
-    let limited = trouble == Trouble::Status(429);
+    let limited = cause == Cause::Status(429);
     // A wait of zero counts as none.
     let asked = asked.filter(|wait| !wait.is_zero());
-    if !(limited || is_safe(method) && is_transient(trouble)) {
+    if !(limited || is_safe(method) && is_transient(cause)) {
         return Decision::Settle;
     }
     let again = attempts < ATTEMPTS;
@@ -103,7 +102,7 @@ pub(crate) fn decide(
     }
 }
 
-/// Reads the header `Retry-After`: seconds, with or without decimals, or a date if `now` is known.
+/// Parses the header `Retry-After`: seconds, with or without decimals, or a date if `now` is known.
 pub(crate) fn parse_retry_after(
     value: &[u8],
     now: impl FnOnce() -> Option<Moment>,
@@ -125,7 +124,7 @@ pub(crate) fn parse_retry_after(
     Some(whole.saturating_add(Duration::from_millis(milliseconds + rest)))
 }
 
-/// Whether sending the request twice has the same effect as sending it once.
+/// Returns whether sending the request twice has the same effect as sending it once.
 fn is_safe(method: Method) -> bool {
     match method {
         Method::Get => true,
@@ -136,18 +135,19 @@ fn is_safe(method: Method) -> bool {
     }
 }
 
-fn is_transient(trouble: Trouble) -> bool {
-    matches!(trouble, Trouble::Status(502..=504) | Trouble::Connection)
+fn is_transient(cause: Cause) -> bool {
+    matches!(cause, Cause::Status(502..=504) | Cause::Connection)
 }
 
-/// Doubles with each attempt, plus up to half at random so that many callers do not retry at once.
+/// Returns the wait, which doubles with each attempt, plus up to half at random so that many callers do not
+/// retry at the same time.
 fn backoff(attempts: u32, random: u64) -> Duration {
     let wait = FIRST_WAIT * 2_u32.pow(attempts.saturating_sub(1).min(ATTEMPTS));
     let half = u64::try_from(wait.as_millis() / 2).unwrap_or(0);
     wait + Duration::from_millis(random % (half + 1))
 }
 
-/// Rounded up, and at least 1.
+/// Returns the wait in seconds, rounded up and at least 1.
 fn whole_seconds(wait: Duration) -> u32 {
     let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
     u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
@@ -160,7 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        ATTEMPTS, Allowance, BUDGET, CALL_ATTEMPTS, Decision, FIRST_WAIT, Trouble, decide,
+        ATTEMPTS, Allowance, BUDGET, CALL_ATTEMPTS, Cause, Decision, FIRST_WAIT, decide,
         out_of_attempts, parse_retry_after,
     };
     use crate::date::Moment;
@@ -168,38 +168,38 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn decide_plainly(method: Method, attempts: u32, trouble: Trouble) -> Decision {
-        decide(method, attempts, trouble, None, BUDGET, &mut Allowance::of_call(), || 0)
+    fn decide_plainly(method: Method, attempts: u32, cause: Cause) -> Decision {
+        decide(method, attempts, cause, None, BUDGET, &mut Allowance::of_call(), || 0)
     }
 
     #[test]
-    fn reads_are_tried_again_after_what_may_pass() {
+    fn reads_are_retried_after_transient_failures() {
         let again = Decision::Again(Duration::from_millis(250));
-        for (trouble, decision) in [
-            (Trouble::Connection, again),
-            (Trouble::Status(429), again),
-            (Trouble::Status(502), again),
-            (Trouble::Status(503), again),
-            (Trouble::Status(504), again),
-            (Trouble::Status(500), Decision::Settle),
-            (Trouble::Status(501), Decision::Settle),
-            (Trouble::Status(505), Decision::Settle),
-            (Trouble::Status(404), Decision::Settle),
+        for (cause, decision) in [
+            (Cause::Connection, again),
+            (Cause::Status(429), again),
+            (Cause::Status(502), again),
+            (Cause::Status(503), again),
+            (Cause::Status(504), again),
+            (Cause::Status(500), Decision::Settle),
+            (Cause::Status(501), Decision::Settle),
+            (Cause::Status(505), Decision::Settle),
+            (Cause::Status(404), Decision::Settle),
         ] {
-            assert_eq!(decide_plainly(Method::Get, 1, trouble), decision, "{trouble:?}");
+            assert_eq!(decide_plainly(Method::Get, 1, cause), decision, "{cause:?}");
             #[cfg(feature = "write")]
-            assert_eq!(decide_plainly(Method::Delete, 1, trouble), decision, "{trouble:?}");
+            assert_eq!(decide_plainly(Method::Delete, 1, cause), decision, "{cause:?}");
         }
     }
 
     #[cfg(feature = "write")]
     #[test]
-    fn a_post_is_tried_again_after_429_alone() {
-        for trouble in [Trouble::Connection, Trouble::Status(502), Trouble::Status(503)] {
-            assert_eq!(decide_plainly(Method::Post, 1, trouble), Decision::Settle, "{trouble:?}");
+    fn a_post_is_retried_only_after_429() {
+        for cause in [Cause::Connection, Cause::Status(502), Cause::Status(503)] {
+            assert_eq!(decide_plainly(Method::Post, 1, cause), Decision::Settle, "{cause:?}");
         }
         assert_eq!(
-            decide_plainly(Method::Post, 1, Trouble::Status(429)),
+            decide_plainly(Method::Post, 1, Cause::Status(429)),
             Decision::Again(Duration::from_millis(250))
         );
     }
@@ -208,15 +208,15 @@ mod tests {
     fn the_wait_doubles_and_the_fourth_attempt_is_the_last() {
         for (attempts, milliseconds) in [(1, 250), (2, 500), (3, 1000)] {
             assert_eq!(
-                decide_plainly(Method::Get, attempts, Trouble::Connection),
+                decide_plainly(Method::Get, attempts, Cause::Connection),
                 Decision::Again(Duration::from_millis(milliseconds))
             );
         }
-        assert_eq!(decide_plainly(Method::Get, 4, Trouble::Connection), Decision::Settle);
+        assert_eq!(decide_plainly(Method::Get, 4, Cause::Connection), Decision::Settle);
         assert_eq!(
-            decide_plainly(Method::Get, 4, Trouble::Status(429)),
+            decide_plainly(Method::Get, 4, Cause::Status(429)),
             Decision::RateLimited(0),
-            "nobody said how long"
+            "no wait is known"
         );
     }
 
@@ -224,7 +224,7 @@ mod tests {
     fn whereby_says_how_long_to_wait() {
         let asked = |wait, left| {
             let mut allowance = Allowance::of_call();
-            decide(Method::Get, 1, Trouble::Status(429), Some(wait), left, &mut allowance, || {
+            decide(Method::Get, 1, Cause::Status(429), Some(wait), left, &mut allowance, || {
                 panic!("no random number is needed")
             })
         };
@@ -236,9 +236,9 @@ mod tests {
     }
 
     #[test]
-    fn to_wait_for_nothing_is_no_wait_that_was_told() {
+    fn a_wait_of_zero_counts_as_none() {
         let asked = |attempts| {
-            let (mut allowance, limited) = (Allowance::of_call(), Trouble::Status(429));
+            let (mut allowance, limited) = (Allowance::of_call(), Cause::Status(429));
             let none = Some(Duration::ZERO);
             decide(Method::Get, attempts, limited, none, BUDGET, &mut allowance, || 0)
         };
@@ -247,17 +247,17 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_does_not_fit_settles_other_trouble() {
+    fn a_wait_beyond_the_time_limit_settles_other_failures() {
         let mut allowance = Allowance::of_call();
-        let trouble = Trouble::Status(503);
-        let decision = decide(Method::Get, 1, trouble, Some(SECOND), SECOND, &mut allowance, || 0);
+        let cause = Cause::Status(503);
+        let decision = decide(Method::Get, 1, cause, Some(SECOND), SECOND, &mut allowance, || 0);
         assert_eq!(decision, Decision::Settle);
-        assert_eq!(allowance.0, CALL_ATTEMPTS, "nothing is sent, so nothing is taken");
+        assert_eq!(allowance.0, CALL_ATTEMPTS, "no attempt is taken, because nothing is sent");
     }
 
     #[test]
-    fn a_call_sends_no_more_than_hosts_let_it() {
-        // Each page of a list is tried four times, as short waits take none of the time.
+    fn a_call_stays_below_the_request_limit_of_hosts() {
+        // Each page is tried four times, because the short waits use up no time.
         let mut allowance = Allowance::of_call();
         let (mut sent, mut unsent) = (0, 0);
         let mut last = Decision::Settle;
@@ -269,7 +269,7 @@ mod tests {
             for attempts in 1.. {
                 sent += 1;
                 let asked = Some(Duration::from_nanos(1));
-                let limited = Trouble::Status(429);
+                let limited = Cause::Status(429);
                 last = decide(Method::Get, attempts, limited, asked, BUDGET, &mut allowance, || 0);
                 if last != Decision::Again(Duration::from_nanos(1)) {
                     break;
@@ -277,19 +277,19 @@ mod tests {
             }
         }
         assert_eq!((sent, unsent), (60, 5));
-        assert_eq!(last, Decision::RateLimited(1), "what there is becomes the result");
+        assert_eq!(last, Decision::RateLimited(1), "the last response becomes the result");
         let failure = out_of_attempts();
         assert!(!failure.maybe_sent && failure.text.contains("60"), "{failure:?}");
     }
 
     #[test]
-    fn requests_side_by_side_share_the_attempts() {
+    fn parallel_requests_share_the_attempts() {
         let mut allowance = Allowance::of_call();
         let first = (0..57).filter(|_| allowance.take()).count();
         let decisions: Vec<Decision> = (0..8)
             .map(|_| {
-                let trouble = Trouble::Status(503);
-                decide(Method::Get, 1, trouble, None, BUDGET, &mut allowance, || 0)
+                let cause = Cause::Status(503);
+                decide(Method::Get, 1, cause, None, BUDGET, &mut allowance, || 0)
             })
             .collect();
         let again = decisions.iter().filter(|decision| **decision != Decision::Settle).count();
@@ -330,8 +330,8 @@ mod tests {
         ) {
             let left = Duration::from_millis(left);
             let asked = wait.map(Duration::from_millis);
-            let (trouble, mut allowance) = (Trouble::Status(status), Allowance::of_call());
-            match decide(Method::Get, attempts, trouble, asked, left, &mut allowance, || random) {
+            let (cause, mut allowance) = (Cause::Status(status), Allowance::of_call());
+            match decide(Method::Get, attempts, cause, asked, left, &mut allowance, || random) {
                 Decision::Again(wait) => {
                     prop_assert!(wait < left && attempts < 4);
                     prop_assert!(matches!(status, 429 | 502..=504));

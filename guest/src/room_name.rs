@@ -1,4 +1,4 @@
-//! Reads room names as callers write them: with a slash, without one, or as the room's URL.
+//! Parses room names as callers write them: with or without a leading slash, or as the room's URL.
 
 use crate::argument::{check_length, invalid};
 use crate::error::clean;
@@ -6,28 +6,28 @@ use crate::prelude::*;
 use crate::types::Error;
 
 /// The maximum length of a name or URL, in characters.
-const LONGEST: usize = 2000;
+const MAX_LENGTH: usize = 2000;
 
-/// A room that a caller named.
+/// A parsed room name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RoomName {
     /// The name as the caller spelled it, without the leading slash.
     pub(crate) name: String,
-    /// The name with the spaces that the caller wrote around it, which may belong to it.
+    /// The name with the caller's surrounding spaces, which may belong to it.
     pub(crate) padded: Option<String>,
-    /// The host of the URL, if the caller gave one: in lower case, with its port if it has one.
+    /// The host of the URL, if the caller gave one: in lower case, with the port, if any.
     pub(crate) host: Option<String>,
 }
 
 impl RoomName {
-    /// Reads the argument `room_name`.
+    /// Parses the argument `room_name`.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        check_length("room_name", text, LONGEST)?;
+        check_length("room_name", text, MAX_LENGTH)?;
         if let Some(name) = Self::parse_name(text) {
             return Ok(name);
         }
         let text = text.trim();
-        // These are the host's words: whoever reads them should not care which of the two refused.
+        // The host has the same messages, because callers need not know which one refused.
         let refuse = || {
             invalid(
                 "room_name",
@@ -42,7 +42,7 @@ impl RoomName {
                 return Err(invalid("room_name", what));
             }
             if begins_with_host(text) && !has(text, b"://") {
-                // What follows the path may hold a room key.
+                // The rest after the path may contain a room key.
                 let link = clean(text.split(['?', '#']).next().unwrap_or_default());
                 let what = format!(
                     "a room's URL without `https://`, not a name such as daily-standup; write \
@@ -52,7 +52,7 @@ impl RoomName {
             }
             return Err(refuse());
         };
-        // The query and the fragment are dropped unread, because they may hold a host's key.
+        // The query and the fragment are dropped unread, because they may contain a host's key.
         let url = url.split(['?', '#']).next().unwrap_or_default();
         let (host, path) = url.split_once('/').ok_or_else(refuse)?;
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
@@ -63,7 +63,7 @@ impl RoomName {
         Ok(Self { name, padded: None, host: Some(host.to_ascii_lowercase()) })
     }
 
-    /// Reads a name that is not in a URL. After a slash, every text is a name. Without one, texts that
+    /// Parses a name that is not in a URL. After a slash, every string is a name. Without one, strings that
     /// are more likely URLs, meeting ids or links with a room key are refused.
     pub(crate) fn parse_name(text: &str) -> Option<Self> {
         let trimmed = text.trim();
@@ -82,7 +82,7 @@ impl RoomName {
         Some(Self { name: name.to_owned(), padded, host: None })
     }
 
-    /// Returns the spellings that Whereby may list, the most likely first.
+    /// Returns the spellings that Whereby may list, the most likely one first.
     pub(crate) fn spellings(&self) -> Vec<String> {
         let padded = self.padded.as_deref().map(spellings).unwrap_or_default();
         let mut all = spellings(&self.name);
@@ -98,32 +98,32 @@ pub(crate) fn shown(name: &str) -> String {
     format!("{slash}{name}")
 }
 
-/// Whether a text begins with a host of Whereby's and a path.
+/// Returns whether a string starts with a Whereby host and a path.
 fn begins_with_host(text: &str) -> bool {
     let host = text.split_once('/').map(|(host, _)| host.to_ascii_lowercase());
     host.is_some_and(|host| host.ends_with(".whereby.com"))
 }
 
-/// Whether a text is a link to a room without its scheme, or contains a room key.
+/// Returns whether a string is a link to a room without its scheme, or contains a room key.
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     begins_with_host(text)
         || lower.split_once('?').is_some_and(|(_, query)| has(query, b"roomkey="))
 }
 
-/// Whether a text contains some bytes. The search of the standard library takes a hundredth of the
-/// component.
+/// Returns whether a string contains some bytes. The standard library's search would take 1 % of the
+/// component's size.
 fn has(text: &str, wanted: &[u8]) -> bool {
     text.as_bytes().windows(wanted.len()).any(|part| part == wanted)
 }
 
-/// Returns the room part of a meeting id, whose other part is the UUID of a session.
+/// Returns the room in a meeting id whose session is a UUID.
 fn room_of_meeting(text: &str) -> Option<&str> {
     text.rsplit_once(':').filter(|(_, session)| is_uuid(session)).map(|(room, _)| room)
 }
 
-/// Returns a name in lower case, as Whereby makes names, and as the caller spelled it. The more likely
-/// one comes first.
+/// Returns a name in lower case, as Whereby makes names, and as the caller spelled it, the more likely one
+/// first.
 fn spellings(name: &str) -> Vec<String> {
     let lower = name.to_ascii_lowercase();
     if lower == name {
@@ -132,19 +132,16 @@ fn spellings(name: &str) -> Vec<String> {
     let is_whereby_s = lower
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    match is_whereby_s {
-        true => vec![lower, name.to_owned()],
-        false => vec![name.to_owned(), lower],
-    }
+    if is_whereby_s { vec![lower, name.to_owned()] } else { vec![name.to_owned(), lower] }
 }
 
-/// Whether a text can be the name of a room, without the slash. Whereby makes names of lower-case
-/// letters, digits and hyphens, but may list others. Hosts refuse longer ones.
+/// Returns whether a string can be the name of a room, without the slash. Whereby makes names of
+/// lower-case letters, digits and hyphens, but may list others. Hosts refuse longer ones.
 pub(crate) fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= LONGEST
+    !text.is_empty() && text.chars().count() <= MAX_LENGTH
 }
 
-/// Whether a name looks like Whereby's id of a room or of a meeting: a number, or a UUID.
+/// Returns whether a name looks like Whereby's id of a room or a meeting: a number or a UUID.
 pub(crate) fn looks_like_id(name: &str) -> bool {
     is_uuid(name) || name.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -164,7 +161,7 @@ pub(crate) fn host_and_name(url: &str) -> Option<(&str, String)> {
     Some((host, decoded(path)?))
 }
 
-/// Returns what follows `https://` or `http://`, in any case.
+/// Returns the rest after `https://` or `http://`, in any case.
 fn after_scheme(url: &str) -> Option<&str> {
     ["https://", "http://"].into_iter().find_map(|scheme| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
@@ -251,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_room_is_refused() {
+    fn malformed_names_are_refused() {
         for text in [
             "",
             " ",
@@ -268,7 +265,7 @@ mod tests {
             "https://me@acme.whereby.com/daily",
             "https://acme.whereby.com/%ff",
         ] {
-            assert!(RoomName::parse(text).is_err(), "{text} was taken");
+            assert!(RoomName::parse(text).is_err(), "{text} was accepted");
         }
         assert!(RoomName::parse(&"a".repeat(2000)).is_ok());
         assert!(RoomName::parse(&"a".repeat(2001)).is_err());
@@ -278,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told_as_the_host_tells_it() {
+    fn errors_have_the_same_messages_as_the_host() {
         let not_a_name = "not a room's name as list_rooms shows it, such as daily-standup, nor a \
                           room's URL, such as https://example.whereby.com/daily-standup";
         let write = |link| {
@@ -306,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_whereby_are_taken_apart() {
+    fn urls_of_whereby_are_split() {
         let name = |url| host_and_name(url).map(|(host, name)| (host, name.leak() as &str));
         assert_eq!(name("https://a.whereby.com/b?c=/d"), Some(("a.whereby.com", "b")));
         assert_eq!(name("https://a.whereby.com/a%20B"), Some(("a.whereby.com", "a B")));
@@ -350,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_told_from_names() {
+    fn ids_are_distinguished_from_names() {
         for (text, expected) in [
             ("70000007", true),
             ("7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10", true),
@@ -364,7 +361,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_taken_is_a_name(text in "\\PC{0,60}", near in "(https?:/)?/?[a-zA-Z./?#:-]{0,20}") {
+        fn every_accepted_string_is_a_name(text in "\\PC{0,60}", near in "(https?:/)?/?[a-zA-Z./?#:-]{0,20}") {
             for text in [text, near] {
                 if let Ok(room) = RoomName::parse(&text) {
                     let again = RoomName::parse(&shown(&room.name)).unwrap();

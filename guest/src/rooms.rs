@@ -8,15 +8,15 @@ mod create;
 mod delete;
 
 #[cfg(feature = "write")]
-pub(crate) use create::{Wish, create_room};
+pub(crate) use create::{CreateArguments, create_room};
 #[cfg(feature = "write")]
 pub(crate) use delete::delete_room;
 
-use crate::answer::{self, LONGEST_CURSOR, Names, Object};
 use crate::argument::{check_length, check_limit, invalid};
 use crate::error::{clean, unexpected};
 use crate::prelude::*;
 use crate::query::Query;
+use crate::response::{self, MAX_CURSOR_BYTES, Names, Object};
 use crate::room_name::{RoomName, host_and_name, looks_like_id, shown};
 use crate::transport::{Transport, fetch};
 use crate::types::{Error, PageMeta, Room, RoomPage};
@@ -39,9 +39,9 @@ pub(crate) fn list_rooms(
 ) -> Result<RoomPage, Error> {
     check_limit(limit)?;
     if let Some(cursor) = &cursor {
-        check_length("cursor", cursor, LONGEST_CURSOR)?;
+        check_length("cursor", cursor, MAX_CURSOR_BYTES)?;
         if cursor.contains(char::is_control) {
-            return Err(invalid("cursor", "must not hold control characters"));
+            return Err(invalid("cursor", "must not contain control characters"));
         }
     }
     let mut query = Query::new("/meetings");
@@ -50,7 +50,7 @@ pub(crate) fn list_rooms(
     }
     let target = query.with_some("cursor", cursor.as_deref()).finish();
     let body = fetch(transport, GET_MEETINGS, target)?;
-    let page = answer::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
+    let page = response::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
     let mut data = Vec::with_capacity(page.rows.len());
     page.read(GET_MEETINGS, &mut |row| {
         let read = room(row);
@@ -74,21 +74,20 @@ pub(crate) fn get_room(transport: &mut dyn Transport, room_name: &str) -> Result
     Err(not_found(&wanted, unreadable))
 }
 
-/// What Whereby lists under a name.
+/// The rooms that Whereby lists under a name.
 struct Found {
-    /// The rooms with this exact name, from the first page that has any.
+    /// The rooms with exactly this name, from the first page that has any.
     rooms: Vec<Room>,
-    /// What is wrong with an entry that could be the room.
+    /// The error message for an unreadable entry that could be the room.
     unreadable: Option<String>,
-    /// The name of another room with the id of one of them; empty if it has no name.
+    /// The name of a different room with the same id as one of them; empty if it has no name.
     #[cfg(feature = "write")]
     twin: Option<String>,
 }
 
 /// Finds the rooms that Whereby lists under a name.
 ///
-/// Whereby documents the filter in a guide only. If Whereby ignores it, the same loop reads the whole
-/// list.
+/// Whereby documents the filter only in a guide. If Whereby ignores it, this loop reads the whole list.
 #[inline(never)]
 fn look_up(
     transport: &mut dyn Transport,
@@ -106,7 +105,7 @@ fn look_up(
             .with_some("cursor", cursor.as_deref())
             .finish();
         let body = fetch(transport, GET_MEETINGS, target)?;
-        let page = answer::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
+        let page = response::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
         seen += page.rows.len();
         let mut rooms: Vec<Room> = Vec::new();
         for row in &page.rows {
@@ -136,8 +135,8 @@ fn look_up(
             });
         }
     }
-    // Not `not-found`: the room may be on a page that was not read. Whereby did not honor the filter,
-    // which would have left few rooms.
+    // Not `not-found`: the room may be on a page that was not read. Whereby ignored the filter, which would
+    // have left few rooms.
     Err(Error::UnexpectedResponse(format!(
         "{GET_MEETINGS}: gave up looking for the room `{}` after {seen} rooms, because \
          Whereby did not narrow its list to that name; list_rooms can page through all of them",
@@ -145,7 +144,7 @@ fn look_up(
     )))
 }
 
-/// Returns the error for a room that was not found. If an entry cannot be read, it could be the room.
+/// Returns the error for a room that was not found. An unreadable entry could be that room.
 fn not_found(wanted: &RoomName, unreadable: Option<String>) -> Error {
     if let Some(what) = unreadable {
         return unexpected(GET_MEETINGS, &what);
@@ -155,25 +154,24 @@ fn not_found(wanted: &RoomName, unreadable: Option<String>) -> Error {
         None => String::new(),
     };
     let name = clean(&wanted.name);
-    let why = match looks_like_id(&name) {
-        true => {
-            format!("`{name}` looks like an id: room_name takes the roomName that list_rooms shows")
-        }
-        false => "list_rooms lists the rooms; Whereby deletes a room within a day of its end, and \
-             list_meetings may still know what took place in it"
-            .to_owned(),
+    let why = if looks_like_id(&name) {
+        format!("`{name}` looks like an id: room_name takes the roomName that list_rooms shows")
+    } else {
+        "list_rooms lists the rooms; Whereby deletes a room within a day of its end, but \
+         list_meetings may still list its meetings"
+            .to_owned()
     };
     Error::NotFound(format!("there is no room `{name}`{place} now; {why}"))
 }
 
-/// Whether the room of a row is on the host that the caller gave, if any.
+/// Returns whether the room of a row is on the host that the caller gave, if any.
 fn is_on_host(row: &Object<'_>, wanted: &RoomName) -> Result<bool, String> {
     let Some(host) = &wanted.host else { return Ok(true) };
     let url = row.required_text("roomUrl")?;
     Ok(host_and_name(url).is_some_and(|(of_room, _)| of_room.eq_ignore_ascii_case(host)))
 }
 
-/// Returns the name of the room of a row, without the slash. Without `roomName` it is in `roomUrl`.
+/// Returns the room's name from a row, without the slash. If `roomName` is absent, `roomUrl` has it.
 fn name(row: &Object<'_>) -> Result<String, String> {
     let name = match row.text("roomName")? {
         Some(name) => name.strip_prefix('/').unwrap_or(name).to_owned(),
@@ -182,10 +180,10 @@ fn name(row: &Object<'_>) -> Result<String, String> {
             host_and_name(url).map_or_else(String::new, |(_, name)| name)
         }
     };
-    match name.is_empty() {
-        true => Err(row.complaint("roomName", "is missing, and is not in roomUrl either")),
-        false => Ok(name),
+    if name.is_empty() {
+        return Err(row.complaint("roomName", "is missing, and is not in roomUrl either"));
     }
+    Ok(name)
 }
 
 fn room(row: &Object<'_>) -> Result<Room, String> {
@@ -199,8 +197,8 @@ fn room(row: &Object<'_>) -> Result<Room, String> {
     })
 }
 
-/// Returns the readable members of a room, so that one malformed member does not hide it. `None` if the
-/// entry has no name and is not a room.
+/// Returns the readable members of a room, so that one malformed member does not hide it; `None` if the
+/// entry has no name.
 fn partial(row: &Object<'_>) -> Option<Room> {
     let text = |name| row.text(name).ok().flatten().map(str::to_owned);
     Some(Room {
@@ -216,7 +214,7 @@ fn partial(row: &Object<'_>) -> Option<Room> {
 mod tests {
     use super::{get_room, list_rooms, shown};
     use crate::transport::fake::{Fake, failure};
-    use crate::transport::{FailureKind, Method};
+    use crate::transport::{Method, SendErrorKind};
     use crate::types::{Error, Room};
 
     const DAILY: &str = r#"{"meetingId":"7","roomName":"/daily","roomUrl":"https://a.whereby.com/daily","startDate":"2026-03-02T08:15:04.118Z","endDate":"2026-03-02T12:00:00.000Z"}"#;
@@ -250,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_whereby_may_leave_out_may_be_missing() {
+    fn optional_members_may_be_absent() {
         let row = r#"{"meetingId":7,"roomUrl":"https://a.whereby.com/daily"}"#;
         let body = format!(r#"{{"results":[{row}]}}"#);
         let mut fake = Fake::script([(Method::Get, "/meetings", 200, body)]);
@@ -268,7 +266,7 @@ mod tests {
             (None, Some("\n"), "cursor"),
         ] {
             let result = list_rooms(&mut Fake::silent(), limit, cursor.map(str::to_owned));
-            let Err(Error::InvalidArgument(text)) = result else { panic!("it was taken") };
+            let Err(Error::InvalidArgument(text)) = result else { panic!("it was accepted") };
             assert!(text.starts_with(named), "{text}");
         }
         let result = list_rooms(&mut Fake::silent(), None, Some("x".repeat(1025)));
@@ -283,15 +281,15 @@ mod tests {
             (r#"{"meetingId":"1"}"#, "results[0].roomUrl is missing"),
             (r#"{"meetingId":"1","roomUrl":7}"#, "results[0].roomUrl is a number"),
             (r#"{"meetingId":"1","roomUrl":"https://a"}"#, "results[0].roomName is missing"),
-            (r#"{"meetingId":[],"roomUrl":"https://a/b"}"#, "results[0].meetingId is a list"),
+            (r#"{"meetingId":[],"roomUrl":"https://a/b"}"#, "results[0].meetingId is an array"),
             (r#"{"meetingId":"1","roomUrl":"https://a/b","endDate":1}"#, "results[0].endDate"),
-            (r#"["1"]"#, "results[0] is a list, not an object"),
+            (r#"["1"]"#, "results[0] is an array, not an object"),
         ];
         for (row, complaint) in bad {
             let body = format!(r#"{{"results":[{row}],"cursor":null}}"#);
             let mut fake = Fake::script([(Method::Get, "/meetings", 200, &body)]);
             let Err(Error::UnexpectedResponse(text)) = list_rooms(&mut fake, None, None) else {
-                panic!("{row} was taken");
+                panic!("{row} was accepted");
             };
             assert!(text.starts_with("GET /meetings: ") && text.contains(complaint), "{text}");
             let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
@@ -300,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_row_hides_no_other() {
+    fn a_malformed_row_hides_no_other_row() {
         for (row, shown) in [
             (r#"{"roomName":"/b"}"#, Some(("b", "", ""))),
             (r#"{"meetingId":7,"roomName":"/b"}"#, Some(("b", "", "7"))),
@@ -321,7 +319,7 @@ mod tests {
             let rest = rest.map(|room| (&*room.room_name, &*room.meeting_url, &*room.meeting_id));
             assert_eq!(rest, shown, "{row}");
             assert_eq!(get_room(&mut fake, "daily"), Ok(daily()), "{row}");
-            // It may be the room that is looked for.
+            // The malformed row may be the requested room.
             let Err(error) = get_room(&mut fake, "weekly") else { panic!("it was found") };
             let is_unreadable = matches!(error, Error::UnexpectedResponse(_));
             assert_eq!(is_unreadable, shown.is_none(), "{row}");
@@ -347,13 +345,13 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_whereby_are_passed_on() {
+    fn errors_from_whereby_are_passed_on() {
         let mut fake = Fake::script([(Method::Get, "/meetings", 401, r#"{"error":"bad key"}"#)]);
         assert_eq!(
             list_rooms(&mut fake, None, None),
             Err(Error::Unauthorized("GET /meetings: Whereby answered 401: bad key".to_owned()))
         );
-        let mut fake = Fake::new(|_| Err(failure(FailureKind::RateLimited(9))));
+        let mut fake = Fake::new(|_| Err(failure(SendErrorKind::RateLimited(9))));
         assert_eq!(get_room(&mut fake, "daily"), Err(Error::RateLimited(9)));
     }
 
@@ -388,15 +386,15 @@ mod tests {
     }
 
     #[test]
-    fn an_id_in_the_place_of_a_name_is_told() {
-        for (name, is_told) in
+    fn an_id_instead_of_a_name_is_explained() {
+        for (name, is_explained) in
             [("70000007", true), ("7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10", true), ("daily-7", false)]
         {
             let mut fake = Fake::new(|_| Ok(Fake::reply(200, r#"{"results":[]}"#)));
             let Err(Error::NotFound(text)) = get_room(&mut fake, name) else {
                 panic!("it was found");
             };
-            assert_eq!(text.contains("looks like an id: room_name takes"), is_told, "{text}");
+            assert_eq!(text.contains("looks like an id: room_name takes"), is_explained, "{text}");
         }
     }
 
@@ -411,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_ignored_means_reading_on() {
+    fn the_search_goes_on_if_whereby_ignores_the_filter() {
         let other = DAILY.replace("daily", "weekly");
         let second = format!("{LOOKUP}&cursor=p2");
         let mut fake = Fake::script([
@@ -423,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn not_found_is_said_after_the_last_page_only() {
+    fn not_found_is_returned_only_after_the_last_page() {
         let mut fake = Fake::script([(Method::Get, LOOKUP, 200, r#"{"results":[]}"#)]);
         assert!(matches!(get_room(&mut fake, "daily"), Err(Error::NotFound(_))));
 
@@ -445,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_leads_nowhere_ends_the_search() {
+    fn a_repeated_cursor_ends_the_search() {
         let mut pages = 0;
         let mut fake = Fake::new(|_| {
             pages += 1;

@@ -1,10 +1,10 @@
-//! Replaces what `std` would provide: an allocator, a panic handler, and the function with which the host
-//! allocates memory.
+//! Replaces parts of `std`: an allocator, a panic handler, and the function that the host calls to
+//! allocate memory.
 //!
-//! With `std` the component would be 50 % larger, mostly for writing panic messages, and would import the
-//! standard streams.
+//! With `std`, the component would be 50 % larger, mostly for panic messages, and would import the standard
+//! streams.
 
-#![expect(unsafe_code, reason = "memory is handed out and taken back here")]
+#![expect(unsafe_code, reason = "this is the allocator")]
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::wasm32::{memory_grow, memory_size};
@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use dlmalloc::{Allocator, Dlmalloc};
 
-// The compiler expects the C library to compare memory. Nothing else of it is used.
+// The compiler needs the C library's memory comparison. Nothing else of the library is used.
 #[link(name = "c")]
 unsafe extern "C" {
     /// The start of the memory that the linker leaves unused.
@@ -27,10 +27,10 @@ static HEAP: Heap = Heap(UnsafeCell::new(Dlmalloc::new_with_allocator(Pages)));
 /// The heap of the only thread.
 struct Heap(UnsafeCell<Dlmalloc<Pages>>);
 
-// SAFETY: a component has one thread, and the allocator does not call back.
+// SAFETY: a component has one thread, and the allocator calls nothing that allocates.
 unsafe impl Sync for Heap {}
 
-// SAFETY: what `GlobalAlloc` asks of its callers is what `Dlmalloc` asks of its own.
+// SAFETY: `GlobalAlloc` and `Dlmalloc` have the same requirements for callers.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above, here and below.
@@ -53,14 +53,14 @@ unsafe impl GlobalAlloc for Heap {
 /// The unit in which memory grows, in bytes.
 const PAGE: usize = 64 * 1024;
 
-/// Memory for the heap: first the initial memory of the instance, which is free, then more, for which
-/// the host has to change the protection of pages.
+/// Memory for the heap: first the instance's initial memory, which costs nothing, then new pages, whose
+/// protection the host has to change.
 struct Pages;
 
 /// Whether the initial memory is in use.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-// SAFETY: every region is handed out once and never taken back.
+// SAFETY: every region is handed out once and never reclaimed.
 unsafe impl Allocator for Pages {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         if !STARTED.swap(true, Ordering::Relaxed) {
@@ -102,18 +102,18 @@ unsafe impl Allocator for Pages {
     }
 }
 
-/// Traps. No input makes this component panic, so there is no message.
+/// Traps without a message, because no input makes this component panic.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// Allocates memory for the strings and lists that the host passes in: `cabi_realloc` of the canonical
-/// ABI.
+/// Allocates memory for the strings and lists that the host passes in: the canonical ABI's
+/// `cabi_realloc`.
 ///
 /// # Safety
 ///
-/// The host calls it with a pointer that it got here, or with null.
+/// The pointer must be null or come from this function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cabi_realloc(
     old: *mut u8,
@@ -124,8 +124,8 @@ unsafe extern "C" fn cabi_realloc(
     if old_size == 0 && new_size == 0 {
         return core::ptr::without_provenance_mut(align);
     }
-    // SAFETY: by the canonical ABI `align` is a power of two, the sizes fit, `old` is of this
-    // allocator with that size and alignment, and the size is not reduced to nothing.
+    // SAFETY: by the canonical ABI, `align` is a power of two, the sizes fit, `old` comes from this
+    // allocator with that size and alignment, and the new size is not zero.
     let new = unsafe {
         if old_size == 0 {
             alloc::alloc::alloc(Layout::from_size_align_unchecked(new_size, align))

@@ -13,7 +13,7 @@ pub(crate) struct Settings {
     pub(crate) key_claims: Option<String>,
 }
 
-/// The base URL of every request, in the parts that `wasi:http` needs.
+/// The base URL of every request, split as `wasi:http` needs it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BaseUrl {
     /// Whether the scheme is `https` rather than `http`.
@@ -30,7 +30,7 @@ impl Default for BaseUrl {
 }
 
 impl Settings {
-    /// Reads the three variables; an empty one counts as absent.
+    /// Reads the variables. An empty one counts as absent.
     pub(crate) fn from_variables(variables: Vec<(String, String)>) -> Result<Self, Error> {
         let mut settings = Self::default();
         for (name, value) in variables {
@@ -43,8 +43,8 @@ impl Settings {
                     // The value is not shown, because it may contain a password.
                     settings.base = BaseUrl::parse(value).ok_or_else(|| {
                         Error::Unavailable(
-                            "the environment variable WHEREBY_API_URL is not an http or https URL \
-                             without user, query and fragment, such as https://api.whereby.dev/v1"
+                            "the environment variable WHEREBY_API_URL must be an http or https URL \
+                             without user, query or fragment, such as https://api.whereby.dev/v1"
                                 .to_owned(),
                         )
                     })?;
@@ -52,8 +52,8 @@ impl Settings {
                 "WHEREBY_ACCESS_TOKEN" => {
                     if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
                         return Err(Error::Unauthorized(
-                            "the environment variable WHEREBY_ACCESS_TOKEN holds characters that \
-                             no API key has"
+                            "the environment variable WHEREBY_ACCESS_TOKEN contains characters \
+                             that no API key has"
                                 .to_owned(),
                         ));
                     }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_environment_means_whereby_without_a_token() {
+    fn an_empty_environment_selects_whereby_without_a_token() {
         for variables in [&[][..], &[("WHEREBY_API_URL", ""), ("WHEREBY_ACCESS_TOKEN", " ")][..]] {
             let settings = settings(variables).unwrap();
             assert_eq!(settings.base, BaseUrl::default());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn base_urls_are_taken_apart() {
+    fn base_urls_are_split() {
         for (url, secure, authority, path) in [
             ("https://api.whereby.dev/v1", true, "api.whereby.dev", "/v1"),
             ("https://api.whereby.dev/v1//", true, "api.whereby.dev", "/v1"),
@@ -152,7 +152,7 @@ mod tests {
             "https://caf\u{e9}.dev",
         ] {
             let Err(Error::Unavailable(text)) = settings(&[("WHEREBY_API_URL", url)]) else {
-                panic!("{url} was taken");
+                panic!("{url} was accepted");
             };
             assert!(text.contains("WHEREBY_API_URL"), "{text}");
             assert!(!text.contains("hunter2"), "{text}");
@@ -160,10 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_no_header_can_carry_is_refused_unseen() {
+    fn a_token_that_no_header_can_carry_is_refused_but_not_shown() {
         let Err(Error::Unauthorized(text)) = settings(&[("WHEREBY_ACCESS_TOKEN", "hun\nter2")])
         else {
-            panic!("it was taken");
+            panic!("it was accepted");
         };
         assert!(!text.contains("ter2"), "{text}");
         let taken = settings(&[("WHEREBY_ACCESS_TOKEN", " abc\n"), ("WHEREBY_KEY_CLAIMS", "{}")]);

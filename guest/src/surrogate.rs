@@ -1,17 +1,17 @@
-//! Halves of surrogate pairs in JSON.
+//! Replaces unpaired surrogates in JSON.
 //!
 //! JavaScript cuts strings by UTF-16 units, so a name that ends in an emoji can arrive as `"\ud83d"`,
-//! which is not a character. JSON parsers refuse the whole document.
+//! which is not a character. JSON parsers reject the whole document.
 
 use crate::prelude::*;
 
 /// The length of an escape such as `\ud83d`.
 const ESCAPE: usize = 6;
 
-/// Replaces an escape that is not a character: U+FFFD.
+/// The replacement for an unpaired surrogate: U+FFFD.
 const REPLACEMENT: &[u8; ESCAPE] = b"\\ufffd";
 
-/// Returns the JSON with every half of a pair replaced by U+FFFD; `None` if there is none.
+/// Returns the JSON with every unpaired surrogate replaced; `None` if there is none.
 pub(crate) fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
     let mut whole: Option<Vec<u8>> = None;
     let mut at = 0;
@@ -34,7 +34,7 @@ pub(crate) fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
     whole
 }
 
-/// Returns the UTF-16 unit that is escaped at this position, if any.
+/// Returns the UTF-16 unit escaped at this position, if any.
 fn unit(json: &[u8], at: usize) -> Option<u16> {
     let digits = json.get(at..at + ESCAPE)?.strip_prefix(b"\\u")?;
     let digits = core::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;

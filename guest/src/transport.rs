@@ -1,4 +1,4 @@
-//! Requests and responses, as the pure modules see them.
+//! Requests and responses, independent of `wasi:http`.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fake;
@@ -24,12 +24,12 @@ pub(crate) struct Request {
     pub(crate) target: String,
     /// The JSON body; empty if there is none.
     pub(crate) body: Vec<u8>,
-    /// Whether `Reply::rate_limit` is wanted. Reading a header costs calls into the host.
+    /// Whether to read `Reply::rate_limit`. Reading a header costs calls into the host.
     pub(crate) wants_rate_limit: bool,
 }
 
 impl Request {
-    /// Returns a GET of a path and query.
+    /// Returns a GET request for a path and query.
     pub(crate) fn get(target: impl Into<String>) -> Self {
         Self {
             method: Method::Get,
@@ -50,50 +50,50 @@ pub(crate) struct Reply {
     pub(crate) is_late: bool,
 }
 
-/// Why there is no complete response after all safe attempts.
+/// The error of a request that has no complete response after all safe attempts.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Failure {
-    pub(crate) kind: FailureKind,
-    /// What happened, as a phrase: `the connection was refused`.
+pub(crate) struct SendError {
+    pub(crate) kind: SendErrorKind,
+    /// The message: `the connection was refused`.
     pub(crate) text: String,
     /// Whether Whereby may have carried the request out, in this attempt or an earlier one.
     pub(crate) maybe_sent: bool,
 }
 
-/// What kind of failure it is; each becomes one case of the WIT error.
+/// The kind of a failure. Each becomes one case of the WIT error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FailureKind {
-    /// Whereby's rate limit, and how many seconds to wait for it; 0 if Whereby does not say.
+pub(crate) enum SendErrorKind {
+    /// Whereby's rate limit was reached, for this many more seconds; 0 if Whereby does not say.
     RateLimited(u32),
-    /// No complete response in time.
+    /// No complete response arrived in time.
     Timeout,
-    /// No connection, or a broken one.
+    /// There was no connection, or it broke.
     Unavailable,
     /// The host refused the request.
     Denied,
-    /// A response that cannot be read.
+    /// The response cannot be read.
     Unreadable,
 }
 
-/// Sends requests, and retries where that is safe.
+/// Sends requests, and retries if that is safe.
 pub(crate) trait Transport {
     /// Sends the requests in parallel and waits for all of them. The results are in the order of the
     /// requests.
-    fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, Failure>>;
+    fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, SendError>>;
 }
 
 /// Sends one request.
-pub(crate) fn send(transport: &mut dyn Transport, request: Request) -> Result<Reply, Failure> {
+pub(crate) fn send(transport: &mut dyn Transport, request: Request) -> Result<Reply, SendError> {
     transport.send_all(vec![request]).pop().unwrap_or_else(|| {
-        Err(Failure {
-            kind: FailureKind::Unavailable,
-            text: "the request got no result".to_owned(),
+        Err(SendError {
+            kind: SendErrorKind::Unavailable,
+            text: "the request has no result".to_owned(),
             maybe_sent: true,
         })
     })
 }
 
-/// Sends one GET and returns the body of a successful response.
+/// Sends one GET request and returns the body of a successful response.
 pub(crate) fn fetch(
     transport: &mut dyn Transport,
     endpoint: &str,

@@ -1,7 +1,7 @@
-//! Turns the WIT package into the statics of the catalogue.
+//! Generates the statics of the catalog from the WIT package.
 //!
-//! Everything that is said about a function comes from here, so the WIT must be complete: an item
-//! without documentation, or a fact that cannot be read, fails the build.
+//! All documentation of the functions comes from the WIT, so an item without documentation or an unreadable
+//! fact fails the build.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use wit_parser::{Docs, Function, InterfaceId, Resolve, Type, TypeDefKind, TypeId};
 
 fn main() {
-    // In one line, where cargo shows it, without a backtrace of the script, which helps nobody.
+    // One line that cargo shows, instead of the script's backtrace.
     if let Err(error) = run() {
         println!("cargo::error={error:#}");
         std::process::exit(1);
@@ -18,8 +18,8 @@ fn main() {
 }
 
 fn run() -> Result<()> {
-    // A package brings the WIT along; in the workspace it is where everybody else finds it.
-    // Asked for now and not when this was compiled: checkouts may share a target folder.
+    // A package contains the WIT; in the workspace, it is at the root. The variable is read at run time,
+    // because checkouts may share a target folder.
     let manifest =
         std::env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?;
     let manifest = Path::new(&manifest);
@@ -32,7 +32,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// The Rust source of the statics.
+/// Returns the Rust source of the statics.
 fn generate(wit: &Path) -> Result<String> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit)?;
@@ -59,7 +59,7 @@ fn generate(wit: &Path) -> Result<String> {
     Ok(generator.out)
 }
 
-/// Names as the WIT spells them, and as JSON, Lua and MCP do.
+/// Returns a map from WIT names to their spelling in JSON, Lua and MCP.
 fn spelling(
     resolve: &Resolve,
     types: InterfaceId,
@@ -98,7 +98,7 @@ impl Generator<'_> {
         let def = &self.resolve.types[id];
         let text = self.text(&def.docs, name)?;
         let ident = constant(name);
-        // Callers of the library reach the other types by way of the functions.
+        // Callers of the library reach the other types through the functions.
         let shown = if name == "error" { "pub " } else { "" };
         match &def.kind {
             TypeDefKind::Record(record) => {
@@ -115,7 +115,7 @@ impl Generator<'_> {
             TypeDefKind::Variant(variant) => {
                 let mut cases = String::new();
                 for case in &variant.cases {
-                    // The cases of `error` are kinds, which every front end spells as the WIT does.
+                    // The cases of `error` are kinds, which keep their WIT name everywhere.
                     let json = if name == "error" { case.name.clone() } else { camel(&case.name) };
                     let text = self.text(&case.docs, &format!("{name}.{}", case.name))?;
                     let (text, after) = after(&text);
@@ -149,7 +149,7 @@ impl Generator<'_> {
                     "{shown}static {ident}: Enum = Enum {{ name: {name:?}, docs: {text:?}, cases: &[{cases}] }};"
                 )?;
             }
-            other => bail!("`{name}` is a {}, which no front end can show", other.as_str()),
+            other => bail!("`{name}` is a {}, which the catalog does not support", other.as_str()),
         }
         Ok(())
     }
@@ -161,7 +161,7 @@ impl Generator<'_> {
         let (text, also_called) = also_called(text)?;
         let mut items = parameters(list);
         let mut params = String::new();
-        // In the words of its own documentation, a function's parameters are snake_case.
+        // In its own documentation, a function's parameters are snake_case.
         let members = self.spelling.clone();
         for param in &function.params {
             self.spelling.insert(param.name.clone(), snake(&param.name));
@@ -175,7 +175,7 @@ impl Generator<'_> {
         let docs = self.spell(&Documented::parse_text(&text, name)?.text);
         self.spelling = members;
         if let Some(unknown) = items.keys().next() {
-            bail!("`{name}` documents `{unknown}`, which is no parameter of it");
+            bail!("`{name}` documents `{unknown}`, which is not a parameter");
         }
         let result = match function.result {
             Some(Type::Id(id)) => match &self.resolve.types[id].kind {
@@ -226,18 +226,18 @@ impl Generator<'_> {
                     }
                 }
             }
-            other => bail!("{other:?} has no form in JSON yet"),
+            other => bail!("{other:?} has no JSON form yet"),
         })
     }
 
-    /// The documentation of a type or a case, which states no facts.
+    /// Returns the documentation of a type or a case. Facts are an error there.
     fn text(&self, docs: &Docs, what: &str) -> Result<String> {
         let docs = Documented::parse(docs, what)?;
         ensure!(docs.facts == Facts::default(), "{what} states a fact; only members can");
         Ok(self.spell(&docs.text))
     }
 
-    /// Replaces names in backticks by their spelling in JSON, Lua and MCP.
+    /// Replaces names in backticks with their spelling in JSON, Lua and MCP.
     fn spell(&self, text: &str) -> String {
         let mut spelled = String::new();
         for (index, part) in text.split('`').enumerate() {
@@ -253,7 +253,7 @@ impl Generator<'_> {
     }
 }
 
-/// A doc comment, split into its text and the facts that it states.
+/// A doc comment, split into its text and its facts.
 struct Documented {
     text: String,
     facts: Facts,
@@ -291,7 +291,7 @@ impl Documented {
     }
 }
 
-/// The facts of `world.wit`'s convention.
+/// The facts that `world.wit` describes.
 #[derive(Default, PartialEq)]
 struct Facts {
     range: Option<(u64, u64)>,
@@ -305,7 +305,7 @@ struct Facts {
     secret: Option<Secret>,
 }
 
-/// What a `Secret` fact says.
+/// The value of a `Secret` fact.
 #[derive(Debug, PartialEq)]
 enum Secret {
     Whole,
@@ -313,10 +313,10 @@ enum Secret {
 }
 
 impl Facts {
-    /// Whether the line states a fact.
+    /// Reads a line. Returns whether it states a fact.
     fn read(&mut self, line: &str) -> Result<bool> {
         if line == "Secret." {
-            ensure!(self.secret.replace(Secret::Whole).is_none(), "a value is secret once");
+            ensure!(self.secret.replace(Secret::Whole).is_none(), "the fact is stated twice");
             return Ok(true);
         }
         let Some((key, value)) = line.split_once(": ") else { return Ok(false) };
@@ -326,7 +326,7 @@ impl Facts {
         if !keys.contains(&key) {
             return Ok(false);
         }
-        let value = value.strip_suffix('.').context("a fact ends with a full stop")?;
+        let value = value.strip_suffix('.').context("a fact must end with a full stop")?;
         let bounds = || -> Result<(u64, u64)> {
             let (low, high) = value.split_once(" to ").context("not of the form `1 to 100`")?;
             Ok((low.parse()?, high.parse()?))
@@ -353,7 +353,7 @@ impl Facts {
                 let is_name = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric());
                 ensure!(is_name, "not the name of a query parameter");
                 let secret = Secret::Query(value.to_owned());
-                ensure!(self.secret.replace(secret).is_none(), "a value is secret once");
+                ensure!(self.secret.replace(secret).is_none(), "the fact is stated twice");
             }
             _ => self.example = Some(value.to_owned()),
         }
@@ -382,8 +382,8 @@ impl std::fmt::Display for Facts {
     }
 }
 
-/// Takes the paragraphs that are about the failure of a single function out of a text, each with
-/// the function's name in JSON.
+/// Splits the documentation of an error case. Returns the general text, and the paragraphs about a single
+/// function, each with the function's name in JSON.
 fn after(text: &str) -> (String, Vec<(String, String)>) {
     let (mut rest, mut after) = (Vec::new(), Vec::new());
     for paragraph in text.split("\n\n") {
@@ -396,7 +396,8 @@ fn after(text: &str) -> (String, Vec<(String, String)>) {
     (rest.join("\n\n"), after)
 }
 
-/// Takes the lines that say what else a function is called out of its documentation.
+/// Splits the documentation of a function. Returns the text without its `Also called` lines, and the words
+/// in them.
 fn also_called(text: &str) -> Result<(String, Vec<String>)> {
     let (mut rest, mut words) = (Vec::new(), Vec::new());
     for line in text.lines() {
@@ -404,13 +405,13 @@ fn also_called(text: &str) -> Result<(String, Vec<String>)> {
             rest.push(line);
             continue;
         };
-        let list = list.strip_suffix('.').context("a list of words ends with a full stop")?;
+        let list = list.strip_suffix('.').context("`Also called` must end with a full stop")?;
         words.extend(list.split(", ").map(str::to_owned));
     }
     Ok((rest.join("\n"), words))
 }
 
-/// The items of a `Parameters:` list, by name.
+/// Returns the items of a `Parameters:` list, by name.
 fn parameters(list: &str) -> BTreeMap<String, String> {
     let mut items = BTreeMap::new();
     for item in format!("\n{}", list.trim()).split("\n- `").skip(1) {

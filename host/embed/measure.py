@@ -1,13 +1,13 @@
-"""Measures what a call costs, by each way of running the component: the table of README.md.
+"""Measures the cost of a call in each runtime, for the table in README.md.
 
     measure.py [native] [call] [mcp] [run] [serve] [python] [wasmcloud]
 
-Without names, all of them, which needs the packages of wasmcloud/requirements.txt and wasmcloud/wash.txt,
-../../tests/runtimes/requirements.txt and python[bare], and the programs that wasmcloud/README.md names.
-Node.js has `npm run measure`. The program is WHEREBY_BIN, else target/release/whereby. Each prints the median.
+Without names, it measures all of them. That needs the packages of wasmcloud/requirements.txt, wasmcloud/wash.txt,
+../../tests/runtimes/requirements.txt and python[bare], and the programs that wasmcloud/README.md names. For
+Node.js, use `npm run measure`. The program is WHEREBY_BIN or target/release/whereby. The results are medians.
 
-Everywhere the call is list_rooms of two rooms, from a simulator on loopback in a process of its own. A start
-is a new process (of wasmcloud, a new workload on a host that runs) until its first answer.
+The call is always list_rooms with two rooms, against a simulator in its own process on loopback. A start lasts from
+a new process (wasmCloud: a new workload on a running host) to its first response.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ def report(what, run, count, warm=3):
 
 
 class Connection:
-    """A client of HTTP that keeps its connection."""
+    """An HTTP client with a persistent connection."""
 
     def __init__(self, port, **headers):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -77,7 +77,7 @@ class Connection:
 
 
 class Lines:
-    """A process that speaks MCP over standard input and output."""
+    """An MCP server over standard input and output."""
 
     def __init__(self, stack, command, **options):
         self.process = stack.enter_context(subprocess.Popen(
@@ -213,7 +213,7 @@ class Measure:
 
             print(f"wash host, start of the first workload, which compiles: {await timed('first'):.2f} ms (n=1)")
             times = [await timed(f"start-{number}") for number in range(STARTS)]
-            print(f"wash host, start of another one of the same image: {statistics.median(times):.2f} ms (n={STARTS})")
+            print(f"wash host, start of another workload with the same image: {statistics.median(times):.2f} ms (n={STARTS})")
             report("wash host, call", (await start("calls")).call, CALLS)
 
 

@@ -1,10 +1,10 @@
-//! What the tests of the fuzzed crates share: the kept inputs, gone through in every run.
+//! Replays the corpora in the tests of the fuzzed crates.
 
 use std::path::Path;
 
-/// Runs a target on each of its kept inputs.
+/// Runs a target on each input of its corpus.
 pub(crate) fn replay(target: &str, run: impl Fn(&[u8])) {
-    // The crate that includes this is a folder of the workspace, at some depth.
+    // The crate that includes this file can be at any depth of the workspace.
     let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let corpora = folders.map(|folder| folder.join("tests/fuzz/corpus"));
     let corpus = corpora.into_iter().find(|folder| folder.is_dir()).expect("the corpora");

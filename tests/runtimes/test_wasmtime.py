@@ -1,7 +1,7 @@
-"""The component, unchanged, in the command line of wasmtime: a runtime that nobody here wrote.
+"""Tests the unchanged component in an independent runtime: the wasmtime command line.
 
-Needs a built program (`cargo build -p whereby`, or its path in WHEREBY_BIN) and a wasmtime (program.py
-says where from). Run it with: python -m unittest discover tests/runtimes
+Needs a built program (`cargo build -p whereby`, or its path in WHEREBY_BIN) and wasmtime (program.py
+says where it comes from). Run it with: python -m unittest discover tests/runtimes
 """
 
 import json
@@ -25,7 +25,7 @@ WRITES = ["create-room", "delete-room"]
 
 
 def camel(value):
-    """The value with the members of records named as in JSON."""
+    """Returns the value with member names as in JSON."""
     if isinstance(value, list):
         return [camel(item) for item in value]
     if isinstance(value, dict):
@@ -34,7 +34,7 @@ def camel(value):
 
 
 def known(value):
-    """The value without members that are null: WAVE leaves them out."""
+    """Returns the value without null members, which WAVE omits."""
     if isinstance(value, list):
         return [known(item) for item in value]
     if isinstance(value, dict):
@@ -55,7 +55,7 @@ class WasmtimeTest(unittest.TestCase):
                            timeout=PATIENCE, check=True, stdout=subprocess.DEVNULL)
 
     def run_wasmtime(self, invocation, file="whereby.wasm", options=("-S", "http"), **environment):
-        # A name alone takes the value from the environment, so that the token is in no list of processes.
+        # A name without a value takes it from the environment, so that the token is in no process list.
         return subprocess.run(
             [WASMTIME, "run", *options, "--env", "WHEREBY_API_URL", "--env", "WHEREBY_ACCESS_TOKEN",
              "--invoke", invocation, file],
@@ -63,7 +63,7 @@ class WasmtimeTest(unittest.TestCase):
             text=True, check=False)
 
     def invoke(self, invocation, file="whereby.wasm", **environment):
-        """The case of the result, `ok` or `err`, and what it carries."""
+        """Returns the case of the result, `ok` or `err`, and its payload."""
         ran = self.run_wasmtime(invocation, file, **environment)
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
         [(case, value)] = wave_values.read(ran.stdout).items()
@@ -75,7 +75,7 @@ class WasmtimeTest(unittest.TestCase):
         return value
 
     def host(self, function, **arguments):
-        """The same by the program, which has its own implementation of everything but the component."""
+        """Calls the same function through the program."""
         ran = subprocess.run(
             [PROGRAM, "call", function, json.dumps(arguments), "--json"], env=self.environment, cwd=self.home,
             timeout=PATIENCE, capture_output=True, text=True, check=False)
@@ -85,7 +85,7 @@ class WasmtimeTest(unittest.TestCase):
 
 
 class Calls(WasmtimeTest):
-    def test_reading_gives_what_the_program_gives(self):
+    def test_reading_gives_the_same_results_as_the_program(self):
         for file in ("whereby.wasm", "reader.wasm"):
             rooms = self.succeeds("list-rooms(some(2), none)", file)
             self.assertEqual(len(rooms["data"]), 2)
@@ -107,7 +107,7 @@ class Calls(WasmtimeTest):
             self.assertEqual(user["organizationId"], self.host("get_current_user")["organizationId"])
             self.assertIs(user["authenticated"], True)
 
-    def test_a_room_is_made_and_deleted(self):
+    def test_a_room_is_created_and_deleted(self):
         made = self.succeeds(
             'create-room(some(group), some("wave-"), none, some("2099-03-02T10:00:00Z"), some([host-room-url, '
             "lock-room-on-join, room-name-pattern(human-short), recording({type: cloud, start-trigger: "
@@ -147,13 +147,13 @@ class Authority(WasmtimeTest):
         self.assertEqual(self.exported("whereby.wasm"), {"read", "write"})
 
     def exported(self, file):
-        """The interfaces with functions that a file exports."""
+        """Returns the interfaces with functions that a file exports."""
         ran = subprocess.run([PROGRAM, "component", "inspect", file, "--json"], env=self.environment,
                              cwd=self.home, timeout=PATIENCE, capture_output=True, text=True, check=True)
         names = {export["name"].split("/")[1].split("@")[0] for export in json.loads(ran.stdout)["exports"]}
         return names - {"types"}
 
-    def test_without_http_it_does_not_begin(self):
+    def test_without_http_it_does_not_start(self):
         ran = self.run_wasmtime("list-rooms(none, none)", options=())
         self.assertNotEqual(ran.returncode, 0)
         self.assertIn("wasi:http", ran.stderr)

@@ -1,7 +1,7 @@
-"""Reads WAVE, the text in which wasmtime prints the values of a component, into what JSON would have.
+"""Parses WAVE, the text format in which wasmtime prints component values, into JSON-like values.
 
 A record becomes an object, `none` becomes None, and `some(x)` becomes x. A case of a variant becomes a
-text, or an object with one member where it carries a value. Names stay as they are in the WIT.
+string, or an object with one member if it has a payload. Names stay as in the WIT.
 """
 
 import re
@@ -48,7 +48,7 @@ class Reader:
             raise self.wrong(f"no {sign}")
 
     def follows(self, sign):
-        """Whether the sign comes next; if so, it is passed."""
+        """Consumes the sign if it comes next. Returns whether it did."""
         found = TOKEN.match(self.text, self.at)
         if found and found["sign"] == sign:
             self.at = found.end()
@@ -70,7 +70,7 @@ class Reader:
         raise self.wrong(f"unexpected {token}")
 
     def case(self, token):
-        # A label that is no keyword is written with a percent sign where it looks like one.
+        # A label that looks like a keyword has a percent sign.
         if token in ("true", "false"):
             return token == "true"
         if token == "none":

@@ -1,4 +1,4 @@
-//! What the tests stand on: a simulated Whereby, a home of one's own, and the program within.
+//! Support for the tests: a simulated Whereby, a home directory, and the program in this process.
 
 use serde_json::Value;
 use std::ffi::OsString;
@@ -12,37 +12,37 @@ use whereby::cli::Streams;
 use whereby::simulator::{Options, OrganizationSeed, RecordedRequest, RoomSeed, Seed, Simulator};
 use whereby::{Approver, AuditFilter, AuditRow, Clock, Environment, Session, Settings, Store};
 
-/// Compiled code is kept for the whole run, so that each component is compiled once.
+/// The directory for compiled code, so that each component is compiled once per run.
 static CACHE: LazyLock<TempDir> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("a temporary directory");
     std::fs::create_dir(directory.path().join("cache")).expect("a directory in it");
     directory
 });
 
-/// A user with a home directory, and a simulated Whereby with two organizations of theirs.
+/// A user with a home directory, and a simulated Whereby with the user's two organizations.
 ///
-/// The accounts `work` (the default one) and `other` stand in the user's configuration file.
+/// The user's configuration file has the accounts `work` (the default) and `other`.
 pub struct World {
     /// The simulated Whereby.
     pub simulator: Simulator,
     home: TempDir,
-    /// How far the user's clock is ahead of this machine's, in seconds.
+    /// How far the user's clock is ahead of the real one, in seconds.
     ahead: Arc<AtomicI64>,
 }
 
 impl World {
-    /// A world with the simulator's own rooms and switches.
+    /// Returns a world with the simulator's default rooms and switches.
     pub async fn new() -> Self {
         Self::with(Options::default()).await
     }
 
-    /// A world whose work organization has these rooms.
+    /// Returns a world whose work organization has these rooms.
     pub async fn with_rooms(rooms: Vec<RoomSeed>) -> Self {
         let work = OrganizationSeed::new("acme-demo", Seed::Rooms(rooms));
         Self::with(Options { organizations: vec![work], ..Options::default() }).await
     }
 
-    /// A world with a simulator of one's own. A second organization is added to a single one.
+    /// Returns a world with these simulator options. If there is one organization, a second one is added.
     pub async fn with(mut options: Options) -> Self {
         if options.organizations.len() == 1 {
             let other = Seed::Rooms(vec![RoomSeed::named("elsewhere")]);
@@ -58,13 +58,13 @@ impl World {
         world
     }
 
-    /// A path in the user's home directory.
+    /// Returns a path in the user's home directory.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    /// Writes a file in the user's home directory, readable by nobody else.
+    /// Writes a file in the user's home directory that only the user can read.
     pub fn write(&self, name: &str, contents: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, contents).expect("a file in the home directory");
@@ -72,9 +72,9 @@ impl World {
         path
     }
 
-    /// Writes the configuration file: the two accounts, and whatever else is given.
+    /// Writes the configuration file: the given text, then both accounts.
     ///
-    /// The text comes first, so it may begin with keys that belong to no table.
+    /// The text may start with top-level keys.
     pub fn configure(&self, toml: &str) -> PathBuf {
         let mut text = toml.to_owned();
         if !toml.contains("default_account") {
@@ -89,7 +89,7 @@ impl World {
         self.write("config/whereby/config.toml", &text)
     }
 
-    /// The surroundings of the program: this home, its `project` folder, and no other variables.
+    /// Returns the program's environment: this home, its `project` folder, and no other variables.
     #[must_use]
     pub fn environment(&self) -> Environment {
         let mut environment = Environment::empty();
@@ -111,7 +111,7 @@ impl World {
         environment
     }
 
-    /// The clock of the user's machine.
+    /// Returns the clock of the user's machine.
     #[must_use]
     pub fn clock(&self) -> Clock {
         let ahead = Arc::clone(&self.ahead);
@@ -123,12 +123,12 @@ impl World {
         })
     }
 
-    /// Moves the clock of the user's machine, also for programs that run.
+    /// Moves the clock of the user's machine, even for running programs.
     pub fn move_clock(&self, seconds: i64) {
         self.ahead.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// The surroundings of a user without a configuration file, whose account is in two variables.
+    /// Returns the environment of a user without a configuration file, whose account is in two variables.
     #[must_use]
     pub fn bare_environment(&self) -> Environment {
         let mut environment = self.environment();
@@ -141,13 +141,13 @@ impl World {
         environment
     }
 
-    /// A session of this user's, where nobody is asked.
+    /// Returns a session of this user, without an approver.
     #[must_use]
     pub fn session(&self) -> Session {
         self.session_with(None, None)
     }
 
-    /// A session of this user's with another way of asking, or another component.
+    /// Returns a session of this user, optionally with an approver or a different component.
     #[must_use]
     pub fn session_with(
         &self,
@@ -155,7 +155,7 @@ impl World {
         component: Option<Vec<u8>>,
     ) -> Session {
         let environment = self.environment();
-        let settings = Settings::load(None, &environment).expect("a good configuration");
+        let settings = Settings::load(None, &environment).expect("a valid configuration");
         let mut builder = Session::builder()
             .settings(settings)
             .environment(environment)
@@ -170,13 +170,13 @@ impl World {
         builder.build().expect("a session")
     }
 
-    /// Where this user's approvals and audit log are, opened anew.
+    /// Opens the store with this user's approvals and audit log.
     #[must_use]
     pub fn store(&self) -> Arc<Store> {
         Store::with_clock(self.path("state/whereby"), self.clock())
     }
 
-    /// The audit log of this user, oldest first.
+    /// Returns the audit log of this user, oldest row first.
     #[must_use]
     pub fn audit(&self) -> Vec<AuditRow> {
         let store = self.store();
@@ -184,7 +184,7 @@ impl World {
         store.audit(&AuditFilter::default()).expect("the log is read")
     }
 
-    /// Calls a function by the default account, where nobody is asked.
+    /// Calls a function with the default account, without an approver.
     pub async fn call(&self, function: &str, arguments: Value) -> whereby::Outcome {
         self.session().call(None, function, arguments).await
     }
@@ -194,27 +194,27 @@ impl World {
         run(arguments, self.environment(), "", false).await
     }
 
-    /// What reached the simulator.
+    /// Returns the requests that reached the simulator.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.simulator.requests()
     }
 
-    /// Fails where anything reached the simulator.
+    /// Fails if any request reached the simulator.
     pub fn assert_untouched(&self) {
         let requests = self.requests();
         assert!(requests.is_empty(), "{requests:?} reached the simulator");
     }
 }
 
-/// Sets who may do what with a file.
+/// Sets the mode of a file.
 pub fn set_mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
     let permissions = std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(path, permissions).expect("a mode is set");
 }
 
-/// What the program printed, and how it ended.
+/// The output and the exit status of the program.
 #[derive(Debug)]
 pub struct Ran {
     /// Standard output.
@@ -226,7 +226,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// The one JSON document on standard output.
+    /// Parses standard output as one JSON document.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
@@ -234,7 +234,7 @@ impl Ran {
     }
 }
 
-/// Runs the program in this process; `terminal` makes all three streams terminals.
+/// Runs the program in this process. If `terminal` is true, all three streams are terminals.
 pub async fn run(arguments: &[&str], environment: Environment, stdin: &str, terminal: bool) -> Ran {
     run_with(arguments, environment, stdin, |streams| {
         streams.stdin_is_terminal = terminal;
@@ -244,7 +244,7 @@ pub async fn run(arguments: &[&str], environment: Environment, stdin: &str, term
     .await
 }
 
-/// Runs the program in this process, its streams set up as wanted.
+/// Runs the program in this process, with custom streams.
 pub async fn run_with(
     arguments: &[&str],
     environment: Environment,
@@ -260,7 +260,7 @@ pub async fn run_with(
     Ran { stdout: stdout.text(), stderr: stderr.text(), code }
 }
 
-/// A stream that keeps what is written to it.
+/// A stream that records its output.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<u8>>>);
 

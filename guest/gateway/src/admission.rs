@@ -1,56 +1,59 @@
-//! Which requests are taken, by what stands in their head. Nothing of their body has been read then.
+//! Decides from a request's head whether to accept it, before reading its body.
 
 use crate::json::{Json, ToJson as _};
 use crate::prelude::*;
 use crate::reply::Reply;
 use crate::settings::Settings;
 
-/// Where the protocol is spoken.
+/// The path of the MCP endpoint.
 const PATH: &str = "/mcp";
 
-/// The greatest size of a body, in bytes.
-pub(crate) const MOST_BODY_BYTES: usize = 128 * 1024;
+/// The maximum size of a body, in bytes.
+pub(crate) const MAX_BODY_BYTES: usize = 128 * 1024;
 
-/// The versions of the protocol that are spoken, newest first. None of them wants more of a server that
-/// has no sessions and no streams than the others do.
+/// The supported versions of the protocol, newest first. They require the same of a server without sessions
+/// and streams.
 pub(crate) const VERSIONS: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26"];
 
 /// The head of a request.
 pub(crate) struct Head {
     pub(crate) is_post: bool,
-    /// The path, with the query where there is one.
+    /// The path, with the query, if any.
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Head {
-    /// The values of a header, in order.
+    /// Returns the values of a header, in order.
     fn values(&self, name: &str) -> Vec<&[u8]> {
         let named = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_slice()).collect()
     }
 }
 
-/// Lets a request through, or says why not.
+/// Checks the head of a request. The error is the response.
 pub(crate) fn admit(head: &Head, settings: &Settings) -> Result<(), Reply> {
     if head.path.split('?').next() != Some(PATH) {
-        return Err(Reply::refusal(404, format!("there is nothing here; MCP is spoken at {PATH}")));
+        return Err(Reply::refusal(404, format!("not found; the MCP endpoint is {PATH}")));
     }
     if !head.is_post {
-        let refusal = Reply::refusal(405, "there are no sessions and no streams here: POST alone");
+        let refusal = Reply::refusal(
+            405,
+            "method not allowed; use POST, because there are no sessions or streams",
+        );
         return Err(refusal.with_header("allow", "POST"));
     }
     if !head.values("origin").into_iter().all(|origin| settings.admits_origin(origin)) {
-        return Err(Reply::refusal(403, "requests of this origin are not taken"));
+        return Err(Reply::refusal(403, "requests from this origin are not allowed"));
     }
     if !settings.admits_authorization(&head.values("authorization")) {
-        let refusal = Reply::refusal(401, "a bearer token is needed");
+        let refusal = Reply::refusal(401, "a valid bearer token is required");
         return Err(refusal.with_header("www-authenticate", "Bearer"));
     }
     check_content(head)
 }
 
-/// Checks what the request brings and takes: JSON, unencoded, and not too much of it.
+/// Checks that the request sends and accepts JSON, unencoded and within the size limit.
 fn check_content(head: &Head) -> Result<(), Reply> {
     let types = head.values("content-type");
     if types.is_empty() || !types.iter().all(|value| media_type(value) == b"application/json") {
@@ -66,35 +69,32 @@ fn check_content(head: &Head) -> Result<(), Reply> {
         value.split(|byte| *byte == b',').any(|range| json.contains(&media_type(range).as_slice()))
     };
     if !accepts.is_empty() && !accepts.iter().any(takes_json) {
-        return Err(Reply::refusal(406, "the answer is application/json, which is not accepted"));
+        return Err(Reply::refusal(406, "the Accept header must allow application/json"));
     }
     let is_long = |value: &[u8]| {
         let length = core::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
-        length.is_none_or(|length: usize| length > MOST_BODY_BYTES)
+        length.is_none_or(|length: usize| length > MAX_BODY_BYTES)
     };
-    match head.values("content-length").into_iter().any(is_long) {
-        true => Err(too_long()),
-        false => Ok(()),
-    }
+    if head.values("content-length").into_iter().any(is_long) { Err(too_long()) } else { Ok(()) }
 }
 
-/// The media type without its parameters, in lower case.
+/// Returns the media type without its parameters, in lower case.
 fn media_type(value: &[u8]) -> Vec<u8> {
     let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
     kind.trim_ascii().to_ascii_lowercase()
 }
 
-/// A body that is longer than is taken.
+/// Returns the response to a body that is too long.
 pub(crate) fn too_long() -> Reply {
-    Reply::refusal(413, format!("the body is longer than {MOST_BODY_BYTES} bytes"))
+    Reply::refusal(413, format!("the body is longer than {MAX_BODY_BYTES} bytes"))
 }
 
-/// Checks the version of the protocol, where the request names one. Does not hold for the handshake,
-/// whose own word counts. The error says what is spoken.
+/// Checks the protocol version in the header, if any. The handshake ignores the header, because its body
+/// names the version. The error lists the supported versions.
 pub(crate) fn check_version(head: &Head) -> Result<(), Json> {
-    let is_spoken = |value: &&[u8]| VERSIONS.iter().any(|version| version.as_bytes() == *value);
+    let is_supported = |value: &&[u8]| VERSIONS.iter().any(|version| version.as_bytes() == *value);
     let versions = head.values("mcp-protocol-version");
-    let Some(other) = versions.iter().find(|value| !is_spoken(value)) else { return Ok(()) };
+    let Some(other) = versions.iter().find(|value| !is_supported(value)) else { return Ok(()) };
     let requested = String::from_utf8_lossy(other).chars().take(40).collect::<String>();
     let supported = VERSIONS.iter().map(|version| Json::word(version)).collect();
     Err(Json::object(vec![
@@ -117,11 +117,11 @@ mod tests {
             ("WHEREBY_GATEWAY_ALLOWED_ORIGINS", "https://app.example"),
         ];
         Settings::from_variables(variables.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec())
-            .expect("good settings")
+            .expect("valid settings")
     }
 
-    /// The status of the answer to a request with these headers besides the usual ones, and the header
-    /// that it has; 200 where it is let through.
+    /// Returns the status and the header name of the response to a request with these headers besides the
+    /// usual ones; 200 if it is accepted.
     fn status(path: &str, is_post: bool, headers: &[(&str, &str)]) -> (u16, Option<&'static str>) {
         let usual = [("Authorization", TOKEN), ("content-type", "application/json")];
         let is_given =
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_is_spoken_in_one_place_by_post() {
+    fn the_endpoint_has_one_path_and_takes_post() {
         for path in ["/mcp", "/mcp?x=1"] {
             assert_eq!(status(path, true, &[]), (200, None), "{path}");
             assert_eq!(status(path, false, &[]), (405, Some("allow")), "{path}");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_must_bring() {
+    fn headers_are_checked() {
         for (headers, expected) in [
             (&[("authorization", "-")][..], 401),
             (&[("authorization", "Bearer 0123456789abcdeF")], 401),
@@ -162,7 +162,7 @@ mod tests {
             (&[("origin", "https://evil.example")], 403),
             (&[("origin", "https://app.example"), ("Origin", "https://evil.example")], 403),
             (&[("origin", "null")], 403),
-            // A page learns nothing of tokens.
+            // A web page learns nothing about tokens.
             (&[("origin", "null"), ("authorization", "-")], 403),
             (&[("content-type", "-")], 415),
             (&[("content-type", "text/plain")], 415),
@@ -186,8 +186,8 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_is_named_must_be_spoken() {
-        for (versions, is_spoken) in [
+    fn a_version_in_the_header_must_be_supported() {
+        for (versions, is_supported) in [
             (&[][..], true),
             (&["2025-06-18"], true),
             (&["2025-03-26"], true),
@@ -199,7 +199,7 @@ mod tests {
                 |version: &&str| ("MCP-Protocol-Version".to_owned(), version.as_bytes().to_vec());
             let headers = versions.iter().map(header).collect();
             let head = Head { is_post: true, path: "/mcp".to_owned(), headers };
-            assert_eq!(check_version(&head).is_ok(), is_spoken, "{versions:?}");
+            assert_eq!(check_version(&head).is_ok(), is_supported, "{versions:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! A failed call as the result of a tool: in plain words, with the error as a document beside them.
+//! Converts an error to the result of a tool: as text, and as a JSON document in the metadata.
 //!
-//! It is no structured result: that would have to fit the tool's schema.
+//! The document is not the structured result, because that would have to match the tool's schema.
 
 use crate::bindings::whereby::agent::types::{Error, Rejection};
 use crate::functions::{Tool, kind};
@@ -8,40 +8,37 @@ use crate::json::{Json, Text, ToJson as _};
 use crate::prelude::*;
 use whereby_catalog::failure;
 
-/// Under this name the result of a failed call has the error as a document.
+/// The metadata key of the error document.
 const ERROR_META: &str = "whereby/error";
 
-/// What is told of a failed call.
+/// A failed call.
 struct Failure {
     kind: &'static str,
     message: String,
     http_status: Option<u16>,
     retry_after_seconds: Option<u32>,
     hint: Option<Text>,
-    /// Whether something may have been changed all the same.
+    /// Whether the call may have changed something.
     is_unknown: bool,
 }
 
-/// An error of a call of this tool.
+/// Returns the result for an error that the function returned.
 pub(crate) fn of_error(error: Error, tool: &Tool) -> Json {
     let kind = kind(&error);
-    // By the WIT these leave it open whether a write was done.
+    // According to the WIT, these leave open whether a write happened.
     let is_unknown = tool.writes
         && matches!(
             error,
             Error::Timeout(_) | Error::Unavailable(_) | Error::UnexpectedResponse(_)
         );
-    let hint = match is_unknown {
-        true => Some(failure::UNKNOWN_OUTCOME_HINT),
-        false => failure::hint(kind),
-    };
+    let hint = if is_unknown { Some(failure::UNKNOWN_OUTCOME_HINT) } else { failure::hint(kind) };
     let (mut http_status, mut retry_after_seconds) = (None, None);
     match &error {
         Error::Unauthorized(_) => http_status = Some(401),
         Error::AccessDenied(_) => http_status = Some(403),
         Error::RateLimited(seconds) => {
             http_status = Some(429);
-            // The WIT's way of saying that Whereby named none.
+            // In the WIT, 0 means that Whereby did not say.
             retry_after_seconds = Some(*seconds).filter(|seconds| *seconds > 0);
         }
         Error::Rejected(rejection) => http_status = Some(rejection.status),
@@ -62,20 +59,20 @@ pub(crate) fn of_error(error: Error, tool: &Tool) -> Json {
     Failure { kind, message, http_status, retry_after_seconds, hint, is_unknown }.into_result()
 }
 
-/// An argument that is not acceptable.
+/// Returns the result for an invalid argument.
 pub(crate) fn invalid_argument(message: String) -> Json {
     Failure::before("invalid-argument", message, None).into_result()
 }
 
-/// A tool that changes something, where that is not allowed.
+/// Returns the result for a tool that writes, if writes are not allowed.
 pub(crate) fn denied(tool: &Tool) -> Json {
-    let message = format!("{} changes something, and this gateway only reads", tool.name);
-    let hint = "use the tools that are listed, and do not try another way";
+    let message = format!("{} writes, and this gateway only reads", tool.name);
+    let hint = "use the listed tools, and do not try another way";
     Failure::before("denied", message, Some(hint.into())).into_result()
 }
 
 impl Failure {
-    /// A failure before anything was sent.
+    /// Returns a failure before anything was sent.
     fn before(kind: &'static str, message: String, hint: Option<Text>) -> Self {
         let (http_status, retry_after_seconds) = (None, None);
         Self { kind, message, http_status, retry_after_seconds, hint, is_unknown: false }
@@ -93,13 +90,13 @@ impl Failure {
         let document = Json::object(vec![
             ("kind", Json::word(self.kind)),
             ("message", self.message.to_json()),
-            // What may have happened is not to be done again without a look at it.
+            // A write that may have happened must not be repeated unchecked.
             ("retryable", Json::Bool(failure::is_retryable(self.kind) && !self.is_unknown)),
             ("effect", Json::word(if self.is_unknown { "unknown" } else { "none" })),
             ("http_status", self.http_status.to_json()),
             ("retry_after_seconds", self.retry_after_seconds.to_json()),
             ("hint", self.hint.map_or(Json::Null, Json::Text)),
-            // Nothing is approved here; the host's errors have it.
+            // The gateway has no approvals; the member is there because the host's errors have it.
             ("approval_id", Json::Null),
         ]);
         Json::object(vec![
@@ -110,7 +107,7 @@ impl Failure {
     }
 }
 
-/// A piece of a result for models to read.
+/// Returns a text block of a result.
 pub(crate) fn text_block(text: String) -> Json {
     Json::object(vec![("type", Json::word("text")), ("text", text.to_json())])
 }
@@ -130,12 +127,12 @@ mod tests {
     fn read(result: &Json) -> (String, Value) {
         let result: Value = serde_json::from_str(&result.compact()).expect("JSON");
         assert_eq!(result["isError"], true);
-        let text = result["content"][0]["text"].as_str().expect("a text").to_owned();
+        let text = result["content"][0]["text"].as_str().expect("a string").to_owned();
         (text, result["_meta"]["whereby/error"].clone())
     }
 
     #[test]
-    fn errors_are_told_with_kind_and_hint() {
+    fn errors_have_a_kind_and_a_hint() {
         let rejection = |message: &str| Rejection { status: 422, message: message.into() };
         for (error, text, document) in [
             (
@@ -145,12 +142,12 @@ mod tests {
             ),
             (
                 Error::RateLimited(0),
-                "rate-limited: Whereby's rate limit for the organization is used up, and Whereby did not say for how long\nhint: wait before trying again; all keys of an organization share its limit",
+                "rate-limited: the organization reached Whereby's rate limit; Whereby did not say for how long\nhint: wait before trying again; all keys of an organization share its limit",
                 json!({"http_status": 429, "retry_after_seconds": null, "retryable": true}),
             ),
             (
                 Error::RateLimited(7),
-                "rate-limited: Whereby's rate limit for the organization is used up for 7 s more\nhint: wait before trying again; all keys of an organization share its limit",
+                "rate-limited: the organization reached Whereby's rate limit; wait 7 s\nhint: wait before trying again; all keys of an organization share its limit",
                 json!({"http_status": 429, "retry_after_seconds": 7, "retryable": true}),
             ),
             (
@@ -160,7 +157,7 @@ mod tests {
             ),
             (
                 Error::Rejected(rejection("")),
-                "rejected: Whereby refused the request (422) and did not say why",
+                "rejected: Whereby refused the request (422) without giving a reason",
                 json!({"http_status": 422}),
             ),
             (
@@ -169,10 +166,10 @@ mod tests {
                 json!({"retryable": true, "effect": "none", "approval_id": null}),
             ),
         ] {
-            let (told, told_document) = read(&of_error(error, tool("list_rooms")));
-            assert_eq!(told, text);
+            let (shown, shown_document) = read(&of_error(error, tool("list_rooms")));
+            assert_eq!(shown, text);
             for (name, value) in document.as_object().expect("an object") {
-                assert_eq!(told_document[name], *value, "{text}: {name}");
+                assert_eq!(shown_document[name], *value, "{text}: {name}");
             }
         }
         for (error, status) in
@@ -185,7 +182,7 @@ mod tests {
 
     #[cfg(feature = "write")]
     #[test]
-    fn a_write_that_may_have_happened_is_not_to_be_repeated_unseen() {
+    fn a_write_that_may_have_happened_is_not_retryable() {
         for error in [
             Error::Timeout("late".into()),
             Error::Unavailable("gone".into()),
@@ -193,7 +190,7 @@ mod tests {
         ] {
             let (text, document) = read(&of_error(error, tool("create_room")));
             assert!(text.contains("It is not known whether anything was changed."), "{text}");
-            let hint = "hint: the change may have been made: look before trying again";
+            let hint = "hint: the change may have been made: check before trying again";
             assert!(text.ends_with(hint), "{text}");
             assert_eq!(
                 (&document["retryable"], &document["effect"]),
@@ -205,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_says_so() {
-        let (text, document) = read(&invalid_argument("limit must be a whole number".into()));
-        assert_eq!(text, "invalid-argument: limit must be a whole number");
+    fn failures_before_sending_have_no_effect() {
+        let (text, document) = read(&invalid_argument("limit must be an integer".into()));
+        assert_eq!(text, "invalid-argument: limit must be an integer");
         assert_eq!(document["effect"], "none");
         let (text, document) = read(&denied(tool("get_room")));
         assert!(text.starts_with("denied: whereby_get_room"), "{text}");
-        assert!(text.ends_with("hint: use the tools that are listed, and do not try another way"));
+        assert!(text.ends_with("hint: use the listed tools, and do not try another way"));
         assert_eq!(document["kind"], "denied");
     }
 }

@@ -1,12 +1,12 @@
-//! The tools, the calls that they make, and the types of those as JSON: generated from the catalogue
-//! by the build script.
+//! The tools, their calls, and the conversion of their types from and to JSON. The build script generates
+//! them from the catalog.
 
 #[cfg(feature = "write")]
 use crate::arguments::{
     FromJson,
     choice::{Case, FromCase, cases, choose},
 };
-use crate::arguments::{Members, Place};
+use crate::arguments::{Members, Path};
 #[cfg(feature = "write")]
 use crate::bindings::whereby::agent::write;
 use crate::bindings::whereby::agent::{read, types};
@@ -18,12 +18,11 @@ use crate::prelude::*;
 pub(crate) struct Tool {
     /// The name of the tool: `whereby_list_rooms`.
     pub(crate) name: &'static str,
-    /// Whether it changes something.
+    /// Whether the function writes.
     pub(crate) writes: bool,
-    /// What `tools/list` says of it, as JSON.
+    /// The entry in `tools/list`, as JSON.
     pub(crate) listing: &'static str,
-    /// Reads the arguments of a call; the error names the one that is wrong, and says what would be
-    /// right.
+    /// Reads the arguments of a call. The error names the wrong argument and the expected form.
     pub(crate) read: fn(Json) -> Result<Call, String>,
 }
 

@@ -1,14 +1,14 @@
-//! JSON: what is asked and what is answered. Members keep their order, that of the WIT in answers.
+//! JSON values. Members keep their order; in responses, that is the order of the WIT.
 
 use crate::prelude::*;
 use core::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-/// A text of an answer is often known beforehand.
+/// A string; many strings of responses are static.
 pub(crate) type Text = Cow<'static, str>;
 
-/// The members of an object. No two have one name.
+/// The members of an object, with unique names.
 pub(crate) type Members = Vec<(Text, Json)>;
 
 /// A JSON value.
@@ -25,17 +25,17 @@ pub(crate) enum Json {
 }
 
 impl Json {
-    /// An object of known members.
+    /// Returns an object with these members.
     pub(crate) fn object(members: Vec<(&'static str, Json)>) -> Self {
         Self::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
-    /// A text that is known beforehand.
+    /// Returns a static string.
     pub(crate) fn word(text: &'static str) -> Self {
         Self::Text(text.into())
     }
 
-    /// The text, where it is one.
+    /// Returns the string, if the value is one.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -43,31 +43,31 @@ impl Json {
         }
     }
 
-    /// Reads a value; deeper than 127 levels it is none.
+    /// Parses a value. Nesting deeper than 127 levels is an error.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(text)
     }
 
-    /// The value in one line.
+    /// Returns the value on one line.
     pub(crate) fn compact(&self) -> String {
-        // There is nothing in it that could not be written.
+        // Serializing these types cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The value on indented lines.
+    /// Returns the value on indented lines.
     pub(crate) fn pretty(&self) -> String {
         // As above.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
 
-/// Takes a member out of an object.
+/// Removes a member from an object and returns it.
 pub(crate) fn take(members: &mut Members, name: &str) -> Option<Json> {
     let index = members.iter().position(|(own, _)| own == name)?;
     Some(members.swap_remove(index).1)
 }
 
-/// A member of an object.
+/// Returns a member of an object.
 pub(crate) fn get<'a>(members: &'a Members, name: &str) -> Option<&'a Json> {
     members.iter().find(|(own, _)| own == name).map(|(_, value)| value)
 }
@@ -102,7 +102,7 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// Makes values of what is read.
+/// Builds values while parsing.
 struct Reader;
 
 impl<'de> Visitor<'de> for Reader {
@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for Reader {
         while let Some((name, value)) = map.next_entry::<String, Json>()? {
             members.push((name.into(), value));
         }
-        // Readers differ in which of two members counts, so neither does.
+        // Parsers differ in which of two members counts, so this is an error.
         let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -161,13 +161,13 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// The whole number that a float is, as JSON writes numbers: 143 and not 143.0.
+/// Returns a float as an integer if it is one, so that it is written as 143, not 143.0.
 fn whole(number: f64) -> Option<i64> {
     let is_exact = (-9e15..=9e15).contains(&number) && number as i64 as f64 == number;
     is_exact.then_some(number as i64)
 }
 
-/// A value of the WIT's as JSON.
+/// A WIT type that converts to JSON.
 pub(crate) trait ToJson {
     fn to_json(self) -> Json;
 }
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_texts_are_written_as_json_has_them() {
+    fn numbers_and_strings_are_written_as_json() {
         for (value, text) in [
             (Json::Float(143.0), "143"),
             (Json::Float(-0.5), "-0.5"),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_was_written() {
+    fn values_survive_a_round_trip() {
         for text in [
             r#"{"a":[1,-1,0.5,true,false,null,"\u00fc\ud83d\ude00"],"b":{"c":{}}}"#,
             "18446744073709551615",
@@ -281,9 +281,9 @@ mod tests {
     }
 
     #[test]
-    fn members_are_found_by_name_and_have_one_each() {
+    fn members_are_found_by_name_and_have_unique_names() {
         let Ok(Json::Object(mut members)) = Json::parse(br#"{"a":1,"b":2}"#) else {
-            panic!("no object");
+            panic!("not an object");
         };
         assert_eq!(get(&members, "a"), Some(&Json::Integer(1)));
         assert_eq!(take(&mut members, "a"), Some(Json::Integer(1)));

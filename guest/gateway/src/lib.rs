@@ -1,32 +1,30 @@
 //! The functions of `whereby:agent` as a stateless MCP server over streamable HTTP: a WebAssembly
 //! component that imports `whereby:agent/read` and `whereby:agent/write`, and exports
-//! `wasi:http/incoming-handler`. Composed with the component that implements them it is one file, which
-//! any runtime serves that has WASI 0.2 and its HTTP.
+//! `wasi:http/incoming-handler`. Composed with the component that implements them, it is one file that any
+//! runtime with WASI 0.2 and `wasi:http` can serve.
 //!
-//! It answers `POST /mcp`, each request by itself: there is no session, and no stream. The tools are
+//! It serves `POST /mcp`. Each request is independent: there are no sessions and no streams. The tools are
 //! those of the host's MCP server, derived from the same WIT, with results and errors in the same form.
-//! Without the feature `write` it imports `read` only, so that what is composed has no code that
-//! writes.
+//! Without the feature `write`, it imports `read` only, so the composed file has no code that writes.
 //!
-//! Its settings are environment variables, beside those of the functions themselves:
+//! Its settings are environment variables, in addition to those of the functions:
 //!
-//! - `WHEREBY_GATEWAY_TOKEN`: what each request must bring as `Authorization: Bearer …`; at least 16
-//!   visible ASCII characters.
-//! - `WHEREBY_GATEWAY_ALLOW_WRITES`: `true` or `false`: whether rooms may be created and deleted. The
-//!   default is `false`.
-//! - `WHEREBY_GATEWAY_ALLOWED_ORIGINS`: the origins, as `https://host:port` with commas between, whose
-//!   requests are taken. The default is none. A request without an `Origin` is not a web page's, and is
-//!   taken without.
+//! - `WHEREBY_GATEWAY_TOKEN`: the token that each request must send as `Authorization: Bearer …`; at least
+//!   16 visible ASCII characters.
+//! - `WHEREBY_GATEWAY_ALLOW_WRITES`: whether rooms may be created and deleted, `true` or `false`. Default:
+//!   `false`.
+//! - `WHEREBY_GATEWAY_ALLOWED_ORIGINS`: the origins whose requests are accepted, as comma-separated
+//!   `https://host:port`. Default: none. A request without an `Origin` does not come from a web page and is
+//!   accepted.
 //!
-//! Where the token is missing, or one of these cannot be understood, every request is refused with 503.
+//! If the token is missing or a setting is invalid, every request is refused with 503.
 //!
-//! **What it does not do.** It is no host: it has no grants, no approvals and no audit log, and whoever
-//! has its token may make every call that it offers. It does not limit where its requests go, how many
-//! calls there are, or how many connections: the runtime that serves it must let requests out to
-//! Whereby's API alone. It speaks plain HTTP and leaves TLS to what stands before it. It answers no
-//! preflight requests, so browsers keep pages of other origins from it; the allowed origins are for
-//! clients that send one by themselves. Batches of messages, which one version of the protocol had, are
-//! refused.
+//! **Limits.** The gateway is not a host: it has no grants, no approvals and no audit log, and anyone with
+//! its token can make every call that it offers. It does not limit the destinations of its requests, the
+//! number of calls or the number of connections: the runtime must restrict requests to Whereby's API. It
+//! serves plain HTTP; a proxy in front of it must add TLS. It answers no preflight requests, so browsers
+//! keep pages from other origins away; the allowed origins are for clients that send an `Origin` of their
+//! own. It refuses batches of messages, which one version of the protocol had.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
@@ -49,7 +47,7 @@ mod tools;
 use wasi::exports::http::incoming_handler::Guest;
 use wasi::http::types::{IncomingRequest, ResponseOutparam};
 
-/// What the prelude of `std` has and that of `core` has not.
+/// The items that the prelude of `std` has and that of `core` lacks.
 mod prelude {
     pub(crate) use alloc::borrow::{Cow, ToOwned};
     pub(crate) use alloc::string::{String, ToString};
@@ -57,7 +55,7 @@ mod prelude {
     pub(crate) use alloc::{format, vec};
 }
 
-/// What `wit-bindgen` makes of the WIT package, and the export of the handler.
+/// The bindings that `wit-bindgen` generates, and the export of the handler.
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -93,14 +91,14 @@ mod bindings {
         additional_derives: [PartialEq],
     });
 
-    // The name of the export is no name to other linkers.
+    // Other linkers do not accept the export's name.
     #[cfg(target_arch = "wasm32")]
     use super::Gateway;
     #[cfg(target_arch = "wasm32")]
     wasi::http::proxy::export!(Gateway);
 }
 
-/// The component: what the exported interface is implemented on.
+/// Implements the exported interface.
 #[derive(Debug)]
 pub struct Gateway;
 

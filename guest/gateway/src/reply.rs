@@ -1,53 +1,53 @@
-//! What is answered to a request.
+//! The HTTP responses.
 
 use crate::json::Json;
 use crate::prelude::*;
 
-/// An answer.
+/// A response.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// The header that the status asks for, if it asks for one.
+    /// The header that the status requires, if any.
     pub(crate) header: Option<(&'static str, &'static str)>,
     pub(crate) body: Body,
 }
 
-/// What an answer says.
+/// The body of a response.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Body {
     Empty,
-    /// For people, in a line.
+    /// One line for people.
     Text(String),
     /// A message of the protocol.
     Json(String),
 }
 
 impl Reply {
-    /// A refusal by HTTP, before anything is read as the protocol.
+    /// Returns a refusal by HTTP status, before the body is parsed.
     pub(crate) fn refusal(status: u16, text: impl Into<String>) -> Self {
         let mut text = text.into();
         text.push('\n');
         Self { status, header: None, body: Body::Text(text) }
     }
 
-    /// The same answer with a header.
+    /// Returns the response with a header.
     pub(crate) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
     }
 
-    /// A message that wants no answer was taken.
+    /// Returns the response to a notification or a response.
     pub(crate) fn accepted() -> Self {
         Self { status: 202, header: None, body: Body::Empty }
     }
 
-    /// The answer to a request of the protocol; the parts are JSON.
+    /// Returns the result of a request. The arguments are JSON.
     pub(crate) fn result(id: &str, result: &str) -> Self {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
         Self { status: 200, header: None, body: Body::Json(text) }
     }
 
-    /// An error of the protocol; the id is JSON.
+    /// Returns a JSON-RPC error. The id is JSON.
     pub(crate) fn error(
         status: u16,
         id: &str,
@@ -65,7 +65,7 @@ impl Reply {
 }
 
 impl Body {
-    /// The media type, where there is anything.
+    /// Returns the media type, unless the body is empty.
     pub(crate) fn content_type(&self) -> Option<&'static str> {
         match self {
             Self::Empty => None,

@@ -1,4 +1,4 @@
-//! The messages of the protocol: JSON-RPC, one a request.
+//! The messages of the protocol: JSON-RPC, one per request.
 
 use crate::admission::VERSIONS;
 use crate::arguments::shown;
@@ -13,23 +13,24 @@ const INVALID_REQUEST: i32 = -32600;
 const METHOD_NOT_FOUND: i32 = -32601;
 const INVALID_PARAMS: i32 = -32602;
 
-/// The code of the error about a version that is not spoken, of the later protocols.
+/// The error code for an unsupported version, from later versions of the protocol.
 const UNSUPPORTED_VERSION: i32 = -32022;
 
-/// The byte order mark that some programs write before a text.
+/// The byte order mark that some programs write before the JSON.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// What every client is told about the tools together.
+/// The instructions for clients.
 const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and past meetings.";
 
-/// The same, where nothing can be changed.
+/// The instructions if writes are not allowed.
 const INSTRUCTIONS_READ_ONLY: &str = "Video meetings on Whereby: rooms that exist now, and past \
     meetings. This server only reads: it creates and deletes no rooms.";
 
-/// An error of the protocol.
-type Refused = (i32, String);
+/// A JSON-RPC error: its code and message.
+type RpcError = (i32, String);
 
-/// The answer to the body of a request; `version` is whether the version that its head names is spoken.
+/// Returns the response to the body of a request. `version` is the result of checking the version in its
+/// head.
 pub(crate) fn answer(
     body: &[u8],
     version: Result<(), Json>,
@@ -41,10 +42,11 @@ pub(crate) fn answer(
         Ok(Json::Object(message)) => message,
         other => {
             let (code, message) = match other {
-                Ok(Json::List(_)) => {
-                    (INVALID_REQUEST, "batches are not taken: send one message a request".into())
-                }
-                Ok(_) => (INVALID_REQUEST, "a message is a JSON object".into()),
+                Ok(Json::List(_)) => (
+                    INVALID_REQUEST,
+                    "batches are not supported: send each message by itself".into(),
+                ),
+                Ok(_) => (INVALID_REQUEST, "a message must be a JSON object".into()),
                 Err(error) if error.is_data() => {
                     (INVALID_REQUEST, format!("the message cannot be read: {error}"))
                 }
@@ -61,24 +63,24 @@ pub(crate) fn answer(
     }
     let refuse = |message| Reply::error(400, &id, INVALID_REQUEST, message, None);
     if get(&message, "jsonrpc").and_then(Json::as_text) != Some("2.0") {
-        return refuse("a message has \"jsonrpc\": \"2.0\"");
+        return refuse("`jsonrpc` must be \"2.0\"");
     }
     let is_response = get(&message, "result").or(get(&message, "error")).is_some();
     let method = match take(&mut message, "method") {
         Some(Json::Text(method)) => method,
-        // Nothing was asked of the client, so there is nothing to do with what it answers.
+        // The gateway sends no requests, so it ignores responses.
         None if is_response => return Reply::accepted(),
-        _ => return refuse("a message has a \"method\""),
+        _ => return refuse("`method` must be a string"),
     };
     match given {
-        // Some clients write the id that a notification does not have as null.
+        // Some clients send notifications with a null id.
         Some(Json::Null) if method.starts_with("notifications/") => return Reply::accepted(),
         None => return Reply::accepted(),
         Some(Json::Text(_) | Json::Integer(_) | Json::Negative(_)) => {}
-        Some(_) => return refuse("an id is a text or a whole number"),
+        Some(_) => return refuse("`id` must be a string or an integer"),
     }
     if let (false, Err(data)) = (method == "initialize", version) {
-        let message = "this version of the protocol is not spoken here";
+        let message = "this version of the protocol is not supported";
         return Reply::error(400, &id, UNSUPPORTED_VERSION, message, Some(data));
     }
     let answered = params(&mut message).and_then(|params| call(&method, params, settings, make));
@@ -88,44 +90,42 @@ pub(crate) fn answer(
     }
 }
 
-/// The parameters of a message; none where it has none.
-fn params(message: &mut Members) -> Result<Members, Refused> {
+/// Takes the parameters out of a message; empty if it has none.
+fn params(message: &mut Members) -> Result<Members, RpcError> {
     match take(message, "params") {
         None | Some(Json::Null) => Ok(Vec::new()),
         Some(Json::Object(params)) => Ok(params),
-        Some(_) => Err(invalid("params is an object")),
+        Some(_) => Err(invalid("`params` must be an object")),
     }
 }
 
-/// The result of a method, as JSON.
+/// Returns the result of a method, as JSON.
 fn call(
     method: &str,
     params: Members,
     settings: &Settings,
     make: Make<'_>,
-) -> Result<String, Refused> {
+) -> Result<String, RpcError> {
     match method {
         "initialize" => initialize(&params, settings),
         "ping" => Ok("{}".to_owned()),
         "tools/list" => match get(&params, "cursor") {
             None | Some(Json::Null) => Ok(tools::list(settings)),
-            Some(_) => Err(invalid("the list has one page, so there is no cursor of it")),
+            Some(_) => Err(invalid("the list has only one page; omit the cursor")),
         },
         "tools/call" => call_tool(params, settings, make),
         _ => Err((METHOD_NOT_FOUND, format!("there is no method `{}`", shown(method)))),
     }
 }
 
-fn initialize(params: &Members, settings: &Settings) -> Result<String, Refused> {
+fn initialize(params: &Members, settings: &Settings) -> Result<String, RpcError> {
     let Some(wanted) = get(params, "protocolVersion").and_then(Json::as_text) else {
-        return Err(invalid("protocolVersion is a text"));
+        return Err(invalid("`protocolVersion` must be a string"));
     };
-    // A client that does not speak the version that it is offered instead ends the connection.
+    // A client that does not support the offered version disconnects.
     let known = VERSIONS.iter().find(|version| **version == wanted).or(VERSIONS.first());
-    let instructions = match tools::offered(settings).any(|tool| tool.writes) {
-        true => INSTRUCTIONS,
-        false => INSTRUCTIONS_READ_ONLY,
-    };
+    let can_write = tools::offered(settings).any(|tool| tool.writes);
+    let instructions = if can_write { INSTRUCTIONS } else { INSTRUCTIONS_READ_ONLY };
     let result = Json::object(vec![
         ("protocolVersion", known.map_or(Json::Null, |version| Json::word(version))),
         ("capabilities", Json::object(vec![("tools", Json::object(vec![]))])),
@@ -142,9 +142,9 @@ fn initialize(params: &Members, settings: &Settings) -> Result<String, Refused> 
     Ok(result.compact())
 }
 
-fn call_tool(mut params: Members, settings: &Settings, make: Make<'_>) -> Result<String, Refused> {
+fn call_tool(mut params: Members, settings: &Settings, make: Make<'_>) -> Result<String, RpcError> {
     let Some(Json::Text(name)) = take(&mut params, "name") else {
-        return Err(invalid("name is a text"));
+        return Err(invalid("`name` must be a string"));
     };
     let tool = tools::find(&name).ok_or_else(|| {
         let offered = tools::offered(settings).map(|tool| tool.name);
@@ -155,12 +155,12 @@ fn call_tool(mut params: Members, settings: &Settings, make: Make<'_>) -> Result
     let arguments = match take(&mut params, "arguments") {
         None | Some(Json::Null) => Json::object(vec![]),
         Some(arguments @ Json::Object(_)) => arguments,
-        Some(_) => return Err(invalid("arguments is an object")),
+        Some(_) => return Err(invalid("`arguments` must be an object")),
     };
     Ok(tools::call(tool, arguments, settings, make).compact())
 }
 
-fn invalid(message: impl Into<String>) -> Refused {
+fn invalid(message: impl Into<String>) -> RpcError {
     (INVALID_PARAMS, message.into())
 }
 

@@ -1,24 +1,24 @@
-//! What the environment sets.
+//! Reads the settings from environment variables.
 
 use crate::prelude::*;
 use subtle::{Choice, ConstantTimeEq as _};
 
-/// The variable with the token that each request brings.
+/// The variable with the token that each request must send.
 const TOKEN: &str = "WHEREBY_GATEWAY_TOKEN";
 
 /// The variable that allows writes.
 const ALLOW_WRITES: &str = "WHEREBY_GATEWAY_ALLOW_WRITES";
 
-/// The variable with the origins whose requests are taken.
+/// The variable with the origins whose requests are accepted.
 const ALLOWED_ORIGINS: &str = "WHEREBY_GATEWAY_ALLOWED_ORIGINS";
 
-/// The least length of the token, in characters.
-const SHORTEST_TOKEN: usize = 16;
+/// The minimum length of the token, in characters.
+const MIN_TOKEN_LENGTH: usize = 16;
 
-/// The settings, which have all been understood.
+/// The settings.
 pub(crate) struct Settings {
     token: Token,
-    /// Whether the tools that change something are offered.
+    /// Whether to offer the tools that write.
     pub(crate) allow_writes: bool,
     allowed_origins: Vec<String>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Settings {
 struct Token(String);
 
 impl Settings {
-    /// Reads the variables; an empty one counts as absent. The error says what to set.
+    /// Reads the variables. An empty one counts as absent. The error says what to set.
     pub(crate) fn from_variables(variables: Vec<(String, String)>) -> Result<Self, String> {
         let (mut token, mut allow_writes, mut allowed_origins) = (None, false, Vec::new());
         for (name, value) in variables {
@@ -50,19 +50,19 @@ impl Settings {
                 _ => {}
             }
         }
-        let token = token.ok_or_else(|| format!("{TOKEN} is not set: {}", how_to_make_one()))?;
+        let token = token.ok_or_else(|| format!("{TOKEN} is not set: {}", how_to_generate()))?;
         Ok(Self { token, allow_writes, allowed_origins })
     }
 
-    /// Whether a request with these values of `Authorization` brings the token.
+    /// Returns whether a request with these `Authorization` headers has the token.
     pub(crate) fn admits_authorization(&self, values: &[&[u8]]) -> bool {
-        // Of several it would not be clear which counts.
+        // With several headers, it would be unclear which one counts.
         let [value] = values else { return false };
         let Some((scheme, rest)) = value.split_at_checked("Bearer ".len()) else { return false };
         scheme.eq_ignore_ascii_case(b"Bearer ") && self.token.is(rest.trim_ascii())
     }
 
-    /// Whether requests of this origin are taken.
+    /// Returns whether requests from this origin are accepted.
     pub(crate) fn admits_origin(&self, origin: &[u8]) -> bool {
         self.allowed_origins.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(origin))
     }
@@ -70,18 +70,18 @@ impl Settings {
 
 impl Token {
     fn parse(value: &str) -> Result<Self, String> {
-        // The value is not shown, also where it is none.
-        if value.len() < SHORTEST_TOKEN {
-            let how = how_to_make_one();
-            return Err(format!("{TOKEN} is shorter than {SHORTEST_TOKEN} characters: {how}"));
+        // The messages do not show the value, even if it is invalid.
+        if value.len() < MIN_TOKEN_LENGTH {
+            let how = how_to_generate();
+            return Err(format!("{TOKEN} is shorter than {MIN_TOKEN_LENGTH} characters: {how}"));
         }
         if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(format!("{TOKEN} has characters other than visible ASCII ones"));
+            return Err(format!("{TOKEN} must contain only visible ASCII characters"));
         }
         Ok(Self(value.to_owned()))
     }
 
-    /// Whether this is the token. How long that takes depends on what was given alone.
+    /// Returns whether this is the token. The time depends only on the given bytes.
     fn is(&self, given: &[u8]) -> bool {
         let mut is_same: Choice = given.len().ct_eq(&self.0.len());
         for (given, own) in given.iter().zip(self.0.as_bytes().iter().cycle()) {
@@ -91,7 +91,7 @@ impl Token {
     }
 }
 
-/// An origin as browsers send it: scheme, host and port, without a slash at its end.
+/// Parses an origin as browsers send it: scheme, host and port, without a trailing slash.
 fn origin(text: &str) -> Result<String, String> {
     let text = text.trim();
     let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
@@ -100,16 +100,17 @@ fn origin(text: &str) -> Result<String, String> {
             && host.bytes().all(|byte| byte.is_ascii_graphic())
             && !host.contains(['/', '?', '#', '@', '*', '\\'])
     });
-    match is_origin {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "{ALLOWED_ORIGINS} must be origins such as https://app.example, with commas between"
-        )),
+    if is_origin {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{ALLOWED_ORIGINS} must be comma-separated origins such as https://app.example"
+        ))
     }
 }
 
-fn how_to_make_one() -> String {
-    "make one with: openssl rand -hex 32".to_owned()
+fn how_to_generate() -> String {
+    "generate one with: openssl rand -hex 32".to_owned()
 }
 
 #[cfg(test)]
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_good_token_there_are_no_settings() {
+    fn a_valid_token_is_required() {
         for (value, said) in [
             ("", "not set"),
             ("   ", "not set"),
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_are_off_and_switched_on_by_one_word_alone() {
+    fn only_true_switches_writes_on() {
         let with = |value| {
             settings(&[("WHEREBY_GATEWAY_TOKEN", TOKEN), ("WHEREBY_GATEWAY_ALLOW_WRITES", value)])
                 .map(|settings| settings.allow_writes)
@@ -157,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_taken_in_one_form_alone() {
-        let settings = settings(&[("WHEREBY_GATEWAY_TOKEN", TOKEN)]).expect("good");
-        for (value, is_taken) in [
+    fn the_token_is_accepted_only_as_a_bearer_token() {
+        let settings = settings(&[("WHEREBY_GATEWAY_TOKEN", TOKEN)]).expect("valid settings");
+        for (value, is_accepted) in [
             ("Bearer 0123456789abcdef", true),
             ("bearer  0123456789abcdef ", true),
             ("Bearer 0123456789abcdeF", false),
@@ -172,7 +173,7 @@ mod tests {
             ("Basic 0123456789abcdef", false),
             ("0123456789abcdef", false),
         ] {
-            assert_eq!(settings.admits_authorization(&[value.as_bytes()]), is_taken, "{value}");
+            assert_eq!(settings.admits_authorization(&[value.as_bytes()]), is_accepted, "{value}");
         }
         let good = "Bearer 0123456789abcdef".as_bytes();
         assert!(!settings.admits_authorization(&[]));
@@ -181,15 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_named_one_by_one() {
+    fn origins_are_compared_exactly() {
         let with = |value| {
             settings(&[
                 ("WHEREBY_GATEWAY_TOKEN", TOKEN),
                 ("WHEREBY_GATEWAY_ALLOWED_ORIGINS", value),
             ])
         };
-        let two = with("https://app.example, http://localhost:3000").expect("good");
-        for (origin, is_taken) in [
+        let two = with("https://app.example, http://localhost:3000").expect("valid settings");
+        for (origin, is_accepted) in [
             ("https://app.example", true),
             ("HTTPS://APP.EXAMPLE", true),
             ("http://localhost:3000", true),
@@ -199,12 +200,12 @@ mod tests {
             ("null", false),
             ("", false),
         ] {
-            assert_eq!(two.admits_origin(origin.as_bytes()), is_taken, "{origin}");
+            assert_eq!(two.admits_origin(origin.as_bytes()), is_accepted, "{origin}");
         }
         for value in ["*", "app.example", "https://", "https://app.example/", "https://a,", "null"]
         {
             assert!(with(value).is_err(), "{value}");
         }
-        assert!(!with("").expect("none").admits_origin(b"https://app.example"));
+        assert!(!with("").expect("valid settings").admits_origin(b"https://app.example"));
     }
 }

@@ -10,32 +10,32 @@ use wasi::http::types::{
 use wasi::io::poll::Pollable;
 use wasi::io::streams::{InputStream, StreamError};
 
-use super::failure::{Stop, from_error_code};
+use super::error::{AttemptError, from_error_code};
 use crate::date::Moment;
 use crate::prelude::*;
 use crate::retry::parse_retry_after;
 use crate::settings::Settings;
-use crate::transport::{FailureKind, Method, Reply, Request};
+use crate::transport::{Method, Reply, Request, SendErrorKind};
 use crate::types::RateLimit;
 
 /// The maximum size of a response, in bytes.
-const LONGEST_ANSWER: usize = 2 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 2 * 1024 * 1024;
 
-/// How many bytes of a response to read at once.
+/// The maximum number of response bytes to read at once.
 const READ_CHUNK: u64 = 256 * 1024;
 
-/// How many bytes of a request `wasi:io` allows to be written at once.
+/// The maximum number of request bytes that `wasi:io` allows in one write.
 const WRITE_CHUNK: usize = 4096;
 
 /// An attempt in progress.
 pub(super) struct Exchange {
-    /// What the attempt waits for. It comes first because it must be dropped before its parent.
+    /// Ready when the attempt can continue. It comes first because it must be dropped before its parent.
     ready: Pollable,
     stage: Stage,
 }
 
 enum Stage {
-    Asked(FutureIncomingResponse),
+    Sent(FutureIncomingResponse),
     Reading(Reading),
 }
 
@@ -43,12 +43,12 @@ enum Stage {
 struct Reading {
     stream: InputStream,
     _body: IncomingBody,
-    answer: Answer,
+    response: Response,
 }
 
 /// A complete response.
 #[derive(Default)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) reply: Reply,
     /// The wait that a header asks for.
     pub(super) retry_after: Option<Duration>,
@@ -57,48 +57,51 @@ pub(super) struct Answer {
 /// The state of an attempt after a step.
 pub(super) enum Progress {
     Pending,
-    Answered(Answer),
-    Failed(Stop),
+    Complete(Response),
+    Failed(AttemptError),
 }
 
 impl Exchange {
     /// Sends a request.
-    pub(super) fn begin(settings: &Settings, request: &Request) -> Result<Self, Stop> {
+    pub(super) fn begin(settings: &Settings, request: &Request) -> Result<Self, AttemptError> {
         let outgoing = outgoing_request(settings, request)?;
-        let body = match request.body.is_empty() {
-            true => None,
-            false => Some(outgoing.body().map_err(|()| unsendable("body"))?),
+        let body = if request.body.is_empty() {
+            None
+        } else {
+            Some(outgoing.body().map_err(|()| unsendable("body"))?)
         };
         let future = outgoing_handler::handle(outgoing, None).map_err(from_error_code)?;
         if let Some(body) = body {
             write(body, &request.body);
         }
-        Ok(Self { ready: future.subscribe(), stage: Stage::Asked(future) })
+        Ok(Self { ready: future.subscribe(), stage: Stage::Sent(future) })
     }
 
-    /// What to wait for before going on.
+    /// Returns the pollable to wait for before continuing.
     pub(super) fn pollable(&self) -> &Pollable {
         &self.ready
     }
 
     /// Continues as far as possible without waiting.
     pub(super) fn advance(&mut self, request: &Request) -> Progress {
-        if let Stage::Asked(future) = &self.stage {
+        if let Stage::Sent(future) = &self.stage {
             let response = match future.get() {
                 None => return Progress::Pending,
                 Some(Ok(Ok(response))) => response,
                 Some(Ok(Err(code))) => return Progress::Failed(from_error_code(code)),
-                Some(Err(())) => return Progress::Failed(unreadable("the host gave no answer")),
+                Some(Err(())) => {
+                    return Progress::Failed(unreadable("the host returned no response"));
+                }
             };
-            let answer = read_head(&response, request);
+            let head = read_head(&response, request);
             let Ok(body) = response.consume() else {
-                return Progress::Failed(unreadable("the answer has no body"));
+                return Progress::Failed(unreadable("the response has no body"));
             };
             let Ok(stream) = body.stream() else {
-                return Progress::Failed(unreadable("the body of the answer cannot be read"));
+                return Progress::Failed(unreadable("the response body cannot be read"));
             };
-            let mut reading = Reading { stream, _body: body, answer };
-            // Often the whole body has arrived, and there is no need to wait.
+            let mut reading = Reading { stream, _body: body, response: head };
+            // Often the whole body has already arrived.
             let progress = reading.advance();
             if matches!(progress, Progress::Pending) {
                 self.ready = reading.stream.subscribe();
@@ -108,42 +111,45 @@ impl Exchange {
         }
         match &mut self.stage {
             Stage::Reading(reading) => reading.advance(),
-            Stage::Asked(_) => Progress::Pending,
+            Stage::Sent(_) => Progress::Pending,
         }
     }
 }
 
 impl Reading {
     fn advance(&mut self) -> Progress {
-        let reply = &mut self.answer.reply;
+        let reply = &mut self.response.reply;
         loop {
             match self.stream.read(READ_CHUNK) {
                 Ok(chunk) if chunk.is_empty() => return Progress::Pending,
-                Ok(chunk) if chunk.len() > LONGEST_ANSWER - reply.body.len() => {
-                    return Progress::Failed(unreadable("the answer is longer than 2 MiB"));
+                Ok(chunk) if chunk.len() > MAX_RESPONSE_BYTES - reply.body.len() => {
+                    return Progress::Failed(unreadable("the response is longer than 2 MiB"));
                 }
                 Ok(chunk) if reply.body.is_empty() => reply.body = chunk,
                 Ok(chunk) => reply.body.extend_from_slice(&chunk),
                 Err(StreamError::Closed) => break,
-                // Of a failed response, the status is what matters.
+                // For a response that is not 2xx, the status is enough.
                 Err(StreamError::LastOperationFailed(_)) if reply.status >= 300 => break,
                 Err(StreamError::LastOperationFailed(_)) => {
-                    return Progress::Failed(Stop::connection(
-                        FailureKind::Unavailable,
-                        "the connection failed before the answer was complete",
+                    return Progress::Failed(AttemptError::connection(
+                        SendErrorKind::Unavailable,
+                        "the connection failed before the response was complete",
                         true,
                     ));
                 }
             }
         }
-        Progress::Answered(core::mem::take(&mut self.answer))
+        Progress::Complete(core::mem::take(&mut self.response))
     }
 }
 
-fn outgoing_request(settings: &Settings, request: &Request) -> Result<OutgoingRequest, Stop> {
+fn outgoing_request(
+    settings: &Settings,
+    request: &Request,
+) -> Result<OutgoingRequest, AttemptError> {
     let outgoing = OutgoingRequest::new(headers(settings, request)?);
     let method = match request.method {
-        // This is the default.
+        // The default.
         Method::Get => None,
         #[cfg(feature = "write")]
         Method::Post => Some(wasi::http::types::Method::Post),
@@ -164,7 +170,7 @@ fn outgoing_request(settings: &Settings, request: &Request) -> Result<OutgoingRe
     Ok(outgoing)
 }
 
-fn headers(settings: &Settings, request: &Request) -> Result<Fields, Stop> {
+fn headers(settings: &Settings, request: &Request) -> Result<Fields, AttemptError> {
     let mut entries = Vec::new();
     if let Some(token) = &settings.token {
         entries.push(("authorization".to_owned(), format!("Bearer {token}").into_bytes()));
@@ -178,7 +184,7 @@ fn headers(settings: &Settings, request: &Request) -> Result<Fields, Stop> {
     Fields::from_list(&entries).map_err(|_| unsendable("headers"))
 }
 
-/// Writes the body of a request. A failure appears in the response that the host returns.
+/// Writes the body of a request. The response reports any failure.
 fn write(body: OutgoingBody, bytes: &[u8]) {
     let Ok(stream) = body.write() else { return };
     let is_written =
@@ -191,17 +197,17 @@ fn write(body: OutgoingBody, bytes: &[u8]) {
 }
 
 /// Reads the status and the headers that are needed.
-fn read_head(response: &IncomingResponse, request: &Request) -> Answer {
+fn read_head(response: &IncomingResponse, request: &Request) -> Response {
     let status = response.status();
     let wants_wait = matches!(status, 429 | 502..=504);
-    let mut answer = Answer { reply: Reply { status, ..Reply::default() }, retry_after: None };
+    let mut head = Response { reply: Reply { status, ..Reply::default() }, retry_after: None };
     if wants_wait || request.wants_rate_limit {
         let headers = response.headers();
         let first = |name: &str| headers.get(name).into_iter().next();
         if wants_wait {
-            // Whereby's clock counts, because this one may be wrong.
+            // The wait follows Whereby's clock, because the local one may be wrong.
             let now = || first("date").and_then(|date| Moment::parse_http(&date));
-            answer.retry_after =
+            head.retry_after =
                 first("retry-after").and_then(|value| parse_retry_after(&value, now));
         } else {
             let points = |name| core::str::from_utf8(&first(name)?).ok()?.trim().parse().ok();
@@ -210,17 +216,21 @@ fn read_head(response: &IncomingResponse, request: &Request) -> Answer {
                 remaining: points("x-ratelimit-remaining"),
             };
             let is_known = rate_limit.limit.is_some() || rate_limit.remaining.is_some();
-            answer.reply.rate_limit = is_known.then_some(rate_limit);
+            head.reply.rate_limit = is_known.then_some(rate_limit);
         }
     }
-    answer
+    head
 }
 
-/// Returns the failure of a request that the host did not accept.
-fn unsendable(part: &str) -> Stop {
-    Stop::other(FailureKind::Denied, &format!("the host does not take the request's {part}"), false)
+/// Returns the error for a request part that the host rejected.
+fn unsendable(part: &str) -> AttemptError {
+    AttemptError::other(
+        SendErrorKind::Denied,
+        &format!("the host rejected the request's {part}"),
+        false,
+    )
 }
 
-fn unreadable(text: &str) -> Stop {
-    Stop::other(FailureKind::Unreadable, text, true)
+fn unreadable(text: &str) -> AttemptError {
+    AttemptError::other(SendErrorKind::Unreadable, text, true)
 }

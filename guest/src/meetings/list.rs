@@ -2,8 +2,8 @@
 //!
 //! Whereby cannot list the sessions of all rooms at once. Without a room name, a call lists the rooms
 //! first and then the sessions of each room. If one call can read every room, meetings are sorted by
-//! date, and each page starts from the beginning. Otherwise they are listed room by room: a call reads
-//! a limited number of pages and returns a cursor for the rest.
+//! date, and each call reads all rooms again. Otherwise they are listed room by room: a call reads a
+//! limited number of pages and returns a cursor for the rest.
 //!
 //! The room with the latest meeting comes first, so rooms can change places between two calls. Each
 //! call reads the current page of rooms again and takes the rooms on it that it has not read yet. It
@@ -15,14 +15,14 @@ mod tests;
 use alloc::collections::VecDeque;
 
 use super::{GET_ROOM_SESSIONS, ROOM_SESSIONS, SESSION_MEMBERS, Session, stamp, without_slash};
-use crate::answer::{self, Names, Object};
 use crate::argument::{check_limit, invalid};
-use crate::cursor::{MOST_DONE, Place, fingerprint};
+use crate::cursor::{Cursor, MAX_DONE, fingerprint};
 use crate::date::{DayEdge, Moment, day_argument};
 use crate::error::{accept, clean, unexpected};
 use crate::meeting_id;
 use crate::prelude::*;
 use crate::query::Query;
+use crate::response::{self, Names, Object};
 use crate::room_name::{self, RoomName, is_name, looks_like_id};
 use crate::transport::{Request, Transport};
 use crate::types::{Error, MeetingPage, MeetingPageMeta, MeetingSummary, Rejection};
@@ -32,7 +32,7 @@ const GET_ROOMS: &str = "GET /insights/rooms";
 /// The default number of meetings to return.
 const DEFAULT_LIMIT: u32 = 20;
 
-/// The page size when most rows may be outside the dates asked for: the maximum that Whereby allows.
+/// The page size when most rows may be outside the requested dates: the maximum that Whereby allows.
 const WINDOW_SIZE: u32 = 100;
 
 /// The page size for rooms when the dates exclude none of them. A call reads about eight rooms.
@@ -41,15 +41,15 @@ const ROOMS_SIZE: u32 = 20;
 /// The maximum number of pages that a call reads for one named room.
 const ROOM_CALLS: usize = 5;
 
-/// The maximum number of pages of sessions that a call reads for all rooms. Each page costs five to ten
-/// of the hundred points per minute of a small plan.
+/// The maximum number of pages of sessions that a call reads for all rooms. Each page costs 5 to 10 of a
+/// small plan's 100 points per minute.
 const SESSION_CALLS: usize = 8;
 
 /// The maximum number of pages of rooms that a call reads.
 const ROOMS_CALLS: usize = 5;
 
-/// How many characters of a room name that is too long a notice shows.
-const LONGEST_SHOWN: usize = 60;
+/// The maximum number of characters that a notice shows of a room name that is too long.
+const MAX_SHOWN_LENGTH: usize = 60;
 
 const ROOM_MEMBERS: Names =
     &["roomName", "totalSessions", "firstSessionStartedAt", "lastSessionStartedAt"];
@@ -95,9 +95,9 @@ fn list(
     filter: &Filter,
 ) -> Result<MeetingPage, Error> {
     let fingerprint = filter.fingerprint();
-    let place = match cursor {
-        Some(cursor) => Place::parse(cursor, fingerprint)?,
-        None => Place::start(fingerprint, if filter.has_window() { WINDOW_SIZE } else { limit }),
+    let position = match cursor {
+        Some(cursor) => Cursor::parse(cursor, fingerprint)?,
+        None => Cursor::start(fingerprint, if filter.has_window() { WINDOW_SIZE } else { limit }),
     };
     let limit = limit as usize;
     let mut listing = Listing {
@@ -106,7 +106,7 @@ fn list(
         limit,
         is_first: cursor.is_none(),
         data: Vec::new(),
-        place,
+        cursor: position,
         left_out: Vec::new(),
         is_anything_read: false,
     };
@@ -157,14 +157,14 @@ impl Filter {
     }
 }
 
-/// A room that Whereby listed, and how many matching meetings it probably has.
+/// A room that Whereby listed.
 struct Room {
     name: String,
-    /// An estimate; 0 only if the room certainly has none.
+    /// The estimated number of matching meetings; 0 only if the room certainly has none.
     expected: usize,
-    /// How many sessions the room has, if Whereby says so.
+    /// The number of the room's sessions, if Whereby says so.
     total: Option<usize>,
-    /// When its last session began.
+    /// The start of its last session.
     last: Option<Moment>,
 }
 
@@ -192,7 +192,7 @@ impl Room {
     }
 }
 
-/// Why a listing stopped.
+/// The reason why a listing stopped.
 enum Stop {
     /// Everything was listed.
     AtEnd,
@@ -204,7 +204,7 @@ enum Stop {
     Failed(Error),
 }
 
-/// How a page of sessions ended.
+/// The end of a page of sessions.
 enum PageEnd {
     /// The room has no further page.
     Last,
@@ -217,7 +217,7 @@ enum PageEnd {
 /// A page of rooms and Whereby's cursor for the next one.
 type RoomsPage = (Vec<Room>, Option<String>);
 
-/// Why meetings cannot be listed by date.
+/// The reason why meetings cannot be listed by date.
 enum NotByDate {
     /// One call cannot read all rooms. Carries the first page of them.
     TooMany(RoomsPage),
@@ -234,9 +234,9 @@ struct Listing<'a> {
     /// Whether this is the first page of the listing.
     is_first: bool,
     data: Vec<MeetingSummary>,
-    /// Where the next page starts: everything before it is in `data` or was on an earlier page.
-    place: Place,
-    /// What is wrong with each entry that is left out.
+    /// The start of the next page: everything before it is in `data` or was on an earlier page.
+    cursor: Cursor,
+    /// The error message for each entry that is left out.
     left_out: Vec<String>,
     /// Whether any session could be read.
     is_anything_read: bool,
@@ -260,31 +260,31 @@ impl Listing<'_> {
         if self.data.len() >= self.limit { Stop::AtLimit } else { Stop::AtBudget }
     }
 
-    /// Reads the sessions of all rooms: by date if one call can read all of them, else room by room.
+    /// Reads the sessions of all rooms: by date if one call can read all of them, otherwise room by room.
     fn read_all_rooms(&mut self) -> Stop {
-        if !self.is_first && !self.place.is_by_date() {
+        if !self.is_first && !self.cursor.is_by_date() {
             return self.read_room_by_room(None);
         }
-        let page_size = self.place.page_size;
-        self.place.page_size = WINDOW_SIZE;
+        let page_size = self.cursor.page_size;
+        self.cursor.page_size = WINDOW_SIZE;
         match self.read_by_date() {
             Ok(stop) => stop,
             Err(NotByDate::TooMany(page)) => {
-                self.place.page_size = page_size;
-                self.place.go_on_by_room();
+                self.cursor.page_size = page_size;
+                self.cursor.continue_by_room();
                 self.read_room_by_room(Some(page))
             }
-            // The next call starts where this one did, and goes room by room.
+            // The next call starts at the same position and goes room by room.
             Err(NotByDate::OutOfCalls) => {
-                self.place.sessions = None;
-                self.place.go_on_by_room();
+                self.cursor.sessions = None;
+                self.cursor.continue_by_room();
                 Stop::AtBudget
             }
             Err(NotByDate::Failed(error)) => Stop::Failed(error),
         }
     }
 
-    /// Reads the sessions of all rooms and takes the newest.
+    /// Reads the sessions of all rooms and keeps the newest.
     fn read_by_date(&mut self) -> Result<Stop, NotByDate> {
         let (mut rooms, next) = self.fetch_rooms().map_err(NotByDate::Failed)?;
         let wanted = rooms.iter().filter(|room| room.expected > 0);
@@ -294,7 +294,7 @@ impl Listing<'_> {
             return Err(NotByDate::TooMany((rooms, next)));
         }
         rooms.retain(|room| room.expected > 0);
-        // If the start of the last meeting is unknown, it may be the newest of all.
+        // A room whose last start is unknown may have the newest meeting.
         let rooms = sorted(rooms, |one, other| match (one.last, other.last) {
             (Some(one), Some(other)) => one > other,
             (one, _) => one.is_none(),
@@ -319,11 +319,11 @@ impl Listing<'_> {
             for (room, result) in names.iter().zip(results) {
                 let mut result = Some(result);
                 while let Some(page) = result.take() {
-                    self.place.sessions = match page {
+                    self.cursor.sessions = match page {
                         Err(Error::NotFound(_)) => None,
                         page => self.gather(room, page, &mut found).map_err(NotByDate::Failed)?,
                     };
-                    if self.place.sessions.is_some() {
+                    if self.cursor.sessions.is_some() {
                         calls = calls.checked_sub(1).ok_or(NotByDate::OutOfCalls)?;
                         result = self.fetch_sessions(&[room]).pop();
                     }
@@ -334,13 +334,13 @@ impl Listing<'_> {
         let is_more = found.len() > self.limit || index < rooms.len();
         found.truncate(self.limit);
         if let Some((start, meeting)) = found.last() {
-            self.place.go_on_after(*start, &meeting.id);
+            self.cursor.continue_after(*start, &meeting.id);
         }
         self.data = found.into_iter().map(|(_, meeting)| meeting).collect();
         Ok(if is_more { Stop::AtLimit } else { Stop::AtEnd })
     }
 
-    /// Adds the meetings of a page of sessions to `found`. Returns Whereby's cursor for the next page.
+    /// Adds the meetings of a page of sessions to `found`, and returns Whereby's cursor for the next page.
     #[inline(never)]
     fn gather(
         &mut self,
@@ -349,8 +349,8 @@ impl Listing<'_> {
         found: &mut Vec<Found>,
     ) -> Result<Option<String>, Error> {
         let body = result?;
-        let before = self.place.sessions.as_deref();
-        let page = answer::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
+        let before = self.cursor.sessions.as_deref();
+        let page = response::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
         for row in &page.rows {
             if let Some((start, meeting)) = self.read(room, row) {
                 insert(found, (start, meeting), is_newer);
@@ -379,7 +379,7 @@ impl Listing<'_> {
             if next.is_none() {
                 return Stop::AtEnd;
             }
-            self.place.move_to_rooms(next);
+            self.cursor.move_to_rooms(next);
             if self.data.len() >= self.limit {
                 return Stop::AtLimit;
             }
@@ -394,14 +394,14 @@ impl Listing<'_> {
     /// in part comes first, even if it has moved to another page.
     fn rooms_left(&self, rooms: Vec<Room>) -> Vec<Room> {
         let mut left: Vec<Room> = Vec::with_capacity(rooms.len() + 1);
-        if let Some(begun) = self.place.room() {
+        if let Some(begun) = self.cursor.room() {
             let on_page = rooms.iter().find(|room| room.name == begun);
             let expected = on_page.map_or(1, |room| room.expected.max(1));
             left.push(Room { name: begun.to_owned(), expected, total: None, last: None });
         }
         for room in rooms {
             let is_known = left.iter().any(|other| other.name == room.name);
-            if room.expected > 0 && !is_known && !self.place.is_done(&room.name) {
+            if room.expected > 0 && !is_known && !self.cursor.is_done(&room.name) {
                 left.push(room);
             }
         }
@@ -411,7 +411,7 @@ impl Listing<'_> {
     /// Reads the sessions of the rooms with at most `calls` requests. Returns `None` if it has read all
     /// of them.
     fn read_rooms(&mut self, rooms: &[Room], calls: &mut usize) -> Option<Stop> {
-        // First pages of later rooms, requested together with that of an earlier room.
+        // First pages of later rooms, requested together with the page of an earlier room.
         let mut ahead = VecDeque::new();
         let mut index = 0;
         loop {
@@ -423,12 +423,12 @@ impl Listing<'_> {
             if !is_ahead && *calls == 0 {
                 return Some(Stop::AtBudget);
             }
-            self.place.enter_room(&room.name);
+            self.cursor.enter_room(&room.name);
             if !is_ahead {
                 // If later rooms were read ahead, only another page of this room is needed.
                 let most = if ahead.is_empty() { *calls } else { 1 };
                 let missing = self.limit.saturating_sub(self.data.len());
-                let page_size = self.place.page_size as usize;
+                let page_size = self.cursor.page_size as usize;
                 let names = batch(rooms.get(index..)?, most, missing, page_size);
                 *calls -= names.len();
                 let results = self.fetch_sessions(&names).into_iter();
@@ -440,9 +440,9 @@ impl Listing<'_> {
             match self.take(&room.name, result) {
                 Ok(PageEnd::Full) => return Some(Stop::AtLimit),
                 Ok(PageEnd::More) => {}
-                // Whereby listed the room and has deleted it since, so it has no meetings.
+                // Whereby deleted the room after listing it, so it has no meetings.
                 Ok(PageEnd::Last) | Err(Error::NotFound(_)) => {
-                    self.place.finish_room(&room.name);
+                    self.cursor.finish_room(&room.name);
                     index += 1;
                 }
                 Err(error) => return Some(Stop::Failed(error)),
@@ -450,27 +450,26 @@ impl Listing<'_> {
         }
     }
 
-    /// Adds the meetings of a page of sessions from the current place on, and moves the place to the
+    /// Adds the meetings of a page of sessions from the current position on, and moves the position to the
     /// first one that did not fit.
     fn take(&mut self, room: &str, result: Result<Vec<u8>, Error>) -> Result<PageEnd, Error> {
         let body = result?;
-        let before = self.place.sessions.as_deref();
-        let page = answer::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
-        for (at, row) in page.rows.iter().enumerate().skip(self.place.offset) {
-            self.place.offset = at;
+        let before = self.cursor.sessions.as_deref();
+        let page = response::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
+        for (at, row) in page.rows.iter().enumerate().skip(self.cursor.offset) {
+            self.cursor.offset = at;
             let Some((_, meeting)) = self.read(room, row) else { continue };
             if self.data.len() >= self.limit {
                 return Ok(PageEnd::Full);
             }
             self.data.push(meeting);
         }
-        self.place.offset = 0;
-        self.place.sessions = page.cursor;
-        Ok(if self.place.sessions.is_some() { PageEnd::More } else { PageEnd::Last })
+        self.cursor.offset = 0;
+        self.cursor.sessions = page.cursor;
+        Ok(if self.cursor.sessions.is_some() { PageEnd::More } else { PageEnd::Last })
     }
 
-    /// Returns a session as a past meeting, with its start. `None` if it does not match, or if it cannot
-    /// be read; it is then left out.
+    /// Returns a session as a past meeting, with its start; `None` if it does not match or cannot be read.
     fn read(
         &mut self,
         room: &str,
@@ -488,8 +487,8 @@ impl Listing<'_> {
         }
     }
 
-    /// Returns a session as a past meeting. `None` if it does not match: it is still in progress, began
-    /// outside the dates, or belongs to another room because Whereby ignored the filter.
+    /// Returns a session as a past meeting; `None` if it does not match. Such a session is still in progress,
+    /// started outside the dates, or belongs to another room because Whereby ignored the filter.
     #[inline(never)]
     fn summary(&self, room: &str, session: &Session<'_>) -> Option<MeetingSummary> {
         let end = session.end?;
@@ -502,7 +501,7 @@ impl Listing<'_> {
         let is_listed = |(start, last)| {
             session.start.time > start || session.start.time == start && id.as_str() <= last
         };
-        if self.place.before().is_some_and(is_listed) {
+        if self.cursor.before().is_some_and(is_listed) {
             return None;
         }
         Some(MeetingSummary {
@@ -516,16 +515,15 @@ impl Listing<'_> {
         })
     }
 
-    /// Requests a page of sessions of each room: for the first room from the current place on, for the
+    /// Requests a page of sessions of each room: for the first room from the current position on, for the
     /// others from the beginning.
     #[inline(never)]
     fn fetch_sessions(&mut self, rooms: &[&str]) -> Vec<Result<Vec<u8>, Error>> {
         let requests =
             rooms.iter().enumerate().map(|(at, room)| self.sessions_request(room, at == 0));
         let mut results = self.send(GET_ROOM_SESSIONS, requests.collect());
-        // Whereby does not document sorting by start. A room that was begun in that order must be
-        // finished in it.
-        if self.place.sessions_unsorted || !self.place.is_at_first_session() {
+        // Whereby does not document sorting by start. The order must not change within a room.
+        if self.cursor.sessions_unsorted || !self.cursor.is_at_first_session() {
             return results;
         }
         let refused = rooms.iter().zip(&mut results);
@@ -533,7 +531,7 @@ impl Listing<'_> {
         if refused.is_empty() {
             return results;
         }
-        self.place.sessions_unsorted = true;
+        self.cursor.sessions_unsorted = true;
         let requests = refused.iter().map(|(room, _)| self.sessions_request(room, false));
         let again = self.send(GET_ROOM_SESSIONS, requests.collect());
         for ((_, result), again) in refused.into_iter().zip(again) {
@@ -542,19 +540,19 @@ impl Listing<'_> {
         results
     }
 
-    /// Requests the page of rooms at the current place.
+    /// Requests the page of rooms at the current position.
     #[inline(never)]
     fn fetch_rooms(&mut self) -> Result<RoomsPage, Error> {
         let mut result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
-        let is_order_open = !self.place.rooms_unsorted && self.place.is_at_first_room();
-        if is_order_open && result.as_ref().is_some_and(is_refusal) {
-            self.place.rooms_unsorted = true;
+        let may_change_order = !self.cursor.rooms_unsorted && self.cursor.is_at_first_room();
+        if may_change_order && result.as_ref().is_some_and(is_refusal) {
+            self.cursor.rooms_unsorted = true;
             result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
         }
         let body = result.unwrap_or_else(|| Ok(Vec::new()))?;
-        let page = answer::page(GET_ROOMS, &body, ROOM_MEMBERS, self.place.rooms.as_deref())?;
-        if page.rows.len() > MOST_DONE {
-            return Err(unexpected(GET_ROOMS, "it lists more rooms at once than were asked for"));
+        let page = response::page(GET_ROOMS, &body, ROOM_MEMBERS, self.cursor.rooms.as_deref())?;
+        if page.rows.len() > MAX_DONE {
+            return Err(unexpected(GET_ROOMS, "it lists more rooms than requested"));
         }
         let mut rooms = Vec::with_capacity(page.rows.len());
         let unreadable = page.read(GET_ROOMS, &mut |row| {
@@ -563,27 +561,27 @@ impl Listing<'_> {
         })?;
         let unreadable = unreadable.into_iter().map(|what| format!("{GET_ROOMS}: {what}"));
         self.left_out.extend(unreadable);
-        // Hosts refuse a request with such a name.
+        // Hosts refuse requests with a name that is too long.
         rooms.retain(|room| {
-            let is_askable = is_name(&room.name);
-            if !is_askable && room.expected > 0 {
+            let is_accepted = is_name(&room.name);
+            if !is_accepted && room.expected > 0 {
                 self.left_out
                     .push(format!("the name of the room `{}` is too long", shown(&room.name)));
             }
-            is_askable
+            is_accepted
         });
         Ok((rooms, page.cursor))
     }
 
-    fn sessions_request(&self, room: &str, is_at_place: bool) -> Request {
+    fn sessions_request(&self, room: &str, is_current: bool) -> Request {
         let mut query = Query::new(ROOM_SESSIONS)
             .with_room("roomName", room)
-            .with_number("limit", self.place.page_size);
-        if !self.place.sessions_unsorted {
+            .with_number("limit", self.cursor.page_size);
+        if !self.cursor.sessions_unsorted {
             query = query.with("sortBy", "startedAt:desc");
         }
-        if is_at_place {
-            query = query.with_some("cursor", self.place.sessions.as_deref());
+        if is_current {
+            query = query.with_some("cursor", self.cursor.sessions.as_deref());
         }
         Request::get(query.finish())
     }
@@ -596,10 +594,10 @@ impl Listing<'_> {
         if let Some(to) = self.filter.to.map(Moment::format) {
             query = query.with("createdAt[to]", &to);
         }
-        if !self.place.rooms_unsorted {
+        if !self.cursor.rooms_unsorted {
             query = query.with("sortBy", "lastSessionStartedAt:desc");
         }
-        Request::get(query.with_some("cursor", self.place.rooms.as_deref()).finish())
+        Request::get(query.with_some("cursor", self.cursor.rooms.as_deref()).finish())
     }
 
     fn send(&mut self, endpoint: &str, requests: Vec<Request>) -> Vec<Result<Vec<u8>, Error>> {
@@ -622,7 +620,7 @@ impl Listing<'_> {
             Stop::AtBudget => (
                 true,
                 Some(
-                    "One call reads a limited number of Whereby's pages; nextCursor goes on \
+                    "One call reads a limited number of Whereby's pages; nextCursor continues \
                      where this one stopped."
                         .to_owned(),
                 ),
@@ -630,14 +628,15 @@ impl Listing<'_> {
             Stop::Failed(error) if self.data.is_empty() => return Err(error),
             Stop::Failed(error) => (true, Some(notice(&error))),
         };
-        let next_cursor = match is_more {
-            false => None,
-            true => Some(self.place.write().ok_or_else(|| {
-                unexpected(GET_ROOM_SESSIONS, "its cursors are too long to be passed on")
-            })?),
+        let next_cursor = if is_more {
+            Some(self.cursor.write().ok_or_else(|| {
+                unexpected(GET_ROOM_SESSIONS, "its cursors are too long to pass on")
+            })?)
+        } else {
+            None
         };
         let why_short = why_short.or_else(|| self.why_empty());
-        let by_room = self.place.is_by_room().then(|| BY_ROOM.to_owned());
+        let by_room = self.cursor.is_by_room().then(|| BY_ROOM.to_owned());
         let notice = both(both(why_short, left_out(&self.left_out)), by_room);
         Ok(MeetingPage { data: self.data, meta: MeetingPageMeta { next_cursor, notice } })
     }
@@ -653,8 +652,8 @@ impl Listing<'_> {
     }
 }
 
-/// Returns the rooms to request in parallel: the first one, and only as many more as are probably needed
-/// for `missing` meetings, to save Whereby's points.
+/// Returns the rooms to request in parallel: the first one, and only as many more as `missing` meetings
+/// probably need, to save points of Whereby's rate limit.
 #[inline(never)]
 fn batch(rooms: &[Room], most: usize, missing: usize, page_size: usize) -> Vec<&str> {
     let mut expected = 0;
@@ -670,13 +669,13 @@ fn batch(rooms: &[Room], most: usize, missing: usize, page_size: usize) -> Vec<&
 /// A meeting and its start.
 type Found = (Moment, MeetingSummary);
 
-/// Whether a meeting comes before another one in a listing by date: newest first, then by id.
+/// Returns whether a meeting comes before another one in a listing by date: newest first, then by id.
 fn is_newer((start, one): &Found, (other_start, other): &Found) -> bool {
     start > other_start || start == other_start && one.id < other.id
 }
 
-/// Inserts an item in order. There are few items, and the standard library's sort would take a fifth of
-/// the component's size.
+/// Inserts an item in order. There are few items, and the standard library's sort would take 20 % of the
+/// component's size.
 fn insert<T>(items: &mut Vec<T>, item: T, is_before: impl Fn(&T, &T) -> bool) {
     let at = items.partition_point(|other| !is_before(&item, other));
     items.insert(at, item);
@@ -698,14 +697,14 @@ fn both(one: Option<String>, other: Option<String>) -> Option<String> {
 
 /// The notice that meetings are not sorted by date.
 const BY_ROOM: &str = "There are more rooms than one call can read, so meetings are listed room by \
-                       room and not by date: these need not be the newest.";
+                       room, not by date: these may not be the newest.";
 
 /// Returns a name from outside in a form that is safe to show.
 fn shown(name: &str) -> String {
-    clean(name).chars().map(|c| if c == '`' { '\'' } else { c }).take(LONGEST_SHOWN).collect()
+    clean(name).chars().map(|c| if c == '`' { '\'' } else { c }).take(MAX_SHOWN_LENGTH).collect()
 }
 
-/// The notice that entries are left out, if any are.
+/// Returns the notice that entries are left out, if any are.
 fn left_out(entries: &[String]) -> Option<String> {
     match entries {
         [] => None,
@@ -714,21 +713,20 @@ fn left_out(entries: &[String]) -> Option<String> {
     }
 }
 
-/// Whether Whereby rejected the request, possibly because of the sort order.
+/// Returns whether Whereby rejected the request, possibly because of the sort order.
 fn is_refusal<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Rejected(Rejection { status: 400 | 422, .. })))
 }
 
-/// The notice that a failure made the page short.
+/// Returns the notice that a failed request made the page short.
 fn notice(error: &Error) -> String {
     let why = match error {
         Error::RateLimited(0) => {
-            return "Whereby's rate limit is reached; nextCursor goes on when it is over."
-                .to_owned();
+            return "Whereby's rate limit is reached; continue with nextCursor later.".to_owned();
         }
         Error::RateLimited(seconds) => {
             return format!(
-                "Whereby's rate limit is reached; nextCursor goes on in {seconds} seconds."
+                "Whereby's rate limit is reached; continue with nextCursor in {seconds} seconds."
             );
         }
         Error::Rejected(rejection) => {
@@ -742,5 +740,5 @@ fn notice(error: &Error) -> String {
         | Error::Unavailable(text)
         | Error::UnexpectedResponse(text) => text,
     };
-    format!("The page is short because of a failure; nextCursor tries again there. {why}")
+    format!("The page is short because a request failed; nextCursor continues there. {why}")
 }

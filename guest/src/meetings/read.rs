@@ -1,4 +1,4 @@
-//! Reads one meeting: the session, who took part, and its recordings.
+//! Reads one meeting: the session, its participants and its recordings.
 
 mod people;
 mod recordings;
@@ -9,13 +9,13 @@ use people::People;
 use recordings::Recordings;
 
 use super::{GET_ROOM_SESSIONS, ROOM_SESSIONS, SESSION_MEMBERS, Session, without_slash};
-use crate::answer::{self, Names};
 use crate::error::{accept, clean, unexpected};
 use crate::meeting_id::{self, MeetingId};
 use crate::prelude::*;
 use crate::query::Query;
+use crate::response::{self, Names};
 use crate::room_name::{is_name, shown};
-use crate::transport::{Failure, Reply, Request, Transport};
+use crate::transport::{Reply, Request, SendError, Transport};
 use crate::types::{Error, Meeting};
 
 const GET_TRANSCRIPTIONS: &str = "GET /transcriptions";
@@ -45,14 +45,14 @@ pub(crate) fn get_meeting(
 
 /// A paged list that belongs to a meeting.
 trait List {
-    /// Returns the request for the next page; `None` if no more is needed.
+    /// Returns the request for the next page; `None` if no page is left to read.
     fn request(&self) -> Option<Request>;
 
     /// Reads the response to that request.
-    fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error>;
+    fn take(&mut self, result: Result<Reply, SendError>) -> Result<(), Error>;
 }
 
-/// What Whereby says of the session itself.
+/// The properties of the session itself.
 struct Facts {
     start: Option<String>,
     end: Option<String>,
@@ -61,7 +61,7 @@ struct Facts {
     recorder_minutes: Option<u32>,
 }
 
-/// Reads a meeting whose room is known; `named` is the room as the caller spelled it.
+/// Reads a meeting whose room is known. `named` is the room as the caller spelled it.
 #[inline(never)]
 fn read_in_room(
     transport: &mut dyn Transport,
@@ -73,12 +73,13 @@ fn read_in_room(
     let mut recordings = Recordings::of(session, Some(room));
     let request = facts_request(room, session);
     let (facts, lists) = read_page(transport, Some(request), &mut [&mut people, &mut recordings]);
-    // If there is no such meeting, that explains all other failures.
+    // If the meeting does not exist, that explains all other failures.
     let facts = facts.map(|facts| decode_facts(facts, session)).transpose()?.flatten();
     let Some(facts) = facts else {
-        return Err(match people.is_empty() {
-            true => unknown(session, Some(named)),
-            false => elsewhere(session, named),
+        return Err(if people.is_empty() {
+            unknown(session, Some(named))
+        } else {
+            elsewhere(session, named)
         });
     };
     lists?;
@@ -117,7 +118,7 @@ fn read_page(
     transport: &mut dyn Transport,
     request: Option<Request>,
     lists: &mut [&mut dyn List],
-) -> (Option<Result<Reply, Failure>>, Result<(), Error>) {
+) -> (Option<Result<Reply, SendError>>, Result<(), Error>) {
     let is_extra = request.is_some();
     let mut requests: Vec<Request> = request.into_iter().collect();
     let mut asked = Vec::new();
@@ -146,14 +147,14 @@ fn facts_request(room: &str, session: &str) -> Request {
     Request::get(query.with("roomSessionId", session).finish())
 }
 
-/// Reads what Whereby says of a session; `None` if there is no such session in the room.
-fn decode_facts(result: Result<Reply, Failure>, session: &str) -> Result<Option<Facts>, Error> {
+/// Reads the properties of a session; `None` if the room has no such session.
+fn decode_facts(result: Result<Reply, SendError>, session: &str) -> Result<Option<Facts>, Error> {
     let wrong = |what: &str| unexpected(GET_ROOM_SESSIONS, what);
     let reply = match accept(GET_ROOM_SESSIONS, result) {
         Err(Error::NotFound(_)) => return Ok(None),
         other => other?,
     };
-    let page = answer::page(GET_ROOM_SESSIONS, &reply.body, SESSION_MEMBERS, None)?;
+    let page = response::page(GET_ROOM_SESSIONS, &reply.body, SESSION_MEMBERS, None)?;
     let mut unreadable = None;
     for row in &page.rows {
         let row = row.as_ref().map_err(String::clone);
@@ -181,11 +182,11 @@ fn decode_facts(result: Result<Reply, Failure>, session: &str) -> Result<Option<
     // The filter selects one session, so further pages would list others.
     match page.cursor {
         None => Ok(None),
-        Some(_) => Err(wrong("it lists other sessions than the one that was asked for")),
+        Some(_) => Err(wrong("it lists sessions other than the requested one")),
     }
 }
 
-/// Returns the error for a meeting of which Whereby knows nothing.
+/// Returns the error for a meeting that Whereby does not know.
 fn unknown(session: &str, room: Option<&str>) -> Error {
     let place = room.map(|room| format!(" in the room `{}`", clean(room))).unwrap_or_default();
     Error::NotFound(format!(
@@ -203,11 +204,11 @@ fn elsewhere(session: &str, room: &str) -> Error {
     ))
 }
 
-/// Returns the room that Whereby's list of transcriptions names for a session. The list is optional, so
-/// errors in it are ignored.
-fn room_in_transcriptions(result: Result<Reply, Failure>, session: &str) -> Option<String> {
+/// Returns the room of a session from Whereby's list of transcriptions. The list is optional, so its errors
+/// are ignored.
+fn room_in_transcriptions(result: Result<Reply, SendError>, session: &str) -> Option<String> {
     let reply = accept(GET_TRANSCRIPTIONS, result).ok()?;
-    let page = answer::page(GET_TRANSCRIPTIONS, &reply.body, TRANSCRIPTION_MEMBERS, None).ok()?;
+    let page = response::page(GET_TRANSCRIPTIONS, &reply.body, TRANSCRIPTION_MEMBERS, None).ok()?;
     page.rows.iter().flatten().find_map(|row| {
         let is_of_session = row.text("roomSessionId").ok()? == Some(session);
         let room = row.text("roomName").ok()?.map(without_slash)?;

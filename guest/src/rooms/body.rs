@@ -1,4 +1,4 @@
-//! The JSON of a request that creates a room, in the words of Whereby's API.
+//! The JSON body of the request that creates a room.
 
 use serde::Serialize;
 
@@ -10,8 +10,8 @@ use crate::types::{
     TranscriptionTrigger,
 };
 
-/// The JSON of the request. Members without `skip_serializing_if` are `null` when absent: Whereby
-/// requires them and reads null as the organization's own setting.
+/// The body. Members without `skip_serializing_if` are `null` if absent: Whereby requires them and reads
+/// null as the organization's setting.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body<'a> {
@@ -90,7 +90,7 @@ struct StorageBody<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Builds the members; absent ones are left out.
+    /// Builds the body. Absent members are left out.
     pub(super) fn new(
         end_date: &'a str,
         start_date: Option<&'a str>,
@@ -166,7 +166,7 @@ impl<'a> From<&'a LiveTranscription> for TranscriptionBody<'a> {
                 TranscriptionTrigger::Automatic => "automatic",
                 TranscriptionTrigger::AutomaticSecondParticipant => "automatic-2nd-participant",
             }),
-            language: transcription.language.map(language_word),
+            language: transcription.language.map(language_code),
             live_captions: transcription.live_captions,
         }
     }
@@ -188,8 +188,8 @@ impl<'a> From<&'a Streaming> for StreamingBody<'a> {
 impl<'a> From<&'a RecordingDestination> for StorageBody<'a> {
     fn from(destination: &'a RecordingDestination) -> Self {
         Self {
-            provider: provider_word(destination.provider),
-            authentication_type: destination.authentication_type.map(authentication_word),
+            provider: provider_name(destination.provider),
+            authentication_type: destination.authentication_type.map(authentication_name),
             bucket: given(&destination.bucket),
             region: given(&destination.region),
             access_key_id: given(&destination.access_key_id),
@@ -206,8 +206,8 @@ impl<'a> From<&'a RecordingDestination> for StorageBody<'a> {
 impl<'a> From<&'a TranscriptionDestination> for StorageBody<'a> {
     fn from(destination: &'a TranscriptionDestination) -> Self {
         Self {
-            provider: provider_word(destination.provider),
-            authentication_type: destination.authentication_type.map(authentication_word),
+            provider: provider_name(destination.provider),
+            authentication_type: destination.authentication_type.map(authentication_name),
             bucket: given(&destination.bucket),
             region: given(&destination.region),
             access_key_id: given(&destination.access_key_id),
@@ -218,26 +218,26 @@ impl<'a> From<&'a TranscriptionDestination> for StorageBody<'a> {
     }
 }
 
-/// Returns an optional string, if it is not empty: clients send empty strings for what they do not use.
+/// Returns the string unless it is empty: clients send empty strings for members that they do not use.
 fn given(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
 }
 
-fn provider_word(provider: StorageProvider) -> &'static str {
+fn provider_name(provider: StorageProvider) -> &'static str {
     match provider {
         StorageProvider::S3 => "s3",
         StorageProvider::Whereby => "whereby",
     }
 }
 
-fn authentication_word(authentication: StorageAuthentication) -> &'static str {
+fn authentication_name(authentication: StorageAuthentication) -> &'static str {
     match authentication {
         StorageAuthentication::AccessKey => "accessKey",
         StorageAuthentication::RoleBased => "roleBased",
     }
 }
 
-fn language_word(language: TranscriptionLanguage) -> &'static str {
+fn language_code(language: TranscriptionLanguage) -> &'static str {
     use TranscriptionLanguage as L;
     match language {
         L::Ca => "ca",

@@ -7,12 +7,12 @@ use core::mem::discriminant;
 
 use super::body::Body;
 use super::{name, shown};
-use crate::answer::{self, Names};
 use crate::argument::{check_length, invalid};
 use crate::date::{self, Moment};
 use crate::error::{from_failed_write, from_reply_to_write, unexpected, with_remark};
 use crate::prelude::*;
-use crate::transport::{FailureKind, Method, Request, Transport, send};
+use crate::response::{self, Names};
+use crate::transport::{Method, Request, SendErrorKind, Transport, send};
 use crate::types::{CreatedRoom, Error, RoomField, RoomMode};
 
 const POST_MEETINGS: &str = "POST /meetings";
@@ -20,18 +20,18 @@ const POST_MEETINGS: &str = "POST /meetings";
 const ROOM_MEMBERS: Names =
     &["meetingId", "roomName", "roomUrl", "startDate", "endDate", "hostRoomUrl", "viewerRoomUrl"];
 
-/// In seconds.
+/// One hour, in seconds.
 const HOUR: i64 = 60 * 60;
 
-/// The maximum length of a prefix, which is Whereby's.
-const LONGEST_PREFIX: usize = 39;
+/// Whereby's maximum length of a prefix, in characters.
+const MAX_PREFIX_LENGTH: usize = 39;
 
 /// The maximum number of items in `fields`.
-const MOST_FIELDS: usize = 16;
+const MAX_FIELDS: usize = 16;
 
 /// The arguments of `create-room`.
 #[derive(Default)]
-pub(crate) struct Wish {
+pub(crate) struct CreateArguments {
     pub(crate) room_mode: Option<RoomMode>,
     pub(crate) room_name_prefix: Option<String>,
     pub(crate) start_date: Option<String>,
@@ -43,15 +43,15 @@ pub(crate) struct Wish {
 pub(crate) fn create_room(
     transport: &mut dyn Transport,
     now: Moment,
-    wish: &Wish,
+    arguments: &CreateArguments,
 ) -> Result<CreatedRoom, Error> {
-    let fields = wish.fields.as_deref().unwrap_or_default();
+    let fields = arguments.fields.as_deref().unwrap_or_default();
     check_fields(fields)?;
-    let prefix = wish.room_name_prefix.as_deref().map(prefix).transpose()?;
-    let dates = Dates::choose(now, wish.start_date.as_deref(), wish.end_date.as_deref())?;
+    let prefix = arguments.room_name_prefix.as_deref().map(prefix).transpose()?;
+    let dates = Dates::choose(now, arguments.start_date.as_deref(), arguments.end_date.as_deref())?;
 
     let prefix = prefix.as_deref().filter(|prefix| !prefix.is_empty());
-    let body = Body::new(&dates.end, dates.start.as_deref(), wish.room_mode, prefix, fields);
+    let body = Body::new(&dates.end, dates.start.as_deref(), arguments.room_mode, prefix, fields);
     let request = Request {
         method: Method::Post,
         target: "/meetings".to_owned(),
@@ -65,7 +65,7 @@ pub(crate) fn create_room(
         Err(failure) => {
             let error = from_failed_write(POST_MEETINGS, &failure, MAYBE_CREATED);
             return Err(match failure.kind {
-                FailureKind::RateLimited(_) | FailureKind::Denied => error,
+                SendErrorKind::RateLimited(_) | SendErrorKind::Denied => error,
                 _ if failure.maybe_sent => error,
                 _ => with_remark(error, "the request was not sent, so no room was created"),
             });
@@ -76,8 +76,8 @@ pub(crate) fn create_room(
         let remark = if is_room(&reply.body) { CREATED } else { MAYBE_CREATED };
         with_remark(unexpected(POST_MEETINGS, &what), remark)
     })?;
-    room.end_date_defaulted = wish.end_date.is_none();
-    room.notes = notes(wish, fields, &dates, asked, &room);
+    room.end_date_defaulted = arguments.end_date.is_none();
+    room.notes = notes(arguments, fields, &dates, asked, &room);
     Ok(room)
 }
 
@@ -86,7 +86,7 @@ const CREATED: &str = "the room exists: look at list_rooms";
 const MAYBE_CREATED: &str =
     "the room may exist all the same: look at list_rooms before trying again";
 
-/// The start and the end of the room, as the request writes them.
+/// The start and the end of the room, as sent in the request.
 struct Dates {
     start: Option<String>,
     end: String,
@@ -121,7 +121,7 @@ impl Dates {
     }
 }
 
-/// Which secret URLs the caller asked for.
+/// The secret URLs that the caller asked for.
 #[derive(Clone, Copy)]
 struct Asked {
     host_url: bool,
@@ -140,15 +140,15 @@ impl Asked {
     }
 }
 
-/// Checks what the type of `fields` does not rule out.
+/// Checks the rules for `fields` that its type does not express.
 fn check_fields(fields: &[RoomField]) -> Result<(), Error> {
-    if fields.len() > MOST_FIELDS {
-        return Err(invalid("fields", format!("must not have more than {MOST_FIELDS} items")));
+    if fields.len() > MAX_FIELDS {
+        return Err(invalid("fields", format!("must not have more than {MAX_FIELDS} items")));
     }
     for (at, field) in fields.iter().enumerate() {
-        let word = field_word(field);
-        if fields.iter().take(at).any(|earlier| field_word(earlier) == word) {
-            return Err(invalid("fields", format!("{word} is given twice")));
+        let setting = setting_name(field);
+        if fields.iter().take(at).any(|earlier| setting_name(earlier) == setting) {
+            return Err(invalid("fields", format!("{setting} is given twice")));
         }
         if let RoomField::Streaming(streaming) = field {
             let url = &streaming.destination.url;
@@ -166,8 +166,8 @@ fn check_fields(fields: &[RoomField]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the setting of a field. Synonyms have the same setting.
-fn field_word(field: &RoomField) -> &'static str {
+/// Returns the name of a field's setting. Synonyms share a name.
+fn setting_name(field: &RoomField) -> &'static str {
     match field {
         RoomField::HostRoomUrl => "hostRoomUrl",
         RoomField::ViewerRoomUrl => "viewerRoomUrl",
@@ -193,28 +193,28 @@ fn prefix(text: &str) -> Result<String, Error> {
     if !prefix.chars().all(is_allowed) {
         return Err(invalid(
             "room_name_prefix",
-            "may hold letters a to z, digits and hyphens only",
+            "must contain only letters a to z, digits and hyphens",
         ));
     }
-    if prefix.len() > LONGEST_PREFIX {
+    if prefix.len() > MAX_PREFIX_LENGTH {
         return Err(invalid(
             "room_name_prefix",
-            format!("must not be longer than {LONGEST_PREFIX} characters"),
+            format!("must not be longer than {MAX_PREFIX_LENGTH} characters"),
         ));
     }
     Ok(prefix)
 }
 
-/// Whether a body is a room, even if other members are malformed. A page of HTML, for example, does not
-/// show whether the room exists.
+/// Returns whether a body is a room, even if some of its members are malformed. An HTML page, for example,
+/// does not show whether the room exists.
 fn is_room(body: &[u8]) -> bool {
-    answer::object(body, ROOM_MEMBERS).is_ok_and(|room| {
+    response::object(body, ROOM_MEMBERS).is_ok_and(|room| {
         room.required_id("meetingId").is_ok() && room.required_text("roomUrl").is_ok()
     })
 }
 
 fn decode(body: &[u8], asked: Asked) -> Result<CreatedRoom, String> {
-    let room = answer::object(body, ROOM_MEMBERS)?;
+    let room = response::object(body, ROOM_MEMBERS)?;
     let text = |name| room.text(name).map(|text| text.map(str::to_owned));
     let secret = |name, is_asked| if is_asked { text(name) } else { Ok(None) };
     Ok(CreatedRoom {
@@ -230,27 +230,25 @@ fn decode(body: &[u8], asked: Asked) -> Result<CreatedRoom, String> {
     })
 }
 
-/// What a caller might not expect.
+/// Returns notes about effects that a caller might not expect.
 fn notes(
-    wish: &Wish,
+    arguments: &CreateArguments,
     fields: &[RoomField],
     dates: &Dates,
     asked: Asked,
     room: &CreatedRoom,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    if wish.end_date.is_none() {
-        let why = match dates.is_from_start {
-            true => "an hour after start_date",
-            false => "24 hours from now",
-        };
+    if arguments.end_date.is_none() {
+        let why =
+            if dates.is_from_start { "an hour after start_date" } else { "24 hours from now" };
         let end = room.end_date.as_ref().unwrap_or(&dates.end);
         notes.push(format!("No end_date was given, so the room ends {why}, at {end}."));
     }
-    if wish.start_date.is_some() {
+    if arguments.start_date.is_some() {
         notes.push("Whereby ignores start_date: the room is open from now on.".to_owned());
     }
-    if wish.room_mode == Some(RoomMode::Normal)
+    if arguments.room_mode == Some(RoomMode::Normal)
         && fields.iter().any(|field| matches!(field, RoomField::ViewerMode))
     {
         notes.push("A room in viewerMode is in group mode, whatever room_mode says.".to_owned());

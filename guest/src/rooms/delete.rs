@@ -1,10 +1,10 @@
 //! Finds a room by its name and deletes it.
 
 use super::{look_up, not_found};
-use crate::answer;
 use crate::error::{clean, from_failed_write, from_reply_to_write, unexpected, with_remark};
 use crate::meeting_id::is_id;
 use crate::prelude::*;
+use crate::response;
 use crate::room_name::RoomName;
 use crate::transport::{Method, Request, Transport, send};
 use crate::types::{DeletedRoom, Error, Room};
@@ -26,11 +26,11 @@ pub(crate) fn delete_room(
     let request =
         Request { method: Method::Delete, target, body: Vec::new(), wants_rate_limit: false };
     match send(transport, request) {
-        // The room was listed a moment ago. Either somebody else has deleted it since, or an earlier
-        // attempt of this request did and its response was lost. It is gone, as requested.
+        // The room was just listed. Somebody else deleted it since, or an earlier attempt of this request
+        // did and its response was lost. Either way it is gone, as requested.
         Ok(reply) if reply.status == 404 => {}
         Ok(reply) if matches!(reply.status, 200 | 204) => {
-            if !answer::is_plain(&reply.body) {
+            if !response::is_plain(&reply.body) {
                 let error = unexpected(DELETE_MEETING, "it is not JSON");
                 return Err(with_remark(error, MAYBE_DELETED));
             }
@@ -41,13 +41,13 @@ pub(crate) fn delete_room(
     Ok(DeletedRoom { deleted: true, room_name: room.room_name, meeting_id: room.meeting_id })
 }
 
-/// Finds the one room that the caller can mean. If there are several, none is deleted.
+/// Finds the one room that the caller can mean. Fails if there are several.
 fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Error> {
     let mut found: Vec<Room> = Vec::new();
     let (mut unreadable, mut twin) = (None, None);
     let shown = wanted.padded.as_ref().unwrap_or(&wanted.name).to_ascii_lowercase();
     let mut spellings = wanted.spellings();
-    // If a room has these very spaces in its name, it is the one that is meant.
+    // If a room has exactly these spaces in its name, the caller means that one.
     if wanted.padded.is_some() {
         spellings.reverse();
     }
@@ -84,7 +84,7 @@ fn find_one(transport: &mut dyn Transport, wanted: &RoomName) -> Result<Room, Er
 mod tests {
     use super::delete_room;
     use crate::transport::fake::{Fake, failure};
-    use crate::transport::{FailureKind, Method, Reply};
+    use crate::transport::{Method, Reply, SendErrorKind};
     use crate::types::{DeletedRoom, Error, Rejection};
 
     const LOOKUP: &str = "/meetings?roomName%5BstartsWith%5D=%2Fdaily&limit=100";
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_exactly_that_name_is_deleted() {
+    fn the_room_with_exactly_that_name_is_deleted() {
         for status in [204, 200, 404] {
             let mut fake = Fake::script([
                 (Method::Get, LOOKUP, 200, listing("7").as_str()),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_that_is_not_there_is_not_deleted() {
+    fn a_room_that_does_not_exist_is_not_deleted() {
         for name in ["daily", "https://b.whereby.com/daily"] {
             let body = match name {
                 "daily" => r#"{"results":[]}"#.to_owned(),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_deleted_by_the_spelling_that_whereby_lists() {
+    fn a_room_is_deleted_under_the_spelling_that_whereby_lists() {
         let row = |name: &str, id: &str| {
             format!(
                 r#"{{"meetingId":"{id}","roomName":"/{name}","roomUrl":"https://a.whereby.com/{name}"}}"#
@@ -142,11 +142,11 @@ mod tests {
         for (listed, listed_lower, deleted) in [
             (vec![upper.clone()], vec![], Some("7")),
             (vec![], vec![lower.clone()], Some("8")),
-            // A list that is not narrowed has both.
+            // Whereby ignored the filter and listed both.
             (vec![upper.clone(), lower.clone()], vec![upper.clone(), lower.clone()], None),
             (vec![upper.clone()], vec![lower.clone()], None),
             (vec![upper.clone(), row("Daily_1", "9")], vec![], None),
-            // An id of two rooms.
+            // Two rooms with the same id.
             (vec![upper.clone(), row("Daily_1-2", "7")], vec![], None),
         ] {
             let mut fake = Fake::new(|request| {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_the_very_name_is_deleted_with_its_spaces() {
+    fn spaces_around_a_name_select_the_room_that_has_them() {
         let row = |name: &str, id: &str| {
             format!(
                 r#"{{"meetingId":"{id}","roomName":"/{name}","roomUrl":"https://a.whereby.com/x"}}"#
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_would_lead_elsewhere_is_not_used() {
+    fn an_id_that_would_change_the_path_is_not_used() {
         for id in [".", "..", "a/../b", "a?b", "a%2fb", "", &"1".repeat(65)] {
             let mut fake = Fake::script([(Method::Get, LOOKUP, 200, listing(id))]);
             let result = delete_room(&mut fake, "daily");
@@ -211,15 +211,15 @@ mod tests {
         assert_eq!(delete_room(&mut fake, "daily"), Err(rejected));
 
         for result in [
-            Err(failure(FailureKind::Timeout)),
+            Err(failure(SendErrorKind::Timeout)),
             Ok(Fake::reply(303, "")),
             Ok(Fake::reply(408, "")),
             Ok(Fake::reply(425, r#"{"error":"no"}"#)),
             Ok(Fake::reply(500, "")),
             Ok(Fake::reply(200, "<html>")),
-            // What an earlier attempt did is not known.
+            // The outcome of an earlier attempt is unknown.
             Ok(Reply { is_late: true, ..Fake::reply(403, "") }),
-            Err(failure(FailureKind::RateLimited(3))),
+            Err(failure(SendErrorKind::RateLimited(3))),
         ] {
             let mut fake = Fake::new(|request| match request.method {
                 Method::Get => Ok(Fake::reply(200, &listing("7"))),

@@ -1,34 +1,34 @@
-//! A transport for tests: it answers from a script, or by a function, and sends nothing.
+//! A transport for tests, which responds from a script or a function and sends nothing.
 
 use crate::prelude::*;
 
-use super::{Failure, FailureKind, Method, Reply, Request, Transport};
+use super::{Method, Reply, Request, SendError, SendErrorKind, Transport};
 
-type Answer<'a> = dyn FnMut(&Request) -> Result<Reply, Failure> + 'a;
+type Respond<'a> = dyn FnMut(&Request) -> Result<Reply, SendError> + 'a;
 
-/// A transport that answers by a function.
+/// A transport that responds through a function.
 pub(crate) struct Fake<'a> {
-    answer: Box<Answer<'a>>,
-    /// How many requests a script still waits for.
+    respond: Box<Respond<'a>>,
+    /// The number of requests that the script still expects.
     left: std::rc::Rc<std::cell::Cell<usize>>,
-    /// How many requests each call of `send_all` had.
+    /// The number of requests in each call of `send_all`.
     pub(crate) batches: Vec<usize>,
     /// The requests that were made.
     pub(crate) requests: Vec<Request>,
 }
 
 impl<'a> Fake<'a> {
-    /// Answers each request by a function.
-    pub(crate) fn new(answer: impl FnMut(&Request) -> Result<Reply, Failure> + 'a) -> Self {
+    /// Returns a transport that responds to each request through a function.
+    pub(crate) fn new(respond: impl FnMut(&Request) -> Result<Reply, SendError> + 'a) -> Self {
         Self {
-            answer: Box::new(answer),
+            respond: Box::new(respond),
             left: std::rc::Rc::default(),
             batches: Vec::new(),
             requests: Vec::new(),
         }
     }
 
-    /// Expects these requests in this order, and answers them with a status and a body.
+    /// Returns a transport that expects these requests in this order and responds with a status and a body.
     pub(crate) fn script<T: Into<String>, B: Into<String>, const N: usize>(
         exchanges: [(Method, T, u16, B); N],
     ) -> Self {
@@ -49,12 +49,12 @@ impl<'a> Fake<'a> {
         Self { left, ..fake }
     }
 
-    /// Expects no request at all.
+    /// Returns a transport that expects no request.
     pub(crate) fn silent() -> Self {
         Self::new(|request| panic!("{} was sent", request.target))
     }
 
-    /// A reply with a body.
+    /// Returns a reply with a body.
     pub(crate) fn reply(status: u16, body: &str) -> Reply {
         Reply { status, body: body.as_bytes().to_vec(), ..Reply::default() }
     }
@@ -66,15 +66,15 @@ impl<'a> Fake<'a> {
 }
 
 impl Transport for Fake<'_> {
-    fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, Failure>> {
+    fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Reply, SendError>> {
         self.batches.push(requests.len());
-        let results = requests.iter().map(|request| (self.answer)(request)).collect();
+        let results = requests.iter().map(|request| (self.respond)(request)).collect();
         self.requests.extend(requests);
         results
     }
 }
 
-/// A failure of some kind, of a request that may have been sent.
-pub(crate) fn failure(kind: FailureKind) -> Failure {
-    Failure { kind, text: "it failed".to_owned(), maybe_sent: true }
+/// Returns a failure of a request that may have been sent.
+pub(crate) fn failure(kind: SendErrorKind) -> SendError {
+    SendError { kind, text: "it failed".to_owned(), maybe_sent: true }
 }

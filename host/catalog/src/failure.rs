@@ -1,22 +1,22 @@
-//! What callers are told of an error of the WIT's, beyond its own text.
+//! Messages and hints for the errors of the WIT.
 
 use alloc::format;
 use alloc::string::String;
 
-/// What to do where it is not known whether something was changed.
-pub const UNKNOWN_OUTCOME_HINT: &str = "the change may have been made: look before trying again";
+/// The hint if it is unknown whether something was changed.
+pub const UNKNOWN_OUTCOME_HINT: &str = "the change may have been made: check before trying again";
 
-/// What to do where a call failed although its change was made.
+/// The hint if a call failed although its change was made.
 pub const DONE_HINT: &str =
     "the change was made, so do not repeat the call; list_rooms shows the rooms";
 
-/// What to do about an error of this kind, where there is something to do.
+/// Returns the hint for an error of this kind, if there is one.
 #[must_use]
 pub fn hint(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "unauthorized" => {
-            "check the account's access token: a key is made, and can be revoked, in Whereby's \
-             dashboard under Configure, API"
+            "check the account's access token; to create or revoke a key, go to Configure > API in \
+             Whereby's dashboard"
         }
         "access-denied" => {
             "the API key or the organization's plan does not include this; see Whereby's dashboard"
@@ -24,35 +24,34 @@ pub fn hint(kind: &str) -> Option<&'static str> {
         "rate-limited" => "wait before trying again; all keys of an organization share its limit",
         "unavailable" | "timeout" => "try again later",
         "unexpected-response" => {
-            "Whereby answered in a way that its documentation does not describe; look for a newer \
-             version of this program"
+            "Whereby's response does not match its documentation; check for a newer version of this \
+             program"
         }
         _ => return None,
     })
 }
 
-/// Whether the same call may succeed later without anything being changed.
+/// Returns whether the same call may succeed later.
 #[must_use]
 pub fn is_retryable(kind: &str) -> bool {
     matches!(kind, "rate-limited" | "timeout" | "unavailable")
 }
 
-/// The text of `rate-limited`; 0 seconds where Whereby did not say how many.
+/// Returns the message of `rate-limited`. `seconds` is 0 if Whereby did not say how long to wait.
 #[must_use]
 pub fn rate_limited(seconds: u64) -> String {
     if seconds == 0 {
-        return "Whereby's rate limit for the organization is used up, and Whereby did not say for \
-                how long"
+        return "the organization reached Whereby's rate limit; Whereby did not say for how long"
             .into();
     }
-    format!("Whereby's rate limit for the organization is used up for {seconds} s more")
+    format!("the organization reached Whereby's rate limit; wait {seconds} s")
 }
 
-/// The text of `rejected`.
+/// Returns the message of `rejected`.
 #[must_use]
 pub fn rejected(status: u16, text: &str) -> String {
     match text {
-        "" => format!("Whereby refused the request ({status}) and did not say why"),
+        "" => format!("Whereby refused the request ({status}) without giving a reason"),
         text => format!("Whereby refused the request ({status}): {text}"),
     }
 }

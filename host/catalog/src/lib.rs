@@ -1,7 +1,7 @@
-//! The functions, their types and their documentation, as the WIT has them.
+//! The functions, their types and their documentation, from the WIT.
 //!
-//! The statics are generated from `wit/` when this crate is built. Schemas, documentation, MCP tools
-//! and help are derived from them, by the host and by the gateway, and say nothing of their own.
+//! The build script generates the statics from `wit/`. The host and the gateway derive schemas,
+//! documentation, MCP tools and help from them.
 
 #![no_std]
 
@@ -27,27 +27,27 @@ pub struct Function {
     pub json: &'static str,
     /// The interface that exports it.
     pub interface: Interface,
-    /// What it does, in Markdown; the first sentence stands by itself.
+    /// Its documentation, in Markdown. The first sentence is a summary.
     pub docs: &'static str,
-    /// Words that people use for what it does.
+    /// Other words for it, for searching.
     pub also_called: &'static [&'static str],
     /// Its parameters, in order.
     pub params: &'static [Member],
-    /// What it returns where it does not fail.
+    /// The type of its result on success.
     pub result: Type,
 }
 
-/// The interface that exports a function, which is the authority that it takes.
+/// The interface that exports a function. It determines whether the function writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interface {
-    /// Functions that change nothing.
+    /// The functions that change nothing.
     Read,
-    /// Functions that create and delete.
+    /// The functions that create and delete.
     Write,
 }
 
 impl Interface {
-    /// The name of the interface in a component's exports.
+    /// Returns the name of the interface in a component's exports: `whereby:agent/read@0.1.0`.
     #[must_use]
     pub fn export(self) -> String {
         let (package, version) = PACKAGE.split_once('@').unwrap_or((PACKAGE, ""));
@@ -80,9 +80,9 @@ pub enum Type {
     List(&'static Type),
     /// A record: an object in JSON.
     Record(&'static Record),
-    /// A variant: a text, or an object with one member; in arguments, one that may have several.
+    /// A variant: a string, or an object with one member; in arguments, the object may have several.
     Variant(&'static Variant),
-    /// An enum: a text.
+    /// An enum: a string in JSON.
     Enum(&'static Enum),
 }
 
@@ -92,7 +92,7 @@ pub enum Type {
 pub struct Record {
     /// Its name in the WIT.
     pub name: &'static str,
-    /// What it is.
+    /// Its documentation.
     pub docs: &'static str,
     /// Its members, in order.
     pub members: &'static [Member],
@@ -108,20 +108,20 @@ pub struct Member {
     pub json: &'static str,
     /// Its type.
     pub ty: Type,
-    /// What it is.
+    /// Its documentation.
     pub docs: &'static str,
-    /// What a type cannot say.
+    /// The facts that its type does not express.
     pub facts: Facts,
 }
 
 impl Member {
-    /// Whether it may be absent.
+    /// Returns whether the value may be absent.
     #[must_use]
     pub fn is_optional(&self) -> bool {
         matches!(self.ty, Type::Option(_))
     }
 
-    /// Whether all of its value is secret.
+    /// Returns whether the whole value is secret.
     #[must_use]
     pub fn is_secret(&self) -> bool {
         self.facts.secret == Some(Secret::Whole)
@@ -134,7 +134,7 @@ impl Member {
 pub struct Variant {
     /// Its name in the WIT.
     pub name: &'static str,
-    /// What it is.
+    /// Its documentation.
     pub docs: &'static str,
     /// Its cases, in order.
     pub cases: &'static [Case],
@@ -146,7 +146,7 @@ pub struct Variant {
 pub struct Enum {
     /// Its name in the WIT.
     pub name: &'static str,
-    /// What it is.
+    /// Its documentation.
     pub docs: &'static str,
     /// Its cases, in order; none has a payload.
     pub cases: &'static [Case],
@@ -160,16 +160,16 @@ pub struct Case {
     pub name: &'static str,
     /// Its name in JSON.
     pub json: &'static str,
-    /// What it means.
+    /// Its documentation.
     pub docs: &'static str,
-    /// What else it means after calls of single functions: a function's name in JSON, and the text.
+    /// Additional documentation for single functions: a function's name in JSON, and the text.
     pub after: &'static [(&'static str, &'static str)],
-    /// What it carries.
+    /// The type of its payload, if any.
     pub payload: Option<Type>,
 }
 
 impl Case {
-    /// What the case of an error means where the function fails with it.
+    /// Returns the documentation of an error case for one function.
     #[must_use]
     pub fn docs_after(&self, function: &Function) -> String {
         let after = self.after.iter().filter(|(name, _)| *name == function.json);
@@ -177,41 +177,41 @@ impl Case {
     }
 }
 
-/// What a type cannot say of a value.
+/// Facts about a value that its type does not express.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Facts {
-    /// The least and the greatest number.
+    /// The minimum and the maximum of a number.
     pub range: Option<(u64, u64)>,
-    /// The least and the greatest length of a text, in characters.
+    /// The minimum and the maximum length of a string, in characters.
     pub length: Option<(u64, u64)>,
-    /// The greatest length of a list.
+    /// The maximum number of items in an array.
     pub max_items: Option<u64>,
-    /// Formats of JSON Schema, of which a text has one.
+    /// The accepted JSON Schema formats of a string; the string has one of them.
     pub formats: &'static [&'static str],
-    /// What an absent value means.
+    /// The default.
     pub default: Option<&'static str>,
-    /// A value, as JSON where it is not a text.
+    /// An example; JSON, unless the value is a string.
     pub example: Option<&'static str>,
-    /// What a number counts: `seconds` or `minutes`.
+    /// The unit of a number: `seconds` or `minutes`.
     pub unit: Option<&'static str>,
     /// The value, as JSON, that displays may omit.
     pub usual: Option<&'static str>,
-    /// Whether it is masked wherever a call is shown or recorded.
+    /// The part that is masked wherever a call is shown or recorded, if any.
     pub secret: Option<Secret>,
 }
 
-/// Which part of a value is secret.
+/// The secret part of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secret {
-    /// All of it. Of a URI, the scheme, the host and the beginning of the path may be shown.
+    /// The whole value. The scheme, the host and the start of the path of a URI may be shown.
     Whole,
-    /// The value of this query parameter, if it is a URL.
+    /// The value of this query parameter of a URL.
     Query(&'static str),
 }
 
 impl Facts {
-    /// Nothing that the type does not say.
+    /// No facts.
     pub const NONE: Self = Self {
         range: None,
         length: None,
@@ -225,20 +225,20 @@ impl Facts {
     };
 }
 
-/// Whether a function destroys something that cannot be made again.
+/// Returns whether a function destroys something that cannot be restored.
 #[must_use]
 pub fn is_destructive(function: &Function) -> bool {
     function.json == "delete_room"
 }
 
-/// The function with this name, as JSON, Lua and MCP spell it.
+/// Returns the function with this name, as JSON, Lua and MCP spell it.
 #[must_use]
 pub fn function(json: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.json == json)
 }
 
-/// The tool that is meant by another spelling of its name: `list_rooms`, `whereby.listRooms` or
-/// `mcp__whereby__list-rooms` for `whereby_list_rooms`.
+/// Returns the tool that a misspelled name means: `list_rooms`, `whereby.listRooms` and
+/// `mcp__whereby__list-rooms` mean `whereby_list_rooms`.
 #[must_use]
 pub fn respelled<'a>(given: &str, tools: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| -> String {
@@ -251,7 +251,7 @@ pub fn respelled<'a>(given: &str, tools: impl IntoIterator<Item = &'a str>) -> O
     })
 }
 
-#[expect(missing_docs, reason = "generated from the WIT, where everything is documented")]
+#[expect(missing_docs, reason = "generated from the WIT, which has the documentation")]
 mod generated {
     use super::{Case, Enum, Facts, Function, Interface, Member, Record, Secret, Type, Variant};
     include!(concat!(env!("OUT_DIR"), "/catalog.rs"));

@@ -1,8 +1,8 @@
-//! JSON Schema (2020-12) of arguments and results, from the catalogue.
+//! JSON Schemas (2020-12) of arguments and results.
 //!
-//! Arguments use only what every MCP client and model accepts: one plain `type` per node, optional means
-//! not required, and no combinator, `const`, `null` or reference anywhere. The descriptions, which models
-//! read, say the rest. A `title` is the name of a type in the WIT, for programs that generate code.
+//! Schemas of arguments use only what every MCP client and model accepts: one plain `type` per node, optional
+//! means not required, and no combinator, `const`, `null` or reference. The descriptions, which models read,
+//! have the rest. A `title` is the name of a type in the WIT, for code generators.
 
 use crate::{Case, Facts, Function, Member, Type, Variant};
 use alloc::borrow::ToOwned as _;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// The schema of a function's arguments: a closed object.
+/// Returns the schema of a function's arguments: a closed object.
 #[must_use]
 pub fn arguments(function: &Function) -> Value {
     let mut schema = object(function.params, ARGUMENT);
@@ -23,10 +23,10 @@ pub fn arguments(function: &Function) -> Value {
     schema
 }
 
-/// The schema of what a function returns: an object with every member, null where unknown.
+/// Returns the schema of a function's result: an object with every member, null if unknown.
 ///
-/// It has no `format`: strings from Whereby are returned unchanged, and a client that checks results
-/// must not reject one.
+/// It has no `format`: strings from Whereby are returned unchanged, and a client that validates results must
+/// not reject one.
 #[must_use]
 pub fn result(function: &Function) -> Value {
     let mut schema = of(&function.result, RESULT);
@@ -34,8 +34,8 @@ pub fn result(function: &Function) -> Value {
     schema
 }
 
-/// The schema of a tool's arguments or of its result, without what the tool itself says, and without
-/// titles, which models do not need.
+/// Returns the schema of a tool's arguments or result, without the description, which the tool has, and
+/// without titles, which models do not need.
 pub(crate) fn of_tool(function: &Function, purpose: Purpose) -> Map<String, Value> {
     let form = Form { purpose, has_titles: false };
     let schema = match purpose {
@@ -47,7 +47,7 @@ pub(crate) fn of_tool(function: &Function, purpose: Purpose) -> Map<String, Valu
     schema
 }
 
-/// The value that a fact's text stands for.
+/// Parses the text of a fact into a value.
 #[must_use]
 pub fn fact_value(ty: &Type, text: &str) -> Value {
     match ty {
@@ -57,18 +57,19 @@ pub fn fact_value(ty: &Type, text: &str) -> Value {
     }
 }
 
-/// An optional argument may be left out; an optional member of a result is there and may be null.
+/// The use of a schema. An optional argument may be left out; an optional member of a result is present and
+/// may be null.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Purpose {
     Argument,
     Result,
 }
 
-/// How a schema is written.
+/// The form of a schema.
 #[derive(Clone, Copy)]
 struct Form {
     purpose: Purpose,
-    /// Whether types have their names.
+    /// Whether types have titles.
     has_titles: bool,
 }
 
@@ -76,7 +77,7 @@ const ARGUMENT: Form = Form { purpose: Purpose::Argument, has_titles: true };
 const RESULT: Form = Form { purpose: Purpose::Result, has_titles: true };
 
 impl Form {
-    /// Adds the name of a type.
+    /// Adds the name of a type as the title.
     fn title(self, name: &str, schema: &mut Value) {
         if self.has_titles {
             schema["title"] = name.into();
@@ -104,23 +105,23 @@ fn object(members: &[Member], form: Form) -> Value {
 fn property(member: &Member, form: Form) -> Value {
     let mut schema = of(&member.ty, form);
     apply(&member.facts, innermost(&member.ty), form.purpose, &mut schema);
-    schema["description"] = described(member).into();
+    schema["description"] = description(member).into();
     schema
 }
 
-/// What is said of a member, with the facts that its schema does not carry everywhere.
-fn described(member: &Member) -> String {
-    let mut said = member.docs.to_owned();
+/// Returns the description of a member, with the facts that not every schema has.
+fn description(member: &Member) -> String {
+    let mut text = member.docs.to_owned();
     if !member.facts.formats.is_empty() {
-        said += &format!(" Format: {}.", member.facts.formats.join(" or "));
+        text += &format!(" Format: {}.", member.facts.formats.join(" or "));
     }
     if let Some(example) = member.facts.example {
-        said += &format!(" Example: {}.", fact_value(&member.ty, example));
+        text += &format!(" Example: {}.", fact_value(&member.ty, example));
     }
     if member.is_secret() {
-        said += " Secret.";
+        text += " Secret.";
     }
-    said
+    text
 }
 
 fn innermost(ty: &Type) -> &Type {
@@ -142,7 +143,7 @@ fn apply(facts: &Facts, ty: &Type, purpose: Purpose, schema: &mut Value) {
     if let Some(most) = facts.max_items {
         schema["maxItems"] = most.into();
     }
-    // The one format that every client knows.
+    // The only format that every client knows.
     if purpose == Purpose::Argument && facts.formats == ["date-time"] {
         schema["format"] = "date-time".into();
     }
@@ -189,7 +190,8 @@ fn of(ty: &Type, form: Form) -> Value {
     }
 }
 
-/// A variant as an object that has a member for each case: a boolean for one that carries nothing.
+/// Returns the schema of a variant: an object with a member for each case, a boolean for a case without a
+/// payload.
 fn one_of(variant: &Variant, form: Form) -> Value {
     let property = |case: &Case| {
         let mut schema = of(case.payload.as_ref().unwrap_or(&Type::Bool), form);
@@ -202,14 +204,14 @@ fn one_of(variant: &Variant, form: Form) -> Value {
         "additionalProperties": false,
         "description": variant.docs,
     });
-    // What tells a variant from a record whose members are all optional. Not every model takes it.
+    // This distinguishes a variant from a record whose members are all optional. Not every model accepts it.
     if form.has_titles {
         schema["minProperties"] = 1.into();
     }
     schema
 }
 
-/// The schema with null among its values.
+/// Returns the schema with null as an additional value.
 fn nullable(mut schema: Value) -> Value {
     if let Some(Value::Array(values)) = schema.get_mut("enum") {
         values.push(Value::Null);

@@ -1,4 +1,4 @@
-//! Which arguments and which members of results are secret.
+//! The secret arguments and members of results.
 
 use crate::{Function, Member, Secret, Type};
 use alloc::borrow::ToOwned as _;
@@ -15,7 +15,7 @@ pub struct Position {
     pub path: String,
     /// The member.
     pub member: &'static Member,
-    /// Which part of its value is secret.
+    /// The secret part of its value.
     pub secret: Secret,
 }
 

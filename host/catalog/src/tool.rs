@@ -1,45 +1,45 @@
-//! The functions as tools of MCP.
+//! The functions as MCP tools.
 
 use crate::{Function, Interface, is_destructive, schema};
 use alloc::format;
 use alloc::string::String;
 use serde_json::{Map, Value};
 
-/// What stands before a function's name in the name of its tool.
+/// The prefix of tool names.
 pub const PREFIX: &str = "whereby_";
 
-/// What clients are told of the effect of a tool.
+/// The annotations that describe the effect of a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hints {
-    /// It changes nothing.
+    /// Whether it changes nothing.
     pub read_only: bool,
-    /// It destroys something that cannot be made again.
+    /// Whether it destroys something that cannot be restored.
     pub destructive: bool,
-    /// To call it twice changes no more than to call it once.
+    /// Whether calling it twice has the same effect as calling it once.
     pub idempotent: bool,
-    /// It reaches beyond the machine.
+    /// Whether it reaches beyond this machine.
     pub open_world: bool,
 }
 
 impl Hints {
-    /// The hints of a function's tool.
+    /// Returns the hints for a function's tool.
     #[must_use]
     pub fn of(function: &Function) -> Self {
         let read_only = function.interface == Interface::Read;
         let destructive = is_destructive(function);
-        // What is deleted stays deleted, however often that is asked for.
+        // Deleting twice has the same effect as deleting once.
         Self { read_only, destructive, idempotent: read_only || destructive, open_world: true }
     }
 }
 
-/// The name of a function's tool: `whereby_list_rooms`.
+/// Returns the name of a function's tool: `whereby_list_rooms`.
 #[must_use]
 pub fn name(function: &Function) -> String {
     format!("{PREFIX}{}", function.json)
 }
 
-/// The title of a function's tool: `List rooms`.
+/// Returns the title of a function's tool: `List rooms`.
 #[must_use]
 pub fn title(function: &Function) -> String {
     let words = function.name.replace('-', " ");
@@ -47,13 +47,13 @@ pub fn title(function: &Function) -> String {
     first.to_uppercase() + rest
 }
 
-/// The schema of a tool's arguments.
+/// Returns the schema of a tool's arguments.
 #[must_use]
 pub fn input(function: &Function) -> Map<String, Value> {
     schema::of_tool(function, schema::Purpose::Argument)
 }
 
-/// The schema of a tool's structured result.
+/// Returns the schema of a tool's structured result.
 #[must_use]
 pub fn output(function: &Function) -> Map<String, Value> {
     schema::of_tool(function, schema::Purpose::Result)

@@ -1,4 +1,4 @@
-//! TCP connections: counted, without Nagle's delay, stopped together, and able to send what no HTTP library would.
+//! TCP connections that are counted, stop together, and can send bytes that no HTTP library would.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,16 +15,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-/// What a connection sends instead of the answer that the HTTP library hands it. Then it closes.
+/// Bytes that a connection sends instead of the HTTP library's response. Then it closes.
 #[derive(Debug, Default)]
 pub(super) struct Takeover {
-    /// Sent once.
+    /// Bytes to send once.
     pub(super) bytes: Vec<u8>,
-    /// Sent over and over after that, until the other side has had enough; nothing when empty.
+    /// Bytes to repeat after that until the client disconnects; empty for none.
     pub(super) forever: Vec<u8>,
     /// Sends single bytes, with this pause after each.
     pub(super) pause: Option<Duration>,
-    /// Resets the connection at the end, instead of closing it.
+    /// Resets the connection at the end instead of closing it.
     pub(super) reset: bool,
 }
 
@@ -43,13 +43,13 @@ impl axum::serve::Listener for Listener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    // Only a matter of speed, and a connection that is already gone shows itself later.
+                    // This only affects speed. A connection that is already gone fails later.
                     let _ = stream.set_nodelay(true);
                     let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-                    let peer = Peer { number: number as u64, address, seat: Arc::default() };
+                    let peer = Peer { number: number as u64, address, slot: Arc::default() };
                     return (Connection::new(stream, peer, self.stop.clone()), address);
                 }
-                // Out of descriptors, most likely: trying again at once would only burn the processor.
+                // Most likely there are no file descriptors left, so retrying immediately would be a busy loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
@@ -65,21 +65,21 @@ impl axum::serve::Listener for Listener {
 pub(super) struct Peer {
     pub(super) number: u64,
     pub(super) address: SocketAddr,
-    seat: Arc<Seat>,
+    slot: Arc<TakeoverSlot>,
 }
 
-/// Where a handler leaves a takeover for its connection.
+/// Passes a takeover from a handler to its connection.
 #[derive(Debug, Default)]
-struct Seat {
+struct TakeoverSlot {
     taken: AtomicBool,
     takeover: Mutex<Option<Takeover>>,
 }
 
 impl Peer {
-    /// The connection will send this in place of the answer that the handler returns next.
+    /// Makes the connection send this instead of the handler's next response.
     pub(super) fn take_over(&self, takeover: Takeover) {
-        *self.seat.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
-        self.seat.taken.store(true, Ordering::Release);
+        *self.slot.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
+        self.slot.taken.store(true, Ordering::Release);
     }
 }
 
@@ -89,16 +89,16 @@ impl Connected<IncomingStream<'_, Listener>> for Peer {
     }
 }
 
-/// A TCP stream that ends when the simulator stops, and obeys takeovers.
+/// A TCP stream that ends when the simulator stops, and sends takeovers.
 pub(super) struct Connection {
     stream: TcpStream,
     peer: Peer,
-    /// None once the simulator has stopped.
+    /// `None` after the simulator stopped.
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    takeover: Option<UnderWay>,
+    takeover: Option<ActiveTakeover>,
 }
 
-struct UnderWay {
+struct ActiveTakeover {
     takeover: Takeover,
     sent: usize,
     pause: Option<Pin<Box<Sleep>>>,
@@ -107,40 +107,41 @@ struct UnderWay {
 impl Connection {
     fn new(stream: TcpStream, peer: Peer, mut stop: watch::Receiver<bool>) -> Self {
         let stop: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-            // An error means that the simulator is gone without having said so.
+            // An error means that the simulator was dropped.
             let _ = stop.wait_for(|stop| *stop).await;
         });
         Self { stream, peer, stop: Some(stop), takeover: None }
     }
 
     fn is_stopped(&mut self, context: &mut Context<'_>) -> bool {
-        // A future that has ended may not be asked again.
+        // A completed future must not be polled again.
         if self.stop.as_mut().is_some_and(|stop| stop.as_mut().poll(context).is_ready()) {
             self.stop = None;
         }
         self.stop.is_none()
     }
 
-    /// Ready with none where the HTTP library may write; otherwise sends the takeover, and ends with an error.
+    /// Returns ready with `None` if the HTTP library may write. Otherwise sends the takeover, then returns an error.
     fn poll_takeover(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Error>> {
         if self.is_stopped(context) {
             return Poll::Ready(Some(closed()));
         }
-        if self.peer.seat.taken.swap(false, Ordering::Acquire) {
+        if self.peer.slot.taken.swap(false, Ordering::Acquire) {
             let takeover =
-                self.peer.seat.takeover.lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.takeover = takeover.map(|takeover| UnderWay { takeover, sent: 0, pause: None });
+                self.peer.slot.takeover.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.takeover =
+                takeover.map(|takeover| ActiveTakeover { takeover, sent: 0, pause: None });
         }
-        let Some(under_way) = &mut self.takeover else { return Poll::Ready(None) };
+        let Some(active) = &mut self.takeover else { return Poll::Ready(None) };
         loop {
-            if let Some(pause) = &mut under_way.pause {
+            if let Some(pause) = &mut active.pause {
                 ready!(pause.as_mut().poll(context));
-                under_way.pause = None;
+                active.pause = None;
             }
-            let Takeover { bytes, forever, pause, reset } = &mut under_way.takeover;
-            if under_way.sent == bytes.len() {
+            let Takeover { bytes, forever, pause, reset } = &mut active.takeover;
+            if active.sent == bytes.len() {
                 if *reset {
-                    // Without time to linger, the system resets it when it is let go of.
+                    // With zero linger, the system resets the connection when it is dropped.
                     return Poll::Ready(Some(match self.stream.set_zero_linger() {
                         Ok(()) => closed(),
                         Err(error) => error,
@@ -151,15 +152,15 @@ impl Connection {
                     return Poll::Ready(Some(closed()));
                 }
                 bytes.clone_from(forever);
-                under_way.sent = 0;
+                active.sent = 0;
             }
-            let rest = &bytes[under_way.sent..];
+            let rest = &bytes[active.sent..];
             let piece = if pause.is_some() { &rest[..1] } else { rest };
             match ready!(Pin::new(&mut self.stream).poll_write(context, piece)) {
-                Ok(count) => under_way.sent += count,
+                Ok(count) => active.sent += count,
                 Err(error) => return Poll::Ready(Some(error)),
             }
-            under_way.pause = pause.map(|pause| Box::pin(tokio::time::sleep(pause)));
+            active.pause = pause.map(|pause| Box::pin(tokio::time::sleep(pause)));
         }
     }
 }
@@ -175,7 +176,7 @@ impl AsyncRead for Connection {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_read(context, into) {
-            // An end of input is what makes the HTTP library let go of the connection.
+            // The end of input makes the HTTP library close the connection.
             Poll::Pending if self.is_stopped(context) => Poll::Ready(Ok(())),
             polled => polled,
         }

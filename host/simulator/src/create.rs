@@ -1,21 +1,21 @@
-//! The body of POST /meetings, checked against the vendor's schema.
+//! Checks the body of POST /meetings against Whereby's schema.
 
 use serde_json::{Map, Value};
 
-use super::answer::Refusal;
 use super::meetings::Fields;
 use super::moment::Moment;
+use super::response::Refusal;
 use super::state::NamePattern;
 use super::switches::{Switches, UnknownMembers};
 
-/// What of a body has an effect here. The rest is checked, but cannot be read back from the real API either.
+/// The parts of a body that have an effect here. The rest is checked, but the real API does not return it either.
 #[derive(Debug)]
-pub(super) struct Wishes {
+pub(super) struct CreateRequest {
     pub(super) ends: Moment,
     pub(super) prefix: String,
     pub(super) pattern: NamePattern,
     pub(super) fields: Fields,
-    /// Whether the room is to be recorded or streamed, which not every plan includes.
+    /// Whether the room is recorded or streamed, which not every plan includes.
     pub(super) needs_plan: bool,
 }
 
@@ -33,14 +33,14 @@ const MEMBERS: &[&str] = &[
     "fields",
 ];
 
-/// As in the schema, which has a stray comma after each of them.
+/// The languages in the schema, which has a stray comma after each one.
 const LANGUAGES: &[&str] = &[
     "ca", "zh", "zh-TW", "cs", "da", "nl", "en", "en-US", "en-GB", "fi", "fr", "de", "de-CH", "el",
     "hi", "id", "it", "ja", "ko", "lv", "ms", "no", "pl", "pt", "pt-BR", "ro", "ru", "sk", "es",
     "sv", "th", "uk", "vi",
 ];
 
-impl Wishes {
+impl CreateRequest {
     pub(super) fn from_body(
         body: &[u8],
         now: Moment,
@@ -58,7 +58,7 @@ impl Wishes {
         if ends < now {
             return Err(Refusal::invalid("endDate", "it is in the past"));
         }
-        // The value is ignored, but not its type.
+        // The value is ignored, but its type is checked.
         text(body, "startDate")?;
         boolean(body, "isLocked")?;
         one_of(body, "roomMode", &["normal", "group"])?;
@@ -91,16 +91,19 @@ impl Wishes {
     }
 }
 
-/// Upper case is lowered and white space dropped, as the real server does.
+/// Reads the prefix. Lowers upper case and drops white space, as the real server does.
 fn read_prefix(body: &Map<String, Value>) -> Result<String, Refusal> {
     let prefix = text(body, "roomNamePrefix")?.unwrap_or("");
     let prefix: String = prefix.split_whitespace().collect::<String>().to_lowercase();
     if prefix.chars().count() > 39 {
         return Err(Refusal::invalid("roomNamePrefix", "it is longer than 39 characters"));
     }
-    // The schema has no hyphen, but the vendor's own samples do.
+    // The schema does not allow hyphens, but Whereby's own examples have them.
     if !prefix.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
-        return Err(Refusal::invalid("roomNamePrefix", "it may hold letters, digits and hyphens"));
+        return Err(Refusal::invalid(
+            "roomNamePrefix",
+            "it must contain only letters, digits and hyphens",
+        ));
     }
     Ok(prefix)
 }
@@ -140,7 +143,7 @@ fn check_recording(recording: &Map<String, Value>, switches: &Switches) -> Resul
         "fileFormat",
         "oidcRoleArn",
     ];
-    // Of a recording that does not take place, the real server wants nothing more: the vendor's own tests send
+    // Without a recording, the real server requires no other member: Whereby's own tests send
     // `{"type": "none", "destination": {}}`.
     if kind == "none" {
         return Ok(false);
@@ -201,7 +204,7 @@ fn check_streaming(streaming: &Map<String, Value>, switches: &Switches) -> Resul
     Ok(())
 }
 
-/// Checks where recordings or transcriptions go; null stands for what the organization has set.
+/// Checks the destination of recordings or transcriptions. Null means the organization's setting.
 fn check_destination(
     parent: &Map<String, Value>,
     about: &'static str,
@@ -224,7 +227,7 @@ fn check_destination(
     let needed: &[&str] = match (provider, authentication) {
         ("s3", Some("roleBased")) => &["bucket", "oidcRoleArn"],
         ("s3", Some(_)) => &["bucket", "accessKeyId", "accessKeySecret"],
-        // What S3 needs without an authentication type is not documented.
+        // Whereby does not document what S3 requires without an authentication type.
         _ => &[],
     };
     if needed.iter().any(|name| !destination.contains_key(*name)) {
@@ -291,7 +294,7 @@ fn one_of<'a>(
     }
 }
 
-/// Like `one_of`, but null is allowed. Returns whether the member is there.
+/// Checks a member like `one_of`, but allows null. Returns whether the member is present.
 fn nullable(
     object: &Map<String, Value>,
     name: &'static str,

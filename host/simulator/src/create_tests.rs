@@ -1,14 +1,14 @@
-//! Bodies of POST /meetings, fit and unfit.
+//! Tests valid and invalid bodies of POST /meetings.
 
 use serde_json::json;
 
 use super::super::switches::{DateFormat, UnknownFields};
 use super::*;
 
-fn read(body: &Value, switches: &Switches) -> Result<Wishes, String> {
+fn read(body: &Value, switches: &Switches) -> Result<CreateRequest, String> {
     let now = Moment::from_text("2026-03-02T08:00:00Z").unwrap();
-    Wishes::from_body(body.to_string().as_bytes(), now, switches).map_err(|refusal| {
-        let answer = refusal.to_answer(Default::default());
+    CreateRequest::from_body(body.to_string().as_bytes(), now, switches).map_err(|refusal| {
+        let answer = refusal.to_response(Default::default());
         assert_eq!(answer.status.as_u16(), 400);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         body["error"].as_str().unwrap().to_owned()
@@ -36,7 +36,7 @@ fn the_end_is_read_in_utc() {
 }
 
 #[test]
-fn prefixes_are_lowered_and_closed_up() {
+fn prefixes_lose_upper_case_and_white_space() {
     for (prefix, result) in [
         ("", Some("")),
         ("standup-", Some("standup-")),
@@ -53,7 +53,7 @@ fn prefixes_are_lowered_and_closed_up() {
 }
 
 #[test]
-fn unfit_bodies_are_refused_with_a_reason() {
+fn invalid_bodies_are_refused_with_a_reason() {
     let s3 = |authentication| json!({ "provider": "s3", "authenticationType": authentication, "bucket": "b" });
     for (body, reason) in [
         (json!({}), "Invalid value for endDate: it is required"),
@@ -128,7 +128,7 @@ fn unfit_bodies_are_refused_with_a_reason() {
         assert_eq!(read(&body, &Switches::default()).map(|_| ()), Err(reason.to_owned()), "{body}");
     }
     assert!(
-        Wishes::from_body(
+        CreateRequest::from_body(
             b"{",
             Moment::from_text("2026-03-02T08:00:00Z").unwrap(),
             &Switches::default()
@@ -138,7 +138,7 @@ fn unfit_bodies_are_refused_with_a_reason() {
 }
 
 #[test]
-fn fit_configurations_are_taken() {
+fn valid_bodies_are_accepted() {
     for (body, needs_plan) in [
         (with("recording", json!({ "type": "none", "destination": {} })), false),
         (
@@ -192,7 +192,7 @@ fn fit_configurations_are_taken() {
 }
 
 #[test]
-fn switches_decide_about_the_unknown() {
+fn switches_decide_about_unknown_members() {
     let strict = Switches { unknown_members: UnknownMembers::Rejected, ..Switches::default() };
     assert!(read(&with("somethingNew", json!(1)), &strict).is_err());
     assert!(

@@ -1,4 +1,4 @@
-//! The organization that a demonstration shows: people who do not exist, in rooms that nobody has entered.
+//! The organization for demonstrations, with fictitious people and rooms.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ fn host(name: &str, external_id: &str) -> ParticipantSeed {
     ParticipantSeed::named(name).role("host").external_id(external_id)
 }
 
-/// Rooms in use, ended and deleted; meetings recorded, running, and with people who are not named.
+/// Returns rooms that are in use, ended and deleted, with meetings that are recorded, in progress, and have
+/// anonymous participants.
 pub(super) fn rooms() -> Vec<RoomSeed> {
     vec![webinar(), office_hours(), standup(), design_review(), interview(), planning()]
 }
@@ -45,7 +46,7 @@ fn webinar() -> RoomSeed {
     RoomSeed::prefixed("webinar-").created(days(12)).ended(days(9)).session(session).deleted()
 }
 
-/// A short name, and a session that is still going on.
+/// A short name, and a session in progress.
 fn office_hours() -> RoomSeed {
     let past = SessionSeed::began(days(3))
         .lasting(minutes(48))
@@ -61,7 +62,7 @@ fn office_hours() -> RoomSeed {
     RoomSeed::short("office-hours-").created(days(8)).ends(days(20)).session(past).session(running)
 }
 
-/// The same three people on two days, one of whom lost the connection once.
+/// The same three people on two days. One of them reconnected.
 fn standup() -> RoomSeed {
     let day = |ago: Duration| {
         SessionSeed::began(ago)

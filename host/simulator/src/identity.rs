@@ -1,11 +1,11 @@
-//! Made-up identities: ids that come out the same in every run, API keys, and room keys.
+//! Generates ids, API keys and room keys, which are the same in every run.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// What an id is for. Each has a sequence of its own, so that an extra room does not rename every session.
+/// The kinds of ids. Each has its own sequence, so that an additional room does not change all session ids.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Room,
@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Key,
 }
 
-/// Where ids come from: the same organization and order of calls gives the same ids.
+/// A generator of ids. The same organization and order of calls give the same ids.
 #[derive(Debug)]
 pub(super) struct Ids {
     organization: u64,
@@ -36,17 +36,17 @@ impl Ids {
         mix(self.organization.wrapping_mul(64).wrapping_add(kind as u64) ^ mix(*used))
     }
 
-    /// A UUID of version 4 in form, though nothing about it is random.
+    /// Returns an id in the form of a version 4 UUID. It is not random.
     pub(super) fn uuid(&mut self, kind: Kind) -> String {
         uuid(self.next(kind))
     }
 
-    /// Eight digits, the first of them not 0.
+    /// Returns eight digits. The first one is not 0.
     pub(super) fn decimal(&mut self, kind: Kind) -> String {
         (10_000_000 + self.next(kind) % 90_000_000).to_string()
     }
 
-    /// Six characters that are not easily mistaken for one another.
+    /// Returns six characters that are easy to tell apart.
     pub(super) fn short(&mut self, kind: Kind) -> String {
         const LETTERS: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
         let mut bits = self.next(kind);
@@ -71,7 +71,7 @@ fn uuid(seed: u64) -> String {
     )
 }
 
-/// One step of splitmix64: a well-scattered number for each number.
+/// Returns a hash of a number: one step of splitmix64.
 pub(super) fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -79,7 +79,7 @@ pub(super) fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The same number for the same text in every run, unlike the hashes of the standard library.
+/// Returns a hash of strings, which is the same in every run, unlike the standard library's hashes.
 pub(super) fn fingerprint(parts: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     for part in parts {
@@ -92,7 +92,7 @@ pub(super) fn fingerprint(parts: &[&str]) -> u64 {
     mix(hash)
 }
 
-/// An API key in the form that real ones have. Its claims are the same in every run, and so is the key.
+/// Returns an API key in the form of a real one. It is the same in every run.
 pub(super) fn api_key(organization: u64) -> String {
     let claims = json!({
         "iss": "https://accounts.appear.in",
@@ -105,7 +105,7 @@ pub(super) fn api_key(organization: u64) -> String {
     token(&claims)
 }
 
-/// What the `roomKey` of a host's or a viewer's room URL opens the room with.
+/// Returns the `roomKey` in a host's or viewer's room URL.
 pub(super) fn room_key(
     organization: u64,
     meeting_id: &str,
@@ -131,7 +131,7 @@ fn token(claims: &Value) -> String {
     format!("{signed}.{signature}")
 }
 
-/// HMAC-SHA256 (RFC 2104) for keys of at most one block.
+/// Returns the HMAC-SHA256 (RFC 2104) of a message, for keys of at most one block.
 fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let padded = |pad: u8| {
         let mut block = [pad; 64];
@@ -161,7 +161,7 @@ mod tests {
         }
         let next = two.uuid(Kind::Session);
         one.uuid(Kind::Room);
-        assert_eq!(one.uuid(Kind::Session), next, "another kind's ids are another sequence");
+        assert_eq!(one.uuid(Kind::Session), next, "each kind has its own sequence");
         assert_ne!(Ids::new(47_111).uuid(Kind::Session), Ids::new(47_110).uuid(Kind::Session));
         assert_eq!(one.decimal(Kind::Meeting).len(), 8);
         assert_eq!(one.short(Kind::Room).len(), 6);

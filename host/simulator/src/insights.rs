@@ -1,4 +1,4 @@
-//! `/insights`: what is known about past use, as it stood some minutes ago.
+//! `/insights`: past sessions and participants, as of some minutes ago.
 
 mod rows;
 
@@ -7,10 +7,10 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, Refusal};
 use super::meetings::Listing;
 use super::moment::Moment;
 use super::paging::{Key, List, Page, Query, Sort};
+use super::response::{ApiResponse, Refusal};
 use super::state::{Organization, Participant, Totals};
 use super::switches::{BotRows, InsightsOfDeleted, SortByDates, Switches, UnknownSession};
 
@@ -36,7 +36,7 @@ const PARTICIPANTS: List = List {
     filters: &["roomSessionId", "externalId"],
 };
 
-/// The sums by which rooms and sessions can be sorted, besides dates.
+/// The totals by which rooms and sessions can be sorted, besides dates.
 const TOTALS: [&str; 6] = [
     "totalParticipantMinutes",
     "totalRecorderMinutes",
@@ -46,12 +46,12 @@ const TOTALS: [&str; 6] = [
     "totalUniqueStreamers",
 ];
 
-/// An organization as insights see it: behind the clock, and by the switches.
+/// The insights of an organization, which lag behind the clock and depend on the switches.
 pub(super) struct Insights<'a> {
     organization: &'a Organization,
     switches: &'a Switches,
     now: Moment,
-    /// What happened after this is not known yet.
+    /// Events after this time are not included yet.
     horizon: Moment,
 }
 
@@ -61,8 +61,8 @@ impl<'a> Insights<'a> {
         Self { organization, switches, now, horizon: now.before(lag) }
     }
 
-    /// GET /insights/rooms: the room used last first.
-    pub(super) fn rooms(&self, query: &Query<'_>) -> Result<Answer, Refusal> {
+    /// GET /insights/rooms: the most recently used room first.
+    pub(super) fn rooms(&self, query: &Query<'_>) -> Result<ApiResponse, Refusal> {
         let organization = self.organization;
         let page = Page::from_query(
             query,
@@ -95,11 +95,11 @@ impl<'a> Insights<'a> {
         let (rows, cursor) =
             page.cut(rows.map(|(index, _)| index), &sort, |row| self.room_key(row, sort.field));
         let results: Vec<_> = rows.into_iter().map(|row| self.room_insight(row)).collect();
-        Ok(Answer::json(StatusCode::OK, &Listing { results, cursor }))
+        Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
     }
 
     /// GET /insights/room-sessions: the newest first.
-    pub(super) fn sessions(&self, query: &Query<'_>) -> Result<Answer, Refusal> {
+    pub(super) fn sessions(&self, query: &Query<'_>) -> Result<ApiResponse, Refusal> {
         let organization = self.organization;
         let page = Page::from_query(
             query,
@@ -124,11 +124,11 @@ impl<'a> Insights<'a> {
         let (rows, cursor) =
             page.cut(rows.into_iter(), &sort, |row| self.session_key(row, sort.field));
         let results: Vec<_> = rows.into_iter().map(|row| self.room_session(row)).collect();
-        Ok(Answer::json(StatusCode::OK, &Listing { results, cursor }))
+        Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
     }
 
-    /// GET /insights/participants: in the order in which they came.
-    pub(super) fn participants(&self, query: &Query<'_>) -> Result<Answer, Refusal> {
+    /// GET /insights/participants: in the order in which they joined.
+    pub(super) fn participants(&self, query: &Query<'_>) -> Result<ApiResponse, Refusal> {
         let organization = self.organization;
         let total = organization.participants.len();
         let page = Page::from_query(query, &PARTICIPANTS, organization.id, total, self.switches)?;
@@ -171,11 +171,11 @@ impl<'a> Insights<'a> {
         };
         let (rows, cursor) = page.cut(rows, &sort, key);
         let results: Vec<_> = rows.into_iter().map(|row| self.participant_row(row)).collect();
-        Ok(Answer::json(StatusCode::OK, &Listing { results, cursor }))
+        Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
     }
 
     /// GET /insights/participant: an array with the technical details of one participant.
-    pub(super) fn participant(&self, query: &Query<'_>) -> Result<Answer, Refusal> {
+    pub(super) fn participant(&self, query: &Query<'_>) -> Result<ApiResponse, Refusal> {
         let organization = self.organization;
         let session = query.required("roomSessionId")?;
         let id = query.required("participantId")?;
@@ -207,7 +207,7 @@ impl<'a> Insights<'a> {
                 "events": [],
             })
         });
-        Ok(Answer::json(StatusCode::OK, &Vec::from_iter(details)))
+        Ok(ApiResponse::json(StatusCode::OK, &Vec::from_iter(details)))
     }
 
     fn sort(&self, query: &Query<'_>, accepted: &[&'static str]) -> Result<Sort, Refusal> {
@@ -248,7 +248,7 @@ impl<'a> Insights<'a> {
         sessions.iter().copied().filter(|&session| self.knows_session(session)).collect()
     }
 
-    /// The first and the last start among sessions.
+    /// Returns the first and the last start of sessions.
     fn starts(&self, sessions: &[u32]) -> (Option<Moment>, Option<Moment>) {
         let starts =
             || sessions.iter().map(|&session| self.organization.sessions[session as usize].started);
@@ -277,7 +277,7 @@ impl<'a> Insights<'a> {
         }
     }
 
-    /// What ended lately is still going on, as far as insights know.
+    /// Returns the end, unless it is too recent for the insights.
     fn known_end(&self, end: Option<Moment>) -> Option<Moment> {
         end.filter(|&end| end <= self.horizon)
     }

@@ -1,8 +1,7 @@
-//! A faithful imitation of the Whereby REST API on a loopback port, for tests, benchmarks and demonstrations.
+//! An imitation of the Whereby REST API on a loopback port, for tests, benchmarks and demonstrations.
 //!
-//! What the real API is known to do, this does. Where its behaviour is unknown, a [switch](SWITCHES) decides.
+//! It behaves as the real API is known to behave. Where that is unknown, a [switch](SWITCHES) decides.
 
-mod answer;
 mod connection;
 mod create;
 mod demo;
@@ -14,6 +13,7 @@ mod paging;
 mod rate_limit;
 mod recorder;
 mod recordings;
+mod response;
 mod script;
 mod seed;
 mod service;
@@ -46,18 +46,18 @@ use moment::{Clock, Moment};
 use recorder::Recorder;
 use service::Service;
 
-/// How a simulator is started.
+/// The options for starting a simulator.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen: a loopback address. The default is a free port of 127.0.0.1.
+    /// The loopback address to listen on. Default: a free port of 127.0.0.1.
     pub listen: SocketAddr,
-    /// How the API behaves at first.
+    /// The initial switches.
     pub switches: Switches,
-    /// Whether to keep what reached it, for [`Simulator::requests`]. The default is yes; benchmarks say no.
+    /// Whether to record requests for [`Simulator::requests`]. Default: true.
     pub record: bool,
-    /// A clock that stands still at this time, for snapshots. The default is real time.
+    /// The time at which the clock stands still, for snapshots. Default: real time.
     pub now: Option<OffsetDateTime>,
-    /// The organizations, each with an API key of its own. The default is one with [`Seed::Demo`].
+    /// The organizations, each with its own API key. Default: one with [`Seed::Demo`].
     pub organizations: Vec<OrganizationSeed>,
 }
 
@@ -73,7 +73,7 @@ impl Default for Options {
     }
 }
 
-/// One organization to start with.
+/// An organization to start with.
 #[derive(Clone)]
 pub struct OrganizationSeed {
     subdomain: String,
@@ -82,13 +82,13 @@ pub struct OrganizationSeed {
 }
 
 impl OrganizationSeed {
-    /// An organization whose rooms are at `https://<subdomain>.whereby.com/`, with a generated API key.
+    /// Returns an organization whose rooms are at `https://<subdomain>.whereby.com/`, with a generated API key.
     #[must_use]
     pub fn new(subdomain: &str, seed: Seed) -> Self {
         Self { subdomain: subdomain.to_owned(), seed, token: None }
     }
 
-    /// Uses this API key instead, for instance one that is not a JWT.
+    /// Uses this API key instead, for example one that is not a JWT.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
@@ -105,12 +105,12 @@ impl fmt::Debug for OrganizationSeed {
     }
 }
 
-/// What an organization has at the start.
+/// The initial data of an organization.
 #[derive(Clone, Debug)]
 pub enum Seed {
-    /// Six rooms of fictitious people: used, running, recorded, ended, deleted, and new.
+    /// Rooms of fictitious people: used, in progress, recorded, ended, deleted and new.
     Demo,
-    /// These rooms; an empty list for none.
+    /// These rooms, possibly none.
     Rooms(Vec<RoomSeed>),
 }
 
@@ -125,12 +125,12 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts listening. It serves on the runtime that this is called on.
+    /// Starts a simulator on the current Tokio runtime.
     ///
     /// # Errors
     ///
-    /// An address that is not loopback is refused, as is one that cannot be listened on, and a clock outside the
-    /// years 0 to 9999.
+    /// Fails if the address is not loopback or cannot be listened on, or if the clock is outside the years 0 to
+    /// 9999.
     pub async fn start(options: Options) -> io::Result<Self> {
         let refuse = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
         if !options.listen.ip().is_loopback() {
@@ -140,7 +140,7 @@ impl Simulator {
             None => None,
             Some(now) => Some(
                 Moment::from_date(now)
-                    .ok_or_else(|| refuse("the clock's year needs four digits"))?,
+                    .ok_or_else(|| refuse("the clock's year must be from 0 to 9999"))?,
             ),
         };
         let clock = Clock::new(now);
@@ -150,7 +150,7 @@ impl Simulator {
             let mut organization = state::Organization::new(index, &seed.subdomain);
             let now = clock.now();
             let (rooms, now) = match &seed.seed {
-                // Round times look better in a demonstration.
+                // Round times look better in demonstrations.
                 Seed::Demo => (&demo::rooms(), now.rounded_down()),
                 Seed::Rooms(rooms) => (rooms, now),
             };
@@ -177,79 +177,79 @@ impl Simulator {
         let app = Router::new().fallback(service::handle).with_state(Arc::clone(&service));
         let app = app.into_make_service_with_connect_info::<Peer>();
         let server = tokio::spawn(async move {
-            // It never comes back by itself: failures to accept are waited out.
+            // This never returns: the listener retries failed accepts.
             let _ = axum::serve(listener, app).await;
         });
         Ok(Self { address, tokens, service, connections, stop, server })
     }
 
-    /// Where the API is, as `http://127.0.0.1:PORT/v1`.
+    /// Returns the base URL of the API: `http://127.0.0.1:PORT/v1`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// The address listened on.
+    /// Returns the address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The first organization's API key; empty if there is no organization.
+    /// Returns the first organization's API key; empty if there is no organization.
     ///
-    /// It has the form and claims of a real one, and is the same in every run.
+    /// A generated key has the form and claims of a real one, and is the same in every run.
     #[must_use]
     pub fn token(&self) -> &str {
         self.tokens.first().map_or("", String::as_str)
     }
 
-    /// The API keys of all organizations, in order.
+    /// Returns the API keys of all organizations, in order.
     #[must_use]
     pub fn tokens(&self) -> &[String] {
         &self.tokens
     }
 
-    /// Everything that reached it, in the order of arrival; nothing where recording is off.
+    /// Returns all requests in the order of arrival; empty if recording is off.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.service.recorder.as_ref().map(Recorder::all).unwrap_or_default()
     }
 
-    /// Forgets what reached it so far.
+    /// Clears the recorded requests.
     pub fn clear_requests(&self) {
         if let Some(recorder) = &self.service.recorder {
             recorder.clear();
         }
     }
 
-    /// Waits until at least this many requests have reached it since the last [`Simulator::clear_requests`].
-    /// Without recording it returns at once.
+    /// Waits until at least this many requests have arrived since the last [`Simulator::clear_requests`]. Returns
+    /// immediately if recording is off.
     pub async fn wait_for_requests(&self, count: usize) {
         if let Some(recorder) = &self.service.recorder {
             recorder.wait_for(count).await;
         }
     }
 
-    /// How many TCP connections were accepted so far.
+    /// Returns the number of accepted TCP connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// The next `times` requests with this method (`*` for any) and the start of this path (`/v1/…`) get this reply.
+    /// Sends this reply to the next `times` requests with this method (`*` for any) and this path prefix (`/v1/…`).
     ///
-    /// Of several scripts that fit a request, the one that was given first is used. Neither the key nor the rate limit
-    /// is looked at, unless the reply is one that carries the request out.
+    /// If several scripts match a request, the first one is used. The key and the rate limit are checked only if the
+    /// reply carries the request out.
     pub fn script(&self, method: &str, path_prefix: &str, times: usize, reply: Reply) {
         self.service.scripts.add(method, path_prefix, times, reply);
     }
 
-    /// The next `times` requests, whatever they are, are answered with this status and no body.
+    /// Responds to the next `times` requests with this status and no body.
     pub fn fail_next(&self, times: usize, status: u16) {
         self.script("*", "", times, Reply::status(status));
     }
 
-    /// How many requests are still to be answered by a script.
+    /// Returns the number of replies that are still scripted.
     #[must_use]
     pub fn scripts_left(&self) -> usize {
         self.service.scripts.left()
@@ -260,24 +260,24 @@ impl Simulator {
         self.service.scripts.clear();
     }
 
-    /// The switches as they stand.
+    /// Returns the current switches.
     #[must_use]
     pub fn switches(&self) -> Switches {
         self.service.switches()
     }
 
-    /// Sets all switches. The form of a `meetingId` stays what it was when the room was made.
+    /// Sets all switches. Existing rooms keep the form of their `meetingId`.
     pub fn set_switches(&self, switches: Switches) {
         *self.service.switches.write().unwrap_or_else(PoisonError::into_inner) = switches;
     }
 
-    /// What time the simulated API takes it to be.
+    /// Returns the time of the simulated API.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         self.service.clock.now().to_date()
     }
 
-    /// Puts the clock forward, be it real or standing still: rooms end, insights catch up, points come back.
+    /// Moves the clock forward, even if it stands still: rooms end, insights catch up, and rate limits reset.
     pub fn advance(&self, by: Duration) {
         self.service.clock.advance(by);
     }
@@ -286,18 +286,18 @@ impl Simulator {
     ///
     /// # Panics
     ///
-    /// If there is no such organization.
+    /// Panics if the organization does not exist.
     pub fn add_room(&self, organization: usize, room: &RoomSeed) -> SeededRoom {
         let (now, switches) = (self.service.clock.now(), self.switches());
         self.service.organization(organization).seed_room(room, now, &switches)
     }
 
-    /// Adds a session to a room, whose name is given with or without the leading slash, and returns the session's id.
-    /// None where there is no such room, or the session never had two people.
+    /// Adds a session to a room, whose name may have a leading slash. Returns the session's id, or `None` if the
+    /// room does not exist or the session never had two people.
     ///
     /// # Panics
     ///
-    /// If there is no such organization.
+    /// Panics if the organization does not exist.
     pub fn add_session(
         &self,
         organization: usize,
@@ -310,11 +310,11 @@ impl Simulator {
         organization.seed_session(room, session, now)
     }
 
-    /// Stops listening and ends all connections.
+    /// Stops listening and closes all connections.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         self.server.abort();
-        // The task was cancelled, which is what this would say.
+        // The error only says that the task was cancelled.
         let _ = (&mut self.server).await;
     }
 }

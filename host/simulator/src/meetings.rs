@@ -3,11 +3,11 @@
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::answer::{Answer, Refusal};
-use super::create::Wishes;
+use super::create::CreateRequest;
 use super::identity::room_key;
 use super::moment::Moment;
 use super::paging::{List, Page, Query};
+use super::response::{ApiResponse, Refusal};
 use super::state::Organization;
 use super::switches::{
     DeleteUnknown, MeetingMembers, RecordingPlan, RoomNameFilter, Switches, UnknownFields,
@@ -16,7 +16,7 @@ use super::switches::{
 const LIST: List =
     List { path: "/meetings", default_limit: 50, filters: &["roomName[startsWith]", "fields"] };
 
-/// The URLs that are only given on request, as they open the room with more rights.
+/// The URLs that are returned only on request, because they grant more rights in the room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     pub(super) host: bool,
@@ -24,13 +24,13 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Adds one name; an unknown one is refused or not, by the switch.
+    /// Adds a name. The switch decides whether an unknown name is refused.
     pub(super) fn add(&mut self, name: &str, switches: &Switches) -> Result<(), Refusal> {
         match name {
             "hostRoomUrl" => self.host = true,
             "viewerRoomUrl" => self.viewer = true,
             _ if switches.unknown_fields == UnknownFields::Ignored => {}
-            _ => return Err(Refusal::invalid("fields", "it takes hostRoomUrl and viewerRoomUrl")),
+            _ => return Err(Refusal::invalid("fields", "it must be hostRoomUrl or viewerRoomUrl")),
         }
         Ok(())
     }
@@ -82,20 +82,20 @@ impl<'a> Meeting<'a> {
     }
 }
 
-/// GET /meetings: the newest room first, deleted and removed ones left out.
+/// GET /meetings: the newest room first, without deleted and removed rooms.
 pub(super) fn list(
     organization: &Organization,
     query: &Query<'_>,
     now: Moment,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let fields = Fields::from_query(query, switches)?;
     let page = Page::from_query(query, &LIST, organization.id, organization.rooms.len(), switches)?;
     let prefix = match switches.room_name_filter {
         RoomNameFilter::Honoured => query.get("roomName[startsWith]"),
         RoomNameFilter::Ignored => None,
     };
-    // This list keeps its order, so a page is found without sorting all rooms.
+    // The list is always sorted, so a page is found without sorting all rooms.
     let start = page.after.map_or(0, |last| {
         let last = organization.age(last);
         organization.listed.partition_point(|&room| organization.age(room) <= last)
@@ -109,7 +109,7 @@ pub(super) fn list(
     let cursor = on_page.last().filter(|_| rooms.next().is_some()).map(|&last| page.cursor(last));
     let results: Vec<_> =
         on_page.iter().map(|&room| Meeting::new(organization, room, fields, switches)).collect();
-    Ok(Answer::json(StatusCode::OK, &Listing { results, cursor }))
+    Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
 }
 
 /// The envelope of every list.
@@ -126,39 +126,39 @@ pub(super) fn one(
     query: &Query<'_>,
     now: Moment,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let fields = Fields::from_query(query, switches)?;
     let room = organization
         .room_by_id(meeting_id)
         .filter(|&room| organization.is_there(room, now, switches));
     let room = room.ok_or(Refusal::NOT_FOUND)?;
-    Ok(Answer::json(StatusCode::OK, &Meeting::new(organization, room, fields, switches)))
+    Ok(ApiResponse::json(StatusCode::OK, &Meeting::new(organization, room, fields, switches)))
 }
 
 /// POST /meetings.
 pub(super) fn create(
     organization: &mut Organization,
-    wishes: &Wishes,
+    request: &CreateRequest,
     now: Moment,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
-    if wishes.needs_plan && switches.recording_plan == RecordingPlan::Missing {
+) -> Result<ApiResponse, Refusal> {
+    if request.needs_plan && switches.recording_plan == RecordingPlan::Missing {
         return Err(Refusal::NOT_IN_PLAN);
     }
-    let name = organization.name_room(&wishes.prefix, wishes.pattern);
-    let room = organization.add_room(name, now, wishes.ends, switches);
-    Ok(Answer::json(
+    let name = organization.name_room(&request.prefix, request.pattern);
+    let room = organization.add_room(name, now, request.ends, switches);
+    Ok(ApiResponse::json(
         StatusCode::CREATED,
-        &Meeting::new(organization, room, wishes.fields, switches),
+        &Meeting::new(organization, room, request.fields, switches),
     ))
 }
 
-/// DELETE /meetings/{id}: the same answer again for a room that is gone already.
+/// DELETE /meetings/{id}: the same response again for a room that is already deleted.
 pub(super) fn delete(
     organization: &mut Organization,
     meeting_id: &str,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     match organization.room_by_id(meeting_id) {
         Some(room) => organization.delete_room(room),
         None if switches.delete_unknown == DeleteUnknown::NotFound => {
@@ -166,5 +166,5 @@ pub(super) fn delete(
         }
         None => {}
     }
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }

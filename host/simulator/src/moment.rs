@@ -1,4 +1,4 @@
-//! Points in time, and the clock that the simulated API goes by.
+//! Points in time, and the clock of the simulated API.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,29 +18,30 @@ impl Moment {
     /// 9999-12-31T23:59:59.999Z.
     const LAST: Self = Self(253_402_300_799_999);
 
-    /// None for a date whose year in UTC does not have four digits.
+    /// Converts a date; `None` if its year in UTC is not from 0 to 9999.
     pub(super) fn from_date(date: OffsetDateTime) -> Option<Self> {
         let milliseconds = date.unix_timestamp_nanos().div_euclid(1_000_000);
         let moment = Self(i64::try_from(milliseconds).ok()?);
-        // The range of the types goes further: the offset can push a date over the end of the year 9999.
+        // The type allows more, because the offset can move a date past the year 9999.
         (Self::FIRST..=Self::LAST).contains(&moment).then_some(moment)
     }
 
-    /// Reads ISO 8601 with seconds; a missing offset means UTC.
+    /// Parses ISO 8601 with seconds. Without an offset, the date is in UTC.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let date = OffsetDateTime::parse(text, &Rfc3339)
             .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339));
         Self::from_date(date.ok()?)
     }
 
-    /// A time that was put forward beyond the year 9999 stays at its end.
+    /// Converts to a date. A time after the year 9999 becomes the end of that year.
     pub(super) fn to_date(self) -> OffsetDateTime {
         let within = self.clamp(Self::FIRST, Self::LAST);
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(within.0) * 1_000_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// In UTC, as `2026-03-02T08:15:04.118Z`. Written by hand because a list of rooms is mostly dates.
+    /// Formats the time in UTC: `2026-03-02T08:15:04.118Z`. Handwritten for speed, because lists of rooms are mostly
+    /// dates.
     pub(super) fn to_text(self, format: DateFormat) -> String {
         let date = self.to_date();
         let mut text = *b"0000-00-00T00:00:00.000Z";
@@ -64,7 +65,7 @@ impl Moment {
         text
     }
 
-    /// As JavaScript prints a `Date`: `Mon Mar 02 2026 08:16:00 GMT+0000 (Coordinated Universal Time)`.
+    /// Formats the time as JavaScript prints a `Date`: `Mon Mar 02 2026 08:16:00 GMT+0000 (Coordinated Universal Time)`.
     pub(super) fn to_javascript(self) -> String {
         let date = self.to_date();
         let (weekday, month) = (date.weekday().to_string(), date.month().to_string());
@@ -92,12 +93,12 @@ impl Moment {
         Self(self.0.saturating_sub(milliseconds(duration)))
     }
 
-    /// Milliseconds from `earlier` to this; 0 when it is later than this.
+    /// Returns the milliseconds since `earlier`; 0 if that is later.
     pub(super) fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0).max(0)
     }
 
-    /// The full five minutes at or before this.
+    /// Rounds down to five minutes.
     pub(super) fn rounded_down(self) -> Self {
         Self(self.0 - self.0.rem_euclid(5 * 60 * 1000))
     }
@@ -107,7 +108,7 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Real time, or a time that stands still; either can be put forward.
+/// A clock with real time, or one that stands still. Both can be moved forward.
 #[derive(Debug)]
 pub(super) struct Clock {
     fixed: Option<Moment>,
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn javascript_dates_look_like_javascript() {
+    fn javascript_dates_are_formatted_like_javascript() {
         let moment = Moment::from_text("2026-03-02T08:16:00Z").unwrap();
         assert_eq!(
             moment.to_javascript(),
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_clock_moves_only_when_told() {
+    fn a_fixed_clock_moves_only_when_advanced() {
         let start = Moment::from_text("2026-03-02T08:16:02Z").unwrap();
         let clock = Clock::new(Some(start));
         assert_eq!(clock.now(), start);

@@ -1,9 +1,9 @@
-//! What all lists have in common: the query, limits, sorting and cursors.
+//! Shared code of all lists: the query, limits, sorting and cursors.
 
 use std::borrow::Cow;
 
-use super::answer::Refusal;
 use super::identity::{fingerprint, mix};
+use super::response::Refusal;
 use super::switches::{LimitOutOfRange, Switches};
 
 /// The decoded query of a request.
@@ -15,7 +15,7 @@ impl<'a> Query<'a> {
         Self(url::form_urlencoded::parse(raw.as_bytes()).collect())
     }
 
-    /// The first value of this name.
+    /// Returns the first value of this name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
@@ -27,26 +27,26 @@ impl<'a> Query<'a> {
     }
 }
 
-/// A list that can be asked for.
+/// A list endpoint.
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) path: &'static str,
     pub(super) default_limit: usize,
-    /// What narrows the list, apart from `sortBy`. A cursor is only good together with the same values.
+    /// The query parameters that filter the list, besides `sortBy`. A cursor is valid only with the same values.
     pub(super) filters: &'static [&'static str],
 }
 
-/// Which part of a list is asked for.
+/// The requested page of a list.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) limit: usize,
-    /// The last row of the page before.
+    /// The last row of the previous page.
     pub(super) after: Option<u32>,
     fingerprint: u64,
 }
 
 impl Page {
-    /// `rows` is how many rows the table behind the list has.
+    /// Reads the page from a query. `rows` is the number of rows in the underlying table.
     pub(super) fn from_query(
         query: &Query<'_>,
         list: &List,
@@ -66,7 +66,7 @@ impl Page {
                 let row = read_cursor(cursor, fingerprint).filter(|&row| (row as usize) < rows);
                 Some(row.ok_or(Refusal::invalid(
                     "cursor",
-                    "it is not one of this list with these filters",
+                    "it does not belong to this list with these filters",
                 ))?)
             }
         };
@@ -77,12 +77,12 @@ impl Page {
         })
     }
 
-    /// The cursor that goes on after this row. It needs no memory here, so it stays good as long as the simulator runs.
+    /// Returns the cursor that continues after this row. It is stateless, so it stays valid while the simulator runs.
     pub(super) fn cursor(&self, row: u32) -> String {
         format!("{:016x}{:016x}", self.fingerprint, u64::from(row) ^ mix(self.fingerprint))
     }
 
-    /// Sorts rows, leaves out the pages before this one and after it, and says how to go on.
+    /// Sorts rows. Returns the rows of this page and the cursor for the next one.
     pub(super) fn cut(
         &self,
         rows: impl Iterator<Item = u32>,
@@ -95,7 +95,7 @@ impl Page {
             rows.reverse();
         }
         let start = self.after.map_or(0, |last| {
-            // The last row itself may have gone meanwhile; its key still says where it was.
+            // The last row itself may be gone, but its key still gives the position.
             let last = (key(last), last);
             rows.partition_point(|row| if sort.descending { *row >= last } else { *row <= last })
         });
@@ -119,8 +119,7 @@ fn read_cursor(cursor: &str, fingerprint: u64) -> Option<u32> {
 
 fn read_limit(text: Option<&str>, default: usize, switches: &Switches) -> Result<usize, Refusal> {
     let Some(text) = text else { return Ok(default) };
-    let limit: i64 =
-        text.parse().map_err(|_| Refusal::invalid("limit", "it is not a whole number"))?;
+    let limit: i64 = text.parse().map_err(|_| Refusal::invalid("limit", "it is not an integer"))?;
     match usize::try_from(limit.clamp(1, 100)) {
         Ok(clamped)
             if limit == clamped as i64
@@ -132,7 +131,7 @@ fn read_limit(text: Option<&str>, default: usize, switches: &Switches) -> Result
     }
 }
 
-/// What a list is sorted by.
+/// The sort order of a list.
 #[derive(Debug)]
 pub(super) struct Sort {
     pub(super) field: &'static str,
@@ -140,7 +139,7 @@ pub(super) struct Sort {
 }
 
 impl Sort {
-    /// Reads `sortBy=<field>:<asc or desc>`; the first accepted field, descending, is the default.
+    /// Reads `sortBy=<field>:<asc or desc>`. Default: the first accepted field, descending.
     pub(super) fn from_query(
         query: &Query<'_>,
         accepted: &[&'static str],
@@ -158,7 +157,7 @@ impl Sort {
     }
 }
 
-/// What a row is sorted by.
+/// The sort key of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Absent,
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_32_hex_digits_and_good_for_the_same_question_only() {
+    fn a_cursor_is_32_hex_digits_and_valid_only_for_the_same_query() {
         let switches = Switches::default();
         let cursor = page("roomName=/a", &switches).unwrap().cursor(7);
         assert_eq!(cursor.len(), 32);
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_go_on_where_the_last_one_ended_even_if_its_last_row_is_gone() {
+    fn pages_continue_after_the_last_row_even_if_it_is_gone() {
         let switches = Switches::default();
         for descending in [false, true] {
             let sort = Sort { field: "", descending };

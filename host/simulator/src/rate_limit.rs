@@ -1,11 +1,11 @@
-//! Points per organization and minute: what a request costs, and what happens when they are spent.
+//! The rate limit: points per organization and minute.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 use std::time::Duration;
 
-use super::answer::Answer;
 use super::moment::Moment;
+use super::response::ApiResponse;
 use super::switches::{
     DateFormat, MsLeft, RateLimitCosts, RateLimitHeaders, RateLimitReset, RetryAfter, Switches,
 };
@@ -14,7 +14,7 @@ const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// What kind of work a request is, as far as its cost goes.
+/// The kind of a request, which determines its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     ReadOne,
@@ -37,7 +37,8 @@ impl Work {
     }
 }
 
-/// What an organization has spent in the minute that began with its first request after the last one.
+/// The points that an organization has spent in the current minute, which starts with its first request after the
+/// previous one.
 #[derive(Debug, Default)]
 pub(super) struct RateLimit {
     resets: Option<Moment>,
@@ -45,14 +46,14 @@ pub(super) struct RateLimit {
 }
 
 impl RateLimit {
-    /// Spends what the request costs, and gives the headers that its answer has; or gives the 429.
+    /// Spends the cost of a request. Returns the headers for its response, or a 429 as the error.
     pub(super) fn spend(
         &mut self,
         organization: u64,
         work: Work,
         now: Moment,
         switches: &Switches,
-    ) -> Result<HeaderMap, Box<Answer>> {
+    ) -> Result<HeaderMap, Box<ApiResponse>> {
         if switches.rate_limit == 0 {
             return Ok(HeaderMap::new());
         }
@@ -77,14 +78,14 @@ impl RateLimit {
             MsLeft::Camel => "msLeft",
             MsLeft::Snake => "ms_left",
         };
-        let mut answer = Answer::json(
+        let mut response = ApiResponse::json(
             StatusCode::TOO_MANY_REQUESTS,
             &json!({
                 "error": format!("Rate limit active for throttle key: organization:{organization}"),
                 "data": { wait: milliseconds },
             }),
         );
-        answer.headers.extend(headers(left, resets, switches));
+        response.headers.extend(headers(left, resets, switches));
         let seconds = match switches.retry_after {
             RetryAfter::Whole => Some(((milliseconds + 999) / 1000).to_string()),
             RetryAfter::Decimal => {
@@ -93,9 +94,9 @@ impl RateLimit {
             RetryAfter::Absent => None,
         };
         if let Some(seconds) = seconds {
-            answer.headers.insert(header::RETRY_AFTER, text(&seconds));
+            response.headers.insert(header::RETRY_AFTER, text(&seconds));
         }
-        Err(Box::new(answer))
+        Err(Box::new(response))
     }
 }
 
@@ -113,7 +114,7 @@ fn headers(remaining: u32, resets: Moment, switches: &Switches) -> HeaderMap {
 }
 
 fn text(value: &str) -> HeaderValue {
-    // Digits and dates are always fit for a header.
+    // Digits and dates are always valid in a header.
     HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""))
 }
 
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn costs_follow_the_two_descriptions() {
+    fn costs_follow_both_descriptions() {
         for (work, complexity, method) in [
             (Work::ReadOne, 1, 1),
             (Work::ReadList, 3, 1),
@@ -148,12 +149,12 @@ mod tests {
         };
         assert_eq!(spend(0.0, Work::ReadOne).unwrap(), "6");
         assert_eq!(spend(10.0, Work::ReadInsights).unwrap(), "1");
-        let answer = spend(38.5, Work::Write).unwrap_err();
-        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(answer.headers[header::RETRY_AFTER], "22");
-        assert_eq!(answer.headers[REMAINING], "1");
+        let response = spend(38.5, Work::Write).unwrap_err();
+        assert_eq!(response.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers[header::RETRY_AFTER], "22");
+        assert_eq!(response.headers[REMAINING], "1");
         assert_eq!(
-            String::from_utf8(answer.body).unwrap(),
+            String::from_utf8(response.body).unwrap(),
             r#"{"error":"Rate limit active for throttle key: organization:4711","data":{"msLeft":21500}}"#
         );
         assert_eq!(spend(59.0, Work::ReadOne).unwrap(), "0", "a cheaper request still fits");

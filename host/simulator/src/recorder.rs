@@ -1,4 +1,4 @@
-//! What reached the simulator, in order.
+//! Records the requests that reach the simulator.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,34 +14,34 @@ use tokio::sync::Notify;
 /// `Debug` does not show the value of `Authorization`.
 #[derive(Clone)]
 pub struct RecordedRequest {
-    /// Which TCP connection it came on; the first is 1.
+    /// The number of its TCP connection, from 1.
     pub connection: u64,
-    /// Where that connection came from.
+    /// The client's address.
     pub peer: SocketAddr,
     /// The method.
     pub method: String,
-    /// The path as it was sent, with `/v1`, without the query.
+    /// The path as sent, with `/v1`, without the query.
     pub path: String,
-    /// The query as it was sent, without the question mark; empty when there was none.
+    /// The query as sent, without the question mark; empty if there was none.
     pub query: String,
-    /// The query's names and values in order, decoded.
+    /// The decoded names and values of the query, in order.
     pub pairs: Vec<(String, String)>,
-    /// All headers, `Authorization` too.
+    /// All headers, including `Authorization`.
     pub headers: HeaderMap,
-    /// The body; empty until it has arrived.
+    /// The body; empty until it arrives.
     pub body: Bytes,
-    /// The status answered; none while there is no answer, and where a script answers with something else than HTTP.
+    /// The status of the response; `None` before the response, and if a script sends something that is not HTTP.
     pub status: Option<u16>,
 }
 
 impl RecordedRequest {
-    /// The decoded value of a member of the query.
+    /// Returns the decoded value of a query parameter.
     #[must_use]
     pub fn query_value(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a header; none where it is absent or not text.
+    /// Returns the value of a header; `None` if it is absent or not text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -56,7 +56,7 @@ impl fmt::Debug for RecordedRequest {
             .field("method", &self.method)
             .field("path", &self.path)
             .field("query", &self.query)
-            // `Authorization` was marked as sensitive on arrival.
+            // `Authorization` is marked as sensitive on arrival.
             .field("headers", &self.headers)
             .field("body", &self.body)
             .field("status", &self.status)
@@ -64,7 +64,7 @@ impl fmt::Debug for RecordedRequest {
     }
 }
 
-/// Where requests are kept.
+/// The recorded requests.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     requests: Mutex<Requests>,
@@ -74,7 +74,7 @@ pub(super) struct Recorder {
 #[derive(Debug, Default)]
 struct Requests {
     kept: Vec<RecordedRequest>,
-    /// How many were cleared away, so that a late answer does not go to the wrong request.
+    /// The number of cleared requests, so that a late response is not recorded for the wrong request.
     cleared: usize,
 }
 
@@ -89,7 +89,7 @@ impl Recorder {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a request whose head has arrived, and returns its number.
+    /// Records a request whose head has arrived, and returns its number.
     pub(super) fn arrived(&self, connection: u64, peer: SocketAddr, parts: &Parts) -> usize {
         let query = parts.uri.query().unwrap_or("");
         let mut headers = parts.headers.clone();
@@ -141,7 +141,7 @@ impl Recorder {
         loop {
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);
-            // From here on an arrival is noticed, so none can fall between the look and the wait.
+            // From here on, arrivals are noticed, so none is missed between the check and the wait.
             arrived.as_mut().enable();
             if self.requests().kept.len() >= count {
                 return;

@@ -1,11 +1,11 @@
-//! `/recordings` and `/transcriptions`: what sessions left behind.
+//! `/recordings` and `/transcriptions`.
 
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::answer::{Answer, Refusal};
 use super::meetings::Listing;
 use super::paging::{Key, List, Page, Query, Sort};
+use super::response::{ApiResponse, Refusal};
 use super::state::Organization;
 use super::switches::{RecordingRoomName, Switches};
 
@@ -47,7 +47,7 @@ pub(super) fn recordings(
     organization: &Organization,
     query: &Query<'_>,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let rows = &organization.recordings;
     let page = Page::from_query(query, &RECORDINGS, organization.id, rows.len(), switches)?;
     let sort = Sort::from_query(query, &["startDate", "roomName", "duration", "sizeInMegaBytes"])?;
@@ -69,7 +69,7 @@ pub(super) fn recordings(
         .into_iter()
         .map(|index| recording_at(organization, index as usize, switches))
         .collect();
-    Ok(Answer::json(StatusCode::OK, &Listing { results, cursor }))
+    Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
 }
 
 /// GET /recordings/{id}.
@@ -77,10 +77,10 @@ pub(super) fn recording(
     organization: &Organization,
     id: &str,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let index =
         organization.recordings.iter().position(|row| row.id == id).ok_or(Refusal::NOT_FOUND)?;
-    Ok(Answer::json(StatusCode::OK, &recording_at(organization, index, switches)))
+    Ok(ApiResponse::json(StatusCode::OK, &recording_at(organization, index, switches)))
 }
 
 /// GET /transcriptions: the newest first.
@@ -88,7 +88,7 @@ pub(super) fn transcriptions(
     organization: &Organization,
     query: &Query<'_>,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let rows = &organization.transcriptions;
     let page = Page::from_query(query, &TRANSCRIPTIONS, organization.id, rows.len(), switches)?;
     let sort = Sort::from_query(query, &["startDate", "roomName", "durationInSeconds"])?;
@@ -109,7 +109,7 @@ pub(super) fn transcriptions(
         .into_iter()
         .map(|index| transcription_at(organization, index as usize, switches))
         .collect();
-    Ok(Answer::json(StatusCode::OK, &Listing { results, cursor }))
+    Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
 }
 
 /// GET /transcriptions/{id}.
@@ -117,13 +117,13 @@ pub(super) fn transcription(
     organization: &Organization,
     id: &str,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let index = organization
         .transcriptions
         .iter()
         .position(|row| row.id == id)
         .ok_or(Refusal::NOT_FOUND)?;
-    Ok(Answer::json(StatusCode::OK, &transcription_at(organization, index, switches)))
+    Ok(ApiResponse::json(StatusCode::OK, &transcription_at(organization, index, switches)))
 }
 
 fn room_name(organization: &Organization, session: u32) -> &str {

@@ -1,4 +1,4 @@
-//! Scripted answers: for the next requests of a kind something else happens than usual.
+//! Scripted replies, which replace the usual responses to the next requests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,19 +8,19 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::answer::{Answer, Length};
 use super::connection::Takeover;
+use super::response::{ApiResponse, Length};
 
-/// What happens to a request instead of the usual.
+/// A reply that replaces the usual response.
 ///
 /// ```text
-/// Reply::status(503)                                the request is not carried out
-/// Reply::carried_out().hanging_up()                 it is, but nobody hears of it
-/// Reply::status(200).json(&value).byte_by_byte(d)   an invented answer, slowly
+/// Reply::status(503)                                refuses the request
+/// Reply::carried_out().hanging_up()                 carries it out, but sends no response
+/// Reply::status(200).json(&value).byte_by_byte(d)   sends a made-up response slowly
 /// ```
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// None for the usual answer.
+    /// `None` for the usual response.
     status: Option<StatusCode>,
     headers: HeaderMap,
     body: Option<Vec<u8>>,
@@ -43,10 +43,10 @@ enum Delivery {
     Raw(Vec<u8>),
 }
 
-/// What became of an answer under a script.
+/// The result of a script.
 pub(super) enum Outcome {
-    Answer(Answer),
-    /// The status that the client gets to see, if any.
+    ApiResponse(ApiResponse),
+    /// The takeover, and the status that the client sees, if any.
     Takeover(Takeover, Option<u16>),
     Never,
 }
@@ -64,21 +64,19 @@ impl Reply {
         }
     }
 
-    /// The request is carried out and answered as usual, except for what is added to this.
+    /// Carries the request out and responds as usual, apart from the changes added to this.
     #[must_use]
     pub fn carried_out() -> Self {
         Self::new(None)
     }
 
-    /// The request is not carried out, and answered with this status and no body.
-    /// A number that is no status is taken as 500.
+    /// Does not carry the request out, and responds with this status and no body. An invalid status becomes 500.
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self::new(Some(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)))
     }
 
-    /// The request is not carried out, and answered with these bytes, which need not be HTTP; then the connection
-    /// is closed.
+    /// Does not carry the request out, sends these bytes, which need not be HTTP, and closes the connection.
     #[must_use]
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         let mut reply = Self::status(500);
@@ -86,8 +84,8 @@ impl Reply {
         reply
     }
 
-    /// Adds a header to the answer; one of the same name in the usual answer is replaced. What cannot be a header is
-    /// left out.
+    /// Adds a header to the response. It replaces a header with the same name in the usual response. Invalid headers
+    /// are ignored.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
@@ -96,55 +94,55 @@ impl Reply {
         self
     }
 
-    /// Sets the body of the answer. With a status of its own, the answer has a `Content-Type` only if it is given one.
+    /// Sets the body of the response. With [`Reply::status`], it has no `Content-Type` unless one is added.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self
     }
 
-    /// Sets the body of the answer, and its `Content-Type`.
+    /// Sets the body of the response to JSON, with its `Content-Type`.
     #[must_use]
     pub fn json(self, value: &Value) -> Self {
         self.body(value.to_string()).header("content-type", "application/json; charset=utf-8")
     }
 
-    /// Carries the request out all the same, although the answer is another one.
+    /// Also carries the request out, although the response is a different one.
     #[must_use]
     pub fn after_carrying_out(mut self) -> Self {
         self.carry_out = true;
         self
     }
 
-    /// Waits this long before answering.
+    /// Waits this long before responding.
     #[must_use]
     pub fn delayed(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Waits for the gate to open before answering.
+    /// Waits for the gate to open before responding.
     #[must_use]
     pub fn held_by(mut self, gate: &Gate) -> Self {
         self.gate = Some(gate.clone());
         self
     }
 
-    /// Sends the answer, and then closes the connection without having announced it.
+    /// Sends the response, then closes the connection without announcing it.
     #[must_use]
     pub fn then_closing(mut self) -> Self {
         self.delivery = Delivery::ThenClosing;
         self
     }
 
-    /// Closes the connection without a byte of an answer.
+    /// Closes the connection without sending anything.
     #[must_use]
     pub fn hanging_up(mut self) -> Self {
         self.delivery = Delivery::Nothing;
         self
     }
 
-    /// Never answers, and keeps the connection open.
+    /// Never responds, and keeps the connection open.
     #[must_use]
     pub fn never_answering(mut self) -> Self {
         self.delivery = Delivery::Never;
@@ -158,21 +156,22 @@ impl Reply {
         self
     }
 
-    /// Sends this many bytes of the whole answer, head and all, and resets the connection.
+    /// Sends this many bytes of the response, including the head, and resets the connection.
     #[must_use]
     pub fn reset_after(mut self, bytes: usize) -> Self {
         self.delivery = Delivery::Reset(bytes);
         self
     }
 
-    /// Sends the body, and then blanks without end.
+    /// Sends the body, then spaces endlessly.
     #[must_use]
     pub fn endless(mut self) -> Self {
         self.delivery = Delivery::Endless;
         self
     }
 
-    /// Sends the answer byte by byte, head and all, with this pause after each; then closes the connection.
+    /// Sends the response byte by byte, including the head, with this pause after each byte. Then closes the
+    /// connection.
     #[must_use]
     pub fn byte_by_byte(mut self, pause: Duration) -> Self {
         self.delivery = Delivery::ByteByByte(pause);
@@ -183,53 +182,53 @@ impl Reply {
         self.carry_out
     }
 
-    /// Waits as told, then says how to answer. `usual` is there where the request was carried out.
-    pub(super) async fn deliver(self, usual: Option<Answer>) -> Outcome {
+    /// Waits as scripted, then returns the outcome. `usual` is the response if the request was carried out.
+    pub(super) async fn deliver(self, usual: Option<ApiResponse>) -> Outcome {
         if let Some(gate) = &self.gate {
             gate.wait().await;
         }
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
         }
-        let usual = usual.unwrap_or_else(|| Answer::empty(StatusCode::OK));
-        let mut answer = self.status.map_or(usual, Answer::empty);
+        let usual = usual.unwrap_or_else(|| ApiResponse::empty(StatusCode::OK));
+        let mut response = self.status.map_or(usual, ApiResponse::empty);
         for name in self.headers.keys() {
-            answer.headers.remove(name);
+            response.headers.remove(name);
         }
         for (name, value) in &self.headers {
-            answer.headers.append(name, value.clone());
+            response.headers.append(name, value.clone());
         }
         if let Some(body) = self.body {
-            answer.body = body;
+            response.body = body;
         }
-        let status = Some(answer.status.as_u16());
-        let known = |answer: &Answer| answer.to_bytes(Length::Known).0;
+        let status = Some(response.status.as_u16());
+        let known = |response: &ApiResponse| response.to_bytes(Length::Known).0;
         let takeover = match self.delivery {
-            Delivery::Whole => return Outcome::Answer(answer),
+            Delivery::Whole => return Outcome::ApiResponse(response),
             Delivery::Never => return Outcome::Never,
             Delivery::Nothing => return Outcome::Takeover(Takeover::default(), None),
             Delivery::Raw(bytes) => {
                 return Outcome::Takeover(Takeover { bytes, ..Takeover::default() }, None);
             }
-            Delivery::ThenClosing => Takeover { bytes: known(&answer), ..Takeover::default() },
+            Delivery::ThenClosing => Takeover { bytes: known(&response), ..Takeover::default() },
             Delivery::ByteByByte(pause) => {
-                Takeover { bytes: known(&answer), pause: Some(pause), ..Takeover::default() }
+                Takeover { bytes: known(&response), pause: Some(pause), ..Takeover::default() }
             }
             Delivery::Truncated(keep) => {
-                let (mut bytes, body) = answer.to_bytes(Length::Known);
+                let (mut bytes, body) = response.to_bytes(Length::Known);
                 bytes.truncate(body + keep);
                 Takeover { bytes, ..Takeover::default() }
             }
             Delivery::Reset(keep) => {
-                let mut bytes = known(&answer);
+                let mut bytes = known(&response);
                 bytes.truncate(keep);
                 Takeover { bytes, reset: true, ..Takeover::default() }
             }
             Delivery::Endless => {
-                let (mut bytes, _) = answer.to_bytes(Length::Chunked);
-                // A chunk of no bytes would be the last one.
-                if !answer.body.is_empty() {
-                    bytes.extend(chunk(&answer.body));
+                let (mut bytes, _) = response.to_bytes(Length::Chunked);
+                // An empty chunk would end the body.
+                if !response.body.is_empty() {
+                    bytes.extend(chunk(&response.body));
                 }
                 let forever = chunk(&[b' '; 16 * 1024]);
                 Takeover { bytes, forever, ..Takeover::default() }
@@ -246,7 +245,7 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// Holds answers back until a test lets them go.
+/// Holds responses back until a test opens it.
 #[derive(Clone, Debug)]
 pub struct Gate(watch::Sender<bool>);
 
@@ -257,28 +256,28 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A closed gate.
+    /// Returns a closed gate.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Opens it for good.
+    /// Opens the gate permanently.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
 
     async fn wait(&self) {
-        // The sender lives in this very value, so the wait ends only with the opening.
+        // This value owns the sender, so the wait ends only when the gate opens.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
 
-/// The scripts that are still to be played.
+/// The pending scripts.
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
     scripts: Mutex<Vec<Script>>,
-    /// Lets a request without any script pass without the lock.
+    /// The number of scripts, so that requests do not need the lock if there are none.
     waiting: AtomicUsize,
 }
 
@@ -311,12 +310,12 @@ impl Scripts {
         self.waiting.store(0, Ordering::Release);
     }
 
-    /// How many requests are still to be answered by a script.
+    /// Returns the number of pending replies.
     pub(super) fn left(&self) -> usize {
         self.scripts().iter().map(|script| script.left).sum()
     }
 
-    /// The reply of the first script that fits, used once.
+    /// Takes the reply of the first script that matches.
     pub(super) fn next(&self, method: &str, path: &str) -> Option<Reply> {
         if self.waiting.load(Ordering::Acquire) == 0 {
             return None;
@@ -342,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_are_used_in_order_and_only_as_often_as_told() {
+    fn scripts_are_used_in_order_and_as_often_as_requested() {
         let scripts = Scripts::default();
         scripts.add("GET", "/v1/meetings", 2, Reply::status(503));
         scripts.add("*", "/v1/", 1, Reply::status(500));

@@ -1,4 +1,4 @@
-//! What the simulated API knows from the start, and how tests tell it more.
+//! Rooms, sessions and participants to add to the simulated API.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::moment::Moment;
 use super::state::{Arrival, NamePattern, Organization, Recording, Transcription, is_bot};
 use super::switches::Switches;
 
-/// A room to add. Times are relative to the clock at the moment of adding.
+/// A room to add. Times are relative to the clock when it is added.
 #[derive(Clone, Debug)]
 pub struct RoomSeed {
     prefix: String,
@@ -26,7 +26,7 @@ enum Ends {
 
 /// A past or running session to add to a room.
 ///
-/// It starts when the second person joins, and is over when fewer than two are left.
+/// It starts when the second person joins, and ends when fewer than two are left.
 #[derive(Clone, Debug)]
 pub struct SessionSeed {
     began_ago: Duration,
@@ -36,10 +36,10 @@ pub struct SessionSeed {
     transcribed: bool,
 }
 
-/// Somebody, or a bot, to add to a session.
+/// A person or a bot to add to a session.
 #[derive(Clone, Debug)]
 pub struct ParticipantSeed {
-    /// None for a guest without a name.
+    /// `None` for a guest without a name.
     name: Option<String>,
     redacted: bool,
     role: String,
@@ -57,12 +57,13 @@ pub struct SeededRoom {
     pub meeting_id: String,
     /// Its `roomUrl`.
     pub url: String,
-    /// The ids of its sessions, in the order in which they were given; those that never had two people are missing.
+    /// The ids of its sessions, in the given order, without those that never had two people.
     pub sessions: Vec<String>,
 }
 
 impl RoomSeed {
-    /// A room of exactly this name (given without the leading slash): made yesterday, ending in a week, never used.
+    /// Returns a room with exactly this name (without the leading slash). It was created yesterday, ends in a week,
+    /// and was never used.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self {
@@ -75,19 +76,20 @@ impl RoomSeed {
         }
     }
 
-    /// The same, with a UUID added to the name.
+    /// Returns the same with a UUID added to the name.
     #[must_use]
     pub fn prefixed(prefix: &str) -> Self {
         Self { suffix: Some(NamePattern::Uuid), ..Self::named(prefix) }
     }
 
-    /// The same, with six characters added to the name.
+    /// Returns the same with six characters added to the name.
     #[must_use]
     pub fn short(prefix: &str) -> Self {
         Self { suffix: Some(NamePattern::HumanShort), ..Self::named(prefix) }
     }
 
-    /// Many rooms, `<prefix>0001` and so on, each made a minute after the one before, the last one a minute ago.
+    /// Returns many rooms, `<prefix>0001` and so on, each created a minute after the previous one, the last one a
+    /// minute ago.
     #[must_use]
     pub fn many(prefix: &str, count: u32) -> Vec<Self> {
         let minutes = |ago: u32| Duration::from_mins(ago.into());
@@ -96,28 +98,28 @@ impl RoomSeed {
             .collect()
     }
 
-    /// When it was made.
+    /// Sets how long ago it was created.
     #[must_use]
     pub fn created(mut self, ago: Duration) -> Self {
         self.created_ago = ago;
         self
     }
 
-    /// That its end is to come.
+    /// Sets its end, in the future.
     #[must_use]
     pub fn ends(mut self, from_now: Duration) -> Self {
         self.ends = Ends::In(from_now);
         self
     }
 
-    /// That its end is past.
+    /// Sets its end, in the past.
     #[must_use]
     pub fn ended(mut self, ago: Duration) -> Self {
         self.ends = Ends::Ago(ago);
         self
     }
 
-    /// That it was deleted: only insights, recordings and transcriptions still know it.
+    /// Marks it as deleted: only insights, recordings and transcriptions still list it.
     #[must_use]
     pub fn deleted(mut self) -> Self {
         self.deleted = true;
@@ -133,7 +135,7 @@ impl RoomSeed {
 }
 
 impl SessionSeed {
-    /// A session whose first visitor came that long ago, and that ends after half an hour.
+    /// Returns a session whose first visitor joined that long ago, and that ends after half an hour.
     #[must_use]
     pub fn began(ago: Duration) -> Self {
         Self {
@@ -145,21 +147,21 @@ impl SessionSeed {
         }
     }
 
-    /// When those leave who do not leave by themselves, counted from the first visitor.
+    /// Sets when everybody without a leaving time leaves, counted from the first visitor.
     #[must_use]
     pub fn lasting(mut self, length: Duration) -> Self {
         self.length = Some(length);
         self
     }
 
-    /// That those who do not leave by themselves are still there.
+    /// Keeps everybody without a leaving time in the session, which is in progress.
     #[must_use]
     pub fn running(mut self) -> Self {
         self.length = None;
         self
     }
 
-    /// Adds somebody.
+    /// Adds a participant.
     #[must_use]
     pub fn participant(mut self, participant: ParticipantSeed) -> Self {
         self.participants.push(participant);
@@ -182,20 +184,21 @@ impl SessionSeed {
 }
 
 impl ParticipantSeed {
-    /// A visitor who is there from the beginning to the end. The same name means the same person, in every session of
-    /// the organization; twice in one session it is a reconnection.
+    /// Returns a visitor who is there from beginning to end. In all sessions of the organization, the same name means
+    /// the same person. Twice in one session, it means a reconnection.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self { name: Some(name.to_owned()), role: "visitor".to_owned(), ..Self::bot("") }
     }
 
-    /// A visitor who gave no name.
+    /// Returns a visitor without a name.
     #[must_use]
     pub fn anonymous() -> Self {
         Self { role: "visitor".to_owned(), ..Self::bot("") }
     }
 
-    /// A bot: `recorder`, `streamer` or `captioner`. Without [`SessionSeed::recorded`], a recorder leaves no recording.
+    /// Returns a bot: `recorder`, `streamer` or `captioner`. Without [`SessionSeed::recorded`], a recorder leaves no
+    /// recording.
     #[must_use]
     pub fn bot(role: &str) -> Self {
         Self {
@@ -208,35 +211,35 @@ impl ParticipantSeed {
         }
     }
 
-    /// The role: owner, member, host, visitor, `granted_visitor`, viewer, `granted_viewer`, or a bot's.
+    /// Sets the role: owner, member, host, visitor, `granted_visitor`, viewer, `granted_viewer`, or a bot's.
     #[must_use]
     pub fn role(mut self, role: &str) -> Self {
         self.role = role.to_owned();
         self
     }
 
-    /// That the name is given as `[[redacted]]`.
+    /// Shows the name as `[[redacted]]`.
     #[must_use]
     pub fn redacted(mut self) -> Self {
         self.redacted = true;
         self
     }
 
-    /// The `externalId`.
+    /// Sets the `externalId`.
     #[must_use]
     pub fn external_id(mut self, id: &str) -> Self {
         self.external_id = id.to_owned();
         self
     }
 
-    /// When they came, counted from the first visitor.
+    /// Sets when they joined, counted from the first visitor.
     #[must_use]
     pub fn joined_after(mut self, delay: Duration) -> Self {
         self.joined_after = delay;
         self
     }
 
-    /// When they left, counted from the first visitor.
+    /// Sets when they left, counted from the first visitor.
     #[must_use]
     pub fn left_after(mut self, delay: Duration) -> Self {
         self.left_after = Some(delay);
@@ -245,7 +248,7 @@ impl ParticipantSeed {
 }
 
 impl Organization {
-    /// Adds a room with all its sessions. A name that exists already gets a UUID.
+    /// Adds a room with all its sessions. If the name already exists, it gets a UUID.
     pub(super) fn seed_room(
         &mut self,
         seed: &RoomSeed,
@@ -282,7 +285,7 @@ impl Organization {
         }
     }
 
-    /// Adds a session and returns its id; none where two people were never there, which makes no session.
+    /// Adds a session and returns its id; `None` if it never had two people, which makes no session.
     pub(super) fn seed_session(
         &mut self,
         room: u32,
@@ -308,7 +311,7 @@ impl Organization {
         let mut joins: Vec<_> = people().map(|(joined, _)| *joined).collect();
         joins.sort_unstable();
         let started = *joins.get(1)?;
-        // With none, somebody is still there; the last but one to leave ends the session.
+        // `None` means still there. The session ends when the second to last person leaves.
         let mut leaves: Vec<_> = people().map(|(_, left)| *left).collect();
         leaves.sort_unstable_by_key(|left| {
             std::cmp::Reverse(left.map_or(i64::MAX, Moment::milliseconds))
@@ -345,7 +348,7 @@ impl Organization {
             let id = self.ids.uuid(Kind::Recording);
             let seconds = u32::try_from(ended.since(started) / 1000).unwrap_or(u32::MAX);
             let filename = format!("{stem}.mp4");
-            // About what an hour of video takes.
+            // About the size of a real recording.
             let megabytes = (seconds / 13).max(1);
             self.recordings.push(Recording { id, session, filename, started, ended, megabytes });
         }

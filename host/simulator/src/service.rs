@@ -1,4 +1,4 @@
-//! From a request to its answer: who asks, what for, whether there are points left, and what scripts say.
+//! Handles requests: authentication, routing, rate limits and scripts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -10,26 +10,26 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, header};
 use percent_encoding::percent_decode_str;
 
-use super::answer::{Answer, Refusal};
 use super::connection::Peer;
-use super::create::Wishes;
+use super::create::CreateRequest;
 use super::insights::Insights;
 use super::moment::{Clock, Moment};
 use super::paging::Query;
 use super::rate_limit::Work;
 use super::recorder::Recorder;
+use super::response::{ApiResponse, Refusal};
 use super::script::{Outcome, Scripts};
 use super::state::Organization;
 use super::switches::Switches;
 use super::{meetings, recordings};
 
-/// More than any sensible request, and little enough to be harmless.
-const LONGEST_BODY: usize = 1024 * 1024;
+/// The maximum size of a body, in bytes: more than any reasonable request.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// Everything that the handler of requests needs.
+/// The state of the request handler.
 pub(super) struct Service {
     pub(super) organizations: Vec<Mutex<Organization>>,
-    /// Which organization an API key belongs to.
+    /// The organization of each API key.
     pub(super) keys: HashMap<String, usize>,
     pub(super) switches: RwLock<Switches>,
     pub(super) clock: Clock,
@@ -37,7 +37,7 @@ pub(super) struct Service {
     pub(super) scripts: Scripts,
 }
 
-/// What the API can be asked to do.
+/// The operations of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation<'a> {
     CreateMeeting,
@@ -55,7 +55,7 @@ enum Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    /// None for whatever is not imitated, which includes everything that the real API does not have.
+    /// Returns the operation of a request; `None` if it is not imitated or does not exist in the real API.
     fn from_request(method: &Method, path: &'a str) -> Option<Self> {
         let mut segments = path.strip_prefix("/v1/")?.split('/');
         let resource = segments.next()?;
@@ -110,43 +110,43 @@ pub(super) async fn handle(
     let body = if body.is_end_stream() {
         Some(Bytes::new())
     } else {
-        axum::body::to_bytes(body, LONGEST_BODY).await.ok()
+        axum::body::to_bytes(body, MAX_BODY_BYTES).await.ok()
     };
     if let (Some((recorder, number)), Some(body)) = (recorder, &body) {
         recorder.received(number, body.clone());
     }
     let switches = service.switches();
     let usual = || match &body {
-        Some(body) => service.answer(&parts, body, &switches),
-        None => Refusal::TOO_LARGE.to_answer(switches.error_body),
+        Some(body) => service.response(&parts, body, &switches),
+        None => Refusal::TOO_LARGE.to_response(switches.error_body),
     };
     let outcome = match service.scripts.next(parts.method.as_str(), parts.uri.path()) {
         Some(reply) => {
             let usual = reply.carries_out().then(usual);
             reply.deliver(usual).await
         }
-        None => Outcome::Answer(usual()),
+        None => Outcome::ApiResponse(usual()),
     };
     if switches.latency > 0 {
         tokio::time::sleep(Duration::from_millis(switches.latency.into())).await;
     }
-    let (answer, status) = match outcome {
-        Outcome::Answer(answer) => {
-            let status = Some(answer.status.as_u16());
-            (answer, status)
+    let (response, status) = match outcome {
+        Outcome::ApiResponse(response) => {
+            let status = Some(response.status.as_u16());
+            (response, status)
         }
         Outcome::Takeover(takeover, status) => {
             peer.take_over(takeover);
-            // Nothing of this is sent, but the HTTP library has to try for the connection to be taken over.
-            (Refusal::NOT_FOUND.to_answer(switches.error_body), status)
+            // This is not sent, but the connection is taken over when the HTTP library tries to.
+            (Refusal::NOT_FOUND.to_response(switches.error_body), status)
         }
-        // Until the client has had enough, and its connection takes this future with it.
+        // This future is dropped when the client disconnects.
         Outcome::Never => std::future::pending().await,
     };
     if let (Some((recorder, number)), Some(status)) = (recorder, status) {
         recorder.answered(number, status);
     }
-    answer.into_response()
+    response.into_response()
 }
 
 impl Service {
@@ -154,16 +154,18 @@ impl Service {
         *self.switches.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Locks an organization.
+    ///
     /// # Panics
     ///
-    /// If there is no such organization.
+    /// Panics if the organization does not exist.
     pub(super) fn organization(&self, index: usize) -> MutexGuard<'_, Organization> {
         self.organizations[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries a request out.
-    fn answer(&self, parts: &Parts, body: &[u8], switches: &Switches) -> Answer {
-        let refuse = |refusal: Refusal| refusal.to_answer(switches.error_body);
+    /// Carries a request out and returns the response.
+    fn response(&self, parts: &Parts, body: &[u8], switches: &Switches) -> ApiResponse {
+        let refuse = |refusal: Refusal| refusal.to_response(switches.error_body);
         let Some(operation) = Operation::from_request(&parts.method, parts.uri.path()) else {
             return refuse(Refusal::NOT_FOUND);
         };
@@ -175,13 +177,13 @@ impl Service {
         let id = organization.id;
         let limits = match organization.rate_limit.spend(id, operation.work(), now, switches) {
             Ok(headers) => headers,
-            Err(answer) => return *answer,
+            Err(response) => return *response,
         };
         let query = Query::parse(parts.uri.query().unwrap_or(""));
-        let mut answer = carry_out(operation, organization, &query, (parts, body), now, switches)
+        let mut response = carry_out(operation, organization, &query, (parts, body), now, switches)
             .unwrap_or_else(refuse);
-        answer.headers.extend(limits);
-        answer
+        response.headers.extend(limits);
+        response
     }
 }
 
@@ -192,7 +194,7 @@ fn carry_out(
     request: (&Parts, &[u8]),
     now: Moment,
     switches: &Switches,
-) -> Result<Answer, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let decoded = |id| percent_decode_str(id).decode_utf8_lossy();
     match operation {
         Operation::CreateMeeting => {
@@ -200,7 +202,12 @@ fn carry_out(
             if !is_json(&parts.headers) {
                 return Err(Refusal::bad_request("Content-Type must be application/json"));
             }
-            meetings::create(organization, &Wishes::from_body(body, now, switches)?, now, switches)
+            meetings::create(
+                organization,
+                &CreateRequest::from_body(body, now, switches)?,
+                now,
+                switches,
+            )
         }
         Operation::ListMeetings => meetings::list(organization, query, now, switches),
         Operation::Meeting(id) => meetings::one(organization, &decoded(id), query, now, switches),
@@ -224,7 +231,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// The API key of a request.
+/// Returns the API key of a request.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;

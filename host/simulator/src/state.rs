@@ -1,4 +1,4 @@
-//! What the simulated API knows: rooms, sessions, participants, recordings and transcriptions of one organization.
+//! The data of an organization: rooms, sessions, participants, recordings and transcriptions.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -8,11 +8,10 @@ use super::moment::Moment;
 use super::rate_limit::RateLimit;
 use super::switches::{MeetingId, Switches};
 
-/// The first organization's id; the others follow.
+/// The first organization's id. The other ids follow.
 const FIRST_ORGANIZATION: u64 = 47_110;
 
-/// An organization's data. Rows refer to one another by their place in these lists, and are never taken out of them,
-/// so that a cursor stays good whatever is deleted.
+/// The data of an organization. Rows refer to each other by index and are never removed, so that cursors stay valid.
 #[derive(Debug)]
 pub(super) struct Organization {
     pub(super) id: u64,
@@ -24,7 +23,7 @@ pub(super) struct Organization {
     pub(super) recordings: Vec<Recording>,
     pub(super) transcriptions: Vec<Transcription>,
     pub(super) rate_limit: RateLimit,
-    /// Rooms not deleted by hand, the newest first: what GET /meetings goes through.
+    /// The rooms that GET /meetings lists, the newest first: those that were not deleted by request.
     pub(super) listed: Vec<u32>,
     rooms_by_id: HashMap<String, u32>,
     rooms_by_name: HashMap<String, u32>,
@@ -43,7 +42,7 @@ pub(super) struct Room {
     pub(super) sessions: Vec<u32>,
 }
 
-/// A stretch of time in which at least two people were in a room.
+/// A period during which at least two people were in a room.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: String,
@@ -53,7 +52,7 @@ pub(super) struct Session {
     pub(super) participants: Vec<u32>,
 }
 
-/// Somebody, or a bot, in a session.
+/// A person or a bot in a session.
 #[derive(Debug)]
 pub(super) struct Participant {
     pub(super) session: u32,
@@ -61,13 +60,13 @@ pub(super) struct Participant {
     pub(super) device_id: String,
     pub(super) user_id: String,
     pub(super) role: String,
-    /// Empty for a guest who gave none.
+    /// Empty for a guest without a name.
     pub(super) name: String,
-    /// Empty where none was given.
+    /// Empty if there is none.
     pub(super) external_id: String,
     pub(super) joined: Moment,
     pub(super) left: Option<Moment>,
-    /// The same for the same person, whatever the session.
+    /// Identifies the person across sessions.
     pub(super) person: u64,
 }
 
@@ -77,7 +76,7 @@ impl Participant {
     }
 }
 
-/// Whether a role is one of the three that no person has.
+/// Returns whether a role is one of the three bot roles.
 pub(super) fn is_bot(role: &str) -> bool {
     matches!(role, "recorder" | "streamer" | "captioner")
 }
@@ -103,14 +102,14 @@ pub(super) struct Transcription {
     pub(super) ended: Moment,
 }
 
-/// How the random part of a room's name is made.
+/// The form of the generated part of a room's name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum NamePattern {
     Uuid,
     HumanShort,
 }
 
-/// The sums that insights give for a room or a session.
+/// The totals of a room or a session in insights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) participant_minutes: i64,
@@ -122,7 +121,7 @@ pub(super) struct Totals {
 }
 
 impl Organization {
-    /// `index` counts the organizations of a simulator, and decides their ids.
+    /// Returns an empty organization. Its index in the simulator determines its ids.
     pub(super) fn new(index: usize, subdomain: &str) -> Self {
         let id = FIRST_ORGANIZATION + index as u64;
         Self {
@@ -142,7 +141,7 @@ impl Organization {
         }
     }
 
-    /// A new name that starts with the prefix, with the leading slash.
+    /// Returns a new name that starts with the prefix, with the leading slash.
     pub(super) fn name_room(&mut self, prefix: &str, pattern: NamePattern) -> String {
         loop {
             let suffix = match pattern {
@@ -156,7 +155,7 @@ impl Organization {
         }
     }
 
-    /// Adds a room under a name that no other has.
+    /// Adds a room. No other room may have its name.
     pub(super) fn add_room(
         &mut self,
         name: String,
@@ -184,24 +183,24 @@ impl Organization {
             deleted: false,
             sessions: Vec::new(),
         });
-        let place = self.listed.partition_point(|&other| self.age(other) < self.age(index));
-        self.listed.insert(place, index);
+        let position = self.listed.partition_point(|&other| self.age(other) < self.age(index));
+        self.listed.insert(position, index);
         index
     }
 
-    /// Orders rooms from the newest to the oldest, also among those made in the same millisecond.
+    /// Returns a sort key for the newest room first, even among rooms created in the same millisecond.
     pub(super) fn age(&self, room: u32) -> (std::cmp::Reverse<Moment>, std::cmp::Reverse<u32>) {
         (std::cmp::Reverse(self.rooms[room as usize].created), std::cmp::Reverse(room))
     }
 
-    /// Takes a room off the list. Who looks for insights can still find it.
+    /// Removes a room from the list. Insights still have it.
     pub(super) fn delete_room(&mut self, room: u32) {
         if !std::mem::replace(&mut self.rooms[room as usize].deleted, true) {
             self.listed.retain(|&other| other != room);
         }
     }
 
-    /// Whether a room is still there: neither deleted nor removed some time after its end.
+    /// Returns whether a room still exists: neither deleted, nor removed some time after its end.
     pub(super) fn is_there(&self, room: u32, now: Moment, switches: &Switches) -> bool {
         let room = &self.rooms[room as usize];
         !room.deleted && now < room.ends.after(Duration::from_hours(switches.room_removal.into()))
@@ -211,7 +210,7 @@ impl Organization {
         self.rooms_by_id.get(meeting_id).copied()
     }
 
-    /// `name` with the leading slash.
+    /// Finds a room by its name, which has the leading slash.
     pub(super) fn room_by_name(&self, name: &str) -> Option<u32> {
         self.rooms_by_name.get(name).copied()
     }
@@ -233,7 +232,7 @@ impl Organization {
         index
     }
 
-    /// `name` is what the person is recognized by; none for somebody who is not known from elsewhere.
+    /// Adds a participant. `name` identifies the person; `None` for a person who is in this session only.
     pub(super) fn add_participant(&mut self, session: u32, name: Option<&str>, arrival: Arrival) {
         let index = next_index(&self.participants);
         let id = self.ids.uuid(Kind::Participant);
@@ -241,7 +240,7 @@ impl Organization {
         let person = fingerprint(&[&self.id.to_string(), subject]);
         let user_id = match name {
             Some(_) => Ids::new(person).uuid(Kind::Person),
-            // A guest without an account is only known by the device.
+            // A guest without an account has only a device id.
             None => String::new(),
         };
         self.participants.push(Participant {
@@ -259,7 +258,7 @@ impl Organization {
         self.sessions[session as usize].participants.push(index);
     }
 
-    /// The sums over some sessions, as they stood at `horizon`.
+    /// Returns the totals of sessions as of `horizon`.
     pub(super) fn totals(&self, sessions: &[u32], horizon: Moment) -> Totals {
         let mut totals = Totals::default();
         let mut seen = HashSet::new();
@@ -270,7 +269,7 @@ impl Organization {
                 continue;
             }
             let until = participant.left.map_or(horizon, |left| left.min(horizon));
-            // Rounded up for each connection, as the vendor says.
+            // Rounded up for each connection, as Whereby documents it.
             let minutes = (until.since(participant.joined) + 59_999) / 60_000;
             let (sum, unique) = match participant.role.as_str() {
                 "recorder" => (&mut totals.recorder_minutes, &mut totals.unique_recorders),
@@ -285,7 +284,7 @@ impl Organization {
     }
 }
 
-/// What is told about somebody who comes to a session.
+/// The properties of a participant to add.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) role: String,
@@ -295,7 +294,7 @@ pub(super) struct Arrival {
     pub(super) left: Option<Moment>,
 }
 
-/// The place of the row that is added next.
+/// Returns the index of the next row.
 pub(super) fn next_index<T>(rows: &[T]) -> u32 {
     // Four billion rows would not fit into memory.
     u32::try_from(rows.len()).unwrap_or(u32::MAX)

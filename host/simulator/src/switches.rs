@@ -1,32 +1,32 @@
-//! The switches: one for each behaviour of the real API that is not known for certain, and a few for tests.
+//! The switches: one for each uncertain behavior of the real API, and a few for tests.
 
 use std::fmt;
 
-/// One switch: what a command line needs to offer it.
+/// A switch, with the data that a command line needs.
 #[derive(Clone, Copy, Debug)]
 pub struct SwitchInfo {
     /// Its name, in kebab-case.
     pub name: &'static str,
-    /// What it can be set to.
+    /// Its possible values.
     pub values: SwitchValues,
     /// What it decides, in one sentence.
     pub help: &'static str,
 }
 
-/// What a switch can be set to.
+/// The possible values of a switch.
 #[derive(Clone, Copy, Debug)]
 pub enum SwitchValues {
     /// One of these words; the first is the default.
     Choice(&'static [&'static str]),
-    /// A whole number.
+    /// An integer.
     Number {
         /// The default.
         default: u32,
-        /// The smallest allowed.
+        /// The minimum.
         least: u32,
-        /// The largest allowed.
+        /// The maximum.
         most: u32,
-        /// What is counted.
+        /// The unit.
         unit: &'static str,
     },
 }
@@ -36,7 +36,7 @@ impl fmt::Display for SwitchValues {
         match self {
             Self::Choice(words) => f.write_str(&words.join(" or ")),
             Self::Number { least, most, unit, .. } => {
-                write!(f, "a whole number of {unit} from {least} to {most}")
+                write!(f, "an integer from {least} to {most} ({unit})")
             }
         }
     }
@@ -68,7 +68,7 @@ macro_rules! switches {
             }
         )+
 
-        /// How the simulated API behaves where the real one's behaviour is unknown or can vary.
+        /// How the simulated API behaves where the behavior of the real one is unknown or varies.
         ///
         /// [`SWITCHES`] lists them by name, for command lines.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ macro_rules! switches {
             }
         }
 
-        /// Every switch, in the order in which help shows them.
+        /// All switches, in the order of the help text.
         pub const SWITCHES: &[SwitchInfo] = &[
             $(SwitchInfo {
                 name: $choice_name,
@@ -113,24 +113,24 @@ macro_rules! switches {
             ///
             /// # Errors
             ///
-            /// An unknown name is refused with the known ones, an unfit value with what is allowed.
+            /// Fails for an unknown name or an invalid value. The message lists the valid ones.
             pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
                 match name {
                     $($choice_name => self.$choice = match value {
                         $first => $Type::$First,
                         $($value => $Type::$Variant,)+
-                        _ => return Err(unfit(name, value)),
+                        _ => return Err(invalid(name, value)),
                     },)+
                     $($number_name => self.$number = match value.parse::<u32>() {
                         Ok(number) if ($least..=$most).contains(&number) => number,
-                        _ => return Err(unfit(name, value)),
+                        _ => return Err(invalid(name, value)),
                     },)+
                     _ => return Err(unknown(name)),
                 }
                 Ok(())
             }
 
-            /// What a switch is set to, spelt as [`Switches::set`] takes it.
+            /// Returns the value of a switch, as [`Switches::set`] takes it.
             #[must_use]
             pub fn value(&self, name: &str) -> Option<String> {
                 Some(match name {
@@ -149,67 +149,67 @@ macro_rules! switches {
 switches! {
     choices {
         error_body: ErrorBody { Json = "json", Empty = "empty", Html = "html" }
-            "error-body" "What an error other than 429 has as its body: an object with `error`, nothing, or a page.";
+            "error-body" "The body of errors other than 429: an object with `error`, nothing, or an HTML page.";
         room_name_filter: RoomNameFilter { Honoured = "honoured", Ignored = "ignored" }
-            "room-name-filter" "Whether GET /meetings heeds `roomName[startsWith]`.";
+            "room-name-filter" "Whether GET /meetings honors `roomName[startsWith]`.";
         sort_by_dates: SortByDates { Accepted = "accepted", Rejected = "rejected" }
-            "sort-by-dates" "Whether insights can be sorted by `startedAt` and `lastSessionStartedAt`, or answer 400.";
+            "sort-by-dates" "Whether insights accept sorting by `startedAt` and `lastSessionStartedAt`, or return 400.";
         unknown_session: UnknownSession { Empty = "empty", NotFound = "404" }
-            "unknown-session" "Whether insights about an unknown session are an empty list or 404.";
+            "unknown-session" "Whether insights of an unknown session return an empty list or 404.";
         running_end: RunningEnd { Null = "null", Absent = "absent" }
-            "running-end" "Whether the end of what is still going on (`endedAt`, `leftAt`) is null or left out.";
+            "running-end" "Whether the end of a session or visit in progress (`endedAt`, `leftAt`) is null or absent.";
         session_dates: SessionDates { StartedAt = "startedAt", CreatedAt = "createdAt" }
             "session-dates" "Whether a session's dates are named `startedAt` and `endedAt`, or `createdAt` and `endAt`.";
         insights_of_deleted: InsightsOfDeleted { Kept = "kept", Dropped = "dropped" }
-            "insights-of-deleted" "Whether insights outlive the room they are about.";
+            "insights-of-deleted" "Whether insights keep deleted rooms.";
         meeting_id: MeetingId { Decimal = "decimal", Uuid = "uuid" }
-            "meeting-id" "The form of the `meetingId` of rooms made from then on.";
+            "meeting-id" "The form of the `meetingId` of new rooms.";
         recording_room_name: RecordingRoomName { Included = "included", Absent = "absent" }
             "recording-room-name" "Whether recordings have the undocumented member `roomName`.";
         ms_left: MsLeft { Camel = "msLeft", Snake = "ms_left" }
-            "ms-left" "The spelling of the milliseconds to wait in the body of a 429.";
+            "ms-left" "The name of the member with the milliseconds to wait in the body of a 429.";
         limit_out_of_range: LimitOutOfRange { Clamped = "clamped", Rejected = "rejected" }
-            "limit-out-of-range" "Whether a `limit` outside 1 to 100 is brought into that range or answers 400.";
+            "limit-out-of-range" "Whether a `limit` outside 1 to 100 is clamped or returns 400.";
         bot_rows: BotRows { Listed = "listed", Hidden = "hidden" }
             "bot-rows" "Whether recorders, streamers and captioners are listed among the participants.";
         display_names: DisplayNames { Shown = "shown", Redacted = "redacted" }
-            "display-names" "Whether participants' names are given, or the account's privacy setting redacts them.";
+            "display-names" "Whether participants' names are shown, or redacted by the organization's privacy setting.";
         blank_text: BlankText { Empty = "empty", Null = "null" }
             "blank-text" "Whether a participant's missing name or external id is an empty string or null.";
         meeting_members: MeetingMembers { All = "all", Required = "required" }
             "meeting-members" "Whether meetings have every documented member, or lack `roomName` and `startDate`, which the schema does not require.";
         date_format: DateFormat { Milliseconds = "milliseconds", Seconds = "seconds" }
-            "date-format" "Whether dates are given to the millisecond or the second.";
+            "date-format" "Whether dates have milliseconds or only seconds.";
         unknown_members: UnknownMembers { Ignored = "ignored", Rejected = "rejected" }
-            "unknown-members" "Whether POST /meetings ignores members that it does not know or answers 400.";
+            "unknown-members" "Whether POST /meetings ignores unknown members or returns 400.";
         unknown_fields: UnknownFields { Rejected = "rejected", Ignored = "ignored" }
-            "unknown-fields" "Whether an unknown name in `fields` answers 400 or is ignored.";
+            "unknown-fields" "Whether an unknown name in `fields` returns 400 or is ignored.";
         delete_unknown: DeleteUnknown { NoContent = "204", NotFound = "404" }
-            "delete-unknown" "What DELETE answers for an id that never was.";
+            "delete-unknown" "The status of DELETE for an id that never existed.";
         recording_plan: RecordingPlan { Included = "included", Missing = "missing" }
-            "recording-plan" "Whether the plan includes recording and streaming, or a room that asks for them answers 403.";
+            "recording-plan" "Whether the plan includes recording and streaming, or creating a room with them returns 403.";
         rate_limit_costs: RateLimitCosts { Complexity = "complexity", Method = "method" }
-            "rate-limit-costs" "Whether points depend on the complexity (GET one 1, lists 3, writes 3, insights 5) or the method alone (GET 1, DELETE 2, POST 3).";
+            "rate-limit-costs" "Whether points depend on the complexity (GET one 1, lists 3, writes 3, insights 5) or only on the method (GET 1, DELETE 2, POST 3).";
         rate_limit_headers: RateLimitHeaders { Always = "always", Limited = "limited" }
-            "rate-limit-headers" "Whether every answer has the `X-RateLimit-…` headers or only a 429.";
+            "rate-limit-headers" "Whether every response has the `X-RateLimit-…` headers or only a 429.";
         rate_limit_reset: RateLimitReset { Javascript = "javascript", Iso = "iso", Epoch = "epoch" }
             "rate-limit-reset" "The form of the date in `X-RateLimit-Reset`: JavaScript's, ISO 8601, or seconds since 1970.";
         retry_after: RetryAfter { Whole = "whole", Decimal = "decimal", Absent = "absent" }
-            "retry-after" "Whether a 429 gives `Retry-After` in whole seconds, with a fraction, or not at all.";
+            "retry-after" "Whether `Retry-After` of a 429 has whole seconds, has a fraction, or is absent.";
     }
     numbers {
         rate_limit = 1000, 0 to 1_000_000_000 "points"
-            "rate-limit" "What an organization may spend in a minute; 0 switches the rate limit off.";
+            "rate-limit" "The points that an organization may spend per minute; 0 disables the rate limit.";
         insights_lag = 12, 0 to 1440 "minutes"
-            "insights-lag" "How far insights are behind the clock: what happened since is not in them.";
+            "insights-lag" "How far insights lag behind the clock.";
         room_removal = 24, 1 to 24 "hours"
             "room-removal" "How long after its `endDate` a room is still listed.";
         latency = 0, 0 to 600_000 "milliseconds"
-            "latency" "How long each answer is held back.";
+            "latency" "The delay of each response.";
     }
 }
 
-fn unfit(name: &str, value: &str) -> String {
+fn invalid(name: &str, value: &str) -> String {
     let values = SWITCHES.iter().find(|switch| switch.name == name).map(|switch| switch.values);
     match values {
         Some(values) => format!("switch {name} cannot be {value:?}: it takes {values}"),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_list_what_is_allowed() {
+    fn errors_list_the_valid_values() {
         let mut switches = Switches::default();
         for (name, value, message) in [
             (
@@ -258,12 +258,12 @@ mod tests {
             (
                 "room-removal",
                 "25",
-                r#"switch room-removal cannot be "25": it takes a whole number of hours from 1 to 24"#,
+                r#"switch room-removal cannot be "25": it takes an integer from 1 to 24 (hours)"#,
             ),
             (
                 "latency",
                 "-1",
-                r#"switch latency cannot be "-1": it takes a whole number of milliseconds from 0 to 600000"#,
+                r#"switch latency cannot be "-1": it takes an integer from 0 to 600000 (milliseconds)"#,
             ),
         ] {
             assert_eq!(switches.set(name, value).unwrap_err(), message);

@@ -1,4 +1,4 @@
-//! Drives the running simulator over TCP.
+//! Tests the running simulator over TCP.
 
 mod api;
 mod behaviours;
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use super::*;
 use client::Client;
 
-/// A clock that stands still at `2026-03-02T08:15:04.118Z`.
+/// Returns options with a clock that stands still at `2026-03-02T08:15:04.118Z`.
 fn options(rooms: Vec<RoomSeed>) -> Options {
     Options {
         now: Some(OffsetDateTime::parse("2026-03-02T08:15:04.118Z", &Rfc3339).unwrap()),
@@ -33,7 +33,7 @@ fn minutes(minutes: u64) -> Duration {
     Duration::from_mins(minutes)
 }
 
-/// Two named people, a guest without a name and a recorder, half an hour, two days ago.
+/// Returns a session of half an hour, two days ago, with two named people, an anonymous guest and a recorder.
 fn review() -> SessionSeed {
     SessionSeed::began(Duration::from_hours(48))
         .participant(ParticipantSeed::named("Ines Falk").role("host").external_id("crm-118"))
@@ -47,7 +47,7 @@ fn review() -> SessionSeed {
         .transcribed()
 }
 
-/// Two people who came an hour ago and are still there.
+/// Returns a session with two people who joined an hour ago and are still there.
 fn running() -> SessionSeed {
     SessionSeed::began(minutes(60))
         .running()

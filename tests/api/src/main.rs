@@ -1,5 +1,5 @@
-//! Compares the public API of the host's crates with the `public-api.txt` of each, so that none changes
-//! unnoticed: `cargo run -p whereby-api`. With `-- --bless`, the files are written.
+//! Compares the public API of each published crate with its `public-api.txt`, so that no change goes
+//! unnoticed: `cargo run -p whereby-api`. `-- --bless` updates the files.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-/// The crates that are published, and their folders.
+/// The published crates and their folders.
 const CRATES: [(&str, &str); 4] = [
     ("whereby", "host"),
     ("whereby-authority", "host/authority"),
@@ -15,7 +15,7 @@ const CRATES: [(&str, &str); 4] = [
     ("whereby-simulator", "host/simulator"),
 ];
 
-/// Traits that types have by what is within them, and that nobody is promised.
+/// Auto traits, which depend on private fields and are not part of the promise.
 const UNPROMISED: [&str; 6] = [
     "core::marker::Freeze",
     "core::marker::StructuralPartialEq",
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     let bless = match env::args().skip(1).collect::<Vec<_>>().as_slice() {
         [] => false,
         [flag] if flag == "--bless" => true,
-        other => bail!("{other:?} is not understood; there is only --bless"),
+        other => bail!("unexpected arguments {other:?}; the only flag is --bless"),
     };
     let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
     let mut differences = String::new();
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The public items of a crate, one a line.
+/// Returns the public items of a crate, one per line.
 fn api(workspace: &Path, package: &str) -> Result<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target = env::var_os("CARGO_TARGET_DIR");
@@ -65,8 +65,8 @@ fn api(workspace: &Path, package: &str) -> Result<String> {
         .args(["rustdoc", "--quiet", "--locked", "--package", package, "--lib", "--"])
         .args(["-Zunstable-options", "--output-format=json", "--cap-lints=allow"])
         .status()
-        .context("cargo could not be run")?;
-    ensure!(status.success(), "{package} could not be documented");
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "cannot document {package}");
     let api = public_api::Builder::from_rustdoc_json(
         target.join(format!("doc/{}.json", package.replace('-', "_"))),
     )
@@ -78,7 +78,7 @@ fn api(workspace: &Path, package: &str) -> Result<String> {
     Ok(api.items().map(|item| format!("{item}\n")).filter(|line| !unpromised(line)).collect())
 }
 
-/// What is there no more, and what is new.
+/// Returns the removed and the added items.
 fn difference(agreed: &str, api: &str) -> String {
     let [agreed, api] = [agreed, api].map(|text| text.lines().collect::<BTreeSet<_>>());
     let gone = agreed.difference(&api).map(|line| format!("- {line}\n"));

@@ -1,8 +1,7 @@
-//! What the sandbox costs: the same work natively and through the sandbox, side by side in one run.
+//! Measures the cost of the sandbox: the same work natively and through the sandbox, in one run.
 //!
-//! What is compared is measured in turns, so that whatever else the machine does is in both, and the
-//! medians of the turns are put beside each other. `cargo bench -p whereby-tests -- --quick` takes a
-//! tenth of the time.
+//! The variants take turns, so that other load on the machine affects all of them. The report compares the
+//! medians of the turns. `cargo bench -p whereby-tests -- --quick` takes a tenth of the time.
 
 mod arguments;
 mod memory;
@@ -22,14 +21,14 @@ use tokio::runtime::Runtime;
 use whereby::lua::{Limits, Runtime as Lua};
 use whereby::{Account, ApiBase, Call, Session, Settings, TokenSource};
 
-/// That of the program; the native client has it, too.
+/// The program's allocator, which the native client uses as well.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many callers there are at a time, where there is more than one.
+/// The number of parallel callers, if there are several.
 const CALLERS: u32 = 64;
 
-/// How many rooms a read lists.
+/// The number of rooms that a read lists.
 const PAGE: u32 = 10;
 
 fn session(server: &Server) -> Session {
@@ -50,31 +49,31 @@ async fn list_meetings(session: &Session) -> usize {
     outcome.result.expect("a page of meetings")["data"].as_array().expect("meetings").len()
 }
 
-/// The component refuses such a window by itself: a fresh instance, and nothing sent.
+/// Makes a call that the component refuses: a fresh instance, and no request.
 async fn send_nothing(session: &Session) {
     let arguments = json!({"from_date": "2026-03-02", "to_date": "2026-03-01"});
     let outcome = session.call(None, "list_meetings", arguments).await;
     assert!(outcome.requests.is_empty() && outcome.result.is_err());
 }
 
-/// The same call, decided on and not made.
+/// Decides on the same call without making it.
 fn decide(session: &Session) {
     let arguments = json!({"from_date": "2026-03-02", "to_date": "2026-03-01"});
     black_box(session.plan(Call::new("list_meetings", arguments)).expect("a plan"));
 }
 
-/// One of the things that are compared: it does its work so many times.
+/// A variant to compare, which repeats its work this many times.
 type Work<'a> = (&'a str, Box<dyn FnMut(u32) + 'a>);
 
-/// How long everything is measured.
+/// The duration of the measurement.
 #[derive(Clone, Copy)]
 struct Pace {
     turns: usize,
-    /// How long a turn of one takes, about.
+    /// The approximate duration of a turn.
     turn: Duration,
 }
 
-/// Does all of them in turns; the median of each, for one time, in microseconds.
+/// Runs all variants in turns. Returns the median of each, per repetition, in microseconds.
 fn in_turns<const N: usize>(pace: Pace, mut works: [Work<'_>; N]) -> [f64; N] {
     let times = works.each_mut().map(|(what, work)| {
         eprint_progress(what);
@@ -98,12 +97,12 @@ fn in_turns<const N: usize>(pace: Pace, mut works: [Work<'_>; N]) -> [f64; N] {
     })
 }
 
-#[expect(clippy::print_stderr, reason = "it takes minutes, and somebody waits")]
+#[expect(clippy::print_stderr, reason = "progress of a run that takes minutes")]
 fn eprint_progress(what: &str) {
     eprintln!("measuring: {what}");
 }
 
-/// Does `calls` calls by [`CALLERS`] callers at a time.
+/// Makes `calls` calls with [`CALLERS`] parallel callers.
 async fn by_many<F>(calls: u32, call: impl Fn() -> F + Clone + Send + 'static)
 where
     F: Future<Output = Value> + Send,
@@ -138,7 +137,7 @@ impl Figure {
     }
 }
 
-/// One caller after the other, and what is in one call.
+/// Measures sequential calls, and the parts of a call.
 fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     let (native, session) = (Native::new(server), session(server));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -146,7 +145,7 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     assert_eq!(
         one.block_on(native.list_rooms(PAGE)),
         one.block_on(list_rooms(&session, PAGE)),
-        "both do the same work"
+        "both variants do the same work"
     );
     let repeat = |times: u32, work: &dyn Fn()| (0..times).for_each(|_| work());
     let [native_read, read, native_all, read_all, nothing, deciding] = in_turns(
@@ -246,7 +245,7 @@ fn many_callers(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
             async move { list_rooms(&session, PAGE).await }
         }));
     };
-    // A time is a round of as many calls for each, so that none of them waits for the last ones alone.
+    // A repetition is a round with the same number of calls per caller, so that no caller idles at the end.
     const ROUND: u32 = CALLERS * 8;
     let [native, sandbox] = in_turns(
         pace,
@@ -270,7 +269,7 @@ fn many_callers(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     ]);
 }
 
-/// The same calls by the library and by one script.
+/// Measures the same calls through the library and from one script.
 fn scripts(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     let session = session(server);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -314,7 +313,7 @@ fn scripts(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
 
 fn program(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     let home = tempfile::tempdir().expect("a temporary directory");
-    // The first one compiles.
+    // The first call compiles.
     program::call(server, home.path());
     let mut mcp = Mcp::start(server, home.path());
     let fresh = || {
@@ -349,9 +348,9 @@ fn sizes(figures: &mut Vec<Figure>) {
         figure("the component", kib(whereby::BUILT_IN_COMPONENT.len()), "KiB").at_most(250.0),
     );
     let home = tempfile::tempdir().expect("a temporary directory");
-    // A folder that the session makes itself is its user's alone, as it has to be.
+    // The session creates the folder itself, so that it is private, as required.
     let cache = home.path().join("code");
-    // The first one compiles, which takes memory that the others never had.
+    // The first process compiles, which takes memory that the others do not need.
     memory::of(0, &cache);
     let idle = memory::of(0, &cache);
     figures.push(figure("memory, idle", idle as f64 / 1024.0, "MiB"));

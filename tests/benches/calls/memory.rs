@@ -1,4 +1,4 @@
-//! What calls under way take in memory: a process of its own, whose API never answers.
+//! Measures the memory of running calls, in a separate process whose API never responds.
 
 use serde_json::json;
 use std::net::TcpListener;
@@ -7,13 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 use whereby::{Account, ApiBase, Session, Settings, TokenSource};
 
-/// Set for the process that has so many calls under way.
+/// The variable with the number of running calls, set for the measured process.
 pub(crate) const CALLS: &str = "WHEREBY_BENCH_CALLS";
 
-/// Where that process keeps compiled code.
+/// The variable with that process's directory for compiled code.
 const CACHE: &str = "WHEREBY_BENCH_CACHE";
 
-/// What the process has in memory, in KiB, with so many calls under way and compiled code in a folder.
+/// Returns the memory of a process with this many running calls, in KiB. Its compiled code is in a folder.
 pub(crate) fn of(calls: usize, cache: &Path) -> u64 {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
@@ -23,12 +23,12 @@ pub(crate) fn of(calls: usize, cache: &Path) -> u64 {
     told.trim().parse().unwrap_or_else(|_| panic!("{output:?}"))
 }
 
-/// Has calls under way, and says on standard output what this process has in memory.
+/// Starts calls, and prints this process's memory to standard output.
 pub(crate) fn hold(calls: usize) {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/v1", silent.local_addr().expect("an address"));
     std::thread::spawn(move || {
-        // They are kept and never answered.
+        // The connections stay open without a response.
         let _kept: Vec<_> = silent.incoming().collect();
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -40,14 +40,14 @@ pub(crate) fn hold(calls: usize) {
         let cache = std::env::var_os(CACHE).map(PathBuf::from);
         let session = Session::builder().settings(settings).cache(cache).build();
         let session = session.expect("a session");
-        // What is compiled, and made once for all, is there before.
+        // Compiled code and other shared state exist before.
         let refused = json!({"from_date": "2026-03-02", "to_date": "2026-03-01"});
         let _ = session.call(None, "list_meetings", refused).await;
         for _ in 0..calls {
             let session = session.clone();
             tokio::spawn(async move { session.call(None, "list_rooms", json!({})).await });
         }
-        // Nothing tells when all of them wait, so it is looked whether memory still grows.
+        // Nothing shows when all calls are waiting, so this checks whether memory still grows.
         let mut before = 0;
         loop {
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -57,7 +57,7 @@ pub(crate) fn hold(calls: usize) {
             }
             before = now;
         }
-        #[expect(clippy::print_stdout, reason = "it tells the benchmark what it found")]
+        #[expect(clippy::print_stdout, reason = "the result for the benchmark")]
         {
             println!("{before}");
         }
@@ -65,7 +65,7 @@ pub(crate) fn hold(calls: usize) {
     });
 }
 
-/// What this process has in memory, in KiB.
+/// Returns this process's memory, in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");

@@ -1,10 +1,10 @@
-//! What a program does that calls the API itself.
+//! A program that calls the API directly.
 
 use crate::server::Server;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// The same request and the same mapping of its answer as `list_rooms`, without a sandbox.
+/// Makes the same requests and maps the responses in the same way, without a sandbox.
 #[derive(Clone)]
 pub(crate) struct Native {
     client: reqwest::Client,
@@ -13,7 +13,7 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    /// A client of its own for every runtime, to which its connections belong.
+    /// Returns a client. Each runtime needs its own, because it owns the connections.
     pub(crate) fn new(server: &Server) -> Self {
         Self {
             client: reqwest::Client::builder().no_proxy().build().expect("a client"),
@@ -35,7 +35,7 @@ impl Native {
         serde_json::from_slice(&body).expect("JSON")
     }
 
-    /// `list_rooms`.
+    /// Does the work of `list_rooms`.
     pub(crate) async fn list_rooms(&self, limit: u32) -> Value {
         let page = self.get(&format!("/meetings?limit={limit}")).await;
         let room = |meeting: &Value| {
@@ -52,8 +52,8 @@ impl Native {
         json!({"data": data, "meta": {"nextCursor": page["cursor"]}})
     }
 
-    /// The requests of `list_meetings` for all rooms: the rooms that were used, and then the sessions
-    /// of each, side by side. Whereby has no request for less.
+    /// Sends the requests of `list_meetings` for all rooms: one for the used rooms, then one for the sessions of
+    /// each room, in parallel. The API has no single request for this.
     pub(crate) async fn list_meetings(&self) -> usize {
         let rooms = self.get("/insights/rooms?sortBy=lastSessionStartedAt:desc&limit=20").await;
         let rooms = rooms["results"].as_array().expect("rooms");

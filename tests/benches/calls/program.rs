@@ -1,4 +1,4 @@
-//! The program as others see it: as a process from start to exit, and as an MCP server.
+//! Measures the program as a process from start to exit, and as an MCP server.
 
 use crate::server::Server;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Set for a process that is the program `whereby`, whose code this one has whole.
+/// The variable that makes this program act as `whereby`, whose code it contains.
 pub(crate) const PROGRAM: &str = "WHEREBY_BENCH_PROGRAM";
 
 fn program(server: &Server, home: &Path) -> Command {
@@ -20,7 +20,7 @@ fn program(server: &Server, home: &Path) -> Command {
     command
 }
 
-/// `whereby call` from start to exit, by a user with this home.
+/// Runs `whereby call` from start to exit, for a user with this home directory.
 pub(crate) fn call(server: &Server, home: &Path) {
     let output = program(server, home)
         .args(["call", "list_rooms", "{\"limit\":10}", "--json"])
@@ -29,13 +29,13 @@ pub(crate) fn call(server: &Server, home: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// `whereby --version` from start to exit: what a process costs that does nothing.
+/// Runs `whereby --version` from start to exit: the cost of a process that does nothing.
 pub(crate) fn version(server: &Server, home: &Path) {
     let output = program(server, home).arg("--version").output().expect("the program runs");
     assert!(output.status.success(), "{output:?}");
 }
 
-/// `whereby mcp`, spoken to line by line.
+/// A running `whereby mcp`.
 pub(crate) struct Mcp {
     child: Child,
     input: Option<ChildStdin>,
@@ -63,7 +63,7 @@ impl Mcp {
         mcp
     }
 
-    /// One `tools/call`.
+    /// Makes one `tools/call`.
     pub(crate) fn call(&mut self) {
         let parameters = json!({"name": "whereby_list_rooms", "arguments": {"limit": 10}});
         let result = self.ask("tools/call", parameters);
@@ -90,7 +90,7 @@ impl Mcp {
 
 impl Drop for Mcp {
     fn drop(&mut self) {
-        // Its standard input ends with this, and so does it.
+        // Closing its standard input ends it.
         drop(self.input.take());
         let _ = self.child.wait();
     }

@@ -1,9 +1,9 @@
-//! What was measured, as a table and as JSON.
+//! Reports the measurements as a table and as JSON.
 
 use serde_json::json;
 use std::path::Path;
 
-/// A figure, and what it may be at most or has to be at least.
+/// A measured figure and its budget.
 pub(crate) struct Figure {
     pub(crate) what: String,
     pub(crate) value: f64,
@@ -11,7 +11,7 @@ pub(crate) struct Figure {
     pub(crate) budget: Option<Budget>,
 }
 
-/// What a figure is held against.
+/// The limit of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Budget {
     AtMost(f64),
@@ -52,14 +52,14 @@ impl Figure {
     }
 }
 
-/// Says why nothing is measured.
-#[expect(clippy::print_stderr, reason = "a program without a library says it there")]
+/// Prints the reason why nothing is measured.
+#[expect(clippy::print_stderr, reason = "errors go to standard error")]
 pub(crate) fn complain(message: &str) {
     eprintln!("error: {message}");
 }
 
-/// Prints the table, and writes the figures beside the build's outputs.
-#[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
+/// Prints the table, and writes the figures as JSON to the target folder.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn tell(figures: &[Figure], file: &Path) {
     println!("\n| what | median | budget | met |\n| --- | --- | --- | --- |");
     figures.iter().for_each(|figure| println!("{}", figure.row()));
@@ -81,6 +81,6 @@ pub(crate) fn tell(figures: &[Figure], file: &Path) {
         .expect("the file is written");
     println!("\nThe same as JSON: {}", file.display());
     if figures.iter().any(|figure| figure.is_met() == Some(false)) {
-        println!("Why a budget is not met, and what it would take: BENCHMARKS.md");
+        println!("BENCHMARKS.md explains budgets that are not met");
     }
 }

@@ -1,5 +1,4 @@
-//! The API that is called: the simulator, as a process of its own, so that its work is not counted with
-//! the client's.
+//! The simulated API, in a separate process so that its work is not counted.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -8,16 +7,16 @@ use whereby::simulator::{
     Options, OrganizationSeed, RoomSeed, Seed, SessionSeed, Simulator, Switches,
 };
 
-/// Set for the process that is the server.
+/// The variable that makes this program act as the server.
 pub(crate) const SERVER: &str = "WHEREBY_BENCH_SERVER";
 
-/// How many rooms there are.
+/// The number of rooms.
 pub(crate) const ROOMS: u32 = 100;
 
-/// How many of them had a meeting, which is as many as one call of list_meetings gets through.
+/// The number of rooms with a meeting: as many as one call of list_meetings can read.
 pub(crate) const USED: u32 = 8;
 
-/// Serves until standard input ends, which it does when the benchmark is gone.
+/// Serves until standard input closes, at the latest when the benchmark exits.
 pub(crate) async fn serve() {
     let mut switches = Switches::default();
     switches.set("rate-limit", "0").expect("a switch");
@@ -35,7 +34,7 @@ pub(crate) async fn serve() {
     })
     .await
     .expect("the simulator starts");
-    #[expect(clippy::print_stdout, reason = "it tells the benchmark where it is")]
+    #[expect(clippy::print_stdout, reason = "the URL and key for the benchmark")]
     {
         println!("{}\n{}", simulator.url(), simulator.token());
     }
@@ -61,14 +60,14 @@ impl Server {
             .expect("the server starts");
         let stdout = child.stdout.take().expect("its output");
         let mut lines = BufReader::new(stdout).lines().map(|line| line.expect("a line"));
-        let mut line = || lines.next().expect("the server says where it is");
+        let mut line = || lines.next().expect("the server prints its URL");
         Self { url: line(), token: line(), child }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Its standard input ends with this.
+        // This closes its standard input.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! What the component makes of answers.
+//! Fuzzes how the component reads responses.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| whereby_guest::fuzzing::answers(data));

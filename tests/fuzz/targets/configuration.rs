@@ -1,4 +1,4 @@
-//! Configuration and project files, read and changed.
+//! Fuzzes how the host reads and edits configuration and project files.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| whereby::fuzzing::configuration(data));

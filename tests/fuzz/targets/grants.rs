@@ -1,4 +1,4 @@
-//! What a grant lets a component send.
+//! Fuzzes the requests that a grant admits.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| whereby_authority::fuzzing::grants(data));

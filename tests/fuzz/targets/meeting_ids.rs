@@ -1,5 +1,5 @@
-//! The component and the host read the id of a meeting each by itself; where both take it, it must
-//! be the same meeting to both.
+//! Fuzzes meeting ids. The component and the host parse them independently; if both accept an id, it must
+//! mean the same meeting to both.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|text: &str| {

@@ -1,4 +1,4 @@
-//! What the host passes on of the API's responses.
+//! Fuzzes how the host rewrites responses.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| whereby_authority::fuzzing::responses(data));

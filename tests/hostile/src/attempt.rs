@@ -1,11 +1,11 @@
-//! What an attempt is, and how the one that was asked for is found and made.
+//! Finds the attempt that a call names, and makes it.
 
 use crate::types::Error;
 use crate::wire::{Message, own_request};
 use crate::{authority, creation, deletion, escape, exhaustion, lies, program, theft};
 use wasi::http::types::Method;
 
-/// The function during whose call an attempt is made.
+/// The function in which an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Function {
     ListRooms,
@@ -31,20 +31,20 @@ impl Function {
     }
 }
 
-/// One way of misbehaving.
+/// One kind of misbehavior.
 pub(crate) struct Attempt {
     pub(crate) name: &'static str,
     pub(crate) function: Function,
     pub(crate) act: Act,
 }
 
-/// What an attempt does.
+/// The action of an attempt.
 pub(crate) enum Act {
-    /// Something of its own.
+    /// A custom action.
     Do(fn(&Scene) -> Ending),
-    /// Sends the permitted request elsewhere: scheme, authority, and path with query. `{host}`,
-    /// `{port}` and `{base}` stand for the API's, `{other}` for another server, `{own}` for the
-    /// query that is permitted.
+    /// Sends the permitted request to another URL: scheme, authority, and path with query. `{host}`,
+    /// `{port}` and `{base}` are the API's, `{other}` is another server, and `{own}` is the permitted
+    /// query.
     Reach(&'static str, &'static str, &'static str),
     /// Sends the permitted request with a header.
     Set(&'static str, &'static str),
@@ -52,12 +52,12 @@ pub(crate) enum Act {
     Use(&'static str),
 }
 
-/// What a call came with.
+/// The input of an attempt.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scene {
-    /// The attempt's name: also the cursor, or the room, or the beginning of the new room's name.
+    /// The attempt's name, which is also the cursor, the room, or the prefix of the new room's name.
     pub(crate) name: String,
-    /// The whole argument that held the name.
+    /// The whole argument that contains the name.
     pub(crate) argument: String,
     /// The address of another server.
     pub(crate) other: String,
@@ -67,7 +67,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Reads `name`, `name address`, or the URL of a room of that name.
+    /// Parses `name`, `name address`, or the URL of a room with that name.
     pub(crate) fn new(argument: &str) -> Self {
         let (first, other) = argument.split_once(' ').unwrap_or((argument, ""));
         let name = first.rsplit('/').next().unwrap_or(first);
@@ -80,11 +80,11 @@ impl Scene {
     }
 }
 
-/// What the component claims afterwards.
+/// The result that the component claims.
 pub(crate) struct Ending {
-    /// What came of the attempt, for the test to read.
+    /// The outcome of the attempt, for the test.
     pub(crate) report: String,
-    /// How many rooms to return.
+    /// The number of rooms to return.
     pub(crate) copies: usize,
     pub(crate) number: Option<f64>,
 }
@@ -109,7 +109,7 @@ fn all() -> impl Iterator<Item = &'static Attempt> {
     .flatten()
 }
 
-/// Every attempt with its function: `list_rooms:state`.
+/// Returns every attempt with its function: `list_rooms:state`.
 pub(crate) fn names() -> impl Iterator<Item = String> {
     all().map(|attempt| format!("{}:{}", attempt.function.name(), attempt.name))
 }
@@ -148,7 +148,7 @@ fn method_of(name: &str) -> Method {
     }
 }
 
-/// Sends a message and tells what came of it.
+/// Sends a request and returns the outcome.
 pub(crate) fn report_of(message: &Message) -> Ending {
     Ending::report(message.send().summary())
 }

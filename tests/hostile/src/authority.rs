@@ -1,4 +1,4 @@
-//! Doing what another function may do, or more than this call was made for.
+//! Attempts to do what another function may do, or more than this call allows.
 
 use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
 use crate::wire::{Message, own_query, own_request};
@@ -35,7 +35,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     method("method-with-blank", "GET /v1/meetings"),
     method("method-with-line-break", "GET\r\n"),
     method("method-empty", ""),
-    // Reading more than was asked for.
+    // Reading more than requested.
     list("host-keys", |scene| {
         report_of(&Message::get(&format!("/meetings{}&fields=hostRoomUrl", own_query(scene))))
     }),

@@ -1,4 +1,4 @@
-//! Given leave to create one room: creating more, another one, or doing something else.
+//! Attempts with permission to create one room: creating more, another one, or doing something else.
 
 use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
 use crate::wire::{Answer, Message, write};
@@ -11,13 +11,13 @@ const fn create(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
     create("create-as-asked", |scene| report_of(&asked(scene))),
-    // A room that there is not, whatever Whereby answered or without having asked it.
+    // Claiming a room that does not exist, with any response or without a request.
     create("create-claimed", |scene| {
         asked(scene).send();
         Ending::report("made-up-room")
     }),
     create("create-claimed-unsent", |_| Ending::report("made-up-room")),
-    // Another room than the one asked for.
+    // A different room than requested.
     create("create-with-more", |scene| with(scene, r#","isLocked":true"#)),
     create("create-with-host-key", |scene| with(scene, r#","fields":["hostRoomUrl"]"#)),
     create("create-with-recording", |scene| {
@@ -73,7 +73,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         let target = asked(scene).target.map(|target| target + "?fields=hostRoomUrl");
         report_of(&Message { target, ..asked(scene) })
     }),
-    // More rooms than one.
+    // More than one room.
     create("create-twice", |scene| {
         Ending::report(together([asked(scene).send(), asked(scene).send()]))
     }),
@@ -94,7 +94,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         Ending::report(together([first, Message::post(body).send()]))
     }),
     create("create-again-after-letting-go", |scene| {
-        // The host may have sent the first one by then, and nobody knows what came of it.
+        // The host may already have sent the first one, with an unknown outcome.
         let first = asked(scene).hand_over();
         if let Ok(first) = &first {
             let pause = wasi::clocks::monotonic_clock::subscribe_duration(100_000_000);
@@ -117,7 +117,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     create("create-and-leave", |scene| {
         let left = asked(scene).hand_over();
         let report = if left.is_ok() { "left behind" } else { "unsendable" };
-        // Nobody drops it but the host, when the instance is gone.
+        // Only the host drops it, when the instance is gone.
         std::mem::forget(left);
         Ending::report(report)
     }),
@@ -131,7 +131,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             return Ending::report("unsendable");
         };
         write(&body, message.body.as_deref().unwrap_or_default());
-        // By the rules of wasi:http, such a request is not complete and may not be sent.
+        // According to wasi:http, such a request is incomplete and must not be sent.
         drop(body);
         Ending::report(Answer::of(&future).summary())
     }),
@@ -141,7 +141,7 @@ fn end_of(scene: &Scene) -> &str {
     scene.end.as_deref().unwrap_or("2099-01-01T00:00:00Z")
 }
 
-/// The request that the call is for.
+/// The permitted request.
 pub(crate) fn asked(scene: &Scene) -> Message {
     let (end, name) = (end_of(scene), &scene.name);
     Message::post(format!(r#"{{"endDate":"{end}","roomNamePrefix":"{name}"}}"#))
@@ -175,7 +175,7 @@ fn together<const N: usize>(answers: [Answer; N]) -> String {
     answers.map(|answer| answer.summary()).join(", ")
 }
 
-/// Sends all of a body but its end.
+/// Sends a whole body except its end.
 fn unfinished(scene: &Scene, wait: bool) -> String {
     let message = asked(scene);
     let Ok(outgoing) = message.outgoing() else { return "unsendable".to_owned() };

@@ -1,4 +1,4 @@
-//! Given leave to delete one room: deleting another one, or more, or doing something else.
+//! Attempts with permission to delete one room: deleting another one, more, or doing something else.
 
 use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
 use crate::wire::{Answer, Message, lookup};
@@ -10,9 +10,9 @@ const fn delete(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
     delete("delete-as-asked", |scene| report_of(&Message::delete(&own_id(scene)))),
-    // The test has Whereby say that it is gone already.
+    // The test makes Whereby respond that the room is already gone.
     delete("delete-what-is-gone", |scene| report_of(&Message::delete(&own_id(scene)))),
-    // A deletion that was not, whatever Whereby answered or without having asked it.
+    // Claiming a deletion that did not happen, with any response or without a request.
     delete("delete-claimed", |scene| {
         Message::delete(&own_id(scene)).send();
         Ending::report(scene.name.clone())
@@ -41,9 +41,9 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         let victim = Message::get("/meetings?roomName[startsWith]=/victim").send().ids(|_| true);
         report_of(&Message::delete(victim.first().map_or("1", String::as_str)))
     }),
-    // The call names a room of this name under another host.
+    // The call names a room with this name on another host.
     delete("delete-under-another-host", |scene| report_of(&Message::delete(&own_id(scene)))),
-    // The test has this listing fail, and hold the room all the same.
+    // The test makes this listing fail although it contains the room.
     delete("delete-after-failed-listing", |scene| report_of(&Message::delete(&own_id(scene)))),
     delete("delete-by-name", |scene| report_of(&Message::delete(&scene.name))),
     delete("delete-all", |_| report_of(&Message::new(Method::Delete, "/meetings"))),
@@ -51,7 +51,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         let target = format!("/meetings?roomName={}", scene.name);
         report_of(&Message::new(Method::Delete, &target))
     }),
-    // Tricks with the path.
+    // Path tricks.
     delete("delete-beyond", |scene| {
         report_of(&Message::delete(&format!("{}/../2", own_id(scene))))
     }),
@@ -94,7 +94,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             _ => Ending::report("unsendable"),
         }
     }),
-    // The test has Whereby list two rooms of the name, and fail the first deletion in passing.
+    // The test makes Whereby list two rooms with the name, and fail the first deletion temporarily.
     delete("delete-both-of-a-name", |scene| both(scene, false)),
     delete("delete-both-after-listing-again", |scene| both(scene, true)),
     delete("delete-and-create", |scene| {
@@ -110,7 +110,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     }),
 ];
 
-/// The id of the room that is to be deleted, found as it should be.
+/// Finds the id of the room to delete, in the permitted way.
 fn own_id(scene: &Scene) -> String {
     let own = format!("/{}", scene.name);
     let mut ids = lookup(scene).send().ids(|name| name == own);

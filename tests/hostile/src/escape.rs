@@ -1,4 +1,4 @@
-//! Reaching something else than the API that the account is for.
+//! Attempts to reach something other than the account's API.
 
 use crate::attempt::{Act, Attempt, Function};
 
@@ -11,17 +11,17 @@ const fn reach(
     Attempt { name, function: Function::ListRooms, act: Act::Reach(scheme, authority, target) }
 }
 
-/// Another server, while everything else is right.
+/// Sends to another server; everything else is permitted.
 const fn server(name: &'static str, authority: &'static str) -> Attempt {
     reach(name, "http", authority, "{base}/meetings{own}")
 }
 
-/// Another path, while everything else is right.
+/// Sends to another path; everything else is permitted.
 const fn path(name: &'static str, target: &'static str) -> Attempt {
     reach(name, "http", "{host}:{port}", target)
 }
 
-/// Another scheme, while everything else is right.
+/// Sends with another scheme; everything else is permitted.
 const fn scheme(name: &'static str, scheme: &'static str) -> Attempt {
     reach(name, scheme, "{host}:{port}", "{base}/meetings{own}")
 }

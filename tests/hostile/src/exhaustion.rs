@@ -1,4 +1,4 @@
-//! Taking more of the machine than a call may have, and ending in other ways than returning.
+//! Attempts to use more resources than a call may have, and to end without returning.
 
 use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
 use crate::wire::{Answer, Message, own_request, write};
@@ -12,7 +12,7 @@ const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
     Attempt { name, function: Function::ListRooms, act: Act::Do(act) }
 }
 
-/// More than any call may hold of anything.
+/// More than any call may hold of any resource.
 const MANY: usize = 100_000;
 
 const MIB: usize = 1024 * 1024;
@@ -45,7 +45,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         Ending::report("awake")
     }),
     list("poll-on-nothing", |_| Ending::report(format!("{:?}", poll(&[])))),
-    // The test has the API never answer.
+    // In the test, the API never responds.
     list("wait-for-an-answer", |scene| report_of(&own_request(scene))),
     list("body-without-end", |scene| {
         let message = Message { method: Method::Post, ..own_request(scene) };
@@ -57,7 +57,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         write(&body, b"{");
         Ending::report(Answer::of(&future).summary())
     }),
-    // Memory of its own.
+    // Its own memory.
     list("grow", |_| {
         let mut taken = Vec::new();
         loop {
@@ -69,7 +69,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         Ending::report(taken.len().to_string())
     }),
     list("recurse", |_| Ending::report(recurse(1).to_string())),
-    // Memory of the host's.
+    // The host's memory.
     list("many-fields", |_| hoard(Fields::new)),
     list("many-pollables", |_| hoard(|| monotonic_clock::subscribe_duration(u64::MAX))),
     list("many-streams", |_| hoard(wasi::cli::stdout::get_stdout)),
@@ -81,7 +81,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             if let Ok(body) = outgoing.body()
                 && let Ok(stream) = body.write()
             {
-                // As much as the host takes without anybody reading it.
+                // As much as the host accepts while nobody reads it.
                 while let Ok(room @ 1..) = stream.check_write() {
                     let room = usize::try_from(room).unwrap_or(block.len());
                     if stream.write(&block[..room.min(block.len())]).is_err() {
@@ -110,7 +110,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         })
     }),
     list("many-long-parts", |_| {
-        // Each as long as the host takes it, and all kept.
+        // Each as long as the host accepts, and all of them kept.
         let (method, part) = (Method::Other("M".repeat(60_000)), "a".repeat(60_000));
         let header = [("accept".to_owned(), vec![b'a'; 30_000])];
         hoard(|| {
@@ -172,14 +172,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         let answers = sent.iter().flatten().map(|future| Answer::of(future).summary());
         Ending::report(answers.collect::<Vec<_>>().join(" "))
     }),
-    // The test has each answer be large.
+    // In the test, each response is large.
     list("too-much-taken-in", |scene| {
         let sent: Vec<_> = (0..20).map(|_| own_request(scene).hand_over()).collect();
         let taken = sent.iter().flatten().map(|future| Answer::of(future).body.len());
         Ending::report(taken.sum::<usize>().to_string())
     }),
     list("one-answer-too-large", |scene| report_of(&own_request(scene))),
-    // Other ends than returning.
+    // Ending without returning.
     list("exit-well", |_| {
         wasi::cli::exit::exit(Ok(()));
         Ending::report("still there")
@@ -192,7 +192,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     list("abort", |_| std::process::abort()),
 ];
 
-/// Holds on to as many of something as it is given.
+/// Keeps every resource that it gets.
 fn hoard<T>(make: impl Fn() -> T) -> Ending {
     let mut held = Vec::new();
     for _ in 0..MANY {

@@ -1,11 +1,10 @@
-//! A component that attacks its host: it has the exports of the real one, and does what it should
-//! not.
+//! A component that attacks its host. It has the same exports as the real one.
 //!
-//! One call makes one attempt. Which one, the caller says in an argument that is free text or a
-//! room's name, so the host needs nothing special to pass it on. Whatever the host answers is
-//! swallowed and told in a result that claims success: a host that believes it has failed.
+//! Each call makes one attempt. The caller names it in an argument that is free text or a room's name, so
+//! the host passes it on without special support. The component reports the host's response in a result
+//! that claims success: a host that believes it has failed.
 //!
-//! One file per kind of attempt, each with a table of its own.
+//! There is one file per kind of attempt, each with a table.
 
 mod attempt;
 mod authority;
@@ -23,7 +22,7 @@ use bindings::Component;
 use bindings::exports::whereby::agent::{read, types, write};
 use types::Error;
 
-/// What `wit-bindgen` makes of the WIT package.
+/// The bindings that `wit-bindgen` generates.
 #[cfg_attr(
     target_arch = "wasm32",
     expect(unsafe_code, reason = "the canonical ABI moves values through raw memory")
@@ -37,11 +36,11 @@ use types::Error;
 mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "integration" });
 
-    // Names of exports such as `whereby:agent/read#list-rooms` are no names to other linkers.
+    // Other linkers do not accept export names such as `whereby:agent/read#list-rooms`.
     #[cfg(target_arch = "wasm32")]
     export!(Component);
 
-    /// The component: what the exported interfaces are implemented on.
+    /// Implements the exported interfaces.
     pub(super) struct Component;
 }
 
@@ -84,7 +83,7 @@ impl read::Guest for Component {
     }
 
     fn get_current_user() -> Result<types::CurrentUser, Error> {
-        // There is no argument, and so there is one attempt.
+        // There is no argument, so there is only one attempt.
         let ending = attempt::run(Function::GetCurrentUser, &Scene::new("current-user"))?;
         Ok(types::CurrentUser {
             name: None,

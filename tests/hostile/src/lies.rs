@@ -1,4 +1,4 @@
-//! Lying to the caller, and keeping what should be forgotten.
+//! Attempts to lie to the caller, and to keep state between calls.
 
 use crate::attempt::{Act, Attempt, Ending, Function, Scene};
 use crate::wire::{Message, own_request};
@@ -8,7 +8,7 @@ const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
     Attempt { name, function: Function::ListRooms, act: Act::Do(act) }
 }
 
-/// How many calls this instance has seen; one, if it is thrown away after each.
+/// The number of calls of this instance; one, if the host discards it after each call.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
@@ -20,12 +20,12 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     }),
     list("made-up-success", |_| Ending::report("all went well")),
     list("state", |_| Ending::report(CALLS.fetch_add(1, Ordering::Relaxed).to_string())),
-    // The refusal is known to the component before it returns.
+    // The component knows the refusal before it returns.
     list("swallowed-refusal", |_| {
         let answer = Message::get("/rooms").send();
         Ending::report(if answer.status == 0 { "all went well" } else { "it got through" })
     }),
-    // And here one request is good, before and after the one that is not.
+    // Permitted requests surround the refused one.
     list("refusal-between-good-requests", |scene| {
         let reports = [own_request(scene).send(), Message::get("/rooms").send()];
         let last = own_request(scene).send();
@@ -35,7 +35,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             last.summary()
         ))
     }),
-    // The refused request is not waited for, so it may be that the host never got to see it.
+    // The component does not wait for the refused request, so the host may never see it.
     list("refusal-left-behind", |_| {
         std::mem::forget(Message::get("/rooms").hand_over());
         Ending::report("all went well")

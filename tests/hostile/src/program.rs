@@ -1,18 +1,18 @@
-//! An interpreter of attack programs, so that a new attempt is a line in a test.
+//! An interpreter for attack programs, so that a new attempt takes one line in a test.
 //!
-//! A program is the words after `run`, separated by hyphens or blanks: what to send, and what to claim
-//! in the end. `run-post-unavailable` creates the room that was asked for, and says that Whereby could
-//! not be reached. The name of a room, its prefix or a cursor carries the program.
+//! A program consists of the words after `run`, separated by hyphens or spaces: what to send, and what to
+//! claim at the end. `run-post-unavailable` creates the requested room and claims that Whereby was
+//! unreachable. The program is in a room's name, its prefix or a cursor.
 
 use crate::attempt::{Ending, Function, Scene};
 use crate::creation;
 use crate::types::{Error, Rejection};
 use crate::wire::{Answer, Message, lookup, own_request};
 
-/// What a program claims to know.
+/// The facts that a program claims.
 const WORDS: &str = "the component's own words";
 
-/// Whether a scene is a program.
+/// Returns whether a scene is a program.
 pub(crate) fn is_program(scene: &Scene) -> bool {
     words(scene).next() == Some("run")
 }
@@ -22,16 +22,16 @@ fn words(scene: &Scene) -> impl Iterator<Item = &str> {
     text.split(['-', ' ']).filter(|word| !word.is_empty())
 }
 
-/// Runs a program. What it does not know, it says in an error, which a test notices.
+/// Runs a program. Unknown words are an error, which a test notices.
 pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
     let mut last = Answer::default();
     let mut report = Vec::new();
     let mut text = WORDS.to_owned();
     for word in words(scene).skip(1) {
         let message = match word {
-            // It makes a program another one.
+            // It only makes programs distinct.
             number if number.bytes().all(|byte| byte.is_ascii_digit()) => continue,
-            // The request that finds what the call is about.
+            // The request that finds the call's target.
             "get" if function == Function::ListRooms => own_request(scene),
             "get" => lookup(scene),
             "post" => creation::asked(scene),
@@ -41,7 +41,7 @@ pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
                 Message::delete(id.as_deref().unwrap_or("none"))
             }
             "foreign" => Message::get("/rooms"),
-            // Many requests side by side.
+            // Many parallel requests.
             "many" => {
                 let futures: Vec<_> = (0..50).map(|_| own_request(scene).hand_over()).collect();
                 for future in futures.iter().flatten() {
@@ -49,7 +49,7 @@ pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
                 }
                 continue;
             }
-            // What the last answer said is claimed.
+            // Claims what the last response contained.
             "echo" => {
                 text = format!("{:?} {}", last.headers, last.text());
                 continue;

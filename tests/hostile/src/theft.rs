@@ -1,4 +1,4 @@
-//! Getting hold of the token, of what else is secret, or of the token's place in a request.
+//! Attempts to get the token or other secrets, or to set the token's header.
 
 use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
 use crate::wire::{Message, own_request, variables};
@@ -13,7 +13,7 @@ const fn header(name: &'static str, header: &'static str, value: &'static str) -
 }
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
-    // What is at hand.
+    // Available data.
     list("environment", |_| Ending::report(surroundings())),
     Attempt {
         name: "current-user",
@@ -28,12 +28,12 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             Err(StreamError::LastOperationFailed(_)) => "failed".to_owned(),
         })
     }),
-    // What an answer gives away.
+    // Data in responses.
     list("echoed-token", |scene| {
         let answer = own_request(scene).send();
         Ending::report(format!("{:?} {}", answer.headers, answer.text()))
     }),
-    // The test has the API spell the token's dots in another way, and nobody looks for it in pieces.
+    // In the test, the API encodes the token's dots differently, and nothing searches for it in pieces.
     list("echoed-token-apart", |scene| {
         let text = own_request(scene).send().text().replace("\\u002e", ".");
         let letters: Vec<String> = text.chars().map(String::from).collect();
@@ -43,7 +43,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         let answer = own_request(scene).send();
         Ending::report(format!("{} {:?}", answer.status, answer.headers))
     }),
-    // What goes out beside the token.
+    // Headers besides the token's.
     header("set-authorization", "authorization", "Bearer mine"),
     header("set-authorization-in-capitals", "AUTHORIZATION", "Bearer mine"),
     header("set-cookie", "cookie", "session=mine"),
@@ -61,7 +61,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     header("set-line-break", "accept", "a\r\nauthorization: Bearer mine"),
     header("set-content-length-of-nothing", "content-length", "10"),
     header("set-content-length-of-letters", "content-length", "ten"),
-    // These may be set; what they say is thrown away.
+    // These may be set, but the host discards their values.
     header("set-harmless-agent", "user-agent", "mine"),
     header("set-harmless-accept", "accept", "text/html"),
     Attempt {
@@ -74,7 +74,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     },
 ];
 
-/// Everything that the host lets a component know about its surroundings.
+/// Everything that the host tells a component about its environment.
 fn surroundings() -> String {
     let variables: Vec<String> =
         variables().into_iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -1,4 +1,4 @@
-//! Requests written by hand, without any of the care that the real component takes.
+//! Handwritten requests, without the checks of the real component.
 
 use crate::attempt::Scene;
 use wasi::http::outgoing_handler;
@@ -7,10 +7,10 @@ use wasi::http::types::{
 };
 use wasi::io::streams::StreamError;
 
-/// The most that `wasi:io` takes at once, in bytes.
+/// The maximum number of bytes that `wasi:io` allows in one write.
 const WRITE_CHUNK: usize = 4096;
 
-/// A request to be handed to the host.
+/// A request for the host.
 pub(crate) struct Message {
     pub(crate) method: Method,
     pub(crate) scheme: Option<Scheme>,
@@ -20,7 +20,7 @@ pub(crate) struct Message {
     pub(crate) body: Option<Vec<u8>>,
 }
 
-/// Where the API is, as the host says in the component's environment.
+/// The API's URL, from the component's environment.
 struct Api {
     host: String,
     port: String,
@@ -38,17 +38,17 @@ impl Api {
     }
 }
 
-/// The component's environment.
+/// Returns the component's environment.
 pub(crate) fn variables() -> Vec<(String, String)> {
     wasi::cli::environment::get_environment()
 }
 
-/// The one request that a call of `list-rooms` may send.
+/// The only request that a call of `list-rooms` may send.
 pub(crate) fn own_request(scene: &Scene) -> Message {
     Message::get(&format!("/meetings{}", own_query(scene)))
 }
 
-/// The page that was asked for, as a query.
+/// The query of the requested page.
 pub(crate) fn own_query(scene: &Scene) -> String {
     let limit = scene.limit.map(|limit| format!("limit={limit}&")).unwrap_or_default();
     match scene.argument.as_str() {
@@ -58,13 +58,13 @@ pub(crate) fn own_query(scene: &Scene) -> String {
     }
 }
 
-/// The listing that finds the room of a call by its name.
+/// The request that finds a call's room by its name.
 pub(crate) fn lookup(scene: &Scene) -> Message {
     Message::get(&format!("/meetings?roomName[startsWith]=/{}", scene.name))
 }
 
 impl Message {
-    /// A request of the API, the target relative to its base.
+    /// Returns a request to the API. The target is relative to its base.
     pub(crate) fn new(method: Method, target: &str) -> Self {
         let api = Api::new();
         Self {
@@ -111,11 +111,11 @@ impl Message {
         self.target = given(target);
     }
 
-    /// The request as a resource, or why there can be none.
+    /// Returns the request as a resource, or the reason why there is none.
     pub(crate) fn outgoing(&self) -> Result<OutgoingRequest, String> {
         let wrong = |what: &str| format!("unsendable: {what}");
         let mut headers = self.headers.clone();
-        // A host that gives the key away gets it used.
+        // If the host leaks the key, this uses it.
         if let Some((_, token)) =
             variables().into_iter().find(|(name, _)| name == "WHEREBY_ACCESS_TOKEN")
         {
@@ -131,7 +131,7 @@ impl Message {
         Ok(outgoing)
     }
 
-    /// Hands the request over, body and all, without waiting for the answer.
+    /// Sends the request with its body, without waiting for the response.
     pub(crate) fn hand_over(&self) -> Result<FutureIncomingResponse, String> {
         let outgoing = self.outgoing()?;
         let body = match &self.body {
@@ -142,13 +142,13 @@ impl Message {
             .map_err(|code| format!("unsendable: {code:?}"))?;
         if let (Some(body), Some(bytes)) = (body, &self.body) {
             write(&body, bytes);
-            // A body of another length than was announced cannot be finished; the answer tells.
+            // A body that does not have the announced length cannot be finished; the response shows that.
             let _ = OutgoingBody::finish(body, None);
         }
         Ok(future)
     }
 
-    /// Sends it and waits for the answer.
+    /// Sends the request and waits for the response.
     pub(crate) fn send(&self) -> Answer {
         match self.hand_over() {
             Ok(future) => Answer::of(&future),
@@ -157,7 +157,7 @@ impl Message {
     }
 }
 
-/// Writes to a body, as much as the host takes.
+/// Writes to a body as much as the host accepts.
 pub(crate) fn write(body: &OutgoingBody, bytes: &[u8]) {
     let Ok(stream) = body.write() else { return };
     for chunk in bytes.chunks(WRITE_CHUNK) {
@@ -167,18 +167,18 @@ pub(crate) fn write(body: &OutgoingBody, bytes: &[u8]) {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Why there is no answer; empty where there is one.
+    /// The reason why there is no response; empty if there is one.
     pub(crate) failure: String,
 }
 
 impl Answer {
-    /// Waits for an answer.
+    /// Waits for a response.
     pub(crate) fn of(future: &FutureIncomingResponse) -> Self {
         future.subscribe().block();
         let response = match future.get() {
@@ -196,7 +196,7 @@ impl Answer {
         }
     }
 
-    /// The status, or why there is none.
+    /// Returns the status, or the reason why there is none.
     pub(crate) fn summary(&self) -> String {
         match self.failure.as_str() {
             "" => self.status.to_string(),
@@ -208,7 +208,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The ids in a listing of the rooms whose name passes.
+    /// Returns the ids in a listing of the rooms whose name matches.
     pub(crate) fn ids(&self, passes: impl Fn(&str) -> bool) -> Vec<String> {
         let text = self.text();
         let member = |object: &str, name: &str| -> Option<String> {

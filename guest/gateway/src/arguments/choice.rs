@@ -1,78 +1,78 @@
-//! Enums and variants. Only functions that write take any.
+//! Reads enums and variants. Only functions that write take them.
 
-use super::{FromJson, Place, misfit, shown};
+use super::{FromJson, Path, shown, wrong_type};
 use crate::json::{Json, Text};
 use crate::prelude::*;
 
-/// The value of an enum that a text names.
+/// Returns the enum value that a string names.
 pub(crate) fn choose<T: Copy>(
     value: Json,
-    place: &Place<'_>,
+    path: &Path<'_>,
     cases: &[(&'static str, T)],
 ) -> Result<T, String> {
     let Json::Text(text) = value else {
-        return Err(misfit("a text", &value, place));
+        return Err(wrong_type("a string", &value, path));
     };
     match cases.iter().find(|(name, _)| *name == text) {
         Some((_, case)) => Ok(*case),
         None => {
             let names: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
-            Err(unknown_case(&text, place, &names))
+            Err(unknown_case(&text, path, &names))
         }
     }
 }
 
-/// A variant, of which a list of arguments has cases.
+/// A variant whose cases appear in an array.
 pub(crate) trait FromCase: Sized {
-    /// Reads a case; none where it is not wanted.
+    /// Reads a case; `None` if the caller switched it off.
     fn from_case(case: Case<'_>) -> Result<Option<Self>, String>;
 }
 
-/// A case that is named: by a text, or by a member of an object.
+/// A case that a string or a member of an object names.
 pub(crate) struct Case<'a> {
     name: Text,
     payload: Option<Json>,
-    place: &'a Place<'a>,
+    path: &'a Path<'a>,
 }
 
-/// The cases of a list. An item is a text, or an object that may name several.
-pub(crate) fn cases<T: FromCase>(value: Json, place: &Place<'_>) -> Result<Vec<T>, String> {
-    let Json::List(items) = value else { return Err(misfit("a list", &value, place)) };
+/// Returns the cases in an array. An item is a string, or an object that may name several cases.
+pub(crate) fn cases<T: FromCase>(value: Json, path: &Path<'_>) -> Result<Vec<T>, String> {
+    let Json::List(items) = value else { return Err(wrong_type("an array", &value, path)) };
     let mut read = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let place = &Place::Item(place, index);
+        let path = &Path::Item(path, index);
         match item {
-            Json::Text(name) => read.extend(T::from_case(Case { name, payload: None, place })?),
+            Json::Text(name) => read.extend(T::from_case(Case { name, payload: None, path })?),
             Json::Object(given) => {
                 let given: Vec<_> =
                     given.into_iter().filter(|(_, payload)| *payload != Json::Null).collect();
                 if given.is_empty() {
-                    return Err(format!("{place}: an object here has at least one member"));
+                    return Err(format!("{path}: an object must have at least one member"));
                 }
                 for (name, payload) in given {
-                    read.extend(T::from_case(Case { name, payload: Some(payload), place })?);
+                    read.extend(T::from_case(Case { name, payload: Some(payload), path })?);
                 }
             }
-            other => return Err(misfit("a text or an object", &other, place)),
+            other => return Err(wrong_type("a string or an object", &other, path)),
         }
     }
     Ok(read)
 }
 
 impl Case<'_> {
+    /// Returns the name of the case.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The case, which carries nothing.
+    /// Returns the case without a payload, unless the caller switched it off.
     pub(crate) fn bare<T>(self, name: &'static str, case: T) -> Result<Option<T>, String> {
-        let place = Place::Member(self.place, name);
-        let is_wanted =
-            self.payload.map_or(Ok(true), |payload| bool::from_json(payload, &place))?;
-        Ok(is_wanted.then_some(case))
+        let path = Path::Member(self.path, name);
+        let is_on = self.payload.map_or(Ok(true), |payload| bool::from_json(payload, &path))?;
+        Ok(is_on.then_some(case))
     }
 
-    /// The case with what it carries.
+    /// Returns the case with its payload.
     pub(crate) fn carrying<P: FromJson, T>(
         self,
         name: &'static str,
@@ -80,21 +80,21 @@ impl Case<'_> {
     ) -> Result<Option<T>, String> {
         match self.payload {
             Some(payload) => {
-                P::from_json(payload, &Place::Member(self.place, name)).map(case).map(Some)
+                P::from_json(payload, &Path::Member(self.path, name)).map(case).map(Some)
             }
             None => Err(format!(
                 "{}: `{name}` carries a value, so it is written {{\"{name}\": …}}",
-                self.place
+                self.path
             )),
         }
     }
 
-    /// What is said of a case that there is not.
+    /// Returns the error message for an unknown case.
     pub(crate) fn unknown(&self, names: &[&str]) -> String {
-        unknown_case(&self.name, self.place, names)
+        unknown_case(&self.name, self.path, names)
     }
 }
 
-fn unknown_case(text: &str, place: &Place<'_>, names: &[&str]) -> String {
-    format!("{place}: `{}` is not known; it must be one of {}", shown(text), names.join(", "))
+fn unknown_case(text: &str, path: &Path<'_>, names: &[&str]) -> String {
+    format!("{path}: `{}` is not known; it must be one of {}", shown(text), names.join(", "))
 }

@@ -11,10 +11,10 @@ fn settings(allow_writes: bool) -> Settings {
         ("WHEREBY_GATEWAY_TOKEN".to_owned(), "0123456789abcdef".to_owned()),
         ("WHEREBY_GATEWAY_ALLOW_WRITES".to_owned(), allow_writes.to_string()),
     ];
-    Settings::from_variables(variables.to_vec()).expect("good settings")
+    Settings::from_variables(variables.to_vec()).expect("valid settings")
 }
 
-/// The status and the message that a body is answered with, and the calls that it made.
+/// Returns the status and the message of the response to a body, and the calls that it made.
 fn exchange(body: &[u8], allow_writes: bool) -> (u16, Value, Vec<Call>) {
     let mut calls = Vec::new();
     let mut make = |call: Call| {
@@ -25,7 +25,7 @@ fn exchange(body: &[u8], allow_writes: bool) -> (u16, Value, Vec<Call>) {
     let message = match reply.body {
         Body::Empty => Value::Null,
         Body::Json(text) => serde_json::from_str(&text).expect("JSON"),
-        Body::Text(text) => panic!("not of the protocol: {text}"),
+        Body::Text(text) => panic!("not JSON: {text}"),
     };
     (reply.status, message, calls)
 }
@@ -43,8 +43,8 @@ fn call(name: &str, arguments: Value) -> (Value, Vec<Call>) {
 }
 
 #[test]
-fn a_client_is_answered_in_its_own_version_where_that_is_spoken() {
-    for (wanted, spoken) in [
+fn a_client_gets_its_own_version_if_that_is_supported() {
+    for (wanted, offered) in [
         ("2025-06-18", "2025-06-18"),
         ("2025-03-26", "2025-03-26"),
         ("2024-11-05", "2025-11-25"),
@@ -53,7 +53,7 @@ fn a_client_is_answered_in_its_own_version_where_that_is_spoken() {
         let (status, message, _) = request("initialize", json!({"protocolVersion": wanted}));
         assert_eq!((status, &message["id"]), (200, &json!(7)));
         let result = &message["result"];
-        assert_eq!(result["protocolVersion"], spoken);
+        assert_eq!(result["protocolVersion"], offered);
         assert_eq!(result["capabilities"], json!({"tools": {}}));
         assert_eq!(result["serverInfo"]["name"], "whereby");
     }
@@ -62,7 +62,7 @@ fn a_client_is_answered_in_its_own_version_where_that_is_spoken() {
 }
 
 #[test]
-fn a_version_in_the_head_counts_after_the_handshake() {
+fn a_version_in_the_header_counts_after_the_handshake() {
     let mut make = |_: Call| unreachable!("nothing is called");
     for (method, status, code) in [
         ("initialize", 200, Value::Null),
@@ -81,14 +81,14 @@ fn a_version_in_the_head_counts_after_the_handshake() {
 }
 
 #[test]
-fn a_byte_order_mark_is_left_out() {
+fn a_byte_order_mark_is_skipped() {
     let body = "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}";
     let (status, message, _) = exchange(body.as_bytes(), true);
     assert_eq!((status, &message["result"]), (200, &json!({})));
 }
 
 #[test]
-fn what_wants_no_answer_gets_none() {
+fn notifications_and_responses_get_no_message() {
     for body in [
         json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
         json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}),
@@ -104,7 +104,7 @@ fn what_wants_no_answer_gets_none() {
 }
 
 #[test]
-fn what_is_no_message_is_refused() {
+fn malformed_messages_are_refused() {
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     for (body, code) in [
         ("", -32700),
@@ -128,7 +128,7 @@ fn what_is_no_message_is_refused() {
     ] {
         let (status, message, _) = exchange(body.as_bytes(), true);
         assert_eq!((status, &message["error"]["code"]), (400, &json!(code)), "{body:.60}");
-        // The id comes back where it can be read.
+        // The response has the id, if it is readable.
         let id = serde_json::from_str::<Value>(body).map_or(Value::Null, |body| body["id"].clone());
         let expected = if id.is_string() || id.is_number() { id } else { Value::Null };
         assert_eq!(message["id"], expected);
@@ -143,7 +143,7 @@ fn what_is_no_message_is_refused() {
 }
 
 #[test]
-fn ids_come_back_as_they_were() {
+fn ids_are_returned_unchanged() {
     for id in [json!("a \u{1b}\"b"), json!(0), json!(-5), json!(18_446_744_073_709_551_615_u64)] {
         let body = json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
         let (status, message, _) = exchange(body.to_string().as_bytes(), true);
@@ -175,19 +175,19 @@ fn other_methods_and_parameters_are_refused() {
 }
 
 #[test]
-fn a_name_in_another_spelling_is_answered_with_the_tool_s() {
+fn a_misspelled_name_gets_a_suggestion() {
     for (name, meant) in [
         ("list_rooms", Some("whereby_list_rooms")),
         ("whereby.get-room", Some("whereby_get_room")),
         ("getCurrentUser", Some("whereby_get_current_user")),
         ("rooms", None),
-        // It is not offered.
+        // This tool is not offered.
         ("delete_room", None),
     ] {
         let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
             "name": name}});
         let (_, message, _) = exchange(message.to_string().as_bytes(), false);
-        let told = message["error"]["message"].as_str().expect("a text");
+        let told = message["error"]["message"].as_str().expect("a string");
         match meant {
             Some(meant) => assert!(told.contains(&format!("did you mean `{meant}`?")), "{told}"),
             None => assert!(!told.contains("did you mean"), "{told}"),
@@ -196,11 +196,11 @@ fn a_name_in_another_spelling_is_answered_with_the_tool_s() {
 }
 
 #[test]
-fn what_is_listed_is_what_may_be_called() {
+fn the_list_has_the_tools_that_may_be_called() {
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
     for allow_writes in [false, true] {
         let (_, message, _) = exchange(list.as_bytes(), allow_writes);
-        let tools = message["result"]["tools"].as_array().expect("a list");
+        let tools = message["result"]["tools"].as_array().expect("an array");
         let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
         let expected: Vec<&str> = TOOLS
             .iter()
@@ -234,7 +234,7 @@ fn assert_plain(schema: &Value) {
 }
 
 #[test]
-fn schemas_of_arguments_are_such_as_every_client_takes() {
+fn argument_schemas_suit_every_client() {
     for tool in TOOLS {
         let listing: Value = serde_json::from_str(tool.listing).expect("JSON");
         assert_plain(&listing["inputSchema"]);
@@ -242,7 +242,7 @@ fn schemas_of_arguments_are_such_as_every_client_takes() {
 }
 
 #[test]
-fn writes_are_refused_where_they_are_not_allowed() {
+fn writes_are_refused_unless_allowed() {
     for tool in TOOLS {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
             "name": tool.name, "arguments": {}}});
@@ -251,17 +251,17 @@ fn writes_are_refused_where_they_are_not_allowed() {
             assert_eq!(calls, []);
             let error = &message["result"]["_meta"]["whereby/error"];
             assert_eq!(error["kind"], "denied");
-            // How to allow it is for whoever runs the gateway.
+            // Only the operator of the gateway needs to know how to allow it.
             assert!(!message.to_string().contains("ALLOW_WRITES"), "{message}");
         }
     }
 }
 
 #[test]
-fn a_call_has_the_arguments_that_were_given() {
+fn a_call_has_the_given_arguments() {
     let (result, calls) = call("whereby_list_rooms", json!({"limit": 10.0, "cursor": null}));
     assert_eq!(calls, [Call::ListRooms { limit: Some(10), cursor: None }]);
-    // Clients leave empty what they do not use.
+    // Clients send empty values for arguments that they do not use.
     let (_, calls) = call("whereby_list_rooms", json!({"limit": "", "cursor": ""}));
     assert_eq!(calls, [Call::ListRooms { limit: None, cursor: None }]);
     assert_eq!(result["structuredContent"], json!({"made": true}));
@@ -313,12 +313,12 @@ fn the_fields_of_a_new_room_are_read() {
 }
 
 #[test]
-fn arguments_of_another_form_are_refused_by_name() {
+fn arguments_of_the_wrong_type_are_named() {
     let long = "x".repeat(70_000);
     let reads = [
-        ("get_room", json!({}), "get_room needs `room_name`: a text"),
-        ("get_room", json!({"room_name": null}), "get_room needs `room_name`: a text"),
-        ("get_room", json!({"room_name": 5}), "room_name must be a text, not 5"),
+        ("get_room", json!({}), "get_room needs `room_name`: a string"),
+        ("get_room", json!({"room_name": null}), "get_room needs `room_name`: a string"),
+        ("get_room", json!({"room_name": 5}), "room_name must be a string, not 5"),
         (
             "get_room",
             json!({"room_name": "a", "b\u{1b}": 1}),
@@ -329,14 +329,14 @@ fn arguments_of_another_form_are_refused_by_name() {
             json!({"a": 1}),
             "unknown argument `a`: get_current_user takes nothing",
         ),
-        ("list_rooms", json!({"limit": -1}), "limit must be a whole number, not -1"),
-        ("list_rooms", json!({"limit": 2.5}), "limit must be a whole number, not 2.5"),
+        ("list_rooms", json!({"limit": -1}), "limit must be an integer, not -1"),
+        ("list_rooms", json!({"limit": 2.5}), "limit must be an integer, not 2.5"),
         (
             "list_rooms",
             json!({"limit": 4_294_967_296_u64}),
-            "limit must be a whole number, not 4294967296",
+            "limit must be an integer, not 4294967296",
         ),
-        ("list_rooms", json!({"limit": "1"}), "limit must be a whole number, not a text"),
+        ("list_rooms", json!({"limit": "1"}), "limit must be an integer, not a string"),
         (
             "list_rooms",
             json!({"cursor": long}),
@@ -349,9 +349,9 @@ fn arguments_of_another_form_are_refused_by_name() {
             json!({"room_mode": "big"}),
             "room_mode: `big` is not known; it must be one of normal, group",
         ),
-        ("create_room", json!({"room_mode": 1}), "room_mode must be a text, not 1"),
-        ("create_room", json!({"fields": {}}), "fields must be a list, not an object"),
-        ("create_room", json!({"fields": [1]}), "fields[0] must be a text or an object, not 1"),
+        ("create_room", json!({"room_mode": 1}), "room_mode must be a string, not 1"),
+        ("create_room", json!({"fields": {}}), "fields must be an array, not an object"),
+        ("create_room", json!({"fields": [1]}), "fields[0] must be a string or an object, not 1"),
         (
             "create_room",
             json!({"fields": ["a"]}),
@@ -361,17 +361,17 @@ fn arguments_of_another_form_are_refused_by_name() {
         (
             "create_room",
             json!({"fields": [{"isLocked": "yes"}]}),
-            "fields[0].isLocked must be true or false, not a text",
+            "fields[0].isLocked must be true or false, not a string",
         ),
         (
             "create_room",
             json!({"fields": ["isLocked", {}]}),
-            "fields[1]: an object here has at least one member",
+            "fields[1]: an object must have at least one member",
         ),
         (
             "create_room",
             json!({"fields": [{"recording": null}]}),
-            "fields[0]: an object here has at least one member",
+            "fields[0]: an object must have at least one member",
         ),
         (
             "create_room",
@@ -381,7 +381,7 @@ fn arguments_of_another_form_are_refused_by_name() {
         (
             "create_room",
             json!({"fields": [{"recording": {}}]}),
-            "fields[0].recording needs `type`: a text",
+            "fields[0].recording needs `type`: a string",
         ),
         (
             "create_room",
@@ -391,7 +391,7 @@ fn arguments_of_another_form_are_refused_by_name() {
         (
             "create_room",
             json!({"fields": [{"streaming": {"destination": {"url": 1}}}]}),
-            "fields[0].streaming.destination.url must be a text, not 1",
+            "fields[0].streaming.destination.url must be a string, not 1",
         ),
     ];
     let writes = if cfg!(feature = "write") { &writes[..] } else { &[] };
@@ -400,7 +400,7 @@ fn arguments_of_another_form_are_refused_by_name() {
         assert_eq!(calls, [], "{function}");
         let error = &result["_meta"]["whereby/error"];
         assert_eq!(error["kind"], "invalid-argument");
-        let told = error["message"].as_str().expect("a text");
+        let told = error["message"].as_str().expect("a string");
         assert!(told.starts_with(message), "{told}");
     }
 }

@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use super::list_meetings;
 use crate::prelude::*;
 use crate::transport::fake::{Fake, failure};
-use crate::transport::{Failure, FailureKind, Method, Reply, Request};
+use crate::transport::{Method, Reply, Request, SendError, SendErrorKind};
 use crate::types::{Error, MeetingPage, MeetingSummary};
 
 const SESSIONS: &str = "/insights/room-sessions?roomName=%2Fdaily";
 const SORTED: &str = "&sortBy=startedAt%3Adesc";
 
-/// A session that began at a minute of 2026-03-02, and took 90 seconds.
+/// A session that started at a minute of 2026-03-02 and took 90 seconds.
 fn session(room: &str, id: &str, minute: u32) -> String {
     let (hour, minute) = (minute / 60, minute % 60);
     format!(
@@ -58,7 +58,7 @@ fn a_session_becomes_a_meeting() {
 }
 
 #[test]
-fn a_room_is_asked_for_in_both_spellings() {
+fn a_room_is_requested_in_both_spellings() {
     let asked = |listed: &'static str, cursor: &'static str| {
         Fake::new(move |request| {
             let rows = match request.target.contains(&format!("=%2F{listed}&")) {
@@ -74,7 +74,7 @@ fn a_room_is_asked_for_in_both_spellings() {
         let page = list_meetings(&mut fake, Some(1), None, None, None, room).unwrap();
         assert_eq!(ids(&page), [format!("{listed}:s1")]);
         assert_eq!(fake.requests.len(), requests, "{listed}");
-        // The cursor goes on with the spelling that was found.
+        // The cursor continues with the spelling that had results.
         let cursor = page.meta.next_cursor.unwrap();
         let rest = list_meetings(&mut fake, Some(9), Some(&cursor), None, None, room).unwrap();
         assert_eq!(ids(&rest), [format!("{listed}:s0")]);
@@ -83,7 +83,7 @@ fn a_room_is_asked_for_in_both_spellings() {
 }
 
 #[test]
-fn the_other_names_of_the_dates_are_read_too() {
+fn the_alternative_date_members_are_read() {
     let row = r#"{"roomSessionId":"s1","createdAt":"2026-03-02T00:00:00Z","endAt":"2026-03-02T00:01:00Z","totalUniqueParticipants":null}"#;
     let mut fake = Fake::new(|_| Ok(Fake::reply(200, &page(&[row.to_owned()], ""))));
     let meeting = list(&mut fake, 1, None).unwrap().data.remove(0);
@@ -91,7 +91,7 @@ fn the_other_names_of_the_dates_are_read_too() {
 }
 
 #[test]
-fn what_is_not_wanted_is_left_out() {
+fn sessions_outside_the_filter_are_left_out() {
     let rows = [
         session("daily", "late", 11),
         session("daily", "last", 10),
@@ -109,7 +109,7 @@ fn what_is_not_wanted_is_left_out() {
 }
 
 #[test]
-fn a_page_is_filled_from_several_of_wherebys() {
+fn a_page_is_filled_from_several_pages_of_whereby() {
     let running = |id| session("daily", id, 1).replace("endedAt", "ended");
     let first = [session("daily", "a", 3), running("b")];
     let second = [session("daily", "c", 2), session("daily", "d", 1)];
@@ -123,7 +123,7 @@ fn a_page_is_filled_from_several_of_wherebys() {
     assert_eq!(ids(&listed), ["daily:a", "daily:c"]);
     fake.finish();
 
-    // What was left over of the second page comes next, with the same size of page.
+    // The rest of the second page comes next, with the same page size.
     let cursor = listed.meta.next_cursor.unwrap();
     let mut fake = Fake::script([(Method::Get, two, 200, page(&second, ""))]);
     let listed = list(&mut fake, 7, Some(&cursor)).unwrap();
@@ -146,7 +146,7 @@ fn a_call_reads_five_pages_and_says_so() {
 }
 
 #[test]
-fn an_order_that_is_refused_is_done_without() {
+fn a_refused_sort_order_is_dropped() {
     for status in [400, 422] {
         let body = page(&[session("daily", "a", 1)], "p2");
         let unsorted = format!("{SESSIONS}&limit=1");
@@ -156,14 +156,14 @@ fn an_order_that_is_refused_is_done_without() {
         ]);
         let listed = list(&mut fake, 1, None).unwrap();
         fake.finish();
-        // The listing goes on in the same order.
+        // The listing continues in the same order.
         let cursor = listed.meta.next_cursor.unwrap();
         let second = format!("{unsorted}&cursor=p2");
         let mut fake = Fake::script([(Method::Get, second, 200, r#"{"results":[]}"#)]);
         assert!(list(&mut fake, 1, Some(&cursor)).is_ok());
         fake.finish();
     }
-    // Within a listing a refusal is of something else, such as an old cursor.
+    // Within a listing, a refusal has another reason, such as an old cursor.
     let mut fake = Fake::new(|_| Ok(Fake::reply(200, &page(&[session("daily", "a", 1)], "p2"))));
     let cursor = list(&mut fake, 1, None).unwrap().meta.next_cursor.unwrap();
     let second = format!("{SESSIONS}&limit=1{SORTED}&cursor=p2");
@@ -173,22 +173,25 @@ fn an_order_that_is_refused_is_done_without() {
 }
 
 #[test]
-fn what_was_read_before_a_failure_is_a_page() {
+fn meetings_read_before_a_failure_make_a_page() {
     for (kind, word) in [
-        (FailureKind::RateLimited(7), "7 seconds"),
-        (FailureKind::Timeout, "it failed"),
-        (FailureKind::Unavailable, "it failed"),
+        (SendErrorKind::RateLimited(7), "7 seconds"),
+        (SendErrorKind::Timeout, "it failed"),
+        (SendErrorKind::Unavailable, "it failed"),
     ] {
         let rows = [session("daily", "a", 3)];
-        let mut fake = Fake::new(|request| match request.target.contains("cursor=") {
-            false => Ok(Fake::reply(200, &page(&rows, "p2"))),
-            true => Err(failure(kind)),
+        let mut fake = Fake::new(|request| {
+            if request.target.contains("cursor=") {
+                Err(failure(kind))
+            } else {
+                Ok(Fake::reply(200, &page(&rows, "p2")))
+            }
         });
         let listed = list(&mut fake, 2, None).unwrap();
         assert_eq!(ids(&listed), ["daily:a"]);
         let notice = listed.meta.notice.unwrap();
         assert!(notice.contains(word), "{notice}");
-        // With nothing read, the failure is the result.
+        // If nothing was read, the failure is the result.
         let cursor = listed.meta.next_cursor.unwrap();
         assert!(list(&mut fake, 2, Some(&cursor)).is_err());
     }
@@ -211,12 +214,12 @@ fn a_malformed_row_is_left_out_and_named() {
         assert!(notice.contains("One entry is left out: GET /insights/room-sessions:"), "{notice}");
         assert!(notice.contains(complaint), "{notice}");
 
-        // With nothing read, it is an error.
+        // If nothing was read, it is an error.
         let complaint = complaint.replace("results[1]", "results[0]");
         let body = page(&[row.to_owned()], "");
         let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
         let Err(Error::UnexpectedResponse(text)) = list(&mut fake, 2, None) else {
-            panic!("{row} was taken");
+            panic!("{row} was accepted");
         };
         assert!(text.starts_with("GET /insights/room-sessions: "), "{text}");
         assert!(text.contains(&complaint), "{text}");
@@ -270,11 +273,11 @@ fn a_cursor_that_repeats_ends_the_listing() {
 /// An imitation of Whereby's lists, in which a cursor is the index of the next row.
 #[derive(Clone, Debug)]
 struct Insights {
-    /// The minutes at which the sessions of each room began, latest first. An odd one goes on.
+    /// The start minutes of each room's sessions, latest first. A session with an odd minute is in progress.
     rooms: Vec<Vec<u32>>,
     sorts_rooms: bool,
     sorts_sessions: bool,
-    /// The most rows of a page, whatever is asked for.
+    /// The maximum number of rows per page, whatever the request says.
     most: usize,
     tells_totals: bool,
     /// The rooms that moved to the front, the last one first.
@@ -282,7 +285,7 @@ struct Insights {
 }
 
 impl Insights {
-    fn answer(&self, request: &Request) -> Result<Reply, Failure> {
+    fn answer(&self, request: &Request) -> Result<Reply, SendError> {
         let (path, query) = request.target.split_once('?').unwrap();
         let member = |name: &str| {
             let mut members = query.split('&').filter_map(|member| member.split_once('='));
@@ -316,14 +319,14 @@ impl Insights {
         Ok(Fake::reply(200, &page(&rows[start..end], &cursor)))
     }
 
-    /// The indexes of the rooms, in the order that they are listed in now.
+    /// Returns the indexes of the rooms in their current order.
     fn order(&self) -> Vec<usize> {
         let mut order = self.moved.borrow().clone();
         order.extend((0..self.rooms.len()).filter(|at| !self.moved.borrow().contains(at)));
         order
     }
 
-    /// Moves a room to the front, as if it had a meeting now.
+    /// Moves a room to the front, as a new meeting does.
     fn move_to_front(&self, room: usize) {
         let mut moved = self.moved.borrow_mut();
         moved.retain(|other| *other != room);
@@ -344,7 +347,7 @@ impl Insights {
         )
     }
 
-    /// The meetings that are to be listed, in their order.
+    /// Returns the expected meetings, in order.
     fn meetings(&self, room: Option<usize>, window: std::ops::RangeInclusive<u32>) -> Vec<String> {
         let mut ids = Vec::new();
         for (at, minutes) in self.rooms.iter().enumerate() {
@@ -377,8 +380,7 @@ prop_compose! {
 }
 
 proptest! {
-    /// Whatever the pages of both sides are, and wherever a failure falls, every meeting is listed
-    /// once and in order.
+    /// With any page sizes and a failure anywhere, every meeting is listed once and in order.
     #[test]
     fn no_meeting_is_lost_or_listed_twice(
         insights in insights(),
@@ -394,7 +396,7 @@ proptest! {
         let date =
             |minute: u32| format!("2026-03-02T{:02}:{:02}:00Z", minute / 60, minute % 60);
         let (from_date, to_date) = (from.map(date), to.map(date));
-        // A room that is not there has nothing to list, but is an error of its own.
+        // A room that does not exist is an error.
         let room = room.filter(|room| *room < insights.rooms.len());
         let name = room.map(|room| format!("room-{room}"));
 
@@ -405,7 +407,7 @@ proptest! {
                 *left -= 1;
                 if *left == 0 {
                     until_failure = failures.next();
-                    return Err(failure(FailureKind::RateLimited(1)));
+                    return Err(failure(SendErrorKind::RateLimited(1)));
                 }
             }
             insights.answer(request)
@@ -417,7 +419,7 @@ proptest! {
         loop {
             let limit = limits[calls % limits.len()];
             calls += 1;
-            prop_assert!(calls < 2000, "it does not end");
+            prop_assert!(calls < 2000, "the listing does not end");
             let before = fake.requests.len();
             let page = match list_meetings(
                 &mut fake,
@@ -461,8 +463,8 @@ proptest! {
         prop_assert_eq!(listed, expected);
     }
 
-    /// Whatever rooms move to the front between two calls, no meeting is listed twice, and of a room
-    /// all meetings are listed. Only a room that moved to a page that was left already is missed.
+    /// If rooms move to the front between two calls, no meeting is listed twice, and a listed room has all
+    /// its meetings. Only a room that moved to an earlier page is missed.
     #[test]
     fn rooms_that_move_take_nothing_of_each_other(
         insights in insights(),
@@ -473,7 +475,7 @@ proptest! {
         let mut listed: Vec<String> = Vec::new();
         let mut cursor: Option<String> = None;
         for call in 0.. {
-            prop_assert!(call < 2000, "it does not end");
+            prop_assert!(call < 2000, "the listing does not end");
             for (at, room) in &moves {
                 if *at == call && *room < insights.rooms.len() {
                     insights.move_to_front(*room);
@@ -516,7 +518,7 @@ proptest! {
 }
 
 #[test]
-fn rooms_are_read_side_by_side_but_no_more_than_needed() {
+fn no_more_rooms_than_needed_are_read_in_parallel() {
     let insights = Insights {
         rooms: vec![vec![4], vec![], vec![6, 2], vec![8], vec![10], vec![12]],
         sorts_rooms: true,
@@ -528,7 +530,7 @@ fn rooms_are_read_side_by_side_but_no_more_than_needed() {
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(4), None, None, None, None).unwrap();
     assert_eq!(ids(&page), ["room-5:s0", "room-4:s0", "room-3:s0", "room-2:s0"]);
-    assert_eq!(fake.batches, [1, 4], "the others have nothing as new");
+    assert_eq!(fake.batches, [1, 4], "the other rooms have only older meetings");
     assert_eq!(
         fake.requests[0].target,
         "/insights/rooms?limit=20&sortBy=lastSessionStartedAt%3Adesc"
@@ -538,7 +540,7 @@ fn rooms_are_read_side_by_side_but_no_more_than_needed() {
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(4), None, from, to, None).unwrap();
     assert_eq!(ids(&page), ["room-3:s0", "room-2:s0"]);
-    assert_eq!(fake.batches, [1, 2], "rooms outside the window are not asked about");
+    assert_eq!(fake.batches, [1, 2], "rooms outside the dates are not requested");
     assert_eq!(
         fake.requests[0].target,
         "/insights/rooms?limit=100&createdAt%5Bto%5D=2026-03-02T00%3A08%3A00Z&sortBy=lastSessionStartedAt%3Adesc"
@@ -565,19 +567,19 @@ fn the_newest_meetings_of_all_rooms_come_first_page_after_page() {
 
 #[test]
 fn a_listing_room_by_room_says_so() {
-    // One room more than a call reads.
+    // One room more than a call can read.
     let minutes: Vec<u32> = (1..=9).map(|at| at * 2).collect();
     let insights = rooms(&minutes);
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(2), None, None, None, None).unwrap();
     assert_eq!(ids(&page), ["room-0:s0", "room-1:s0"]);
     let notice = page.meta.notice.unwrap();
-    assert!(notice.contains("room by room and not by date"), "{notice}");
+    assert!(notice.contains("room by room, not by date"), "{notice}");
     let cursor = page.meta.next_cursor.unwrap();
     let rest = list_meetings(&mut fake, Some(9), Some(&cursor), None, None, None).unwrap();
     assert_eq!((rest.data.len(), rest.meta.next_cursor.is_some()), (7, false));
     assert!(rest.meta.notice.is_some_and(|notice| notice.contains("not by date")));
-    // One room is in order by itself.
+    // A single room is always in order.
     let insights =
         Insights { rooms: vec![(1..=12).rev().map(|at| at * 2).collect()], ..rooms(&[]) };
     let mut fake = Fake::new(|request| insights.answer(request));
@@ -585,7 +587,7 @@ fn a_listing_room_by_room_says_so() {
     assert_eq!((ids(&page), page.meta.notice.as_deref()), (vec!["room-0:s0", "room-0:s1"], None));
 }
 
-/// Rooms of one session each, or of none where the minute is odd.
+/// Rooms with one session each, or none if the minute is odd.
 fn rooms(minutes: &[u32]) -> Insights {
     Insights {
         rooms: minutes.iter().map(|minute| vec![*minute]).collect(),
@@ -610,7 +612,7 @@ fn a_call_reads_the_sessions_of_eight_rooms() {
 fn rooms_that_were_read_ahead_are_not_read_again() {
     let insights = Insights { most: 10, tells_totals: false, ..rooms(&[]) };
     let insights = Insights { rooms: vec![vec![8; 11], vec![6], vec![4], vec![2]], ..insights };
-    // The first room is expected to have one session, and has a second page.
+    // The first room reports one session, but has a second page.
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(14), None, None, None, None).unwrap();
     assert_eq!((page.data.len(), page.meta.next_cursor), (14, None));
@@ -618,15 +620,18 @@ fn rooms_that_were_read_ahead_are_not_read_again() {
 }
 
 #[test]
-fn a_room_that_is_gone_by_now_has_no_meetings() {
+fn a_room_deleted_during_the_call_has_no_meetings() {
     let insights = rooms(&[2, 4]);
-    let mut fake = Fake::new(|request| match request.target.contains("room-0") {
-        true => Ok(Fake::reply(404, "")),
-        false => insights.answer(request),
+    let mut fake = Fake::new(|request| {
+        if request.target.contains("room-0") {
+            Ok(Fake::reply(404, ""))
+        } else {
+            insights.answer(request)
+        }
     });
     let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();
     assert_eq!(ids(&page), ["room-1:s0"]);
-    // Of a room that was asked for, it is worth knowing.
+    // If the caller named the room, it is an error.
     let result = list_meetings(&mut fake, None, None, None, None, Some("room-0"));
     assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
 }
@@ -659,13 +664,16 @@ fn a_malformed_room_is_named() {
         let Err(Error::UnexpectedResponse(text)) = result else { panic!("{result:?}") };
         assert!(text.starts_with("GET /insights/rooms: ") && text.contains(complaint), "{text}");
 
-        // It hides no other room.
+        // The malformed row hides no other room.
         let insights = rooms(&[2]);
         let good = r#"{"roomName":"/room-0","totalSessions":1}"#.to_owned();
         let body = page(&[row.to_owned(), good], "");
-        let mut fake = Fake::new(|request| match request.target.starts_with("/insights/rooms") {
-            true => Ok(Fake::reply(200, &body)),
-            false => insights.answer(request),
+        let mut fake = Fake::new(|request| {
+            if request.target.starts_with("/insights/rooms") {
+                Ok(Fake::reply(200, &body))
+            } else {
+                insights.answer(request)
+            }
         });
         let listed = list_meetings(&mut fake, None, None, None, None, None).unwrap();
         assert_eq!(ids(&listed), ["room-0:s0"]);
@@ -674,7 +682,7 @@ fn a_malformed_room_is_named() {
     }
 }
 
-/// Lists all rooms page after page, and moves a room to the front after each but the last.
+/// Lists all rooms page by page, and moves a room to the front after each page but the last.
 fn list_with_moves(insights: &Insights, limit: u32, moves: &[usize]) -> (Vec<String>, Vec<String>) {
     let mut fake = Fake::new(|request| insights.answer(request));
     let mut listed: Vec<String> = Vec::new();
@@ -694,11 +702,11 @@ fn list_with_moves(insights: &Insights, limit: u32, moves: &[usize]) -> (Vec<Str
 }
 
 #[test]
-fn a_room_that_moves_to_the_front_takes_no_place_of_another() {
+fn a_room_that_moves_to_the_front_does_not_shift_the_position() {
     let first = "/insights/room-sessions?roomName=%2Froom-0&limit=2&sortBy=startedAt%3Adesc";
     let second = first.replace("room-0", "room-1");
     for (most, expected) in [
-        // The place within room 0 is an offset, or a cursor of Whereby's.
+        // The position within room 0 is an offset or one of Whereby's cursors.
         (100, ["room-0:s0", "room-0:s1", "room-0:s2", "room-1:s0", "room-1:s1"]),
         (2, ["room-0:s0", "room-0:s1", "room-0:s2", "room-1:s0", "room-1:s1"]),
     ] {
@@ -712,13 +720,13 @@ fn a_room_that_moves_to_the_front_takes_no_place_of_another() {
         assert_eq!(listed, expected, "{most}");
         let of_first = targets.iter().filter(|target| target.contains("room-0")).count();
         assert_eq!((of_first, targets.contains(&format!("{first}&cursor=2"))), (2, true));
-        assert!(targets.contains(&second), "no cursor of another room");
+        assert!(targets.contains(&second), "the cursor belongs to another room");
     }
 }
 
 #[test]
-fn a_room_that_was_begun_is_read_to_its_end_on_whatever_page_it_is() {
-    // Two rooms a page. Room 2 is begun on the second one, and then moves to the first.
+fn a_started_room_is_finished_on_any_page() {
+    // Two rooms per page. Room 2 is started on the second page, and then moves to the first.
     let insights = Insights {
         rooms: vec![vec![8], vec![6], vec![8, 6, 4], vec![2], vec![4]],
         most: 2,
@@ -727,32 +735,35 @@ fn a_room_that_was_begun_is_read_to_its_end_on_whatever_page_it_is() {
     let (listed, _) = list_with_moves(&insights, 3, &[2]);
     let expected =
         ["room-0:s0", "room-1:s0", "room-2:s0", "room-2:s1", "room-2:s2", "room-3:s0", "room-4:s0"];
-    // Room 1 was pushed onto the second page by it, and is not listed again.
+    // That pushes room 1 onto the second page. It is not listed again.
     assert_eq!(listed, expected);
 }
 
 #[test]
-fn a_room_that_was_begun_and_is_gone_is_left() {
+fn a_started_room_that_was_deleted_is_left() {
     let insights =
         Insights { rooms: vec![vec![8, 6, 4], vec![2]], tells_totals: false, ..rooms(&[]) };
     let mut fake = Fake::new(|request| insights.answer(request));
     let page = list_meetings(&mut fake, Some(2), None, None, None, None).unwrap();
     let cursor = page.meta.next_cursor.unwrap();
-    let mut fake = Fake::new(|request| match request.target.contains("room-0") {
-        true => Ok(Fake::reply(404, "")),
-        false => insights.answer(request),
+    let mut fake = Fake::new(|request| {
+        if request.target.contains("room-0") {
+            Ok(Fake::reply(404, ""))
+        } else {
+            insights.answer(request)
+        }
     });
     let page = list_meetings(&mut fake, Some(9), Some(&cursor), None, None, None).unwrap();
     assert_eq!((ids(&page), page.meta.next_cursor.as_deref()), (vec!["room-1:s0"], None));
 }
 
 #[test]
-fn more_rooms_than_can_be_remembered_are_an_error() {
+fn a_page_with_too_many_rooms_is_an_error() {
     let rows: Vec<String> = (0..101).map(|at| format!(r#"{{"roomName":"/room-{at}"}}"#)).collect();
     let mut fake = Fake::new(|_| Ok(Fake::reply(200, &page(&rows, ""))));
     let result = list_meetings(&mut fake, None, None, None, None, None);
     let Err(Error::UnexpectedResponse(text)) = result else { panic!("{result:?}") };
-    assert!(text.contains("more rooms at once"), "{text}");
+    assert!(text.contains("more rooms than requested"), "{text}");
 }
 
 #[test]
@@ -778,29 +789,35 @@ fn a_room_whose_name_is_too_long_is_left_out_and_named() {
     ] {
         let rows: Vec<String> = names.iter().map(|name| row(name)).collect();
         let insights = rooms(&[2]);
-        let mut fake = Fake::new(|request| match request.target.starts_with("/insights/rooms") {
-            true => Ok(Fake::reply(200, &page(&rows, ""))),
-            false => insights.answer(request),
+        let mut fake = Fake::new(|request| {
+            if request.target.starts_with("/insights/rooms") {
+                Ok(Fake::reply(200, &page(&rows, "")))
+            } else {
+                insights.answer(request)
+            }
         });
         let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();
         assert_eq!(ids(&page), ["room-0:s0"]);
         assert_eq!(page.meta.notice, Some(notice));
     }
 
-    // Another notice is not lost by it.
+    // Both notices are shown.
     let mut rows: Vec<String> = (0..9).map(|at| row(&format!("room-{at}"))).collect();
     rows.push(row(&long));
     let insights = rooms(&[1; 9]);
-    let mut fake = Fake::new(|request| match request.target.starts_with("/insights/rooms") {
-        true => Ok(Fake::reply(200, &page(&rows, ""))),
-        false => insights.answer(request),
+    let mut fake = Fake::new(|request| {
+        if request.target.starts_with("/insights/rooms") {
+            Ok(Fake::reply(200, &page(&rows, "")))
+        } else {
+            insights.answer(request)
+        }
     });
     let listed = list_meetings(&mut fake, Some(50), None, None, None, None).unwrap();
     let notice = listed.meta.notice.unwrap();
     assert!(notice.contains("limited number") && notice.contains("is left out"), "{notice}");
     assert!(notice.contains(&format!("`{}`", "x".repeat(60))), "{notice}");
 
-    // One that has nothing to list anyway is not worth a word.
+    // A room without meetings needs no notice.
     let body = page(&[row(&long).replace(":1", ":0")], "");
     let mut fake = Fake::new(|_| Ok(Fake::reply(200, &body)));
     let page = list_meetings(&mut fake, None, None, None, None, None).unwrap();

@@ -1,21 +1,21 @@
-//! Who took part in a meeting.
+//! The participants of a meeting.
 
 use super::super::stamp;
 use super::{Facts, List};
-use crate::answer::{self, Names, Object};
 use crate::date::Moment;
 use crate::error::accept;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::transport::{Failure, Reply, Request};
+use crate::response::{self, Names, Object};
+use crate::transport::{Reply, Request, SendError};
 use crate::types::{Error, Participant};
 
 const GET_PARTICIPANTS: &str = "GET /insights/participants";
 
-/// The maximum number of pages of a hundred visits.
-const MOST_PAGES: u32 = 10;
+/// The maximum number of pages of 100 visits.
+const MAX_PAGES: u32 = 10;
 
-/// What Whereby shows instead of a name if the organization has names removed.
+/// The string that Whereby shows instead of a name if the organization redacts names.
 const REDACTED: &str = "[[redacted]]";
 
 const PARTICIPANT_MEMBERS: Names = &[
@@ -28,7 +28,7 @@ const PARTICIPANT_MEMBERS: Names = &[
     "externalId",
 ];
 
-/// The people of one session that were read so far.
+/// The participants of one session that were read so far.
 pub(super) struct People<'a> {
     session: &'a str,
     /// In the order of `Visit::order`.
@@ -49,7 +49,7 @@ struct Visit {
 }
 
 impl<'a> People<'a> {
-    /// Returns an empty list of the people of a session.
+    /// Returns an empty list of participants of a session.
     pub(super) fn of(session: &'a str) -> Self {
         Self {
             session,
@@ -62,12 +62,12 @@ impl<'a> People<'a> {
         }
     }
 
-    /// Whether Whereby listed nobody, not even a bot.
+    /// Returns whether Whereby listed nobody, not even a bot.
     pub(super) fn is_empty(&self) -> bool {
         self.visits.is_empty() && !self.saw_bot
     }
 
-    /// Whether everybody was read.
+    /// Returns whether all participants were read.
     pub(super) fn is_complete(&self) -> bool {
         self.is_at_end() && self.is_readable
     }
@@ -76,7 +76,7 @@ impl<'a> People<'a> {
         self.pages > 0 && self.cursor.is_none()
     }
 
-    /// Whether Whereby's recorder took part.
+    /// Returns whether Whereby's recorder took part.
     pub(super) fn saw_recorder(&self) -> bool {
         self.saw_recorder
     }
@@ -101,7 +101,7 @@ impl<'a> People<'a> {
         }
     }
 
-    /// Returns the people in the order in which they joined; unknown times come last.
+    /// Returns the participants in the order in which they joined; those with unknown times come last.
     pub(super) fn into_participants(self) -> Vec<Participant> {
         self.visits.into_iter().map(|visit| visit.participant).collect()
     }
@@ -148,7 +148,7 @@ impl Visit {
 
 impl List for People<'_> {
     fn request(&self) -> Option<Request> {
-        if self.pages >= MOST_PAGES || self.is_at_end() {
+        if self.pages >= MAX_PAGES || self.is_at_end() {
             return None;
         }
         let query = Query::new("/insights/participants")
@@ -159,7 +159,7 @@ impl List for People<'_> {
         Some(Request::get(query.finish()))
     }
 
-    fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error> {
+    fn take(&mut self, result: Result<Reply, SendError>) -> Result<(), Error> {
         self.pages += 1;
         let reply = match accept(GET_PARTICIPANTS, result) {
             // Whereby does not document what it returns for an unknown session.
@@ -170,7 +170,7 @@ impl List for People<'_> {
             other => other?,
         };
         let before = self.cursor.as_deref();
-        let page = answer::page(GET_PARTICIPANTS, &reply.body, PARTICIPANT_MEMBERS, before)?;
+        let page = response::page(GET_PARTICIPANTS, &reply.body, PARTICIPANT_MEMBERS, before)?;
         let unreadable = page.read(GET_PARTICIPANTS, &mut |row| self.add(row))?;
         self.is_readable &= unreadable.is_empty();
         self.cursor = page.cursor;

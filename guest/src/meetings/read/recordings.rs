@@ -1,19 +1,19 @@
 //! The cloud recordings of a meeting.
 
 use super::List;
-use crate::answer::{self, Names, Object};
 use crate::error::accept;
 use crate::meetings::without_slash;
 use crate::prelude::*;
 use crate::query::Query;
+use crate::response::{self, Names, Object};
 use crate::room_name::is_name;
-use crate::transport::{Failure, Reply, Request};
+use crate::transport::{Reply, Request, SendError};
 use crate::types::{Error, RecordingFile, RecordingStatus};
 
 const GET_RECORDINGS: &str = "GET /recordings";
 
-/// The maximum number of pages of a hundred recordings.
-const MOST_PAGES: u32 = 5;
+/// The maximum number of pages of 100 recordings.
+const MAX_PAGES: u32 = 5;
 
 /// Whereby's schema does not have `roomName`, but some responses do.
 const RECORDING_MEMBERS: Names = &[
@@ -28,7 +28,7 @@ const RECORDING_MEMBERS: Names = &[
 
 /// The recordings of one session that were read so far.
 ///
-/// Recordings are optional: a failure to read them is remembered, and the call goes on.
+/// Recordings are optional: a failure to read them is remembered and does not fail the call.
 pub(super) struct Recordings<'a> {
     session: &'a str,
     /// The room to filter by; without one, all recordings are listed.
@@ -42,7 +42,7 @@ pub(super) struct Recordings<'a> {
 }
 
 impl<'a> Recordings<'a> {
-    /// Returns an empty list of the recordings of a session.
+    /// Returns an empty list of recordings of a session.
     pub(super) fn of(session: &'a str, room: Option<&str>) -> Self {
         Self {
             session,
@@ -55,17 +55,17 @@ impl<'a> Recordings<'a> {
         }
     }
 
-    /// The room that a recording names.
+    /// Returns the room that a recording names.
     pub(super) fn room(&self) -> Option<&str> {
         self.room_found.as_deref()
     }
 
-    /// Whether all recordings there are were read.
+    /// Returns whether all recordings were read.
     fn is_complete(&self) -> bool {
         self.pages > 0 && self.cursor.is_none() && !self.has_failed
     }
 
-    /// Returns what is known of the recording, given what the session says.
+    /// Returns the recording status, given the session's recorder minutes and bots.
     pub(super) fn status(&self, minutes: Option<u32>, saw_recorder: bool) -> RecordingStatus {
         if !self.files.is_empty() {
             RecordingStatus::Available
@@ -76,24 +76,24 @@ impl<'a> Recordings<'a> {
         } else if minutes.is_some() {
             RecordingStatus::None
         } else {
-            // Nothing says that there was none.
+            // Nothing shows that there was none.
             RecordingStatus::Unknown
         }
     }
 
-    /// The recordings, in Whereby's order.
+    /// Returns the recordings, in Whereby's order.
     pub(super) fn into_files(self) -> Vec<RecordingFile> {
         self.files
     }
 
-    fn read(&mut self, result: Result<Reply, Failure>) -> Result<Option<String>, Error> {
+    fn read(&mut self, result: Result<Reply, SendError>) -> Result<Option<String>, Error> {
         let reply = match accept(GET_RECORDINGS, result) {
             // Whereby documents a 404 for a room without recordings.
             Err(Error::NotFound(_)) => return Ok(None),
             other => other?,
         };
         let before = self.cursor.as_deref();
-        let page = answer::page(GET_RECORDINGS, &reply.body, RECORDING_MEMBERS, before)?;
+        let page = response::page(GET_RECORDINGS, &reply.body, RECORDING_MEMBERS, before)?;
         let unreadable = page.read(GET_RECORDINGS, &mut |row| self.add(row))?;
         self.has_failed |= !unreadable.is_empty();
         Ok(page.cursor)
@@ -125,7 +125,7 @@ impl<'a> Recordings<'a> {
 
 impl List for Recordings<'_> {
     fn request(&self) -> Option<Request> {
-        if self.pages >= MOST_PAGES || self.has_failed || self.is_complete() {
+        if self.pages >= MAX_PAGES || self.has_failed || self.is_complete() {
             return None;
         }
         let mut query = Query::new("/recordings");
@@ -136,7 +136,7 @@ impl List for Recordings<'_> {
         Some(Request::get(query.finish()))
     }
 
-    fn take(&mut self, result: Result<Reply, Failure>) -> Result<(), Error> {
+    fn take(&mut self, result: Result<Reply, SendError>) -> Result<(), Error> {
         self.pages += 1;
         match self.read(result) {
             Ok(cursor) => self.cursor = cursor,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::get_meeting;
 use crate::prelude::*;
 use crate::transport::fake::{Fake, failure};
-use crate::transport::{FailureKind, Method, Reply};
+use crate::transport::{Method, Reply, SendErrorKind};
 use crate::types::{Error, Participant, RecordingStatus};
 
 const SESSION: &str = "/insights/room-sessions?roomName=%2Fdaily&roomSessionId=s1";
@@ -26,7 +26,7 @@ fn page(rows: &[String]) -> String {
     format!(r#"{{"results":[{}],"cursor":null}}"#, rows.join(","))
 }
 
-/// Answers each list by its path.
+/// Responds to each list by its path.
 fn answers<'a>(
     facts: &'a str,
     people: &'a str,
@@ -39,7 +39,7 @@ fn answers<'a>(
             "/insights/participants" => people,
             "/recordings" => recordings,
             "/transcriptions" => transcriptions,
-            other => panic!("{other} was not expected"),
+            other => panic!("unexpected request: {other}"),
         };
         match body.strip_prefix("HTTP ") {
             Some(status) => Ok(Fake::reply(status.parse().unwrap(), r#"{"error":"no"}"#)),
@@ -49,7 +49,7 @@ fn answers<'a>(
 }
 
 #[test]
-fn a_meeting_is_three_requests_side_by_side() {
+fn a_meeting_takes_three_parallel_requests() {
     let people = page(&[
         visit("Ines", "host", "08:59:58", "09:32:45"),
         visit("", "visitor", "09:00:10.5", "09:30:00"),
@@ -87,7 +87,7 @@ fn a_meeting_is_three_requests_side_by_side() {
 }
 
 #[test]
-fn a_room_is_asked_for_in_both_spellings() {
+fn a_room_is_requested_in_both_spellings() {
     for (listed, batches) in [("Daily_1", &[3][..]), ("daily_1", &[3, 3])] {
         let mut fake = Fake::new(|request| {
             let is_listed = request.target.contains(&format!("=%2F{listed}&roomSessionId"));
@@ -100,7 +100,7 @@ fn a_room_is_asked_for_in_both_spellings() {
 }
 
 #[test]
-fn people_may_have_next_to_nothing_known_of_them() {
+fn participants_may_have_no_details() {
     let people = r#"{"results":[{"roomSessionId":"s1","externalId":7},{"roomSessionId":"other","displayName":"x"}]}"#;
     let meeting = get_meeting(&mut answers(FACTS, people, NONE, NONE), "daily:s1").unwrap();
     assert_eq!(
@@ -114,19 +114,19 @@ fn people_may_have_next_to_nothing_known_of_them() {
             external_id: Some("7".to_owned()),
             participant_id: None,
         }],
-        "those of another session are left out"
+        "participants of another session are left out"
     );
 }
 
 #[test]
-fn a_meeting_that_goes_on_has_no_end() {
+fn a_meeting_in_progress_has_no_end() {
     let facts = FACTS.replace("\"2026-03-02T09:32:45.000Z\"", "null");
     let meeting = get_meeting(&mut answers(&facts, NONE, NONE, NONE), "daily:s1").unwrap();
     assert_eq!((meeting.end_date, meeting.duration, meeting.estimated), (None, None, false));
 }
 
 #[test]
-fn the_recording_is_told_from_what_is_known() {
+fn the_recording_status_follows_from_the_lists() {
     let file = r#"{"results":[
         {"recordingId":"r0","roomSessionId":"other"},
         {"recordingId":"r1","roomSessionId":"s1","filename":"a.mp4","startDate":"2026-03-02T09:01:00.000Z","endDate":"","sizeInMegaBytes":143}
@@ -148,7 +148,7 @@ fn the_recording_is_told_from_what_is_known() {
         let mut fake = answers(facts, people, recordings, NONE);
         let meeting = get_meeting(&mut fake, "daily:s1").unwrap();
         assert_eq!(meeting.recording, expected, "{recordings}");
-        assert!(meeting.participants.is_empty(), "Whereby's recorder is nobody");
+        assert!(meeting.participants.is_empty(), "Whereby's recorder is not a participant");
         match expected {
             RecordingStatus::Available => {
                 let file = &meeting.recordings[0];
@@ -198,7 +198,7 @@ fn a_meeting_of_another_room_is_not_said_to_be_unknown() {
 }
 
 #[test]
-fn a_filter_that_is_ignored_is_not_taken_for_an_unknown_meeting() {
+fn an_ignored_filter_does_not_mean_an_unknown_meeting() {
     let other = FACTS.replace("s1", "s2").replace("\"cursor\":null", "\"cursor\":\"more\"");
     let result = get_meeting(&mut answers(&other, NONE, NONE, NONE), "daily:s1");
     assert!(matches!(result, Err(Error::UnexpectedResponse(_))), "{result:?}");
@@ -220,13 +220,13 @@ fn other_failures_are_passed_on() {
         let result = get_meeting(&mut answers(facts, people, NONE, NONE), "daily:s1");
         assert!(matches!(result, Err(Error::UnexpectedResponse(_))), "{result:?}");
     }
-    let mut fake = Fake::new(|_| Err(failure(FailureKind::RateLimited(4))));
+    let mut fake = Fake::new(|_| Err(failure(SendErrorKind::RateLimited(4))));
     assert_eq!(get_meeting(&mut fake, "daily:s1"), Err(Error::RateLimited(4)));
     assert!(matches!(get_meeting(&mut Fake::silent(), "90411275"), Err(Error::InvalidArgument(_))));
 }
 
 #[test]
-fn lists_are_read_to_their_ends_or_their_bounds() {
+fn lists_are_read_to_their_end_or_limit() {
     let mut counts = [0, 0];
     let mut fake = Fake::new(|request| {
         let at = usize::from(request.target.starts_with("/recordings"));
@@ -247,7 +247,7 @@ fn lists_are_read_to_their_ends_or_their_bounds() {
 }
 
 #[test]
-fn a_bare_session_is_estimated_from_its_people() {
+fn a_bare_session_is_estimated_from_its_participants() {
     let people = page(&[
         visit("a", "host", "09:00:00", "09:10:00"),
         visit("b", "visitor", "08:59:00", "09:05:00.5"),
@@ -268,7 +268,7 @@ fn a_bare_session_is_estimated_from_its_people() {
     assert_eq!((meeting.participant_count, meeting.recorder_minutes), (None, None));
     assert_eq!(meeting.recording, RecordingStatus::Unknown);
 
-    // One page of all recordings has to do: a session is not looked for everywhere.
+    // Only one page of all recordings is searched for the session.
     let more = r#"{"results":[],"cursor":"more"}"#;
     let mut fake = answers(NONE, &people, more, more);
     get_meeting(&mut fake, "s1").unwrap();
@@ -280,7 +280,7 @@ fn a_bare_session_is_estimated_from_its_people() {
 }
 
 #[test]
-fn the_room_of_a_bare_session_is_found_where_a_list_names_it() {
+fn the_room_of_a_bare_session_comes_from_a_list() {
     let people = page(&[visit("a", "host", "09:00:00", "09:10:00")]);
     let transcription = r#"{"results":[{"roomSessionId":"s0","roomName":"/x"},{"roomSessionId":"s1","roomName":"/daily"}],"cursor":"more"}"#;
     let recording = r#"{"results":[{"recordingId":"r1","roomSessionId":"s1","roomName":"/daily"}],"cursor":null}"#;
@@ -296,13 +296,13 @@ fn the_room_of_a_bare_session_is_found_where_a_list_names_it() {
         assert_eq!((meeting.id.as_str(), meeting.estimated), ("daily:s1", false));
         assert_eq!((meeting.duration, meeting.recording), (Some(1955), status));
     }
-    // A room whose sessions are gone leaves the estimate.
+    // If the room's sessions are gone, the estimate remains.
     let meeting = get_meeting(&mut answers(NONE, &people, NONE, transcription), "s1").unwrap();
     assert_eq!((meeting.id.as_str(), meeting.estimated), ("daily:s1", true));
 }
 
 #[test]
-fn a_room_that_cannot_be_asked_for_is_not_known() {
+fn a_room_with_an_invalid_name_stays_unknown() {
     let people = page(&[visit("a", "host", "09:00:00", "09:10:00")]);
     let list = |name: &str| {
         format!(
@@ -319,7 +319,7 @@ fn a_room_that_cannot_be_asked_for_is_not_known() {
             assert_eq!((meeting.id.as_str(), meeting.room_name), ("s1", None), "{name}");
             assert!(meeting.estimated);
         }
-        // The other list may know better.
+        // The other list may have a valid name.
         let (bad, good) = (list(name), list("/daily"));
         for (recordings, transcriptions) in [(&bad, &good), (&good, &bad)] {
             let mut fake = answers(FACTS, &people, recordings, transcriptions);

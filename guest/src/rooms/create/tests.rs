@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::{Wish, create_room, prefix};
+use super::{CreateArguments, create_room, prefix};
 use crate::date::Moment;
 use crate::prelude::*;
 use crate::transport::fake::{Fake, failure};
-use crate::transport::{Failure, FailureKind, Method};
+use crate::transport::{Method, SendError, SendErrorKind};
 use crate::types::{
     Error, LiveTranscription, Recording, RecordingDestination, RecordingFormat, RecordingTrigger,
     RecordingType, Rejection, RoomField, RoomMode, RoomNamePattern, StorageAuthentication,
@@ -22,24 +22,24 @@ fn now() -> Moment {
     Moment::parse("2026-03-01T12:00:00.5Z").unwrap()
 }
 
-fn fields(fields: &[RoomField]) -> Wish {
-    Wish { fields: Some(fields.to_vec()), ..Wish::default() }
+fn fields(fields: &[RoomField]) -> CreateArguments {
+    CreateArguments { fields: Some(fields.to_vec()), ..CreateArguments::default() }
 }
 
-fn dates(start: Option<&str>, end: Option<&str>) -> Wish {
+fn dates(start: Option<&str>, end: Option<&str>) -> CreateArguments {
     let text = |date: Option<&str>| date.map(str::to_owned);
-    Wish { start_date: text(start), end_date: text(end), ..Wish::default() }
+    CreateArguments { start_date: text(start), end_date: text(end), ..CreateArguments::default() }
 }
 
-/// The body that a wish becomes.
-fn body(wish: &Wish) -> String {
+/// Returns the request body for some arguments.
+fn body(arguments: &CreateArguments) -> String {
     let mut fake = Fake::script([(Method::Post, "/meetings", 201, CREATED)]);
-    create_room(&mut fake, now(), wish).unwrap();
+    create_room(&mut fake, now(), arguments).unwrap();
     String::from_utf8(fake.requests[0].body.clone()).unwrap()
 }
 
-fn complaint(wish: &Wish) -> String {
-    match create_room(&mut Fake::silent(), now(), wish) {
+fn complaint(arguments: &CreateArguments) -> String {
+    match create_room(&mut Fake::silent(), now(), arguments) {
         Err(Error::InvalidArgument(text)) => text,
         other => panic!("{other:?}"),
     }
@@ -53,14 +53,14 @@ fn streaming(url: &str) -> RoomField {
 #[test]
 fn without_arguments_the_room_ends_in_a_day_and_says_so() {
     let mut fake = Fake::script([(Method::Post, "/meetings", 201, CREATED)]);
-    let room = create_room(&mut fake, now(), &Wish::default()).unwrap();
+    let room = create_room(&mut fake, now(), &CreateArguments::default()).unwrap();
     assert_eq!(fake.requests[0].body, br#"{"endDate":"2026-03-02T12:00:00Z"}"#);
     assert_eq!((room.room_name.as_str(), room.meeting_id.as_str()), ("x-1", "7"));
     assert_eq!(room.meeting_url, "https://a.whereby.com/x-1");
     assert_eq!(room.start_date.as_deref(), Some("2026-03-01T12:00:00.500Z"));
     assert!(room.end_date_defaulted);
-    assert_eq!(room.host_room_url, None, "it was not asked for");
-    assert_eq!(room.viewer_room_url, None, "it was not asked for");
+    assert_eq!(room.host_room_url, None, "it was not requested");
+    assert_eq!(room.viewer_room_url, None, "it was not requested");
     assert_eq!(
         room.notes,
         ["No end_date was given, so the room ends 24 hours from now, at 2026-03-02T12:00:00.000Z."]
@@ -68,7 +68,7 @@ fn without_arguments_the_room_ends_in_a_day_and_says_so() {
 }
 
 #[test]
-fn dates_are_normalised_and_the_end_follows_a_future_start() {
+fn dates_are_normalized_and_the_end_follows_a_future_start() {
     for (start, end, expected) in [
         (
             Some("2026-03-05T10:00:00.25+01:00"),
@@ -89,15 +89,15 @@ fn dates_are_normalised_and_the_end_follows_a_future_start() {
     ] {
         assert_eq!(body(&dates(start, end)), expected);
     }
-    let wish = dates(Some("2099-03-05T10:00:00Z"), Some("2099-03-05T11:00:00Z"));
+    let arguments = dates(Some("2099-03-05T10:00:00Z"), Some("2099-03-05T11:00:00Z"));
     let mut fake = Fake::script([(Method::Post, "/meetings", 201, CREATED)]);
-    let room = create_room(&mut fake, now(), &wish).unwrap();
+    let room = create_room(&mut fake, now(), &arguments).unwrap();
     assert!(!room.end_date_defaulted);
     assert_eq!(room.notes, ["Whereby ignores start_date: the room is open from now on."]);
 }
 
 #[test]
-fn dates_that_cannot_be_are_refused() {
+fn impossible_dates_are_refused() {
     for (start, end, expected) in [
         (None, Some("2026-03-01T12:00:00.4Z"), "end_date: is in the past"),
         (Some("2026-03-05"), None, "start_date: is not a date and time"),
@@ -115,7 +115,7 @@ fn dates_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn prefixes_become_what_whereby_makes_of_them() {
+fn prefixes_are_normalized_as_whereby_does() {
     for (text, expected) in [
         ("Stand Up-", Some("standup-")),
         (" \t\u{2003}", Some("")),
@@ -128,21 +128,21 @@ fn prefixes_become_what_whereby_makes_of_them() {
     }
     assert!(prefix(&"a ".repeat(39)).is_ok());
     assert!(prefix(&"a".repeat(40)).is_err());
-    let wish = |prefix: &str| Wish {
+    let arguments = |prefix: &str| CreateArguments {
         room_name_prefix: Some(prefix.to_owned()),
         room_mode: Some(RoomMode::Group),
         ..dates(None, Some("2099-01-01T00:00:00Z"))
     };
     assert_eq!(
-        body(&wish("My Team-")),
+        body(&arguments("My Team-")),
         r#"{"endDate":"2099-01-01T00:00:00Z","roomMode":"group","roomNamePrefix":"myteam-"}"#
     );
-    assert_eq!(body(&wish(" ")), r#"{"endDate":"2099-01-01T00:00:00Z","roomMode":"group"}"#);
-    assert!(complaint(&wish("a_b")).starts_with("room_name_prefix: "));
+    assert_eq!(body(&arguments(" ")), r#"{"endDate":"2099-01-01T00:00:00Z","roomMode":"group"}"#);
+    assert!(complaint(&arguments("a_b")).starts_with("room_name_prefix: "));
 }
 
 #[test]
-fn fields_are_sent_in_the_words_of_the_api() {
+fn fields_are_sent_as_the_api_spells_them() {
     let destination = RecordingDestination {
         provider: StorageProvider::S3,
         authentication_type: Some(StorageAuthentication::AccessKey),
@@ -224,7 +224,7 @@ fn fields_are_sent_in_the_words_of_the_api() {
     assert!(
         body(&fields(&[RoomField::ViewerRoomUrl, RoomField::HostRoomUrl]))
             .ends_with(r#","fields":["viewerRoomUrl","hostRoomUrl"]}"#),
-        "the order is that of the argument"
+        "the fields keep the order of the argument"
     );
 }
 
@@ -247,7 +247,7 @@ fn a_field_may_be_given_once() {
 }
 
 #[test]
-fn secret_urls_come_only_where_they_were_asked_for() {
+fn secret_urls_are_returned_only_on_request() {
     for (field, host, viewer) in [
         (RoomField::HostRoomUrl, Some("h"), None),
         (RoomField::ViewerRoomUrl, None, Some("v")),
@@ -271,13 +271,13 @@ fn secret_urls_come_only_where_they_were_asked_for() {
 fn an_error_says_whether_the_room_may_exist() {
     let maybe = "the room may exist";
     let none = "no room was created";
-    let lost = |kind, maybe_sent| Err(Failure { maybe_sent, ..failure(kind) });
+    let lost = |kind, maybe_sent| Err(SendError { maybe_sent, ..failure(kind) });
     for (result, expected) in [
-        (lost(FailureKind::Timeout, true), maybe),
-        (lost(FailureKind::Unavailable, true), maybe),
-        (lost(FailureKind::Unreadable, true), maybe),
-        (lost(FailureKind::Unavailable, false), none),
-        (lost(FailureKind::Timeout, false), none),
+        (lost(SendErrorKind::Timeout, true), maybe),
+        (lost(SendErrorKind::Unavailable, true), maybe),
+        (lost(SendErrorKind::Unreadable, true), maybe),
+        (lost(SendErrorKind::Unavailable, false), none),
+        (lost(SendErrorKind::Timeout, false), none),
         (Ok(Fake::reply(502, "")), maybe),
         (Ok(Fake::reply(101, "")), maybe),
         (Ok(Fake::reply(302, "")), maybe),
@@ -297,7 +297,7 @@ fn an_error_says_whether_the_room_may_exist() {
         ),
     ] {
         let mut fake = Fake::new(|_| result.clone());
-        let error = create_room(&mut fake, now(), &Wish::default()).unwrap_err();
+        let error = create_room(&mut fake, now(), &CreateArguments::default()).unwrap_err();
         let (Error::Timeout(text) | Error::Unavailable(text) | Error::UnexpectedResponse(text)) =
             &error
         else {
@@ -308,7 +308,7 @@ fn an_error_says_whether_the_room_may_exist() {
     }
     let rejected = Error::Rejected(Rejection { status: 400, message: "no".to_owned() });
     for (result, expected) in [
-        (lost(FailureKind::RateLimited(3), false), Error::RateLimited(3)),
+        (lost(SendErrorKind::RateLimited(3), false), Error::RateLimited(3)),
         (Ok(Fake::reply(400, r#"{"error":"no"}"#)), rejected),
         (
             Ok(Fake::reply(403, r#"{"error":"no"}"#)),
@@ -316,7 +316,7 @@ fn an_error_says_whether_the_room_may_exist() {
         ),
     ] {
         let mut fake = Fake::new(|_| result.clone());
-        assert_eq!(create_room(&mut fake, now(), &Wish::default()), Err(expected));
+        assert_eq!(create_room(&mut fake, now(), &CreateArguments::default()), Err(expected));
     }
 }
 

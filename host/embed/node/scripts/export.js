@@ -1,4 +1,4 @@
-// Makes what the tests need: the program's component in `component`, and its reader in `build/reader`.
+// Exports what the tests need: the program's component to `component`, and the reader to `build/reader`.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";

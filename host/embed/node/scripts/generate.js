@@ -1,8 +1,8 @@
-// Writes src/functions.ts: the functions, their types and their documentation.
+// Generates src/functions.ts: the functions, their types and their documentation.
 //
 // All of it comes from `whereby docs --json`. The `title` of a schema there is the name of its type in the
-// WIT, and an object with `minProperties` is a variant. That the component has the same types is checked by
-// the compiler, in test/types.ts.
+// WIT, and an object with `minProperties` is a variant. In test/types.ts, the compiler checks that the component
+// has the same types.
 
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -12,21 +12,21 @@ import { PACKAGE, program } from "./paths.js";
 
 const FILE = new URL("src/functions.ts", PACKAGE);
 
-/** The members of a schema that are checked; the others are said in the documentation. */
+/** The schema keywords that are checked; the others are only documented. */
 const CHECKED = ["enum", "minimum", "maximum", "minLength", "maxLength", "maxItems"];
-const SAID = ["description", "default", "format", "title", "$schema"];
+const DOCUMENTED = ["description", "default", "format", "title", "$schema"];
 const STRUCTURE = ["type", "properties", "required", "additionalProperties", "minProperties", "items"];
 
 const camel = (name) => name.replace(/[-_]([a-z0-9])/g, (_, letter) => letter.toUpperCase());
 const capital = (name) => name[0].toUpperCase() + name.slice(1);
 
-/** What `whereby docs` says of each function. */
+/** The output of `whereby docs` for each function. */
 const documents = JSON.parse(execFileSync(program(), ["docs", "--json"], { encoding: "utf8" })).functions;
 
 /** The names of functions and parameters in JSON. */
 const NAMES = new Set(documents.flatMap((of) => [of.name, ...Object.keys(of.arguments.properties)]));
 
-/** What `src/functions.ts` is to be. */
+/** Returns the text of `src/functions.ts`. */
 export function generate() {
   const output = new Types();
   const functions = documents.map((document) => ({
@@ -42,7 +42,7 @@ export function generate() {
   ].join("\n");
 }
 
-/** The types that functions reach, as they are written. */
+/** The named types of the functions. */
 class Types {
   #written = new Map();
 
@@ -59,12 +59,12 @@ class Types {
     }
     schema.required = (schema.required ?? []).map(camel);
     const text = this.#members(name, schema, "argument");
-    const says = `What \`${camel(document.name)}\` takes.`;
-    this.#written.set(name, { text: `${comment(says)}${text}`, use: "argument" });
+    const docs = `The arguments of \`${camel(document.name)}\`.`;
+    this.#written.set(name, { text: `${comment(docs)}${text}`, use: "argument" });
     return { arguments: name, result, schema };
   }
 
-  /** How a type is written where it is used. */
+  /** Returns the TypeScript expression of a type. */
   #type(schema, use) {
     const kind = kindOf(schema);
     if (kind === "array") return `${this.#type(schema.items, use)}[]`;
@@ -81,7 +81,7 @@ class Types {
       assert.equal(known.use, use, `${name} is both an argument and a result, which differ in form`);
       return name;
     }
-    // Its place is before the types that it uses.
+    // It comes before the types that it uses.
     const written = { use };
     this.#written.set(name, written);
     if (schema.enum) {
@@ -96,20 +96,20 @@ class Types {
     return name;
   }
 
-  /** A case of a variant: a member of an object, or its name alone where it carries nothing. */
+  /** Returns a case of a variant: an object with one member, or for a case without a payload, also its name. */
   #case(label, { description, ...schema }, use) {
-    const says = comment(description, "  ");
-    if (schema.type === "boolean") return `${says}  | ${JSON.stringify(label)}\n  | { ${label}: boolean }`;
-    return `${says}  | { ${label}: ${this.#type(schema, use)} }`;
+    const docs = comment(description, "  ");
+    if (schema.type === "boolean") return `${docs}  | ${JSON.stringify(label)}\n  | { ${label}: boolean }`;
+    return `${docs}  | { ${label}: ${this.#type(schema, use)} }`;
   }
 
   #members(name, schema, use) {
     const lines = Object.entries(schema.properties).map(([member, of]) => {
       const isOptional =
         use === "argument" ? !schema.required?.includes(member) : [of.type].flat().includes("null");
-      // What a schema says there is of the member and not of its type.
+      // This description is of the member, not of its type.
       const type = this.#type({ ...of, description: "" }, use) + (isOptional ? " | null" : "");
-      // What may be left out of arguments is there in results, and null.
+      // An optional member may be left out of arguments; in results, it is present and null.
       const mark = isOptional && use === "argument" ? "?" : "";
       return `${comment(facts(of), "  ")}  ${member}${mark}: ${type};`;
     });
@@ -118,17 +118,17 @@ class Types {
   }
 }
 
-/** The type of a value that is not null. */
+/** Returns the type of a value that is not null. */
 const kindOf = (schema) => [schema.type].flat().find((type) => type !== "null");
 
-/** Whether the properties are the cases of a variant. */
+/** Returns whether the properties are the cases of a variant. */
 const isVariant = (schema) => "minProperties" in schema;
 
-/** The documentation of a member, and the facts that its type does not carry. */
+/** Returns the documentation of a member, with the facts that its type does not express. */
 function facts(schema) {
   const range = (low, high) => (high === undefined ? `at least ${low}` : `${low ?? 0} to ${high}`);
   const given = (value) => (typeof value === "string" ? value : JSON.stringify(value));
-  // The bounds of an integer's own type are of no use to anyone.
+  // The bounds of the integer type itself are not worth showing.
   const high = schema.maximum === 2 ** 32 - 1 ? undefined : schema.maximum;
   const isBounded = high !== undefined || (schema.minimum ?? 0) !== 0;
   const said = [
@@ -140,7 +140,7 @@ function facts(schema) {
   return [schema.description, said.join(" ")].filter(Boolean).join("\n\n");
 }
 
-/** A doc comment, with the names of JavaScript for functions and parameters. */
+/** Returns a doc comment, with JavaScript names for functions and parameters. */
 function comment(text, indent = "") {
   if (!text) return "";
   const named = text.replace(/`([a-z_]+)`/g, (quoted, name) => (NAMES.has(name) ? `\`${camel(name)}\`` : quoted));
@@ -160,20 +160,20 @@ function wrap(text, width) {
   return lines;
 }
 
-/** The class with one method a function. */
+/** Returns the class with one method per function. */
 function base(functions) {
   const methods = functions.map(({ document, method, ...of }) => {
     const isRequired = of.schema.required.length > 0;
     const given = `given: ${of.arguments}${isRequired ? "" : " = {}"}`;
-    const says = comment(document.description, "  ");
-    return `${says}  ${method}(${given}, options: CallOptions = {}): Promise<${of.result}> {
+    const docs = comment(document.description, "  ");
+    return `${docs}  ${method}(${given}, options: CallOptions = {}): Promise<${of.result}> {
     return this.#call("${document.name}", given, options) as Promise<${of.result}>;
   }
 `;
   });
-  return `/** What every call takes besides its arguments. */
+  return `/** The options of every call. */
 export interface CallOptions {
-  /** Ends the call: it rejects with the signal's reason, at once. A write may have been sent. */
+  /** Ends the call, which rejects immediately with the signal's reason. A write may have been sent. */
   signal?: AbortSignal;
 }
 
@@ -193,18 +193,18 @@ ${methods.join("\n")}}
 `;
 }
 
-/** What is known of the functions and of errors while the program runs. */
+/** Returns the data about functions and errors that the package needs at run time. */
 function data(functions) {
   const names = functions.map(({ document }) => JSON.stringify(document.name)).join(" | ");
   const known = Object.fromEntries(
     functions.map(({ document, method, schema }) => [
       document.name,
-      // The interface of the WIT has the name of the effect.
+      // The WIT interface has the name of the effect.
       { name: document.name, method, interface: document.effect, arguments: checked(schema) },
     ]),
   );
   for (const document of documents) assert.deepEqual(document.errors.map(plain), documents[0].errors.map(plain));
-  // What is said of an error after a call of one function comes after what is said of it after all.
+  // The documentation for a single function follows the documentation for all functions.
   const errors = documents[0].errors.map((error, index) => {
     const texts = [...new Set(documents.map((document) => document.errors[index].description))];
     const shared = texts.reduce((one, other) => (one.length <= other.length ? one : other));
@@ -213,14 +213,14 @@ function data(functions) {
   });
   const kinds = errors.map((error) => `${comment(error.description, "  ")}  | ${JSON.stringify(error.kind)}`);
   const hints = Object.fromEntries(errors.filter((error) => error.hint).map((error) => [error.kind, error.hint]));
-  return `/** The functions' names in JSON, as the program has them. */
+  return `/** The functions' names in JSON. */
 export type FunctionName = ${names};
 
-/** The kinds of error of a call: the cases of the WIT's \`error\`, and the program's own. */
+/** The kinds of error of a call: the cases of the WIT's \`error\`, and the program's kinds. */
 export type CallErrorKind =
 ${kinds.join("\n")};
 
-/** The part of a JSON Schema that is checked. Objects have no other members than \`properties\`. */
+/** The checked part of a JSON Schema. Objects have only the members in \`properties\`. */
 export interface Schema {
   type?: "string" | "integer" | "number" | "boolean" | "array" | "object";
   enum?: readonly string[];
@@ -232,7 +232,7 @@ export interface Schema {
   items?: Schema;
   properties?: Readonly<Record<string, Schema>>;
   required?: readonly string[];
-  /** Whether the properties are the cases of a variant, of which a boolean one carries nothing. */
+  /** Whether the properties are the cases of a variant. A boolean case has no payload. */
   variant?: true;
 }
 
@@ -240,23 +240,23 @@ export interface FunctionFacts {
   name: FunctionName;
   method: keyof Functions;
   interface: "read" | "write";
-  /** The schema of the arguments, in the names of JavaScript; the members' order is the WIT's. */
+  /** The schema of the arguments, with JavaScript names, in the order of the WIT. */
   arguments: Schema;
 }
 
 export const FUNCTIONS: Readonly<Record<FunctionName, FunctionFacts>> = ${JSON.stringify(known, null, 2)};
 
-/** What to do about an error, in a sentence. */
+/** The hint for each kind of error. */
 export const HINTS: Readonly<Partial<Record<CallErrorKind, string>>> = ${JSON.stringify(hints, null, 2)};
 `;
 }
 
 const plain = ({ kind, hint }) => ({ kind, hint });
 
-/** The part of a schema that is checked. Null means absent, so it is no type of its own. */
+/** Returns the checked part of a schema. Null means absent, so it is not a type of its own. */
 function checked(schema) {
   for (const key of Object.keys(schema)) {
-    assert([...CHECKED, ...SAID, ...STRUCTURE].includes(key), `an unknown keyword: ${key}`);
+    assert([...CHECKED, ...DOCUMENTED, ...STRUCTURE].includes(key), `an unknown keyword: ${key}`);
   }
   const kept = {};
   if (schema.type) kept.type = kindOf(schema);

@@ -1,7 +1,7 @@
-// Prints what calls cost, and how long the first answer takes: npm run measure
+// Measures calls and the time to the first result: npm run measure
 //
-// Both runtimes and a plain fetch, against a simulator in a process of its own. The runtimes take turns, so
-// that what else the machine does falls on all of them.
+// It compares both runtimes and a plain fetch, against a simulator in its own process. The runtimes take turns,
+// so that other load on the machine affects all of them.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

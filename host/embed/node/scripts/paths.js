@@ -1,4 +1,4 @@
-// Where things are, for the scripts and the tests.
+// Paths for the scripts and the tests.
 
 import { fileURLToPath } from "node:url";
 

@@ -1,4 +1,4 @@
-// Makes JavaScript of a component, for the bare runtime: npm run build -- FILE [DIRECTORY]
+// Transpiles a component to JavaScript, for the bare runtime: npm run build -- FILE [DIRECTORY]
 
 import { existsSync, rmSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";

@@ -1,15 +1,15 @@
-// Arguments, checked before anything is done, and so the same for both runtimes.
+// Checks arguments before a call, in the same way for both runtimes.
 
 import { WherebyError } from "./errors.js";
 import type { FunctionFacts, Schema } from "./functions.js";
 
-/** A value of JSON without null: what is absent is left out. */
+/** A JSON value without null: absent values are left out. */
 export type Value = string | number | boolean | Value[] | { [name: string]: Value };
 
-/** The arguments of a call, by their names in JavaScript. */
+/** The arguments of a call, by their JavaScript names. */
 export type Arguments = Record<string, Value>;
 
-/** A copy of the arguments in which what is null, undefined or an empty optional string is left out, or `invalid-argument`. */
+/** Returns the arguments without null, undefined and empty optional strings. Throws `invalid-argument`. */
 export function checkArguments(fn: FunctionFacts, given: unknown): Arguments {
   return members(fn.arguments, given, `the arguments of ${fn.method}`, "");
 }
@@ -26,7 +26,7 @@ function members(schema: Schema, given: unknown, what: string, prefix: string): 
       const known = Object.keys(properties).join(", ") || "none";
       throw invalid(what, `has no member ${JSON.stringify(name)}; the members are: ${known}`);
     }
-    // Clients leave strings empty that they do not use.
+    // Clients send empty strings for arguments that they do not use.
     const isEmpty = value === "" && !schema.required?.includes(name);
     if (value !== null && value !== undefined && !isEmpty) kept[name] = check(of, value, prefix + name);
   }
@@ -51,7 +51,7 @@ function check(schema: Schema, value: unknown, place: string): Value {
   }
 }
 
-/** The cases that an item names: by a text, or by the members of an object. */
+/** Returns the cases that an item names: a string, or the members of an object. */
 function cases(schema: Schema, value: unknown, place: string): Value[] {
   const properties = schema.properties ?? {};
   const isBare = (name: string) => properties[name]?.type === "boolean";
@@ -85,7 +85,7 @@ function text(schema: Schema, value: unknown, place: string): Value {
     throw invalid(place, `must be one of: ${schema.enum.join(", ")}`);
   }
   const { minLength = 0, maxLength = Infinity } = schema;
-  // A string's own length counts UTF-16 units, a schema's counts characters.
+  // The length of a string counts UTF-16 units, but a schema counts characters.
   const length = Array.from(value).length;
   if (length < minLength || length > maxLength) {
     throw invalid(place, `must have ${minLength} to ${maxLength} characters`);
@@ -101,7 +101,7 @@ function number(schema: Schema, value: unknown, place: string): Value {
   return integer;
 }
 
-/** No message has a value in it: some are secrets. */
+/** Returns an error. Messages contain no values, because some are secrets. */
 function invalid(place: string, what: string): WherebyError {
   return new WherebyError("invalid-argument", `${place} ${what}`);
 }

@@ -1,4 +1,4 @@
-// The thread in which the bare component runs. A call blocks it: the shim waits for the network.
+// The thread that runs the bare component. A call blocks it, because the shim waits for the network.
 
 import { readFileSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
@@ -6,15 +6,15 @@ import { WASIShim } from "@bytecodealliance/preview2-shim/instantiation";
 import type { Arguments, Value } from "./arguments.js";
 import { FUNCTIONS, type CallErrorKind, type FunctionName, type Schema } from "./functions.js";
 
-export interface Setting {
+export interface WorkerSettings {
   /** The URL of the transpiled component. */
   component: string;
-  /** All of the component's environment. */
+  /** The component's whole environment. */
   environment: Record<string, string>;
 }
 
 /** The first message: whether the component could be loaded. */
-export interface Begun {
+export interface Started {
   failed?: string;
 }
 
@@ -23,7 +23,7 @@ export interface Job {
   given: Arguments;
 }
 
-export type Answer =
+export type CallResult =
   | { result: unknown }
   | { kind: CallErrorKind; message: string; httpStatus?: number; retryAfterSeconds?: number }
   /** The component does not have the function. */
@@ -31,10 +31,10 @@ export type Answer =
   /** The component trapped. */
   | { fault: string };
 
-/** What jco makes of an instance: its interfaces, and their functions. */
+/** An instance as jco represents it: its interfaces and their functions. */
 type Instance = Record<string, Record<string, (...given: unknown[]) => unknown> | undefined>;
 
-/** What jco makes of a component. */
+/** A component that jco transpiled. */
 interface Transpiled {
   instantiate(
     getCoreModule: (path: string) => WebAssembly.Module,
@@ -43,16 +43,16 @@ interface Transpiled {
   ): Instance;
 }
 
-/** The WIT's `error`, as jco has it. */
+/** The WIT's `error`, as jco represents it. */
 type WitError =
   | { tag: "rate-limited"; val: number }
   | { tag: "rejected"; val: { status: number; message: string } }
   | { tag: Exclude<CallErrorKind, "rate-limited" | "rejected">; val: string };
 
-const { component, environment } = workerData as Setting;
+const { component, environment } = workerData as WorkerSettings;
 const modules = new Map<string, WebAssembly.Module>();
 
-/** A module of the component, compiled once for all instances. */
+/** Returns a module of the component, compiled once for all instances. */
 function coreModule(path: string): WebAssembly.Module {
   let module = modules.get(path);
   if (!module) {
@@ -62,8 +62,8 @@ function coreModule(path: string): WebAssembly.Module {
   return module;
 }
 
-/** Every call has a fresh instance: nothing of one call is there in the next. */
-function call(transpiled: Transpiled, { name, given }: Job): Answer {
+/** Makes a call in a fresh instance, so that calls share no state. */
+function call(transpiled: Transpiled, { name, given }: Job): CallResult {
   const fn = FUNCTIONS[name];
   try {
     const shim = new WASIShim({ sandbox: { env: environment, args: [], preopens: {} } });
@@ -83,19 +83,19 @@ function call(transpiled: Transpiled, { name, given }: Job): Answer {
   }
 }
 
-/** An error of the WIT's, in the words that the program has for it. */
-function failure(error: WitError): Answer {
+/** Converts an error of the WIT, with the program's messages. */
+function failure(error: WitError): CallResult {
   switch (error.tag) {
     case "rate-limited": {
-      const used = "Whereby's rate limit for the organization is used up";
-      // The WIT's way of saying that Whereby named no time.
+      const reached = "the organization reached Whereby's rate limit";
+      // In the WIT, 0 means that Whereby did not say.
       if (error.val === 0) {
-        const message = `${used}, and Whereby did not say for how long`;
+        const message = `${reached}; Whereby did not say for how long`;
         return { kind: error.tag, message, httpStatus: 429 };
       }
       return {
         kind: error.tag,
-        message: `${used} for ${error.val} s more`,
+        message: `${reached}; wait ${error.val} s`,
         httpStatus: 429,
         retryAfterSeconds: error.val,
       };
@@ -103,7 +103,7 @@ function failure(error: WitError): Answer {
     case "rejected": {
       const { status, message } = error.val;
       const refused = `Whereby refused the request (${status})`;
-      const said = message ? `${refused}: ${message}` : `${refused} and did not say why`;
+      const said = message ? `${refused}: ${message}` : `${refused} without giving a reason`;
       return { kind: error.tag, message: said, httpStatus: status };
     }
     case "unauthorized":
@@ -115,7 +115,7 @@ function failure(error: WitError): Answer {
   }
 }
 
-/** A value of JSON as jco takes it: a case of a variant is an object with `tag` and `val`. */
+/** Converts a JSON value for jco, which represents a case of a variant as an object with `tag` and `val`. */
 function toWit(schema: Schema, value: Value | undefined): unknown {
   if (Array.isArray(value)) return value.map((item) => toWit(schema.items ?? {}, item));
   if (schema.variant && typeof value === "string") return { tag: kebab(value) };
@@ -130,7 +130,7 @@ function kebab(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** A result of jco's in the form of JSON. A u64 becomes a number: beyond 2^53 it is rounded, as JSON is. */
+/** Converts jco's result to JSON. A u64 becomes a number, which is rounded beyond 2^53. */
 function toJson(value: unknown): unknown {
   if (value === undefined) return null;
   if (typeof value === "bigint") return Number(value);
@@ -139,11 +139,11 @@ function toJson(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, of]) => [name, toJson(of)]));
 }
 
-// jco finds out by calling it whether this is there, and does without. But where it is not, V8 parses twelve
-// thousand lines to word the TypeError, eight times an instance: 30 ms. Any other error costs nothing.
+// jco calls this to find out whether it exists. If it does not, V8 parses 12,000 lines to word the TypeError,
+// eight times per instance, which takes 30 ms. Any other error costs nothing.
 const wasm = WebAssembly as { promising?: () => never };
 wasm.promising ??= () => {
-  throw new Error("not there");
+  throw new Error("not available");
 };
 
 const port = parentPort;
@@ -152,7 +152,7 @@ try {
   const transpiled = (await import(component)) as Transpiled;
   coreModule("component.core.wasm");
   port.on("message", (job: Job) => port.postMessage(call(transpiled, job)));
-  port.postMessage({} satisfies Begun);
+  port.postMessage({} satisfies Started);
 } catch (error) {
-  port.postMessage({ failed: error instanceof Error ? error.message : String(error) } satisfies Begun);
+  port.postMessage({ failed: error instanceof Error ? error.message : String(error) } satisfies Started);
 }

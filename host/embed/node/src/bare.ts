@@ -5,36 +5,37 @@ import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Arguments } from "./arguments.js";
-import type { Answer, Begun, Job, Setting } from "./bare-worker.js";
+import type { CallResult, Job, Started, WorkerSettings } from "./bare-worker.js";
 import { Runtime, type Connection } from "./component.js";
-import { WherebyError, closed, effectOfCutOff, hintFor, unlessAborted, type Effect } from "./errors.js";
+import { WherebyError, closed, effectOfInterrupted, hintFor, unlessAborted, type Effect } from "./errors.js";
 import type { CallErrorKind, FunctionFacts } from "./functions.js";
 
-/** The claims of an API key that the component does not get. */
+/** The claims of an API key that the component does not have. */
 export interface KeyClaims {
   organizationId?: string | number;
-  /** When the key was made, in seconds since 1970. */
+  /** When the key was created, in seconds since 1970. */
   iat?: number;
   /** When the key expires, in seconds since 1970. */
   exp?: number;
 }
 
 export interface BareOptions {
-  /** An API key of Whereby. Without it, nothing authenticates the requests. */
+  /** A Whereby API key. Without one, requests have no authorization. */
   accessToken?: string | undefined;
-  /** The base of every request. Default: `https://api.whereby.dev/v1`. */
+  /** The base URL of every request. Default: `https://api.whereby.dev/v1`. */
   apiUrl?: string | undefined;
-  /** What `getCurrentUser` says of the key where there is no `accessToken`. */
+  /** The claims that `getCurrentUser` shows if there is no `accessToken`. */
   keyClaims?: KeyClaims | undefined;
   /** The directory that `npm run build` made. Default: `component` in this package. */
   component?: string | undefined;
 }
 
 /**
- * The component by itself, in a thread of this process. Nothing is read from the process's environment.
+ * Returns a runtime that runs the component alone, in a thread of this process. It reads nothing from the
+ * process's environment.
  *
- * Calls are made one after the other, each in a fresh instance. Nothing but the component itself limits
- * what is sent; see the README for what the program `whereby` adds.
+ * Calls run one after the other, each in a fresh instance. Only the component itself limits its requests; the
+ * README describes what the program `whereby` adds.
  */
 export function bare(options: BareOptions = {}): Runtime {
   const directory = resolve(options.component ?? fileURLToPath(new URL("../component", import.meta.url)));
@@ -57,7 +58,7 @@ class Bare implements Connection {
   readonly #environment: Record<string, string>;
   #worker: Worker | undefined;
   #isClosed = false;
-  /** Settles where the calls before are done: the worker makes one at a time. */
+  /** Settles when the earlier calls are done: the worker makes one call at a time. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(directory: string, environment: Record<string, string>) {
@@ -65,39 +66,39 @@ class Bare implements Connection {
     this.#environment = environment;
   }
 
-  /** The worker, started where there is none. */
+  /** Returns the worker, and starts it if there is none. */
   async start(): Promise<Worker> {
     if (this.#isClosed) throw closed("none");
     if (this.#worker) return this.#worker;
     const path = resolve(this.#directory, "component.js");
     if (!existsSync(path)) {
-      throw new WherebyError("configuration", `the component was not built: there is no ${path}`, {
+      throw new WherebyError("configuration", `the component was not built: ${path} does not exist`, {
         hint: "npm run build -- FILE, with a FILE from `whereby component export FILE`",
       });
     }
-    const setting: Setting = { component: pathToFileURL(path).href, environment: this.#environment };
-    // The thread has no environment either: what the shim does by default is to pass all of it. Nor has it
-    // the flags of this process, such as --eval and --import, which would run other code in it.
+    const settings: WorkerSettings = { component: pathToFileURL(path).href, environment: this.#environment };
+    // The thread has no environment, because the shim passes all of it by default. It also has none of this
+    // process's flags, such as --eval and --import, which would run other code in it.
     const worker = new Worker(new URL("./bare-worker.js", import.meta.url), {
-      workerData: setting,
+      workerData: settings,
       env: {},
       execArgv: [],
     });
     this.#worker = worker;
     worker.once("exit", () => this.#forget(worker));
-    const begun = await next<Begun>(worker).catch((error: Error): Begun => ({ failed: error.message }));
+    const started = await next<Started>(worker).catch((error: Error): Started => ({ failed: error.message }));
     worker.unref();
     if (this.#isClosed) throw closed("none");
-    if (begun.failed !== undefined) {
+    if (started.failed !== undefined) {
       await worker.terminate();
-      throw new WherebyError("configuration", `the component cannot be loaded: ${begun.failed}`);
+      throw new WherebyError("configuration", `the component cannot be loaded: ${started.failed}`);
     }
     return worker;
   }
 
   call(fn: FunctionFacts, given: Arguments, signal: AbortSignal | undefined): Promise<unknown> {
     const turn = this.#last.then(() => this.#run(fn, given, signal));
-    // The caller is told of a failure; it does not keep the next call from its turn.
+    // The caller gets a failure; the next call runs in any case.
     this.#last = turn.catch(() => undefined);
     return unlessAborted(turn, signal);
   }
@@ -110,7 +111,7 @@ class Bare implements Connection {
   async #run(fn: FunctionFacts, given: Arguments, signal: AbortSignal | undefined): Promise<unknown> {
     const worker = await this.start();
     signal?.throwIfAborted();
-    // A thread that waits for an answer does not hear anything: only its end ends the call.
+    // A thread that waits for a response handles no messages, so only ending it ends the call.
     const abort = () => {
       this.#forget(worker);
       void worker.terminate();
@@ -120,9 +121,9 @@ class Bare implements Connection {
     try {
       const job: Job = { name: fn.name, given };
       worker.postMessage(job);
-      return this.#result(fn, await next<Answer>(worker));
+      return this.#result(fn, await next<CallResult>(worker));
     } catch (error) {
-      throw this.#isClosed ? closed(effectOfCutOff(fn)) : this.#failure(fn, error);
+      throw this.#isClosed ? closed(effectOfInterrupted(fn)) : this.#failure(fn, error);
     } finally {
       worker.unref();
       signal?.removeEventListener("abort", abort);
@@ -133,7 +134,7 @@ class Bare implements Connection {
     if (this.#worker === worker) this.#worker = undefined;
   }
 
-  #result(fn: FunctionFacts, answer: Answer): unknown {
+  #result(fn: FunctionFacts, answer: CallResult): unknown {
     if ("result" in answer) return answer.result;
     if ("missing" in answer) {
       throw new WherebyError("usage", `${fn.method} is not in this component, which only reads`, {
@@ -151,10 +152,10 @@ class Bare implements Connection {
     });
   }
 
-  /** An error that is not the component's answer: it trapped, or its thread ended. */
+  /** Returns the error of a component that trapped or whose thread ended. */
   #failure(fn: FunctionFacts, error: unknown): WherebyError {
     if (error instanceof WherebyError) return error;
-    const effect = effectOfCutOff(fn);
+    const effect = effectOfInterrupted(fn);
     const message = error instanceof Error ? error.message : String(error);
     return new WherebyError("component-fault", `the component failed: ${this.#withoutToken(message)}`, {
       effect,
@@ -162,20 +163,20 @@ class Bare implements Connection {
     });
   }
 
-  /** An answer of the network may repeat what was sent to it. */
+  /** Removes the token, which a server may echo. */
   #withoutToken(text: string): string {
     const token = this.#environment.WHEREBY_ACCESS_TOKEN;
     return token ? text.replaceAll(token, "…") : text;
   }
 }
 
-/** Whether a write may have happened although it failed: nobody watches what the component sends. */
+/** Returns whether a failed write may have happened. Nothing observes the component's requests. */
 function effectOf(fn: FunctionFacts, kind: CallErrorKind): Effect {
   const isOpen = kind === "timeout" || kind === "unavailable" || kind === "unexpected-response";
-  return isOpen ? effectOfCutOff(fn) : "none";
+  return isOpen ? effectOfInterrupted(fn) : "none";
 }
 
-/** The next message of a worker, or the error by which it ended. */
+/** Returns the next message of a worker. Rejects with the error that ended it. */
 function next<T>(worker: Worker): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {

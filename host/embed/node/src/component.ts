@@ -1,9 +1,9 @@
-// The one class that users call.
+// The class that users call.
 
 import { checkArguments, type Arguments } from "./arguments.js";
 import { FUNCTIONS, Functions, type FunctionFacts } from "./functions.js";
 
-/** A runtime that was chosen and not yet started: what `bare()` and `host()` return. */
+/** A runtime that is not started yet, as `bare()` and `host()` return it. */
 export class Runtime {
   readonly #start: () => Promise<Connection>;
 
@@ -18,19 +18,19 @@ export class Runtime {
   }
 }
 
-/** @internal A runtime that was started. */
+/** @internal A started runtime. */
 export interface Connection {
-  /** Makes a call and returns its result in the form of JSON. Rejects with the signal's reason on abort. */
+  /** Makes a call and returns its result as JSON. Rejects with the signal's reason on abort. */
   call(fn: FunctionFacts, given: Arguments, signal: AbortSignal | undefined): Promise<unknown>;
   /** Ends everything that was started. */
   close(): Promise<void>;
 }
 
 /**
- * The functions for Whereby's meetings, in the runtime that was chosen.
+ * The functions for Whereby rooms and meetings, in the chosen runtime.
  *
- * Every method takes one object of arguments, and returns a promise of what the function returns. Results
- * have every member; one that is absent is null. What fails, rejects with a {@link WherebyError}.
+ * Every method takes an object of arguments and returns a promise of the result. Results have every member;
+ * an absent one is null. A failed call rejects with a {@link WherebyError}.
  */
 export class WherebyComponent extends Functions {
   readonly #connection: Connection;
@@ -43,12 +43,12 @@ export class WherebyComponent extends Functions {
     this.#connection = connection;
   }
 
-  /** Starts the runtime. It keeps the process from ending only while a call is under way. */
+  /** Starts the runtime. It keeps the process alive only while a call is running. */
   static async open(runtime: Runtime): Promise<WherebyComponent> {
     return new WherebyComponent(await runtime.start());
   }
 
-  /** Ends the runtime, and calls that are under way with the kind `closed`. */
+  /** Ends the runtime. Running calls reject with the kind `closed`. */
   async close(): Promise<void> {
     await this.#connection.close();
   }

@@ -1,21 +1,21 @@
-// Why a call failed, in the same form whichever runtime made it.
+// Errors, in the same form for both runtimes.
 
 import { HINTS, type CallErrorKind, type FunctionFacts } from "./functions.js";
 
 /**
- * What kind of error it is: a case of the WIT's `error`, a kind of the program's, or one of these.
+ * The kind of an error: a case of the WIT's `error`, one of the program's kinds, or one of these.
  *
- * - `usage`: the package or the program was not used as it can be.
+ * - `usage`: the package or the program was used incorrectly.
  * - `configuration`: the program, its configuration or the transpiled component cannot be used.
  * - `internal`: the program or the worker thread failed or ended.
- * - `closed`: it was closed, before the call or during it.
+ * - `closed`: the component was closed before or during the call.
  */
 export type ErrorKind = CallErrorKind | "usage" | "configuration" | "internal" | "closed";
 
-/** Whether a write happened: it did not, nobody knows, or it did. */
+/** Whether a write happened: no, unknown, or yes. */
 export type Effect = "none" | "unknown" | "done";
 
-/** What is known of an error besides its kind. */
+/** The properties of an error besides its kind. */
 export interface ErrorFacts {
   hint?: string | undefined;
   effect?: Effect | undefined;
@@ -24,19 +24,19 @@ export interface ErrorFacts {
   approvalId?: string | undefined;
 }
 
-/** Why a call failed, or something could not be opened. What is not known is not there. */
+/** The error of a failed call or a failed start. Unknown properties are absent. */
 export class WherebyError extends Error {
   override readonly name = "WherebyError";
   readonly kind: ErrorKind;
-  /** Whether a write happened. By the bare component nobody sees the requests: it may be `unknown`. */
+  /** Whether a write happened. With the bare component, nothing sees the requests, so it may be `unknown`. */
   readonly effect: Effect;
-  /** What to do about it, in a sentence. */
+  /** What to do about the error. */
   declare readonly hint?: string;
-  /** How long to wait before trying again, where the kind is `rate-limited`. */
+  /** The seconds to wait before trying again, if the kind is `rate-limited`. */
   declare readonly retryAfterSeconds?: number;
-  /** The status of Whereby's answer, where it refused. */
+  /** The status of Whereby's response, if it refused the request. */
   declare readonly httpStatus?: number;
-  /** What a person approves, where the kind is `approval-required`. */
+  /** The id of the approval, if the kind is `approval-required`. */
   declare readonly approvalId?: string;
 
   constructor(kind: ErrorKind, message: string, { effect = "none", ...facts }: ErrorFacts = {}) {
@@ -47,22 +47,22 @@ export class WherebyError extends Error {
   }
 }
 
-/** What to do about an error of a call. */
+/** Returns the hint for an error of a call. */
 export function hintFor(kind: CallErrorKind, effect: Effect): string | undefined {
-  return effect === "unknown" ? "look whether it happened before trying again" : HINTS[kind];
+  return effect === "unknown" ? "the change may have been made: check before trying again" : HINTS[kind];
 }
 
-/** What is known of a call that was cut off. */
-export function effectOfCutOff(fn: FunctionFacts): Effect {
+/** Returns the effect of an interrupted call. */
+export function effectOfInterrupted(fn: FunctionFacts): Effect {
   return fn.interface === "write" ? "unknown" : "none";
 }
 
-/** A call that did not end before `close()`, or began after it. */
+/** Returns the error of a call that did not end before `close()`, or started after it. */
 export function closed(effect: Effect): WherebyError {
-  return new WherebyError("closed", "it was closed", { effect, hint: "open it again" });
+  return new WherebyError("closed", "the component was closed", { effect, hint: "open it again" });
 }
 
-/** Settles as `promise` does, or rejects with the signal's reason where that comes first. */
+/** Settles as `promise` does, or rejects with the signal's reason if that comes first. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {

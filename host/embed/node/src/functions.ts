@@ -40,7 +40,7 @@ export interface PageMeta {
   nextCursor: string | null;
 }
 
-/** What `listRooms` takes. */
+/** The arguments of `listRooms`. */
 export interface ListRoomsArguments {
   /**
    * The maximum number of rooms to return. Example: 10.
@@ -56,7 +56,7 @@ export interface ListRoomsArguments {
   cursor?: string | null;
 }
 
-/** What `getRoom` takes. */
+/** The arguments of `getRoom`. */
 export interface GetRoomArguments {
   /**
    * The room's name, with or without a leading slash, or its URL. Upper case becomes lower case,
@@ -119,7 +119,7 @@ export interface MeetingPageMeta {
   notice: string | null;
 }
 
-/** What `listMeetings` takes. */
+/** The arguments of `listMeetings`. */
 export interface ListMeetingsArguments {
   /**
    * The maximum number of meetings to return. Example: 10.
@@ -242,7 +242,7 @@ export interface RecordingFile {
   sizeInMegaBytes: number | null;
 }
 
-/** What `getMeeting` takes. */
+/** The arguments of `getMeeting`. */
 export interface GetMeetingArguments {
   /**
    * The `id` of a listed meeting, `room-name:session-id`. A session id alone, from a webhook,
@@ -301,7 +301,7 @@ export interface RateLimit {
   remaining: number | null;
 }
 
-/** What `getCurrentUser` takes. */
+/** The arguments of `getCurrentUser`. */
 export type GetCurrentUserArguments = Record<string, never>;
 
 /**
@@ -504,7 +504,7 @@ export type TranscriptionTrigger = "none" | "manual" | "automatic" | "automatic-
 
 export type TranscriptionLanguage = "ca" | "zh" | "zh-tw" | "cs" | "da" | "nl" | "en" | "en-us" | "en-gb" | "fi" | "fr" | "de" | "de-ch" | "el" | "hi" | "id" | "it" | "ja" | "ko" | "lv" | "ms" | "no" | "pl" | "pt" | "pt-br" | "ro" | "ru" | "sk" | "es" | "sv" | "th" | "uk" | "vi";
 
-/** What `createRoom` takes. */
+/** The arguments of `createRoom`. */
 export interface CreateRoomArguments {
   /**
    * How the people in the room connect.
@@ -554,7 +554,7 @@ export interface DeletedRoom {
   meetingId: string;
 }
 
-/** What `deleteRoom` takes. */
+/** The arguments of `deleteRoom`. */
 export interface DeleteRoomArguments {
   /**
    * The room's name, with or without a leading slash, or its URL. The host of a URL must be the
@@ -565,9 +565,9 @@ export interface DeleteRoomArguments {
   roomName: string;
 }
 
-/** What every call takes besides its arguments. */
+/** The options of every call. */
 export interface CallOptions {
-  /** Ends the call: it rejects with the signal's reason, at once. A write may have been sent. */
+  /** Ends the call, which rejects immediately with the signal's reason. A write may have been sent. */
   signal?: AbortSignal;
 }
 
@@ -658,10 +658,10 @@ export abstract class Functions {
   }
 }
 
-/** The functions' names in JSON, as the program has them. */
+/** The functions' names in JSON. */
 export type FunctionName = "list_rooms" | "get_room" | "list_meetings" | "get_meeting" | "get_current_user" | "create_room" | "delete_room";
 
-/** The kinds of error of a call: the cases of the WIT's `error`, and the program's own. */
+/** The kinds of error of a call: the cases of the WIT's `error`, and the program's kinds. */
 export type CallErrorKind =
   /**
    * An argument is invalid; nothing was sent. The message names the argument and the values it
@@ -716,7 +716,7 @@ export type CallErrorKind =
   /** The component failed, or tried something that the call does not allow. */
   | "component-fault";
 
-/** The part of a JSON Schema that is checked. Objects have no other members than `properties`. */
+/** The checked part of a JSON Schema. Objects have only the members in `properties`. */
 export interface Schema {
   type?: "string" | "integer" | "number" | "boolean" | "array" | "object";
   enum?: readonly string[];
@@ -728,7 +728,7 @@ export interface Schema {
   items?: Schema;
   properties?: Readonly<Record<string, Schema>>;
   required?: readonly string[];
-  /** Whether the properties are the cases of a variant, of which a boolean one carries nothing. */
+  /** Whether the properties are the cases of a variant. A boolean case has no payload. */
   variant?: true;
 }
 
@@ -736,7 +736,7 @@ export interface FunctionFacts {
   name: FunctionName;
   method: keyof Functions;
   interface: "read" | "write";
-  /** The schema of the arguments, in the names of JavaScript; the members' order is the WIT's. */
+  /** The schema of the arguments, with JavaScript names, in the order of the WIT. */
   arguments: Schema;
 }
 
@@ -1127,14 +1127,14 @@ export const FUNCTIONS: Readonly<Record<FunctionName, FunctionFacts>> = {
   }
 };
 
-/** What to do about an error, in a sentence. */
+/** The hint for each kind of error. */
 export const HINTS: Readonly<Partial<Record<CallErrorKind, string>>> = {
-  "unauthorized": "check the account's access token: a key is made, and can be revoked, in Whereby's dashboard under Configure, API",
+  "unauthorized": "check the account's access token; to create or revoke a key, go to Configure > API in Whereby's dashboard",
   "access-denied": "the API key or the organization's plan does not include this; see Whereby's dashboard",
   "rate-limited": "wait before trying again; all keys of an organization share its limit",
   "timeout": "try again later",
   "unavailable": "try again later",
-  "unexpected-response": "Whereby answered in a way that its documentation does not describe; look for a newer version of this program",
+  "unexpected-response": "Whereby's response does not match its documentation; check for a newer version of this program",
   "denied": "do what the rules allow, and do not try another way",
   "approval-required": "a person approves this one call with the command that the hint names; then make the very same call again",
   "component-fault": "do not use that component"

@@ -1,23 +1,23 @@
-// The program `whereby` as a child process, spoken to by MCP.
+// The program `whereby` as a child process, over MCP.
 
 import { execFile, type ExecFileException } from "node:child_process";
 import { createRequire } from "node:module";
 import { promisify } from "node:util";
 import type { Arguments, Value } from "./arguments.js";
 import { Runtime, type Connection } from "./component.js";
-import { WherebyError, closed, effectOfCutOff, type Effect, type ErrorKind } from "./errors.js";
+import { WherebyError, closed, effectOfInterrupted, type Effect, type ErrorKind } from "./errors.js";
 import type { FunctionFacts } from "./functions.js";
 import { McpClient, Refused, ServerEnded, type Handlers } from "./mcp.js";
 
 /**
- * Answers for a person whether one call may be made. `question` shows the account, the function and the
- * exact arguments. Only `true` approves and only `false` declines; where it throws, nobody has answered: the
- * error becomes a warning of the process, and the call rejects with `approval-required`.
+ * Asks a person whether to allow one call. `question` shows the account, the function and the exact arguments.
+ * Only `true` approves and only `false` declines. If it throws, there is no answer: the error becomes a warning
+ * of the process, and the call rejects with `approval-required`.
  */
 export type Approver = (question: string) => boolean | Promise<boolean>;
 
 export interface HostOptions {
-  /** The program. Default: `whereby`, found by `PATH`. */
+  /** The program. Default: `whereby`, found in `PATH`. */
   program?: string | undefined;
   /** The account of every call. Default: the configuration's default account. */
   account?: string | undefined;
@@ -25,13 +25,13 @@ export interface HostOptions {
   config?: string | undefined;
   /** The program's environment. Default: this process's. */
   env?: NodeJS.ProcessEnv | undefined;
-  /** Is asked for calls that need approval. Default: they reject with `approval-required`. */
+  /** Is asked about calls that need approval. Default: they reject with `approval-required`. */
   approver?: Approver | undefined;
 }
 
 const { name, version } = createRequire(import.meta.url)("../package.json") as { name: string; version: string };
 
-/** A failed call, as the program tells of it. */
+/** A failed call, as the program reports it. */
 interface ErrorDocument {
   kind: ErrorKind;
   message: string;
@@ -42,7 +42,7 @@ interface ErrorDocument {
   approval_id: string | null;
 }
 
-/** What `tools/call` returns. */
+/** The result of `tools/call`. */
 interface ToolResult {
   structuredContent?: unknown;
   isError?: boolean;
@@ -50,8 +50,8 @@ interface ToolResult {
 }
 
 /**
- * The program `whereby`, which keeps the credentials, applies the policy, asks for approvals and keeps the
- * audit log. Calls go side by side.
+ * Returns a runtime that uses the program `whereby`, which keeps the credentials, applies the policy, asks for
+ * approvals and keeps the audit log. Calls run in parallel.
  */
 export function host(options: HostOptions = {}): Runtime {
   return new Runtime(async () => {
@@ -65,7 +65,7 @@ class Host implements Connection {
   readonly #options: HostOptions;
   #client: McpClient | undefined;
   #isClosed = false;
-  /** The tools that take an account, by name; absent where they are to be asked for again. */
+  /** The names of the tools that take an account; undefined if they must be requested again. */
   #withAccount: Promise<Set<string>> | undefined;
 
   constructor(options: HostOptions) {
@@ -121,7 +121,7 @@ class Host implements Connection {
     return this.#options.config === undefined ? [] : ["--config", this.#options.config];
   }
 
-  /** Refuses an account that there is not: where there is only one, no call could name it. */
+  /** Checks that the account exists. With a single account, calls cannot name it. */
   async #checkAccount(program: string, env: NodeJS.ProcessEnv): Promise<void> {
     const { account } = this.#options;
     if (account === undefined) return;
@@ -134,11 +134,11 @@ class Host implements Connection {
     const names = accounts.filter(({ enabled }) => enabled).map(({ name }) => name);
     if (!names.includes(account)) {
       const known = names.join(", ") || "none";
-      throw new WherebyError("usage", `no account is called ${JSON.stringify(account)}; the accounts are: ${known}`);
+      throw new WherebyError("usage", `no account is called ${JSON.stringify(account)}; enabled accounts: ${known}`);
     }
   }
 
-  /** The account as an argument, which a tool takes only where there are several. */
+  /** Returns the account as an argument, which a tool takes only if there are several. */
   async #accountFor(tool: string): Promise<{ account?: string }> {
     const { account } = this.#options;
     if (account === undefined) return {};
@@ -155,20 +155,20 @@ class Host implements Connection {
 
   #failure(fn: FunctionFacts, error: unknown): unknown {
     if (!(error instanceof ServerEnded || error instanceof Refused)) return error;
-    const effect = effectOfCutOff(fn);
-    // A program that is told to end refuses what is under way.
+    const effect = effectOfInterrupted(fn);
+    // A program that is closing refuses running calls.
     if (this.#isClosed) return closed(effect);
     return error instanceof Refused ? new WherebyError("internal", error.message, { effect }) : endOf(error, effect);
   }
 }
 
-/** What a person says, as MCP has it. */
+/** Asks a person and returns the MCP result. */
 async function ask(approver: Approver, question: string): Promise<object> {
   try {
     const answer = await approver(question);
     if (answer === true) return { action: "accept", content: { approve: true } };
     if (answer === false) return { action: "accept", content: { approve: false } };
-    throw new TypeError("an approver returns true or false");
+    throw new TypeError("an approver must return true or false");
   } catch (error) {
     process.emitWarning(error instanceof Error ? error : String(error));
     return { action: "cancel" };
@@ -188,20 +188,20 @@ function resultOf(result: ToolResult): unknown {
   });
 }
 
-/** The program ended, with calls under way or before. */
+/** Returns the error for a program that ended before or during a call. */
 function endOf(error: ServerEnded, effect: Effect): WherebyError {
-  const hint = effect === "unknown" ? "look whether it happened before trying again" : "open it again";
+  const hint = effect === "unknown" ? "the change may have been made: check before trying again" : "open it again";
   return new WherebyError("internal", error.message, { effect, hint });
 }
 
-/** Why the program could not be started. */
+/** Returns the error for a program that could not be started. */
 function startFailure(error: unknown): unknown {
   if (error instanceof ServerEnded) {
     if (error.end === "never-ran") {
-      const hint = "name the program as `program`, by its path where PATH does not have it";
+      const hint = "pass the path of the program as `program`";
       return new WherebyError("configuration", error.message, { hint });
     }
-    // The exit status says what kind it is, as for every command of the program.
+    // The exit status determines the kind, as for every command of the program.
     const kinds: Record<string, ErrorKind> = { 2: "usage", 3: "configuration" };
     return new WherebyError(kinds[error.end] ?? "internal", error.message);
   }

@@ -1,21 +1,21 @@
-// A client of MCP for one server over standard input and output, with what `whereby mcp` needs and no more.
-// The official SDK would bring some ninety packages, HTTP servers among them, for these messages.
+// A minimal MCP client for `whereby mcp`, over standard input and output. The official SDK would bring about
+// ninety packages, including HTTP servers.
 
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import type { Socket } from "node:net";
 
 const PROTOCOL = "2025-06-18";
 
-/** How much of the server's standard error is kept, in characters. */
-const KEPT = 4000;
+/** The maximum number of kept characters of the server's standard error. */
+const MAX_STDERR = 4000;
 
-/** How long a server that was told to end may take, in milliseconds. */
-const PATIENCE = 5000;
+/** The time limit for a server to end after its input is closed, in milliseconds. */
+const EXIT_TIMEOUT = 5000;
 
-/** JSON-RPC's code of a method that there is not. */
+/** JSON-RPC's error code for an unknown method. */
 const METHOD_NOT_FOUND = -32601;
 
-/** What the server may ask for or tell, by its method. Handlers do not throw. */
+/** Handlers of the server's requests and notifications, by method. Handlers do not throw. */
 export type Handlers = Record<string, (params: Record<string, unknown>) => Promise<object> | object>;
 
 interface Message {
@@ -31,7 +31,7 @@ interface Pending {
   reject(error: Error): void;
 }
 
-/** How a program ended: its exit status, by a signal, or before it began. */
+/** How a program ended: its exit status, a signal, or a failed start. */
 export type End = number | "signal" | "never-ran";
 
 /** The server ended, or could not be started. */
@@ -55,7 +55,7 @@ export interface Server {
   handlers: Handlers;
 }
 
-/** A server that runs. It keeps the process from ending only while a request is under way. */
+/** A running server. It keeps the process alive only while a request is pending. */
 export class McpClient {
   readonly #program: string;
   readonly #child: ChildProcessWithoutNullStreams;
@@ -75,9 +75,9 @@ export class McpClient {
     this.#handlers = server.handlers;
     child.stdout.setEncoding("utf8").on("data", (text: string) => this.#read(text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      this.#errors = (this.#errors + text).slice(-KEPT);
+      this.#errors = (this.#errors + text).slice(-MAX_STDERR);
     });
-    // A server that is gone is told of by its end, with the reason.
+    // The `close` event reports a server that is gone, with the reason.
     child.stdin.on("error", () => undefined);
     this.#ended = new Promise((resolve) => {
       child.once("error", (error) => {
@@ -92,14 +92,14 @@ export class McpClient {
     this.#hold();
   }
 
-  /** Starts a server and shakes hands with it. */
+  /** Starts a server and does the handshake. */
   static async start(server: Server, clientInfo: { name: string; version: string }): Promise<McpClient> {
     const client = new McpClient(server);
     try {
       const { capabilities } = server;
       const begun = await client.request("initialize", { protocolVersion: PROTOCOL, capabilities, clientInfo });
       const { protocolVersion } = begun as { protocolVersion: string };
-      if (protocolVersion !== PROTOCOL) throw new Refused(`it speaks MCP ${protocolVersion} and not ${PROTOCOL}`);
+      if (protocolVersion !== PROTOCOL) throw new Refused(`it supports MCP ${protocolVersion}, not ${PROTOCOL}`);
       client.#send({ method: "notifications/initialized" });
       return client;
     } catch (error) {
@@ -108,12 +108,12 @@ export class McpClient {
     }
   }
 
-  /** Why there is nobody to answer any more. */
+  /** The reason why the server ended, if it did. */
   get end(): ServerEnded | undefined {
     return this.#end;
   }
 
-  /** Sends a request. On abort the server is told, and the promise rejects with the signal's reason. */
+  /** Sends a request. On abort, it notifies the server and rejects with the signal's reason. */
   request(method: string, params: object, signal?: AbortSignal): Promise<unknown> {
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
@@ -139,12 +139,12 @@ export class McpClient {
     });
   }
 
-  /** Ends the server: by the end of its input, else by force. */
+  /** Ends the server by closing its input, and kills it if it does not exit in time. */
   async close(): Promise<void> {
-    // Whoever closes waits for the end.
+    // The caller of `close` waits for the end.
     this.#child.ref();
     this.#child.stdin.end();
-    const force = setTimeout(() => this.#kill(), PATIENCE);
+    const force = setTimeout(() => this.#kill(), EXIT_TIMEOUT);
     await this.#ended;
     clearTimeout(force);
   }
@@ -169,11 +169,11 @@ export class McpClient {
     }
     if (message.method !== undefined) {
       if (message.id !== undefined) void this.#answer(message.id, message.method, message.params ?? {});
-      // A notification that nobody waits for: progress, logging, other tools.
+      // A notification: progress, logging or changed tools.
       else void this.#handlers[message.method]?.(message.params ?? {});
       return;
     }
-    // A request that was taken back is answered at times.
+    // A cancelled request may still get a response.
     const pending = this.#pending.get(message.id as number);
     if (message.error) pending?.reject(new Refused(message.error.message));
     else pending?.resolve(message.result);
@@ -190,20 +190,20 @@ export class McpClient {
 
   #kill(): void {
     this.#child.kill("SIGKILL");
-    // Children of its own may still hold them.
+    // The server's own children may still hold the pipes.
     for (const pipe of this.#child.stdio) pipe?.destroy();
   }
 
   #over(what: string, end: End): void {
-    // What comes first is the reason: a program that cannot be run closes its pipes as well.
+    // The first reason counts: a program that cannot be run also closes its pipes.
     this.#end ??= new ServerEnded(`${this.#program} ${what}`, end);
     for (const pending of [...this.#pending.values()]) pending.reject(this.#end);
   }
 
-  /** Keeps the process from ending while there is something to wait for, and no longer. */
+  /** Keeps the process alive while requests are pending. */
   #hold(): void {
     const { stdin, stdout, stderr } = this.#child;
-    // Pipes of a child are sockets, which the types do not say.
+    // A child's pipes are sockets, although the types do not say so.
     const pipes = [stdin, stdout, stderr] as unknown as Socket[];
     for (const held of [this.#child, ...pipes]) {
       if (this.#pending.size > 0) held.ref();
@@ -212,7 +212,7 @@ export class McpClient {
   }
 }
 
-/** A message, where the line is one. */
+/** Parses a line into a message, if it is one. */
 function parse(line: string): Message | undefined {
   try {
     const message: unknown = JSON.parse(line);

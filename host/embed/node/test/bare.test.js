@@ -1,4 +1,4 @@
-// What the bare runtime surrounds a component with.
+// Tests the environment of a component in the bare runtime.
 
 import assert from "node:assert/strict";
 import { cpSync } from "node:fs";
@@ -10,7 +10,7 @@ import { directory, failure, open, serve, serveNothing, simulate } from "./suppo
 
 const READER = fileURLToPath(new URL("../build/reader", import.meta.url));
 
-/** A directory with a component of the tests' own, of which the first module is anything. */
+/** A directory with a component for tests, whose first module is arbitrary. */
 function fixture(t) {
   const path = directory(t);
   cpSync(fileURLToPath(new URL("fixture", import.meta.url)), path, { recursive: true });
@@ -46,7 +46,7 @@ test("a key in the environment of this process is not used", async (t) => {
   assert.equal(error.kind, "unauthorized");
 });
 
-test("without a key, what is known of it can be told", async (t) => {
+test("without a key, its claims can be passed", async (t) => {
   const { apiUrl } = await serve(t, ({ headers }, response) => {
     response.statusCode = headers.authorization ? 400 : 200;
     response.setHeader("content-type", "application/json").end('{"results": []}');
@@ -57,7 +57,7 @@ test("without a key, what is known of it can be told", async (t) => {
   assert.equal(user.keyIssuedAt, "2026-01-01T00:00:00Z");
 });
 
-test("an error that repeats the key is cleaned", async (t) => {
+test("the key is removed from errors", async (t) => {
   const whereby = await open(t, bare({ component: fixture(t), accessToken: "a-key-that-is-secret" }));
   const error = await failure(whereby.getRoom({ roomName: "a" }));
   assert.equal(error.message, "the key is …");
@@ -69,7 +69,7 @@ test("every call has a fresh instance", async (t) => {
   assert.equal((await whereby.getCurrentUser()).calls, 1);
 });
 
-test("a component that traps or ends its thread fails its own call alone", async (t) => {
+test("a component that traps or ends its thread fails only its own call", async (t) => {
   const whereby = await open(t, bare({ component: fixture(t) }));
   for (const call of [() => whereby.listRooms(), () => whereby.getMeeting({ meetingId: "a" })]) {
     const error = await failure(call());
@@ -80,7 +80,7 @@ test("a component that traps or ends its thread fails its own call alone", async
   }
 });
 
-test("a component that never ends is ended", async (t) => {
+test("a signal ends a component that never returns", async (t) => {
   const whereby = await open(t, bare({ component: fixture(t) }));
   const controller = new AbortController();
   const call = whereby.listMeetings({}, { signal: controller.signal });
@@ -101,7 +101,7 @@ test("the reader reads, and has no functions that write", async (t) => {
   assert.deepEqual((await whereby.listRooms({ limit: 1 })).data, data);
 });
 
-test("a component that was not built, or is none, is told of", async (t) => {
+test("a missing or invalid component is an error", async (t) => {
   const empty = directory(t);
   const missing = await failure(open(t, bare({ component: empty })));
   assert.equal(missing.kind, "configuration");
@@ -113,7 +113,7 @@ test("a component that was not built, or is none, is told of", async (t) => {
   assert.match(broken.message, /component.core.wasm/);
 });
 
-test("calls that wait for their turn can be taken back", async (t) => {
+test("waiting calls can be cancelled", async (t) => {
   const api = await serveNothing(t);
   const whereby = await open(t, bare(api));
   const first = failure(whereby.listRooms());

@@ -1,4 +1,4 @@
-// How the package is used from TypeScript: compiled, and what is wrong must not compile.
+// Usage from TypeScript. Correct code must compile, and wrong code must not.
 
 import { WherebyComponent, WherebyError, bare, host, type RoomField, type RoomPage } from "whereby-agent";
 
@@ -26,13 +26,13 @@ export function wrong(whereby: WherebyComponent): unknown[] {
   return [
     // @ts-expect-error a name is needed
     whereby.getRoom(),
-    // @ts-expect-error names are those of JavaScript
+    // @ts-expect-error names are in camelCase
     whereby.getRoom({ room_name: "a" }),
-    // @ts-expect-error there is no such field
+    // @ts-expect-error unknown field
     whereby.createRoom({ fields: ["everything"] }),
-    // @ts-expect-error it takes nothing
+    // @ts-expect-error it takes no arguments
     whereby.getCurrentUser({ limit: 1 }),
-    // @ts-expect-error neither runtime was chosen
+    // @ts-expect-error no runtime was passed
     WherebyComponent.open({}),
   ];
 }

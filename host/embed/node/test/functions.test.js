@@ -1,4 +1,4 @@
-// All functions and their errors, by both runtimes and with the same results.
+// Tests all functions and their errors in both runtimes, with the same results.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -97,7 +97,7 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
     }
   });
 
-  test(`${name}: the event loop goes on during a call, which a signal ends`, async (t) => {
+  test(`${name}: the event loop runs during a call, and a signal ends the call`, async (t) => {
     const api = await serveNothing(t);
     const whereby = await open(t, api);
     const controller = new AbortController();
@@ -109,7 +109,7 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
     assert.equal(await failure(whereby.listRooms({}, { signal: controller.signal })), reason);
   });
 
-  test(`${name}: calls go on after one that was ended`, async (t) => {
+  test(`${name}: calls work after a cancelled one`, async (t) => {
     let answers = 0;
     const api = await serve(t, (request, response) => {
       if (answers++ > 0) response.setHeader("content-type", "application/json").end('{"results": []}');
@@ -131,7 +131,7 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
     assert.deepEqual(found, data);
   });
 
-  test(`${name}: close ends the calls that are under way, and no more are made`, async (t) => {
+  test(`${name}: close ends running calls and prevents later ones`, async (t) => {
     const api = await serveNothing(t);
     const whereby = await open(t, api);
     const read = failure(whereby.listRooms());
@@ -146,9 +146,9 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
     await whereby.close();
   });
 
-  test(`${name}: no secret is in errors or where it is inspected`, async (t) => {
+  test(`${name}: errors and inspected objects contain no secret`, async (t) => {
     const api = await serve(t, (request, response) => {
-      // As careless as an API can be.
+      // An API that echoes secrets.
       response.statusCode = 400;
       response.setHeader("content-type", "application/json");
       response.end(JSON.stringify({ error: `what is ${request.headers.authorization}?` }));
@@ -200,7 +200,7 @@ test("both runtimes return the same", async (t) => {
   assert.deepEqual(made[0], made[1]);
 });
 
-/** Errors that the component returns: what both runtimes say of them, word by word. */
+/** Errors that the component returns, with the same messages in both runtimes. */
 for (const [kind, flags, method, given, more] of [
   ["not-found", [], "getRoom", { roomName: "no-such-room" }],
   ["not-found", [], "deleteRoom", { roomName: "no-such-room" }],
@@ -214,7 +214,7 @@ for (const [kind, flags, method, given, more] of [
   test(`both runtimes fail the same: ${kind} of ${method}`, async (t) => {
     const told = [];
     for (const open of Object.values(RUNTIMES)) {
-      // Each has a budget of its own.
+      // Each runtime has its own rate limit.
       const api = { ...(await simulate(t, ...flags)), ...more };
       const error = await failure((await open(t, api))[method](given));
       assert.ok(error instanceof WherebyError, error);
@@ -225,7 +225,7 @@ for (const [kind, flags, method, given, more] of [
     if (kind === "rate-limited") {
       for (const error of told) {
         assert.ok(error.retryAfterSeconds > 0);
-        // The seconds depend on when it was asked.
+        // The seconds depend on the time of the call.
         error.retryAfterSeconds = 0;
         error.message = error.message.replace(/\d+ s/, "0 s");
       }
@@ -234,7 +234,7 @@ for (const [kind, flags, method, given, more] of [
   });
 }
 
-test("both runtimes fail the same: an API that is not there, and one that makes no sense", async (t) => {
+test("both runtimes fail the same: an unreachable API, and one with invalid responses", async (t) => {
   const api = await serve(t, (_, response) => response.end("<html>"));
   const gone = { ...api, apiUrl: "http://127.0.0.1:1/v1" };
   for (const [kind, of] of [
@@ -243,12 +243,12 @@ test("both runtimes fail the same: an API that is not there, and one that makes 
   ]) {
     const [one, other] = await Promise.all((await both(t, of)).map((whereby) => failure(whereby.listRooms())));
     for (const error of [one, other]) assert.equal(error.kind, kind);
-    // What went wrong, the host knows better than the component.
+    // The host has a more precise message than the component.
     assert.equal(one.retryable, other.retryable);
   }
 });
 
-test("a write that failed says whether it may have happened", async (t) => {
+test("a failed write reports whether it may have happened", async (t) => {
   const api = await serve(t, (request, response) => {
     if (request.method === "POST") request.socket.destroy();
     else response.setHeader("content-type", "application/json").end('{"results": []}');
@@ -256,7 +256,7 @@ test("a write that failed says whether it may have happened", async (t) => {
   for (const whereby of await both(t, api)) {
     const error = await failure(whereby.createRoom());
     assert.equal(error.effect, "unknown", inspect(error));
-    assert.equal(error.hint, "look whether it happened before trying again");
+    assert.match(error.hint, /before trying again$/);
     assert.equal((await failure(whereby.deleteRoom({ roomName: "some-room" }))).effect, "none");
   }
 });

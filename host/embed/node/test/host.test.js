@@ -1,4 +1,4 @@
-// What the program adds: rules, approvals, accounts; and what is said where it fails.
+// Tests what the program adds: rules, approvals, accounts, and errors.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -23,10 +23,10 @@ import {
 
 const ASK = 'write = "ask"';
 
-/** The answer of a server that speaks another protocol only. */
+/** The response of a server with another protocol version. */
 const OTHER = JSON.stringify({ jsonrpc: "2.0", id: 1, result: { protocolVersion: "2999-01-01" } });
 
-/** A script of shell that stands for the program. */
+/** A shell script in place of the program. */
 function script(t, text) {
   const path = join(directory(t), "program");
   writeFileSync(path, `#!/bin/sh\n${text}\n`);
@@ -34,17 +34,17 @@ function script(t, text) {
   return path;
 }
 
-test("what is denied is not sent", async (t) => {
+test("a denied call sends nothing", async (t) => {
   const env = environment(configure(t, { work: await serveNothing(t) }, 'write = "deny"'));
   const error = await failure((await open(t, host({ program: PROGRAM, env }))).createRoom());
   assert.equal(error.kind, "denied");
   assert.equal(error.effect, "none");
   assert.match(error.hint, /allowed: list_rooms, /);
-  // The rule that denies it is for the person who owns it.
+  // Only the owner may see the rule that denies it.
   assert.doesNotMatch(inspect(error), /config\.toml|permissions\./);
 });
 
-test("what a person has to approve is stored, and made once it was approved", async (t) => {
+test("a call that needs approval is stored, and works once after approval", async (t) => {
   const env = environment(configure(t, { work: await simulate(t) }, ASK));
   const whereby = await open(t, host({ program: PROGRAM, env }));
   const given = { roomNamePrefix: "asked-" };
@@ -61,7 +61,7 @@ test("what a person has to approve is stored, and made once it was approved", as
   assert.notEqual(again.approvalId, error.approvalId);
 });
 
-test("an approver is asked, and only a yes approves", async (t) => {
+test("an approver is asked, and only true approves", async (t) => {
   const env = environment(configure(t, { work: await simulate(t) }, ASK));
   const questions = [];
   let answer;
@@ -80,15 +80,15 @@ test("an approver is asked, and only a yes approves", async (t) => {
   for (const nobody of [() => "yes", () => Promise.reject(new Error("no screen"))]) {
     answer = nobody;
     const warned = once(process, "warning");
-    // Another call each time: one that a person declined is not asked for again at once.
+    // A different call each time, because a declined call is not asked about again immediately.
     const call = whereby.createRoom({ roomNamePrefix: `n${questions.length}-` });
     assert.equal((await failure(call)).kind, "approval-required");
-    assert.match((await warned)[0].message, /no screen|returns true or false/);
+    assert.match((await warned)[0].message, /no screen|must return true or false/);
   }
   assert.equal(questions.length, 4);
 });
 
-test("an account is chosen, and one that there is not is refused", async (t) => {
+test("an account can be chosen, and an unknown one is refused", async (t) => {
   const api = await simulate(t);
   const wrong = { ...api, accessToken: WRONG_TOKEN };
   const home = configure(t, { work: wrong, school: api });
@@ -99,17 +99,17 @@ test("an account is chosen, and one that there is not is refused", async (t) => 
   assert.ok((await (await at("school")).listRooms()).data.length > 0);
   const error = await failure(at("scool"));
   assert.equal(error.kind, "usage");
-  assert.match(error.message, /"scool"; the accounts are: school, work/);
+  assert.match(error.message, /"scool"; enabled accounts: school, work/);
 });
 
-test("an only account can be named, and no other", async (t) => {
+test("a single account can be named, and no other", async (t) => {
   const env = environment(configure(t, { work: await simulate(t) }));
   const whereby = await open(t, host({ program: PROGRAM, env, account: "work" }));
   assert.ok((await whereby.listRooms()).data.length > 0);
   assert.equal((await failure(open(t, host({ program: PROGRAM, env, account: "school" })))).kind, "usage");
 });
 
-test("a program that is killed is told of, by calls under way and by later ones", async (t) => {
+test("running and later calls report a killed program", async (t) => {
   const api = await serveNothing(t);
   const env = environment(configure(t, { work: api }));
   const pid = join(env.HOME, "pid");
@@ -129,7 +129,7 @@ test("a program that is killed is told of, by calls under way and by later ones"
   assert.equal(later.hint, "open it again");
 });
 
-test("a program that cannot be started is told of", async (t) => {
+test("a program that cannot be started is an error", async (t) => {
   const env = environment(directory(t));
   const config = join(env.HOME, "config.toml");
   writeFileSync(config, "colour = true\n", { mode: 0o600 });
@@ -150,13 +150,13 @@ test("a program that cannot be started is told of", async (t) => {
   }
 });
 
-test("an account without a key is told of by its calls", async (t) => {
+test("calls report an account without a key", async (t) => {
   const env = environment(directory(t));
   const error = await failure((await open(t, host({ program: PROGRAM, env }))).listRooms());
   assert.equal(error.kind, "configuration");
 });
 
-test("the program runs with the environment that was given, and its arguments are no shell's", async (t) => {
+test("the program gets the given environment, and no shell reads its arguments", async (t) => {
   const home = configure(t, { work: await simulate(t) });
   const config = join(home, "a; echo $(b) 'c'.toml");
   writeFileSync(config, readFileSync(join(home, "whereby", "config.toml")), { mode: 0o600 });
@@ -164,7 +164,7 @@ test("the program runs with the environment that was given, and its arguments ar
   assert.ok((await whereby.listRooms()).data.length > 0);
 });
 
-test("long answers and text beyond ASCII arrive whole", async (t) => {
+test("long results and non-ASCII text arrive completely", async (t) => {
   const rooms = Array.from({ length: 100 }, (_, index) => ({
     meetingId: `${index}-\u2028\u{1f600}${"é".repeat(2000)}`,
     roomName: `/room-${index}`,

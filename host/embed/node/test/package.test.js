@@ -1,4 +1,4 @@
-// The package as a whole: what is generated, what is written about it, and that it lets a process end.
+// Tests the package: the generated code, the README, and that processes can exit.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -13,7 +13,7 @@ import { PROGRAM, configure, environment, simulate } from "./support.js";
 
 const read = (name) => readFileSync(new URL(name, PACKAGE), "utf8");
 
-test("the generated functions are those of the program", () => {
+test("the generated functions match the program", () => {
   assert.equal(read("src/functions.ts"), generate(), "run `npm run generate`");
 });
 
@@ -29,9 +29,9 @@ test("the lock file names versions and no registry", () => {
   }
 });
 
-/** Runs a module of this package's user in a process of its own, which has to end by itself. */
+/** Runs a module that uses this package in its own process, which must exit by itself. */
 async function run(code, env, input = "") {
-  // In the package's directory, so that its name leads to it.
+  // In the package's directory, so that its name resolves to it.
   const child = spawn(process.execPath, ["--input-type=module", "--eval", code], {
     cwd: fileURLToPath(PACKAGE),
     env,
@@ -45,7 +45,7 @@ async function run(code, env, input = "") {
   return output;
 }
 
-/** An environment in which both runtimes find what they need. */
+/** An environment for both runtimes. */
 async function prepared(t) {
   const api = await simulate(t);
   const home = configure(t, { work: api }, 'write = "ask"');
@@ -69,7 +69,7 @@ const printed = [
 test("the README has as many examples as are tested", () => assert.equal(blocks.length, printed.length));
 
 for (const [index, code] of blocks.entries()) {
-  test(`the README's example ${index + 1} runs, and ends by itself`, async (t) => {
+  test(`the README's example ${index + 1} runs, and its process exits`, async (t) => {
     assert.match(await run(code, await prepared(t), "yes\n"), printed[index]);
   });
 }
@@ -80,7 +80,7 @@ const choices = {
 };
 
 for (const [name, runtime] of Object.entries(choices)) {
-  test(`what was opened by ${name}() and not closed lets a process end`, async (t) => {
+  test(`an open ${name}() lets the process exit`, async (t) => {
     const code = `
       import { WherebyComponent, bare, host } from "whereby-agent";
       const whereby = await WherebyComponent.open(${runtime});

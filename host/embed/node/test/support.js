@@ -1,4 +1,4 @@
-// What the tests have in common: a simulated Whereby, a home for the program, and both runtimes.
+// Support for the tests: a simulated Whereby, a home directory, and both runtimes.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,7 +12,7 @@ import { program } from "../scripts/paths.js";
 
 export const PROGRAM = program();
 
-/** A token that no API knows. */
+/** An invalid token. */
 export const WRONG_TOKEN = "no-such-key-0123456789";
 
 /** A directory that is removed after the test. */
@@ -34,7 +34,7 @@ export function environment(home, more = {}) {
   };
 }
 
-/** A simulated Whereby, in a process of its own: where it is and a token for it. */
+/** Starts a simulated Whereby in its own process. Returns its URL and a token. */
 export async function simulate(t, ...flags) {
   const child = spawn(PROGRAM, ["simulate", "--listen", "127.0.0.1:0", ...flags], {
     env: environment(directory(t)),
@@ -53,7 +53,7 @@ export async function simulate(t, ...flags) {
   return { apiUrl: found.WHEREBY_API_URL, accessToken: found.WHEREBY_ACCESS_TOKEN };
 }
 
-/** An API in this process. `answer` has the request and the response; `arrived` is the first request. */
+/** An API in this process. `answer` gets the request and the response; `arrived` resolves with the first request. */
 export async function serve(t, answer) {
   let told;
   const arrived = new Promise((resolve) => (told = resolve));
@@ -71,7 +71,7 @@ export async function serve(t, answer) {
   return { apiUrl, accessToken: "a-key-that-is-secret-0123456789", arrived };
 }
 
-/** An API that never answers. */
+/** An API that never responds. */
 export const serveNothing = (t) => serve(t, () => {});
 
 /** A home with a configuration of accounts, and rules for all of them. */
@@ -101,7 +101,7 @@ export const RUNTIMES = {
   host: (t, api) => open(t, host({ program: PROGRAM, env: environment(configure(t, { work: api })) })),
 };
 
-/** What an error says, without where it was thrown. */
+/** The properties of an error, without the stack. */
 export function facts(error) {
   return { name: error.name, message: error.message, ...error };
 }

@@ -1,11 +1,11 @@
-// The public types are the form in JSON of those that jco generates: checked by the compiler alone.
+// Checks with the compiler that the public types are the JSON form of jco's generated types.
 
 import type * as jco from "../component/interfaces/whereby-agent-types.js";
 import type * as own from "whereby-agent";
 
 type IsOptional<T, K extends keyof T> = {} extends Pick<T, K> ? true : false;
 
-/** A result in the form of JSON: a member that may be absent is there, and null. */
+/** The JSON form of a result: an absent member is present and null. */
 type Json<T> = T extends bigint
   ? number
   : T extends (infer Item)[]
@@ -17,7 +17,7 @@ type Json<T> = T extends bigint
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 type Same<A, B> = Equal<Json<A>, Flat<B>>;
 
-/** The same type without its names, which `Equal` would tell apart. */
+/** The same type without its alias, which `Equal` would distinguish. */
 type Flat<T> = T extends (infer Item)[] ? Flat<Item>[] : T extends object ? { [K in keyof T]: Flat<T[K]> } : T;
 
 export const results: [

@@ -1,4 +1,4 @@
-"""What the tests stand on: the program, its simulator, and APIs that misbehave."""
+"""Support for the tests: the program, its simulator, and APIs that misbehave."""
 
 import atexit
 import http.server
@@ -19,16 +19,16 @@ PROGRAM = os.environ.get("WHEREBY", str(ROOT / "target" / "debug" / "whereby"))
 PATIENCE = 60
 ALLOWED = '[permissions]\nwrite = "allow"\ndestination = "allow"\n'
 
-# The program's compiled code, for all tests.
+# The program's compiled code, shared by all tests.
 CACHE = tempfile.TemporaryDirectory()
 atexit.register(CACHE.cleanup)
 
-# What the program warns of is not what the tests have to say.
+# The program's warnings would clutter the output.
 logging.getLogger("whereby").addHandler(logging.NullHandler())
 
 
 class Case(unittest.TestCase):
-    """A home directory of its own, with the component and a configuration."""
+    """A test with its own home directory, a component and a configuration."""
 
     def setUp(self) -> None:
         home = tempfile.TemporaryDirectory()
@@ -45,7 +45,7 @@ class Case(unittest.TestCase):
         self.url = "http://127.0.0.1:9/v1"
 
     def simulate(self, *flags: str) -> None:
-        """Starts a simulator, whose key and URL are used from then on."""
+        """Starts a simulator and uses its key and URL from then on."""
         command = [PROGRAM, "simulate", "--listen", "127.0.0.1:0", "--rate-limit", "0", *flags]
         simulator = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -96,7 +96,7 @@ def end(process: "subprocess.Popen[str]") -> None:
 
 
 class Api:
-    """Answers every request in one way, and keeps what it was sent."""
+    """A server that gives every request the same response, and records the requests."""
 
     def __init__(self, status: int, body: str, **headers: str) -> None:
         self.authorizations: list[str | None] = []
@@ -126,7 +126,7 @@ class Api:
             do_GET = do_POST = do_DELETE = answer
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """Logs nothing."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -139,12 +139,12 @@ class Api:
 
 
 class SilentApi:
-    """Takes requests and never answers."""
+    """A server that never responds."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connections: list[socket.socket] = []
-        # Whether a request is under way.
+        # Set when a request has arrived.
         self.is_asked = threading.Event()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -159,7 +159,7 @@ class SilentApi:
             self.is_asked.set()
 
     def close(self) -> None:
-        # A thread in accept() is woken by the first, and not by the second.
+        # `shutdown` wakes a thread in accept(); `close` does not.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._connections:

@@ -1,4 +1,4 @@
-"""The bare component: what it is given, and files that are not what they should be."""
+"""Tests the bare component: its environment, and invalid files."""
 
 import os
 import pathlib
@@ -15,7 +15,7 @@ from wasmtime.component import _types as wasmtime_types
 from whereby import Bare, WherebyComponent, WherebyError
 from whereby.errors import ComponentFault
 
-# A component with the functions that read, none of which does anything but trap or say true.
+# A component with the read functions, which only trap or return true.
 FOREIGN = """
 (component
   {imports}
@@ -66,7 +66,7 @@ class BareComponent(Case):
         file.write_bytes(wasmtime.wat2wasm(FOREIGN.format(imports=imports, room_name=room_name)))
         return Bare(file)
 
-    def test_files_that_are_no_component(self) -> None:
+    def test_files_that_are_not_components(self) -> None:
         for name, content in [
             ("empty", b""),
             ("text", b"(component)"),
@@ -84,7 +84,7 @@ class BareComponent(Case):
         cut.write_bytes(self.component().read_bytes()[:1000])
         self.refuses(Bare(cut), "cannot be run")
 
-    def test_components_of_another_kind(self) -> None:
+    def test_components_with_other_exports(self) -> None:
         other = self.home / "other.wasm"
         other.write_bytes(
             self.component().read_bytes().replace(b"whereby:agent/read@0.1.0", b"whereby:agent/read@0.9.0")
@@ -119,7 +119,7 @@ class BareComponent(Case):
                 self.assertIn("only reads", caught.exception.message)
                 self.assertIn("component export FILE", caught.exception.hint or "")
 
-    def test_its_environment_is_what_it_was_given(self) -> None:
+    def test_the_environment_has_only_the_given_variables(self) -> None:
         api = Api(401, "{}")
         self.addCleanup(api.close)
         with mock.patch.dict(
@@ -132,7 +132,7 @@ class BareComponent(Case):
                 w.list_rooms()
         self.assertEqual(api.authorizations, [None])
 
-    def test_odd_settings_are_refused(self) -> None:
+    def test_invalid_settings_are_refused(self) -> None:
         component = self.component()
         for odd in ("", "a\0b", "a\nb", "\ud800", "é"):
             self.refuses(Bare(component, access_token=odd), "access_token")
@@ -143,11 +143,11 @@ class BareComponent(Case):
             self.assertRaises(WherebyError) as caught,
         ):
             w.list_rooms()
-        self.assertIn("not an http or https URL", caught.exception.message)
+        self.assertIn("must be an http or https URL", caught.exception.message)
         with self.assertRaises(TypeError):
             WherebyComponent("whereby.wasm")  # type: ignore[arg-type]
 
-    def test_compiled_code_is_kept_in_a_directory_of_ones_own(self) -> None:
+    def test_compiled_code_is_cached_in_a_private_directory(self) -> None:
         self.simulate()
         cache = self.home / 'a "cache"' / "inner"
         for _ in range(2):
@@ -158,10 +158,10 @@ class BareComponent(Case):
         shared = self.home / "shared"
         shared.mkdir()
         shared.chmod(0o755)
-        self.assertIn("chmod 700", self.refuses(self.bare(cache=shared), "not yours alone").hint or "")
+        self.assertIn("chmod 700", self.refuses(self.bare(cache=shared), "is not private").hint or "")
         link = self.home / "link"
         link.symlink_to(cache)
-        self.refuses(self.bare(cache=link), "not yours alone")
+        self.refuses(self.bare(cache=link), "is not private")
         self.refuses(self.bare(cache=self.component()), "cannot be used")
 
     def test_without_wasmtime_it_says_what_to_install(self) -> None:
@@ -170,13 +170,13 @@ class BareComponent(Case):
             error = self.refuses(Bare(pathlib.Path("any")), "wasmtime")
         self.assertIn("extra `bare`", error.hint or "")
 
-    def test_a_call_in_the_middle_of_anothers_arguments_does_no_harm(self) -> None:
+    def test_a_call_does_not_disturb_the_arguments_of_another(self) -> None:
         plain = wit.String.add_classes
         made: list[str] = []
 
         def add_classes(kind: wit.String, classes: set[type]) -> None:
             plain(kind, classes)
-            # wasmtime-py has just noted that the argument is to be a text, and looks at it next.
+            # wasmtime-py has just recorded that the argument must be a string, and checks it next.
             if classes is wasmtime_types.case_test_cache and not made:
                 made.append("another call")
                 thread = threading.Thread(target=call, args=("list_rooms",), kwargs={"limit": 1})

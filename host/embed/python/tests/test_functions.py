@@ -1,4 +1,4 @@
-"""The functions and their errors, the same over both runtimes."""
+"""Tests the functions and their errors, which are the same over both runtimes."""
 
 import pickle
 import threading
@@ -11,7 +11,7 @@ from whereby import Bare, Host, WherebyComponent, WherebyError, errors
 
 
 class Either:
-    """Holds what is run once for each runtime, and not by itself."""
+    """Contains the tests that run once per runtime."""
 
     class Functions(Case):
         def runtime(self, **others: Any) -> Bare | Host:
@@ -32,7 +32,7 @@ class Either:
             self.assertNotIn(self.token, str(error) + repr(error))
             return error
 
-        def test_all_seven(self) -> None:
+        def test_all_functions(self) -> None:
             self.simulate()
             w = self.open()
             page = w.list_rooms(limit=2)
@@ -133,12 +133,12 @@ class Either:
                 w.list_rooms(limits=2)  # type: ignore[call-arg]
             self.assertEqual(api.authorizations, [])
 
-        def test_a_whole_number_may_be_a_float(self) -> None:
+        def test_an_integer_may_be_a_float(self) -> None:
             self.simulate()
             self.assertEqual(len(self.open().list_rooms(limit=2.0)["data"]), 2)  # type: ignore[arg-type]
 
         def test_what_whereby_refuses(self) -> None:
-            # The component does not say which 5xx it was; the host has seen it.
+            # The component does not report the 5xx status; the host does.
             server_error = 500 if isinstance(self.runtime(), Host) else None
             for status, body, headers, kind, known in [
                 (401, '{"error": "no"}', {}, "unauthorized", (401, None)),
@@ -183,7 +183,7 @@ class Either:
             again = pickle.loads(pickle.dumps(error))
             self.assertEqual((type(again), vars(again)), (type(error), vars(error)))
 
-        def test_threads_share_one(self) -> None:
+        def test_threads_can_share_a_component(self) -> None:
             self.simulate()
             w = self.open()
             names = [room["roomName"] for room in w.list_rooms(limit=3)["data"]]
@@ -205,7 +205,7 @@ class Either:
                 thread.join()
             self.assertEqual(wrong, [])
 
-        def test_after_its_end_there_are_no_calls(self) -> None:
+        def test_a_closed_component_makes_no_calls(self) -> None:
             with WherebyComponent(self.runtime()) as w:
                 pass
             w.close()
@@ -253,7 +253,7 @@ class BothAreAlike(Case):
                 failed.append(vars(caught.exception))
             self.assertEqual(*failed)
 
-    def test_in_what_whereby_refuses(self) -> None:
+    def test_refusals_by_whereby(self) -> None:
         for status, body in [(401, "{}"), (403, "{}"), (418, ""), (422, '{"error": "odd"}'), (429, "{}")]:
             api = Api(status, body, retry_after="100")
             self.addCleanup(api.close)
@@ -264,7 +264,7 @@ class BothAreAlike(Case):
                     w.create_room()
                 failed.append(vars(caught.exception))
             if status == 418:
-                # It proves nothing of a write, and only the host says which status it was.
+                # This status proves nothing about a write, and only the host reports it.
                 self.assertEqual([error.pop("http_status") for error in failed], [None, 418])
             self.assertEqual(*failed)
 

@@ -1,4 +1,4 @@
-"""The host program: its rules, its questions, and its ends."""
+"""Tests the host program: its rules, its questions, and how it ends."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ from support import ALLOWED, PATIENCE, PROGRAM, Case, SilentApi
 from whereby import Host, WherebyComponent, WherebyError
 from whereby.errors import ApprovalRequired, Denied, Timeout
 
-# Opens a host in another interpreter, with what the test tells it, and shows the process's id.
+# Opens a host in another interpreter, runs the test's code, and prints the process id.
 SCRIPT = """
 import json, os, sys
 from whereby import Host, WherebyComponent, WherebyError
@@ -74,12 +74,12 @@ class Rules(HostProgram):
             with self.assertRaises(Denied) as caught:
                 w.create_room()
             self.assertIn("allowed: list_rooms, ", caught.exception.hint or "")
-            # The rule that denies it is for the person who owns it.
+            # Only the owner may see the rule that denies it.
             self.assertNotIn("permissions.", f"{caught.exception} {caught.exception.hint}")
             self.assertTrue(caught.exception.hint)
             self.assertEqual(len(w.list_rooms(limit=1)["data"]), 1)
 
-    def test_a_person_approves_the_very_call_once(self) -> None:
+    def test_a_person_approves_exactly_one_call(self) -> None:
         self.simulate()
         with WherebyComponent(self.host("")) as w:
             with self.assertRaises(ApprovalRequired) as caught:
@@ -131,7 +131,7 @@ class Rules(HostProgram):
                 w.create_room()
         self.assertEqual([str(error) for error in raised], ["nobody is there"])
 
-    def test_other_calls_go_on_and_time_stands_still_while_it_is_asked(self) -> None:
+    def test_other_calls_continue_and_time_stops_during_a_question(self) -> None:
         self.simulate()
         is_asked, may_answer = threading.Event(), threading.Event()
 
@@ -174,7 +174,7 @@ class Rules(HostProgram):
         ) as w:
             w.list_rooms()
 
-    def test_what_it_says_on_standard_error_is_logged(self) -> None:
+    def test_standard_error_is_logged(self) -> None:
         self.simulate()
         self.environment["WHEREBY_ACCESS_TOKEN"] = "without-effect"
         with self.assertLogs("whereby", "WARNING") as logged, WherebyComponent(self.host()) as w:
@@ -183,7 +183,7 @@ class Rules(HostProgram):
 
 
 class Ends(HostProgram):
-    def test_what_keeps_it_from_beginning(self) -> None:
+    def test_failed_starts(self) -> None:
         self.configure()
         self.refuses(Host("no-such-program"), "configuration", "cannot be started")
         self.refuses(Host(self.home), "configuration", "cannot be started")
@@ -193,7 +193,7 @@ class Ends(HostProgram):
         gone = Host(PROGRAM, config=self.home / "none.toml", environment=self.environment)
         self.refuses(gone, "configuration", "none.toml")
 
-    def test_programs_that_speak_otherwise(self) -> None:
+    def test_programs_that_are_not_whereby(self) -> None:
         for script, kind, said in [
             ("echo hello; sleep 60", "internal", "not JSON-RPC"),
             ("echo 17; sleep 60", "internal", "not JSON-RPC"),
@@ -216,7 +216,7 @@ class Ends(HostProgram):
                 program.chmod(0o755)
                 self.refuses(Host(program), kind, said)
 
-    def test_a_host_that_dies_under_way(self) -> None:
+    def test_a_host_that_dies_during_a_call(self) -> None:
         api = self.silent()
         for function, effect in [("list_rooms", "none"), ("create_room", "unknown")]:
             with WherebyComponent(self.host()) as w:
@@ -231,7 +231,7 @@ class Ends(HostProgram):
                     w.list_rooms()
                 self.assertEqual((caught.exception.kind, caught.exception.effect), ("internal", "none"))
 
-    def test_closing_ends_the_calls_under_way(self) -> None:
+    def test_closing_ends_running_calls(self) -> None:
         api = self.silent()
         w = WherebyComponent(self.host())
         thread, failed = self.in_background(w.list_rooms)
@@ -253,12 +253,12 @@ class Ends(HostProgram):
         kinds = {row["outcome"]["kind"] for row in self.audit()}  # type: ignore[index]
         self.assertEqual(kinds, {"cancelled"})
 
-    def test_an_error_within_the_block_ends_it(self) -> None:
+    def test_an_error_in_the_block_ends_the_program(self) -> None:
         with self.assertRaises(ZeroDivisionError), WherebyComponent(self.host()) as w:
             raise ZeroDivisionError
         self.assertIsNotNone(self.child(w).returncode)
 
-    def test_it_ends_where_it_is_forgotten(self) -> None:
+    def test_the_program_ends_when_it_is_garbage_collected(self) -> None:
         w = WherebyComponent(self.host())
         child = self.child(w)
         del w
@@ -273,7 +273,7 @@ class Ends(HostProgram):
         self.addCleanup(python.kill)
         return python
 
-    def test_it_ends_with_the_interpreter(self) -> None:
+    def test_the_program_ends_with_the_interpreter(self) -> None:
         for then in ("", "sys.exit(3)", "raise ValueError", "os._exit(0)", "os.kill(os.getpid(), 9)"):
             with self.subTest(then=then):
                 said, _ = self.script(then).communicate(timeout=PATIENCE)
@@ -282,7 +282,7 @@ class Ends(HostProgram):
                     time.sleep(0.01)
                 self.assertFalse(is_running(int(said)))
 
-    def test_a_fork_does_not_end_it(self) -> None:
+    def test_a_fork_does_not_end_the_program(self) -> None:
         python = self.script(
             "child = os.fork()\nif child == 0: sys.exit(0)\nos.waitpid(child, 0)\n"
             "try: w.list_rooms(limit=0)\nexcept WherebyError as error: print(error.kind)\n"
@@ -293,7 +293,7 @@ class Ends(HostProgram):
     def test_ctrl_c_interrupts_the_call_and_not_the_host(self) -> None:
         api = self.silent()
         python = self.script(
-            # Where the tests run in the background, a shell has them and their children ignore it.
+            # A shell makes background tests and their children ignore the signal.
             "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "try: w.list_rooms()\nexcept KeyboardInterrupt: print('interrupted')\n"
             "try: w.list_rooms(limit=0)\nexcept WherebyError as error: print(error.kind)\n"

@@ -1,4 +1,4 @@
-"""What is generated is what the WIT says, and what the README shows works."""
+"""Tests the generated code and the README's examples."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Generated(unittest.TestCase):
-    def test_it_is_what_the_wit_says(self) -> None:
+    def test_the_generated_code_is_up_to_date(self) -> None:
         spec = importlib.util.spec_from_file_location("generate", HERE / "generate.py")
         assert spec and spec.loader
         module: Any = importlib.util.module_from_spec(spec)
@@ -26,7 +26,7 @@ class Generated(unittest.TestCase):
 
 
 class Readme(Case):
-    def test_its_examples_run(self) -> None:
+    def test_the_examples_run(self) -> None:
         self.simulate()
         self.configure()
         self.component()

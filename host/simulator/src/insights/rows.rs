@@ -1,4 +1,4 @@
-//! The rows of `/insights`, as they are put into words.
+//! The JSON rows of `/insights`.
 
 use serde::Serialize;
 
@@ -29,12 +29,12 @@ pub(super) struct RoomInsight<'a> {
     #[serde(flatten)]
     totals: TotalMembers,
     total_sessions: usize,
-    // Ratings are a feature to be switched on for an organization; here it never is.
+    // Ratings are an optional feature of organizations, which is always off here.
     rating: Option<f64>,
     total_ratings: Option<u32>,
 }
 
-/// A date that may be null, and a null that may be left out.
+/// A date that may be null or absent.
 type End = Option<Option<String>>;
 
 #[derive(Serialize)]

@@ -63,7 +63,7 @@ async fn viewer_mode_and_human_short_names() {
 }
 
 #[tokio::test]
-async fn all_rooms_are_paged_through_newest_first_whatever_is_deleted_meanwhile() {
+async fn all_rooms_are_listed_newest_first_even_if_some_are_deleted_meanwhile() {
     let (_simulator, mut client) = start(options(RoomSeed::many("bulk-", 250))).await;
     let first = client.get("/meetings").await;
     assert_eq!(first.column("roomName").len(), 50, "the default limit");
@@ -75,7 +75,7 @@ async fn all_rooms_are_paged_through_newest_first_whatever_is_deleted_meanwhile(
         names.extend(page.column("roomName"));
         pages += 1;
         if pages == 1 {
-            // The last one of the page: the cursor outlives it.
+            // The last room of the page. The cursor stays valid without it.
             let last = page.column("meetingId")[99].as_str().unwrap().to_owned();
             client.delete(&format!("/meetings/{last}")).await;
         }
@@ -120,7 +120,7 @@ async fn rooms_disappear_a_day_after_their_end() {
 }
 
 #[tokio::test]
-async fn only_its_own_keys_open_an_organization() {
+async fn each_key_opens_only_its_organization() {
     let mut options = options(vec![RoomSeed::named("ours")]);
     let theirs =
         OrganizationSeed::new("nordlys-demo", Seed::Rooms(vec![RoomSeed::named("theirs")]));
@@ -156,7 +156,7 @@ async fn only_its_own_keys_open_an_organization() {
 }
 
 #[tokio::test]
-async fn what_the_real_api_lacks_is_not_found() {
+async fn unknown_endpoints_are_not_found() {
     let (_simulator, mut client) = start(options(vec![])).await;
     for (method, target) in [
         ("GET", "/rooms"),
@@ -186,7 +186,7 @@ async fn what_the_real_api_lacks_is_not_found() {
 }
 
 #[tokio::test]
-async fn unfit_creations_are_refused() {
+async fn invalid_bodies_are_refused() {
     let (simulator, mut client) = start(options(vec![])).await;
     for body in ["{", "[]", r#"{"roomMode":"group"}"#, r#"{"endDate":"2026-03-02T08:15:04Z"}"#] {
         let answer = client.send("POST", "/meetings", body).await;
@@ -203,7 +203,7 @@ async fn unfit_creations_are_refused() {
         )
         .await;
     assert_eq!(client.read().await.text(), r#"{"error":"Content-Type must be application/json"}"#);
-    // One byte too many: all of it is read before it is refused.
+    // One byte too many.
     let long = "9".repeat(1024 * 1024 + 1);
     assert_eq!(client.send("POST", "/meetings", &long).await.status, 413);
     let mut client = Client::connect(&simulator).await;
@@ -278,7 +278,7 @@ async fn it_listens_on_loopback_only_and_stops() {
 }
 
 #[tokio::test]
-async fn the_same_seed_gives_the_same_answers() {
+async fn the_same_seed_gives_the_same_responses() {
     let mut answers = Vec::new();
     for _ in 0..2 {
         let fixed = Options { organizations: Options::default().organizations, ..options(vec![]) };

@@ -1,11 +1,11 @@
-//! Every switch has an effect: a table of what each value of each of them leads to.
+//! Tests the effect of every value of every switch.
 
 use serde_json::{Value, json};
 
 use super::client::Response;
 use super::*;
 
-/// What a switch does, shown by one probe for each: switch, value, outcome.
+/// The effects: switch, value, outcome of the probe.
 const OUTCOMES: &[(&str, &str, &str)] = &[
     ("error-body", "json", r#"{"error":"Not found"}"#),
     ("error-body", "empty", ""),
@@ -108,10 +108,10 @@ fn rooms() -> Vec<RoomSeed> {
     ]
 }
 
-/// Shows what a switch decides.
+/// Shows the effect of a switch.
 async fn probe(name: &str, mut options: Options) -> String {
     if matches!(name, "ms-left" | "retry-after") {
-        // Not even the cheapest request is to be had.
+        // Even the cheapest request exceeds the limit.
         options.switches.rate_limit = 1;
     }
     let (_simulator, mut client) = start(options).await;
@@ -256,7 +256,7 @@ async fn probe(name: &str, mut options: Options) -> String {
         }
         "room-removal" => format!("{} rooms", rows(&client.get("/meetings").await)),
         "latency" => {
-            // A lower bound only: how much longer it takes depends on the machine.
+            // Only a lower bound, because the rest depends on the machine.
             let sent = std::time::Instant::now();
             client.get("/meetings").await;
             assert!(sent.elapsed() >= Duration::from_millis(20));

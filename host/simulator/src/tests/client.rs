@@ -1,4 +1,4 @@
-//! A tiny HTTP client that hides nothing of what the simulator sends.
+//! A minimal HTTP client that shows everything that the simulator sends.
 
 use std::io::ErrorKind;
 
@@ -7,13 +7,13 @@ use tokio::net::TcpStream;
 
 use super::super::Simulator;
 
-/// One connection, kept alive.
+/// A persistent connection.
 pub(super) struct Client {
     stream: TcpStream,
     pub(super) token: String,
 }
 
-/// One answer.
+/// A response.
 pub(super) struct Response {
     pub(super) status: u16,
     head: String,
@@ -78,7 +78,7 @@ impl Client {
         response
     }
 
-    /// Exactly so many bytes.
+    /// Reads exactly this many bytes.
     pub(super) async fn read_some(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         let mut filled = 0;
@@ -90,7 +90,7 @@ impl Client {
         bytes
     }
 
-    /// What comes until the connection is closed.
+    /// Reads until the connection closes.
     pub(super) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
@@ -131,7 +131,7 @@ impl Response {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// One member of each row of a list.
+    /// Returns one member of each row of a list.
     pub(super) fn column(&self, name: &str) -> Vec<Value> {
         self.json()["results"].as_array().unwrap().iter().map(|row| row[name].clone()).collect()
     }

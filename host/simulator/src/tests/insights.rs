@@ -1,11 +1,11 @@
-//! Sessions, participants, recordings and transcriptions, and what the demonstration starts with.
+//! Tests sessions, participants, recordings and transcriptions, and the demonstration.
 
 use serde_json::{Value, json};
 
 use super::*;
 
 #[tokio::test]
-async fn a_session_has_its_sums_people_recording_and_transcription() {
+async fn a_session_has_totals_participants_a_recording_and_a_transcription() {
     let (simulator, mut client) = start(options(vec![])).await;
     let room = simulator.add_room(0, &RoomSeed::named("review").session(review()));
     let [session] = &room.sessions[..] else { unreachable!() };
@@ -102,7 +102,7 @@ async fn it_takes_two_people_to_make_a_session() {
 }
 
 #[tokio::test]
-async fn insights_are_behind_the_clock() {
+async fn insights_lag_behind_the_clock() {
     let (simulator, mut client) = start(options(vec![RoomSeed::named("a")])).await;
     let lately = SessionSeed::began(minutes(10))
         .lasting(minutes(10))
@@ -127,12 +127,12 @@ async fn insights_are_behind_the_clock() {
     assert_eq!(
         client.get("/insights/rooms").await.column("roomName"),
         ["/a"],
-        "the new room is not known yet"
+        "insights do not have the new room yet"
     );
 }
 
 #[tokio::test]
-async fn insights_can_be_narrowed_sorted_and_paged() {
+async fn insights_can_be_filtered_sorted_and_paged() {
     let mut rooms = RoomSeed::many("quiet-", 11);
     rooms.push(
         RoomSeed::named("busy")
@@ -201,7 +201,7 @@ async fn insights_can_be_narrowed_sorted_and_paged() {
 }
 
 #[tokio::test]
-async fn the_demonstration_has_something_of_everything() {
+async fn the_demonstration_has_every_kind_of_data() {
     let (_simulator, mut client) = start(Options::default()).await;
     let names = |response: &client::Response| {
         let names = response.column("roomName");

@@ -1,4 +1,4 @@
-//! Scripted answers on the wire.
+//! Tests scripted replies.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::*;
 const WISH: &str = r#"{"endDate":"2099-01-01T00:00:00Z"}"#;
 
 #[tokio::test]
-async fn scripted_statuses_headers_and_bodies_come_as_given_and_then_things_are_as_usual() {
+async fn scripted_statuses_headers_and_bodies_are_sent_before_the_usual_responses() {
     let (simulator, mut client) = start(options(vec![])).await;
     simulator.fail_next(1, 502);
     let unavailable =
@@ -33,7 +33,7 @@ async fn scripted_statuses_headers_and_bodies_come_as_given_and_then_things_are_
 }
 
 #[tokio::test]
-async fn a_room_can_come_to_be_without_anybody_hearing_of_it() {
+async fn a_room_can_be_created_without_a_response() {
     let (simulator, mut client) = start(options(vec![])).await;
     simulator.script("POST", "/v1/meetings", 1, Reply::carried_out().hanging_up());
     simulator.script("POST", "/v1/meetings", 1, Reply::status(504).after_carrying_out());
@@ -54,7 +54,7 @@ async fn a_room_can_come_to_be_without_anybody_hearing_of_it() {
 }
 
 #[tokio::test]
-async fn answers_can_be_broken_on_the_wire() {
+async fn responses_can_be_broken() {
     let (simulator, _client) = start(options(vec![])).await;
     let whole = b"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: 7\r\n\r\n{\"a\":1}";
     let answer = || Reply::status(200).json(&json!({ "a": 1 }));
@@ -74,7 +74,7 @@ async fn answers_can_be_broken_on_the_wire() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_goes_on_until_the_client_leaves() {
+async fn an_endless_response_ends_when_the_client_disconnects() {
     let (simulator, mut client) = start(options(vec![])).await;
     simulator.script("*", "/v1/", 1, Reply::status(200).body("[").endless());
     client.write("GET", "/meetings", "").await;
@@ -88,7 +88,7 @@ async fn an_endless_answer_goes_on_until_the_client_leaves() {
 }
 
 #[tokio::test]
-async fn answers_can_be_held_back_and_left_out() {
+async fn responses_can_be_delayed_and_omitted() {
     let (simulator, mut held) = start(options(vec![RoomSeed::named("a")])).await;
     let gate = Gate::new();
     simulator.script(

@@ -1,4 +1,4 @@
-"""Video meetings on Whereby: one class, over the bare component or over the host program.
+"""Whereby rooms and meetings: one class, over the bare component or over the host program.
 
 >>> from whereby import WherebyComponent, Host
 >>> with WherebyComponent(Host("whereby")) as w:

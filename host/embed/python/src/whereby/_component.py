@@ -1,4 +1,4 @@
-"""The one class."""
+"""The class that users call."""
 
 import json
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from whereby._functions import Functions
 from whereby._host import Host, HostRuntime
 from whereby.errors import InvalidArgument
 
-# The greatest size of a call's arguments, as JSON, in bytes: that of the host program.
+# The maximum size of a call's arguments, as JSON, in bytes; the same as in the host program.
 MAX_ARGUMENTS_BYTES = 64 * 1024
 
 
 class Runtime(Protocol):
-    """What makes calls."""
+    """Makes calls."""
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Calls a function by its name, with arguments as JSON has them."""
+        """Calls a function by its name, with arguments in their JSON form."""
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the runtime."""
 
 
 class WherebyComponent(Functions):
@@ -31,22 +31,22 @@ class WherebyComponent(Functions):
     Results are JSON: members in camelCase, every member present, null as None. A call that fails
     raises `WherebyError`.
 
-    Threads may share one. Their calls run side by side, each in an instance of its own. Closing it
-    lets calls of a `Bare` that are under way end, and ends those of a `Host`.
+    Threads may share one. Their calls run in parallel, each in its own instance. Closing it lets running
+    calls of a `Bare` finish, and ends those of a `Host`.
     """
 
     def __init__(self, runtime: Bare | Host) -> None:
-        """Makes the runtime ready: compiles the component, or starts the program.
+        """Prepares the runtime: compiles the component, or starts the program.
 
         Raises:
-            WherebyError: `configuration` where that cannot be done.
+            WherebyError: `configuration` if that fails.
         """
         self._chosen = runtime
         self._runtime = _start(runtime)
         self._is_closed = False
 
     def close(self) -> None:
-        """Ends the runtime. Closing twice is no error."""
+        """Ends the runtime. Closing twice is allowed."""
         self._is_closed = True
         self._runtime.close()
 
@@ -76,7 +76,7 @@ def _start(runtime: Bare | Host) -> Runtime:
             return HostRuntime(runtime)
         case Bare():
             try:
-                # Only who runs the bare component needs the extra.
+                # Only the bare component needs the extra.
                 from whereby._wasmtime import BareRuntime
             except ModuleNotFoundError as error:
                 raise WherebyError(
@@ -84,11 +84,11 @@ def _start(runtime: Bare | Host) -> Runtime:
                 ) from None
             return BareRuntime(runtime)
         case _:
-            raise TypeError("the runtime is a Bare or a Host")
+            raise TypeError("the runtime must be a Bare or a Host")
 
 
 def _normal(arguments: Mapping[str, object]) -> dict[str, Any]:
-    """The arguments as both runtimes take them: what JSON makes of them, without nulls."""
+    """Returns the arguments in their JSON form, without nulls."""
     normal: dict[str, Any] = {}
     size = 0
     for name, value in arguments.items():
@@ -96,7 +96,7 @@ def _normal(arguments: Mapping[str, object]) -> dict[str, Any]:
             continue
         try:
             encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-        # In order: what JSON lacks; nan, a circle or half a surrogate pair; too deep a nest.
+        # In order: a type that JSON lacks; NaN, a cycle or an unpaired surrogate; too much nesting.
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArgument("invalid-argument", f"{name} is not JSON: {error}") from None
         size += len(name) + len(encoded)

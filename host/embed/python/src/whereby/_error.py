@@ -1,13 +1,13 @@
-"""The one base of all errors."""
+"""The base class of all errors."""
 
 from typing import Literal
 
-# Whether a write happened, in a call that failed.
+# Whether a failed call wrote something.
 Effect = Literal["none", "unknown", "done"]
 
 
 class WherebyError(Exception):
-    """A call that failed, or a runtime that cannot be used."""
+    """A failed call, or an unusable runtime."""
 
     def __init__(
         self,
@@ -19,7 +19,7 @@ class WherebyError(Exception):
         retry_after_seconds: int | None = None,
         approval_id: str | None = None,
     ) -> None:
-        # All of them, so that pickle, which gives them back to this constructor, loses none.
+        # Pickle passes all of them back to this constructor.
         super().__init__(kind, message, hint, effect, http_status, retry_after_seconds, approval_id)
         # A case of the WIT's `error`, or one of: usage, configuration, denied, approval-required,
         # component-fault, internal.
@@ -30,18 +30,18 @@ class WherebyError(Exception):
         self.hint = hint
         # Whether a write happened: `none`, `unknown` or `done`.
         self.effect = effect
-        # The status of Whereby's answer, where it refused.
+        # The status of Whereby's response, if it refused the request.
         self.http_status = http_status
-        # How many seconds to wait before trying again.
+        # The seconds to wait before trying again.
         self.retry_after_seconds = retry_after_seconds
-        # The id by which a person approves the call.
+        # The id with which a person approves the call.
         self.approval_id = approval_id
 
     def __str__(self) -> str:
-        said = {
+        effect = {
             "none": "",
             "unknown": "\nIt is not known whether anything was changed.",
             "done": "\nThe change itself was made.",
         }[self.effect]
         hint = f"\nhint: {self.hint}" if self.hint else ""
-        return f"{self.kind}: {self.message}{said}{hint}"
+        return f"{self.kind}: {self.message}{effect}{hint}"

@@ -1,7 +1,7 @@
-"""The host program as a child process: JSON-RPC, a message a line, as MCP 2025-06-18 has it.
+"""The host program as a child process, over MCP 2025-06-18: JSON-RPC, one message per line.
 
-The part of MCP that this needs is one handshake, one kind of request and one question back. The
-official SDK would bring an event loop and some thirty packages.
+This needs one handshake, one kind of request and one question back. The official SDK would bring an
+event loop and about thirty packages.
 """
 
 import collections
@@ -26,57 +26,56 @@ from whereby.errors import BY_KIND
 
 PROTOCOL = "2025-06-18"
 
-# How long the program may take to begin, and to end once its input is closed, in seconds.
-BEGIN_PATIENCE = 60.0
-END_PATIENCE = 5.0
+# The time limits for starting, and for exiting after the input is closed, in seconds.
+START_TIMEOUT = 60.0
+EXIT_TIMEOUT = 5.0
 
-# Why a call ends that was under way at the end of this.
+# The error of calls that are running when this is closed.
 CLOSED = ("usage", "this WherebyComponent is closed", None)
 
-# How many lines of the program's standard error an error about its end may show.
+# The maximum number of lines of the program's standard error that an error shows.
 LAST_LINES = 10
 
 NO_SUCH_METHOD = -32601
 
 LOG = logging.getLogger("whereby")
 
-# Is shown the account, the function and the exact arguments, as text. True lets this one call be
-# made, False declines it, None leaves it to `whereby approvals`. It is run on a thread of its own.
+# Gets the account, the function and the exact arguments, as text. True allows this one call, False
+# declines it, and None leaves it to `whereby approvals`. It runs on its own thread.
 Approver = Callable[[str], bool | None]
 
 
 @dataclass(frozen=True)
 class Host:
-    """The program `whereby`, which keeps the key, asks, limits and records.
+    """The program `whereby`, which keeps the key, asks for approvals, enforces limits and keeps the audit log.
 
-    What it says on standard error goes to the logger `whereby` as warnings.
+    Its standard error goes to the logger `whereby` as warnings.
     """
 
-    # The program's path, or a name that is looked for in PATH.
+    # The program's path, or its name in PATH.
     program: str | os.PathLike[str] = "whereby"
-    # The account by which calls are made; that it is there is looked at once, at the beginning.
-    # Default: the configuration's default account.
+    # The account of every call, checked once at the start. Default: the configuration's default account.
     account: str | None = None
     # The configuration file. Default: $WHEREBY_CONFIG, else the platform's.
     config: str | os.PathLike[str] | None = None
-    # Who is asked about a call that the policy wants a person's answer for. Default: nobody; such
-    # a call raises `ApprovalRequired`, with the id by which a person approves it.
+    # Is asked about calls that need approval. Default: none; such a call raises `ApprovalRequired`, with the
+    # id for approving it.
     approver: Approver | None = None
-    # How many seconds a call may take, besides the time for which the approver is asked.
+    # The time limit of a call, in seconds, without the time that the approver takes.
     timeout: float = 60.0
     # The program's whole environment. Default: that of this process.
     environment: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 class HostRuntime:
-    """One `whereby mcp`."""
+    """A running `whereby mcp`."""
 
     def __init__(self, host: Host) -> None:
         if not host.timeout > 0:
-            raise WherebyError("configuration", f"a timeout of {host.timeout} s is none")
+            raise WherebyError("configuration", f"the timeout must be more than 0 s, not {host.timeout}")
         self._timeout = host.timeout
         self._child = _Child(host)
-        # Also where this is forgotten, and when the interpreter exits.
+        # This also runs when the object is garbage-collected and when the interpreter exits.
         self._end = weakref.finalize(self, self._child.end)
         try:
             self._child.begin()
@@ -95,32 +94,32 @@ class HostRuntime:
                 parts = ("message", "hint", "effect", "http_status", "retry_after_seconds", "approval_id")
                 raise BY_KIND.get(kind, WherebyError)(kind, *(error.get(part) for part in parts))
             case _:
-                # What it has instead may be a secret, and is not shown.
-                raise WherebyError("internal", f"the host's answer to {name} has no result")
+                # The content may be a secret, so it is not shown.
+                raise WherebyError("internal", f"the host's response to {name} has no result")
 
     def close(self) -> None:
         self._end()
 
 
 class _Child:
-    """The process, and the requests that wait for its answers."""
+    """The process, and the pending requests."""
 
     def __init__(self, host: Host) -> None:
         self._approver = host.approver
         self._process = _start(host)
-        # A fork of this process has a copy of this, and is not to end what it did not start.
+        # A forked process has a copy of this, but must not end the child.
         self._parent = os.getpid()
         self._last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         self._writing = threading.Lock()
         self._numbers = itertools.count(1)
-        # Guards what follows; nothing is written or waited for under it.
+        # Guards the fields below. Nothing is written or waited for while it is held.
         self._lock = threading.Lock()
-        # The requests that have no answer yet. Instead of one, None says that there will be none.
+        # The pending requests. None instead of a response means that there will be none.
         self._waiting: dict[int, queue.SimpleQueue[Any]] = {}
-        # How many questions the approver has before it, and when it was last done with one.
+        # The number of questions that the approver is answering, and the time of its last answer.
         self._questions = 0
         self._last_answer = -math.inf
-        # Kind, message and hint of why there are no answers any more.
+        # The kind, message and hint of the error after the process ended.
         self._ended: tuple[str, str, str | None] | None = None
         self._is_closing = False
         self._warner = threading.Thread(target=self._warn, name="whereby warnings", daemon=True)
@@ -128,13 +127,13 @@ class _Child:
         threading.Thread(target=self._listen, name="whereby answers", daemon=True).start()
 
     def begin(self) -> None:
-        """The handshake."""
+        """Does the handshake."""
         hello = {
             "protocolVersion": PROTOCOL,
             "capabilities": {} if self._approver is None else {"elicitation": {}},
             "clientInfo": {"name": "whereby-python", "version": WIT_VERSION},
         }
-        match self.request("initialize", hello, BEGIN_PATIENCE, is_write=False):
+        match self.request("initialize", hello, START_TIMEOUT, is_write=False):
             case {"serverInfo": {"name": "whereby"}, "protocolVersion": version} if version == PROTOCOL:
                 self._send({"method": "notifications/initialized"})
             case _:
@@ -152,7 +151,7 @@ class _Child:
             self._send({"id": number, "method": method, "params": parameters})
             answer = self._wait(answers, timeout, is_write)
         except BaseException:
-            # Nobody waits for it any more, also after Ctrl-C.
+            # Nobody waits for it any more, for example after Ctrl-C.
             self._send({"method": "notifications/cancelled", "params": {"requestId": number}})
             raise
         finally:
@@ -162,31 +161,31 @@ class _Child:
             case {"result": result}:
                 return result
             case {"error": _} if self._is_closing:
-                # It was cancelled by that.
+                # Closing cancelled it.
                 raise _error(CLOSED, is_write)
             case {"error": {"message": message}}:
                 raise WherebyError("internal", f"the host refused {method}: {message}")
             case _:
-                assert self._ended, "it is set before those that wait are told"
+                assert self._ended, "it is set before the waiting threads wake up"
                 raise _error(self._ended, is_write)
 
     def end(self) -> None:
-        """Ends the process: once its input is closed, it stops what it does and exits."""
+        """Ends the process by closing its input."""
         if os.getpid() != self._parent:
             return
         self._is_closing = True
-        # Where a thread is stuck in writing, the process is stuck, too, and is killed below.
-        if self._writing.acquire(timeout=END_PATIENCE):
+        # If a thread is stuck in writing, so is the process, which is killed below.
+        if self._writing.acquire(timeout=EXIT_TIMEOUT):
             try:
                 assert self._process.stdin, "it is a pipe"
                 self._process.stdin.close()
             except BrokenPipeError:
-                # It ended by itself, with something unread.
+                # The process has already ended without reading everything.
                 pass
             finally:
                 self._writing.release()
         try:
-            self._process.wait(END_PATIENCE)
+            self._process.wait(EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -194,7 +193,7 @@ class _Child:
     def _send(self, message: dict[str, Any]) -> None:
         line = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode() + b"\n"
         assert self._process.stdin, "it is a pipe"
-        # Where the process is gone, or this is closed, the listener tells those that wait.
+        # If the process is gone or this is closed, the listener wakes the waiting threads.
         with self._writing, contextlib.suppress(BrokenPipeError, ValueError):
             self._process.stdin.write(line)
             self._process.stdin.flush()
@@ -204,7 +203,7 @@ class _Child:
             try:
                 return answers.get(timeout=timeout)
             except queue.Empty:
-                # A person's time is not the host's, which has all of its own again after an answer.
+                # The time that a person takes does not count. The limit restarts after each answer.
                 with self._lock:
                     is_asking = self._questions > 0 or time.monotonic() < self._last_answer + timeout
                 if not is_asking:
@@ -212,7 +211,7 @@ class _Child:
                     raise _error(ended, is_write) from None
 
     def _listen(self) -> None:
-        """Hands the answers out, until there are no more."""
+        """Distributes the responses until the process ends."""
         failure = None
         assert self._process.stdout, "it is a pipe"
         with self._process.stdout as lines:
@@ -223,18 +222,18 @@ class _Child:
         if failure and failure[0] == "internal":
             self._process.kill()
         try:
-            status = self._process.wait(END_PATIENCE)
+            status = self._process.wait(EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        # Its last words; what it started itself may keep them open.
+        # The rest of standard error. The program's own children may keep it open.
         self._warner.join(1)
         if self._is_closing:
             failure = CLOSED
         if not failure:
             how = f"with exit status {status}" if status >= 0 else f"by signal {-status}"
-            words = "".join(f"\n{line}" for line in self._last_lines)
-            failure = ("internal", f"`whereby mcp` ended {how}{words}", "make a new WherebyComponent")
+            last_lines = "".join(f"\n{line}" for line in self._last_lines)
+            failure = ("internal", f"`whereby mcp` ended {how}{last_lines}", "open a new WherebyComponent")
         with self._lock:
             self._ended = failure
             waiting = list(self._waiting.values())
@@ -242,7 +241,7 @@ class _Child:
             answers.put(None)
 
     def _take(self, line: bytes) -> tuple[str, str, str | None] | None:
-        """Takes one message. What it returns is the last word."""
+        """Handles one message. Returns an error if no more messages follow."""
         try:
             message = json.loads(line)
         except ValueError:
@@ -251,26 +250,26 @@ class _Child:
             case {"jsonrpc": "2.0", "id": number, "method": method}:
                 self._asked(number, method, message.get("params"))
             case {"jsonrpc": "2.0", "method": _}:
-                # A notification: of other tools, which are the same here whatever the policy says.
+                # A notification about changed tools, which do not matter here.
                 pass
             case {"jsonrpc": "2.0", "id": int(number)}:
                 with self._lock:
                     answers = self._waiting.get(number)
-                # One that was cancelled may be answered all the same.
+                # A cancelled request may still get a response.
                 if answers:
                     answers.put(message)
             case {"success": False, "error": {"kind": str(kind), "message": str(said), "hint": hint}}:
-                # This is how the program with --json says that it cannot begin.
+                # With --json, the program reports a failed start like this.
                 return kind, said, hint
             case _:
-                return "internal", "`whereby mcp` sent what is not JSON-RPC, and was ended", None
+                return "internal", "`whereby mcp` sent something that is not JSON-RPC and was ended", None
         return None
 
     def _asked(self, number: Any, method: Any, parameters: Any) -> None:
-        """Answers a request of the program."""
+        """Responds to a request from the program."""
         match method, parameters:
             case "elicitation/create", {"message": str(question)} if self._approver:
-                # On a thread of its own, so that other calls go on.
+                # On its own thread, so that other calls continue.
                 asking = (self._approver, number, question)
                 threading.Thread(target=self._ask, args=asking, name="whereby approver", daemon=True).start()
             case "ping", _:
@@ -285,7 +284,7 @@ class _Child:
         answer: dict[str, Any] = {"action": "cancel"}
         try:
             said = approver(question)
-            # Nothing but these two is an answer.
+            # Only these two are answers.
             if said is True:
                 answer = {"action": "accept", "content": {"approve": True}}
             elif said is False:
@@ -297,7 +296,7 @@ class _Child:
             self._send({"id": number, "result": answer})
 
     def _warn(self) -> None:
-        """Passes on what the program says on standard error."""
+        """Logs the program's standard error."""
         assert self._process.stderr, "it is a pipe"
         with self._process.stderr as lines:
             for line in lines:
@@ -307,16 +306,16 @@ class _Child:
 
 
 def _command(host: Host, word: str) -> list[str]:
-    # With --json it also says in JSON why it cannot do it.
+    # With --json, errors are JSON as well.
     command = [os.fspath(host.program), word, "--json"]
     if host.config is not None:
-        # In one word, so that no value can be taken for another flag.
+        # One word, so that the value cannot be mistaken for a flag.
         command.append(f"--config={os.fspath(host.config)}")
     return command
 
 
 def _chosen_account(host: Host) -> dict[str, str]:
-    """The argument by which calls name the account, where there are several to choose from."""
+    """Returns the argument that selects the account, if there are several."""
     if host.account is None:
         return {}
     command = _command(host, "accounts")
@@ -327,11 +326,11 @@ def _chosen_account(host: Host) -> dict[str, str]:
         case {"error": {"kind": str(kind), "message": str(message), "hint": hint}}:
             raise _error((kind, message, hint))
         case _:
-            raise WherebyError("internal", "`whereby accounts` did not say which accounts there are")
+            raise WherebyError("internal", "`whereby accounts` did not list the accounts")
     if host.account not in names:
         known = ", ".join(names) or "none"
-        raise WherebyError("usage", f"no account is called `{host.account}`; those that are enabled: {known}")
-    # Where there is one, the tools take no such argument.
+        raise WherebyError("usage", f"no account is called `{host.account}`; enabled accounts: {known}")
+    # With one account, the tools have no such argument.
     return {"account": host.account} if len(names) > 1 else {}
 
 
@@ -344,12 +343,12 @@ def _start(host: Host) -> subprocess.Popen[bytes]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=host.environment,
-            # Ctrl-C is for this process, which ends the other one.
+            # Ctrl-C must reach only this process, which ends the child.
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        hint = "install the program `whereby`, or name its path"
+        hint = "install the program `whereby`, or pass its path"
         raise WherebyError("configuration", f"{command[0]} cannot be started: {reason}", hint) from None
 
 
@@ -357,5 +356,5 @@ def _error(ended: tuple[str, str, str | None], may_have_happened: bool = False) 
     kind, message, hint = ended
     error = BY_KIND.get(kind, WherebyError)
     if may_have_happened:
-        return error(kind, message, "look whether it happened before trying again", "unknown")
+        return error(kind, message, "the change may have been made: check before trying again", "unknown")
     return error(kind, message, hint)

@@ -1,4 +1,4 @@
-"""JSON to and from the values of the component model, as wasmtime-py has them."""
+"""Converts JSON to and from wasmtime-py's values of the component model."""
 
 import json
 import re
@@ -8,20 +8,20 @@ from wasmtime import component as wit
 
 from whereby.errors import HINTS, ComponentFault, InvalidArgument
 
-# The greatest value of `u32`, the one kind of number that the functions take.
-GREATEST_U32 = 2**32 - 1
+# The maximum of `u32`, the only number type that the functions take.
+MAX_U32 = 2**32 - 1
 
 
 def camel(name: str) -> str:
-    """`next-cursor` as `nextCursor`, which is how JSON has the names of members and cases."""
+    """Converts a WIT name to JSON: `next-cursor` to `nextCursor`."""
     return re.sub(r"-(.)", lambda found: found[1].upper(), name)
 
 
 def lower(kind: wit.ValType, value: Any, place: str) -> Any:
-    """Brings a JSON value into a WIT type. wasmtime-py's own errors would not say where it is wrong.
+    """Converts a JSON value to a WIT type. wasmtime-py's own errors would not name the path.
 
     Raises:
-        InvalidArgument: It names the place, and what would be right; never the value.
+        InvalidArgument: The message names the path and the expected type, never the value.
     """
     match kind:
         case wit.OptionType():
@@ -29,12 +29,12 @@ def lower(kind: wit.ValType, value: Any, place: str) -> Any:
         case wit.Bool():
             return value if isinstance(value, bool) else _refuse(place, "true or false", value)
         case wit.String():
-            return value if isinstance(value, str) else _refuse(place, "a text", value)
+            return value if isinstance(value, str) else _refuse(place, "a string", value)
         case wit.EnumType():
             return _one_of(place, kind.names, value)
         case wit.ListType():
             if not isinstance(value, list):
-                _refuse(place, "a list", value)
+                _refuse(place, "an array", value)
             return [
                 lowered
                 for index, item in enumerate(value)
@@ -43,13 +43,13 @@ def lower(kind: wit.ValType, value: Any, place: str) -> Any:
         case wit.RecordType():
             return _record(kind, value, place)
         case wit.U32():
-            return _whole_number(value, place)
+            return _integer(value, place)
         case _:
             raise _not_in_the_wit(f"takes {place} as a {type(kind).__name__}")
 
 
 def lift(value: Any) -> Any:
-    """What a component returned, as JSON."""
+    """Converts a component's result to JSON."""
     match value:
         case wit.Record():
             return {camel(name): lift(member) for name, member in vars(value).items()}
@@ -67,11 +67,11 @@ def _not_in_the_wit(what: str) -> ComponentFault:
     )
 
 
-def _whole_number(value: Any, place: str) -> int:
-    # 10.0 is the whole number 10 to JSON Schema, and so to the host.
+def _integer(value: Any, place: str) -> int:
+    # In JSON Schema, and so in the host, 10.0 is an integer.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or value != int(value) or not 0 <= value <= GREATEST_U32:
-        _refuse(place, f"a whole number from 0 to {GREATEST_U32}", value)
+    if not is_number or value != int(value) or not 0 <= value <= MAX_U32:
+        _refuse(place, f"an integer from 0 to {MAX_U32}", value)
     return int(value)
 
 
@@ -90,7 +90,7 @@ def _record(kind: wit.RecordType, value: Any, place: str) -> wit.Record:
 
 
 def _items(kind: wit.ValType, value: Any, place: str) -> list[Any]:
-    """The items of a list that one of JSON stands for: of a variant, a dict may name several cases."""
+    """Converts an item of a JSON array. A dict may name several cases of a variant."""
     if not isinstance(kind, wit.VariantType):
         return [lower(kind, value, place)]
     cases = {camel(name): (name, of) for name, of in kind.cases}
@@ -100,7 +100,7 @@ def _items(kind: wit.ValType, value: Any, place: str) -> list[Any]:
             raise InvalidArgument("invalid-argument", f'{place}: `{value}` is written {{"{value}": …}}')
         return [wit.Variant(name)]
     if not isinstance(value, dict):
-        _refuse(place, "a text or an object", value)
+        _refuse(place, "a string or an object", value)
     given = {case: payload for case, payload in value.items() if payload is not None}
     if not given:
         raise InvalidArgument("invalid-argument", f"{place} must have at least one member")
@@ -121,12 +121,12 @@ def _one_of(place: str, names: list[str], value: Any) -> str:
 
 
 def _refuse(place: str, wanted: str, value: Any) -> NoReturn:
-    # A text may be a secret, and is not shown.
+    # A string may be a secret, so it is not shown.
     match value:
         case str():
-            got = "a text"
+            got = "a string"
         case list():
-            got = "a list"
+            got = "an array"
         case dict():
             got = "an object"
         case _:

@@ -1,4 +1,4 @@
-"""The bare component under wasmtime-py: nothing of the host, so none of its guarantees either."""
+"""The bare component in wasmtime-py, without the host and so without its guarantees."""
 
 import json
 import os
@@ -20,17 +20,17 @@ from whereby._functions import FUNCTIONS, WIT_VERSION
 from whereby._values import lift, lower
 from whereby.errors import BY_KIND, HINTS
 
-# What a binary component begins with: the magic of WebAssembly, and the version of components.
+# The first bytes of a binary component: WebAssembly's magic number and the component version.
 PREAMBLE = b"\0asm\x0d\x00\x01\x00"
 
-# Errors after which a write may have happened. All others say that nothing was changed.
+# Errors after which a write may have happened. After all others, nothing was changed.
 OPEN_ENDED = {"timeout", "unavailable", "unexpected-response", "component-fault"}
 
 STATUS = {"unauthorized": 401, "access-denied": 403, "rate-limited": 429}
 
 
 class BareRuntime:
-    """One compiled component. Each call has a store and an instance of its own."""
+    """A compiled component. Each call has its own store and instance."""
 
     def __init__(self, bare: Bare) -> None:
         path = os.fspath(bare.path)
@@ -43,7 +43,7 @@ class BareRuntime:
             self._linker = wit.Linker(self._engine)
             self._linker.add_wasip2()
             self._linker.add_wasi_http()
-            # What it imports is looked at now, and not by the first call.
+            # This checks the imports now instead of in the first call.
             self._instantiate()
         except wasmtime.WasmtimeError as error:
             raise _configuration(f"{path} cannot be run: {_cause(error)}") from None
@@ -51,7 +51,7 @@ class BareRuntime:
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         if name not in self._functions:
-            raise _configuration(f"this component has no {name}: it is the one that only reads")
+            raise _configuration(f"this component has no {name}, because it only reads")
         types = self._functions[name]
         lowered = [lower(of, arguments.get(parameter), parameter) for parameter, of in types.items()]
         try:
@@ -59,7 +59,7 @@ class BareRuntime:
             interface = instance.get_export_index(store, _interface(name))
             index = instance.get_export_index(store, _label(name), interface)
             function = instance.get_func(store, index) if index else None
-            assert function is not None, "the constructor has seen it"
+            assert function is not None, "the constructor has checked it"
             result = function(store, *lowered)
         except wasmtime.WasmtimeError as error:
             raise self._error(name, "component-fault", f"the component failed: {_cause(error)}") from None
@@ -68,25 +68,25 @@ class BareRuntime:
         return lift(result)
 
     def close(self) -> None:
-        """Nothing to do: what is kept is freed with the last reference, after the calls under way."""
+        """Does nothing: the last reference frees everything, after the running calls."""
 
     def _instantiate(self) -> tuple[wasmtime.Store, wit.Instance]:
         store = wasmtime.Store(self._engine)
         wasi = wasmtime.WasiConfig()
         wasi.env = self._environment
         store.set_wasi(wasi)
-        # Without it the first use of HTTP aborts the process.
+        # Without this, the first use of HTTP aborts the process.
         store.set_wasi_http()
         return store, self._linker.instantiate(store, self._component)
 
     def _exports(self, path: str) -> dict[str, dict[str, wit.ValType]]:
-        """The types of each function's parameters, under their names in JSON."""
+        """Returns the types of each function's parameters, by their names in JSON."""
         interfaces = self._component.type.exports(self._engine)
         found: dict[str, dict[str, wit.ValType]] = {}
         for name, (effect, parameters) in FUNCTIONS.items():
             interface = interfaces.get(_interface(name))
             if interface is None and effect == "write" and found:
-                # The reader: what reads is all that it has.
+                # The reader has only functions that read.
                 continue
             if interface is None:
                 others = ", ".join(interfaces) or "nothing"
@@ -104,17 +104,17 @@ class BareRuntime:
         return found
 
     def _returned(self, name: str, case: str, payload: Any) -> WherebyError:
-        """The error that the component returned, in the words of the host program."""
+        """Returns the error that the component returned, with the host program's messages."""
         if case == "rate-limited":
-            message = "Whereby's rate limit for the organization is used up"
-            # The WIT's way of saying that Whereby named no time.
+            message = "the organization reached Whereby's rate limit"
+            # In the WIT, 0 means that Whereby did not say.
             if payload == 0:
-                return self._error(name, case, f"{message}, and Whereby did not say for how long")
-            return self._error(name, case, f"{message} for {payload} s more", seconds=payload)
+                return self._error(name, case, f"{message}; Whereby did not say for how long")
+            return self._error(name, case, f"{message}; wait {payload} s", seconds=payload)
         if case == "rejected":
             status, text = payload["status"], payload["message"]
-            said = f": {text}" if text else " and did not say why"
-            return self._error(name, case, f"Whereby refused the request ({status}){said}", status)
+            reason = f": {text}" if text else " without giving a reason"
+            return self._error(name, case, f"Whereby refused the request ({status}){reason}", status)
         return self._error(name, case, str(payload))
 
     def _error(
@@ -125,14 +125,14 @@ class BareRuntime:
         status: int | None = None,
         seconds: int | None = None,
     ) -> WherebyError:
-        # Whereby, or a component that is not ours, may say the key back.
+        # Whereby, or a foreign component, may echo the key.
         if self._token:
             message = message.replace(self._token, "[hidden]")
         is_open = FUNCTIONS[name].effect == "write" and kind in OPEN_ENDED
         return BY_KIND.get(kind, WherebyError)(
             kind,
             message,
-            hint="look whether it happened before trying again" if is_open else HINTS.get(kind),
+            hint="the change may have been made: check before trying again" if is_open else HINTS.get(kind),
             effect="unknown" if is_open else "none",
             http_status=status or STATUS.get(kind),
             retry_after_seconds=seconds,
@@ -140,7 +140,7 @@ class BareRuntime:
 
 
 class _ClassesOfThread(threading.local):
-    """A set of classes for each thread."""
+    """A set of classes per thread."""
 
     def __init__(self) -> None:
         self._classes: set[type] = set()
@@ -155,8 +155,8 @@ class _ClassesOfThread(threading.local):
         return iter(self._classes)
 
 
-# wasmtime-py 50.0.1 looks an argument's class up in one set of the module, which threads that call
-# at the same time take from under each other. Nothing else of it is shared between calls.
+# wasmtime-py 50.0.1 checks an argument's class in a module-wide set, which concurrent calls would
+# overwrite. Calls share nothing else.
 wasmtime_types.case_test_cache = _ClassesOfThread()  # type: ignore[assignment]
 
 
@@ -169,14 +169,14 @@ def _label(name: str) -> str:
 
 
 def _environment(bare: Bare) -> list[tuple[str, str]]:
-    """All that the component's environment holds."""
+    """Returns the component's environment."""
     given = [("WHEREBY_ACCESS_TOKEN", bare.access_token), ("WHEREBY_API_URL", bare.api_url)]
     for name, value in given:
-        # C takes a NUL as the end of a text; the others cannot stand in a header or URL.
+        # C treats NUL as the end of a string; the others are invalid in a header or URL.
         if value is not None and not (isinstance(value, str) and value.isascii() and value.isprintable()):
-            raise _configuration(f"{name.lower()} is not a printable ASCII text", None)
+            raise _configuration(f"{name.lower()} must be printable ASCII", None)
         if value == "":
-            raise _configuration(f"{name.lower()} is empty", "leave it out, or None, for none")
+            raise _configuration(f"{name.lower()} is empty", "omit it or pass None for none")
     return [(name, value) for name, value in given if value is not None]
 
 
@@ -186,7 +186,7 @@ def _read(path: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise _configuration(f"{path} cannot be read: {reason}") from None
-    # wasmtime-py would take a text for one in the text format.
+    # wasmtime-py would parse text as WebAssembly's text format.
     if not code.startswith(PREAMBLE):
         raise _configuration(f"{path} is not a WebAssembly component")
     return code
@@ -204,25 +204,25 @@ def _config(cache: str | os.PathLike[str] | None) -> wasmtime.Config:
         raise _configuration(f"the cache {directory} cannot be used: {error.strerror}", None) from None
     if os.name == "posix" and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077):
         raise _configuration(
-            f"the cache {directory} is not yours alone, and who can write there can run code as you",
-            f"chmod 700 {directory}, or name another one",
+            f"the cache {directory} is not private, and anyone who can write to it can run code as you",
+            f"run chmod 700 {directory}, or choose another directory",
         )
     with tempfile.TemporaryDirectory() as temporary:
         file = pathlib.Path(temporary, "cache.toml")
-        # A JSON text is one of TOML as well.
+        # A JSON string is also a TOML string.
         file.write_text(f"[cache]\ndirectory = {json.dumps(str(directory))}\n", "utf-8")
         config.cache = str(file)
     return config
 
 
 def _cause(error: wasmtime.WasmtimeError) -> str:
-    """What happened and why, without wasmtime's numbers, headings and backtrace."""
+    """Returns the causes of an error, without wasmtime's numbers, headings and backtrace."""
     lines = [re.sub(r"^\s*(\d+:\s*)?", "", line) for line in str(error).splitlines()]
     return ": ".join(line for line in lines if line and not line.startswith("0x") and not line.endswith(":"))
 
 
 def _configuration(
     message: str,
-    hint: str | None = "`whereby component export FILE` writes the component that fits this package",
+    hint: str | None = "`whereby component export FILE` writes the component for this package",
 ) -> WherebyError:
     return WherebyError("configuration", message, hint)

@@ -2,7 +2,7 @@
 //!
 //! Every value is accepted first and checked by the code that uses it, so that an error can name the
 //! member and its row. Unknown members are skipped, because Whereby may add some. One visitor reads all
-//! kinds of rows: derived types would make the component larger.
+//! kinds of rows, because derived types would make the component larger.
 
 use alloc::borrow::Cow;
 use core::fmt;
@@ -14,16 +14,16 @@ use crate::prelude::*;
 use crate::surrogate;
 use crate::types::Error;
 
-/// The maximum length of Whereby's cursors in bytes, which is what `list-rooms` accepts.
-pub(crate) const LONGEST_CURSOR: usize = 1024;
+/// The maximum length of Whereby's cursors, in bytes: the length that `list-rooms` accepts.
+pub(crate) const MAX_CURSOR_BYTES: usize = 1024;
 
-/// The names of the members to keep of an object.
+/// The names of an object's members to keep.
 pub(crate) type Names = &'static [&'static str];
 
 /// One page of a list.
 #[derive(Debug)]
 pub(crate) struct Page<'a> {
-    /// The rows, or what is wrong with a row that is not an object.
+    /// The rows; for a row that is not an object, the error message.
     pub(crate) rows: Vec<Result<Object<'a>, String>>,
     /// Where the next page starts.
     pub(crate) cursor: Option<String>,
@@ -35,29 +35,29 @@ pub(crate) struct Object<'a> {
     names: Names,
     /// In the order of the names.
     members: Vec<Value<'a>>,
-    /// Which row of the page it is.
+    /// The index of the row in its page, if it is a row.
     row: Option<usize>,
 }
 
-/// What was kept of a value. Absent and null are the same.
+/// The kept part of a value. Absent and null are the same.
 #[derive(Debug, Default)]
 enum Value<'a> {
     #[default]
     Null,
-    Flag,
+    Boolean,
     Text(Cow<'a, str>),
     Whole(u64),
     Number(f64),
-    /// A list, with its items if they are needed.
-    List(Vec<Value<'a>>),
+    /// An array, with its items if they are needed.
+    Array(Vec<Value<'a>>),
     /// An object, with the members that are needed.
     Object(Vec<Value<'a>>),
 }
 
 /// Reads a page: an object with `results` and `cursor`.
 ///
-/// `before` is the cursor of this page. If the page names the same cursor for the next one, the listing
-/// would never end, so that is an error.
+/// `before` is the cursor of this page. It is an error if the next page has the same cursor, because the
+/// listing would never end.
 pub(crate) fn page<'a>(
     endpoint: &str,
     body: &'a [u8],
@@ -75,7 +75,7 @@ pub(crate) fn object(body: &[u8], names: Names) -> Result<Object<'_>, String> {
     }
 }
 
-/// Reads the object that is a member of an object.
+/// Reads an object that is the member of another object.
 pub(crate) fn inner_object<'a>(
     body: &'a [u8],
     outer: &'static [&'static str; 1],
@@ -88,7 +88,7 @@ pub(crate) fn inner_object<'a>(
     }
 }
 
-/// The members in which APIs describe an error, in the order in which they are shown.
+/// The members in which APIs describe an error, in display order.
 const WORDS: Names = &[
     "error",
     "errors",
@@ -104,9 +104,9 @@ const WORDS: Names = &[
 ];
 
 /// The maximum number of strings shown from one response.
-const MOST_WORDS: usize = 5;
+const MAX_WORDS: usize = 5;
 
-/// Returns what those members say, at any depth; `None` if the body is not an object.
+/// Returns the strings in those members, at any depth; `None` if the body is not an object.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
     let value = read(body, Keep::Words).ok().filter(|value| matches!(value, Value::Object(_)))?;
     let mut words = Vec::new();
@@ -115,8 +115,8 @@ pub(crate) fn words(body: &[u8]) -> Option<String> {
 }
 
 impl Page<'_> {
-    /// Decodes every row, and returns what is wrong with those that cannot be read. It is an error only
-    /// if no row can be read.
+    /// Decodes every row, and returns an error message for each unreadable one. Fails only if no row can be
+    /// read.
     pub(crate) fn read(
         &self,
         endpoint: &str,
@@ -136,16 +136,16 @@ impl Page<'_> {
 }
 
 impl Object<'_> {
-    /// Returns a string; `None` if it is absent.
+    /// Returns a string member; `None` if it is absent.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, String> {
         match self.member(name) {
             Value::Null => Ok(None),
             Value::Text(text) => Ok(Some(text)),
-            other => Err(self.not_a(name, other, "a text")),
+            other => Err(self.not_a(name, other, "a string")),
         }
     }
 
-    /// Returns a string that must be there and not be empty.
+    /// Returns a string member that must be present and not empty.
     pub(crate) fn required_text(&self, name: &str) -> Result<&str, String> {
         let text = self.text(name)?.filter(|text| !text.is_empty());
         text.ok_or_else(|| self.complaint(name, "is missing"))
@@ -162,12 +162,12 @@ impl Object<'_> {
         }
     }
 
-    /// Returns an id that must be there.
+    /// Returns an id that must be present.
     pub(crate) fn required_id(&self, name: &str) -> Result<String, String> {
         self.id(name)?.ok_or_else(|| self.complaint(name, "is missing"))
     }
 
-    /// Returns an integer from 0 up; `None` if it is absent.
+    /// Returns a non-negative integer; `None` if it is absent.
     pub(crate) fn whole(&self, name: &str) -> Result<Option<u64>, String> {
         match self.member(name) {
             Value::Null => Ok(None),
@@ -195,7 +195,7 @@ impl Object<'_> {
         }
     }
 
-    /// Says what is wrong with a member, and where it is.
+    /// Returns an error message that names a member and its row.
     pub(crate) fn complaint(&self, name: &str, what: &str) -> String {
         match self.row {
             Some(row) => format!("the member results[{row}].{name} {what}"),
@@ -220,25 +220,25 @@ impl Value<'_> {
         let all = |values: Vec<Self>| values.into_iter().map(Self::into_owned).collect();
         match self {
             Self::Null => Value::Null,
-            Self::Flag => Value::Flag,
+            Self::Boolean => Value::Boolean,
             Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
             Self::Whole(number) => Value::Whole(number),
             Self::Number(number) => Value::Number(number),
-            Self::List(items) => Value::List(all(items)),
+            Self::Array(items) => Value::Array(all(items)),
             Self::Object(members) => Value::Object(all(members)),
         }
     }
 
-    /// Adds the strings in it, each once.
+    /// Adds the strings in the value, each once.
     fn gather<'a>(&'a self, words: &mut Vec<&'a str>) {
         match self {
             Self::Text(text) => {
                 let text = text.trim();
-                if words.len() < MOST_WORDS && !text.is_empty() && !words.contains(&text) {
+                if words.len() < MAX_WORDS && !text.is_empty() && !words.contains(&text) {
                     words.push(text);
                 }
             }
-            Self::List(values) | Self::Object(values) => {
+            Self::Array(values) | Self::Object(values) => {
                 values.iter().for_each(|value| value.gather(words));
             }
             _ => {}
@@ -248,10 +248,10 @@ impl Value<'_> {
     fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
-            Self::Flag => "a truth value",
-            Self::Text(_) => "a text",
+            Self::Boolean => "a boolean",
+            Self::Text(_) => "a string",
             Self::Whole(_) | Self::Number(_) => "a number",
-            Self::List(_) => "a list",
+            Self::Array(_) => "an array",
             Self::Object(_) => "an object",
         }
     }
@@ -265,9 +265,9 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
     };
     let mut page = page.into_iter();
     let rows = match page.next() {
-        Some(Value::List(rows)) => rows,
+        Some(Value::Array(rows)) => rows,
         None | Some(Value::Null) => return Err("the member results is missing".to_owned()),
-        Some(other) => return Err(format!("the member results is {}, not a list", other.kind())),
+        Some(other) => return Err(format!("the member results is {}, not an array", other.kind())),
     };
     let rows = rows.into_iter().enumerate().map(|(row, value)| match value {
         Value::Object(members) => Ok(Object { names, members, row: Some(row) }),
@@ -277,22 +277,22 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
     let cursor = match page.next().unwrap_or_default() {
         Value::Null => None,
         Value::Text(text) if text.is_empty() => None,
-        Value::Text(text) if text.len() > LONGEST_CURSOR => {
+        Value::Text(text) if text.len() > MAX_CURSOR_BYTES => {
             return Err("the member cursor is longer than 1024 bytes".to_owned());
         }
         Value::Text(text) if text.contains(char::is_control) => {
-            return Err("the member cursor holds control characters".to_owned());
+            return Err("the member cursor contains control characters".to_owned());
         }
         Value::Text(text) if before == Some(&*text) => {
-            return Err("the member cursor leads to the same page again".to_owned());
+            return Err("the member cursor points to the same page again".to_owned());
         }
         Value::Text(text) => Some(text.into_owned()),
-        other => return Err(format!("the member cursor is {}, not a text", other.kind())),
+        other => return Err(format!("the member cursor is {}, not a string", other.kind())),
     };
     Ok(Page { rows, cursor })
 }
 
-/// Whether a body is empty or JSON, as an API's is when it has nothing to say.
+/// Returns whether a body is empty or JSON, as an API sends it when there is nothing to report.
 #[cfg(feature = "write")]
 pub(crate) fn is_plain(body: &[u8]) -> bool {
     body.trim_ascii().is_empty() || read(body, Keep::Scalar).is_ok()
@@ -302,7 +302,7 @@ pub(crate) fn is_plain(body: &[u8]) -> bool {
 fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     // A name that was cut within an emoji must not make the response unreadable. That is rare, so it is
-    // handled only after reading has failed.
+    // handled only after parsing fails.
     let read = parse(body, keep).or_else(|error| match surrogate::without_halves(body) {
         Some(whole) => parse(&whole, keep).map(Value::into_owned),
         None => Err(error),
@@ -317,16 +317,16 @@ fn parse(body: &[u8], keep: Keep) -> serde_json::Result<Value<'_>> {
     Ok(value)
 }
 
-/// What to keep of a value.
+/// The part of a value to keep.
 ///
-/// The deserializer is asked for `any` value, because its own type errors would not name the member.
+/// The visitor accepts any value, because serde's type errors would not name the member.
 #[derive(Clone, Copy)]
 enum Keep {
-    /// A string or a number; nothing of a list or an object.
+    /// A string or a number, but nothing of an array or an object.
     Scalar,
     /// These members of an object.
     Members(Names),
-    /// These members of each object of a list.
+    /// These members of each object in an array.
     Rows(Names),
     /// The cursor of a page, and these members of each row.
     Page(Names),
@@ -337,7 +337,7 @@ enum Keep {
 }
 
 impl Keep {
-    /// The members to keep of an object, if it is one.
+    /// Returns the members to keep if the value is an object.
     fn names(self) -> Names {
         match self {
             Self::Scalar | Self::Rows(_) => &[],
@@ -348,7 +348,7 @@ impl Keep {
         }
     }
 
-    /// What to keep of the member at an index of `names`.
+    /// Returns the part to keep of the member at an index of `names`.
     fn of_member(self, at: usize) -> Self {
         match self {
             Self::Page(names) if at == 0 => Self::Rows(names),
@@ -379,7 +379,7 @@ impl<'de> Visitor<'de> for Keep {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Flag)
+        Ok(Value::Boolean)
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value<'de>, E> {
@@ -409,13 +409,13 @@ impl<'de> Visitor<'de> for Keep {
             Self::Words => Self::Words,
             _ => {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(Value::List(items));
+                return Ok(Value::Array(items));
             }
         };
         while let Some(item) = seq.next_element_seed(keep)? {
             items.push(item);
         }
-        Ok(Value::List(items))
+        Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
@@ -434,7 +434,7 @@ impl<'de> Visitor<'de> for Keep {
     }
 }
 
-/// Finds the index of a key among the names; an unknown key is past the end.
+/// Finds the index of a key among the names. For an unknown key, the index is past the end.
 #[derive(Clone, Copy)]
 struct IndexOf(Names);
 
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_read_whatever_else_there_is() {
+    fn unknown_members_are_skipped() {
         let body = r#"{"new":{"a":[1,{}]},"id":7,"n\u0061me":"a\"b","size":1.5,"id2":[]}"#;
         let object = read(body);
         assert_eq!(object.required_id("id").unwrap(), "7");
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_whole_and_in_range() {
+    fn counts_are_integers_in_range() {
         for (size, count) in [("0", Some(0)), ("3.0", Some(3)), ("4294967295", Some(u32::MAX))] {
             assert_eq!(read(&format!(r#"{{"size":{size}}}"#)).count("size"), Ok(count), "{size}");
         }
@@ -532,7 +532,7 @@ mod tests {
             Ok(())
         });
         assert_eq!(names, [Some("a".to_owned())]);
-        let complaint = "the member results[1].name is a list, not a text".to_owned();
+        let complaint = "the member results[1].name is an array, not a string".to_owned();
         assert_eq!(bad, Ok(vec![complaint]));
         assert_eq!(
             read(r#"{"id":-1}"#).id("id"),
@@ -541,11 +541,11 @@ mod tests {
     }
 
     #[test]
-    fn a_page_on_which_nothing_can_be_read_is_an_error() {
+    fn a_page_without_a_readable_row_is_an_error() {
         for (body, good, complaint) in [
             (r#"{"results":[]}"#, Some(0), ""),
             (r#"{"results":[{},null]}"#, Some(1), "the member results[1] is null, not an object"),
-            (r#"{"results":[[],null]}"#, None, "the member results[0] is a list, not an object"),
+            (r#"{"results":[[],null]}"#, None, "the member results[0] is an array, not an object"),
         ] {
             let page = page("GET /x", body.as_bytes(), NAMES, None).unwrap();
             let mut read = 0;
@@ -583,19 +583,19 @@ mod tests {
         for (body, complaint) in [
             ("", "EOF"),
             ("<html>", "expected value"),
-            ("[]", "it is a list, not an object"),
+            ("[]", "it is an array, not an object"),
             ("{}", "the member results is missing"),
-            (r#"{"results":{}}"#, "the member results is an object, not a list"),
+            (r#"{"results":{}}"#, "the member results is an object, not an array"),
             (r#"{"results":[]} x"#, "trailing characters"),
-            (r#"{"results":[],"cursor":5}"#, "the member cursor is a number, not a text"),
-            (r#"{"results":[],"cursor":"old"}"#, "leads to the same page again"),
-            (r#"{"results":[],"cursor":"a\nb"}"#, "the member cursor holds control characters"),
+            (r#"{"results":[],"cursor":5}"#, "the member cursor is a number, not a string"),
+            (r#"{"results":[],"cursor":"old"}"#, "points to the same page again"),
+            (r#"{"results":[],"cursor":"a\nb"}"#, "the member cursor contains control characters"),
             (&long, "longer than 1024"),
         ] {
             let Err(Error::UnexpectedResponse(text)) =
                 page("GET /x", body.as_bytes(), NAMES, Some("old"))
             else {
-                panic!("{body} was taken");
+                panic!("{body} was accepted");
             };
             assert!(text.starts_with("GET /x: ") && text.contains(complaint), "{text}");
         }

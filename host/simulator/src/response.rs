@@ -1,4 +1,4 @@
-//! What the simulated API answers, before it is put on the wire.
+//! The responses of the simulated API.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -9,30 +9,30 @@ use super::switches::ErrorBody;
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// One answer. Its length is added on the wire.
+/// A response. Its length is added when it is sent.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-/// A request that is not carried out, and why.
+/// The reason why a request is refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     text: &'static str,
-    /// What the text is about, if it names something.
+    /// The member that the text is about, if any.
     about: Option<&'static str>,
 }
 
-impl Answer {
+impl ApiResponse {
     pub(super) fn empty(status: StatusCode) -> Self {
         Self { status, headers: HeaderMap::new(), body: Vec::new() }
     }
 
     pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Self {
-        // Nothing that is answered here has a map with keys other than strings, so this cannot fail.
+        // Serialization fails only for maps with keys other than strings, which no response has.
         let body = serde_json::to_vec(value).unwrap_or_default();
         Self::empty(status).with(header::CONTENT_TYPE, JSON).with_body(body)
     }
@@ -54,7 +54,7 @@ impl Answer {
         response
     }
 
-    /// The answer as bytes of HTTP/1.1, and where its body begins.
+    /// Returns the response as bytes of HTTP/1.1, and the offset of its body.
     pub(super) fn to_bytes(&self, length: Length) -> (Vec<u8>, usize) {
         let reason = self.status.canonical_reason().unwrap_or("");
         let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", self.status.as_u16()).into_bytes();
@@ -80,12 +80,12 @@ impl Answer {
     }
 }
 
-/// How an answer written by hand says where its body ends.
+/// How a response sent as raw bytes marks the end of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Length {
-    /// By `Content-Length`.
+    /// With `Content-Length`.
     Known,
-    /// By a last chunk; the body itself is left to the caller.
+    /// In chunks, which the caller writes.
     Chunked,
 }
 
@@ -101,30 +101,32 @@ impl Refusal {
         Self { status, text, about: None }
     }
 
-    /// 400, for the whole request.
+    /// Returns a 400 for the whole request.
     pub(super) const fn bad_request(text: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
-    /// 400, for one member of the body or of the query.
+    /// Returns a 400 for one member of the body or the query.
     pub(super) const fn invalid(about: &'static str, text: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, text, about: Some(about) }
     }
 
-    pub(super) fn to_answer(self, form: ErrorBody) -> Answer {
+    pub(super) fn to_response(self, form: ErrorBody) -> ApiResponse {
         let text = match self.about {
             Some(about) => format!("Invalid value for {about}: {}", self.text),
             None => self.text.to_owned(),
         };
         match form {
-            ErrorBody::Json => Answer::json(self.status, &serde_json::json!({ "error": text })),
-            ErrorBody::Empty => Answer::empty(self.status),
+            ErrorBody::Json => {
+                ApiResponse::json(self.status, &serde_json::json!({ "error": text }))
+            }
+            ErrorBody::Empty => ApiResponse::empty(self.status),
             ErrorBody::Html => {
                 let page = format!(
                     "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
                      <title>Error</title>\n</head>\n<body>\n<pre>{text}</pre>\n</body>\n</html>\n"
                 );
-                Answer::empty(self.status)
+                ApiResponse::empty(self.status)
                     .with(header::CONTENT_TYPE, HTML)
                     .with_body(page.into_bytes())
             }
