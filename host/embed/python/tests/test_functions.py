@@ -266,6 +266,10 @@ class BothAreAlike(Case):
             if status == 418:
                 # This status proves nothing about a write, and only the host reports it.
                 self.assertEqual([error.pop("http_status") for error in failed], [None, 418])
+                # Both say what to look at: the component in its message, the host in its hint.
+                for error in failed:
+                    said = f"{error.pop('message')}; {error.pop('hint')}"
+                    self.assertIn("look at list_rooms before trying again", said)
             self.assertEqual(*failed)
 
 
