@@ -5,6 +5,7 @@
 //! through one place, which redacts the access token.
 
 use crate::surrogate;
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use std::borrow::Cow;
@@ -135,36 +136,33 @@ pub enum Unreadable {
 }
 
 /// Replaces the access token in strings.
-pub struct Redactor<'a> {
-    token: &'a str,
+pub struct Redactor {
+    token: SecretString,
     /// The token's letters and digits, in lower case.
-    folded: Vec<u8>,
+    folded: SecretSlice<u8>,
 }
 
-impl<'a> Redactor<'a> {
+impl Redactor {
     /// A token with fewer letters and digits is recognized only in its exact spelling.
     const LEAST: usize = 8;
 
     /// Returns a redactor for one access token. An empty token redacts nothing.
     #[must_use]
-    pub fn new(token: &'a str) -> Self {
-        Self { token, folded: fold(token) }
+    pub fn new(token: &str) -> Self {
+        Self { token: token.into(), folded: fold(token).into() }
     }
 
     /// Returns the text without the token. If the text contains the token in another spelling (other
     /// letter case, percent-encoded, broken up by other characters), the whole text is replaced.
     pub fn apply<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
+        let (token, folded) = (self.token.expose_secret(), self.folded.expose_secret());
         // No spelling is shorter than its letters and digits.
-        if text.len() < self.folded.len() || self.token.is_empty() {
+        if text.len() < folded.len() || token.is_empty() {
             return text;
         }
-        let text = if text.contains(self.token) {
-            text.replace(self.token, REDACTED).into()
-        } else {
-            text
-        };
-        let is_spelled = self.folded.len() >= Self::LEAST
-            && memchr::memmem::find(&fold(&text), &self.folded).is_some();
+        let text = if text.contains(token) { text.replace(token, REDACTED).into() } else { text };
+        let is_spelled =
+            folded.len() >= Self::LEAST && memchr::memmem::find(&fold(&text), folded).is_some();
         if is_spelled { REDACTED.into() } else { text }
     }
 }
@@ -180,7 +178,7 @@ fn fold(text: &str) -> Vec<u8> {
 /// # Errors
 ///
 /// [`Unreadable`] if the body is not JSON or has too many rows.
-pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor<'_>) -> Result<Vec<u8>, Unreadable> {
+pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>, Unreadable> {
     let body = without_bom(body);
     if shape == Shape::Nothing && body.trim_ascii().is_empty() {
         return Ok(Vec::new());
@@ -222,7 +220,7 @@ pub struct Complaint {
 
 impl Complaint {
     /// Reads the body of an error response. A body that is not JSON has no message and no delay.
-    pub fn read(body: &[u8], redactor: &Redactor<'_>) -> Self {
+    pub fn read(body: &[u8], redactor: &Redactor) -> Self {
         let body = without_bom(body);
         if body.len() > MAX_ERROR_BYTES {
             return Self::default();
@@ -343,7 +341,7 @@ enum Kept<'a> {
 }
 
 impl Kept<'_> {
-    fn write(self, to: &mut Vec<u8>, left_out: &[&str], redactor: &Redactor<'_>) {
+    fn write(self, to: &mut Vec<u8>, left_out: &[&str], redactor: &Redactor) {
         match self {
             Self::Null => to.extend_from_slice(b"null"),
             Self::Flag => to.extend_from_slice(b"false"),
@@ -375,7 +373,7 @@ impl Kept<'_> {
 fn write_members<'a>(
     to: &mut Vec<u8>,
     members: impl Iterator<Item = (&'static str, Kept<'a>)>,
-    redactor: &Redactor<'_>,
+    redactor: &Redactor,
 ) {
     to.push(b'{');
     let mut is_first = true;

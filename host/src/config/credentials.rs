@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::system::file;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 #[cfg(unix)]
@@ -12,7 +13,9 @@ use std::io::ErrorKind;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use whereby_authority::answer::Redactor;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
@@ -212,7 +215,14 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
 
 /// An access token, in memory.
 #[derive(Clone)]
-pub struct Token(SecretString);
+pub struct Token(Arc<Prepared>);
+
+/// A token, and what every request with it needs.
+struct Prepared {
+    secret: SecretString,
+    authorization: HeaderValue,
+    redactor: Redactor,
+}
 
 impl Token {
     /// Accepts printable ASCII without spaces, which a header can contain.
@@ -228,11 +238,25 @@ impl Token {
                         whole API key"
                 .into());
         }
-        Ok(Self(SecretString::from(text)))
+        let mut authorization = HeaderValue::try_from(format!("Bearer {text}"))
+            .map_err(|_| "it cannot be sent in a header")?;
+        authorization.set_sensitive(true);
+        let (secret, redactor) = (SecretString::from(text), Redactor::new(text));
+        Ok(Self(Arc::new(Prepared { secret, authorization, redactor })))
     }
 
     pub(crate) fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.0.secret.expose_secret()
+    }
+
+    /// Returns the value of the header `Authorization`.
+    pub(crate) fn authorization(&self) -> &HeaderValue {
+        &self.0.authorization
+    }
+
+    /// Returns what takes the token out of responses.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.0.redactor
     }
 
     /// Returns the claims that get_current_user shows, as a JSON object, or `None` if the key is not a JWT.

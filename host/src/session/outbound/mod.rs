@@ -32,7 +32,7 @@ use time::format_description::well_known::Rfc2822;
 use tokio::sync::Notify;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 use whereby_authority::Asked;
-use whereby_authority::answer::{self, Complaint, Redactor};
+use whereby_authority::answer::{self, Complaint};
 use whereby_authority::grant::{Admitted, Grant, KnownRoom, Refusal, Settlement, WriteOutcome};
 use whereby_authority::text;
 
@@ -321,7 +321,7 @@ impl Outbox {
         admitted: &Admitted,
         (status, headers, body): (http::StatusCode, http::HeaderMap, Bytes),
     ) -> Received {
-        let redactor = Redactor::new(self.token.expose());
+        let redactor = self.token.redactor();
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let by_others = || {
             let is_page = cause::is_page(text(header::CONTENT_TYPE), &body);
@@ -335,7 +335,7 @@ impl Outbox {
             Cause { message: format!("{request}: {message}"), ..cause }
         };
         if status.is_success() {
-            let (body, cause) = match answer::rebuild(&body, admitted.shape, &redactor) {
+            let (body, cause) = match answer::rebuild(&body, admitted.shape, redactor) {
                 Ok(body) => (Some(body), None),
                 Err(reason) => {
                     let other = by_others();
@@ -347,7 +347,7 @@ impl Outbox {
             let complaint = Complaint::default();
             return Received { status, headers, shown, body, complaint, cause };
         }
-        let mut complaint = Complaint::read(&body, &redactor);
+        let mut complaint = Complaint::read(&body, redactor);
         let cause = complaint.text.is_empty().then(by_others).flatten().map(named);
         let wait = retry_after(&headers);
         let seconds = wait.map(|wait| HeaderValue::from(wait.as_secs()));
@@ -441,14 +441,11 @@ impl Outbox {
         let unsendable = |error| SendError { sent: false, ..SendError::after_sending(error) };
         let uri = self.api.uri_of(&admitted.path_and_query);
         let uri = uri.map_err(|_| unsendable(WasiError::HttpRequestUriInvalid))?;
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", self.token.expose()))
-            .map_err(|_| unsendable(WasiError::ConfigurationError))?;
-        authorization.set_sensitive(true);
         let mut request = http::Request::new(Full::from(admitted.body.clone().unwrap_or_default()));
         *request.method_mut() = admitted.method.clone();
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.insert(header::AUTHORIZATION, authorization);
+        headers.insert(header::AUTHORIZATION, self.token.authorization().clone());
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         // The token could not be redacted in a compressed response.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
