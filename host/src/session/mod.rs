@@ -623,7 +623,7 @@ fn out_of_time(limits: &Limits) -> Error {
 }
 
 /// The hint for an expired key.
-const EXPIRED_HINT: &str = "create a new key in Whereby's dashboard under Configure, API, and put it where \
+const EXPIRED_HINT: &str = "make a new key in Whereby's dashboard under Configure, API, and put it where \
                             the account's access_token is read from";
 
 /// Refuses a component's claim of a write that Whereby did not confirm.
