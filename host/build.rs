@@ -1,6 +1,6 @@
-//! Brings the components into the program: the functions by themselves, and composed with the gateway.
+//! Embeds the components in the program: the functions alone, and composed with the gateway.
 //!
-//! In the workspace they are built. A package has no workspace around it, and brings them along.
+//! In the workspace, they are built. A package contains them prebuilt.
 
 #[path = "build/artifact.rs"]
 mod artifact;
@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Whether the functions that write are in it, the file of the functions, and that of the gateway.
+/// For each artifact: whether it can write, the file of the functions, and the file with the gateway.
 const ARTIFACTS: [(bool, &str, &str); 2] =
     [(true, "integration.wasm", "gateway.wasm"), (false, "reader.wasm", "reader-gateway.wasm")];
 
@@ -24,7 +24,7 @@ fn main() {
 }
 
 fn run() -> Result<()> {
-    // Asked for now and not when this was compiled: checkouts may share a target folder.
+    // At run time, because checkouts may share a target directory.
     let folder = |name: &str| {
         std::env::var_os(name).map(PathBuf::from).with_context(|| format!("cargo sets {name}"))
     };
@@ -59,13 +59,13 @@ fn build(workspace: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes the components that the package brings along.
+/// Copies the components that the package contains.
 fn unpack(prebuilt: &Path, out: &Path) -> Result<()> {
     for name in ARTIFACTS.iter().flat_map(|(_, functions, gateway)| [functions, gateway]) {
         let file = prebuilt.join(name);
         println!("cargo::rerun-if-changed={}", file.display());
         fs::copy(&file, out.join(name)).with_context(|| {
-            format!("{} is missing; a package is made with: host/package", file.display())
+            format!("{} is missing; make the package with: host/package", file.display())
         })?;
     }
     Ok(())

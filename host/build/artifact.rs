@@ -1,22 +1,22 @@
-//! The components that the program brings along, made of the workspace's members.
+//! Builds the embedded components from the workspace.
 
 use super::component::Build;
 use super::{compose, metadata};
 use anyhow::Result;
 use std::path::Path;
 
-/// One pair of components, and where they are built.
+/// A pair of components: the functions, and the functions with the gateway.
 pub(crate) struct Artifact<'a> {
     /// The folder of the workspace's `Cargo.toml`.
     pub(crate) workspace: &'a Path,
     /// As for [`Build::target_dir`].
     pub(crate) target_dir: &'a Path,
-    /// Whether the functions that write are in them.
+    /// Whether they can write.
     pub(crate) writes: bool,
 }
 
 impl Artifact<'_> {
-    /// The functions, and the same functions composed with the gateway.
+    /// Builds the component with the functions, and the same functions composed with the gateway.
     pub(crate) fn build(&self) -> Result<(Vec<u8>, Vec<u8>)> {
         let Self { workspace, target_dir, writes } = *self;
         let packages = ["whereby-guest", "whereby-gateway"];
@@ -32,36 +32,36 @@ impl Artifact<'_> {
     }
 
     fn functions(&self, built: &[u8]) -> Result<Vec<u8>> {
-        let (name, description, world) = match self.writes {
-            true => (
+        let (name, description, world) = if self.writes {
+            (
                 "whereby",
-                "Whereby video meetings for AI agents: seven functions that list, create and \
-                 delete rooms and read past meetings",
+                "Whereby video meetings for AI agents: functions that list, create and delete rooms \
+                 and read past meetings",
                 "integration",
-            ),
-            false => (
+            )
+        } else {
+            (
                 "whereby-reader",
-                "Whereby video meetings for AI agents: five functions that list rooms and read \
-                 past meetings, and none that writes",
+                "Whereby video meetings for AI agents: functions that list rooms and read past \
+                 meetings, without those that write",
                 "reader",
-            ),
+            )
         };
         let documented = metadata::document(built, &self.workspace.join("wit"), world)?;
         metadata::describe(&documented, name, description)
     }
 
     fn gateway(&self, handler: Vec<u8>, functions: &[u8]) -> Result<Vec<u8>> {
-        let (name, description) = match self.writes {
-            true => (
+        let (name, description) = if self.writes {
+            (
                 "whereby-gateway",
-                "Whereby video meetings for AI agents: seven functions as a stateless MCP server \
-                 over HTTP",
-            ),
-            false => (
+                "Whereby video meetings for AI agents: a stateless MCP server over HTTP",
+            )
+        } else {
+            (
                 "whereby-reader-gateway",
-                "Whereby video meetings for AI agents: five functions that only read, as a \
-                 stateless MCP server over HTTP",
-            ),
+                "Whereby video meetings for AI agents: a stateless MCP server over HTTP that only reads",
+            )
         };
         metadata::describe(&compose::compose(handler, functions.to_owned())?, name, description)
     }

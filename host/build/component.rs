@@ -1,4 +1,4 @@
-//! Builds workspace members to WebAssembly components.
+//! Builds workspace members as WebAssembly components.
 
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -7,27 +7,26 @@ use std::process::Command;
 /// The target whose output is a component.
 const TARGET: &str = "wasm32-wasip2";
 
-/// The stack of the component, in bytes.
+/// The stack size, in bytes.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// The memory that the component has from the start, in bytes: enough for most calls, because more
-/// of it costs nothing until it is used, and growing it does.
+/// The initial memory, in bytes. It is enough for most calls: unused memory is free, but growing it is
+/// not.
 const MEMORY_BYTES: usize = 1024 * 1024;
 
-/// What to build.
+/// A build of components.
 pub(crate) struct Build<'a, const N: usize> {
     /// The folder of the workspace's `Cargo.toml`.
     pub(crate) workspace: &'a Path,
     /// The packages, each a `cdylib`.
     pub(crate) packages: [&'a str; N],
-    /// The features to build them with, as `package/feature`; their defaults are left out.
+    /// The features to build them with, as `package/feature`; without the default ones.
     pub(crate) features: &'a [String],
-    /// Not the target folder of the build under way, whose lock cargo holds.
+    /// Must not be the target directory of the outer build, whose lock cargo holds.
     pub(crate) target_dir: &'a Path,
 }
 
-/// Ends a build script: a failure in one line, where cargo shows it, without a backtrace of the
-/// script, which helps nobody.
+/// Ends a build script, and reports an error in one line without a backtrace.
 pub(crate) fn finish(result: Result<()>) {
     if let Err(error) = result {
         println!("cargo::error={error:#}");
@@ -36,19 +35,19 @@ pub(crate) fn finish(result: Result<()>) {
 }
 
 impl<const N: usize> Build<'_, N> {
-    /// The path of each component.
+    /// Builds the components, and returns the path of each.
     pub(crate) fn run(&self) -> Result<[PathBuf; N]> {
         require_target()?;
         let cargo = std::env::var_os("CARGO").context("cargo sets CARGO")?;
         let mut command = Command::new(cargo);
-        // Whatever the outer build was told about its own target must not reach this one.
+        // Settings of the outer build's target must not apply here.
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();
             let inherited = name.starts_with("CARGO") && name != "CARGO_HOME"
                 || name.starts_with("RUSTC")
                 || name.starts_with("RUSTFLAGS")
                 || name.starts_with("CLIPPY");
-            // Where the registry is found is the machine's business and stays.
+            // The settings of the registry apply.
             if inherited && !is_network_setting(&name) {
                 command.env_remove(&key);
             }
@@ -56,11 +55,11 @@ impl<const N: usize> Build<'_, N> {
         let cargo_home = std::env::var_os("CARGO_HOME")
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-        // A smaller stack is a smaller memory, which is wiped after every call.
+        // A smaller stack makes the memory smaller, which is wiped after every call.
         let mut flags = vec![
             format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
             format!("-Clink-arg=--initial-memory={MEMORY_BYTES}"),
-            // The linker leaves room in numbers that it might have had to change.
+            // Without padding for relocations.
             "-Clink-arg=--compress-relocations".to_owned(),
         ];
         // The component's bytes must not depend on where it is built.
@@ -79,7 +78,7 @@ impl<const N: usize> Build<'_, N> {
             .arg(self.target_dir);
         let status = command.status().context("cargo could not be run")?;
         if !status.success() {
-            bail!("`{}` could not be built, see above", self.packages.join("`, `"));
+            bail!("`{}` could not be built; see above", self.packages.join("`, `"));
         }
         let folder = self.target_dir.join(TARGET).join("component");
         Ok(self.packages.map(|package| folder.join(format!("{}.wasm", package.replace('-', "_")))))
@@ -92,7 +91,7 @@ fn is_network_setting(name: &str) -> bool {
         .any(|prefix| name.starts_with(prefix))
 }
 
-/// Fails in one line where the target's standard library is not installed.
+/// Checks that the target's standard library is installed.
 fn require_target() -> Result<()> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)

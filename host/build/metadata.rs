@@ -1,5 +1,4 @@
-//! Writes into a component what registries and tools show of it, in the custom sections that they
-//! read.
+//! Writes a component's metadata for registries and tools.
 
 use anyhow::{Context as _, Result, bail};
 use std::path::Path;
@@ -9,8 +8,7 @@ use wasm_metadata::{AddMetadata, Description, Homepage, Licenses, Source, Versio
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{PackageMetadata, Resolve};
 
-/// The component with its name and what it is. Version, licence, homepage and source are the
-/// workspace's.
+/// Adds a name and a description to a component, and the workspace's version, license, homepage and source.
 pub(crate) fn describe(component: &[u8], name: &str, description: &str) -> Result<Vec<u8>> {
     let mut add = AddMetadata::default();
     add.name = Set(name.to_owned());
@@ -22,10 +20,10 @@ pub(crate) fn describe(component: &[u8], name: &str, description: &str) -> Resul
     add.to_wasm(component)
 }
 
-/// The component with the documentation of its world, which the linker leaves out.
+/// Adds the documentation of a component's world, which the linker omits.
 ///
-/// That is all that the section of a component can hold: it documents the package that is made up for
-/// the component's own world, and a reader refuses one that names an interface of another package.
+/// The section can only document the synthetic package of the component's own world: parsers refuse a
+/// section that names an interface of another package.
 pub(crate) fn document(component: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>> {
     let mut source = Resolve::default();
     let (package, _) = source.push_dir(wit)?;
@@ -33,7 +31,7 @@ pub(crate) fn document(component: &[u8], wit: &Path, world: &str) -> Result<Vec<
     let docs = source.worlds[*world].docs.clone();
 
     let DecodedWasm::Component(mut resolve, root) = decode(component)? else {
-        bail!("it is no component");
+        bail!("not a component");
     };
     resolve.worlds[root].docs = docs;
     let package = resolve.worlds[root].package.context("a world belongs to a package")?;

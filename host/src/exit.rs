@@ -3,51 +3,51 @@
 use crate::error::Error;
 use whereby_authority::grant::WriteOutcome;
 
-/// How the program ends. `--help` documents them as a table.
+/// An exit status. `--help` shows them as a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It did what was asked.
+    /// The command succeeded.
     Success = 0,
-    /// It failed by itself.
+    /// The program itself failed.
     Internal = 1,
     /// The command line or an argument is wrong.
     Usage = 2,
     /// The configuration or a credential is wrong.
     Configuration = 3,
-    /// The policy denied it.
+    /// The policy denied the call.
     Denied = 4,
-    /// A person has to approve it first.
+    /// A person must approve the call first.
     ApprovalRequired = 5,
-    /// Whereby refused it, or did not find it.
+    /// Whereby refused the request, or did not find the object.
     Refused = 6,
-    /// Whereby's rate limit is used up.
+    /// Whereby's rate limit is exceeded.
     RateLimited = 7,
-    /// The network failed, or the time was up.
+    /// The network failed, or the time limit was exceeded.
     Unavailable = 8,
     /// The component failed, or broke a rule.
     ComponentFault = 9,
     /// The call failed, and its write happened or may have happened.
     Written = 10,
-    /// The user stopped it, as shells say it of SIGINT.
+    /// The user stopped the program: 128 + SIGINT.
     Interrupted = 130,
-    /// The system or a service manager stopped it, as shells say it of SIGTERM.
+    /// The system or a service manager stopped the program: 128 + SIGTERM.
     Terminated = 143,
-    /// Its terminal was closed, as shells say it of SIGHUP.
+    /// The terminal was closed: 128 + SIGHUP.
     HungUp = 129,
 }
 
 impl Exit {
-    /// What each status means, for `--help`.
+    /// The table for `--help`.
     pub(crate) const TABLE: &str = "\
 Exit status:
   0  success                       5  approval required
   1  internal failure              6  Whereby refused or did not find it
   2  usage or invalid argument     7  rate limited
-  3  configuration or credentials  8  network, or out of time
+  3  configuration or credentials  8  network or timeout
   4  denied by policy              9  the component failed or broke a rule
- 10  the call failed, but its write happened or may have: look before you repeat it";
+ 10  the call failed, but its write happened or may have: check before you repeat it";
 
-    /// The status that an error ends with.
+    /// Returns the status for an error.
     #[must_use]
     pub fn of(error: &Error) -> Self {
         if matches!(error, Error::Interrupted) {
@@ -66,8 +66,8 @@ Exit status:
         }
     }
 
-    /// The status that a failed call ends with. Scripts repeat a call that ended with 7 or 8, so one
-    /// whose write may have happened has a status of its own, whatever failed.
+    /// Returns the status for a failed call. Scripts repeat a call after 7 or 8, so a call whose write
+    /// happened or may have happened has its own status.
     #[must_use]
     pub fn of_call(error: &Error, write: WriteOutcome) -> Self {
         match Self::of(error) {
@@ -77,7 +77,7 @@ Exit status:
         }
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_case_of_the_wit_has_its_status() {
+    fn every_case_of_the_wit_has_a_status() {
         for case in whereby_catalog::ERROR.cases {
             let error = crate::docs::error_of(case);
             assert_ne!(Exit::of(&error), Exit::Internal, "{}", case.json);

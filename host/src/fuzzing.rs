@@ -1,5 +1,5 @@
-//! What the fuzz targets of `tests/fuzz` run: each takes bytes from outside, and panics where a
-//! promise of this crate does not hold.
+//! The bodies of the fuzz targets in `tests/fuzz`: each takes bytes from outside and panics if a
+//! promise of this crate is broken.
 
 use crate::config::edit::{Change, edited};
 use crate::config::limits::Limits;
@@ -13,7 +13,7 @@ use whereby_authority::arguments::Arguments;
 use whereby_authority::policy::{Permission, Policy};
 use whereby_catalog::{FUNCTIONS, Function, Type};
 
-/// A function's name, a space, and its arguments as JSON.
+/// Reads a function's name, a space, and its arguments as JSON.
 fn call(line: &str) -> Option<(&'static Function, Result<Arguments, Error>)> {
     let (name, given) = line.split_once(' ').unwrap_or((line, "{}"));
     let given: Value = serde_json::from_str(given).ok()?;
@@ -21,13 +21,13 @@ fn call(line: &str) -> Option<(&'static Function, Result<Arguments, Error>)> {
     Some((function, Arguments::check(function, given).map_err(Error::from)))
 }
 
-/// Arguments to the values that a component is called with, and back: a function's name, a space,
-/// and its arguments as JSON.
+/// Fuzzes the conversion of arguments to component values and back. The input is a function's name, a
+/// space, and its arguments as JSON.
 ///
 /// # Panics
 ///
-/// Where checked arguments change when they are checked again, cannot be made values, or come back
-/// from them as others; and where a refusal is of another kind or says nothing.
+/// If checked arguments change when they are checked again, cannot be converted, or are different after
+/// the conversion back; and if an error has another kind or no message.
 pub fn values(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Some((function, checked)) = call(&text) else { return };
@@ -50,8 +50,8 @@ pub fn values(data: &[u8]) {
     }
 }
 
-/// Whether a value came back as it was, where members that were left out come back as null, and a
-/// float that is whole as a whole number.
+/// Whether a value is the same after conversion. Absent members become null, and floats may become
+/// integers.
 fn is_same(ty: &Type, before: Option<&Value>, after: &Value) -> bool {
     match (ty, before, after) {
         (_, None, after) => after.is_null(),
@@ -77,12 +77,12 @@ fn is_same(ty: &Type, before: Option<&Value>, after: &Value) -> bool {
     }
 }
 
-/// The text of a configuration file, and of a project's file.
+/// Fuzzes the reading of configuration files and project files.
 ///
 /// # Panics
 ///
-/// Where reading panics or fails without saying why, where a project's file makes a rule laxer, and
-/// where changing a file that works makes another change than the one that was asked for.
+/// If reading panics or an error has no message, if a project file makes a rule less strict, and if a
+/// change to a valid file changes anything else.
 pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data).into_owned();
     let path = Path::new("/home/someone/config.toml");
@@ -124,16 +124,16 @@ pub fn configuration(data: &[u8]) {
     assert_eq!(rule.map(|rule| rule.permission), Some(Permission::Deny));
     assert_eq!(after.accounts.len(), settings.accounts.len());
     assert_eq!(after.limits, settings.limits);
-    let unset = edited(path, &set, &[change(key, None)]).expect("a rule can be taken away");
+    let unset = edited(path, &set, &[change(key, None)]).expect("a rule can be removed");
     let after = reader::settings(path, unset).expect("what was written can be read");
     assert!(!after.policy.own.all.functions.contains_key("delete_room"));
 }
 
-/// The bytes of a component, checked before it is compiled, and inspected.
+/// Fuzzes the check and the inspection of components.
 ///
 /// # Panics
 ///
-/// Where either panics or fails without saying why, and where what may be compiled cannot be inspected.
+/// If either panics or an error has no message, and if a component that may be compiled cannot be inspected.
 pub fn components(data: &[u8]) {
     let functions = inspect::functions(data);
     let inspected = Inspection::of(data);
@@ -146,7 +146,7 @@ pub fn components(data: &[u8]) {
     }
 }
 
-/// An error says something, in one line that does nothing to a terminal.
+/// Checks that an error has a message in one line without control characters.
 fn assert_message(error: &Error) {
     let text = error.to_string();
     assert!(!text.is_empty() && text.len() < 4096, "{} bytes", text.len());

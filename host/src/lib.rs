@@ -1,12 +1,12 @@
-//! Whereby video meetings for AI agents that are not trusted with the account.
+//! Lets AI agents manage Whereby rooms without giving them your API key.
 //!
-//! The functions run as a WebAssembly component in a sandbox. This library is its host: it keeps
-//! the credentials, decides which call may be made, and lets nothing leave but the requests that
-//! the very call stands for. `examples/agent.rs` embeds it as a whole.
+//! The functions run as a WebAssembly component in a sandbox. This library is the host: it keeps the
+//! credentials, decides which calls may be made, and sends only the requests that a call allows.
+//! `examples/agent.rs` is a complete program that embeds it.
 //!
 //! # A session
 //!
-//! A program that embeds it says which accounts there are and what they may do, and then calls:
+//! Set the accounts and what they may do, and then call functions:
 //!
 //! ```
 //! use serde_json::json;
@@ -20,7 +20,7 @@
 //! let mut settings = Settings::default();
 //! let api = ApiBase::parse(&api_url)?; // or ApiBase::default() for Whereby itself
 //! settings.accounts.insert("work".into(), Account::new(TokenSource::literal(api_key), api));
-//! // Reading is allowed by default. Writing would be asked for; here it is denied.
+//! // By default, reading is allowed, and writing needs approval. Here, writing is denied.
 //! let deny = Entry { permission: Permission::Deny, line: 0 };
 //! settings.policy.own.all.effects.insert(Effect::Write, deny);
 //!
@@ -36,16 +36,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Settings::load`] reads what the program `whereby` reads instead, and [`Settings::tighten`] only
-//! the files of the machine and of project folders that make the rules stricter.
-//! [`SessionBuilder::cache`] takes a place for compiled code. Make one session and keep it; it is
-//! cheap to clone, and a call runs in a fresh instance of the component.
+//! [`Settings::load`] reads the same configuration as the program `whereby`. [`Settings::tighten`] reads
+//! only the machine's and the project's files that make the rules stricter. [`SessionBuilder::cache`] sets
+//! the directory for compiled code. Make one session and keep it: it is cheap to clone, and each call runs
+//! in a fresh instance of the component.
 //!
 //! # Asking a person
 //!
-//! What the rules say to ask about, an [`Approver`] asks: here, whoever reads the other end of a
-//! channel. Without one, or where it answers [`Answer::Nobody`], the call fails as
-//! `approval-required`.
+//! If the rules require approval, an [`Approver`] asks a person: here, through a channel. Without an
+//! approver, or if it returns [`Answer::Nobody`], the call fails with `approval-required`.
 //!
 //! ```
 //! use serde_json::json;
@@ -101,7 +100,8 @@
 //!
 //! # Several accounts
 //!
-//! Each has its own key, API and rules. A call names one, or means [`Settings::default_account`](field@Settings::default_account).
+//! Each account has its own key, API and rules. A call without an account uses
+//! [`Settings::default_account`](field@Settings::default_account).
 //!
 //! ```
 //! use serde_json::json;
@@ -121,7 +121,7 @@
 //!     let account = Account::new(TokenSource::literal(key), api.clone());
 //!     settings.accounts.insert(name.into(), account);
 //! }
-//! // `school` only reads, and `work` writes without being asked.
+//! // `school` can only read, and `work` can write without approval.
 //! for (name, permission) in [("school", Permission::Deny), ("work", Permission::Allow)] {
 //!     let rules = settings.policy.own.accounts.entry(name.into()).or_default();
 //!     rules.effects.insert(Effect::Write, Entry { permission, line: 0 });
@@ -140,10 +140,9 @@
 //!
 //! # Cancelling
 //!
-//! To cancel a call, drop its future. Nothing is sent from then on, and the instance is gone. A call
-//! that reads, waits for a person, or has not sent its write yet has changed nothing. A write that had
-//! left is not taken back: Whereby may have done it all the same, and the audit log has it as
-//! cancelled, with the effect `unknown`. Look whether it happened before you make the call again.
+//! To cancel a call, drop its future. Nothing is sent after that. A call that reads, waits for a person, or
+//! has not sent its write has changed nothing. A write that was sent may still happen: the audit log
+//! records it as cancelled, with the effect `unknown`. Check whether it happened before you repeat the call.
 //!
 //! ```
 //! use serde_json::json;
@@ -166,7 +165,7 @@
 //! # settings.accounts.insert("work".into(), account);
 //! # let approver = std::sync::Arc::new(NeverAnswers);
 //! # let session = Session::builder().settings(settings).approver(approver).build()?;
-//! // Nobody answers the question, and after a while that is that.
+//! // Nobody answers the question, so the caller gives up.
 //! let call = session.call(None, "create_room", json!({}));
 //! assert!(tokio::time::timeout(Duration::from_millis(20), call).await.is_err());
 //! # assert!(whereby.requests().is_empty());
@@ -176,8 +175,8 @@
 //!
 //! # Approvals and the audit log
 //!
-//! With a [`Store`], every call leaves a row, and what nobody can be asked about waits there to be
-//! approved, for that one call.
+//! With a [`Store`], every call is recorded. If nobody can be asked, the call is stored, and a person can
+//! approve it for one use.
 //!
 //! ```
 //! use serde_json::json;
@@ -192,7 +191,7 @@
 //! # settings.accounts.insert("work".into(), account);
 //! # let home = tempfile::tempdir()?;
 //! # let directory = home.path().join("state");
-//! let store = Store::new(directory); // your own, and closed to others
+//! let store = Store::new(directory); // must be yours and closed to others
 //! let session = Session::builder().settings(settings).store(store.clone()).build()?;
 //!
 //! let outcome = session.call(None, "create_room", json!({})).await;

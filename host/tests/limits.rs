@@ -217,10 +217,7 @@ fn a_limit_that_leaves_nothing_to_work_with_is_named() {
             ("ulimit -n 6", "ulimit -n"),
             ("ulimit -n 7", "ulimit -n"),
             ("ulimit -n 10", "ulimit -n"),
-            (
-                "ulimit -v 250000",
-                "limited to 244 MiB, and running components needs at least 256 MiB",
-            ),
+            ("ulimit -v 250000", "limited to 244 MiB, but components need at least 256 MiB"),
         ] {
             for arguments in
                 [&["call", "get_current_user"][..], &["lua", "script.lua"], &["doctor"], &["mcp"]]

@@ -27,10 +27,10 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
         (
             "list_rooms",
             json!({"limit": "10"}),
-            &["limit", "a whole number from 1 to 100", "a text"][..],
+            &["limit", "an integer from 1 to 100", "a string"][..],
         ),
         ("list_rooms", json!({"limit": true}), &["limit", "true"]),
-        ("list_rooms", json!({"limit": [10]}), &["limit", "a list"]),
+        ("list_rooms", json!({"limit": [10]}), &["limit", "an array"]),
         ("list_rooms", json!({"limit": {}}), &["limit", "an object"]),
         ("list_rooms", json!({"limit": 0}), &["limit", "1 to 100", "0"]),
         ("list_rooms", json!({"limit": 101}), &["limit", "1 to 100", "101"]),
@@ -39,9 +39,9 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
         ("list_rooms", json!({"limit": 1e300}), &["limit"]),
         ("list_rooms", json!({"limit": u64::MAX}), &["limit"]),
         ("list_rooms", json!({"limit": 4_294_967_297_u64}), &["limit"]),
-        ("list_rooms", json!({"cursor": 7}), &["cursor", "a text", "7"]),
-        ("get_room", json!({"room_name": 7}), &["room_name", "a text"]),
-        ("get_room", json!({"room_name": ["daily"]}), &["room_name", "a list"]),
+        ("list_rooms", json!({"cursor": 7}), &["cursor", "a string", "7"]),
+        ("get_room", json!({"room_name": 7}), &["room_name", "a string"]),
+        ("get_room", json!({"room_name": ["daily"]}), &["room_name", "an array"]),
         ("get_room", json!({"room_name": ""}), &["room_name", "1 to 2000"]),
         ("get_meeting", json!({"meeting_id": ""}), &["meeting_id", "1 to 300"]),
         ("get_room", json!({"room_name": "a.whereby.com/b"}), &["room_name", "daily-standup"]),
@@ -55,18 +55,18 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
         ("get_room", json!({}), &["room_name", "needs"]),
         ("get_room", json!({"room_name": null}), &["room_name", "needs"]),
         ("get_meeting", json!({}), &["meeting_id", "needs"]),
-        ("list_meetings", json!({"from_date": 20_260_301}), &["from_date", "a text"]),
+        ("list_meetings", json!({"from_date": 20_260_301}), &["from_date", "a string"]),
         ("list_meetings", json!({"to_date": "1 March"}), &["to_date", "RFC 3339", "2026-03-02"]),
         ("create_room", json!({"room_mode": "big"}), &["room_mode", "normal, group"]),
         ("create_room", json!({"room_mode": "Group"}), &["room_mode", "did you mean `group`"]),
-        ("create_room", json!({"fields": "hostRoomUrl"}), &["fields", "a list", "a text"]),
+        ("create_room", json!({"fields": "hostRoomUrl"}), &["fields", "an array", "a string"]),
         (
             "create_room",
             json!({"fields": ["hostRoomURL"]}),
             &["fields[0]", "did you mean `hostRoomUrl`"],
         ),
         ("create_room", json!({"fields": ["title"]}), &["fields[0]", "liveTranscription"]),
-        ("create_room", json!({"fields": [7]}), &["fields[0]", "a text or an object"]),
+        ("create_room", json!({"fields": [7]}), &["fields[0]", "a string or an object"]),
         ("create_room", json!({"fields": [{}]}), &["fields[0]", "at least one", "hostRoomUrl"]),
         ("create_room", json!({"fields": [{"streaming": null}]}), &["fields[0]", "at least one"]),
         (
@@ -79,7 +79,7 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
             json!({"fields": ["isLocked", {"isLocked": true}]}),
             &["fields", "`lockRoomOnJoin` (or `isLocked`) is given twice"],
         ),
-        ("create_room", json!({"fields": ["recording"]}), &["fields[0]", "carries a value"]),
+        ("create_room", json!({"fields": ["recording"]}), &["fields[0]", "needs a value"]),
         // Whoever does not want it is not told to ask for it.
         ("create_room", json!({"isLocked": false}), &[r#"{"fields": [{"isLocked": false}]}"#]),
         ("create_room", json!({"hostRoomUrl": true}), &[r#"{"fields": [{"hostRoomUrl": true}]}"#]),
@@ -171,7 +171,7 @@ async fn unknown_names_are_named_with_the_nearest_known_one() {
 async fn arguments_that_are_no_object_are_refused_with_an_example() {
     let world = World::new().await;
     for arguments in [json!("daily"), json!(7), json!(true), json!([1]), json!([{}])] {
-        assert_refused(&world, "get_room", arguments, &["one JSON object", "room_name"]).await;
+        assert_refused(&world, "get_room", arguments, &["a JSON object", "room_name"]).await;
     }
 }
 

@@ -287,7 +287,7 @@ async fn rows() -> Vec<Row> {
             ..lasting(
                 "over 100 headers",
                 answering(Reply::raw(many_headers)),
-                &["more headers than are accepted", "at most 100"],
+                &["too many response headers", "limit: 100"],
                 &["headers"],
             )
         },

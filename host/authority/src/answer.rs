@@ -1,8 +1,8 @@
 //! Parses responses and rebuilds them, so that the component reads only JSON that the host wrote.
 //!
-//! A response is parsed into the members that the call's function may see. Everything else stays
-//! behind: members that nobody asked for, spellings, texts that are not JSON. There is one place
-//! where a text can be replaced, and the access token is.
+//! A response is parsed into the members that the call's function may see. Everything else is
+//! dropped: other members, the original spelling, and bodies that are not JSON. Every string passes
+//! through one place, which redacts the access token.
 
 use crate::surrogate;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -11,53 +11,53 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// What replaces the access token.
+/// Replaces the access token.
 pub const REDACTED: &str = "[redacted]";
 
-/// The greatest number of rows of a page. Whereby returns at most 100.
+/// The maximum number of rows in a page. Whereby returns at most 100.
 const MAX_ROWS: usize = 1000;
 
-/// The largest error response that is read, in bytes. Whereby's are below 1 KiB.
+/// The maximum size of an error response, in bytes. Whereby's are below 1 KiB.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// The greatest length of an error's text, in characters.
+/// The maximum length of an error message, in characters.
 const MAX_ERROR_TEXT: usize = 500;
 
-/// The greatest number of messages that are told of one error response.
+/// The maximum number of messages taken from one error response.
 const MAX_MESSAGES: usize = 5;
 
-/// What the value of a member may be. Another one is replaced by an empty value of its own type, so
+/// The type of a member. A value of another type is replaced by an empty value of that other type, so
 /// that the component can still say what is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A string.
     Text,
-    /// A text, or a number where Whereby writes the id as one.
+    /// A string or a number: Whereby writes ids as either.
     Id,
     /// A number.
     Number,
 }
 
-/// The members of an object, with what each may be.
+/// The members of an object, each with its type.
 type Members = &'static [(&'static str, Kind)];
 
-/// What a successful response may tell the component.
+/// What the component may see of a successful response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// `results`, with these members of each row, and `cursor`.
+    /// `results`, with these members in each row, and `cursor`.
     Page(Members),
-    /// These members, but for those that were not asked for.
+    /// An object with these members.
     Object {
-        /// The members that it may have.
+        /// The members that the response may have.
         members: Members,
-        /// Those of them that this call may not see.
+        /// The members that this call may not see.
         left_out: &'static [&'static str],
     },
-    /// That it came.
+    /// Only that a response came.
     Nothing,
 }
 
-/// A room of `GET /meetings`.
+/// A room in `GET /meetings`.
 pub const ROOM: Members = &[
     ("meetingId", Kind::Id),
     ("roomName", Kind::Text),
@@ -66,7 +66,7 @@ pub const ROOM: Members = &[
     ("endDate", Kind::Text),
 ];
 
-/// The room that `POST /meetings` made.
+/// The room that `POST /meetings` created.
 pub const CREATED_ROOM: Members = &[
     ("meetingId", Kind::Id),
     ("roomName", Kind::Text),
@@ -77,10 +77,10 @@ pub const CREATED_ROOM: Members = &[
     ("viewerRoomUrl", Kind::Text),
 ];
 
-/// What get_current_user learns of a room: the organization's subdomain is in its URL.
+/// A room as get_current_user sees it: its URL contains the organization's subdomain.
 pub const ROOM_URL: Members = &[("roomUrl", Kind::Text)];
 
-/// A room of `GET /insights/rooms`.
+/// A room in `GET /insights/rooms`.
 pub const INSIGHT_ROOM: Members = &[
     ("roomName", Kind::Text),
     ("totalSessions", Kind::Number),
@@ -88,7 +88,7 @@ pub const INSIGHT_ROOM: Members = &[
     ("lastSessionStartedAt", Kind::Text),
 ];
 
-/// A session of `GET /insights/room-sessions`. Whereby has had two names for its dates.
+/// A session in `GET /insights/room-sessions`. Whereby has used two names for each date.
 pub const SESSION: Members = &[
     ("roomSessionId", Kind::Text),
     ("roomName", Kind::Text),
@@ -100,7 +100,7 @@ pub const SESSION: Members = &[
     ("totalRecorderMinutes", Kind::Number),
 ];
 
-/// A participant of `GET /insights/participants`.
+/// A participant in `GET /insights/participants`.
 pub const PARTICIPANT: Members = &[
     ("roomSessionId", Kind::Text),
     ("participantId", Kind::Id),
@@ -111,7 +111,7 @@ pub const PARTICIPANT: Members = &[
     ("externalId", Kind::Id),
 ];
 
-/// A recording of `GET /recordings`.
+/// A recording in `GET /recordings`.
 pub const RECORDING: Members = &[
     ("recordingId", Kind::Id),
     ("roomSessionId", Kind::Text),
@@ -122,22 +122,22 @@ pub const RECORDING: Members = &[
     ("sizeInMegaBytes", Kind::Number),
 ];
 
-/// A transcription of `GET /transcriptions`.
+/// A transcription in `GET /transcriptions`.
 pub const TRANSCRIPTION: Members = &[("roomSessionId", Kind::Text), ("roomName", Kind::Text)];
 
 /// Why a successful response cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It is no JSON.
+    /// It is not JSON.
     NotJson,
     /// It has more rows than a page can have.
     TooManyRows,
 }
 
-/// Replaces the access token in texts.
+/// Replaces the access token in strings.
 pub struct Redactor<'a> {
     token: &'a str,
-    /// The letters and digits of the token alone, in lower case.
+    /// The token's letters and digits, in lower case.
     folded: Vec<u8>,
 }
 
@@ -145,22 +145,23 @@ impl<'a> Redactor<'a> {
     /// A token with fewer letters and digits is recognized only in its exact spelling.
     const LEAST: usize = 8;
 
-    /// Returns a redactor of one access token. An empty token redacts nothing.
+    /// Returns a redactor for one access token. An empty token redacts nothing.
     #[must_use]
     pub fn new(token: &'a str) -> Self {
         Self { token, folded: fold(token) }
     }
 
-    /// The text without the token. Where the token is in it in another spelling (other letter case,
-    /// percent-encoded, broken up by other characters), nothing of the text is left.
+    /// Returns the text without the token. If the text contains the token in another spelling (other
+    /// letter case, percent-encoded, broken up by other characters), the whole text is replaced.
     pub fn apply<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
         // No spelling is shorter than its letters and digits.
         if text.len() < self.folded.len() || self.token.is_empty() {
             return text;
         }
-        let text = match text.contains(self.token) {
-            true => text.replace(self.token, REDACTED).into(),
-            false => text,
+        let text = if text.contains(self.token) {
+            text.replace(self.token, REDACTED).into()
+        } else {
+            text
         };
         let is_spelled = self.folded.len() >= Self::LEAST
             && memchr::memmem::find(&fold(&text), &self.folded).is_some();
@@ -168,13 +169,17 @@ impl<'a> Redactor<'a> {
     }
 }
 
-/// The letters and digits of a text after percent-decoding, in lower case.
+/// Returns the letters and digits of a string after percent-decoding, in lower case.
 fn fold(text: &str) -> Vec<u8> {
     let decoded = percent_encoding::percent_decode_str(text);
     decoded.filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
 }
 
-/// Writes what the component may read of a successful response.
+/// Rebuilds a successful response from what the component may see of it.
+///
+/// # Errors
+///
+/// [`Unreadable`] if the body is not JSON or has too many rows.
 pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor<'_>) -> Result<Vec<u8>, Unreadable> {
     let body = without_bom(body);
     if shape == Shape::Nothing && body.trim_ascii().is_empty() {
@@ -187,11 +192,13 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor<'_>) -> Result<Vec
     };
     let halves = memchr::memchr(b'\\', body).and_then(|_| surrogate::without_halves(body));
     let body = halves.as_deref().unwrap_or(body);
-    let read =
-        parse(body, keep).map_err(|error| match error.to_string().starts_with(TOO_MANY_ROWS) {
-            true => Unreadable::TooManyRows,
-            false => Unreadable::NotJson,
-        })?;
+    let read = parse(body, keep).map_err(|error| {
+        if error.to_string().starts_with(TOO_MANY_ROWS) {
+            Unreadable::TooManyRows
+        } else {
+            Unreadable::NotJson
+        }
+    })?;
     if shape == Shape::Nothing {
         return Ok(Vec::new());
     }
@@ -204,17 +211,17 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor<'_>) -> Result<Vec
     Ok(written)
 }
 
-/// What an error response says, and how long it asks to wait.
+/// The message and the retry delay of an error response.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Complaint {
-    /// What is wrong, as Whereby puts it; empty if it says nothing.
+    /// Whereby's message; empty if there is none.
     pub text: String,
-    /// How long to wait before trying again (`data.msLeft`).
+    /// The retry delay (`data.msLeft`).
     pub wait: Option<Duration>,
 }
 
 impl Complaint {
-    /// Reads the body of a response that is no success. What is not JSON says nothing.
+    /// Reads the body of an error response. A body that is not JSON has no message and no delay.
     pub fn read(body: &[u8], redactor: &Redactor<'_>) -> Self {
         let body = without_bom(body);
         if body.len() > MAX_ERROR_BYTES {
@@ -227,8 +234,7 @@ impl Complaint {
         let text = text.and_then(|body| messages(body, false));
         let text = redactor.apply(text.unwrap_or_default().into());
         let left = |name: &str| body["data"][name].as_f64().filter(|left| *left >= 0.0);
-        // The documentation has `msLeft`; `ms_left` was seen too. The largest there are become the
-        // largest that a duration holds.
+        // `msLeft` is documented; `ms_left` was seen too. The cast saturates.
         let wait = left("msLeft").or_else(|| left("ms_left"));
         Self {
             text: text.chars().take(MAX_ERROR_TEXT).collect(),
@@ -236,7 +242,7 @@ impl Complaint {
         }
     }
 
-    /// Writes what the component may read of it.
+    /// Returns the body that the component reads; empty without a message and a delay.
     pub fn to_body(&self) -> Vec<u8> {
         let mut body = serde_json::Map::new();
         if !self.text.is_empty() {
@@ -246,14 +252,11 @@ impl Complaint {
             let left = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             body.insert("data".into(), serde_json::json!({ "msLeft": left }));
         }
-        match body.is_empty() {
-            true => Vec::new(),
-            false => Value::Object(body).to_string().into_bytes(),
-        }
+        if body.is_empty() { Vec::new() } else { Value::Object(body).to_string().into_bytes() }
     }
 }
 
-/// The members in which an API says what is wrong, in the order in which they are told.
+/// The members that hold a message, in the order in which messages are joined.
 const MESSAGES: &[&str] = &[
     "error",
     "errors",
@@ -268,11 +271,11 @@ const MESSAGES: &[&str] = &[
     "msg",
 ];
 
-/// The members in which an API says what a message is about.
+/// The members that name the input a message is about.
 const SUBJECTS: &[&str] = &["path", "field", "property", "param", "instancePath", "loc"];
 
-/// What a value says, each message once: those of an object beside each other, those of a list one
-/// after the other.
+/// Returns the messages in a value, each once: those of an object joined by `: `, those of an array
+/// by `; `.
 fn messages(value: &Value, is_item: bool) -> Option<String> {
     let join = |said: &mut dyn Iterator<Item = String>, separator: &str| {
         let mut unique: Vec<String> = Vec::new();
@@ -291,7 +294,7 @@ fn messages(value: &Value, is_item: bool) -> Option<String> {
         Value::Object(object) => {
             let members = MESSAGES.iter().filter_map(|name| object.get(*name));
             let said = join(&mut members.filter_map(|value| messages(value, false)), ": ");
-            // Elsewhere a path is that of the request.
+            // Outside an array, `path` is the path of the request.
             let subjects = SUBJECTS.iter().filter(|_| is_item);
             match subjects.filter_map(|name| subject(object.get(*name)?)).next() {
                 Some(subject) if !said.is_empty() && !said.contains(&subject) => {
@@ -305,7 +308,7 @@ fn messages(value: &Value, is_item: bool) -> Option<String> {
     Some(said).filter(|said| !said.is_empty())
 }
 
-/// A place as an API names it: `endDate`, or `["fields", 0]`.
+/// Reads the name of an input: `endDate`, or `["fields", 0]`.
 fn subject(value: &Value) -> Option<String> {
     let part = |value: &Value| match value {
         Value::String(part) => Some(part.trim().to_owned()).filter(|part| !part.is_empty()),
@@ -325,7 +328,7 @@ fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
-/// What was kept of a value.
+/// A value without what the component may not see.
 #[derive(Debug, Default)]
 enum Kept<'a> {
     #[default]
@@ -368,7 +371,7 @@ impl Kept<'_> {
     }
 }
 
-/// Writes an object. What is null is left out, which says the same.
+/// Writes an object without its null members.
 fn write_members<'a>(
     to: &mut Vec<u8>,
     members: impl Iterator<Item = (&'static str, Kept<'a>)>,
@@ -388,7 +391,7 @@ fn write_members<'a>(
 }
 
 fn write_text(to: &mut Vec<u8>, text: &str) {
-    // Writing a text to memory does not fail.
+    // Writing to memory does not fail.
     let _ = serde_json::to_writer(to, text);
 }
 
@@ -404,7 +407,7 @@ fn parse(body: &[u8], keep: Keep) -> serde_json::Result<Kept<'_>> {
     Ok(value)
 }
 
-/// What to keep of a value. Whatever comes is taken; what is of another type is kept empty.
+/// What to keep of a value. A value of another type is kept empty.
 #[derive(Clone, Copy)]
 enum Keep {
     /// A value of this kind.
@@ -497,7 +500,7 @@ impl<'de> Visitor<'de> for Keep {
         };
         let mut values: Vec<Kept<'de>> = members.iter().map(|_| Kept::Null).collect();
         while let Some(name) = object.next_key_seed(Name)? {
-            // Of a member that is there twice, the last one counts, as in most readers of JSON.
+            // The last of two members with the same name counts, as in most JSON parsers.
             let (slot, keep) = match &mut page {
                 Some((rows, page)) => match PAGE.iter().position(|known| *known == name) {
                     Some(0) => (page.get_mut(0), Self::Rows(rows)),
@@ -521,7 +524,7 @@ impl<'de> Visitor<'de> for Keep {
     }
 }
 
-/// A member's name, borrowed where it has no escapes.
+/// A member's name, borrowed if it has no escapes.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -562,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_its_known_members_in_one_spelling() {
+    fn a_page_keeps_its_known_members_in_one_spelling() {
         let page = Shape::Page(TRANSCRIPTION);
         for (body, expected) in [
             (r#"{"results":[],"cursor":null}"#, r#"{"results":[]}"#),
@@ -579,7 +582,7 @@ mod tests {
                 r#"{"\u0072esults":[{"roomName":"b\ud800"}]}"#,
                 "{\"results\":[{\"roomName\":\"b\u{fffd}\"}]}",
             ),
-            // Of what has another type, the type alone is told.
+            // A value of another type keeps only its type.
             (r#"{"results":{"a":1},"cursor":7}"#, r#"{"results":{},"cursor":0}"#),
             (
                 r#"{"results":[7,"x",null,true,[1],{"roomName":["x"]}]}"#,
@@ -599,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_has_no_member_that_was_not_asked_for() {
+    fn an_object_keeps_only_the_members_asked_for() {
         let body = r#"{"meetingId":7,"roomUrl":"https://a/b","hostRoomUrl":"https://a/b?roomKey=x",
                        "viewerRoomUrl":"v","meetingSecret":"s"}"#;
         let expected = r#"{"meetingId":7,"roomUrl":"https://a/b","viewerRoomUrl":"v"}"#;
@@ -607,14 +610,14 @@ mod tests {
     }
 
     #[test]
-    fn of_an_answer_to_a_deletion_nothing_is_told() {
+    fn the_response_to_a_deletion_is_not_passed_on() {
         for body in ["", " \n", "{}", r#"{"a":"b"}"#, "null", "[1]"] {
             assert_eq!(rebuilt(body, Shape::Nothing).as_deref(), Ok(""), "{body}");
         }
     }
 
     #[test]
-    fn what_is_no_json_is_not_passed_on() {
+    fn a_body_that_is_not_json_is_not_passed_on() {
         for shape in [Shape::Page(ROOM), CREATED, Shape::Nothing] {
             for body in ["<html>", " \n<!DOCTYPE html>", "{", "{} {}", "plain text"] {
                 assert_eq!(rebuilt(body, shape), Err(Unreadable::NotJson), "{body}");
@@ -631,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_in_no_text_however_it_was_spelled() {
+    fn the_token_is_redacted_with_and_without_escapes() {
         let escaped: String = TOKEN.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
         for spelling in [TOKEN, &escaped] {
             for body in [
@@ -650,7 +653,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_another_spelling_takes_the_text_with_it() {
+    fn a_token_in_another_spelling_redacts_the_whole_text() {
         let redactor = Redactor::new(TOKEN);
         for text in [
             "HUNTER2-hunter2-Hunter2",
@@ -668,7 +671,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_its_messages_and_its_wait() {
+    fn an_error_is_read_as_messages_and_a_delay() {
         let long = format!(r#"{{"error":"{}"}}"#, "x".repeat(MAX_ERROR_BYTES));
         for (body, text, milliseconds) in [
             (r#"{"error":"a","message":"b"}"#, "a: b", None),
@@ -704,7 +707,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_written_with_two_members_at_most() {
+    fn an_error_is_written_with_at_most_two_members() {
         let body = |text: &str, wait| {
             let complaint = Complaint { text: text.into(), wait };
             String::from_utf8(complaint.to_body()).expect("JSON is UTF-8")
@@ -717,7 +720,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_body_is_survived_and_what_is_written_reads_the_same(
+        fn no_body_panics_and_a_rebuilt_one_is_rebuilt_the_same(
             body in "(?s)[\\[\\]{}:,\"\\\\a-z0-9. ]{0,80}",
         ) {
             let redactor = Redactor::new(TOKEN);

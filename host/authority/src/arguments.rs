@@ -1,8 +1,8 @@
-//! Arguments: checked against the catalogue, and brought into one normal form.
+//! Arguments: checked against the catalog and normalized.
 //!
-//! What is decided on, shown and granted is the normal form, so two spellings of one call are one
-//! call: what is null, empty or absent is left out, moments are in UTC, a prefix is as Whereby makes
-//! it, a room has one name, and members and `fields` are in the order of the WIT.
+//! The policy, approvals and the grant use the normal form, so two spellings of a call are the same
+//! call: null and empty values are left out, times are in UTC, a prefix is as Whereby makes it, a room
+//! has one name, and members and `fields` are in the order of the WIT.
 
 use crate::Error;
 use crate::names::{MeetingRef, RoomRef};
@@ -12,62 +12,62 @@ use serde_json::{Map, Value};
 use whereby_catalog::schema::fact_value;
 use whereby_catalog::{Case, Facts, Function, Member, Type, Variant};
 
-/// The greatest size of a call's arguments, as compact JSON, in bytes.
+/// The maximum size of a call's arguments as compact JSON, in bytes.
 pub const MAX_ARGUMENTS_BYTES: usize = 64 * 1024;
 
-/// The checked arguments of one function, in their normal form.
+/// The checked and normalized arguments of one function.
 #[derive(Clone, PartialEq)]
 pub struct Arguments {
-    /// In the normal form, but for the names of rooms, which are as the caller spelled them.
+    /// Normalized, except for the names of rooms, which are as the caller spelled them.
     values: Map<String, Value>,
 }
 
 impl std::fmt::Debug for Arguments {
-    /// Secrets are masked.
+    /// Masks secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Arguments").field(&crate::secrets::masked(&self.to_json())).finish()
     }
 }
 
 impl Arguments {
-    /// Checks arguments that came from outside. Null and an empty list, which is how some languages
-    /// write an empty object, stand for no arguments.
+    /// Checks and normalizes the arguments of a call. Null and an empty array, which some languages
+    /// write for an empty object, mean no arguments.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`], which names the argument and says what would be right.
+    /// [`Error::InvalidArgument`], which names the argument and says what is expected.
     pub fn check(function: &'static Function, given: Value) -> Result<Self, Error> {
         let given = match given {
             Value::Object(given) => given,
             Value::Null => Map::new(),
             Value::Array(list) if list.is_empty() => Map::new(),
             other => {
-                return Err(invalid(format!(
-                    "the arguments of {} are one JSON object, for example {}, not {}",
+                return Err(Error::invalid(format!(
+                    "{} takes a JSON object, such as {}, not {}",
                     function.json,
                     example(function),
                     kind(&other)
                 )));
             }
         };
-        // Measured before it is looked at, so that no check can be made to work for long.
+        // Before the other checks, to bound their cost.
         let size = serde_json::to_vec(&given).map_or(usize::MAX, |text| text.len());
         if size > MAX_ARGUMENTS_BYTES {
-            return Err(invalid(format!(
-                "the arguments have {size} bytes; at most {MAX_ARGUMENTS_BYTES} are taken"
+            return Err(Error::invalid(format!(
+                "the arguments have {size} bytes; at most {MAX_ARGUMENTS_BYTES} are allowed"
             )));
         }
-        let values = members(function.params, given, &Place::Call(function))?;
+        let values = members(function.params, given, &Location::Call(function))?;
         Ok(Self { values })
     }
 
-    /// The arguments in their normal form, as one JSON object.
+    /// Returns the normalized arguments as a JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut values = self.values.clone();
         for name in ["room_name", "meeting_id"] {
             if let Some(Value::String(text)) = values.get_mut(name) {
-                // Of a meeting's id, what follows the room is the session's.
+                // The session, which follows the room in a meeting's id, keeps its letter case.
                 let end = if name == "meeting_id" { text.rfind(':') } else { Some(text.len()) };
                 if let Some(room) = text.get_mut(..end.unwrap_or_default()) {
                     room.make_ascii_lowercase();
@@ -95,14 +95,14 @@ impl Arguments {
         self.get(name)?.as_u64()
     }
 
-    /// Returns the items of an argument that is an array; none if it is absent.
+    /// Returns the items of an argument that is an array; empty if it is absent.
     #[must_use]
     pub fn list(&self, name: &str) -> &[Value] {
         self.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 }
 
-/// An example call of a function, from the examples in the WIT.
+/// Returns example arguments for a function, from the examples in the WIT.
 #[must_use]
 pub fn example(function: &Function) -> Value {
     let mut map = Map::new();
@@ -117,20 +117,20 @@ pub fn example(function: &Function) -> Value {
     Value::Object(map)
 }
 
-/// Where in the arguments a check stands.
-enum Place<'a> {
+/// The location of a value in the arguments, for messages.
+enum Location<'a> {
     Call(&'static Function),
-    Member(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
+    Member(&'a Location<'a>, &'a str),
+    Item(&'a Location<'a>, usize),
 }
 
-impl std::fmt::Display for Place<'_> {
+impl std::fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Call(function) => f.write_str(function.json),
             Self::Member(Self::Call(_), name) => f.write_str(name),
-            Self::Member(place, name) => write!(f, "{place}.{name}"),
-            Self::Item(place, index) => write!(f, "{place}[{index}]"),
+            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
 }
@@ -138,7 +138,7 @@ impl std::fmt::Display for Place<'_> {
 fn members(
     declared: &'static [Member],
     mut given: Map<String, Value>,
-    place: &Place<'_>,
+    place: &Location<'_>,
 ) -> Result<Map<String, Value>, Error> {
     let is_unknown = |key: &str| declared.iter().all(|member| member.json != key);
     if let Some((unknown, value)) = given.iter().find(|(key, _)| is_unknown(key)) {
@@ -149,17 +149,17 @@ fn members(
         match given.remove(member.json) {
             None | Some(Value::Null) => {
                 if !member.is_optional() {
-                    return Err(invalid(format!(
+                    return Err(Error::invalid(format!(
                         "{place} needs `{}`: {}",
                         member.json,
                         first_sentence(member.docs)
                     )));
                 }
             }
-            // Clients leave empty what they do not use.
+            // Some clients send empty values for arguments that they don't use.
             Some(value) if member.is_optional() && is_empty(&member.ty, &value) => {}
             Some(value) => {
-                let place = Place::Member(place, member.json);
+                let place = Location::Member(place, member.json);
                 let value = check(&member.ty, &member.facts, value, &place)?;
                 if !(member.is_optional() && is_empty(&member.ty, &value)) {
                     normal.insert(member.json.to_owned(), value);
@@ -170,52 +170,52 @@ fn members(
     Ok(normal)
 }
 
-/// Whether a value says no more than that there is none.
+/// Whether an empty value means an absent one.
 fn is_empty(ty: &Type, value: &Value) -> bool {
     match (ty, value) {
         (Type::Option(inner), value) => is_empty(inner, value),
         (_, Value::String(text)) => text.is_empty(),
         (Type::List(_), Value::Array(items)) => items.is_empty(),
-        // Lua has one way to write an empty list and an empty object.
+        // Lua writes an empty array and an empty object the same way.
         (Type::Record(_) | Type::List(_), Value::Object(members)) => members.is_empty(),
         (Type::Record(_), Value::Array(items)) => items.is_empty(),
         _ => false,
     }
 }
 
-/// The error for a name that is not declared. An item of a list that was given beside it, such as
-/// `isLocked` beside `fields`, is told where it goes.
+/// Returns the error for an undeclared name. For the item of an array, such as `isLocked` outside of
+/// `fields`, it says where the item belongs.
 fn unknown_member(
     unknown: &str,
     value: &Value,
     declared: &'static [Member],
-    place: &Place<'_>,
+    place: &Location<'_>,
 ) -> Error {
     let items: Vec<(&str, &Case)> = declared.iter().flat_map(items_of).collect();
     let names: Vec<&str> = declared.iter().map(|member| member.json).collect();
     let all: Vec<&str> = names.iter().copied().chain(items.iter().map(|(_, c)| c.json)).collect();
     let what = match place {
-        Place::Call(_) => "argument",
+        Location::Call(_) => "argument",
         _ => "member",
     };
     let shown = crate::text::printable(unknown, 80);
     let nearest = suggest::nearest(unknown, &all);
     if let Some((list, case)) = items.iter().find(|(_, case)| Some(case.json) == nearest) {
-        // What was given for it may be a secret; whether it is wanted is none.
+        // The value may be a secret, unless it is true or false.
         let item = match (&case.payload, value) {
             (None, Value::Bool(wanted)) => format!("{{\"{}\": {wanted}}}", case.json),
             _ => format!("{{\"{}\": …}}", case.json),
         };
-        return invalid(format!(
+        return Error::invalid(format!(
             "unknown {what} `{shown}`: it goes into `{list}`, as in {{\"{list}\": [{item}]}}"
         ));
     }
     let takes = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     let suggestion = suggest::did_you_mean(unknown, &names);
-    invalid(format!("unknown {what} `{shown}`{suggestion}: {place} takes {takes}"))
+    Error::invalid(format!("unknown {what} `{shown}`{suggestion}: {place} takes {takes}"))
 }
 
-/// The items that a member takes, where it is a list of choices, each with the list's name.
+/// Returns the items that an array of variants takes, each with the array's name.
 fn items_of(member: &'static Member) -> Vec<(&'static str, &'static Case)> {
     match &member.ty {
         Type::Option(Type::List(Type::Variant(variant))) => {
@@ -225,23 +225,22 @@ fn items_of(member: &'static Member) -> Vec<(&'static str, &'static Case)> {
     }
 }
 
-/// Two words for one thing: what an item is called, and its normal form.
+/// An item with two names, and the name in the normal form.
 const SYNONYM: (&str, &str) = ("isLocked", "lockRoomOnJoin");
 
-/// The normal form of a case that carries no value.
+/// Returns the normal form of a case without a value.
 fn bare(case: &Case) -> Value {
     let name = if case.json == SYNONYM.0 { SYNONYM.1 } else { case.json };
     name.into()
 }
 
-/// Where an item of a list stands in the normal form. An item is given once, so their order says
-/// nothing.
+/// Returns the position of an item in the normal form. The order of items has no meaning.
 fn rank(cases: &[Case], item: &Value) -> Option<usize> {
     let name = item.as_str().or_else(|| item.as_object()?.keys().next().map(String::as_str));
     cases.iter().position(|case| Some(case.json) == name)
 }
 
-fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Value, Error> {
+fn check(ty: &Type, facts: &Facts, value: Value, place: &Location<'_>) -> Result<Value, Error> {
     match (ty, value) {
         (Type::Option(inner), value) => check(inner, facts, value, place),
         (Type::Bool, value @ Value::Bool(_)) => Ok(value),
@@ -252,14 +251,14 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
             if let Some(most) = facts.max_items
                 && items.len() as u64 > most
             {
-                return Err(invalid(format!(
-                    "{place} has {} items; at most {most} are taken",
+                return Err(Error::invalid(format!(
+                    "{place} has {} items; at most {most} are allowed",
                     items.len()
                 )));
             }
             let mut normal = Vec::with_capacity(items.len());
             for (index, item) in items.into_iter().enumerate() {
-                let place = Place::Item(place, index);
+                let place = Location::Item(place, index);
                 match (inner, item) {
                     (Type::Variant(variant), Value::Object(given)) => {
                         normal.append(&mut cases(variant, given, &place)?);
@@ -284,8 +283,8 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
         (Type::Variant(variant), Value::String(text)) => {
             match variant.cases.iter().find(|case| case.json == text) {
                 Some(case @ Case { payload: None, .. }) => Ok(bare(case)),
-                Some(case) => Err(invalid(format!(
-                    "{place}: `{0}` carries a value, so it is written {{\"{0}\": …}}",
+                Some(case) => Err(Error::invalid(format!(
+                    "{place}: `{0}` needs a value; write {{\"{0}\": …}}",
                     case.json
                 ))),
                 None => Err(unknown_case(&text, variant.cases, place)),
@@ -295,35 +294,32 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Place<'_>) -> Result<Va
             let mut cases = cases(variant, given, place)?.into_iter();
             match (cases.next(), cases.next()) {
                 (Some(only), None) => Ok(only),
-                _ => Err(invalid(format!("{place}: an object here names one case"))),
+                _ => Err(Error::invalid(format!("{place} must have exactly one member"))),
             }
         }
         (_, value) => {
-            Err(invalid(format!("{place} must be {}, not {}", describe(ty), kind(&value))))
+            Err(Error::invalid(format!("{place} must be {}, not {}", describe(ty), kind(&value))))
         }
     }
 }
 
-/// The cases that an object names, each in its normal form. A member that is false or null is left
+/// Returns the normal form of the cases that an object names. Members that are false or null are left
 /// out.
 fn cases(
     variant: &'static Variant,
     given: Map<String, Value>,
-    place: &Place<'_>,
+    place: &Location<'_>,
 ) -> Result<Vec<Value>, Error> {
     if given.values().all(Value::is_null) {
         let names: Vec<&str> = variant.cases.iter().map(|case| case.json).collect();
-        return Err(invalid(format!(
-            "{place}: an object here names at least one of {}",
-            names.join(", ")
-        )));
+        return Err(Error::invalid(format!("{place} needs at least one of {}", names.join(", "))));
     }
     let mut normal = Vec::with_capacity(given.len());
     for (name, payload) in given {
         let Some(case) = variant.cases.iter().find(|case| case.json == name) else {
             return Err(unknown_case(&name, variant.cases, place));
         };
-        let place = Place::Member(place, case.json);
+        let place = Location::Member(place, case.json);
         match (&case.payload, payload) {
             (_, Value::Null) => {}
             (None, wanted) => {
@@ -340,51 +336,51 @@ fn cases(
     Ok(normal)
 }
 
-fn number(ty: &Type, facts: &Facts, value: &Value, place: &Place<'_>) -> Result<Value, Error> {
+fn number(ty: &Type, facts: &Facts, value: &Value, place: &Location<'_>) -> Result<Value, Error> {
     let type_max = match ty {
         Type::U16 => u64::from(u16::MAX),
         Type::U32 => u64::from(u32::MAX),
         _ => u64::MAX,
     };
     let (low, high) = facts.range.unwrap_or((0, type_max));
-    // 10.0 is the whole number 10 to JSON Schema, and to languages that know one kind of number.
-    let whole = value.as_u64().or_else(|| {
+    // 10.0 is the integer 10 in JSON Schema, and in languages with one type of number.
+    let integer = value.as_u64().or_else(|| {
         value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=9e15).contains(n)).map(|n| n as u64)
     });
-    match whole {
+    match integer {
         Some(number) if (low..=high).contains(&number) => Ok(Value::from(number)),
-        _ => Err(invalid(format!(
-            "{place} must be a whole number from {low} to {high}, not {}",
+        _ => Err(Error::invalid(format!(
+            "{place} must be an integer from {low} to {high}, not {}",
             kind(value)
         ))),
     }
 }
 
-fn string(facts: &Facts, text: String, place: &Place<'_>) -> Result<Value, Error> {
+fn string(facts: &Facts, text: String, place: &Location<'_>) -> Result<Value, Error> {
     if let Some((least, most)) = facts.length {
         let length = text.chars().count() as u64;
         if !(least..=most).contains(&length) {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "{place} must have {least} to {most} characters; it has {length}"
             )));
         }
     }
     let argument = match place {
-        Place::Member(Place::Call(_), name) => *name,
+        Location::Member(Location::Call(_), name) => *name,
         _ => "",
     };
     // Whereby may list a room under any name.
     let names_a_room = matches!(argument, "room_name" | "meeting_id");
     if !names_a_room && let Some(bad) = text.chars().find(|c| c.is_control()) {
-        return Err(invalid(format!(
-            "{place} contains the control character U+{:04X}; leave it out",
+        return Err(Error::invalid(format!(
+            "{place} contains the control character U+{:04X}; remove it",
             u32::from(bad)
         )));
     }
-    let wrong = |reason: String| invalid(format!("{place}: {reason}"));
+    let wrong = |reason: String| Error::argument(place, &reason);
     if facts.formats.contains(&"date-time") {
         let moment = match argument {
-            // A date alone stands for its last moment here, and for its first one elsewhere.
+            // A date without a time means the end of the day here, and its beginning elsewhere.
             "to_date" => Timestamp::parse_last(&text),
             _ => Timestamp::parse_argument(&text, facts.formats.contains(&"date")),
         };
@@ -400,59 +396,55 @@ fn string(facts: &Facts, text: String, place: &Place<'_>) -> Result<Value, Error
     // A URL is percent-encoded, which can make it longer.
     let length = normal.chars().count() as u64;
     match facts.length {
-        Some((_, most)) if length > most => Err(invalid(format!(
+        Some((_, most)) if length > most => Err(Error::invalid(format!(
             "{place} must have at most {most} characters when percent-encoded; it has {length}"
         ))),
         _ => Ok(Value::String(normal)),
     }
 }
 
-/// A prefix as Whereby makes it: in lower case, and without white space.
+/// Returns a prefix as Whereby makes it: in lower case, and without white space.
 fn prefix(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn unknown_case(text: &str, cases: &'static [Case], place: &Place<'_>) -> Error {
+fn unknown_case(text: &str, cases: &'static [Case], place: &Location<'_>) -> Error {
     let names: Vec<&str> = cases.iter().map(|case| case.json).collect();
-    invalid(format!(
-        "{place}: `{}` is not known{}; it must be one of {}",
+    Error::invalid(format!(
+        "{place}: unknown value `{}`{}; it must be one of {}",
         crate::text::printable(text, 80),
         suggest::did_you_mean(text, &names),
         names.join(", ")
     ))
 }
 
-fn invalid(message: String) -> Error {
-    Error::InvalidArgument { message }
-}
-
-/// What a type looks like in JSON, for messages.
+/// Returns the JSON type that a WIT type is written as, for messages.
 fn describe(ty: &Type) -> &'static str {
     match ty {
         Type::Bool => "true or false",
-        Type::U16 | Type::U32 | Type::U64 => "a whole number",
+        Type::U16 | Type::U32 | Type::U64 => "an integer",
         Type::F64 => "a number",
-        Type::String | Type::Enum(_) => "a text",
+        Type::String | Type::Enum(_) => "a string",
         Type::Option(inner) => describe(inner),
-        Type::List(_) => "a list",
+        Type::List(_) => "an array",
         Type::Record(_) => "an object",
-        Type::Variant(_) => "a text or an object",
+        Type::Variant(_) => "a string or an object",
     }
 }
 
-/// What a value is, for messages; the value itself may be a secret.
+/// Returns a number or boolean as it is, and the type of any other value, which may contain a secret.
 fn kind(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::String(_) => "a text".into(),
-        Value::Array(_) => "a list".into(),
+        Value::String(_) => "a string".into(),
+        Value::Array(_) => "an array".into(),
         Value::Object(_) => "an object".into(),
     }
 }
 
-/// The first sentence of a documentation text.
+/// Returns the first sentence of a documentation comment.
 pub fn first_sentence(docs: &str) -> &str {
     let paragraph = docs.split("\n\n").next().unwrap_or(docs);
     match paragraph.find(". ") {

@@ -1,33 +1,32 @@
-//! The body of `POST /meetings` that a call of create_room stands for, member by member.
+//! The body of `POST /meetings` for a call of create_room.
 
 use crate::Error;
 use crate::arguments::Arguments;
 use crate::timestamp::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// How far the default end may be from where the documentation of create_room puts it, in seconds:
-/// the component's clock is the host's, but a call takes time.
+/// How far the default end may be from the documented one, in seconds: the component has the host's
+/// clock, but a call takes time.
 const TOLERANCE: i64 = 900;
 
-/// What a new room is to be: everything but an end that the caller left open.
+/// A new room, as the caller asked for it.
 #[derive(Debug)]
 pub struct Creation {
-    /// The body's members but for the dates.
+    /// The members of the body, without the dates.
     members: Map<String, Value>,
     start: Option<Timestamp>,
+    /// Absent if the default applies.
     end: Option<Timestamp>,
 }
 
 impl Creation {
     /// Works out the body from the arguments.
     pub fn new(arguments: &Arguments, now: Timestamp) -> Result<Self, Error> {
-        let date =
-            |name: &str| -> Result<Option<Timestamp>, Error> {
-                let parse = |text| Timestamp::parse_argument(text, false);
-                arguments.text(name).map(parse).transpose().map_err(|reason| {
-                    Error::InvalidArgument { message: format!("{name}: {reason}") }
-                })
-            };
+        let date = |name: &str| -> Result<Option<Timestamp>, Error> {
+            let parse = |text| Timestamp::parse_argument(text, false);
+            let parsed = arguments.text(name).map(parse).transpose();
+            parsed.map_err(|reason| Error::argument(name, &reason))
+        };
         let mut members = Map::new();
         if let Some(mode) = arguments.get("room_mode") {
             members.insert("roomMode".into(), mode.clone());
@@ -37,12 +36,9 @@ impl Creation {
                 .chars()
                 .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-'))
             {
-                return Err(Error::InvalidArgument {
-                    message: format!(
-                        "room_name_prefix: `{bad}` cannot be in a room's name; letters, digits \
-                         and hyphens can"
-                    ),
-                });
+                return Err(Error::invalid(format!(
+                    "room_name_prefix: invalid character `{bad}`; use letters, digits and hyphens"
+                )));
             }
             members.insert("roomNamePrefix".into(), prefix.into());
         }
@@ -57,11 +53,8 @@ impl Creation {
                 other => (other.as_str().unwrap_or_default(), None),
             };
             if seen.contains(&name) {
-                // Two words for one thing are one thing.
                 let other = if name == "lockRoomOnJoin" { " (or `isLocked`)" } else { "" };
-                return Err(Error::InvalidArgument {
-                    message: format!("fields: `{name}`{other} is given twice"),
-                });
+                return Err(Error::invalid(format!("fields: `{name}`{other} is given twice")));
             }
             seen.push(name);
             match (name, payload) {
@@ -83,7 +76,7 @@ impl Creation {
                 }
                 (other, _) => {
                     return Err(Error::NoRule {
-                        message: format!("the body of create_room has no place for `{other}`"),
+                        message: format!("no rule says how create_room sends `{other}`"),
                     });
                 }
             }
@@ -92,9 +85,8 @@ impl Creation {
             members.insert("fields".into(), fields.into());
         }
         let (start, end) = (date("start_date")?, date("end_date")?);
-        // The component says the same, but then a person may have been asked already.
-        let wrong =
-            |reason: &str| Error::InvalidArgument { message: format!("end_date: {reason}") };
+        // The component checks this too, but only after a person may have been asked.
+        let wrong = |reason: &str| Error::argument("end_date", reason);
         if end.is_some_and(|end| end < now) {
             return Err(wrong("is in the past, and a room cannot end before it begins"));
         }
@@ -106,9 +98,9 @@ impl Creation {
         Ok(Self { members, start, end })
     }
 
-    /// Whether the component's body says what the caller asked for, and no more.
+    /// Whether the component's body says exactly what the caller asked for.
     ///
-    /// A default end is judged by when the call was given leave, at every attempt.
+    /// A default end is compared with the time at which the call was permitted, at every attempt.
     pub fn matches(&self, body: &Value, begun: Timestamp) -> bool {
         let Some(body) = body.as_object() else { return false };
         let mut rest = body.clone();
@@ -127,7 +119,7 @@ impl Creation {
         }
         let around =
             |moment: Timestamp| moment.plus_seconds(-TOLERANCE)..=moment.plus_seconds(TOLERANCE);
-        // A start that is about now may have been in the future or in the past for the component.
+        // To the component, a start close to now may be in the future or in the past.
         let is_future = self.start.is_some_and(|start| start >= *around(begun).start());
         let is_past = self.start.is_none_or(|start| start <= *around(begun).end());
         let after_start = self.start.map(|start| start.plus_seconds(3600));
@@ -135,8 +127,8 @@ impl Creation {
             || is_past && around(begun.plus_seconds(24 * 3600)).contains(&end)
     }
 
-    /// The bytes to send for a body that [`Self::matches`]. Nothing in them is the component's choice,
-    /// so they carry nothing that it knows.
+    /// Returns the bytes to send for a body that [`Self::matches`]. The component chooses none of them,
+    /// so it can hide no data in them.
     pub fn to_body(&self, begun: Timestamp) -> Vec<u8> {
         let mut body = Map::new();
         let end = self.end.unwrap_or_else(|| self.default_end(begun));
@@ -148,8 +140,8 @@ impl Creation {
         Value::Object(body).to_string().into_bytes()
     }
 
-    /// When the room ends if the caller did not say: an hour after a start in the future, else a day
-    /// after the call was given leave, to the second.
+    /// Returns the default end: an hour after a start in the future, otherwise a day after the call was
+    /// permitted, to the second.
     fn default_end(&self, begun: Timestamp) -> Timestamp {
         let end = match self.start.filter(|start| *start > begun) {
             Some(start) => start.plus_seconds(3600),
@@ -158,7 +150,7 @@ impl Creation {
         end.to_seconds()
     }
 
-    /// The secret URLs that the response may hold and that the caller did not ask for.
+    /// Returns the secret URLs that the caller did not ask for and that the response may contain.
     pub fn urls_not_asked_for(&self) -> &'static [&'static str] {
         // In this mode Whereby returns both.
         let is_viewer_mode = self.members.contains_key("templateType");
@@ -175,8 +167,8 @@ impl Creation {
     }
 }
 
-/// Refuses a stream to anything but an RTMP server that is named in one way only: a person decides on
-/// it by its host.
+/// Checks that a stream goes to an RTMP server whose URL can be read in one way only, because a person
+/// decides by its host.
 fn check_stream(settings: &Value) -> Result<(), Error> {
     let text = settings["destination"]["url"].as_str().unwrap_or_default();
     let url = url::Url::parse(text).ok().filter(|url| {
@@ -194,23 +186,23 @@ fn check_stream(settings: &Value) -> Result<(), Error> {
             && url.path().len() > 1
             && url.fragment().is_none()
             && !url.path().split('/').any(|part| matches!(part, "." | ".."))
-            // A segment of dots is gone from what the parser has.
+            // The parser removes segments of dots.
             && text.ends_with(url.as_str().split_once("://").map_or("", |(_, rest)| rest))
-            // The parser drops or changes what others keep.
+            // The parser drops or changes characters that other parsers keep.
             && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\')
     });
     match url {
         Some(_) => Ok(()),
-        None => Err(Error::InvalidArgument {
-            message: "fields: streaming.destination.url: not the URL of an RTMP server, such as \
-                      rtmps://live.example.com/app/stream-key"
-                .into(),
-        }),
+        None => Err(Error::argument(
+            "fields",
+            "streaming.destination.url: not the URL of an RTMP server, such as \
+             rtmps://live.example.com/app/stream-key",
+        )),
     }
 }
 
-/// The settings of a recording, a stream or a transcription as Whereby's API spells them. What its
-/// description calls required is there, null where the organization's own setting is to hold.
+/// Returns the settings of a recording, a stream or a transcription as Whereby's API spells them. The
+/// members that the API requires are null if the organization's own setting applies.
 fn to_api(name: &str, settings: &Value) -> Value {
     let get = |member: &str| settings.get(member).cloned().unwrap_or_default();
     let mut api = Map::new();
@@ -238,7 +230,7 @@ fn to_api(name: &str, settings: &Value) -> Value {
     Value::Object(api)
 }
 
-/// The enum cases whose label in the WIT is not Whereby's word.
+/// Translates the enum cases that the WIT spells differently.
 fn to_api_enum(value: Value) -> Value {
     match value.as_str() {
         Some("automatic-second-participant") => json!("automatic-2nd-participant"),

@@ -1,9 +1,9 @@
-//! What the fuzz targets of `tests/fuzz` run: each takes bytes from outside, and panics where a
-//! promise of this crate does not hold.
+//! The bodies of the fuzz targets in `tests/fuzz`: each takes bytes from outside and panics if a
+//! promise of this crate is broken.
 
 use crate::answer::{self, Complaint, Redactor, Shape};
 use crate::arguments::Arguments;
-use crate::grant::{Admitted, Answer, Grant, WriteOutcome};
+use crate::grant::{Admitted, Grant, Settlement, WriteOutcome};
 use crate::names::MeetingRef;
 use crate::policy::{Effect, Entry, Permission, Policy, has_destination};
 use crate::request::{Asked, Request};
@@ -13,12 +13,12 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use whereby_catalog::Function;
 
-/// When calls are made, so that a run can be repeated.
+/// Returns the time of every call. It is fixed, so that runs can be repeated.
 fn now() -> Timestamp {
     Timestamp::parse("2026-03-01T12:00:00Z").expect("a moment")
 }
 
-/// A function's name, a space, and its arguments as JSON.
+/// Reads a function's name, a space, and its arguments as JSON.
 fn call(line: &str) -> Option<(&'static Function, Arguments)> {
     let (name, given) = line.split_once(' ').unwrap_or((line, "{}"));
     let given: Value = serde_json::from_str(given).ok()?;
@@ -26,14 +26,14 @@ fn call(line: &str) -> Option<(&'static Function, Arguments)> {
     Some((function, Arguments::check(function, given).ok()?))
 }
 
-/// What a grant lets go: a function's name and its arguments as JSON on the first line, then what its component asks
-/// to send and what comes of that. `GET /meetings?limit=1 BODY` asks; `= 200 BODY` answers the
-/// oldest request under way, `lost` and `unsent` for a status that it came to nothing.
+/// Fuzzes grants. The first line is a function's name and its arguments as JSON. Each other line is a
+/// request of the component, such as `GET /meetings?limit=1 BODY`, or the response to the oldest request
+/// in flight, such as `= 200 BODY`. The status `lost` or `unsent` means that no response came.
 ///
 /// # Panics
 ///
-/// Where something is let go that the table does not have, that is read back as another request,
-/// or that breaks a rule of writes.
+/// If the grant admits a request that is not in the table, that is read back as another request, or
+/// that breaks a rule for writes.
 pub fn grants(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.lines();
@@ -59,13 +59,13 @@ pub fn grants(data: &[u8]) {
     }
 }
 
-/// What was let go and what came of it, kept apart from the grant's own notes.
+/// The admitted requests and their outcomes, recorded independently of the grant.
 #[derive(Default)]
 struct History {
     under_way: Vec<Admitted>,
     sent: usize,
     tried_write: bool,
-    /// Whether the write may not be tried again, whatever is asked.
+    /// Whether the write must not be sent again.
     spent: bool,
     /// The paths and bodies of writes.
     writes: BTreeSet<(String, Option<Vec<u8>>)>,
@@ -92,7 +92,7 @@ impl History {
             admitted.method == *method && fits
         });
         assert!(is_known, "{} {written}", admitted.method);
-        // What leaves is read by the other side as it was by this one.
+        // The server reads the request as the grant did.
         let query = written.split_once('?').map(|(_, query)| query);
         let method = admitted.method.as_str();
         let body = admitted.body.as_deref().unwrap_or_default();
@@ -115,30 +115,31 @@ impl History {
         }
         let admitted = self.under_way.remove(0);
         let (status, body) = line.split_once(' ').unwrap_or((line, ""));
-        let answer = match status {
-            "lost" => Answer::Lost,
-            "unsent" => Answer::NotSent,
-            status => Answer::Status(status.parse().unwrap_or(500), body.as_bytes()),
+        let settlement = match status {
+            "lost" => Settlement::Lost,
+            "unsent" => Settlement::NotSent,
+            status => Settlement::Status(status.parse().unwrap_or(500), body.as_bytes()),
         };
-        // The table of the design: which ends leave a write unused.
-        self.spent |= match (admitted.method.as_str(), answer) {
-            ("POST", Answer::Status(429, _)) => false,
+        // Which outcomes allow the write to be sent again.
+        self.spent |= match (admitted.method.as_str(), settlement) {
+            ("POST", Settlement::Status(429, _)) => false,
             ("POST", _) => true,
-            ("DELETE", Answer::Status(429 | 502..=504, _) | Answer::NotSent | Answer::Lost) => {
-                false
-            }
+            (
+                "DELETE",
+                Settlement::Status(429 | 502..=504, _) | Settlement::NotSent | Settlement::Lost,
+            ) => false,
             ("DELETE", _) => true,
             _ => false,
         };
-        grant.settle(&admitted, answer);
+        grant.settle(&admitted, settlement);
     }
 }
 
-/// A response of the API, successful or not, that is written anew for the component.
+/// Fuzzes the rebuilding of responses, successful or not.
 ///
 /// # Panics
 ///
-/// Where what was written is written differently a second time, is no JSON, or holds the access token.
+/// If a rebuilt response changes when it is rebuilt again, is not JSON, or contains the access token.
 pub fn responses(data: &[u8]) {
     const TOKEN: &str = "hunter2-hunter2";
     let redactor = Redactor::new(TOKEN);

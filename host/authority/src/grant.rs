@@ -1,12 +1,12 @@
-//! What one allowed call may send: its function's requests, bound to its arguments.
+//! The grant of one allowed call: its function's requests, bound to its arguments.
 //!
-//! A grant is issued for one call, checks every attempt to send, and is gone with the call. It sends
-//! nothing: its owner asks it before a request leaves, and tells it what came of the request.
+//! A grant is issued for one call, checks every attempt to send, and ends with the call. It sends
+//! nothing: its owner asks it before a request leaves, and reports the request's outcome.
 
 use crate::answer::Shape;
 use crate::names::{Id, RoomName, RoomRef};
 use crate::policy::Permit;
-use crate::request::{Asked, Request, Unreadable};
+use crate::request::{Asked, InvalidRequest, Request};
 use crate::scope::Scope;
 use crate::table::FunctionRule;
 use crate::timestamp::Timestamp;
@@ -15,30 +15,30 @@ use serde_json::Value;
 /// Why a request may not leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was tried, and which rule stops it, in one sentence without a full stop.
+    /// What was tried, and which rule forbids it.
     pub message: String,
 }
 
-/// The one write that a call may do.
+/// The state of the one write that a call may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
-    /// Not tried, or tried in a way after which it may be tried again.
+    /// It may be sent: it was not tried, or an attempt failed in a way that allows another.
     Unused,
-    /// Under way.
+    /// It was sent, and its outcome is not known yet.
     InFlight,
-    /// Over.
+    /// It must not be sent again.
     Spent,
 }
 
-/// Whether a write happened, in a call that failed.
+/// Whether a call changed something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// Nothing was changed.
     #[default]
     None,
-    /// A write was sent and its answer is not known.
+    /// A write was sent, and it is not known whether it happened.
     Unknown,
-    /// The write was done.
+    /// The write happened.
     Done,
 }
 
@@ -54,20 +54,20 @@ impl WriteOutcome {
     }
 }
 
-/// What came of a request that was let go.
+/// The outcome of an admitted request.
 #[derive(Clone, Copy, Debug)]
-pub enum Answer<'a> {
+pub enum Settlement<'a> {
     /// No connection was made, so nothing was sent.
     NotSent,
-    /// It may have been sent, and no whole answer came.
+    /// It may have been sent, and no complete response came.
     Lost,
-    /// Whereby answered: the status, and the body as the component reads it.
+    /// A response: its status, and its body as the component reads it.
     Status(u16, &'a [u8]),
-    /// Something answered with a success that nobody can read.
+    /// A response whose body the component cannot read.
     Unreadable,
 }
 
-/// A room as Whereby names it, as far as that could be read.
+/// A room as Whereby names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownRoom {
     /// Its name, if it could be read.
@@ -77,7 +77,7 @@ pub struct KnownRoom {
 }
 
 impl KnownRoom {
-    /// Reads a room of Whereby's list, or the one that it has just made.
+    /// Reads a room that Whereby listed or created.
     fn read(meeting: &Value) -> Self {
         let text = |name: &str| meeting.get(name).and_then(Value::as_str);
         let url = text("roomUrl").and_then(|url| url::Url::parse(url).ok());
@@ -93,11 +93,11 @@ impl KnownRoom {
     }
 }
 
-/// A room that Whereby listed to a call that deletes one.
+/// A room that Whereby listed during a deletion.
 #[derive(Debug, PartialEq, Eq)]
 struct Listed {
     id: Id,
-    /// The name as it was listed; `None` where it cannot be read.
+    /// The name as it was listed; `None` if it cannot be read.
     name: Option<RoomName>,
     /// Whether it is the room that the call names.
     is_asked: bool,
@@ -110,7 +110,7 @@ impl Listed {
     }
 }
 
-/// The authority of one allowed call, used up by it.
+/// The permission of one call to send its requests.
 #[derive(Debug)]
 pub struct Grant {
     rule: &'static FunctionRule,
@@ -119,24 +119,24 @@ pub struct Grant {
     outcome: WriteOutcome,
     /// The room that was created, or whose deletion was tried.
     room: KnownRoom,
-    /// The rooms that Whereby listed during a call that deletes; once a deletion was tried, that of
-    /// its id alone.
+    /// The rooms that Whereby listed during a deletion. After the first attempt to delete, only those
+    /// with its id.
     listed: Vec<Listed>,
     /// Whether a deletion was tried.
     chosen: bool,
     sent: usize,
     most: usize,
-    /// When leave was given.
+    /// When the call was permitted.
     begun: Timestamp,
 }
 
-/// A request that may leave, written anew.
+/// A request that may leave, rebuilt from what the grant understood.
 #[derive(Debug)]
 pub struct Admitted {
     request: Request,
-    /// What a successful response may tell the component.
+    /// What the component may see of a successful response.
     pub shape: Shape,
-    /// What was known of the write before this attempt, which holds on where it changed nothing.
+    /// The outcome before this attempt, which still applies if the attempt changed nothing.
     before: WriteOutcome,
     /// The method to send.
     pub method: http::Method,
@@ -147,14 +147,14 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The path, relative to the API's base, without the query.
+    /// Returns the path, relative to the API's base, without the query.
     pub fn path(&self) -> &str {
         self.path_and_query.split('?').next().unwrap_or_default()
     }
 }
 
 impl Grant {
-    /// Issues the grant of one call that the policy allowed.
+    /// Issues the grant of one call that the policy allowed, and uses up its permit.
     pub fn issue(
         permit: Permit,
         rule: &'static FunctionRule,
@@ -177,9 +177,13 @@ impl Grant {
         }
     }
 
-    /// Reads what the component asks to send, and lets it go where this call may send it.
+    /// Reads a request of the component, and admits it if this call may send it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] if it may not.
     pub fn admit(&mut self, asked: Asked<'_>) -> Result<Admitted, Refusal> {
-        let request = Request::read(asked).map_err(|Unreadable(what)| self.refuse(&what))?;
+        let request = Request::read(asked).map_err(|InvalidRequest(what)| self.refuse(&what))?;
         let name = || format!("{} {}", request.method(), request.path());
         if !self.scope.allows(&request, self.begun) {
             return Err(self.refuse(&format!("{} with other content than asked for", name())));
@@ -200,13 +204,13 @@ impl Grant {
             }
             match (&request, &self.scope) {
                 (Request::DeleteRoom { id }, _) => self.check_listed(id, name())?,
-                // Every attempt has the same bytes, as nothing in them is the component's.
+                // The component chooses none of the bytes, so every attempt has the same.
                 (Request::CreateRoom { .. }, Scope::Creation(creation)) => {
                     body = Some(creation.to_body(self.begun));
                 }
                 _ => {}
             }
-            // One deletion is of one room, however often it is tried.
+            // All attempts delete the same room.
             if let (Request::DeleteRoom { id }, Scope::Deletion { room }) = (&request, &self.scope)
             {
                 self.listed.retain(|listed| listed.id == *id);
@@ -230,27 +234,28 @@ impl Grant {
         })
     }
 
-    /// Records what came of a request.
-    pub fn settle(&mut self, admitted: &Admitted, answer: Answer<'_>) {
+    /// Records the outcome of a request.
+    pub fn settle(&mut self, admitted: &Admitted, settlement: Settlement<'_>) {
         if admitted.request.is_write() {
-            self.outcome = match proof(&admitted.request, answer) {
+            self.outcome = match proof(&admitted.request, settlement) {
                 Proof::Done => WriteOutcome::Done,
                 Proof::Refused => admitted.before,
                 Proof::Open => WriteOutcome::Unknown,
             };
-            self.write = match may_be_repeated(&admitted.request, answer) {
-                true => Write::Unused,
-                false => Write::Spent,
+            self.write = if may_be_repeated(&admitted.request, settlement) {
+                Write::Unused
+            } else {
+                Write::Spent
             };
-            if let (Request::CreateRoom { .. }, WriteOutcome::Done, Answer::Status(_, body)) =
-                (&admitted.request, self.outcome, answer)
+            if let (Request::CreateRoom { .. }, WriteOutcome::Done, Settlement::Status(_, body)) =
+                (&admitted.request, self.outcome, settlement)
             {
                 let created: Value = serde_json::from_slice(body).unwrap_or_default();
                 self.room = KnownRoom::read(&created);
             }
             return;
         }
-        if let (Scope::Deletion { room }, Answer::Status(200, body)) = (&self.scope, answer)
+        if let (Scope::Deletion { room }, Settlement::Status(200, body)) = (&self.scope, settlement)
             && !self.chosen
         {
             for listed in rooms_of(room, body) {
@@ -261,8 +266,8 @@ impl Grant {
         }
     }
 
-    /// Refuses a deletion of anything but the one room that Whereby listed under the name asked for.
-    /// Where the list leaves any doubt about which one that is, nothing is deleted.
+    /// Checks that the room to delete is the one that Whereby listed under the requested name. If the
+    /// list is ambiguous, nothing is deleted.
     fn check_listed(&self, id: &Id, request: String) -> Result<(), Refusal> {
         let mut asked = self.listed.iter().filter(|listed| listed.is_asked);
         let Some(own) = asked.clone().find(|listed| listed.id == *id) else {
@@ -270,13 +275,11 @@ impl Grant {
                 "{request}, which Whereby did not list under the room asked for"
             )));
         };
-        // A person is shown the name in lower case, and may have meant the room that has it.
+        // Approvals show the name in lower case, so a person may have meant the room with that name.
         let is_shown = matches!((&self.scope, &own.name),
             (Scope::Deletion { room }, Some(name)) if room.name.is_shown_as(name));
-        let twin = asked.find(|other| match other.name == own.name {
-            true => other.id != own.id,
-            false => !is_shown,
-        });
+        let twin =
+            asked.find(|other| if other.name == own.name { other.id != own.id } else { !is_shown });
         let alias = self
             .listed
             .iter()
@@ -293,7 +296,7 @@ impl Grant {
         }
     }
 
-    /// Whether the call changed anything, as far as is known.
+    /// Returns whether the call changed anything.
     pub fn outcome(&self) -> WriteOutcome {
         self.outcome
     }
@@ -303,12 +306,12 @@ impl Grant {
         self.listed.iter().any(|listed| listed.is_asked)
     }
 
-    /// The room that the call created, or tried to delete.
+    /// Returns the room that the call created or tried to delete.
     pub fn room(&self) -> &KnownRoom {
         &self.room
     }
 
-    /// How many requests were let go.
+    /// Returns the number of admitted requests.
     #[cfg(test)]
     pub fn sent(&self) -> usize {
         self.sent
@@ -325,7 +328,7 @@ impl Grant {
     }
 }
 
-/// What an answer to a write proves.
+/// What the outcome of a write proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
     /// The write happened.
@@ -336,41 +339,41 @@ enum Proof {
     Open,
 }
 
-/// The one table from a write and its answer to what is known of the write. Whatever is not in it
-/// leaves the write open: a status says nothing by its class alone.
-fn proof(write: &Request, answer: Answer<'_>) -> Proof {
+/// Returns what an outcome proves about a write. A status proves nothing by its class alone, so every
+/// status that is not listed leaves the write open.
+fn proof(write: &Request, settlement: Settlement<'_>) -> Proof {
     let is_deletion = matches!(write, Request::DeleteRoom { .. });
-    match answer {
-        Answer::NotSent => Proof::Refused,
-        // 202 says that it has yet to be done, and nothing says that another one means that it was.
-        Answer::Status(200 | 204, _) if is_deletion => Proof::Done,
-        Answer::Status(200..=299, body) if !is_deletion && is_room(body) => Proof::Done,
-        // Whereby listed the room a moment ago, and now it is gone.
-        Answer::Status(404, _) if is_deletion => Proof::Done,
-        // Each of these says that the request was not carried out. A timeout (408), a 499 of a proxy
-        // or a redirect does not: the request may have been carried out before.
-        Answer::Status(400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429, _) => {
+    match settlement {
+        Settlement::NotSent => Proof::Refused,
+        // 202 means that the deletion has not happened yet, and other statuses are not documented.
+        Settlement::Status(200 | 204, _) if is_deletion => Proof::Done,
+        Settlement::Status(200..=299, body) if !is_deletion && is_room(body) => Proof::Done,
+        // Whereby listed the room just before.
+        Settlement::Status(404, _) if is_deletion => Proof::Done,
+        // These mean that the request was not carried out. A timeout (408), a 499 from a proxy or a
+        // redirect does not: the request may have been carried out before.
+        Settlement::Status(400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429, _) => {
             Proof::Refused
         }
-        Answer::Status(..) | Answer::Unreadable | Answer::Lost => Proof::Open,
+        Settlement::Status(..) | Settlement::Unreadable | Settlement::Lost => Proof::Open,
     }
 }
 
 /// Whether the component may send the write again.
-fn may_be_repeated(write: &Request, answer: Answer<'_>) -> bool {
-    match (write, answer) {
-        // A rate limit made no room and passes by itself.
-        (_, Answer::Status(429, _)) => true,
-        // Deleting twice is deleting once.
+fn may_be_repeated(write: &Request, settlement: Settlement<'_>) -> bool {
+    match (write, settlement) {
+        // Nothing was done, and the limit passes by itself.
+        (_, Settlement::Status(429, _)) => true,
+        // Deletions are idempotent.
         (
             Request::DeleteRoom { .. },
-            Answer::Status(502..=504, _) | Answer::NotSent | Answer::Lost,
+            Settlement::Status(502..=504, _) | Settlement::NotSent | Settlement::Lost,
         ) => true,
         _ => false,
     }
 }
 
-/// Whether a body is the room that `POST /meetings` is documented to answer with.
+/// Whether a body is a room as `POST /meetings` is documented to return it.
 fn is_room(body: &[u8]) -> bool {
     let room: Value = serde_json::from_slice(body).unwrap_or_default();
     let is_id = match &room["meetingId"] {
@@ -381,10 +384,10 @@ fn is_room(body: &[u8]) -> bool {
     is_id && room["roomUrl"].as_str().is_some_and(|url| !url.is_empty())
 }
 
-/// The rooms of a page of Whereby's list. One is the room asked for by its name, and by the host of
-/// its URL where the caller gave one.
+/// Reads the rooms on a page of Whereby's list. A room is the requested one if its name matches, and
+/// also the host of its URL if the caller gave a URL.
 fn rooms_of(room: &RoomRef, page: &[u8]) -> Vec<Listed> {
-    // A page that cannot be read lists nothing, so nothing can be deleted on its word.
+    // A page that cannot be read lists nothing, so it allows no deletion.
     let page: Value = serde_json::from_slice(page).unwrap_or_default();
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let listed = |meeting: &Value| {

@@ -134,7 +134,7 @@ fn a_room_is_deleted_by_the_spelling_that_was_listed() {
             let name = asked.rsplit('/').next().expect("a name");
             let list = admit(&mut grant, &format!("GET /meetings?roomName[startsWith]=/{name}"));
             let body = listing(listed);
-            grant.settle(&list.expect("list"), Answer::Status(200, body.as_bytes()));
+            grant.settle(&list.expect("list"), Settlement::Status(200, body.as_bytes()));
             let deleted = admit(&mut grant, &format!("DELETE /meetings/{id}"));
             assert_eq!(deleted.is_ok(), deletable.contains(&id), "{asked} {listed:?} {id}");
         }
@@ -156,16 +156,16 @@ fn only_a_room_that_was_listed_under_its_name_is_deleted() {
             assert!(admit(&mut grant, &delete).is_err(), "before the listing");
             let list = format!("GET /meetings?roomName[startsWith]=/{name}");
             let list = admit(&mut grant, &list).expect("list");
-            grant.settle(&list, Answer::Status(500, LISTING));
+            grant.settle(&list, Settlement::Status(500, LISTING));
             assert!(admit(&mut grant, &delete).is_err(), "after a listing that failed");
-            grant.settle(&list, Answer::Status(200, LISTING));
+            grant.settle(&list, Settlement::Status(200, LISTING));
             assert_eq!(admit(&mut grant, &delete).is_ok(), ids.contains(&id), "{room} {id}");
         }
     }
 }
 
 #[test]
-fn where_a_list_leaves_doubt_about_a_room_nothing_is_deleted() {
+fn nothing_is_deleted_if_the_list_is_ambiguous() {
     let row = |id: &str, host: &str, name: &str| {
         let url = format!("https://{host}.whereby.com/{name}");
         json!({"meetingId": id, "roomName": format!("/{name}"), "roomUrl": url})
@@ -176,12 +176,12 @@ fn where_a_list_leaves_doubt_about_a_room_nothing_is_deleted() {
         ("daily", vec![vec![own(), own()]], true),
         ("daily", vec![vec![own()], vec![own()]], true),
         ("daily", vec![vec![own(), row("2", "acme", "daily-2")]], true),
-        // Two ids of one name.
+        // Two ids with the same name.
         ("daily", vec![vec![own(), row("2", "acme", "daily")]], false),
         ("daily", vec![vec![own()], vec![row("2", "acme", "daily")]], false),
         ("daily", vec![vec![own(), row("2", "other", "daily")]], false),
         ("https://acme.whereby.com/daily", vec![vec![own(), row("2", "other", "daily")]], true),
-        // Two names of one id.
+        // Two names with the same id.
         ("daily", vec![vec![own(), row("1", "acme", "daily-2")]], false),
         ("daily", vec![vec![row("1", "acme", "daily-2")], vec![own()]], false),
         ("daily", vec![vec![own(), nameless]], false),
@@ -191,7 +191,7 @@ fn where_a_list_leaves_doubt_about_a_room_nothing_is_deleted() {
         for page in &pages {
             let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily");
             let body = json!({ "results": page }).to_string();
-            grant.settle(&list.expect("list"), Answer::Status(200, body.as_bytes()));
+            grant.settle(&list.expect("list"), Settlement::Status(200, body.as_bytes()));
         }
         let deletion = admit(&mut grant, "DELETE /meetings/1");
         assert_eq!(deletion.is_ok(), allowed, "{room} {pages:?}");
@@ -204,21 +204,21 @@ fn where_a_list_leaves_doubt_about_a_room_nothing_is_deleted() {
     }
 }
 
-/// What Whereby answers to a creation.
+/// Whereby's response to a creation.
 const CREATED: &[u8] =
     br#"{"meetingId": "7", "roomName": "/x", "roomUrl": "https://acme.whereby.com/x"}"#;
 
-/// Answers that say that nothing was carried out, whatever was asked.
+/// Statuses that mean that no write happened.
 const REFUSALS: [u16; 9] = [400, 401, 403, 405, 409, 413, 415, 422, 429];
 
-/// Statuses that leave it open whether a write happened, whatever their class.
+/// Statuses that leave open whether a write happened.
 const OPEN: [u16; 22] = [
     100, 101, 300, 301, 302, 303, 304, 307, 308, 402, 406, 407, 408, 410, 418, 421, 423, 425, 451,
     499, 500, 503,
 ];
 
-/// The effect of a write after an answer to its only attempt, and whether it may be sent again.
-fn settled(function: &str, answer: Answer<'_>) -> (WriteOutcome, bool) {
+/// Returns the outcome of a write after its first attempt, and whether it may be sent again.
+fn settled(function: &str, settlement: Settlement<'_>) -> (WriteOutcome, bool) {
     let (mut grant, line) = match function {
         "create_room" => (
             grant(function, json!({"end_date": "2099-01-01T00:00:00Z"})),
@@ -228,12 +228,12 @@ fn settled(function: &str, answer: Answer<'_>) -> (WriteOutcome, bool) {
     };
     if function == "delete_room" {
         let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
-        grant.settle(&list, Answer::Status(200, LISTING));
+        grant.settle(&list, Settlement::Status(200, LISTING));
     }
     let first = admit(&mut grant, line).expect("the first");
-    assert_eq!(grant.outcome(), WriteOutcome::Unknown, "under way");
-    assert!(admit(&mut grant, line).is_err(), "while one is under way");
-    grant.settle(&first, answer);
+    assert_eq!(grant.outcome(), WriteOutcome::Unknown, "in flight");
+    assert!(admit(&mut grant, line).is_err(), "while another is in flight");
+    grant.settle(&first, settlement);
     let outcome = grant.outcome();
     assert!(admit(&mut grant, "DELETE /meetings/3").is_err(), "another room");
     let second = admit(&mut grant, line);
@@ -244,66 +244,72 @@ fn settled(function: &str, answer: Answer<'_>) -> (WriteOutcome, bool) {
 }
 
 #[test]
-fn what_is_known_of_a_write_follows_from_its_answer() {
+fn the_outcome_of_a_write_follows_from_its_settlement() {
     use WriteOutcome::{Done, None as Nothing, Unknown};
-    for (answer, created, deleted) in [
-        (Answer::NotSent, (Nothing, false), (Nothing, true)),
-        (Answer::Lost, (Unknown, false), (Unknown, true)),
-        (Answer::Status(201, CREATED), (Done, false), (Unknown, false)),
-        (Answer::Status(200, CREATED), (Done, false), (Done, false)),
+    for (settlement, created, deleted) in [
+        (Settlement::NotSent, (Nothing, false), (Nothing, true)),
+        (Settlement::Lost, (Unknown, false), (Unknown, true)),
+        (Settlement::Status(201, CREATED), (Done, false), (Unknown, false)),
+        (Settlement::Status(200, CREATED), (Done, false), (Done, false)),
         (
-            Answer::Status(200, br#"{"meetingId": 7, "roomUrl": "https://a.whereby.com/x"}"#),
+            Settlement::Status(200, br#"{"meetingId": 7, "roomUrl": "https://a.whereby.com/x"}"#),
             (Done, false),
             (Done, false),
         ),
-        (Answer::Status(204, b""), (Unknown, false), (Done, false)),
-        (Answer::Status(202, b" "), (Unknown, false), (Unknown, false)),
-        (Answer::Status(206, b""), (Unknown, false), (Unknown, false)),
-        (Answer::Status(200, b"{}"), (Unknown, false), (Done, false)),
-        (Answer::Status(201, br#"{"meetingId": "7"}"#), (Unknown, false), (Unknown, false)),
-        (Answer::Status(201, br#"{"roomUrl": "https://a/b"}"#), (Unknown, false), (Unknown, false)),
+        (Settlement::Status(204, b""), (Unknown, false), (Done, false)),
+        (Settlement::Status(202, b" "), (Unknown, false), (Unknown, false)),
+        (Settlement::Status(206, b""), (Unknown, false), (Unknown, false)),
+        (Settlement::Status(200, b"{}"), (Unknown, false), (Done, false)),
+        (Settlement::Status(201, br#"{"meetingId": "7"}"#), (Unknown, false), (Unknown, false)),
         (
-            Answer::Status(201, br#"{"meetingId": "", "roomUrl": "https://a/b"}"#),
+            Settlement::Status(201, br#"{"roomUrl": "https://a/b"}"#),
             (Unknown, false),
             (Unknown, false),
         ),
-        (Answer::Unreadable, (Unknown, false), (Unknown, false)),
-        (Answer::Status(404, b""), (Nothing, false), (Done, false)),
-        (Answer::Status(429, b""), (Nothing, true), (Nothing, true)),
-        (Answer::Status(502, b""), (Unknown, false), (Unknown, true)),
-        (Answer::Status(504, b""), (Unknown, false), (Unknown, true)),
+        (
+            Settlement::Status(201, br#"{"meetingId": "", "roomUrl": "https://a/b"}"#),
+            (Unknown, false),
+            (Unknown, false),
+        ),
+        (Settlement::Unreadable, (Unknown, false), (Unknown, false)),
+        (Settlement::Status(404, b""), (Nothing, false), (Done, false)),
+        (Settlement::Status(429, b""), (Nothing, true), (Nothing, true)),
+        (Settlement::Status(502, b""), (Unknown, false), (Unknown, true)),
+        (Settlement::Status(504, b""), (Unknown, false), (Unknown, true)),
     ] {
-        assert_eq!(settled("create_room", answer), created, "{answer:?}");
-        assert_eq!(settled("delete_room", answer), deleted, "{answer:?}");
+        assert_eq!(settled("create_room", settlement), created, "{settlement:?}");
+        assert_eq!(settled("delete_room", settlement), deleted, "{settlement:?}");
     }
     for function in ["create_room", "delete_room"] {
         for status in REFUSALS {
-            let (outcome, _) = settled(function, Answer::Status(status, CREATED));
+            let (outcome, _) = settled(function, Settlement::Status(status, CREATED));
             assert_eq!(outcome, Nothing, "{function} {status}");
         }
         for status in OPEN {
-            let (outcome, _) = settled(function, Answer::Status(status, CREATED));
+            let (outcome, _) = settled(function, Settlement::Status(status, CREATED));
             assert_eq!(outcome, Unknown, "{function} {status}");
         }
     }
 }
 
 #[test]
-fn an_attempt_that_changed_nothing_leaves_open_what_an_earlier_one_did() {
-    for answer in [Answer::NotSent, Answer::Status(403, b""), Answer::Status(429, b"")] {
+fn an_attempt_that_changed_nothing_keeps_the_outcome_of_an_earlier_one() {
+    for settlement in
+        [Settlement::NotSent, Settlement::Status(403, b""), Settlement::Status(429, b"")]
+    {
         let mut grant = grant("delete_room", json!({"room_name": "daily"}));
         let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
-        grant.settle(&list, Answer::Status(200, LISTING));
+        grant.settle(&list, Settlement::Status(200, LISTING));
         let first = admit(&mut grant, "DELETE /meetings/1").expect("the first");
-        grant.settle(&first, Answer::Lost);
+        grant.settle(&first, Settlement::Lost);
         let second = admit(&mut grant, "DELETE /meetings/1").expect("the second");
-        grant.settle(&second, answer);
-        assert_eq!(grant.outcome(), WriteOutcome::Unknown, "{answer:?}");
+        grant.settle(&second, settlement);
+        assert_eq!(grant.outcome(), WriteOutcome::Unknown, "{settlement:?}");
     }
 }
 
 #[test]
-fn a_body_says_what_was_asked_for_and_no_more() {
+fn a_body_says_exactly_what_was_asked_for() {
     let arguments = json!({
         "room_mode": "group",
         "room_name_prefix": "Stand Up-",
@@ -330,7 +336,7 @@ fn a_body_says_what_was_asked_for_and_no_more() {
     .expect("the body");
     let sent: Value =
         serde_json::from_slice(admitted.body.as_deref().expect("a body")).expect("JSON");
-    assert_eq!(sent["endDate"], "2099-01-01T00:00:00Z", "written anew");
+    assert_eq!(sent["endDate"], "2099-01-01T00:00:00Z", "rebuilt");
     let mut expected = good.clone();
     expected["endDate"] = sent["endDate"].clone();
     assert_eq!(sent, expected);
@@ -350,9 +356,9 @@ fn a_body_says_what_was_asked_for_and_no_more() {
         ("another mode", change("/roomMode", json!("normal"))),
         ("a host key", change("/fields", json!(["viewerRoomUrl", "hostRoomUrl"]))),
         ("another end", change("/endDate", json!("2099-01-01T00:00:01Z"))),
-        ("an end that is none", change("/endDate", json!(null))),
+        ("no end", change("/endDate", json!(null))),
         ("another bucket", change("/recording/destination", json!({"provider": "whereby"}))),
-        ("no object", json!([])),
+        ("not an object", json!([])),
     ] {
         let line = format!("POST /meetings {}", compact(&body));
         assert!(admit(&mut grant("create_room", arguments.clone()), &line).is_err(), "{what}");
@@ -385,10 +391,9 @@ fn a_default_end_is_near_the_documented_one() {
     }
 }
 
-/// A start that is about now may have passed for the component, whose clock is read later, or after
-/// a wait that Whereby asked for.
+/// The component reads the clock later, or after a retry delay, so a start close to now may have passed.
 #[test]
-fn a_start_about_now_is_in_the_future_or_in_the_past_for_the_component() {
+fn a_start_close_to_now_may_be_in_the_future_or_in_the_past() {
     const HOUR: i64 = 3600;
     const DAY: i64 = 24 * HOUR;
     let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
@@ -439,7 +444,7 @@ fn the_host_chooses_a_default_end_to_the_second_for_every_attempt() {
         [(json!({}), None, day), (json!({"start_date": start.to_rfc3339()}), Some(start), hour)]
     {
         let mut grant = grant_at(now, "create_room", arguments);
-        // What counts as the default, in the component's own spelling.
+        // The component's spellings of the default.
         for (seconds, fraction) in [(0, "Z"), (311, ".123456789Z"), (-311, ".987654321Z")] {
             let near = Timestamp::parse(end).expect("a date").plus_seconds(seconds);
             let mut body = json!({ "endDate": near.to_rfc3339().replace('Z', fraction) });
@@ -451,13 +456,13 @@ fn the_host_chooses_a_default_end_to_the_second_for_every_attempt() {
             let sent: Value =
                 serde_json::from_slice(attempt.body.as_deref().expect("a body")).expect("JSON");
             assert_eq!(sent["endDate"], end);
-            grant.settle(&attempt, Answer::Status(429, b""));
+            grant.settle(&attempt, Settlement::Status(429, b""));
         }
     }
 }
 
 #[test]
-fn an_end_that_cannot_be_is_refused_by_when_the_call_began() {
+fn an_impossible_end_is_refused() {
     let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
     let function = whereby_catalog::function("create_room").expect("a function");
     for (arguments, words) in [
@@ -493,7 +498,7 @@ fn the_number_of_requests_is_limited() {
 }
 
 #[test]
-fn a_default_end_counts_from_when_leave_was_given_and_not_from_when_it_was_asked_for() {
+fn a_default_end_counts_from_the_permission_and_not_from_the_question() {
     let asked = now();
     let given = asked.plus_seconds(3600);
     let function = whereby_catalog::function("create_room").expect("a function");

@@ -1,15 +1,15 @@
-//! Who may do what: decides what one call may do, and checks every request against it.
+//! Decides what a call may do, and checks every request against it.
 //!
-//! The crate is pure. It reads no file, variable or clock and sends nothing: rules, arguments and the
-//! time come in, and decisions, requests to send and answers to pass on go out. It builds for
-//! `wasm32-wasip2` too, where a component can enforce the same rules.
+//! The crate is pure: it reads no file, variable or clock, and sends nothing. Rules, arguments and the
+//! time go in; decisions, requests to send and rebuilt responses come out. It also builds for
+//! `wasm32-wasip2`, so that a component can enforce the same rules.
 //!
-//! 1. [`arguments::Arguments::check`] brings the arguments into their normal form.
-//! 2. [`policy::Policy::decide`] gives a [`policy::Verdict`], and that a [`policy::Permit`].
+//! 1. [`arguments::Arguments::check`] normalizes the arguments.
+//! 2. [`policy::Policy::decide`] returns a [`policy::Verdict`], which gives a [`policy::Permit`].
 //! 3. [`table::FunctionRule`] says what the function may send; [`Scope`] binds it to the arguments.
 //! 4. [`grant::Grant::issue`] uses up the permit. [`grant::Grant::admit`] reads each request of the
-//!    component and returns one that is written from nothing but what the grant understood.
-//! 5. [`answer::rebuild`] writes each response from the members that the function may see.
+//!    component and returns one that contains only what the grant understood.
+//! 5. [`answer::rebuild`] rebuilds each response from the members that the function may see.
 
 pub mod answer;
 pub mod arguments;

@@ -1,32 +1,32 @@
-//! The names by which rooms and meetings are addressed, each checked once and then trusted.
+//! The names of rooms and meetings.
 //!
-//! The component reads the same forms by itself, for hosts other than this one. This is the host's
-//! own reading: a grant is bound to it, whatever the component makes of the text.
+//! The component reads the same forms, because it also runs under other hosts. The grant is bound to
+//! the host's reading, whatever the component's is.
 
 use crate::request::ESCAPED;
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use std::fmt;
 use url::Url;
 
-/// The greatest length of a room's name, in characters: what the argument `room_name` takes.
+/// The maximum length of a room's name, in characters, as for the argument `room_name`.
 const MAX_NAME: usize = 2000;
 
-/// The greatest length of a host's name, in characters, RFC 1035.
+/// The maximum length of a host name, in characters (RFC 1035).
 const MAX_HOST: usize = 253;
 
 /// A room's name as Whereby lists it, without the leading slash.
 ///
-/// Whereby makes names of lower-case letters, digits and hyphens, and lists others too. Every
-/// character is allowed: a name only ever leaves as an escaped value of a query.
+/// Whereby makes names of lower-case letters, digits and hyphens, but lists others too. Every character
+/// is allowed, because a name is only sent as an escaped value in a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomName {
     name: String,
-    /// The name with the spaces that a caller wrote around it, which may be part of it.
+    /// The name with the white space that the caller wrote around it, which may be part of the name.
     padded: Option<String>,
 }
 
 impl RoomName {
-    /// Reads a name as it is spelled.
+    /// Reads a name without a slash before it.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.chars().count() <= MAX_NAME;
         fits.then(|| Self { name: text.to_owned(), padded: None })
@@ -43,8 +43,8 @@ impl RoomName {
         Self::parse(&percent_decode_str(path).decode_utf8().ok()?)
     }
 
-    /// Reads a name as a caller writes it. After a slash, every text is a name. Without one, texts that
-    /// are more likely URLs, meeting ids or links with a room key are refused.
+    /// Reads a name as a caller writes it. After a slash, every string is a name. Without a slash, strings
+    /// that are more likely URLs, meeting ids or links with a room key are refused.
     fn parse_argument(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
         if trimmed.starts_with('/') {
@@ -60,7 +60,7 @@ impl RoomName {
             ));
         }
         if begins_with_host(trimmed) && !trimmed.contains("://") {
-            // What follows the path may hold a room key.
+            // A query may contain a room key.
             let link = trimmed.split(['?', '#']).next().unwrap_or_default();
             return Err(format!(
                 "a room's URL without `https://`, not a name such as daily-standup; write https://{}",
@@ -75,8 +75,8 @@ impl RoomName {
         Ok(name)
     }
 
-    /// Whether Whereby may list the room under the other name: as the caller spelled it, or in lower
-    /// case, as Whereby makes names.
+    /// Whether Whereby may list this room under the other name: as the caller spelled it, or in lower
+    /// case.
     pub fn may_be(&self, listed: &Self) -> bool {
         [Some(&self.name), self.padded.as_ref()]
             .into_iter()
@@ -89,7 +89,7 @@ impl RoomName {
         self.padded.as_ref().unwrap_or(&self.name).to_ascii_lowercase() == other.name
     }
 
-    /// Returns the name as text, without a slash before it.
+    /// Returns the name without a slash before it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.name
@@ -97,7 +97,7 @@ impl RoomName {
 }
 
 impl fmt::Display for RoomName {
-    /// Writes the name in the form that is read as the same name.
+    /// Writes the name so that it is read as the same name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.padded.as_ref().unwrap_or(&self.name);
         if Self::parse_argument(text).as_ref() != Ok(self) {
@@ -107,31 +107,35 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// Whether a text begins with a host of Whereby's and a path.
+/// Whether a string begins with a subdomain of whereby.com and a slash.
 fn begins_with_host(text: &str) -> bool {
     let host = text.split_once('/').map(|(host, _)| host.to_ascii_lowercase());
     host.is_some_and(|host| host.ends_with(".whereby.com"))
 }
 
-/// Whether a text is a link to a room without its scheme, or contains a room key.
+/// Whether a string is a link to a room without its scheme, or contains a room key.
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     begins_with_host(text)
         || lower.split_once('?').is_some_and(|(_, query)| query.contains("roomkey="))
 }
 
-/// A room as a caller names it: by its name alone, or by its URL, whose host is then part of it.
+/// A room as a caller names it: by its name, or by its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRef {
     /// The name as the caller spelled it.
     pub name: RoomName,
-    /// The host of the URL that it was given as.
+    /// The host of the URL, if the caller gave a URL.
     pub host: Option<String>,
 }
 
 impl RoomRef {
-    /// Reads `name`, `/name` or a room's URL; what follows a `?` in a URL is dropped, as it may be a
-    /// room key. The error says what would be right.
+    /// Reads `name`, `/name` or a room's URL. The query of a URL is dropped, because it may contain a room
+    /// key.
+    ///
+    /// # Errors
+    ///
+    /// Says which form is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
         if trimmed.starts_with('/') || !trimmed.contains("://") {
@@ -146,7 +150,7 @@ impl RoomRef {
         let (Some(host), true) = (host, plain) else {
             return Err("a room's URL has the form https://subdomain.whereby.com/name".into());
         };
-        // The path is read from the text: in a URL's own path, `..` and `%2e%2e` are gone.
+        // From the text, because the URL parser removes `..` and `%2e%2e`.
         let name = path_of(trimmed)
             .map(|path| path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path))
             .and_then(RoomName::parse_path)
@@ -155,7 +159,7 @@ impl RoomRef {
     }
 }
 
-/// Returns the path of a URL as it is spelled. `None` if a URL parser would change more than the path.
+/// Returns the path of a URL as it is spelled, or `None` if the URL parser changes more than the path.
 fn path_of(url: &str) -> Option<&str> {
     if url.contains(|c: char| c.is_control() || c == '\\') {
         return None;
@@ -182,12 +186,12 @@ impl fmt::Display for RoomRef {
     }
 }
 
-/// Whereby's id of a room or of a session: opaque, but never more than letters, digits, `-`, `_`.
+/// Whereby's id of a room or of a session: 1 to 64 letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Id(String);
 
 impl Id {
-    /// Reads an id: letters, digits, `-` and `_`.
+    /// Reads an id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let fits = (1..=64).contains(&text.len())
@@ -195,24 +199,28 @@ impl Id {
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// Returns it as text.
+    /// Returns the id as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A past meeting: a session, and the room that it took place in where the caller knows it.
+/// A past meeting: a session and, if the caller knows it, its room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeetingRef {
-    /// The room, where the id names one.
+    /// The room, if the id names one.
     pub room: Option<RoomName>,
     /// The id of the room session.
     pub session: Id,
 }
 
 impl MeetingRef {
-    /// Reads `room-name:session-id` or a session id alone. The error says what would be right.
+    /// Reads `room-name:session-id` or a session id.
+    ///
+    /// # Errors
+    ///
+    /// Says which form is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim_end();
         let wrong = || {
@@ -257,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_room_is_named_in_three_ways() {
+    fn a_room_is_named_by_name_path_or_url() {
         for (text, normal) in [
             ("daily", "daily"),
             ("/daily", "daily"),
@@ -315,7 +323,7 @@ mod tests {
             "https://acme.whereby.com:444/daily",
             "http://acme.whereby.com/daily",
             "ftp://acme.whereby.com/daily",
-            // As DNS writes it, the name is longer than any may be.
+            // Too long after the conversion to Punycode.
             &format!("https://{}.whereby.com/daily", "ä".repeat(250)),
         ] {
             assert!(RoomRef::parse(text).is_err(), "{text}");
@@ -338,12 +346,12 @@ mod tests {
             ("Daily", "daily", true),
             ("daily", "Daily", false),
             ("Daily", "DAILY", false),
-            // The Kelvin sign is an ordinary k only where all of Unicode is lowered.
+            // The Kelvin sign is lowered to k only in Unicode.
             ("\u{212a}", "k", false),
             (" Daily ", "daily", true),
             (" Daily ", " daily ", true),
             (" daily ", " daily", false),
-            // After a slash the spaces are part of the name.
+            // After a slash, spaces are part of the name.
             ("/ daily ", " daily ", true),
             ("/ daily ", "daily", false),
             ("daily", " daily ", false),

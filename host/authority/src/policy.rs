@@ -1,6 +1,6 @@
-//! Who may call what: rules, and the one decision that follows from them.
+//! Permission rules, and the decision that follows from them.
 //!
-//! The owner of the rules reads them from files, asks for the decision and acts on it.
+//! The host reads the rules from files, asks for a decision, and enforces it.
 
 use crate::arguments::Arguments;
 use crate::table::FunctionRule;
@@ -9,14 +9,14 @@ use std::fmt;
 use std::path::PathBuf;
 use whereby_catalog::Function;
 
-/// What a rule says, from the laxest to the strictest.
+/// What a rule says, from the least to the most strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// The call may be made.
+    /// The call is allowed.
     Allow,
-    /// A person is asked each time.
+    /// The call needs a person's approval each time.
     Ask,
-    /// The call may not be made.
+    /// The call is forbidden.
     Deny,
 }
 
@@ -27,7 +27,7 @@ impl Permission {
         [Self::Allow, Self::Ask, Self::Deny].into_iter().find(|known| known.as_str() == text)
     }
 
-    /// `allow`, `ask` or `deny`.
+    /// Returns `allow`, `ask` or `deny`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ pub enum Effect {
     Read,
     /// It creates or deletes.
     Write,
-    /// It sends what is said and shown in a meeting somewhere.
+    /// It sends a meeting's audio, video or transcript to a destination.
     Destination,
 }
 
@@ -53,7 +53,7 @@ impl Effect {
     /// Every effect.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Destination];
 
-    /// `read`, `write` or `destination`.
+    /// Returns `read`, `write` or `destination`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,12 +71,12 @@ impl Effect {
     }
 }
 
-/// Whether the arguments send a meeting's content somewhere.
+/// Whether the arguments send a meeting's content to a destination.
 #[must_use]
 pub fn has_destination(arguments: &Arguments) -> bool {
     arguments.list("fields").iter().any(|item| {
         let member = |name: &str| item.get(name);
-        // A recording that is switched off goes nowhere.
+        // A recording that is off has no destination.
         member("recording").is_some_and(|recording| {
             recording["type"] != "none" || recording.get("destination").is_some()
         }) || member("streaming").is_some()
@@ -84,26 +84,26 @@ pub fn has_destination(arguments: &Arguments) -> bool {
     })
 }
 
-/// A permission, and the line of the file that gives it.
+/// A permission, and the line of the file that sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it says.
+    /// The permission.
     pub permission: Permission,
     /// The line, counted from 1.
     pub line: usize,
 }
 
-/// A permission table: `[permissions]`, or that of one account.
+/// A permission table: `[permissions]`, or the table of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Table {
     /// By effect.
     pub effects: BTreeMap<Effect, Entry>,
-    /// By function, as JSON spells it.
+    /// By function, under its name in JSON.
     pub functions: BTreeMap<String, Entry>,
     /// Whether `--force` may turn ask into allow.
     pub force: Option<Entry>,
-    /// Whether an MCP client's user may be asked.
+    /// Whether MCP clients may ask for approval.
     pub elicitation: Option<Entry>,
 }
 
@@ -111,7 +111,7 @@ pub struct Table {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rules {
-    /// The file; absent for rules that a program set by itself.
+    /// The file; absent for rules that a program set.
     pub file: Option<PathBuf>,
     /// For every account.
     pub all: Table,
@@ -120,7 +120,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The most specific rule for a function.
+    /// Returns the most specific rule for a function.
     fn for_function(&self, account: &str, function: &Function) -> Option<Rule> {
         let effect = FunctionRule::of(function).effect;
         let own = self.accounts.get(account);
@@ -171,17 +171,17 @@ impl Rules {
     }
 }
 
-/// A rule that decided.
+/// A rule that decided a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Where in a configuration file it stands, or would: `permissions.functions.delete_room`.
+    /// Its configuration key, such as `permissions.functions.delete_room`.
     pub key: String,
-    /// What it says.
+    /// The permission.
     pub permission: Permission,
     /// The file and the line; absent for a default, and for rules that a program set.
     pub place: Option<(PathBuf, usize)>,
-    /// Whether nobody wrote it.
+    /// Whether it is a built-in default.
     pub is_default: bool,
 }
 
@@ -198,7 +198,7 @@ impl fmt::Display for Rule {
 }
 
 impl Rules {
-    /// A name in the tables that is no function's; a rule for it would hold for nothing.
+    /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
     fn unknown_function(&self) -> Option<&str> {
         let tables = std::iter::once(&self.all).chain(self.accounts.values());
         let mut names = tables.flat_map(|table| table.functions.keys());
@@ -206,32 +206,32 @@ impl Rules {
     }
 }
 
-/// Every rule that is in force.
+/// All rules that apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// The user's own, which decide.
+    /// The user's rules.
     pub own: Rules,
-    /// Those of the machine and of project folders, which can only make it stricter.
+    /// The rules of the machine and of project folders, which can only make the policy stricter.
     pub tightening: Vec<Rules>,
 }
 
-/// What the policy says of one call.
+/// The policy's decision on one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verdict {
     /// The decision.
     pub permission: Permission,
-    /// The rule that made it: of several, the strictest; of equal ones, the user's own.
+    /// The rule that decided: the strictest, or the user's own among equally strict ones.
     pub rule: Rule,
-    /// The rule that forbids `--force`, where one does.
+    /// The rule that forbids `--force`, if any.
     pub force_denied_by: Option<Rule>,
-    /// The rule that forbids to take an MCP client's word for a person's, where one does.
+    /// The rule that forbids approval through an MCP client, if any.
     pub elicitation_denied_by: Option<Rule>,
 }
 
 impl Policy {
-    /// A name in any table that is no function's.
+    /// Returns a name in any table that is not a function's.
     pub fn unknown_function(&self) -> Option<&str> {
         std::iter::once(&self.own).chain(&self.tightening).find_map(Rules::unknown_function)
     }
@@ -255,7 +255,7 @@ impl Policy {
             rules
                 .extend(self.tightening.iter().filter_map(|file| file.for_effect(account, effect)));
         }
-        // The first of the strictest; the list is never empty.
+        // `rules` is never empty.
         let strictest = rules.iter().map(|rule| rule.permission).max().unwrap_or(Permission::Deny);
         let index = rules.iter().position(|rule| rule.permission == strictest).unwrap_or_default();
         Verdict {
@@ -280,17 +280,17 @@ impl Policy {
     }
 }
 
-/// Leave to make one call. Only a verdict gives it, and a grant uses it up.
+/// The permission to make one call. Only a verdict gives it, and a grant uses it up.
 #[derive(Debug)]
 #[must_use]
 pub struct Permit(());
 
-/// A person's yes to one call, or the user's `--force`.
+/// A person's approval of one call, or the user's `--force`.
 #[derive(Debug)]
 pub struct Approval(());
 
 impl Approval {
-    /// Vouches that a person approved this one call, or that its caller forced it.
+    /// Asserts that a person approved this one call, or that its caller forced it.
     #[must_use]
     pub fn given() -> Self {
         Self(())
@@ -298,7 +298,7 @@ impl Approval {
 }
 
 impl Verdict {
-    /// The rule that forbids the call, and in which way, where one does.
+    /// Returns how the call is forbidden and by which rule, if it is.
     pub fn forbidden_by(&self, force: bool) -> Option<(&'static str, &Rule)> {
         match (self.permission, &self.force_denied_by) {
             (Permission::Deny, _) => Some(("is denied", &self.rule)),
@@ -307,7 +307,7 @@ impl Verdict {
         }
     }
 
-    /// Leave to make the call: where it is allowed, or is to be asked for and was approved.
+    /// Returns a permit if the call is allowed, or needs approval and has it.
     pub fn permit(&self, approval: Option<Approval>) -> Option<Permit> {
         match (self.permission, approval) {
             (Permission::Allow, _) | (Permission::Ask, Some(Approval(()))) => Some(Permit(())),
@@ -317,7 +317,7 @@ impl Verdict {
 }
 
 impl Permit {
-    /// Uses it up.
+    /// Uses up the permit.
     pub(crate) fn use_up(self) {}
 
     #[cfg(test)]
@@ -331,7 +331,7 @@ mod tests {
     use super::*;
     use Permission::{Allow, Ask, Deny};
 
-    /// `key = permission` pairs, as they stand in a file.
+    /// Makes rules from `key = permission` pairs, as a file has them.
     fn rules(entries: &[(&str, Permission)]) -> Rules {
         let mut rules = Rules::default();
         for (index, (key, permission)) in entries.iter().enumerate() {
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn leave_is_given_by_a_verdict_alone() {
+    fn only_an_allowed_or_approved_call_gets_a_permit() {
         let verdict = |permission| Verdict {
             permission,
             rule: decide(&[], &[], "create_room").rule,

@@ -1,7 +1,7 @@
-//! The typed requests: everything that may ever be sent to Whereby.
+//! The typed requests: everything that can be sent to Whereby.
 //!
-//! What a component wants to send is read into one of these, and what leaves is written from it.
-//! Nothing that was not understood can pass, because there is nowhere to keep it.
+//! A request of the component is parsed into one of these types, and the request that leaves is written
+//! from it. Nothing else of the component's request can pass, because the types have no place for it.
 
 use crate::names::{Id, RoomName};
 use crate::timestamp::Timestamp;
@@ -9,16 +9,16 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// One page of a list: how many, and where to go on.
+/// One page of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// How many items it has at most; Whereby's default if absent.
+    /// The maximum number of items, from 1 to 100; Whereby's default if absent.
     pub limit: Option<u8>,
-    /// Where it begins; absent for the first page.
+    /// The cursor of an earlier page; absent for the first page.
     pub cursor: Option<String>,
 }
 
-/// A request of Whereby's API, <https://docs.whereby.com/reference/whereby-rest-api-reference>.
+/// A request to Whereby's API, <https://docs.whereby.com/reference/whereby-rest-api-reference>.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Request {
     /// `GET /meetings`.
@@ -39,20 +39,20 @@ pub(crate) enum Request {
     ListTranscriptions { page: Page, room: Option<RoomName> },
 }
 
-/// The one order that each list may be asked for.
+/// The only order in which each list may be requested.
 const SESSIONS_ORDER: &str = "startedAt:desc";
 const INSIGHT_ROOMS_ORDER: &str = "lastSessionStartedAt:desc";
 const PARTICIPANTS_ORDER: &str = "joinedAt:asc";
 
-/// The greatest number of members that a query may have.
-const MAX_MEMBERS: usize = 8;
+/// The maximum number of parameters in a query.
+const MAX_PARAMETERS: usize = 8;
 
-/// What the component asks for, relative to the base of the API.
+/// A request as the component makes it, relative to the API's base.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// The method.
     pub method: &'a str,
-    /// Beginning with a slash.
+    /// The path, beginning with a slash.
     pub path: &'a str,
     /// The query, still encoded.
     pub query: Option<&'a str>,
@@ -60,13 +60,13 @@ pub struct Asked<'a> {
     pub body: &'a [u8],
 }
 
-/// Why it is none of the requests.
+/// What the component tried to send, if it is not a valid request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable(pub String);
+pub(crate) struct InvalidRequest(pub String);
 
 impl Request {
-    /// Reads what the component asks for.
-    pub(crate) fn read(asked: Asked<'_>) -> Result<Self, Unreadable> {
+    /// Reads a request of the component.
+    pub(crate) fn read(asked: Asked<'_>) -> Result<Self, InvalidRequest> {
         let mut query = Query::read(asked.query)?;
         let request = match (asked.method, asked.path) {
             ("GET", "/meetings") => Self::ListRooms {
@@ -75,7 +75,7 @@ impl Request {
             },
             ("POST", "/meetings") => Self::CreateRoom {
                 body: serde_json::from_slice(asked.body)
-                    .map_err(|_| Unreadable("a body that is not JSON".into()))?,
+                    .map_err(|_| InvalidRequest("a body that is not JSON".into()))?,
             },
             ("DELETE", path) => {
                 let id = path.strip_prefix("/meetings/").and_then(Id::parse);
@@ -109,7 +109,7 @@ impl Request {
         };
         query.finish()?;
         if !asked.body.is_empty() && !matches!(request, Self::CreateRoom { .. }) {
-            return Err(Unreadable(format!("a body with {}", asked.method)));
+            return Err(InvalidRequest(format!("a body with {}", asked.method)));
         }
         Ok(request)
     }
@@ -127,7 +127,7 @@ impl Request {
         matches!(self, Self::CreateRoom { .. } | Self::DeleteRoom { .. })
     }
 
-    /// The path, relative to the base of the API.
+    /// Returns the path, relative to the API's base.
     pub(crate) fn path(&self) -> String {
         match self {
             Self::ListRooms { .. } | Self::CreateRoom { .. } => "/meetings".into(),
@@ -140,107 +140,109 @@ impl Request {
         }
     }
 
-    /// The path and the query, written anew.
+    /// Writes the path and the query.
     pub(crate) fn path_and_query(&self) -> String {
         let mut written = self.path();
-        let mut members = Members { written: &mut written, any: false };
+        let mut query = QueryWriter { written: &mut written, any: false };
         match self {
             Self::ListRooms { page, starts_with } => {
-                members.add_room("roomName[startsWith]", starts_with.as_ref());
-                members.add_page(page);
+                query.add_room("roomName[startsWith]", starts_with.as_ref());
+                query.add_page(page);
             }
             Self::CreateRoom { .. } | Self::DeleteRoom { .. } => {}
             Self::ListInsightRooms { page, created_to, sorted } => {
                 if let Some(created_to) = created_to {
-                    members.add("createdAt[to]", &created_to.to_rfc3339());
+                    query.add("createdAt[to]", &created_to.to_rfc3339());
                 }
-                members.add_order(*sorted, INSIGHT_ROOMS_ORDER);
-                members.add_page(page);
+                query.add_order(*sorted, INSIGHT_ROOMS_ORDER);
+                query.add_page(page);
             }
             Self::ListSessions { page, room, session, sorted } => {
-                members.add_room("roomName", Some(room));
+                query.add_room("roomName", Some(room));
                 if let Some(session) = session {
-                    members.add("roomSessionId", session.as_str());
+                    query.add("roomSessionId", session.as_str());
                 }
-                members.add_order(*sorted, SESSIONS_ORDER);
-                members.add_page(page);
+                query.add_order(*sorted, SESSIONS_ORDER);
+                query.add_page(page);
             }
             Self::ListParticipants { page, session, sorted } => {
-                members.add("roomSessionId", session.as_str());
-                members.add_order(*sorted, PARTICIPANTS_ORDER);
-                members.add_page(page);
+                query.add("roomSessionId", session.as_str());
+                query.add_order(*sorted, PARTICIPANTS_ORDER);
+                query.add_page(page);
             }
             Self::ListRecordings { page, room } | Self::ListTranscriptions { page, room } => {
-                members.add_room("roomName", room.as_ref());
-                members.add_page(page);
+                query.add_room("roomName", room.as_ref());
+                query.add_page(page);
             }
         }
         written
     }
 }
 
-fn unknown_path(asked: Asked<'_>) -> Unreadable {
-    Unreadable(format!(
+fn unknown_path(asked: Asked<'_>) -> InvalidRequest {
+    InvalidRequest(format!(
         "{} {}, which is no request of any function",
         crate::text::printable(asked.method, 20),
         crate::text::printable(asked.path, 120)
     ))
 }
 
-fn missing(name: &str) -> Unreadable {
-    Unreadable(format!("a request without its query member {name}"))
+fn missing(name: &str) -> InvalidRequest {
+    InvalidRequest(format!("a request without its query member {name}"))
 }
 
-/// The decoded members of a query, each at most once, taken out one by one.
+/// The decoded parameters of a query, each at most once. Reading a parameter removes it.
 struct Query(Vec<(String, String)>);
 
 impl Query {
-    fn read(query: Option<&str>) -> Result<Self, Unreadable> {
-        let mut members: Vec<(String, String)> = Vec::new();
+    fn read(query: Option<&str>) -> Result<Self, InvalidRequest> {
+        let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in query.into_iter().flat_map(|query| query.split('&')) {
-            // No request has more, and each is compared with all before it.
-            if members.len() == MAX_MEMBERS {
-                return Err(Unreadable(format!("a query of more than {MAX_MEMBERS} members")));
+            // Each parameter is compared with all before it.
+            if parameters.len() == MAX_PARAMETERS {
+                return Err(InvalidRequest(format!(
+                    "a query of more than {MAX_PARAMETERS} members"
+                )));
             }
             let (name, value) = pair
                 .split_once('=')
-                .ok_or_else(|| Unreadable("a query member without a value".into()))?;
+                .ok_or_else(|| InvalidRequest("a query member without a value".into()))?;
             let (name, value) = (decode(name)?, decode(value)?);
-            if members.iter().any(|(known, _)| *known == name) {
-                return Err(Unreadable(format!(
+            if parameters.iter().any(|(known, _)| *known == name) {
+                return Err(InvalidRequest(format!(
                     "the query member {} twice",
                     crate::text::printable(&name, 40)
                 )));
             }
-            members.push((name, value));
+            parameters.push((name, value));
         }
-        Ok(Self(members))
+        Ok(Self(parameters))
     }
 
     fn take<T>(
         &mut self,
         name: &str,
         parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, Unreadable> {
+    ) -> Result<Option<T>, InvalidRequest> {
         let Some(index) = self.0.iter().position(|(known, _)| known == name) else {
             return Ok(None);
         };
         let (_, value) = self.0.swap_remove(index);
         match parse(&value) {
             Some(parsed) => Ok(Some(parsed)),
-            None => Err(Unreadable(format!("a query member {name} of another form"))),
+            None => Err(InvalidRequest(format!("a query member {name} of another form"))),
         }
     }
 
-    fn room(&mut self, name: &str) -> Result<Option<RoomName>, Unreadable> {
+    fn room(&mut self, name: &str) -> Result<Option<RoomName>, InvalidRequest> {
         self.take(name, RoomName::parse_with_slash)
     }
 
-    fn order(&mut self, order: &str) -> Result<bool, Unreadable> {
+    fn order(&mut self, order: &str) -> Result<bool, InvalidRequest> {
         Ok(self.take("sortBy", |value| (value == order).then_some(()))?.is_some())
     }
 
-    fn page(&mut self) -> Result<Page, Unreadable> {
+    fn page(&mut self) -> Result<Page, InvalidRequest> {
         let limit = self.take("limit", |value| {
             let digits = value.len() <= 3 && value.bytes().all(|b| b.is_ascii_digit());
             value.parse::<u8>().ok().filter(|limit| digits && (1..=100).contains(limit))
@@ -252,11 +254,11 @@ impl Query {
         Ok(Page { limit, cursor })
     }
 
-    /// Nothing may be left over.
-    fn finish(self) -> Result<(), Unreadable> {
+    /// Checks that every parameter was read.
+    fn finish(self) -> Result<(), InvalidRequest> {
         match self.0.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Unreadable(format!(
+            Some((name, _)) => Err(InvalidRequest(format!(
                 "the query member {}, which this request may not have",
                 crate::text::printable(name, 40)
             ))),
@@ -264,15 +266,15 @@ impl Query {
     }
 }
 
-/// Percent-decoding that accepts only what cannot be read in two ways.
-fn decode(text: &str) -> Result<String, Unreadable> {
-    let wrong = || Unreadable("a query that is not properly encoded".into());
+/// Percent-decodes a string that every server reads the same way.
+fn decode(text: &str) -> Result<String, InvalidRequest> {
+    let wrong = || InvalidRequest("a query that is not properly encoded".into());
     let bytes = text.as_bytes();
     for (index, byte) in bytes.iter().enumerate() {
         let escape = || {
             bytes.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
         };
-        // A plus is a space to some servers and a plus to others.
+        // Some servers read a plus as a space.
         if *byte == b'+' || *byte == b'%' && !escape() {
             return Err(wrong());
         }
@@ -280,23 +282,23 @@ fn decode(text: &str) -> Result<String, Unreadable> {
     Ok(percent_decode_str(text).decode_utf8().map_err(|_| wrong())?.into_owned())
 }
 
-/// Everything but the unreserved characters of RFC 3986 is escaped.
+/// All characters except the unreserved ones of RFC 3986.
 pub(crate) const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Writes query members behind a path.
-struct Members<'a> {
+/// Appends a query to a path.
+struct QueryWriter<'a> {
     written: &'a mut String,
     any: bool,
 }
 
-impl Members<'_> {
+impl QueryWriter<'_> {
     fn add(&mut self, name: &str, value: &str) {
         self.written.push(if self.any { '&' } else { '?' });
         self.any = true;
         let name = utf8_percent_encode(name, ESCAPED);
         let value = utf8_percent_encode(value, ESCAPED);
-        // Writing to a String does not fail.
+        // Writing to memory does not fail.
         let _ = write!(self.written, "{name}={value}");
     }
 
@@ -326,7 +328,7 @@ impl Members<'_> {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Request, Unreadable> {
+    fn read(line: &str) -> Result<Request, InvalidRequest> {
         let (method, target) = line.split_once(' ').expect("METHOD target");
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_written_as_it_was_understood() {
+    fn a_request_is_written_as_it_was_read() {
         for (asked, written) in [
             ("GET /meetings", "/meetings"),
             ("GET /meetings?limit=2&cursor=a%2Fb", "/meetings?limit=2&cursor=a%2Fb"),
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_understood_is_refused() {
+    fn unknown_requests_are_refused() {
         for asked in [
             "GET /rooms",
             "GET /meetings/",
@@ -475,22 +477,21 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_is_written_is_read_as_the_same(request in request()) {
+        fn a_written_request_is_read_as_the_same(request in request()) {
             let line = format!("{} {}", request.method(), request.path_and_query());
             let again = read(&line);
             prop_assert_eq!(again.as_ref(), Ok(&request), "{}", line);
-            // Written in one way only, and with nothing that has to be escaped.
+            // It contains nothing that needs escaping.
             prop_assert!(line.is_ascii() && !line[7..].contains(' '), "{line}");
         }
 
         #[test]
-        fn nothing_that_is_asked_for_makes_it_panic(
+        fn no_request_panics(
             method in "GET|POST|DELETE|\\PC{0,8}", path in "(/meetings|/insights/rooms|/recordings)?\\PC{0,20}",
             query in prop::option::of("(limit=|cursor=|roomName=|%|&)?\\PC{0,30}"), body in any::<Vec<u8>>(),
         ) {
             let asked = Asked { method: &method, path: &path, query: query.as_deref(), body: &body };
             if let Ok(request) = Request::read(asked) {
-                // What was understood is rebuilt from nothing but what was understood.
                 let written = request.path_and_query();
                 let (path, query) = written.split_once('?').map_or((&*written, None), |(p, q)| (p, Some(q)));
                 let method = request.method().to_string();

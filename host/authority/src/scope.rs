@@ -1,4 +1,4 @@
-//! Which requests a call's arguments stand for.
+//! The requests that a call's arguments allow.
 
 use crate::Error;
 use crate::answer::{self, Shape};
@@ -16,7 +16,7 @@ pub enum Scope {
         /// The page that the caller asked for.
         page: Page,
     },
-    /// The rooms whose names begin as this one does, to find it.
+    /// The rooms whose names begin with this one, to find it.
     Room {
         /// The room's name.
         name: RoomName,
@@ -38,9 +38,9 @@ pub enum Scope {
         /// The end of the period, if the caller gave one.
         to: Option<Timestamp>,
     },
-    /// What is known of one meeting.
+    /// The session, participants, recordings and transcriptions of one meeting.
     Meeting(MeetingRef),
-    /// One room, to learn whose key it is.
+    /// One room, whose URL shows which organization the key belongs to.
     CurrentUser,
 }
 
@@ -68,15 +68,17 @@ impl Scope {
             return Ok(Self::RoomMeetings { room: room(arguments)?.name });
         }
         let to = arguments.text("to_date").map(|text| Timestamp::parse_argument(text, true));
-        Ok(Self::AllMeetings { to: to.transpose().map_err(|reason| wrong("to_date", &reason))? })
+        let to = to.transpose().map_err(|reason| Error::argument("to_date", &reason))?;
+        Ok(Self::AllMeetings { to })
     }
 
     pub(crate) fn meeting(arguments: &Arguments) -> Result<Self, Error> {
         let text = arguments.text("meeting_id").unwrap_or_default();
-        MeetingRef::parse(text).map(Self::Meeting).map_err(|reason| wrong("meeting_id", &reason))
+        let meeting = MeetingRef::parse(text);
+        meeting.map(Self::Meeting).map_err(|reason| Error::argument("meeting_id", &reason))
     }
 
-    /// Whether the request is one of this call's.
+    /// Whether this call may send the request.
     pub(crate) fn allows(&self, request: &Request, begun: Timestamp) -> bool {
         match (self, request) {
             (Self::Rooms { page: asked }, Request::ListRooms { page, starts_with: None }) => {
@@ -90,7 +92,7 @@ impl Scope {
             (Self::Creation(creation), Request::CreateRoom { body }) => {
                 creation.matches(body, begun)
             }
-            // Which room an id stands for is checked where the ids that were listed are known.
+            // The grant checks the id, because it knows which rooms were listed.
             (Self::Deletion { .. }, Request::DeleteRoom { .. }) => true,
             (
                 Self::RoomMeetings { room: asked },
@@ -99,7 +101,7 @@ impl Scope {
             (Self::AllMeetings { to }, Request::ListInsightRooms { created_to, .. }) => {
                 created_to.is_none() || created_to == to
             }
-            // The rooms are those that Whereby listed, or that the cursor of an earlier page names.
+            // Any room: Whereby listed it, or the cursor of an earlier page names it.
             (Self::AllMeetings { .. }, Request::ListSessions { session: None, .. }) => true,
             (Self::Meeting(meeting), Request::ListSessions { room, session, .. }) => {
                 session.as_ref() == Some(&meeting.session)
@@ -114,7 +116,7 @@ impl Scope {
                     (asked, room) => asked.is_none() && room.is_none(),
                 }
             }
-            // Only a session whose room is not known is looked for among the transcriptions.
+            // Only a session without a room is looked up in the transcriptions.
             (Self::Meeting(meeting), Request::ListTranscriptions { room: None, .. }) => {
                 meeting.room.is_none()
             }
@@ -125,7 +127,7 @@ impl Scope {
         }
     }
 
-    /// What the response to one of this call's requests may tell.
+    /// Returns what the component may see of the response to a request of this call.
     pub(crate) fn shape(&self, request: &Request) -> Shape {
         match request {
             Request::ListRooms { .. } => match self {
@@ -151,9 +153,5 @@ impl Scope {
 
 fn room(arguments: &Arguments) -> Result<RoomRef, Error> {
     let text = arguments.text("room_name").unwrap_or_default();
-    RoomRef::parse(text).map_err(|reason| wrong("room_name", &reason))
-}
-
-fn wrong(name: &str, reason: &str) -> Error {
-    Error::InvalidArgument { message: format!("{name}: {reason}") }
+    RoomRef::parse(text).map_err(|reason| Error::argument("room_name", &reason))
 }

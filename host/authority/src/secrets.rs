@@ -1,7 +1,7 @@
-//! Secrets inside arguments and results, masked wherever a call is shown or recorded.
+//! Masks secrets in arguments and results, wherever a call is shown or recorded.
 //!
-//! The WIT says what is secret (`Secret.`). Values are masked by their position in a function's arguments
-//! or result. Anything without a known position is masked under every name that is secret somewhere.
+//! The WIT marks secrets (`Secret.`). A value is masked if its position in a function's arguments or
+//! result is secret. Without a known position, it is masked if its name is secret in any function.
 
 use crate::request::ESCAPED;
 use percent_encoding::utf8_percent_encode;
@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use whereby_catalog::{FUNCTIONS, Function, Member, Secret, Type, secret};
 
-/// What replaces a secret.
+/// Replaces a secret.
 const MASK: &str = "***";
 
-/// The longest part of a stream's path that is shown, in bytes. A longer one may be a key.
+/// The maximum length of a shown segment of a stream's path, in bytes. A longer one may be a key.
 const LONGEST_SHOWN: usize = 20;
 
-/// Returns a value with its secrets masked, without knowing which function it belongs to: arguments that
-/// were not checked, or a message. Every name that is secret in some function is masked, wherever it is.
+/// Returns a value of unknown origin, such as unchecked arguments or a message, with its secrets masked.
+/// Every name that is secret in any function is masked, wherever it is.
 ///
 /// Each mask has a fingerprint, the first 16 hexadecimal digits of a SHA-256, so that two secrets look
 /// different: `***(3f9a1c0d5e7b2846)`.
@@ -43,12 +43,12 @@ pub fn masked_result(function: &Function, result: &Value) -> Value {
     shown
 }
 
-/// The greatest depth, and the most members, that are told of arguments which were not understood.
+/// The limits of [`outline`].
 const OUTLINE_DEPTH: usize = 6;
 const OUTLINE_MEMBERS: usize = 20;
 
-/// The form of arguments that were not understood, in which a secret may stand anywhere: names, numbers
-/// and truths, but no text.
+/// Returns the outline of invalid arguments, in which any string may be a secret: names, numbers and
+/// booleans, with every string masked.
 pub fn outline(arguments: &Value) -> Value {
     fn left_out(members: usize) -> Option<String> {
         let rest = members.saturating_sub(OUTLINE_MEMBERS);
@@ -76,7 +76,7 @@ pub fn outline(arguments: &Value) -> Value {
     within(arguments, 0)
 }
 
-/// Returns the secrets in checked arguments, for taking them out of what quotes them.
+/// Returns the secrets in checked arguments, to remove them from text that quotes them.
 pub fn secrets_of(function: &Function, arguments: &Value) -> Vec<String> {
     fn collect(given: &Value, shown: &Value, found: &mut Vec<String>) {
         match (given, shown) {
@@ -101,18 +101,18 @@ pub fn secrets_of(function: &Function, arguments: &Value) -> Vec<String> {
         Some([url.path().trim_start_matches('/').to_owned(), key, query])
     };
     let parts: Vec<String> = found.iter().filter_map(parts).flatten().collect();
-    // What is shorter is in many texts that have nothing to do with it.
+    // A shorter part occurs in unrelated text.
     found.extend(parts.into_iter().filter(|part| part.len() >= SHORTEST_PART));
     found
 }
 
-/// The shortest part of a secret that is masked by itself, in bytes.
+/// The minimum length of a part of a secret that is masked by itself, in bytes.
 const SHORTEST_PART: usize = 6;
 
-/// A text in which the secrets of a call's arguments are masked.
+/// Returns a string with the secrets of a call's arguments masked.
 pub fn without(secrets: &[String], text: &str) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| {
-        // As a server may quote them: as they are, as JSON writes them, or percent-encoded.
+        // A server may quote them as they are, escaped for JSON, or percent-encoded.
         let quoted = Value::from(secret.as_str()).to_string();
         let quoted = quoted.trim_matches('"');
         let encoded = utf8_percent_encode(secret, ESCAPED).to_string();
@@ -123,11 +123,11 @@ pub fn without(secrets: &[String], text: &str) -> String {
     })
 }
 
-/// The names that are secret in some function, without case and separators.
+/// The names that are secret in any function, without case and separators.
 struct Names {
-    /// Members that are secret as a whole, each with whether it is a URI.
+    /// Members whose whole value is secret; true for a URI.
     whole: BTreeMap<String, bool>,
-    /// Parameters of a URL's query.
+    /// Secret parameters of a URL's query.
     query: BTreeSet<&'static str>,
 }
 
@@ -137,7 +137,7 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| {
         for position in secret::arguments(function).into_iter().chain(secret::result(function)) {
             match position.secret {
                 Secret::Whole => {
-                    // Of one name, the stricter mask.
+                    // If a name occurs twice, the stricter mask applies.
                     let is_uri = is_uri(position.member);
                     let known = names.whole.entry(plain(position.member.json)).or_insert(is_uri);
                     *known &= is_uri;
@@ -153,7 +153,7 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| {
     names
 });
 
-/// A name without case and separators: `accesskeysecret` for `accessKeySecret` and `access_key_secret`.
+/// Removes case and separators: `accesskeysecret` for `accessKeySecret` and `access_key_secret`.
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
@@ -168,7 +168,7 @@ fn mask_anywhere(value: &mut Value) {
         Value::Object(object) => {
             for (name, value) in object {
                 match NAMES.whole.get(&plain(name)) {
-                    // `{"hostRoomUrl": true}` asks for a secret and is none.
+                    // `{"hostRoomUrl": true}` requests a secret and contains none.
                     Some(is_uri) if !value.is_boolean() => mask_whole(*is_uri, value),
                     _ => mask_anywhere(value),
                 }
@@ -195,14 +195,14 @@ fn mask_members(members: &[Member], value: &mut Value) {
     }
 }
 
-/// Masks a member that the type does not have.
+/// Masks a member that is not in the type.
 fn mask_named(name: &str, value: &mut Value) {
     let mut object = Value::Object([(name.to_owned(), value.take())].into_iter().collect());
     mask_anywhere(&mut object);
     *value = object[name].take();
 }
 
-/// Masks the secrets of a value of a type; `query` is the secret parameter of the URL that it may be.
+/// Masks the secrets of a value of a type. If the value is a URL, `query` is its secret parameter.
 fn mask_typed(ty: &Type, query: Option<&str>, value: &mut Value) {
     match (ty, value) {
         (_, Value::Null | Value::Bool(_) | Value::Number(_)) => {}
@@ -225,12 +225,12 @@ fn mask_typed(ty: &Type, query: Option<&str>, value: &mut Value) {
                 mask_query(name, text);
             }
         }
-        // The name of a case, or not of this type, so that nothing is known of it.
+        // The name of a case, or a value of another type.
         (_, value) => mask_anywhere(value),
     }
 }
 
-/// Masks a value that is secret as a whole.
+/// Masks a value whose whole is secret.
 fn mask_whole(is_uri: bool, value: &mut Value) {
     let mask = match &*value {
         Value::Null => return,
@@ -241,7 +241,7 @@ fn mask_whole(is_uri: bool, value: &mut Value) {
     *value = mask.into();
 }
 
-/// Masks what follows `name=` in a text, as in the query of a URL.
+/// Masks the value after `name=` in a string, as in the query of a URL.
 fn mask_query(name: &str, text: &mut String) {
     let before = format!("{name}=").to_ascii_lowercase();
     let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | '#' | '<' | '>');
@@ -251,7 +251,7 @@ fn mask_query(name: &str, text: &mut String) {
         let start = from + at + before.len();
         let end = text[start..].find(is_end).map_or(text.len(), |end| start + end);
         shown.push_str(&text[from..start]);
-        // What was masked once stays as it is.
+        // A mask is not masked again.
         match &text[start..end] {
             mask if is_mask(mask) => shown.push_str(mask),
             secret => shown.push_str(&masked_text(secret)),
@@ -264,7 +264,7 @@ fn mask_query(name: &str, text: &mut String) {
     }
 }
 
-/// Whether a text is nothing but a mask.
+/// Whether a string is a mask.
 fn is_mask(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(MASK) else { return false };
     let digits = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
@@ -277,14 +277,14 @@ fn is_mask(text: &str) -> bool {
 /// The number of hexadecimal digits of a fingerprint.
 const DIGITS: usize = 16;
 
-/// A mask with the fingerprint of what it hides.
+/// Returns a mask with the fingerprint of a secret.
 fn masked_text(secret: &str) -> String {
     let digest = Sha256::new_with_prefix("whereby secret\0").chain_update(secret).finalize();
     let digits: String = digest.iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
     format!("{MASK}({digits})")
 }
 
-/// A stream's URL: where it leads to, which is what a person decides on, and its key masked.
+/// Masks the key in a stream's URL and keeps the server, which a person decides by.
 fn masked_url(text: &str) -> String {
     let masked = |url: &url::Url| {
         let host = url.host_str().filter(|host| !host.is_empty())?;
@@ -295,12 +295,13 @@ fn masked_url(text: &str) -> String {
         let folders = url.path().rsplit_once('/').map_or("", |(folders, _)| folders);
         for part in folders.split('/').skip(1) {
             shown.push('/');
-            match part.len() > LONGEST_SHOWN {
-                true => shown.push_str(&masked_text(part)),
-                false => shown.push_str(part),
+            if part.len() > LONGEST_SHOWN {
+                shown.push_str(&masked_text(part));
+            } else {
+                shown.push_str(part);
             }
         }
-        // The whole of it, as a user and a query may be secrets too.
+        // The fingerprint covers the whole URL: its user and its query may be secrets too.
         Some(format!("{shown}/{}", masked_text(text)))
     };
     url::Url::parse(text).ok().and_then(|url| masked(&url)).unwrap_or_else(|| masked_text(text))
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_understood_is_told_without_its_texts() {
+    fn an_outline_has_no_strings() {
         let deep: Value = (0..200).fold(json!("s3cret"), |inner, _| json!([inner]));
         let arguments = json!({
             "fields": [{"streaming": "rtmp://a.example/live/s3cret"}, "{\"accessKeySecret\":\"s3cret\"}"],
@@ -330,14 +331,14 @@ mod tests {
             (&json!(7), &json!(true), &Value::Null)
         );
         assert_eq!(shown["fields"][0], json!({"streaming": "***"}));
-        // What is left out is counted.
+        // Omitted members are counted.
         assert_eq!(shown["many"][20], "… 980 more");
         let many: serde_json::Map<_, _> = (0..21).map(|n| (n.to_string(), json!(n))).collect();
         assert_eq!(outline(&many.into())["…"], "… 1 more");
     }
 
     #[test]
-    fn secrets_are_taken_out_of_what_quotes_them() {
+    fn secrets_are_removed_from_text_that_quotes_them() {
         let arguments = json!({"fields": [
             {"recording": {"destination": {"accessKeySecret": "a\"b/c", "bucket": "plain"}}},
             {"streaming": {"destination": {"url": "rtmp://a.example/live/s3cret"}}},
@@ -374,10 +375,10 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_looks_different_and_where_it_leads_to_is_shown() {
+    fn different_secrets_look_different_and_a_streams_server_is_shown() {
         let shown = |url: &str| {
             let shown = masked(&json!({"streaming": {"url": url}}));
-            shown["streaming"]["url"].as_str().expect("a text").to_owned()
+            shown["streaming"]["url"].as_str().expect("a string").to_owned()
         };
         for (url, place) in [
             ("rtmp://a.example/live2/key", "rtmp://a.example/live2/***("),
@@ -400,19 +401,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_decides_on_is_shown_where_its_position_is_known() {
+    fn a_value_whose_position_is_not_secret_is_shown() {
         let bucket = |bucket: &str| {
             let destination = json!({"provider": "s3", "bucket": bucket});
             json!({"fields": [{"recording": {"type": "cloud", "destination": destination}}]})
         };
         let arguments = bucket("roomKey=bucket");
-        assert_eq!(masked_arguments(create_room(), &arguments), arguments, "it is no URL");
+        assert_eq!(masked_arguments(create_room(), &arguments), arguments, "it is not a URL");
         let name = json!({"room_name": "https://a.example/x?roomKey=key&y#z", "limit": 3});
         let function = whereby_catalog::function("list_meetings").expect("a function");
         let shown = masked_arguments(function, &name);
         assert!(shown["room_name"].as_str().is_some_and(|text| text.ends_with("&y#z")), "{shown}");
         assert!(!shown.to_string().contains("key&"), "{shown}");
-        // Whether the key's name is in capitals or not, and in a message.
+        // In any letter case, and in a message.
         for text in
             ["a?ROOMKEY=s3cret", "roomKey=***s3cret", "roomKey=***roomKey=s3cret&roomKey=s3cret"]
         {
@@ -425,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_its_type_is_masked_by_name() {
+    fn a_value_of_another_type_is_masked_by_name() {
         for arguments in [
             json!({"accessKeySecret": "s3cret"}),
             json!({"access_key_secret": "s3cret", "fields": []}),

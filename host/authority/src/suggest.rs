@@ -1,6 +1,6 @@
-//! "Did you mean": the nearest of the known names.
+//! "Did you mean": suggests the nearest known name.
 
-/// ` (did you mean …?)` where one of the names is near, else nothing.
+/// Returns ` (did you mean …?)` if one of the names is near, otherwise an empty string.
 pub fn did_you_mean(given: &str, names: &[&str]) -> String {
     match nearest(given, names) {
         Some(name) => format!(" (did you mean `{name}`?)"),
@@ -8,9 +8,9 @@ pub fn did_you_mean(given: &str, names: &[&str]) -> String {
     }
 }
 
-/// The nearest name, where it is near enough to be a typing error or another spelling.
+/// Returns the nearest name, if it is near enough to be a typing error or another spelling.
 pub fn nearest<'a>(given: &str, names: &[&'a str]) -> Option<&'a str> {
-    // Names are short; a long text is no typing error, and comparing it would take long.
+    // A long text is not a typing error, and comparing it would take long.
     if given.len() > 100 {
         return None;
     }

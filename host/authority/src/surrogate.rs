@@ -1,16 +1,16 @@
-//! Halves of surrogate pairs in JSON.
+//! Unpaired surrogates in JSON.
 //!
-//! JavaScript cuts texts by UTF-16 units, so a name that ends in an emoji may come as `"\ud83d"`, which
-//! stands for no character. Readers of JSON refuse all of such a text. The component has the same, with
-//! its tests, for the runtimes that pass answers on as they come.
+//! JavaScript truncates strings by UTF-16 units, so a name that ends in an emoji may arrive as
+//! `"\ud83d"`, which is not a character. JSON parsers refuse the whole document. The component has the
+//! same code, and its tests, for runtimes that pass responses on unchanged.
 
-/// The length of an escape by number: `\ud83d`.
+/// The length of an escape such as `\ud83d`.
 const ESCAPE: usize = 6;
 
-/// What an escape that stands for no character is replaced by: U+FFFD.
+/// Replaces an unpaired surrogate: U+FFFD.
 const REPLACEMENT: &[u8; ESCAPE] = b"\\ufffd";
 
-/// The JSON with every half of a pair replaced by U+FFFD; `None` where there is none.
+/// Returns the JSON with every unpaired surrogate replaced by U+FFFD, or `None` if it has none.
 #[must_use]
 pub fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
     let mut whole: Option<Vec<u8>> = None;
@@ -24,7 +24,7 @@ pub fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
                 whole[at..at + ESCAPE].copy_from_slice(REPLACEMENT);
                 ESCAPE
             }
-            // An escaped backslash begins no further escape.
+            // Skips an escaped backslash, which does not begin another escape.
             _ => 2,
         };
         if at > json.len() {
@@ -34,7 +34,7 @@ pub fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
     whole
 }
 
-/// The UTF-16 unit that is escaped at a place, where one is.
+/// Returns the UTF-16 unit that is escaped at an offset, if any.
 fn unit(json: &[u8], at: usize) -> Option<u16> {
     let digits = json.get(at..at + ESCAPE)?.strip_prefix(b"\\u")?;
     let digits = core::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;

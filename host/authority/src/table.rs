@@ -1,7 +1,7 @@
 //! The table of functions: what each may do, whatever a component claims.
 //!
 //! This is the only place that tells functions apart. A new function needs a row here, and a variant
-//! of [`Scope`] where no present one fits what it sends.
+//! of [`Scope`] if no existing one fits.
 
 use crate::Error;
 use crate::arguments::Arguments;
@@ -14,38 +14,38 @@ use whereby_catalog::Function;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FunctionRule {
-    /// Its name in JSON; empty for a function that has no row.
+    /// The function's name in JSON; empty for a function without a row.
     pub name: &'static str,
-    /// What it does, whatever its arguments. Never [`Effect::Destination`], which arguments decide.
+    /// The effect of every call. Never [`Effect::Destination`], which depends on the arguments.
     pub effect: Effect,
-    /// Whether it destroys something that cannot be made again.
+    /// Whether the function destroys something permanently.
     pub is_destructive: bool,
-    /// Whether the component is told what the API key says about itself, without its signature.
+    /// Whether the component gets the claims of the API key, without its signature.
     pub reads_key_claims: bool,
-    /// The requests that it may send, for people: `GET /meetings`.
+    /// The requests that the function may send, for people: `GET /meetings`.
     pub requests: &'static [&'static str],
     scope: fn(&Arguments, Timestamp) -> Result<Scope, Error>,
 }
 
 impl FunctionRule {
-    /// Returns the row of a function. One that has none writes, destroys, and may send nothing.
+    /// Returns the row of a function. A function without a row is destructive and may send nothing.
     #[must_use]
     pub fn of(function: &Function) -> &'static Self {
         RULES.iter().find(|rule| rule.name == function.json).unwrap_or(&NO_RULE)
     }
 
-    /// Works out which requests a call may send.
+    /// Returns the requests that a call may send.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the arguments fit the schema and still mean no request;
+    /// [`Error::InvalidArgument`] if the arguments fit the schema but are invalid;
     /// [`Error::NoRule`] if the function has no row.
     pub fn scope(&self, arguments: &Arguments, now: Timestamp) -> Result<Scope, Error> {
         (self.scope)(arguments, now)
     }
 }
 
-/// A row of a function that reads, to be completed.
+/// The defaults of a row.
 const READS: FunctionRule = FunctionRule {
     name: "",
     effect: Effect::Read,
@@ -55,11 +55,11 @@ const READS: FunctionRule = FunctionRule {
     scope: |_, _| Err(Error::NoRule { message: "no rule says what this function may send".into() }),
 };
 
-/// What holds for a function that no row names.
+/// The row of an unknown function.
 static NO_RULE: FunctionRule =
     FunctionRule { effect: Effect::Write, is_destructive: true, ..READS };
 
-/// Every function, in the order of the WIT.
+/// The rows of all functions, in the order of the WIT.
 pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
     FunctionRule {
         name: "list_rooms",

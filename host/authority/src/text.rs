@@ -1,4 +1,4 @@
-//! Text from outside, made fit to be shown.
+//! Makes text from outside safe to show.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ pub fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// The text with everything that could act on a terminal or hide other text replaced by its code
-/// point, and cut off after so many characters.
+/// Returns the text with every character that could act on a terminal or hide other text replaced by its
+/// code point, truncated after `most` characters.
 #[must_use]
 pub fn printable(text: &str, most: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(most));
@@ -22,7 +22,7 @@ pub fn printable(text: &str, most: usize) -> String {
     shown
 }
 
-/// The same for a text of several lines, which keeps its line breaks.
+/// Like [`printable`], but keeps line breaks and does not truncate.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -35,8 +35,8 @@ pub fn printable_lines(text: &str) -> String {
     shown
 }
 
-/// The same for a JSON text, where an escape stands for the very character. Its control characters of
-/// ASCII are escaped already, but for those between its values.
+/// Like [`printable`], for JSON, which keeps its meaning. Control characters in ASCII are not replaced:
+/// in strings, JSON escapes them.
 pub fn printable_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
@@ -57,9 +57,9 @@ fn push_printable(shown: &mut String, c: char) {
     }
 }
 
-/// Control characters (C0, C1, DEL), and the format characters that reorder or hide text: the
-/// bidirectional controls, zero-width characters, blank letters, line and paragraph separators, tags,
-/// and the variation selectors that come after them.
+/// Whether a character is a control character (C0, C1, DEL) or can reorder or hide text: bidirectional
+/// controls, zero-width characters, blank letters, line and paragraph separators, tags, and the
+/// supplementary variation selectors.
 fn acts_on_display(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -68,7 +68,7 @@ fn acts_on_display(c: char) -> bool {
             | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{e0000}'..='\u{e01ef}')
 }
 
-/// A path as a shell takes it, and safe to show.
+/// Returns a path quoted for a shell, and safe to show.
 pub fn shell_word(path: &Path) -> String {
     format!("'{}'", printable(&path.display().to_string(), 300).replace('\'', "'\\''"))
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_on_a_terminal_is_shown_as_its_code() {
+    fn control_characters_are_shown_as_code_points() {
         for (text, shown) in [
             ("plain ünïcode 会议", "plain ünïcode 会议"),
             ("\u{1b}[2J", "\\u{1b}[2J"),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_the_same_with_escapes() {
+    fn printable_json_has_the_same_value() {
         let value = serde_json::json!({"a\u{9b}": "\u{1b}\u{7f}\u{202e}\u{e0041} ünïcode"});
         let json = printable_json(&value.to_string());
         assert_eq!(json, r#"{"a\u009b":"\u001b\u007f\u202e\udb40\udc41 ünïcode"}"#);

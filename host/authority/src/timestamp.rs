@@ -1,25 +1,29 @@
-//! Points in time, as RFC 3339 texts.
+//! Points in time, in RFC 3339.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
-/// A point in time.
+/// A point in time, in UTC, in the years 0 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(OffsetDateTime);
 
 impl Timestamp {
-    /// Reads an RFC 3339 text with an offset, which is what goes over the wire.
+    /// Reads a time in RFC 3339, with an offset.
     pub fn parse(text: &str) -> Option<Self> {
-        // The crate takes anything between the date and the time.
+        // The crate accepts any separator.
         let separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
         let instant = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| separated)?;
         let instant = instant.checked_to_offset(UtcOffset::UTC)?;
-        // Only these years can be written again.
+        // RFC 3339 can write only these years.
         (0..=9999).contains(&instant.year()).then_some(Self(instant))
     }
 
-    /// Reads an argument: RFC 3339, where a missing offset means UTC; a date alone, where one is
-    /// taken, is its first moment. The error says what would be right.
+    /// Reads an argument: RFC 3339, in UTC if it has no offset. With `date_alone`, a date without a time
+    /// is accepted too and means the beginning of the day.
+    ///
+    /// # Errors
+    ///
+    /// Says what is expected.
     pub fn parse_argument(text: &str, date_alone: bool) -> Result<Self, String> {
         let example =
             if date_alone { "2026-03-02T09:00:00Z or 2026-03-02" } else { "2026-03-02T09:00:00Z" };
@@ -29,13 +33,16 @@ impl Timestamp {
             Self::parse(text).or_else(|| Self::parse(&format!("{text}Z")))
         };
         let is_date = || Self::parse(&format!("{text}T00:00:00Z")).is_some();
-        parsed.ok_or_else(|| match is_date() {
-            true => format!("a date without a time of day; with one it is such as {example}"),
-            false => format!("not a date in RFC 3339, such as {example}"),
+        parsed.ok_or_else(|| {
+            if is_date() {
+                format!("needs a time of day, as in {example}")
+            } else {
+                format!("not a date in RFC 3339, such as {example}")
+            }
         })
     }
 
-    /// The last moment of the day where the argument was a date alone, else the moment itself.
+    /// Like [`Self::parse_argument`], but a date without a time means the end of the day.
     pub fn parse_last(text: &str) -> Result<Self, String> {
         let first = Self::parse_argument(text, true)?;
         if text.len() == "2026-03-02".len() {
@@ -44,49 +51,49 @@ impl Timestamp {
         Ok(first)
     }
 
-    /// The moment without what is less than a second.
+    /// Truncates to seconds.
     pub fn to_seconds(self) -> Self {
         Self(self.0.replace_nanosecond(0).unwrap_or(self.0))
     }
 
-    /// The moment without what is less than a millisecond.
+    /// Truncates to milliseconds.
     pub fn to_milliseconds(self) -> Self {
         let whole = self.0.nanosecond() / 1_000_000 * 1_000_000;
         Self(self.0.replace_nanosecond(whole).unwrap_or(self.0))
     }
 
-    /// The moment in UTC, in RFC 3339.
+    /// Returns the time in RFC 3339, in UTC.
     pub fn to_rfc3339(self) -> String {
-        // The years of RFC 3339 are those that could be parsed.
+        // Never fails for the years 0 to 9999.
         self.0.format(&Rfc3339).unwrap_or_default()
     }
 
-    /// The moment so many milliseconds after the beginning of 1970.
+    /// Reads a Unix time in milliseconds.
     pub fn of_unix_ms(ms: i64) -> Option<Self> {
         let instant = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()?;
         (0..=9999).contains(&instant.year()).then_some(Self(instant))
     }
 
-    /// How many milliseconds after the beginning of 1970 it is.
+    /// Returns the Unix time in milliseconds.
     pub fn to_unix_ms(self) -> i64 {
-        // The years that can be parsed have far fewer.
+        // Never fails for the years 0 to 9999.
         i64::try_from(self.0.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or_default()
     }
 
-    /// The moment in UTC, in RFC 3339, always with milliseconds.
+    /// Returns the time in RFC 3339, in UTC, always with milliseconds.
     pub fn to_rfc3339_ms(self) -> String {
         let seconds = self.0.replace_nanosecond(0).unwrap_or(self.0);
         let seconds = Self(seconds).to_rfc3339();
         format!("{}.{:03}Z", seconds.trim_end_matches('Z'), self.0.millisecond())
     }
 
-    /// Returns a time that a clock of the system told.
+    /// Converts a time of the system's clock.
     #[must_use]
     pub fn of_system_time(time: std::time::SystemTime) -> Self {
         Self(OffsetDateTime::from(time))
     }
 
-    /// Returns the time so many seconds later; earlier for a negative number.
+    /// Returns the time that many seconds later, or earlier for a negative number.
     #[must_use]
     pub fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(Duration::seconds(seconds)))
@@ -98,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_read_leniently_and_written_in_one_way() {
+    fn arguments_are_normalized() {
         for (text, expected) in [
             ("2026-03-02T09:00:00Z", "2026-03-02T09:00:00Z"),
             ("2026-03-02T09:00:00+02:00", "2026-03-02T07:00:00Z"),
@@ -124,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_are_counted_from_1970() {
+    fn unix_milliseconds_are_converted_both_ways() {
         for (ms, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (1_772_442_000_250, "2026-03-02T09:00:00.250Z"),
@@ -138,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_moment_of_a_date_is_before_the_next_day() {
+    fn the_end_of_a_day_is_before_the_next_day() {
         let last = Timestamp::parse_last("2026-03-02").expect("a date");
         assert_eq!(last.to_rfc3339(), "2026-03-02T23:59:59.999999999Z");
         let exact = Timestamp::parse_last("2026-03-02T09:00:00Z").expect("a time");

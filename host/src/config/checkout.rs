@@ -1,22 +1,21 @@
-//! Which folders belong to a repository that somebody may have checked out. Whoever wrote it can also set
-//! the environment of the people who work in it (direnv, `.env` files, editors, containers), so a
-//! variable that leads into such a folder proves nothing.
+//! Finds checkouts. The authors of a repository can set the environment of the people who work in it
+//! (direnv, `.env` files, editors, containers), so a variable that leads into a checkout is not trusted.
 
 use crate::config::PROJECT_FILE;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// Returns the checkout that holds a path, if one of those around the working directory does.
+/// Returns the checkout around the working directory that contains a path, if any.
 ///
-/// Those are the folders at or above the working directory that have a `.git`; without any, the nearest
-/// one that has a project file, and the working directory itself. The user's home directory and the
-/// folders above it are no checkout: a home may be a repository. `home` is what `HOME` says; it may be
-/// set by a checkout, so it does not excuse a `.git`.
+/// A checkout is a directory at or above the working directory that has a `.git`. If there is none, it is
+/// the nearest directory with a project file, or the working directory itself. The user's home directory
+/// and the directories above it are not checkouts, because a home may be a repository. `home` is the value
+/// of `HOME`. A checkout may have set it, so a directory with a `.git` counts even if `HOME` names it.
 pub(crate) fn holding(path: &Path, directory: &Path, home: Option<&Path>) -> Option<PathBuf> {
     holding_for(own_home().as_deref(), path, directory, home)
 }
 
-/// The same for a user whose home directory the system has as `own_home`.
+/// Like [`holding`], with the user's home directory from the system.
 fn holding_for(
     own_home: Option<&Path>,
     path: &Path,
@@ -33,7 +32,6 @@ fn holding_for(
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
     };
     let folders = || directory.ancestors();
-    // A home may be a repository, and others are checked out within it.
     let is_foreign = |folder: &&Path| has(folder, ".git") && !is_above(folder, own_home);
     let mut checkouts: Vec<&Path> = folders().filter(is_foreign).collect();
     if checkouts.is_empty() {
@@ -46,9 +44,9 @@ fn holding_for(
     (!is_in_own_place(path, own_home)).then(|| holder.to_owned())
 }
 
-/// Whether a path leads into a folder, by its own name or through a link.
+/// Whether a path leads into a folder, directly or through a link.
 fn is_within(path: &Path, folder: &Path) -> bool {
-    // A part that does not exist yet may become a folder or a link.
+    // A component that does not exist yet may become a folder or a link.
     let goes_back = path.components().any(|part| part == Component::ParentDir);
     if goes_back && path.canonicalize().is_err() {
         return true;
@@ -56,35 +54,36 @@ fn is_within(path: &Path, folder: &Path) -> bool {
     path.ancestors().any(|part| part.canonicalize().is_ok_and(|part| part.starts_with(folder)))
 }
 
-/// Whether a folder is the root, or has the user's home directory in it.
+/// Whether a folder is the root or contains the user's home directory.
 fn is_above(folder: &Path, own_home: Option<&Path>) -> bool {
     let is_in = |home: &Path| home.canonicalize().is_ok_and(|home| home.starts_with(folder));
     folder.parent().is_none() || own_home.is_some_and(is_in)
 }
 
-/// Where the user's files are in the home directory without any variable: the configuration first.
-const OWN_PLACES: &[&str] = match cfg!(target_os = "macos") {
-    true => &["Library/Application Support/whereby", "Library/Caches/whereby"],
-    false => &[".config/whereby", ".local/state/whereby", ".cache/whereby"],
+/// The default directories in the home directory, the configuration first.
+const OWN_PLACES: &[&str] = if cfg!(target_os = "macos") {
+    &["Library/Application Support/whereby", "Library/Caches/whereby"]
+} else {
+    &[".config/whereby", ".local/state/whereby", ".cache/whereby"]
 };
 
-/// Whether a path is in one of those places. Links there are the user's.
+/// Whether a path is in a default directory. Links there belong to the user.
 fn is_in_own_place(path: &Path, own_home: Option<&Path>) -> bool {
     let goes_back = path.components().any(|part| part == Component::ParentDir);
     let is_in = |home: &Path| OWN_PLACES.iter().any(|place| path.starts_with(home.join(place)));
     !goes_back && own_home.is_some_and(is_in)
 }
 
-/// Returns the path of the user's configuration without any variable.
+/// Returns the default path of the user's configuration.
 pub(crate) fn own_configuration() -> Option<PathBuf> {
     own_home().map(|home| home.join(OWN_PLACES[0]).join("config.toml"))
 }
 
-/// The home directory of the user as the system has it, whatever `HOME` says.
+/// Returns the user's home directory from the system's user database, whatever `HOME` says.
 #[cfg(unix)]
 fn own_home() -> Option<PathBuf> {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
-    // Users without a home have the root.
+    // Users without a home have `/`.
     Some(user.dir).filter(|home| home.is_absolute() && home.parent().is_some())
 }
 
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkout_is_known_by_what_it_holds() {
+    fn a_checkout_is_recognized_by_its_files() {
         let temporary = tempfile::tempdir().expect("a temporary directory");
         let root = temporary.path().canonicalize().expect("a path");
         let at = |name: &str| root.join(name);
@@ -118,7 +117,7 @@ mod tests {
             ("git", "git/deep/er", "home", Some("git")),
             // A submodule belongs to the checkout around it.
             ("git/.config", "git/sub", "home", Some("git")),
-            // HOME excuses no repository, and no folder around or below itself.
+            // HOME does not exempt a repository, or other folders than itself.
             ("git/.config", "git", "git", Some("git")),
             ("git/deep/.config", "git/deep", "git/deep", Some("git")),
             ("plain/sub/.config", "plain", "plain/sub", Some("plain")),
@@ -132,7 +131,7 @@ mod tests {
             #[cfg(unix)]
             ("home/in/.config", "git/deep", "home", Some("git")),
             ("none/../git/.config", "git", "home", Some("git")),
-            // Elsewhere, and in a home of one's own.
+            // Outside the checkout, and in the user's home.
             ("home/.config", "git", "home", None),
             ("gitter/.config", "git", "home", None),
             ("plain/.config", "plain/sub", "home", None),
@@ -146,9 +145,9 @@ mod tests {
         assert_eq!(holding(&at("git/.config"), Path::new(""), None), None);
     }
 
-    /// As of people who keep the files of their home directory in git.
+    /// Some people keep the files of their home directory in git.
     #[test]
-    fn a_home_that_is_a_repository_is_no_checkout_and_those_in_it_are() {
+    fn a_home_that_is_a_repository_is_not_a_checkout_but_those_in_it_are() {
         let temporary = tempfile::tempdir().expect("a temporary directory");
         let root = temporary.path().canonicalize().expect("a path");
         let at = |name: &str| root.join(name);
@@ -164,12 +163,12 @@ mod tests {
             ("house/.dotfiles/whereby", "house/work", "house", None),
             ("house/docs/x", "house", "house", None),
             ("house/work/repo/x", "house", "house", None),
-            // A folder below it is looked at like any other.
+            // A folder in it is not exempt.
             ("house/docs/x", "house/docs", "house", Some("house/docs")),
             ("house/tar/x", "house/tar/deep", "house", Some("house/tar")),
             ("house/work/repo/x", "house/work/repo", "house", Some("house/work/repo")),
             ("house/.config/whereby", "house/work/repo", "house", None),
-            // Whatever HOME says, the home directory is the system's.
+            // The home directory is the system's, whatever HOME says.
             ("house/.dotfiles/whereby", "house", "elsewhere", None),
             ("house/work/repo/x", "house/work/repo", "house/work/repo", Some("house/work/repo")),
         ] {
@@ -177,14 +176,14 @@ mod tests {
             let found = holding_for(Some(&at("house")), &at(path), &at(directory), Some(&home));
             assert_eq!(found, holder.map(at), "{path} from {directory}");
         }
-        // To somebody else it is a repository like any other.
+        // For another user it is an ordinary repository.
         let found = holding_for(None, &at("house/x"), &at("house/docs"), Some(&at("house")));
         assert_eq!(found, Some(at("house")));
     }
 
     #[test]
     #[cfg(unix)]
-    fn the_users_own_place_is_theirs_even_in_a_repository() {
+    fn the_default_directories_are_the_users_even_in_a_repository() {
         let home = own_home().expect("a home directory");
         assert!(is_above(&home.canonicalize().expect("a path"), Some(&home)));
         assert!(is_above(Path::new("/"), Some(&home)));

@@ -1,4 +1,4 @@
-//! Where access tokens come from, and how they are kept.
+//! Reads access tokens, and keeps them secret.
 
 use crate::config::environment::Environment;
 use crate::error::Error;
@@ -19,25 +19,25 @@ use whereby_authority::timestamp::Timestamp;
 /// How long a command may take to print a token.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The greatest length of a token, in bytes.
+/// The maximum length of a token, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 
-/// Where an account's access token comes from.
+/// The source of an account's access token.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TokenSource {
     /// The token itself, from the configuration file or `WHEREBY_ACCESS_TOKEN`.
     Literal(SecretString),
-    /// An environment variable.
+    /// The name of an environment variable.
     Variable(String),
-    /// A file, which holds it and nothing else.
+    /// A file that contains only the token.
     File(PathBuf),
-    /// A program that prints it: its absolute path and its arguments.
+    /// A command that prints the token: the absolute path of a program, and its arguments.
     Command(Vec<String>),
 }
 
 impl TokenSource {
-    /// A token that is known already.
+    /// Makes a source from the token itself.
     #[must_use]
     pub fn literal(token: &str) -> Self {
         Self::Literal(SecretString::from(token))
@@ -47,19 +47,19 @@ impl TokenSource {
         matches!(self, Self::Literal(_))
     }
 
-    /// Whether it can be fetched without waiting.
+    /// Whether the token can be fetched without blocking.
     pub(crate) fn is_at_hand(&self) -> bool {
         matches!(self, Self::Literal(_) | Self::Variable(_))
     }
 
-    /// Checks that the token can be fetched, unless that could take long.
+    /// Checks that the token can be fetched. Does not run a command.
     ///
     /// # Errors
     ///
     /// As for [`TokenSource::fetch`].
     pub(crate) fn check(&self, account: &str, environment: &Environment) -> Result<(), Error> {
         match self {
-            // It may ask somebody for a password, so it is not run.
+            // Not run, because it may ask for a password.
             Self::Command(command) => match command.first() {
                 Some(program) if !Path::new(program).is_file() => Err(Error::Configuration {
                     message: format!(
@@ -77,8 +77,7 @@ impl TokenSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`], which names the account and says what to do next, and never shows
-    /// what was read.
+    /// [`Error::Configuration`], which names the account and says what to do. It never shows the token.
     pub fn fetch(&self, account: &str, environment: &Environment) -> Result<Token, Error> {
         let wrong = |what: String| Error::Configuration {
             message: format!("the access token of the account `{account}`: {what}"),
@@ -88,19 +87,15 @@ impl TokenSource {
             Self::Variable(name) => environment
                 .variable(name)
                 .ok_or_else(|| {
-                    // Somebody may have written the key itself where its name belongs.
+                    // The user may have written the key instead of the variable's name.
                     let is_name =
                         |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-                    wrong(match name.len() <= 60 && name.chars().all(is_name) {
-                        true => format!(
-                            "the environment variable {name} is not set; set it to the API key"
-                        ),
-                        false => {
-                            "the environment variable that access_token.env names is not set; \
-                                  it takes the name of a variable, such as WHEREBY_ACCESS_TOKEN, \
-                                  not the key itself"
-                                .into()
-                        }
+                    wrong(if name.len() <= 60 && name.chars().all(is_name) {
+                        format!("the environment variable {name} is not set; set it to the API key")
+                    } else {
+                        "the environment variable that access_token.env names is not set; it takes \
+                         the name of a variable, such as WHEREBY_ACCESS_TOKEN, not the key itself"
+                            .into()
                     })
                 })?
                 .to_owned(),
@@ -123,7 +118,7 @@ fn read_token_file(path: &Path) -> Result<String, String> {
     contents.text()
 }
 
-/// Runs a program in the root folder, without standard input, and returns what it prints.
+/// Runs a command in the root directory, without standard input, and returns its output.
 fn run(command: &[String]) -> Result<String, String> {
     let (program, arguments) = command.split_first().ok_or("is empty")?;
     let mut child = Command::new(program)
@@ -136,7 +131,7 @@ fn run(command: &[String]) -> Result<String, String> {
         .map_err(|error| format!("could not be started: {error}"))?;
     let read = printed(&mut child, Instant::now() + COMMAND_TIMEOUT);
     if read.is_err() {
-        // It may have ended by itself; either way it is gone afterwards.
+        // Fails only if the program has already ended.
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -152,8 +147,7 @@ fn too_late() -> String {
     format!("took longer than {} s", COMMAND_TIMEOUT.as_secs())
 }
 
-/// Waits for a program's end, and returns what it has printed by then. A program that it started may
-/// keep the pipe open for as long as it likes.
+/// Waits for a program to end, and returns its output. A background process may keep the pipe open.
 #[cfg(unix)]
 fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -165,7 +159,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
     let pause = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
     let (mut text, mut buffer, mut is_open) = (Vec::new(), [0; 4096], true);
     loop {
-        // Looked at first, so that all that it printed before its end is read after it.
+        // Before reading, so that all output before the program's end is read.
         let status = child.try_wait().map_err(failed)?;
         while is_open && text.len() <= MAX_TOKEN {
             match stdout.read(&mut buffer) {
@@ -183,7 +177,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
             return Err(too_late());
         }
         if is_open && text.len() <= MAX_TOKEN {
-            // It is looked for again after the pause, whatever came of this.
+            // Only a pause: the output is read again in any case.
             let _ = poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&pause));
         } else {
             std::thread::sleep(Duration::from_millis(5));
@@ -191,7 +185,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
     }
 }
 
-/// Waits for a program's end, and returns what it has printed.
+/// Waits for a program to end, and returns its output.
 #[cfg(not(unix))]
 fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
     let stdout = child.stdout.take().ok_or("has no output")?;
@@ -199,7 +193,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
     let reader = std::thread::Builder::new().spawn(move || {
         let mut text = Vec::new();
         let read = stdout.take(MAX_TOKEN as u64 + 1).read_to_end(&mut text);
-        // The receiver is gone where the time was up, and then nobody wants the text.
+        // After a timeout there is no receiver.
         let _ = sender.send(read.map(|_| text));
     });
     reader.map_err(|error| format!("cannot be waited for: {error}"))?;
@@ -221,7 +215,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
 pub struct Token(SecretString);
 
 impl Token {
-    /// Accepts what a header can hold: printable ASCII without spaces.
+    /// Accepts printable ASCII without spaces, which a header can contain.
     fn new(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("it is empty".into());
@@ -230,8 +224,8 @@ impl Token {
             return Err(format!("it is longer than {MAX_TOKEN} bytes"));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("it contains white space or a character that is not ASCII; copy the API \
-                        key whole, and nothing else"
+            return Err("it contains white space or a character that is not ASCII; copy only the \
+                        whole API key"
                 .into());
         }
         Ok(Self(SecretString::from(text)))
@@ -241,9 +235,9 @@ impl Token {
         self.0.expose_secret()
     }
 
-    /// The claims that get_current_user shows, as a JSON object; `None` where the key is not a JWT.
+    /// Returns the claims that get_current_user shows, as a JSON object, or `None` if the key is not a JWT.
     ///
-    /// They are read without a check of the signature, whose secret is Whereby's.
+    /// The signature is not checked: only Whereby has its secret.
     pub(crate) fn claims(&self) -> Option<String> {
         let payload = self.payload()?;
         let shown = |value: &Value| match value {
@@ -259,15 +253,15 @@ impl Token {
         Some(Value::Object(claims).to_string())
     }
 
-    /// When the key expired, if its claims say that it did.
+    /// Returns when the key expired, if its claims say so.
     pub(crate) fn expired(&self, now: Timestamp) -> Option<Timestamp> {
-        // A key that never expires has a number here that no date reaches.
+        // A key that never expires has a number that is too large for a date.
         let seconds = self.payload()?.get("exp")?.as_f64()?;
         let expires = Timestamp::of_unix_ms((seconds * 1000.0) as i64)?;
         (expires <= now).then_some(expires)
     }
 
-    /// The payload of a JWT.
+    /// Decodes the payload of a JWT.
     fn payload(&self) -> Option<Map<String, Value>> {
         let mut parts = self.expose().split('.');
         let (Some(_), Some(payload), Some(_), None) =
@@ -292,7 +286,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn claims_are_those_that_are_shown() {
+    fn only_shown_claims_are_read() {
         let key = |payload: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
         for (token, claims) in [
             (
@@ -338,7 +332,7 @@ mod tests {
     #[cfg(unix)]
     fn a_command_is_over_when_it_ends() {
         let sh = |script: &str| run(&["/bin/sh".into(), "-c".into(), script.into()]);
-        // What it leaves behind keeps the pipe open for longer than it may take.
+        // The background process keeps the pipe open for longer than the timeout.
         assert_eq!(sh("echo key; sleep 11 &").as_deref(), Ok("key\n"));
         assert_eq!(sh("printf '%010000d' 7").map(|text| text.len()), Ok(10_000));
         assert!(sh("exit 3").is_err_and(|error| error.contains("exit status: 3")));

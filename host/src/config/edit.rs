@@ -1,9 +1,11 @@
-//! Changes the configuration file: as one step, keeping the user's comments and order.
+//! Changes the configuration file atomically, and keeps the user's comments and order.
 
 use crate::config::environment::Environment;
 use crate::config::reader;
 use crate::config::toml::in_file;
-use crate::config::{MAX_FILE, Settings, file_to_use, is_account_name, is_there};
+use crate::config::{
+    MAX_FILE, Settings, file_to_use, invalid_account_name, is_account_name, is_there,
+};
 use crate::error::Error;
 use crate::system::file;
 use crate::system::resource_limit;
@@ -14,27 +16,26 @@ use toml_edit::{DocumentMut, Item, Table, Value};
 use whereby_authority::suggest;
 use whereby_authority::text;
 
-/// One change of the file.
+/// A change of the file.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// Sets the value at a path of keys, in TOML where it is no text.
+    /// Sets the value at a path of keys.
     Set(Vec<String>, Value),
-    /// Removes what stands at a path of keys. It is no error where nothing does.
+    /// Removes the value at a path of keys, if there is one.
     Unset(Vec<String>),
 }
 
-/// The file, and what was changed in it.
+/// The result of changing the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Changed {
     pub(crate) file: PathBuf,
-    /// Whether the file is another one than before.
+    /// Whether the contents changed.
     pub(crate) is_different: bool,
 }
 
-/// Makes changes to the configuration file: all of them, or none where the outcome would not be a
-/// configuration that works.
+/// Makes all changes to the configuration file, or none if the result would be invalid.
 ///
-/// Two programs that do this at a time do it one after the other.
+/// A lock serializes concurrent changes.
 pub(crate) fn change(
     named: Option<&Path>,
     environment: &Environment,
@@ -47,20 +48,21 @@ pub(crate) fn change(
         in_file(&path, &format!("{what}: {}", resource_limit::told(&error)))
     };
     file::make_private_folder(folder)
-        .map_err(|error| failed("its folder cannot be made", error))?;
+        .map_err(|error| failed("its directory cannot be created", error))?;
     let _lock = Lock::take(&path).map_err(|error| failed("cannot be locked", error))?;
 
-    let before = match is_there(&path)? {
-        true => file::read(&path, MAX_FILE).and_then(file::Contents::text),
-        false => Ok(String::new()),
+    let before = if is_there(&path)? {
+        file::read(&path, MAX_FILE).and_then(file::Contents::text)
+    } else {
+        Ok(String::new())
     };
     let before = before.map_err(|what| in_file(&path, &what))?;
-    // What does not work before is not made worse, and its mistake is told first.
+    // An invalid file is reported, and not changed.
     let settings = reader::settings(&path, before.clone())?;
     let changes = plan(&settings)?;
     let after = edited(&path, &before, &changes)?;
     reader::settings(&path, after.clone()).map_err(|error| match error {
-        // The lines that it names are those that the file would have.
+        // The line numbers are those of the changed file.
         Error::Configuration { message } => Error::Configuration {
             message: format!("nothing was written; with this change, {message}"),
         },
@@ -73,7 +75,7 @@ pub(crate) fn change(
     Ok(Changed { file: path, is_different })
 }
 
-/// The contents of a file after changes, everything else kept as it stands.
+/// Returns the contents of a file after changes. Everything else is unchanged.
 pub(crate) fn edited(path: &Path, before: &str, changes: &[Change]) -> Result<String, Error> {
     let mut document: DocumentMut = before.parse().map_err(|_| in_file(path, "is not TOML"))?;
     for change in changes {
@@ -93,13 +95,14 @@ pub(crate) fn parse_key(text: &str) -> Result<Vec<String>, Error> {
     }
     Err(Error::Usage {
         message: format!(
-            "`{}` is not a key; one has the form limits.timeout_seconds",
+            "`{}` is not a key, such as limits.timeout_seconds",
             text::printable(text, 80)
         ),
     })
 }
 
-/// A value as a user writes it: TOML where it is a number, a switch, a list or a table, else a text.
+/// Reads a value as a user writes it: a TOML integer, boolean, array or inline table, or otherwise a
+/// string.
 pub(crate) fn parse_value(text: &str) -> Value {
     match text.parse::<Value>() {
         Ok(value @ (Value::Integer(_) | Value::Boolean(_) | Value::Array(_))) => value,
@@ -108,21 +111,15 @@ pub(crate) fn parse_value(text: &str) -> Value {
     }
 }
 
-/// Checks a name that a new account is to have.
+/// Checks the name of a new account.
 pub(crate) fn check_account_name(name: &str) -> Result<(), Error> {
     if is_account_name(name) {
         return Ok(());
     }
-    Err(Error::Usage {
-        message: format!(
-            "`{}` cannot be an account's name: it begins with a lower-case letter, has at most 32 \
-             lower-case letters, digits, `_` and `-`, and is no function's name",
-            text::printable(name, 60)
-        ),
-    })
+    Err(Error::Usage { message: invalid_account_name(name) })
 }
 
-/// The account of that name, which must be there.
+/// Checks that an account exists, and returns its name.
 pub(crate) fn existing<'a>(settings: &Settings, name: &'a str) -> Result<&'a str, Error> {
     if settings.accounts.contains_key(name) {
         return Ok(name);
@@ -137,9 +134,9 @@ pub(crate) fn existing<'a>(settings: &Settings, name: &'a str) -> Result<&'a str
     })
 }
 
-/// The file that a link stands for, which is the one to change, whether it is there yet or not.
+/// Follows links to the file to change, which may not exist yet.
 fn target(mut path: PathBuf) -> PathBuf {
-    // As many links as Linux follows; what leads nowhere is told when it is opened.
+    // As many links as Linux follows. Opening a path with more fails.
     for _ in 0..40 {
         let Ok(next) = std::fs::read_link(&path) else { break };
         path = path.parent().unwrap_or(Path::new("/")).join(next);
@@ -156,10 +153,10 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
                 let item = table.entry(key).or_insert_with(|| Item::Table(implicit()));
                 table = item
                     .as_table_like_mut()
-                    .ok_or_else(|| format!("`{key}` is a value and not a table"))?;
+                    .ok_or_else(|| format!("`{key}` is a value, not a table"))?;
             }
             match table.get_mut(last).and_then(Item::as_value_mut) {
-                // What stands around the value is the user's and stays.
+                // Keeps the white space and comments around the value.
                 Some(old) => {
                     let decor = old.decor().clone();
                     *old = value.clone();
@@ -183,7 +180,7 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
     Ok(())
 }
 
-/// A table that is written only where it has values of its own: `[accounts.work]` needs no
+/// Returns a table that is written only if it has values of its own: `[accounts.work]` needs no
 /// `[accounts]`.
 fn implicit() -> Table {
     let mut table = Table::new();
@@ -191,8 +188,8 @@ fn implicit() -> Table {
     table
 }
 
-/// Keeps others from changing the file until it is dropped. It is a file of its own, because the
-/// configuration file is replaced.
+/// Prevents other changes until it is dropped. It locks a separate file, because the configuration file is
+/// replaced.
 struct Lock {
     _file: File,
 }
@@ -220,12 +217,12 @@ fn writing() -> std::fs::OpenOptions {
     options
 }
 
-/// Writes beside the file, so that it is whole at every moment, and for its owner alone.
+/// Replaces the file atomically with one that only its owner can read.
 fn write(path: &Path, contents: &str) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = path.with_file_name(name);
-    // Left over by a program that was stopped; whoever holds the lock may remove it.
+    // A program that was stopped may have left it. The lock is held, so it can be removed.
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -236,7 +233,7 @@ fn write(path: &Path, contents: &str) -> std::io::Result<()> {
     });
     let renamed = written.and_then(|()| std::fs::rename(&beside, path));
     if renamed.is_err() {
-        // Half a file, perhaps with a token in it, is not left behind.
+        // It may contain a token.
         let _ = std::fs::remove_file(&beside);
     }
     renamed

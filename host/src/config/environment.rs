@@ -7,28 +7,28 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use whereby_authority::text;
 
-/// The file with the rules of the machine.
+/// The machine's policy file.
 pub const SYSTEM_POLICY: &str = "/etc/whereby/policy.toml";
 
-/// Everything that the program takes from outside, besides its arguments.
+/// The program's inputs, besides its arguments.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Environment {
     /// The environment variables.
     pub variables: BTreeMap<String, String>,
-    /// The working directory, from which project files are looked for.
+    /// The working directory. Project files are searched from here up to the root.
     pub directory: PathBuf,
-    /// The policy of the machine, [`SYSTEM_POLICY`].
+    /// The machine's policy file. Default: [`SYSTEM_POLICY`].
     pub system_policy: PathBuf,
-    /// The time of day, [`Clock::system`].
+    /// The clock. Default: [`Clock::system`].
     pub clock: Clock,
-    /// Why it is not known whole, where that is so. Settings are then not read, because what would
-    /// make them stricter could be missing.
+    /// Why the environment is incomplete, if it is. Reading settings then fails, because stricter rules
+    /// could be missing.
     pub problem: Option<String>,
 }
 
 impl Environment {
-    /// No variables, and no working directory.
+    /// Returns an environment without variables and a working directory.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Environment {
         }
     }
 
-    /// The environment of this process.
+    /// Returns the environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let mut environment = Self::empty();
@@ -48,13 +48,13 @@ impl Environment {
             Ok(directory) => environment.directory = directory,
             Err(error) => {
                 environment.problem = Some(format!(
-                    "the working directory, from which project files are looked for, cannot be \
+                    "the working directory, where the search for project files begins, cannot be \
                      found: {error}"
                 ));
             }
         }
         for (name, value) in std::env::vars_os() {
-            // A name that is not UTF-8 is none of ours.
+            // The program reads no variable whose name is not UTF-8.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => drop(environment.variables.insert(name, value)),
@@ -67,21 +67,20 @@ impl Environment {
         environment
     }
 
-    /// A variable that is set and not empty.
+    /// Returns a variable, or `None` if it is not set or empty.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Whether a CI system runs the program, so that nobody is at its terminal.
+    /// Whether a CI system runs the program, so that nobody can be asked.
     #[must_use]
     pub(crate) fn is_ci(&self) -> bool {
-        // What most CI systems set, also to `false` where somebody wants it otherwise.
+        // Most CI systems set `CI`; `false` overrides the other variables.
         let says_ci = |name| {
             self.variable(name).map(|value| !matches!(value, "0" | "false" | "False" | "FALSE"))
         };
         says_ci("CI").unwrap_or_else(|| {
-            // What those set that do not set it.
             [
                 "CONTINUOUS_INTEGRATION",
                 "TF_BUILD",
@@ -94,31 +93,30 @@ impl Environment {
         })
     }
 
-    /// A directory of the platform's kind for `config`, `cache` or `state`, with `whereby` in it.
-    /// `None` where there is no home directory, or where the variables lead into a repository that
-    /// was checked out.
+    /// Returns the platform's directory for `config`, `cache` or `state`, ending in `whereby`. `None` if
+    /// there is no home directory, or if a variable leads into a checkout.
     #[must_use]
     pub fn platform_directory(&self, kind: &str) -> Option<PathBuf> {
         self.own_directory(kind).ok()
     }
 
-    /// The same, or a sentence that says why there is none and what to change.
+    /// Like [`Self::platform_directory`]. The error says why there is none, and what to change.
     pub(crate) fn own_directory(&self, kind: &str) -> Result<PathBuf, String> {
         let (path, variable) = self.locate(kind)?;
         self.check_own(&path, variable)?;
         Ok(path)
     }
 
-    /// Returns the directory of a kind, trusted or not, and the variable that names it.
+    /// Returns the directory of a kind, and the variable that names it. It may be in a checkout.
     pub(crate) fn locate(&self, kind: &str) -> Result<(PathBuf, &'static str), String> {
         let (variable, unix, mac) = match kind {
             "config" => ("XDG_CONFIG_HOME", ".config", "Library/Application Support/whereby"),
             "cache" => ("XDG_CACHE_HOME", ".cache", "Library/Caches/whereby"),
-            // The configuration may be read by others there, and this may not.
+            // A separate directory on macOS, because others may read the configuration.
             "state" => {
                 ("XDG_STATE_HOME", ".local/state", "Library/Application Support/whereby/state")
             }
-            _ => return Err(format!("there is no kind of directory called {kind}")),
+            _ => return Err(format!("unknown kind of directory: {kind}")),
         };
         let absolute = |name| self.variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
         if let Some(base) = absolute(variable) {
@@ -136,8 +134,7 @@ impl Environment {
         Ok((if cfg!(target_os = "macos") { path } else { path.join("whereby") }, "HOME"))
     }
 
-    /// Checks that a path, which a variable names, is not in a checked-out repository. The error
-    /// says what to change.
+    /// Checks that a path from a variable is not in a checkout. The error says what to change.
     pub(crate) fn check_own(&self, path: &Path, variable: &str) -> Result<(), String> {
         let home = self.variable("HOME").map(Path::new);
         let Some(checkout) = checkout::holding(path, &self.directory, home) else {
@@ -154,7 +151,7 @@ impl Environment {
 }
 
 impl fmt::Debug for Environment {
-    /// The names of the variables alone: what they hold may be a token.
+    /// Shows only the names of the variables: a value may be a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment")
             .field("variables", &self.variables.keys())
@@ -176,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ci_system_is_known_by_its_variables() {
+    fn a_ci_system_is_recognized_by_its_variables() {
         for (variables, expected) in [
             (&[][..], false),
             (&[("CI", "true")], true),
@@ -196,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_directory_is_an_absolute_one() {
+    fn directories_are_absolute() {
         let mut environment = Environment::empty();
         assert_eq!(environment.platform_directory("state"), None);
         environment.variables.insert("HOME".into(), "/home/a".into());
@@ -213,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_that_cannot_be_used_is_told_as_it_is() {
+    fn an_unusable_home_is_explained() {
         for (home, words) in [
             (None, "HOME is not set; set HOME or XDG_STATE_HOME"),
             (Some(""), "HOME is empty"),

@@ -1,4 +1,4 @@
-//! How much a call, a component and a script may use.
+//! The limits of calls, components and scripts.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How long it may take, whatever it waits for.
+    /// The time limit of a call, including all waits except for a person.
     pub timeout: Duration,
-    /// How much memory the component may have, in bytes.
+    /// The memory limit of the component, in bytes.
     pub memory_bytes: usize,
-    /// How many requests it may send.
+    /// The maximum number of requests.
     pub requests: usize,
-    /// How large one answer may be, in bytes.
+    /// The maximum size of one response, in bytes.
     pub answer_bytes: usize,
-    /// How large all answers may be together, in bytes.
+    /// The maximum size of all responses together, in bytes.
     pub answers_bytes: usize,
-    /// How many calls are under way at a time; further ones wait, within their own time.
+    /// The maximum number of concurrent calls. Further calls wait, within their time limit.
     pub concurrent_calls: u32,
-    /// How many functions a component may have.
+    /// The maximum number of functions in a component.
     pub component_functions: u64,
-    /// How much work compiling a component may be, in steps. A step takes one to two microseconds; one
-    /// function may take a thirtieth of them.
+    /// The maximum work of compiling a component, in steps of 1 to 2 µs. One function may take a thirtieth
+    /// of them.
     pub component_steps: u64,
-    /// How much compiled code is kept on disk, in bytes.
+    /// The maximum size of the cache of compiled components, in bytes.
     pub cache_bytes: u64,
-    /// How many requests of one MCP client are served at a time; further ones wait.
+    /// The maximum number of concurrent requests of one MCP client. Further requests wait.
     pub client_requests: u32,
 }
 
@@ -107,7 +107,7 @@ impl Limits {
             set: |limits, value| limits.answers_bytes = value as usize * MIB,
         },
         Limit {
-            // Each takes 4 GiB of address space, and no memory until it is used.
+            // Each reserves 4 GiB of address space, but no memory until it is used.
             name: "concurrent_calls",
             what: "calls at a time",
             default: 256,
@@ -141,8 +141,8 @@ impl Limits {
             set: |limits, value| limits.cache_bytes = value * MIB as u64,
         },
         Limit {
-            // Fewer than the requests that go out side by side, so that others find a connection, and
-            // more than the questions that wait for a person.
+            // Lower than the limit on concurrent requests to the API, so that other clients find a
+            // connection, and higher than the limit on open questions.
             name: "client_requests",
             what: "MCP client's requests",
             default: 24,
@@ -153,22 +153,22 @@ impl Limits {
     ];
 }
 
-/// The limits of a script. They are the user's; nothing in a script can change them.
+/// The limits of a script, which a script cannot change.
 #[cfg(feature = "lua")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScriptLimits {
-    /// How long it may take, its calls included, without the time that a person takes to answer.
+    /// The time limit, including calls but not the wait for a person.
     pub timeout: Duration,
-    /// How much memory its values may take, in bytes.
+    /// The memory limit of its values, in bytes.
     pub memory_bytes: usize,
-    /// How many steps it may take: turns of a loop, calls of a function, attempts of a pattern.
+    /// The maximum number of steps: loop iterations, function calls, and attempts of a pattern.
     pub steps: u64,
-    /// How many calls of the functions it may make.
+    /// The maximum number of calls.
     pub calls: usize,
-    /// How much it may print, and how large its result may be as JSON, in bytes each.
+    /// The maximum size of its output, and of its result as JSON, in bytes each.
     pub output_bytes: usize,
-    /// How many of its calls are under way at a time; further ones wait.
+    /// The maximum number of concurrent calls. Further calls wait.
     pub parallel: usize,
     /// The keys of `[lua]` that the command line set, each with its flag.
     pub(crate) flags: Vec<(&'static str, &'static str)>,
@@ -247,7 +247,7 @@ impl ScriptLimits {
         },
     ];
 
-    /// What to raise so that a script may use more of what a key limits.
+    /// Returns the advice to raise the limit of a key.
     pub(crate) fn raise(&self, key: &str) -> String {
         match self.flags.iter().find(|(set, _)| *set == key) {
             Some((_, flag)) => format!("raise {flag}"),

@@ -1,4 +1,4 @@
-//! Settings: what the configuration file, the project's files and the environment come to.
+//! Settings, from the configuration file, project files and the environment.
 
 pub(crate) mod checkout;
 pub(crate) mod credentials;
@@ -26,41 +26,41 @@ use whereby_authority::policy::{Policy, Rules};
 use whereby_authority::suggest;
 use whereby_authority::text;
 
-/// The name of the file by which a project folder makes the policy stricter.
+/// The name of a project file, which makes the policy stricter.
 pub const PROJECT_FILE: &str = ".whereby.toml";
 
-/// The variable with the access token of the one account, where the configuration file has none.
+/// The variable with the access token of the account `default`, if the file has no accounts.
 const TOKEN_VARIABLE: &str = "WHEREBY_ACCESS_TOKEN";
 
-/// The variable that holds the base of its API.
+/// The variable with the base URL of that account's API.
 const API_VARIABLE: &str = "WHEREBY_API_URL";
 
-/// The greatest size of a configuration file, in bytes.
+/// The maximum size of a configuration file, in bytes.
 pub(crate) const MAX_FILE: u64 = 256 * 1024;
 
-/// How many files can make the policy stricter.
+/// The maximum number of files that make the policy stricter.
 const MAX_TIGHTENING: usize = 64;
 
-/// The greatest size of all of them together, in bytes.
+/// The maximum size of these files together, in bytes.
 const MAX_TIGHTENING_BYTES: usize = 2 * 1024 * 1024;
 
-/// How many names a message lists.
+/// The maximum number of names in a message.
 const MAX_NAMES: usize = 10;
 
-/// An account: a credential, and where it may be sent.
+/// An account: a credential, and the API that it may be sent to.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Account {
-    /// Where its access token comes from.
+    /// The source of the access token.
     pub token: TokenSource,
-    /// The base of its API.
+    /// The base URL of the API.
     pub api: ApiBase,
-    /// Whether it may be used.
+    /// Whether the account may be used.
     pub enabled: bool,
 }
 
 impl Account {
-    /// An account that is switched on.
+    /// Makes an enabled account.
     #[must_use]
     pub fn new(token: TokenSource, api: ApiBase) -> Self {
         Self { token, api, enabled: true }
@@ -73,60 +73,60 @@ impl Account {
 pub struct ComponentFile {
     /// The file.
     pub path: PathBuf,
-    /// The SHA-256 that it must have, in lower-case hexadecimal.
+    /// The required SHA-256, in lower-case hexadecimal.
     pub sha256: Option<String>,
 }
 
-/// How many entries of `NO_PROXY` are told that have no effect.
+/// The maximum number of warnings about entries of `NO_PROXY`.
 const MAX_PROXY_WARNINGS: usize = 5;
 
-/// Everything that is configured.
+/// The whole configuration.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Settings {
     /// The accounts, by name.
     pub accounts: BTreeMap<String, Account>,
-    /// The account that a call without one means.
+    /// The account of calls that name none.
     pub default_account: Option<String>,
-    /// The rules.
+    /// The permission rules.
     pub policy: Policy,
     /// The limits of a call.
     pub limits: Limits,
     /// The limits of a script.
     #[cfg(feature = "lua")]
     pub lua: ScriptLimits,
-    /// The component, where not the built-in one.
+    /// The component; absent for the built-in one.
     pub component: Option<ComponentFile>,
-    /// A file of certificates, in PEM, that are trusted besides the built-in ones.
+    /// A PEM file with more certificates to trust.
     pub ca_file: Option<PathBuf>,
-    /// The URL of the proxy for requests over TLS, from `HTTPS_PROXY` or `ALL_PROXY`; it may hold a
+    /// The URL of the proxy for requests over TLS, from `HTTPS_PROXY` or `ALL_PROXY`. It may contain a
     /// password.
     pub https_proxy: Option<SecretString>,
-    /// The variable that named it, if one did.
+    /// The variable that named the proxy, if one did.
     pub(crate) proxy_variable: Option<&'static str>,
     /// The hosts that are reached without the proxy, from `NO_PROXY`.
     pub no_proxy: Option<String>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
-    /// What was read and has no effect, in sentences without a full stop.
+    /// Warnings about settings without effect.
     pub warnings: Vec<String>,
 }
 
 impl Settings {
     /// Reads the configuration file, the files that make the policy stricter, and the environment.
     ///
-    /// The file is `file` where given, else `WHEREBY_CONFIG`, which both must exist, else
-    /// `config.toml` in the platform's configuration directory, which need not.
+    /// The configuration file is `file`, or the one that `WHEREBY_CONFIG` names, which must exist, or
+    /// `config.toml` in the platform's configuration directory, which may be absent.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`], which names the file, the line and what would be right.
+    /// [`Error::Configuration`], which names the file and the line and says what is expected.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
         let wrong = |message: String| Error::Configuration { message };
         if let Some(problem) = &environment.problem {
             return Err(wrong(problem.clone()));
         }
-        let path = match Named::find(file, environment)? {
+        let path = match ConfigFile::find(file, environment)? {
             Some(named) if named.must_exist || is_there(&named.path)? => Some(named),
             Some(named) => {
                 named.check_hidden(environment)?;
@@ -148,7 +148,7 @@ impl Settings {
         if settings.accounts.is_empty() {
             for name in [TOKEN_VARIABLE, API_VARIABLE] {
                 if environment.variables.get(name).is_some_and(String::is_empty) {
-                    settings.warnings.push(format!("{name} is set, and empty"));
+                    settings.warnings.push(format!("{name} is set but empty"));
                 }
             }
             let account = account_of(environment)?;
@@ -161,7 +161,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Reads the variables of a proxy. Those in upper case win over those in lower case, as in Go.
+    /// Reads the proxy variables. Upper case takes precedence over lower case, as in Go.
     fn read_proxy(&mut self, environment: &Environment) {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| Some((*name, environment.variable(name)?)))
@@ -182,17 +182,17 @@ impl Settings {
         }
     }
 
-    /// Every file on which [`Settings::load`] depends, whether it is there or not.
+    /// Returns every file that [`Settings::load`] reads, whether it exists or not.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] where it is not known which file is meant.
+    /// [`Error::Configuration`] if `WHEREBY_CONFIG` is not an absolute path.
     pub fn files(file: Option<&Path>, environment: &Environment) -> Result<Vec<PathBuf>, Error> {
-        let own = Named::find(file, environment)?.map(|named| named.path);
+        let own = ConfigFile::find(file, environment)?.map(|named| named.path);
         Ok(own.into_iter().chain(tightening_files(environment)).collect())
     }
 
-    /// A token or a URL that seems to be in force and is not.
+    /// Warns about a token or URL in the environment that is not used.
     fn warn_of_unused(&mut self, environment: &Environment) {
         let Some(file) = &self.file else { return };
         for name in [TOKEN_VARIABLE, API_VARIABLE] {
@@ -205,8 +205,8 @@ impl Settings {
         }
     }
 
-    /// Warns of rules for accounts that do not exist: a name is likely misspelled, and its rule does
-    /// not apply. A file gets one warning, however many names it has.
+    /// Warns about rules for accounts that do not exist: a name is likely misspelled, and its rule does
+    /// not apply. Each file gets at most one warning.
     fn warn_of_unknown_accounts(&mut self) {
         let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
         for rules in &self.policy.tightening {
@@ -219,7 +219,7 @@ impl Settings {
                 [] => continue,
                 [name] => {
                     let near = suggest::did_you_mean(name, &names);
-                    format!("{file} has rules for `{name}`, which is no account{near}")
+                    format!("{file} has rules for the unknown account `{name}`{near}")
                 }
                 [first, second, ..] => format!(
                     "{file} has rules for {} accounts that do not exist, such as `{first}` and \
@@ -230,12 +230,12 @@ impl Settings {
         }
     }
 
-    /// Makes the policy as strict as the machine's file and the project files say: those from the
-    /// working directory up to the root.
+    /// Applies the machine's policy file, and the project files from the working directory up to the root,
+    /// which can only make the policy stricter.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] where one of them cannot be read, or holds anything but permissions.
+    /// [`Error::Configuration`] if a file cannot be read or contains anything but permissions.
     pub fn tighten(&mut self, environment: &Environment) -> Result<(), Error> {
         self.policy.tightening = tightening(environment)?;
         self.warn_of_unknown_accounts();
@@ -270,27 +270,27 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The name of the account that a call means.
+    /// Returns the name of a call's account.
     ///
     /// # Errors
     ///
-    /// As for [`Settings::account`], but that it may be switched off.
+    /// As for [`Settings::account`], except that the account may be disabled.
     pub(crate) fn account_name(&self, name: Option<&str>) -> Result<&str, Error> {
         self.find(name, false).map(|(name, _)| name.as_str())
     }
 
-    /// Finds the account of a call: the one named, else the default one. The name `default` means
-    /// the default account, too.
+    /// Returns the account of a call: the named one, or the default one, which the name `default` means
+    /// too.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] where no account has the name, [`Error::Configuration`] where there is no
-    /// account to choose, or it is switched off.
+    /// [`Error::Usage`] if no account has the name; [`Error::Configuration`] if there is no default account,
+    /// or if the account is disabled.
     pub fn account(&self, name: Option<&str>) -> Result<(&str, &Account), Error> {
         self.choose(name, false)
     }
 
-    /// With another default account, where one is named.
+    /// Sets the default account, if a name is given.
     ///
     /// # Errors
     ///
@@ -302,7 +302,7 @@ impl Settings {
         Ok(self)
     }
 
-    /// The same; `is_exact` says that `default` is the very name of an account.
+    /// Like [`Self::account`]. With `is_exact`, `default` is an account's name.
     pub(crate) fn choose(
         &self,
         name: Option<&str>,
@@ -325,7 +325,7 @@ impl Settings {
             Some(name) => self.accounts.get_key_value(name).ok_or_else(|| {
                 let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
                 let known = match names.as_slice() {
-                    [] => "there is none; see `whereby configure --help`".to_owned(),
+                    [] => "there are no accounts; see `whereby configure --help`".to_owned(),
                     names => format!("the accounts are {}", listed(names)),
                 };
                 Error::Usage {
@@ -367,12 +367,12 @@ impl Settings {
     }
 }
 
-/// The configuration file to write: the one that is named, whether there or not, else the platform's.
+/// Returns the configuration file to write, which may not exist yet.
 pub(crate) fn file_to_use(
     named: Option<&Path>,
     environment: &Environment,
 ) -> Result<PathBuf, Error> {
-    match Named::find(named, environment)? {
+    match ConfigFile::find(named, environment)? {
         Some(named) => named.checked(environment),
         None => {
             let reason = environment.own_directory("config").err().unwrap_or_default();
@@ -386,23 +386,23 @@ pub(crate) fn file_to_use(
     }
 }
 
-/// A configuration file, and what names it.
-struct Named {
+/// A configuration file, and the source of its path.
+struct ConfigFile {
     path: PathBuf,
-    /// The variable that names it; none for `--config`.
+    /// The variable that names it; absent for `--config`.
     variable: Option<&'static str>,
     must_exist: bool,
 }
 
-impl Named {
-    /// The file that is named, else the platform's. `None` where there is no home directory to look in.
+impl ConfigFile {
+    /// Finds the named file, or the platform's. `None` if there is no home directory.
     fn find(named: Option<&Path>, environment: &Environment) -> Result<Option<Self>, Error> {
         if let Some(path) = named {
             let path = environment.directory.join(path);
             return Ok(Some(Self { path, variable: None, must_exist: true }));
         }
         match environment.variable("WHEREBY_CONFIG").map(PathBuf::from) {
-            // A variable outlives a change of directory, and must not mean another file in another one.
+            // A relative path would mean another file in another directory.
             Some(path) if path.is_relative() => Err(Error::Configuration {
                 message: "WHEREBY_CONFIG must be an absolute path".into(),
             }),
@@ -417,8 +417,8 @@ impl Named {
         }
     }
 
-    /// Refuses a variable that leads into a checkout, away from the user's own configuration: its rules
-    /// must not get lost.
+    /// Refuses a variable that leads into a checkout and so hides the rules in the user's own
+    /// configuration.
     fn check_hidden(&self, environment: &Environment) -> Result<(), Error> {
         let Some(own) =
             crate::config::checkout::own_configuration().filter(|own| *own != self.path)
@@ -434,8 +434,8 @@ impl Named {
         })
     }
 
-    /// The path, if it is the user's own word that the file counts. A file of a checked-out
-    /// repository could send the key elsewhere, or run a command.
+    /// Returns the path, unless a variable leads into a checkout: a repository's file could send the key
+    /// elsewhere or run a command.
     fn checked(self, environment: &Environment) -> Result<PathBuf, Error> {
         if let Some(variable) = self.variable {
             environment.check_own(&self.path, variable).map_err(|reason| {
@@ -448,19 +448,18 @@ impl Named {
     }
 }
 
-/// Whether there is such a file. What cannot be looked for is no reason to go on without it.
+/// Whether a file exists. Fails if that is unknown.
 pub(crate) fn is_there(path: &Path) -> Result<bool, Error> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
-        // A part of the path that is no folder holds no file either.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(false)
         }
-        Err(error) => Err(in_file(path, &format!("cannot be looked for: {error}"))),
+        Err(error) => Err(in_file(path, &format!("cannot be accessed: {error}"))),
     }
 }
 
-/// Lists names: the first few, and how many more there are.
+/// Lists the first names, and the number of others.
 fn listed(names: &[&str]) -> String {
     let shown = names[..names.len().min(MAX_NAMES)].join(", ");
     match names.len().saturating_sub(MAX_NAMES) {
@@ -469,7 +468,7 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Warns of a key in a file that is as root put it there.
+/// Returns the warning about a readable key in a file that only root can change.
 fn readable_by_others(path: &Path) -> String {
     format!(
         "others on this machine can read the access token in {}, and only root can change that",
@@ -477,7 +476,7 @@ fn readable_by_others(path: &Path) -> String {
     )
 }
 
-/// Refuses a file that somebody else can write.
+/// Checks that others cannot write a file.
 fn check_writers(path: &Path, contents: &file::Contents) -> Result<(), Error> {
     if !contents.writable_by_others {
         return Ok(());
@@ -485,11 +484,11 @@ fn check_writers(path: &Path, contents: &file::Contents) -> Result<(), Error> {
     let word = text::shell_word(path);
     Err(in_file(
         path,
-        &format!("others can write this file; it must be yours or root's, and: chmod go-w {word}"),
+        &format!("others can write this file; make it yours or root's, and run: chmod go-w {word}"),
     ))
 }
 
-/// The account that the environment makes, where it holds a token.
+/// Returns the account from the environment, if it has a token.
 fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
     if environment.variable(TOKEN_VARIABLE).is_none() {
         return Ok(None);
@@ -503,10 +502,10 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
             // A repository can set the environment of the people who work in it.
             if !api.is_whereby() && !api.is_loopback() {
                 return Err(Error::Configuration {
-                    message: "WHEREBY_API_URL may name https://api.whereby.dev or a loopback \
-                              address, and nothing else; another API goes into the configuration \
-                              file, as accounts.NAME.api_url"
-                        .into(),
+                    message:
+                        "WHEREBY_API_URL must be https://api.whereby.dev or a loopback address; \
+                              set another API in the configuration file, as accounts.NAME.api_url"
+                            .into(),
                 });
             }
             api.set_by(API_VARIABLE, None)
@@ -515,7 +514,7 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
     Ok(Some(Account::new(TokenSource::Variable(TOKEN_VARIABLE.into()), api)))
 }
 
-/// The files that can only make the policy stricter: the machine's, then the project's from the
+/// Reads the files that can only make the policy stricter: the machine's, then the project files from the
 /// working directory up to the root.
 fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
     if let Some(problem) = &environment.problem {
@@ -552,14 +551,23 @@ fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
     Ok(files)
 }
 
-/// Where those files may be.
+/// Returns the possible paths of these files.
 fn tightening_files(environment: &Environment) -> impl Iterator<Item = PathBuf> {
     let folders = environment.directory.ancestors().filter(|folder| folder.is_absolute());
     let projects = folders.map(|folder| folder.join(PROJECT_FILE));
     std::iter::once(environment.system_policy.clone()).chain(projects)
 }
 
-/// Whether an account may be called so.
+/// Says which names an account may have.
+pub(crate) fn invalid_account_name(name: &str) -> String {
+    format!(
+        "`{}` cannot be an account's name: use at most 32 lower-case letters, digits, `_` and `-`, begin \
+         with a letter, and do not use a function's name",
+        text::printable(name, 60)
+    )
+}
+
+/// Whether an account may have this name.
 #[must_use]
 pub(crate) fn is_account_name(name: &str) -> bool {
     let mut bytes = name.bytes();

@@ -4,14 +4,14 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use url::Host;
 
-/// The hosts that are reached without a proxy: what `NO_PROXY` says.
+/// The value of `NO_PROXY`.
 #[derive(Debug, Default)]
 pub(crate) struct NoProxy(Vec<Exception>);
 
 #[derive(Debug)]
 struct Exception {
     hosts: Hosts,
-    /// Any port where absent.
+    /// Any port if absent.
     port: Option<u16>,
 }
 
@@ -19,26 +19,26 @@ struct Exception {
 enum Hosts {
     All,
     Network(IpNet),
-    /// The hosts below a domain, and the domain itself where the flag says so.
+    /// The hosts below a domain, and the domain itself if the flag is set.
     Domain(String, bool),
 }
 
 impl NoProxy {
-    /// Reads the entries, and returns those that it does not understand as well.
+    /// Reads the entries, and also returns the invalid ones.
     ///
-    /// The forms are those of curl and Go: `*`, `host`, `.domain`, `*.domain`, an IP address and a
-    /// network such as `10.0.0.0/8`, separated by commas or spaces, each with `:port` where wanted.
-    /// A name covers the hosts below it, too; `*.domain` covers those alone.
+    /// Entries have the forms of curl and Go: `*`, `host`, `.domain`, `*.domain`, an IP address, or a
+    /// network such as `10.0.0.0/8`, separated by commas or spaces, each optionally with `:port`. A name
+    /// also covers the hosts below it; `*.domain` covers only those.
     pub(crate) fn parse(text: &str) -> (Self, Vec<&str>) {
-        let (mut understood, mut others) = (Vec::new(), Vec::new());
+        let (mut valid, mut others) = (Vec::new(), Vec::new());
         let words = text.split(|c: char| c == ',' || c.is_whitespace());
         for word in words.filter(|word| !word.is_empty()) {
             match Exception::parse(word) {
-                Some(exception) => understood.push(exception),
+                Some(exception) => valid.push(exception),
                 None => others.push(word),
             }
         }
-        (Self(understood), others)
+        (Self(valid), others)
     }
 
     /// Whether a host is reached without the proxy at this port.
@@ -70,7 +70,7 @@ impl NoProxy {
 impl Exception {
     fn parse(word: &str) -> Option<Self> {
         let (hosts, port) = match word.rsplit_once(':') {
-            // The colons of an IPv6 address without brackets.
+            // An IPv6 address without brackets.
             Some((before, _)) if before.contains(':') && !before.ends_with(']') => (word, None),
             Some((hosts, port)) => {
                 let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
@@ -99,7 +99,7 @@ impl Hosts {
             None => (text.strip_prefix('.').unwrap_or(text), true),
         };
         let name = name.strip_suffix('.').unwrap_or(name);
-        // What only looks like an address, such as 10.0, is no host that anybody means.
+        // Rejects incomplete addresses such as 10.0.
         match Host::parse(name).ok()? {
             Host::Domain(domain) if !domain.contains('*') => Some(Self::Domain(domain, itself)),
             _ => None,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_other_forms_except_nothing_and_are_told() {
+    fn invalid_entries_have_no_effect_and_are_returned() {
         for word in [
             "https://example.com",
             "example.com/path",

@@ -1,4 +1,4 @@
-//! Where an account's requests go: the one origin that its token is sent to.
+//! The API of an account: the only origin that its token is sent to.
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -6,28 +6,28 @@ use std::fmt;
 use std::sync::Arc;
 use url::{Host, Url};
 
-/// The base of an API: scheme, authority and path, to which the paths of requests are appended.
+/// The base URL of an API: scheme, authority, and the path before the paths of requests.
 #[derive(Clone, Debug, Eq)]
 pub struct ApiBase {
     scheme: Scheme,
     authority: Authority,
-    /// Without a slash at its end.
+    /// Without a slash at the end.
     path: String,
     loopback: bool,
     setting: Option<Arc<Setting>>,
 }
 
-/// What set a value: a hint names it, so that people change what is in force.
+/// The source of a value, which hints name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
-    /// The variable, or the key of a file.
+    /// The variable, or the key in a file.
     pub(crate) name: String,
-    /// The file and the line, where it is a key.
+    /// The file and the line of a key.
     pub(crate) place: Option<String>,
 }
 
 impl PartialEq for ApiBase {
-    /// Whether both are the same API, wherever they are set.
+    /// Whether both are the same API, whatever their sources.
     fn eq(&self, other: &ApiBase) -> bool {
         (&self.scheme, &self.authority, &self.path)
             == (&other.scheme, &other.authority, &other.path)
@@ -35,7 +35,7 @@ impl PartialEq for ApiBase {
 }
 
 impl Default for ApiBase {
-    /// Whereby's own: `https://api.whereby.dev/v1`.
+    /// Returns Whereby's API, `https://api.whereby.dev/v1`.
     fn default() -> Self {
         Self {
             scheme: Scheme::HTTPS,
@@ -52,19 +52,19 @@ impl ApiBase {
     ///
     /// # Errors
     ///
-    /// What was wrong, and what would be right.
+    /// Says what is wrong, and what is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| {
-            format!("not a URL ({error}); it has the form https://api.whereby.dev/v1")
+            format!("not a URL ({error}); use a URL such as https://api.whereby.dev/v1")
         })?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("a URL with a user name or a password is not taken".into());
+            return Err("the URL must not have a user name or a password".into());
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err("a URL with a query or a fragment is not taken".into());
+            return Err("the URL must not have a query or a fragment".into());
         }
-        let host = url.host().ok_or("a URL without a host is not taken")?;
-        // A name such as localhost is whatever the resolver says, so only addresses count.
+        let host = url.host().ok_or("the URL has no host")?;
+        // Only addresses count, because a name such as localhost depends on the resolver.
         let loopback = match host {
             Host::Ipv4(address) => address.is_loopback(),
             Host::Ipv6(address) => address.is_loopback(),
@@ -74,9 +74,8 @@ impl ApiBase {
             "https" => Scheme::HTTPS,
             "http" if loopback => Scheme::HTTP,
             "http" => {
-                return Err("http is taken for a loopback address alone, such as \
-                            http://127.0.0.1:8080/v1 (a name like localhost is none); anything \
-                            else needs https"
+                return Err("use https; http is only for loopback addresses, such as \
+                            http://127.0.0.1:8080/v1 (not for names such as localhost)"
                     .into());
             }
             _ => return Err("it must begin with https://".into()),
@@ -86,37 +85,37 @@ impl ApiBase {
             None => host.to_string(),
         };
         let authority = Authority::try_from(authority)
-            .map_err(|_| format!("a URL with the host {host} is not taken"))?;
+            .map_err(|_| format!("the URL has an invalid host: {host}"))?;
         let path = url.path().trim_end_matches('/').to_owned();
         if !path.is_empty() && PathAndQuery::try_from(path.as_str()).is_err() {
-            return Err("a URL with such a path is not taken".into());
+            return Err("the URL has an invalid path".into());
         }
         Ok(Self { scheme, authority, path, loopback, setting: None })
     }
 
-    /// The same, set by this variable or key.
+    /// Records the variable or key that set it.
     pub(crate) fn set_by(self, name: impl Into<String>, place: Option<String>) -> Self {
         Self { setting: Some(Arc::new(Setting { name: name.into(), place })), ..self }
     }
 
-    /// What set it, if that is a variable or a key.
+    /// Returns the variable or key that set it, if any.
     pub(crate) fn setting(&self) -> Option<&Setting> {
         self.setting.as_deref()
     }
 
-    /// What to change for another API, in words.
+    /// Returns what to change to use another API.
     pub(crate) fn set_with(&self) -> &str {
         self.setting().map_or("the account's api_url", |setting| &setting.name)
     }
 
-    /// Whether it is Whereby's own origin.
+    /// Whether it is Whereby's origin.
     #[must_use]
     pub fn is_whereby(&self) -> bool {
         let own = Self::default();
         self.scheme == own.scheme && self.authority == own.authority
     }
 
-    /// Whether it is an address of this machine.
+    /// Whether it is a loopback address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.loopback
@@ -127,30 +126,30 @@ impl ApiBase {
         self.scheme == Scheme::HTTPS
     }
 
-    /// The host, and the port where the URL has one.
+    /// Returns the host, and the port if the URL has one.
     pub(crate) fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
-    /// The host.
+    /// Returns the host.
     pub(crate) fn host(&self) -> &str {
         self.authority.host()
     }
 
-    /// The port: that of the URL, or its scheme's.
+    /// Returns the port of the URL, or the default port of its scheme.
     pub(crate) fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 
-    /// The scheme and authority, as in an `Origin` header.
+    /// Returns the scheme and authority, as in an `Origin` header.
     #[must_use]
     pub fn origin(&self) -> String {
         format!("{}://{}", self.scheme, self.authority)
     }
 
-    /// The URI of a request: its path below the base, and its query, as [`crate::request`] writes them.
+    /// Returns the URI of a request, from its path relative to the base and its query.
     pub(crate) fn uri_of(&self, path_and_query: &str) -> Result<Uri, http::Error> {
-        // The parts of the origin are not read again for each request.
+        // Without parsing the origin for each request.
         Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
@@ -158,8 +157,8 @@ impl ApiBase {
             .build()
     }
 
-    /// The part of a component's target that follows the base; `None` where the target is not of
-    /// this very origin and base, letter by letter.
+    /// Returns the path of a component's target relative to the base, or `None` unless the target begins
+    /// with exactly this origin and base.
     pub(crate) fn relative_path<'a>(&self, target: &'a Uri) -> Option<&'a str> {
         let same = target.scheme() == Some(&self.scheme)
             && target.authority().map(Authority::as_str) == Some(self.authority.as_str());
@@ -179,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_uri_of_a_request_is_the_base_and_what_was_written() {
+    fn the_uri_of_a_request_is_the_base_and_its_path_and_query() {
         for base in
             ["https://api.whereby.dev/v1", "http://127.0.0.1:8080", "https://a.example/b%20c"]
         {
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn https_and_loopback_are_taken() {
+    fn only_https_and_loopback_are_accepted() {
         for (text, shown, loopback) in [
             ("https://api.whereby.dev/v1", "https://api.whereby.dev/v1", false),
             ("https://API.whereby.dev:443/v1/", "https://api.whereby.dev/v1", false),
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_of_the_base_letter_by_letter() {
+    fn a_target_begins_exactly_with_the_base() {
         let base = ApiBase::parse("http://127.0.0.1:8080/v1").expect("good");
         let relative = |target: &str| {
             let target: Uri = target.parse().expect(target);

@@ -6,25 +6,24 @@ use crate::config::limits::ScriptLimits;
 use crate::config::limits::{Limit, Limits};
 use crate::config::origin::ApiBase;
 use crate::config::toml::{Node, TomlFile, in_file, unknown_key};
-use crate::config::{Account, ComponentFile, Settings, is_account_name};
+use crate::config::{Account, ComponentFile, Settings, invalid_account_name, is_account_name};
 use crate::error::Error;
 use std::path::{Path, PathBuf};
 use whereby_authority::policy::{Effect, Entry, Permission, Rules, Table};
 use whereby_authority::suggest;
 use whereby_authority::text;
 
-/// A key of a table of the file: the reader takes those that are listed, and `configure --help` shows
-/// them.
+/// A key of the file, for the reader and for `configure --help`.
 pub(crate) struct Key {
     pub(crate) name: &'static str,
-    /// What may be its value.
+    /// The possible values.
     pub(crate) value: &'static str,
-    /// What holds where it is absent, if that is a value.
+    /// The default, if any.
     pub(crate) default: &'static str,
     pub(crate) what: &'static str,
 }
 
-/// The keys that belong to no table.
+/// The keys outside of tables.
 pub(crate) const KEYS: &[Key] = &[
     key("default_account", "NAME", "", "account used when a call names none"),
     key("ca_file", "FILE", "", "PEM file with more certificates to trust"),
@@ -33,7 +32,7 @@ pub(crate) const KEYS: &[Key] = &[
 /// The tables of the file.
 const TABLES: [&str; 5] = ["permissions", "accounts", "limits", "lua", "component"];
 
-/// The keys of `[permissions]`, and of an account's own.
+/// The keys of `[permissions]` and `[accounts.NAME.permissions]`.
 pub(crate) const PERMISSIONS: &[Key] = &[
     key("read", "allow|ask|deny", "allow", "functions that read"),
     key("write", "allow|ask|deny", "ask", "functions that write"),
@@ -51,7 +50,7 @@ pub(crate) const ACCOUNT: &[Key] = &[
     key("permissions", "", "", "permissions of this account"),
 ];
 
-/// The keys of `access_token`, which has exactly one of them.
+/// The keys of `access_token`, which must have exactly one of them.
 pub(crate) const TOKEN: &[Key] = &[
     key("env", "VARIABLE", "", "variable that holds the API key"),
     key("file", "FILE", "", "file that holds the API key"),
@@ -96,7 +95,7 @@ pub(crate) fn check_key(keys: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The keys that a table can have; `None` if that is any, and empty if there is no such table.
+/// Returns the keys that a table can have: `None` for any key, and empty for an unknown table.
 fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
     let permissions = |path: &[&str]| match path {
         [] => names(PERMISSIONS),
@@ -133,7 +132,7 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
             "limits" => settings.limits = read_limits(node, key, Limits::TABLE)?,
             #[cfg(feature = "lua")]
             "lua" => settings.lua = read_limits(node, key, ScriptLimits::TABLE)?,
-            // A program without Lua has no use for it, and no quarrel with it.
+            // A program without Lua ignores the table.
             #[cfg(not(feature = "lua"))]
             "lua" => {}
             "component" => settings.component = Some(component(node, path)?),
@@ -150,14 +149,14 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
     }
     if let Some(name) = &settings.default_account
         && !settings.accounts.contains_key(name)
-        // The account that the environment makes has this name.
+        // The name of the account from the environment.
         && !(settings.accounts.is_empty() && name == "default")
     {
         let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
         return Err(in_file(
             path,
             &format!(
-                "default_account names `{}`, which is no account here{}",
+                "default_account names the unknown account `{}`{}",
                 text::printable(name, 60),
                 suggest::did_you_mean(name, &names)
             ),
@@ -166,7 +165,7 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
     Ok(settings)
 }
 
-/// Reads a file that holds permission tables and nothing else.
+/// Reads a file that may only contain permission tables.
 pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
     let file = TomlFile::parse(path, contents)?;
     let mut rules = Rules::default();
@@ -195,7 +194,7 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
 
 fn only_permissions(node: Node<'_>, key: &str) -> Error {
     node.error(&format!(
-        "`{}` may not stand here: this file can only make permissions stricter, with [permissions] \
+        "`{}` is not allowed here: this file can only make permissions stricter, with [permissions] \
          and [accounts.NAME.permissions]; everything else belongs in your own configuration file",
         text::printable(key, 80)
     ))
@@ -324,14 +323,10 @@ fn check_account_name(name: &str, node: Node<'_>) -> Result<(), Error> {
     if is_account_name(name) {
         return Ok(());
     }
-    Err(node.error(&format!(
-        "`{}` cannot be an account's name: it begins with a lower-case letter, has at most 32 \
-         lower-case letters, digits, `_` and `-`, and is no function's name",
-        text::printable(name, 60)
-    )))
+    Err(node.error(&invalid_account_name(name)))
 }
 
-/// A path that a file names, relative to the folder of that file.
+/// Resolves a path relative to the directory of the file that names it.
 fn beside(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }

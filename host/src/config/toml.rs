@@ -1,4 +1,4 @@
-//! Reads a TOML file member by member, so that every mistake is named with its file and line.
+//! Reads a TOML file member by member, so that every error names the file and the line.
 
 use crate::error::Error;
 use std::ops::Range;
@@ -11,11 +11,11 @@ use whereby_authority::text;
 pub(crate) struct TomlFile {
     path: PathBuf,
     document: Document<String>,
-    /// Where each line ends. Looking through the text for each key would take long for many keys.
+    /// The offset of each line's end, to find lines quickly.
     line_ends: Vec<usize>,
 }
 
-/// One value of a file, and its line.
+/// A value in a file, and its line.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'a> {
     file: &'a TomlFile,
@@ -23,11 +23,11 @@ pub(crate) struct Node<'a> {
     line: usize,
 }
 
-/// A table, whose members are taken one by one.
+/// A table in a file.
 pub(crate) struct TableNode<'a> {
     file: &'a TomlFile,
     table: &'a dyn TableLike,
-    /// `accounts.work.`, or nothing.
+    /// The path of the table with a dot after it, such as `accounts.work.`, or empty for the root.
     prefix: String,
 }
 
@@ -37,7 +37,7 @@ impl TomlFile {
         match Document::parse(contents) {
             Ok(document) => Ok(Self { path: path.to_owned(), document, line_ends }),
             Err(error) => {
-                // Its own text would quote the file, which may hold a token, or be a link to some other
+                // The whole error would quote the file, which may contain a token or be a link to another
                 // file.
                 let line = line_of(&line_ends, error.span());
                 let message = error.message().lines().next().unwrap_or("not TOML");
@@ -55,7 +55,7 @@ impl TomlFile {
     }
 }
 
-/// What is said of a key that is none; `prefix` is the path before it, with its last dot.
+/// Returns the message for an unknown key; `prefix` is the path before it, with a dot at the end.
 pub(crate) fn unknown_key(prefix: &str, key: &str, known: &[&str]) -> String {
     format!(
         "unknown key `{prefix}{}`{}; known here: {}",
@@ -66,7 +66,7 @@ pub(crate) fn unknown_key(prefix: &str, key: &str, known: &[&str]) -> String {
 }
 
 impl<'a> TableNode<'a> {
-    /// Returns the members. Each must be one of the known keys.
+    /// Returns the members, and checks that each is a known key.
     pub(crate) fn members(&self, known: &[&str]) -> Result<Vec<(&'a str, Node<'a>)>, Error> {
         let mut members = Vec::new();
         for (key, node) in self.entries() {
@@ -93,7 +93,7 @@ impl<'a> Node<'a> {
         self.line
     }
 
-    /// The file and the line, in words.
+    /// Returns the file and the line, for messages.
     pub(crate) fn place(&self) -> String {
         let path = text::printable(&self.file.path.display().to_string(), 300);
         format!("{path}, line {}", self.line)
@@ -103,7 +103,7 @@ impl<'a> Node<'a> {
         at(&self.file.path, self.line, message)
     }
 
-    /// The value as a table; `name` is what it is called in the file.
+    /// Returns the value as a table; `name` is its path in the file.
     pub(crate) fn table(&self, name: &str) -> Result<TableNode<'a>, Error> {
         let table = self
             .item
@@ -117,11 +117,13 @@ impl<'a> Node<'a> {
     }
 
     pub(crate) fn text(&self, name: &str) -> Result<&'a str, Error> {
-        self.item.as_str().ok_or_else(|| self.error(&format!("`{name}` must be a text in quotes")))
+        self.item
+            .as_str()
+            .ok_or_else(|| self.error(&format!("`{name}` must be a string in quotes")))
     }
 
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
-        let wrong = || self.error(&format!("`{name}` must be a list of texts"));
+        let wrong = || self.error(&format!("`{name}` must be an array of strings"));
         let array = self.item.as_array().ok_or_else(wrong)?;
         array.iter().map(|item| Ok(item.as_str().ok_or_else(wrong)?.to_owned())).collect()
     }
@@ -137,7 +139,7 @@ impl<'a> Node<'a> {
             .filter(|number| range.contains(number))
             .ok_or_else(|| {
                 self.error(&format!(
-                    "`{name}` must be a whole number from {} to {}",
+                    "`{name}` must be an integer from {} to {}",
                     range.start,
                     range.end - 1
                 ))
@@ -145,13 +147,13 @@ impl<'a> Node<'a> {
     }
 }
 
-/// A configuration error at a line of a file.
+/// Returns a configuration error at a line of a file.
 pub(crate) fn at(path: &Path, line: usize, message: &str) -> Error {
     let path = text::printable(&path.display().to_string(), 300);
     Error::Configuration { message: format!("{path}, line {line}: {message}") }
 }
 
-/// A configuration error of a file as a whole.
+/// Returns a configuration error about a whole file.
 pub(crate) fn in_file(path: &Path, message: &str) -> Error {
     let path = text::printable(&path.display().to_string(), 300);
     Error::Configuration { message: format!("{path}: {message}") }

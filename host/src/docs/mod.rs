@@ -1,4 +1,4 @@
-//! Reference documentation of the functions, from the catalogue.
+//! Reference documentation of the functions, from the catalog.
 
 pub mod search;
 
@@ -13,11 +13,11 @@ use whereby_authority::table::FunctionRule;
 use whereby_catalog::schema;
 use whereby_catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Secret, Type, secret};
 
-/// The documentation of a function, in Markdown.
+/// Returns the documentation of a function, in Markdown.
 #[must_use]
 pub fn markdown(function: &Function) -> String {
     let mut out = format!("# {}\n\n{}\n\n", function.json, function.docs);
-    // Writing to a String does not fail, here and below.
+    // Writing to memory does not fail.
     let _ = writeln!(out, "Effect: {}.\n\n## Parameters\n", effect(function));
     if function.params.is_empty() {
         out.push_str("None.\n");
@@ -39,7 +39,7 @@ pub fn markdown(function: &Function) -> String {
     out.push_str("\n## Errors\n\n");
     for error in errors(function) {
         let ErrorKind { kind, docs, exit, hint, may_have_written } = error;
-        let when = if may_have_written { " where nothing was changed" } else { "" };
+        let when = if may_have_written { " if nothing was changed" } else { "" };
         let hint = hint.map_or(String::new(), |hint| format!(" To do{when}: {hint}."));
         let _ = writeln!(out, "- `{kind}` (exit status {exit}): {docs}{hint}");
     }
@@ -59,17 +59,17 @@ pub fn markdown(function: &Function) -> String {
     out
 }
 
-/// What there is, in Markdown: each function in one sentence.
+/// Returns an overview of all functions, in Markdown.
 #[must_use]
 pub fn overview() -> String {
     overview_of(FUNCTIONS)
 }
 
-/// The same of some of the functions.
+/// Returns an overview of some functions, in Markdown.
 pub(crate) fn overview_of(functions: impl IntoIterator<Item = &'static Function>) -> String {
     let mut out = String::from("# Whereby\n\n");
     for function in functions {
-        // Writing to a String does not fail.
+        // Writing to memory does not fail.
         let _ = writeln!(
             out,
             "- `{}` ({}): {}",
@@ -81,7 +81,7 @@ pub(crate) fn overview_of(functions: impl IntoIterator<Item = &'static Function>
     out
 }
 
-/// The documentation of a function, as a JSON document.
+/// Returns the documentation of a function, as JSON.
 #[must_use]
 pub fn json(function: &Function) -> Value {
     let errors = errors(function).map(|error| {
@@ -105,23 +105,23 @@ pub fn json(function: &Function) -> Value {
     })
 }
 
-/// The paths of the members that are secret as a whole.
+/// Returns the paths of the members whose whole value is secret.
 fn secret_paths(positions: Vec<secret::Position>) -> Vec<String> {
     let whole = positions.into_iter().filter(|position| position.secret == Secret::Whole);
     whole.map(|position| position.path).collect()
 }
 
-/// A kind of error, and what to do about it.
+/// A kind of error, for the documentation.
 struct ErrorKind {
     kind: &'static str,
     docs: String,
     exit: u8,
     hint: Option<String>,
-    /// Whether a call that failed so may have changed something all the same.
+    /// Whether a call that fails with this kind may have changed something.
     may_have_written: bool,
 }
 
-/// What the host says by itself, before or instead of the function.
+/// Returns the errors of the host.
 fn host_errors() -> [ErrorKind; 3] {
     [
         (
@@ -138,7 +138,7 @@ fn host_errors() -> [ErrorKind; 3] {
         ),
         (
             "component-fault",
-            "The component failed, or tried something that the call does not stand for.",
+            "The component failed, or tried something that the call does not allow.",
             Exit::ComponentFault,
             "do not use that component".to_owned(),
         ),
@@ -152,7 +152,7 @@ fn host_errors() -> [ErrorKind; 3] {
     })
 }
 
-/// How a call of the function can fail.
+/// Returns the errors of a function.
 fn errors(function: &Function) -> impl Iterator<Item = ErrorKind> {
     ERROR.cases.iter().map(|case| of_case(case, function)).chain(host_errors())
 }
@@ -168,7 +168,7 @@ fn of_case(case: &Case, function: &Function) -> ErrorKind {
     }
 }
 
-/// Returns an error of this kind without any details.
+/// Returns an error of this kind without details.
 pub(crate) fn error_of(case: &Case) -> Error {
     Error::Function(FunctionError {
         kind: case.json,
@@ -181,7 +181,7 @@ pub(crate) fn error_of(case: &Case) -> Error {
     })
 }
 
-/// The example of a function in each language that it can be called from.
+/// Returns an example call of a function in each language.
 fn examples(function: &Function) -> [(String, Value); 3] {
     let arguments = example(function);
     let shell = format!("whereby call {} '{arguments}'", function.json);
@@ -191,12 +191,12 @@ fn examples(function: &Function) -> [(String, Value); 3] {
         .map(|(language, text)| (language.to_owned(), Value::from(text)))
 }
 
-/// The example call of a function in Lua.
+/// Returns an example call of a function in Lua.
 pub(crate) fn lua_call(function: &Function) -> String {
     format!("app.integrations.whereby.{}({})", function.json, to_lua(&example(function)))
 }
 
-/// A JSON value as Lua writes it.
+/// Writes a JSON value in Lua.
 fn to_lua(value: &Value) -> String {
     match value {
         Value::Object(object) => {
@@ -209,7 +209,7 @@ fn to_lua(value: &Value) -> String {
             format!("{{ {} }}", items.join(", "))
         }
         Value::Null => "nil".into(),
-        // Texts, numbers and truths are written as in JSON.
+        // Strings, numbers and booleans are written as in JSON.
         other => other.to_string(),
     }
 }
@@ -245,7 +245,7 @@ pub(crate) fn facts(facts: &Facts) -> String {
     out
 }
 
-/// The members of a record, or the cases of a variant or an enum, and what is within them.
+/// Writes the members of a record, or the cases of a variant or a short enum, with everything inside them.
 pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
     let indent = "  ".repeat(depth);
     match ty {
@@ -274,7 +274,7 @@ pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
                 }
             }
         }
-        // The cases of a short enum stand in the name of its type, and explain themselves there.
+        // The name of a longer enum's type lists its cases.
         Type::Enum(choice) if choice.cases.len() <= SHORT => {
             for Case { json, docs, .. } in choice.cases {
                 let _ = writeln!(out, "{indent}- `{json}`: {docs}");
@@ -284,7 +284,7 @@ pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
     }
 }
 
-/// How many cases an enum may have to be told one by one.
+/// The maximum number of cases of an enum that are documented one by one.
 const SHORT: usize = 8;
 
 pub(crate) fn required(ty: &Type) -> &Type {
@@ -297,17 +297,17 @@ pub(crate) fn required(ty: &Type) -> &Type {
 pub(crate) fn type_name(ty: &Type) -> String {
     match ty {
         Type::Bool => "true or false".into(),
-        Type::U16 | Type::U32 | Type::U64 => "whole number".into(),
+        Type::U16 | Type::U32 | Type::U64 => "integer".into(),
         Type::F64 => "number".into(),
-        Type::String => "text".into(),
+        Type::String => "string".into(),
         Type::Option(inner) => format!("{} or null", type_name(inner)),
-        Type::List(inner) => format!("list of {}", type_name(inner)),
+        Type::List(inner) => format!("array of {}", type_name(inner)),
         Type::Record(_) => "object".into(),
         Type::Enum(choice) if choice.cases.len() <= SHORT => "one of the following".into(),
         Type::Enum(choice) => {
             let names: Vec<&str> = choice.cases.iter().map(|case| case.json).collect();
             format!("one of {}", names.join(", "))
         }
-        Type::Variant(_) => "text or object".into(),
+        Type::Variant(_) => "string or object".into(),
     }
 }

@@ -1,9 +1,9 @@
-//! Finds functions by words, however they are spelled.
+//! Finds functions by words, and tolerates typing errors.
 
 use std::cmp::Reverse;
 use whereby_catalog::{FUNCTIONS, Function, Member, Type};
 
-/// Words that say nothing about what is looked for.
+/// Words that the search ignores.
 const SMALL: &[&str] = &[
     "a", "an", "and", "any", "anyone", "are", "at", "be", "by", "can", "did", "do", "does", "for",
     "from", "has", "have", "how", "i", "in", "is", "it", "me", "my", "of", "on", "or", "our",
@@ -11,9 +11,8 @@ const SMALL: &[&str] = &[
     "were", "what", "which", "with", "you", "your",
 ];
 
-/// Returns the functions that a query is about, the best match first: those in which at least half of
-/// its words are found, with at most one typing error in each, and that fit at least half as well as
-/// the best.
+/// Returns the functions that match a query, the best match first. A match contains at least half of the
+/// query's words, with at most one typing error in each, and scores at least half as much as the best.
 #[must_use]
 pub fn search(query: &str) -> Vec<&'static Function> {
     let words: Vec<String> = content_words(query).take(20).collect();
@@ -21,7 +20,7 @@ pub fn search(query: &str) -> Vec<&'static Function> {
         FUNCTIONS.iter().map(|function| Found { function, score: 0, missed: 0 }).collect();
     for word in &words {
         let fits: Vec<Fit> = FUNCTIONS.iter().map(|function| best(word, function)).collect();
-        // Where a word is found as it stands, another one that is like it is no typing error.
+        // If a word is found exactly, similar words are not typing errors.
         let is_known = fits.iter().any(|fit| fit.quality > TYPING_ERROR);
         for (found, fit) in found.iter_mut().zip(fits) {
             let counts = fit.quality > TYPING_ERROR || !is_known;
@@ -35,12 +34,12 @@ pub fn search(query: &str) -> Vec<&'static Function> {
     found.retain(|found| found.score > 0 && found.missed * 2 <= words.len());
     let best = found.iter().map(|found| found.score).max().unwrap_or_default();
     found.retain(|found| found.score * 2 >= best);
-    // The sort is stable, so equals stay in the order of the catalogue.
+    // The sort is stable, so equals stay in the order of the catalog.
     found.sort_by_key(|found| Reverse(found.score));
     found.into_iter().map(|found| found.function).collect()
 }
 
-/// What to say first of a query for something that no function does.
+/// Returns a notice for a query about something that no function does.
 #[must_use]
 pub(crate) fn notice(query: &str) -> Option<&'static str> {
     const ONE_PERSON: &str = "No function removes or mutes a single participant. delete_room deletes \
@@ -51,7 +50,7 @@ pub(crate) fn notice(query: &str) -> Option<&'static str> {
     let acts = ["kick", "eject", "expel", "ban", "block", "remove", "mute", "unmute", "throw"];
     let people =
         ["participant", "person", "people", "user", "guest", "attendee", "visitor", "member"];
-    // Small words are no content.
+    // `content_words` drops these.
     let names_somebody = query
         .to_lowercase()
         .split_whitespace()
@@ -59,15 +58,15 @@ pub(crate) fn notice(query: &str) -> Option<&'static str> {
     (is_one_of(&acts) && (names_somebody || is_one_of(&people))).then_some(ONE_PERSON)
 }
 
-/// How well a function fits a query.
+/// The match of a function.
 struct Found {
     function: &'static Function,
     score: u32,
-    /// How many words are not found at all.
+    /// The number of words that are not found.
     missed: usize,
 }
 
-/// How well a word fits a function: how well the word itself, and how much the place counts.
+/// The match of a word in a function: the quality of the match, and the weight of its position.
 #[derive(Default)]
 struct Fit {
     quality: u32,
@@ -87,7 +86,7 @@ fn best(word: &str, function: &Function) -> Fit {
     best
 }
 
-/// Gives everything that is said of a function, with how much it counts.
+/// Passes every name and description of a function to `give`, with its weight.
 fn texts(function: &Function, give: &mut impl FnMut(u32, &str)) {
     give(8, function.json);
     for words in function.also_called {
@@ -124,7 +123,7 @@ fn within(ty: &Type, give: &mut impl FnMut(u32, &str)) {
     }
 }
 
-/// What it counts that a query holds, whole, what a function is also called.
+/// Returns the score for a query that contains a whole alternative name of a function.
 fn phrases(words: &[String], function: &Function) -> u32 {
     let has = |wanted: &String| words.iter().any(|word| quality(word, wanted) > TYPING_ERROR);
     let held = function.also_called.iter().filter_map(|phrase| {
@@ -137,8 +136,8 @@ fn phrases(words: &[String], function: &Function) -> u32 {
 /// The quality of a word that is one typing error away.
 const TYPING_ERROR: u32 = 1;
 
-/// How well a word fits another: 4 the same, 3 the same but for an ending, 2 begins in the same way, 1
-/// one typing error away, 0 not at all.
+/// Returns the quality of a match of two words: 4 for the same word, 3 for another ending, 2 for the same
+/// beginning, 1 for a typing error, and 0 for no match.
 fn quality(word: &str, candidate: &str) -> u32 {
     if word == candidate {
         return 4;
@@ -149,7 +148,7 @@ fn quality(word: &str, candidate: &str) -> u32 {
     if (word.len() >= 3 && candidate.starts_with(word)) || begin_alike(word, candidate) {
         return 2;
     }
-    // In a short word one letter makes another word, and so does another first letter.
+    // Another letter in a short word, or another first letter, makes another word.
     let one_off = |a: &str, b: &str, least: usize| {
         a.len() >= least
             && b.len() > least
@@ -160,14 +159,14 @@ fn quality(word: &str, candidate: &str) -> u32 {
     if is_typing_error { TYPING_ERROR } else { 0 }
 }
 
-/// Whether most of the longer word is the beginning of both: attendance and attended.
+/// Whether two words share most of the longer one at the beginning, as attendance and attended do.
 fn begin_alike(word: &str, candidate: &str) -> bool {
     let same = word.chars().zip(candidate.chars()).take_while(|(one, other)| one == other).count();
     let longer = word.chars().count().max(candidate.chars().count());
     same >= 5 && same * 5 >= longer * 3
 }
 
-/// A word without the commonest English endings.
+/// Removes common English endings.
 fn stem(word: &str) -> &str {
     for ending in ["ings", "ing", "ers", "ed", "es", "s", "e"] {
         if let Some(stem) = word.strip_suffix(ending)
@@ -179,7 +178,7 @@ fn stem(word: &str) -> &str {
     word
 }
 
-/// The words of a text that say what it is about.
+/// Returns the words of a string, without the ignored ones.
 fn content_words(text: &str) -> impl Iterator<Item = String> {
     words_of(text).filter(|word| !SMALL.contains(&word.as_str()))
 }
@@ -294,12 +293,12 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        // A word that is another one but for a letter is not meant.
+        // `book` is not a typing error of `room`.
         assert!(!found("book").contains(&"get_room"), "{:?}", found("book"));
     }
 
     #[test]
-    fn what_no_function_does_is_said() {
+    fn a_query_for_something_that_no_function_does_has_a_notice() {
         for query in ["kick a participant", "mute participants", "ban user", "removing a guest"] {
             assert!(notice(query).is_some_and(|text| text.contains("No function")), "{query}");
         }

@@ -1,4 +1,4 @@
-//! A call's row in the audit log: begun before its first request leaves, and ended whatever happens.
+//! A call's row in the audit log: it begins before the first request leaves, and always ends.
 
 use super::authorization::{Authorization, blocking};
 use super::record::is_unused;
@@ -16,21 +16,21 @@ use whereby_authority::policy::Effect;
 use whereby_authority::secrets::{masked, outline};
 use whereby_authority::text;
 
-/// What the log has in the place of an error's kind for a call that was stopped.
+/// The kind that the log has for a call that was stopped.
 const CANCELLED: &str = "cancelled";
 
-/// The row of one call. Where it is dropped without an end, the call was dropped, and is told so.
+/// The row of one call. If it is dropped without an end, the row says that the call was cancelled.
 pub(super) struct AuditRecord {
-    /// Absent where the session keeps no log.
+    /// Absent if the session keeps no log.
     store: Option<Arc<Store>>,
     clock: Clock,
     begin: Begin,
-    /// Whether the beginning is written already.
+    /// Whether the beginning is written.
     is_begun: bool,
     started: Instant,
-    /// Where the call sends from, which knows what came of it when it is dropped.
+    /// The call's requests, for the row of a call that is dropped.
     outbox: Option<Arc<Outbox>>,
-    /// Why the log does not have the call.
+    /// Why the call is not in the log.
     problem: Option<String>,
 }
 
@@ -72,12 +72,12 @@ impl AuditRecord {
         row
     }
 
-    /// The log cannot be written. Reads go on; a write is refused where it was to begin.
+    /// Records that the log cannot be written. Reads go on; a write is refused when it begins.
     fn give_up(&mut self, error: &Error) {
         self.problem.get_or_insert_with(|| error.to_string());
     }
 
-    /// Keeps the form of the arguments of a call that was refused before they were understood.
+    /// Records the outline of the arguments of a call that was refused before they were checked.
     pub(super) fn refused(&mut self, call: &Call) {
         if self.store.is_some() {
             let account = call.account.as_deref();
@@ -100,9 +100,10 @@ impl AuditRecord {
         begin.rule = Some(decided.verdict.rule.to_string());
     }
 
-    /// Writes that the call is about to be made, and uses up the approval by which it is.
+    /// Writes the beginning of the row, and uses up the call's approval.
     ///
-    /// A write is on the disk when this returns, or is refused. So is whatever uses up an approval.
+    /// For a write, and for a call that uses up an approval, the row is on disk when this returns, or the
+    /// call is refused.
     pub(super) async fn begin(
         &mut self,
         decided: &Decided<'_>,
@@ -128,22 +129,22 @@ impl AuditRecord {
         Ok(())
     }
 
-    /// The approval that the call has used up.
+    /// Returns the id of the approval that the call used up.
     pub(super) fn approval(&self) -> Option<&str> {
         self.begin.approval.as_deref()
     }
 
-    /// What the call sends from now on is looked at where it is dropped.
+    /// Sets the call's requests.
     pub(super) fn watch(&mut self, outbox: &Arc<Outbox>) {
         self.outbox = Some(Arc::clone(outbox));
     }
 
-    /// Ends what the call sends, where it has begun to, and returns what came of it so far.
+    /// Stops the call's requests, if it has begun to send, and returns their outcome so far.
     pub(super) fn close(&mut self) -> Option<Closed> {
         self.outbox.take().map(|outbox| outbox.close())
     }
 
-    /// Writes what came of the call; returns why the log does not have it, where it does not.
+    /// Writes the outcome of the call. Returns why the call is not in the log, if it is not.
     pub(super) async fn end(mut self, outcome: &Outcome) -> Option<String> {
         let Some(store) = self.store.take() else { return self.problem.take() };
         if self.begin.id.is_empty() {
@@ -151,7 +152,7 @@ impl AuditRecord {
         }
         let error = outcome.result.as_ref().err();
         let give_back = self.begin.approval.clone().filter(|_| {
-            // What broke a rule had its turn.
+            // A component that broke a rule has run.
             let has_run = matches!(error, None | Some(Error::ComponentFault { .. }));
             !has_run && is_unused(&outcome.requests, outcome.write)
         });
@@ -183,7 +184,7 @@ impl AuditRecord {
         self.problem.take()
     }
 
-    /// The outcome of this call, as far as it is known by itself.
+    /// Returns the outcome of a call that did nothing.
     fn blank_outcome(&self) -> AuditOutcome {
         AuditOutcome {
             time: self.clock.unix_ms(),
@@ -207,7 +208,7 @@ impl Drop for AuditRecord {
         let room = closed.as_ref().map(|closed| closed.room.clone()).unwrap_or_default();
         let outcome = AuditOutcome {
             kind: Some(CANCELLED.into()),
-            message: Some("whoever made the call did not wait for it".into()),
+            message: Some("the caller cancelled the call".into()),
             effect: write.as_str().into(),
             room_name: room.name.map(|name| name.as_str().to_owned()),
             room_id: room.id.map(|id| id.as_str().to_owned()),
@@ -220,13 +221,13 @@ impl Drop for AuditRecord {
         });
         let end = End { id: self.begin.id.clone(), outcome, give_back };
         let begin = (!self.is_begun).then_some(&self.begin);
-        // Nobody is left to be told where this fails too; a write that was begun stays in the log
-        // without an end, and that says it.
+        // There is nobody to report a failure to. A write that has begun then stays in the log without an
+        // end.
         let _ = store.record(begin, Some(&end), false);
     }
 }
 
-/// A message without the secrets that it may quote.
+/// Masks the secrets that a message may quote.
 fn shown(message: &str) -> String {
     match masked(&Value::from(message)) {
         Value::String(message) => text::printable(&message, 2000),

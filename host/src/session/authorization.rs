@@ -1,5 +1,5 @@
-//! Leave for a call that is to be asked for: a stored approval, a person's answer, or a question that
-//! is stored for somebody to answer later.
+//! Authorizes calls that need approval: by a stored approval, by a person's answer, or by storing the
+//! question for a person to answer later.
 
 use super::{Decided, Session};
 use crate::error::Error;
@@ -13,26 +13,26 @@ use std::time::Duration;
 use tokio::time::Instant;
 use whereby_authority::policy::{Effect, Permission};
 
-/// How often it is looked whether a person has answered.
+/// How often a stored question is checked for an answer.
 const POLL: Duration = Duration::from_millis(200);
 
-/// By what a call may be made.
+/// What authorizes a call.
 #[derive(Clone, Debug)]
 pub(super) enum Authorization {
     /// The rules allow it.
     Rule,
     /// The user's `--force`.
     Force,
-    /// A person said yes just now.
+    /// A person approved it just now.
     Person(Channel),
-    /// An approval that was stored earlier, and that the call has yet to use up.
+    /// A stored approval, which the call has not used up yet.
     Approved(Digest),
-    /// A stored question that an MCP client has just answered with yes.
+    /// A stored question that an MCP client has just approved.
     Answered { id: String, digest: Digest },
 }
 
 impl Authorization {
-    /// The word for it in the audit log.
+    /// Returns its name in the audit log.
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Rule => "rule",
@@ -43,7 +43,7 @@ impl Authorization {
         }
     }
 
-    /// What it uses up.
+    /// Returns the approval that it uses up.
     pub(super) fn claim(&self) -> Option<Claim<'_>> {
         match self {
             Self::Rule | Self::Force | Self::Person(_) => None,
@@ -60,7 +60,7 @@ impl Authorization {
     }
 }
 
-/// Does something with the store away from the threads that serve calls, since it may wait for a disk.
+/// Uses the store on a thread that may wait for a disk.
 pub(super) async fn blocking<T: Send + 'static>(
     store: &Arc<Store>,
     work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
@@ -76,7 +76,11 @@ impl Session {
         self.0.store.as_ref().ok()?.as_ref()
     }
 
-    /// Finds out by what the call may be made; an error where it may not.
+    /// Authorizes a call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] or [`Error::ApprovalRequired`] if the call may not be made.
     pub(super) async fn clear(
         &self,
         decided: &Decided<'_>,
@@ -105,7 +109,7 @@ impl Session {
         }
         match approver.ask(&decided.question()).await {
             Answer::Approved => Ok(Authorization::Person(channel)),
-            // Whoever said so reads it.
+            // The person who declined it reads this message.
             Answer::Declined if channel == Channel::Terminal => Err(Error::Denied {
                 message: format!("{} was declined; nothing was sent", decided.function.json),
                 rule: None,
@@ -116,31 +120,32 @@ impl Session {
         }
     }
 
-    /// Refuses a call that a person has denied not long ago: `force` takes the place of a yes, and does
-    /// not override a no.
+    /// Refuses a call that a person denied within the last hour: `force` replaces an approval, but does
+    /// not override a denial.
     async fn check_denied(
         &self,
         decided: &Decided<'_>,
         digest: Option<Digest>,
     ) -> Result<(), Error> {
         let (Some(store), Some(digest)) = (self.store(), digest) else { return Ok(()) };
-        match blocking(store, move |store| store.is_denied(&digest)).await? {
-            true => Err(Error::Denied {
-                message: format!(
-                    "{} by the account `{}` was denied by a person within the last hour",
-                    decided.function.json, decided.name
-                ),
-                rule: None,
-                instead: "--force does not override that; whoever denied it can approve it with \
-                          whereby approvals approve"
-                    .into(),
-            }),
-            false => Ok(()),
+        if !blocking(store, move |store| store.is_denied(&digest)).await? {
+            return Ok(());
         }
+        Err(Error::Denied {
+            message: format!(
+                "{} by the account `{}` was denied by a person within the last hour",
+                decided.function.json, decided.name
+            ),
+            rule: None,
+            instead:
+                "--force does not override a denial; a person can still approve the call with \
+                      whereby approvals approve"
+                    .into(),
+        })
     }
 
-    /// Asks by way of an MCP client. The question is stored first, so that a person's no holds, and is
-    /// not asked about again, however often an agent tries.
+    /// Asks through an MCP client. The question is stored first, so that a denial holds, however often an
+    /// agent repeats the call.
     async fn ask_client(
         &self,
         decided: &Decided<'_>,
@@ -172,7 +177,7 @@ impl Session {
         }
     }
 
-    /// What is known of the very call from earlier.
+    /// Returns the stored approval of this call, or the answer that came with the call.
     async fn stored_authorization(
         &self,
         decided: &Decided<'_>,
@@ -196,7 +201,7 @@ impl Session {
         match given.answer {
             Answer::Approved => Ok(Some(Authorization::Answered { id, digest })),
             Answer::Declined => {
-                // The answer to another question is an answer to none; the call is not made either way.
+                // An answer to another question changes nothing. The call is not made either way.
                 blocking(store, move |store| store.decline(&id, &digest)).await?;
                 Err(declined(decided))
             }
@@ -204,7 +209,7 @@ impl Session {
         }
     }
 
-    /// What an approval of this call, and of no other, is bound to. `None` where nothing is stored.
+    /// Returns the digest that binds an approval to this call, or `None` if nothing is stored.
     async fn digest(&self, decided: &Decided<'_>) -> Result<Option<Digest>, Error> {
         let is_read = decided.rule.effect == Effect::Read;
         let store = match &self.0.store {
@@ -229,13 +234,13 @@ impl Session {
         });
         match found.await {
             Ok(digest) => Ok(Some(digest)),
-            // A read that a person at hand approves needs nothing stored.
+            // A person can approve a read without the store.
             Err(_) if is_read => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Stores the call for a person to approve, and waits for the answer as long as the call does.
+    /// Stores the call for a person to approve, and waits for the answer for [`Call::wait`].
     async fn ask_later(
         &self,
         decided: &Decided<'_>,
@@ -264,7 +269,7 @@ impl Session {
             let id = pending.id.clone();
             match blocking(store, move |store| store.standing(&id)).await? {
                 Standing::Denied => return Err(declined(decided)),
-                // The claim finds it used, and says so.
+                // If it is used up, claiming it fails with the right error.
                 Standing::Approved | Standing::Used => return Ok(Authorization::Approved(digest)),
                 Standing::Gone => {
                     let mut error = required(decided, None);
@@ -279,7 +284,7 @@ impl Session {
         }
     }
 
-    /// The error for a call whose approval was gone when it was to be used.
+    /// Returns the error for a call whose approval was used up before the call began.
     pub(super) async fn not_approved(
         &self,
         decided: &Decided<'_>,
@@ -298,7 +303,7 @@ impl Session {
         {
             *message = format!(
                 "the approval of {} was used by another call with the same arguments; this call needs \
-                 an approval of its own",
+                 its own approval",
                 decided.function.json
             );
         }
@@ -306,7 +311,11 @@ impl Session {
     }
 }
 
-/// Stores the call for a person to approve; an error where a person has declined it not long ago.
+/// Stores the call for a person to approve.
+///
+/// # Errors
+///
+/// [`Error::Denied`] if a person denied the call within the last hour.
 async fn pending(
     store: &Arc<Store>,
     decided: &Decided<'_>,
@@ -325,10 +334,7 @@ async fn pending(
                 decided.function.json, decided.name
             ),
             rule: None,
-            instead:
-                "a person said no to this very call within the last hour; do not ask again for the \
-                 same"
-                    .into(),
+            instead: "a person denied this call within the last hour; do not ask again".into(),
         }),
     }
 }
@@ -367,7 +373,7 @@ fn declined(decided: &Decided<'_>) -> Error {
             decided.function.json, decided.name
         ),
         rule: None,
-        instead: "the person who was asked said no; do not ask again for the same".into(),
+        instead: "a person declined this call; do not ask again".into(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is to be called, what came of it, and what it would do.
+//! Calls, their outcomes, and plans.
 
 use crate::error::Error;
 use crate::session::approval::{Answer, Approver};
@@ -15,11 +15,11 @@ use whereby_authority::policy::{Rule, Verdict};
 use whereby_authority::secrets::{masked, masked_result};
 use whereby_catalog::Function;
 
-/// What is to be called, and how.
+/// A call of a function.
 #[derive(Clone)]
 pub struct Call {
     pub(crate) account: Option<String>,
-    /// Whether `default` is the very name of an account, and not the default one.
+    /// Whether `default` is an account's name, and does not mean the default account.
     pub(crate) is_exact: bool,
     pub(crate) function: String,
     pub(crate) arguments: Value,
@@ -31,14 +31,14 @@ pub struct Call {
     pub(crate) watch: Watch,
 }
 
-/// Who makes a call, for approvals and the audit log.
+/// The caller, for approvals and the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AskedBy {
-    /// `cli`, `mcp`, `lua`, or what an embedding program calls itself.
+    /// `cli`, `mcp`, `lua`, or the name of an embedding program.
     pub(crate) front_end: String,
-    /// What an MCP client calls itself.
+    /// The name that an MCP client gives itself.
     pub(crate) client: Option<String>,
-    /// Whose share of the open approvals the call takes up.
+    /// Whose share of the open approvals the call counts against.
     pub(crate) asker: Asker,
 }
 
@@ -49,7 +49,7 @@ impl AskedBy {
     }
 }
 
-/// An answer that came with the call, to a question that was stored earlier.
+/// An answer that came with the call, to a stored question.
 #[derive(Clone, Debug)]
 pub(crate) struct GivenAnswer {
     pub(crate) handle: String,
@@ -57,7 +57,7 @@ pub(crate) struct GivenAnswer {
 }
 
 impl Call {
-    /// A call of a function, named as JSON names it, with its arguments as one JSON object.
+    /// Makes a call of a function, by its name in JSON, with its arguments as a JSON object.
     #[must_use]
     pub fn new(function: impl Into<String>, arguments: Value) -> Self {
         Self {
@@ -74,36 +74,36 @@ impl Call {
         }
     }
 
-    /// The same with other arguments.
+    /// Replaces the arguments.
     pub(crate) fn arguments(mut self, arguments: Value) -> Self {
         self.arguments = arguments;
         self
     }
 
-    /// By an account; without this, or by the name `default`, by the default one.
+    /// Sets the account. Default: the default account, which the name `default` means too.
     #[must_use]
     pub fn account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
         self
     }
 
-    /// By the account of this very name.
+    /// Sets the account by its exact name.
     pub(crate) fn exact_account(mut self, account: &str) -> Self {
         self.account = Some(account.to_owned());
         self.is_exact = true;
         self
     }
 
-    /// Takes the caller's word for an approval: where a person would be asked, the call is made.
-    /// It overrides no denial, and the policy can forbid it. Never give this to an agent.
+    /// Makes the call without approval if a person would be asked. It overrides no denial, and the
+    /// policy can forbid it. Never let an agent set this.
     #[must_use]
     pub fn force(mut self, force: bool) -> Self {
         self.force = force;
         self
     }
 
-    /// Who makes the call, as approvals and the audit log show it: the front end (`program` without
-    /// this), and what the client that it serves calls itself.
+    /// Sets the caller, as approvals and the audit log show it: the front end (default: `program`), and
+    /// the name that its client gives itself.
     #[must_use]
     pub fn asked_by(mut self, front_end: &str, client: Option<&str>) -> Self {
         let client = client.map(|client| whereby_authority::text::printable(client, 100));
@@ -118,7 +118,7 @@ impl Call {
         self
     }
 
-    /// Another way of asking a person than the session's.
+    /// Replaces the session's approver for this call.
     #[must_use]
     pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
         self.approver = Some(approver);
@@ -126,7 +126,7 @@ impl Call {
     }
 
     #[cfg(feature = "mcp")]
-    /// The answer of an MCP client to the stored question of this handle, which must be of this very
+    /// Sets an MCP client's answer to the stored question with this handle, which must be about the same
     /// call. `permissions.elicitation` can forbid it.
     #[must_use]
     pub(crate) fn answered(mut self, handle: &str, answer: Answer) -> Self {
@@ -134,21 +134,21 @@ impl Call {
         self
     }
 
-    /// How long to wait for the approval where it is stored to be approved; by default not at all.
+    /// Sets how long to wait for the approval if the call is stored for approval. Default: zero.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Is told of each request when it leaves: its method, and its path relative to the API's base.
+    /// Sets an observer of each request that leaves.
     #[must_use]
     pub fn observer(mut self, observer: Observer) -> Self {
         self.watch.observer = Some(observer);
         self
     }
 
-    /// Is told of each request when it leaves and when it is answered.
+    /// Sets an observer of each request that leaves, and of its response.
     pub(crate) fn traffic(mut self, traffic: TrafficObserver) -> Self {
         self.watch.traffic = Some(traffic);
         self
@@ -156,7 +156,7 @@ impl Call {
 }
 
 impl fmt::Debug for Call {
-    /// Secrets inside the arguments are masked.
+    /// Masks secrets in the arguments.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("account", &self.account)
@@ -167,36 +167,36 @@ impl fmt::Debug for Call {
     }
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Outcome {
     /// The function's result, or why there is none.
     pub result: Result<Value, Error>,
-    /// The account, where it was found.
+    /// The account, if it was found.
     pub account: Option<String>,
-    /// The function as JSON names it, where it is known.
+    /// The function's name in JSON, if the function is known.
     pub function: Option<&'static str>,
-    /// What the policy said, where it was asked.
+    /// The policy's decision, if there was one.
     pub verdict: Option<Verdict>,
-    /// Whether it was made by [`Call::force`].
+    /// Whether [`Call::force`] replaced an approval.
     pub forced: bool,
-    /// The id of the stored approval that it used, or that it needs.
+    /// The id of the stored approval that the call used or needs.
     pub approval: Option<String>,
-    /// Why the audit log does not have it, where it does not.
+    /// Why the call is not in the audit log, if it is not.
     pub unrecorded: Option<String>,
-    /// Whether something was changed.
+    /// Whether the call changed something.
     pub write: WriteOutcome,
-    /// The room that was created, or whose deletion was tried, as Whereby named it.
+    /// The room that the call created or tried to delete, as Whereby named it.
     pub(crate) room: KnownRoom,
     /// The requests that were sent.
     pub requests: Vec<SentRequest>,
-    /// How long the call took, without the time that a person took to answer.
+    /// How long the call took, without the wait for a person.
     pub duration: Duration,
 }
 
 impl fmt::Debug for Outcome {
-    /// Secrets inside the result are masked.
+    /// Masks secrets in the result.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let function = self.function.and_then(crate::catalog::function);
         let shown =
@@ -218,7 +218,7 @@ impl fmt::Debug for Outcome {
 }
 
 impl Outcome {
-    /// The outcome of a call that did nothing.
+    /// Returns the outcome of a call that was refused.
     pub(crate) fn refused(call: &Call, error: Error) -> Self {
         Self {
             result: Err(error),
@@ -236,30 +236,30 @@ impl Outcome {
     }
 }
 
-/// What a call would do, found out without doing it.
+/// What a call would do.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Plan {
     /// The account.
     pub account: String,
-    /// The base of the API that it would be sent to.
+    /// The base URL of the API.
     pub api: String,
     /// The function.
     pub function: &'static Function,
-    /// The arguments in their normal form, secrets masked.
+    /// The normalized arguments, with secrets masked.
     pub arguments: Value,
-    /// What the policy says.
+    /// The policy's decision.
     pub verdict: Verdict,
-    /// Whether it would be made by [`Call::force`].
+    /// Whether [`Call::force`] would replace an approval.
     pub forced: bool,
-    /// Why it would be denied, where it would be.
+    /// Why the call would be denied, if it would be.
     pub denial: Option<Error>,
-    /// The requests that its grant would permit.
+    /// The requests that the grant would allow.
     pub requests: &'static [&'static str],
 }
 
 impl Plan {
-    /// The plan as a JSON document.
+    /// Returns the plan as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({

@@ -1,4 +1,4 @@
-//! What fuzz targets may reach of the sandbox.
+//! The parts of the sandbox that fuzz targets use.
 
 pub(crate) use super::sandbox::convert::{from_val, to_val};
 pub(crate) use super::sandbox::preflight::check as check_component;

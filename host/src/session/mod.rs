@@ -1,7 +1,7 @@
 //! The only way in: every front end calls functions through a [`Session`].
 //!
-//! Here it is decided whether a function runs. What it may then send is checked in `outbound`, which
-//! like the `sandbox` is private to this module: no front end reaches the network or the engine.
+//! This module decides whether a function runs, and `outbound` checks every request. Both `outbound` and
+//! `sandbox` are private to this module, so no front end reaches the network or the engine.
 
 pub(crate) mod approval;
 mod audit_record;
@@ -58,7 +58,7 @@ use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
-/// Makes a [`Session`].
+/// Builds a [`Session`].
 pub struct SessionBuilder {
     settings: Settings,
     environment: Environment,
@@ -69,63 +69,64 @@ pub struct SessionBuilder {
 }
 
 impl SessionBuilder {
-    /// The accounts, rules and limits; without this there are none, and nothing can be called.
+    /// Sets the accounts, rules and limits. Default: no accounts, so nothing can be called.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// What access tokens that are named by an environment variable are read from. Without this,
-    /// nothing.
+    /// Sets the environment that [`TokenSource::Variable`](crate::TokenSource::Variable) and the clock
+    /// come from. Default: [`Environment::empty`].
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
         self
     }
 
-    /// How a person is asked; without this, nobody is, and what is to be asked for fails.
+    /// Sets how a person is asked. Default: nobody is asked, so calls that need approval fail.
     #[must_use]
     pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
         self.approver = approver;
         self
     }
 
-    /// Another component than the settings name.
+    /// Sets the component. Default: the one in the settings.
     #[must_use]
     pub fn component(mut self, bytes: Vec<u8>) -> Self {
         self.component = Some(bytes);
         self
     }
 
-    /// Where compiled code is kept. It must be the user's own and closed to others, or nothing is
-    /// kept in it. Without this, every session compiles its component.
+    /// Sets the directory for compiled code. It is not used unless it belongs to the user and is closed to
+    /// others. Default: none, so every session compiles its component.
     #[must_use]
     pub fn cache(mut self, directory: Option<PathBuf>) -> Self {
         self.cache = directory;
         self
     }
 
-    /// Where approvals and the audit log are kept. Without this there are none: what nobody can be
-    /// asked about fails, and no call is recorded. With it, a write that cannot be recorded is refused.
+    /// Sets the store for approvals and the audit log. A write that cannot be recorded is then refused.
+    /// Default: none, so no call is recorded, and calls that need approval fail if nobody can be asked.
     #[must_use]
     pub fn store(mut self, store: Arc<Store>) -> Self {
         self.store = Ok(Some(store));
         self
     }
 
-    /// There should be such a place and is none: reads go on, and tell it; writes are refused.
+    /// Records why there is no store although there should be one. Writes are refused; reads go on and
+    /// report it.
     pub(crate) fn no_store(mut self, why: Error) -> Self {
         self.store = Err(why);
         self
     }
 
-    /// The session. The component is compiled when it is first called.
+    /// Builds the session. The component is compiled at the first call.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] where the component's file cannot be read or is too large, or where a
-    /// rule is for something that is no function.
+    /// [`Error::Configuration`] if the component's file cannot be read or is too large, or if a rule names
+    /// an unknown function.
     pub fn build(self) -> Result<Session, Error> {
         check_rules(&self.settings)?;
         let component = match (self.component, &self.settings.component) {
@@ -141,13 +142,13 @@ impl SessionBuilder {
     }
 }
 
-/// Refuses rules for what is no function, which would hold for nothing.
+/// Refuses rules for unknown functions, which would have no effect.
 fn check_rules(settings: &Settings) -> Result<(), Error> {
     let Some(name) = settings.policy.unknown_function() else { return Ok(()) };
     let names: Vec<&str> = whereby_catalog::FUNCTIONS.iter().map(|f| f.json).collect();
     Err(Error::Configuration {
         message: format!(
-            "a rule is for `{}`, which is no function{}",
+            "a rule names the unknown function `{}`{}",
             text::printable(name, 80),
             suggest::did_you_mean(name, &names)
         ),
@@ -156,9 +157,9 @@ fn check_rules(settings: &Settings) -> Result<(), Error> {
 
 /// Accounts, rules and a component: everything that a call needs. Cheap to clone.
 ///
-/// Make one and keep it: each has an engine of its own, which reserves address space for its
-/// concurrent calls (4 GiB each where the system gives so much) though no memory. Its connections belong to the runtime on which it
-/// first sent something, so it is used from that one alone.
+/// Make one and keep it. Each has its own engine, which reserves address space for its concurrent calls
+/// (4 GiB each, if the system allows it), but no memory. Its connections belong to the runtime on which it
+/// first sends a request, so use it on that runtime only.
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
@@ -166,11 +167,11 @@ struct Inner {
     resources: Arc<Resources>,
     approver: Arc<dyn Approver>,
     slots: Arc<Semaphore>,
-    /// Where approvals and the audit log are kept: nowhere where that is not wanted, or why it is not.
+    /// The store, if one is wanted, or why it cannot be used.
     store: Result<Option<Arc<Store>>, Error>,
 }
 
-/// A call that was found, checked and decided on.
+/// A call after the policy's decision.
 struct Decided<'a> {
     name: &'a str,
     account: &'a Account,
@@ -178,14 +179,14 @@ struct Decided<'a> {
     arguments: Arguments,
     rule: &'static FunctionRule,
     scope: Scope,
-    /// The arguments in their normal form, secrets masked.
+    /// The normalized arguments, with secrets masked.
     shown: Value,
     verdict: Verdict,
     policy: &'a Policy,
 }
 
 impl Decided<'_> {
-    /// Why the call may not be made, where a rule forbids it.
+    /// Returns why a rule forbids the call, if one does.
     fn denial(&self, force: bool) -> Option<Error> {
         let (what, rule) = self.verdict.forbidden_by(force)?;
         Some(self.denied(what, rule))
@@ -199,19 +200,18 @@ impl Decided<'_> {
         }
     }
 
-    /// What the account may do, for whoever was denied something else.
+    /// Says what the account may do, for a caller that was denied.
     fn allowed(&self) -> String {
         let functions = |wanted: Permission| {
             let has = |function: &&Function| {
                 self.policy.decide(self.name, function, false).permission == wanted
             };
             let named = whereby_catalog::FUNCTIONS.iter().filter(has).map(|function| {
-                // It was denied for what it would send somewhere.
-                match std::ptr::eq(function, self.function) {
-                    true => {
-                        format!("{} without recording, streaming and transcription", function.json)
-                    }
-                    false => function.json.to_owned(),
+                // This function was denied because of its destination.
+                if std::ptr::eq(function, self.function) {
+                    format!("{} without recording, streaming and transcription", function.json)
+                } else {
+                    function.json.to_owned()
                 }
             });
             named.collect::<Vec<_>>().join(", ")
@@ -228,10 +228,10 @@ impl Decided<'_> {
         if allowed.is_empty() {
             allowed.push("nothing is allowed".into());
         }
-        format!("do not try another way; to this account, {}", allowed.join("; "))
+        format!("do not try another way; for this account, {}", allowed.join("; "))
     }
 
-    /// What a person is asked.
+    /// Returns the question for a person.
     fn question(&self) -> Question {
         Question {
             account: self.name.to_owned(),
@@ -246,7 +246,7 @@ impl Decided<'_> {
 }
 
 impl Session {
-    /// Begins a session without accounts, rules or anybody to ask.
+    /// Returns a builder of a session without accounts, rules or an approver.
     #[must_use]
     pub fn builder() -> SessionBuilder {
         SessionBuilder {
@@ -259,8 +259,8 @@ impl Session {
         }
     }
 
-    /// The same session under other settings, for instance those of a file that was changed. What does
-    /// not depend on them is shared: the compiled component, the connections, the state directory.
+    /// Returns the session with other settings, for example after the file changed. The compiled component,
+    /// the connections and the store are shared unless the settings change them.
     ///
     /// # Errors
     ///
@@ -270,16 +270,17 @@ impl Session {
         let Inner { resources, approver, slots, store } = &*self.0;
         let same_slots =
             settings.limits.concurrent_calls == resources.settings.limits.concurrent_calls;
-        let slots = match same_slots {
-            true => Arc::clone(slots),
-            false => Arc::new(Semaphore::new(settings.limits.concurrent_calls as usize)),
+        let slots = if same_slots {
+            Arc::clone(slots)
+        } else {
+            Arc::new(Semaphore::new(settings.limits.concurrent_calls as usize))
         };
         let resources = resources.with_settings(settings)?;
         let (approver, store) = (Arc::clone(approver), store.clone());
         Ok(Self(Arc::new(Inner { resources, approver, slots, store })))
     }
 
-    /// The same session by other connections, for calls on another runtime.
+    /// Returns the session with other connections, for calls on another runtime.
     #[cfg(feature = "lua")]
     pub(crate) fn over(&self, connections: &Connections) -> Self {
         let Inner { resources, approver, slots, store } = &*self.0;
@@ -288,45 +289,45 @@ impl Session {
         Self(Arc::new(Inner { resources, approver, slots, store: store.clone() }))
     }
 
-    /// Its connections.
+    /// Returns the connections.
     #[cfg(feature = "lua")]
     pub(crate) fn connections(&self) -> Connections {
         self.0.resources.connections().clone()
     }
 
-    /// The settings that it was made with.
+    /// Returns the settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.resources.settings
     }
 
-    /// The functions that its component has.
+    /// Returns the functions that the component exports.
     #[cfg(any(feature = "lua", feature = "mcp"))]
     pub(crate) fn functions(&self) -> Vec<&'static Function> {
         self.0.resources.functions()
     }
 
-    /// The SHA-256 of the component, in lower-case hexadecimal, and its size in bytes.
+    /// Compiles the component, and returns its SHA-256 in lower-case hexadecimal and its size in bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::ComponentFault`] where it cannot be compiled or linked.
+    /// [`Error::ComponentFault`] if the component cannot be compiled or linked.
     pub async fn component(&self) -> Result<(String, usize), Error> {
         let resources = &self.0.resources;
         resources.engine().await?;
         Ok((resources.component_digest().to_owned(), resources.component().len()))
     }
 
-    /// Calls a function by an account, or by the default one.
+    /// Calls a function with an account, or with the default account.
     pub async fn call(&self, account: Option<&str>, function: &str, arguments: Value) -> Outcome {
         self.run(Call::new(function, arguments).account(account)).await
     }
 
-    /// Finds out what a call would do. Nothing is asked, kept or sent.
+    /// Returns what a call would do. Nobody is asked, and nothing is stored or sent.
     ///
     /// # Errors
     ///
-    /// As for a call that is not allowed to begin: usage, arguments, configuration.
+    /// [`Error::Usage`], [`Error::InvalidArgument`] or [`Error::Configuration`], as for the call.
     pub fn plan(&self, call: Call) -> Result<Plan, Error> {
         let force = call.force;
         let decided = self.decide(&call)?;
@@ -343,15 +344,15 @@ impl Session {
         })
     }
 
-    /// Makes a call. The steps are always the same: find the function and the account, check the
-    /// arguments, decide, and run in a fresh instance under a grant of this call's own. The audit log
-    /// has it before its first request leaves, and whatever comes of it.
+    /// Makes a call: finds the function and the account, checks the arguments, decides, and runs a fresh
+    /// instance under a grant for this call. The audit log records the call before its first request
+    /// leaves, and its outcome.
     pub async fn run(&self, call: Call) -> Outcome {
         self.run_until(call, std::future::pending()).await
     }
 
-    /// The same, until something happens: the call is then stopped, fails as
-    /// [`Error::Interrupted`], and says what it had done.
+    /// Like [`Self::run`], but stops the call when `until` completes. The call then fails with
+    /// [`Error::Interrupted`], and the outcome says what it did.
     pub(crate) async fn run_until(&self, call: Call, until: impl Future<Output = ()>) -> Outcome {
         let started = Instant::now();
         let mut row = AuditRecord::new(&self.0.store, self.0.resources.clock(), &call);
@@ -383,7 +384,7 @@ impl Session {
         outcome
     }
 
-    /// Takes down a call that a front end refused before it was one, and returns its outcome.
+    /// Records a call that a front end refused, and returns its outcome.
     #[cfg(feature = "mcp")]
     pub(crate) async fn refuse(&self, call: Call, error: Error) -> Outcome {
         let mut row = AuditRecord::new(&self.0.store, self.0.resources.clock(), &call);
@@ -419,7 +420,7 @@ impl Session {
         match row.begin(&decided, &authorization).await {
             Ok(()) => outcome.approval = row.approval().map(str::to_owned),
             Err(BeginError::Store(error)) => return Err(error),
-            // Somebody else's call was quicker, or the answer was to another question.
+            // Another call used the approval first, or the answer was to another question.
             Err(BeginError::NotApproved) => {
                 return Err(self.not_approved(&decided, &call, &authorization).await);
             }
@@ -433,7 +434,7 @@ impl Session {
         self.execute(decided, permit, ready, std::mem::take(&mut call.watch), outcome, row).await
     }
 
-    /// The component, ready to be called. Where it is not, nothing ran, and an approval is kept.
+    /// Returns the engine and the deadline. If this fails, nothing ran, so the approval is kept.
     async fn ready(&self, function: &Function) -> Result<Ready, Error> {
         let resources = &self.0.resources;
         let limits = &resources.settings.limits;
@@ -454,7 +455,7 @@ impl Session {
         let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
         let arguments = Arguments::check(function, call.arguments.clone())?;
         let verdict = settings.policy.decide(name, function, has_destination(&arguments));
-        // Nobody is asked about a call that cannot be made.
+        // Before anybody is asked about a call that cannot be made.
         let rule = FunctionRule::of(function);
         let scope = rule.scope(&arguments, self.0.resources.clock().timestamp())?;
         let shown = secrets::masked_arguments(function, &arguments.to_json());
@@ -474,7 +475,7 @@ impl Session {
         let Decided { name, account, function, rule, arguments, scope, .. } = decided;
         let Ready { engine, deadline } = ready;
         let limits = &self.0.resources.settings.limits;
-        // A person may have taken their time, and a default end counts from now.
+        // After the wait for a person, because a default end counts from now.
         let resources = &self.0.resources;
         let begun = resources.clock().timestamp();
         let grant = Grant::issue(permit, rule, scope, limits.requests, begun);
@@ -487,7 +488,10 @@ impl Session {
             .map(|param| convert::to_val(&param.ty, arguments.get(param.json)))
             .collect();
         let values = values.ok_or_else(|| Error::Internal {
-            message: format!("the arguments of {} have no form as component values", function.json),
+            message: format!(
+                "the arguments of {} cannot be converted to component values",
+                function.json
+            ),
         })?;
         let claims = rule.reads_key_claims.then(|| token.claims()).flatten();
         let outbox = Arc::new(Outbox::new(
@@ -503,7 +507,7 @@ impl Session {
         let api = account.api.to_string();
         let begun_at = Instant::now();
         let run = async {
-            // The slots are never closed, and a call waits for one within its own time.
+            // The semaphore is never closed. The wait counts against the call's time limit.
             let _slot = self.0.slots.acquire().await;
             let call = Invocation {
                 function,
@@ -519,9 +523,12 @@ impl Session {
                 message = outbox.fault() => Err(Fault { message, is_host: false }),
                 result = engine.call(call) => result,
             };
-            result.map_err(|Fault { message, is_host }| match is_host {
-                true => Error::Internal { message },
-                false => Error::ComponentFault { message },
+            result.map_err(|Fault { message, is_host }| {
+                if is_host {
+                    Error::Internal { message }
+                } else {
+                    Error::ComponentFault { message }
+                }
             })
         };
         let result = tokio::time::timeout_at(deadline, run).await;
@@ -529,7 +536,7 @@ impl Session {
         outcome.requests = requests;
         outcome.write = write;
         outcome.room = room;
-        // A rule that was broken is told, whatever the component made of it.
+        // A broken rule is reported, whatever the component returned.
         if let Some(message) = fault {
             return Err(Error::ComponentFault { message });
         }
@@ -544,9 +551,9 @@ impl Session {
             },
         };
         let mut claim = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
-            message: format!("{} returned an error that the WIT does not have", function.name),
+            message: format!("{} returned an error that is not in the WIT", function.name),
         })?;
-        // Whereby may quote what it was sent.
+        // Whereby may quote the request.
         let secrets = secrets::secrets_of(function, &arguments.to_json());
         claim.message = secrets::without(&secrets, &claim.message);
         let elapsed = begun_at.elapsed();
@@ -566,11 +573,11 @@ impl Session {
         let last = outcome.requests.last().and_then(|request| request.status);
         if error.kind == "not-found" && last == Some(404) && !account.api.is_whereby() {
             error.hint = Some(format!(
-                "if every call says so, check {}: its path is usually /v1",
+                "if every call fails like this, check {}: its path is usually /v1",
                 account.api.set_with()
             ));
         }
-        // Not on the component's word, which could have the token fetched over and over.
+        // By the recorded status: a component's claim could have the token fetched over and over.
         if outcome.requests.iter().any(|request| request.status == Some(401)) {
             resources.forget_token(name);
             if error.kind == "unauthorized"
@@ -593,8 +600,7 @@ impl Session {
     }
 }
 
-/// Takes down a call that was refused although there is no session to refuse it. Returns why the audit
-/// log does not have it, where it does not.
+/// Records a refused call without a session. Returns why the call is not in the audit log, if it is not.
 pub(crate) async fn record_refusal(
     store: Result<Option<Arc<Store>>, Error>,
     clock: &Clock,
@@ -606,7 +612,7 @@ pub(crate) async fn record_refusal(
     row.end(&Outcome::refused(&call, error)).await
 }
 
-/// A component that can be called, and until when.
+/// A component that can be called, and the call's deadline.
 struct Ready {
     engine: Arc<Engine>,
     deadline: tokio::time::Instant,
@@ -616,11 +622,11 @@ fn out_of_time(limits: &Limits) -> Error {
     Error::TimedOut { seconds: limits.timeout.as_secs() }
 }
 
-/// What to do about a key that has expired.
-const EXPIRED_HINT: &str = "make a new key in Whereby's dashboard under Configure, API, and put it where \
-                            the account's access_token comes from";
+/// The hint for an expired key.
+const EXPIRED_HINT: &str = "create a new key in Whereby's dashboard under Configure, API, and put it where \
+                            the account's access_token is read from";
 
-/// A component that says that it wrote, where Whereby did not say so, is not believed.
+/// Refuses a component's claim of a write that Whereby did not confirm.
 fn check_claim(rule: &FunctionRule, function: &Function, write: WriteOutcome) -> Result<(), Error> {
     if rule.effect != Effect::Write || write == WriteOutcome::Done {
         return Ok(());

@@ -1,5 +1,5 @@
-//! What a failed call is told as. The host's record of requests and responses decides; of the
-//! component's error, only the kind is taken, and only where the record bears it out.
+//! The error of a failed call. The host's record of requests and responses decides. The component's
+//! error is used only if the record supports its kind.
 
 use crate::error::{Error, FunctionError};
 use crate::session::outbound::SentRequest;
@@ -9,29 +9,29 @@ use whereby_authority::grant::KnownRoom;
 use whereby_authority::grant::WriteOutcome;
 use whereby_catalog::failure;
 
-/// How long a call has to last before the component may call it late, where every request was
-/// answered.
+/// How long a call must run before the component may report a timeout although every request has a
+/// response.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What the host saw of a call.
+/// The host's record of a call.
 #[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
     pub(super) requests: &'a [SentRequest],
     pub(super) write: WriteOutcome,
-    /// What the last response that was no success says.
+    /// The message of the last error response.
     pub(super) said: &'a str,
     /// How long the component ran.
     pub(super) elapsed: Duration,
-    /// Whether it is the built-in component, whose words need no mark.
+    /// Whether the component is built in, so that its messages need no mark.
     pub(super) is_own: bool,
     /// Whether Whereby listed the room that the call deletes.
     pub(super) has_listed: bool,
 }
 
 impl<'a> Record<'a> {
-    /// The error to tell in place of the one that the component returned.
+    /// Returns the error to report instead of the one that the component returned.
     pub(super) fn judge(self, claim: FunctionError) -> Error {
-        if !self.bears_out(&claim) {
+        if !self.supports(&claim) {
             return self.contradict(&claim);
         }
         let mut error = claim;
@@ -56,10 +56,10 @@ impl<'a> Record<'a> {
         Error::Function(error)
     }
 
-    /// Whether an error may be of the kind that the component says.
-    fn bears_out(self, claim: &FunctionError) -> bool {
+    /// Whether the record supports the kind of error that the component claims.
+    fn supports(self, claim: &FunctionError) -> bool {
         let open = matches!(claim.kind, "timeout" | "unavailable" | "unexpected-response");
-        // The other kinds say that nothing was changed.
+        // The other kinds claim that nothing was changed.
         match self.write {
             WriteOutcome::Done if claim.kind != "unexpected-response" => return false,
             WriteOutcome::Unknown if !open => return false,
@@ -71,7 +71,7 @@ impl<'a> Record<'a> {
             "invalid-argument" => self.requests.is_empty(),
             "unauthorized" => answered(&|status| status == 401),
             "access-denied" => answered(&|status| status == 403),
-            // Whereby has no request for one room, so that there is none is read in a list.
+            // Whereby has no request for a single room, so a room is looked up in a list.
             "not-found" => {
                 !self.has_listed && answered(&|status| matches!(status, 200..=299 | 404))
             }
@@ -97,11 +97,11 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The error by the record alone, where the component says something else.
+    /// Returns the error according to the record, which contradicts the component.
     fn contradict(self, claim: &FunctionError) -> Error {
         let claimed = format!("the component reports {}: {}", claim.kind, claim.message);
         let Some(last) = self.last() else {
-            let message = format!("{claimed}; it sent no request that could have failed so");
+            let message = format!("{claimed}, but it sent no request");
             return Error::ComponentFault { message };
         };
         if let Some(cause) = &last.cause {
@@ -115,13 +115,13 @@ impl<'a> Record<'a> {
             return match last.status {
                 Some(status) => Error::ComponentFault {
                     message: format!(
-                        "{claimed}; but {} {} was answered with {status}",
+                        "{claimed}, but {} {} returned {status}",
                         last.method, last.path
                     ),
                 },
                 None => Error::Function(FunctionError::new(
                     if last.is_over { "unavailable" } else { "timeout" },
-                    format!("{} {} was not answered; {claimed}", last.method, last.path),
+                    format!("no response to {} {}; {claimed}", last.method, last.path),
                 )),
             };
         };
@@ -140,8 +140,7 @@ impl<'a> Record<'a> {
             "" => String::new(),
             said => format!(": {said}"),
         };
-        let message =
-            format!("{} {} was answered with {status}{said}; {claimed}", last.method, last.path);
+        let message = format!("{} {} returned {status}{said}; {claimed}", last.method, last.path);
         let mut error = FunctionError::new(kind, message);
         error.http_status = Some(status);
         error.retry_after_seconds =
@@ -149,18 +148,18 @@ impl<'a> Record<'a> {
         Error::Function(error)
     }
 
-    /// The last request of which something is known. One that was given up before anything came of it
-    /// failed like the one before it.
+    /// Returns the last request that is over. A later request that was given up failed for the same
+    /// reason.
     fn last(self) -> Option<&'a SentRequest> {
         self.requests.iter().rev().find(|sent| sent.is_over).or(self.requests.last())
     }
 
-    /// Why the last request of which something is known has no response that can be used.
+    /// Returns why [`Self::last`] has no usable response.
     fn cause(self) -> Option<&'a Cause> {
         self.last().and_then(|sent| sent.cause.as_ref())
     }
 
-    /// How long the last answer with a status asks to wait, in seconds, rounded up.
+    /// Returns the retry delay of the last response with a status, in seconds, rounded up.
     fn seconds_to_wait(self, status: u16) -> Option<u64> {
         let mut answers = self.requests.iter().rev().filter(|sent| sent.status == Some(status));
         let wait = answers.next()?.wait.filter(|wait| !wait.is_zero())?;
@@ -168,22 +167,21 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Whether nothing of what a person approved can have happened: nothing was changed, and nothing was
-/// answered but that it is too early.
+/// Whether an approval is unused: nothing was changed, and every request had no response or a 429.
 pub(super) fn is_unused(requests: &[SentRequest], write: WriteOutcome) -> bool {
     write == WriteOutcome::None
         && requests.iter().all(|sent| matches!(sent.status, None | Some(429)) && !sent.is_heard)
 }
 
-/// What the built-in component says of the room at the end of a message, for hosts that say nothing.
+/// The remarks about the room that the built-in component adds to messages, for hosts that add none.
 const REMARKS: [&str; 3] = [
     "; the room may exist all the same: look at list_rooms before trying again",
     "; the room may be gone all the same: ask get_room",
     "; the room exists: look at list_rooms",
 ];
 
-/// The error of a call whose write happened, or may have. Its hint says what is known of the room, and
-/// what to do instead of making the call again; nothing else in it does.
+/// Returns the error of a call whose write happened or may have happened. Only its hint says what is known
+/// about the room, and what to do instead of repeating the call.
 pub(super) fn after_write(
     error: Error,
     write: WriteOutcome,

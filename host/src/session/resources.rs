@@ -1,5 +1,5 @@
-//! What the calls of a session share, each made when it is first needed: the compiled component, the
-//! HTTP client, and the access tokens.
+//! The resources that the calls of a session share, each made when it is first needed: the compiled
+//! component, the HTTP client, and the access tokens.
 
 use crate::config::credentials::Token;
 use crate::config::environment::Environment;
@@ -28,22 +28,22 @@ use whereby_authority::text;
 #[cfg(any(feature = "lua", feature = "mcp"))]
 use whereby_catalog::{FUNCTIONS, Function};
 
-/// The component that the program brings along, with every function.
+/// The built-in component, with every function.
 pub static BUILT_IN_COMPONENT: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/integration.wasm"));
 
-/// The component that the program brings along, with the functions that only read.
+/// The built-in component with only the functions that read.
 pub static BUILT_IN_READER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reader.wasm"));
 
-/// [`BUILT_IN_COMPONENT`] composed with an MCP server over HTTP: it exports
-/// `wasi:http/incoming-handler`, for runtimes that serve that.
+/// [`BUILT_IN_COMPONENT`] composed with an MCP server over HTTP, for runtimes that serve
+/// `wasi:http/incoming-handler`.
 pub static BUILT_IN_GATEWAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gateway.wasm"));
 
-/// [`BUILT_IN_READER`] composed in the same way.
+/// [`BUILT_IN_READER`] composed with the same MCP server.
 pub static BUILT_IN_READER_GATEWAY: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/reader-gateway.wasm"));
 
-/// Reads the file of a component, whose digest is checked where one is given.
+/// Reads the file of a component, and checks its SHA-256 if one is given.
 ///
 /// # Errors
 ///
@@ -57,14 +57,14 @@ pub fn read_component(path: &Path, sha256: Option<&str>) -> Result<Vec<u8>, Erro
         let found = crate::system::digest::sha256(&bytes);
         if found != expected {
             return Err(wrong(format!(
-                "has the SHA-256 {found}, and component.sha256 says {expected}"
+                "has the SHA-256 {found}; component.sha256 requires {expected}"
             )));
         }
     }
     Ok(bytes)
 }
 
-/// Refuses a component that is too large to be one.
+/// Refuses a component that is too large.
 pub(crate) fn check_size(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
     if bytes.len() as u64 <= MAX_COMPONENT_BYTES {
         return Ok(bytes);
@@ -73,10 +73,10 @@ pub(crate) fn check_size(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
     Err(Error::Configuration { message })
 }
 
-/// The greatest size of a file of certificates, in bytes.
+/// The maximum size of a file of certificates, in bytes.
 const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Reads the file of certificates that `ca_file` names.
+/// Reads the file that `ca_file` names.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(contents.bytes)
 }
 
-/// Checks that the certificates of that file can be trusted besides the compiled-in ones.
+/// Checks that the certificates in the file can be added to the built-in ones.
 ///
 /// # Errors
 ///
@@ -98,21 +98,21 @@ pub(crate) fn check_certificates(path: &Path) -> Result<(), Error> {
     read_certificates(path).and_then(|pem| check_roots(&pem))
 }
 
-/// An engine that is being made: nothing yet, then the engine or why there is none.
+/// An engine that is being made: `None`, then the engine or an error.
 type Making = watch::Receiver<Option<Result<Arc<Engine>, Error>>>;
 
-/// The component that is run.
+/// The session's component.
 #[derive(Default)]
 struct OwnComponent {
     /// Absent for the built-in one.
     bytes: Option<Vec<u8>>,
     digest: OnceLock<String>,
-    /// Which functions it has, found out once: a file can be large, and clients ask often.
+    /// The functions that it exports, cached because a file can be large and clients ask often.
     #[cfg(any(feature = "lua", feature = "mcp"))]
     functions: OnceLock<Vec<&'static Function>>,
 }
 
-/// What calls share.
+/// The resources that calls share.
 pub(crate) struct Resources {
     pub(crate) settings: Settings,
     environment: Environment,
@@ -123,7 +123,7 @@ pub(crate) struct Resources {
     tokens: Arc<Mutex<HashMap<String, Arc<OnceCell<Token>>>>>,
 }
 
-/// The connections, which belong to the runtime on which something was first sent by them.
+/// The connections, which belong to the runtime on which they were first used.
 #[derive(Clone, Default)]
 pub(crate) struct Connections {
     client: Arc<OnceLock<Result<Client, Error>>>,
@@ -136,7 +136,7 @@ impl Connections {
         Arc::ptr_eq(&self.client, &other.client)
     }
 
-    /// Whether anybody else has them.
+    /// Whether there is another clone.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.client) > 1
     }
@@ -160,13 +160,16 @@ impl Resources {
         })
     }
 
-    /// The same under other settings. What they do not change is shared; tokens are fetched anew.
+    /// Returns the resources for other settings. Tokens are fetched again; everything else is shared unless
+    /// the settings change it.
     ///
-    /// The component stays what it is, whatever the settings say: to run another takes another session.
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] if the settings name another component, which needs a new session.
     pub(crate) fn with_settings(&self, settings: Settings) -> Result<Arc<Self>, Error> {
         if settings.component != self.settings.component {
-            let message = "the configuration names another component than the one that runs; \
-                           start the program again";
+            let message =
+                "the configuration names another component; restart the program to use it";
             return Err(Error::Configuration { message: message.into() });
         }
         let old = &self.settings;
@@ -200,7 +203,7 @@ impl Resources {
         }))
     }
 
-    /// The same by other connections, for calls on another runtime.
+    /// Returns the resources with other connections, for calls on another runtime.
     #[cfg(feature = "lua")]
     pub(crate) fn over(&self, connections: &Connections) -> Arc<Self> {
         Arc::new(Self {
@@ -214,19 +217,19 @@ impl Resources {
         })
     }
 
-    /// The connections.
+    /// Returns the connections.
     #[cfg(feature = "lua")]
     pub(crate) fn connections(&self) -> &Connections {
         &self.connections
     }
 
-    /// The engine. It is made once, in a thread of its own: compiling takes a while, a foreign
-    /// component can make it take long, and whoever waits for it waits within the call's time.
+    /// Returns the engine. It is made once, on its own thread, because a third-party component can take
+    /// long to compile, and a call must be able to time out.
     pub(crate) async fn engine(self: &Arc<Self>) -> Result<Arc<Engine>, Error> {
         let mut made = self.engine.get_or_init(|| self.make_engine()).clone();
         let made = made.wait_for(Option::is_some).await;
         let failed = || Error::Internal { message: "compiling the component failed".into() };
-        // Its thread always says how it ended.
+        // The thread always sends a result.
         made.ok().and_then(|made| made.clone()).unwrap_or_else(|| Err(failed()))
     }
 
@@ -234,22 +237,23 @@ impl Resources {
         &self.environment.clock
     }
 
-    /// Whether the component is this program's own.
+    /// Whether the component is built in.
     pub(crate) fn is_built_in(&self) -> bool {
         [BUILT_IN_COMPONENT, BUILT_IN_READER].contains(&self.component())
     }
 
-    /// The component's bytes.
+    /// Returns the component's bytes.
     pub(crate) fn component(&self) -> &[u8] {
         self.component.bytes.as_deref().unwrap_or(BUILT_IN_COMPONENT)
     }
 
-    /// The SHA-256 of the component, in lower-case hexadecimal.
+    /// Returns the component's SHA-256, in lower-case hexadecimal.
     pub(crate) fn component_digest(&self) -> &str {
         self.component.digest.get_or_init(|| crate::system::digest::sha256(self.component()))
     }
 
-    /// The functions that the component has. A file that is no component is told of by its calls.
+    /// Returns the functions that the component exports. For a file that is not a component, that is all
+    /// of them, and their calls fail.
     #[cfg(any(feature = "lua", feature = "mcp"))]
     pub(crate) fn functions(&self) -> Vec<&'static Function> {
         let find = || match self.component.bytes.as_deref().map(inspect::functions) {
@@ -263,7 +267,7 @@ impl Resources {
         let (sender, receiver) = watch::channel(None);
         let (own, made_by_thread) = (Arc::clone(self), sender.clone());
         let make = move || {
-            // The compiler panics where it cannot start its threads.
+            // The compiler panics if it cannot start its threads.
             let made = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 Engine::new(own.component(), &own.settings.limits, own.cache.as_deref())
             }));
@@ -293,21 +297,21 @@ impl Resources {
         self.connections.client.get_or_init(make).clone()
     }
 
-    /// What requests to an API go out by.
+    /// Returns the transport for requests to an API.
     pub(crate) fn transport(&self, api: &ApiBase) -> Result<Transport, Error> {
         let client = self.client()?;
         client.check_proxy(api)?;
         Ok(Transport { client, connection_limit: self.connections.limits_by_origin.to(api) })
     }
 
-    /// The access token of an account, fetched once, whoever wants it meanwhile.
+    /// Returns the access token of an account. Concurrent calls fetch it once.
     pub(crate) async fn token(&self, name: &str, account: &Account) -> Result<Token, Error> {
         let cell = Arc::clone(self.tokens().entry(name.to_owned()).or_default());
         let fetch = || async {
             if account.token.is_at_hand() {
                 return account.token.fetch(name, &self.environment);
             }
-            // A file or a command may take its time.
+            // A file or a command may block.
             let (source, name) = (account.token.clone(), name.to_owned());
             let environment = self.environment.clone();
             let fetch = tokio::task::spawn_blocking(move || source.fetch(&name, &environment));
@@ -317,7 +321,7 @@ impl Resources {
         cell.get_or_try_init(fetch).await.cloned()
     }
 
-    /// Forgets the token of an account, which may have been replaced where it comes from.
+    /// Forgets the token of an account, so that the next call fetches it again.
     pub(crate) fn forget_token(&self, name: &str) {
         self.tokens().remove(name);
     }

@@ -1,11 +1,11 @@
-//! The time of day, which is passed in, so that a test can move it.
+//! The clock, which is passed in so that tests can move it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use whereby_authority::timestamp::Timestamp;
 
-/// Tells the time of day.
+/// A clock.
 ///
 /// The program always uses [`Clock::system`]; no variable and no option changes that. A test passes
 /// its own clock in the [`Environment`](crate::Environment) and to
@@ -41,7 +41,7 @@ impl Clock {
         i64::try_from(self.since_epoch().as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Returns how long 1970 is ago, or nothing before that.
+    /// Returns the time since 1970, or zero before that.
     pub(crate) fn since_epoch(&self) -> Duration {
         self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
-//! Digests, and bytes in hexadecimal.
+//! Digests and hexadecimal.
 
 use sha2::{Digest as _, Sha256};
 
-/// Returns the SHA-256 of some bytes, in lower-case hexadecimal.
+/// Returns the SHA-256 of bytes, in lower-case hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }

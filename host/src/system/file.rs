@@ -1,29 +1,28 @@
-//! Reads files that somebody else may have put there, and makes folders and files that are the user's
-//! alone.
+//! Reads files that others may have made, and makes private folders and files.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::Path;
 use whereby_authority::text;
 
-/// A file's contents, and who besides the user may do what with it.
+/// A file's contents, and the access that others have.
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) bytes: Vec<u8>,
     pub(crate) readable_by_others: bool,
-    /// Also where it is somebody else's, who can change its mode.
+    /// Also true if another user owns the file, who can change its mode.
     pub(crate) writable_by_others: bool,
-    /// Whether it is as root put it there, and neither the user nor others can change that: a secret
-    /// that is mounted into a container, for instance.
+    /// Whether only root can change or replace the file, such as a secret that is mounted into a
+    /// container.
     pub(crate) is_fixed: bool,
 }
 
-/// Reads a regular file of a bounded size: a pipe would make the program wait, and a device would
-/// never end. The error says what is wrong with the file.
+/// Reads a regular file of at most `most` bytes: a pipe could block, and a device could be endless. The
+/// error says what is wrong with the file.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Contents, String> {
     let failed = |error: io::Error| format!("cannot be read: {error}");
     let file = open(path).map_err(failed)?;
-    // What was opened is looked at, not what may have taken its place.
+    // Of the open file, because the path may have changed.
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err("is not a file".into());
@@ -38,7 +37,7 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Contents, String> {
     Ok(Contents { bytes, readable_by_others, writable_by_others, is_fixed })
 }
 
-/// Whether others can read a file that is as root put it there, where it can be looked at.
+/// Whether others can read a file that only root can change. False if the file cannot be opened.
 pub(crate) fn is_fixed_and_readable(path: &Path) -> bool {
     let file = open(path).ok().and_then(|file| Some((file.metadata().ok()?, file)));
     file.is_some_and(|(metadata, file)| {
@@ -48,8 +47,8 @@ pub(crate) fn is_fixed_and_readable(path: &Path) -> bool {
 }
 
 impl Contents {
-    /// Checks that nobody but the user can have written or read it, or that only root could have
-    /// written it and the user can change nothing about who reads it. The error says what to do.
+    /// Checks that others cannot read or write a file with a secret, or that only root can change it. The
+    /// error says what to do.
     pub(crate) fn check_secret(&self, path: &Path) -> Result<(), String> {
         if self.is_fixed || !(self.readable_by_others || self.writable_by_others) {
             return Ok(());
@@ -68,9 +67,8 @@ impl Contents {
     }
 }
 
-/// Makes a folder and the parents that it lacks, each for its owner alone, whatever the umask.
-///
-/// A folder that is there already stays as it is.
+/// Makes a folder and its missing parents, each only for its owner, whatever the umask. An existing folder
+/// is not changed.
 pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
@@ -82,17 +80,16 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(folder) {
-        // A umask can only take permissions away, also the owner's.
+        // A umask can remove the owner's permissions too.
         #[cfg(unix)]
         Ok(()) => std::fs::set_permissions(folder, mode(0o700)),
-        // Another process may have been first.
+        // Another process may have made it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         made => made,
     }
 }
 
-/// Makes a file that is not there yet, for its owner alone, whatever the umask. It is opened as the
-/// options say.
+/// Makes a new file, only for its owner, whatever the umask, and opens it with the options.
 pub(crate) fn make_private_file(path: &Path, mut options: OpenOptions) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -110,7 +107,7 @@ fn mode(mode: u32) -> std::fs::Permissions {
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    // Opening a pipe would wait for somebody to write into it.
+    // Opening a pipe would block until somebody writes to it.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
@@ -120,7 +117,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
-/// Who besides the user may do what with a file.
+/// The access that others have to a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Access {
     readable_by_others: bool,
@@ -133,13 +130,11 @@ impl Access {
     fn of(path: &Path, file: &File, metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt as _;
         let user = rustix::process::geteuid().as_raw();
-        // Looked for only where it matters.
         let is_kept = || is_read_only(file) || is_in_safe_folders(path, user);
         Self::judge(metadata.uid(), user, metadata.mode(), || is_read_only(file), is_kept)
     }
 
-    /// `is_read_only`: the file's mode cannot be changed. `is_kept`: no other user can put another
-    /// file in its place.
+    /// `is_read_only`: the file's mode cannot be changed. `is_kept`: no other user can replace the file.
     fn judge(
         owner: u32,
         user: u32,
@@ -171,8 +166,8 @@ fn is_read_only(file: &File) -> bool {
         .is_ok_and(|mount| mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-/// Whether only root and the user can replace a file: no folder above it, or above a link to it, is
-/// another user's or can be written by others, unless only owners may replace what is in it.
+/// Whether only root and the user can replace a file: each folder above it, and above a link to it,
+/// belongs to one of them and is not writable by others, unless it is sticky.
 #[cfg(unix)]
 fn is_in_safe_folders(path: &Path, user: u32) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -182,7 +177,7 @@ fn is_in_safe_folders(path: &Path, user: u32) -> bool {
             is_known && (found.mode() & 0o022 == 0 || found.mode() & 0o1000 != 0)
         })
     };
-    // The folder of the file, and that of the link which leads to it.
+    // The folders of the file and of a link to it.
     let own = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
     let named = path.parent().and_then(|folder| folder.canonicalize().ok());
     [own, named]
@@ -195,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_fixed_where_only_root_could_have_written_it() {
+    fn a_file_is_fixed_if_only_root_can_change_it() {
         const ME: u32 = 1000;
         let judged = |owner, user, mode, is_read_only, is_kept| {
             let access = Access::judge(owner, user, mode, || is_read_only, || is_kept);

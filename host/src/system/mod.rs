@@ -1,4 +1,4 @@
-//! What the operating system gives: the time, private files, and resources with limits.
+//! The operating system: the clock, private files, digests, and resource limits.
 
 pub(crate) mod clock;
 pub(crate) mod digest;

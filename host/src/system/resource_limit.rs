@@ -1,4 +1,4 @@
-//! What the system does not let the program have, and what to change about it.
+//! Explains errors of the system about resources, and says what to change.
 
 use crate::error::Error;
 use std::any::Any;
@@ -14,7 +14,7 @@ const MORE_FILES: &str = "raise the limit on open files (ulimit -n, systemd's Li
 const MORE_ADDRESSES: &str =
     "raise the limit on memory and address space (ulimit -v, systemd's LimitAS=)";
 
-/// What to change where the system refused something for want of a resource.
+/// Returns what to change if the system lacks a resource.
 #[cfg(unix)]
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     use rustix::io::Errno;
@@ -39,25 +39,24 @@ pub(crate) fn advice(_: &io::Error) -> Option<&'static str> {
     None
 }
 
-/// The system's words, and what to change where that is known.
+/// Returns the system's message, and what to change if that is known.
 pub(crate) fn told(error: &io::Error) -> String {
     let advice = advice(error).map(|advice| format!("; {advice}"));
     format!("{error}{}", advice.unwrap_or_default())
 }
 
-/// A thread that could not be started.
+/// Returns the error for a thread that could not be started.
 pub(crate) fn no_thread(error: &io::Error) -> Error {
     Error::Internal {
         message: format!("the system refuses to start another thread ({error}); {MORE_THREADS}"),
     }
 }
 
-/// The least address space in which components run, in bytes. With less, some allocation fails where
-/// not even an error can be formatted any more.
+/// The minimum address space for running components, in bytes. With less, an allocation may fail before an
+/// error can be formatted.
 const LEAST_ADDRESSES: u64 = 256 * 1024 * 1024;
 
-/// A limit on address space, in bytes, that is too low to run components. Formatting it allocates
-/// nothing.
+/// A limit on address space, in bytes, that is too low to run components. Formatting it does not allocate.
 pub(crate) struct LowAddressSpace(u64);
 
 impl LowAddressSpace {
@@ -87,7 +86,7 @@ impl fmt::Display for LowAddressSpace {
     }
 }
 
-/// Why a thread panicked: libraries do so where the system has nothing left to give.
+/// Returns the error for a thread that panicked. Libraries panic if the system is out of resources.
 pub(crate) fn panicked(what: &str, payload: &(dyn Any + Send)) -> Error {
     Error::Internal {
         message: panic_of_system(payload)
@@ -95,7 +94,7 @@ pub(crate) fn panicked(what: &str, payload: &(dyn Any + Send)) -> Error {
     }
 }
 
-/// What to say of a panic where the system had nothing left to give.
+/// Explains a panic if the system was out of resources.
 pub(crate) fn panic_of_system(payload: &dyn Any) -> Option<String> {
     let said = payload.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
@@ -111,8 +110,8 @@ pub(crate) fn panic_of_system(payload: &dyn Any) -> Option<String> {
     }
 }
 
-/// Why the WebAssembly engine failed, where it was the system that refused something and not the
-/// component that is wrong. Takes the error and its causes, outermost first.
+/// Returns the error for a failure of the WebAssembly engine if the system caused it, and not the
+/// component. Takes the error and its causes, outermost first.
 pub(crate) fn refused<'a>(
     causes: impl IntoIterator<Item = &'a (dyn std::error::Error + 'static)>,
 ) -> Option<Error> {
@@ -140,7 +139,7 @@ pub(crate) fn refused<'a>(
     Some(Error::Internal { message })
 }
 
-/// A system's error, in either form that libraries give it.
+/// Extracts an error of the system, in either form that libraries use.
 fn of_system(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
     #[cfg(unix)]
     if let Some(errno) = error.downcast_ref::<rustix::io::Errno>() {
@@ -156,7 +155,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn what_the_system_refuses_is_told_with_what_to_change() {
+    fn an_error_of_the_system_says_what_to_change() {
         for (errno, words) in [
             (13, "MemoryDenyWriteExecute=no"),
             (1, "MemoryDenyWriteExecute=no"),
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_for_want_of_threads_is_told_as_such() {
+    fn a_panic_for_lack_of_resources_is_explained() {
         for (said, words) in [
             ("OS can't spawn worker thread: Resource temporarily unavailable", "ulimit -u"),
             ("The global thread pool has not been initialized.: ThreadPoolBuildError", "ulimit -u"),

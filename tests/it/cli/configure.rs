@@ -102,7 +102,7 @@ async fn what_no_call_could_use_is_set_with_a_warning() {
             vec!["component.path=/nope.wasm".to_owned()],
             vec!["the component /nope.wasm cannot be read"],
         ),
-        (vec![whole, zeros], vec!["component.sha256 says 0000"]),
+        (vec![whole, zeros], vec!["component.sha256 requires 0000"]),
         (
             vec!["ca_file=nope.pem".to_owned()],
             vec!["ca_file /", "nope.pem cannot be read", relative],

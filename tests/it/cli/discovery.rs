@@ -56,7 +56,7 @@ async fn what_is_said_of_an_error_is_true_of_the_function() {
         // Nobody is told to make a call again that may have done its work.
         let timeout = page.lines().find(|line| line.starts_with("- `timeout`")).expect("a line");
         let writes = ["create_room", "delete_room"].contains(&function.json);
-        assert_eq!(timeout.contains("To do where nothing was changed: "), writes, "{timeout}");
+        assert_eq!(timeout.contains("To do if nothing was changed: "), writes, "{timeout}");
     }
 }
 

@@ -48,7 +48,8 @@ async fn a_person_is_told_that_a_meeting_s_content_would_go_somewhere() {
     let arguments = ["call", "create_room", "--arg", fields];
     let ran = run(&arguments, world.environment(), "n\n", true).await;
     assert_eq!(ran.code, 4, "{ran:?}");
-    for words in ["This sends what is said and shown", "rtmp://a.example/live/***("] {
+    for words in ["This sends the room's audio, video or transcript", "rtmp://a.example/live/***("]
+    {
         assert!(ran.stderr.contains(words), "`{words}` is missing: {ran:?}");
     }
     assert!(!ran.stderr.contains("s3cret"), "{ran:?}");

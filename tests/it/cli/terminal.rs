@@ -223,14 +223,14 @@ async fn an_empty_token_is_told_from_none() {
             .extend(token.map(|token| ("WHEREBY_ACCESS_TOKEN".into(), token.into())));
         let ran = run(&["call", "list_rooms"], environment.clone(), "", false).await;
         assert_eq!(ran.code, 3, "{ran:?}");
-        let warning = "warning: WHEREBY_ACCESS_TOKEN is set, and empty";
+        let warning = "warning: WHEREBY_ACCESS_TOKEN is set but empty";
         assert_eq!(ran.stderr.contains(warning), warns, "{ran:?}");
     }
     let token = world.simulator.token().to_owned();
     environment.variables.insert("WHEREBY_ACCESS_TOKEN".into(), token);
     environment.variables.insert("WHEREBY_API_URL".into(), String::new());
     let ran = run(&["accounts"], environment, "", false).await;
-    assert!(ran.stderr.contains("warning: WHEREBY_API_URL is set, and empty"), "{ran:?}");
+    assert!(ran.stderr.contains("warning: WHEREBY_API_URL is set but empty"), "{ran:?}");
 }
 
 #[tokio::test]

@@ -143,8 +143,8 @@ async fn limits_are_the_configuration_s_and_the_command_line_s() {
     assert_eq!(document(&ran)["error"], json!(null));
     for (toml, expected) in [
         ("[lua]\ncall = 1\n", "unknown key `lua.call` (did you mean `calls`?)"),
-        ("[lua]\ncalls = -1\n", "`lua.calls` must be a whole number from 0 to 10000"),
-        ("[lua]\nmemory_mib = 1\n", "`lua.memory_mib` must be a whole number from 2 to 256"),
+        ("[lua]\ncalls = -1\n", "`lua.calls` must be an integer from 0 to 10000"),
+        ("[lua]\nmemory_mib = 1\n", "`lua.memory_mib` must be an integer from 2 to 256"),
         ("lua = 1\n", "`lua` must be a table"),
     ] {
         world.configure(toml);

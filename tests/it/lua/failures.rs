@@ -42,7 +42,7 @@ async fn a_script_is_told_what_is_allowed_and_not_how_to_change_it() {
         (
             "delete_room({ room_name = 'daily' })",
             "denied",
-            "do not try another way; to this account",
+            "do not try another way; for this account",
         ),
         ("create_room({})", "approval-required", "then make the very same call again"),
     ] {

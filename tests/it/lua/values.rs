@@ -192,9 +192,9 @@ async fn arguments_are_put_right_or_explained() {
             "invalid-argument",
             "create_room.fields[1].recording is a function",
         ),
-        ("create_room({ fields = 'hostRoomUrl' })", "invalid-argument", "fields must be a list"),
+        ("create_room({ fields = 'hostRoomUrl' })", "invalid-argument", "fields must be an array"),
         ("list_rooms({ limit = 0/0 })", "invalid-argument", "list_rooms.limit is not a number"),
-        ("list_rooms({ limit = 1.5 })", "invalid-argument", "limit must be a whole number"),
+        ("list_rooms({ limit = 1.5 })", "invalid-argument", "limit must be an integer"),
         (
             "list_rooms({ cursor = ('x'):rep(200000) })",
             "invalid-argument",

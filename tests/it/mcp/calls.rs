@@ -186,7 +186,7 @@ async fn an_agent_is_told_what_is_allowed_and_not_how_to_change_it() {
     ] {
         let (text, document) = text_of(tool, arguments).await;
         assert_eq!(document["kind"], "denied");
-        let hint = format!("do not try another way; to this account, {allowed}");
+        let hint = format!("do not try another way; for this account, {allowed}");
         assert_eq!(document["hint"], hint.as_str());
         assert!(text.ends_with(&hint), "{text}");
         assert_for_agents(&text);
@@ -222,7 +222,7 @@ async fn an_account_that_may_do_nothing_says_so() {
     world.configure("[permissions]\nread = \"deny\"\nwrite = \"deny\"\n");
     let connected = connect(&world).await;
     let error = connected.fail("whereby_list_rooms", json!({})).await;
-    assert_eq!(error["hint"], "do not try another way; to this account, nothing is allowed");
+    assert_eq!(error["hint"], "do not try another way; for this account, nothing is allowed");
     world.assert_untouched();
     connected.end().await;
 }

@@ -157,7 +157,7 @@ async fn a_rule_that_a_program_sets_for_something_that_is_no_function_makes_no_s
             let Err(error) = built else { continue };
             assert_eq!(error.kind(), "configuration", "{name:?}");
             let text = error.to_string();
-            assert!(text.contains("which is no function"), "{text}");
+            assert!(text.contains("the unknown function"), "{text}");
             assert!(!text.contains(char::is_control), "{text:?}");
             let near = name.starts_with("delete") == text.contains("did you mean `delete_room`");
             assert!(near, "{text}");
@@ -207,8 +207,8 @@ async fn more_rules_than_are_read_are_refused() {
         (1, &*padding.repeat(2), "larger than 262144 bytes"),
         (1, &*format!("{} = 1\n", vec!["a"; 50_000].join(".")), "not TOML"),
         (1, &*format!("a = {}\n", "[".repeat(100_000)), "not TOML"),
-        (1, &*format!("{} = 1\n", "k".repeat(200_000)), "may not stand here"),
-        (1, &*format!("a = [{}]\n", "1,".repeat(100_000)), "may not stand here"),
+        (1, &*format!("{} = 1\n", "k".repeat(200_000)), "is not allowed here"),
+        (1, &*format!("a = [{}]\n", "1,".repeat(100_000)), "is not allowed here"),
     ] {
         let mut folder = "project".to_owned();
         let mut environment = world.environment();

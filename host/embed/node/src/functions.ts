@@ -713,7 +713,7 @@ export type CallErrorKind =
   | "denied"
   /** A person has to approve the call, and nobody could be asked. Nothing was sent. */
   | "approval-required"
-  /** The component failed, or tried something that the call does not stand for. */
+  /** The component failed, or tried something that the call does not allow. */
   | "component-fault";
 
 /** The checked part of a JSON Schema. Objects have only the members in `properties`. */

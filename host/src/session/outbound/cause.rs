@@ -1,11 +1,10 @@
-//! Why a request has no response: whose fault it is, and what to change.
+//! Why a request has no usable response, and what the user can change.
 //!
-//! The component learns a code of `wasi:http` and no more. What is known here goes into the error that
-//! the user reads.
+//! The component gets only an error code of `wasi:http`. The error that the user reads has the rest.
 
 use crate::config::origin::ApiBase;
 use crate::error::FunctionError;
-use crate::session::outbound::proxy::{TunnelError, Way};
+use crate::session::outbound::proxy::{ProxyServer, TunnelError};
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 use std::error::Error as StdError;
@@ -18,13 +17,13 @@ use wasmtime_wasi_http::Error as WasiError;
 use whereby_authority::answer::Unreadable;
 use whereby_authority::text;
 
-/// The longest text of a system or a certificate that is quoted, in characters.
+/// The maximum length of quoted text from a system error or a certificate, in characters.
 const LONGEST: usize = 200;
 
-/// Why a request has no response, in words for the user.
+/// Why a request has no usable response, for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
-    /// The case of the WIT's `error`.
+    /// The case of `error` in the WIT.
     pub(crate) kind: &'static str,
     /// What went wrong, and where.
     pub(crate) message: String,
@@ -39,12 +38,12 @@ impl Cause {
         Self { kind: "unavailable", message, hint: hint.into(), is_retryable: true }
     }
 
-    /// The same, where it would only happen again.
+    /// Marks the cause as one that a retry does not remove.
     fn lasting(self) -> Self {
         Self { is_retryable: false, ..self }
     }
 
-    /// Makes it what an error says, in place of what the component could know.
+    /// Replaces what the component could say in an error.
     pub(crate) fn explain(&self, error: &mut FunctionError) {
         error.kind = self.kind;
         error.message.clone_from(&self.message);
@@ -52,92 +51,93 @@ impl Cause {
         error.retryable = self.is_retryable;
     }
 
-    /// A response that cannot be used.
+    /// Returns the cause for a response that cannot be used.
     fn unusable(message: String, hint: impl Into<String>) -> Self {
         Self { kind: "unexpected-response", ..Self::new(message, hint).lasting() }
     }
 }
 
-/// What had been done when the time for connecting was up.
+/// A stage of connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// No connection to the host, or the proxy, was there.
+    /// Connecting to the host or the proxy.
     Connecting,
-    /// The proxy had not answered.
+    /// Waiting for the proxy's response.
     Tunnelling,
-    /// The TLS handshake was not finished.
+    /// The TLS handshake.
     Handshaking,
 }
 
-/// The time for connecting was up.
+/// Connecting took too long.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {} s", limit.as_secs())]
-pub(crate) struct Late {
+pub(crate) struct ConnectTimeout {
     pub(crate) stage: Stage,
     pub(crate) limit: Duration,
 }
 
-/// Where a request was going.
+/// The destination of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Destination<'a> {
+    /// The API.
     pub(crate) api: &'a ApiBase,
-    /// The proxy in between.
-    pub(crate) proxy: Option<&'a Way>,
+    /// The proxy, if requests go through one.
+    pub(crate) proxy: Option<&'a ProxyServer>,
 }
 
-/// A side of a connection that something went wrong with.
+/// The other end of a failed connection.
 #[derive(Clone, Copy)]
 enum Party<'a> {
     Host(Destination<'a>),
-    Proxy(&'a Way, Destination<'a>),
+    Proxy(&'a ProxyServer, Destination<'a>),
 }
 
 impl fmt::Display for Party<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(to) => f.write_str(to.api.authority()),
-            Self::Proxy(way, _) => way.fmt(f),
+            Self::Proxy(server, _) => server.fmt(f),
         }
     }
 }
 
 impl Party<'_> {
-    /// Its name, with the proxy in between.
+    /// Returns its name, and the proxy if there is one.
     fn reached(self) -> String {
         match self {
-            Party::Host(Destination { api, proxy: Some(way) }) => {
-                format!("{}, reached through {way},", api.authority())
+            Party::Host(Destination { api, proxy: Some(server) }) => {
+                format!("{}, reached through {server},", api.authority())
             }
             party => party.to_string(),
         }
     }
 
-    /// What to check where there is no connection to it.
+    /// Returns what to check if there is no connection.
     fn check(self) -> String {
         match self {
-            Self::Proxy(way, to) => format!(
-                "check {} and that the proxy runs, or except {} with NO_PROXY",
-                way.variable(),
+            Self::Proxy(server, to) => format!(
+                "check {} and that the proxy runs, or exclude {} with NO_PROXY",
+                server.variable(),
                 to.api.authority()
             ),
             Self::Host(to) if to.api.is_whereby() => {
-                "check this machine's network, DNS and firewall; where a proxy is the only way out, \
-                 set HTTPS_PROXY"
+                "check this machine's network, DNS and firewall; if the network requires a proxy, set \
+                 HTTPS_PROXY"
                     .into()
             }
             Self::Host(to) if to.api.is_loopback() => {
                 format!("check {}, and that the server on this machine runs", to.api.set_with())
             }
             Self::Host(to) => format!(
-                "check {}, and this machine's network, DNS and firewall; where a proxy is the only \
-                 way out, set HTTPS_PROXY",
+                "check {}, and this machine's network, DNS and firewall; if the network \
+                 requires a proxy, set HTTPS_PROXY",
                 to.api.set_with()
             ),
         }
     }
 
-    /// The code that has the component try again, where the connection may be there in a moment. A
-    /// proxy is set up by the user, who waits to hear of it.
+    /// Returns the error code for the component. It retries after `direct`, but not if the proxy failed:
+    /// the user has to change the proxy.
     fn code(self, direct: WasiError) -> WasiError {
         match self {
             Self::Host(_) => direct,
@@ -146,41 +146,41 @@ impl Party<'_> {
     }
 }
 
-/// Why no connection was made, and the code that the component gets.
+/// Returns why no connection was made, and the error code for the component.
 pub(crate) fn unconnected(
     error: &(dyn StdError + 'static),
     to: Destination<'_>,
 ) -> (WasiError, Cause) {
     let tunnel = causes(error).find_map(|error| error.downcast_ref::<TunnelError>());
     match (tunnel, to.proxy) {
-        (Some(TunnelError::Refused(status)), Some(way)) => refused_by_proxy(*status, way, to),
-        (Some(TunnelError::NotHttp), Some(way)) => {
-            let message = format!("{way} does not answer as an HTTP proxy does");
+        (Some(TunnelError::Refused(status)), Some(server)) => refused_by_proxy(*status, server, to),
+        (Some(TunnelError::NotHttp), Some(server)) => {
+            let message = format!("{server} does not answer as an HTTP proxy");
             (
                 WasiError::ConfigurationError,
-                Cause::new(message, format!("check {}", way.variable())).lasting(),
+                Cause::new(message, format!("check {}", server.variable())).lasting(),
             )
         }
-        (Some(TunnelError::Lost(error)), Some(way)) => {
+        (Some(TunnelError::Lost(error)), Some(server)) => {
             let message = format!(
-                "{way} closed the connection instead of connecting to {}: {}",
+                "{server} closed the connection instead of connecting to {}: {}",
                 to.api.authority(),
-                told(error)
+                shown(error)
             );
-            (WasiError::ConfigurationError, Cause::new(message, Party::Proxy(way, to).check()))
+            (WasiError::ConfigurationError, Cause::new(message, Party::Proxy(server, to).check()))
         }
         (Some(TunnelError::Unusable(reason)), _) => (
             WasiError::ConfigurationError,
             Cause::new(reason.clone(), "change that variable").lasting(),
         ),
-        (Some(TunnelError::Unreachable(error)), Some(way)) => {
-            without_connection(&**error, Party::Proxy(way, to))
+        (Some(TunnelError::Unreachable(error)), Some(server)) => {
+            without_connection(&**error, Party::Proxy(server, to))
         }
-        (_, Some(way)) if broke_off(error).is_some() => {
-            let why = broke_off(error).map(told).unwrap_or_default();
+        (_, Some(server)) if broke_off(error).is_some() => {
+            let why = broke_off(error).map(shown).unwrap_or_default();
             let host = to.api.authority();
             let cause = Cause::new(
-                format!("{way}: the connection to {host} was closed during the request: {why}"),
+                format!("{server}: the connection to {host} was closed during the request: {why}"),
                 format!(
                     "try again later; if it happens again, ask the proxy's operator about {host}"
                 ),
@@ -191,7 +191,7 @@ pub(crate) fn unconnected(
     }
 }
 
-/// The error of a connection that was there and ended before its TLS handshake did.
+/// Returns the error of a connection that was closed during the TLS handshake.
 fn broke_off<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
     let kinds = [
         io::ErrorKind::UnexpectedEof,
@@ -203,35 +203,35 @@ fn broke_off<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
     errors.find(|error| kinds.contains(&error.kind()))
 }
 
-fn refused_by_proxy(status: u16, way: &Way, to: Destination<'_>) -> (WasiError, Cause) {
-    let (variable, host) = (way.variable(), to.api.authority());
+fn refused_by_proxy(status: u16, server: &ProxyServer, to: Destination<'_>) -> (WasiError, Cause) {
+    let (variable, host) = (server.variable(), to.api.authority());
     let cause = match status {
-        407 if way.has_user() => Cause::new(
-            format!("{way} does not accept the user name and password (407)"),
+        407 if server.has_user() => Cause::new(
+            format!("{server} does not accept the user name and password (407)"),
             format!("correct them in {variable}; special characters are percent-encoded there"),
         )
         .lasting(),
         407 => Cause::new(
-            format!("{way} requires a user name and password (407)"),
-            format!("write them into {variable}: http://USER:PASSWORD@HOST:PORT"),
+            format!("{server} requires a user name and password (407)"),
+            format!("put them into {variable}: http://USER:PASSWORD@HOST:PORT"),
         )
         .lasting(),
         502..=504 => Cause::new(
-            format!("{way} could not connect to {host} ({status})"),
+            format!("{server} could not connect to {host} ({status})"),
             "try again later; if it happens again, ask the proxy's operator",
         ),
         408 | 429 | 500 => Cause::new(
-            format!("{way} did not connect to {host} ({status})"),
+            format!("{server} did not connect to {host} ({status})"),
             "try again later; if it happens again, ask the proxy's operator",
         ),
         300..=399 | 400 | 404 | 405 | 501 => Cause::new(
-            format!("{way} does not answer as a proxy ({status})"),
+            format!("{server} does not answer as a proxy ({status})"),
             format!("check that {variable} names a proxy and not another server"),
         )
         .lasting(),
         _ => Cause::new(
-            format!("{way} does not allow connections to {host} ({status})"),
-            format!("ask the proxy's operator to allow {host}, or except it with NO_PROXY"),
+            format!("{server} does not allow connections to {host} ({status})"),
+            format!("ask the proxy's operator to allow {host}, or exclude it with NO_PROXY"),
         )
         .lasting(),
     };
@@ -245,8 +245,8 @@ fn refused_by_proxy(status: u16, way: &Way, to: Destination<'_>) -> (WasiError, 
 fn without_connection(error: &(dyn StdError + 'static), party: Party<'_>) -> (WasiError, Cause) {
     let mut failed = None;
     for error in causes(error) {
-        if let Some(late) = error.downcast_ref::<Late>() {
-            return out_of_time(late, party);
+        if let Some(timeout) = error.downcast_ref::<ConnectTimeout>() {
+            return out_of_time(timeout, party);
         }
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return match error {
@@ -273,7 +273,7 @@ fn without_connection(error: &(dyn StdError + 'static), party: Party<'_>) -> (Wa
         }
         Some((_, error)) => (
             WasiError::DestinationUnavailable,
-            format!("no connection to {party}: {}", told(error)),
+            format!("no connection to {party}: {}", shown(error)),
         ),
         None => (
             WasiError::DestinationUnavailable,
@@ -294,25 +294,28 @@ fn unresolved(error: &(dyn StdError + 'static), party: Party<'_>) -> (WasiError,
             let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
             format!("the host name {host} could not be resolved: {why}")
         }
-        Party::Proxy(way, _) => format!("the host name of {way} could not be resolved: {why}"),
+        Party::Proxy(server, _) => {
+            format!("the host name of {server} could not be resolved: {why}")
+        }
     };
     let code = WasiError::DnsError { rcode: None, info_code: None };
     (party.code(code), Cause::new(message, party.check()))
 }
 
-fn out_of_time(late: &Late, party: Party<'_>) -> (WasiError, Cause) {
-    let seconds = late.limit.as_secs();
+fn out_of_time(timeout: &ConnectTimeout, party: Party<'_>) -> (WasiError, Cause) {
+    let seconds = timeout.limit.as_secs();
     let proxy = match party {
-        Party::Host(to) => to.proxy.map(|way| (way, to)),
-        Party::Proxy(way, to) => Some((way, to)),
+        Party::Host(to) => to.proxy.map(|server| (server, to)),
+        Party::Proxy(server, to) => Some((server, to)),
     };
-    let (party, message) = match (late.stage, proxy) {
-        (Stage::Connecting, Some((way, to))) => {
-            (Party::Proxy(way, to), format!("no connection to {way} was made within {seconds} s"))
-        }
-        (Stage::Tunnelling, Some((way, to))) => (
-            Party::Proxy(way, to),
-            format!("{way} did not connect to {} within {seconds} s", to.api.authority()),
+    let (party, message) = match (timeout.stage, proxy) {
+        (Stage::Connecting, Some((server, to))) => (
+            Party::Proxy(server, to),
+            format!("no connection to {server} was made within {seconds} s"),
+        ),
+        (Stage::Tunnelling, Some((server, to))) => (
+            Party::Proxy(server, to),
+            format!("{server} did not connect to {} within {seconds} s", to.api.authority()),
         ),
         (Stage::Connecting | Stage::Tunnelling, None) => {
             (party, format!("no connection to {party} was made within {seconds} s"))
@@ -325,7 +328,7 @@ fn out_of_time(late: &Late, party: Party<'_>) -> (WasiError, Cause) {
     (party.code(WasiError::ConnectionTimeout), cause)
 }
 
-/// Why a certificate is not trusted, by its name.
+/// Returns why a certificate is not trusted.
 fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
     use CertificateError as E;
     let at = |time: &UnixTime| {
@@ -336,8 +339,8 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
     let whose = party.reached();
     let clock = |dates: &str| {
         format!(
-            "set this machine's clock if it is wrong; if not, the owner of {party} has to install a \
-             {dates} certificate, and ca_file cannot replace it"
+            "if this machine's clock is wrong, set it; otherwise, the owner of {party} must install a \
+             {dates} certificate (ca_file does not help)"
         )
     };
     let (what, hint) = match error {
@@ -356,26 +359,27 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
             clock("valid"),
         ),
         E::UnknownIssuer | E::BadSignature => (
-            "is self-signed, or signed by an authority that is not trusted".into(),
+            "is self-signed or signed by an authority that is not trusted".into(),
             "if your network or the server uses its own certificate authority, put that authority's \
              certificate into ca_file; otherwise someone may be intercepting the connection"
                 .into(),
         ),
         E::NotValidForName => ("is for another name".into(), names(party)),
         E::NotValidForNameContext { presented, .. } => {
-            let shown = presented.iter().take(5).map(|name| bare(name)).collect::<Vec<_>>();
-            let shown = match shown.is_empty() {
-                true => "is for no host name at all".to_owned(),
-                false => format!("is for another name: {}", shown.join(", ")),
+            let names_shown = presented.iter().take(5).map(|name| bare(name)).collect::<Vec<_>>();
+            let what = if names_shown.is_empty() {
+                "has no host name".to_owned()
+            } else {
+                format!("is for another name: {}", names_shown.join(", "))
             };
-            (shown, names(party))
+            (what, names(party))
         }
-        // An authority's own certificate, as `openssl req -x509` makes them.
+        // A certificate authority's own certificate, as `openssl req -x509` makes.
         E::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => (
             "is self-signed: it is a certificate authority's own".into(),
             format!(
-                "{party} needs a certificate that an authority signed; name that authority's \
-                 certificate in ca_file"
+                "{party} needs a certificate that an authority signed; put the authority's certificate \
+                 into ca_file"
             ),
         ),
         error => (
@@ -389,17 +393,18 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
 fn names(party: Party<'_>) -> String {
     let check = match party {
         Party::Host(to) if to.api.is_whereby() => {
-            "check whether something else answers in this network, \
-                                             such as a proxy or a sign-in page"
+            "check whether this network has a proxy or a sign-in page that answers instead"
                 .to_owned()
         }
-        Party::Host(to) => format!("name the host of the certificate in {}", to.api.set_with()),
-        Party::Proxy(way, _) => format!("name the host of the certificate in {}", way.variable()),
+        Party::Host(to) => format!("use the certificate's host name in {}", to.api.set_with()),
+        Party::Proxy(server, _) => {
+            format!("use the certificate's host name in {}", server.variable())
+        }
     };
-    format!("{check}; ca_file does not make another name right")
+    format!("{check} (ca_file does not help)")
 }
 
-/// The name in rustls's way of writing it: `DnsName("a.example")`, `IpAddress(127.0.0.1)`.
+/// Extracts a name as rustls writes it: `DnsName("a.example")`, `IpAddress(127.0.0.1)`.
 fn bare(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     text::printable(inner.unwrap_or(name).trim_matches('"'), LONGEST)
@@ -419,13 +424,15 @@ fn insecure(error: &rustls::Error, party: Party<'_>) -> Cause {
     let hint = match party {
         Party::Host(to) if to.api.is_whereby() => party.check(),
         Party::Host(to) => format!("check the scheme and the port of {}", to.api.set_with()),
-        Party::Proxy(way, _) => format!("check the scheme and the port of {}", way.variable()),
+        Party::Proxy(server, _) => {
+            format!("check the scheme and the port of {}", server.variable())
+        }
     };
     Cause::new(message, hint).lasting()
 }
 
-/// Why there is no whole response to a request that may have been sent, and the code that the
-/// component gets. What the component says of a connection that broke off is all that is known.
+/// Returns the error code for the component after a request that may have been sent, and why there is no
+/// complete response, if more is known than the code says.
 pub(crate) fn unanswered(
     error: &(dyn StdError + 'static),
     api: &ApiBase,
@@ -440,8 +447,7 @@ pub(crate) fn unanswered(
         let Some(error) = error.downcast_ref::<hyper::Error>() else { continue };
         if error.is_parse_too_large() {
             let message = format!(
-                "{authority} answered with more headers than are accepted (at most 100, of 408 KiB in \
-                 all)"
+                "{authority} sent too many response headers (limit: 100 headers, 408 KiB in total)"
             );
             let hint = "a proxy or gateway in between may add headers; ask its operator";
             let code = WasiError::HttpResponseHeaderSectionSize(None);
@@ -450,12 +456,13 @@ pub(crate) fn unanswered(
         if error.is_parse() {
             let why = text::printable(&error.to_string(), LONGEST);
             let message = format!("{authority} sent no valid HTTP response: {why}");
-            let hint = match api.is_https() {
-                true => look_around(api),
-                false => format!(
+            let hint = if api.is_https() {
+                look_around(api)
+            } else {
+                format!(
                     "check {}; if the server uses TLS, the URL must start with https://",
                     api.set_with()
-                ),
+                )
             };
             let code = WasiError::HttpResponseTransferCoding(None);
             return (code, Some(Cause::new(message, hint).lasting()));
@@ -472,10 +479,10 @@ pub(crate) fn is_page(content_type: Option<&str>, body: &[u8]) -> bool {
         || body.trim_ascii_start().starts_with(b"<")
 }
 
-/// What a response says that something other than Whereby's API sent: a sign-in page of the network, a
-/// gateway or a firewall. `None` if Whereby may have sent it.
+/// Returns the cause for a response that Whereby's API did not send, but a sign-in page, a gateway or a
+/// firewall. `None` if Whereby may have sent it.
 ///
-/// `location` is the `Location` header of a redirect; only its host is shown.
+/// `location` is the `Location` header of a redirect. Only its host is shown.
 pub(crate) fn not_whereby(
     to: Destination<'_>,
     status: u16,
@@ -487,26 +494,26 @@ pub(crate) fn not_whereby(
         return None;
     }
     let around = match to.proxy {
-        Some(way) => format!("look at {way} and at whether this network has a sign-in page"),
+        Some(server) => format!("check {server}, and whether this network has a sign-in page"),
         None => look_around(to.api),
     };
     let ask = format!("ask the operator of the network, proxy or firewall about {host}");
     let cause = match status {
         511 => Cause::new(
             format!(
-                "this network wants you to sign in before it lets requests to {host} through (511)"
+                "this network requires you to sign in before it lets requests to {host} through (511)"
             ),
             "open a web page in a browser and sign in to the network",
         )
         .lasting(),
         _ if is_redirect => {
-            // A location without a host leads to the same one.
+            // A relative location leads to the same host.
             let target = location.and_then(|location| url::Url::parse(location).ok());
             let target = target.as_ref().and_then(url::Url::host_str).unwrap_or("another address");
             let target = text::printable(target, LONGEST);
             Cause::unusable(
                 format!(
-                    "{host} redirected the request to {target} ({status}), which is not followed"
+                    "{host} redirected the request to {target} ({status}); redirects are not followed"
                 ),
                 around,
             )
@@ -523,7 +530,9 @@ pub(crate) fn not_whereby(
         403 => Cause {
             kind: "access-denied",
             ..Cause::unusable(
-                format!("something in front of {host} refused the request: a web page (403)"),
+                format!(
+                    "a proxy or firewall in front of {host} refused the request: it sent a web page (403)"
+                ),
                 ask,
             )
         },
@@ -548,24 +557,24 @@ pub(crate) fn not_whereby(
     Some(cause)
 }
 
-/// Whether an error is of an answer that is not HTTP.
+/// Whether an error means that the response is not HTTP.
 pub(crate) fn is_no_http(error: &(dyn StdError + 'static)) -> bool {
     causes(error)
         .any(|error| error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse()))
 }
 
-/// A response that is compressed, which no request asks for.
+/// Returns the cause for a compressed response, which no request accepts.
 pub(crate) fn encoded(authority: &str, encoding: &str) -> Cause {
     Cause::unusable(
         format!(
             "{authority} sent a compressed response (Content-Encoding: {encoding}), which the request did \
              not ask for"
         ),
-        "a proxy or gateway in between may compress responses; have it leave these alone",
+        "a proxy or gateway in between may compress responses; exclude these from compression",
     )
 }
 
-/// A successful response that is not what Whereby's API sends.
+/// Returns the cause for a successful response that Whereby's API does not send.
 pub(crate) fn unreadable(api: &ApiBase, reason: Unreadable) -> Cause {
     let what = match reason {
         Unreadable::NotJson => "a response that is not JSON",
@@ -574,21 +583,21 @@ pub(crate) fn unreadable(api: &ApiBase, reason: Unreadable) -> Cause {
     Cause::unusable(format!("{} sent {what}", api.authority()), look_around(api))
 }
 
-/// What to check where something else than Whereby's API may have answered.
+/// Returns what to check if another server than Whereby's API may have responded.
 fn look_around(api: &ApiBase) -> String {
     let network = "whether this network has a sign-in page, a proxy or a firewall";
-    match api.is_whereby() {
-        true => format!("check {network}"),
-        false => format!("check {}, and {network}", api.set_with()),
+    if api.is_whereby() {
+        format!("check {network}")
+    } else {
+        format!("check {}, and {network}", api.set_with())
     }
 }
 
-/// A system's error without the words that every one has.
-fn told(error: &io::Error) -> String {
+fn shown(error: &io::Error) -> String {
     text::printable(&error.to_string(), LONGEST)
 }
 
-/// An error and what caused it, outermost first. What an `io::Error` holds is not its source.
+/// Returns an error and its causes, outermost first. The error inside an `io::Error` is not its source.
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -610,14 +619,14 @@ mod tests {
     });
 
     fn to(proxy: Option<&Proxy>) -> Destination<'_> {
-        let proxy = proxy.map(|proxy| proxy.way().expect("a proxy"));
+        let proxy = proxy.map(|proxy| proxy.server().expect("a proxy"));
         Destination { api: &API, proxy }
     }
 
     #[test]
-    fn a_connection_that_takes_too_long_is_told_with_how_far_it_came() {
+    fn a_connection_timeout_names_its_stage() {
         let proxy = Proxy::new("HTTPS_PROXY", "http://u:s3cret@p.example:3128", None);
-        let way = "the proxy http://p.example:3128 (HTTPS_PROXY)";
+        let server = "the proxy http://p.example:3128 (HTTPS_PROXY)";
         for (stage, proxy, message) in [
             (
                 Stage::Connecting,
@@ -632,23 +641,23 @@ mod tests {
             (
                 Stage::Connecting,
                 Some(&proxy),
-                format!("no connection to {way} was made within 10 s"),
+                format!("no connection to {server} was made within 10 s"),
             ),
             (
                 Stage::Tunnelling,
                 Some(&proxy),
-                format!("{way} did not connect to api.example:8443 within 10 s"),
+                format!("{server} did not connect to api.example:8443 within 10 s"),
             ),
         ] {
-            let late = Late { stage, limit: Duration::from_secs(10) };
-            let (_, cause) = unconnected(&late, to(proxy));
+            let timeout = ConnectTimeout { stage, limit: Duration::from_secs(10) };
+            let (_, cause) = unconnected(&timeout, to(proxy));
             assert_eq!(cause.message, message);
             assert_eq!((cause.kind, cause.is_retryable), ("timeout", true), "{message}");
         }
     }
 
     #[test]
-    fn what_whereby_never_sends_is_told_as_somebody_elses() {
+    fn a_response_that_whereby_never_sends_has_another_cause() {
         let proxy = Proxy::new("HTTPS_PROXY", "http://u:s3cret@p.example:3128", None);
         let own = ApiBase::default();
         let whereby = Destination { api: &own, proxy: None };
@@ -700,7 +709,7 @@ mod tests {
                 true,
                 None,
                 "access-denied",
-                "in front of api.example:8443 refused the request: a web page (403)",
+                "in front of api.example:8443 refused the request: it sent a web page (403)",
                 "operator",
                 false,
             ),
@@ -750,7 +759,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_says_of_a_connection_is_told_with_what_to_change() {
+    fn a_system_error_has_a_hint() {
         for (errno, message, hint) in [
             (111, "api.example:8443 refused the connection", "check accounts.work.api_url, and"),
             (110, "no connection to api.example:8443 was made in time", "firewall"),
@@ -765,7 +774,7 @@ mod tests {
                 "ulimit -n",
             ),
         ] {
-            // As connectors wrap it.
+            // Connectors wrap the error.
             let error = io::Error::other(io::Error::from_raw_os_error(errno));
             let (_, cause) = unconnected(&error, to(None));
             assert_eq!(cause.message, message);

@@ -1,11 +1,11 @@
-//! The HTTP client that all calls share: it makes connections, keeps them, and sends what it is given.
+//! The HTTP client that all calls share.
 //!
-//! It follows no redirect, unpacks nothing and keeps no cookies, because there is nothing in it that
-//! could. It is told of its proxy, and reads no variable.
+//! It has no code to follow redirects, decompress or store cookies. Its proxy is passed in: it reads no
+//! variable.
 
 use crate::config::origin::ApiBase;
 use crate::error::Error;
-use crate::session::outbound::cause::{self, Cause, Destination, Late, Stage};
+use crate::session::outbound::cause::{self, Cause, ConnectTimeout, Destination, Stage};
 use crate::session::outbound::proxy::{Proxy, TunnelError};
 use bytes::Bytes;
 use http::header::USER_AGENT;
@@ -26,21 +26,21 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 use wasmtime_wasi_http::Error as WasiError;
 
-/// How long making a connection may take, with its TLS handshake and the proxy's answer.
+/// How long connecting may take, including the TLS handshake and the proxy's response.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection is kept that nothing is sent on.
+/// How long an idle connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// When the system asks whether the other end is still there, and how often.
+/// TCP keepalive: the interval, and the number of probes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// How long what was sent may go without being acknowledged.
+/// How long sent data may remain unacknowledged.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// What the program calls itself.
+/// The `User-Agent`.
 const AGENT: &str = concat!("whereby/", env!("CARGO_PKG_VERSION"));
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -53,17 +53,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Makes a client.
+    /// Makes a client that trusts the built-in roots and the user's own certificates.
     ///
-    /// Trusted are the compiled-in roots and the user's own certificates. A request without TLS goes
-    /// to this machine, and never through a proxy, which would see the token.
+    /// A request without TLS goes to this machine, and never through a proxy, which would see the token.
     pub(crate) fn new(own_roots: Option<&[u8]>, proxy: Option<Proxy>) -> Result<Self, Error> {
         let tls = tls(own_roots)?;
         let mut tcp = HttpConnector::new();
         // The TLS connector around it handles https.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        // Divided by the addresses that a name has, so that one which is silent is not the last.
+        // Divided among the addresses of a name, so that the next one is tried if one does not answer.
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE));
@@ -86,38 +85,38 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`], which names the variable and what it can be set to.
+    /// [`Error::Configuration`], which names the variable and says what it can be set to.
     pub(crate) fn check_proxy(&self, api: &ApiBase) -> Result<(), Error> {
-        match proxy_for(self.proxy.as_deref(), api).map(Proxy::way) {
+        match proxy_for(self.proxy.as_deref(), api).map(Proxy::server) {
             Some(Err(reason)) => Err(wrong(reason.to_owned())),
             Some(Ok(_)) | None => Ok(()),
         }
     }
 
-    /// Sends a request to an API, and returns the beginning of its answer.
+    /// Sends a request to an API, and returns the head of the response.
     pub(crate) async fn send(
         &self,
         mut request: http::Request<Full<Bytes>>,
         api: &ApiBase,
-    ) -> Result<http::Response<Incoming>, Failure> {
+    ) -> Result<http::Response<Incoming>, SendError> {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         self.http.request(request).await.map_err(|error| {
             if !error.is_connect() {
-                return Failure::on_the_way(&error, api);
+                return SendError::on_the_way(&error, api);
             }
             let (error, cause) = cause::unconnected(&error, self.destination(api));
-            Failure { sent: false, error, status: None, is_heard: false, cause: Some(cause) }
+            SendError { sent: false, error, status: None, is_heard: false, cause: Some(cause) }
         })
     }
 
-    /// Where requests to an API go.
+    /// Returns the destination of requests to an API.
     pub(crate) fn destination<'a>(&'a self, api: &'a ApiBase) -> Destination<'a> {
         let proxy = proxy_for(self.proxy.as_deref(), api);
-        Destination { api, proxy: proxy.and_then(|proxy| proxy.way().ok()) }
+        Destination { api, proxy: proxy.and_then(|proxy| proxy.server().ok()) }
     }
 }
 
-/// The proxy that requests to an API go through.
+/// Returns the proxy for requests to an API.
 fn proxy_for<'a>(proxy: Option<&'a Proxy>, api: &ApiBase) -> Option<&'a Proxy> {
     proxy.filter(|proxy| api.is_https() && proxy.is_for(api.host(), api.port()))
 }
@@ -126,7 +125,7 @@ fn wrong(message: String) -> Error {
     Error::Configuration { message }
 }
 
-/// Checks that certificates can be trusted besides the compiled-in ones.
+/// Checks that certificates can be added to the built-in ones.
 ///
 /// # Errors
 ///
@@ -135,7 +134,7 @@ pub(crate) fn check_roots(pem: &[u8]) -> Result<(), Error> {
     tls(Some(pem)).map(drop)
 }
 
-/// What is trusted, and how it is spoken to.
+/// Sets up TLS with the built-in roots and the user's own.
 fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = own_roots {
@@ -151,7 +150,7 @@ fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
             let certificate = certificate.map_err(|error| unusable(pem_problem(&error)))?;
             roots
                 .add(certificate)
-                .map_err(|_| unusable("is damaged, or is no X.509 certificate"))?;
+                .map_err(|_| unusable("is damaged or not an X.509 certificate"))?;
         }
         if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() {
             return Err(wrong("ca_file holds no certificate in PEM".into()));
@@ -166,7 +165,7 @@ fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
     Ok(tls)
 }
 
-/// What is wrong with a part of a PEM file.
+/// Says what is wrong with a section of a PEM file.
 fn pem_problem(error: &rustls::pki_types::pem::Error) -> &'static str {
     use rustls::pki_types::pem::Error;
     match error {
@@ -177,26 +176,27 @@ fn pem_problem(error: &rustls::pki_types::pem::Error) -> &'static str {
     }
 }
 
-/// Adds TLS to what goes to an https URL; HTTP/2 is offered where the other end is an API.
+/// Adds TLS for https URLs. Offers HTTP/2 only to APIs, not to proxies.
 fn over_tls<C>(tls: rustls::ClientConfig, is_api: bool, inner: C) -> HttpsConnector<C> {
     let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    match is_api {
-        true => builder.enable_all_versions().wrap_connector(inner),
-        false => builder.enable_http1().wrap_connector(inner),
+    if is_api {
+        builder.enable_all_versions().wrap_connector(inner)
+    } else {
+        builder.enable_http1().wrap_connector(inner)
     }
 }
 
-/// A connection before the TLS that is spoken with the API: that of a proxy may have TLS of its own.
+/// A connection without the TLS of the API. A connection to a proxy may have its own TLS.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 tokio::task_local! {
-    /// How far the connection has come that this task makes.
+    /// The stage of the connection that this task makes.
     static STAGE: Cell<Stage>;
 }
 
-/// Makes a connection to an API's host, or has the proxy make it.
+/// Connects to an API's host, directly or through the proxy.
 #[derive(Clone)]
 struct Route {
     tcp: HttpConnector,
@@ -218,16 +218,17 @@ impl Service<Uri> for Route {
         let is_https = to.scheme() == Some(&http::uri::Scheme::HTTPS);
         match &mut self.by_proxy {
             Some((proxy, connector)) if is_https && proxy.is_for(&host, port) => {
-                let way = proxy.way().map(|way| way.uri.clone()).map_err(str::to_owned);
-                let connecting = way.map(|uri| connector.call(uri));
+                let server = proxy.server().map(|server| server.uri.clone()).map_err(str::to_owned);
+                let connecting = server.map(|uri| connector.call(uri));
                 let proxy = Arc::clone(proxy);
                 Box::pin(async move {
                     let unusable = |reason: &str| TunnelError::Unusable(reason.to_owned());
                     let connecting = connecting.map_err(TunnelError::Unusable)?;
                     let connection = connecting.await.map_err(TunnelError::Unreachable)?;
                     STAGE.with(|stage| stage.set(Stage::Tunnelling));
-                    let way = proxy.way().map_err(unusable)?;
-                    let tunnel = way.tunnel(TokioIo::new(connection), &host, port, AGENT).await?;
+                    let server = proxy.server().map_err(unusable)?;
+                    let tunnel =
+                        server.tunnel(TokioIo::new(connection), &host, port, AGENT).await?;
                     STAGE.with(|stage| stage.set(Stage::Handshaking));
                     Ok(tunnel.into_inner())
                 })
@@ -244,7 +245,7 @@ impl Service<Uri> for Route {
     }
 }
 
-/// Makes connections within their time.
+/// Connects within [`CONNECT_TIMEOUT`].
 #[derive(Clone)]
 struct Connector(HttpsConnector<Route>);
 
@@ -262,34 +263,37 @@ impl Service<Uri> for Connector {
         Box::pin(STAGE.scope(Cell::new(Stage::Connecting), async move {
             match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
                 Ok(connected) => connected,
-                Err(_) => Err(Late { stage: STAGE.with(Cell::get), limit: CONNECT_TIMEOUT }.into()),
+                Err(_) => {
+                    Err(ConnectTimeout { stage: STAGE.with(Cell::get), limit: CONNECT_TIMEOUT }
+                        .into())
+                }
             }
         }))
     }
 }
 
-/// Why there is no answer, and whether the request may have arrived all the same.
-pub(crate) struct Failure {
+/// Why there is no usable response, and whether the request may have arrived.
+pub(crate) struct SendError {
     pub(crate) sent: bool,
-    /// What the component is told.
+    /// The error code for the component.
     pub(crate) error: WasiError,
-    /// The status of an answer that cannot be used.
+    /// The status of a response that cannot be used.
     pub(crate) status: Option<u16>,
-    /// Whether anything was answered.
+    /// Whether the server sent anything.
     pub(crate) is_heard: bool,
-    /// What the user is told, where more is known than the component can be told.
+    /// The cause for the user, if more is known than the code says.
     pub(crate) cause: Option<Cause>,
 }
 
-impl Failure {
-    /// After something may have been sent.
+impl SendError {
+    /// Returns the error of a request that may have been sent.
     pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
         let is_heard = cause::is_no_http(error);
         let (error, cause) = cause::unanswered(error, api);
         Self { cause, is_heard, ..Self::after_sending(error) }
     }
 
-    /// One that the component is told all of.
+    /// Returns the error of a request that was sent, with the code as the only cause.
     pub(crate) fn after_sending(error: WasiError) -> Self {
         Self { sent: true, error, status: None, is_heard: false, cause: None }
     }

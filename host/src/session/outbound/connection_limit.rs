@@ -1,7 +1,7 @@
-//! How many requests go out side by side, so that many calls at a time share few connections.
+//! Limits concurrent requests, so that concurrent calls share a few connections.
 //!
-//! Over HTTP/1.1 each request under way takes a connection of its own, and so does each of a burst that
-//! comes before it is known that the server speaks HTTP/2. Then they share one, and nothing waits.
+//! Over HTTP/1.1 each request in flight takes its own connection, and so does each request that is sent
+//! before the server is known to speak HTTP/2. Over HTTP/2 requests share a connection, so none waits.
 
 use crate::config::origin::ApiBase;
 use std::collections::HashMap;
@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many requests to an origin are under way at most, where each takes a connection of its own.
+/// The maximum number of requests in flight to an origin over HTTP/1.1.
 const SIDE_BY_SIDE: usize = 32;
 
-/// How many of these may be a call's second or later request under way. The rest is for first ones,
-/// so that a call with many slow requests holds up no other.
+/// How many of these may be a call's second or later request in flight. The rest is for first requests,
+/// so that a call with many slow requests does not delay other calls.
 const FURTHER: usize = 16;
 
-/// The limits_by_origin of a client, by origin.
+/// The limits of a client, by origin.
 #[derive(Default)]
 pub(crate) struct ConnectionLimits(Mutex<HashMap<String, Arc<ConnectionLimit>>>);
 
@@ -27,7 +27,7 @@ impl ConnectionLimits {
     }
 }
 
-/// What goes to one origin.
+/// The limit of one origin.
 pub(crate) struct ConnectionLimit {
     permits_left: Arc<Semaphore>,
     further: Arc<Semaphore>,
@@ -44,38 +44,36 @@ impl Default for ConnectionLimit {
     }
 }
 
-/// The place of a request under way, held until its answer is there.
+/// The permit of a request in flight, held until its response is complete.
 pub(crate) struct ConnectionPermit<'a> {
-    under_way: &'a AtomicUsize,
-    /// None where requests share a connection.
+    in_flight: &'a AtomicUsize,
+    /// Absent over HTTP/2.
     permits: [Option<OwnedSemaphorePermit>; 2],
 }
 
 impl Drop for ConnectionPermit<'_> {
     fn drop(&mut self) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl ConnectionLimit {
-    /// Waits until a request may go out. `under_way` counts the requests of its call that have a permit
+    /// Waits until a request may be sent. `in_flight` counts the requests of its call that have a permit
     /// or wait for one.
-    pub(crate) async fn acquire<'a>(&self, under_way: &'a AtomicUsize) -> ConnectionPermit<'a> {
-        let is_first = under_way.fetch_add(1, Ordering::Relaxed) == 0;
-        let mut permit = ConnectionPermit { under_way, permits: [None, None] };
+    pub(crate) async fn acquire<'a>(&self, in_flight: &'a AtomicUsize) -> ConnectionPermit<'a> {
+        let is_first = in_flight.fetch_add(1, Ordering::Relaxed) == 0;
+        let mut permit = ConnectionPermit { in_flight, permits: [None, None] };
         if self.is_multiplexed.load(Ordering::Relaxed) {
             return permit;
         }
-        // Neither is ever closed.
-        let further = match is_first {
-            true => None,
-            false => Arc::clone(&self.further).acquire_owned().await.ok(),
-        };
+        // The semaphores are never closed.
+        let further =
+            if is_first { None } else { Arc::clone(&self.further).acquire_owned().await.ok() };
         permit.permits = [further, Arc::clone(&self.permits_left).acquire_owned().await.ok()];
         permit
     }
 
-    /// Learns by which version the server answered.
+    /// Records the HTTP version of a response.
     pub(crate) fn answered(&self, version: http::Version) {
         let is_multiplexed = version >= http::Version::HTTP_2;
         if self.is_multiplexed.load(Ordering::Relaxed) != is_multiplexed {

@@ -1,6 +1,6 @@
-//! Where requests leave: each is put before the call's grant, written anew, and given the token.
+//! Sends requests: each is checked against the call's grant, rebuilt, and given the access token.
 //!
-//! A request of the component gets here as it is and goes no further: what is sent is made from what
+//! A request of the component goes no further than this module. The request that is sent contains only what
 //! the grant understood.
 
 pub(super) mod cause;
@@ -17,7 +17,7 @@ use crate::config::credentials::Token;
 use crate::config::limits::Limits;
 use crate::config::origin::ApiBase;
 use crate::session::outbound::cause::Cause;
-use crate::session::outbound::client::{Client, Failure};
+use crate::session::outbound::client::{Client, SendError};
 use crate::session::outbound::connection_limit::ConnectionLimit;
 use crate::session::outbound::watch::Watch;
 use bytes::Bytes;
@@ -33,17 +33,16 @@ use tokio::sync::Notify;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 use whereby_authority::Asked;
 use whereby_authority::answer::{self, Complaint, Redactor};
-use whereby_authority::grant::WriteOutcome;
-use whereby_authority::grant::{Admitted, Answer, Grant, KnownRoom, Refusal};
+use whereby_authority::grant::{Admitted, Grant, KnownRoom, Refusal, Settlement, WriteOutcome};
 use whereby_authority::text;
 
-/// The greatest size of a request's body, in bytes; arguments are no larger.
+/// The maximum size of a request's body, in bytes. Arguments are never larger.
 const MAX_BODY: usize = 2 * whereby_authority::arguments::MAX_ARGUMENTS_BYTES;
 
-/// How much the component may write of a body before the host takes it, in bytes.
+/// How much of a body the component may write at once, in bytes.
 const BODY_CHUNK: usize = 16 * 1024;
 
-/// What the component may set by itself, none of which is passed on.
+/// The headers that the component may set. None is passed on.
 const COMPONENT_HEADERS: [HeaderName; 5] = [
     header::ACCEPT,
     header::CONTENT_TYPE,
@@ -52,13 +51,12 @@ const COMPONENT_HEADERS: [HeaderName; 5] = [
     header::USER_AGENT,
 ];
 
-/// The headers of a response that the component reads, beside `Retry-After`. Each is a number.
+/// The response headers that the component may read, besides `Retry-After`. Each is a number.
 const RATE_LIMITS: [&str; 2] = ["x-ratelimit-limit", "x-ratelimit-remaining"];
 
-/// What requests go out by, shared by all calls.
+/// The client, shared by all calls, and the limit for one API.
 pub(crate) struct Transport {
     pub(crate) client: Client,
-    /// That to the API.
     pub(crate) connection_limit: Arc<ConnectionLimit>,
 }
 
@@ -70,25 +68,25 @@ pub struct SentRequest {
     pub method: String,
     /// The path, relative to the API's base, without the query.
     pub path: String,
-    /// The status of the answer, where one came.
+    /// The status of the response, if there was one.
     pub status: Option<u16>,
-    /// How long it took.
+    /// How long the request took.
     pub duration: Duration,
-    /// When the answer came, by the server's clock and by this one.
+    /// The time of the response by the server's clock and by this machine's.
     pub(crate) dates: Option<(HeaderValue, SystemTime)>,
-    /// Why there is no answer that can be used, where more is known than the component can be told.
+    /// Why there is no usable response, if more is known than the component's error code says.
     pub(crate) cause: Option<Cause>,
-    /// How long the answer asks to wait.
+    /// The retry delay in the response.
     pub(crate) wait: Option<Duration>,
-    /// Whether it is over, with an answer or without.
+    /// Whether the request is over, with or without a response.
     pub(crate) is_over: bool,
-    /// Whether something was answered that cannot be used, or not all of it.
+    /// Whether there was a response that is incomplete or cannot be used.
     pub(crate) is_heard: bool,
 }
 
 impl SentRequest {
-    /// How many seconds this machine's clock is ahead of the server's, which tells the time to the
-    /// second. `None` where the server did not tell.
+    /// Returns how far this machine's clock is ahead of the server's, in seconds. `None` if the response
+    /// has no date.
     #[must_use]
     pub(crate) fn clock_skew_seconds(&self) -> Option<i64> {
         let (theirs, ours) = self.dates.as_ref()?;
@@ -97,12 +95,12 @@ impl SentRequest {
     }
 }
 
-/// A date as HTTP writes it.
+/// Reads an HTTP date.
 fn to_date(value: &HeaderValue) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(value.to_str().ok()?, &Rfc2822).ok()
 }
 
-/// Returns how long a `Retry-After` asks to wait, in whole seconds.
+/// Reads `Retry-After`, in whole seconds.
 fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     let value = text(header::RETRY_AFTER)?;
@@ -110,37 +108,37 @@ fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// An answer, and what the component may see of it.
-struct Read {
+/// A response, and what the component may see of it.
+struct Received {
     status: http::StatusCode,
     headers: http::HeaderMap,
-    /// The headers that the component reads.
+    /// The headers for the component.
     shown: http::HeaderMap,
-    /// Absent where nobody can tell what it means.
+    /// The body for the component; absent if it cannot be read.
     body: Option<Vec<u8>>,
-    /// What it says where it is no success.
+    /// The message and delay of an error response.
     complaint: Complaint,
-    /// What is known of it that the component is not told.
+    /// Why the response did not come from Whereby.
     cause: Option<Cause>,
 }
 
-/// What is to be told of a call's requests when it is over.
+/// The result of a call's requests when the call is over.
 pub(crate) struct Closed {
-    /// What was sent, in order.
+    /// The requests that were sent, in order.
     pub(crate) requests: Vec<SentRequest>,
-    /// What came of the write.
+    /// The outcome of the write.
     pub(crate) write: WriteOutcome,
-    /// The room that it was about.
+    /// The room of the write.
     pub(crate) room: KnownRoom,
-    /// The rule that was broken, if any.
+    /// The rule that the component broke, if any.
     pub(crate) fault: Option<String>,
-    /// What the last answer that was no success says; it may quote what was sent.
+    /// The message of the last error response, which may quote a request.
     pub(crate) said: String,
     /// Whether Whereby listed the room that the call deletes.
     pub(crate) has_listed: bool,
 }
 
-/// What one call may send and what it has sent, shared by its requests.
+/// The grant and the requests of one call.
 pub(crate) struct Outbox {
     transport: Transport,
     api: ApiBase,
@@ -150,22 +148,23 @@ pub(crate) struct Outbox {
     watch: Watch,
     state: Mutex<State>,
     faulted: Notify,
-    /// How many requests are under way, or wait for a connection.
-    under_way: AtomicUsize,
+    /// The number of requests that are in flight or wait for a connection.
+    in_flight: AtomicUsize,
 }
 
 struct State {
     grant: Grant,
-    /// How many requests the component has begun, whatever became of them.
+    /// The number of requests that the component began.
     begun: usize,
-    /// How many bytes of answers were taken in.
+    /// The number of bytes of responses that were read.
     received: usize,
-    /// What was let go, and when; listed before it leaves, as the component may let go of it.
+    /// The admitted requests, and when they were sent. Each is added before it leaves, because the
+    /// component may drop it.
     sent: Vec<(Instant, SentRequest)>,
-    /// Whether the call is over, so that nothing may leave any more.
+    /// Whether the call is over, so that no request may leave.
     closed: bool,
     fault: Option<String>,
-    /// What the last answer that was no success said.
+    /// The message of the last error response.
     said: String,
 }
 
@@ -197,27 +196,27 @@ impl Outbox {
             watch,
             state: Mutex::new(state),
             faulted: Notify::new(),
-            under_way: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
         }
     }
 
-    /// Returns when the component has broken a rule, with what it did.
+    /// Waits until the component breaks a rule, and returns what it did.
     pub(crate) async fn fault(&self) -> String {
         loop {
             if let Some(fault) = &self.state().fault {
                 return fault.clone();
             }
-            // A permit is kept for whoever waits next, so nothing is missed in between.
+            // `Notify` keeps a permit, so no notification is missed in between.
             self.faulted.notified().await;
         }
     }
 
-    /// Lets nothing leave any more: what the component left behind is not sent after its end.
+    /// Stops sending: requests that the component left behind are not sent after its end.
     pub(crate) fn shut(&self) {
         self.state().closed = true;
     }
 
-    /// Ends the sending, and tells what there is to tell.
+    /// Stops sending, and returns the result of the requests.
     pub(crate) fn close(&self) -> Closed {
         let mut state = self.state();
         state.closed = true;
@@ -238,14 +237,13 @@ impl Outbox {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock leaves nothing half-done that matters to the grant.
+        // A panic while the lock is held leaves the grant consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuse(&self, refusal: Refusal) -> WasiError {
         let mut state = self.state();
-        // The first rule that was broken is the one that is told. What was left behind at the end is
-        // not sent, and breaks none.
+        // Only the first broken rule is reported. Requests that are left at the end break none.
         if !state.closed {
             state.fault.get_or_insert(refusal.message);
         }
@@ -271,44 +269,44 @@ impl Outbox {
             result.as_ref().ok().map(|(status, _, _)| status.as_u16()),
             started.elapsed(),
         );
-        let read = result.map(|answer| self.read(&admitted, answer));
+        let received = result.map(|response| self.read(&admitted, response));
         let mut state = self.state();
-        if let Ok(Read { complaint, .. }) = &read
+        if let Ok(Received { complaint, .. }) = &received
             && !complaint.text.is_empty()
         {
             state.said.clone_from(&complaint.text);
         }
-        // After the end of the call they are gone.
+        // `close` takes the requests at the end of the call.
         if let Some((started, sent)) = state.sent.get_mut(index) {
             (sent.duration, sent.is_over) = (started.elapsed(), true);
-            match &read {
-                Ok(read) => {
-                    sent.status = Some(read.status.as_u16());
-                    sent.wait = read.complaint.wait;
-                    let date = read.headers.get(header::DATE);
+            match &received {
+                Ok(received) => {
+                    sent.status = Some(received.status.as_u16());
+                    sent.wait = received.complaint.wait;
+                    let date = received.headers.get(header::DATE);
                     sent.dates = date.map(|date| (date.clone(), SystemTime::now()));
-                    sent.cause.clone_from(&read.cause);
+                    sent.cause.clone_from(&received.cause);
                 }
-                Err(Failure { status, cause, is_heard, .. }) => {
+                Err(SendError { status, cause, is_heard, .. }) => {
                     (sent.status, sent.cause) = (*status, cause.clone());
                     sent.is_heard = *is_heard;
                 }
             }
         }
-        let (status, headers, body) = match read {
-            Ok(Read { status, shown, body: Some(body), .. }) => (status, shown, body),
+        let (status, headers, body) = match received {
+            Ok(Received { status, shown, body: Some(body), .. }) => (status, shown, body),
             Ok(_) => {
-                state.grant.settle(&admitted, Answer::Unreadable);
-                // The code that has the component give up: it would only come again.
+                state.grant.settle(&admitted, Settlement::Unreadable);
+                // The component does not retry after this code.
                 return Err(WasiError::HttpResponseTransferCoding(None));
             }
-            Err(Failure { sent, error, .. }) => {
-                let answer = if sent { Answer::Lost } else { Answer::NotSent };
-                state.grant.settle(&admitted, answer);
+            Err(SendError { sent, error, .. }) => {
+                let settlement = if sent { Settlement::Lost } else { Settlement::NotSent };
+                state.grant.settle(&admitted, settlement);
                 return Err(error);
             }
         };
-        state.grant.settle(&admitted, Answer::Status(status.as_u16(), &body));
+        state.grant.settle(&admitted, Settlement::Status(status.as_u16(), &body));
         drop(state);
         let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
         let mut response = http::Response::new(body);
@@ -317,12 +315,12 @@ impl Outbox {
         Ok(response)
     }
 
-    /// Finds out what the component may see of an answer.
+    /// Returns what the component may see of a response.
     fn read(
         &self,
         admitted: &Admitted,
         (status, headers, body): (http::StatusCode, http::HeaderMap, Bytes),
-    ) -> Read {
+    ) -> Received {
         let redactor = Redactor::new(self.token.expose());
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let by_others = || {
@@ -332,7 +330,7 @@ impl Outbox {
         };
         let named = |cause: Cause| {
             let request = format!("{} {}", admitted.method, admitted.path());
-            // It may name where a redirect leads.
+            // The message may contain the host of a redirect.
             let message = redactor.apply(cause.message.into());
             Cause { message: format!("{request}: {message}"), ..cause }
         };
@@ -346,30 +344,31 @@ impl Outbox {
                 }
             };
             let shown = rate_limits(&headers);
-            return Read { status, headers, shown, body, complaint: Complaint::default(), cause };
+            let complaint = Complaint::default();
+            return Received { status, headers, shown, body, complaint, cause };
         }
         let mut complaint = Complaint::read(&body, &redactor);
         let cause = complaint.text.is_empty().then(by_others).flatten().map(named);
         let wait = retry_after(&headers);
         let seconds = wait.map(|wait| HeaderValue::from(wait.as_secs()));
         let shown = seconds.map(|seconds| (header::RETRY_AFTER, seconds)).into_iter().collect();
-        // Somebody else's page that says that something is gone does not say it of a room.
+        // A 404 that Whereby did not send does not mean that the room is gone.
         let is_doubtful = cause.is_some() && status == http::StatusCode::NOT_FOUND;
         let is_read = !(is_doubtful && admitted.method == http::Method::DELETE);
         let body = is_read.then(|| complaint.to_body());
         complaint.wait = wait.or(complaint.wait);
-        Read { status, headers, shown, body, complaint, cause }
+        Received { status, headers, shown, body, complaint, cause }
     }
 
-    /// Puts what the component wants to send before the grant. The number is its place in the list
-    /// of what was sent.
+    /// Checks a request of the component against the grant. Returns the admitted request and its index in
+    /// `State::sent`.
     async fn admit(
         &self,
         parts: http::request::Parts,
         body: WasiBody,
     ) -> Result<(Admitted, usize), Refusal> {
         let refuse = |message: String| Refusal { message };
-        // Counted before anything is taken in, so that many unfinished bodies are no way to memory.
+        // Before the body is read, so that many unfinished bodies cannot exhaust memory.
         let begun = {
             let mut state = self.state();
             state.begun += 1;
@@ -397,9 +396,10 @@ impl Outbox {
         }
         let most = if parts.method == http::Method::POST { MAX_BODY } else { 0 };
         let body = Limited::new(body, most).collect().await.map_err(|error| {
-            let what = match error.is::<LengthLimitError>() {
-                true => format!("of more than {most} bytes"),
-                false => "that is not whole".into(),
+            let what = if error.is::<LengthLimitError>() {
+                format!("of more than {most} bytes")
+            } else {
+                "that is not whole".into()
             };
             let method = text::printable(parts.method.as_str(), 20);
             refuse(format!("the component tried to send {method} with a body {what}"))
@@ -433,12 +433,12 @@ impl Outbox {
         Ok((admitted, state.sent.len() - 1))
     }
 
-    /// Sends an admitted request and takes in the whole answer.
+    /// Sends an admitted request and reads the whole response.
     async fn exchange(
         &self,
         admitted: &Admitted,
-    ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), Failure> {
-        let unsendable = |error| Failure { sent: false, ..Failure::after_sending(error) };
+    ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), SendError> {
+        let unsendable = |error| SendError { sent: false, ..SendError::after_sending(error) };
         let uri = self.api.uri_of(&admitted.path_and_query);
         let uri = uri.map_err(|_| unsendable(WasiError::HttpRequestUriInvalid))?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", self.token.expose()))
@@ -450,13 +450,13 @@ impl Outbox {
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, authorization);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        // The token could hide from us in an answer that is compressed.
+        // The token could not be redacted in a compressed response.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if admitted.body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let _seat = self.transport.connection_limit.acquire(&self.under_way).await;
-        // The call may have ended while this waited.
+        let _permit = self.transport.connection_limit.acquire(&self.in_flight).await;
+        // The call may have ended during the wait.
         if self.state().closed {
             return Err(unsendable(WasiError::HttpRequestDenied));
         }
@@ -464,44 +464,44 @@ impl Outbox {
         let (head, body) = self.transport.client.send(request, &self.api).await?.into_parts();
         self.transport.connection_limit.answered(head.version);
         let status = head.status;
-        match self.take_in(&head, body).await {
+        match self.read_body(&head, body).await {
             Ok(body) => Ok((status, head.headers, body)),
-            Err(failure) => Err(Failure { is_heard: true, ..failure }),
+            Err(failure) => Err(SendError { is_heard: true, ..failure }),
         }
     }
 
-    /// Takes in the body of an answer.
-    async fn take_in(
+    /// Reads the body of a response.
+    async fn read_body(
         &self,
         head: &http::response::Parts,
-        mut answer: hyper::body::Incoming,
-    ) -> Result<Bytes, Failure> {
+        mut response: hyper::body::Incoming,
+    ) -> Result<Bytes, SendError> {
         let most = self.limits.answer_bytes;
         let too_large =
-            |size: u64| Failure::after_sending(WasiError::HttpResponseBodySize(Some(size)));
+            |size: u64| SendError::after_sending(WasiError::HttpResponseBodySize(Some(size)));
         if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
             && !coding.is_empty()
             && coding != "identity"
         {
-            // Nothing that a server wrote is told, as it could be the key.
+            // An unknown encoding is not shown, because it could be the key.
             let known = ["gzip", "br", "deflate", "zstd", "compress"];
             let coding = known.into_iter().find(|known| coding.as_bytes() == known.as_bytes());
             let cause = cause::encoded(self.api.authority(), coding.unwrap_or("another one"));
-            // What counts of a refusal is its status.
+            // An error response is passed on, because its status matters.
             if head.status.as_u16() >= 400 {
                 return Ok(serde_json::json!({"error": cause.message}).to_string().into());
             }
-            return Err(Failure {
+            return Err(SendError {
                 status: Some(head.status.as_u16()),
                 cause: Some(cause),
-                ..Failure::after_sending(WasiError::HttpResponseContentCoding(None))
+                ..SendError::after_sending(WasiError::HttpResponseContentCoding(None))
             });
         }
-        if let Some(length) = answer.size_hint().exact().filter(|length| *length > most as u64) {
+        if let Some(length) = response.size_hint().exact().filter(|length| *length > most as u64) {
             return Err(too_large(length));
         }
-        // Counted as it comes, so that many answers at a time are no way to memory either.
-        let take_in = |piece: &Bytes| {
+        // Piece by piece, so that many concurrent responses cannot exhaust memory.
+        let count = |piece: &Bytes| {
             let mut state = self.state();
             state.received += piece.len();
             if state.received <= self.limits.answers_bytes {
@@ -510,19 +510,19 @@ impl Outbox {
             drop(state);
             let most = self.limits.answers_bytes;
             let message = format!("the component took in more than {most} bytes of answers");
-            Err(Failure::after_sending(self.refuse(Refusal { message })))
+            Err(SendError::after_sending(self.refuse(Refusal { message })))
         };
-        // Most answers come in one piece, which is then not copied.
+        // Most responses come in one piece, which is not copied.
         let mut body = Bytes::new();
         let mut pieces = Vec::new();
-        while let Some(frame) = answer.frame().await {
-            // What is no data is the trailers, which nobody reads.
+        while let Some(frame) = response.frame().await {
+            // Trailers are ignored.
             let Ok(piece) =
-                frame.map_err(|error| Failure::on_the_way(&error, &self.api))?.into_data()
+                frame.map_err(|error| SendError::on_the_way(&error, &self.api))?.into_data()
             else {
                 continue;
             };
-            take_in(&piece)?;
+            count(&piece)?;
             if body.is_empty() && pieces.is_empty() {
                 body = piece;
             } else {
@@ -539,7 +539,7 @@ impl Outbox {
     }
 }
 
-/// What is left of the organization's rate limit, as far as the headers say so in numbers.
+/// Returns the headers of the organization's rate limit that are numbers.
 fn rate_limits(headers: &http::HeaderMap) -> http::HeaderMap {
     let number = |name: &'static str| {
         let number = headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok()?;
@@ -548,7 +548,7 @@ fn rate_limits(headers: &http::HeaderMap) -> http::HeaderMap {
     RATE_LIMITS.into_iter().filter_map(number).collect()
 }
 
-/// The seam of wasi:http: every request that the component sends comes by here.
+/// The hook of `wasi:http` that receives every request of the component.
 pub(crate) struct Hooks(pub(crate) Arc<Outbox>);
 
 type Sending = Box<dyn Future<Output = Result<(), WasiError>> + Send>;

@@ -13,36 +13,36 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use url::Url;
 use whereby_authority::text;
 
-/// The greatest size of the head of a proxy's response, in bytes.
+/// The maximum size of the head of a proxy's response, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// The greatest number of headers in it.
+/// The maximum number of headers in a proxy's response.
 const MAX_HEADERS: usize = 100;
 
 /// The proxy for https, and the hosts that are reached without it.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    /// How to reach it, or why it cannot be used.
-    way: Result<Way, String>,
+    /// The server, or why it cannot be used.
+    server: Result<ProxyServer, String>,
     exceptions: NoProxy,
 }
 
-/// How a proxy is reached.
-pub(crate) struct Way {
-    /// Its scheme, host and port.
+/// A proxy server.
+pub(crate) struct ProxyServer {
+    /// The scheme, host and port.
     pub(crate) uri: Uri,
     authorization: Option<HeaderValue>,
-    /// The variable that names it.
+    /// The environment variable that names it.
     variable: &'static str,
 }
 
-impl fmt::Debug for Way {
+impl fmt::Debug for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for ProxyServer {
     /// Names the proxy without its user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = self.uri.scheme_str().unwrap_or("http");
@@ -52,11 +52,11 @@ impl fmt::Display for Way {
 }
 
 impl Proxy {
-    /// Reads the value of a proxy variable and of `NO_PROXY`. A proxy that cannot be used is an
-    /// error only for a request that needs it.
+    /// Reads the values of a proxy variable and of `NO_PROXY`. A proxy that cannot be used is an error
+    /// only for requests that need it.
     pub(crate) fn new(variable: &'static str, url: &str, no_proxy: Option<&str>) -> Self {
         let (exceptions, _) = NoProxy::parse(no_proxy.unwrap_or_default());
-        Self { way: Way::parse(variable, url), exceptions }
+        Self { server: ProxyServer::parse(variable, url), exceptions }
     }
 
     /// Whether requests to this host and port go through the proxy.
@@ -64,27 +64,28 @@ impl Proxy {
         !self.exceptions.covers(host, port)
     }
 
-    /// How to reach the proxy, or why it cannot be used.
-    pub(crate) fn way(&self) -> Result<&Way, &str> {
-        self.way.as_ref().map_err(String::as_str)
+    /// Returns the server, or why it cannot be used.
+    pub(crate) fn server(&self) -> Result<&ProxyServer, &str> {
+        self.server.as_ref().map_err(String::as_str)
     }
 }
 
-impl Way {
-    /// Reads a proxy's URL, which by custom may leave out `http://`. The error never shows the URL,
-    /// which may hold a password.
+impl ProxyServer {
+    /// Reads a proxy's URL, in which `http://` may be omitted. The error never shows the URL, because it
+    /// may contain a password.
     fn parse(variable: &'static str, text: &str) -> Result<Self, String> {
-        let url = match text.contains("://") {
-            true => Url::parse(text),
-            false => Url::parse(&format!("http://{text}")),
+        let url = if text.contains("://") {
+            Url::parse(text)
+        } else {
+            Url::parse(&format!("http://{text}"))
         };
         let malformed =
             || format!("{variable} is not a proxy's URL, such as http://proxy.example:3128");
         let url = url.map_err(|_| malformed())?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!(
-                "{variable} names a {} proxy, which this program cannot use; name an http or https \
-                 proxy, or except the API's host with NO_PROXY",
+                "{variable} names a {} proxy, which is not supported; use an http or https proxy, or \
+                 exclude the API's host with NO_PROXY",
                 text::printable(url.scheme(), 20)
             ));
         }
@@ -111,17 +112,17 @@ impl Way {
         Ok(Self { uri, authorization, variable })
     }
 
-    /// The variable that names it.
+    /// Returns the environment variable that names it.
     pub(crate) fn variable(&self) -> &'static str {
         self.variable
     }
 
-    /// Whether its URL holds a user or a password.
+    /// Whether its URL contains a user name or a password.
     pub(crate) fn has_user(&self) -> bool {
         self.authorization.is_some()
     }
 
-    /// Has the proxy connect to a host, over a connection to the proxy.
+    /// Makes a tunnel to a host, over a connection to the proxy.
     pub(crate) async fn tunnel<T: AsyncRead + AsyncWrite + Unpin>(
         &self,
         mut connection: T,
@@ -142,7 +143,7 @@ impl Way {
         connection.write_all(&request).await.map_err(TunnelError::Lost)?;
         let mut head = Vec::new();
         loop {
-            // The other end of a tunnel speaks second, so nothing follows the head.
+            // The host waits for the client, so nothing follows the head.
             if connection.read_buf(&mut head).await.map_err(TunnelError::Lost)? == 0 {
                 return Err(TunnelError::Lost(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -169,16 +170,16 @@ pub(crate) enum TunnelError {
     /// The proxy itself could not be reached.
     #[error("no connection to the proxy")]
     Unreachable(#[source] Box<dyn StdError + Send + Sync>),
-    /// The connection to the proxy broke off.
+    /// The connection to the proxy was closed.
     #[error("the proxy closed the connection")]
     Lost(#[source] io::Error),
-    /// It answered with this status.
+    /// The proxy responded with this status.
     #[error("the proxy answered {0}")]
     Refused(u16),
-    /// It answered in no HTTP.
+    /// The proxy's response is not HTTP.
     #[error("the proxy did not answer in HTTP")]
     NotHttp,
-    /// It cannot be used, for this reason.
+    /// The proxy cannot be used, for this reason.
     #[error("{0}")]
     Unusable(String),
 }
@@ -199,14 +200,14 @@ mod tests {
             ("proxy.example:port", Err("is not a proxy's URL")),
             ("socks5://u:pw@proxy.example:1080", Err("names a socks5 proxy")),
         ] {
-            let way = Way::parse("HTTPS_PROXY", proxy);
+            let server = ProxyServer::parse("HTTPS_PROXY", proxy);
             match read {
                 Ok(url) => {
                     let shown = format!("the proxy {url} (HTTPS_PROXY)");
-                    assert_eq!(way.expect(proxy).to_string(), shown, "{proxy}");
+                    assert_eq!(server.expect(proxy).to_string(), shown, "{proxy}");
                 }
                 Err(words) => {
-                    let error = way.expect_err(proxy);
+                    let error = server.expect_err(proxy);
                     assert!(error.contains(words) && !error.contains("pw"), "{proxy}: {error}");
                 }
             }
@@ -215,13 +216,14 @@ mod tests {
 
     #[test]
     fn the_user_of_a_proxy_is_decoded() {
-        let way = Way::parse("HTTPS_PROXY", "http://u%3A:p%40w@proxy.example").expect("a proxy");
-        let authorization = way.authorization.expect("a user");
+        let server =
+            ProxyServer::parse("HTTPS_PROXY", "http://u%3A:p%40w@proxy.example").expect("a proxy");
+        let authorization = server.authorization.expect("a user");
         assert_eq!(authorization, format!("Basic {}", STANDARD.encode("u::p@w")).as_str());
     }
 
     #[tokio::test]
-    async fn a_tunnel_is_there_when_the_proxy_says_so() {
+    async fn a_tunnel_needs_a_successful_response() {
         for (answer, expected) in [
             (&b"HTTP/1.1 200 OK\r\n\r\n"[..], "a tunnel"),
             (b"HTTP/1.0 200 Connection established\r\nvia: x\r\n\r\n", "a tunnel"),
@@ -232,11 +234,12 @@ mod tests {
             (b"HTTP/1.1 200", "the proxy closed the connection"),
             (b"", "the proxy closed the connection"),
         ] {
-            let way = Way::parse("HTTPS_PROXY", "http://u:p@proxy.example").expect("a proxy");
+            let server =
+                ProxyServer::parse("HTTPS_PROXY", "http://u:p@proxy.example").expect("a proxy");
             let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
             theirs.write_all(answer).await.expect("written");
             theirs.shutdown().await.expect("shut down");
-            let tunnel = way.tunnel(ours, "api.example.com", 443, "whereby/0").await;
+            let tunnel = server.tunnel(ours, "api.example.com", 443, "whereby/0").await;
             let found = tunnel.map_or_else(|error| error.to_string(), |_| "a tunnel".to_owned());
             assert_eq!(found, expected);
             let mut asked = Vec::new();

@@ -1,15 +1,15 @@
-//! `Retry-After`: how long a server asks to wait.
+//! Reads `Retry-After`.
 
 use std::time::{Duration, SystemTime};
 
-/// The longest wait that is told, in seconds: 30 days. A server that asks for more does not mean it.
+/// The maximum delay, in seconds: 30 days. Longer delays are cut to this.
 const LONGEST: u64 = 30 * 24 * 60 * 60;
 
-/// Reads the header's value: seconds, or a date in one of the three forms of HTTP. Returns whole
-/// seconds, rounded up; `None` where the value is neither.
+/// Reads the header's value: seconds, or a date in one of the three forms of HTTP. Returns whole seconds,
+/// rounded up, or `None` if the value is neither.
 ///
-/// A date counts from `date`, the server's own `Date`, because this machine's clock may be wrong; else
-/// from `now`.
+/// A date counts from `date`, the server's `Date` header, because this machine's clock may be wrong.
+/// Without that header, it counts from `now`.
 pub(crate) fn seconds(value: &str, date: Option<&str>, now: SystemTime) -> Option<u64> {
     let value = value.trim();
     if let Ok(until) = httpdate::parse_http_date(value) {
@@ -24,7 +24,7 @@ pub(crate) fn seconds(value: &str, date: Option<&str>, now: SystemTime) -> Optio
         return None;
     }
     let part = u64::from(part.bytes().any(|digit| digit != b'0'));
-    // Digits alone that are no number are too large for one.
+    // If digits fail to parse, the number is too large.
     Some(whole.parse().unwrap_or(LONGEST).saturating_add(part).min(LONGEST))
 }
 

@@ -1,13 +1,13 @@
-//! Who is told of a call's requests.
+//! Observers of a call's requests.
 
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Is told of each request when it leaves: its method, and its path relative to the API's base.
+/// Called for each request that leaves, with its method and its path relative to the API's base.
 pub type Observer = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
-/// Is told of each request when it leaves and when it is answered.
+/// Called for each request that leaves, and for its response.
 pub(crate) type TrafficObserver = Arc<dyn Fn(&Traffic<'_>) + Send + Sync>;
 
 /// The observers of a call's requests.
@@ -17,18 +17,18 @@ pub(crate) struct Watch {
     pub(crate) traffic: Option<TrafficObserver>,
 }
 
-/// An event of a call's request. The target is the path, relative to the API's base, and the query,
-/// decoded and with cursors shortened for people.
+/// An event of a request. The target is the path, relative to the API's base, and the query, decoded and
+/// with cursors shortened for people.
 #[derive(Debug)]
 pub(crate) enum Traffic<'a> {
-    /// It leaves.
+    /// The request leaves.
     Sent { method: &'a str, target: &'a str },
-    /// It was answered, or the connection failed.
+    /// The response arrived, or the request failed.
     Answered { method: &'a str, target: &'a str, status: Option<u16>, duration: Duration },
 }
 
 impl Watch {
-    /// A request leaves.
+    /// Reports a request that leaves.
     pub(crate) fn sent(&self, method: &str, path_and_query: &str) {
         if let Some(observer) = &self.observer {
             observer(method, path_and_query.split('?').next().unwrap_or_default());
@@ -38,7 +38,7 @@ impl Watch {
         }
     }
 
-    /// A request was answered, or failed.
+    /// Reports a response, or a failed request.
     pub(crate) fn answered(
         &self,
         method: &str,
@@ -53,7 +53,7 @@ impl Watch {
     }
 }
 
-/// How much of a cursor is shown, in characters.
+/// The maximum length of a shown cursor, in characters.
 const CURSOR_SHOWN: usize = 8;
 
 /// Formats a path and query for people.
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_shown_decoded_and_without_its_whole_cursor() {
+    fn a_target_is_decoded_and_its_cursor_shortened() {
         for (target, shown) in [
             ("/meetings", "/meetings"),
             ("/meetings?limit=3", "/meetings?limit=3"),

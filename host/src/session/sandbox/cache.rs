@@ -1,7 +1,7 @@
-//! Compiled code, kept on disk so that a component is compiled once.
+//! The cache of compiled components on disk.
 //!
-//! Whoever can write this code runs as the user, so it is kept only in a directory that is the
-//! user's own and closed to everybody else. It is bounded: what was not used for longest goes.
+//! Compiled code runs with the user's rights, so the directory must belong to the user and be closed to
+//! others. The size is limited: the least recently used files are deleted first.
 
 use crate::config::limits::Limits;
 use crate::error::Error;
@@ -22,32 +22,31 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use whereby_authority::text;
 
-/// About as much as compiled code takes, in bytes.
+/// The approximate size of compiled code, in bytes.
 const PROBE_BYTES: usize = 2 * 1024 * 1024;
 
-/// How many files there may be. The built-in component takes one for each way of setting up the engine.
+/// The maximum number of files. The built-in component takes one for each configuration of the engine.
 const MOST_FILES: usize = 100;
 
-/// How long a file may have been used before that is noted.
+/// How often the last use of a file is recorded.
 const NOTED_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// How old an unfinished file is that nobody writes any more.
+/// The age at which an unfinished file is deleted.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// How many threads compile. Each takes memory for the function that it compiles, so a component
-/// whose functions are all as large as they may be takes that much more on a larger machine.
+/// The maximum number of compiling threads. Each takes memory for its function, so the limit bounds the
+/// memory for a component with many large functions.
 const MOST_THREADS: usize = 4;
 
-/// The process compiles one component at a time. A second call for the same component finds it
-/// compiled, and other components wait, so that their memory does not add up.
+/// The process compiles one component at a time: a second call for the same component finds it compiled,
+/// and the memory for different components does not add up.
 static COMPILING: Mutex<()> = Mutex::new(());
 
-/// Compiles a component, or takes what was compiled earlier.
+/// Compiles a component, or loads its compiled code from the cache.
 ///
 /// # Errors
 ///
-/// [`Error::ComponentFault`] where it is no component or would take too much to compile; nothing is
-/// kept of it then.
+/// [`Error::ComponentFault`] if the bytes are not a component or take too much to compile.
 pub(crate) fn load(
     engine: &Engine,
     bytes: &[u8],
@@ -71,13 +70,13 @@ pub(crate) fn load(
         })
     })?;
     if let Some(file) = &file {
-        // A cache that cannot be written costs time and nothing else.
+        // Without the cache, the next start only takes longer.
         let _ = write(&component, file, limits.cache_bytes);
     }
     Ok(component)
 }
 
-/// Compiles in a few threads, or in this one where the system starts no more of them.
+/// Compiles on a few threads, or on this thread if the system starts no others.
 fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let pool = ThreadPoolBuilder::new().num_threads(threads.min(MOST_THREADS)).build();
@@ -86,15 +85,15 @@ fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
     }
     let alone = Engine::new(engine.config().clone().parallel_compilation(false))?;
     let code = alone.precompile_component(bytes)?;
-    #[expect(unsafe_code, reason = "the code is what the compiler has just made")]
-    // SAFETY: nobody but the compiler had the code in hand.
+    #[expect(unsafe_code, reason = "the compiler has just made the code")]
+    // SAFETY: the code comes directly from the compiler.
     unsafe {
         Component::deserialize(engine, code)
     }
 }
 
-/// The name of a file of compiled code: the component's digest, and that of everything else that
-/// decides what is compiled.
+/// Returns the name of a file of compiled code: the digest of the component, and the hash of everything
+/// else that affects compilation.
 fn file_name(engine: &Engine, bytes: &[u8], limits: &Limits) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -102,7 +101,8 @@ fn file_name(engine: &Engine, bytes: &[u8], limits: &Limits) -> String {
     format!("{}-{:016x}.cwasm", sha256(bytes), hasher.finish())
 }
 
-/// The directory, made where there is none; `None` where it is not the user's own.
+/// Makes the directory if it does not exist. Returns `None` if it does not belong to the user or is open
+/// to others.
 #[cfg(unix)]
 fn own(directory: &Path) -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
@@ -114,17 +114,17 @@ fn own(directory: &Path) -> Option<PathBuf> {
     own.then(|| directory.to_owned())
 }
 
-/// Elsewhere nothing says whose a directory is, so nothing is kept.
+/// Without owners and modes there is no cache.
 #[cfg(not(unix))]
 fn own(_: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Why no compiled code can be written into a directory, although it is the user's own.
+/// Returns why compiled code cannot be written to the user's own directory, if it cannot.
 pub(crate) fn trouble(directory: &Path) -> Option<std::io::Error> {
     let probe = own(directory)?.join(format!("{}-probe.tmp", std::process::id()));
     let written = std::fs::write(&probe, vec![0; PROBE_BYTES]);
-    // Where nothing could be written, there may be nothing to remove.
+    // If writing failed, there may be no file.
     let _ = std::fs::remove_file(&probe);
     written.err()
 }
@@ -143,11 +143,11 @@ fn read(engine: &Engine, file: &Path) -> Option<Component> {
         unsafe_code,
         reason = "the file was written by this program: it and its directory are the user's own"
     )]
-    // SAFETY: nobody but the user can write the file, and the name holds the component's digest.
+    // SAFETY: only the user can write the file, and the name contains the component's digest.
     let component = unsafe { Component::deserialize_file(engine, file) };
-    // What another version of the engine wrote is compiled anew.
+    // Code from another version of the engine is compiled again.
     let component = component.ok()?;
-    // Files by the time of their last use; where it cannot be noted, this one may go sooner.
+    // The modification time is the last use. If it cannot be set, the file is only deleted sooner.
     if age(&metadata) > NOTED_EVERY {
         let _ =
             File::options().append(true).open(file).and_then(|f| f.set_modified(SystemTime::now()));
@@ -160,22 +160,22 @@ fn read(_: &Engine, _: &Path) -> Option<Component> {
     None
 }
 
-/// How long ago a file was written or used; one of the future is as good as new.
+/// Returns the time since a file was written or used; zero for a time in the future.
 fn age(metadata: &Metadata) -> Duration {
     metadata.modified().ok().and_then(|time| time.elapsed().ok()).unwrap_or_default()
 }
 
-/// Writes beside the file and renames, so that nobody reads half of it, and makes room for it.
+/// Makes room for the code, and writes it to a temporary file that replaces the file atomically.
 fn write(component: &Component, file: &Path, most_bytes: u64) -> Option<()> {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let code = component.serialize().ok()?;
     let size = code.len() as u64;
-    // One that would displace most of the others is not kept.
+    // Larger code would displace most other files.
     if size > most_bytes / 4 {
         return None;
     }
     make_room(file, most_bytes - size)?;
-    // Of nobody else's: neither another session's of this process, nor of an equal process number.
+    // Unique among sessions, and among processes with the same id in other containers.
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     let (process, count) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
     let beside = file.with_extension(format!("{process}-{count}-{since}.tmp"));
@@ -184,21 +184,19 @@ fn write(component: &Component, file: &Path, most_bytes: u64) -> Option<()> {
     let mut to = file::make_private_file(&beside, options).ok()?;
     let renamed = to.write_all(&code).and_then(|()| std::fs::rename(&beside, file));
     if renamed.is_err() {
-        // Half a file is of no use to anybody.
         let _ = std::fs::remove_file(&beside);
     }
     renamed.ok()
 }
 
-/// Removes what was not used for longest until the rest is within bounds, and what was never
-/// finished. Files that are not this program's stay. Another process may do the same meanwhile: what
-/// is gone is gone, and what it still runs stays in its memory.
+/// Deletes abandoned files, and the least recently used ones until the rest fits. Other programs' files
+/// stay. Another process may do the same at the same time: code that it runs stays in its memory.
 fn make_room(file: &Path, most_bytes: u64) -> Option<()> {
     let mut kept = Vec::new();
     for entry in std::fs::read_dir(file.parent()?).ok()?.flatten() {
         let path = entry.path();
         let kind = entry.file_name().to_str().and_then(Kind::of);
-        // Of the entry itself, which may be a link.
+        // Does not follow links.
         let (Some(kind), Ok(metadata)) = (kind, entry.metadata()) else { continue };
         let age = age(&metadata);
         match kind {
@@ -221,7 +219,7 @@ fn make_room(file: &Path, most_bytes: u64) -> Option<()> {
     Some(())
 }
 
-/// A file of this program in the directory.
+/// The kind of a file of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Code,
@@ -255,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_files_of_the_programs_own_are_known() {
+    fn only_the_programs_own_files_are_recognized() {
         let code = format!("{}-{}", "0123456789abcdef".repeat(4), "f".repeat(16));
         for (name, kind) in [
             (format!("{code}.cwasm"), Some(Kind::Code)),

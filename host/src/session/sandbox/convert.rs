@@ -1,11 +1,11 @@
-//! JSON to component values and back, by the types of the catalogue.
+//! Converts JSON to component values and back, by the types of the catalog.
 
 use serde_json::{Map, Number, Value};
 use wasmtime::component::Val;
 use whereby_catalog::{Member, Type};
 
-/// A value of the catalogue's type from its checked JSON form. `None` where the JSON is not of the
-/// type, which the arguments' check rules out.
+/// Converts checked JSON to a component value. `None` if the JSON is not of the type, which the check of
+/// the arguments rules out.
 pub(crate) fn to_val(ty: &Type, value: Option<&Value>) -> Option<Val> {
     if let Type::Option(inner) = ty {
         return Some(Val::Option(match value {
@@ -59,8 +59,8 @@ fn to_fields(members: &[Member], object: &Map<String, Value>) -> Option<Vec<(Str
     members.iter().map(field).collect()
 }
 
-/// The JSON form of a value, every member of a record present. `None` where the value is not of
-/// the catalogue's type or has no JSON form: NaN and the infinities.
+/// Converts a component value to JSON, with every member of a record present. `None` if the value is not
+/// of the type, or is NaN or infinite.
 pub(crate) fn from_val(ty: &Type, val: Val) -> Option<Value> {
     Some(match (ty, val) {
         (Type::Option(_), Val::Option(None)) => Value::Null,
@@ -69,7 +69,7 @@ pub(crate) fn from_val(ty: &Type, val: Val) -> Option<Value> {
         (Type::U16, Val::U16(number)) => number.into(),
         (Type::U32, Val::U32(number)) => number.into(),
         (Type::U64, Val::U64(number)) => number.into(),
-        (Type::F64, Val::Float64(number)) => Value::Number(whole_or_float(number)?),
+        (Type::F64, Val::Float64(number)) => Value::Number(integer_or_float(number)?),
         (Type::String, Val::String(text)) => Value::String(text),
         (Type::List(inner), Val::List(items)) => {
             let items = items.into_iter().map(|item| from_val(inner, item));
@@ -106,8 +106,8 @@ pub(crate) fn from_val(ty: &Type, val: Val) -> Option<Value> {
     })
 }
 
-/// A float as JSON writes numbers: 143 and not 143.0, so that a whole number reads as one.
-fn whole_or_float(number: f64) -> Option<Number> {
+/// Converts a float to a JSON number: 143 instead of 143.0.
+fn integer_or_float(number: f64) -> Option<Number> {
     if number.fract() == 0.0 && number.abs() < 9e15 {
         return Some(Number::from(number as i64));
     }
@@ -120,7 +120,7 @@ mod tests {
     use proptest::prelude::*;
     use whereby_catalog::{ERROR, FUNCTIONS};
 
-    /// A value of a type, made by a row of numbers.
+    /// Makes a value of a type from random numbers.
     fn val_of(ty: &Type, numbers: &mut std::vec::IntoIter<u32>) -> Val {
         let number = numbers.next().unwrap_or(0);
         let text = || char::from_u32(number).map_or("x".repeat(number as usize % 9), String::from);
@@ -160,7 +160,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_value_comes_back_from_json_as_it_was(numbers in prop::collection::vec(any::<u32>(), 0..80)) {
+        fn a_value_survives_the_way_to_json_and_back(numbers in prop::collection::vec(any::<u32>(), 0..80)) {
             for ty in types() {
                 let val = val_of(&ty, &mut numbers.clone().into_iter());
                 let json = from_val(&ty, val.clone());
@@ -170,10 +170,9 @@ mod tests {
         }
 
         #[test]
-        fn a_value_of_another_type_makes_nothing_panic(numbers in prop::collection::vec(any::<u32>(), 0..80)) {
+        fn a_value_of_another_type_does_not_panic(numbers in prop::collection::vec(any::<u32>(), 0..80)) {
             for ty in types() {
                 for other in types() {
-                    // Neither direction panics, whatever it makes of it.
                     let val = val_of(&ty, &mut numbers.clone().into_iter());
                     let json = from_val(&ty, val.clone());
                     let _ = (from_val(&other, val), to_val(&other, json.as_ref()));
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_json_cannot_say_are_refused() {
+    fn numbers_that_json_cannot_express_are_refused() {
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(from_val(&Type::F64, Val::Float64(number)), None);
         }

@@ -1,4 +1,4 @@
-//! The engine: one for a process, a fresh and limited instance for every call.
+//! The engine: it runs every call in a fresh instance with limits.
 
 use crate::config::limits::Limits;
 use crate::error::Error;
@@ -26,68 +26,67 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use whereby_authority::text;
 use whereby_catalog::{FUNCTIONS, Function, Type};
 
-/// The greatest size of a component's file, in bytes.
+/// The maximum size of a component's file, in bytes.
 pub(crate) const MAX_COMPONENT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How much a function's result may make the host allocate, in bytes: somewhat more than the largest
-/// answer, which a function may return whole.
+/// How much a function's result may make the host allocate, in bytes: a function may return a whole
+/// response.
 const RESULT_BYTES: usize = 8 * 1024 * 1024;
 
-/// How much the component may hand over in one call of the host, in bytes; times [`RESOURCES`], it
-/// bounds what the host can be made to keep.
+/// How much the component may pass in one call of the host, in bytes. Times [`RESOURCES`], it bounds what
+/// the host keeps for the component.
 const CROSSING_BYTES: usize = 64 * 1024;
 
-/// How many resources a call may hold at a time.
+/// The maximum number of resources that a call may hold.
 const RESOURCES: usize = 256;
 
 /// How much a call may write to its standard output and error, in bytes each.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
-/// How large all headers of one request or answer may be in memory, in bytes.
+/// The maximum size of the headers of one request or response in memory, in bytes.
 const HEADERS_BYTES: usize = 32 * 1024;
 
-/// How much randomness one request for it may ask for, in bytes.
+/// The maximum number of random bytes per request.
 const RANDOM_BYTES: u64 = 4096;
 
-/// Bounds on what a component is made of; ours has four core instances, one memory and two tables.
+/// Limits on the parts of a component. The built-in one has four core instances, one memory and two tables.
 const CORE_INSTANCES: u32 = 16;
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 8;
 pub(crate) const TABLE_ELEMENTS: usize = 10_000;
 const INSTANCE_BYTES: usize = 1024 * 1024;
 
-/// How much of an instance's memory is wiped for the next one instead of being given back to the
-/// system, in bytes: fetching it anew would take most of the time that an instance takes.
+/// How much of an instance's memory is wiped and reused instead of being returned to the system, in bytes.
+/// Allocating it again would take most of the time of an instance.
 const KEPT_BYTES: usize = 512 * 1024;
 
-/// How large the first contents of a memory may be when they are laid out as an image, in bytes, where
-/// most of it is nothing: a few bytes far apart would make a large one.
+/// The maximum size of a sparse memory image, in bytes. A few bytes far apart would make a large image.
 const IMAGE_BYTES: u64 = 1024 * 1024;
 
-/// How much room for growing a memory has that comes from no pool, in bytes.
+/// How much a memory outside the pool reserves for growth, in bytes.
 const GROWTH_BYTES: u64 = 1024 * 1024;
 
-/// How many ticks a component may compute before it takes turns with others. The built-in one needs
-/// less than one.
+/// How many ticks a component may compute before it takes turns with others. The built-in one needs less
+/// than one.
 const FREE_TICKS: u32 = 1;
 
 /// How much of its own stack the component may use, in bytes.
 const WASM_STACK: usize = 512 * 1024;
 
-/// One call: what is called, and what it is given.
+/// One call of a component.
 pub(crate) struct Invocation<'a> {
     pub(crate) function: &'static Function,
     pub(crate) arguments: &'a [Val],
-    /// The claims of the API key, for the one function that shows them.
+    /// The claims of the API key, for functions that show them.
     pub(crate) claims: Option<&'a str>,
-    /// The base of the API.
+    /// The base URL of the API.
     pub(crate) api: &'a str,
     pub(crate) limits: &'a Limits,
     pub(crate) clock: &'a Clock,
     pub(crate) outbox: Arc<Outbox>,
 }
 
-/// A component, compiled and linked, ready to be called.
+/// A compiled and linked component.
 pub(crate) struct Engine {
     wasmtime: Wasmtime,
     pre: InstancePre<CallState>,
@@ -97,14 +96,14 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Compiles a component, or takes the compiled code from the cache, and links it.
+    /// Compiles a component, or loads it from the cache, and links it.
     pub(crate) fn new(bytes: &[u8], limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {
         let wasmtime = set_up(limits)?;
         let component = cache::load(&wasmtime, bytes, limits, cache)?;
         let linker = linker(&wasmtime).map_err(|error| Error::Internal {
             message: format!("WASI could not be linked: {error:#}"),
         })?;
-        // An import that the linker has under another patch version is linked, so the linker is asked.
+        // The linker accepts imports of another patch version, so it decides.
         let linked = linker.instantiate_pre(&component);
         let pre = linked.map_err(|error| unlinkable(&wasmtime, &component, &error))?;
         let exports = exports(&wasmtime, &component)?;
@@ -132,7 +131,7 @@ impl Engine {
                 CallHook::ReturningFromWasm => RESULT_BYTES,
                 _ => CROSSING_BYTES,
             });
-            // Whoever waits for the host does not compute.
+            // A component that waits for the host does not compute.
             if let (CallHook::CallingHost, Some(turn)) = (hook, &store.data().turn) {
                 turn.end();
             }
@@ -140,13 +139,13 @@ impl Engine {
         });
         store.set_max_component_handles(RESOURCES);
         store.set_epoch_deadline(1);
-        let (turns, mut ticks) = (self.turns.place(), 0_u32);
+        let (new_turn, mut ticks) = (self.turns.turn(), 0_u32);
         store.epoch_deadline_callback(move |mut store| {
             ticks = ticks.saturating_add(1);
             if ticks <= FREE_TICKS {
                 return Ok(UpdateDeadline::Yield(1));
             }
-            let turn = store.data_mut().turn.get_or_insert_with(|| turns.clone());
+            let turn = store.data_mut().turn.get_or_insert_with(|| new_turn.clone());
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn.clone().next())))
         });
         let result = self.run(&mut store, function, arguments).await;
@@ -185,20 +184,19 @@ impl Engine {
     }
 }
 
-/// Where instances have their memory and stacks from.
+/// How instances get their memory and stacks.
 #[derive(Clone, Copy)]
-enum Room {
-    /// A pool, made ready for all calls at a time. It is fast, and takes 4 GiB of address space for
-    /// each of them.
+enum Allocation {
+    /// From a pool for all concurrent calls. It is fast, and reserves 4 GiB of address space per call.
     Pool,
-    /// What each needs, when it needs it.
+    /// On demand.
     OnDemand,
 }
 
-/// Sets up the engine: with a pool, or without one where the system does not give so many addresses.
+/// Sets up the engine with a pool, or without one if the system does not grant the address space.
 fn set_up(limits: &Limits) -> Result<Wasmtime, Error> {
-    let engine = Wasmtime::new(&config(limits, Room::Pool));
-    let engine = engine.or_else(|_| Wasmtime::new(&config(limits, Room::OnDemand)));
+    let engine = Wasmtime::new(&config(limits, Allocation::Pool));
+    let engine = engine.or_else(|_| Wasmtime::new(&config(limits, Allocation::OnDemand)));
     engine.map_err(|error| {
         resource_limit::refused(error.chain()).unwrap_or_else(|| Error::Internal {
             message: format!("the WebAssembly engine could not be set up: {error:#}"),
@@ -229,13 +227,13 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     pool
 }
 
-fn config(limits: &Limits, room: Room) -> Config {
+fn config(limits: &Limits, allocation: Allocation) -> Config {
     let mut config = Config::new();
-    match room {
-        Room::Pool => {
+    match allocation {
+        Allocation::Pool => {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
         }
-        Room::OnDemand => {
+        Allocation::OnDemand => {
             config
                 .allocation_strategy(InstanceAllocationStrategy::OnDemand)
                 .memory_reservation(0)
@@ -254,7 +252,7 @@ fn config(limits: &Limits, room: Room) -> Config {
     config
 }
 
-/// The interfaces of WASI 0.2 that a component may import, and no others.
+/// Returns a linker with the only interfaces of WASI 0.2 that a component may import.
 fn linker(engine: &Wasmtime) -> wasmtime::Result<Linker<CallState>> {
     use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
     use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
@@ -284,7 +282,7 @@ fn linker(engine: &Wasmtime) -> wasmtime::Result<Linker<CallState>> {
     Ok(linker)
 }
 
-/// Why a component cannot be linked, by the name of what it wants that is not there.
+/// Returns the error for a component that cannot be linked, with the imports that are missing.
 fn unlinkable(engine: &Wasmtime, component: &Component, error: &wasmtime::Error) -> Error {
     let ty = component.component_type();
     let allowed = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:http/"];
@@ -307,7 +305,7 @@ fn unlinkable(engine: &Wasmtime, component: &Component, error: &wasmtime::Error)
     }
 }
 
-/// Finds the functions that the component exports, and refuses one that has another type than ours.
+/// Finds the functions that the component exports, and checks their types.
 fn exports(
     engine: &Wasmtime,
     component: &Component,
@@ -326,7 +324,7 @@ fn exports(
         {
             return Err(Error::ComponentFault {
                 message: format!(
-                    "the component's {} has another type than {} has",
+                    "the component's {} does not have the type that {} defines",
                     function.name,
                     function.interface.export()
                 ),
@@ -352,24 +350,24 @@ fn exports(
     Ok(found)
 }
 
-/// How a call ended that did not return.
+/// Why a call did not return.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) message: String,
-    /// Whether it was the host that failed, and not the component.
+    /// Whether the host failed, and not the component.
     pub(crate) is_host: bool,
 }
 
 impl Fault {
     fn of(error: &wasmtime::Error, limiter: &Limiter) -> Self {
-        // Making an instance takes what the system may have run out of, such as file descriptors.
+        // Making an instance fails if the system is out of resources such as file descriptors.
         let by_system = resource_limit::refused(error.chain());
         let is_host = by_system.is_some();
         let message = match (&limiter.refused, by_system) {
             (Some(refused), _) => refused.clone(),
             (None, Some(error)) => error.to_string(),
             (None, None) => {
-                // The backtrace is for whoever writes components; the root cause is for everybody.
+                // Without the backtrace, which only helps authors of components.
                 let cause = text::printable(&error.root_cause().to_string(), 300);
                 format!("the component failed: {cause}")
             }
@@ -378,7 +376,7 @@ impl Fault {
     }
 }
 
-/// The host's clock, as the component reads it: its default dates have to match the grant.
+/// The host's clock for the component, whose default dates must match the grant.
 struct WallClock(Clock);
 
 impl HostWallClock for WallClock {
@@ -391,14 +389,14 @@ impl HostWallClock for WallClock {
     }
 }
 
-/// What one call owns while it lasts.
+/// The state of one call.
 struct CallState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
     hooks: Hooks,
     limiter: Limiter,
-    /// The turn at computing of a component that computes for long.
+    /// The turn of a component that computes for more than [`FREE_TICKS`].
     turn: Option<Turn>,
 }
 
@@ -431,7 +429,7 @@ impl CallState {
 
 impl Drop for CallState {
     fn drop(&mut self) {
-        // Before the rest is dropped: a body that nobody can finish any more looks finished.
+        // First, because an unfinished body looks finished when it is dropped.
         self.hooks.0.shut();
     }
 }
@@ -454,10 +452,10 @@ impl wasmtime_wasi_io::IoView for CallState {
     }
 }
 
-/// Stops a component that takes more than it may, and remembers what it wanted.
+/// Stops a component that exceeds its limits, and records why.
 struct Limiter {
     memory: usize,
-    /// How much all its memories have together, in bytes.
+    /// The size of all memories together, in bytes.
     taken: usize,
     refused: Option<String>,
 }

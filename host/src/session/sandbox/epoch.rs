@@ -1,4 +1,4 @@
-//! The clock beneath the time limit: it interrupts components that compute without end.
+//! Interrupts components that compute for long, so that time limits and turns apply.
 
 use crate::error::Error;
 use crate::system::resource_limit;
@@ -8,13 +8,13 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 use wasmtime::Engine;
 
-/// How long a component may compute before others get their turn.
+/// How long a component computes between interruptions.
 const TICK: Duration = Duration::from_millis(10);
 
-/// For how many ticks without a call it goes on, so that calls one after the other wake nobody.
+/// How many ticks without a call the thread goes on, so that successive calls need not wake it.
 const IDLE_TICKS: u32 = 100;
 
-/// A thread that advances the engine's epoch while calls are under way.
+/// A thread that advances the engine's epoch while calls run.
 pub(crate) struct EpochTimer {
     shared: Arc<Shared>,
     thread: Thread,
@@ -47,8 +47,8 @@ impl EpochTimer {
                         continue;
                     }
                     drop(engine);
-                    // Whoever begins a call looks at `parked` after counting it, and this thread
-                    // looks at the count after setting `parked`: one of them sees the other.
+                    // `keep_ticking` reads `parked` after counting its call, and this thread reads the
+                    // count after setting `parked`, so one of them sees the other.
                     seen.parked.store(true, Ordering::SeqCst);
                     while seen.calls.load(Ordering::SeqCst) == 0
                         && !seen.stop.load(Ordering::SeqCst)
@@ -63,7 +63,7 @@ impl EpochTimer {
         Ok(Self { shared, thread: handle.thread().clone(), handle: Some(handle) })
     }
 
-    /// Keeps it ticking until the value is dropped.
+    /// Keeps the thread ticking until the returned value is dropped.
     pub(crate) fn keep_ticking(&self) -> impl Drop + use<> {
         self.shared.calls.fetch_add(1, Ordering::SeqCst);
         if self.shared.parked.load(Ordering::SeqCst) {
@@ -78,7 +78,7 @@ impl Drop for EpochTimer {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.thread.unpark();
         if let Some(handle) = self.handle.take() {
-            // A panic of the thread was printed when it happened.
+            // A panic of the thread was already printed.
             let _ = handle.join();
         }
     }

@@ -1,4 +1,4 @@
-//! What a component is, found out without running it.
+//! Inspects a component without compiling or running it.
 
 use crate::error::Error;
 use crate::session::sandbox::preflight;
@@ -12,35 +12,35 @@ use wasmparser::{
 use whereby_authority::text;
 use whereby_catalog::{FUNCTIONS, Function};
 
-/// What a component imports and exports, and what it calls itself.
+/// The name, imports and exports of a component.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// Its name, where it gives itself one.
+    /// The name in its metadata, if any.
     pub name: Option<String>,
-    /// Its version, where it gives itself one.
+    /// The version in its metadata, if any.
     pub version: Option<String>,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: usize,
-    /// Its SHA-256, in lower-case hexadecimal.
+    /// The SHA-256, in lower-case hexadecimal.
     pub sha256: String,
-    /// The names of what it imports.
+    /// The names of the imports.
     pub imports: Vec<String>,
-    /// The names of what it exports, with the functions of an interface.
+    /// The names of the exports, each with the functions if it is an interface.
     pub exports: Vec<(String, Vec<String>)>,
 }
 
 impl Inspection {
-    /// Inspects a component, which is validated and not compiled.
+    /// Validates and inspects a component.
     ///
     /// # Errors
     ///
-    /// [`Error::ComponentFault`] where it is none.
+    /// [`Error::ComponentFault`] if the bytes are not a component.
     pub fn of(bytes: &[u8]) -> Result<Self, Error> {
         let types = preflight::validate(bytes)?;
         let outline = Outline::read(bytes).map_err(|error| preflight::not_a_component(&error))?;
         let name = |name: &str| text::printable(name, 200);
-        // A type that is imported only gives something a name, unless it is a resource.
+        // An imported type is only an alias, unless it is a resource.
         let is_needed = |import: &&str| {
             let item = types.component_item_for_import(import);
             let ty = item.map(|item| &item.ty);
@@ -67,13 +67,13 @@ impl Inspection {
         })
     }
 
-    /// The inspection as people read it.
+    /// Returns the inspection as text.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         for (label, word) in [("name", &self.name), ("version", &self.version)] {
             if let Some(word) = word {
-                // Writing to a String does not fail.
+                // Writing to memory does not fail.
                 let _ = writeln!(out, "{label:7} {word}");
             }
         }
@@ -91,7 +91,7 @@ impl Inspection {
         out
     }
 
-    /// The inspection as a JSON document.
+    /// Returns the inspection as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let exports = self
@@ -109,11 +109,11 @@ impl Inspection {
     }
 }
 
-/// Returns the functions of the catalogue that a component exports, found out without compiling it.
+/// Returns the functions of the catalog that a component exports.
 ///
 /// # Errors
 ///
-/// [`Error::ComponentFault`] where it is no component.
+/// [`Error::ComponentFault`] if the bytes are not a component.
 pub(crate) fn functions(bytes: &[u8]) -> Result<Vec<&'static Function>, Error> {
     let outline = Outline::read(bytes).map_err(|error| {
         let what = text::printable(&error.to_string(), 200);
@@ -126,11 +126,11 @@ pub(crate) fn functions(bytes: &[u8]) -> Result<Vec<&'static Function>, Error> {
     Ok(FUNCTIONS.iter().filter(has).collect())
 }
 
-/// What stands in the outermost sections of a component. Nothing is validated.
+/// The outermost sections of a component, which are not validated.
 #[derive(Default)]
 struct Outline<'a> {
-    /// The name and the version that it gives itself. They say nothing about what it does, and
-    /// nothing depends on them: what cannot be read is left out.
+    /// The name and the version in its metadata. Nothing depends on them, so they are absent if they
+    /// cannot be read.
     name: Option<&'a str>,
     version: Option<&'a str>,
     imports: Vec<&'a str>,

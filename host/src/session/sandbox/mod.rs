@@ -1,4 +1,4 @@
-//! The component and the engine that runs it: no call gets further than its own instance.
+//! The component, and the engine that runs each call in its own instance.
 
 pub(crate) mod cache;
 pub(crate) mod convert;

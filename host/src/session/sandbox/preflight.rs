@@ -1,8 +1,8 @@
-//! What a component may be made of, counted before anything of it is compiled: a small file can take
-//! the compiler minutes and gigabytes.
+//! Checks the size of a component's parts before it is compiled: a small file can take the compiler
+//! minutes and gigabytes.
 //!
-//! Each bound is a generous multiple of what the built-in component needs. Together they keep the
-//! worst component that is known at a few seconds and some hundred MiB, see `tests/it/preflight.rs`.
+//! Each bound is a generous multiple of what the built-in component needs. Together they keep the worst
+//! known component at a few seconds and some hundred MiB; see `tests/it/preflight.rs`.
 
 use crate::config::limits::Limits;
 use crate::error::Error;
@@ -22,12 +22,12 @@ use wasmparser::{
 };
 use whereby_authority::text;
 
-/// Something that is counted, and how much of it there may be.
+/// A bound on something that is counted.
 #[derive(Hash)]
 struct Bound {
     what: &'static str,
     most: u64,
-    /// The key of the configuration that sets it, if one does.
+    /// The configuration key that sets it, if any.
     key: Option<&'static str>,
 }
 
@@ -61,20 +61,20 @@ const SIGNATURE: Bound = Bound::fixed("parameters and results of one function", 
 const ELEMENTS: Bound = Bound::fixed("elements in one table", TABLE_ELEMENTS as u64);
 const DECLARATIONS: Bound = Bound::fixed("bytes of types, imports and exports", 512 * 1024);
 
-/// Each component counts as often as it is instantiated, and each value that a function passes between
-/// components counts as well.
+/// A component counts each time it is instantiated. Each value that a function passes between components
+/// counts as well.
 const INSTANTIATED: Bound =
     Bound::fixed("bytes of types, imports and exports in instances", 512 * 1024);
 
-/// Each use of an instance's type makes new types of all resources in it.
+/// Each use of an instance's type makes new types for all resources in it.
 const RESOURCES: Bound = Bound::fixed("resource types", 500);
 const INSTANCES: Bound = Bound::fixed("uses of instance types", 300);
 const INSTANCES_IN_TYPES: Bound = Bound::fixed("uses of instance types within types", 4);
 
-/// One function may take this part of the steps of all of them.
+/// One function may take the total steps divided by this number.
 const SHARE: u64 = 30;
 
-/// Every bound that holds under some limits.
+/// All bounds.
 #[derive(Hash)]
 struct Bounds {
     fixed: [Bound; 12],
@@ -113,7 +113,7 @@ impl Bounds {
     }
 }
 
-/// Hashes everything that decides which components may be compiled.
+/// Hashes the bounds, which decide whether a component may be compiled.
 pub(crate) fn hash(limits: &Limits, hasher: &mut impl Hasher) {
     Bounds::of(limits).hash(hasher);
 }
@@ -122,23 +122,23 @@ pub(crate) fn hash(limits: &Limits, hasher: &mut impl Hasher) {
 ///
 /// # Errors
 ///
-/// [`Error::ComponentFault`], which says what there is too much of, or why it is no component.
+/// [`Error::ComponentFault`], which says what exceeds its bound, or why the bytes are not a component.
 pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<(), Error> {
     walk(bytes, Some(Bounds::of(limits))).map(drop).map_err(|Refusal(error)| error)
 }
 
-/// Checks that a component is valid, and returns the types of what it imports and exports. It may have
-/// more code than may be compiled.
+/// Checks that a component is valid, and returns the types of its imports and exports. The bounds on code
+/// do not apply.
 ///
 /// # Errors
 ///
-/// [`Error::ComponentFault`], which says why it is no component, or that its types are too many.
+/// [`Error::ComponentFault`], which says why the bytes are not a component, or that it has too many types.
 pub(crate) fn validate(bytes: &[u8]) -> Result<Types, Error> {
     walk(bytes, None).map_err(|Refusal(error)| error)
 }
 
-/// Validates a component part by part. Each part is counted first: types can make the validator
-/// take long, too.
+/// Validates a component section by section. Each section is counted first, because types can make the
+/// validator take long too.
 fn walk(bytes: &[u8], compiled: Option<Bounds>) -> Result<Types, Refusal> {
     check_form(bytes)?;
     let mut validator = Validator::new();
@@ -153,7 +153,7 @@ fn walk(bytes: &[u8], compiled: Option<Bounds>) -> Result<Types, Refusal> {
                 let validator = function.into_validator(allocations);
                 allocations = count.body(validator, &body)?.into_allocations();
             }
-            // The outermost ends last.
+            // The outermost component ends last.
             ValidPayload::End(ended) => types = Some(ended),
             ValidPayload::Ok | ValidPayload::Parser(_) => {}
         }
@@ -169,20 +169,20 @@ fn walk(bytes: &[u8], compiled: Option<Bounds>) -> Result<Types, Refusal> {
     })
 }
 
-/// Says in plain words what is no component at all; what is malformed within, the validator says.
+/// Checks the header, with clearer messages than the validator's.
 fn check_form(bytes: &[u8]) -> Result<(), Refusal> {
     let message = match bytes {
-        // The magic bytes, the version of the binary format, and which of its two layers it is of.
+        // The magic bytes, the version, and the layer: 1 for components, 0 for core modules.
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => return Ok(()),
         [0, b'a', b's', b'm', _, _, 0, 0, ..] => {
-            "not a component: it is a core WebAssembly module; `wasm-tools component new` makes one of it"
+            "not a component: the file is a core WebAssembly module; convert it with `wasm-tools component new`"
         }
         _ => "not a component: the file is not WebAssembly",
     };
     Err(Refusal(Error::ComponentFault { message: message.into() }))
 }
 
-/// The error for bytes that are no valid component.
+/// Returns the error for bytes that are not a valid component.
 pub(crate) fn not_a_component(error: &BinaryReaderError) -> Error {
     let shown = text::printable(&error.to_string(), 500);
     Error::ComponentFault { message: format!("not a component: {shown}") }
@@ -197,9 +197,9 @@ impl From<BinaryReaderError> for Refusal {
     }
 }
 
-/// How much there is of everything that is bounded, as far as the component has been read.
+/// The counts of everything that is bounded.
 struct Count {
-    /// The bounds of what is compiled, where it is going to be.
+    /// The bounds on code; absent if the component is not compiled.
     compiled: Option<Bounds>,
     modules: u64,
     components: u64,
@@ -210,10 +210,10 @@ struct Count {
     code: u64,
     functions: u64,
     steps: u64,
-    /// The components and modules that are being read, the outermost first, and that one apart.
+    /// The components and modules around `open`, the outermost first.
     around: Vec<Open>,
     open: Open,
-    /// The sizes of types, as far as they are known.
+    /// The known sizes of types.
     sizes: HashMap<ComponentDefinedTypeId, u64>,
 }
 
@@ -221,20 +221,20 @@ struct Count {
 #[derive(Default)]
 struct Open {
     is_module: bool,
-    /// The bytes of its declarations, and of those of what it instantiates.
+    /// The bytes of its declarations, and of the declarations of its instances.
     instantiated: u64,
-    /// The same of each of the components that it knows.
+    /// The same count for each component in its index space.
     components: Vec<u64>,
 }
 
-/// For a component that comes from elsewhere: what it declares is not known.
+/// The count of an imported component, whose declarations are unknown.
 const UNKNOWN: u64 = u64::MAX;
 
-/// What the compiler does besides, in steps: for each function, and for each type of functions.
+/// The compiler's additional steps for each function, and for each type of functions.
 const FUNCTION_STEPS: u64 = 100;
 const TYPE_STEPS: u64 = 150;
 
-/// What the compiler does for each block that it makes of an operator, in steps.
+/// The compiler's steps for each block.
 const BLOCK_STEPS: u64 = 7;
 
 impl Count {
@@ -271,7 +271,7 @@ impl Count {
         self.around.push(std::mem::replace(&mut self.open, begun));
     }
 
-    /// Counts a section, before anything of it is validated.
+    /// Counts a section before it is validated.
     fn section(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
         match payload {
             Payload::ModuleSection { .. } => {
@@ -298,7 +298,7 @@ impl Count {
             _ => {}
         }
         let bytes = match payload {
-            // They have bounds of their own, or take nobody long.
+            // These have their own bounds, or are fast.
             Payload::FunctionSection(_)
             | Payload::CodeSectionStart { .. }
             | Payload::DataSection(_)
@@ -313,7 +313,7 @@ impl Count {
             self.take(bytes)?;
             return self.section_of_component(payload);
         }
-        // Nothing within a module makes the validator take long.
+        // The validator is fast within a module.
         if self.compiled.is_some() { self.section_of_module(payload) } else { Ok(()) }
     }
 
@@ -413,7 +413,7 @@ impl Count {
         Ok(())
     }
 
-    /// Counts what is imported, or exported within a type.
+    /// Counts an import, or an export of a type.
     fn reference(&mut self, ty: ComponentTypeRef) -> Result<(), Refusal> {
         match ty {
             ComponentTypeRef::Type(TypeBounds::SubResource) => {
@@ -436,7 +436,7 @@ impl Count {
         self.reference(ty)
     }
 
-    /// Counts what stands in a type. The reader bounds how deep types stand in each other.
+    /// Counts the contents of a type. The parser limits the nesting of types.
     fn component_type(&mut self, ty: &ComponentType<'_>) -> Result<(), Refusal> {
         match ty {
             ComponentType::Resource { .. } => {
@@ -473,8 +473,7 @@ impl Count {
         Ok(())
     }
 
-    /// Counts the values that functions pass between core modules and components, by a section that
-    /// was found valid.
+    /// Counts the values that functions pass between core modules and components, from a valid section.
     fn passed(
         &mut self,
         section: SectionLimited<'_, CanonicalFunction>,
@@ -504,7 +503,7 @@ impl Count {
 }
 
 impl Count {
-    /// Validates a function's body, and counts what the compiler will make of it.
+    /// Validates a function's body, and counts the compiler's steps for it.
     fn body(
         &mut self,
         mut validator: FuncValidator<ValidatorResources>,
@@ -521,7 +520,7 @@ impl Count {
         let (locals, mut passed) = (u64::from(validator.len_locals()), 0);
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
-            // Afterwards, the labels that it knows are others.
+            // Before `op`, which changes the labels.
             let taken = operator.operator_arity(&validator);
             validator.op(offset, &operator)?;
             let (taken, given) = taken.unwrap_or_default();
@@ -536,7 +535,7 @@ impl Count {
                 }
                 Operator::BrTable { targets } => values *= 1 + u64::from(targets.len()),
                 Operator::Call { .. } | Operator::CallIndirect { .. } => values = 3 + 2 * values,
-                // The compiler tries many ways to write them.
+                // The compiler tries many rewrites of rotations.
                 Operator::I32Rotl | Operator::I32Rotr | Operator::I64Rotl | Operator::I64Rotr => {
                     values *= 6
                 }
@@ -550,15 +549,14 @@ impl Count {
         }
         operators.finish()?;
         NESTING.check(nesting)?;
-        // What a variable is, is looked for in each block, and what is alive is followed from block
-        // to block.
+        // The compiler looks up variables in each block, and tracks their liveness between blocks.
         steps += blocks * (BLOCK_STEPS + locals / 2 + passed / 32 + blocks / 1000);
         bounds.body_steps.check(steps)?;
         self.add_steps(steps)?;
         Ok(validator)
     }
 
-    /// Returns how many values a type is made of.
+    /// Returns the number of values in a type.
     fn size_of(&mut self, types: TypesRef<'_>, ty: ComponentValType) -> u64 {
         use ComponentDefinedType as Ty;
         let ComponentValType::Type(id) = ty else { return 1 };
@@ -576,7 +574,7 @@ impl Count {
             Ty::Future { ty, .. } | Ty::Stream { ty, .. } => ty.iter().copied().collect(),
             Ty::Primitive(_) | Ty::Flags(_) | Ty::Enum(_) | Ty::Own(_) | Ty::Borrow(_) => vec![],
         };
-        // The validator bounds how deep types are nested.
+        // The validator limits the nesting of types.
         let size = parts
             .into_iter()
             .fold(1_u64, |size, part| size.saturating_add(self.size_of(types, part)));
@@ -585,7 +583,7 @@ impl Count {
     }
 }
 
-/// How many blocks the compiler makes of an operator, roughly.
+/// Returns approximately how many blocks the compiler makes for an operator.
 fn blocks_of(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::Block { .. }
@@ -595,7 +593,7 @@ fn blocks_of(operator: &Operator<'_>) -> u64 {
         | Operator::Unreachable => 1,
         Operator::Loop { .. } | Operator::BrIf { .. } => 2,
         Operator::If { .. } | Operator::RefFunc { .. } => 3,
-        // They look into tables, or leave for the host.
+        // These look into tables or call the host.
         Operator::CallIndirect { .. }
         | Operator::ReturnCallIndirect { .. }
         | Operator::CallRef { .. }

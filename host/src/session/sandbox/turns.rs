@@ -1,11 +1,11 @@
-//! Turns at computing. A component that computes for longer than a moment takes turns with the others
-//! that do, so that calls which only wait for the network are served at once.
+//! Turns at computing: components that compute for long take turns, so that calls that only wait for the
+//! network are served at once.
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The turns of an engine: as many at a time as there are processors, less one for everything else.
+/// The turns of an engine: as many at a time as there are processors, minus one for everything else.
 pub(crate) struct Turns(Arc<Semaphore>);
 
 impl Default for Turns {
@@ -16,13 +16,13 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// A place for the turns of one call, which has none yet.
-    pub(crate) fn place(&self) -> Turn {
+    /// Returns the turn of one call, which it does not hold yet.
+    pub(crate) fn turn(&self) -> Turn {
         Turn { turns: Arc::clone(&self.0), permit: Arc::default() }
     }
 }
 
-/// The turn that a call has, or not.
+/// The turn of one call.
 #[derive(Clone)]
 pub(crate) struct Turn {
     turns: Arc<Semaphore>,
@@ -30,15 +30,15 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Gives back the turn, if there is one.
+    /// Gives back the turn, if the call holds it.
     pub(crate) fn end(&self) {
         drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Gives back the turn and waits for the next one, behind all others that wait.
+    /// Gives back the turn, and waits for the next one behind all others.
     pub(crate) async fn next(self) {
         self.end();
-        // Also where nobody else computes, others get this thread.
+        // Other tasks get this thread even if nobody else computes.
         tokio::task::yield_now().await;
         // The semaphore is never closed.
         let permit = Arc::clone(&self.turns).acquire_owned().await.ok();
@@ -53,10 +53,10 @@ mod tests {
     use std::task::{Context, Waker};
 
     #[test]
-    fn whoever_has_a_turn_gives_it_back_before_the_next_one() {
+    fn a_turn_is_given_back_before_the_next_one() {
         let turns = Turns(Arc::new(Semaphore::new(1)));
         let mut context = Context::from_waker(Waker::noop());
-        let (first, second) = (turns.place(), turns.place());
+        let (first, second) = (turns.turn(), turns.turn());
         let mut turn = pin!(first.clone().next());
         assert!(turn.as_mut().poll(&mut context).is_pending(), "others go first");
         assert!(turn.as_mut().poll(&mut context).is_ready());
@@ -69,12 +69,12 @@ mod tests {
         assert!(again.as_mut().poll(&mut context).is_pending());
         assert!(other.as_mut().poll(&mut context).is_ready());
         assert!(again.as_mut().poll(&mut context).is_pending());
-        // Whoever waits for the host has none.
+        // A call that waits for the host holds no turn.
         second.end();
         assert!(again.as_mut().poll(&mut context).is_ready());
         drop(first);
-        let mut last = pin!(turns.place().next());
+        let mut last = pin!(turns.turn().next());
         assert!(last.as_mut().poll(&mut context).is_pending());
-        assert!(last.as_mut().poll(&mut context).is_ready(), "whoever is gone has no turn");
+        assert!(last.as_mut().poll(&mut context).is_ready(), "a dropped call holds no turn");
     }
 }

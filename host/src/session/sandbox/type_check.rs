@@ -1,9 +1,9 @@
-//! Whether a component's function has the very type that the catalogue has.
+//! Checks the types of a component's functions against the catalog.
 
 use wasmtime::component::types::{ComponentFunc, Type as Wasm};
 use whereby_catalog::{Function, Member, Type};
 
-/// Whether the function's parameters and result are the catalogue's, name by name.
+/// Whether a function's parameters and result match the catalog, name by name.
 pub(crate) fn matches(function: &Function, ty: &ComponentFunc) -> bool {
     let params = ty.params();
     let mut results = ty.results();

@@ -72,7 +72,7 @@ class ApprovalRequired(WherebyError):
 
 
 class ComponentFault(WherebyError):
-    """The component failed, or tried something that the call does not stand for."""
+    """The component failed, or tried something that the call does not allow."""
 
 
 # The exception for each kind; other kinds are plain `WherebyError`s.
