@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a call, and what callers are told about it.
+//! The errors of calls, with the messages and hints for callers.
 
 use serde_json::{Value, json};
 use whereby_authority::grant::WriteOutcome;
@@ -6,32 +6,31 @@ use whereby_authority::policy::Rule;
 use whereby_authority::text;
 use whereby_catalog::failure;
 
-/// The greatest length of a component's own words, in characters.
+/// The maximum length of a component's message, in characters.
 const MAX_MESSAGE: usize = 1000;
 
 /// Why a call failed, or could not be made.
 ///
-/// It is worded for the person whose program it is. An agent is told what [`Error::for_agent`] makes
-/// of it.
+/// The messages are for the person who runs the program. For agents, use [`Error::for_agent`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The call was put in a way that cannot be understood: no such function, account or flag.
+    /// The call cannot be understood: an unknown function, account or flag.
     #[error("{message}")]
     Usage {
-        /// What was wrong, and what would be right.
+        /// What was wrong, and how to fix it.
         message: String,
     },
-    /// An argument is not acceptable.
+    /// An argument is invalid.
     #[error("{message}")]
     InvalidArgument {
-        /// Which, and what would be right.
+        /// Which argument, and what would be valid.
         message: String,
     },
     /// The configuration, or a credential it names, cannot be used.
     #[error("{message}")]
     Configuration {
-        /// What was wrong, where, and what would be right.
+        /// What was wrong, where, and how to fix it.
         message: String,
     },
     /// The policy, or the person who was asked, does not allow the call.
@@ -39,7 +38,7 @@ pub enum Error {
     Denied {
         /// Which call is denied.
         message: String,
-        /// The rule that decided; absent where a person did, and for agents.
+        /// The rule that denied it; `None` if a person did, and for agents.
         rule: Option<Box<Rule>>,
         /// What the caller may do instead.
         instead: String,
@@ -49,30 +48,30 @@ pub enum Error {
     ApprovalRequired {
         /// Which call has to be approved.
         message: String,
-        /// The rule that says so; absent for agents.
+        /// The rule that requires approval; `None` for agents.
         rule: Option<Box<Rule>>,
-        /// What was stored to be approved; absent where there is no state directory.
+        /// The stored request for approval; `None` without a state directory.
         pending: Option<PendingApproval>,
     },
-    /// The component returned an error of the WIT's.
+    /// The component returned an error that the WIT defines.
     #[error("{}", .0.message)]
     Function(FunctionError),
-    /// The call took longer than it may.
+    /// The call exceeded its time limit.
     #[error("the call took longer than {seconds} s and was stopped")]
     TimedOut {
-        /// The limit.
+        /// The limit, in seconds.
         seconds: u64,
     },
     /// The component failed or broke a rule.
     #[error("{message}")]
     ComponentFault {
-        /// What it did.
+        /// What the component did.
         message: String,
     },
     /// The user stopped the program while a write may have been under way.
     #[error("interrupted")]
     Interrupted,
-    /// The host itself failed.
+    /// The host failed.
     #[error("{message}")]
     Internal {
         /// What happened.
@@ -80,23 +79,23 @@ pub enum Error {
     },
 }
 
-/// An error that the component returned, as the WIT's `error` has it.
+/// An error that the component returned: the WIT's `error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FunctionError {
-    /// The case: `not-found`.
+    /// The case of the WIT's `error`, such as `not-found`.
     pub kind: &'static str,
     /// What happened.
     pub message: String,
-    /// The status of Whereby's answer, where it refused.
+    /// The HTTP status if Whereby refused the request.
     pub http_status: Option<u16>,
-    /// How long to wait before trying again; absent where Whereby did not say.
+    /// How long to wait before a retry, in seconds; `None` if Whereby did not say.
     pub retry_after_seconds: Option<u64>,
-    /// What to do about it, where more is known than the kind tells.
+    /// A hint that is more specific than the kind's; `None` if there is none.
     pub hint: Option<String>,
-    /// Whether the same call may succeed later without anything being changed.
+    /// Whether the same call may succeed later without changes.
     pub retryable: bool,
-    /// In which line of which file the key is that the hint names. Agents are not told.
+    /// The file and line of the key in the hint. Hidden from agents.
     pub(crate) place: Option<String>,
 }
 
@@ -123,7 +122,7 @@ impl FunctionError {
             "rate-limited" => {
                 let seconds = payload.as_u64()?;
                 error.http_status = Some(429);
-                // The WIT's way of saying that Whereby named none.
+                // In the WIT, 0 means that Whereby gave no time.
                 error.retry_after_seconds = Some(seconds).filter(|seconds| *seconds > 0);
                 error.message = failure::rate_limited(seconds);
             }
@@ -145,16 +144,16 @@ impl FunctionError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PendingApproval {
-    /// By which it is approved, whole.
+    /// The full ID, for `whereby approvals approve`.
     pub id: String,
-    /// Until when it can be, in milliseconds since 1970.
+    /// When the request expires, in milliseconds since 1970.
     pub expires_at: i64,
-    /// By which an MCP client answers the question. No agent gets to see it.
+    /// The handle that an MCP client uses to answer the question. Hidden from agents.
     pub(crate) handle: String,
 }
 
 impl PendingApproval {
-    /// What a person types to approve it.
+    /// Returns the command that approves the call.
     #[must_use]
     pub fn command(&self) -> String {
         format!("whereby approvals approve {}", self.id)
@@ -173,7 +172,7 @@ impl From<whereby_authority::Error> for Error {
 }
 
 impl Error {
-    /// The kind, by which scripts tell errors apart: a case of the WIT's `error`, or one of
+    /// Returns the kind, for scripts: a case of the WIT's `error`, or one of
     /// `usage`, `configuration`, `denied`, `approval-required`, `component-fault`, `internal`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -190,7 +189,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later without anything being changed.
+    /// Whether the same call may succeed later without changes.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -199,10 +198,11 @@ impl Error {
         }
     }
 
-    /// What to do about it, in a sentence, where it is known whether something was changed.
+    /// Returns what to do about the error. `outcome` is what the call wrote: a write that happened, or may
+    /// have, must not be repeated blindly.
     #[must_use]
     pub fn hint(&self, outcome: WriteOutcome) -> Option<String> {
-        // Whatever failed, nobody is told to repeat what may have happened.
+        // No hint suggests to repeat a write that may have happened.
         match outcome {
             _ if outcome != WriteOutcome::None
                 && let Self::Function(FunctionError { hint: Some(hint), .. }) = self =>
@@ -245,16 +245,15 @@ impl Error {
                 "try again later, or raise limits.timeout_seconds in the configuration"
             }
             Self::ComponentFault { .. } => {
-                "use another component; without --component and [component] the built-in one runs, and where \
-                 that is the one, report it"
+                "use another component, or remove --component and [component] to run the built-in one; if the \
+                 built-in one fails, report it"
             }
             _ => return None,
         };
         Some(hint.to_owned())
     }
 
-    /// The error as an agent is told of it: what is allowed, and not which line of which file to change
-    /// for more to be.
+    /// Returns the error for an agent, without the rule, file and line that would have to change.
     #[must_use]
     pub fn for_agent(mut self) -> Self {
         if let Self::Denied { rule, .. } | Self::ApprovalRequired { rule, .. } = &mut self {
@@ -266,7 +265,7 @@ impl Error {
         self
     }
 
-    /// The error as the JSON document of every front end has it.
+    /// Returns the error in the JSON form that all front ends use.
     #[must_use]
     pub fn to_json(&self, outcome: WriteOutcome) -> Value {
         let function = match self {
@@ -278,7 +277,7 @@ impl Error {
         json!({
             "kind": self.kind(),
             "message": self.to_string(),
-            // What may have happened, or did, is not to be done again without a look at it.
+            // A write that happened, or may have, must not be repeated blindly.
             "retryable": self.is_retryable() && can_repeat,
             "effect": outcome.as_str(),
             "http_status": function.and_then(|error| error.http_status),
@@ -288,7 +287,7 @@ impl Error {
     }
 }
 
-/// What is said of an approval that is needed, everywhere in the same words.
+/// Returns the hint for a call that needs approval, the same in all front ends.
 #[must_use]
 pub(crate) fn approve(how: &str) -> String {
     format!("a person approves this one call {how}; then make the very same call again")
@@ -298,12 +297,15 @@ fn because(rule: &Option<Box<Rule>>) -> String {
     rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"))
 }
 
-/// Says which line to change so that a rule allows the call.
+/// Returns which line to change to allow the call.
 fn change(rule: &Rule) -> String {
     match &rule.place {
         Some((file, line)) => {
             let file = text::printable(&file.display().to_string(), 300);
-            format!("to allow it, set {} = \"allow\" in {file}, line {line} (owner only)", rule.key)
+            format!(
+                "to allow it, the file's owner can set {} = \"allow\" in {file}, line {line}",
+                rule.key
+            )
         }
         None => format!("to allow it, set {} = \"allow\" in the configuration file", rule.key),
     }

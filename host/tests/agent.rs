@@ -53,7 +53,7 @@ fn a_person_who_says_yes_has_a_room_created_and_deleted() {
     assert_eq!(calls(&printed), 10, "{printed}");
     let asked = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(asked.matches("[y/N]").count(), 2, "{asked}");
-    assert!(asked.contains("This deletes for ever"), "{asked}");
+    assert!(asked.contains("This permanently deletes"), "{asked}");
     // The last look at the room is the only call that fails.
     assert_eq!(printed.matches("\"kind\":").count(), 1, "{printed}");
     assert!(printed.contains("\"kind\":\"not-found\""), "{printed}");

@@ -1,4 +1,4 @@
-//! Files that cannot be looked for, are somebody else's, or are no files.
+//! Files whose existence is unknown, that belong to somebody else, or that are not regular files.
 
 use crate::wire::{kind, message};
 use serde_json::json;
@@ -53,21 +53,21 @@ async fn a_file_that_cannot_be_looked_for_is_no_file_that_is_absent() {
     // The folder itself.
     std::fs::remove_dir_all(world.path("config/whereby")).expect("it was there");
     symlink("whereby", world.path("config/whereby")).expect("a link to itself");
-    refused(&environment, "cannot be looked for");
+    refused(&environment, "cannot tell whether this file exists");
     std::fs::remove_file(world.path("config/whereby")).expect("it was there");
     let mut long = environment.clone();
     let name = world.path(&"x".repeat(300)).display().to_string();
     long.variables.insert("XDG_CONFIG_HOME".into(), name);
-    refused(&long, "cannot be looked for");
+    refused(&long, "cannot tell whether this file exists");
 
     // Folders on the way to project files, and to the machine's policy.
     symlink("loop", world.path("loop")).expect("a link to itself");
     let mut lost = environment.clone();
     lost.directory = world.path("loop");
-    refused(&lost, "cannot be looked for");
+    refused(&lost, "cannot tell whether this file exists");
     let mut lost = environment.clone();
     lost.system_policy = world.path("loop/policy.toml");
-    refused(&lost, "cannot be looked for");
+    refused(&lost, "cannot tell whether this file exists");
     assert!(Settings::load(None, &environment).is_ok(), "nothing else was wrong");
     world.assert_untouched();
 }
@@ -84,7 +84,10 @@ async fn a_folder_that_may_not_be_searched_is_an_error_to_whom_it_is_closed() {
     match loaded {
         Ok(settings) => assert!(may_all_the_same && settings.file.is_some()),
         Err(error) => {
-            assert!(!may_all_the_same && error.to_string().contains("cannot be looked for"));
+            assert!(
+                !may_all_the_same
+                    && error.to_string().contains("cannot tell whether this file exists")
+            );
         }
     }
 }

@@ -345,7 +345,7 @@ class Approvals(McpTest):
             self.assertEqual(len(self.asked), 2)
             for part in ("`work`", "create_room", '"room_name_prefix": "asked-"'):
                 self.assertIn(part, self.asked[0])
-            self.assertIn("for ever", self.asked[1])
+            self.assertIn("permanently", self.asked[1])
             self.assertIn(made["roomName"], self.asked[1])
         self.assertEqual({row["approved_by"] for row in self.audit() if row["outcome"]["success"]}, {"elicitation"})
 

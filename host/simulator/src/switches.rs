@@ -151,7 +151,7 @@ switches! {
         error_body: ErrorBody { Json = "json", Empty = "empty", Html = "html" }
             "error-body" "What an error other than 429 has as its body: an object with `error`, nothing, or a page.";
         room_name_filter: RoomNameFilter { Honoured = "honoured", Ignored = "ignored" }
-            "room-name-filter" "Whether GET /meetings heeds `roomName[startsWith]`.";
+            "room-name-filter" "Whether GET /meetings honours or ignores `roomName[startsWith]`.";
         sort_by_dates: SortByDates { Accepted = "accepted", Rejected = "rejected" }
             "sort-by-dates" "Whether insights can be sorted by `startedAt` and `lastSessionStartedAt`, or answer 400.";
         unknown_session: UnknownSession { Empty = "empty", NotFound = "404" }

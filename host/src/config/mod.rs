@@ -448,7 +448,7 @@ impl Named {
     }
 }
 
-/// Whether there is such a file. What cannot be looked for is no reason to go on without it.
+/// Whether the file exists. If that is unknown, the error stops the call.
 pub(crate) fn is_there(path: &Path) -> Result<bool, Error> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
@@ -456,7 +456,7 @@ pub(crate) fn is_there(path: &Path) -> Result<bool, Error> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(false)
         }
-        Err(error) => Err(in_file(path, &format!("cannot be looked for: {error}"))),
+        Err(error) => Err(in_file(path, &format!("cannot tell whether this file exists: {error}"))),
     }
 }
 
@@ -469,10 +469,15 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Warns of a key in a file that is as root put it there.
+/// Returns a warning about a key in a file that only root can change.
 fn readable_by_others(path: &Path) -> String {
+    let readers = if file::is_closed_to_others(path) {
+        "the members of its group"
+    } else {
+        "others on this machine"
+    };
     format!(
-        "others on this machine can read the access token in {}, and only root can change that",
+        "{readers} can read the access token in {}, and only root can change that",
         text::printable(&path.display().to_string(), 300)
     )
 }

@@ -1,4 +1,4 @@
-//! Asking a person: what is asked, and what they may answer.
+//! The question to a person about a call, and the ways to ask it.
 
 use crate::error::PendingApproval;
 use serde_json::Value;
@@ -8,75 +8,74 @@ use whereby_authority::policy::Rule;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
-/// What a person is asked to approve: one call, exactly as it would be made.
+/// The question whether to make one call, with the exact arguments.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Question {
-    /// The account that it would use.
+    /// The account that the call would use.
     pub account: String,
     /// The function.
     pub function: &'static Function,
-    /// The arguments in their normal form, secrets masked.
+    /// The arguments in their normal form, with secrets masked.
     pub arguments: Value,
-    /// Whether it destroys something for ever.
+    /// Whether the call permanently deletes something.
     pub is_destructive: bool,
-    /// Whether it sends what is said and shown in a meeting somewhere.
+    /// Whether the call sends what is said and shown in a meeting somewhere.
     pub has_destination: bool,
-    /// The base of the API that it would be sent to.
+    /// The base URL of the API that the call would be sent to.
     pub api: String,
-    /// The rule that says to ask.
+    /// The rule that requires approval.
     pub rule: Rule,
 }
 
 impl fmt::Display for Question {
-    /// The question in plain words, over several lines; the arguments come from an agent and are shown
-    /// as plain text.
+    /// Writes the question on several lines. The arguments come from an agent, so they are made printable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arguments = serde_json::to_string_pretty(&self.arguments).unwrap_or_default();
         let (account, function, api) = (&self.account, self.function.json, &self.api);
-        writeln!(f, "The account `{account}` is to call {function} at {api}:")?;
+        writeln!(f, "{function} for the account `{account}` at {api} needs your approval:")?;
         writeln!(f, "{}", text::printable_lines(&arguments))?;
         if self.is_destructive {
-            writeln!(f, "This deletes for ever and throws out whoever is in the room.")?;
+            writeln!(f, "This permanently deletes the room and removes everyone in it.")?;
         }
         if self.has_destination {
             writeln!(
                 f,
-                "This sends what is said and shown in the room to where the arguments say."
+                "This sends what is said and shown in the room to the destination in the arguments."
             )?;
         }
-        writeln!(f, "Asked because of {}.", self.rule)?;
+        writeln!(f, "Rule: {}.", self.rule)?;
         write!(f, "Call {function} by the account `{account}`?")
     }
 }
 
-/// What came of asking.
+/// The reply to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// A person approved this one call.
+    /// A person approved the call.
     Approved,
-    /// A person declined it.
+    /// A person declined the call.
     Declined,
-    /// There is nobody to ask, or they did not say.
+    /// Nobody could be asked, or nobody replied.
     Nobody,
 }
 
-/// By which way a person is asked.
+/// The way to ask a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Channel {
     /// On the terminal of this process.
     Terminal,
-    /// By an MCP client, which asserts that a person answered; `permissions.elicitation` can forbid it.
+    /// Through an MCP client, which vouches that a person replied. `permissions.elicitation` can forbid it.
     Elicitation,
-    /// By the program that embeds this library.
+    /// Through the program that embeds this library.
     #[default]
     Program,
 }
 
 impl Channel {
-    /// `terminal`, `elicitation` or `program`.
+    /// Returns `terminal`, `elicitation` or `program`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -87,26 +86,26 @@ impl Channel {
     }
 }
 
-/// A front end's way of asking a person.
+/// Asks a person for approval, on behalf of a front end.
 ///
-/// Whoever implements it vouches that a person answered, and not the agent whose call it is.
+/// An implementation vouches that a person replied, and not the agent that makes the call.
 pub trait Approver: Send + Sync {
-    /// Asks, and waits for the answer. The time that it takes is not the call's.
+    /// Asks, and waits for the reply. The wait does not count towards the call's time limit.
     fn ask<'a>(
         &'a self,
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
-    /// By which way it asks.
+    /// Returns the way that this approver asks.
     fn channel(&self) -> Channel {
         Channel::Program
     }
 
-    /// Is told of a call that nobody could be asked about and that was stored to be approved.
+    /// Called when nobody could be asked, and the call was stored for later approval.
     fn stored(&self, _question: &Question, _pending: &PendingApproval) {}
 }
 
-/// Asks nobody, so that whatever is to be asked for fails.
+/// Asks nobody, so every call that needs approval fails.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NobodyToAsk;
 

@@ -149,7 +149,7 @@ async fn approving_what_was_denied_says_that_the_approval_is_a_new_one() {
     assert_eq!(world.run(&["approvals", "deny", &denied]).await.code, 0);
     let ran = world.run(&["approvals", "approve", &denied]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    let words = format!("this approval is a new one; the denied one, {denied}, stays in the list");
+    let words = format!("this approval is new; the denied one, {denied}, stays in the list");
     assert!(ran.stdout.contains(&words), "{ran:?}");
     let open = world.run(&["approvals", "list", "--json"]).await.json();
     let id = open["approvals"][0]["id"].as_str().expect("an id");

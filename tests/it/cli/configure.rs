@@ -50,7 +50,7 @@ async fn a_token_from_standard_input_makes_a_file_for_its_owner_alone() {
     assert_eq!(settings.account(None).expect("an account").0, "default");
 
     let ran = configure_typing(&world, &["--token-stdin"], TOKEN).await;
-    assert!(ran.stdout.contains(": already as it should be\n"), "{ran:?}");
+    assert!(ran.stdout.contains(": unchanged\n"), "{ran:?}");
     let ran = configure_typing(&world, &["--token-stdin", "--json"], TOKEN).await;
     assert_eq!(
         ran.json(),
@@ -70,7 +70,7 @@ async fn what_does_not_look_like_a_key_is_kept_with_a_warning() {
     for (token, warns) in [(TOKEN, false), ("0paque", true), ("e30.[].e30", true)] {
         let ran = configure_typing(&world, &["--token-stdin"], token).await;
         assert_eq!(ran.code, 0, "{ran:?}");
-        let warning = "warning: this does not look like an API key of Whereby";
+        let warning = "warning: this does not look like a Whereby API key";
         assert_eq!(ran.stderr.starts_with(warning), warns, "{token}: {ran:?}");
         assert!(!format!("{ran:?}").contains(token), "{ran:?}");
         assert!(written(&world).contains(&format!("access_token = \"{token}\"")));
@@ -317,7 +317,7 @@ async fn an_account_is_removed_with_its_permissions_and_is_no_default_any_more()
     );
     let ran = configure(&world, &["--account", "work", "--remove"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    let told = "warning: `work` was the default account; default_account is removed too; the \
+    let told = "warning: `work` was the default account; default_account was removed, too; the \
                 default is now `school`\n";
     assert_eq!(ran.stderr, told);
     assert_eq!(written(&world).trim_start(), school);

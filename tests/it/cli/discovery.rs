@@ -204,7 +204,7 @@ async fn the_demonstration_goes_through_every_function() {
         "$ whereby call whereby.list_rooms '{\"limit\":3}'",
         "$ whereby call whereby.school.create_room '{}'",
         "denied: create_room by the account `school` is denied",
-        "(a person is asked, and approves)",
+        "(a person approves)",
         "9 calls, each in a fresh sandbox",
         "Next: set WHEREBY_ACCESS_TOKEN",
     ] {

@@ -209,7 +209,7 @@ async fn a_variable_that_an_account_names_has_an_effect_and_no_warning() {
     environment.variables.insert("WHEREBY_ACCESS_TOKEN".into(), "another".into());
     let ran = run(&["doctor"], environment, "", false).await;
     assert_eq!(ran.code, 3, "{ran:?}");
-    assert!(ran.stdout.contains("and set WHEREBY_ACCESS_TOKEN to it"), "{ran:?}");
+    assert!(ran.stdout.contains("and set WHEREBY_ACCESS_TOKEN to the new key"), "{ran:?}");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn a_person_who_accepts_approves_the_call_that_they_were_shown() {
     let asked = client.asked();
     assert_eq!(asked.len(), 1);
     for part in
-        ["`work`", "delete_room", "\"room_name\": \"daily\"", "for ever", "permissions.write"]
+        ["`work`", "delete_room", "\"room_name\": \"daily\"", "permanently", "permissions.write"]
     {
         assert!(asked[0].contains(part), "{part} is not in {}", asked[0]);
     }
@@ -112,7 +112,7 @@ async fn the_newest_protocol_asks_by_saying_that_input_is_required() {
     let result = connected.call(DELETE, daily_room()).await;
     assert_eq!(result.is_error, Some(false), "{result:?}");
     assert_eq!(client.asked().len(), 1);
-    assert!(client.asked()[0].contains("for ever"));
+    assert!(client.asked()[0].contains("permanently"));
     assert_eq!(sent(&world).len(), 2);
     connected.end().await;
 

@@ -70,7 +70,7 @@ async fn each_call_of_a_script_is_decided_on_and_asked_for() {
     assert!(!failed, "{report}");
     assert_eq!(report["result"], true);
     assert_eq!(client.asked().len(), 1);
-    assert!(client.asked()[0].contains("for ever"));
+    assert!(client.asked()[0].contains("permanently"));
     assert_eq!(sent(&world).len(), 2);
     connected.end().await;
 }
