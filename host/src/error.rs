@@ -303,7 +303,7 @@ fn change(rule: &Rule) -> String {
         Some((file, line)) => {
             let file = text::printable(&file.display().to_string(), 300);
             format!(
-                "to allow it, the file's owner can set {} = \"allow\" in {file}, line {line}",
+                "to allow it, set {} = \"allow\" in {file}, line {line}, as the file's owner",
                 rule.key
             )
         }

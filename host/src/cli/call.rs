@@ -8,11 +8,11 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::call::{Call, Outcome, Plan};
 use crate::strict_json;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use whereby_authority::arguments::MAX_ARGUMENTS_BYTES;
-use whereby_authority::policy::{Effect, Permission};
+use whereby_authority::policy::Effect;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_catalog::Type;
@@ -342,58 +342,6 @@ pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
         [function] => (None, &function[plain(function)..]),
         [account, function] => (Some(account), &function[plain(function)..]),
         _ => (None, name),
-    }
-}
-
-impl Document {
-    fn of(outcome: &Outcome) -> Self {
-        Self {
-            account: outcome.account.clone(),
-            permission: outcome.verdict.as_ref().map(|verdict| verdict.permission),
-            forced: outcome.forced,
-            write: outcome.write,
-            approval: outcome.approval.clone(),
-            requests: outcome.requests.len(),
-            duration: outcome.duration,
-            ..Self::for_function(outcome.function)
-        }
-    }
-
-    /// Returns the hint for an error, unless it does not apply here.
-    pub(super) fn hint_for(&self, error: &Error) -> Option<String> {
-        let hint = self.hint.clone().or_else(|| error.hint(self.write));
-        hint.filter(|_| !self.no_hint)
-    }
-
-    /// Returns the JSON document that every call prints with `--json`.
-    pub(super) fn to_json(&self, result: Result<&Value, &Error>) -> Value {
-        let operation = self
-            .function
-            .and_then(whereby_catalog::function)
-            .map(|function| FunctionRule::of(function).effect.as_str());
-        let mut document = json!({
-            "function": self.function,
-            "success": result.is_ok(),
-            "data": result.ok().or(self.data.as_ref()),
-            "error": result.err().map(|error| error.to_json(self.write)),
-            "meta": {
-                "account": self.account,
-                "operation": operation,
-                "dry_run": self.dry_run,
-                "permission": self.permission.map(Permission::as_str),
-                "forced": self.forced,
-                "approval_id": self.approval,
-                "requests": self.requests,
-            },
-            "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
-        });
-        if let Err(error) = result {
-            document["error"]["hint"] = self.hint_for(error).into();
-        }
-        if self.pages > 0 {
-            document["meta"]["pages"] = self.pages.into();
-        }
-        document
     }
 }
 

@@ -26,7 +26,7 @@ const CLOCK_SKEW: i64 = 60;
 const EXPIRY_NOTICE: i64 = 14 * 24 * 60 * 60;
 
 /// How to get a new key.
-const NEW_KEY: &str = "generate a key in Whereby's dashboard (Configure, API)";
+const NEW_KEY: &str = "make a key in Whereby's dashboard (Configure, API)";
 
 /// Check the configuration, the component, and each account with one cheap request
 #[derive(Debug, clap::Args)]

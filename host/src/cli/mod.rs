@@ -15,6 +15,7 @@ mod functions;
 mod lua;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod output;
 mod pages;
 mod paint;
 mod prompt;
@@ -47,18 +48,15 @@ use crate::store::Store;
 use crate::system::resource_limit::{self, LowAddressSpace};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use output::{CommandError, Document, Output, Style, document, finish, print};
 use paint::{Role, paint, wants_colours};
 use render::Look;
-use serde_json::{Value, json};
 use signal::Signals;
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-use whereby_authority::grant::WriteOutcome;
-use whereby_authority::policy::Permission;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
@@ -282,82 +280,6 @@ impl Context {
     }
 }
 
-/// The output of a command that ran.
-enum Output {
-    /// A call's document and result.
-    Call(Box<Document>, Value),
-    /// A dry run's document, its text for people, and its result.
-    Plan(Box<Document>, String, Value),
-    /// Text for people, and its JSON form.
-    Text(String, Value),
-    /// A serialized JSON document.
-    Document(String),
-    /// Text for people, its JSON form, and the exit status.
-    Report(String, Value, Exit),
-    /// Nothing: the command has printed its own output.
-    Nothing,
-    /// Nothing: a signal stopped the command.
-    Stopped(Exit),
-}
-
-impl Output {
-    fn call(document: Document, data: Value) -> Self {
-        Self::Call(Box::new(document), data)
-    }
-}
-
-/// The parts of a call's JSON document besides its result.
-#[derive(Clone, Debug, Default)]
-struct Document {
-    function: Option<&'static str>,
-    account: Option<String>,
-    dry_run: bool,
-    permission: Option<Permission>,
-    forced: bool,
-    write: WriteOutcome,
-    approval: Option<String>,
-    requests: usize,
-    /// How many pages were read; 0 without `--all` or `--prefix`.
-    pages: usize,
-    duration: Duration,
-    /// The plan of a denied dry run.
-    data: Option<Value>,
-    /// The same plan as text for people.
-    shown: Option<String>,
-    /// The exit status if a signal stopped the call.
-    stopped: Option<Exit>,
-    /// Whether to omit the error's usual hint.
-    no_hint: bool,
-    /// A hint that replaces the error's usual one.
-    hint: Option<String>,
-}
-
-impl Document {
-    fn for_function(function: Option<&'static str>) -> Self {
-        Self { function, ..Self::default() }
-    }
-}
-
-/// The error of a command, with what the document can say about the call.
-struct CommandError {
-    error: Error,
-    document: Box<Document>,
-}
-
-impl CommandError {
-    /// Returns the failure of a call that a signal stopped.
-    fn stopped(exit: Exit, document: Document) -> Self {
-        let document = Document { stopped: Some(exit), ..document };
-        Self { error: Error::Interrupted, document: Box::new(document) }
-    }
-}
-
-impl From<Error> for CommandError {
-    fn from(error: Error) -> Self {
-        Self { error, document: Box::default() }
-    }
-}
-
 /// The stack size of the program's thread, in bytes: as large as a main thread's.
 const STACK: usize = 8 * 1024 * 1024;
 
@@ -418,32 +340,6 @@ fn run_on_this_thread() -> u8 {
     };
     let style = Style::of(&arguments, environment);
     print(&streams, &style, Err(error.into()))
-}
-
-/// How results and errors are printed. Determined before the command line is parsed.
-struct Style {
-    json: bool,
-    /// Whether the command is `lua`, whose JSON document differs.
-    #[cfg(feature = "lua")]
-    is_script: bool,
-    /// The environment, which sets the time zone and colours.
-    environment: Environment,
-}
-
-impl Style {
-    fn of(arguments: &[OsString], environment: Environment) -> Self {
-        let has = |flag| arguments.iter().take_while(|a| *a != "--").any(|a| a == flag);
-        Self {
-            json: has("--json"),
-            #[cfg(feature = "lua")]
-            is_script: matches!(command_of(arguments), Some("lua" | "integrations:lua")),
-            environment,
-        }
-    }
-
-    fn look(&self, streams: &Streams) -> Look {
-        Look::new(&self.environment, streams)
-    }
 }
 
 /// Improves the message if a function was written as a command, or an argument as an option.
@@ -569,91 +465,4 @@ async fn unless_stopped(
             Ok(Output::Stopped(exit))
         },
     }
-}
-
-/// Prints the result of a command. Returns the exit status.
-fn print(streams: &Streams, style: &Style, result: Result<Output, CommandError>) -> u8 {
-    streams.set_last_words(None);
-    let exit = match &result {
-        Ok(Output::Report(_, _, exit) | Output::Stopped(exit)) => *exit,
-        Ok(_) => Exit::Success,
-        Err(CommandError { error, document }) => {
-            document.stopped.unwrap_or_else(|| Exit::of_call(error, document.write))
-        }
-    };
-    let written = match (result, style.json) {
-        (Ok(Output::Nothing | Output::Stopped(_)), _) => Ok(()),
-        (Ok(Output::Document(json)), _) => writeln!(streams.stdout(), "{json}"),
-        (Ok(Output::Plan(_, text, _)), false) => write!(streams.stdout(), "{text}"),
-        (Ok(Output::Call(document, data) | Output::Plan(document, _, data)), true) => {
-            print_json(streams, &document.to_json(Ok(&data)))
-        }
-        (Ok(Output::Call(_, data)), false) => {
-            write!(streams.stdout(), "{}", render::render(&data, &style.look(streams)))
-        }
-        (Ok(Output::Text(_, value) | Output::Report(_, value, _)), true) => {
-            print_json(streams, &value)
-        }
-        (Ok(Output::Text(text, _) | Output::Report(text, _, _)), false) => {
-            write!(streams.stdout(), "{text}")
-        }
-        #[cfg(feature = "lua")]
-        (Err(CommandError { error, .. }), true) if style.is_script => {
-            print_json(streams, &lua::failed_json(&error))
-        }
-        (Err(CommandError { error, document }), true) => {
-            print_json(streams, &document.to_json(Err(&error)))
-        }
-        (Err(CommandError { error, document }), false) => {
-            print_error(streams, style, &error, &document)
-        }
-    };
-    finish(streams, written.and_then(|()| streams.stdout().flush()), exit)
-}
-
-fn print_json(streams: &Streams, value: &Value) -> std::io::Result<()> {
-    writeln!(streams.stdout(), "{}", text::printable_json(&value.to_string()))
-}
-
-fn print_error(
-    streams: &Streams,
-    style: &Style,
-    error: &Error,
-    document: &Document,
-) -> std::io::Result<()> {
-    if let Some(shown) = &document.shown {
-        write!(streams.stdout(), "{shown}")?;
-    }
-    let colours = streams.stderr_is_terminal && wants_colours(&style.environment);
-    let word = |role, word| paint(colours, role, word);
-    let message = text::printable_lines(&error.to_string());
-    streams.note(&word(Role::Error, "error:"), &message)?;
-    if let Some(hint) = document.hint_for(error) {
-        streams.note(&word(Role::Hint, "hint:"), &text::printable_lines(&hint))?;
-    }
-    streams.stderr().flush()
-}
-
-/// Returns the exit status, after the output was written or not. A failed command keeps its status, and
-/// a closed pipe is not reported.
-fn finish(streams: &Streams, written: std::io::Result<()>, exit: Exit) -> u8 {
-    match written {
-        Ok(()) => exit.code(),
-        Err(_) if exit != Exit::Success => exit.code(),
-        // A shell shows this status for a program that SIGPIPE ended.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 141,
-        Err(error) => {
-            // Standard error may be closed, too.
-            let _ = writeln!(
-                streams.stderr(),
-                "error: the output cannot be written: {error}; the command itself succeeded"
-            );
-            Exit::Internal.code()
-        }
-    }
-}
-
-/// Returns a JSON document with one member.
-fn document(name: &str, value: Value) -> Value {
-    json!({ name: value })
 }

@@ -106,7 +106,7 @@ async fn only_functions_that_return_pages_have_all_of_them() {
 }
 
 #[tokio::test]
-async fn deleting_what_is_not_there_succeeds_where_that_is_wanted() {
+async fn deleting_a_missing_room_succeeds_with_if_exists() {
     let (world, _) = still_world().await;
     world.configure("");
     let delete = ["call", "delete_room", "--arg", "room_name=nowhere"];
