@@ -65,13 +65,13 @@ pub enum Error {
     /// The component failed or broke a rule.
     #[error("{message}")]
     ComponentFault {
-        /// What it did.
+        /// What the component did.
         message: String,
     },
     /// The call was stopped from outside.
     #[error("interrupted")]
     Interrupted,
-    /// The host itself failed.
+    /// The host failed.
     #[error("{message}")]
     Internal {
         /// What happened.
@@ -301,7 +301,10 @@ fn change(rule: &Rule) -> String {
     match &rule.place {
         Some((file, line)) => {
             let file = text::printable(&file.display().to_string(), 300);
-            format!("to allow it, set {} = \"allow\" in {file}, line {line} (owner only)", rule.key)
+            format!(
+                "to allow it, set {} = \"allow\" in {file}, line {line}, as the file's owner",
+                rule.key
+            )
         }
         None => format!("to allow it, set {} = \"allow\" in the configuration file", rule.key),
     }

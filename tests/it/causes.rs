@@ -591,7 +591,7 @@ async fn the_doctor_warns_of_a_key_that_expires_within_two_weeks() {
     for (seconds, words) in [
         (DAY, Some("it expires on 20")),
         (13 * DAY, Some("it expires on 20")),
-        (-DAY, Some("it says that it expired on 20")),
+        (-DAY, Some("it claims to have expired on 20")),
         (15 * DAY, None),
     ] {
         let check = doctor_of_key(seconds).await;

@@ -1,19 +1,19 @@
-//! `whereby accounts`: which accounts there are, and where their tokens come from.
+//! `whereby accounts`: lists the accounts and the sources of their tokens.
 
-use super::{Context, Failure, Output, render};
+use super::{CommandError, Context, Output, render};
 use crate::config::credentials::TokenSource;
 use crate::config::{Account, Settings};
 use serde_json::{Map, Value, json};
 use whereby_authority::text;
 use whereby_catalog::Function;
 
-/// Lists the accounts, where their access tokens come from, and what they may do
+/// List the accounts, the sources of their access tokens, and their permissions
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  whereby accounts\n  whereby accounts --json")]
 pub(super) struct Opts {}
 
 impl Opts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let settings = context.settings()?;
         let default = settings.account_name(None).ok();
         let functions = context.functions()?;
@@ -36,18 +36,17 @@ impl Opts {
                 "api": account["api_url"],
             })
         });
-        let table = match accounts.is_empty() {
-            true => {
-                "no accounts; set WHEREBY_ACCESS_TOKEN, or see `whereby configure --help`\n".into()
-            }
-            false => render::render(&Value::Array(rows.collect()), &context.look()),
+        let table = if accounts.is_empty() {
+            "no accounts; set WHEREBY_ACCESS_TOKEN, or see `whereby configure --help`\n".into()
+        } else {
+            render::render(&Value::Array(rows.collect()), &context.look())
         };
         let file = settings.file.as_ref().map(|file| file.display().to_string());
         Ok(Output::Text(table, json!({"accounts": accounts, "file": file})))
     }
 }
 
-/// Returns whether an account is switched off or the default one, in words.
+/// Returns the state of an account in words: `switched off`, `used by default` or nothing.
 fn state(account: &Value) -> &'static str {
     match (account["enabled"] == true, account["default"] == true) {
         (false, _) => "switched off",
@@ -80,17 +79,18 @@ fn describe(
     })
 }
 
-/// Where a token comes from; never the token.
+/// Returns the source of a token, without the token.
 pub(super) fn source(token: &TokenSource) -> Value {
     match token {
         TokenSource::Literal(_) => json!({"source": "configuration"}),
         TokenSource::Variable(name) => json!({"source": "environment", "name": name}),
         TokenSource::File(path) => json!({"source": "file", "path": path}),
-        // The arguments of a command may say more than is wanted.
+        // The arguments of a command may be secret.
         TokenSource::Command(command) => json!({"source": "command", "program": command.first()}),
     }
 }
 
+/// Returns the source of a token in words.
 pub(super) fn token_text(source: &Value) -> String {
     let detail = ["name", "path", "program"].iter().find_map(|key| source[*key].as_str());
     let source = source["source"].as_str().unwrap_or_default();
@@ -100,7 +100,7 @@ pub(super) fn token_text(source: &Value) -> String {
     }
 }
 
-/// The permissions in few words: the rule for most functions, and the exceptions.
+/// Returns the permissions in a few words, such as `allow all` or `allow 5 functions; deny delete_room`.
 fn permissions_text(permissions: &Value, all: usize) -> String {
     let of = |wanted: &str| {
         let names: Vec<&str> = permissions

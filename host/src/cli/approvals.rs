@@ -1,7 +1,7 @@
-//! `whereby approvals`: the calls that wait for a person, and what the person says.
+//! `whereby approvals`: lists stored calls; a person approves or denies them.
 
 use super::render::{self, Look};
-use super::{Context, Failure, Output, document, prompt, table};
+use super::{CommandError, Context, Output, document, prompt, table};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::session::approval::Answer;
@@ -11,15 +11,14 @@ use std::collections::BTreeSet;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 
-/// How many columns of the terminal are left to other things than arguments.
-const OTHERS: u16 = 20;
+/// How many columns of the terminal are for things other than arguments.
+const OTHER_COLUMNS: u16 = 20;
 
-/// Lists the calls that wait for approval, shows, approves and denies them
+/// List, show, approve and deny calls that need approval
 ///
-/// A call that the policy wants a person to be asked about, and that nobody could be asked about, is
-/// stored. Approving it allows one call with these arguments, however they are spelled, once, within
-/// 15 minutes; the program that wanted the call then makes it again. Undecided requests expire after
-/// an hour.
+/// If a call needs approval and nobody can be asked, the call is stored. An approval allows one call
+/// with the same arguments, in any spelling. It works once and expires after 15 minutes. After you
+/// approve, the program makes the call again. Undecided requests expire after an hour.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby approvals list\n  whereby approvals list --all --json"
@@ -31,48 +30,48 @@ pub(super) struct Opts {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Lists what waits for approval, and what is approved and not used yet
+    /// List calls that wait for approval, and unused approvals
     List {
-        /// Also what was used, denied, or is over
+        /// Also list used, denied and expired approvals
         #[arg(long)]
         all: bool,
     },
-    /// Shows one approval, with its arguments whole
+    /// Show one approval with its full arguments
     Show {
-        /// The approval's id, whole
+        /// The full approval ID
         id: String,
     },
-    /// Approves the call once, for 15 minutes, even if it was denied before
+    /// Approve the call once, for 15 minutes, even if it was denied before
     #[command(
         after_long_help = "Example:\n  whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015"
     )]
     Approve {
-        /// The approval's id, whole
+        /// The full approval ID
         id: String,
     },
-    /// Forbids the call, or takes back an approval that was not used
+    /// Deny the call, or revoke an unused approval
     #[command(
         override_usage = "whereby approvals deny [OPTIONS] <ID>\n       whereby approvals deny [OPTIONS] --all [--client <NAME>] [--yes]",
         group = clap::ArgGroup::new("calls").args(["id", "all"]).required(true),
         after_long_help = "Examples:\n  whereby approvals deny 9f86d081884c7d659a2feaa0c55ad015\n  whereby approvals deny --all --client my-agent"
     )]
     Deny {
-        /// The approval's id, whole
+        /// The full approval ID
         id: Option<String>,
-        /// Deny everything that `whereby approvals list` shows, after asking
+        /// Deny everything that `whereby approvals list` shows, after confirmation
         #[arg(long)]
         all: bool,
-        /// With --all: only what this MCP client asked for, with or without its version
+        /// With --all: deny only calls of this MCP client, given with or without its version
         #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "id")]
         client: Option<String>,
-        /// With --all: do not ask
+        /// With --all: do not ask for confirmation
         #[arg(long, requires = "all", conflicts_with = "id")]
         yes: bool,
     },
 }
 
 impl Opts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let store = context.store()?;
         match self.command {
             Command::List { all } => {
@@ -80,14 +79,14 @@ impl Opts {
                 let mut found = store.approvals(all)?;
                 found.retain(|found| account.as_ref().is_none_or(|name| *name == found.account));
                 let documents: Vec<Value> = found.iter().map(StoredApproval::to_json).collect();
-                let table = match found.is_empty() {
-                    true if all => "there are no approvals\n".into(),
-                    true => nothing_waits(account.as_deref(), None),
-                    false => {
-                        let look = context.look();
-                        let rows = found.iter().map(|found| row(found, &look)).collect();
-                        render::render(&Value::Array(rows), &look)
-                    }
+                let table = if !found.is_empty() {
+                    let look = context.look();
+                    let rows = found.iter().map(|found| row(found, &look)).collect();
+                    render::render(&Value::Array(rows), &look)
+                } else if all {
+                    "no approvals\n".into()
+                } else {
+                    nothing_waits(account.as_deref(), None)
                 };
                 Ok(Output::Text(table, document("approvals", documents.into())))
             }
@@ -105,9 +104,8 @@ impl Opts {
                 let approved = store.approve(&id)?;
                 let mut text = approved_text(context, &approved);
                 if approved.id != id {
-                    text += &format!(
-                        "this approval is a new one; the denied one, {id}, stays in the list as it is\n"
-                    );
+                    text +=
+                        &format!("this approval is new; the denied one, {id}, stays in the list\n");
                 }
                 Ok(output(&approved, text))
             }
@@ -119,7 +117,7 @@ impl Opts {
                 let denied = store.deny(&id)?;
                 let text = format!(
                     "denied: {} by the account `{}`; the same call is not stored again for an hour\n\
-                     to take that back: whereby approvals approve {}\n",
+                     to approve it after all: whereby approvals approve {}\n",
                     shown(&denied.function),
                     shown(&denied.account),
                     denied.id
@@ -130,13 +128,13 @@ impl Opts {
     }
 }
 
-/// Denies every open approval of the account and the client that are named, or of all.
+/// Denies all open approvals, or only those of the given account and client.
 fn deny_all(
     context: &Context,
     store: &Store,
     client: Option<&str>,
     yes: bool,
-) -> Result<Output, Failure> {
+) -> Result<Output, CommandError> {
     let account = wanted_account(context);
     let is_meant = |found: &StoredApproval| {
         account.as_ref().is_none_or(|name| *name == found.account)
@@ -147,7 +145,7 @@ fn deny_all(
     if !found.is_empty() && !yes && !confirm(context, &found)? {
         return Ok(Output::Text("nothing was denied\n".into(), document("approvals", json!([]))));
     }
-    // Nobody has seen a call that was stored meanwhile.
+    // A call that was stored in the meantime was not shown.
     let ids: BTreeSet<&str> = found.iter().map(|found| found.id.as_str()).collect();
     let denied = store.deny_all(|open| ids.contains(open.id.as_str()))?;
     let text = match denied.len() {
@@ -159,7 +157,7 @@ fn deny_all(
     Ok(Output::Text(text, document("approvals", documents.into())))
 }
 
-/// What is said where no call of the account and the client waits, each if it is named.
+/// Returns the message for an empty list of this account and client.
 fn nothing_waits(account: Option<&str>, client: Option<&str>) -> String {
     if account.is_none() && client.is_none() {
         return "nothing waits for approval\n".into();
@@ -180,12 +178,12 @@ fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
             ),
         });
     }
-    let most = context.streams.width.map_or(200, |width| usize::from(width.max(OTHERS)) - 1);
+    let most = context.streams.width.map_or(200, |width| usize::from(width.max(OTHER_COLUMNS)) - 1);
     for call in found {
         let who = asked_by(&call.front_end, call.client.as_deref());
         let (account, arguments) = (&call.account, spaced(&call.arguments));
         let line = format!("{} {arguments}, account {account}, asked by {who}", call.function);
-        // Standard error may be closed; then nobody is asked.
+        // If standard error is closed, the question below fails.
         let _ = writeln!(context.streams.stderr(), "{}", text::printable(&line, most));
     }
     let calls: String =
@@ -195,19 +193,19 @@ fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
         Answer::Approved => Ok(true),
         Answer::Declined => Ok(false),
         Answer::Nobody => Err(Error::Usage {
-            message: "the terminal cannot be read; add --yes to deny without asking".into(),
+            message: "the terminal cannot be read; add --yes to skip the confirmation".into(),
         }),
     }
 }
 
-/// Whether the name means a client, which says its version after its name.
+/// Whether a client has this name. Clients add their version to their name.
 fn is_client(client: Option<&str>, name: &str) -> bool {
     client.is_some_and(|client| {
         client == name || client.rsplit_once(' ').is_some_and(|(own, _)| own == name)
     })
 }
 
-/// The account whose rows are wanted. One that is not configured any more may have some.
+/// Returns the account of `--account`. It may have rows although it is no longer configured.
 pub(super) fn wanted_account(context: &Context) -> Option<String> {
     let name = context.account.as_deref()?;
     if name == "default"
@@ -222,17 +220,17 @@ pub(super) fn wanted_account(context: &Context) -> Option<String> {
 fn check_account_of(context: &Context, store: &Store, id: &str) -> Result<(), Error> {
     match store.approval(id)? {
         Some(found) => check_account(context, &found),
-        // What there is not is told by what is done with it.
+        // The operation itself reports an unknown ID.
         None => Ok(()),
     }
 }
 
-/// Whoever names an account means an approval of that one.
+/// Checks that the approval belongs to the account of `--account`.
 fn check_account(context: &Context, found: &StoredApproval) -> Result<(), Error> {
     match wanted_account(context) {
         Some(name) if name != found.account => Err(Error::Usage {
             message: format!(
-                "the approval {} is of the account `{}`, and --account says `{}`",
+                "approval {} belongs to the account `{}`, not to `{}`; change --account",
                 found.id,
                 shown(&found.account),
                 shown(&name)
@@ -269,19 +267,21 @@ fn row(approval: &StoredApproval, look: &Look) -> Value {
     })
 }
 
-/// Arguments in one line; on a terminal cut to fit a table.
+/// Returns arguments on one line; on a terminal, cut to fit a table.
 pub(super) fn short(arguments: &Value, look: &Look) -> String {
     if look.is_for_person() && arguments.as_object().is_some_and(Map::is_empty) {
         return String::new();
     }
     let most = match look.width {
-        Some(width) if look.is_for_person() => usize::from(width.max(2 * OTHERS) - OTHERS),
+        Some(width) if look.is_for_person() => {
+            usize::from(width.max(2 * OTHER_COLUMNS) - OTHER_COLUMNS)
+        }
         _ => usize::MAX,
     };
     text::printable(&spaced(arguments), most)
 }
 
-/// JSON in one line, with spaces at which it can be wrapped.
+/// Returns JSON on one line, with spaces where it can be wrapped.
 fn spaced(value: &Value) -> String {
     let name = |name: &String| Value::from(name.as_str());
     match value {
@@ -297,7 +297,7 @@ fn spaced(value: &Value) -> String {
     }
 }
 
-/// Where a call came from.
+/// Returns the front end and client of a call.
 pub(super) fn asked_by(front_end: &str, client: Option<&str>) -> String {
     match client {
         Some(client) => format!("{front_end} ({})", text::printable(client, 40)),
@@ -313,7 +313,7 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
         "account": approval.account,
         "api": approval.api,
         "function": approval.function,
-        "asked because of": approval.rule,
+        "rule": approval.rule,
         "asked by": asked_by(&approval.front_end, approval.client.as_deref()),
         "created": document["created_at"],
     });
@@ -327,13 +327,13 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
     let id = &approval.id;
     let next = match approval.state {
         ApprovalState::Pending => {
-            head["waits until"] = document["expires_at"].clone();
+            head["expires"] = document["expires_at"].clone();
             format!(
                 "\nto allow this one call: whereby approvals approve {id}\n\
-                 to forbid it: whereby approvals deny {id}\n"
+                 to deny it: whereby approvals deny {id}\n"
             )
         }
-        ApprovalState::Approved => format!("\nto take it back: whereby approvals deny {id}\n"),
+        ApprovalState::Approved => format!("\nto revoke it: whereby approvals deny {id}\n"),
         _ => String::new(),
     };
     let look = context.look();
@@ -343,7 +343,7 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
     format!("{head}{gap}{zone}\narguments:\n{}{}{next}", arguments(approval), warnings(approval))
 }
 
-/// What is allowed from now on, exactly.
+/// Returns a description of the call that is now allowed.
 fn approved_text(context: &Context, approval: &StoredApproval) -> String {
     let look = context.look();
     let until = render::body(&approval.to_json()["valid_until"], &look);
@@ -355,7 +355,7 @@ fn approved_text(context: &Context, approval: &StoredApproval) -> String {
         until.trim_end(),
     );
     format!(
-        "{}{}{}\n{}to take it back before it is used: whereby approvals deny {}\n",
+        "{}{}{}\n{}to revoke it before it is used: whereby approvals deny {}\n",
         table::paragraph(&what, &look),
         arguments(approval),
         warnings(approval),
@@ -364,24 +364,24 @@ fn approved_text(context: &Context, approval: &StoredApproval) -> String {
     )
 }
 
-/// The arguments whole: nothing that is approved is left out.
+/// Returns the full arguments. Nothing that a person approves is cut.
 fn arguments(approval: &StoredApproval) -> String {
     let text = serde_json::to_string_pretty(&approval.arguments).unwrap_or_default();
     text::printable_lines(&text) + "\n"
 }
 
-/// What a person should not overlook.
+/// Returns warnings about what the call destroys or publishes.
 fn warnings(approval: &StoredApproval) -> String {
     let mut text = String::new();
     if whereby_catalog::function(&approval.function)
         .is_some_and(|function| FunctionRule::of(function).is_destructive)
     {
-        text += "This deletes for ever and throws out whoever is in the room.\n";
+        text += "This permanently deletes the room and removes everyone in it.\n";
     }
     let fields = approval.arguments["fields"].as_array();
     let sends = ["recording", "streaming", "liveTranscription"];
     if fields.into_iter().flatten().any(|item| sends.iter().any(|name| item.get(name).is_some())) {
-        text += "This may send what is said and shown in the room to where the arguments say.\n";
+        text += "This may send what is said and shown in the room to the destination in the arguments.\n";
     }
     text
 }

@@ -1,9 +1,9 @@
-//! `whereby audit`: which calls were made, by whose leave, and what came of them.
+//! `whereby audit`: shows which calls were made, who allowed them, and their outcomes.
 
 use super::approvals::{asked_by, short, wanted_account};
 use super::render::{self, Look, Rows};
 use super::signal::Signals;
-use super::{Context, Failure, Output, document, functions};
+use super::{CommandError, Context, Output, document, functions};
 use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
 use jiff::Span;
@@ -16,18 +16,18 @@ use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::FUNCTIONS;
 
-/// How many calls people are shown by default.
-const SHOWN: u32 = 50;
+/// The default number of calls in a table.
+const DEFAULT_LIMIT: u32 = 50;
 
-/// How often it is looked whether there is something new.
+/// How often `--follow` looks for new rows.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Shows the calls that were made or refused, the newest last
+/// Show the calls that were made or refused, the newest last
 ///
-/// There is a row for each call, whoever made it: what was to be done, which rule or person decided,
-/// and what came of it. A call without an outcome is under way, or the program ended in the middle of
-/// it; whether a write was then made is not known. Rows are never changed, and deleted only after
-/// `whereby audit archive` has written them to a file.
+/// Each call has a row, from any client: the function and arguments, the rule or person that decided,
+/// and the outcome. A call without an outcome is in progress, or the program ended during the call; a
+/// write may then have happened. Rows never change. `whereby audit archive` deletes them after it has
+/// written them to a file.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_long_help = concat!(
     "Examples:\n",
@@ -37,18 +37,18 @@ const POLL: Duration = Duration::from_millis(500);
     "  whereby audit archive calls-of-2026.db"
 ))]
 pub(super) struct Opts {
-    /// Only calls since then: how long ago (30min, 2h, 7d), or a date or time (2026-03-01,
-    /// 2026-03-01T09:00:00). Without an offset it is in the time zone of the output: UTC in a pipe
+    /// Only calls since this time: how long ago (30min, 2h, 7d), or a date or time (2026-03-01,
+    /// 2026-03-01T09:00:00). The default time zone is that of the output: UTC in a pipe
     #[arg(long, value_name = "WHEN", value_parser = When::parse)]
     since: Option<When>,
     /// Only calls of this function
     #[arg(long, value_name = "NAME", value_parser = functions::Name, hide_possible_values = true)]
     function: Option<String>,
-    /// At most so many, the newest. By default 50, and with --json all
+    /// Only the newest N calls (default: 50, or all with --json)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: Option<u32>,
-    /// Go on showing calls as they are made, until Ctrl-C; with --json one document a line. A write
-    /// is shown when it begins and again when it ends
+    /// Keep showing new calls until Ctrl-C; with --json, one document per line. A write appears when
+    /// it begins and again when it ends
     #[arg(long)]
     follow: bool,
     #[command(subcommand)]
@@ -57,12 +57,12 @@ pub(super) struct Opts {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Moves all calls to a new file and empties the log
+    /// Move all calls to a new file and empty the log
     ///
     /// The file is a SQLite database that only you can read, with every call so far. To list it, copy
     /// it to DIR/whereby/state.db, where DIR is an absolute path and DIR/whereby has mode 700, and run:
-    /// XDG_STATE_HOME=DIR whereby audit. Calls that may still be under way stay in the log as well.
-    /// Archiving does not move approvals. Other programs can continue meanwhile.
+    /// XDG_STATE_HOME=DIR whereby audit. Calls that may be in progress also stay in the log. Approvals
+    /// are not moved. Other programs can keep working.
     #[command(after_long_help = "Example:\n  whereby audit archive calls-of-2026.db")]
     Archive {
         /// The file, which must not exist yet
@@ -71,7 +71,7 @@ enum Command {
 }
 
 impl Opts {
-    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let store = context.store()?;
         if let Some(Command::Archive { file }) = self.command {
             return archive(context, &store, &file);
@@ -87,26 +87,27 @@ impl Opts {
                 .transpose()?,
             account: wanted_account(context),
             function,
-            // A program reads the whole document.
-            limit: self.limit.or((!context.json).then_some(SHOWN)),
+            // JSON has no default limit.
+            limit: self.limit.or((!context.json).then_some(DEFAULT_LIMIT)),
             after_seq: None,
         };
-        // What can be shown is shown, and what is missing is said.
+        // If this fails, the other rows can still be shown.
         if let Err(error) = store.gather() {
-            context.warn(&format!("the last calls may be missing here: {error}"));
+            context.warn(&format!("the latest calls may be missing: {error}"));
         }
         if self.follow {
             return follow(context, &store, filter).await;
         }
-        match context.json {
-            true => listed_json(context, &store, &filter),
-            false => listed(context, &store, &filter),
+        if context.json {
+            listed_json(context, &store, &filter)
+        } else {
+            listed(context, &store, &filter)
         }
     }
 }
 
-/// A table of the calls, which says how many it leaves out.
-fn listed(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Output, Failure> {
+/// Returns a table of the calls, with the number of calls beyond the limit.
+fn listed(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Output, CommandError> {
     let rows = store.audit_as_it_is(filter)?;
     if rows.is_empty() {
         return Ok(Output::Text("no calls\n".into(), Value::Null));
@@ -122,8 +123,12 @@ fn listed(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Outp
     Ok(Output::Text(table, Value::Null))
 }
 
-/// The document of the calls. It is written row by row, as a log can be long.
-fn listed_json(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Output, Failure> {
+/// Returns the calls as JSON, built row by row because the log can be long.
+fn listed_json(
+    context: &Context,
+    store: &Store,
+    filter: &AuditFilter,
+) -> Result<Output, CommandError> {
     let mut json = String::from("{\"audit\":[");
     let mut shown = 0;
     store.audit_each(filter, |row| {
@@ -143,7 +148,7 @@ fn listed_json(context: &Context, store: &Store, filter: &AuditFilter) -> Result
     Ok(Output::Document(json))
 }
 
-/// How many calls the limit leaves out, all of them earlier than those that are shown.
+/// Returns how many earlier calls the limit leaves out.
 fn earlier(store: &Store, filter: &AuditFilter, shown: usize) -> Result<u64, Error> {
     let shown = shown as u64;
     match filter.limit {
@@ -156,7 +161,9 @@ fn earlier(store: &Store, filter: &AuditFilter, shown: usize) -> Result<u64, Err
 
 fn not_shown(earlier: u64) -> String {
     let calls = if earlier == 1 { "call is" } else { "calls are" };
-    format!("{earlier} earlier {calls} not shown; --limit shows more, --json without it shows all")
+    format!(
+        "{earlier} earlier {calls} not shown; --limit shows more; --json without --limit shows all"
+    )
 }
 
 fn warn_not_shown(context: &Context, earlier: u64) {
@@ -165,11 +172,10 @@ fn warn_not_shown(context: &Context, earlier: u64) {
     }
 }
 
-fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, Failure> {
+fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, CommandError> {
     if let Some(account) = &context.account {
         let message = format!(
-            "--account {} does not apply to archive, which always includes all accounts; leave it \
-             out",
+            "--account {} does not apply to archive, which always includes all accounts; omit it",
             text::printable(account, 40)
         );
         return Err(Error::Usage { message }.into());
@@ -183,22 +189,23 @@ fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, Fail
     ))
 }
 
-/// Prints the rows of the log, then new rows as they arrive, until a signal or a closed output ends it.
+/// Prints the rows of the log, then new rows as they arrive, until a signal or until standard output is
+/// closed.
 async fn follow(
     context: &Context,
     store: &Store,
     mut filter: AuditFilter,
-) -> Result<Output, Failure> {
+) -> Result<Output, CommandError> {
     let mut signals = Signals::listen(&context.streams);
     let mut is_first = true;
     let mut rows = Rows::like(&typical(), context.look());
     if !context.json {
-        // A reader that went away is noticed at the first row.
+        // If standard output is closed, the first row fails.
         let _ = write!(context.streams.stdout(), "{}", rows.heading());
     }
     loop {
         let end = store.log_end()?;
-        // The log was moved away, and another one has begun.
+        // If the end moved back, the log was archived and a new one began.
         filter.after_seq = filter.after_seq.map(|seen| if end < seen { 0 } else { seen });
         let added = store.audit_as_it_is(&filter)?;
         let earlier = if is_first { earlier(store, &filter, added.len())? } else { 0 };
@@ -207,19 +214,20 @@ async fn follow(
         }
         is_first = false;
         for row in added {
-            // What is added meanwhile comes next time; a read is worth a line when it is over.
+            // Later rows come in the next turn. An unfinished read is shown once it has ended.
             if row.seq > end || (row.outcome.is_none() && !row.is_unfinished_write()) {
                 continue;
             }
-            let line = match context.json {
-                true => text::printable_json(&row.to_json().to_string()) + "\n",
-                false => rows.row(&self::row(&row, rows.look())),
+            let line = if context.json {
+                text::printable_json(&row.to_json().to_string()) + "\n"
+            } else {
+                rows.row(&self::row(&row, rows.look()))
             };
             let written = {
                 let mut stdout = context.streams.stdout();
                 write!(stdout, "{line}").and_then(|()| stdout.flush())
             };
-            // It is printed once more where every command prints, which says what is wrong.
+            // The caller prints it again, and reports the error.
             if written.is_err() {
                 return Ok(Output::Text(line, row.to_json()));
             }
@@ -230,12 +238,12 @@ async fn follow(
             () = tokio::time::sleep(POLL) => {}
             _ = signals.next() => return Ok(Output::Nothing),
         }
-        // Others move their rows themselves; what dead ones have left can wait for better times.
+        // Running programs move their own rows; those of dead ones can wait.
         let _ = store.flush();
     }
 }
 
-/// A row of the table.
+/// Returns a row of the table.
 fn row(row: &AuditRow, look: &Look) -> Map<String, Value> {
     let requests = row.outcome.as_ref().map_or(0, |outcome| outcome.requests.len());
     columns([
@@ -250,7 +258,7 @@ fn row(row: &AuditRow, look: &Look) -> Map<String, Value> {
     ])
 }
 
-/// A typical row, which sets the widths of columns before the rows are known.
+/// Returns a typical row, which sets the column widths before the rows are known.
 fn typical() -> Map<String, Value> {
     let function = FUNCTIONS.iter().map(|function| function.json).max_by_key(|name| name.len());
     columns([
@@ -271,7 +279,7 @@ fn columns(values: [Value; 8]) -> Map<String, Value> {
     names.map(str::to_owned).into_iter().zip(values).collect()
 }
 
-/// By whose leave the call was made.
+/// Returns the permission, and who approved the call.
 fn decision(row: &AuditRow) -> String {
     let permission = row.permission.as_deref().unwrap_or("none");
     match row.approved_by.as_deref() {
@@ -280,7 +288,7 @@ fn decision(row: &AuditRow) -> String {
     }
 }
 
-/// What came of it, in few words.
+/// Returns the outcome in a few words.
 fn outcome(row: &AuditRow) -> String {
     match &row.outcome {
         None if row.is_unfinished_write() => "unfinished, effect unknown".into(),
@@ -300,12 +308,12 @@ fn outcome(row: &AuditRow) -> String {
     }
 }
 
-/// A point in time, as people name it.
+/// A point in time on the command line.
 #[derive(Clone, Debug)]
 enum When {
     /// In milliseconds since 1970.
     At(i64),
-    /// Without an offset: in the time zone of what is shown.
+    /// Without an offset: in the time zone of the output.
     Local(DateTime),
     Ago(Span),
 }
@@ -319,10 +327,10 @@ impl When {
             return Ok(Self::Local(local));
         }
         let ago = text.parse::<Span>().ok().map(|span| Self::Ago(span.abs()));
-        // Whatever the clock says, it has to be a time that there is.
+        // Rejects a span that reaches beyond the range of dates.
         let ago = ago.filter(|ago| ago.unix_ms(SystemTime::now(), &TimeZone::UTC).is_ok());
         ago.ok_or_else(|| {
-            "neither a date, such as 2026-03-02 or 2026-03-02T09:00:00Z, nor how long ago, such as \
+            "expected a date, such as 2026-03-02 or 2026-03-02T09:00:00Z, or how long ago, such as \
              30min, 2h or 7d"
                 .into()
         })
@@ -333,14 +341,14 @@ impl When {
             Self::At(moment) => Ok(*moment),
             Self::Local(local) => {
                 let there = local.to_zoned(zone.clone());
-                let none = |_| Error::Usage { message: format!("--since {local} is no such time") };
+                let none = |_| Error::Usage { message: format!("--since {local}: no such time") };
                 Ok(there.map_err(none)?.timestamp().as_millisecond())
             }
             Self::Ago(span) => {
                 let ago = jiff::Timestamp::try_from(now)
                     .and_then(|now| now.to_zoned(TimeZone::UTC).checked_sub(*span));
                 let too_long = |_| Error::Usage {
-                    message: format!("--since {span} is too far in the past; name a date"),
+                    message: format!("--since {span} is too far in the past; use a date"),
                 };
                 Ok(ago.map_err(too_long)?.timestamp().as_millisecond())
             }

@@ -1,59 +1,59 @@
 //! `whereby call`: calls one function.
 
-use super::pages::{MOST_PAGES, Pages, Read};
+use super::pages::{MAX_PAGES, Pages, Read};
 use super::signal::Signals;
 use super::spinner::{self, Status};
-use super::{Context, Document, Exit, Failure, Output, functions, prompt, table};
+use super::{CommandError, Context, Document, Exit, Output, functions, prompt, table};
 use crate::error::Error;
 use crate::session::Session;
 use crate::session::call::{Call, Outcome, Plan};
 use crate::strict_json;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use whereby_authority::arguments::MAX_ARGUMENTS_BYTES;
-use whereby_authority::policy::{Effect, Permission};
+use whereby_authority::policy::Effect;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_catalog::Type;
 
-/// Calls one function and prints what it returns.
+/// Call one function and print its result
 ///
-/// A call that the policy wants to be asked for is asked for where standard input and error are
-/// terminals and --json is not given; elsewhere it is stored to be approved with `whereby approvals`, and
-/// fails with exit status 5.
+/// If a call needs approval, the program asks on the terminal. It does not ask in a CI job, with --json,
+/// or if standard input or error is not a terminal. The call then fails with exit status 5 and is stored;
+/// you can approve it with `whereby approvals`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = format!("{EXAMPLES}\n\n{}", Exit::TABLE))]
 pub(super) struct Opts {
     /// The function: list_rooms, list-rooms, whereby.list_rooms or whereby.ACCOUNT.list_rooms
     #[arg(value_parser = functions::Name, hide_possible_values = true)]
     function: String,
-    /// The arguments as one JSON object, or - to read them from standard input
+    /// The arguments as a JSON object, or - to read them from standard input
     arguments: Option<String>,
-    /// One argument, such as limit=10; a list or an object is written as JSON
+    /// One argument, such as limit=10; arrays and objects are JSON
     #[arg(long = "arg", value_name = "NAME=VALUE")]
     args: Vec<String>,
-    /// Show the arguments, the decision and the permitted requests; ask, keep and send nothing
+    /// Show the arguments, the decision and the permitted requests; ask, store and send nothing
     #[arg(long)]
     dry_run: bool,
-    /// Make the call without asking where a person would be asked; overrides no denial
+    /// Make the call without asking for approval; does not override a denial
     #[arg(long)]
     force: bool,
-    /// If the call needs approval, wait this long for a person to decide with `whereby approvals`
+    /// If the call needs approval, wait up to SECONDS for a person to approve or deny it
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: Option<u64>,
-    /// Read all pages, at most 100. Each is a call of its own, and `limit` is the size of a page
+    /// Read all pages, at most 100. Each page is a separate call, and `limit` is the page size
     #[arg(long)]
     all: bool,
-    /// Read all pages, and keep only rooms, or meetings in rooms, whose name begins with TEXT
+    /// Read all pages, and keep only rooms, or meetings in rooms, whose names begin with TEXT
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
-    /// Succeed when the room to delete does not exist
+    /// Succeed if the room to delete does not exist
     #[arg(long)]
     if_exists: bool,
 }
 
-/// What a call is made with.
+/// A session and the call to make.
 struct Prepared {
     session: Session,
     account: Option<String>,
@@ -72,21 +72,21 @@ Examples:
   whereby call whereby.work.list_meetings --arg from_date=2026-03-01";
 
 impl Opts {
-    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let (segment, function) = split_name(&self.function);
         let function = function.replace('-', "_");
         let known = whereby_catalog::function(&function).map(|function| function.json);
         let document = Document { dry_run: self.dry_run, ..Document::for_function(known) };
-        let fail = |error: Error| Failure { error, document: Box::new(document.clone()) };
+        let fail = |error: Error| CommandError { error, document: Box::new(document.clone()) };
         if context.json {
-            // Arguments may be read from a program that takes its time.
+            // Reading the arguments can take long, and a signal can end the program meanwhile.
             let stopped = document.to_json(Err(&Error::Interrupted)).to_string();
             context.streams.set_last_words(Some(text::printable_json(&stopped)));
         }
         let prepared = match self.prepare(context, segment, &function) {
             Ok(prepared) => prepared,
             Err(error) => {
-                // What was not understood may hold a secret anywhere.
+                // Unparsed arguments may contain a secret, so they are not recorded.
                 if !self.dry_run {
                     let account = segment.or(context.account.as_deref());
                     let call = Call::new(function, Value::Null).account(account);
@@ -108,8 +108,9 @@ impl Opts {
                 let streams = context.streams.clone();
                 let (status, is_quiet) = (status.clone(), context.quiet);
                 let waits_for = Arc::clone(&waits_for);
-                let elsewhere = prompt::Elsewhere { streams, status, is_quiet, seconds, waits_for };
-                call = call.approver(Arc::new(elsewhere));
+                let approver =
+                    prompt::ShowCommand { streams, status, is_quiet, seconds, waits_for };
+                call = call.approver(Arc::new(approver));
             }
         }
         if self.dry_run {
@@ -122,7 +123,7 @@ impl Opts {
             if let Some(error) = plan.denial.clone() {
                 document.data = Some(plan.to_json());
                 document.shown = Some(show_plan(&plan));
-                return Err(Failure { error, document: Box::new(document) });
+                return Err(CommandError { error, document: Box::new(document) });
             }
             let shown = show_plan(&plan);
             return Ok(Output::Plan(Box::new(document), shown, plan.to_json()));
@@ -145,51 +146,51 @@ impl Opts {
         if let Some(exit) = stopped.filter(|_| is_stopped) {
             let is_write = whereby_catalog::function(known.unwrap_or_default())
                 .is_some_and(|function| FunctionRule::of(function).effect == Effect::Write);
-            // A read has changed nothing, and whoever stopped it knows that it was stopped. Whoever
-            // reads the document does not.
+            // A read changed nothing, and the person who stopped it knows. A program that reads JSON
+            // does not.
             let mut document = Document::of(&outcome);
             if let Some(id) = waits_for.get().filter(|_| outcome.requests.is_empty()) {
                 document.approval = Some(id.clone());
                 document.hint = Some(format!(
-                    "nothing was sent, and a person can still decide; to withdraw the request: whereby \
+                    "nothing was sent, and a person can still approve the call; to withdraw it: whereby \
                      approvals deny {id}"
                 ));
             }
-            return match is_write || context.json {
-                true => Err(Failure::stopped(exit, document)),
-                false => Ok(Output::Stopped(exit)),
+            return if is_write || context.json {
+                Err(CommandError::stopped(exit, document))
+            } else {
+                Ok(Output::Stopped(exit))
             };
         }
         let document = Document { pages, ..Document::of(&outcome) };
         let Outcome { result, unrecorded, requests, .. } = outcome;
         let was_listed = requests.iter().all(|request| request.status == Some(200));
         if let Some(problem) = &unrecorded {
-            context.warn(&format!("the audit log does not have all of this call: {problem}"));
+            context.warn(&format!("this call is not fully recorded in the audit log: {problem}"));
         }
         match result {
             Ok(data) => {
-                if pages == MOST_PAGES && !data["meta"]["nextCursor"].is_null() {
+                if pages == MAX_PAGES && !data["meta"]["nextCursor"].is_null() {
                     context.warn(&format!(
-                        "stopped after {MOST_PAGES} pages, and there are more; continue with --arg \
-                         cursor=CURSOR (nextCursor in the result)"
+                        "stopped after {MAX_PAGES} pages, and there are more; to continue, pass nextCursor of \
+                         the result as --arg cursor=CURSOR"
                     ));
                 }
                 Ok(Output::call(document, data))
             }
-            // Only a list that was read can show that the room is not there.
+            // Only a complete list shows that the room does not exist.
             Err(Error::Function(error))
                 if self.if_exists && error.kind == "not-found" && was_listed =>
             {
                 let text = text::printable(&error.message, 500);
-                let text =
-                    table::paragraph(&format!("nothing is deleted: {text}"), &context.look());
+                let text = table::paragraph(&format!("nothing to delete: {text}"), &context.look());
                 Ok(Output::Plan(Box::new(document), text, Value::Null))
             }
-            Err(error) => Err(Failure { error, document: Box::new(document) }),
+            Err(error) => Err(CommandError { error, document: Box::new(document) }),
         }
     }
 
-    /// Checks what can be checked before there is a call.
+    /// Checks the options, and builds the session and arguments.
     fn prepare(
         &self,
         context: &Context,
@@ -200,7 +201,7 @@ impl Opts {
             (Some(flag), Some(segment)) if flag != segment => {
                 return Err(Error::Usage {
                     message: format!(
-                        "--account says `{}` and the function's name says `{}`; name one account",
+                        "--account is `{}`, but the function name has `{}`; use one account",
                         text::printable(flag, 60),
                         text::printable(segment, 60)
                     ),
@@ -208,10 +209,8 @@ impl Opts {
             }
             (flag, segment) => flag.or(segment).map(str::to_owned),
         };
-        let pages = match self.all || self.prefix.is_some() {
-            true => Some(Pages { prefix: self.prefix.clone() }),
-            false => None,
-        };
+        let pages =
+            (self.all || self.prefix.is_some()).then(|| Pages { prefix: self.prefix.clone() });
         if pages.is_some() {
             Pages::check(function)?;
         }
@@ -224,25 +223,25 @@ impl Opts {
         }
         let arguments = self.arguments(context, function)?;
         let mut settings = context.settings()?;
-        // It is one call, and room for more has to be made ready and taken down.
+        // The session makes one call at a time, so it need not prepare for more.
         settings.limits.concurrent_calls = 1;
         let session = context.session(settings, self.force)?;
         Ok(Prepared { session, account, arguments, pages })
     }
 
-    /// The arguments of the JSON object and of `--arg` together.
+    /// Returns the arguments from the JSON object and `--arg`.
     fn arguments(&self, context: &Context, function: &str) -> Result<Value, Error> {
         let usage = |message: String| Error::Usage { message };
         let text = match self.arguments.as_deref() {
             Some("-") => {
                 let most = MAX_ARGUMENTS_BYTES * 2;
                 let text = context.streams.read_to_end(most).map_err(|error| {
-                    usage(format!("standard input does not hold the arguments: {error}"))
+                    usage(format!("the arguments cannot be read from standard input: {error}"))
                 })?;
-                // The program that writes them may have failed; that is no call without arguments.
+                // Empty input may mean that the program before the pipe failed.
                 if text.trim().is_empty() {
                     return Err(usage(
-                        "standard input is empty; no arguments are written {}".into(),
+                        "standard input is empty; to pass no arguments, write {}".into(),
                     ));
                 }
                 Some(text)
@@ -255,25 +254,29 @@ impl Opts {
             None | Some("") => Value::Object(Map::new()),
             Some(text) => strict_json::from_str(text).map_err(|error| {
                 let what = text::printable(&error.to_string(), 200);
-                usage(match error.is_data() {
-                    true => format!("the arguments are ambiguous: {what}; write it once"),
-                    false => format!(
-                        "the arguments are not JSON: {what}; they are one object, such as \
-                         '{{\"limit\": 2}}', or given one by one, such as --arg limit=2"
-                    ),
+                usage(if error.is_data() {
+                    format!("the arguments are ambiguous: {what}; write it once")
+                } else {
+                    format!(
+                        "the arguments are not JSON: {what}; pass an object, such as '{{\"limit\": 2}}', or \
+                         single arguments, such as --arg limit=2"
+                    )
                 })
             })?,
         };
         for arg in &self.args {
             let (name, value) = arg.split_once('=').ok_or_else(|| {
-                usage(format!("--arg {} is not of the form name=value", text::printable(arg, 80)))
+                usage(format!(
+                    "--arg {} has no value; write --arg NAME=VALUE",
+                    text::printable(arg, 80)
+                ))
             })?;
             let object = arguments.as_object_mut().ok_or_else(|| {
-                usage("--arg goes with a JSON object, and the arguments are none".into())
+                usage("--arg needs the other arguments to be a JSON object".into())
             })?;
             if object.insert(name.to_owned(), typed(function, name, value)?).is_some() {
                 return Err(usage(format!(
-                    "the argument `{}` is given twice",
+                    "argument `{}` is given twice; remove one",
                     text::printable(name, 80)
                 )));
             }
@@ -282,12 +285,12 @@ impl Opts {
     }
 }
 
-/// A plan as people read it.
+/// Formats a plan for people.
 fn show_plan(plan: &Plan) -> String {
     let arguments = serde_json::to_string_pretty(&plan.arguments).unwrap_or_default();
-    let forced = if plan.forced { ", and --force answers yes" } else { "" };
+    let forced = if plan.forced { "; --force skips the question" } else { "" };
     format!(
-        "a dry run: nothing is asked, kept or sent\n\n\
+        "dry run: nothing is asked, stored or sent\n\n\
          account    {}, at {}\nfunction   {}\narguments  {}\ndecision   {}, by {}{forced}\n\
          may send   {}\n",
         plan.account,
@@ -300,7 +303,7 @@ fn show_plan(plan: &Plan) -> String {
     )
 }
 
-/// The value of `--arg`, of the type that the parameter has.
+/// Parses the value of `--arg` according to the parameter's type.
 fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
     let ty = whereby_catalog::function(function)
         .and_then(|function| function.params.iter().find(|param| param.json == name))
@@ -313,19 +316,16 @@ fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
         Some(_) => strict_json::from_str(value).map_err(|error| {
             let shown = text::printable(value, 80);
             Error::Usage {
-                message: match error.is_data() {
-                    true => format!("--arg {name}={shown} is ambiguous: {error}; write it once"),
-                    false => format!(
-                        "--arg {name}={shown} is not JSON ({error}); `{name}` is written as JSON, as \
-                         in the examples of `whereby docs {function}`"
-                    ),
-                },
+                message: if error.is_data() { format!("--arg {name}={shown} is ambiguous: {error}; write it once") } else { format!(
+                        "--arg {name}={shown} is not JSON ({error}); for examples, see `whereby docs \
+                         {function}`"
+                    ) },
             }
         }),
     }
 }
 
-/// Splits `whereby.ACCOUNT.whereby_FUNCTION`. Everything but the function is optional.
+/// Splits `whereby.ACCOUNT.whereby_FUNCTION` into account and function. Only the function is required.
 pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
     let mut segments: Vec<&str> = name.split('.').collect();
     if segments.len() > 1 && segments[0] == "whereby" {
@@ -342,58 +342,6 @@ pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
         [function] => (None, &function[plain(function)..]),
         [account, function] => (Some(account), &function[plain(function)..]),
         _ => (None, name),
-    }
-}
-
-impl Document {
-    fn of(outcome: &Outcome) -> Self {
-        Self {
-            account: outcome.account.clone(),
-            permission: outcome.verdict.as_ref().map(|verdict| verdict.permission),
-            forced: outcome.forced,
-            write: outcome.write,
-            approval: outcome.approval.clone(),
-            requests: outcome.requests.len(),
-            duration: outcome.duration,
-            ..Self::for_function(outcome.function)
-        }
-    }
-
-    /// What to do about an error, unless that does not apply here.
-    pub(super) fn hint_for(&self, error: &Error) -> Option<String> {
-        let hint = self.hint.clone().or_else(|| error.hint(self.write));
-        hint.filter(|_| !self.no_hint)
-    }
-
-    /// The document that every call prints under `--json`.
-    pub(super) fn to_json(&self, result: Result<&Value, &Error>) -> Value {
-        let operation = self
-            .function
-            .and_then(whereby_catalog::function)
-            .map(|function| FunctionRule::of(function).effect.as_str());
-        let mut document = json!({
-            "function": self.function,
-            "success": result.is_ok(),
-            "data": result.ok().or(self.data.as_ref()),
-            "error": result.err().map(|error| error.to_json(self.write)),
-            "meta": {
-                "account": self.account,
-                "operation": operation,
-                "dry_run": self.dry_run,
-                "permission": self.permission.map(Permission::as_str),
-                "forced": self.forced,
-                "approval_id": self.approval,
-                "requests": self.requests,
-            },
-            "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
-        });
-        if let Err(error) = result {
-            document["error"]["hint"] = self.hint_for(error).into();
-        }
-        if self.pages > 0 {
-            document["meta"]["pages"] = self.pages.into();
-        }
-        document
     }
 }
 

@@ -1,6 +1,6 @@
-//! `whereby component`: what a component is, and the built-in one as a file.
+//! `whereby component`: inspects components, and exports the built-in one.
 
-use super::{Context, Document, Failure, Output};
+use super::{CommandError, Context, Document, Output};
 use crate::error::Error;
 use crate::session::inspect::Inspection;
 use crate::session::resources::{
@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use whereby_authority::text;
 
-/// Inspects a component, or exports the built-in one for other runtimes.
+/// Inspect a component, or export the built-in one for other runtimes
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby component inspect\n  whereby component export whereby.wasm\n  whereby component export --gateway gateway.wasm"
@@ -23,34 +23,37 @@ pub(super) struct Opts {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Shows what a component imports and exports, its size and its SHA-256
+    /// Show a component's imports, exports, size and SHA-256
     Inspect {
-        /// The component; without it, the one that calls would run
+        /// The component file (default: the component that calls run)
         file: Option<PathBuf>,
     },
-    /// Writes the built-in component to a file
+    /// Write the built-in component to a file
+    ///
+    /// The functions read these environment variables: WHEREBY_ACCESS_TOKEN (the API key),
+    /// WHEREBY_API_URL (another API), and WHEREBY_KEY_CLAIMS (the key's claims as JSON, which
+    /// get_current_user shows if the component does not have the key). All are optional.
     Export {
-        /// The file, which must not be there yet
+        /// The file, which must not exist yet
         file: PathBuf,
-        /// The component that has only the functions that read
+        /// Export the component that has only the functions that read
         #[arg(long)]
         reader: bool,
-        /// The component as an MCP server over HTTP, for runtimes that serve
+        /// Export the component as an MCP server over HTTP, for runtimes that serve
         /// wasi:http/incoming-handler
         ///
-        /// It is composed of the functions and a gateway, which answers POST /mcp and is set up by
-        /// environment variables: WHEREBY_GATEWAY_TOKEN (required, at least 16 characters: the bearer
-        /// token that clients bring), WHEREBY_GATEWAY_ALLOW_WRITES (true or false, the default) and
-        /// WHEREBY_GATEWAY_ALLOWED_ORIGINS (with commas between; none by default). The functions take
-        /// WHEREBY_ACCESS_TOKEN and WHEREBY_API_URL. There are no rules, approvals or audit log: whoever
-        /// serves it limits where its requests may go.
+        /// The file contains the functions and a gateway, which serves POST /mcp. The gateway reads
+        /// these environment variables: WHEREBY_GATEWAY_TOKEN (required: the bearer token of clients,
+        /// at least 16 characters), WHEREBY_GATEWAY_ALLOW_WRITES (true or false; default false) and
+        /// WHEREBY_GATEWAY_ALLOWED_ORIGINS (separated by commas; default none). It has no rules,
+        /// approvals or audit log. Configure your runtime to limit its outgoing requests.
         #[arg(long)]
         gateway: bool,
     },
 }
 
 impl Opts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         match self.command {
             Command::Inspect { file } => {
                 let bytes = match file.as_ref().or(context.component.as_ref()) {
@@ -61,9 +64,9 @@ impl Opts {
                     },
                 };
                 let inspection = Inspection::of(&bytes).map_err(|error| {
-                    // No call would run a file that is only looked at.
+                    // The usual hint is about the component that calls run, not about this file.
                     let document = Document { no_hint: file.is_some(), ..Document::default() };
-                    Failure { error, document: Box::new(document) }
+                    CommandError { error, document: Box::new(document) }
                 })?;
                 Ok(Output::Text(inspection.to_text(), inspection.to_json()))
             }
@@ -77,7 +80,7 @@ impl Opts {
                 let path = context.environment.directory.join(&file);
                 let written = std::fs::File::create_new(&path).and_then(|mut to| {
                     to.write_all(bytes).inspect_err(|_| {
-                        // Half a component is of no use.
+                        // Do not leave an incomplete component.
                         let _ = std::fs::remove_file(&path);
                     })
                 });

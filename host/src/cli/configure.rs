@@ -1,14 +1,13 @@
 //! `whereby configure`: writes the configuration file.
 
-use super::{Context, Failure, Output};
+mod help;
+
+use super::{CommandError, Context, Output};
 use crate::config::Settings;
 use crate::config::credentials::TokenSource;
 use crate::config::edit::{self, Change, check_account_name, existing, parse_key, parse_value};
 use crate::config::environment::Environment;
-#[cfg(feature = "lua")]
-use crate::config::limits::ScriptLimits;
-use crate::config::limits::{Limit, Limits};
-use crate::config::reader::{self, Key};
+use crate::config::reader;
 use crate::error::Error;
 use crate::session::resources::{check_certificates, read_component};
 use clap::builder::{PossibleValue, TypedValueParser};
@@ -21,17 +20,17 @@ use whereby_authority::policy::Permission;
 use whereby_authority::suggest;
 use whereby_authority::text;
 
-/// Changes the configuration file
+/// Change the configuration file
 ///
-/// Makes all of the changes or, if the result would not be a valid configuration, none. Comments and the
-/// order of keys stay.
+/// Makes all of the changes, or none if the result would not be a valid configuration. Comments and the
+/// order of keys stay the same.
 ///
 /// Credentials and --enable change the account that --account names, or the default account.
 /// Permissions change that account if --account is given, and all accounts otherwise.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = help())]
+#[command(after_long_help = help::help())]
 pub(super) struct Opts {
-    /// The integration, for scripts that name it
+    /// The integration, for scripts that pass its name
     #[arg(hide = true)]
     integration: Option<String>,
     /// Set a key, such as api_url=https://api.whereby.dev/v1; the keys are listed below
@@ -43,119 +42,35 @@ pub(super) struct Opts {
     /// Read the API key from standard input; on a terminal, prompt without echo
     #[arg(long)]
     token_stdin: bool,
-    /// Switch the account on
+    /// Enable the account
     #[arg(long, conflicts_with = "disable")]
     enable: bool,
-    /// Switch the account off
+    /// Disable the account
     #[arg(long)]
     disable: bool,
-    /// Whether functions that read may run: allow, ask or deny
+    /// Set the permission of functions that read: allow, ask or deny
     #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
     read: Option<Permission>,
-    /// Whether functions that write may run
+    /// Set the permission of functions that write
     #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
     write: Option<Permission>,
-    /// Whether a call may send a meeting's content somewhere: recording, streaming, transcription
+    /// Set the permission of calls that send a meeting's content somewhere: recording, streaming,
+    /// transcription
     #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
     destination: Option<Permission>,
-    /// Whether one function may run, such as delete_room=deny
+    /// Set the permission of one function, such as delete_room=deny
     #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = RuleParser, hide_possible_values = true)]
     functions: Vec<(&'static str, Permission)>,
-    /// Make the account the default one
+    /// Make the account the default
     #[arg(long)]
     default: bool,
-    /// Remove the account that --account names, with its permissions
+    /// Remove the account that --account names, and its permissions
     #[arg(long, conflicts_with_all = ["set", "unset", "token_stdin", "enable", "disable", "default",
         "read", "write", "destination", "functions"])]
     remove: bool,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  printf %s \"$KEY\" | whereby configure --token-stdin
-  whereby configure --account work --set access_token.env=WORK_KEY --default
-  whereby configure --set access_token.command='[\"/usr/bin/pass\", \"whereby\"]'
-  whereby configure --read allow --write ask --function delete_room=deny
-  whereby configure --set limits.timeout_seconds=60
-  whereby configure --account work --remove
-";
-
-/// The end of the help: examples, and every key that the configuration file has.
-fn help() -> String {
-    let mut help = EXAMPLES.to_owned();
-    for (heading, keys) in sections() {
-        help += &format!("\n{heading}:\n");
-        let width = |part: fn(&Line) -> &str| {
-            keys.iter().map(|key| part(key).chars().count()).max().unwrap_or_default()
-        };
-        let (names, values) = (width(|key| &key.name), width(|key| &key.value));
-        for Line { name, value, what } in keys {
-            help += &format!("  {name:names$}  {value:values$}  {what}\n");
-        }
-    }
-    help.truncate(help.trim_end().len());
-    help
-}
-
-/// A key as the help shows it.
-struct Line {
-    name: String,
-    /// What may be its value, and the default.
-    value: String,
-    what: &'static str,
-}
-
-fn sections() -> Vec<(&'static str, Vec<Line>)> {
-    let lines = |prefix: &str, keys: &[Key]| -> Vec<Line> {
-        let line = |Key { name, value, default, what }: &Key| Line {
-            name: match *name {
-                "functions" => format!("{prefix}functions.NAME"),
-                name => format!("{prefix}{name}"),
-            },
-            value: with_default(value, default),
-            what,
-        };
-        // The permissions of an account are those of all accounts, with --account.
-        keys.iter().filter(|key| key.name != "permissions").map(line).collect()
-    };
-    let mut account = lines("", reader::ACCOUNT);
-    account.splice(1..1, lines("access_token.", reader::TOKEN));
-    let mut others = lines("", reader::KEYS);
-    others.extend(lines("component.", reader::COMPONENT));
-    let mut sections = vec![
-        ("Keys of the account that --account names, or of the default account", account),
-        (
-            "Permissions, for one account with --account (default value in brackets)",
-            lines("permissions.", reader::PERMISSIONS),
-        ),
-        ("Limits (default value in brackets)", limit_lines("limits", Limits::TABLE)),
-    ];
-    #[cfg(feature = "lua")]
-    {
-        let limits = limit_lines("lua", ScriptLimits::TABLE);
-        sections.push(("Limits of a Lua script (default value in brackets)", limits));
-    }
-    sections.push(("Other keys", others));
-    sections
-}
-
-fn limit_lines<L>(table: &str, keys: &[Limit<L>]) -> Vec<Line> {
-    let line = |limit: &Limit<L>| Line {
-        name: format!("{table}.{}", limit.name),
-        value: with_default(
-            &format!("{} to {}", limit.least, limit.most),
-            &limit.default.to_string(),
-        ),
-        what: limit.what,
-    };
-    keys.iter().map(line).collect()
-}
-
-fn with_default(value: &str, default: &str) -> String {
-    if default.is_empty() { value.to_owned() } else { format!("{value} [{default}]") }
-}
-
-/// Reads a permission, and completes it.
+/// Parses a permission, and offers completions.
 #[derive(Clone)]
 struct PermissionParser;
 
@@ -176,7 +91,7 @@ impl TypedValueParser for PermissionParser {
     }
 }
 
-/// Reads a function and its permission, and completes them.
+/// Parses a function with its permission, and offers completions.
 #[derive(Clone)]
 struct RuleParser;
 
@@ -203,11 +118,12 @@ impl TypedValueParser for RuleParser {
 const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
 
 fn permission(text: &str) -> Result<Permission, String> {
-    Permission::parse(text).ok_or_else(|| "it is allow, ask or deny".to_owned())
+    Permission::parse(text).ok_or_else(|| "expected allow, ask or deny".to_owned())
 }
 
 fn function(text: &str) -> Result<(&'static str, Permission), String> {
-    let (name, text) = text.split_once('=').ok_or("it has the form delete_room=deny")?;
+    let (name, text) =
+        text.split_once('=').ok_or("expected NAME=PERMISSION, such as delete_room=deny")?;
     let known = whereby_catalog::function(&name.replace('-', "_")).ok_or_else(|| {
         let names: Vec<&str> =
             whereby_catalog::FUNCTIONS.iter().map(|function| function.json).collect();
@@ -220,7 +136,8 @@ fn function(text: &str) -> Result<(&'static str, Permission), String> {
     Ok((known.json, permission(text)?))
 }
 
-/// Checks that the file or program of an account's token is there. A variable is often set elsewhere.
+/// Checks that the file or program of an account's token exists. A variable may be set elsewhere, so it is
+/// not checked.
 fn check_token_of(settings: &Settings, name: &str, environment: &Environment) -> Result<(), Error> {
     match settings.accounts.get(name).map(|account| &account.token) {
         Some(token @ (TokenSource::File(_) | TokenSource::Command(_))) => {
@@ -231,16 +148,13 @@ fn check_token_of(settings: &Settings, name: &str, environment: &Environment) ->
 }
 
 impl Opts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         if self.integration.as_ref().is_some_and(|name| name != "whereby") {
-            // It is not repeated, because it may be a token that was to follow a `=`.
-            let message = "an argument stands alone; values are written --set key=value".to_owned();
+            // The message does not repeat it, because it may be a token that belongs after `=`.
+            let message = "unexpected argument; to set a key, write --set key=value".to_owned();
             return Err(Error::Usage { message }.into());
         }
-        let token = match self.token_stdin {
-            true => Some(read_token(context)?),
-            false => None,
-        };
+        let token = if self.token_stdin { Some(read_token(context)?) } else { None };
         let named = context.account.as_deref();
         let mut account = None;
         let mut warnings = Vec::new();
@@ -255,15 +169,15 @@ impl Opts {
             && !check_token(token, account.as_deref())?
         {
             warnings.push(
-                "this does not look like an API key of Whereby, which has three parts separated by \
-                 dots; check that all of it was copied"
+                "this does not look like a Whereby API key, which has three parts separated by dots; check \
+                 that you copied all of it"
                     .to_owned(),
             );
         }
         if given.is_some() {
             warnings.push(
-                "the process list and the shell's history show an access token that is given as an \
-                 argument; --token-stdin keeps it to itself"
+                "an access token in an argument is visible in the process list and the shell's history; \
+                 use --token-stdin instead"
                     .to_owned(),
             );
         }
@@ -276,7 +190,7 @@ impl Opts {
             }
         }
         let file = text::printable(&changed.file.display().to_string(), 300);
-        let what = if changed.is_different { "written" } else { "already as it should be" };
+        let what = if changed.is_different { "written" } else { "unchanged" };
         let next = match (&token, named) {
             (None, _) => String::new(),
             (Some(_), None) => "next, check the key: whereby doctor\n".to_owned(),
@@ -296,7 +210,7 @@ impl Opts {
         ))
     }
 
-    /// The account that is named or that the changes need; it need not exist yet.
+    /// Returns the account of `--account`, or the one that the changes apply to. It may not exist yet.
     fn account(&self, settings: &Settings, named: Option<&str>) -> Result<Option<String>, Error> {
         if named.is_none() && !self.is_about_an_account() {
             return Ok(None);
@@ -312,7 +226,7 @@ impl Opts {
         Ok(Some(name))
     }
 
-    /// What there is to say where the account to remove is the default one.
+    /// Returns a warning if the account to remove is the default one.
     fn lost_default(&self, settings: &Settings, named: Option<&str>) -> Option<String> {
         let default = settings.default_account.as_deref().filter(|_| self.remove)?;
         if named != Some(default) {
@@ -326,11 +240,11 @@ impl Opts {
             Err(_) if left.accounts.is_empty() => String::new(),
             Err(_) => "; to set another, run: whereby configure --account NAME --default".into(),
         };
-        Some(format!("`{default}` was the default account; default_account is removed too{next}"))
+        Some(format!("`{default}` was the default account; default_account was removed, too{next}"))
     }
 
-    /// Why calls would fail because of what was set: a file that is not there, for example. It may be
-    /// there when they are made, so it is set all the same.
+    /// Returns warnings about new values that would make calls fail, such as a file that does not exist.
+    /// These are not errors, because the file may exist by the time of the call.
     fn unusable(
         &self,
         settings: &Settings,
@@ -355,11 +269,10 @@ impl Opts {
             };
             let Err(error) = tried else { continue };
             let is_path = matches!(keys.last(), Some(&("path" | "ca_file" | "file")));
-            warnings.insert(match is_path && Path::new(value).is_relative() {
-                true => {
-                    format!("{error}; a relative path starts at the configuration file's folder")
-                }
-                false => error.to_string(),
+            warnings.insert(if is_path && Path::new(value).is_relative() {
+                format!("{error}; a relative path starts at the configuration file's folder")
+            } else {
+                error.to_string()
             });
         }
         warnings
@@ -422,10 +335,10 @@ impl Opts {
         }
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
-                // It is not repeated, because it may hold a token.
-                usage("a --set is not of the form key=value")
+                // The message does not repeat it, because it may contain a token.
+                usage("a --set has no value; write --set key=value")
             })?;
-            // A token is a text, whatever it looks like.
+            // A token is a string, even if it looks like another TOML value.
             let value = match key {
                 "access_token" => {
                     check_token(value, account.as_deref())?;
@@ -434,7 +347,7 @@ impl Opts {
                 _ => parse_value(value),
             };
             match key.strip_prefix("access_token.") {
-                // It comes from one place; where it came from before is forgotten.
+                // A token has one source, so the new one replaces the old one.
                 Some(source) => {
                     let source = parse_key(source)?.join(".");
                     let keys = of_account(&["access_token"])?;
@@ -476,138 +389,50 @@ impl Opts {
             changes.push(Change::Set(keys, permission.as_str().into()));
         }
         if changes.is_empty() {
-            return Err(usage("nothing to change was named; see `whereby configure --help`"));
+            return Err(usage("nothing to change; see `whereby configure --help`"));
         }
         Ok(changes)
     }
 }
 
-/// Whether a key is one of an account's own.
+/// Whether a key belongs to an account.
 fn is_account_key(key: &str) -> bool {
     let key = key.split(['.', '=']).next().unwrap_or(key);
     let own = reader::ACCOUNT.iter().filter(|own| own.name != "permissions");
     own.into_iter().any(|own| own.name == key)
 }
 
-/// Refuses a token that no call could use, and says whether it looks like a key of Whereby.
+/// Refuses a token that no call could use. Returns whether it looks like a Whereby API key.
 fn check_token(token: &str, account: Option<&str>) -> Result<bool, Error> {
     let account = account.unwrap_or("default");
     let token = TokenSource::literal(token).fetch(account, &Environment::empty())?;
     Ok(token.claims().is_some())
 }
 
-/// The greatest size of what is read as a token, in bytes.
+/// The maximum size of a token, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 
 fn read_token(context: &Context) -> Result<String, Error> {
     let streams = &context.streams;
     if streams.stdin_is_terminal && context.environment.is_ci() {
-        let message = "--token-stdin needs the key on standard input, which is a terminal here, and \
-                       nobody types in a CI job; write it there with a pipe";
+        let message = "--token-stdin cannot ask for the key on a terminal in a CI job; pipe the key to \
+                       standard input";
         return Err(Error::Usage { message: message.into() });
     }
-    let read = match streams.stdin_is_terminal {
-        true => streams.read_secret("API key (not shown while you type): ", MAX_TOKEN),
-        false => streams.read_to_end(MAX_TOKEN),
+    let read = if streams.stdin_is_terminal {
+        streams.read_secret("API key (not shown while you type): ", MAX_TOKEN)
+    } else {
+        streams.read_to_end(MAX_TOKEN)
     };
     let text = read.map_err(|error| match error.kind() {
         std::io::ErrorKind::Interrupted => Error::Interrupted,
         _ => Error::Usage {
-            message: format!("standard input does not hold an access token: {error}"),
+            message: format!("the access token cannot be read from standard input: {error}"),
         },
     })?;
     let token = text.trim();
     if token.is_empty() {
-        return Err(Error::Usage { message: "standard input holds no access token".into() });
+        return Err(Error::Usage { message: "standard input contains no access token".into() });
     }
     Ok(token.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::reader::settings;
-    use std::path::Path;
-
-    /// A value that a key takes, in TOML.
-    fn example(value: &str) -> String {
-        let value = value.split(" [").next().unwrap_or_default();
-        if let Some((least, _)) = value.split_once(" to ") {
-            return least.to_owned();
-        }
-        match value {
-            "true|false" => "true".into(),
-            "DIGEST" => format!("\"{}\"", "0".repeat(64)),
-            "URL" => "\"https://api.example/v1\"".into(),
-            value if value.starts_with('[') => value.to_owned(),
-            value => format!("\"{}\"", value.split('|').next().unwrap_or_default()),
-        }
-    }
-
-    #[test]
-    fn the_help_lists_every_key_that_a_file_can_have() {
-        let mut keys = 0;
-        for line in sections().into_iter().flat_map(|(_, lines)| lines) {
-            let name = line.name.replace("NAME", "delete_room");
-            let mut file = match name.split_once('.') {
-                _ if is_account_key(&name) => {
-                    format!("[accounts.work]\n{name} = {}\n", example(&line.value))
-                }
-                Some((table, key)) => format!("[{table}]\n{key} = {}\n", example(&line.value)),
-                None => format!("{name} = {}\n", example(&line.value)),
-            };
-            match name.as_str() {
-                "default_account" => file += "[accounts.NAME]\naccess_token = \"x\"\n",
-                "component.sha256" => file += "path = \"x\"\n",
-                "api_url" | "enabled" => file += "access_token = \"x\"\n",
-                _ => {}
-            }
-            let file = file.replace("NAME", "work");
-            let read = settings(Path::new("/config.toml"), file.clone());
-            assert!(read.is_ok(), "{file}: {:?}", read.err());
-            keys += 1;
-        }
-        // The defaults are those of the policy.
-        let policy = whereby_authority::policy::Policy::default();
-        for (key, function, has_destination) in [
-            ("read", "list_rooms", false),
-            ("write", "create_room", false),
-            ("destination", "create_room", true),
-        ] {
-            let function = whereby_catalog::function(function).expect("a function");
-            let permission = policy.decide("work", function, has_destination).permission;
-            let known = reader::PERMISSIONS.iter().find(|known| known.name == key);
-            assert_eq!(known.map(|known| known.default), Some(permission.as_str()), "{key}");
-        }
-        // What the reader says that it knows is in the help.
-        let help = help();
-        for (file, prefix) in [
-            ("x = 1", ""),
-            ("[permissions]\nx = 1", "permissions."),
-            ("[accounts.work]\nx = 1", ""),
-            ("[accounts.work.access_token]\nx = 1", "access_token."),
-            ("[limits]\nx = 1", "limits."),
-            #[cfg(feature = "lua")]
-            ("[lua]\nx = 1", "lua."),
-            ("[component]\nx = 1", "component."),
-        ] {
-            let error = settings(Path::new("/config.toml"), file.to_owned()).expect_err(file);
-            let known = error.to_string();
-            let (_, known) = known.split_once("known here: ").expect("the keys");
-            for name in known.split(", ") {
-                let is_table =
-                    ["permissions", "accounts", "limits", "lua", "component"].contains(&name);
-                let line = format!("  {prefix}{name}");
-                let is_there = help.lines().any(|text| {
-                    text.strip_prefix(&line).is_some_and(|rest| rest.starts_with([' ', '.']))
-                });
-                assert!(is_there || is_table, "{name} is missing: {help}");
-                keys -= usize::from(!is_table);
-            }
-        }
-        assert_eq!(keys, 0, "a key is told twice, or is none");
-        for line in help.lines().skip_while(|line| !line.starts_with("Keys of")) {
-            assert!(line.chars().count() <= 80, "{line}");
-        }
-    }
 }

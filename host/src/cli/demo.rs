@@ -1,7 +1,7 @@
-//! `whereby demo`: all functions and the rules that limit them, without an account.
+//! `whereby demo`: shows the functions and the rules that limit them, without an account.
 
 use super::render::{self, Look};
-use super::{Context, Failure, Output, table};
+use super::{CommandError, Context, Output, table};
 use crate::config::credentials::TokenSource;
 use crate::config::origin::ApiBase;
 use crate::config::{Account, Settings};
@@ -17,34 +17,34 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use whereby_authority::policy::{Entry, Permission};
 use whereby_authority::text;
 
-/// Shows everything without an account: a simulated Whereby, and the real component against it
+/// Call every function against a simulated Whereby; no account needed
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  whereby demo\n  whereby demo --json")]
 pub(super) struct Opts {}
 
-/// Stands in for the person who would be asked.
+/// Approves every call, in place of a person.
 #[derive(Default)]
-struct SaysYes(AtomicUsize);
+struct AlwaysApprove(AtomicUsize);
 
-impl Approver for SaysYes {
+impl Approver for AlwaysApprove {
     fn ask<'a>(&'a self, _: &'a Question) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(std::future::ready(Answer::Approved))
     }
 }
 
-/// The demonstration under way.
+/// The state of the demo.
 struct Demo {
     session: Session,
-    approver: Arc<SaysYes>,
+    approver: Arc<AlwaysApprove>,
     steps: Vec<Value>,
     look: Look,
-    /// What it has to say to people: nothing that came from outside and is not made printable.
+    /// The output for people. Text from outside is made printable first.
     text: String,
 }
 
 impl Opts {
-    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let internal = |error: std::io::Error| Error::Internal {
             message: format!("the simulator could not be started: {error}"),
         };
@@ -60,7 +60,7 @@ impl Opts {
         })
         .await
         .map_err(internal)?;
-        let approver = Arc::new(SaysYes::default());
+        let approver = Arc::new(AlwaysApprove::default());
         let session = Session::builder()
             .settings(settings(&simulator)?)
             .approver(Arc::clone(&approver) as Arc<dyn Approver>)
@@ -92,8 +92,8 @@ impl Opts {
     }
 }
 
-/// Two accounts: `work` may read, asks before it writes and deletes nothing until that is allowed;
-/// `school` only reads.
+/// Returns settings with two accounts: `work` with the default permissions, and `school`, which may not
+/// create rooms.
 fn settings(simulator: &Simulator) -> Result<Settings, Error> {
     let api = ApiBase::parse(&simulator.url()).map_err(|message| Error::Internal { message })?;
     let mut settings = Settings { default_account: Some("work".into()), ..Settings::default() };
@@ -110,16 +110,15 @@ fn settings(simulator: &Simulator) -> Result<Settings, Error> {
 impl Demo {
     async fn show(&mut self, simulator: &Simulator) -> Result<(), Error> {
         let beginning = format!(
-            "A simulated Whereby runs at {}. The component reaches it through the sandbox; it never \
-             sees the API key, and sends nothing but the requests of the very call.",
+            "A simulated Whereby runs at {}. The component runs in a sandbox. It never sees the API key, \
+             and it can send only the requests that each call allows.",
             simulator.url()
         );
         self.say(&table::paragraph(&beginning, &self.look));
         self.call("Whose key is this?", None, "get_current_user", json!({})).await?;
         let rooms = self.call("The rooms.", None, "list_rooms", json!({"limit": 3})).await?;
         let room = member(&rooms, "/data/0/roomName")?;
-        self.call("One of them, by its name.", None, "get_room", json!({"room_name": room}))
-            .await?;
+        self.call("One room, by its name.", None, "get_room", json!({"room_name": room})).await?;
         let meetings = self
             .call("Past meetings, of all rooms.", None, "list_meetings", json!({"limit": 5}))
             .await?;
@@ -129,17 +128,22 @@ impl Demo {
         self.refused(refused, Some("school"), "create_room", json!({})).await?;
         let created = self
             .call(
-                "The account `work` asks a person first, who says yes here.",
+                "The account `work` needs a person's approval to write. Here, it is given.",
                 None,
                 "create_room",
                 json!({"room_name_prefix": "demo-", "fields": ["hostRoomUrl"]}),
             )
             .await?;
         let room = member(&created, "/roomName")?;
-        let question = "Deleting it again is asked for, too.";
+        let question = "Deleting the room needs approval, too.";
         self.call(question, None, "delete_room", json!({"room_name": room})).await?;
-        self.call("The other account sees its own rooms.", Some("school"), "list_rooms", json!({}))
-            .await?;
+        self.call(
+            "The account `school` sees its own rooms.",
+            Some("school"),
+            "list_rooms",
+            json!({}),
+        )
+        .await?;
         Ok(())
     }
 
@@ -190,7 +194,7 @@ impl Demo {
         let outcome =
             self.session.run(Call::new(function, arguments.clone()).account(account)).await;
         if self.approver.0.load(Ordering::Relaxed) > asked {
-            self.say("  (a person is asked, and approves)\n");
+            self.say("  (a person approves)\n");
         }
         self.steps.push(json!({
             "title": title,
@@ -215,6 +219,6 @@ fn indented(text: &str) -> String {
 
 fn member(value: &Value, pointer: &str) -> Result<String, Error> {
     value.pointer(pointer).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-        Error::Internal { message: format!("the demonstration found no {pointer} in an answer") }
+        Error::Internal { message: format!("the demo found no {pointer} in a result") }
     })
 }

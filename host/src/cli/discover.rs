@@ -1,7 +1,7 @@
-//! `whereby list`, `docs` and `schema`: which functions there are, and how they are called.
+//! `whereby list`, `docs`, `search` and `schema`: describe the functions.
 
 use super::functions::{self, find};
-use super::{Context, Failure, Output, document, render, table};
+use super::{CommandError, Context, Output, document, render, table};
 use crate::docs;
 use crate::docs::search;
 use crate::error::Error;
@@ -12,13 +12,13 @@ use whereby_authority::text;
 use whereby_catalog::Function;
 use whereby_catalog::schema;
 
-/// Lists the functions, what each does, and the permission in force
+/// List the functions with their permissions and descriptions
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  whereby list\n  whereby list --account work --json")]
 pub(super) struct ListOpts {}
 
 impl ListOpts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let settings = context.settings()?;
         let only = match context.account.as_deref() {
             Some(name) => Some(settings.account_name(Some(name))?),
@@ -58,7 +58,7 @@ impl ListOpts {
     }
 }
 
-/// Returns the accounts' permissions, as one word if they are alike.
+/// Returns the accounts' permissions; a single word if they are all the same.
 fn permission_text(permissions: &Value) -> String {
     let all: Vec<(&str, &str)> = permissions
         .as_object()
@@ -78,19 +78,19 @@ fn permission_text(permissions: &Value) -> String {
     }
 }
 
-/// Prints the documentation of the functions, or of one, in Markdown
+/// Print the documentation of one or all functions, in Markdown
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby docs\n  whereby docs create_room\n  whereby docs --json"
 )]
 pub(super) struct DocsOpts {
-    /// The function; without it, or for whereby, all of them
+    /// The function (default: all functions, as with `whereby`)
     #[arg(value_parser = functions::Name, hide_possible_values = true)]
     function: Option<String>,
 }
 
 impl DocsOpts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let offered = context.functions()?;
         let functions: Vec<&Function> = match self.function.as_deref() {
             None | Some("whereby") => offered,
@@ -104,19 +104,19 @@ impl DocsOpts {
     }
 }
 
-/// Finds functions by words of their names, parameters and descriptions
+/// Search the functions' names, parameters and descriptions
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby search delete room\n  whereby search who attended"
 )]
 pub(super) struct SearchOpts {
-    /// What to look for
+    /// The words to search for
     #[arg(required = true)]
     words: Vec<String>,
 }
 
 impl SearchOpts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let query = self.words.join(" ");
         let offered = context.functions()?;
         let found: Vec<Value> = search::search(&query)
@@ -138,9 +138,10 @@ impl SearchOpts {
             })
         });
         let words = text::printable(&query, 100);
-        let shown = match found.is_empty() {
-            true => format!("no function matches `{words}`; run: whereby list\n"),
-            false => render::render(&rows.collect(), &context.look()),
+        let shown = if found.is_empty() {
+            format!("no function matches `{words}`; run: whereby list\n")
+        } else {
+            render::render(&rows.collect(), &context.look())
         };
         let mut document = json!({"query": query, "functions": found});
         let mut text = shown;
@@ -152,7 +153,7 @@ impl SearchOpts {
     }
 }
 
-/// Prints the JSON Schema of a function's arguments and result
+/// Print the JSON Schema of a function's arguments and result
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  whereby schema list_meetings")]
 pub(super) struct SchemaOpts {
@@ -162,7 +163,7 @@ pub(super) struct SchemaOpts {
 }
 
 impl SchemaOpts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let function = offered_by(&context.functions()?, find(&self.function)?)?;
         let schemas = json!({
             "function": function.json,
@@ -175,7 +176,7 @@ impl SchemaOpts {
     }
 }
 
-/// The function, where the component has it.
+/// Returns the function, or an error if the component does not have it.
 fn offered_by(
     offered: &[&'static Function],
     function: &'static Function,

@@ -1,10 +1,10 @@
-//! `whereby doctor`: checks everything that a call needs, and says how to fix what is wrong.
+//! `whereby doctor`: checks everything that a call needs, and shows how to fix problems.
 
 use super::accounts::{source, token_text};
 use super::paint::{Role, paint};
 use super::render::Look;
 use super::spinner::{self, Status};
-use super::{Context, Failure, Output, table};
+use super::{CommandError, Context, Output, table};
 use crate::config::credentials::TokenSource;
 use crate::config::{Account, Settings};
 use crate::error::Error;
@@ -18,22 +18,22 @@ use std::path::Path;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
-/// How far this clock may differ from Whereby's before a warning, in seconds: people read dates to the
-/// minute, and default end dates count from now.
+/// The largest difference between this clock and Whereby's without a warning, in seconds. People read dates
+/// to the minute, and default end dates count from now.
 const CLOCK_SKEW: i64 = 60;
 
-/// How long before a key expires a warning appears, in seconds.
+/// How long before a key's expiry the warning appears, in seconds.
 const EXPIRY_NOTICE: i64 = 14 * 24 * 60 * 60;
 
-/// How to get another key.
+/// How to get a new key.
 const NEW_KEY: &str = "make a key in Whereby's dashboard (Configure, API)";
 
-/// Checks the configuration, the component and each account, with one cheap request for each
+/// Check the configuration, the component, and each account with one cheap request
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  whereby doctor\n  whereby doctor --account work --json")]
 pub(super) struct Opts {}
 
-/// What was checked, and the result.
+/// One check and its result.
 struct Check {
     name: String,
     /// `ok`, `warning` or `failed`.
@@ -64,19 +64,19 @@ impl Check {
 }
 
 impl Opts {
-    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let read = context.settings();
-        // Without the settings, the built-in component can be checked, and no account.
+        // Without settings, the built-in component can still be checked.
         let session = context.session(read.clone().unwrap_or_default(), true);
         let (state, state_error) = state(context);
         let status = Status::new("compiling the component");
         let component = match &session {
             Ok(session) => spinner::wait(context, &status, component(session)).await,
             Err(error @ Error::Configuration { .. }) => Check::failed("component", error, None),
-            // The machine has not enough for any check.
+            // The machine lacks the resources for any check.
             Err(error) => return Err(error.clone().into()),
         };
-        let cache = kept_code(context, component.status == "ok");
+        let cache = cache(context, component.status == "ok");
         let mut checks = vec![configuration(&read), component, cache, state];
         let errors = [read.as_ref().err(), state_error.as_ref(), session.as_ref().err()];
         let mut first_error = errors.into_iter().flatten().next().cloned();
@@ -88,7 +88,7 @@ impl Opts {
                 checks.push(Check::warning(
                     "accounts",
                     format!("not checked, because the {what} cannot be read"),
-                    format!("fix the {what} first, see above"),
+                    format!("fix the {what} first (see above)"),
                 ));
                 return Ok(report(context, &checks, &accounts, first_error));
             }
@@ -125,7 +125,7 @@ impl Opts {
     }
 }
 
-/// What the command prints, and how it ends: as a call would end that meets the first error.
+/// Returns the output. The exit status is that of a call that fails with the first error.
 fn report(
     context: &Context,
     checks: &[Check],
@@ -176,8 +176,8 @@ fn to_text(checks: &[Check], ok: bool, look: &Look) -> String {
     }
     out.push_str(match (ok, checks.iter().all(|check| check.status == "ok")) {
         (true, true) => "\neverything works\n",
-        (true, false) => "\nnothing fails; there are warnings above\n",
-        (false, _) => "\nnot everything works, see above\n",
+        (true, false) => "\nno check failed, but there are warnings; see above\n",
+        (false, _) => "\nsome checks failed; see above\n",
     });
     out
 }
@@ -185,8 +185,8 @@ fn to_text(checks: &[Check], ok: bool, look: &Look) -> String {
 /// The length of a SHA-256 in hexadecimal.
 const DIGEST: usize = 64;
 
-/// The text with the beginning of each digest, where all of it would be broken over lines. The whole
-/// one is in the JSON document, and in `component inspect`.
+/// Shortens each digest in the text, for terminals too narrow to show it on one line. The JSON document and
+/// `component inspect` show it in full.
 fn with_short_digests(text: &str) -> String {
     let is_hex = |word: &str| word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let short = |word: &str| match word.split_at_checked(DIGEST) {
@@ -223,8 +223,8 @@ async fn component(session: &Session) -> Check {
     }
 }
 
-/// Whether compiled code is kept, without which every start takes longer.
-fn kept_code(context: &Context, is_compiled: bool) -> Check {
+/// Checks whether compiled code is cached. Without a cache, every start takes longer.
+fn cache(context: &Context, is_compiled: bool) -> Check {
     let name = "cache";
     let directory = match context.environment.own_directory("cache") {
         Ok(directory) => directory,
@@ -240,11 +240,11 @@ fn kept_code(context: &Context, is_compiled: bool) -> Check {
     }
     if !is_compiled {
         let message = format!("{shown} holds no compiled code yet");
-        return Check::warning(name, message, "fix the component first, see above");
+        return Check::warning(name, message, "fix the component first (see above)");
     }
     if let Some(error) = cache_trouble(&directory) {
         let fix =
-            resource_limit::advice(&error).unwrap_or("look at that directory and its file system");
+            resource_limit::advice(&error).unwrap_or("check that directory and its file system");
         return Check::warning(
             name,
             format!("compiled code cannot be written to {shown}: {error}"),
@@ -253,18 +253,18 @@ fn kept_code(context: &Context, is_compiled: bool) -> Check {
     }
     Check::warning(
         name,
-        format!("{shown} is not kept: it must be your own, writable, and closed to others"),
+        format!("{shown} cannot be used: it must be your own, writable, and closed to others"),
         format!("run: mkdir -p -m 700 '{shown}'; chmod 700 '{shown}'"),
     )
 }
 
-/// Whether approvals and the audit log can be written, without which every write is refused.
+/// Checks whether approvals and the audit log can be written. If not, all writes are refused.
 fn state(context: &Context) -> (Check, Option<Error>) {
     let checked = context.store().and_then(|store| store.check().map(|()| store));
     match checked {
         Ok(store) => (Check::ok("state", store.directory().display().to_string()), None),
         Err(error) => {
-            let fix = "until that is mended, every write is refused and no call is logged";
+            let fix = "until this is fixed, all writes are refused and no calls are logged";
             (Check::failed("state", &error, Some(fix.into())), Some(error))
         }
     }
@@ -277,23 +277,23 @@ fn holds_compiled_code(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok_and(|mut entries| entries.any(is_code))
 }
 
-/// Where to put a new key so that it replaces the old one.
+/// Returns how to replace the old key with a new one.
 fn where_to_put(token: &TokenSource, account: &str) -> String {
     match token {
         TokenSource::Literal(_) => {
             format!("run: whereby configure --account {account} --token-stdin")
         }
-        TokenSource::Variable(name) => format!("set {name} to it"),
-        TokenSource::File(path) => format!("write it into {}", path.display()),
-        TokenSource::Command(_) => "have the account's command print it".into(),
+        TokenSource::Variable(name) => format!("set {name} to the new key"),
+        TokenSource::File(path) => format!("write it to {}", path.display()),
+        TokenSource::Command(_) => "make the account's command print it".into(),
     }
 }
 
-/// What there is to say of a key that Whereby accepts and that expires then.
+/// Returns a warning if a key that Whereby accepts has expired or expires soon.
 fn expiry(expires: Timestamp, now: Timestamp) -> Option<String> {
     let date = expires.to_rfc3339();
     if expires <= now {
-        return Some(format!("it says that it expired on {date}, although Whereby accepts it"));
+        return Some(format!("it claims to have expired on {date}, although Whereby accepts it"));
     }
     (expires <= now.plus_seconds(EXPIRY_NOTICE)).then(|| {
         let minutes = (expires.to_unix_ms() - now.to_unix_ms()) / 60_000;
@@ -307,7 +307,7 @@ fn expiry(expires: Timestamp, now: Timestamp) -> Option<String> {
     })
 }
 
-/// One request by the account, and what it tells.
+/// Makes one request with the account. Returns the checks, the account's details and the error.
 async fn check_account(
     context: &Context,
     status: &Status,
@@ -339,12 +339,12 @@ async fn check_account(
     {
         details["clock_skew_seconds"] = skew.into();
         if skew.abs() > CLOCK_SKEW {
-            let way = if skew > 0 { "ahead of" } else { "behind" };
-            let message = format!("this clock is {} s {way} {}'s", skew.abs(), account.api);
+            let direction = if skew > 0 { "ahead of" } else { "behind" };
+            let message = format!("this clock is {} s {direction} {}'s", skew.abs(), account.api);
             checks.push(Check::warning(
                 "clock",
                 message,
-                "set this machine's clock, for instance with NTP",
+                "set this machine's clock, for example with NTP",
             ));
         }
     }
@@ -375,13 +375,11 @@ async fn check_account(
             details["user"] = user;
             (checks, details, None)
         }
-        // The rules are the user's own, and one that forbids this is no mistake.
+        // A rule that forbids this call is the user's choice, not a mistake.
         Err(error) if matches!(error.kind(), "denied" | "approval-required") => {
             let message = format!("not checked: {error}");
-            checks.insert(
-                0,
-                Check::warning(&check, message, "allow get_current_user to have it checked"),
-            );
+            checks
+                .insert(0, Check::warning(&check, message, "to check it, allow get_current_user"));
             (checks, details, None)
         }
         Err(error) => {
@@ -402,7 +400,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_worth_a_word_from_two_weeks_before_it_expires() {
+    fn a_key_has_a_warning_from_two_weeks_before_it_expires() {
         let now = Timestamp::parse("2026-03-02T09:00:00Z").expect("a date");
         for (expires, message) in [
             ("2026-03-16T09:00:01Z", None),
@@ -417,7 +415,7 @@ mod tests {
             (
                 "2026-03-02T09:00:00Z",
                 Some(
-                    "it says that it expired on 2026-03-02T09:00:00Z, although Whereby accepts it",
+                    "it claims to have expired on 2026-03-02T09:00:00Z, although Whereby accepts it",
                 ),
             ),
         ] {

@@ -1,4 +1,4 @@
-//! Functions as the command line takes them: in any spelling, with their names for completions.
+//! Function names on the command line: accepted in any spelling, and completed.
 
 use crate::error::Error;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use whereby_authority::arguments::first_sentence;
 use whereby_catalog::{FUNCTIONS, Function};
 
-/// Takes any text, because a function has several spellings. Completions know its name.
+/// Accepts any string, because a function has several spellings. Offers the names as completions.
 #[derive(Clone)]
 pub(super) struct Name;
 
@@ -28,7 +28,7 @@ impl TypedValueParser for Name {
     }
 }
 
-/// A function, in any of the spellings that `call` takes.
+/// Finds a function by any of the spellings that `call` accepts.
 pub(super) fn find(name: &str) -> Result<&'static Function, Error> {
     let (_, function) = super::call::split_name(name);
     Ok(whereby_authority::find(&function.replace('-', "_"))?)

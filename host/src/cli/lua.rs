@@ -1,9 +1,9 @@
-//! `whereby lua`: runs a script, or talks with a person.
+//! `whereby lua`: runs a script, or an interactive console.
 
 use super::paint::Role;
 use super::signal::Signals;
 use super::spinner::{self, Status};
-use super::{Context, Exit, Failure, Output, render, repl};
+use super::{CommandError, Context, Exit, Output, render, repl};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lua::{Limits, MAX_SOURCE_BYTES, Report, Runtime, ScriptError};
@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use whereby_authority::text;
 
-/// Runs a Lua script that calls the functions, in a sandbox.
+/// Run a sandboxed Lua script that calls the functions
 ///
-/// Each call is checked, decided on and asked for like one of `whereby call`. A script prints, and
-/// may return a value. Without a script, on a terminal, lines are read one by one. What a script can
-/// use is told by: whereby lua -e 'print(lua_read_doc("integrations.whereby"))'
+/// Each call needs the same permission as with `whereby call`. A script can print, and return a value.
+/// Without a script, on a terminal, an interactive console starts. To see what a script can use, run:
+/// whereby lua -e 'print(lua_read_doc("integrations.whereby"))'
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -27,45 +27,42 @@ use whereby_authority::text;
     "  whereby lua --max-calls 5 -e 'dump(app.integrations.whereby.list_rooms())'"
 ))]
 pub(super) struct Opts {
-    /// The script, or - to read it from standard input
+    /// The script file, or - to read the script from standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The script itself
+    /// Run this code instead of a file
     #[arg(short, long = "execute", alias = "eval", value_name = "CODE", conflicts_with = "file")]
     execute: Option<String>,
-    /// How long it may take
+    /// Limit how long the script may run
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// How much memory it may use
+    /// Limit how much memory it may use
     #[arg(long, value_name = "MIB")]
     memory_mib: Option<u64>,
-    /// How many million steps it may take: turns of a loop, calls of functions
+    /// Limit its steps (loop iterations and function calls), in millions
     #[arg(long, value_name = "MILLIONS")]
     max_steps: Option<u64>,
-    /// How many calls it may make
+    /// Limit how many calls it may make
     #[arg(long, value_name = "CALLS")]
     max_calls: Option<u64>,
-    /// How much it may print, and return
+    /// Limit how much it may print and return
     #[arg(long, value_name = "KIB")]
     max_output_kib: Option<u64>,
-    /// How many of its calls are under way at a time
+    /// Limit how many of its calls run at the same time
     #[arg(long, value_name = "CALLS")]
     parallel: Option<u64>,
 }
 
 impl Opts {
-    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let streams = &context.streams;
         let is_console = self.file.is_none() && self.execute.is_none();
         let is_terminal = streams.stdin_is_terminal && streams.stdout_is_terminal;
-        // A CI job may have a terminal, and nobody who types.
+        // A CI job may have a terminal, but nobody types.
         let is_terminal = is_terminal && !context.environment.is_ci() && !context.json;
         if is_console && !is_terminal {
-            return Err(Failure::from(Error::Usage {
-                message:
-                    "there is no script: name a file, write - for standard input, or give the \
-                          script itself with -e"
-                        .into(),
+            return Err(CommandError::from(Error::Usage {
+                message: "no script: pass a file, - for standard input, or code with -e".into(),
             }));
         }
         if context.json {
@@ -101,7 +98,7 @@ impl Opts {
         }
         let streams = context.streams.clone();
         let runtime = runtime.output(move |printed| {
-            // A reader that went away is told so at the end.
+            // If standard output is closed, the final write reports it.
             let _ = write!(streams.stdout(), "{}", printable(printed));
         });
         let report = runtime.run_until(&source, &name, until).await;
@@ -117,7 +114,7 @@ impl Opts {
         Ok(Output::Report(shown, report.to_json(), exit))
     }
 
-    /// The limits of the configuration, and over them those of the command line.
+    /// Returns the limits of the configuration, overridden by those of the command line.
     fn limits(&self, settings: &Settings) -> Result<Limits, Error> {
         let mut limits = settings.lua.clone();
         for (flag, key, value) in [
@@ -147,7 +144,7 @@ impl Opts {
         Ok(limits)
     }
 
-    /// The text of the script, and what it is called.
+    /// Returns the script's source and name.
     fn script(&self, context: &Context) -> Result<(String, String), Error> {
         let usage = |message: String| Error::Usage { message };
         if let Some(code) = &self.execute {
@@ -156,7 +153,7 @@ impl Opts {
         let file = self.file.clone().unwrap_or_default();
         if file.as_os_str() == "-" {
             let source = context.streams.read_to_end(MAX_SOURCE_BYTES).map_err(|error| {
-                usage(format!("standard input does not hold a script: {error}"))
+                usage(format!("the script cannot be read from standard input: {error}"))
             })?;
             return Ok((source, "stdin".into()));
         }
@@ -170,7 +167,7 @@ impl Opts {
     }
 }
 
-/// How the program ends, where a signal may have stopped the script.
+/// Returns the exit status. `stopped` is the signal's, if one stopped the script.
 fn exit(report: &Report, stopped: Option<Exit>) -> Exit {
     match report.error.as_ref().map(ScriptError::exit) {
         Some(Exit::Interrupted) => stopped.unwrap_or(Exit::Interrupted),
@@ -178,16 +175,16 @@ fn exit(report: &Report, stopped: Option<Exit>) -> Exit {
     }
 }
 
-/// What a script prints, as it is shown to people. Columns are kept.
+/// Makes a script's output printable, and keeps tabs.
 pub(super) fn printable(printed: &str) -> String {
-    // What is JSON stays JSON.
+    // JSON stays valid JSON.
     let printed = text::printable_json(printed);
     printed.split('\t').map(text::printable_lines).collect::<Vec<_>>().join("\t")
 }
 
-/// Tells a person why a script failed.
+/// Prints why a script failed.
 pub(super) fn show_error(context: &Context, error: &ScriptError, name: Option<&str>) {
-    // What it has printed comes first.
+    // The script's output comes first.
     let _ = context.streams.stdout().flush();
     let streams = &context.streams;
     let word = context.stderr_word(Role::Error, "error:");
@@ -196,7 +193,7 @@ pub(super) fn show_error(context: &Context, error: &ScriptError, name: Option<&s
         _ => String::new(),
     };
     let message = text::printable_lines(&error.message);
-    // Standard error may be closed; the exit status says it as well.
+    // Standard error may be closed; the exit status also shows the failure.
     let _ = streams.note(&word, &format!("{place}{message}"));
     if let Some(hint) = &error.hint {
         let word = context.stderr_word(Role::Hint, "hint:");
@@ -204,7 +201,7 @@ pub(super) fn show_error(context: &Context, error: &ScriptError, name: Option<&s
     }
 }
 
-/// The document of a script that could not begin.
+/// Returns the JSON document of a script that could not start.
 pub(super) fn failed_json(error: &Error) -> Value {
     Report::failed(error.clone().into()).to_json()
 }

@@ -1,7 +1,7 @@
 //! `whereby mcp`: the functions as tools for MCP clients.
 
 use super::signal::Signals;
-use super::{Context, Failure, Output, stdio};
+use super::{CommandError, Context, Output, stdio};
 use crate::config::environment::Environment;
 use crate::config::{Account, Settings};
 use crate::error::Error;
@@ -15,42 +15,42 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use whereby_authority::text;
 
-/// The greatest size of a file with a token, in bytes.
+/// The maximum size of a token file, in bytes.
 const MAX_TOKEN_FILE: u64 = 16 * 1024;
 
-/// The variable that holds the bearer token.
+/// The environment variable with the bearer token.
 const TOKEN_VARIABLE: &str = "WHEREBY_MCP_TOKEN";
 
-/// Serves the functions as tools for MCP clients.
+/// Serve the functions as tools for MCP clients
 ///
-/// It speaks to the client on standard input and output, or over HTTP with --listen. A changed
-/// configuration file holds from the next call on. What the policy wants to be asked for is asked by the
-/// client where it can, else it is left for `whereby approvals`.
+/// Uses standard input and output, or HTTP with --listen. Changes to the configuration file apply from
+/// the next call on. If a call needs approval, the client asks you. If the client cannot ask, the call
+/// fails and is stored; you can approve it with `whereby approvals`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby mcp\n  whereby mcp --listen 127.0.0.1:8090 --token-file mcp.token"
 )]
 pub(super) struct Opts {
-    /// Serve streamable HTTP on this loopback address instead, until Ctrl-C; port 0 is a free one
+    /// Serve streamable HTTP on this loopback address until Ctrl-C; port 0 picks a free port
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Also offer whereby_run_lua, which runs scripts within the limits of [lua] in the configuration
+    /// Also offer whereby_run_lua, which runs scripts; [lua] in the configuration sets their limits
     #[cfg(feature = "lua")]
     #[arg(long)]
     lua: bool,
-    /// The file with the bearer token that HTTP clients must bring, instead of $WHEREBY_MCP_TOKEN
+    /// Read the bearer token for HTTP clients from this file instead of $WHEREBY_MCP_TOKEN
     #[arg(long, value_name = "FILE", requires = "listen")]
     token_file: Option<PathBuf>,
-    /// Another name by which the server may be reached, such as that of a proxy with TLS before it
+    /// Also accept this host name, such as that of a TLS proxy in front of the server
     #[arg(long = "allow-host", value_name = "NAME", requires = "listen")]
     hosts: Vec<String>,
-    /// Also allow web pages from this origin, such as https://agents.example.com:443
+    /// Also accept web pages from this origin, such as https://agents.example.com:443
     #[arg(long = "allow-origin", value_name = "ORIGIN", requires = "listen")]
     origins: Vec<String>,
 }
 
 impl Opts {
-    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let mut signals = Signals::listen(&context.streams);
         let server = server(
             context,
@@ -60,15 +60,15 @@ impl Opts {
         let Some(address) = self.listen else {
             if context.streams.stdin_is_terminal {
                 context.warn(
-                    "this speaks MCP on standard input and output, and is started by an MCP client; \
-                     Ctrl-C ends it",
+                    "this is an MCP server on standard input and output, which an MCP client normally \
+                     starts; press Ctrl-C to stop it",
                 );
             }
-            // The client closes standard input. What is under way when a signal ends the server is
-            // cancelled, and the audit log says so.
+            // The client ends the server by closing standard input. A signal cancels the calls in
+            // progress, and the audit log records that.
             return tokio::select! {
-                served = server.serve_until(stdio::reader_gone(), stdio::stdin(), stdio::stdout()) => {
-                    served.map(|()| Output::Nothing).map_err(Failure::from)
+                served = server.serve_until(stdio::stdout_closed(), stdio::stdin(), stdio::stdout()) => {
+                    served.map(|()| Output::Nothing).map_err(CommandError::from)
                 }
                 exit = signals.next() => Ok(Output::Stopped(exit)),
             };
@@ -78,9 +78,10 @@ impl Opts {
         options.origins = self.origins;
         let listening = server.listen(options).await?;
         let url = listening.url();
-        let written = match context.json {
-            true => writeln!(context.streams.stdout(), "{}", json!({"mcp": {"url": url}})),
-            false => writeln!(context.streams.stdout(), "MCP at {url}, until Ctrl-C"),
+        let written = if context.json {
+            writeln!(context.streams.stdout(), "{}", json!({"mcp": {"url": url}}))
+        } else {
+            writeln!(context.streams.stdout(), "MCP at {url}, until Ctrl-C")
         };
         let flushed = written.and_then(|()| context.streams.stdout().flush());
         flushed.map_err(|error| Error::Internal {
@@ -96,8 +97,8 @@ impl Opts {
             let token =
                 environment.variable(TOKEN_VARIABLE).ok_or_else(|| Error::Configuration {
                     message: format!(
-                        "clients over HTTP need a bearer token: name a file that holds one with \
-                     --token-file, or set {TOKEN_VARIABLE}; make one with: openssl rand -hex 32"
+                        "HTTP clients need a bearer token; set {TOKEN_VARIABLE}, or pass a file with \
+                     --token-file; to generate a token, run: openssl rand -hex 32"
                     ),
                 })?;
             return Ok(SecretString::from(token));
@@ -115,7 +116,7 @@ impl Opts {
     }
 }
 
-/// The server on a session that follows the configuration files.
+/// Builds a server that reloads the configuration files when they change.
 fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Server, Error> {
     let settings = context.settings()?.defaulting_to(context.account.as_deref())?;
     if !context.quiet {
@@ -135,12 +136,12 @@ fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Se
     Ok(server.build())
 }
 
-/// Why calls are going to fail, for whoever starts the server: an agent that finds out later can
-/// change nothing about it.
+/// Returns the reasons why calls will fail. The person who starts the server can fix them; an agent
+/// cannot.
 fn unusable(settings: &Settings, environment: &Environment) -> Vec<String> {
     let enabled: Vec<_> = settings.accounts.iter().filter(|(_, of)| of.enabled).collect();
     let used = match settings.account(None) {
-        // The client names one of them with each call.
+        // The client chooses an account for each call.
         _ if enabled.len() > 1 => enabled,
         Ok((name, _)) => enabled.into_iter().filter(|(of, _)| *of == name).collect(),
         Err(error) => return vec![format!("every call will fail: {error}")],

@@ -1,4 +1,4 @@
-//! The command line: its commands, their output, and how it ends.
+//! The command line: its commands, output and exit status.
 
 mod accounts;
 mod approvals;
@@ -15,6 +15,7 @@ mod functions;
 mod lua;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod output;
 mod pages;
 mod paint;
 mod prompt;
@@ -47,18 +48,15 @@ use crate::store::Store;
 use crate::system::resource_limit::{self, LowAddressSpace};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use output::{CommandError, Document, Output, Style, document, finish, print};
 use paint::{Role, paint, wants_colours};
 use render::Look;
-use serde_json::{Value, json};
 use signal::Signals;
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-use whereby_authority::grant::WriteOutcome;
-use whereby_authority::policy::Permission;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
@@ -83,22 +81,22 @@ struct Opts {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = GLOBAL)]
 struct Global {
-    /// The configuration file, instead of $WHEREBY_CONFIG or the platform's
+    /// Read this configuration file instead of $WHEREBY_CONFIG or the default file
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The account, instead of the default one
+    /// Use this account instead of the default one
     #[arg(long, global = true, value_name = "NAME")]
     account: Option<String>,
-    /// Another component than the built-in one
+    /// Run this component instead of the built-in one
     #[arg(long, global = true, value_name = "FILE")]
     component: Option<PathBuf>,
-    /// Print one JSON document, whatever happens
+    /// Print one JSON document, even if the command fails
     #[arg(long, global = true)]
     json: bool,
-    /// Show each request on standard error as it is sent and answered
+    /// Show each request and its response on standard error
     #[arg(short, long, global = true)]
     verbose: bool,
-    /// Print only questions, errors and their hints on standard error
+    /// On standard error, print only questions, errors and hints
     #[arg(long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 }
@@ -138,18 +136,18 @@ enum Command {
     ExitCodes,
 }
 
-/// The heading of the options that every command has.
+/// The heading of the options that all commands share.
 const GLOBAL: &str = "Global options";
 
-/// What the command line is called in approvals and the audit log.
+/// The name of the command line in approvals and the audit log.
 const FRONT_END: &str = "cli";
 
-/// The command line.
+/// Returns the command line's parser.
 fn command() -> clap::Command {
     Opts::command()
 }
 
-/// What every command can use.
+/// The environment, streams and global options of a command.
 #[derive(Clone)]
 struct Context {
     environment: Environment,
@@ -159,25 +157,25 @@ struct Context {
     component: Option<PathBuf>,
     json: bool,
     verbose: bool,
-    /// Whether a question is on the terminal.
+    /// Whether the terminal shows a question.
     asking: Arc<AtomicBool>,
     quiet: bool,
 }
 
 impl Context {
-    /// How tables on standard output look.
+    /// Returns the look of tables on standard output.
     fn look(&self) -> Look {
         Look::new(&self.environment, &self.streams)
     }
 
-    /// A word on standard error, in the colour of its role.
+    /// Returns a word for standard error, in the colour of its role.
     fn stderr_word(&self, role: Role, word: &str) -> String {
         let colours = self.streams.stderr_is_terminal && wants_colours(&self.environment);
         paint(colours, role, word)
     }
 
-    /// The functions of the component that calls run. Documentation needs no configuration, so one that
-    /// cannot be read names no other component.
+    /// Returns the functions of the component that calls run. If the configuration cannot be read, those
+    /// of the built-in component: documentation needs no configuration.
     fn functions(&self) -> Result<Vec<&'static Function>, Error> {
         let bytes = match &self.component {
             Some(path) => Some(read_component(&self.environment.directory.join(path), None)?),
@@ -193,6 +191,7 @@ impl Context {
         )
     }
 
+    /// Loads the settings and prints their warnings.
     fn settings(&self) -> Result<Settings, Error> {
         let settings = Settings::load(self.config.as_deref(), &self.environment)?;
         if !self.quiet {
@@ -201,48 +200,48 @@ impl Context {
         Ok(settings)
     }
 
-    /// Prints a warning on standard error. The command goes on.
+    /// Prints a warning on standard error.
     fn warn(&self, what: &str) {
         let word = self.stderr_word(Role::Warning, "warning:");
-        // Standard error may be closed, and nothing depends on it.
+        // Standard error may be closed.
         let _ = self.streams.note(&word, &text::printable(what, 500));
     }
 
-    /// The same for code that outlives the command.
+    /// Returns a function that prints warnings, for code that outlives the command.
     #[cfg(any(feature = "lua", feature = "mcp"))]
     fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let (streams, word) = (self.streams.clone(), self.stderr_word(Role::Warning, "warning:"));
         let quiet = self.quiet;
         move |what| {
             if !quiet {
-                // Standard error may be closed, and nothing depends on it.
+                // Standard error may be closed.
                 let _ = streams.note(&word, &text::printable(what, 500));
             }
         }
     }
 
-    /// Whether a person can be asked on the terminal. A CI job may have one, and nobody at it.
+    /// Whether a person can be asked on the terminal. In a CI job, nobody is at the terminal.
     fn can_ask(&self, force: bool) -> bool {
         let is_terminal = self.streams.stdin_is_terminal && self.streams.stderr_is_terminal;
         is_terminal && !self.environment.is_ci() && !self.json && !force
     }
 
-    /// Where approvals and the audit log are kept.
+    /// Returns the store of approvals and the audit log.
     fn store(&self) -> Result<Arc<Store>, Error> {
         let directory = self.environment.own_directory("state").map_err(|reason| {
-            let message = format!("there is no place for approvals and the audit log: {reason}");
+            let message = format!("approvals and the audit log cannot be stored: {reason}");
             Error::Configuration { message }
         })?;
         Ok(Store::with_clock(directory, self.environment.clock.clone()))
     }
 
-    /// Takes down in the audit log a call that could not even be decided on.
+    /// Records in the audit log a call that failed before the policy could decide.
     async fn record_refusal(&self, call: Call, error: &Error) {
         let clock = &self.environment.clock;
         let store = self.store().map(Some);
         let problem = session::record_refusal(store, clock, call, error.clone()).await;
         if let Some(problem) = problem {
-            self.warn(&format!("the audit log does not have this call: {problem}"));
+            self.warn(&format!("this call is missing from the audit log: {problem}"));
         }
     }
 
@@ -258,7 +257,7 @@ impl Context {
         self.session_asking(settings, approver)
     }
 
-    /// A session that asks in another way than on this terminal.
+    /// Builds a session with this approver.
     fn session_asking(
         &self,
         settings: Settings,
@@ -281,98 +280,22 @@ impl Context {
     }
 }
 
-/// What a command prints where it succeeds.
-enum Output {
-    /// The result of a call, with its document.
-    Call(Box<Document>, Value),
-    /// The same of a dry run, with its text for people.
-    Plan(Box<Document>, String, Value),
-    /// A text for people, and its JSON form.
-    Text(String, Value),
-    /// A JSON document that is written already.
-    Document(String),
-    /// The same for a report of something that failed, and how the program ends.
-    Report(String, Value, Exit),
-    /// It has printed all there is to print.
-    Nothing,
-    /// A signal ended it, and there is nothing to say.
-    Stopped(Exit),
-}
-
-impl Output {
-    fn call(document: Document, data: Value) -> Self {
-        Self::Call(Box::new(document), data)
-    }
-}
-
-/// What the JSON document of a call says besides the result.
-#[derive(Clone, Debug, Default)]
-struct Document {
-    function: Option<&'static str>,
-    account: Option<String>,
-    dry_run: bool,
-    permission: Option<Permission>,
-    forced: bool,
-    write: WriteOutcome,
-    approval: Option<String>,
-    requests: usize,
-    /// How many pages were read, where all were wanted.
-    pages: usize,
-    duration: Duration,
-    /// What a failed dry run has to show all the same.
-    data: Option<Value>,
-    /// The same for people.
-    shown: Option<String>,
-    /// How the program ends where a signal stopped the call.
-    stopped: Option<Exit>,
-    /// Whether what to do about an error of its kind does not apply.
-    no_hint: bool,
-    /// What to do instead, where more is known than the error tells.
-    hint: Option<String>,
-}
-
-impl Document {
-    fn for_function(function: Option<&'static str>) -> Self {
-        Self { function, ..Self::default() }
-    }
-}
-
-/// Why a command failed, and what was known by then.
-struct Failure {
-    error: Error,
-    document: Box<Document>,
-}
-
-impl Failure {
-    /// What a signal stopped.
-    fn stopped(exit: Exit, document: Document) -> Self {
-        let document = Document { stopped: Some(exit), ..document };
-        Self { error: Error::Interrupted, document: Box::new(document) }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { error, document: Box::default() }
-    }
-}
-
-/// The size of the program's stack, in bytes: that of a main thread.
+/// The stack size of the program's thread, in bytes: as large as a main thread's.
 const STACK: usize = 8 * 1024 * 1024;
 
 /// Runs the program as this process. Returns the exit status.
 #[must_use]
 pub fn run_process() -> u8 {
     if let Some(limit) = LowAddressSpace::find() {
-        // There may be no memory at all. Standard error may be closed; the exit status says it as well.
+        // Avoids allocating, because there may be no memory. Standard error may be closed.
         let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {limit}\n"));
         return Exit::Internal.code();
     }
-    // A main thread's stack grows as it is used, and where address space is limited, growing can end
-    // the program by a signal. Another thread has all of its stack, or there is an error.
+    // A main thread's stack grows as it is used. If address space is limited, growing it can kill the
+    // program. Another thread gets its whole stack at once, or spawning it fails.
     let own = std::thread::Builder::new().name("whereby".into()).stack_size(STACK);
     match own.spawn(run_on_this_thread) {
-        // A panic has been printed.
+        // The panic hook has printed any panic.
         Ok(program) => program.join().unwrap_or(Exit::Internal.code()),
         Err(_) => run_on_this_thread(),
     }
@@ -385,7 +308,7 @@ fn run_on_this_thread() -> u8 {
     let own = (arguments.clone(), environment.clone(), streams.clone());
     let print_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        // What the system refuses becomes an error, and no place in the code explains it.
+        // A resource that the system refused is reported below as an error, without a place in the code.
         if resource_limit::panic_of_system(panic.payload()).is_none() {
             print_panic(panic);
         }
@@ -394,13 +317,13 @@ fn run_on_this_thread() -> u8 {
         let (arguments, environment, mut streams) = own;
         #[cfg(unix)]
         {
-            // Where the system has no thread for it, signals have their usual effect, and the first
-            // call says what is missing.
+            // If the system has no thread left, signals keep their default effect, and the first call
+            // reports the shortage.
             streams.signals = signal::Watch::start().ok();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let code = runtime.block_on(run(arguments, environment, streams));
-        // A thread may still wait for a line from the terminal.
+        // A thread may still be reading from the terminal.
         runtime.shutdown_background();
         terminal::restore();
         Ok(code)
@@ -412,42 +335,15 @@ fn run_on_this_thread() -> u8 {
             let told = resource_limit::told(&error);
             Error::Internal { message: format!("the program could not be set up: {told}") }
         }
-        // A library can give up where the system has nothing left to give, such as file descriptors.
+        // A library can panic if the system runs out of something, such as file descriptors.
         Err(panic) => resource_limit::panicked("the program failed", &*panic),
     };
     let style = Style::of(&arguments, environment);
     print(&streams, &style, Err(error.into()))
 }
 
-/// How results and errors are printed, found out before the command line is understood.
-struct Style {
-    json: bool,
-    /// Whether the document is that of a script.
-    #[cfg(feature = "lua")]
-    is_script: bool,
-    /// What dates and colours depend on.
-    environment: Environment,
-}
-
-impl Style {
-    fn of(arguments: &[OsString], environment: Environment) -> Self {
-        let has = |flag| arguments.iter().take_while(|a| *a != "--").any(|a| a == flag);
-        Self {
-            json: has("--json"),
-            #[cfg(feature = "lua")]
-            is_script: matches!(command_of(arguments), Some("lua" | "integrations:lua")),
-            environment,
-        }
-    }
-
-    fn look(&self, streams: &Streams) -> Look {
-        Look::new(&self.environment, streams)
-    }
-}
-
-/// Improves the message for a function, or an argument of one, that was written as a command or option of
-/// the program.
-fn mend_tip(error: &mut clap::Error, arguments: &[OsString]) {
+/// Improves the message if a function was written as a command, or an argument as an option.
+fn improve_tip(error: &mut clap::Error, arguments: &[OsString]) {
     let command = match command_of(arguments).unwrap_or_default() {
         "help" => arguments.last().and_then(|word| word.to_str()).unwrap_or_default(),
         command => command,
@@ -456,11 +352,11 @@ fn mend_tip(error: &mut clap::Error, arguments: &[OsString]) {
         ErrorKind::InvalidSubcommand => {
             let name = command.replace('-', "_");
             let Some(function) = whereby_catalog::function(&name) else { return };
-            format!("it is a function, called by 'whereby call {}'", function.json)
+            format!("it is a function; run: whereby call {}", function.json)
         }
         ErrorKind::UnknownArgument if matches!(command, "call" | "integrations:call") => {
-            "a function's arguments are one JSON object, such as '{\"limit\": 2}', or given one by \
-             one, such as '--arg limit=2'"
+            "pass the function's arguments as a JSON object, such as '{\"limit\": 2}', or one by one, \
+             such as '--arg limit=2'"
                 .into()
         }
         _ => return,
@@ -469,7 +365,7 @@ fn mend_tip(error: &mut clap::Error, arguments: &[OsString]) {
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
-/// The word of a command line that is the command: the first that is no flag, nor a flag's value.
+/// Returns the command of a command line: the first word that is neither a flag nor a flag's value.
 fn command_of(arguments: &[OsString]) -> Option<&str> {
     let mut arguments = arguments.iter().map(|argument| argument.to_str().unwrap_or_default());
     while let Some(argument) = arguments.next() {
@@ -482,7 +378,9 @@ fn command_of(arguments: &[OsString]) -> Option<&str> {
     None
 }
 
-/// Runs the program: its arguments, without its own name, its surroundings and its streams.
+/// Runs the program with these arguments, environment and streams. Returns the exit status.
+///
+/// The arguments do not include the program's name.
 pub async fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: Environment,
@@ -500,7 +398,7 @@ pub async fn run(
             return finish(&streams, written, Exit::Success);
         }
         Err(mut error) => {
-            mend_tip(&mut error, &given);
+            improve_tip(&mut error, &given);
             let message = text::printable_lines(error.render().to_string().trim_end());
             if !style.json {
                 return finish(&streams, writeln!(streams.stderr(), "{message}"), Exit::Usage);
@@ -521,7 +419,7 @@ pub async fn run(
         asking: Arc::default(),
         quiet,
     };
-    // Commands are large while they run, and a stack holds one of them at a time at most.
+    // The futures of commands are large; boxed, they do not all take space on the stack.
     let result = match opts.command {
         Command::Call(opts) => Box::pin(opts.run(&context)).await,
         Command::List(opts) => opts.run(&context),
@@ -552,104 +450,19 @@ pub async fn run(
     print(&streams, &style, result)
 }
 
-/// Runs a command that only reads until a signal stops it.
+/// Runs a read-only command until it ends or a signal stops it.
 async fn unless_stopped(
     context: &Context,
-    command: impl Future<Output = Result<Output, Failure>>,
-) -> Result<Output, Failure> {
+    command: impl Future<Output = Result<Output, CommandError>>,
+) -> Result<Output, CommandError> {
     let mut signals = Signals::listen(&context.streams);
     tokio::select! {
         biased;
         result = command => result,
-        exit = signals.next() => match context.json {
-            true => Err(Failure::stopped(exit, Document::default())),
-            false => Ok(Output::Stopped(exit)),
+        exit = signals.next() => if context.json {
+            Err(CommandError::stopped(exit, Document::default()))
+        } else {
+            Ok(Output::Stopped(exit))
         },
     }
-}
-
-/// Prints the result of a command. Returns the exit status.
-fn print(streams: &Streams, style: &Style, result: Result<Output, Failure>) -> u8 {
-    streams.set_last_words(None);
-    let exit = match &result {
-        Ok(Output::Report(_, _, exit) | Output::Stopped(exit)) => *exit,
-        Ok(_) => Exit::Success,
-        Err(Failure { error, document }) => {
-            document.stopped.unwrap_or_else(|| Exit::of_call(error, document.write))
-        }
-    };
-    let written = match (result, style.json) {
-        (Ok(Output::Nothing | Output::Stopped(_)), _) => Ok(()),
-        (Ok(Output::Document(json)), _) => writeln!(streams.stdout(), "{json}"),
-        (Ok(Output::Plan(_, text, _)), false) => write!(streams.stdout(), "{text}"),
-        (Ok(Output::Call(document, data) | Output::Plan(document, _, data)), true) => {
-            print_json(streams, &document.to_json(Ok(&data)))
-        }
-        (Ok(Output::Call(_, data)), false) => {
-            write!(streams.stdout(), "{}", render::render(&data, &style.look(streams)))
-        }
-        (Ok(Output::Text(_, value) | Output::Report(_, value, _)), true) => {
-            print_json(streams, &value)
-        }
-        (Ok(Output::Text(text, _) | Output::Report(text, _, _)), false) => {
-            write!(streams.stdout(), "{text}")
-        }
-        #[cfg(feature = "lua")]
-        (Err(Failure { error, .. }), true) if style.is_script => {
-            print_json(streams, &lua::failed_json(&error))
-        }
-        (Err(Failure { error, document }), true) => {
-            print_json(streams, &document.to_json(Err(&error)))
-        }
-        (Err(Failure { error, document }), false) => print_error(streams, style, &error, &document),
-    };
-    finish(streams, written.and_then(|()| streams.stdout().flush()), exit)
-}
-
-fn print_json(streams: &Streams, value: &Value) -> std::io::Result<()> {
-    writeln!(streams.stdout(), "{}", text::printable_json(&value.to_string()))
-}
-
-fn print_error(
-    streams: &Streams,
-    style: &Style,
-    error: &Error,
-    document: &Document,
-) -> std::io::Result<()> {
-    if let Some(shown) = &document.shown {
-        write!(streams.stdout(), "{shown}")?;
-    }
-    let colours = streams.stderr_is_terminal && wants_colours(&style.environment);
-    let word = |role, word| paint(colours, role, word);
-    let message = text::printable_lines(&error.to_string());
-    streams.note(&word(Role::Error, "error:"), &message)?;
-    // Where something was changed, or may have been, the hint says so.
-    if let Some(hint) = document.hint_for(error) {
-        streams.note(&word(Role::Hint, "hint:"), &text::printable_lines(&hint))?;
-    }
-    streams.stderr().flush()
-}
-
-/// The exit status; a reader that went away is told nothing and gets no error. What failed by itself
-/// keeps its status.
-fn finish(streams: &Streams, written: std::io::Result<()>, exit: Exit) -> u8 {
-    match written {
-        Ok(()) => exit.code(),
-        Err(_) if exit != Exit::Success => exit.code(),
-        // What a shell shows for a program that SIGPIPE ended.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 141,
-        Err(error) => {
-            // Where this cannot be written either, there is nobody left to tell.
-            let _ = writeln!(
-                streams.stderr(),
-                "error: the output cannot be written: {error}; what was to be done is done"
-            );
-            Exit::Internal.code()
-        }
-    }
-}
-
-/// A JSON document of a command that is no call.
-fn document(name: &str, value: Value) -> Value {
-    json!({ name: value })
 }

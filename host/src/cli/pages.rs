@@ -8,16 +8,16 @@ use serde_json::Value;
 use std::time::Duration;
 use whereby_catalog::{FUNCTIONS, Function};
 
-/// The greatest number of pages that are read.
-pub(super) const MOST_PAGES: usize = 100;
+/// The maximum number of pages to read.
+pub(super) const MAX_PAGES: usize = 100;
 
 /// Which rows of all pages to keep.
 pub(super) struct Pages {
-    /// Keep only rows whose room name begins with this, ignoring case.
+    /// Keep only rows whose room name begins with this string, ignoring case.
     pub(super) prefix: Option<String>,
 }
 
-/// What came of reading them.
+/// The combined outcome of all pages.
 pub(super) struct Read {
     /// The outcome of the last page's call, with the rows and requests of all pages.
     pub(super) outcome: Outcome,
@@ -41,7 +41,7 @@ impl Pages {
         })
     }
 
-    /// Reads page after page, until something happens. `call` builds the call for one page from its
+    /// Reads all pages, or stops when `until` completes. `call` builds the call for one page from its
     /// arguments.
     pub(super) async fn read(
         &self,
@@ -79,12 +79,12 @@ impl Pages {
                     let found = page["data"].as_array_mut().map(std::mem::take).unwrap_or_default();
                     rows.extend(found.into_iter().filter(|row| self.wants(row)));
                     let next = page["meta"]["nextCursor"].as_str().map(str::to_owned);
-                    let goes_on = next.is_some() && pages < MOST_PAGES;
+                    let goes_on = next.is_some() && pages < MAX_PAGES;
                     let notice = page["meta"]["notice"].as_str().unwrap_or_default();
                     for sentence in notice.split_inclusive(". ").map(str::trim) {
-                        // A hint at the next page is moot once that page was read.
-                        let is_moot = goes_on && sentence.contains("nextCursor");
-                        if !is_moot && !notices.iter().any(|known| known == sentence) {
+                        // The notice about the next page does not apply if that page is read.
+                        let is_obsolete = goes_on && sentence.contains("nextCursor");
+                        if !is_obsolete && !notices.iter().any(|known| known == sentence) {
                             notices.push(sentence.to_owned());
                         }
                     }
@@ -92,7 +92,7 @@ impl Pages {
                 }
                 Err(_) => None,
             };
-            if let Some(cursor) = next.filter(|_| pages < MOST_PAGES) {
+            if let Some(cursor) = next.filter(|_| pages < MAX_PAGES) {
                 arguments["cursor"] = cursor.into();
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Colours, for a terminal whose user wants them.
+//! Colours on the terminal.
 
 use crate::config::environment::Environment;
 use anstyle::{AnsiColor, Style};
@@ -13,7 +13,7 @@ pub(super) enum Role {
     Success,
 }
 
-/// The word in the colour of its role, where there are colours.
+/// Returns the word in the colour of its role, or unchanged without colours.
 pub(super) fn paint(colours: bool, role: Role, word: &str) -> String {
     if !colours {
         return word.to_owned();
@@ -28,8 +28,7 @@ pub(super) fn paint(colours: bool, role: Role, word: &str) -> String {
     format!("{style}{word}{style:#}")
 }
 
-/// Whether a terminal is to show colours: not where `NO_COLOR` is set (no-color.org), nor where it
-/// cannot.
+/// Whether to use colours: not if `NO_COLOR` is set (<https://no-color.org>) or `TERM` is `dumb`.
 pub(super) fn wants_colours(environment: &Environment) -> bool {
     environment.variable("NO_COLOR").is_none() && environment.variable("TERM") != Some("dumb")
 }

@@ -1,4 +1,4 @@
-//! Asks on the terminal whether a call may be made, and says there what waits for approval.
+//! Asks for approval on the terminal, and shows there which approval a call waits for.
 
 use super::spinner::Status;
 use super::streams::Streams;
@@ -8,13 +8,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// How often a question is asked that gets neither a yes nor a no.
-const TRIES: usize = 3;
+/// How often to ask before a reply that is neither yes nor no counts as no.
+const MAX_ATTEMPTS: usize = 3;
 
 /// Asks the person at the terminal.
 pub(super) struct TerminalPrompt {
     pub(super) streams: Streams,
-    /// Set while a question is on the terminal, so that nothing overwrites it.
+    /// True while the terminal shows a question, so that nothing overwrites it.
     pub(super) asking: Arc<AtomicBool>,
 }
 
@@ -40,27 +40,27 @@ impl Approver for TerminalPrompt {
     }
 }
 
-/// Asks nobody, and shows the command that approves the call from elsewhere.
-pub(super) struct Elsewhere {
+/// Does not ask, but shows the command that approves the call from another terminal.
+pub(super) struct ShowCommand {
     pub(super) streams: Streams,
-    /// What the terminal shows meanwhile.
+    /// The status that the terminal shows during the wait.
     pub(super) status: Status,
-    /// Whether the command is not shown.
+    /// Whether to hide the command.
     pub(super) is_quiet: bool,
-    /// How long the call waits, in seconds.
+    /// How long the call waits at most, in seconds.
     pub(super) seconds: u64,
-    /// The approval that the call waits for.
+    /// The ID of the approval that the call waits for.
     pub(super) waits_for: Arc<OnceLock<String>>,
 }
 
-impl Approver for Elsewhere {
+impl Approver for ShowCommand {
     fn ask<'a>(&'a self, _: &'a Question) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(std::future::ready(Answer::Nobody))
     }
 
     fn stored(&self, _: &Question, pending: &PendingApproval) {
         self.status.waiting_for("a person's approval");
-        // Each page of a listing asks for its own, and the first one that is not given ends it.
+        // Later pages have their own approvals; the first one stays.
         let _ = self.waits_for.set(pending.id.clone());
         if self.is_quiet {
             return;
@@ -75,18 +75,18 @@ impl Approver for Elsewhere {
     }
 }
 
-/// Asks until the answer is yes or no. An empty line is a no, and so is a person who never answers
-/// with either.
+/// Asks until the reply is yes or no. An empty line means no, and so does a reply that is still neither at
+/// the last attempt.
 pub(super) fn confirm(streams: &Streams, question: &str) -> Answer {
-    // The answer to one question must not be read as that to another.
+    // One question at a time: a reply must not be taken for that to another question.
     static ASKING: Mutex<()> = Mutex::new(());
     let _asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
-    for attempt in 1..=TRIES {
+    for attempt in 1..=MAX_ATTEMPTS {
         let line = match streams.ask(question) {
             Ok(line) => line,
-            // A terminal that cannot be read has nobody at it, unless somebody has just typed.
+            // If the terminal cannot be read, nobody is there, unless somebody has already typed.
             Err(_) => {
-                // It may be closed, too.
+                // Standard error may be closed, too.
                 let _ = writeln!(streams.stderr());
                 return if attempt == 1 { Answer::Nobody } else { Answer::Declined };
             }
@@ -94,7 +94,7 @@ pub(super) fn confirm(streams: &Streams, question: &str) -> Answer {
         match line.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => return Answer::Approved,
             "" | "n" | "no" => return Answer::Declined,
-            _ if attempt < TRIES => {
+            _ if attempt < MAX_ATTEMPTS => {
                 let _ = writeln!(streams.stderr(), "answer y (yes) or n (no)");
             }
             _ => {}

@@ -1,10 +1,10 @@
-//! Results as people read them: rows that fit the terminal, and dates in their own time zone.
+//! Renders results for people: rows that fit the terminal, and dates in the reader's time zone.
 //!
-//! In a pipe nothing is omitted, shortened or reformatted.
+//! In a pipe, nothing is omitted, shortened or reformatted.
 
 use super::paint::wants_colours;
 use super::streams::Streams;
-use super::table::{self, Cell, FIXED_SPACE, Running, Table};
+use super::table::{self, Cell, FIXED_SPACE, Streamed, Table};
 use crate::config::environment::Environment;
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -14,15 +14,15 @@ use std::sync::{Mutex, PoisonError};
 use whereby_authority::text;
 use whereby_catalog::{FUNCTIONS, Member, Record, Type};
 
-/// The longest text that is shown in a place, in characters.
-const LONGEST: usize = 2000;
+/// The maximum length of a value, in characters.
+const MAX_VALUE: usize = 2000;
 
-/// How results look.
+/// How to render results: the width, colours and time zone.
 pub(super) struct Look {
-    /// How wide lines may be; as wide as they like where nothing limits them.
+    /// The maximum width of lines, in columns; `None` for no limit.
     pub(super) width: Option<u16>,
     pub(super) colours: bool,
-    /// The reader's time zone; `None` if the output is not a terminal, and values stay exact.
+    /// The reader's time zone; `None` if the output is not a terminal. Values then stay exact.
     zone: Option<TimeZone>,
     /// The offsets of the dates shown since the last zone line.
     offsets: Mutex<BTreeSet<Offset>>,
@@ -31,8 +31,8 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn new(environment: &Environment, streams: &Streams) -> Self {
         let person = streams.stdout_is_terminal;
-        // A zone that is not known is UTC, as everywhere else on such a machine. To look for one is
-        // to go through the folders of all.
+        // Evaluated only for a terminal, because a search for the system's zone reads many folders.
+        // An unknown zone counts as UTC, as in other programs.
         let zone = || {
             let named = environment.variable("TZ").map(|name| name.trim_start_matches(':'));
             let zone = match named {
@@ -49,7 +49,7 @@ impl Look {
         }
     }
 
-    /// The time zone of the dates that are shown: the reader's, or UTC where nobody reads.
+    /// Returns the time zone of the output: the reader's, or UTC if the output is not a terminal.
     pub(super) fn zone(&self) -> TimeZone {
         self.zone.clone().unwrap_or(TimeZone::UTC)
     }
@@ -59,7 +59,7 @@ impl Look {
         self.zone.is_some()
     }
 
-    /// The same look for text that is indented by this many columns.
+    /// Returns this look for text that is indented by this many columns.
     #[cfg(feature = "simulator")]
     pub(super) fn indented(mut self, by: u16) -> Self {
         self.width = self.width.map(|width| width.saturating_sub(by));
@@ -72,9 +72,10 @@ impl Look {
         let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = std::mem::take(&mut *offsets);
         let (Some(zone), false) = (&self.zone, shown.is_empty()) else { return String::new() };
-        let utc = |offset: Offset| match offset == Offset::UTC {
-            true => "UTC".to_owned(),
-            false => {
+        let utc = |offset: Offset| {
+            if offset == Offset::UTC {
+                "UTC".to_owned()
+            } else {
                 Timestamp::UNIX_EPOCH.to_zoned(offset.to_time_zone()).strftime("UTC%:z").to_string()
             }
         };
@@ -113,19 +114,19 @@ impl Look {
             Value::Bool(false) => "no".into(),
             Value::String(value) => match self.local_time(value) {
                 Some(time) => time,
-                None => self.localized(&text::printable(value, LONGEST)),
+                None => self.localized(&text::printable(value, MAX_VALUE)),
             },
             Value::Array(items) => {
                 let items: Vec<String> = items.iter().map(|item| self.scalar(item)).collect();
-                // Sentences follow one another; anything else is a list.
+                // Sentences need no commas between them.
                 let sentences = items.iter().all(|item| item.ends_with('.'));
                 items.join(if sentences { " " } else { ", " })
             }
-            other => text::printable(&other.to_string(), LONGEST),
+            other => text::printable(&other.to_string(), MAX_VALUE),
         }
     }
 
-    /// A sentence with its dates in the user's time zone. JSON keeps its dates.
+    /// Returns a sentence with its dates in the reader's time zone. JSON is returned unchanged.
     pub(super) fn localized(&self, text: &str) -> String {
         if self.zone.is_none() || text.starts_with(['{', '[']) {
             return text.to_owned();
@@ -140,7 +141,7 @@ impl Look {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// A date of RFC 3339 in the user's time zone; `None` where the text is something else.
+    /// Returns an RFC 3339 date in the reader's time zone; `None` if the text is not one.
     fn local_time(&self, text: &str) -> Option<String> {
         let looks_like_one = (20..=40).contains(&text.len()) && text.as_bytes()[10] == b'T';
         let moment: Timestamp = text.parse().ok().filter(|_| looks_like_one)?;
@@ -151,16 +152,13 @@ impl Look {
     }
 }
 
-/// A number of seconds in words: `1 h 30 min`.
+/// Formats seconds in words: `1 h 30 min`.
 fn duration(seconds: u64) -> String {
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
     let parts = parts.into_iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> =
         parts.map(|(count, unit)| format!("{count}{FIXED_SPACE}{unit}")).collect();
-    match parts.is_empty() {
-        true => format!("0{FIXED_SPACE}s"),
-        false => parts.join(&FIXED_SPACE.to_string()),
-    }
+    if parts.is_empty() { format!("0{FIXED_SPACE}s") } else { parts.join(&FIXED_SPACE.to_string()) }
 }
 
 /// Renders a JSON value, followed by the time zone of its dates. Text from outside is made printable.
@@ -194,7 +192,7 @@ fn render_object(object: &Map<String, Value>, look: &Look) -> String {
         match value {
             Value::Array(items) if is_list(value) => lists.push((shown, items)),
             Value::Array(items) if items.is_empty() => {
-                // A page without rows; of anything else it is not worth a line.
+                // An empty page says so. Other empty arrays are not shown to people.
                 if name == "data" {
                     lines.push(("none".into(), String::new()));
                 } else if !look.is_for_person() {
@@ -202,7 +200,6 @@ fn render_object(object: &Map<String, Value>, look: &Look) -> String {
                 }
             }
             Value::Object(inner) => {
-                // What a page does not have is not worth a line.
                 for (key, value) in inner.iter().filter(|(_, value)| !value.is_null()) {
                     let key = text::printable(key, 80);
                     lines.push((format!("{shown}.{key}"), look.scalar(value)));
@@ -216,7 +213,7 @@ fn render_object(object: &Map<String, Value>, look: &Look) -> String {
         }
     }
     let lines = table::members(&lines, look);
-    // The one list of a page is what was asked for, so it goes first and needs no name.
+    // The rows of a page come first, without a heading.
     if let [(name, items)] = lists.as_slice()
         && name == "data"
     {
@@ -228,7 +225,7 @@ fn render_object(object: &Map<String, Value>, look: &Look) -> String {
     lines + &lists.collect::<String>()
 }
 
-/// The items' members in columns: people, dates and states first.
+/// Renders the items' members in columns, with IDs and long values last.
 fn render_list(items: &[Value], look: &Look) -> String {
     let objects: Vec<&Map<String, Value>> = items.iter().filter_map(Value::as_object).collect();
     let mut names: Vec<&String> = Vec::new();
@@ -237,7 +234,7 @@ fn render_list(items: &[Value], look: &Look) -> String {
             names.push(name);
         }
     }
-    // What is no table throughout would lose something as one.
+    // A table would lose the items that are not objects.
     if names.is_empty() || objects.len() < items.len() {
         let lines = items.iter().map(|item| look.scalar(item) + "\n");
         return lines.collect::<String>().replace(FIXED_SPACE, " ");
@@ -262,38 +259,38 @@ fn render_list(items: &[Value], look: &Look) -> String {
     table.to_text(look)
 }
 
-/// Rows that are printed as they arrive, such as those of a log.
+/// A table whose rows are printed as they arrive, such as a log.
 pub(super) struct Rows {
     look: Look,
-    running: Running,
+    table: Streamed,
     /// The last zone line.
     zone: String,
 }
 
 impl Rows {
-    /// Rows with the members of this one, and about as wide.
+    /// Starts a table with the columns and widths of a typical row.
     pub(super) fn like(typical: &Map<String, Value>, look: Look) -> Self {
         let columns = typical.keys().cloned().collect();
         let rows = vec![typical.values().map(|value| look.cell(value, None)).collect()];
-        let running = Running::new(Table { columns, below: 0, rows }, &look);
+        let table = Streamed::new(Table { columns, below: 0, rows }, &look);
         let zone = look.zone_line();
-        Self { look, running, zone }
+        Self { look, table, zone }
     }
 
-    /// How the rows look.
+    /// Returns the look of the rows.
     pub(super) fn look(&self) -> &Look {
         &self.look
     }
 
-    /// The zone and the column headings.
+    /// Returns the zone line and the column headings.
     pub(super) fn heading(&self) -> String {
-        format!("{}{}", self.zone, self.running.heading(&self.look))
+        format!("{}{}", self.zone, self.table.heading(&self.look))
     }
 
-    /// One row, after a new zone line if its zone has changed.
+    /// Renders one row, with a zone line before it if the zone has changed.
     pub(super) fn row(&mut self, row: &Map<String, Value>) -> String {
         let cells: Vec<Cell> = row.values().map(|value| self.look.cell(value, None)).collect();
-        let line = self.running.row(&cells, &self.look);
+        let line = self.table.row(&cells, &self.look);
         match self.look.zone_line() {
             zone if zone.is_empty() || zone == self.zone => line,
             zone => {
@@ -305,7 +302,7 @@ impl Rows {
     }
 }
 
-/// Sorts columns: what people read first, then values of any length, then ids.
+/// Returns the sort order of a column: ordinary values, then values of any length, then IDs.
 fn rank(name: &str) -> u8 {
     let ends = |ending: &str| name.to_ascii_lowercase().ends_with(ending);
     match name {
@@ -369,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_shown_in_the_user_s_time_zone_which_is_said_once() {
+    fn dates_are_in_the_reader_s_time_zone_which_is_named_once() {
         let zone = look("XYZ-2", None);
         for (text, shown) in [
             ("2026-03-02T09:00:10.250Z", "2026-03-02 11:00:10\n"),
@@ -428,7 +425,7 @@ mod tests {
         }
     }
 
-    /// A meeting as a call returns it.
+    /// Returns a meeting in the form that a call returns.
     fn meeting(name: &str) -> Value {
         json!({
             "id": format!("{name}:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10"), "roomName": name,
@@ -438,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn the_catalogue_knows_units_order_and_what_is_usual() {
+    fn the_catalogue_sets_units_order_and_omitted_values() {
         let mut sorted = meeting("daily");
         sorted.as_object_mut().expect("an object").sort_keys();
         for row in [meeting("daily"), sorted] {
@@ -465,7 +462,7 @@ mod tests {
             render(&json!([person, hidden]), &look("UTC", None)),
             "name  nameRedacted\nInes  -\nInes  yes\n"
         );
-        // What a script makes up is its own.
+        // Other objects have no units.
         assert_eq!(
             render(&json!([{"duration": 2700, "done": false}]), &look("UTC", None)),
             "duration  done\n2700      no\n"
@@ -473,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_out_where_nobody_reads() {
+    fn nothing_is_omitted_in_a_pipe() {
         let pipe = Look::new(
             &Environment::empty(),
             &Streams::new(std::io::empty(), std::io::sink(), std::io::sink()),
@@ -509,23 +506,23 @@ mod tests {
                  id: {name}:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10\n\ntimes are in UTC\n"
             )
         );
-        // An id is none of what people look for, so it does not keep the rest from being a table.
+        // A long ID moves below the row, so that the rest fits as a table.
         assert_eq!(
             render(&json!([meeting("daily")]), &look("UTC", Some(80))),
             "roomName  startDate            endDate              duration  participantCount\n\
              daily     2026-03-02 09:00:00  2026-03-02 09:45:00  45 min    3\n  \
              id: daily:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10\n\ntimes are in UTC\n"
         );
-        // Rows without anything are still rows.
+        // Empty rows are still rows.
         assert_eq!(render(&json!([{"a": null}, {"a": null}]), &look("UTC", Some(80))), "-\n-\n");
-        // Where nothing fits, nothing breaks.
+        // Tiny widths do not panic.
         for width in [0, 1, 5] {
             assert!(render(&rows, &look("UTC", Some(width))).contains("longer"));
         }
     }
 
     #[test]
-    fn rows_that_come_later_are_under_their_headings() {
+    fn later_rows_are_aligned_with_their_headings() {
         let typical = json!({"name": "a long name", "count": 1, "text": "short"});
         let row = json!({"name": "Ines", "count": 12, "text": "a text that goes on and on"});
         let members = |value: &Value| value.as_object().expect("an object").clone();
@@ -546,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_loses_nothing() {
+    fn a_mixed_array_is_shown_in_full() {
         let mixed = render(&json!([1, "a", {"b": 2}, [3, {"c": 4}]]), &look("UTC", None));
         assert_eq!(mixed, "1\na\n{\"b\":2}\n3, {\"c\":4}\n");
     }

@@ -1,8 +1,8 @@
-//! The console of `whereby lua`: runs the lines that a person types, one after the other.
+//! The console of `whereby lua`: runs the lines that a person types.
 
 use super::lua::{printable, show_error};
 use super::signal::Signals;
-use super::{Context, Exit, Failure, Output, render, terminal};
+use super::{CommandError, Context, Exit, Output, render, terminal};
 use crate::error::Error;
 use crate::lua::{Console, Runtime};
 use rustyline::completion::Completer;
@@ -16,39 +16,39 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 const WELCOME: &str = "\
-Lua with the functions of Whereby; `help` tells more, Ctrl-D ends it\n";
+Lua with the functions of Whereby; type `help` for help, Ctrl-D to exit\n";
 
 const HELP: &str = "\
-app.integrations.whereby.list_rooms({ limit = 2 })  calls a function; Tab completes
-x = 1 + 2                                           keeps a value; an expression is shown
-print(lua_list_docs())                              lists what there is to read
-help list_rooms                                     reads it
-Ctrl-C drops the line, or stops what runs; Ctrl-D ends\n";
+app.integrations.whereby.list_rooms({ limit = 2 })  calls a function; Tab completes names
+x = 1 + 2                                           keeps a value; x alone shows it
+print(lua_list_docs())                              lists the help pages
+help list_rooms                                     shows one
+Ctrl-C discards the line, or stops the running code; Ctrl-D exits\n";
 
-/// How many lines are remembered from one time to the next.
-const REMEMBERED: usize = 1000;
+/// The maximum number of lines in the history.
+const MAX_HISTORY: usize = 1000;
 
-/// What the person did.
+/// The person's input.
 enum Typed {
-    /// A whole chunk of lines.
+    /// A complete chunk of lines.
     Chunk(String),
-    /// Ctrl-C: what was typed is dropped.
-    Dropped,
+    /// Ctrl-C: discard the line.
+    Discarded,
     /// Ctrl-D, or the end of input.
     End,
 }
 
-/// Where lines come from: a terminal with all its comforts, or plain lines where there are none.
+/// The source of lines: a line editor with completion and history, or plain lines.
 enum Lines {
-    Editor(Box<Editor<Comforts, FileHistory>>, Option<PathBuf>),
+    Editor(Box<Editor<LineHelper, FileHistory>>, Option<PathBuf>),
     Plain,
 }
 
-/// Talks with a person until they end it.
-pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, Failure> {
+/// Runs the console until the person ends it.
+pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, CommandError> {
     let streams = context.streams.clone();
     let runtime = runtime.output(move |printed| {
-        // A terminal that went away ends the console at the next line.
+        // If the terminal is closed, the next read fails and ends the console.
         let _ = write!(streams.stdout(), "{}", printable(printed));
     });
     let mut console = runtime.console()?;
@@ -64,13 +64,13 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, F
     loop {
         let (typed, back) = tokio::select! {
             typed = lines.next(context) => typed?,
-            // An editor reads Ctrl-C itself.
+            // The editor reads Ctrl-C itself.
             exit = signals.next() => return Ok(Output::Stopped(exit)),
         };
         lines = back;
         let chunk = match typed {
             Typed::Chunk(chunk) => chunk,
-            Typed::Dropped => continue,
+            Typed::Discarded => continue,
             Typed::End => break,
         };
         let words: Vec<&str> = chunk.split_whitespace().collect();
@@ -87,7 +87,7 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, F
                 let until = async { stopped = Some(signals.next().await) };
                 let (report, shown) = console.run(&chunk, until).await;
                 match (report.error, shown) {
-                    // What has no form in JSON is shown as Lua does.
+                    // A value without a JSON form is shown as Lua shows it.
                     (Some(_), Some(shown)) => say(&format!("{}\n", printable(&shown))),
                     (Some(error), None) => show_error(context, &error, None),
                     (None, _) => match &report.result {
@@ -96,7 +96,7 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, F
                         result => say(&render::render(result, &context.look())),
                     },
                 }
-                // Ctrl-C stops what runs, and any other signal the console.
+                // Ctrl-C stops the code; any other signal also stops the console.
                 if let Some(exit) = stopped.filter(|exit| *exit != Exit::Interrupted) {
                     return Ok(Output::Stopped(exit));
                 }
@@ -114,35 +114,34 @@ impl Lines {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .auto_add_history(true)
-            .max_history_size(REMEMBERED)
+            .max_history_size(MAX_HISTORY)
             .map(rustyline::config::Builder::build);
-        let editor = config.and_then(Editor::<Comforts, FileHistory>::with_config);
-        // A terminal that cannot be edited on can still be read from.
+        let editor = config.and_then(Editor::<LineHelper, FileHistory>::with_config);
+        // A terminal without line editing can still be read.
         let Ok(mut editor) = editor else { return Self::Plain };
-        editor.set_helper(Some(Comforts { names: console.names() }));
+        editor.set_helper(Some(LineHelper { names: console.names() }));
         let history = history_file(context);
         if let Some(file) = &history {
-            // There is none the first time.
+            // The file does not exist at first.
             let _ = editor.load_history(file);
         }
         Self::Editor(Box::new(editor), history)
     }
 
-    /// The next chunk. Reading blocks, so a thread of its own does it.
+    /// Reads the next chunk, on another thread because reading blocks.
     async fn next(self, context: &Context) -> Result<(Typed, Self), Error> {
         let streams = context.streams.clone();
         let read = tokio::task::spawn_blocking(move || match self {
             Self::Editor(mut editor, history) => {
-                // The editor changes the terminal's settings, and a signal can end the program
-                // meanwhile. Without them, there is nothing to put back.
-                let _kept = terminal::Settings::keep();
+                // Restores the terminal if a signal ends the program while the editor is active.
+                let _saved = terminal::Settings::save();
                 let typed = match editor.readline("lua> ") {
                     Ok(chunk) => Typed::Chunk(chunk),
-                    Err(ReadlineError::Interrupted) => Typed::Dropped,
+                    Err(ReadlineError::Interrupted) => Typed::Discarded,
                     Err(_) => Typed::End,
                 };
                 if let Some(file) = &history {
-                    remember(&mut editor, file);
+                    save_history(&mut editor, file);
                 }
                 (typed, Self::Editor(editor, history))
             }
@@ -163,17 +162,18 @@ impl Lines {
                 }
             }
         });
-        read.await
-            .map_err(|error| Error::Internal { message: format!("no line was read: {error}") })
+        read.await.map_err(|error| Error::Internal {
+            message: format!("the line cannot be read: {error}"),
+        })
     }
 }
 
-/// The file that keeps what was typed, in a folder of the user's own.
+/// Returns the history file, in a private folder.
 fn history_file(context: &Context) -> Option<PathBuf> {
     let folder = context.environment.platform_directory("state")?;
     crate::system::file::make_private_folder(&folder).ok()?;
     let file = folder.join("lua-history");
-    // It may hold what was typed as an argument, so nobody else is to read it.
+    // Typed arguments may be secret.
     make_private(&file).ok()?;
     Some(file)
 }
@@ -190,34 +190,35 @@ fn make_private(file: &Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().append(true).create(true).open(file).map(drop)
 }
 
-/// Keeps the history. Where that fails, the lines of this time are lost and nothing else.
-fn remember(editor: &mut Editor<Comforts, FileHistory>, file: &Path) {
+/// Saves the history. If that fails, only the lines of this session are lost.
+fn save_history(editor: &mut Editor<LineHelper, FileHistory>, file: &Path) {
     let _ = editor.save_history(file);
     let _ = make_private(file);
 }
 
-/// Completion, and lines that go on.
-struct Comforts {
+/// Completes names, and detects unfinished chunks.
+struct LineHelper {
     names: Vec<String>,
 }
 
-impl Helper for Comforts {}
-impl Highlighter for Comforts {}
-impl Hinter for Comforts {
+impl Helper for LineHelper {}
+impl Highlighter for LineHelper {}
+impl Hinter for LineHelper {
     type Hint = String;
 }
 
-impl Validator for Comforts {
+impl Validator for LineHelper {
     fn validate(&self, typed: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let is_help = typed.input().trim_start().starts_with("help");
-        Ok(match !is_help && Console::is_incomplete(typed.input()) {
-            true => ValidationResult::Incomplete,
-            false => ValidationResult::Valid(None),
+        Ok(if !is_help && Console::is_incomplete(typed.input()) {
+            ValidationResult::Incomplete
+        } else {
+            ValidationResult::Valid(None)
         })
     }
 }
 
-impl Completer for Comforts {
+impl Completer for LineHelper {
     type Candidate = String;
 
     fn complete(
@@ -230,8 +231,8 @@ impl Completer for Comforts {
     }
 }
 
-/// Where the name at the end of a line begins, and what can complete it: the next segment of each name
-/// that begins so.
+/// Returns where the name at the end of a line begins, and its completions: the next segment of each name
+/// with that prefix.
 fn complete(names: &[String], line: &str) -> (usize, Vec<String>) {
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     let start = line
@@ -242,7 +243,7 @@ fn complete(names: &[String], line: &str) -> (usize, Vec<String>) {
         .iter()
         .filter(|name| name.starts_with(begun) && name.len() > begun.len())
         .map(|name| match name[begun.len()..].find('.').map(|dot| begun.len() + dot) {
-            // The dot that was just typed is followed by a segment of its own.
+            // After a typed dot, complete the segment that follows.
             Some(end) if end > begun.len() || begun.is_empty() => name[..end].to_owned(),
             Some(end) => {
                 name[..name[end + 1..].find('.').map_or(name.len(), |dot| end + 1 + dot)].to_owned()

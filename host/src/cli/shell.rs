@@ -1,6 +1,6 @@
 //! `whereby completions` and `whereby man`.
 
-use super::{Context, Exit, Failure, GLOBAL, Output, command};
+use super::{CommandError, Context, Exit, GLOBAL, Output, command};
 use crate::error::Error;
 use clap_complete::Shell;
 use serde_json::json;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use whereby_authority::suggest;
 use whereby_authority::text;
 
-/// Prints completions for a shell
+/// Print completions for a shell
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Example:\n  whereby completions bash > ~/.local/share/bash-completion/completions/whereby"
@@ -19,7 +19,7 @@ pub(super) struct CompletionsOpts {
 }
 
 impl CompletionsOpts {
-    pub(super) fn run(self) -> Result<Output, Failure> {
+    pub(super) fn run(self) -> Result<Output, CommandError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command(), "whereby", &mut script);
         let mut script = String::from_utf8_lossy(&script).into_owned();
@@ -31,7 +31,7 @@ impl CompletionsOpts {
     }
 }
 
-/// Prints a manual page, or writes all of them into a folder
+/// Print a manual page, or write all pages to a folder
 ///
 /// Each command has a page: whereby-call(1), whereby-component-export(1).
 #[derive(Debug, clap::Args)]
@@ -39,15 +39,15 @@ impl CompletionsOpts {
     after_long_help = "Examples:\n  whereby man > whereby.1\n  whereby man component export\n  whereby man --dir ."
 )]
 pub(super) struct ManOpts {
-    /// The command; without it, the page of whereby itself
+    /// The command (default: whereby itself)
     command: Vec<String>,
-    /// Write every page into this folder
+    /// Write all pages to this folder
     #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
     dir: Option<PathBuf>,
 }
 
 impl ManOpts {
-    pub(super) fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let mut pages = Vec::new();
         // The pages say `--help`, not the command `help`.
         let mut all = command().after_long_help(Exit::TABLE).disable_help_subcommand(true);
@@ -67,7 +67,7 @@ impl ManOpts {
             let document = json!({"files": files});
             return Ok(Output::Text(files.join("\n") + "\n", document));
         }
-        // It is asked for as it is typed, and as another page names it.
+        // Accepts `component export` and `whereby-component-export`.
         let words =
             self.command.iter().flat_map(|word| word.split('-')).filter(|w| *w != "whereby");
         let wanted: Vec<&str> = std::iter::once("whereby").chain(words).collect();
@@ -76,15 +76,16 @@ impl ManOpts {
             let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
             let near = suggest::did_you_mean(&wanted, &names);
             let wanted = text::printable(&wanted, 80);
-            let message =
-                format!("there is no page `{wanted}`{near}; `whereby man --dir FOLDER` writes all");
+            let message = format!(
+                "no manual page `{wanted}`{near}; to write all pages, run: whereby man --dir FOLDER"
+            );
             return Err(Error::Usage { message }.into());
         };
         Ok(Output::Text(page.clone(), json!({"page": page})))
     }
 }
 
-/// What completes the arguments of commands in fish, for which only options are generated.
+/// Returns fish completions for arguments; the generated script covers options only.
 fn fish_arguments() -> String {
     let mut script = String::new();
     for command in command().get_subcommands() {
@@ -103,7 +104,7 @@ fn fish_arguments() -> String {
     script
 }
 
-/// Adds the page of a command and of those below it, each with its name.
+/// Appends the manual pages of a command and its subcommands, each with its name.
 fn write_pages(command: &clap::Command, pages: &mut Vec<(String, String)>) -> Result<(), Error> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let mut page = Vec::new();
@@ -124,7 +125,7 @@ fn write_pages(command: &clap::Command, pages: &mut Vec<(String, String)>) -> Re
     shown.into_iter().try_for_each(|command| write_pages(command, pages))
 }
 
-/// The command with its options and their values, as a section of a manual page.
+/// Returns the synopsis section of a manual page.
 fn synopsis(command: &clap::Command) -> String {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     let usage = command.clone().render_usage().to_string();
@@ -140,7 +141,7 @@ fn synopsis(command: &clap::Command) -> String {
     }
     let mut parts = vec![format!("\\fB{}\\fR", roff(name))];
     let shown = |argument: &&clap::Arg| !argument.is_hide_set();
-    // Global options are the same everywhere, and have a section of their own.
+    // Global options have their own section.
     let own = |argument: &&clap::Arg| argument.get_help_heading() != Some(GLOBAL);
     let is_help = |argument: &&clap::Arg| {
         matches!(
@@ -178,7 +179,7 @@ fn synopsis(command: &clap::Command) -> String {
     format!(".SH SYNOPSIS\n{}\n", parts.join(" "))
 }
 
-/// What follows the options in a help, such as examples, as sections of a manual page.
+/// Converts the end of a help text, such as examples, to sections of a manual page.
 fn sections(help: &str) -> String {
     let mut page = String::new();
     let mut is_first = true;
@@ -197,13 +198,10 @@ fn sections(help: &str) -> String {
     if is_first { page } else { page + ".fi\n" }
 }
 
-/// A line of text as a manual page has it.
+/// Escapes a line for a manual page.
 fn roff(line: &str) -> String {
     let escaped = line.replace('\\', "\\e").replace('-', "\\-");
-    match escaped.starts_with(['.', '\'']) {
-        true => format!("\\&{escaped}"),
-        false => escaped,
-    }
+    if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }
 }
 
 #[cfg(test)]

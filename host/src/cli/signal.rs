@@ -1,9 +1,9 @@
 //! The signals that ask the program to end: Ctrl-C (SIGINT), `kill` and service managers (SIGTERM),
 //! and a closed terminal (SIGHUP).
 //!
-//! A command that listens ends what it does and says what came of it. While none listens, for example
-//! during a read of standard input, a signal ends the program at once. Process 1, for instance in a
-//! container, gets only those signals that it handles, so they are handled from the start.
+//! A command that listens stops its work and reports the outcome. While no command listens, for example
+//! during a read of standard input, a signal ends the program at once. Process 1, as in a container, gets
+//! only the signals that it handles, so the program handles them from the start.
 
 use super::Exit;
 use super::streams::Streams;
@@ -27,10 +27,10 @@ mod unix {
     pub(in super::super) struct Watch(Arc<Mutex<State>>);
 
     struct State {
-        /// How many [`Signals`] there are.
+        /// The number of [`Signals`].
         listeners: usize,
         sender: watch::Sender<Option<Exit>>,
-        /// What a program that nothing listens in prints when a signal ends it.
+        /// Printed if a signal ends the program while nothing listens.
         last_words: Option<String>,
     }
 
@@ -63,7 +63,7 @@ mod unix {
                 let _context = runtime.enter();
                 Handler::install()?
             };
-            // The thread waits for them.
+            // The thread is waiting, so this does not fail.
             let _ = handlers.send((runtime, installed));
             Ok(watch)
         }
@@ -72,7 +72,7 @@ mod unix {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// Sets what is printed if a signal ends the program before anything listens.
+        /// Sets the text to print if a signal ends the program before anything listens.
         pub(in super::super) fn set_last_words(&self, words: Option<String>) {
             self.state().last_words = words;
         }
@@ -82,7 +82,7 @@ mod unix {
             if state.listeners == 0 {
                 terminal::restore();
                 if let Some(words) = state.last_words.take() {
-                    // A reader that is gone reads nothing, and the exit status stays.
+                    // Standard output may be closed; the exit status stays the same.
                     let _ = writeln!(std::io::stdout(), "{words}");
                 }
                 std::process::exit(exit.code().into());
@@ -91,7 +91,7 @@ mod unix {
         }
     }
 
-    /// A signal, and the exit status of a program that it ends.
+    /// A signal, and the exit status after it; `None` for a signal to ignore.
     struct Handler(Option<Exit>, Signal);
 
     impl Handler {
@@ -123,12 +123,12 @@ mod unix {
         Poll::Pending
     }
 
-    /// The signals of a command, which has to end when one comes.
+    /// Receives signals for a command, which must then end.
     pub(in super::super) struct Signals(Option<(Watch, watch::Receiver<Option<Exit>>)>);
 
     impl Signals {
-        /// Listens from now on. A signal that comes before [`Signals::next`] is called is kept. Only
-        /// the program itself gets signals; a process that embeds the command line handles its own.
+        /// Starts to listen. A signal that arrives before [`Signals::next`] is called is kept. If another
+        /// process embeds the command line, no signals arrive here; that process handles its own.
         pub(in super::super) fn listen(streams: &Streams) -> Self {
             Self(streams.signals.as_ref().map(|watch| {
                 let mut state = watch.state();
@@ -138,7 +138,7 @@ mod unix {
             }))
         }
 
-        /// Waits for a signal. Returns the exit status of a program that it ended.
+        /// Waits for a signal. Returns its exit status.
         pub(in super::super) async fn next(&mut self) -> Exit {
             if let Some((_, receiver)) = &mut self.0
                 && receiver.changed().await.is_ok()
@@ -158,9 +158,9 @@ mod unix {
         }
     }
 
-    /// Whether the program has ignored a signal since it was started.
+    /// Whether the parent process made this program ignore a signal.
     fn is_ignored(number: i32) -> bool {
-        // Systems without this file are taken to ignore none.
+        // On a system without this file, no signal counts as ignored.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -168,7 +168,7 @@ mod unix {
     }
 }
 
-/// Ctrl-C, where the system has no signals.
+/// Receives Ctrl-C on systems without signals.
 #[cfg(not(unix))]
 pub(super) struct Signals {
     is_listening: bool,
@@ -176,12 +176,12 @@ pub(super) struct Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    /// Listens from now on.
+    /// Starts to listen.
     pub(super) fn listen(streams: &Streams) -> Self {
         Self { is_listening: streams.is_process }
     }
 
-    /// Waits for Ctrl-C. Returns the exit status of a program that it ended.
+    /// Waits for Ctrl-C. Returns its exit status.
     pub(super) async fn next(&mut self) -> Exit {
         if self.is_listening && tokio::signal::ctrl_c().await.is_ok() {
             return Exit::Interrupted;

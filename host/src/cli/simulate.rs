@@ -1,7 +1,7 @@
-//! `whereby simulate`: an imitation of the Whereby API, to try things against.
+//! `whereby simulate`: serves an imitation of the Whereby API for experiments.
 
 use super::signal::Signals;
-use super::{Context, Failure, Output};
+use super::{CommandError, Context, Output};
 use crate::error::Error;
 use crate::simulator::switches::{SWITCHES, SwitchValues, Switches};
 use crate::simulator::{Options, Simulator};
@@ -9,10 +9,10 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 use std::net::SocketAddr;
 
-/// Serves an imitation of the Whereby API on a loopback address, until Ctrl-C.
+/// Serve an imitation of the Whereby API on a loopback address until Ctrl-C
 ///
-/// It prints the two environment variables by which `whereby` uses it. The organization in it, its
-/// people and its API key are made up.
+/// Prints two environment variables; set them to make `whereby` use the imitation. The organization,
+/// its people and its API key are made up.
 #[derive(Debug)]
 pub(super) struct Opts {
     listen: SocketAddr,
@@ -39,7 +39,7 @@ impl clap::FromArgMatches for Opts {
     }
 }
 
-/// The switches become flags as the simulator's table has them.
+/// Each switch in the simulator's table becomes a flag.
 impl clap::Args for Opts {
     fn augment_args(command: Command) -> Command {
         let listen = Arg::new("listen")
@@ -47,7 +47,7 @@ impl clap::Args for Opts {
             .value_name("ADDR")
             .value_parser(clap::value_parser!(SocketAddr))
             .default_value("127.0.0.1:0")
-            .help("The loopback address to listen on; port 0 is a free one");
+            .help("The loopback address to listen on; port 0 picks a free port");
         let switches = SWITCHES.iter().map(|switch| {
             let arg =
                 Arg::new(switch.name).long(switch.name).help(switch.help).help_heading("Behaviour");
@@ -61,7 +61,7 @@ impl clap::Args for Opts {
             }
         });
         command
-            .about("Serves an imitation of the Whereby API on a loopback address, until Ctrl-C")
+            .about("Serve an imitation of the Whereby API on a loopback address until Ctrl-C")
             .arg(listen)
             .args(switches)
             .after_long_help(
@@ -75,7 +75,7 @@ impl clap::Args for Opts {
 }
 
 impl Opts {
-    pub(super) async fn run(self, context: &Context) -> Result<Output, Failure> {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let mut switches = Switches::default();
         for (name, value) in &self.switches {
             switches.set(name, value).map_err(|message| Error::Usage { message })?;
@@ -84,7 +84,7 @@ impl Opts {
         let options =
             Options { listen: self.listen, switches, record: false, ..Options::default() };
         let simulator = Simulator::start(options).await.map_err(|error| Error::Usage {
-            message: format!("{} cannot be listened on: {error}", self.listen),
+            message: format!("cannot listen on {}: {error}", self.listen),
         })?;
         let (url, token) = (simulator.url(), simulator.token());
         let written = {

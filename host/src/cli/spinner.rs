@@ -1,5 +1,5 @@
-//! Progress on standard error: a line on a terminal that says what a command waits for, or with
-//! `--verbose` each request.
+//! Progress on standard error: on a terminal, a line with what a command waits for; with `--verbose`, a
+//! line for each request.
 
 use super::Context;
 use super::streams::Streams;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use textwrap::core::display_width;
 use whereby_authority::text;
 
-/// How long something may take before there is a sign of life.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a command may take before the progress line appears.
+const DELAY: Duration = Duration::from_millis(500);
 
 const FRAMES: [&str; 4] = ["-", "\\", "|", "/"];
 
-/// What a command is doing, and what it is waiting for.
+/// What a command is doing, and what it waits for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Status(Arc<Mutex<Words>>);
 
@@ -32,12 +32,12 @@ impl Status {
         status
     }
 
-    /// Sets what is being done.
+    /// Sets what the command is doing.
     pub(super) fn doing(&self, doing: impl Into<String>) {
         *self.words() = Words { doing: doing.into(), waiting_for: String::new() };
     }
 
-    /// Sets what that waits for; empty for nothing.
+    /// Sets what the command waits for; empty for nothing.
     pub(super) fn waiting_for(&self, what: impl Into<String>) {
         self.words().waiting_for = what.into();
     }
@@ -46,7 +46,7 @@ impl Status {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The status in one line of at most this width.
+    /// Returns the status on one line of at most this width.
     fn line(&self, width: usize) -> String {
         let words = self.words();
         let mut line = match words.waiting_for.as_str() {
@@ -61,7 +61,7 @@ impl Status {
     }
 }
 
-/// Makes the requests of a call show in the status, and with `--verbose` as lines.
+/// Shows the requests of a call in the status, and with `--verbose` as lines.
 pub(super) fn watched(context: &Context, status: &Status, call: Call) -> Call {
     let (status, streams, verbose) = (status.clone(), context.streams.clone(), context.verbose);
     call.traffic(Arc::new(move |traffic| {
@@ -72,7 +72,8 @@ pub(super) fn watched(context: &Context, status: &Status, call: Call) -> Call {
             }
             Traffic::Answered { method, target, status: answer, duration } => {
                 status.waiting_for("");
-                let answer = answer.map_or_else(|| "no answer".into(), |status| status.to_string());
+                let answer =
+                    answer.map_or_else(|| "no response".into(), |status| status.to_string());
                 let ms = duration.as_secs_f64() * 1e3;
                 format!("< {method} {}: {answer} in {ms:.1} ms", text::printable(target, 500))
             }
@@ -92,7 +93,7 @@ pub(super) async fn wait<T>(
     future: impl Future<Output = T>,
 ) -> T {
     let streams = &context.streams;
-    // A terminal whose width is not known may be none that can be written over.
+    // A terminal of unknown width may not support overwriting a line.
     let is_plain = context.environment.variable("TERM") == Some("dumb");
     let width = streams.width.filter(|_| streams.stderr_is_terminal && !is_plain);
     let Some(width) = width.filter(|_| !context.json && !context.quiet && !context.verbose) else {
@@ -100,7 +101,7 @@ pub(super) async fn wait<T>(
     };
     tokio::pin!(future);
     let mut shown = false;
-    let mut pause = PATIENCE;
+    let mut pause = DELAY;
     let mut frames = FRAMES.iter().cycle();
     loop {
         if let Ok(result) = tokio::time::timeout(pause, &mut future).await {
@@ -116,7 +117,7 @@ pub(super) async fn wait<T>(
         if let Some(frame) = frames.next() {
             let line = status.line(usize::from(width).saturating_sub(4));
             let mut stderr = streams.stderr();
-            // A terminal that went away shows nothing, and nothing is lost by it.
+            // The terminal may be closed.
             let _ = write!(stderr, "\r\u{1b}[K{frame} {line} ").and_then(|()| stderr.flush());
             shown = true;
         }

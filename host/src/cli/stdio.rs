@@ -1,8 +1,8 @@
-//! Standard input and output without a thread between, where they are pipes or sockets, as MCP clients
-//! make them: each message would wait for that thread to wake.
+//! Asynchronous standard input and output. MCP clients use pipes or sockets; those are read and written
+//! without a thread in between, which would delay each message.
 //!
-//! Their flags stay as they are. Other programs may hold the same open file, and would find it
-//! non-blocking during and after this one.
+//! The flags of the files do not change. Other programs may share the same open file, and would find it
+//! non-blocking.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Standard input.
+/// Returns standard input.
 pub(super) fn stdin() -> Reader {
     #[cfg(unix)]
     if let Some(stdin) = unix::reader(&std::io::stdin()) {
@@ -19,7 +19,7 @@ pub(super) fn stdin() -> Reader {
     Box::new(tokio::io::stdin())
 }
 
-/// Standard output.
+/// Returns standard output.
 pub(super) fn stdout() -> Writer {
     #[cfg(unix)]
     if let Some(stdout) = unix::writer(&std::io::stdout()) {
@@ -28,9 +28,9 @@ pub(super) fn stdout() -> Writer {
     Box::new(tokio::io::stdout())
 }
 
-/// Returns a token that is cancelled when nobody can read standard output any more. Where that cannot
-/// be noticed by itself, the next write fails.
-pub(super) fn reader_gone() -> CancellationToken {
+/// Returns a token that is cancelled when the other end of standard output is closed. If that cannot be
+/// detected, the next write fails instead.
+pub(super) fn stdout_closed() -> CancellationToken {
     let gone = CancellationToken::new();
     #[cfg(unix)]
     unix::watch(gone.clone());
@@ -50,7 +50,7 @@ mod unix {
     use tokio::io::unix::AsyncFd;
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-    /// Enough for a thread that waits for one event.
+    /// The stack size of a thread that waits for one event, in bytes.
     const STACK: usize = 64 * 1024;
 
     pub(super) fn reader(stream: &impl AsFd) -> Option<Reader> {
@@ -78,14 +78,14 @@ mod unix {
         AsyncFd::new(stream.as_fd().try_clone_to_owned().ok()?).ok()
     }
 
-    /// Whether something can be done at once; else reading or writing would wait.
+    /// Whether reading or writing would not block.
     fn is_ready(fd: &OwnedFd, events: PollFlags) -> io::Result<bool> {
         let mut events = [PollFd::new(fd, events)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         Ok(poll(&mut events, Some(&now))? > 0)
     }
 
-    /// The rest of [`AsyncWrite`] for a stream that keeps nothing back.
+    /// The other methods of [`AsyncWrite`] for an unbuffered stream.
     macro_rules! unbuffered {
         () => {
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -93,38 +93,38 @@ mod unix {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                // It is closed with the program. Others may write into it until then.
+                // The stream closes when the program ends; other code may write to it until then.
                 Poll::Ready(Ok(()))
             }
         };
     }
 
-    /// A pipe that is asked each time whether reading or writing would wait.
+    /// A pipe. Checks before each read or write whether it would block.
     struct Pipe(AsyncFd<OwnedFd>);
 
-    /// So many bytes fit into a pipe that has room for any (POSIX, PIPE_BUF).
-    const AT_ONCE: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+    /// A writable pipe has space for at least this many bytes (POSIX).
+    const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
     pub(super) fn watch(gone: CancellationToken) {
         let wait = move || {
             let stdout = io::stdout();
-            // An error or a hang-up is told without being asked for.
+            // `poll` always reports errors and hang-ups.
             let mut events = [PollFd::new(&stdout, PollFlags::empty())];
-            let told = loop {
+            let polled = loop {
                 match poll(&mut events, None) {
                     Err(rustix::io::Errno::INTR) => {}
-                    told => break told,
+                    polled => break polled,
                 }
             };
-            if told.is_ok() {
+            if polled.is_ok() {
                 gone.cancel();
             }
         };
-        // Without the thread, the next write shows it.
+        // Without the thread, the next write fails.
         let _ = std::thread::Builder::new().stack_size(STACK).spawn(wait);
     }
 
-    /// A socket that is asked not to wait, call by call.
+    /// A socket. Each call passes flags to prevent blocking.
     struct Socket(AsyncFd<OwnedFd>);
 
     impl AsyncRead for Pipe {
@@ -145,7 +145,7 @@ mod unix {
                         return Poll::Ready(Ok(()));
                     }
                     Err(rustix::io::Errno::INTR) => {}
-                    // Another program has made it non-blocking and was quicker.
+                    // Another program made the pipe non-blocking and was faster.
                     Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
                     Err(error) => return Poll::Ready(Err(error.into())),
                 }
@@ -165,11 +165,11 @@ mod unix {
                     ready.clear_ready();
                     continue;
                 }
-                let piece = &bytes[..bytes.len().min(AT_ONCE)];
+                let piece = &bytes[..bytes.len().min(PIPE_BUF)];
                 match rustix::io::write(self.0.get_ref(), piece) {
                     Ok(written) => return Poll::Ready(Ok(written)),
                     Err(rustix::io::Errno::INTR) => {}
-                    // Another program has made it non-blocking and was quicker.
+                    // Another program made the pipe non-blocking and was faster.
                     Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
                     Err(error) => return Poll::Ready(Err(error.into())),
                 }

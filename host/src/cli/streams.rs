@@ -1,4 +1,4 @@
-//! The streams of the program, so that tests can be its terminal.
+//! Standard input, output and error, which tests can replace.
 
 #[cfg(unix)]
 use super::signal::Watch;
@@ -7,10 +7,10 @@ use std::io::{self, IsTerminal as _, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use whereby_authority::text;
 
-/// A stream that may be read or written from any thread.
+/// A stream that any thread can use.
 type Shared<T> = Arc<Mutex<T>>;
 
-/// How much is kept of a line that a person types, in bytes.
+/// The maximum length of a line that a person types, in bytes. The rest is ignored.
 const MAX_LINE: usize = 4096;
 
 const CTRL_C: u8 = 3;
@@ -25,23 +25,23 @@ pub struct Streams {
     stdin: Shared<dyn Read + Send>,
     stdout: Shared<dyn Write + Send>,
     stderr: Shared<dyn Write + Send>,
-    /// Whether a person types into standard input.
+    /// Whether standard input is a terminal.
     pub stdin_is_terminal: bool,
-    /// Whether a person reads standard output.
+    /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
-    /// Whether a person reads standard error.
+    /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
-    /// Whether they belong to this process, so that its terminal can be set up.
+    /// Whether these are the streams of this process, whose terminal can be configured.
     pub(crate) is_process: bool,
-    /// The signals of this process, where the program handles them.
+    /// The signals of this process, if the program handles them.
     #[cfg(unix)]
     pub(super) signals: Option<Watch>,
-    /// How wide the terminal is, in columns, where that is known.
+    /// The width of the terminal, in columns; `None` if unknown.
     pub width: Option<u16>,
 }
 
 impl Streams {
-    /// Streams for a program that embeds the command line; none is a terminal.
+    /// Returns streams for a program that embeds the command line. None of them is a terminal.
     #[must_use]
     pub fn new(
         stdin: impl Read + Send + 'static,
@@ -62,7 +62,7 @@ impl Streams {
         }
     }
 
-    /// The streams of this process.
+    /// Returns the streams of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let mut streams = Self::new(io::stdin(), io::stdout(), io::stderr());
@@ -76,7 +76,7 @@ impl Streams {
         streams
     }
 
-    /// Sets what the program prints if a signal ends it before anything listens for one.
+    /// Sets the text to print if a signal ends the program before anything listens for signals.
     pub(super) fn set_last_words(&self, words: Option<String>) {
         #[cfg(unix)]
         if let Some(watch) = &self.signals {
@@ -94,14 +94,13 @@ impl Streams {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a message on standard error, after a word such as `error:`. It fits the terminal.
+    /// Writes a message to standard error after a word such as `error:`, wrapped to fit the terminal.
     pub(super) fn note(&self, word: &str, message: &str) -> io::Result<()> {
         let width = self.width.filter(|_| self.stderr_is_terminal);
         writeln!(self.stderr(), "{}", table::message(&format!("{word} {message}"), width))
     }
 
-    /// Reads standard input to its end, which must come within so many bytes. A byte order mark before
-    /// it is left out.
+    /// Reads all of standard input, at most `most` bytes. Omits a byte order mark at the beginning.
     pub(crate) fn read_to_end(&self, most: usize) -> io::Result<String> {
         let mut text = String::new();
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,15 +111,14 @@ impl Streams {
         Ok(text::without_bom(&text).to_owned())
     }
 
-    /// Asks for one line without showing what is typed. Ctrl-C is the error
-    /// [`io::ErrorKind::Interrupted`].
+    /// Asks for one line without echo. Returns [`io::ErrorKind::Interrupted`] on Ctrl-C.
     pub(crate) fn read_secret(&self, question: &str, most: usize) -> io::Result<String> {
-        // Before the question, so that nothing is shown however fast the answer is.
+        // Turns echo off before the question, so that even a fast reply is hidden.
         let _hidden = if self.is_process { Some(terminal::Settings::hide_typing()?) } else { None };
         write!(self.stderr(), "{question}")?;
         self.stderr().flush()?;
         let line = self.read_keys(most);
-        // Enter was not shown either.
+        // Enter was not echoed.
         writeln!(self.stderr())?;
         line
     }
@@ -147,28 +145,27 @@ impl Streams {
         String::from_utf8(line).map_err(io::Error::other)
     }
 
-    /// Asks a person a question, and reads one line. Whatever was typed or pasted before the question
-    /// does not answer it.
+    /// Asks a question and reads one line. Discards what was typed or pasted before the question.
     pub(crate) fn ask(&self, question: &str) -> io::Result<String> {
         if self.is_process && self.stdin_is_terminal {
-            terminal::forget_typed()?;
+            terminal::discard_input()?;
         }
         write!(self.stderr(), "{question}")?;
         self.stderr().flush()?;
         self.read_line()
     }
 
-    /// Reads one line that a person typed; of a very long one, its beginning.
+    /// Reads one line from a person; of a very long line, only the beginning.
     pub(crate) fn read_line(&self) -> io::Result<String> {
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
         let mut line = Vec::new();
         let mut byte = [0];
         loop {
             match stdin.read(&mut byte)? {
-                // The end of input is no answer.
+                // The end of input is not a reply.
                 0 if line.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
                 1 if byte[0] == b'\n' => break,
-                // The rest of a long line must not become the next one.
+                // Ignores the rest of a long line, which must not become the next line.
                 1 if line.len() < MAX_LINE => line.push(byte[0]),
                 1 => {}
                 _ => break,

@@ -1,7 +1,7 @@
-//! Lays out rows on a terminal: as a table if it fits, else as one with ids and URLs below each row,
+//! Lays out rows on a terminal: as a table if it fits, else as a table with IDs and URLs below each row,
 //! else as a block of lines for each row.
 //!
-//! Text is wrapped at spaces only, so names and ids stay whole.
+//! Text is wrapped only at spaces, so names and IDs stay in one piece.
 
 use super::paint::{Role, paint};
 use super::render::Look;
@@ -14,19 +14,19 @@ const GAP: &str = "  ";
 /// The gap between the members of a block.
 const WIDE_GAP: &str = "   ";
 
-/// The least width of a column whose text is wrapped.
-const NARROWEST: usize = 20;
+/// The minimum width of a column with wrapped text.
+const MIN_WIDTH: usize = 20;
 
-/// A space that is not a place to wrap, as within a date. It is printed as a plain space.
+/// A space where text is not wrapped, as within a date. It is printed as a plain space.
 pub(super) const FIXED_SPACE: char = '\u{a0}';
 
-/// A cell; `None` if there is nothing to show.
+/// A cell; `None` if it is empty.
 pub(super) type Cell = Option<String>;
 
 /// Rows under headings.
 pub(super) struct Table {
     pub(super) columns: Vec<String>,
-    /// How many of the last columns may be printed below the row.
+    /// The number of columns at the end that may be printed below the row.
     pub(super) below: usize,
     pub(super) rows: Vec<Vec<Cell>>,
 }
@@ -51,7 +51,7 @@ impl Table {
         }
     }
 
-    /// Returns the widths of the first columns; `None` if together they are wider than the terminal.
+    /// Returns the widths of the first columns; `None` if they do not fit the terminal.
     fn widths(&self, count: usize, most: Option<u16>) -> Option<Vec<usize>> {
         let cells = |column: usize| {
             let cells = self.rows.iter().map(move |row| row[column].as_deref().unwrap_or("-"));
@@ -67,11 +67,11 @@ impl Table {
             cells(column).flat_map(|line| line.split(' ')).map(display_width).max().unwrap_or(0)
         };
         let mut widths: Vec<usize> = columns
-            .map(|column| natural[column].min(longest_word(column).max(NARROWEST)))
+            .map(|column| natural[column].min(longest_word(column).max(MIN_WIDTH)))
             .collect();
         let gaps = GAP.len() * widths.len().saturating_sub(1);
         let mut room = usize::from(most).checked_sub(widths.iter().sum::<usize>() + gaps)?;
-        // The first columns are what people look for.
+        // The first columns get the remaining space, because they matter most.
         for (width, natural) in widths.iter_mut().zip(natural) {
             let more = room.min(natural - *width);
             *width += more;
@@ -80,7 +80,7 @@ impl Table {
         Some(widths)
     }
 
-    /// A row as a block of lines with its first cell as the title.
+    /// Formats a row as a block of lines, with its first cell as the title.
     fn block(&self, row: &[Cell], look: &Look) -> String {
         let title = row.first().and_then(Option::as_deref).unwrap_or("-");
         let title = paint(look.colours, Role::Heading, title).replace(FIXED_SPACE, " ");
@@ -90,7 +90,7 @@ impl Table {
     }
 }
 
-/// Names and values one after the other, wrapped.
+/// Formats names and values as running text, wrapped.
 fn flow(names: &[String], cells: &[Cell], look: &Look) -> String {
     let mut block = String::new();
     let width = usize::from(look.width.unwrap_or(u16::MAX));
@@ -108,8 +108,8 @@ fn flow(names: &[String], cells: &[Cell], look: &Look) -> String {
             continue;
         }
         let indent = " ".repeat(GAP.len() * 2);
-        let mut lines = broken(&member, width, GAP, &indent);
-        // What comes next goes on where this ends.
+        let mut lines = wrapped(&member, width, GAP, &indent);
+        // The next member continues on this line.
         line = lines.pop().unwrap_or_default();
         block.extend(lines.into_iter().map(|line| line + "\n"));
     }
@@ -119,19 +119,19 @@ fn flow(names: &[String], cells: &[Cell], look: &Look) -> String {
     block.replace(FIXED_SPACE, " ")
 }
 
-/// The names of the columns.
+/// Formats the column headings.
 pub(super) fn heading(columns: &[String], widths: &[usize], look: &Look) -> String {
     let cells: Vec<Cell> = columns.iter().cloned().map(Some).collect();
     let heading = line(&cells, widths);
     paint(look.colours, Role::Heading, heading.trim_end()) + "\n"
 }
 
-/// A row of a table.
+/// Formats a row of a table.
 pub(super) fn line(row: &[Cell], widths: &[usize]) -> String {
     let cells: Vec<Vec<String>> = row
         .iter()
         .zip(widths)
-        .map(|(cell, width)| broken(cell.as_deref().unwrap_or("-"), *width, "", ""))
+        .map(|(cell, width)| wrapped(cell.as_deref().unwrap_or("-"), *width, "", ""))
         .collect();
     let height = cells.iter().map(Vec::len).max().unwrap_or(0);
     let mut text = String::new();
@@ -149,13 +149,13 @@ pub(super) fn line(row: &[Cell], widths: &[usize]) -> String {
     text.replace(FIXED_SPACE, " ")
 }
 
-/// Rows that arrive one by one, under headings whose widths are chosen beforehand.
-pub(super) struct Running {
+/// A table whose rows arrive one by one, with widths chosen beforehand.
+pub(super) struct Streamed {
     table: Table,
     widths: Option<Vec<usize>>,
 }
 
-impl Running {
+impl Streamed {
     /// Takes the widths from a typical row; the last column gets the rest of the line.
     pub(super) fn new(typical: Table, look: &Look) -> Self {
         let mut widths = typical.widths(typical.columns.len(), look.width);
@@ -170,13 +170,13 @@ impl Running {
         Self { table: typical, widths }
     }
 
-    /// The headings; empty if each row is a block.
+    /// Formats the headings; empty if each row is a block.
     pub(super) fn heading(&self, look: &Look) -> String {
         let widths = self.widths.as_ref();
         widths.map_or_else(String::new, |widths| heading(&self.table.columns, widths, look))
     }
 
-    /// One row.
+    /// Formats one row.
     pub(super) fn row(&self, row: &[Cell], look: &Look) -> String {
         match &self.widths {
             Some(widths) => line(row, widths),
@@ -185,7 +185,7 @@ impl Running {
     }
 }
 
-/// Names and values below each other, the values in a column of their own.
+/// Formats names and values in two columns.
 pub(super) fn members(members: &[(String, String)], look: &Look) -> String {
     let names = members.iter().map(|(name, _)| display_width(name)).max().unwrap_or(0);
     let indent = " ".repeat(names + GAP.len());
@@ -198,19 +198,19 @@ pub(super) fn members(members: &[(String, String)], look: &Look) -> String {
         }
         let padding = " ".repeat(names - display_width(name));
         let first = format!("{name}{padding}{GAP}");
-        for line in broken(value, width, &first, &indent) {
+        for line in wrapped(value, width, &first, &indent) {
             text += &(line.trim_end().to_owned() + "\n");
         }
     }
     text.replace(FIXED_SPACE, " ")
 }
 
-/// Sentences as lines that fit.
+/// Wraps a paragraph.
 pub(super) fn paragraph(text: &str, look: &Look) -> String {
-    broken(text, usize::from(look.width.unwrap_or(u16::MAX)), "", "").join("\n") + "\n"
+    wrapped(text, usize::from(look.width.unwrap_or(u16::MAX)), "", "").join("\n") + "\n"
 }
 
-/// A message in lines that fit. A command to copy stays in one line.
+/// Wraps a message, and keeps commands to copy on one line.
 pub(super) fn message(text: &str, width: Option<u16>) -> String {
     let Some(width) = width else { return text.to_owned() };
     let mut kept = String::new();
@@ -221,11 +221,11 @@ pub(super) fn message(text: &str, width: Option<u16>) -> String {
         rest = &rest[end..];
     }
     kept += rest;
-    let lines = kept.lines().flat_map(|line| broken(line, usize::from(width), "", ""));
+    let lines = kept.lines().flat_map(|line| wrapped(line, usize::from(width), "", ""));
     lines.collect::<Vec<_>>().join("\n").replace(FIXED_SPACE, " ")
 }
 
-/// Where the first command of a text begins and ends.
+/// Returns where the first command in a text begins and ends.
 fn command_in(text: &str) -> Option<(usize, usize)> {
     let begin = |words: &str| text.find(words).map(|at| at + words.len());
     let start = ["run: ", "with: ", "doctor: "].into_iter().filter_map(begin).min()?;
@@ -233,7 +233,7 @@ fn command_in(text: &str) -> Option<(usize, usize)> {
     Some((start, end))
 }
 
-/// Markdown in lines that fit; code stays as it is.
+/// Wraps Markdown, except for code.
 pub(super) fn markdown(text: &str, look: &Look) -> String {
     let Some(width) = look.width.map(usize::from) else { return text.to_owned() };
     let mut is_code = false;
@@ -248,13 +248,13 @@ pub(super) fn markdown(text: &str, look: &Look) -> String {
         let mark = if content.starts_with("- ") { 2 } else { 0 };
         let first = &line[..line.len() - content.len()];
         let indent = " ".repeat(first.len() + mark);
-        lines.extend(broken(content, width, first, &indent));
+        lines.extend(wrapped(content, width, first, &indent));
     }
     lines.join("\n") + "\n"
 }
 
-/// Wraps a text at spaces only.
-fn broken(text: &str, width: usize, first: &str, indent: &str) -> Vec<String> {
+/// Wraps text at spaces only.
+fn wrapped(text: &str, width: usize, first: &str, indent: &str) -> Vec<String> {
     let options = Options::new(width)
         .initial_indent(first)
         .subsequent_indent(indent)

@@ -1,8 +1,7 @@
-//! The settings of the terminal on standard input: how it echoes and edits what is typed, and what was
-//! typed already.
+//! The terminal on standard input: its echo and line editing, and its unread input.
 
 #[cfg(unix)]
-pub(super) use unix::{Settings, forget_typed, restore};
+pub(super) use unix::{Settings, discard_input, restore};
 
 #[cfg(unix)]
 mod unix {
@@ -12,27 +11,27 @@ mod unix {
     use std::io;
     use std::sync::{Mutex, PoisonError};
 
-    /// The settings to put back before the program ends.
-    static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+    /// The settings to restore before the program ends.
+    static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
 
-    /// Puts the terminal's settings back when it is dropped, or when a signal ends the program.
+    /// Restores the terminal's settings when dropped, or when a signal ends the program.
     pub(in super::super) struct Settings(());
 
     impl Settings {
-        /// Keeps the settings as they are now.
-        pub(in super::super) fn keep() -> io::Result<Self> {
+        /// Saves the current settings.
+        pub(in super::super) fn save() -> io::Result<Self> {
             let before = tcgetattr(io::stdin())?;
-            *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+            *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
             Ok(Self(()))
         }
 
-        /// Turns off echo and line editing, and drops what was typed before.
+        /// Turns off echo and line editing, and discards unread input.
         pub(in super::super) fn hide_typing() -> io::Result<Self> {
-            let kept = Self::keep()?;
+            let saved = Self::save()?;
             let mut modes = tcgetattr(io::stdin())?;
             modes.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
             tcsetattr(io::stdin(), OptionalActions::Flush, &modes)?;
-            Ok(kept)
+            Ok(saved)
         }
     }
 
@@ -42,44 +41,44 @@ mod unix {
         }
     }
 
-    /// Puts the settings back, if they were changed.
+    /// Restores the saved settings, if any.
     pub(in super::super) fn restore() {
-        let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let before = SAVED.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(before) = before {
-            // A closed terminal shows nothing any more.
+            // The terminal may be closed.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
         }
     }
 
-    /// Drops what was typed and not read yet.
-    pub(in super::super) fn forget_typed() -> io::Result<()> {
+    /// Discards unread input.
+    pub(in super::super) fn discard_input() -> io::Result<()> {
         Ok(tcflush(io::stdin(), QueueSelector::IFlush)?)
     }
 }
 
 #[cfg(not(unix))]
-pub(super) use other::{Settings, forget_typed, restore};
+pub(super) use other::{Settings, discard_input, restore};
 
 #[cfg(not(unix))]
 mod other {
     use std::io;
 
-    /// Here the terminal's settings cannot be changed.
+    /// Does nothing: the terminal's settings cannot be changed on this system.
     pub(in super::super) struct Settings(());
 
     impl Settings {
-        pub(in super::super) fn keep() -> io::Result<Self> {
+        pub(in super::super) fn save() -> io::Result<Self> {
             Ok(Self(()))
         }
 
         pub(in super::super) fn hide_typing() -> io::Result<Self> {
-            Err(io::Error::other("this terminal cannot hide what is typed; pipe the key in"))
+            Err(io::Error::other("this terminal cannot hide the key; pipe it to standard input"))
         }
     }
 
     pub(in super::super) fn restore() {}
 
-    pub(in super::super) fn forget_typed() -> io::Result<()> {
+    pub(in super::super) fn discard_input() -> io::Result<()> {
         Ok(())
     }
 }

@@ -470,8 +470,13 @@ fn listed(names: &[&str]) -> String {
 
 /// Returns the warning about a readable key in a file that only root can change.
 fn readable_by_others(path: &Path) -> String {
+    let readers = if file::is_closed_to_others(path) {
+        "the members of its group"
+    } else {
+        "others on this machine"
+    };
     format!(
-        "others on this machine can read the access token in {}, and only root can change that",
+        "{readers} can read the access token in {}, and only root can change that",
         text::printable(&path.display().to_string(), 300)
     )
 }

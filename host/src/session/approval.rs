@@ -54,7 +54,7 @@ impl fmt::Display for Question {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// A person approved this one call.
+    /// A person approved the call.
     Approved,
     /// A person declined the call.
     Declined,
@@ -71,7 +71,7 @@ pub enum Channel {
     /// Through an MCP client, which asserts that a person answered. `permissions.elicitation` can forbid
     /// it.
     Elicitation,
-    /// By the program that embeds this library.
+    /// Through the program that embeds this library.
     #[default]
     Program,
 }

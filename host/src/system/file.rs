@@ -46,6 +46,19 @@ pub(crate) fn is_fixed_and_readable(path: &Path) -> bool {
     })
 }
 
+/// Whether only a file's owner and group can read it, by its mode.
+#[cfg(unix)]
+pub(crate) fn is_closed_to_others(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().is_ok_and(|metadata| metadata.mode() & 0o004 == 0)
+}
+
+/// Whether only a file's owner and group can read it, by its mode.
+#[cfg(not(unix))]
+pub(crate) fn is_closed_to_others(_: &Path) -> bool {
+    false
+}
+
 impl Contents {
     /// Checks that others cannot read or write a file with a secret, or that only root can change it. The
     /// error says what to do.
@@ -188,6 +201,17 @@ fn is_in_safe_folders(path: &Path, user: u32) -> bool {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_closed_to_others_if_at_most_its_group_can_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (mode, expected) in [(0o400, true), (0o440, true), (0o444, false), (0o604, false)] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), permissions).expect("a mode");
+            assert_eq!(is_closed_to_others(file.path()), expected, "{mode:o}");
+        }
+    }
 
     #[test]
     fn a_file_is_fixed_if_only_root_can_change_it() {

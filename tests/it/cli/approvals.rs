@@ -109,7 +109,7 @@ async fn each_command_has_its_document() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_decided_on_is_a_wrong_use() {
+async fn an_undecidable_approval_is_a_usage_error() {
     let world = asking_world().await;
     let unknown = "0123456789abcdef0123456789abcdef";
     let mut screen = Screen::new(&world);
@@ -143,13 +143,13 @@ async fn what_cannot_be_decided_on_is_a_wrong_use() {
 }
 
 #[tokio::test]
-async fn approving_what_was_denied_says_that_the_approval_is_a_new_one() {
+async fn approving_a_denied_call_makes_a_new_approval() {
     let world = asking_world().await;
     let denied = stored(&world, &["create_room"]).await;
     assert_eq!(world.run(&["approvals", "deny", &denied]).await.code, 0);
     let ran = world.run(&["approvals", "approve", &denied]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    let words = format!("this approval is a new one; the denied one, {denied}, stays in the list");
+    let words = format!("this approval is new; the denied one, {denied}, stays in the list");
     assert!(ran.stdout.contains(&words), "{ran:?}");
     let open = world.run(&["approvals", "list", "--json"]).await.json();
     let id = open["approvals"][0]["id"].as_str().expect("an id");
@@ -213,7 +213,7 @@ async fn the_account_that_is_named_is_the_one_that_is_listed() {
 }
 
 #[tokio::test]
-async fn what_is_approved_is_shown_whole_and_acts_on_no_terminal() {
+async fn approved_arguments_are_shown_in_full_and_printable() {
     let world = asking_world().await;
     let evil = "a\u{1b}[2Jb\u{9b}31m\u{202e}c";
     // The schema takes no control characters, and a refused call is in the log as it was given.
@@ -256,7 +256,7 @@ async fn what_is_approved_is_shown_whole_and_acts_on_no_terminal() {
 }
 
 #[tokio::test]
-async fn quiet_leaves_out_what_is_waited_for_and_keeps_the_hint() {
+async fn quiet_omits_the_wait_message_and_keeps_the_hint() {
     let world = asking_world().await;
     let call = ["call", "delete_room", "--arg", "room_name=daily-standup", "--wait", "1"];
     for quiet in [false, true] {

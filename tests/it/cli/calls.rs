@@ -69,7 +69,7 @@ async fn an_argument_that_is_there_twice_is_refused_however_it_is_given() {
 
 /// What happened, whether the room exists, and what to do: each once.
 #[tokio::test]
-async fn a_write_that_may_have_happened_is_told_without_repeating() {
+async fn the_hint_after_an_uncertain_write_does_not_say_to_repeat_it() {
     let (world, _) = still_world().await;
     world.configure(ALLOW_ALL);
     let create = &["call", "create_room"][..];
@@ -154,7 +154,7 @@ async fn fail_in_every_way(world: &World, screen: &mut Screen<'_>, json: &[&str]
 const EXITS: [u8; 20] = [2, 2, 2, 2, 3, 3, 6, 3, 6, 6, 6, 7, 8, 10, 10, 8, 5, 4, 4, 9];
 
 #[tokio::test]
-async fn every_kind_of_failure_is_told_to_people() {
+async fn every_kind_of_failure_has_a_message() {
     let (world, _) = still_world().await;
     let mut screen = Screen::new(&world);
     assert_eq!(fail_in_every_way(&world, &mut screen, &[]).await, EXITS);
@@ -170,7 +170,7 @@ async fn every_kind_of_failure_is_one_document_under_json() {
 }
 
 #[tokio::test]
-async fn a_dry_run_shows_what_would_be_and_sends_nothing() {
+async fn a_dry_run_shows_the_plan_and_sends_nothing() {
     let (world, _) = still_world().await;
     let mut screen = Screen::new(&world);
     let streaming =
@@ -291,7 +291,7 @@ async fn a_minus_reads_the_arguments_from_standard_input_and_nothing_else_does()
 }
 
 #[tokio::test]
-async fn an_argument_that_is_no_json_is_named_and_an_empty_standard_input_is_told() {
+async fn invalid_json_arguments_and_empty_standard_input_are_errors() {
     let (world, _) = still_world().await;
     let ran = world.run(&["call", "list_rooms", "--arg", "limit=ten"]).await;
     assert!(ran.stderr.contains("--arg limit=ten is not JSON"), "{ran:?}");

@@ -50,7 +50,7 @@ async fn a_token_from_standard_input_makes_a_file_for_its_owner_alone() {
     assert_eq!(settings.account(None).expect("an account").0, "default");
 
     let ran = configure_typing(&world, &["--token-stdin"], TOKEN).await;
-    assert!(ran.stdout.contains(": already as it should be\n"), "{ran:?}");
+    assert!(ran.stdout.contains(": unchanged\n"), "{ran:?}");
     let ran = configure_typing(&world, &["--token-stdin", "--json"], TOKEN).await;
     assert_eq!(
         ran.json(),
@@ -65,12 +65,12 @@ async fn a_token_from_standard_input_makes_a_file_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn what_does_not_look_like_a_key_is_kept_with_a_warning() {
+async fn a_key_of_unknown_form_is_stored_with_a_warning() {
     let world = empty_world().await;
     for (token, warns) in [(TOKEN, false), ("0paque", true), ("e30.[].e30", true)] {
         let ran = configure_typing(&world, &["--token-stdin"], token).await;
         assert_eq!(ran.code, 0, "{ran:?}");
-        let warning = "warning: this does not look like an API key of Whereby";
+        let warning = "warning: this does not look like a Whereby API key";
         assert_eq!(ran.stderr.starts_with(warning), warns, "{token}: {ran:?}");
         assert!(!format!("{ran:?}").contains(token), "{ran:?}");
         assert!(written(&world).contains(&format!("access_token = \"{token}\"")));
@@ -82,7 +82,7 @@ async fn what_does_not_look_like_a_key_is_kept_with_a_warning() {
 
 /// What is set may be there later, so it is set, and whoever sets it is told at once.
 #[tokio::test]
-async fn what_no_call_could_use_is_set_with_a_warning() {
+async fn an_unusable_value_is_stored_with_a_warning() {
     let world = empty_world().await;
     std::fs::create_dir_all(world.path("config/whereby")).expect("a folder");
     world.write("config/whereby/there.key", TOKEN);
@@ -170,7 +170,7 @@ async fn a_token_comes_from_one_place_and_the_last_one_is_meant() {
 }
 
 #[tokio::test]
-async fn whoever_gives_a_token_as_an_argument_is_warned() {
+async fn a_token_in_an_argument_causes_a_warning() {
     let world = empty_world().await;
     let token = format!("access_token={TOKEN}");
     let set = ["--set", token.as_str()];
@@ -317,7 +317,7 @@ async fn an_account_is_removed_with_its_permissions_and_is_no_default_any_more()
     );
     let ran = configure(&world, &["--account", "work", "--remove"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    let told = "warning: `work` was the default account; default_account is removed too; the \
+    let told = "warning: `work` was the default account; default_account was removed, too; the \
                 default is now `school`\n";
     assert_eq!(ran.stderr, told);
     assert_eq!(written(&world).trim_start(), school);
@@ -367,7 +367,7 @@ async fn a_linked_file_is_changed_where_it_is_and_the_link_stays() {
 }
 
 #[tokio::test]
-async fn what_a_stopped_program_left_over_is_cleaned_up() {
+async fn leftovers_of_a_stopped_program_are_cleaned_up() {
     let world = empty_world().await;
     std::fs::create_dir_all(world.path("config/whereby")).expect("a folder");
     world.write("config/whereby/config.toml.new", "half a tok");
@@ -414,7 +414,7 @@ fn programs_that_write_at_a_time_write_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn what_configure_and_accounts_print() {
+async fn configure_and_accounts_print_their_snapshots() {
     let (world, _) = still_world().await;
     let mut screen = Screen::new(&world);
     for arguments in [

@@ -94,7 +94,7 @@ async fn of_several_changes_all_are_made_or_none() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_wrong_before_is_told_and_left_alone() {
+async fn an_invalid_file_is_reported_and_not_changed() {
     let world = world().await;
     for wrong in [
         "nonsense",
@@ -114,7 +114,7 @@ async fn a_file_that_was_wrong_before_is_told_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_mistake_about_the_token_is_told_without_it() {
+async fn an_error_about_a_token_does_not_contain_it() {
     let world = world().await;
     let two = format!("{TOKEN} {TOKEN}");
     let long = TOKEN.repeat(10_000);

@@ -36,7 +36,7 @@ async fn a_function_is_documented_from_the_wit() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_an_error_is_true_of_the_function() {
+async fn documented_errors_match_the_function() {
     let (world, _) = still_world().await;
     for function in FUNCTIONS {
         let page = world.run(&["docs", function.json]).await.stdout;
@@ -61,7 +61,7 @@ async fn what_is_said_of_an_error_is_true_of_the_function() {
 }
 
 #[tokio::test]
-async fn only_what_the_component_has_is_offered() {
+async fn only_functions_of_the_component_are_offered() {
     let (world, _) = still_world().await;
     std::fs::write(world.path("project/reader.wasm"), whereby::BUILT_IN_READER).expect("a file");
     let names = |ran: &whereby_tests::Ran| -> Vec<String> {
@@ -204,7 +204,7 @@ async fn the_demonstration_goes_through_every_function() {
         "$ whereby call whereby.list_rooms '{\"limit\":3}'",
         "$ whereby call whereby.school.create_room '{}'",
         "denied: create_room by the account `school` is denied",
-        "(a person is asked, and approves)",
+        "(a person approves)",
         "9 calls, each in a fresh sandbox",
         "Next: set WHEREBY_ACCESS_TOKEN",
     ] {

@@ -67,7 +67,10 @@ async fn several_accounts_without_a_default_one_are_a_warning() {
     world.write(CONFIG, &without);
     let (ran, document) = doctor(&world, &[]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.ends_with("\nnothing fails; there are warnings above\n"), "{ran:?}");
+    assert!(
+        ran.stdout.ends_with("\nno check failed, but there are warnings; see above\n"),
+        "{ran:?}"
+    );
     let found = check(&document, "default account");
     assert_eq!((&found["status"], &found["message"]), (&json!("warning"), &json!("none")));
     assert_eq!(found["fix"], "run: whereby configure --account NAME --default");
@@ -87,7 +90,7 @@ async fn the_default_account_may_be_called_default() {
 }
 
 #[tokio::test]
-async fn each_kind_of_failure_ends_as_a_call_would_end_and_says_what_mends_it() {
+async fn each_failure_has_a_call_s_exit_status_and_a_fix() {
     let (world, _) = still_world().await;
     let token = format!("\"{}\"", world.simulator.token());
     for (token, reply, code, words) in [
@@ -108,7 +111,7 @@ async fn each_kind_of_failure_ends_as_a_call_would_end_and_says_what_mends_it() 
         let (ran, document) = doctor(&world, &[]).await;
         assert_eq!(ran.code, code, "{words}: {ran:?}");
         assert!(ran.stdout.contains(words), "`{words}` is missing: {ran:?}");
-        assert!(ran.stdout.ends_with("\nnot everything works, see above\n"), "{ran:?}");
+        assert!(ran.stdout.ends_with("\nsome checks failed; see above\n"), "{ran:?}");
         let found = check(&document, "account one");
         assert_eq!(found["status"], "failed", "{document}");
         assert!(document["accounts"][0]["user"].is_null(), "{document}");
@@ -181,7 +184,7 @@ async fn a_component_that_cannot_be_read_is_a_failed_check_and_the_others_go_on(
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told() {
+async fn an_unreachable_server_is_reported() {
     let (world, _) = still_world().await;
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = nowhere.local_addr().expect("its address");
@@ -195,7 +198,7 @@ async fn a_server_that_is_not_there_is_told() {
 }
 
 #[tokio::test]
-async fn what_the_user_wants_so_is_a_warning_and_no_failure() {
+async fn a_user_s_own_choice_is_a_warning_not_a_failure() {
     let (world, _) = still_world().await;
     for (rules, words) in [
         ("[permissions]\nread = \"deny\"\n", "not checked"),
@@ -279,7 +282,7 @@ async fn a_cache_that_is_not_kept_is_a_warning() {
 }
 
 #[tokio::test]
-async fn what_the_doctor_prints() {
+async fn doctor_prints_its_snapshot() {
     let (world, _) = still_world().await;
     let inspection = whereby::Inspection::of(whereby::BUILT_IN_COMPONENT).expect("a component");
     let cache = world.environment().variables["XDG_CACHE_HOME"].clone();

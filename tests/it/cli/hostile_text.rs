@@ -23,7 +23,7 @@ fn the_hostile_text_is_hostile() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_is_never_printed_raw() {
+async fn server_text_is_never_printed_raw() {
     let (world, _) = still_world().await;
     let row = json!({
         "meetingId": EVIL, "roomName": format!("/{EVIL}"), "roomUrl": format!("https://a.b/{EVIL}"),
@@ -59,7 +59,7 @@ async fn what_the_server_says_is_never_printed_raw() {
 }
 
 #[tokio::test]
-async fn what_stands_in_arguments_is_never_printed_raw() {
+async fn argument_text_is_never_printed_raw() {
     let (world, _) = still_world().await;
     world.configure("");
     let invisible = "a\u{202e}b\u{200b}c\u{2066}";
@@ -101,7 +101,7 @@ async fn what_stands_in_arguments_is_never_printed_raw() {
 }
 
 #[tokio::test]
-async fn what_stands_in_a_project_file_or_its_path_is_never_printed_raw() {
+async fn project_file_text_and_paths_are_never_printed_raw() {
     let (world, _) = still_world().await;
     let folder = world.path("evil\u{1b}[2J\u{202e}");
     std::fs::create_dir(&folder).expect("a folder");

@@ -106,7 +106,7 @@ async fn only_functions_that_return_pages_have_all_of_them() {
 }
 
 #[tokio::test]
-async fn deleting_what_is_not_there_succeeds_where_that_is_wanted() {
+async fn deleting_a_missing_room_succeeds_with_if_exists() {
     let (world, _) = still_world().await;
     world.configure("");
     let delete = ["call", "delete_room", "--arg", "room_name=nowhere"];
@@ -115,7 +115,7 @@ async fn deleting_what_is_not_there_succeeds_where_that_is_wanted() {
     let if_exists = [&force[..], &["--if-exists"]].concat();
     let ran = world.run(&if_exists).await;
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
-    assert!(ran.stdout.starts_with("nothing is deleted: there is no room `nowhere`"), "{ran:?}");
+    assert!(ran.stdout.starts_with("nothing to delete: there is no room `nowhere`"), "{ran:?}");
     let ran = world.run(&[&if_exists[..], &["--json"]].concat()).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(assert_call_document(&ran)["data"].is_null());

@@ -40,7 +40,7 @@ async fn a_person_at_the_terminal_is_asked_and_only_yes_is_yes() {
 }
 
 #[tokio::test]
-async fn a_person_is_told_that_a_meeting_s_content_would_go_somewhere() {
+async fn the_question_warns_about_a_destination() {
     let (world, _) = still_world().await;
     world.configure("");
     let fields =

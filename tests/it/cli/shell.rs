@@ -280,7 +280,7 @@ async fn a_function_is_documented_by_the_name_that_it_is_called_by() {
 }
 
 #[tokio::test]
-async fn what_is_shown_of_an_account_that_there_is_not_is_a_usage_error() {
+async fn an_unknown_account_is_a_usage_error() {
     let (world, _) = still_world().await;
     for command in ["list", "accounts"] {
         let ran = world.run(&[command, "--account", "wrok"]).await;

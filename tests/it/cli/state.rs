@@ -17,7 +17,7 @@ async fn used_world() -> World {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_used_is_told_by_whatever_needs_it() {
+async fn an_unusable_directory_is_reported_by_each_command_that_needs_it() {
     type Spoil = fn(&World);
     let cases: [(&str, Spoil); 7] = [
         ("was made by a newer version of this program", |world| {
@@ -74,7 +74,7 @@ async fn a_directory_that_cannot_be_used_is_told_by_whatever_needs_it() {
 }
 
 #[tokio::test]
-async fn what_waits_for_the_database_comes_in_when_that_is_mended() {
+async fn rows_that_wait_for_the_database_are_added_once_it_is_fixed() {
     let world = used_world().await;
     set_mode(&world.path(DATABASE), 0o400);
     for _ in 0..3 {

@@ -133,7 +133,7 @@ impl Write for Kept {
 }
 
 #[tokio::test]
-async fn output_that_cannot_be_written_is_an_error_that_is_told() {
+async fn a_failed_write_of_output_is_reported() {
     let (world, _) = still_world().await;
     for only_when_flushed in [false, true] {
         for arguments in [&["list"][..], &["call", "list_rooms", "--json"], &["--help"], &["man"]] {
@@ -209,11 +209,11 @@ async fn a_variable_that_an_account_names_has_an_effect_and_no_warning() {
     environment.variables.insert("WHEREBY_ACCESS_TOKEN".into(), "another".into());
     let ran = run(&["doctor"], environment, "", false).await;
     assert_eq!(ran.code, 3, "{ran:?}");
-    assert!(ran.stdout.contains("and set WHEREBY_ACCESS_TOKEN to it"), "{ran:?}");
+    assert!(ran.stdout.contains("and set WHEREBY_ACCESS_TOKEN to the new key"), "{ran:?}");
 }
 
 #[tokio::test]
-async fn an_empty_token_is_told_from_none() {
+async fn an_empty_token_differs_from_no_token() {
     let (world, _) = still_world().await;
     world.write("config/whereby/config.toml", "");
     let mut environment = world.environment();

@@ -21,7 +21,7 @@ const WRONG: [&[&str]; 15] = [
 ];
 
 #[tokio::test]
-async fn a_wrong_command_line_is_told_to_people() {
+async fn a_wrong_command_line_has_a_message() {
     let (world, _) = still_world().await;
     let mut screen = Screen::new(&world);
     for arguments in WRONG {

@@ -155,7 +155,7 @@ async fn a_tool_s_name_in_another_spelling_is_answered_with_the_right_one() {
 
 /// What a person needs to change a rule, and an agent has no use for.
 fn assert_for_agents(told: &str) {
-    for word in ["config.toml", "line ", "permissions.", "\"allow\"", "owner only"] {
+    for word in ["config.toml", "line ", "permissions.", "\"allow\"", "file's owner"] {
         assert!(!told.contains(word), "`{word}` is told to an agent: {told}");
     }
 }

@@ -113,7 +113,7 @@ async fn what_cannot_be_archived_is_said_and_nothing_is_removed() {
     ran(&world, &["call", "list_rooms"], 0).await;
     for (arguments, words) in [
         (&["nowhere/archive.db"][..], "its folder does not exist; create it first"),
-        (&["archive.db", "--account", "work"], "leave it out"),
+        (&["archive.db", "--account", "work"], "omit it"),
         (&["../project"], "already exists"),
         (&[], "required"),
     ] {
