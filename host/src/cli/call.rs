@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::call::{Call, Outcome, Plan};
 use crate::strict_json;
+use crate::system::clock::milliseconds;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -385,7 +386,7 @@ impl Document {
                 "approval_id": self.approval,
                 "requests": self.requests,
             },
-            "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
+            "duration_ms": milliseconds(self.duration),
         });
         if let Err(error) = result {
             document["error"]["hint"] = self.hint_for(error).into();

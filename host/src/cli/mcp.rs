@@ -1,4 +1,4 @@
-//! `whereby mcp`: the functions as tools for MCP clients.
+//! `whereby mcp`: serves the functions as tools to MCP clients.
 
 use super::signal::Signals;
 use super::{Context, Failure, Output, stdio};
@@ -15,33 +15,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use whereby_authority::text;
 
-/// The greatest size of a file with a token, in bytes.
+/// The maximum size of a token file, in bytes.
 const MAX_TOKEN_FILE: u64 = 16 * 1024;
 
-/// The variable that holds the bearer token.
+/// The environment variable with the bearer token.
 const TOKEN_VARIABLE: &str = "WHEREBY_MCP_TOKEN";
 
-/// Serves the functions as tools for MCP clients.
+/// Serves the functions as tools to MCP clients.
 ///
-/// It speaks to the client on standard input and output, or over HTTP with --listen. A changed
-/// configuration file holds from the next call on. What the policy wants to be asked for is asked by the
-/// client where it can, else it is left for `whereby approvals`.
+/// The server uses standard input and output, or HTTP with --listen. A changed configuration file
+/// applies from the next call on. Approval requests appear in the client if it can ask a person (MCP
+/// elicitation). Otherwise, `whereby approvals` lists them.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby mcp\n  whereby mcp --listen 127.0.0.1:8090 --token-file mcp.token"
 )]
 pub(super) struct Opts {
-    /// Serve streamable HTTP on this loopback address instead, until Ctrl-C; port 0 is a free one
+    /// Serve streamable HTTP on this loopback address until Ctrl-C; port 0 chooses a free port
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Also offer whereby_run_lua, which runs scripts within the limits of [lua] in the configuration
+    /// Also offer whereby_run_lua, which runs scripts within the [lua] limits of the configuration
     #[cfg(feature = "lua")]
     #[arg(long)]
     lua: bool,
-    /// The file with the bearer token that HTTP clients must bring, instead of $WHEREBY_MCP_TOKEN
+    /// Read the bearer token for HTTP clients from this file instead of $WHEREBY_MCP_TOKEN
     #[arg(long, value_name = "FILE", requires = "listen")]
     token_file: Option<PathBuf>,
-    /// Another name by which the server may be reached, such as that of a proxy with TLS before it
+    /// Also allow this name in the Host header, such as the name of a TLS proxy
     #[arg(long = "allow-host", value_name = "NAME", requires = "listen")]
     hosts: Vec<String>,
     /// Also allow web pages from this origin, such as https://agents.example.com:443
@@ -60,12 +60,12 @@ impl Opts {
         let Some(address) = self.listen else {
             if context.streams.stdin_is_terminal {
                 context.warn(
-                    "this speaks MCP on standard input and output, and is started by an MCP client; \
-                     Ctrl-C ends it",
+                    "an MCP client should start this command: it speaks MCP on standard input and \
+                     output; press Ctrl-C to stop",
                 );
             }
-            // The client closes standard input. What is under way when a signal ends the server is
-            // cancelled, and the audit log says so.
+            // The client closes standard input. A signal cancels the calls in progress, and the audit
+            // log says so.
             return tokio::select! {
                 served = server.serve_until(stdio::reader_gone(), stdio::stdin(), stdio::stdout()) => {
                     served.map(|()| Output::Nothing).map_err(Failure::from)
@@ -78,13 +78,14 @@ impl Opts {
         options.origins = self.origins;
         let listening = server.listen(options).await?;
         let url = listening.url();
-        let written = match context.json {
-            true => writeln!(context.streams.stdout(), "{}", json!({"mcp": {"url": url}})),
-            false => writeln!(context.streams.stdout(), "MCP at {url}, until Ctrl-C"),
+        let written = if context.json {
+            writeln!(context.streams.stdout(), "{}", json!({"mcp": {"url": url}}))
+        } else {
+            writeln!(context.streams.stdout(), "MCP at {url}, until Ctrl-C")
         };
         let flushed = written.and_then(|()| context.streams.stdout().flush());
         flushed.map_err(|error| Error::Internal {
-            message: format!("the address cannot be written to standard output: {error}"),
+            message: format!("cannot write the URL to standard output: {error}"),
         })?;
         signals.next().await;
         listening.stop().await;
@@ -96,8 +97,8 @@ impl Opts {
             let token =
                 environment.variable(TOKEN_VARIABLE).ok_or_else(|| Error::Configuration {
                     message: format!(
-                        "clients over HTTP need a bearer token: name a file that holds one with \
-                     --token-file, or set {TOKEN_VARIABLE}; make one with: openssl rand -hex 32"
+                        "no bearer token for HTTP clients: pass a file with --token-file, or set \
+                     {TOKEN_VARIABLE}; make a token with: openssl rand -hex 32"
                     ),
                 })?;
             return Ok(SecretString::from(token));
@@ -115,7 +116,7 @@ impl Opts {
     }
 }
 
-/// The server on a session that follows the configuration files.
+/// Returns a server that follows changes of the configuration files.
 fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Server, Error> {
     let settings = context.settings()?.defaulting_to(context.account.as_deref())?;
     if !context.quiet {
@@ -135,8 +136,7 @@ fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Se
     Ok(server.build())
 }
 
-/// Why calls are going to fail, for whoever starts the server: an agent that finds out later can
-/// change nothing about it.
+/// Returns why calls will fail. Only the person who starts the server can fix it, not an agent.
 fn unusable(settings: &Settings, environment: &Environment) -> Vec<String> {
     let enabled: Vec<_> = settings.accounts.iter().filter(|(_, of)| of.enabled).collect();
     let used = match settings.account(None) {
@@ -149,7 +149,7 @@ fn unusable(settings: &Settings, environment: &Environment) -> Vec<String> {
         let error = account.token.check(name, environment).err()?;
         let fix = format!("whereby configure --account {name} --token-stdin");
         Some(format!(
-            "calls by the account `{name}` will fail: {error}; to give it a key, run: {fix}"
+            "calls with the account `{name}` will fail: {error}; to set its key, run: {fix}"
         ))
     };
     used.into_iter().filter_map(problem).collect()

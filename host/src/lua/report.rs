@@ -1,6 +1,7 @@
 //! What came of a script.
 
 use super::errors::ScriptError;
+use crate::system::clock::milliseconds;
 use serde_json::{Value, json};
 use std::time::Duration;
 use whereby_authority::grant::WriteOutcome;
@@ -88,8 +89,4 @@ impl CallRecord {
             "duration_ms": milliseconds(self.duration),
         })
     }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
