@@ -1,4 +1,4 @@
-//! `whereby mcp`: the functions as tools for MCP clients.
+//! `whereby mcp`: serves the functions as tools to MCP clients.
 
 use super::signal::Signals;
 use super::{CommandError, Context, Output, stdio};
@@ -85,7 +85,7 @@ impl Opts {
         };
         let flushed = written.and_then(|()| context.streams.stdout().flush());
         flushed.map_err(|error| Error::Internal {
-            message: format!("the address cannot be written to standard output: {error}"),
+            message: format!("cannot write the URL to standard output: {error}"),
         })?;
         signals.next().await;
         listening.stop().await;
@@ -150,7 +150,7 @@ fn unusable(settings: &Settings, environment: &Environment) -> Vec<String> {
         let error = account.token.check(name, environment).err()?;
         let fix = format!("whereby configure --account {name} --token-stdin");
         Some(format!(
-            "calls by the account `{name}` will fail: {error}; to give it a key, run: {fix}"
+            "calls with the account `{name}` will fail: {error}; to set its key, run: {fix}"
         ))
     };
     used.into_iter().filter_map(problem).collect()

@@ -9,6 +9,7 @@ use super::{Exit, command_of};
 use crate::config::environment::Environment;
 use crate::error::Error;
 use crate::session::call::Outcome;
+use crate::system::clock::milliseconds;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -111,7 +112,7 @@ impl Document {
                 "approval_id": self.approval,
                 "requests": self.requests,
             },
-            "duration_ms": (self.duration.as_secs_f64() * 1e6).round() / 1e3,
+            "duration_ms": milliseconds(self.duration),
         });
         if let Err(error) = result {
             document["error"]["hint"] = self.hint_for(error).into();

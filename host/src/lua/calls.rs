@@ -19,33 +19,33 @@ use tokio::time::Sleep;
 use whereby_authority::grant::WriteOutcome;
 use whereby_catalog::Function;
 
-/// How often it is looked whether a person still thinks about a question.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How often to check whether a person is still being asked.
+const ASKING_INTERVAL: Duration = Duration::from_millis(250);
 
-/// After how long without a look at its connections a thread looks at them before it uses one: a
-/// script that was busy has not noticed that the server closed it.
+/// The time after which a thread polls its connections before it uses one: while a script was busy, the
+/// server may have closed them.
 const STALE: Duration = Duration::from_secs(1);
 
-/// What a script gets of a call.
+/// The result of a call, for the script.
 pub(crate) type Reply = Result<Value, Box<FailedCall>>;
 
-/// A call that a script asks for.
-pub(crate) struct Asked {
+/// A call that a script requests.
+pub(crate) struct CallRequest {
     pub(crate) account: String,
     pub(crate) function: &'static Function,
     pub(crate) arguments: Value,
     pub(crate) line: Option<usize>,
 }
 
-/// A call under way.
-struct Under {
-    /// Its number, which is its place among the records.
+/// A call in progress.
+struct InFlight {
+    /// The call's number, which is the index of its record.
     id: usize,
-    future: Pin<Box<dyn Future<Output = Ran> + Send>>,
+    future: Pin<Box<dyn Future<Output = Finished> + Send>>,
 }
 
-/// How a call ended, and how long a person took for it.
-struct Ran {
+/// The outcome of a call, and how long it waited for a person.
+struct Finished {
     outcome: Outcome,
     waited: Duration,
 }
@@ -57,12 +57,12 @@ pub(crate) struct Calls {
     control: Arc<Control>,
     wake: Arc<Notify>,
     progress: Arc<Progress>,
-    under_way: Vec<Under>,
-    waiting: VecDeque<(usize, Asked)>,
-    /// When the connections were last looked after.
-    looked: Instant,
-    /// Rings when the time is up, and is set once: setting it wakes the thread for nothing.
-    clock: Option<Pin<Box<Sleep>>>,
+    in_flight: Vec<InFlight>,
+    waiting: VecDeque<(usize, CallRequest)>,
+    /// When the connections were last polled.
+    polled: Instant,
+    /// The timer for the script's deadline. It is kept, because setting it wakes the thread.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Calls {
@@ -73,13 +73,13 @@ impl Calls {
         wake: Arc<Notify>,
         progress: Arc<Progress>,
     ) -> Self {
-        let (under_way, waiting) = (Vec::new(), VecDeque::new());
-        let looked = Instant::now();
-        let clock = None;
-        Self { runtime, session, control, wake, progress, under_way, waiting, looked, clock }
+        let (in_flight, waiting) = (Vec::new(), VecDeque::new());
+        let polled = Instant::now();
+        let timer = None;
+        Self { runtime, session, control, wake, progress, in_flight, waiting, polled, timer }
     }
 
-    /// Prints a text.
+    /// Prints text.
     pub(crate) fn write(&self, text: &str) {
         self.progress.lock().output.push_str(text);
         if let Some(output) = &self.runtime.output {
@@ -87,39 +87,39 @@ impl Calls {
         }
     }
 
-    /// Makes a call, at once or when fewer are under way. Its number.
-    pub(crate) fn ask(&mut self, asked: Asked) -> usize {
+    /// Submits a call, which begins at once or when fewer are in progress. Returns its number.
+    pub(crate) fn submit(&mut self, request: CallRequest) -> usize {
         let mut done = self.progress.lock();
         let id = done.calls.len();
         done.calls.push(CallRecord {
-            function: asked.function.json,
-            account: Some(asked.account.clone()),
-            // That is how it ends where the script does so before it.
+            function: request.function.json,
+            account: Some(request.account.clone()),
+            // This remains if the script ends first.
             error: Some("interrupted"),
             write: WriteOutcome::None,
             requests: 0,
             duration: Duration::ZERO,
-            line: asked.line,
+            line: request.line,
         });
         drop(done);
-        self.waiting.push_back((id, asked));
+        self.waiting.push_back((id, request));
         self.begin();
         id
     }
 
-    /// Begins calls that wait, as many as there may be.
+    /// Begins waiting calls, up to the limit of parallel calls.
     fn begin(&mut self) {
-        while self.under_way.len() < self.runtime.limits.parallel
-            && let Some((id, asked)) = self.waiting.pop_front()
+        while self.in_flight.len() < self.runtime.limits.parallel
+            && let Some((id, request)) = self.waiting.pop_front()
         {
-            let Asked { account, function, arguments, .. } = asked;
+            let CallRequest { account, function, arguments, .. } = request;
             let progress = Arc::clone(&self.progress);
             let call = self.runtime.call(&account, function.json, arguments);
             let call = call.observer(Arc::new(move |method, _| {
                 let mut done = progress.lock();
                 let record = &mut done.calls[id];
                 record.requests += 1;
-                // What has left may have been done, until it is known.
+                // A sent write may have taken effect, until the outcome is known.
                 if method != "GET" {
                     record.write = WriteOutcome::Unknown;
                 }
@@ -129,19 +129,19 @@ impl Calls {
                 let begun = Instant::now();
                 let outcome = session.run(call).await;
                 let waited = begun.elapsed().saturating_sub(outcome.duration);
-                Ran { outcome, waited }
+                Finished { outcome, waited }
             });
-            self.under_way.push(Under { id, future });
+            self.in_flight.push(InFlight { id, future });
         }
     }
 
-    /// The next call to end; `None` where the script is to stop.
+    /// Waits for the next call to end. Returns `None` if the script must stop.
     pub(crate) async fn next(&mut self) -> Option<(usize, Reply)> {
-        if self.looked.elapsed() > STALE {
+        if self.polled.elapsed() > STALE {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let next = self.until_next().await;
-        self.looked = Instant::now();
+        self.polled = Instant::now();
         next
     }
 
@@ -151,33 +151,33 @@ impl Calls {
                 return None;
             }
             let left = self.control.left();
-            let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
             tokio::select! {
                 biased;
                 () = self.wake.notified() => {}
-                (under, ran) = poll_fn(|context| poll(&mut self.under_way, context)) => {
-                    return Some((under.id, self.ended(under.id, ran)));
+                (id, finished) = poll_fn(|context| poll(&mut self.in_flight, context)) => {
+                    return Some((id, self.ended(id, finished)));
                 }
-                () = clock => {
-                    let left = self.control.left();
-                    if left.is_zero() {
-                        match self.runtime.is_asking() {
-                            // The time that a person takes is not the script's.
-                            true => self.control.set_deadline(PATIENCE),
-                            false => self.control.stop(Stop::Time),
+                () = timer => {
+                    if self.control.left().is_zero() {
+                        if self.runtime.is_asking() {
+                            // The time that a person takes does not count.
+                            self.control.set_deadline(ASKING_INTERVAL);
+                        } else {
+                            self.control.stop(Stop::Time);
                         }
                     }
-                    self.clock = None;
+                    self.timer = None;
                 }
             }
         }
     }
 
-    fn ended(&mut self, id: usize, ran: Ran) -> Reply {
-        let Ran { outcome, waited } = ran;
+    fn ended(&mut self, id: usize, finished: Finished) -> Reply {
+        let Finished { outcome, waited } = finished;
         self.control.extend(waited);
         if let (Some(problem), Some(notice)) = (&outcome.unrecorded, &self.runtime.notice) {
-            notice(&format!("the audit log does not have all of a call: {problem}"));
+            notice(&format!("the audit log is missing part of a call: {problem}"));
         }
         self.begin();
         let mut done = self.progress.lock();
@@ -197,11 +197,11 @@ impl Calls {
     }
 }
 
-/// The next of the calls under way that has ended. There are few, so all are asked each time.
-fn poll(under_way: &mut Vec<Under>, context: &mut Context<'_>) -> Poll<(Under, Ran)> {
-    for index in 0..under_way.len() {
-        if let Poll::Ready(ran) = under_way[index].future.as_mut().poll(context) {
-            return Poll::Ready((under_way.swap_remove(index), ran));
+/// Returns the number and the outcome of a call that has ended. Polls all calls, of which there are few.
+fn poll(in_flight: &mut Vec<InFlight>, context: &mut Context<'_>) -> Poll<(usize, Finished)> {
+    for index in 0..in_flight.len() {
+        if let Poll::Ready(finished) = in_flight[index].future.as_mut().poll(context) {
+            return Poll::Ready((in_flight.swap_remove(index).id, finished));
         }
     }
     Poll::Pending

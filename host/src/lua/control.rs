@@ -1,4 +1,4 @@
-//! The state that a running script shares with its caller: why it must stop, and how much it has used.
+//! The state that a running script shares with its caller: the stop switch, and the steps and time used.
 
 use super::Limits;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Stop {
-    /// It took too long.
+    /// The script took too long.
     Time = 1,
-    /// It took too many steps.
+    /// The script took too many steps.
     Steps,
-    /// It made too many calls.
+    /// The script made too many calls.
     Calls,
-    /// It printed too much.
+    /// The script printed too much.
     Output,
-    /// The user stopped it.
+    /// The user stopped the script.
     Interrupted,
-    /// The caller no longer waits for it.
+    /// The caller no longer waits for the script.
     Abandoned,
 }
 
@@ -27,10 +27,9 @@ impl Stop {
         [Self::Time, Self::Steps, Self::Calls, Self::Output, Self::Interrupted, Self::Abandoned];
 }
 
-/// The switch that stops a script, and its meters.
+/// The stop switch of a script, and its meters.
 ///
-/// Once it is thrown, every further step of the script fails, so that nothing that catches errors
-/// goes on.
+/// After a stop, every further step of the script fails, so a script that catches errors also ends.
 #[derive(Debug)]
 pub(crate) struct Control {
     /// A [`Stop`], or 0.
@@ -42,7 +41,7 @@ pub(crate) struct Control {
     epoch: Instant,
 }
 
-/// After how many steps the clock is looked at.
+/// How many steps a script takes between two checks of the clock.
 const CLOCK_EVERY: u64 = 64;
 
 impl Control {
@@ -64,26 +63,26 @@ impl Control {
         self.stop.store(0, Ordering::Relaxed);
     }
 
-    /// The time is up so long from now.
+    /// Sets the deadline to this long from now.
     pub(crate) fn set_deadline(&self, left: Duration) {
         let at = (self.epoch.elapsed() + left).as_micros();
         self.deadline.store(u64::try_from(at).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The time is up so much later than it was to be.
+    /// Moves the deadline by this much.
     pub(crate) fn extend(&self, by: Duration) {
         let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         let at = self.deadline.load(Ordering::Relaxed).saturating_add(by);
         self.deadline.store(at, Ordering::Relaxed);
     }
 
-    /// How much time is left.
+    /// Returns how much time is left.
     pub(crate) fn left(&self) -> Duration {
         let deadline = Duration::from_micros(self.deadline.load(Ordering::Relaxed));
         deadline.saturating_sub(self.epoch.elapsed())
     }
 
-    /// Stops the script. The first reason is the one that is told.
+    /// Stops the script. The first reason is the one that is reported.
     pub(crate) fn stop(&self, why: Stop) {
         let _ = self.stop.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
     }

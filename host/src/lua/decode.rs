@@ -1,7 +1,7 @@
-//! Reads JSON into Lua.
+//! Parses JSON into Lua values.
 //!
-//! The text is read twice: first to measure how much memory its values need in Lua, then to create them.
-//! The host never builds a tree of the values, which would be many times as large as the text.
+//! The text is parsed twice: first to measure the memory that its values need in Lua, then to create
+//! them. The host never builds a tree of the values, which would be many times as large as the text.
 
 use super::memory::{Memory, not_enough};
 use super::values::{Marks, Size, exact};
@@ -13,13 +13,13 @@ use std::fmt;
 use whereby_authority::surrogate;
 use whereby_authority::text;
 
-/// The maximum length of a text, in bytes.
+/// The maximum length of JSON, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// The byte order mark.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Returns the value of a JSON text, or what is wrong with the text.
+/// Returns the value of JSON, or what is wrong with it.
 pub(crate) fn decode(
     lua: &Lua,
     marks: &Marks,
@@ -48,7 +48,7 @@ pub(crate) fn decode(
         Ok(plan) => plan,
         Err(error) => {
             let shown = text::printable(&error.to_string(), 200);
-            return Ok(Err(format!("the text is not JSON: {shown}")));
+            return Ok(Err(format!("the string is not JSON: {shown}")));
         }
     };
     memory.require(lua, plan.bytes)?;
@@ -70,7 +70,7 @@ fn measure(
     memory: &Memory,
     json: &[u8],
 ) -> mlua::Result<Result<Plan, serde_json::Error>> {
-    // Collecting garbage may make room.
+    // A garbage collection may free enough memory.
     for is_again in [false, true] {
         if is_again {
             lua.gc_collect()?;
@@ -86,11 +86,11 @@ fn measure(
     Err(not_enough())
 }
 
-/// How much memory the values of a text need.
+/// The memory that the values need.
 struct Plan {
     bytes: usize,
     left: usize,
-    /// The number of items or members of each list and object, in the order in which they begin.
+    /// The length of each array and object, in the order in which they begin.
     lengths: Vec<u32>,
     is_too_large: bool,
 }
@@ -118,7 +118,6 @@ impl Plan {
 struct Measure<'a>(&'a mut Plan);
 
 impl<'de> DeserializeSeed<'de> for Measure<'_> {
-    /// Whether it is null.
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
@@ -195,7 +194,7 @@ impl Maker<'_> {
     fn keep<T, E: de::Error>(&mut self, made: mlua::Result<T>) -> Result<T, E> {
         made.map_err(|error| {
             self.failed = Some(error);
-            E::custom("a value could not be made")
+            E::custom("cannot create a value")
         })
     }
 
@@ -209,7 +208,7 @@ struct Make<'m, 'a, K> {
     maker: &'m mut Maker<'a>,
     into: &'m Table,
     key: K,
-    /// Whether it is an item of a list, which has no holes.
+    /// Whether it is an item of an array, which cannot have gaps.
     is_item: bool,
 }
 
@@ -221,7 +220,7 @@ impl<K: IntoLua> Make<'_, '_, K> {
 }
 
 impl<'de, K: IntoLua> DeserializeSeed<'de> for Make<'_, '_, K> {
-    /// Whether it is null.
+    /// Whether the value is null.
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<bool, D::Error> {
@@ -297,7 +296,7 @@ impl<'de, K: IntoLua> Visitor<'de> for Make<'_, '_, K> {
             }
             let seed = Make { maker, into: &table, key: name.as_str(), is_item: false };
             if members.next_value_seed(seed)? {
-                // Until the end of the object, so that a second one is found.
+                // Until the end of the object, to detect a duplicate.
                 let held = table.raw_set(name.as_str(), LuaValue::NULL);
                 self.maker.keep(held)?;
                 let names = match nulls.take() {

@@ -1,4 +1,4 @@
-//! What a script can read about the functions, and about how scripts run.
+//! The documentation that scripts can read.
 
 use super::namespaces::{Namespaces, ROOT};
 use crate::docs::search as functions;
@@ -9,10 +9,10 @@ use whereby_authority::suggest;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
-/// Whatever is not about a single function.
+/// The guide, which is not about a single function.
 const GUIDE: &str = include_str!("guide.md");
 
-/// An example of each function that shows what to do with its result. All of them run.
+/// An example for each function that uses its result. A test runs all of them.
 const EXAMPLES: [(&str, &str); 7] = [
     (
         "list_rooms",
@@ -69,12 +69,12 @@ print(user.organizationId, user.subdomain)"#,
     ),
 ];
 
-/// An example call of a function, by its name.
+/// Returns an example call of the function with this name.
 pub(crate) fn example_call(name: &str) -> String {
     whereby_catalog::function(name).map_or_else(|| format!("{ROOT}.list_rooms({{}})"), lua_call)
 }
 
-/// What there is to read.
+/// Returns the list of pages.
 pub(crate) fn list(namespaces: &Namespaces) -> String {
     let mut out = String::from("integrations.whereby: all functions, and how scripts run\n");
     for function in &namespaces.known {
@@ -89,7 +89,7 @@ pub(crate) fn list(namespaces: &Namespaces) -> String {
     out
 }
 
-/// The functions that words are about, as `list` has them.
+/// Returns the functions that match the words, in the form of `list`.
 pub(crate) fn search(words: &str, namespaces: &Namespaces) -> String {
     let notice = functions::notice(words).map(|notice| format!("{notice}\n"));
     let found: String = functions::search(words)
@@ -97,15 +97,18 @@ pub(crate) fn search(words: &str, namespaces: &Namespaces) -> String {
         .filter(|function| namespaces.has_function(function))
         .map(|f| format!("integrations.whereby.{}: {}\n", f.json, first_sentence(f.docs)))
         .collect();
-    match found.is_empty() {
-        true => {
-            format!("no function matches `{}`; run: lua_list_docs()\n", text::printable(words, 100))
-        }
-        false => notice.unwrap_or_default() + &found,
+    if found.is_empty() {
+        format!("no function matches `{}`; run: lua_list_docs()\n", text::printable(words, 100))
+    } else {
+        notice.unwrap_or_default() + &found
     }
 }
 
-/// The page with this name: `integrations.whereby`, or that with a function's name behind it.
+/// Returns a page: `integrations.whereby` or `integrations.whereby.FUNCTION`.
+///
+/// # Errors
+///
+/// Returns a sentence that suggests existing pages.
 pub(crate) fn read(name: &str, namespaces: &Namespaces) -> Result<String, String> {
     let mut segments: Vec<&str> = name.trim().split('.').collect();
     for known in ["app", "integrations", "whereby"] {
@@ -129,7 +132,7 @@ pub(crate) fn read(name: &str, namespaces: &Namespaces) -> Result<String, String
             let mut names = vec!["integrations.whereby"];
             names.extend(namespaces.known.iter().map(|function| function.json));
             Err(format!(
-                "there is no page `{}`{}; write integrations.whereby or \
+                "unknown page `{}`{}; pages are integrations.whereby and, for example, \
                  integrations.whereby.list_rooms",
                 text::printable(name, 80),
                 suggest::did_you_mean(function, &names)
@@ -157,7 +160,7 @@ fn overview(namespaces: &Namespaces) -> String {
     out
 }
 
-/// The page of a function.
+/// Returns the page of a function.
 pub(crate) fn page(function: &Function) -> String {
     let mut out = format!("# {ROOT}.{}\n\n{}\n\n", function.json, function.docs);
     let _ = writeln!(out, "Effect: {}.\n\n## Parameters\n", effect(function));
@@ -172,7 +175,7 @@ pub(crate) fn page(function: &Function) -> String {
             writeln!(out, "- `{}` ({}, {need}): {}{more}", param.json, type_name(ty), param.docs);
         within(ty, 1, &mut out);
     }
-    out.push_str("\n## Returns\n\nA table; what is null here reads as nil.\n\n");
+    out.push_str("\n## Returns\n\nA table. Null reads as nil.\n\n");
     within(&function.result, 0, &mut out);
     if let Some((_, example)) = EXAMPLES.iter().find(|(name, _)| *name == function.json) {
         let _ = write!(out, "\n## Example\n\n```lua\n{example}\n```\n");

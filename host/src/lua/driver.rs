@@ -1,4 +1,4 @@
-//! Gives a script to a thread, watches the clock, and reports.
+//! Gives a script to a thread, enforces its time limit, and creates its report.
 
 use super::Runtime;
 use super::control::{Control, Stop};
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
-/// How long a script that was stopped may take to end before it is given up. Its thread then ends
-/// by itself.
+/// The maximum time a stopped script may take to end before it is abandoned. Its thread then ends on its
+/// own.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A script to run, and how.
+/// A script to run.
 pub(crate) struct Script<'a> {
     pub(crate) source: &'a str,
     pub(crate) name: &'a str,
@@ -24,14 +24,14 @@ pub(crate) struct Script<'a> {
     pub(crate) namespaces: &'a Namespaces,
 }
 
-/// What came of a script, and whether its thread can take another one.
+/// The report of a script, and whether its thread can run another one.
 pub(crate) struct Driven {
     pub(crate) report: Report,
     pub(crate) shown: Option<String>,
     pub(crate) is_alive: bool,
 }
 
-/// Stops a script, wherever it is.
+/// Stops a script, even while it waits for a call.
 struct Stopper {
     control: Arc<Control>,
     wake: Arc<Notify>,
@@ -91,7 +91,7 @@ pub(crate) async fn drive(
     Driven { report, shown, is_alive }
 }
 
-/// Waits for the end of the script; `None` where there is none.
+/// Waits for the end of the script. Returns `None` if the script was abandoned or its thread has ended.
 async fn until_end(
     runtime: &Runtime,
     stopper: &Stopper,
@@ -108,7 +108,7 @@ async fn until_end(
             () = &mut until, if control.stopped().is_none() => stopper.stop(Stop::Interrupted),
             () = &mut clock => match (control.stopped(), control.left()) {
                 (Some(_), _) => return None,
-                // A person has taken time that is not the script's.
+                // The time that a person takes does not count.
                 (None, left) if !left.is_zero() || runtime.is_asking() => {
                     clock.as_mut().reset(tokio::time::Instant::now() + left + GRACE);
                     continue;

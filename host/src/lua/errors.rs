@@ -1,4 +1,4 @@
-//! Why a script failed, as its report says it.
+//! Errors of scripts, as in their reports.
 
 use super::control::Stop;
 use super::report::CallRecord;
@@ -16,34 +16,34 @@ const MAX_MESSAGE: usize = 4000;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ScriptError {
-    /// The kind: that of the call which failed (see [`Error::kind`]), or one of `script`, `syntax`,
+    /// The error kind: that of the failed call (see [`Error::kind`]), or one of `script`, `syntax`,
     /// `time-limit`, `memory-limit`, `step-limit`, `call-limit`, `output-limit`, `interrupted`,
     /// `internal`.
     pub kind: String,
     /// What happened.
     pub message: String,
-    /// What to do about it, where that is known.
+    /// What to do about it, if known.
     pub hint: Option<String>,
-    /// The line of the script, from 1, where it is known.
+    /// The line of the script, from 1, if known.
     pub line: Option<usize>,
-    /// The call that failed, where it was one.
+    /// The failed call, if a call failed.
     pub call: Option<FailedCall>,
     exit: Exit,
-    /// What the script had changed before it failed, beside that call.
+    /// Whether earlier calls of the script changed something.
     before: WriteOutcome,
 }
 
-/// A call that failed in a script, and what it left behind.
+/// A failed call of a script, and its effect.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FailedCall {
     /// The function.
     pub function: &'static str,
-    /// The account, where it was found.
+    /// The account, if it was found.
     pub account: Option<String>,
-    /// Why it failed.
+    /// Why the call failed.
     pub error: Error,
-    /// Whether something was changed.
+    /// Whether the call changed something.
     pub write: WriteOutcome,
 }
 
@@ -60,11 +60,11 @@ impl ScriptError {
         }
     }
 
-    /// How many bytes it takes in the host.
+    /// Returns how many bytes the error needs in the host.
     pub(crate) fn size(&self) -> usize {
         let texts =
             self.kind.len() + self.message.len() + self.hint.as_ref().map_or(0, String::len);
-        // That of the call has the same message.
+        // The call's error has the same message.
         size_of::<Self>() + 2 * texts
     }
 
@@ -73,7 +73,7 @@ impl ScriptError {
         self
     }
 
-    /// What a script is told that was stopped.
+    /// Returns the error of a stopped script.
     pub(crate) fn stopped(why: Stop, limits: &Limits, line: Option<usize>) -> Self {
         let raise = |key: &str| format!("do less at a time, or {}", limits.raise(key));
         match why {
@@ -126,15 +126,13 @@ impl ScriptError {
     pub(crate) fn too_long() -> Self {
         Self::new(
             "syntax",
-            format!(
-                "the script is longer than {MAX_SOURCE_BYTES} bytes, which is the most there is"
-            ),
+            format!("the script is longer than {MAX_SOURCE_BYTES} bytes, the maximum"),
             None,
         )
-        .hint("a script that makes many similar calls can make them in a loop")
+        .hint("make similar calls in a loop")
     }
 
-    /// What is raised where a call was put in a wrong way.
+    /// Returns the error that a failed call raises.
     pub(crate) fn of_call(mut failed: FailedCall, line: Option<usize>, example: &str) -> Self {
         failed.error = failed.error.for_agent();
         let kind = failed.error.kind();
@@ -152,21 +150,21 @@ impl ScriptError {
         }
     }
 
-    /// How a program ends that runs the script and nothing else.
+    /// Returns the exit code for a program that runs only this script.
     #[must_use]
     pub fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// Whether the script changed something: by the call that failed, or before.
+    /// Returns whether the script changed something, with the failed call or before it.
     #[must_use]
     pub fn effect(&self) -> WriteOutcome {
         let own = self.call.as_ref().map_or(WriteOutcome::None, |call| call.write);
         if own == WriteOutcome::None { self.before } else { own }
     }
 
-    /// The error of a script that had made these calls. Where one of them changed something, running
-    /// the script again would change it again, so nothing says to.
+    /// Returns the error of a script that had made these calls. If one of them changed something, the
+    /// error is not retryable, because running the script again would repeat the change.
     pub(crate) fn after(mut self, calls: &[CallRecord]) -> Self {
         let changed = calls.iter().filter(|call| call.write != WriteOutcome::None);
         let mut names: Vec<&str> = changed.clone().map(|call| call.function).collect();
@@ -180,14 +178,14 @@ impl ScriptError {
             self.exit = Exit::Written;
         }
         self.hint = Some(format!(
-            "the script had called {} before it failed; look at what that changed before you run the \
-             script again",
+            "the script called {} before it failed; check what that changed before you run the script \
+             again",
             names.join(", ")
         ));
         self
     }
 
-    /// The error as the report's document has it, and as a script sees it.
+    /// Returns the error as a JSON object, as in the report and as a script sees it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut document = match &self.call {
@@ -226,7 +224,7 @@ impl ScriptError {
 }
 
 impl From<Error> for ScriptError {
-    /// An error from before the script ran.
+    /// Converts an error from before the script ran.
     fn from(error: Error) -> Self {
         let error = error.for_agent();
         Self {

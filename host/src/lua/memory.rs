@@ -1,10 +1,10 @@
-//! Counts the memory of a script: its values in Lua, and what the host holds for it.
+//! Limits the memory of a script: its values in Lua, and the bytes that the host holds for it.
 
 use mlua::Lua;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The memory limit of a script, for Lua and the host together. Lua may use what the host does not.
+/// The memory limit of a script, for Lua and the host together.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Arc<Room>);
 
@@ -17,7 +17,7 @@ struct Room {
 }
 
 impl Memory {
-    /// Limits the memory to so many bytes more than are in use now.
+    /// Sets the limit to this many bytes more than are in use now.
     pub(crate) fn limit(&self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
         self.0.limit.store(lua.used_memory() + bytes, Ordering::Relaxed);
         self.apply(lua)
@@ -31,7 +31,7 @@ impl Memory {
         }
     }
 
-    /// Fails if so many bytes are not left, even after a garbage collection.
+    /// Fails if fewer bytes are left, even after a garbage collection.
     pub(crate) fn require(&self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
         if self.left(lua) < bytes {
             lua.gc_collect()?;
@@ -42,7 +42,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Counts bytes that the host holds until they are released.
+    /// Counts bytes that the host holds until [`Memory::release`].
     pub(crate) fn hold(&self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
         self.require(lua, bytes)?;
         self.0.held.fetch_add(bytes, Ordering::Relaxed);
@@ -54,8 +54,8 @@ impl Memory {
         self.apply(lua)
     }
 
-    /// Creates values in Lua after [`Memory::require`]. Without a limit, mlua does not guard each
-    /// allocation, which would take most of the time.
+    /// Creates values in Lua after [`Memory::require`]. It removes the limit meanwhile, because mlua is
+    /// much slower with one.
     pub(crate) fn unguarded<T>(
         &self,
         lua: &Lua,

@@ -17,30 +17,36 @@ pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) control: Arc<Control>,
-    /// Wakes the thread where it waits for a call and is to stop.
+    /// Wakes the thread while it waits for a call, to stop it.
     pub(crate) wake: Arc<Notify>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) ended: oneshot::Sender<Ended>,
 }
 
-/// What kind of script it is.
+/// The kind of a script.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One by itself, in a state of its own.
+    /// A script in its own VM.
     Whole,
-    /// What was typed: perhaps an expression, in the state that those before it have left.
+    /// Console input, which may be an expression, in the VM of the console.
     Typed,
 }
 
 /// How a script ended.
 pub(crate) struct Ended {
     pub(crate) result: Value,
-    /// The same as Lua shows it, where it has no form in JSON and a person is to see it.
+    /// The result as Lua shows it, if JSON cannot represent it and it was typed.
     pub(crate) shown: Option<String>,
     pub(crate) error: Option<ScriptError>,
 }
 
-/// What a script has done so far, which is known whatever becomes of it.
+impl Ended {
+    pub(crate) fn failed(error: ScriptError) -> Self {
+        Self { result: Value::Null, shown: None, error: Some(error) }
+    }
+}
+
+/// What a script has done so far. It survives the script's thread.
 #[derive(Default)]
 pub(crate) struct Progress(Mutex<Done>);
 

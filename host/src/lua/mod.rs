@@ -1,8 +1,8 @@
-//! Lua for agents that write code: scripts that call the functions, in a sandbox.
+//! Runs Lua scripts that call the functions, in a sandbox, for agents that write code.
 //!
-//! A script is not trusted. It runs in a Luau state of its own, with no way out of it but the calls,
-//! and each of those goes through [`Session::run`], where it is checked, decided on, asked for and
-//! granted like any other. What it may use besides is limited, see [`Limits`].
+//! A script is not trusted. It runs in its own Luau VM and can reach the outside only by calling the
+//! functions. Each call goes through [`Session::run`], with the same checks, permissions and approvals
+//! as any other call. [`Limits`] bounds the script's other resources.
 //!
 //! ```
 //! # use whereby::lua::{Limits, Runtime};
@@ -29,7 +29,6 @@ mod decode;
 mod docs;
 mod driver;
 mod errors;
-mod machine;
 mod memory;
 mod message;
 mod namespaces;
@@ -38,6 +37,7 @@ mod sandbox;
 mod shared;
 mod show;
 mod values;
+mod vm;
 mod worker;
 
 pub use errors::{FailedCall, ScriptError};
@@ -58,17 +58,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use worker::Worker;
 
-/// The longest script, in bytes.
+/// The maximum length of a script, in bytes.
 ///
-/// Nothing stops a script between two turns of a loop or two calls, and a long script of plain
-/// statements is one such stretch, so its length is bounded.
+/// A script can be stopped only at a loop iteration or a call. The limit bounds the time of a script
+/// that has neither.
 pub const MAX_SOURCE_BYTES: usize = 64 * 1024;
 
-/// Makes a [`Call`] of an account's name, a function's name and arguments.
+/// Creates a [`Call`] from an account's name, a function's name and arguments.
 type ToCall = dyn Fn(&str, &'static str, Value) -> Call + Send + Sync;
 
-/// Is given what scripts print, or what there is to say of them.
-type ToText = dyn Fn(&str) + Send + Sync;
+/// Receives printed text or notices.
+type TextSink = dyn Fn(&str) + Send + Sync;
 
 /// Runs scripts through a session. Cheap to clone.
 #[derive(Clone)]
@@ -77,13 +77,13 @@ pub struct Runtime {
     limits: Limits,
     account: Option<String>,
     to_call: Option<Arc<ToCall>>,
-    output: Option<Arc<ToText>>,
+    output: Option<Arc<TextSink>>,
     asking: Option<Arc<AtomicBool>>,
-    notice: Option<Arc<ToText>>,
+    notice: Option<Arc<TextSink>>,
 }
 
 impl Runtime {
-    /// A runtime with the limits of the session's settings.
+    /// Creates a runtime with the limits of the session's settings.
     #[must_use]
     pub fn new(session: Session) -> Self {
         Self {
@@ -97,22 +97,23 @@ impl Runtime {
         }
     }
 
-    /// Other limits than the settings have.
+    /// Sets the limits. Default: those of the settings.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// One account alone, which is then the default one; without this, all that are switched on.
+    /// Restricts scripts to one account, which is then the default account. Default: all enabled
+    /// accounts.
     #[must_use]
     pub fn account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
         self
     }
 
-    /// How a call is made of an account's name, a function's name and arguments; without this, by
-    /// [`Call::new`]. It is how a front end says who asks. No call of a script's is forced.
+    /// Sets how to create a call from an account's name, a function's name and arguments, so that a
+    /// front end can set its client. Default: [`Call::new`]. Scripts never force a call.
     #[must_use]
     pub fn calls(
         mut self,
@@ -122,53 +123,51 @@ impl Runtime {
         self
     }
 
-    /// What is given each text that a script prints, as it prints it.
+    /// Sets a function that receives printed text as a script prints it.
     #[must_use]
     pub fn output(mut self, output: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.output = Some(Arc::new(output));
         self
     }
 
-    /// What is true while a person is asked. The time that it takes is not the script's.
+    /// Sets a flag that is true while a person is asked. That time does not count for the script.
     #[must_use]
     pub fn asking(mut self, asking: Arc<AtomicBool>) -> Self {
         self.asking = Some(asking);
         self
     }
 
-    /// What is told, in a sentence, why the audit log does not have a call of a script's.
+    /// Sets a function that receives, in a sentence, why the audit log is missing part of a call.
     #[must_use]
     pub fn notice(mut self, notice: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.notice = Some(Arc::new(notice));
         self
     }
 
-    /// Whether a person is being asked.
+    /// Returns whether a person is being asked.
     fn is_asking(&self) -> bool {
         self.asking.as_ref().is_some_and(|asking| asking.load(Ordering::Relaxed))
     }
 
-    /// The one place where a script's call becomes a call.
+    /// Creates a call. All calls of scripts are created here.
     fn call(&self, account: &str, function: &'static str, arguments: Value) -> Call {
         let call = match &self.to_call {
             Some(to_call) => to_call(account, function, arguments),
             None => Call::new(function, arguments).account(Some(account)),
         };
-        // No script takes its own word for an approval.
+        // A script cannot approve its own calls.
         call.force(false)
     }
 
-    /// Runs a script; `name` is what it is called in its errors. Dropping the future stops it, and
-    /// the calls that it has under way.
+    /// Runs a script. Its errors call it `name`. Dropping the future stops the script and its calls.
     ///
-    /// It needs a tokio runtime with time enabled. The script itself, and its calls, run on a thread of
-    /// their own.
+    /// This needs a tokio runtime with time enabled. The script and its calls run on a separate thread.
     pub async fn run(&self, source: &str, name: &str) -> Report {
         self.run_until(source, name, std::future::pending()).await
     }
 
-    /// The same, until something happens: the script is then stopped, and the report says what it had
-    /// done.
+    /// Like [`Runtime::run`], but stops the script when `until` completes. The report says what the
+    /// script had done.
     pub async fn run_until(
         &self,
         source: &str,
@@ -177,7 +176,7 @@ impl Runtime {
     ) -> Report {
         let begin = || {
             let namespaces = Namespaces::of(&self.session, self.account.as_deref())?;
-            Ok((namespaces, Worker::hire(&self.session)?))
+            Ok((namespaces, Worker::checkout(&self.session)?))
         };
         let (namespaces, worker) = match begin() {
             Ok(begun) => begun,
@@ -188,27 +187,26 @@ impl Runtime {
         let control = Arc::new(Control::new());
         let Driven { report, is_alive, .. } = drive(self, &worker, &control, script, until).await;
         if is_alive {
-            worker.retire();
+            worker.checkin();
         }
         report
     }
 
-    /// A console: scripts that are run one after the other, each with the globals that those before
-    /// it have left.
+    /// Returns a console, which runs scripts one after another in the same VM.
     ///
     /// # Errors
     ///
-    /// As for [`Settings::account`](crate::Settings::account), where an account was named, and
-    /// [`Error::Internal`] where too many scripts run.
+    /// Returns the errors of [`Settings::account`](crate::Settings::account) if an account was named,
+    /// and an error if a thread for scripts cannot be started.
     pub fn console(&self) -> Result<Console, Error> {
         let namespaces = Namespaces::of(&self.session, self.account.as_deref())?;
-        let worker = Worker::hire(&self.session)?;
+        let worker = Worker::checkout(&self.session)?;
         Ok(Console { runtime: self.clone(), namespaces, control: Arc::new(Control::new()), worker })
     }
 }
 
-/// A Lua state that runs one script after the other, each within limits of its own. Memory is
-/// limited for all of them together.
+/// A Lua VM that runs scripts one after another. Each script has its own limits, but all of them share
+/// the memory limit. Globals persist.
 pub struct Console {
     runtime: Runtime,
     namespaces: Namespaces,
@@ -217,8 +215,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// Runs a script, or finds the value of an expression, until something happens that stops it. The
-    /// second part is the value as Lua shows it, where it has no form in JSON.
+    /// Runs a script or evaluates an expression. Stops it when `until` completes. The second value is
+    /// the result as Lua shows it, if JSON cannot represent it.
     pub async fn run(
         &mut self,
         source: &str,
@@ -228,18 +226,18 @@ impl Console {
         let script = Script { source, name: "console", kind: Kind::Typed, namespaces };
         let driven = drive(&self.runtime, &self.worker, &self.control, script, until).await;
         if !driven.is_alive
-            && let Ok(worker) = Worker::hire(&self.runtime.session)
+            && let Ok(worker) = Worker::checkout(&self.runtime.session)
         {
-            // The old one is left to itself.
+            // The old thread ends on its own.
             (self.worker, self.control) = (worker, Arc::new(Control::new()));
         }
         (driven.report, driven.shown)
     }
 
-    /// Whether a text is a beginning that further lines can make whole.
+    /// Returns whether further lines could complete a script.
     #[must_use]
     pub fn is_incomplete(source: &str) -> bool {
-        machine::is_incomplete(source)
+        vm::is_incomplete(source)
     }
 
     /// Returns the names that a script can use, for completion.
@@ -250,11 +248,11 @@ impl Console {
         names
     }
 
-    /// What a script reads by `lua_read_doc`.
+    /// Returns a documentation page, as `lua_read_doc` does.
     ///
     /// # Errors
     ///
-    /// A sentence that says which pages there are.
+    /// Returns a sentence that names the existing pages.
     pub fn read_doc(&self, name: &str) -> Result<String, String> {
         docs::read(name, &self.namespaces)
     }

@@ -1,4 +1,4 @@
-//! Which names there are for a script: the functions, and the accounts that it may use.
+//! The names that a script can use: the functions, and its accounts.
 
 use crate::error::Error;
 use crate::session::Session;
@@ -7,21 +7,21 @@ use whereby_authority::suggest;
 use whereby_authority::text;
 use whereby_catalog::Function as Known;
 
-/// Where the functions stand in a script.
+/// The path of the functions in a script.
 pub(crate) const ROOT: &str = "app.integrations.whereby";
 
-/// The accounts of a script. Others are not there for it, and nothing tells it their names.
+/// The functions and accounts of a script. It does not learn the names of other accounts.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespaces {
     accounts: Vec<String>,
     /// The functions that the component has.
     pub(crate) known: Vec<&'static Known>,
-    /// The account of a call that names none.
+    /// The account for calls that name none.
     pub(crate) default: Option<String>,
 }
 
 impl Namespaces {
-    /// The accounts that are switched on, or one of them alone.
+    /// Returns the names for all enabled accounts, or for only one of them.
     pub(crate) fn of(session: &Session, only: Option<&str>) -> Result<Self, Error> {
         let (settings, known) = (session.settings(), session.functions());
         if let Some(name) = only {
@@ -36,29 +36,31 @@ impl Namespaces {
         })
     }
 
-    /// Whether a script may use an account of this name.
+    /// Returns whether a script may use an account with this name.
     pub(crate) fn has(&self, account: &str) -> bool {
         self.accounts.iter().any(|name| name == account)
     }
 
-    /// Whether a script may use a function.
+    /// Returns whether a script may use a function.
     pub(crate) fn has_function(&self, function: &Known) -> bool {
         self.known.iter().any(|known| known.json == function.json)
     }
 
-    /// Why a call that names no account cannot be made.
+    /// Returns the error of a call that names no account.
     pub(crate) fn no_default(&self) -> Error {
         let message = match self.accounts.first() {
-            None => "there is no account; the user can make one with `whereby configure`".into(),
+            None => {
+                "no account is configured; the user can add one with `whereby configure`".into()
+            }
             Some(first) => format!(
-                "there is no default account; name one of {}, as in {ROOT}.{first}.list_rooms({{}})",
+                "there is no default account; use one of {}, as in {ROOT}.{first}.list_rooms({{}})",
                 self.accounts.join(", ")
             ),
         };
         Error::Configuration { message }
     }
 
-    /// What is said of a name that is not there.
+    /// Returns the message for an unknown name.
     pub(crate) fn unknown(&self, path: &str, name: &str) -> String {
         let functions = self.known.iter().map(|function| function.json);
         let mut names: Vec<&str> = match path {
@@ -86,8 +88,8 @@ impl Namespaces {
         paths
     }
 
-    /// The table `app.integrations`. `method` makes a function of an account's and a name, and
-    /// `closed` closes a table.
+    /// Creates the table `app.integrations`. `method` creates a function from an account and a name, and
+    /// `closed` makes a table read-only.
     pub(crate) fn table(
         &self,
         lua: &Lua,
@@ -100,7 +102,7 @@ impl Namespaces {
             let table = self.functions(lua, method, Some(account))?;
             root.raw_set(account.as_str(), closed.call::<Table>((path, table))?)?;
         }
-        // Whatever account is called so: the name stands for the default one.
+        // `default` always means the default account, even if another account has that name.
         let default = self.functions(lua, method, None)?;
         let path = format!("{ROOT}.default");
         root.raw_set("default", closed.call::<Table>((path, default))?)?;
@@ -125,7 +127,7 @@ impl Namespaces {
     }
 }
 
-/// Whether a table is one of those that functions stand in.
+/// Returns whether a table is a namespace.
 pub(crate) fn is_namespace(table: &Table) -> bool {
     let mark = table.metatable().map(|meta| meta.raw_get::<LuaValue>("__metatable"));
     matches!(mark, Some(Ok(LuaValue::String(mark))) if mark == "closed")

@@ -1,23 +1,24 @@
-//! What came of a script.
+//! The report of a script.
 
 use super::errors::ScriptError;
+use crate::system::clock::milliseconds;
 use serde_json::{Value, json};
 use std::time::Duration;
 use whereby_authority::grant::WriteOutcome;
 
-/// What came of a script.
+/// The report of a script.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// What it printed.
+    /// The printed text.
     pub output: String,
-    /// What it returned: null where nothing, a list where several values.
+    /// The return value: null if there is none, an array if there are several.
     pub result: Value,
-    /// Why it failed, where it did.
+    /// The error, if the script failed.
     pub error: Option<ScriptError>,
-    /// The calls that it made, in the order in which they began.
+    /// The calls that the script made, in the order of submission.
     pub calls: Vec<CallRecord>,
-    /// How long it took.
+    /// The duration of the script.
     pub duration: Duration,
 }
 
@@ -27,22 +28,22 @@ pub struct Report {
 pub struct CallRecord {
     /// The function.
     pub function: &'static str,
-    /// The account, where it was found.
+    /// The account, if it was found.
     pub account: Option<String>,
-    /// The kind of its error, where it failed; `interrupted` where the script ended before it.
+    /// The error kind, if the call failed; `interrupted` if the script ended first.
     pub error: Option<&'static str>,
-    /// Whether something was changed, where it failed.
+    /// Whether the call changed something.
     pub write: WriteOutcome,
-    /// How many requests were sent.
+    /// The number of requests sent.
     pub requests: usize,
-    /// How long it took, without the time that a person took to answer.
+    /// The duration of the call, without the time that a person took to answer.
     pub duration: Duration,
-    /// The line of the script that made it, where it is known.
+    /// The line of the script that made the call, if known.
     pub line: Option<usize>,
 }
 
 impl Report {
-    /// A report of a script that could not begin.
+    /// Returns the report of a script that could not begin.
     #[must_use]
     pub(crate) fn failed(error: ScriptError) -> Self {
         Self {
@@ -54,13 +55,13 @@ impl Report {
         }
     }
 
-    /// Whether it ran to its end.
+    /// Returns whether the script succeeded.
     #[must_use]
     pub fn success(&self) -> bool {
         self.error.is_none()
     }
 
-    /// The document that `whereby lua --json` prints.
+    /// Returns the JSON object that `whereby lua --json` prints.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let calls = self.calls.iter().map(CallRecord::to_json);
@@ -88,8 +89,4 @@ impl CallRecord {
             "duration_ms": milliseconds(self.duration),
         })
     }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

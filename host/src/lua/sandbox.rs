@@ -1,4 +1,4 @@
-//! The Lua state of a script: which of Lua's library it has, and what the host adds.
+//! The sandbox of a script: the parts of Lua's library that it has, and the functions that the host adds.
 
 use super::decode::decode;
 use super::docs;
@@ -12,7 +12,7 @@ use mlua::{
 };
 use std::sync::OnceLock;
 
-/// A new state, with no more of Lua's library than scripts need.
+/// Creates a VM with only the parts of Lua's library that scripts need.
 pub(crate) fn state() -> mlua::Result<Lua> {
     let libraries = StdLib::COROUTINE
         | StdLib::TABLE
@@ -27,11 +27,11 @@ pub(crate) fn state() -> mlua::Result<Lua> {
     Lua::new_with(libraries, LuaOptions::new())
 }
 
-/// How many bytes of a message are read: more than an error keeps.
+/// How many bytes of a message are read. An error keeps fewer.
 pub(crate) const MOST_MESSAGE: usize = 16 * 1024;
 
-/// The globals that a script has. Whatever else there is, is taken away, also what a later version
-/// of Luau may add.
+/// The globals that a script has. All others are removed, including those that a later version of Luau
+/// may add.
 const GLOBALS: &[&str] = &[
     "_VERSION",
     "assert",
@@ -79,7 +79,7 @@ pub(crate) fn globals() -> impl Iterator<Item = &'static str> {
     GLOBALS.iter().copied()
 }
 
-/// The compiled prelude, without its lines: an error's place is the script's.
+/// Returns the compiled prelude, without line information, so that errors have the script's lines.
 fn prelude() -> mlua::Result<&'static [u8]> {
     static CODE: OnceLock<Vec<u8>> = OnceLock::new();
     if let Some(code) = CODE.get() {
@@ -89,7 +89,8 @@ fn prelude() -> mlua::Result<&'static [u8]> {
     Ok(CODE.get_or_init(|| code))
 }
 
-/// Gives a state what scripts have, closes it, and returns what runs a script in it.
+/// Adds the globals of scripts to a VM, makes them read-only, and returns the function that runs a
+/// script.
 pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
     let globals = lua.globals();
     let prelude: Table = lua
@@ -130,7 +131,7 @@ pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
     for name in ["print", "tostring", "dump"] {
         globals.raw_set(name, function(name)?)?;
     }
-    // Lua begins with an address of this process, which the numbers that follow would tell.
+    // Lua's default seed is an address of this process, which random numbers would reveal.
     let seed: Function = globals.raw_get::<Table>("math")?.raw_get("randomseed")?;
     seed.call::<()>(random()?)?;
 
@@ -158,8 +159,8 @@ pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
         }
     }
     lua.sandbox(true)?;
-    // From here on it is the script's own table, which reads what it lacks from the closed one. It
-    // has every name itself, too, so that `pairs(_G)` shows what there is.
+    // The globals are now the script's own table, which falls back to the read-only one. It has all
+    // names itself, so that `pairs(_G)` lists them.
     let own = lua.globals();
     for name in GLOBALS {
         own.raw_set(*name, own.get::<LuaValue>(*name)?)?;
@@ -168,14 +169,14 @@ pub(crate) fn furnish(lua: &Lua, shared: &Shared) -> mlua::Result<Function> {
     function("run")
 }
 
-/// Returns a number of chance.
+/// Returns a random number.
 fn random() -> mlua::Result<i32> {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_err(mlua::Error::external)?;
     Ok(i32::from_ne_bytes(bytes))
 }
 
-/// The functions of the host that the prelude is written on.
+/// Returns the host's functions for the prelude.
 fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     let host = lua.create_table()?;
     let with = || shared.clone();
@@ -278,7 +279,7 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
         lua.create_function(move |lua, given: LuaValue| {
             let decoded = match &given {
                 LuaValue::String(text) => decode(lua, &it.marks, &it.memory, text)?,
-                other => Err(format!("json.decode takes a text, not a {}", type_name(other))),
+                other => Err(format!("json.decode takes a string, not a {}", type_name(other))),
             };
             match decoded {
                 Ok(value) => (true, value).into_lua_multi(lua),
@@ -321,13 +322,13 @@ fn host(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
     Ok(host)
 }
 
-/// Returns the first bytes of a text without copying all of it.
+/// Returns the first bytes of a string without copying the rest.
 pub(crate) fn beginning(text: &LuaString, most: usize) -> String {
     let bytes = text.as_bytes();
     String::from_utf8_lossy(bytes.get(..most).unwrap_or(&bytes)).into_owned()
 }
 
-/// A text, or a number, as text, cut off where it is long.
+/// Returns a string or a number as text, truncated.
 fn plain(value: &LuaValue) -> Option<String> {
     match value {
         LuaValue::String(text) => Some(beginning(text, 4000).chars().take(1000).collect()),

@@ -1,7 +1,7 @@
-//! What the functions of the host have at hand while a script runs, and what they do.
+//! The state that the host's functions share while a script runs, and their implementation.
 
 use super::Limits;
-use super::calls::{Asked, Calls, Reply};
+use super::calls::{CallRequest, Calls, Reply};
 use super::control::{Control, Stop};
 use super::docs;
 use super::errors::{FailedCall, ScriptError};
@@ -20,40 +20,41 @@ use whereby_authority::arguments::MAX_ARGUMENTS_BYTES;
 use whereby_authority::grant::WriteOutcome;
 use whereby_catalog::Function;
 
-/// What a script and the functions of the host share while it runs.
+/// The state of the running script.
 pub(crate) struct Running {
     name: String,
     calls: Calls,
-    /// What drives the calls while the script waits for them.
+    /// Drives the calls while the script waits for them.
     tokio: Arc<Runtime>,
     arrived: HashMap<usize, Reply>,
-    /// How many bytes the host holds for a call: of its arguments, then of its reply.
+    /// The bytes that the host holds for each call: for its arguments, later for its reply.
     held: HashMap<usize, usize>,
-    /// How many replies have come.
+    /// The number of replies so far.
     seen: u64,
-    /// How many calls were asked for.
-    asked: usize,
+    /// The number of submitted calls.
+    submitted: usize,
     written: usize,
-    /// The latest errors that the host raised, and the number of the first of them.
+    /// The latest errors that the host raised.
     errors: VecDeque<ScriptError>,
+    /// The number of the first of `errors`.
     first_error: u64,
     /// Where and why the script itself failed.
-    failed: Option<Failed>,
+    failed: Option<ErrorSite>,
 }
 
-struct Failed {
+struct ErrorSite {
     line: Option<usize>,
-    /// Which error of the host's it was.
+    /// The number of the host's error, if the script failed with one.
     number: Option<u64>,
 }
 
-/// How long calls go on where the script does not wait for them alone.
+/// How long calls run while the script also has other work.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// How many errors are kept. A script that raises an older one again raises an error of its own.
+/// The maximum number of errors kept. An older one that a script raises again counts as the script's.
 const MAX_ERRORS: usize = 200;
 
-/// What the functions of the host have at hand.
+/// The state that the host's functions share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) control: Arc<Control>,
@@ -65,18 +66,11 @@ pub(crate) struct Shared {
     running: Arc<Mutex<Option<Running>>>,
 }
 
-/// What a script sees that was stopped, for the moment until its next step.
+/// The error that a stopped script sees until its next step.
 const STOPPED: &str = "the script was stopped";
 
-/// What a function of the host gives a script for an error: its number, and its fields.
+/// An error as the prelude raises it: its number and its fields.
 pub(crate) type Raised = (u64, LuaValue);
-
-/// Where a script failed, and the error of the host's that it failed of, where it was one.
-#[derive(Default)]
-pub(crate) struct Failure {
-    pub(crate) line: Option<usize>,
-    pub(crate) raised: Option<ScriptError>,
-}
 
 impl Shared {
     pub(crate) fn new(
@@ -100,7 +94,7 @@ impl Shared {
             arrived: HashMap::new(),
             held: HashMap::new(),
             seen: 0,
-            asked: 0,
+            submitted: 0,
             written: 0,
             errors: VecDeque::new(),
             first_error: 1,
@@ -108,7 +102,7 @@ impl Shared {
         });
     }
 
-    /// Ends it, and releases what the host held for it.
+    /// Ends the script, and releases the memory that the host held for it.
     pub(crate) fn end(&self, lua: &Lua) -> mlua::Result<()> {
         let Some(running) = self.lock().take() else { return Ok(()) };
         let calls = running.held.values().sum::<usize>();
@@ -116,17 +110,14 @@ impl Shared {
         self.memory.release(lua, calls + errors)
     }
 
-    /// What it failed of, once it has.
-    pub(crate) fn failure(&self) -> Failure {
+    /// Returns the line where the script failed, and the host's error if it failed with one.
+    pub(crate) fn failure(&self) -> (Option<usize>, Option<ScriptError>) {
         let mut running = self.lock();
-        let Some(running) = running.as_mut() else { return Failure::default() };
-        let Some(Failed { line, number }) = running.failed.take() else {
-            return Failure::default();
-        };
-        let place = number.and_then(|number| number.checked_sub(running.first_error));
-        let place = place.and_then(|place| usize::try_from(place).ok());
-        let raised = place.and_then(|place| running.errors.get(place).cloned());
-        Failure { line, raised }
+        let Some(running) = running.as_mut() else { return (None, None) };
+        let Some(ErrorSite { line, number }) = running.failed.take() else { return (None, None) };
+        let index = number.and_then(|number| number.checked_sub(running.first_error));
+        let index = index.and_then(|index| usize::try_from(index).ok());
+        (line, index.and_then(|index| running.errors.get(index).cloned()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
@@ -137,7 +128,7 @@ impl Shared {
         self.lock().as_mut().map(f).ok_or_else(stopped)
     }
 
-    /// The line of the script that is running.
+    /// Returns the current line of the script.
     pub(crate) fn line(&self, lua: &Lua) -> Option<usize> {
         let name = self.lock().as_ref().map(|running| running.name.clone())?;
         for level in 0..64 {
@@ -155,11 +146,11 @@ impl Shared {
         None
     }
 
-    /// Keeps an error, so that it is believed if the script ends with it.
+    /// Keeps an error, so that it is trusted if the script ends with it.
     pub(crate) fn raised(&self, lua: &Lua, error: ScriptError) -> mlua::Result<Raised> {
         let fields = self.marks.to_lua(lua, &self.memory, &error.to_json())?;
         if let LuaValue::Table(fields) = &fields {
-            // The mark of an object makes way for that of an error.
+            // The prelude sets the metatable of errors.
             fields.set_metatable(None)?;
         }
         self.memory.hold(lua, error.size())?;
@@ -176,15 +167,15 @@ impl Shared {
         Ok((number, fields))
     }
 
-    /// Remembers what the script failed of.
+    /// Remembers where and why the script failed.
     pub(crate) fn failed(&self, lua: &Lua, number: Option<u64>) -> mlua::Result<()> {
         let line = self.line(lua);
-        self.with(|running| running.failed = Some(Failed { line, number }))
+        self.with(|running| running.failed = Some(ErrorSite { line, number }))
     }
 
     pub(crate) fn write(&self, lua: &Lua, text: &[u8]) -> mlua::Result<()> {
         let fits = self.with(|running| {
-            // What is too much is not copied.
+            // Check before copying.
             if running.written + text.len() > self.limits.output_bytes {
                 return false;
             }
@@ -209,16 +200,16 @@ impl Shared {
     pub(crate) fn note_stop(&self, lua: &Lua) {
         let is_known = self.with(|running| running.failed.is_some()).unwrap_or(true);
         if !is_known {
-            // Between two scripts there is no place to remember.
+            // This fails only between two scripts.
             let _ = self.failed(lua, None);
         }
     }
 
-    /// An error of the script's own, by what was raised.
+    /// Returns an error of the script itself, from its message.
     pub(crate) fn script_error(&self, lua: &Lua, kind: &str, message: &str) -> ScriptError {
         let line = self.line(lua);
         let name = self.with(|running| running.name.clone()).unwrap_or_default();
-        let (at, message) = without_place(&name, message);
+        let (at, message) = split_position(&name, message);
         let line = at.or(line);
         // If memory runs out in a branch of app.parallel, it has run out for the script.
         if message.contains(NOT_ENOUGH_MEMORY) {
@@ -227,7 +218,7 @@ impl Shared {
         ScriptError::new(kind, message, line)
     }
 
-    /// Asks for a call. The number of the call, or the error of its arguments.
+    /// Submits a call. Returns its number, or the error of its arguments.
     pub(crate) fn submit(
         &self,
         lua: &Lua,
@@ -261,10 +252,10 @@ impl Shared {
         self.memory.hold(lua, held)?;
         let most = self.limits.calls;
         let id = self.with(|running| {
-            running.asked += 1;
-            (running.asked <= most).then(|| {
-                let asked = Asked { account: account_name, function, arguments, line };
-                let id = running.calls.ask(asked);
+            running.submitted += 1;
+            (running.submitted <= most).then(|| {
+                let request = CallRequest { account: account_name, function, arguments, line };
+                let id = running.calls.submit(request);
                 running.held.insert(id, held);
                 id
             })
@@ -278,8 +269,8 @@ impl Shared {
         }
     }
 
-    /// The arguments of a call: one table of named ones, or nothing. With them comes how many bytes
-    /// the host holds.
+    /// Converts a call's arguments: a table of named arguments, or none. Also returns how many bytes the
+    /// host holds.
     fn arguments(
         &self,
         lua: &Lua,
@@ -288,12 +279,11 @@ impl Shared {
     ) -> mlua::Result<Result<(Value, usize), Error>> {
         let usage = |message: String| Ok(Err(Error::Usage { message }));
         let name = function.json;
+        let colon = || usage(format!("call {name} with a dot, not a colon"));
         let table = match given.as_slice() {
             [] | [LuaValue::Nil] => return Ok(Ok((Value::Object(serde_json::Map::new()), 0))),
             [LuaValue::Table(table)] => table,
-            [LuaValue::Table(first), ..] if is_namespace(first) => {
-                return usage(format!("{name} is called with a dot and not with a colon"));
-            }
+            [LuaValue::Table(first), ..] if is_namespace(first) => return colon(),
             [other] => {
                 return usage(format!(
                     "{name} takes one table of named arguments, not a {}",
@@ -308,7 +298,7 @@ impl Shared {
             }
         };
         if is_namespace(table) {
-            return usage(format!("{name} is called with a dot and not with a colon"));
+            return colon();
         }
         let value = LuaValue::Table(table.clone());
         let most = MAX_ARGUMENTS_BYTES * 2;
@@ -321,7 +311,7 @@ impl Shared {
         if let Value::Array(items) = &arguments
             && !items.is_empty()
         {
-            return usage(format!("{name} takes named arguments, and none by their places"));
+            return usage(format!("{name} takes named arguments, not positional ones"));
         }
         fit_arguments(function, &mut arguments);
         Ok(Ok((arguments, held)))
@@ -331,18 +321,18 @@ impl Shared {
         self.with(|running| running.seen)
     }
 
-    /// Returns the outcome of a call, if it has arrived. [`Shared::put_away`] releases its memory.
+    /// Returns the reply to a call, if it has arrived. [`Shared::put_away`] releases its memory.
     pub(crate) fn take(&self, id: usize) -> mlua::Result<Option<Reply>> {
         self.with(|running| running.arrived.remove(&id))
     }
 
-    /// Releases what the host held for a call.
+    /// Releases the memory that the host held for a call.
     pub(crate) fn put_away(&self, lua: &Lua, id: usize) -> mlua::Result<()> {
         let held = self.with(|running| running.held.remove(&id))?;
         self.memory.release(lua, held.unwrap_or_default())
     }
 
-    /// Keeps a reply until the script takes it. It counts as the script's memory.
+    /// Keeps a reply until the script takes it. Its memory counts as the script's.
     fn arrive(
         &self,
         lua: &Lua,
@@ -360,11 +350,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Lets the calls go on for a moment.
+    /// Lets the calls run for a moment.
     pub(crate) fn turn(&self, lua: &Lua) -> mlua::Result<()> {
         self.with(|running| {
             let calls = &mut running.calls;
-            // The clock is that of the runtime, so it is set within.
+            // The timeout needs the runtime's timer, so it is created inside.
             let moment = async { tokio::time::timeout(MOMENT, calls.next()).await };
             match running.tokio.block_on(moment) {
                 Ok(Some((id, reply))) => self.arrive(lua, running, id, reply),
@@ -377,7 +367,7 @@ impl Shared {
         }
     }
 
-    /// Waits until something has come that is enough.
+    /// Waits for replies until `is_enough` returns true.
     pub(crate) fn wait(&self, lua: &Lua, is_enough: impl Fn(&Running) -> bool) -> mlua::Result<()> {
         let is_stopped = self.with(|running| {
             while !is_enough(running) {
@@ -410,8 +400,8 @@ pub(crate) fn stopped() -> mlua::Error {
     mlua::Error::runtime(STOPPED)
 }
 
-/// A message without the place that Lua puts before it, which a report has apart.
-pub(crate) fn without_place<'a>(name: &str, message: &'a str) -> (Option<usize>, &'a str) {
+/// Splits a message into the line that Lua puts before it and the rest.
+pub(crate) fn split_position<'a>(name: &str, message: &'a str) -> (Option<usize>, &'a str) {
     let rest = message.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
     match rest.and_then(|rest| rest.split_once(": ")) {
         Some((line, rest)) if line.parse::<usize>().is_ok() => (line.parse().ok(), rest),

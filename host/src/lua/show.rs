@@ -1,7 +1,7 @@
-//! Values as text, as `print`, `tostring` and `string.format` show them.
+//! Shows values as text, for `print`, `tostring` and `string.format`.
 //!
-//! A table is shown by what it holds, in the form of JSON. What has no contents to show is a label
-//! with a number, `function: 3`: the address that Lua itself shows is one of this process.
+//! Tables are shown as JSON. Values without visible contents have a numbered label such as
+//! `function: 3`, because Lua's own form would reveal addresses of this process.
 
 use super::sandbox::{MOST_MESSAGE, beginning};
 use super::values::{Marks, as_index, exact_of, type_name};
@@ -10,17 +10,17 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The longest text that a value is shown as, in bytes. A longer one is cut off.
+/// The maximum length of the text, in bytes. A longer text is truncated.
 const MOST_BYTES: usize = 16 * 1024;
 
-/// How deep tables are shown within each other. A deeper one is a label.
+/// The maximum nesting depth. A deeper table is shown as a label.
 const MAX_DEPTH: usize = 16;
 
-/// How a value is shown.
+/// Shows values.
 #[derive(Clone)]
 pub(crate) struct Shows {
     marks: Marks,
-    /// The numbers of labels, by value. What nobody needs any more is forgotten.
+    /// The numbers of labels, by value, as a weak table.
     numbers: Table,
     last: Arc<AtomicU64>,
 }
@@ -32,7 +32,7 @@ impl Shows {
         Ok(Self { marks: marks.clone(), numbers, last: Arc::default() })
     }
 
-    /// Returns the value as text, or nothing where its metatable says how it is shown.
+    /// Returns the value as text, or `None` if Lua or its metatable shows it.
     pub(crate) fn text(&self, value: &LuaValue) -> mlua::Result<Option<String>> {
         let says_itself = match value {
             LuaValue::Error(_) => true,
@@ -49,13 +49,13 @@ impl Shows {
             && table.is_empty()
             && table.metatable().is_none()
         {
-            // Nobody knows whether it is a list or an object; scripts take its label for its identity.
+            // It may be an array or an object; scripts use the label as its identity.
             return self.label(value).map(Some);
         }
         self.contents(value).map(Some)
     }
 
-    /// Returns what a value holds, whatever its metatable says.
+    /// Returns the contents of a value, whatever its metatable says.
     fn contents(&self, value: &LuaValue) -> mlua::Result<String> {
         let mut shown = Shown { shows: self, text: String::new(), within: Vec::new() };
         shown.value(value)?;
@@ -67,7 +67,7 @@ impl Shows {
         Ok(text)
     }
 
-    /// Returns what is said of a value that a script raised.
+    /// Returns the error message for a value that a script raised.
     pub(crate) fn raised(&self, value: &LuaValue) -> mlua::Result<String> {
         Ok(match value {
             LuaValue::String(text) => beginning(text, MOST_MESSAGE),
@@ -98,16 +98,16 @@ impl Shows {
     }
 }
 
-/// A value of which a part is shown already.
+/// The text of a value so far.
 struct Shown<'a> {
     shows: &'a Shows,
     text: String,
-    /// The tables that it is within, by address.
+    /// The addresses of the enclosing tables.
     within: Vec<*const c_void>,
 }
 
 impl Shown<'_> {
-    /// How many more values there is room for.
+    /// Returns how many more bytes fit.
     fn room(&self) -> usize {
         MOST_BYTES.saturating_sub(self.text.len())
     }
@@ -145,7 +145,7 @@ impl Shown<'_> {
         self.within.push(address);
         let length = table.raw_len();
         let is_object = table.metatable().is_some_and(|mark| mark == self.shows.marks.object);
-        // No more is looked at than there is room for.
+        // Every item needs at least a byte of the remaining room.
         let mut keys = table.pairs::<LuaValue, LuaValue>().take(self.room() + 1);
         let is_item = |key: &LuaValue| as_index(key).is_some_and(|index| index <= length);
         if !is_object && keys.all(|pair| pair.is_ok_and(|(key, _)| is_item(&key))) {

@@ -1,13 +1,12 @@
-//! JSON to Lua and back.
+//! Converts JSON to Lua values and back.
 //!
-//! A list and an object are both tables. Those that come from the host are marked, so that an empty
-//! one is what it was; `app.array` and `app.object` mark a script's own. What has no form in JSON is
-//! an error that names the place.
+//! Arrays and objects are both tables. The host marks its tables, so that an empty one keeps its type;
+//! `app.array` and `app.object` mark a script's tables. A value that JSON cannot represent is an error,
+//! with the path of the value.
 //!
-//! A null item of a list is `json.null`, a value that is not nil, so that the list has no holes. A
-//! null member of an object reads as nil. `json.decode` remembers it beside the table, so that
-//! encoding the table gives the null back. A whole number that a Lua number does not hold is an
-//! [`Exact`].
+//! A null item of an array is `json.null`, which is not nil, so that the array has no gaps. A null
+//! member of an object reads as nil. `json.decode` remembers it beside the table, so that encoding the
+//! table restores the null. An integer that a Lua number cannot hold exactly is an [`Exact`].
 
 use super::memory::Memory;
 use mlua::{
@@ -19,23 +18,23 @@ use std::ffi::c_void;
 use whereby_authority::text;
 use whereby_catalog::{Function, Type};
 
-/// How deep values may be within each other.
+/// The maximum nesting depth of values.
 const MAX_DEPTH: usize = 64;
 
-/// The whole numbers that a Lua number holds exactly, and no others, are up to this.
+/// The largest magnitude up to which a Lua number holds every integer exactly.
 const MAX_EXACT: u64 = 1 << 53;
 
-/// The metatables that say what a table is.
+/// The metatables that mark arrays and objects.
 #[derive(Clone)]
 pub(crate) struct Marks {
     pub(crate) array: Table,
     pub(crate) object: Table,
-    /// The names of the members that were null, by object.
+    /// The names of null members, by object.
     nulls: Table,
 }
 
-/// An integer beyond 2^53, which a Lua number cannot hold exactly. It can be shown, compared, joined with
-/// text and encoded, but has no arithmetic.
+/// An integer beyond 2^53, which a Lua number cannot hold exactly. It can be shown, compared,
+/// concatenated and encoded, but has no arithmetic.
 pub(crate) struct Exact(pub(crate) Number);
 
 impl UserData for Exact {
@@ -59,7 +58,9 @@ impl UserData for Exact {
                     (Some(left), Some(right)) => {
                         lua.create_string([&*left.as_bytes(), &right.as_bytes()].concat())
                     }
-                    _ => Err(mlua::Error::runtime("an integer is joined with text and numbers")),
+                    _ => Err(mlua::Error::runtime(
+                        "an integer can be joined only with strings and numbers",
+                    )),
                 }
             },
         );
@@ -71,16 +72,17 @@ pub(crate) fn exact_of(value: &LuaValue) -> Option<Number> {
     value.as_userdata()?.borrow::<Exact>().ok().map(|exact| exact.0.clone())
 }
 
-/// Returns a number in Lua, exactly.
+/// Returns a number as a Lua value, without loss.
 pub(crate) fn exact(lua: &Lua, number: &Number) -> mlua::Result<LuaValue> {
-    match is_exact(number) {
-        true => lua.create_userdata(Exact(number.clone())).map(LuaValue::UserData),
-        false => Ok(LuaValue::Number(number.as_f64().unwrap_or(f64::NAN))),
+    if needs_exact(number) {
+        lua.create_userdata(Exact(number.clone())).map(LuaValue::UserData)
+    } else {
+        Ok(LuaValue::Number(number.as_f64().unwrap_or(f64::NAN)))
     }
 }
 
-/// Whether a Lua number cannot hold it exactly.
-fn is_exact(number: &Number) -> bool {
+/// Returns whether a number is an integer that a Lua number cannot hold exactly.
+fn needs_exact(number: &Number) -> bool {
     let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
     magnitude.is_some_and(|magnitude| magnitude > MAX_EXACT)
 }
@@ -89,14 +91,14 @@ impl Marks {
     pub(crate) fn new(lua: &Lua) -> mlua::Result<Self> {
         let mark = |name: &str| -> mlua::Result<Table> {
             let table = lua.create_table()?;
-            // What `getmetatable` shows; `setmetatable` then changes nothing.
+            // `getmetatable` returns this name, and `setmetatable` fails.
             table.raw_set("__metatable", name)?;
             table.set_readonly(true);
             Ok(table)
         };
         let nulls = lua.create_table()?;
         nulls.set_metatable(Some(lua.create_table_from([("__mode", "k")])?))?;
-        // Creates the metatable, which counts before the limit begins.
+        // Creates the metatable before the memory limit is set.
         lua.create_userdata(Exact(0.into()))?;
         Ok(Self { array: mark("array")?, object: mark("object")?, nulls })
     }
@@ -110,7 +112,7 @@ impl Marks {
         self.nulls.raw_set(object, names)
     }
 
-    /// Marks a table of a script's own, or a new one.
+    /// Marks a script's table, or a new one for nil.
     pub(crate) fn mark(
         &self,
         lua: &Lua,
@@ -131,7 +133,8 @@ impl Marks {
         Ok(Ok(table))
     }
 
-    /// Returns a JSON value in Lua. Null is nil, but as an item of a list. Null members are left out.
+    /// Converts a JSON value to Lua. Null becomes nil, or `json.null` in an array. Null members are
+    /// omitted.
     pub(crate) fn to_lua(
         &self,
         lua: &Lua,
@@ -170,8 +173,7 @@ impl Marks {
         })
     }
 
-    /// Puts a value into a table. What is no table goes there without a handle of its own, which would
-    /// take longer than the value.
+    /// Puts a value into a table. Avoids a Lua handle for simple values, because handles are slow.
     fn put(&self, lua: &Lua, table: &Table, key: impl IntoLua, value: &Value) -> mlua::Result<()> {
         match value {
             Value::String(text) => table.raw_set(key, text.as_str()),
@@ -180,8 +182,8 @@ impl Marks {
         }
     }
 
-    /// Lua values as JSON, which may have so many bytes together. `name` is what they are called in
-    /// errors. For the JSON in the host there must be room in the memory of the script.
+    /// Converts Lua values to JSON of at most `most_bytes` together. Errors call the values `name`. The
+    /// JSON in the host must fit into the script's remaining memory.
     pub(crate) fn to_json(
         &self,
         lua: &Lua,
@@ -203,31 +205,31 @@ impl Marks {
             let walked = values.iter().map(|value| walk.value(value)).collect();
             return Ok(match walked {
                 Ok(values) => Ok(Taken { values, held: walk.held }),
-                // Collecting garbage may make room.
+                // A garbage collection may free enough memory.
                 Err(Problem::NoRoom) if !is_again => {
                     lua.gc_collect()?;
                     is_again = true;
                     continue;
                 }
                 Err(Problem::NoRoom) => return Err(super::memory::not_enough()),
-                Err(Problem::TooLarge) => Err(format!(
-                    "{name} is too large: at most {most_bytes} bytes as JSON are taken"
-                )),
+                Err(Problem::TooLarge) => {
+                    Err(format!("{name} is too large: at most {most_bytes} bytes as JSON"))
+                }
                 Err(Problem::Wrong(what)) => Err(format!("{}{} {what}", name, walk.shown_path())),
             });
         }
     }
 }
 
-/// JSON that was made of a script's values.
+/// A script's values as JSON.
 pub(crate) struct Taken {
     pub(crate) values: Vec<Value>,
-    /// How many bytes it takes in the host, and to write it as text.
+    /// The bytes that the values need in the host, including their text.
     pub(crate) held: usize,
 }
 
 impl Taken {
-    /// The one value that it was made of.
+    /// Returns the only value.
     pub(crate) fn only(mut self) -> Value {
         self.values.pop().unwrap_or_default()
     }
@@ -247,7 +249,7 @@ impl Size {
     pub(crate) const NULL: usize = Self::TABLE + 256 + 32;
 
     pub(crate) fn of_number(number: &Number) -> usize {
-        if is_exact(number) { Self::EXACT } else { 0 }
+        if needs_exact(number) { Self::EXACT } else { 0 }
     }
 
     pub(crate) fn of_text(text: &str) -> usize {
@@ -272,14 +274,14 @@ impl Size {
         }
     }
 
-    /// A JSON value in the host; also an item of a list.
+    /// A JSON value in the host; also an item of an array.
     const HOST_VALUE: usize = size_of::<Value>();
     /// A member in the host, with the spare capacity of a map that has grown.
     const HOST_MEMBER: usize = 3 * (Self::HOST_VALUE + size_of::<String>() + 8) + 32;
     /// A map in the host with its first entries.
     const HOST_MAP: usize = 256;
 
-    /// Returns how many bytes a JSON value takes in the host.
+    /// Returns how many bytes a JSON value needs in the host.
     pub(crate) fn in_host(value: &Value) -> usize {
         Self::HOST_VALUE
             + match value {
@@ -299,8 +301,7 @@ impl Size {
     }
 }
 
-/// Arguments as a function's parameters want them: `{}` is an empty list where a list is wanted, and
-/// an empty object elsewhere.
+/// Converts empty tables in arguments to the type of their parameter: an array or an object.
 pub(crate) fn fit_arguments(function: &Function, arguments: &mut Value) {
     match arguments {
         Value::Array(items) if items.is_empty() => *arguments = Value::Object(Map::new()),
@@ -344,12 +345,12 @@ fn fit(ty: &Type, value: &mut Value) {
     }
 }
 
-/// Why a value is not to be had as JSON.
+/// Why a value cannot be converted to JSON.
 enum Problem {
     TooLarge,
-    /// There is not enough memory for it.
+    /// There is not enough memory.
     NoRoom,
-    /// What is wrong with the value at the path.
+    /// JSON cannot represent the value at the path, for this reason.
     Wrong(String),
 }
 
@@ -362,15 +363,16 @@ enum Step {
     Item(usize),
 }
 
-/// A walk over a value.
+/// Converts values to JSON.
 struct Walk<'a> {
     marks: &'a Marks,
     path: Vec<Step>,
-    /// The tables that the walk is within, by address.
+    /// The addresses of the enclosing tables.
     within: Vec<*const c_void>,
     left: usize,
-    /// How many bytes there may be in the host, and how many there are.
+    /// The maximum for `held`.
     room: usize,
+    /// The bytes that the JSON needs in the host.
     held: usize,
 }
 
@@ -398,7 +400,7 @@ impl Walk<'_> {
 
     fn value(&mut self, value: &LuaValue) -> Result<Value, Problem> {
         self.spend(4)?;
-        // Its text or brackets with indentation. Its container has counted the value itself.
+        // The value's text or brackets, with indentation. The container has counted the rest.
         self.hold(8 + 2 * self.within.len())?;
         match value {
             value if value.is_nil() || value.is_null() => Ok(Value::Null),
@@ -412,7 +414,7 @@ impl Walk<'_> {
             LuaValue::Table(table) => self.table(table),
             other => match exact_of(other) {
                 Some(number) => Ok(Value::Number(number)),
-                None => wrong(format!("is a {}, which has no form in JSON", type_name(other))),
+                None => wrong(format!("is a {}, which JSON cannot represent", type_name(other))),
             },
         }
     }
@@ -424,7 +426,7 @@ impl Walk<'_> {
         match Number::from_f64(number) {
             Some(number) => Ok(Value::Number(number)),
             None => wrong(format!(
-                "is {}, which has no form in JSON",
+                "is {}, which JSON cannot represent",
                 if number.is_nan() { "not a number (nan)" } else { "infinite" }
             )),
         }
@@ -438,7 +440,7 @@ impl Walk<'_> {
         match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(error) => wrong(format!(
-                "is no UTF-8: byte {} is 0x{:02x}",
+                "is not UTF-8: byte {} is 0x{:02x}",
                 error.valid_up_to() + 1,
                 bytes.get(error.valid_up_to()).copied().unwrap_or_default()
             )),
@@ -451,7 +453,7 @@ impl Walk<'_> {
             return wrong("contains itself");
         }
         if self.within.len() == MAX_DEPTH {
-            return wrong(format!("is more than {MAX_DEPTH} deep"));
+            return wrong(format!("is nested more than {MAX_DEPTH} levels deep"));
         }
         self.within.push(address);
         let mark = table.metatable();
@@ -459,7 +461,7 @@ impl Walk<'_> {
         let (is_array, is_object) = (is(&self.marks.array), is(&self.marks.object));
         let items = table.raw_len();
         let value = if !is_object && table.is_empty() {
-            // A script's own empty table is a list more often than not.
+            // An unmarked empty table is more often an array.
             Value::Array(Vec::new())
         } else if items > 0 && !is_object {
             self.array(table, items)?
@@ -477,12 +479,12 @@ impl Walk<'_> {
             let item: LuaValue = table.raw_get(index).map_err(|_| Problem::TooLarge)?;
             self.path.push(Step::Item(index));
             if item.is_nil() {
-                return wrong("is missing, and a list has no holes; json.null fills one");
+                return wrong("is nil, and an array cannot have gaps; use json.null");
             }
             items.push(self.value(&item)?);
             self.path.pop();
         }
-        // What is not an item would be lost.
+        // Other keys would be lost.
         for pair in table.pairs::<LuaValue, LuaValue>() {
             let (key, _) = pair.map_err(|_| Problem::TooLarge)?;
             if as_index(&key).is_none_or(|index| index > length) {
@@ -504,13 +506,13 @@ impl Walk<'_> {
                 key => match as_index(key) {
                     Some(index) if is_array || object.is_empty() => {
                         return wrong(format!(
-                            "has an item {index} and none before it; a list has no holes"
+                            "has an item {index} but none before it; an array cannot have gaps"
                         ));
                     }
                     Some(_) => return wrong(MIXED),
                     None => {
                         return wrong(format!(
-                            "has a {} as a key; the keys of an object are texts",
+                            "has a {} as a key; the keys of an object must be strings",
                             type_name(key)
                         ));
                     }
@@ -535,13 +537,15 @@ impl Walk<'_> {
     }
 }
 
-const MIXED: &str = "has both items and named members; it is a list or an object, not both";
+const MIXED: &str = "has both items and named members; use a table for each";
 
 fn not_an_item(key: &LuaValue) -> String {
     match as_index(key) {
-        Some(index) => format!("has an item {index} and not all before it; a list has no holes"),
+        Some(index) => {
+            format!("has an item {index} but not all before it; an array cannot have gaps")
+        }
         None if key.is_string() => MIXED.into(),
-        None => format!("has a {} as a key; a list has items alone", type_name(key)),
+        None => format!("has a {} as a key; an array has only items", type_name(key)),
     }
 }
 
@@ -555,7 +559,7 @@ pub(crate) fn as_index(key: &LuaValue) -> Option<usize> {
     }
 }
 
-/// What Lua calls the type of a value.
+/// Returns Lua's name for the type of a value.
 pub(crate) fn type_name(value: &LuaValue) -> &'static str {
     match value {
         LuaValue::Integer(_) => "number",

@@ -1,54 +1,54 @@
 //! The threads that run scripts.
 //!
-//! A script has a thread, because not every function of Lua's library can be interrupted. Its calls
-//! are made on that thread as well, by connections of the thread's own, so that nothing is handed from
-//! one thread to another for a call. Whoever waits for a script is told of its end in time, whatever
-//! the script does; a thread that was given up ends by itself, at the latest when the function has gone
-//! through all the memory that the script may have.
+//! Each running script has its own thread, because some functions of Lua's library cannot be
+//! interrupted. Its calls run on the same thread, over the thread's own connections, so a call needs no
+//! handover between threads. The caller learns of the script's end in time, whatever the script does.
+//! An abandoned thread ends on its own, at the latest when the function has processed all of the
+//! script's memory.
 
 use super::errors::ScriptError;
-use super::machine::Machine;
 use super::message::{Ended, Job, Kind};
+use super::vm::Vm;
 use crate::error::Error;
 use crate::session::Session;
 use crate::session::resources::Connections;
 use crate::system::resource_limit;
-use serde_json::Value;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How many scripts may run in a process. One that was given up counts until its thread has ended.
-const MAX_MACHINES: usize = 64;
+/// The maximum number of VMs in a process. An abandoned one counts until its thread has ended.
+const MAX_VMS: usize = 64;
 
-static MACHINES: AtomicUsize = AtomicUsize::new(0);
+static VMS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many Lua states there are in this process: one for each script that runs, and one for each
-/// [`Console`](super::Console) that has run one.
+/// Returns the number of Lua VMs in this process: one for each running script, and one for each
+/// [`Console`](super::Console) that has run a script.
 #[must_use]
 pub fn machines() -> usize {
-    MACHINES.load(Ordering::Acquire)
+    VMS.load(Ordering::Acquire)
 }
 
-/// A state's place among them.
-pub(crate) struct Place(());
+/// A permit to create a VM. Dropping it frees the permit.
+pub(crate) struct VmPermit(());
 
-impl Place {
-    fn take() -> Option<Self> {
-        let taken = MACHINES.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-            (count < MAX_MACHINES).then_some(count + 1)
+impl VmPermit {
+    fn acquire() -> Option<Self> {
+        let taken = VMS.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < MAX_VMS).then_some(count + 1)
         });
         taken.ok().map(|_| Self(()))
     }
 }
 
-impl Drop for Place {
+impl Drop for VmPermit {
     fn drop(&mut self) {
-        MACHINES.fetch_sub(1, Ordering::AcqRel);
+        VMS.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// How many threads wait for further scripts, with their connections.
+/// The maximum number of idle threads, which keep their connections.
 const MAX_IDLE: usize = 4;
 
 static IDLE: Mutex<Vec<Worker>> = Mutex::new(Vec::new());
@@ -57,31 +57,32 @@ fn idle() -> MutexGuard<'static, Vec<Worker>> {
     IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A thread that runs one script after the other.
+/// A thread that runs scripts one after another.
 pub(crate) struct Worker {
     jobs: UnboundedSender<Job>,
-    /// Whose connections the thread's are like.
-    likeness: Connections,
+    /// The connections of the session that the thread runs scripts for.
+    session_connections: Connections,
 }
 
 impl Worker {
-    /// A thread for the scripts of a session: one that waits, or a new one.
-    pub(crate) fn hire(session: &Session) -> Result<Self, Error> {
-        let likeness = session.connections();
+    /// Returns a thread for the scripts of a session: an idle or a new one.
+    pub(crate) fn checkout(session: &Session) -> Result<Self, Error> {
+        let session_connections = session.connections();
         let mut idle = idle();
-        // Those whose sessions are gone are of no use to anybody.
-        idle.retain(|worker| !worker.jobs.is_closed() && worker.likeness.is_shared());
-        let known = idle.iter().position(|worker| worker.likeness.is_same(&likeness));
+        // Drop the threads of sessions that are gone.
+        idle.retain(|worker| !worker.jobs.is_closed() && worker.session_connections.is_shared());
+        let known =
+            idle.iter().position(|worker| worker.session_connections.is_same(&session_connections));
         if let Some(index) = known {
             return Ok(idle.swap_remove(index));
         }
         drop(idle);
         let (jobs, received) = unbounded_channel();
-        // The runtime is made once there is a thread for it: nobody else could drop it here.
+        // The runtime is created after the thread, because it cannot be dropped in this async context.
         let (give, given) = std::sync::mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name("whereby-lua".into())
-            // The parser and nested calls of Lua's C functions take a good deal of it.
+            // The parser and nested calls of Lua's C functions need a large stack.
             .stack_size(8 * 1024 * 1024)
             .spawn(move || {
                 if let Ok(tokio) = given.recv() {
@@ -94,21 +95,21 @@ impl Worker {
             .thread_name("whereby-lua-io")
             .build()
             .map_err(|error| Error::Internal {
-                message: format!("a script's connections could not be set up: {error}"),
+                message: format!("cannot set up a script's connections: {error}"),
             })?;
-        // The thread waits for it.
+        // The thread is waiting for it.
         let _ = give.send(tokio);
-        Ok(Self { jobs, likeness })
+        Ok(Self { jobs, session_connections })
     }
 
     /// Runs a script. Its result goes to the sender in the job.
     pub(crate) fn give(&self, job: Job) {
-        // Where the thread is gone, so is the sender of the end, and that is noticed.
+        // If the thread is gone, so is the job's sender, and the receiver fails.
         let _ = self.jobs.send(job);
     }
 
-    /// Lets the thread wait for another script, once it has ended its last.
-    pub(crate) fn retire(self) {
+    /// Keeps the thread for another script.
+    pub(crate) fn checkin(self) {
         let mut idle = idle();
         if idle.len() < MAX_IDLE {
             idle.push(self);
@@ -120,33 +121,30 @@ impl Worker {
 fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
     let tokio = Arc::new(tokio);
     let connections = Connections::default();
-    // The state of what is typed, which lasts.
+    // The VM of a console, which persists.
     let mut kept = None;
-    // Waiting here, the thread also looks after its connections.
+    // While the thread waits here, it also drives its connections.
     while let Some(mut job) = tokio.block_on(jobs.recv()) {
         let (kind, ended) = (job.kind, std::mem::replace(&mut job.ended, gone()));
-        let mut machine = match kept.take() {
-            Some(machine) => Ok(machine),
-            None => make(&job),
-        };
-        let end = match &mut machine {
-            Ok((machine, _)) => {
+        let vm = kept.take().map_or_else(|| make(&job), Ok);
+        let end = match &vm {
+            Ok((vm, _)) => {
                 let session = job.runtime.session.over(&connections);
-                machine.run(job, session, &tokio)
+                vm.run(job, session, &tokio)
             }
-            Err(error) => failed((**error).clone()),
+            Err(error) => Ended::failed((**error).clone()),
         };
         if kind == Kind::Typed {
-            kept = machine.ok();
+            kept = vm.ok();
         } else {
-            // The memory is free before anybody hears of the end.
-            drop(machine);
+            // Free the memory before reporting the end.
+            drop(vm);
         }
         // The caller may have gone.
         let _ = ended.send(end);
     }
     drop(kept);
-    // Whatever still waits, for a line from the terminal perhaps, is not waited for.
+    // Do not wait for blocked tasks, such as one that reads a line from the terminal.
     if let Some(tokio) = Arc::into_inner(tokio) {
         tokio.shutdown_background();
     }
@@ -157,17 +155,12 @@ fn gone() -> tokio::sync::oneshot::Sender<Ended> {
     tokio::sync::oneshot::channel().0
 }
 
-fn make(job: &Job) -> Result<(Machine, Place), Box<ScriptError>> {
+fn make(job: &Job) -> Result<(Vm, VmPermit), Box<ScriptError>> {
     let internal = |message: String| Box::new(ScriptError::new("internal", message, None));
-    let place = Place::take().ok_or_else(|| {
-        internal(format!("{MAX_MACHINES} scripts run already; wait for one to end"))
+    let permit = VmPermit::acquire().ok_or_else(|| {
+        internal(format!("{MAX_VMS} scripts are already running; wait for one to end"))
     })?;
-    let machine = Machine::new(&job.runtime.limits, &job.namespaces, &job.control);
-    machine
-        .map(|machine| (machine, place))
-        .map_err(|error| internal(format!("there is no Lua state: {error}")))
-}
-
-fn failed(error: ScriptError) -> Ended {
-    Ended { result: Value::Null, shown: None, error: Some(error) }
+    Vm::new(&job.runtime.limits, &job.namespaces, &job.control)
+        .map(|vm| (vm, permit))
+        .map_err(|error| internal(format!("cannot create a Lua VM: {error}")))
 }

@@ -1,9 +1,9 @@
-//! Two ways of asking a person by way of an MCP client, over one approval.
+//! Asks a person for approval through an MCP client.
 //!
-//! Before protocol 2026-07-28 the server asks while the call waits (`elicitation/create`). Since then
-//! it answers that input is required, with a handle; the client asks, and makes the call again with the
-//! answer. Either proves what the client asserts and no more, and `permissions.elicitation` can forbid
-//! both. The handle is the id of the stored approval, which is bound to the very call.
+//! Before protocol 2026-07-28, the server asks while the call waits (`elicitation/create`). Since then,
+//! it returns `input_required` with a handle; the client asks the person, and repeats the call with the
+//! answer. The handle is the ID of the stored approval, which is bound to exactly this call. Both modes
+//! prove only what the client asserts, and `permissions.elicitation` can forbid both.
 
 use super::http::JsonOnly;
 use crate::error::PendingApproval;
@@ -21,36 +21,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// How long a client may take to answer while the call waits.
+/// The maximum time a client may take to answer while the call waits.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// How many questions may be open at a client; what is more is stored to be approved elsewhere.
-pub(super) const MOST_OPEN: usize = 8;
+/// The maximum number of open questions at a client. Further ones are stored for approval elsewhere.
+pub(super) const MAX_CLIENT_QUESTIONS: usize = 8;
 
-/// The key of the one input request, and of its answer.
+/// The key of the only input request, and of its response.
 const KEY: &str = "approval";
 
-/// The member of the form by which a person approves.
+/// The form field with which a person approves.
 const APPROVE: &str = "approve";
 
 /// How the client of a request can be asked.
-pub(super) enum Way {
-    /// Not at all.
+pub(super) enum AskMode {
+    /// It cannot be asked.
     None,
     /// While the call waits.
-    Waiting,
-    /// By an answer that says that input is required.
+    DuringCall,
+    /// With an `input_required` result.
     InputRequired,
 }
 
-impl Way {
+impl AskMode {
     pub(super) fn of(context: &RequestContext<RoleServer>) -> Self {
-        // Before this protocol there were no such requests.
+        // Earlier protocols have no elicitation.
         let version = context.protocol_version();
         if version.is_none_or(|version| version < ProtocolVersion::V_2025_06_18) {
             return Self::None;
         }
-        // A client that takes no stream gets the answer and nothing before it.
+        // A client that accepts no stream receives only the final response.
         let parts = context.extensions.get::<Parts>();
         if parts.is_some_and(|parts| parts.extensions.get::<JsonOnly>().is_some())
             && !is_new(context)
@@ -59,33 +59,35 @@ impl Way {
         }
         let capabilities = context.client_capabilities();
         let elicitation = capabilities.as_ref().and_then(|known| known.elicitation.as_ref());
-        // A client that names no mode has forms, the first that there were.
+        // A client that names no mode supports forms, which came first.
         let has_forms =
             elicitation.is_some_and(|known| known.form.is_some() || known.url.is_none());
-        match (has_forms, is_new(context)) {
-            (false, _) => Self::None,
-            (true, false) => Self::Waiting,
-            (true, true) => Self::InputRequired,
+        if !has_forms {
+            Self::None
+        } else if is_new(context) {
+            Self::InputRequired
+        } else {
+            Self::DuringCall
         }
     }
 }
 
-/// Whether a request is of protocol 2026-07-28 or later.
+/// Returns whether a request uses protocol 2026-07-28 or later.
 pub(super) fn is_new(context: &RequestContext<RoleServer>) -> bool {
     let version = context.protocol_version();
     version.is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
 }
 
-/// Asks by way of a client while the call waits.
+/// Asks a client while the call waits.
 pub(super) struct Elicitation {
     pub(super) peer: Peer<RoleServer>,
-    /// What is left of [`MOST_OPEN`].
+    /// How many more questions may be open at this client.
     pub(super) open: Arc<Semaphore>,
-    /// How many more questions may be open at all clients together.
+    /// How many more questions may be open at all clients.
     pub(super) open_of_all: Arc<Semaphore>,
     /// Tells the person who runs the server.
     pub(super) notice: Box<dyn Fn(&str) + Send + Sync>,
-    /// Says whether the rules are still those under which it is asked.
+    /// Returns whether the rules are unchanged since the call was checked.
     pub(super) still_holds: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -99,10 +101,9 @@ impl Approver for Elicitation {
             let Ok(_of_all) = self.open_of_all.try_acquire() else { return Answer::Nobody };
             let asked = self.peer.create_elicitation_with_timeout(form(question), Some(PATIENCE));
             match asked.await {
-                // A person's yes was to a call under the rules of then.
+                // The person approved the call under the old rules.
                 Ok(result) if (self.still_holds)() => answer_of(&result),
                 Ok(_) => Answer::Nobody,
-                // A client that cannot be asked has nobody who answers.
                 Err(error) => {
                     (self.notice)(&format!(
                         "an MCP client did not answer an approval request, which stays pending: \
@@ -119,7 +120,7 @@ impl Approver for Elicitation {
     }
 }
 
-/// Keeps the question for the client to ask, once it is stored.
+/// Keeps the stored question for an `input_required` result.
 #[derive(Default)]
 pub(super) struct Deferred(Mutex<Option<(Question, PendingApproval)>>);
 
@@ -139,7 +140,7 @@ impl Approver for Deferred {
 }
 
 impl Deferred {
-    /// The answer that asks the client, where a question was stored.
+    /// Returns the result that makes the client ask, if a question was stored.
     pub(super) fn input_required(self: Arc<Self>) -> Option<InputRequiredResult> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (question, pending) = kept?;
@@ -149,10 +150,13 @@ impl Deferred {
     }
 }
 
-/// The handle of the stored question and its answer, where the request brings them. A client that is
-/// not asked in this way answers nothing.
-pub(super) fn given(way: &Way, request: &mut CallToolRequestParams) -> Option<(String, Answer)> {
-    if !matches!(way, Way::InputRequired) {
+/// Takes the handle of the stored question and its answer out of a request. Returns `None` in any
+/// other mode than [`AskMode::InputRequired`].
+pub(super) fn given(
+    mode: &AskMode,
+    request: &mut CallToolRequestParams,
+) -> Option<(String, Answer)> {
+    if !matches!(mode, AskMode::InputRequired) {
         return None;
     }
     let state = request.request_state.take();
@@ -164,8 +168,8 @@ pub(super) fn given(way: &Way, request: &mut CallToolRequestParams) -> Option<(S
     Some((state?, answer))
 }
 
-/// Only a person's explicit yes approves, and only an explicit no declines: clients send a bare
-/// `decline` or `cancel` by themselves, which is nobody's answer.
+/// Returns a person's answer. Only an explicit yes approves, and only an explicit no declines: clients
+/// also send a bare `decline` or `cancel` without asking anyone.
 fn answer_of(result: &ElicitResult) -> Answer {
     let approve = result.content.as_ref().and_then(|content| content[APPROVE].as_bool());
     match (&result.action, approve) {
@@ -176,13 +180,10 @@ fn answer_of(result: &ElicitResult) -> Answer {
 }
 
 fn form(question: &Question) -> ElicitRequestParams {
-    let title = match question.is_destructive {
-        true => "Delete for ever",
-        false => "Allow this one call",
-    };
+    let title = if question.is_destructive { "Permanently delete" } else { "Allow this one call" };
     let approve = BooleanSchema::new()
         .title(title)
-        .description("Yes lets this one call be made, with exactly these arguments.");
+        .description("Yes allows this one call, with exactly these arguments.");
     let schema = ElicitationSchema::builder()
         .required_property(APPROVE, PrimitiveSchemaDefinition::Boolean(approve))
         .build_unchecked();

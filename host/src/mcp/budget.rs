@@ -1,54 +1,57 @@
-//! How many requests are served at a time.
+//! Limits how many requests are served at a time, and how much memory they use.
 //!
-//! A request holds a place until its handler has ended and its answer is sent or was cancelled. A
-//! request without a place waits as text, or is not read, so a flood of requests uses little memory.
+//! A request holds a permit until its handler has ended and its response has been sent or cancelled. A
+//! request without a permit waits as text, or is not read, so a flood of requests uses little memory.
 
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many requests are served at a time over HTTP, whichever client they are from.
+/// The maximum number of requests of all HTTP clients that are served at a time.
 pub(super) const MAX_OPEN: usize = 128;
 
-/// The memory that all requests with a place may use, in KiB: enough for one of the largest.
+/// The memory for all requests with a permit, in KiB: enough for one of the largest.
 pub(super) const MAX_WEIGHT: u32 = 24 * 1024;
 
-/// The memory that a parsed JSON value uses besides its text, in bytes. The shortest use most.
+/// The memory that a parsed JSON value uses besides its text, in bytes. The shortest values use most.
 const VALUE: usize = 128;
 
-/// Places for requests, and the memory that these may use. Cheap to clone.
+/// A limit on the number and the memory of requests. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Budget {
-    places: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
     weight: Arc<Semaphore>,
 }
 
-/// A place, as long as any of its clones is there.
+/// A permit to serve a request. Dropping its last clone returns it to the budget.
 #[derive(Clone)]
-#[expect(dead_code, reason = "it is held, and gives back what it took when it is dropped")]
-pub(super) struct Place(Arc<[OwnedSemaphorePermit]>);
+#[expect(dead_code, reason = "it is held, and returns its semaphore permits when it is dropped")]
+pub(super) struct Permit(Arc<[OwnedSemaphorePermit]>);
 
 impl Budget {
-    /// Makes a budget of so many places, whose requests use at most [`MAX_WEIGHT`].
-    pub(super) fn new(places: usize) -> Self {
+    /// Creates a budget for this many requests, which use at most [`MAX_WEIGHT`].
+    pub(super) fn new(requests: usize) -> Self {
         let weight = usize::try_from(MAX_WEIGHT).unwrap_or(usize::MAX);
-        Self { places: Arc::new(Semaphore::new(places)), weight: Arc::new(Semaphore::new(weight)) }
+        Self {
+            requests: Arc::new(Semaphore::new(requests)),
+            weight: Arc::new(Semaphore::new(weight)),
+        }
     }
 
-    /// Waits for a place for a request of this weight. Requests get theirs in order of arrival.
-    pub(super) async fn place(&self, weight: u32) -> Option<Place> {
+    /// Waits for a permit for a request of this weight, in KiB. Permits are given in order of arrival.
+    pub(super) async fn acquire(&self, weight: u32) -> Option<Permit> {
         // The semaphores are never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        let request = Arc::clone(&self.requests).acquire_owned().await.ok()?;
         let weight = weight.min(MAX_WEIGHT);
         let weight = Arc::clone(&self.weight).acquire_many_owned(weight).await.ok()?;
-        Some(Place(Arc::new([place, weight])))
+        Some(Permit(Arc::new([request, weight])))
     }
 
-    /// Takes a place if one is free.
-    pub(super) fn try_place(&self, weight: u32) -> Option<Place> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    /// Returns a permit if one is free.
+    pub(super) fn try_acquire(&self, weight: u32) -> Option<Permit> {
+        let request = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         let weight =
             Arc::clone(&self.weight).try_acquire_many_owned(weight.min(MAX_WEIGHT)).ok()?;
-        Some(Place(Arc::new([place, weight])))
+        Some(Permit(Arc::new([request, weight])))
     }
 }
 
@@ -64,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_weighs_what_its_values_take_up() {
+    fn the_weight_of_a_message_follows_from_its_values() {
         for (text, kib) in [
             (String::new(), 1),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.into(), 1),
@@ -76,18 +79,19 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_free_again_when_nobody_holds_it() {
+    fn a_permit_is_free_after_its_last_clone_is_dropped() {
         let budget = Budget::new(2);
-        let (one, heavy) = (budget.try_place(1).expect("a place"), budget.try_place(MAX_WEIGHT));
+        let (one, heavy) =
+            (budget.try_acquire(1).expect("a permit"), budget.try_acquire(MAX_WEIGHT));
         assert!(heavy.is_none());
-        let (other, again) = (budget.try_place(1), one.clone());
-        assert!(other.is_some() && budget.try_place(1).is_none());
+        let (other, again) = (budget.try_acquire(1), one.clone());
+        assert!(other.is_some() && budget.try_acquire(1).is_none());
         drop(one);
-        assert!(budget.try_place(1).is_none());
+        assert!(budget.try_acquire(1).is_none());
         drop(again);
-        assert!(budget.try_place(1).is_some());
+        assert!(budget.try_acquire(1).is_some());
         drop(other);
-        // What is heavier than the budget waits for all of it.
-        assert!(budget.try_place(u32::MAX).is_some());
+        // A request heavier than the budget takes all of it.
+        assert!(budget.try_acquire(u32::MAX).is_some());
     }
 }

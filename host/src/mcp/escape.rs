@@ -1,8 +1,7 @@
-//! Messages in lines that end where they are meant to.
+//! Escapes characters in outgoing JSON that a client may take for the end of a line.
 //!
-//! JSON lets line separators and control characters beyond ASCII stand in its texts as they are, and
-//! people can be called so. A client that reads by lines may end one there, so whatever leaves has
-//! their escapes instead, which say the same.
+//! JSON strings may contain unescaped line separators and non-ASCII control characters, and so may the
+//! names of people. Escape sequences have the same meaning to a JSON parser.
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::header;
@@ -15,10 +14,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use whereby_authority::text;
 
-/// Escapes JSON as it comes, in pieces.
+/// Escapes a stream of JSON, piece by piece.
 #[derive(Default)]
 struct Escaper {
-    /// The beginning of a character that the last piece ended within.
+    /// The beginning of a character that the last piece split.
     begun: Vec<u8>,
 }
 
@@ -32,7 +31,7 @@ impl Escaper {
         let whole = match std::str::from_utf8(&bytes) {
             Ok(text) => text.len(),
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            // It is no JSON, and as good as it came.
+            // It is not JSON, so it passes unchanged.
             Err(_) => return Cow::Owned(bytes),
         };
         self.begun = bytes.split_off(whole);
@@ -40,25 +39,25 @@ impl Escaper {
     }
 }
 
-/// Writes JSON with its escapes.
+/// A writer that escapes JSON.
 pub(super) struct Escaping<W> {
     write: W,
     escaper: Escaper,
-    /// What was taken and is yet to be written.
-    taken: Bytes,
+    /// Escaped bytes that are not yet written.
+    pending: Bytes,
 }
 
 impl<W: AsyncWrite + Unpin> Escaping<W> {
     pub(super) fn new(write: W) -> Self {
-        Self { write, escaper: Escaper::default(), taken: Bytes::new() }
+        Self { write, escaper: Escaper::default(), pending: Bytes::new() }
     }
 
-    /// Writes what was taken.
+    /// Writes the pending bytes.
     fn drain(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while !self.taken.is_empty() {
-            match ready!(Pin::new(&mut self.write).poll_write(context, &self.taken))? {
+        while !self.pending.is_empty() {
+            match ready!(Pin::new(&mut self.write).poll_write(context, &self.pending))? {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-                written => self.taken.advance(written),
+                written => self.pending.advance(written),
             }
         }
         Poll::Ready(Ok(()))
@@ -75,7 +74,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Escaping<W> {
         match self.escaper.escape(piece) {
             Cow::Borrowed(piece) => Pin::new(&mut self.write).poll_write(context, piece),
             Cow::Owned(escaped) => {
-                self.taken = escaped.into();
+                self.pending = escaped.into();
                 Poll::Ready(Ok(piece.len()))
             }
         }
@@ -98,10 +97,10 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Escaping<W> {
     }
 }
 
-/// The response with its body escaped, as it comes.
+/// Escapes the body of a response as it streams.
 pub(super) async fn response(response: Response) -> Response {
     let (mut head, body) = response.into_parts();
-    // All of an event stream is JSON but its keywords, which are plain.
+    // An event stream is JSON and ASCII keywords, so it can be escaped as a whole.
     if body.is_end_stream() {
         return Response::from_parts(head, body);
     }
@@ -121,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_escaped_wherever_it_is_cut() {
+    fn json_is_escaped_wherever_it_is_split() {
         let text = "{\"a\":\"ü\u{2028}\u{85}\u{7f}😀\u{e0041}\"}\n\ndata: {}\r\n";
         let escaped = "{\"a\":\"ü\\u2028\\u0085\\u007f😀\\udb40\\udc41\"}\n\ndata: {}\r\n";
         for size in 1..=text.len() {

@@ -1,12 +1,13 @@
-//! What one client asks for.
+//! Serves the requests of one client.
 
-use super::asking::{self, Deferred, Elicitation, MOST_OPEN, Way};
-use super::gateway::{Gateway, State};
+use super::asking::{self, AskMode, Deferred, Elicitation, MAX_CLIENT_QUESTIONS};
 use super::logging::Log;
 #[cfg(feature = "lua")]
 use super::scripts;
+use super::server_state::{ServerState, Snapshot};
 use super::{message, resources, results, tools};
 use crate::error::Error;
+use crate::session::Session;
 use crate::session::approval::NobodyToAsk;
 use crate::session::call::{Call, Outcome};
 use crate::store::Asker;
@@ -30,68 +31,64 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::text;
 
-/// What every client is told about the tools together.
-const INSTRUCTIONS: &str = "Video meetings on Whereby: rooms that exist now, and past meetings. \
-    A call may need a person's approval. A result that says approval-required \
-    names the command with which a person approves the call; then make the very same call again. What \
-    is denied stays denied: do what the result says is allowed, and do not try another way.";
+/// The server's instructions to models.
+const INSTRUCTIONS: &str = "Manage Whereby video rooms and read past meetings. \
+    A call may need a person's approval. If a result says approval-required, a person must run the \
+    command in that result; then repeat the call with exactly the same arguments. If a call is \
+    denied, do not look for a way around it: do only what the result says is allowed.";
 
 /// Serves one client.
 pub(super) struct Handler {
-    gateway: Arc<Gateway>,
+    state: Arc<ServerState>,
     log: Log,
     /// How many more questions may be open at the client.
     open: Arc<Semaphore>,
-    /// Whose share of the open approvals its calls take up.
+    /// The client's identity, which has a share of the open approvals.
     asker: Asker,
-    /// Whether the client has said that it is initialized.
+    /// Whether the client has sent `notifications/initialized`.
     is_initialized: AtomicBool,
-    /// Ends when the client asks for nothing more.
+    /// Cancelled when the client sends no more requests.
     ended: CancellationToken,
-    /// Ends with the client.
+    /// Cancelled when the client is gone.
     gone: CancellationToken,
     _guard: DropGuard,
 }
 
 impl Handler {
-    /// Serves a client until `ended`, from when on it asks for nothing more, or `gone`, from when on
-    /// nobody reads an answer. The handler cancels `gone` when it is dropped.
+    /// Creates the handler of a client. `ended` means that the client sends no more requests, and
+    /// `gone` that it reads no more responses. The handler cancels `gone` when it is dropped.
     pub(super) fn new(
-        gateway: Arc<Gateway>,
+        state: Arc<ServerState>,
         ended: CancellationToken,
         gone: CancellationToken,
     ) -> Self {
         let guard = gone.clone().drop_guard();
         Self {
-            asker: gateway.next_asker(),
+            asker: state.next_asker(),
             is_initialized: AtomicBool::new(false),
-            gateway,
+            state,
             log: Log::default(),
-            open: Arc::new(Semaphore::new(MOST_OPEN)),
+            open: Arc::new(Semaphore::new(MAX_CLIENT_QUESTIONS)),
             ended,
             gone,
             _guard: guard,
         }
     }
 
-    /// Asks this client while a call waits.
-    fn elicitation(&self, context: &RequestContext<RoleServer>) -> Elicitation {
-        let gateway = Arc::clone(&self.gateway);
-        let version = gateway.version();
+    /// Returns an approver that asks this client during a call. `version` is that of the call's settings.
+    fn elicitation(&self, version: u64, context: &RequestContext<RoleServer>) -> Elicitation {
+        let (state, told) = (Arc::clone(&self.state), Arc::clone(&self.state));
         Elicitation {
             peer: context.peer.clone(),
             open: Arc::clone(&self.open),
-            open_of_all: Arc::clone(&self.gateway.questions),
-            notice: Box::new({
-                let gateway = Arc::clone(&self.gateway);
-                move |what| gateway.notice(what)
-            }),
-            still_holds: Box::new(move || gateway.version() == version),
+            open_of_all: Arc::clone(&self.state.questions),
+            notice: Box::new(move |what| told.notice(what)),
+            still_holds: Box::new(move || state.refresh().version == version),
         }
     }
 
-    /// Whose share of the open approvals a call takes up. Over HTTP without a session, each request has
-    /// a handler of its own, and all of them have one share.
+    /// Returns the identity that a call counts against. Over HTTP without a session, each request has a
+    /// handler of its own, and all of them share one identity.
     fn asker(&self, context: &RequestContext<RoleServer>) -> Asker {
         let mut asker = self.asker.clone();
         let parts = context.extensions.get::<Parts>();
@@ -101,7 +98,7 @@ impl Handler {
         asker
     }
 
-    /// Waits until the client does not want an answer any more, or is gone.
+    /// Waits until the client cancels the request or is gone.
     async fn cancelled(&self, context: &RequestContext<RoleServer>) {
         tokio::select! {
             () = context.ct.cancelled() => {}
@@ -109,9 +106,13 @@ impl Handler {
         }
     }
 
-    /// Makes a call, and stops it at once where the client does not want it any more.
-    async fn run(&self, call: Call, context: &RequestContext<RoleServer>) -> Option<Outcome> {
-        let Ok(session) = self.gateway.state().session().cloned() else { return None };
+    /// Makes a call. Returns `None` if the client cancels it.
+    async fn run(
+        &self,
+        session: &Session,
+        call: Call,
+        context: &RequestContext<RoleServer>,
+    ) -> Option<Outcome> {
         let Some(token) = context.meta.get_progress_token() else {
             return tokio::select! {
                 outcome = session.run(call) => Some(outcome),
@@ -124,13 +125,13 @@ impl Handler {
             let _ = sender.send(format!("{method} {path}"));
         }));
         let run = session.run(call);
-        // The call goes on while a client does not read what it is told.
+        // Concurrent with the call, which does not wait for a slow client.
         let tell = async {
             let mut count = 0.0;
             while let Some(message) = sent.recv().await {
                 count += 1.0;
                 let progress = ProgressNotificationParam::new(token.clone(), count);
-                // A client that is gone is noticed where it is read from.
+                // If the client is gone, reading from it fails.
                 let _ = context.peer.notify_progress(progress.with_message(message)).await;
             }
             std::future::pending().await
@@ -142,18 +143,18 @@ impl Handler {
         }
     }
 
-    /// Runs a script, and stops it at once where the client does not want it any more.
+    /// Runs a script. Stops it if the client cancels the request.
     #[cfg(feature = "lua")]
     async fn script(
         &self,
+        snapshot: &Snapshot,
         arguments: JsonObject,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let state = self.gateway.state();
-        let ran = match state.session() {
+        let ran = match snapshot.session() {
             Ok(session) => {
-                let notice = self.gateway.noticer();
-                let elicitation = self.elicitation(&context);
+                let notice = self.state.noticer();
+                let elicitation = self.elicitation(snapshot.version, &context);
                 let asker = self.asker(&context);
                 let session = session.clone();
                 let run = scripts::run(session, arguments, elicitation, &context, asker, notice);
@@ -168,10 +169,10 @@ impl Handler {
         Ok(result.into())
     }
 
-    /// Takes down a call that is refused before it is one, and returns its outcome.
+    /// Records a call that is refused before it reaches the session, and returns its outcome.
     async fn refuse(
         &self,
-        state: &State,
+        snapshot: &Snapshot,
         request: &CallToolRequestParams,
         error: Error,
         context: &RequestContext<RoleServer>,
@@ -179,16 +180,16 @@ impl Handler {
         let arguments = request.arguments.clone().unwrap_or_default();
         let call = Call::new(request.name.to_string(), Value::Object(arguments))
             .asked_by("mcp", client_name(context).as_deref());
-        let outcome = state.last_session().refuse(call, error).await;
+        let outcome = snapshot.last_session().refuse(call, error).await;
         self.tell(&outcome, context).await;
         outcome
     }
 
-    /// Tells the client what came of a call, and whoever runs the server what they should know.
+    /// Logs a call's outcome to the client, and tells the person who runs the server of audit problems.
     async fn tell(&self, outcome: &Outcome, context: &RequestContext<RoleServer>) {
         if let Some(problem) = &outcome.unrecorded {
-            let what = "the audit log does not have all of a call";
-            self.gateway.notice(&format!("{what}: {problem}"));
+            let what = "the audit log is missing part of a call";
+            self.state.notice(&format!("{what}: {problem}"));
             // The problem names files, which only the person who runs the server may see.
             self.log.warn(what, context).await;
         }
@@ -196,12 +197,12 @@ impl Handler {
     }
 }
 
-/// Nobody reads this: the client took the request back, or is gone.
+/// Returns the error of a cancelled call. No client reads it.
 fn cancelled() -> ErrorData {
     ErrorData::internal_error("the call was cancelled", None)
 }
 
-/// What the client calls itself.
+/// Returns the name and version that the client gives itself.
 pub(super) fn client_name(context: &RequestContext<RoleServer>) -> Option<String> {
     context.client_info().map(|client| match client.version.as_str() {
         "" => client.name.clone(),
@@ -227,11 +228,12 @@ impl ServerHandler for Handler {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.gateway.state().tools.to_vec()))
+        Ok(ListToolsResult::with_all_items(self.state.refresh().tools.to_vec()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.gateway.state().tools.iter().find(|tool| tool.name == name).cloned()
+        // The SDK compares headers with the schema before a call, which itself checks the files.
+        self.state.known_tool(name)
     }
 
     async fn call_tool(
@@ -239,36 +241,39 @@ impl ServerHandler for Handler {
         mut request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let snapshot = self.state.refresh();
         #[cfg(feature = "lua")]
-        if request.name == scripts::NAME && self.get_tool(scripts::NAME).is_some() {
-            return self.script(request.arguments.unwrap_or_default(), context).await;
+        if request.name == scripts::NAME
+            && snapshot.tools.iter().any(|tool| tool.name == scripts::NAME)
+        {
+            let arguments = request.arguments.unwrap_or_default();
+            return self.script(&snapshot, arguments, context).await;
         }
-        let state = self.gateway.state();
-        let function = match tools::function(&request.name, &state.tools) {
+        let function = match tools::function(&request.name, &snapshot.tools) {
             Ok(function) => function,
             Err(message) => {
                 let error = Error::Usage { message: message.clone() };
-                self.refuse(&state, &request, error, &context).await;
+                self.refuse(&snapshot, &request, error, &context).await;
                 return Err(ErrorData::invalid_params(message, None));
             }
         };
-        let settings = match state.session() {
-            Ok(session) => session.settings(),
+        let session = match snapshot.session() {
+            Ok(session) => session,
             Err(error) => {
                 request.name = function.json.into();
-                let outcome = self.refuse(&state, &request, error.clone(), &context).await;
+                let outcome = self.refuse(&snapshot, &request, error.clone(), &context).await;
                 return Ok(results::of(outcome).into());
             }
         };
-        let way = Way::of(&context);
-        let given = asking::given(&way, &mut request);
+        let mode = AskMode::of(&context);
+        let given = asking::given(&mode, &mut request);
         let mut arguments = request.arguments.take().unwrap_or_default();
-        let account = match tools::take_account(&mut arguments, settings) {
+        let account = match tools::take_account(&mut arguments, session.settings()) {
             Ok(account) => account,
             Err(error) => {
                 request.name = function.json.into();
                 request.arguments = Some(arguments);
-                let outcome = self.refuse(&state, &request, error, &context).await;
+                let outcome = self.refuse(&snapshot, &request, error, &context).await;
                 return Ok(results::of(outcome).into());
             }
         };
@@ -279,16 +284,18 @@ impl ServerHandler for Handler {
             call = call.exact_account(account);
         }
         let deferred = Arc::new(Deferred::default());
-        call = match way {
-            Way::None => call.approver(Arc::new(NobodyToAsk)),
-            Way::Waiting => call.approver(Arc::new(self.elicitation(&context))),
-            Way::InputRequired => call.approver(Arc::clone(&deferred) as _),
+        call = match mode {
+            AskMode::None => call.approver(Arc::new(NobodyToAsk)),
+            AskMode::DuringCall => {
+                call.approver(Arc::new(self.elicitation(snapshot.version, &context)))
+            }
+            AskMode::InputRequired => call.approver(Arc::clone(&deferred) as _),
         };
         let was_asked = given.is_some();
         if let Some((id, answer)) = given {
             call = call.answered(&id, answer);
         }
-        let Some(outcome) = self.run(call, &context).await else {
+        let Some(outcome) = self.run(session, call, &context).await else {
             return Err(cancelled());
         };
         self.tell(&outcome, &context).await;
@@ -317,7 +324,7 @@ impl ServerHandler for Handler {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(resources::list(&self.gateway.state().functions())))
+        Ok(ListResourcesResult::with_all_items(resources::list(&self.state.refresh().functions())))
     }
 
     async fn read_resource(
@@ -325,10 +332,10 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let Some(contents) = resources::read(&request.uri, &self.gateway.state().functions())
-        else {
+        let functions = self.state.refresh().functions();
+        let Some(contents) = resources::read(&request.uri, &functions) else {
             let uri = text::printable(&request.uri, 200);
-            let message = format!("there is no resource {uri}; resources/list has them all");
+            let message = format!("unknown resource {uri}; resources/list lists them all");
             return Err(ErrorData::resource_not_found(message, None));
         };
         Ok(ReadResourceResponse::Complete(contents))
@@ -344,13 +351,13 @@ impl ServerHandler for Handler {
         Ok(())
     }
 
-    /// Tells the client, as long as it is there, when other tools are to be had.
+    /// Notifies the client, until it is gone, when the list of tools changes.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        // A client may say so again and again.
+        // A client may send this notification repeatedly.
         if self.is_initialized.swap(true, Ordering::Relaxed) {
             return;
         }
-        let mut changes = self.gateway.changes();
+        let mut changes = self.state.changes();
         let (peer, gone) = (context.peer, self.gone.clone());
         tokio::spawn(async move {
             loop {
@@ -370,11 +377,11 @@ impl ServerHandler for Handler {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let Ok(_open) = self.gateway.subscriptions.try_acquire() else {
+        let Ok(_open) = self.state.subscriptions.try_acquire() else {
             let message = "too many subscriptions are open on this server; try again later";
             return Err(ErrorData::internal_error(message, None));
         };
-        let mut changes = self.gateway.changes();
+        let mut changes = self.state.changes();
         loop {
             tokio::select! {
                 () = context.cancelled() => return Ok(()),

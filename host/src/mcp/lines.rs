@@ -1,6 +1,6 @@
-//! One client on a pair of streams, with one message a line.
+//! The transport for one client on a pair of streams, with one message per line.
 
-use super::budget::{self, Budget, Place};
+use super::budget::{self, Budget, Permit};
 use super::message::{self, Arriving, Incoming, Refusal, unknown_method};
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -17,54 +17,54 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio_util::sync::CancellationToken;
 
-/// How much may wait to be served, in KiB. Each request counts at least 1.
+/// The maximum size of all waiting requests, in KiB. Each counts at least 1.
 const MAX_WAITING: u32 = 1024;
 
 /// The memory that a waiting request uses besides its text, in bytes.
 const WAITING: usize = 256;
 
-/// How many pings may wait for their answers to be sent.
+/// The maximum number of pings whose responses are not yet sent.
 const MAX_PINGS: usize = 64;
 
-/// How many subscriptions a client may have; each is open until the client ends it.
+/// The maximum number of subscriptions of a client. Each is open until the client ends it.
 const MAX_SUBSCRIPTIONS: usize = 16;
 
 /// The transport of a client on a pair of streams.
 ///
-/// Every request gets one answer: from the SDK, or from here where it is malformed. After the end of
-/// input, what was asked for before is still answered.
+/// Every request gets one response: from the SDK, or from this type if the request is malformed.
+/// Requests from before the end of input still get theirs.
 ///
-/// The server stops reading from a client that asks faster than it is served, or that does not read
-/// its answers: the stream fills up, and the client waits. This cannot deadlock:
+/// The server stops reading from a client that sends requests faster than they are served, or that does
+/// not read its responses: the stream fills up, and the client waits. This cannot deadlock:
 ///
-/// - Requests without a place are read ahead and wait, so cancellations, answers to questions and pings
-///   behind them are still read and acted on.
-/// - When [`MAX_WAITING`] is used up, too, places still become free without anything being read. Every
-///   call ends within its time limit, subscriptions take no place, and fewer questions than places wait
-///   for the client ([`MOST_OPEN`](super::asking::MOST_OPEN)).
-/// - Only answers that the client does not read keep their places, and reading them frees these.
+/// - Requests without a permit are read ahead and wait, so the server still reads and handles the
+///   cancellations, responses and pings behind them.
+/// - When [`MAX_WAITING`] is reached, permits still become free without further reading. Every call
+///   ends within its time limit, subscriptions need no permit, and fewer questions than permits wait
+///   for the client ([`MAX_CLIENT_QUESTIONS`](super::asking::MAX_CLIENT_QUESTIONS)).
+/// - Only unread responses keep their permits, and reading them frees the permits.
 pub(super) struct Lines<R, W> {
     read: BufReader<R>,
     arriving: Arriving,
-    /// An answer from here while it is written; dropping the future that waits for it loses nothing.
+    /// The error response that is being written. It survives if the future of `next` is dropped.
     refusing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     budget: Budget,
-    /// The requests that have no place yet, in their order.
+    /// The requests without a permit, in order of arrival.
     waiting: VecDeque<Waiting>,
-    /// What these weigh together, in KiB.
+    /// The weight of all waiting requests, in KiB.
     waiting_weight: u32,
-    /// The place for the first of them, once there is one.
-    place: Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>>,
+    /// The future permit for the first waiting request.
+    permit: Option<Pin<Box<dyn Future<Output = Option<Permit>> + Send>>>,
     out: Out<W>,
-    /// Whether the client has begun as the protocol says.
+    /// Whether the client has sent a valid first request.
     has_begun: bool,
-    /// Whether the client has said that it is initialized.
+    /// Whether the client has sent `notifications/initialized`.
     is_initialized: bool,
     /// Cancelled at the end of input.
     ended: CancellationToken,
 }
 
-/// A request that waits to be served, as text, which takes up less than what is read from it.
+/// A request that waits to be served, as text, which uses less memory than parsed JSON.
 struct Waiting {
     id: RequestId,
     text: Vec<u8>,
@@ -76,15 +76,15 @@ impl Waiting {
     }
 }
 
-/// The half that is written to.
+/// The write half of the transport.
 struct Out<W> {
     write: Arc<AsyncMutex<W>>,
     open: Arc<Open>,
-    /// Cancelled when nobody reads any more.
+    /// Cancelled when the client no longer reads.
     gone: CancellationToken,
 }
 
-/// Requests without an answer.
+/// Requests without a response.
 #[derive(Default)]
 struct Open {
     requests: Mutex<Requests>,
@@ -93,17 +93,17 @@ struct Open {
 
 #[derive(Default)]
 struct Requests {
-    /// Those of the client that are served.
+    /// The client's requests that are being served.
     theirs: HashMap<RequestId, Served>,
-    /// Those of this server.
+    /// The server's requests.
     ours: HashSet<RequestId>,
 }
 
-/// A request of the client that is served.
+/// A client's request that is being served.
 enum Served {
-    /// Anything that takes a place.
-    #[expect(dead_code, reason = "the place is free again when this is dropped")]
-    Call(Place),
+    /// A request that needs a permit.
+    #[expect(dead_code, reason = "dropping it frees the permit")]
+    Call(Permit),
     Ping,
     Subscription,
 }
@@ -120,7 +120,7 @@ impl Requests {
 
 impl Open {
     fn requests(&self) -> MutexGuard<'_, Requests> {
-        // A panic under the lock leaves sets that are whole.
+        // A panic under the lock leaves the sets consistent.
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,8 +131,8 @@ impl Open {
 }
 
 impl<R: AsyncRead, W> Lines<R, W> {
-    /// `ended` is cancelled at the end of input; `gone` when nobody reads any more, which whoever
-    /// notices it earlier can say, too. So many requests are served at a time.
+    /// Creates the transport. It cancels `ended` at the end of input, and `gone` when a write fails;
+    /// others may cancel `gone` earlier. `requests` is how many requests are served at a time.
     pub(super) fn new(
         read: R,
         write: W,
@@ -147,7 +147,7 @@ impl<R: AsyncRead, W> Lines<R, W> {
             budget: Budget::new(requests),
             waiting: VecDeque::new(),
             waiting_weight: 0,
-            place: None,
+            permit: None,
             out: Out { write: Arc::new(AsyncMutex::new(write)), open: Arc::default(), gone },
             has_begun: false,
             is_initialized: false,
@@ -161,7 +161,7 @@ where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    /// The next message for the SDK. The future may be dropped at any time.
+    /// Returns the next message for the SDK, or `None` at the end. The future may be dropped at any time.
     async fn next(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
             if let Some(refusing) = &mut self.refusing {
@@ -175,13 +175,15 @@ where
             let open = Arc::clone(&self.out.open);
             let has_ended = tokio::select! {
                 biased;
-                place = first_place(&mut self.place) => {
-                    self.place = None;
-                    let Some(message) = place.and_then(|place| self.start(place)) else { continue };
+                permit = next_permit(&mut self.permit) => {
+                    self.permit = None;
+                    let Some(message) = permit.and_then(|permit| self.start(permit)) else {
+                        continue;
+                    };
                     return Some(*message);
                 }
                 read = read_line(&mut self.read, &mut self.arriving), if may_read => {
-                    // What cannot be read any more has ended, for whatever reason.
+                    // A failed read also ends the input.
                     !read.unwrap_or(false)
                 }
                 () = open.changed.notified(), if !may_read => continue,
@@ -206,13 +208,12 @@ where
         }
     }
 
-    /// Whether the client may ask for more.
+    /// Returns whether to read more from the client.
     fn may_read(&self) -> bool {
         self.waiting_weight < MAX_WAITING && self.out.open.requests().pings() < MAX_PINGS
     }
 
-    /// Keeps account of what is asked and answered. Nothing is left of a message that would end the
-    /// SDK or that it could not answer.
+    /// Tracks requests and responses. Filters messages that would stop the SDK or that it cannot answer.
     fn take(&mut self, message: Box<ClientJsonRpcMessage>, weight: u32) -> Incoming {
         match *message {
             ClientJsonRpcMessage::Request(request) => self.take_request(request, weight),
@@ -221,7 +222,7 @@ where
                     return Incoming::Ignored;
                 }
                 match &notification.notification {
-                    // A request that is taken back gets no answer.
+                    // A cancelled request gets no response.
                     ClientNotification::CancelledNotification(cancelled) => {
                         let Some(id) = &cancelled.params.request_id else {
                             return Incoming::Ignored;
@@ -284,23 +285,22 @@ where
                 Served::Subscription
             }
             _ => {
-                let place = match self.waiting.is_empty() {
-                    true => self.budget.try_place(weight),
-                    false => None,
-                };
-                let Some(place) = place else {
+                // Waiting requests come first.
+                let is_next = self.waiting.is_empty();
+                let permit = is_next.then(|| self.budget.try_acquire(weight)).flatten();
+                let Some(permit) = permit else {
                     drop(requests);
                     return self.wait(request);
                 };
-                request.request.extensions_mut().insert(place.clone());
-                Served::Call(place)
+                request.request.extensions_mut().insert(permit.clone());
+                Served::Call(permit)
             }
         };
         requests.theirs.insert(id, served);
         Incoming::Message(Box::new(ClientJsonRpcMessage::Request(request)))
     }
 
-    /// Keeps a request until there is a place for it.
+    /// Keeps a request until there is a permit for it.
     fn wait(&mut self, request: JsonRpcRequest<ClientRequest>) -> Incoming {
         let id = request.id.clone();
         let Ok(text) = serde_json::to_vec(&ClientJsonRpcMessage::Request(request)) else {
@@ -310,55 +310,55 @@ where
         let waiting = Waiting { id, text };
         self.waiting_weight += waiting.weight();
         self.waiting.push_back(waiting);
-        self.wait_for_place();
+        self.await_permit();
         Incoming::Ignored
     }
 
-    /// Asks for a place for the first request that waits.
-    fn wait_for_place(&mut self) {
-        self.place = self.waiting.front().map(|first| {
+    /// Requests a permit for the first waiting request.
+    fn await_permit(&mut self) {
+        self.permit = self.waiting.front().map(|first| {
             let (budget, weight) = (self.budget.clone(), budget::weight(&first.text));
-            let place: Pin<Box<dyn Future<Output = _> + Send>> =
-                Box::pin(async move { budget.place(weight).await });
-            place
+            let permit: Pin<Box<dyn Future<Output = _> + Send>> =
+                Box::pin(async move { budget.acquire(weight).await });
+            permit
         });
     }
 
-    /// Serves the first request that waits.
-    fn start(&mut self, place: Place) -> Option<Box<ClientJsonRpcMessage>> {
+    /// Serves the first waiting request.
+    fn start(&mut self, permit: Permit) -> Option<Box<ClientJsonRpcMessage>> {
         let waiting = self.waiting.pop_front()?;
         self.waiting_weight -= waiting.weight();
-        self.wait_for_place();
-        // It was read before, and written by this program.
+        self.await_permit();
+        // This always succeeds: `wait` wrote the text.
         let Incoming::Message(mut message) = message::read(&waiting.text) else { return None };
         if let ClientJsonRpcMessage::Request(request) = &mut *message {
-            request.request.extensions_mut().insert(place.clone());
+            request.request.extensions_mut().insert(permit.clone());
         }
-        self.out.open.requests().theirs.insert(waiting.id, Served::Call(place));
+        self.out.open.requests().theirs.insert(waiting.id, Served::Call(permit));
         Some(message)
     }
 
-    /// Takes back a request that waits.
+    /// Removes a waiting request that the client has cancelled.
     fn forget(&mut self, id: &RequestId) {
         let Some(at) = self.waiting.iter().position(|of| of.id == *id) else { return };
         if let Some(waiting) = self.waiting.remove(at) {
             self.waiting_weight -= waiting.weight();
         }
         if at == 0 {
-            self.wait_for_place();
+            self.await_permit();
         }
     }
 
     fn refuse(&mut self, refusal: Refusal) {
         let sent = self.out.send(refusal.to_json());
-        // A client that does not read is gone, which it says itself.
+        // A failed write cancels `gone`.
         self.refusing = Some(Box::pin(async move { drop(sent.await) }));
     }
 
-    /// After the end of input: what this server has asked gets no answer any more, and what the client
-    /// has asked gets one before this ends.
+    /// Like `next`, after the end of input. The server's open requests fail, and the client's are still
+    /// served.
     async fn last(&mut self) -> Option<ClientJsonRpcMessage> {
-        // A stream in memory fails even with nothing to write once its other end is gone.
+        // If the other end of an in-memory stream is gone, even an empty write fails.
         if let Ok(mut write) = self.out.write.try_lock()
             && write.write(&[]).await.is_err()
         {
@@ -382,9 +382,9 @@ where
             let open = Arc::clone(&self.out.open);
             tokio::select! {
                 biased;
-                place = first_place(&mut self.place) => {
-                    self.place = None;
-                    if let Some(message) = place.and_then(|place| self.start(place)) {
+                permit = next_permit(&mut self.permit) => {
+                    self.permit = None;
+                    if let Some(message) = permit.and_then(|permit| self.start(permit)) {
                         return Some(*message);
                     }
                 }
@@ -394,17 +394,17 @@ where
     }
 }
 
-/// Waits for the place that was asked for; never returns where none was.
-async fn first_place(
-    place: &mut Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>>,
-) -> Option<Place> {
-    match place {
-        Some(place) => place.await,
+/// Waits for the requested permit. Never returns if none was requested.
+async fn next_permit(
+    permit: &mut Option<Pin<Box<dyn Future<Output = Option<Permit>> + Send>>>,
+) -> Option<Permit> {
+    match permit {
+        Some(permit) => permit.await,
         None => std::future::pending().await,
     }
 }
 
-/// Reads to the end of a line; false at the end of input, which ends a line, too.
+/// Reads to the end of a line. Returns false at the end of input, which also ends a line.
 async fn read_line(
     read: &mut BufReader<impl AsyncRead + Unpin>,
     arriving: &mut Arriving,
@@ -487,7 +487,7 @@ where
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        // Where a client has stopped reading, a write still waits for it.
+        // If the client has stopped reading, a write still holds the lock.
         match self.out.write.try_lock() {
             Ok(mut write) => write.shutdown().await,
             Err(_) => Ok(()),
@@ -495,9 +495,12 @@ where
     }
 }
 
-/// Whether the SDK begins with a request: with the handshake, or with one that brings what the
-/// protocols without a handshake want. Until then it takes nothing but requests. The error is for what
-/// has to come later.
+/// Returns whether the SDK accepts a request as a client's first: `initialize`, or a request with the
+/// metadata of protocols without a handshake. Pings and `server/discover` may come before it.
+///
+/// # Errors
+///
+/// Returns an error for a request that may only come later.
 fn begins(request: &ClientRequest) -> Result<bool, ErrorData> {
     match request {
         ClientRequest::InitializeRequest(_) => Ok(true),

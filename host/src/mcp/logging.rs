@@ -1,20 +1,21 @@
-//! What happens, told to a client that wants to know.
-#![expect(deprecated, reason = "clients of the protocols before 2026-07-28 want it all the same")]
+//! Log messages for the client, at the level that it asks for.
+#![expect(deprecated, reason = "clients of the protocols before 2026-07-28 use logging")]
 
 use super::asking::is_new;
 use crate::session::call::Outcome;
+use crate::system::clock::milliseconds;
 use rmcp::RoleServer;
 use rmcp::model::{LoggingLevel, LoggingMessageNotificationParam};
 use rmcp::service::RequestContext;
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 
-/// Who is said to have said it.
+/// The name of the logger.
 const LOGGER: &str = "whereby";
 
 /// The log of one client.
 pub(super) struct Log {
-    /// From which level on the client wants to know, where it says so once for all requests.
+    /// The least severe level to send, for clients that set it once for all requests.
     level: Mutex<LoggingLevel>,
 }
 
@@ -33,9 +34,9 @@ impl Log {
         self.tell(LoggingLevel::Warning, json!(what), context).await;
     }
 
-    /// Tells what came of a call.
+    /// Logs the outcome of a call.
     pub(super) async fn call(&self, outcome: &Outcome, context: &RequestContext<RoleServer>) {
-        let (level, came) = match &outcome.result {
+        let (level, result) = match &outcome.result {
             Ok(_) => (LoggingLevel::Info, "done"),
             Err(error) => (LoggingLevel::Notice, error.kind()),
         };
@@ -45,18 +46,19 @@ impl Log {
         let entry = json!({
             "function": outcome.function,
             "account": outcome.account,
-            "outcome": came,
+            "outcome": result,
             "requests": outcome.requests.len(),
-            "duration_ms": (outcome.duration.as_secs_f64() * 1e6).round() / 1e3,
+            "duration_ms": milliseconds(outcome.duration),
         });
         self.tell(level, entry, context).await;
     }
 
     fn wants(&self, level: LoggingLevel, context: &RequestContext<RoleServer>) -> bool {
-        let wanted = match is_new(context) {
-            // Since this protocol a client asks for it with each request.
-            true => context.meta.log_level(),
-            false => Some(*self.level.lock().unwrap_or_else(PoisonError::into_inner)),
+        let wanted = if is_new(context) {
+            // Since this protocol, each request names its level.
+            context.meta.log_level()
+        } else {
+            Some(*self.level.lock().unwrap_or_else(PoisonError::into_inner))
         };
         wanted.is_some_and(|wanted| severity(level) >= severity(wanted))
     }
@@ -64,13 +66,13 @@ impl Log {
     async fn tell(&self, level: LoggingLevel, data: Value, context: &RequestContext<RoleServer>) {
         if self.wants(level, context) {
             let message = LoggingMessageNotificationParam::new(level, data).with_logger(LOGGER);
-            // A client that is gone is noticed where it is read from.
+            // If the client is gone, reading from it fails.
             let _ = context.peer.notify_logging_message(message).await;
         }
     }
 }
 
-/// The levels of RFC 5424, from the least severe on.
+/// Returns the rank of a level of RFC 5424, from 0 for the least severe.
 fn severity(level: LoggingLevel) -> u8 {
     match level {
         LoggingLevel::Debug => 0,

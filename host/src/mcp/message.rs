@@ -1,9 +1,9 @@
-//! Reads one JSON-RPC message of a client, or says what is wrong with it.
+//! Reads a client's JSON-RPC messages, and refuses malformed ones.
 //!
-//! A request that cannot be served is refused here, with its id where it can be read; the SDK would
-//! drop it, or take it for another one. Notifications and answers are never answered, whatever is wrong
-//! with them.
-#![expect(deprecated, reason = "clients of the protocols before 2026-07-28 want logging")]
+//! A malformed request is refused here, with its ID if that can be read: the SDK would drop it or
+//! mistake it for another request. Notifications and responses never get a response, even if they are
+//! malformed.
+#![expect(deprecated, reason = "clients of the protocols before 2026-07-28 use logging")]
 
 use super::{MAX_MESSAGE_BYTES, budget, parameters};
 use crate::strict_json;
@@ -18,34 +18,34 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value, json};
 use whereby_authority::text;
 
-/// The longest id that is read from a message that is too long, in bytes.
+/// The maximum length of an ID that is read from a message that is too long, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
-/// The members of `_meta` that mean something to this server: this one, and those that begin so.
+/// The members of `_meta` that this server reads: one name, and one prefix.
 const PROGRESS: &str = "progressToken";
 const PROTOCOL: &str = "io.modelcontextprotocol/";
 
-/// What a client sent.
+/// A message from a client.
 #[derive(Debug)]
 pub(super) enum Incoming {
     /// A message that can be served.
     Message(Box<ClientJsonRpcMessage>),
-    /// A notification that means nothing to this server, or a malformed answer.
+    /// A notification that this server does not use, or a malformed response.
     Ignored,
-    /// Something that is answered with an error.
+    /// A message that gets an error response.
     Refused(Refusal),
 }
 
-/// The error that answers a message.
+/// The error response to a message.
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal {
-    /// The message's id; null where it has none or none can be read.
+    /// The message's ID, or null if it has none that can be read.
     pub(super) id: Value,
     pub(super) error: ErrorData,
 }
 
 impl Refusal {
-    /// The answer as a JSON-RPC message. The SDK's own type leaves out an id that is null.
+    /// Returns the response as a JSON-RPC message. The SDK's type omits an ID that is null.
     pub(super) fn to_json(&self) -> Value {
         json!({"jsonrpc": "2.0", "id": self.id, "error": self.error})
     }
@@ -61,13 +61,13 @@ impl From<Refusal> for Incoming {
     }
 }
 
-/// The error for a method that this server does not have.
+/// Returns the error for a method that this server does not have.
 pub(super) fn unknown_method(method: &str) -> ErrorData {
-    let message = format!("there is no method `{}`", text::printable(method, 100));
+    let message = format!("unknown method `{}`", text::printable(method, 100));
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None)
 }
 
-/// A message that arrives in parts. One that is too long is dropped, all but its id.
+/// A message that arrives in parts. If it is too long, only its ID is kept.
 #[derive(Default)]
 pub(super) struct Arriving {
     bytes: Vec<u8>,
@@ -89,7 +89,7 @@ impl Arriving {
         }
     }
 
-    /// Whether nothing but white space has arrived.
+    /// Returns whether only white space has arrived.
     pub(super) fn is_blank(&self) -> bool {
         self.too_long.is_none() && self.bytes.trim_ascii().is_empty()
     }
@@ -103,14 +103,14 @@ impl Arriving {
         self.too_long.is_some()
     }
 
-    /// Reads what has arrived, and begins the next message.
+    /// Reads the message, and begins the next one.
     pub(super) fn finish(&mut self) -> Incoming {
         let Some(scanner) = self.too_long.take() else {
             let incoming = read(&self.bytes);
             self.bytes.clear();
             return incoming;
         };
-        if let Some(unreadable) = scanner.unreadable_answer() {
+        if let Some(unreadable) = scanner.unreadable_response() {
             return unreadable;
         }
         let message = format!("the message is longer than {MAX_MESSAGE_BYTES} bytes");
@@ -131,16 +131,15 @@ pub(super) fn read(bytes: &[u8]) -> Incoming {
     match strict_json::from_str(text) {
         Ok(Value::Object(message)) => of_object(message),
         Ok(Value::Array(_)) => {
-            let message = "batches are not supported: send each message by itself";
+            let message = "batches are not supported: send one message at a time";
             Refusal::invalid(Value::Null, message).into()
         }
         Ok(_) => Refusal::invalid(Value::Null, "a message must be a JSON object").into(),
-        // JSON allows half a surrogate pair, any number, any depth and a member twice; its id can be read
-        // all the same.
+        // It is JSON that this server refuses, such as a duplicate member. Its ID may still be readable.
         Err(error) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
             let mut scanner = IdScanner::default();
             scanner.push(text.as_bytes());
-            if let Some(unreadable) = scanner.unreadable_answer() {
+            if let Some(unreadable) = scanner.unreadable_response() {
                 return unreadable;
             }
             Refusal::invalid(scanner.id, format!("the message cannot be read: {error}")).into()
@@ -150,15 +149,15 @@ pub(super) fn read(bytes: &[u8]) -> Incoming {
 }
 
 fn of_object(mut message: Map<String, Value>) -> Incoming {
-    let has_outcome = message.contains_key("result") || message.contains_key("error");
+    let is_response = message.contains_key("result") || message.contains_key("error");
     let id = message.get("id");
     let method = match message.get("method") {
         Some(Value::String(method)) => method.clone(),
-        None if has_outcome => return of_answer(message),
+        None if is_response => return of_response(message),
         None => return Refusal::invalid(echo(id), "`method` is missing").into(),
         Some(_) => return Refusal::invalid(echo(id), "`method` must be a string").into(),
     };
-    // Some clients write the id that a notification does not have as null.
+    // Some clients send a null ID with a notification.
     let is_notification = id.is_none_or(|id| id.is_null() && method.starts_with("notifications/"));
     if is_notification {
         message.remove("id");
@@ -171,8 +170,8 @@ fn of_object(mut message: Map<String, Value>) -> Incoming {
     if message.get("jsonrpc").is_none_or(|version| version != "2.0") {
         return Refusal::invalid(id, "`jsonrpc` must be \"2.0\"").into();
     }
-    if has_outcome {
-        return Refusal::invalid(id, "a request has no `result` and no `error`").into();
+    if is_response {
+        return Refusal::invalid(id, "a request must not have `result` or `error`").into();
     }
     match of_request(&method, message) {
         Ok(request) => {
@@ -182,7 +181,7 @@ fn of_object(mut message: Map<String, Value>) -> Incoming {
     }
 }
 
-/// An id that an answer can carry, whether or not a request may have it.
+/// Returns an ID as a response can carry it: a string, a number or null.
 fn echo(id: Option<&Value>) -> Value {
     match id {
         Some(id @ (Value::String(_) | Value::Number(_))) => id.clone(),
@@ -190,33 +189,30 @@ fn echo(id: Option<&Value>) -> Value {
     }
 }
 
-fn of_answer(mut message: Map<String, Value>) -> Incoming {
-    // This server numbers its requests, and some clients answer with the number as a string.
+fn of_response(mut message: Map<String, Value>) -> Incoming {
+    // The IDs of this server's requests are numbers. Some clients return them as strings.
     let id = message.get("id").map(numbered).unwrap_or_default();
     message.insert("id".into(), id.clone());
     match ClientJsonRpcMessage::deserialize(Value::Object(message)) {
-        Ok(answer) => Incoming::Message(Box::new(answer)),
-        Err(_) => unreadable_answer(&id),
+        Ok(response) => Incoming::Message(Box::new(response)),
+        Err(_) => unreadable_response(&id),
     }
 }
 
-/// The id of a request of this server.
+/// Returns the ID of a request of this server, as a number if it is one.
 fn numbered(id: &Value) -> Value {
     let number = id.as_str().and_then(|id| id.parse::<i64>().ok());
     number.map_or_else(|| id.clone(), Value::from)
 }
 
-/// An answer that cannot be read is a failure to answer, so that nobody waits for another one.
-fn unreadable_answer(id: &Value) -> Incoming {
-    let answer = ClientJsonRpcMessage::deserialize(json!({
+/// Returns an error response in place of a malformed one, so that its request does not keep waiting.
+fn unreadable_response(id: &Value) -> Incoming {
+    let response = ClientJsonRpcMessage::deserialize(json!({
         "jsonrpc": "2.0",
         "id": numbered(id),
-        "error": {"code": -32603, "message": "the answer cannot be read"},
+        "error": {"code": -32603, "message": "the response cannot be read"},
     }));
-    match answer {
-        Ok(answer) => Incoming::Message(Box::new(answer)),
-        Err(_) => Incoming::Ignored,
-    }
+    response.map_or(Incoming::Ignored, |response| Incoming::Message(Box::new(response)))
 }
 
 fn of_notification(message: Map<String, Value>) -> Incoming {
@@ -248,15 +244,14 @@ fn of_request(method: &str, message: Map<String, Value>) -> Result<ClientRequest
         "resources/read" => known(message, parameters::read, ReadResourceRequest::new),
         "logging/setLevel" => known(message, parameters::level, SetLevelRequest::new),
         "subscriptions/listen" => known(message, parameters::any, SubscriptionsListenRequest::new),
-        // Whatever its parameters, the handler does not know the method.
+        // The handler refuses unknown methods, whatever their parameters.
         _ => Ok(CustomRequest::deserialize(Value::Object(message))
             .unwrap_or_else(|_| CustomRequest::new(method, None))
             .into()),
     }
 }
 
-/// Makes a request of a known method out of its parameters. The SDK would take one with wrong
-/// parameters for a method that it does not know.
+/// Builds the request of a known method. The SDK would report wrong parameters as an unknown method.
 fn known<P: DeserializeOwned, R: Into<ClientRequest>>(
     mut message: Map<String, Value>,
     check: fn(&mut Map<String, Value>) -> Result<(), String>,
@@ -274,7 +269,7 @@ fn known<P: DeserializeOwned, R: Into<ClientRequest>>(
     let meta = match params.remove("_meta") {
         None | Some(Value::Null) => None,
         Some(Value::Object(mut meta)) => {
-            // What nobody here reads is not kept, however much there is of it.
+            // Members that this server does not read would only use memory.
             meta.retain(|name, _| name == PROGRESS || name.starts_with(PROTOCOL));
             parameters::meta(&mut meta).map_err(wrong)?;
             Some(meta)
@@ -284,7 +279,7 @@ fn known<P: DeserializeOwned, R: Into<ClientRequest>>(
     check(&mut params).map_err(wrong)?;
     let params = Value::Object(params);
     let made = P::deserialize(&params).map_err(|_| {
-        // Read once more, they say which of them it is.
+        // The second pass finds the path of the wrong member.
         match serde_path_to_error::deserialize::<_, P>(&params) {
             Err(error) if error.path().iter().next().is_some() => {
                 wrong(format!("`{}`: {}", error.path(), error.inner()))
@@ -300,19 +295,19 @@ fn known<P: DeserializeOwned, R: Into<ClientRequest>>(
     Ok(request)
 }
 
-/// Finds the id of a message without keeping the message.
+/// Finds the ID of a message without keeping the message.
 #[derive(Default)]
 struct IdScanner {
     id: Value,
     depth: usize,
     in_string: bool,
     is_escaped: bool,
-    /// The name or value that is being read, where it is a member of the message itself.
+    /// The name or value that is being read, at the top level of the message.
     token: Vec<u8>,
     is_id: bool,
     has_id: bool,
     has_method: bool,
-    has_outcome: bool,
+    has_result: bool,
 }
 
 impl IdScanner {
@@ -337,22 +332,22 @@ impl IdScanner {
                     let name = self.token.trim_ascii();
                     self.is_id = name == b"\"id\"";
                     self.has_method |= name == b"\"method\"";
-                    self.has_outcome |= matches!(name, b"\"result\"" | b"\"error\"");
+                    self.has_result |= matches!(name, b"\"result\"" | b"\"error\"");
                     self.token.clear();
                     continue;
                 }
                 _ => {}
             }
-            // One byte more than is read shows that it is too long.
+            // One byte more than the maximum shows that the token is too long.
             if self.depth == 1 && self.token.len() <= MAX_ID_BYTES && byte != b'{' {
                 self.token.push(byte);
             }
         }
     }
 
-    /// The failure to answer, where the message is an answer.
-    fn unreadable_answer(&self) -> Option<Incoming> {
-        (self.has_outcome && !self.has_method).then(|| unreadable_answer(&self.id))
+    /// Returns an error response in place of the message, if it is a response.
+    fn unreadable_response(&self) -> Option<Incoming> {
+        (self.has_result && !self.has_method).then(|| unreadable_response(&self.id))
     }
 
     fn end_member(&mut self) {
@@ -362,7 +357,7 @@ impl IdScanner {
         if self.is_id {
             let is_readable = !self.has_id && self.token.len() <= MAX_ID_BYTES;
             let id = is_readable.then(|| serde_json::from_slice(&self.token).ok()).flatten();
-            // Of two ids, neither is the message's.
+            // With two IDs, neither counts.
             self.id = echo(id.as_ref());
             self.has_id = true;
         }
@@ -376,7 +371,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_of_a_long_message_is_found_however_it_is_cut() {
+    fn the_id_of_a_long_message_is_found_wherever_it_is_split() {
         let long = "x".repeat(MAX_ID_BYTES);
         for (message, id) in [
             (r#"{"id":1}"#, json!(1)),
@@ -400,7 +395,7 @@ mod tests {
                 let mut scanner = IdScanner::default();
                 scanner.push(&bytes[..at]);
                 scanner.push(&bytes[at..]);
-                assert_eq!(scanner.id, id, "{message} cut at {at}");
+                assert_eq!(scanner.id, id, "{message} split at {at}");
             }
         }
     }

@@ -1,16 +1,14 @@
-//! The functions as tools of the Model Context Protocol, for agents that are not trusted with the
-//! account.
+//! An MCP server that offers the functions as tools to agents that are not trusted with the account.
 //!
-//! A [`Server`] speaks to one client over a stream ([`Server::serve`], what `whereby mcp` does with its
-//! standard input and output) or to many over HTTP on a loopback address ([`Server::listen`]). Every
-//! call goes through [`Session`]. What the policy wants to be asked for is asked by way of the client,
-//! where it can do that and `permissions.elicitation` does not forbid it; else it is stored for a
-//! person to approve with `whereby approvals`. Nothing here approves.
+//! A [`Server`] serves one client over a stream ([`Server::serve`], as `whereby mcp` does on standard
+//! input and output) or many clients over HTTP on a loopback address ([`Server::listen`]). Every call
+//! goes through [`Session`]. If a call needs approval, the client asks a person (MCP elicitation),
+//! where it can and `permissions.elicitation` allows it. Otherwise the approval request is stored, and
+//! a person approves it with `whereby approvals`. Nothing in this module approves a call.
 
 mod asking;
 mod budget;
 mod escape;
-mod gateway;
 mod handler;
 mod http;
 mod lines;
@@ -21,6 +19,7 @@ mod resources;
 mod results;
 #[cfg(feature = "lua")]
 mod scripts;
+mod server_state;
 mod tools;
 
 pub use http::{HttpOptions, Listening};
@@ -29,32 +28,32 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::session::Session;
 use escape::Escaping;
-use gateway::Gateway;
 use handler::Handler;
 use lines::Lines;
 use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
+use server_state::ServerState;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-/// The longest message of a client, in bytes: twice the largest arguments, and what is around them.
+/// The maximum size of a client's message, in bytes: twice the largest arguments, with some room.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
-/// Reads the settings anew.
+/// Reloads the settings.
 type Reload = dyn Fn() -> Result<Settings, Error> + Send + Sync;
 
-/// Is told, in a sentence, of what whoever runs the server should know.
+/// Receives notices for the person who runs the server, one sentence each.
 type Notice = dyn Fn(&str) + Send + Sync;
 
 /// An MCP server on a session. Cheap to clone.
 #[derive(Clone)]
 pub struct Server {
-    gateway: Arc<Gateway>,
+    state: Arc<ServerState>,
 }
 
-/// Makes a [`Server`].
+/// Builds a [`Server`].
 pub struct ServerBuilder {
     session: Session,
     files: Vec<PathBuf>,
@@ -64,8 +63,8 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Whether scripts in Lua are offered as a tool, `whereby_run_lua`, within the limits of the
-    /// settings; by default not.
+    /// Sets whether to offer the tool `whereby_run_lua`, which runs Lua scripts within the limits of
+    /// the settings. Default: false.
     #[cfg(feature = "lua")]
     #[must_use]
     pub fn scripts(mut self, scripts: bool) -> Self {
@@ -73,10 +72,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Reads the settings anew whenever one of these files has changed, been made or been removed.
+    /// Reloads the settings when one of these files is changed, created or removed.
     ///
-    /// It is looked for before each call, so that a rule holds from the next call on. While they
-    /// cannot be read, every call fails and says why.
+    /// The files are checked before each call, so a changed rule applies from the next call on. While
+    /// the settings cannot be read, every call fails and says why.
     #[must_use]
     pub fn reload(
         mut self,
@@ -88,25 +87,25 @@ impl ServerBuilder {
         self
     }
 
-    /// Tells whoever runs the server, in sentences, what they should know: that the settings cannot be
-    /// read, or the audit log not be written.
+    /// Sets a function that receives notices for the person who runs the server, for example that the
+    /// settings cannot be read or the audit log cannot be written.
     #[must_use]
     pub fn notice(mut self, notice: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.notice = Arc::new(notice);
         self
     }
 
-    /// The server.
+    /// Returns the server.
     #[must_use]
     pub fn build(self) -> Server {
-        let gateway =
-            Gateway::new(self.session, self.files, self.reload, self.notice, self.scripts);
-        Server { gateway: Arc::new(gateway) }
+        let state =
+            ServerState::new(self.session, self.files, self.reload, self.notice, self.scripts);
+        Server { state: Arc::new(state) }
     }
 }
 
 impl Server {
-    /// Begins a server on a session.
+    /// Returns a builder for a server on this session.
     #[must_use]
     pub fn builder(session: Session) -> ServerBuilder {
         ServerBuilder {
@@ -118,12 +117,12 @@ impl Server {
         }
     }
 
-    /// Serves one client, with one message a line, until the client closes its side. Calls that began
-    /// before that are still made and answered.
+    /// Serves one client, with one message per line, until the client closes its input. Calls that
+    /// began before that are still completed and answered.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] if the server ends for another reason.
+    /// Returns [`Error::Internal`] if the server ends for another reason.
     pub async fn serve(
         &self,
         read: impl AsyncRead + Send + Unpin + 'static,
@@ -132,8 +131,8 @@ impl Server {
         self.serve_until(CancellationToken::new(), read, write).await
     }
 
-    /// Serves one client in the same way. Stops at once, also in the middle of calls, when the client is
-    /// gone: when the token is cancelled or writing fails.
+    /// Like [`Server::serve`], but stops at once, even during calls, when the token is cancelled or a
+    /// write fails.
     pub(crate) async fn serve_until(
         &self,
         gone: CancellationToken,
@@ -141,15 +140,15 @@ impl Server {
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), Error> {
         let ended = CancellationToken::new();
-        let (requests, write) = (self.gateway.client_requests(), Escaping::new(write));
+        let (requests, write) = (self.state.client_requests(), Escaping::new(write));
         let transport = Lines::new(read, write, requests, ended.clone(), gone.clone());
         let failed =
             |error: String| Error::Internal { message: format!("the MCP server ended: {error}") };
-        let watching = self.gateway.watch();
-        let handler = Handler::new(Arc::clone(&self.gateway), ended, gone);
+        let watching = self.state.watch();
+        let handler = Handler::new(Arc::clone(&self.state), ended, gone);
         let service = match handler.serve(transport).await {
             Ok(service) => service,
-            // A client that connects and goes away again did nothing wrong.
+            // A client may connect and disconnect without a handshake.
             Err(
                 ServerInitializeError::ConnectionClosed(_)
                 | ServerInitializeError::TransportError { .. },

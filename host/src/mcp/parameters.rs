@@ -1,8 +1,8 @@
-//! Checks the types of a request's parameters, and names the wrong ones in plain words.
+//! Checks the types of a request's parameters, and names the wrong ones.
 //!
-//! Many clients describe themselves sloppily, and nothing depends on most of it: that is corrected
-//! here. The parameters of calls are never guessed.
-#![expect(deprecated, reason = "clients of the protocols before 2026-07-28 want logging")]
+//! Many clients describe themselves incorrectly, in ways that do not matter. This module corrects such
+//! descriptions. It never guesses the parameters of calls.
+#![expect(deprecated, reason = "clients of the protocols before 2026-07-28 use logging")]
 
 use rmcp::model::LoggingLevel;
 use serde::Deserialize as _;
@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 
 type Parameters = Map<String, Value>;
 
-/// What a client says of itself with each request, where there is no handshake.
+/// The members of `_meta` in which a client describes itself, in protocols without a handshake.
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
-/// Parameters of which this server reads none.
+/// Accepts any parameters, for methods of which this server reads none.
 pub(super) fn any(_: &mut Parameters) -> Result<(), String> {
     Ok(())
 }
@@ -92,7 +92,7 @@ fn optional(
     }
 }
 
-/// Keeps the one capability that this server uses: whether the client can be asked, and how.
+/// Keeps only the capability that this server uses: elicitation, with its modes.
 fn capabilities(parameters: &mut Parameters, name: &str) -> Result<(), String> {
     let given = parameters.remove(name).unwrap_or_default();
     let mut given = object(given, name)?.unwrap_or_default();
@@ -113,8 +113,8 @@ fn capabilities(parameters: &mut Parameters, name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// An object; `None` of what says that there is nothing. PHP writes an empty object as `[]`, and some
-/// clients write `true` for a capability without options.
+/// Returns a value as an object, or `None` for null and false. PHP writes an empty object as `[]`, and
+/// some clients write `true` for a capability without options.
 fn object(value: Value, name: &str) -> Result<Option<Parameters>, String> {
     match value {
         Value::Object(object) => Ok(Some(object)),
@@ -125,7 +125,7 @@ fn object(value: Value, name: &str) -> Result<Option<Parameters>, String> {
     }
 }
 
-/// Keeps what the client calls itself. A version is optional.
+/// Keeps only the client's name and version. The version is optional.
 fn client_info(parameters: &mut Parameters, name: &str) -> Result<(), String> {
     let Some(Value::Object(info)) = parameters.get(name) else {
         return Err(format!("`{name}` must be an object with `name` and `version`"));
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_says_of_itself_is_put_right_or_named() {
+    fn wrong_descriptions_of_clients_are_corrected_or_refused() {
         let can_ask = Ok(json!({"elicitation": {}}));
         let cannot = Ok(json!({}));
         let wrong = |what: &str| Err(format!("`capabilities{what}` must be an object"));
@@ -175,8 +175,8 @@ mod tests {
             (json!({"elicitation": {"form": 1}}), wrong(".elicitation.form")),
         ] {
             let mut parameters = Map::from_iter([("capabilities".into(), given.clone())]);
-            let came = capabilities(&mut parameters, "capabilities");
-            assert_eq!(came.map(|()| parameters["capabilities"].clone()), expected, "{given}");
+            let checked = capabilities(&mut parameters, "capabilities");
+            assert_eq!(checked.map(|()| parameters["capabilities"].clone()), expected, "{given}");
         }
         for (given, expected) in [
             (json!({"name": "a", "version": "1"}), Ok(json!({"name": "a", "version": "1"}))),
@@ -187,9 +187,9 @@ mod tests {
             (json!("a"), Err("`clientInfo` must be an object with `name` and `version`")),
         ] {
             let mut parameters = Map::from_iter([("clientInfo".into(), given.clone())]);
-            let came = client_info(&mut parameters, "clientInfo");
-            let came = came.map(|()| parameters["clientInfo"].clone());
-            assert_eq!(came, expected.map_err(str::to_owned), "{given}");
+            let checked = client_info(&mut parameters, "clientInfo");
+            let checked = checked.map(|()| parameters["clientInfo"].clone());
+            assert_eq!(checked, expected.map_err(str::to_owned), "{given}");
         }
     }
 }

@@ -1,23 +1,23 @@
-//! The documentation as resources.
+//! The documentation as MCP resources.
 
 use crate::docs;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents};
 use whereby_authority::arguments::first_sentence;
 use whereby_catalog::Function;
 
-/// The address of the overview; a function's own is below it.
+/// The URI of the overview. The page of a function is below it.
 const OVERVIEW: &str = "whereby://docs";
 
 const MARKDOWN: &str = "text/markdown";
 
-/// Every resource: the overview, and the pages of these functions.
+/// Returns all resources: the overview, and a page for each of these functions.
 pub(super) fn list(functions: &[&'static Function]) -> Vec<Resource> {
     let overview = Resource::new(OVERVIEW, "whereby")
         .with_title("Whereby")
-        .with_description("What the tools do, and how they fail")
+        .with_description("The tools, and the errors that they return")
         .with_mime_type(MARKDOWN);
     let functions = functions.iter().map(|function| {
-        Resource::new(address(function), function.json)
+        Resource::new(uri_of(function), function.json)
             .with_title(function.json)
             .with_description(first_sentence(function.docs))
             .with_mime_type(MARKDOWN)
@@ -25,17 +25,17 @@ pub(super) fn list(functions: &[&'static Function]) -> Vec<Resource> {
     std::iter::once(overview).chain(functions).collect()
 }
 
-/// The contents of a resource; `None` where there is none of that address.
+/// Returns the contents of a resource, or `None` if there is no resource with this URI.
 pub(super) fn read(uri: &str, functions: &[&'static Function]) -> Option<ReadResourceResult> {
     let text = if uri == OVERVIEW {
         docs::overview_of(functions.iter().copied())
     } else {
-        docs::markdown(functions.iter().find(|function| address(function) == uri)?)
+        docs::markdown(functions.iter().find(|function| uri_of(function) == uri)?)
     };
     let contents = ResourceContents::text(text, uri).with_mime_type(MARKDOWN);
     Some(ReadResourceResult::new(vec![contents]))
 }
 
-fn address(function: &Function) -> String {
+fn uri_of(function: &Function) -> String {
     format!("{OVERVIEW}/{}", function.json)
 }

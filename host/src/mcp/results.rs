@@ -1,4 +1,4 @@
-//! What came of a call, as the result of a tool.
+//! Converts the outcome of a call to the result of a tool.
 
 use crate::error::Error;
 use crate::session::call::Outcome;
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::text;
 
-/// Under this name the result of a failed call has the error as a document.
+/// The member of `_meta` that has a failed call's error as a JSON object.
 const ERROR_META: &str = "whereby/error";
 
-/// The result of a call: structured where it succeeded, in plain words where it failed.
+/// Returns the tool result of a call: structured content if it succeeded, and text if it failed.
 pub(super) fn of(outcome: Outcome) -> CallToolResult {
     match outcome.result {
         Ok(data) => {
-            // A client that does not read structured results has everything in the text, too.
+            // Some clients do not read structured content.
             let readable = serde_json::to_string_pretty(&data).unwrap_or_default();
             let mut result = CallToolResult::success(vec![ContentBlock::text(readable)]);
             result.structured_content = Some(data);
@@ -24,10 +24,8 @@ pub(super) fn of(outcome: Outcome) -> CallToolResult {
     }
 }
 
-/// A failed call, as an agent is told of it. The text says all that a model needs; programs read the
-/// document beside it.
-///
-/// It is no structured result: that would have to fit the tool's schema.
+/// Returns the tool result of a failed call. Its text has all that a model needs, and `_meta` has the
+/// error for programs. Structured content would have to match the tool's output schema.
 pub(super) fn failure(
     error: &Error,
     write: WriteOutcome,

@@ -1,9 +1,9 @@
-//! Scripts in Lua as one tool, for clients whose models write code. It is there where the user wants it.
+//! The optional tool that runs Lua scripts, for clients whose models write code.
 //!
-//! Each call of a script goes through the session like any other: it is decided on, asked for and
-//! audited by itself. The tool as a whole allows nothing.
+//! Each call of a script goes through the session like any other call, with its own permission check,
+//! approval and row in the audit log. The tool itself grants nothing.
 
-use super::asking::{Elicitation, Way};
+use super::asking::{AskMode, Elicitation};
 use crate::error::Error;
 use crate::lua::{MAX_SOURCE_BYTES, Report, Runtime};
 use crate::session::Session;
@@ -27,12 +27,12 @@ pub(super) const NAME: &str = "whereby_run_lua";
 /// The one argument.
 const SCRIPT: &str = "script";
 
-const DESCRIPTION: &str = "Run a script in Luau that calls the Whereby functions, for work that takes \
+const DESCRIPTION: &str = "Run a Luau script that calls the Whereby functions, for work that takes \
     several calls. `app.integrations.whereby.list_rooms({ limit = 10 })` calls a function and returns a \
-    table; `app.parallel{ function() … end, … }` makes calls side by side; `print` writes output, and \
-    what the script returns is its result. A call that fails raises a table with `kind`, `message` and \
-    `hint`. `lua_read_doc(\"integrations.whereby\")` returns the whole guide. There are no files, no \
-    network and no packages. Each call is decided on, and asked for, like one by its own tool.";
+    table. `app.parallel{ function() … end, … }` runs functions in parallel. `print` writes output. The \
+    script's return value is its result. A failed call raises a table with `kind`, `message` and \
+    `hint`. `lua_read_doc(\"integrations.whereby\")` returns the guide. Scripts have no files, network \
+    or packages. Each call has the permissions and approvals of a call to its own tool.";
 
 pub(super) fn tool() -> Tool {
     let object = |value: Value| match value {
@@ -54,10 +54,10 @@ pub(super) fn tool() -> Tool {
         "type": "object",
         "properties": {
             "success": {"type": "boolean"},
-            "output": {"type": "string", "description": "What the script printed."},
-            "result": {"description": "What it returned; a list where it returned several values."},
+            "output": {"type": "string", "description": "The printed text."},
+            "result": {"description": "The return value; an array if there are several."},
             "error": {"type": ["object", "null"]},
-            "calls": {"type": "array", "items": {"type": "object"}, "description": "The calls that it made."},
+            "calls": {"type": "array", "items": {"type": "object"}, "description": "The calls that the script made."},
             "duration_ms": {"type": "number"},
         },
         "required": ["success", "output", "result", "error", "calls", "duration_ms"],
@@ -75,23 +75,23 @@ pub(super) fn tool() -> Tool {
 
 const MIB: usize = 1024 * 1024;
 
-/// How much memory all scripts of clients may have together, in MiB.
+/// The memory for all running scripts, in MiB.
 const ALL_SCRIPTS_MIB: u32 = 128;
 
-/// How long a script waits for its share.
+/// The maximum time a script waits for its share of the memory.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The memory that scripts can still have, in MiB.
+/// The memory that is free for scripts, in MiB.
 static MEMORY: Semaphore = Semaphore::const_new(ALL_SCRIPTS_MIB as usize);
 
-/// How much of it scripts may have that wait for a person, in MiB. A person may take an hour, and other
-/// scripts must not wait for that.
+/// The memory for scripts that wait for a person, in MiB. A person may take an hour, and must not make
+/// other scripts wait.
 const WAITING_SCRIPTS_MIB: u32 = ALL_SCRIPTS_MIB / 2;
 
-/// The memory that scripts can still have while they wait for a person, in MiB.
+/// The memory that is free for scripts that wait for a person, in MiB.
 static WAITING: Semaphore = Semaphore::const_new(WAITING_SCRIPTS_MIB as usize);
 
-/// Asks by way of the client, and says meanwhile that the time is not the script's.
+/// Asks through the client. The time a person takes does not count as the script's.
 struct Asking {
     elicitation: Elicitation,
     /// The script's share of the memory, in MiB.
@@ -100,18 +100,18 @@ struct Asking {
     asking: Arc<AtomicBool>,
 }
 
-/// How many questions of a script are open, and the memory that it may keep meanwhile.
+/// The number of a script's open questions, and the memory that it keeps while it waits.
 #[derive(Default)]
 struct OpenQuestions {
     count: usize,
     memory: Option<SemaphorePermit<'static>>,
 }
 
-/// A question that is open as long as this is there, also where nobody waits for its answer any more.
+/// An open question. Dropping it closes the question, even if its call was abandoned.
 struct Open<'a>(&'a Asking);
 
 impl<'a> Open<'a> {
-    /// Opens a question; `None` where too many scripts wait for a person.
+    /// Opens a question. Returns `None` if too many scripts wait for a person.
     fn new(asking: &'a Asking) -> Option<Self> {
         let mut open = asking.questions();
         if open.count == 0 {
@@ -137,7 +137,7 @@ impl Drop for Open<'_> {
 
 impl Asking {
     fn questions(&self) -> MutexGuard<'_, OpenQuestions> {
-        // A panic under the lock leaves a count that is right.
+        // A panic under the lock leaves the count correct.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -148,7 +148,7 @@ impl Approver for Asking {
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
-            // Nobody is asked now; the call is stored, to be approved and made again.
+            // The request is stored instead, for approval elsewhere.
             let Some(_open) = Open::new(self) else { return Answer::Nobody };
             self.elicitation.ask(question).await
         })
@@ -159,7 +159,11 @@ impl Approver for Asking {
     }
 }
 
-/// Runs the script of a request, until it is taken back; `notice` is told what the audit log misses.
+/// Runs the script of a request. Dropping the future stops it. `notice` receives audit problems.
+///
+/// # Errors
+///
+/// Returns an error if the arguments are wrong, or if other scripts use all the memory.
 pub(super) async fn run(
     session: Session,
     mut arguments: JsonObject,
@@ -168,16 +172,13 @@ pub(super) async fn run(
     asker: Asker,
     notice: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<CallToolResult, Error> {
-    let script = match arguments.shift_remove(SCRIPT) {
-        Some(Value::String(script)) => script,
-        _ => {
-            let message = format!("{NAME} needs `{SCRIPT}`: the text of the script");
-            return Err(Error::InvalidArgument { message });
-        }
+    let Some(Value::String(script)) = arguments.shift_remove(SCRIPT) else {
+        let message = format!("{NAME} needs `{SCRIPT}`, a string");
+        return Err(Error::InvalidArgument { message });
     };
     if let Some(name) = arguments.keys().next() {
         let name = text::printable(name, 80);
-        let message = format!("{NAME} takes `{SCRIPT}` and nothing else, not `{name}`");
+        let message = format!("unknown argument `{name}`; {NAME} takes only `{SCRIPT}`");
         return Err(Error::InvalidArgument { message });
     }
     let share = u32::try_from(session.settings().lua.memory_bytes.div_ceil(MIB));
@@ -187,19 +188,19 @@ pub(super) async fn run(
     let Ok(Ok(_memory)) = memory else {
         return Err(Error::Internal {
             message: format!(
-                "other scripts use all the memory that scripts may have together ({ALL_SCRIPTS_MIB} \
-                 MiB); try again when they have ended"
+                "other scripts use all the memory for scripts ({ALL_SCRIPTS_MIB} MiB); try again when \
+                 they have ended"
             ),
         });
     };
     let asking = Arc::new(AtomicBool::new(false));
-    let approver: Arc<dyn Approver> = match Way::of(context) {
-        Way::Waiting => {
+    let approver: Arc<dyn Approver> = match AskMode::of(context) {
+        AskMode::DuringCall => {
             let (share, asking) = (share.min(WAITING_SCRIPTS_MIB), Arc::clone(&asking));
             Arc::new(Asking { elicitation, share, open: Mutex::default(), asking })
         }
-        // A script cannot be left and gone on with; what is to be asked for is stored.
-        Way::None | Way::InputRequired => Arc::new(NobodyToAsk),
+        // A script cannot be paused and resumed, so its approval requests are stored.
+        AskMode::None | AskMode::InputRequired => Arc::new(NobodyToAsk),
     };
     let client = super::handler::client_name(context);
     let runtime = Runtime::new(session).asking(asking).notice(notice).calls(
@@ -217,9 +218,11 @@ pub(super) async fn run(
 fn result(report: &Report) -> CallToolResult {
     let document = report.to_json();
     let readable = serde_json::to_string_pretty(&document).unwrap_or_default();
-    let mut result = match report.success() {
-        true => CallToolResult::success(vec![ContentBlock::text(readable)]),
-        false => CallToolResult::error(vec![ContentBlock::text(readable)]),
+    let content = vec![ContentBlock::text(readable)];
+    let mut result = if report.success() {
+        CallToolResult::success(content)
+    } else {
+        CallToolResult::error(content)
     };
     result.structured_content = Some(document);
     result

@@ -1,4 +1,4 @@
-//! The functions as tools, under the settings of the moment.
+//! The list of tools under the current settings, and their arguments.
 
 use crate::config::Settings;
 use crate::error::Error;
@@ -11,14 +11,14 @@ use whereby_authority::text;
 use whereby_catalog::Function;
 use whereby_catalog::tool::{self, Hints};
 
-/// The argument by which an account is chosen, where there are several.
+/// The argument that selects an account, if there are several.
 const ACCOUNT: &str = "account";
 
-/// The tools: the functions that the component has and that are not denied for every account, and
-/// scripts where they are offered.
+/// Returns the tools: the component's functions that are not denied for every account, and the script
+/// tool if it is offered.
 pub(super) fn list(session: &Session, scripts: bool) -> Vec<Tool> {
     let known = session.functions().into_iter();
-    let functions = known.filter_map(|function| offer(function, session.settings()));
+    let functions = known.filter_map(|function| to_tool(function, session.settings()));
     functions.chain(scripts.then(script_tool).flatten()).collect()
 }
 
@@ -32,7 +32,7 @@ fn script_tool() -> Option<Tool> {
     None
 }
 
-/// The function that a tool stands for; the error names the one of those offered that may be meant.
+/// Returns the function of a tool. The error suggests a similar name among the offered tools.
 pub(super) fn function(name: &str, offered: &[Tool]) -> Result<&'static Function, String> {
     let known = name.strip_prefix(tool::PREFIX).and_then(whereby_catalog::function);
     known.ok_or_else(|| {
@@ -44,16 +44,16 @@ pub(super) fn function(name: &str, offered: &[Tool]) -> Result<&'static Function
         };
         let near = whereby_catalog::respelled(name, names()).or_else(typed);
         let near = near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
-        format!("no tool is called `{}`{near}; tools/list has them all", text::printable(name, 80))
+        format!("unknown tool `{}`{near}; tools/list lists them all", text::printable(name, 80))
     })
 }
 
-/// Takes the account out of a tool's arguments.
+/// Removes the account from a tool's arguments and returns it.
 pub(super) fn take_account(
     arguments: &mut JsonObject,
     settings: &Settings,
 ) -> Result<Option<String>, Error> {
-    // Where there is but one, no argument is called so, and one that is given is refused like any other.
+    // With a single account there is no such argument, and the session refuses it as unknown.
     if enabled(settings).nth(1).is_none() {
         return Ok(None);
     }
@@ -62,7 +62,7 @@ pub(super) fn take_account(
             let names: Vec<&str> = enabled(settings).collect();
             Err(Error::InvalidArgument {
                 message: format!(
-                    "{ACCOUNT}: missing, and there is no default; it is one of {}",
+                    "{ACCOUNT}: missing, and there is no default account; choose one of {}",
                     text::printable(&names.join(", "), 500)
                 ),
             })
@@ -70,7 +70,7 @@ pub(super) fn take_account(
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(name)) => Ok(Some(name)),
         Some(_) => Err(Error::InvalidArgument {
-            message: format!("{ACCOUNT}: not the name of an account"),
+            message: format!("{ACCOUNT}: must be a string, the name of an account"),
         }),
     }
 }
@@ -79,13 +79,14 @@ fn enabled(settings: &Settings) -> impl Iterator<Item = &str> {
     settings.accounts.iter().filter(|(_, account)| account.enabled).map(|(name, _)| name.as_str())
 }
 
-fn offer(function: &'static Function, settings: &Settings) -> Option<Tool> {
+/// Returns a function as a tool, or `None` if it is denied for every account.
+fn to_tool(function: &'static Function, settings: &Settings) -> Option<Tool> {
     let all: Vec<&str> = enabled(settings).collect();
     let may = |account: &str| {
         settings.policy.decide(account, function, false).permission != Permission::Deny
     };
     let accounts: Vec<&str> = all.iter().copied().filter(|account| may(account)).collect();
-    // Where there is no account at all, the tools are listed and their calls say what is missing.
+    // Without any account the tools are listed, and their calls say what is missing.
     if accounts.is_empty() && !all.is_empty() {
         return None;
     }
@@ -112,7 +113,7 @@ fn declare_account(input: &mut JsonObject, accounts: &[&str], default: Option<&s
     let mut account = json!({
         "type": "string",
         "enum": accounts,
-        "description": "The Whereby account by which the call is made.",
+        "description": "The Whereby account to use for the call.",
     });
     match default {
         Some(default) => account["default"] = default.into(),

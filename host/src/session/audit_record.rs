@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::session::call::Call;
 use crate::session::outbound::{Closed, Outbox, SentRequest};
 use crate::store::{AuditOutcome, AuditRequest, Begin, BeginError, End, Store, new_id};
-use crate::system::clock::Clock;
+use crate::system::clock::{Clock, milliseconds};
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::policy::Effect;
 use whereby_authority::secrets::{masked, outline};
@@ -242,8 +242,4 @@ fn request(sent: &SentRequest) -> AuditRequest {
         status: sent.status,
         duration_ms: milliseconds(sent.duration),
     }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

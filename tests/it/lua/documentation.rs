@@ -55,10 +55,10 @@ async fn pages_are_found_by_many_names() {
     let guide = result(&world, "return docs.read('whereby')").await;
     assert!(guide.as_str().is_some_and(|guide| guide.starts_with("# integrations.whereby\n")));
     for (script, expected) in [
-        ("lua_read_doc('integrations.zoom')", "there is no page `integrations.zoom`"),
+        ("lua_read_doc('integrations.zoom')", "unknown page `integrations.zoom`"),
         ("lua_read_doc('get_rom')", "did you mean `get_room`?"),
-        ("lua_read_doc()", "there is no page"),
-        ("lua_read_doc('integrations.whereby.hidden.get_room')", "there is no page"),
+        ("lua_read_doc()", "unknown page"),
+        ("lua_read_doc('integrations.whereby.hidden.get_room')", "unknown page"),
     ] {
         let (kind, message) = failure(&world, script).await;
         assert!(kind == "usage" && message.contains(expected), "{script}: {message}");

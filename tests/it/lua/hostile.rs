@@ -116,17 +116,17 @@ const PATTERNS: &[Case] = &[
     (
         "return ('a'):rep(2^20):find(('a'):rep(2^19) .. 'b', 1, true)",
         "script",
-        "the text and the pattern are too long together",
+        "the string and the pattern are too long together",
     ),
     (
         "return ('a'):rep(2^20):match('[' .. ('b'):rep(2^10) .. ']*')",
         "script",
-        "the text and the pattern are too long together",
+        "the string and the pattern are too long together",
     ),
     (
         "return ('a'):rep(2^20):split(('a'):rep(2^10) .. 'b')",
         "script",
-        "the text and the pattern are too long together",
+        "the string and the pattern are too long together",
     ),
     ("return ('x'):find(('('):rep(1000))", "script", "too many captures"),
     ("return ('x'):rep(1000):find(('x?'):rep(1000))", "script", "pattern too complex"),

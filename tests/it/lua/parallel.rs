@@ -126,9 +126,9 @@ async fn it_goes_wherever_a_function_goes() {
         assert_eq!(told, expected, "{script}");
     }
     for (script, expected) in [
-        ("app.parallel()", "app.parallel takes one list of functions, not a nil"),
-        ("app.parallel{ 1 }", "item 1 of app.parallel is a number and no function"),
-        ("app.parallel{ print, nil, print }", "item 2 of app.parallel is a nil and no function"),
+        ("app.parallel()", "app.parallel takes an array of functions, not a nil"),
+        ("app.parallel{ 1 }", "app.parallel: item 1 is a number; expected a function"),
+        ("app.parallel{ print, nil, print }", "app.parallel: item 2 is a nil; expected a function"),
     ] {
         let report = run(&world, script).await;
         assert_eq!(report.error.expect(script).message, expected);

@@ -117,26 +117,29 @@ async fn what_was_decoded_is_encoded_to_the_same() {
 async fn what_has_no_form_in_json_is_named_with_its_place() {
     let world = open_world().await;
     for (script, expected) in [
-        ("return print", "the result is a function, which has no form in JSON"),
+        ("return print", "the result is a function, which JSON cannot represent"),
         ("return { a = { print } }", "the result.a[1] is a function"),
         ("return 0/0", "the result is not a number (nan)"),
         ("return { x = 1/0 }", "the result.x is infinite"),
-        ("return '\\xff'", "the result is no UTF-8: byte 1 is 0xff"),
-        ("return { a = { 'ok', 'a\\xffb' } }", "the result.a[2] is no UTF-8: byte 2 is 0xff"),
-        ("return { ['\\xff'] = 1 }", "is no UTF-8"),
+        ("return '\\xff'", "the result is not UTF-8: byte 1 is 0xff"),
+        ("return { a = { 'ok', 'a\\xffb' } }", "the result.a[2] is not UTF-8: byte 2 is 0xff"),
+        ("return { ['\\xff'] = 1 }", "is not UTF-8"),
         ("local t = {} t.t = t return t", "the result.t contains itself"),
         ("return { 1, 2, nil, 4 }", "the result[3] is missing"),
-        ("local t = {} t[3] = 1 return t", "the result has an item 3 and none before it"),
+        ("local t = {} t[3] = 1 return t", "the result has an item 3 but none before it"),
         ("return { 1, x = 2 }", "the result has both items and named members"),
         ("return { [true] = 1 }", "the result has a boolean as a key"),
         ("return { [1.5] = 1 }", "the result has a number as a key"),
-        ("local t = {} for i = 1, 100 do t = { t } end return t", "is more than 64 deep"),
+        (
+            "local t = {} for i = 1, 100 do t = { t } end return t",
+            "is nested more than 64 levels deep",
+        ),
         ("return vector.create(1, 2, 3)", "is a vector"),
         ("return buffer.create(1)", "is a buffer"),
         ("return coroutine.create(print)", "is a thread"),
         ("local t = { 1 } for i = 1, 40 do t = { t, t } end return t", "the result is too large"),
         ("json.encode({ f = print })", "the value.f is a function"),
-        ("json.decode('{')", "the text is not JSON"),
+        ("json.decode('{')", "the string is not JSON"),
         (
             "json.decode('{\"a\":1,\"b\":[{\"c\":1,\"c\":2}]}')",
             "the member `c` is there twice at line 1",
@@ -144,7 +147,7 @@ async fn what_has_no_form_in_json_is_named_with_its_place() {
         ("json.decode('{\"a\":null,\"a\":null}')", "the member `a` is there twice"),
         ("json.decode('{\"a\":null,\"a\":1}')", "the member `a` is there twice"),
         ("json.decode('{\"a\":false,\"a\":null}')", "the member `a` is there twice"),
-        ("json.decode(1)", "json.decode takes a text, not a number"),
+        ("json.decode(1)", "json.decode takes a string, not a number"),
         ("app.array(1)", "app.array takes a table, not a number"),
         ("app.array(setmetatable({}, {}))", "app.array takes a table that is not frozen"),
     ] {
@@ -172,16 +175,16 @@ async fn arguments_are_put_right_or_explained() {
     let before = world.requests().len();
     for (script, kind, expected) in [
         ("list_rooms(10)", "usage", "list_rooms takes one table of named arguments, not a number"),
-        (
-            "list_rooms({ 10 })",
-            "usage",
-            "list_rooms takes named arguments, and none by their places",
-        ),
+        ("list_rooms({ 10 })", "usage", "list_rooms takes named arguments, not positional ones"),
         ("list_rooms({}, 1)", "usage", "not 2 values"),
         ("get_room()", "invalid-argument", "get_room needs `room_name`"),
         ("get_room('daily')", "usage", "not a string"),
         ("get_room({ roomname = 'daily' })", "invalid-argument", "(did you mean `room_name`?)"),
-        ("get_room({ room_name = '\\xff' })", "invalid-argument", "get_room.room_name is no UTF-8"),
+        (
+            "get_room({ room_name = '\\xff' })",
+            "invalid-argument",
+            "get_room.room_name is not UTF-8",
+        ),
         (
             "create_room({ fields = { 1, nil, 3 } })",
             "invalid-argument",
@@ -212,6 +215,6 @@ async fn arguments_are_put_right_or_explained() {
         assert_eq!(error.line, Some(1), "{script}");
     }
     let (_, message) = failure(&world, "app.integrations.whereby:list_rooms({})").await;
-    assert_eq!(message, "list_rooms is called with a dot and not with a colon");
+    assert_eq!(message, "call list_rooms with a dot, not a colon");
     assert_eq!(world.requests().len(), before, "nothing more was sent");
 }

@@ -147,7 +147,7 @@ async fn a_tool_s_name_in_another_spelling_is_answered_with_the_right_one() {
             }
             None => assert!(!unknown.contains("did you mean"), "{unknown}"),
         }
-        assert!(unknown.contains("tools/list has them all"), "{unknown}");
+        assert!(unknown.contains("tools/list lists them all"), "{unknown}");
     }
     world.assert_untouched();
     connected.end().await;

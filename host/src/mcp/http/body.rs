@@ -1,4 +1,4 @@
-//! Bodies of answers that go out as the client reads them.
+//! Response bodies that are sent as fast as the client reads them.
 
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
@@ -10,23 +10,22 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// How much of an answer goes to the connection at once, in bytes. The connection takes the next piece
-/// when it has room.
+/// How much of a response is given to the connection at a time, in bytes.
 const PIECE: usize = 16 * 1024;
 
-/// The response, which keeps something until all of its body has gone out.
+/// Returns the response, which holds a value until all of its body has been sent.
 pub(super) fn holding<H: Send + Unpin + 'static>(response: Response, held: H) -> Response {
     response.map(|body| holding_body(body, held))
 }
 
-/// The body, which keeps something until it has been read or dropped.
+/// Returns the body, which holds a value until it has been read or dropped.
 pub(super) fn holding_body<H: Send + Unpin + 'static>(body: Body, held: H) -> Body {
     Body::new(Holding { body, rest: Bytes::new(), _held: held })
 }
 
 struct Holding<H> {
     body: Body,
-    /// What of the last frame is still to go out.
+    /// The unsent part of the last frame.
     rest: Bytes,
     _held: H,
 }
@@ -69,7 +68,7 @@ impl<H: Unpin> HttpBody for Holding<H> {
     }
 }
 
-/// A connection that fails where its client reads nothing for too long.
+/// A connection that fails if its client reads nothing for too long.
 pub(super) struct Patient<S> {
     stream: S,
     patience: Duration,
@@ -77,12 +76,12 @@ pub(super) struct Patient<S> {
 }
 
 impl<S> Patient<S> {
-    /// Waits so long for a client that reads nothing of what it is sent.
+    /// Creates a connection that waits this long for a client that does not read.
     pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, waiting: None }
     }
 
-    /// What came of writing; an error where it has waited for too long.
+    /// Returns the result of a write, or an error if it has waited for too long.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -158,7 +157,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     #[tokio::test]
-    async fn an_answer_goes_out_in_pieces_and_holds_until_the_last() {
+    async fn a_response_is_sent_in_pieces_and_holds_its_value_until_the_last() {
         let (text, held) = ("x".repeat(3 * PIECE + 1), Arc::new(()));
         let response = holding(text.clone().into_response(), Arc::clone(&held));
         let mut body = response.into_body();
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_reads_nothing_is_not_waited_for() {
+    async fn a_write_to_a_client_that_does_not_read_times_out() {
         let (ours, mut theirs) = duplex(16);
         let mut patient = Patient::new(ours, Duration::from_secs(3600));
         let mut read = [0; 64];

@@ -1,4 +1,4 @@
-//! Which connections there may be: few of strangers, apart from those of clients with the token.
+//! Limits the connections: separately for strangers and for clients with the token.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,34 +6,35 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// How many connections may be open that have not shown the token. One more ends the oldest of them.
+/// The maximum number of connections that have not shown the token. One more ends the oldest.
 const MAX_STRANGERS: usize = 256;
 
-/// How long a stranger is not ended for another one: many clients may connect at the same moment.
+/// How long a stranger is protected from others: many clients may connect at the same moment.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// How many connections may be open that have. One more ends the one that is idle longest.
+/// The maximum number of connections that have shown the token. One more ends the one that has been
+/// idle longest.
 const MAX_CLIENTS: usize = 256;
 
-/// How many of them may be streams of events, which can stay open for good. One more ends the oldest:
-/// all clients have one token and one address, so a client with many sessions looks like many clients.
-/// The rest is for requests, and a client opens a stream again that has ended.
+/// How many of these may be event streams, which can stay open indefinitely. One more ends the oldest.
+/// All clients have the same token and address, so a client with many sessions looks like many clients.
+/// The rest is for requests. A client reopens a stream that has ended.
 const MAX_STREAMS: usize = 192;
 
-/// How long a client that has not sent all of its request is not ended for another one.
+/// How long a client that is still sending a request is protected from others.
 const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// The connections of a server.
 #[derive(Default)]
 pub(super) struct Connections {
     table: Mutex<Table>,
-    /// Notified when a stranger is none any more.
+    /// Notified when a stranger leaves or shows the token.
     fewer_strangers: Notify,
 }
 
 #[derive(Default)]
 struct Table {
-    /// Numbers connections, and what happens to them.
+    /// The last number of a connection or an event. Numbers order them in time.
     next: u64,
     strangers: BTreeMap<u64, Stranger>,
     clients: HashMap<u64, Client>,
@@ -48,53 +49,57 @@ struct Stranger {
 /// A connection that has shown the token.
 struct Client {
     end: CancellationToken,
-    /// How many of its requests have no answer yet.
+    /// The number of requests without a response.
     open: usize,
     /// When it was used last, as a number of [`Table::next`].
     last: u64,
-    /// Since when the body of a request is on its way.
+    /// When it began to send the body of a request, if it has not sent all of it.
     sending: Option<Instant>,
-    /// When its stream of events began, as a number of [`Table::next`].
+    /// When its event stream began, as a number of [`Table::next`].
     stream: Option<u64>,
 }
 
-/// A connection, which is forgotten when this is dropped.
+/// A connection. Dropping it removes it from the table.
 pub(super) struct Connection(Handle);
 
-/// A connection, as its requests know it.
+/// A reference to a connection, for its requests.
 #[derive(Clone)]
 pub(super) struct Handle {
     connections: Arc<Connections>,
     number: u64,
-    /// Cancelled when the connection has to make room.
+    /// Cancelled when the connection must make room for another.
     end: CancellationToken,
-    /// Cancelled when it shows the token.
+    /// Cancelled when the connection shows the token.
     is_known: CancellationToken,
 }
 
-/// A request on a connection, until its answer has been sent.
+/// A request on a connection. Dropping it means that its response has been sent.
 pub(super) struct InRequest(Handle);
 
 impl Connections {
     fn table(&self) -> MutexGuard<'_, Table> {
-        // A panic under the lock leaves tables that are whole.
+        // A panic under the lock leaves the table consistent.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a connection of a stranger, once there is room for it.
+    /// Adds the connection of a stranger, once there is room for it.
     pub(super) async fn add(self: &Arc<Self>) -> Connection {
         loop {
             match self.try_add() {
                 Ok(connection) => return connection,
                 Err(wait) => {
-                    // Whichever comes first, it is looked again.
+                    // In both cases, try again.
                     let _ = tokio::time::timeout(wait, self.fewer_strangers.notified()).await;
                 }
             }
         }
     }
 
-    /// The same; where there is no room yet, how long at most until there is.
+    /// Adds the connection of a stranger.
+    ///
+    /// # Errors
+    ///
+    /// Returns the maximum time until there is room.
     fn try_add(self: &Arc<Self>) -> Result<Connection, Duration> {
         let mut table = self.table();
         if table.strangers.len() >= MAX_STRANGERS
@@ -120,7 +125,7 @@ impl Table {
         self.next
     }
 
-    /// Makes room for one more stream of events: the oldest goes.
+    /// Makes room for one more event stream by ending the oldest.
     fn make_room_for_stream(&mut self) {
         let streams =
             || self.clients.iter().filter_map(|(number, client)| Some((client.stream?, *number)));
@@ -132,8 +137,8 @@ impl Table {
         }
     }
 
-    /// Makes room for one more client: the one that is idle longest goes, else the one that has been
-    /// sending a request longest. False where all have requests under way.
+    /// Makes room for one more client by ending the one that has been idle longest, or else the one
+    /// that has been sending a request longest. Returns false if all have open requests.
     fn make_room(&mut self) -> bool {
         if self.clients.len() < MAX_CLIENTS {
             return true;
@@ -159,7 +164,7 @@ impl Connection {
         self.0.clone()
     }
 
-    /// Waits until the connection has to end: it makes room, or has not shown the token in this time.
+    /// Waits until the connection must end: to make room, or because it has not shown the token in time.
     pub(super) async fn ended(&self, patience: Duration) {
         let is_late = async {
             if tokio::time::timeout(patience, self.0.is_known.cancelled()).await.is_ok() {
@@ -184,7 +189,7 @@ impl Drop for Connection {
 }
 
 impl Handle {
-    /// Notes a request with the token; `None` where there is no room for one more client.
+    /// Records a request with the token. Returns `None` if there is no room for one more client.
     pub(super) fn begin_request(self) -> Option<InRequest> {
         let mut table = self.connections.table();
         if !table.clients.contains_key(&self.number) {
@@ -206,11 +211,11 @@ impl Handle {
     }
 }
 
-/// A request's body on its way, until it has been read.
+/// A request's body. Dropping it means that the body has been read.
 pub(super) struct Sending(Handle);
 
 impl InRequest {
-    /// Notes that the answer is a stream of events.
+    /// Records that the response is an event stream.
     pub(super) fn begin_stream(&self) {
         let mut table = self.0.connections.table();
         table.make_room_for_stream();
@@ -220,7 +225,7 @@ impl InRequest {
         }
     }
 
-    /// Notes that the request's body is on its way.
+    /// Records that the request's body is being sent.
     pub(super) fn begin_body(&self) -> Sending {
         let mut table = self.0.connections.table();
         if let Some(client) = table.clients.get_mut(&self.0.number) {
@@ -260,7 +265,7 @@ mod tests {
         connection.0.end.is_cancelled()
     }
 
-    /// Opens as many connections as clients may have, each with a request under way.
+    /// Opens the maximum number of client connections, each with an open request.
     async fn fill(connections: &Arc<Connections>) -> (Vec<Connection>, Vec<InRequest>) {
         let (mut clients, mut requests) = (Vec::new(), Vec::new());
         for _ in 0..MAX_CLIENTS {
@@ -272,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strangers_take_no_place_of_a_client() {
+    async fn strangers_do_not_displace_clients() {
         let connections = Arc::<Connections>::default();
         let client = connections.add().await;
         drop(client.handle().begin_request().expect("room"));
@@ -282,7 +287,7 @@ mod tests {
         }
         let open = strangers.iter().filter(|stranger| !has_ended(stranger)).count();
         assert_eq!((open, has_ended(&client)), (MAX_STRANGERS, false));
-        // The newest stay, and who shows the token then is a client.
+        // The newest stay, and become clients with the token.
         assert!(!has_ended(&strangers[299]) && strangers[0].handle().begin_request().is_none());
         assert!(strangers[299].handle().begin_request().is_some());
         drop(strangers);
@@ -291,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_takes_the_place_of_the_one_that_is_idle_longest() {
+    async fn a_client_displaces_the_one_that_has_been_idle_longest() {
         let connections = Arc::<Connections>::default();
         let (clients, mut requests) = fill(&connections).await;
         let late = connections.add().await;
@@ -326,7 +331,7 @@ mod tests {
             open.push((client.handle().begin_request().expect("room"), client));
         }
         assert!(!streams[ended..].iter().any(has_ended), "requests end no stream");
-        // One that is over counts no more.
+        // A closed stream no longer counts.
         drop(requests.pop());
         drop(streams.pop());
         let client = connections.add().await;
@@ -335,14 +340,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_send_all_of_a_request_makes_room() {
+    async fn a_client_that_sends_a_request_slowly_makes_room() {
         let connections = Arc::<Connections>::default();
         let (clients, requests) = fill(&connections).await;
         let sent = requests[0].begin_body();
         let sending = requests[1].begin_body();
         drop(sent);
         let late = connections.add().await;
-        assert!(late.handle().begin_request().is_none(), "it may have sent all in a moment");
+        assert!(late.handle().begin_request().is_none(), "the client is still protected");
         if let Some(client) = connections.table().clients.get_mut(&clients[1].0.number) {
             client.sending = client.sending.and_then(|since| since.checked_sub(BODY_GRACE));
         }
@@ -352,14 +357,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_shows_no_token_is_not_waited_for() {
+    async fn a_connection_without_the_token_ends_in_time() {
         let connections = Arc::<Connections>::default();
         let (stranger, client) = (connections.add().await, connections.add().await);
         drop(client.handle().begin_request());
         stranger.ended(Duration::ZERO).await;
         tokio::select! {
             biased;
-            () = client.ended(Duration::ZERO) => panic!("a client is waited for"),
+            () = client.ended(Duration::ZERO) => panic!("the client has ended"),
             () = tokio::task::yield_now() => {}
         }
     }

@@ -1,22 +1,22 @@
-//! Which web pages may use the server, and the headers by which a browser lets them.
+//! The web origins that may use the server, and the CORS headers for their pages.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use std::net::IpAddr;
 
-/// What a page may send.
+/// The methods that a page may use.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 
-/// What a page may read of an answer besides what every page may.
+/// The response headers that a page may read, besides the ones that every page may read.
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After");
 
-/// By which a browser asks whether a page of a public address may use a private one.
+/// The headers with which a browser asks whether a page from a public address may use a private one.
 const PRIVATE_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const PRIVATE_ALLOWED: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
-/// For how long a browser need not ask again, in seconds.
+/// How long a browser may cache a preflight response, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// The origin of a page, or a rule for origins.
@@ -24,18 +24,18 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 pub(super) struct Origin {
     scheme: String,
     host: String,
-    /// Absent in a rule that admits every port.
+    /// The port; `None` in a rule that admits every port.
     port: Option<u16>,
 }
 
 impl Origin {
-    /// Reads a rule: `https://host:port`, or without a port (or with `*`) for all of them.
+    /// Reads a rule: `https://host:port`, or without a port (or with `*`) for all ports.
     pub(super) fn rule(text: &str) -> Option<Self> {
         let (scheme, host, port) = parse(text.strip_suffix(":*").unwrap_or(text))?;
         Some(Self { scheme, host, port })
     }
 
-    /// Reads an `Origin` header, which leaves out the port that its scheme implies.
+    /// Reads an `Origin` header, which omits its scheme's default port.
     fn header(value: &HeaderValue) -> Option<Self> {
         let (scheme, host, port) = parse(value.to_str().ok()?)?;
         let implied = match scheme.as_str() {
@@ -52,7 +52,7 @@ impl Origin {
             && (self.port.is_none() || self.port == origin.port)
     }
 
-    /// Whether the page was served by this machine.
+    /// Returns whether the page was served by this machine.
     fn is_loopback(&self) -> bool {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -67,8 +67,7 @@ fn parse(text: &str) -> Option<(String, String, Option<u16>)> {
         .then(|| (scheme, authority.host().to_ascii_lowercase(), authority.port_u16()))
 }
 
-/// Whether a request may go on: it comes from no page, from a page of this machine, or from an origin
-/// that a rule admits.
+/// Returns whether a request has no origin, an origin on this machine, or one that a rule admits.
 pub(super) fn is_allowed(headers: &HeaderMap, rules: &[Origin]) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     match (origins.next(), origins.next()) {
@@ -80,31 +79,31 @@ pub(super) fn is_allowed(headers: &HeaderMap, rules: &[Origin]) -> bool {
     }
 }
 
-/// Whether a browser asks if a page may send a request.
+/// Returns whether a request is a CORS preflight.
 pub(super) fn is_preflight(request: &Request<Body>) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to a browser that asks for an allowed origin.
+/// Returns the response to a preflight from an allowed origin.
 pub(super) fn preflight(asked: &HeaderMap) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-    // Parameters of tools come as headers, too, so that no list has them all.
+    // A client may send tool parameters as headers, so there is no complete list.
     if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
     }
-    // The origin was allowed by whoever runs the server, and the page still needs the token.
+    // The origin is already allowed, and the page still needs the token.
     if asked.contains_key(PRIVATE_ASKED) {
         headers.insert(PRIVATE_ALLOWED, HeaderValue::from_static("true"));
     }
     response
 }
 
-/// Lets a page of an allowed origin read an answer.
+/// Lets a page from an allowed origin read a response.
 pub(super) fn expose(response: &mut Response, origin: Option<HeaderValue>) {
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn two_origins_are_none() {
+    fn two_origin_headers_are_refused() {
         let mut headers = HeaderMap::new();
         for _ in 0..2 {
             headers.append(header::ORIGIN, HeaderValue::from_static("http://localhost"));

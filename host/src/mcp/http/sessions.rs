@@ -1,4 +1,4 @@
-//! How many clients of the protocols with sessions there may be, and which of them makes room.
+//! Limits the sessions, and ends idle ones.
 
 use crate::mcp::budget::Budget;
 use rmcp::transport::streamable_http_server::SessionManager as _;
@@ -10,37 +10,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
-/// How many sessions there may be at a time.
+/// The maximum number of sessions.
 const MAX_SESSIONS: usize = 256;
 
-/// After which silence a session ends. A person may be thinking about a question meanwhile.
+/// How long a session may be idle before it ends. A person may be answering a question meanwhile.
 const IDLE: Duration = Duration::from_secs(15 * 60);
 
-/// How many requests of one client may wait for a place. More are answered that there are too many.
+/// The maximum number of requests of one client that wait for a permit. Further ones are refused.
 const MAX_WAITING: usize = 32;
 
-/// How often it is looked which sessions are over.
-const LOOK: Duration = Duration::from_secs(60);
+/// How often idle sessions are ended.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The sessions of a server.
 pub(super) struct Sessions {
     pub(super) manager: Arc<LocalSessionManager>,
     uses: Arc<Uses>,
-    /// What requests without a session use together.
+    /// The shared use of all requests without a session.
     others: Arc<Mutex<Use>>,
     /// How many requests of one client are served at a time.
-    places: usize,
-    /// Held while a session begins, so that no two take one place.
+    max_served: usize,
+    /// Held while a session begins, so that concurrent ones do not exceed the limit.
     beginning: AsyncMutex<()>,
 }
 
-/// When each session was used.
+/// The use of each session.
 #[derive(Default)]
 struct Uses(Mutex<HashMap<SessionId, Arc<Mutex<Use>>>>);
 
 struct Use {
     last: Instant,
-    /// The ids of the messages that have no answer yet; null of what wants none.
+    /// The IDs of the messages without a response; null for messages that are not requests.
     open: Vec<Value>,
     /// How many of them are requests.
     requests: usize,
@@ -48,47 +48,47 @@ struct Use {
 }
 
 impl Use {
-    fn new(places: usize) -> Arc<Mutex<Self>> {
-        let budget = Budget::new(places);
+    fn new(max_served: usize) -> Arc<Mutex<Self>> {
+        let budget = Budget::new(max_served);
         Arc::new(Mutex::new(Self { last: Instant::now(), open: Vec::new(), requests: 0, budget }))
     }
 }
 
 fn locked(used: &Mutex<Use>) -> MutexGuard<'_, Use> {
-    // A panic under the lock leaves a use that is whole.
+    // A panic under the lock leaves the value consistent.
     used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why a message is not taken.
+/// Why a message is refused.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refused {
-    /// A request with its id has no answer yet.
+    /// A request with the same ID has no response yet.
     Duplicate,
-    /// Too many requests of the client have no answer yet.
+    /// Too many requests of the client have no response yet.
     TooMany,
 }
 
 impl Uses {
     fn all(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Mutex<Use>>>> {
-        // A panic under the lock leaves a map that is whole.
+        // A panic under the lock leaves the map consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A message of a client, until its answer has been sent.
+/// A message of a client. Dropping it means that its response has been sent.
 pub(super) struct InUse {
-    /// Absent of a session that is not known.
+    /// `None` if the session is unknown.
     used: Option<Arc<Mutex<Use>>>,
     id: Value,
     is_request: bool,
 }
 
 impl InUse {
-    /// The places of the client.
+    /// Returns the budget of the client.
     pub(super) fn budget(&self) -> Budget {
         match &self.used {
             Some(used) => locked(used).budget.clone(),
-            // Nothing is served of a session that is not known.
+            // The SDK refuses requests of an unknown session.
             None => Budget::new(1),
         }
     }
@@ -98,7 +98,7 @@ impl Drop for InUse {
     fn drop(&mut self) {
         let Some(used) = &self.used else { return };
         let mut used = locked(used);
-        // Without a session, ids are those of many clients.
+        // Without a session, several clients may use the same ID.
         if let Some(at) = used.open.iter().position(|id| *id == self.id) {
             used.open.swap_remove(at);
         }
@@ -108,24 +108,27 @@ impl Drop for InUse {
 }
 
 impl Sessions {
-    /// No sessions yet. So many requests of each are served at a time.
-    pub(super) fn new(places: usize) -> Self {
+    /// Creates an empty set of sessions. At most `max_served` requests of each are served at a time.
+    pub(super) fn new(max_served: usize) -> Self {
         let mut manager = LocalSessionManager::default();
-        // Sessions end here, where it is known what they are used for.
+        // This type ends idle sessions; the manager does not know which are in use.
         manager.session_config.keep_alive = None;
-        // What is kept of requests that were taken back is of no use to anybody.
+        // Cached results of cancelled requests are of no use.
         manager.session_config.completed_cache_ttl = Duration::ZERO;
         Self {
             manager: Arc::new(manager),
             uses: Arc::default(),
-            others: Use::new(places),
-            places,
+            others: Use::new(max_served),
+            max_served,
             beginning: AsyncMutex::default(),
         }
     }
 
-    /// Notes a message until this is dropped. Whatever has the same id and no answer yet stands in the
-    /// way of a request, and so do too many others of the same client.
+    /// Records a message until the returned value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a message whose ID is in use, and a request of a client with too many open requests.
     pub(super) fn begin_use(
         &self,
         session: Option<&str>,
@@ -141,7 +144,7 @@ impl Sessions {
             if session.is_some() && !id.is_null() && used.open.contains(id) {
                 return Err(Refused::Duplicate);
             }
-            if is_request && used.requests >= self.places + MAX_WAITING {
+            if is_request && used.requests >= self.max_served + MAX_WAITING {
                 return Err(Refused::TooMany);
             }
             used.open.push(id.clone());
@@ -151,20 +154,20 @@ impl Sessions {
         Ok(InUse { used, id: id.clone(), is_request })
     }
 
-    /// Notes a session that has begun.
+    /// Records a session that has begun.
     pub(super) fn has_begun(&self, id: &str) {
-        self.uses.all().insert(SessionId::from(id), Use::new(self.places));
+        self.uses.all().insert(SessionId::from(id), Use::new(self.max_served));
     }
 
-    /// Whether there is a session.
+    /// Returns whether a session exists.
     pub(super) async fn has(&self, id: &str) -> bool {
         self.manager.sessions.read().await.contains_key(&SessionId::from(id))
     }
 
-    /// Ends the sessions that nobody uses, from time to time.
+    /// Ends idle sessions periodically.
     pub(super) async fn end_idle(&self) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             self.end_idle_at(Instant::now()).await;
         }
     }
@@ -180,13 +183,13 @@ impl Sessions {
         };
         for id in idle {
             self.uses.all().remove(&id);
-            // One that has ended by itself has ended, too.
+            // The session may already have ended.
             let _ = self.manager.close_session(&id).await;
         }
     }
 
-    /// Makes room for one more session, which begins while the guard is held. Where there are too many,
-    /// the one that was idle longest ends; nothing where all of them wait for an answer.
+    /// Makes room for one more session, which begins while the guard is held. If there are too many,
+    /// ends the one that has been idle longest. Returns `None` if all wait for responses.
     pub(super) async fn make_room(&self) -> Option<AsyncMutexGuard<'_, ()>> {
         let guard = self.beginning.lock().await;
         let ids: Vec<SessionId> = self.manager.sessions.read().await.keys().cloned().collect();
@@ -199,7 +202,7 @@ impl Sessions {
                     .filter(|id| used(id).is_none_or(|used| used.open.is_empty()))
                     .min_by_key(|id| used(id).map(|used| used.last))
             };
-            // One that has ended by itself meanwhile has made room, too.
+            // The session may already have ended.
             let _ = self.manager.close_session(idle?).await;
         }
         Some(guard)
@@ -212,12 +215,12 @@ mod tests {
     use serde_json::json;
 
     #[tokio::test]
-    async fn a_session_ends_when_nobody_has_used_it_for_long() {
+    async fn a_session_ends_after_it_has_been_idle_for_too_long() {
         let sessions = Sessions::new(32);
         let (id, _transport) = sessions.manager.create_session().await.expect("a session");
         sessions.has_begun(&id);
-        // An open stream is a use, however quiet it is.
-        let stream = sessions.begin_use(Some(&id), &Value::Null, false).expect("noted");
+        // A session with an open stream is not idle.
+        let stream = sessions.begin_use(Some(&id), &Value::Null, false).expect("recorded");
         sessions.end_idle_at(Instant::now() + 10 * IDLE).await;
         assert!(sessions.has(&id).await);
         drop(stream);
@@ -228,17 +231,17 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_so_many_requests_at_a_time_and_one_of_an_id() {
+    fn open_requests_of_a_client_are_limited_and_have_different_ids() {
         let sessions = Sessions::new(32);
         sessions.has_begun("a");
         for session in [Some("a"), None] {
             let mut open: Vec<InUse> = (0..32 + MAX_WAITING)
-                .map(|id| sessions.begin_use(session, &json!(id), true).expect("noted"))
+                .map(|id| sessions.begin_use(session, &json!(id), true).expect("recorded"))
                 .collect();
             let refused =
                 |id: Value, is_request| sessions.begin_use(session, &id, is_request).err();
             assert_eq!(refused(json!("new"), true), Some(Refused::TooMany));
-            // What is no request can still be told.
+            // Other messages are still accepted.
             assert_eq!(refused(Value::Null, false), None);
             assert_eq!(refused(json!("ping"), false), None);
             open.pop();

@@ -1,4 +1,4 @@
-//! A Lua state that runs scripts.
+//! The Lua VM that runs scripts.
 
 use super::calls::Calls;
 use super::control::Control;
@@ -7,7 +7,7 @@ use super::memory::NOT_ENOUGH_MEMORY;
 use super::message::{Ended, Job, Kind};
 use super::namespaces::Namespaces;
 use super::sandbox;
-use super::shared::{Failure, Shared, stopped, without_place};
+use super::shared::{Shared, split_position, stopped};
 use super::values::type_name;
 use super::{Limits, MAX_SOURCE_BYTES};
 use crate::session::Session;
@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use whereby_authority::text;
 
-/// A state, and what the functions of the host have in it.
-pub(crate) struct Machine {
+/// A Lua VM, and the state that it shares with the host's functions.
+pub(crate) struct Vm {
     lua: Lua,
     shared: Shared,
     run: mlua::Function,
 }
 
-impl Machine {
+impl Vm {
     pub(crate) fn new(
         limits: &Limits,
         namespaces: &Namespaces,
@@ -34,7 +34,7 @@ impl Machine {
         let lua = sandbox::state()?;
         let shared = Shared::new(&lua, Arc::clone(control), limits.clone(), namespaces.clone())?;
         let run = sandbox::furnish(&lua, &shared)?;
-        // The limit is for what the script adds.
+        // The limit does not include the library.
         let floor = lua.used_memory();
         shared.memory.limit(&lua, limits.memory_bytes)?;
         let garbage = Garbage::new(floor, limits.memory_bytes);
@@ -50,7 +50,7 @@ impl Machine {
         Ok(Self { lua, shared, run })
     }
 
-    /// Runs a script, whose calls the session makes on this thread.
+    /// Runs a script. The session runs its calls on this thread.
     pub(crate) fn run(
         &self,
         job: Job,
@@ -62,12 +62,12 @@ impl Machine {
         self.shared.begin(name.clone(), calls, Arc::clone(tokio));
         let ended = match self.load(&source, &name, kind == Kind::Typed) {
             Ok(function) => self.end(&name, self.run.call::<MultiValue>(function)),
-            Err(error) => failed(*error),
+            Err(error) => Ended::failed(*error),
         };
-        // What it held is released; without a script there is nothing that could fail.
+        // Releasing memory cannot fail without a running script.
         let _ = self.shared.end(&self.lua);
         if kind == Kind::Typed {
-            // The next one begins with what this one has kept, and nothing else.
+            // The next script needs only what this one has kept.
             let _ = self.lua.gc_collect();
         }
         ended
@@ -83,11 +83,9 @@ impl Machine {
             return Err(Box::new(ScriptError::too_long()));
         }
         let source = text::without_bom(source);
-        // A script that can be run by its name begins with a line for the system.
-        let source = match source.starts_with("#!") {
-            true => format!("--{source}"),
-            false => source.to_owned(),
-        };
+        // An executable script begins with a shebang line.
+        let source =
+            if source.starts_with("#!") { format!("--{source}") } else { source.to_owned() };
         let compiler = Compiler::new();
         let as_expression = expression.then(|| compiler.compile(format!("return {source}")));
         let code = match as_expression {
@@ -103,37 +101,37 @@ impl Machine {
             .map_err(|_| Box::new(ScriptError::out_of_memory(&self.shared.limits, None)))
     }
 
-    /// What the script's values, or its error, come to.
+    /// Returns how the script ended, with its result or error.
     fn end(&self, name: &str, ran: mlua::Result<MultiValue>) -> Ended {
         let limits = &self.shared.limits;
-        let Failure { line, raised } = self.shared.failure();
+        let (line, raised) = self.shared.failure();
         if let Some(why) = self.shared.control.stopped() {
-            return failed(ScriptError::stopped(why, limits, line));
+            return Ended::failed(ScriptError::stopped(why, limits, line));
         }
         let values = match ran {
             Ok(values) => values,
-            Err(error) => return failed(self.script_error(name, &error.to_string(), line)),
+            Err(error) => return Ended::failed(self.script_error(name, &error.to_string(), line)),
         };
         let mut values = values.into_vec().into_iter();
         let ok = matches!(values.next(), Some(LuaValue::Boolean(true)));
         let values: Vec<LuaValue> = values.collect();
         if ok {
-            return self
-                .result(&values)
-                .unwrap_or_else(|_| failed(ScriptError::out_of_memory(&self.shared.limits, None)));
+            return self.result(&values).unwrap_or_else(|_| {
+                Ended::failed(ScriptError::out_of_memory(&self.shared.limits, None))
+            });
         }
         if let Some(mut error) = raised {
             error.line = error.line.or(line);
-            return failed(error);
+            return Ended::failed(error);
         }
         let raised = self.shared.shows.raised(values.first().unwrap_or(&LuaValue::Nil));
         let message = raised.unwrap_or_else(|error| error.to_string());
-        failed(self.script_error(name, &message, line))
+        Ended::failed(self.script_error(name, &message, line))
     }
 
-    /// An error of the script's own, or of Lua's.
+    /// Returns an error of the script itself or of Lua.
     fn script_error(&self, name: &str, message: &str, line: Option<usize>) -> ScriptError {
-        let (at, message) = without_place(name, message);
+        let (at, message) = split_position(name, message);
         let line = at.or(line);
         if message.contains(NOT_ENOUGH_MEMORY) {
             return ScriptError::out_of_memory(&self.shared.limits, line);
@@ -141,7 +139,7 @@ impl Machine {
         ScriptError::new("script", message, line)
     }
 
-    /// A value as a person may see it that has no form in JSON.
+    /// Shows a value that JSON cannot represent.
     fn shown(&self, value: &LuaValue) -> String {
         let shown = match value {
             LuaValue::Table(_) => self.shared.shows.text(value).ok().flatten(),
@@ -170,25 +168,25 @@ impl Machine {
     }
 }
 
-/// Collects garbage before memory ends. Luau does so as memory grows, and not when it is refused some,
-/// so that a script could fail for what it does not need any more.
+/// Collects garbage before memory runs out. Luau collects as memory grows but not when an allocation
+/// fails, so a script could otherwise fail because of garbage.
 struct Garbage {
-    /// From where on it is collected.
-    much: usize,
-    /// By how much it must have grown since the last time.
+    /// The memory use above which to collect, in bytes.
+    threshold: usize,
+    /// The minimum growth since the last collection, in bytes.
     growth: usize,
-    /// How much there was then.
+    /// The memory use after the last collection, in bytes.
     last: AtomicUsize,
 }
 
 impl Garbage {
     fn new(floor: usize, limit: usize) -> Self {
-        Self { much: floor + limit / 2, growth: limit / 8, last: AtomicUsize::new(0) }
+        Self { threshold: floor + limit / 2, growth: limit / 8, last: AtomicUsize::new(0) }
     }
 
     fn collect(&self, lua: &Lua) -> mlua::Result<()> {
         let used = lua.used_memory();
-        if used < self.much || used < self.last.load(Ordering::Relaxed) + self.growth {
+        if used < self.threshold || used < self.last.load(Ordering::Relaxed) + self.growth {
             return Ok(());
         }
         lua.gc_collect()?;
@@ -197,11 +195,7 @@ impl Garbage {
     }
 }
 
-fn failed(error: ScriptError) -> Ended {
-    Ended { result: Value::Null, shown: None, error: Some(error) }
-}
-
-/// The same without what it holds.
+/// Shows a value without its contents.
 fn shown_plainly(value: &LuaValue) -> String {
     match value {
         LuaValue::String(text) => text::printable(&text.to_string_lossy(), 1000),
@@ -212,7 +206,7 @@ fn shown_plainly(value: &LuaValue) -> String {
     }
 }
 
-/// The compiler's message, `3: what is wrong`, and its line.
+/// Converts the compiler's message, such as `3: what is wrong`, to an error with a line.
 fn syntax(error: &mlua::Error) -> ScriptError {
     let message = match error {
         mlua::Error::SyntaxError { message, .. } => message.clone(),
@@ -225,7 +219,7 @@ fn syntax(error: &mlua::Error) -> ScriptError {
     }
 }
 
-/// Whether a text is a beginning that further lines can make whole.
+/// Returns whether further lines could complete a script.
 pub(crate) fn is_incomplete(source: &str) -> bool {
     let compiler = Compiler::new();
     let ends_early = |source: &str| match compiler.compile(source) {

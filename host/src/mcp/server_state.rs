@@ -1,4 +1,4 @@
-//! What all clients of a server share: the session under the settings of the moment, and its tools.
+//! The state that all clients of a server share: the session under the current settings, and its tools.
 
 use super::{Notice, Reload, tools};
 use crate::error::Error;
@@ -13,20 +13,20 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use whereby_catalog::Function;
 
-/// How often it is looked whether the settings have changed, while nobody calls.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the configuration files are checked while no client calls.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many questions may be open at all clients of a server together. They keep the places of their
-/// calls, and leave most places to calls that do not wait for a person.
+/// The maximum number of open questions at all clients of a server. Each keeps the permit of its call,
+/// so most permits are left for calls that do not wait for a person.
 const MAX_QUESTIONS: usize = 32;
 
-/// How many subscriptions there may be, of all clients of a server together.
+/// The maximum number of subscriptions of all clients of a server.
 const MAX_SUBSCRIPTIONS: usize = 64;
 
-/// How a file was when it was looked at; absent where there was none.
+/// A file's modification time, size and inode; `None` if there is no file.
 type Stamp = Option<(SystemTime, u64, u64)>;
 
-pub(super) struct Gateway {
+pub(super) struct ServerState {
     files: Vec<PathBuf>,
     reload: Option<Box<Reload>>,
     notice: Arc<Notice>,
@@ -34,52 +34,52 @@ pub(super) struct Gateway {
     scripts: bool,
     current: Mutex<Current>,
     last_notice: Mutex<String>,
-    /// What tells this server from others in the store.
+    /// Identifies this server among others in the store.
     group: String,
     /// How many clients there have been.
     clients: AtomicU64,
-    /// How many more questions may be open at all clients together.
+    /// How many more questions may be open at all clients.
     pub(super) questions: Arc<Semaphore>,
-    /// How many more subscriptions there may be, of all clients together.
+    /// How many more subscriptions all clients may have.
     pub(super) subscriptions: Semaphore,
-    /// Counts how often the list of tools has changed.
+    /// Counts the changes to the list of tools.
     changes: watch::Sender<u64>,
 }
 
 struct Current {
-    /// How often the settings were read.
-    version: u64,
     stamps: Vec<Stamp>,
-    state: State,
+    snapshot: Snapshot,
 }
 
-/// The session under the settings of the moment.
+/// The session and its tools under the settings at one moment.
 #[derive(Clone)]
-pub(super) struct State {
-    /// The last one whose settings were good.
+pub(super) struct Snapshot {
+    /// How often the settings have changed.
+    pub(super) version: u64,
+    /// The session under the last settings that could be read.
     session: Session,
-    /// Why the settings of the moment are not.
+    /// Why the current settings cannot be read.
     problem: Option<Error>,
     pub(super) tools: Arc<Vec<Tool>>,
 }
 
-impl State {
-    fn new(session: Session, scripts: bool) -> Self {
+impl Snapshot {
+    fn new(version: u64, session: Session, scripts: bool) -> Self {
         let tools = Arc::new(tools::list(&session, scripts));
-        Self { session, problem: None, tools }
+        Self { version, session, problem: None, tools }
     }
 
-    /// The functions that the component has.
+    /// Returns the functions that the component has.
     pub(super) fn functions(&self) -> Vec<&'static Function> {
         self.session.functions()
     }
 
-    /// The session under the last settings that could be read, to take down what is refused.
+    /// Returns the session under the last settings that could be read, which records refused calls.
     pub(super) fn last_session(&self) -> &Session {
         &self.session
     }
 
-    /// The session, where its settings can be read.
+    /// Returns the session, or why its settings cannot be read.
     pub(super) fn session(&self) -> Result<&Session, &Error> {
         match &self.problem {
             None => Ok(&self.session),
@@ -88,7 +88,7 @@ impl State {
     }
 }
 
-/// Looks at the settings from time to time, until it is dropped.
+/// Checks the configuration files periodically until it is dropped.
 pub(super) struct Watching(Option<AbortHandle>);
 
 impl Drop for Watching {
@@ -99,7 +99,7 @@ impl Drop for Watching {
     }
 }
 
-impl Gateway {
+impl ServerState {
     pub(super) fn new(
         session: Session,
         files: Vec<PathBuf>,
@@ -108,7 +108,7 @@ impl Gateway {
         scripts: bool,
     ) -> Self {
         let stamps = files.iter().map(|file| stamp(file)).collect();
-        let current = Current { version: 0, stamps, state: State::new(session, scripts) };
+        let current = Current { stamps, snapshot: Snapshot::new(0, session, scripts) };
         Self {
             files,
             reload,
@@ -124,55 +124,54 @@ impl Gateway {
         }
     }
 
-    /// How many requests of one client are served at a time.
+    /// Returns how many requests of one client are served at a time.
     pub(super) fn client_requests(&self) -> usize {
-        self.current().state.session.settings().limits.client_requests as usize
+        self.current().snapshot.session.settings().limits.client_requests as usize
     }
 
-    /// Whose share of the open approvals the calls of one more client take up.
+    /// Returns an identity for a new client, which has a share of the open approvals.
     pub(super) fn next_asker(&self) -> Asker {
         let number = self.clients.fetch_add(1, Ordering::Relaxed);
         Asker { group: self.group.clone(), client: Some(number.to_string()) }
     }
 
-    /// The session and the tools under the settings as they are now.
-    pub(super) fn state(&self) -> State {
+    /// Returns the session and its tools. Reloads the settings if a file has changed.
+    pub(super) fn refresh(&self) -> Snapshot {
         let mut current = self.current();
-        let Some(reload) = &self.reload else { return current.state.clone() };
+        let Some(reload) = &self.reload else { return current.snapshot.clone() };
         let stamps: Vec<Stamp> = self.files.iter().map(|file| stamp(file)).collect();
         if stamps == current.stamps {
-            return current.state.clone();
+            return current.snapshot.clone();
         }
         current.stamps = stamps;
-        current.version += 1;
+        let snapshot = &mut current.snapshot;
+        snapshot.version += 1;
         let session = reload().and_then(|settings| {
             settings.warnings.iter().for_each(|warning| (self.notice)(warning));
-            current.state.session.with_settings(settings)
+            snapshot.session.with_settings(settings)
         });
         match session {
             Ok(session) => {
-                let state = State::new(session, self.scripts);
-                let is_other = state.tools != current.state.tools;
-                current.state = state;
-                if is_other {
+                let new = Snapshot::new(snapshot.version, session, self.scripts);
+                let tools = std::mem::replace(snapshot, new).tools;
+                if snapshot.tools != tools {
                     self.changes.send_modify(|count| *count += 1);
                 }
             }
             Err(error) => {
                 (self.notice)(&error.to_string());
-                current.state.problem = Some(error);
+                snapshot.problem = Some(error);
             }
         }
-        current.state.clone()
+        snapshot.clone()
     }
 
-    /// Which settings are in force, as a number that grows with each change.
-    pub(super) fn version(&self) -> u64 {
-        self.state();
-        self.current().version
+    /// Returns a tool from the last refresh, without checking the files.
+    pub(super) fn known_tool(&self, name: &str) -> Option<Tool> {
+        self.current().snapshot.tools.iter().find(|tool| tool.name == name).cloned()
     }
 
-    /// Tells whoever runs the server; what was told last is not told again.
+    /// Tells the person who runs the server, unless it was the last thing told.
     pub(super) fn notice(&self, what: &str) {
         let mut last = self.last_notice.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != what {
@@ -181,19 +180,19 @@ impl Gateway {
         }
     }
 
-    /// Tells whoever runs the server, later.
+    /// Returns [`ServerState::notice`] as a function that owns the state.
     #[cfg(feature = "lua")]
     pub(super) fn noticer(self: &Arc<Self>) -> impl Fn(&str) + Send + Sync + 'static {
         let own = Arc::clone(self);
         move |what| own.notice(what)
     }
 
-    /// Learns of changes to the list of tools from now on.
+    /// Returns a receiver for future changes to the list of tools.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Looks at the settings from time to time, so that clients are told of other tools.
+    /// Checks the configuration files periodically, so that idle clients learn of changed tools.
     pub(super) fn watch(self: &Arc<Self>) -> Watching {
         if self.reload.is_none() {
             return Watching(None);
@@ -201,27 +200,27 @@ impl Gateway {
         let own = Arc::downgrade(self);
         let task = tokio::spawn(async move {
             loop {
-                tokio::time::sleep(LOOK).await;
-                let Some(gateway) = own.upgrade() else { return };
-                gateway.state();
+                tokio::time::sleep(CHECK_INTERVAL).await;
+                let Some(state) = own.upgrade() else { return };
+                state.refresh();
             }
         });
         Watching(Some(task.abort_handle()))
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
-        // A panic under the lock leaves the settings that were in force.
+        // A panic under the lock leaves the previous settings in force.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A name that no other server of this machine has, whatever its clients call themselves.
+/// Returns a name that no other server on this machine has, whatever its clients call themselves.
 fn group() -> String {
     let started = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     format!("mcp {} {started}", std::process::id())
 }
 
-/// What a file that is written anew, or replaced by another, has a different one of.
+/// Returns what changes when a file is rewritten or replaced.
 fn stamp(file: &Path) -> Stamp {
     let metadata = std::fs::metadata(file).ok()?;
     #[cfg(unix)]

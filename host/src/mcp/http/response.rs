@@ -1,4 +1,4 @@
-//! The SDK's answers as each client takes them.
+//! Converts the SDK's responses to the form that each client accepts.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,23 +12,24 @@ use crate::mcp::message::Refusal;
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: &str = "text/event-stream";
 
-/// The code of an error for which JSON-RPC leaves no better one: the session is not known.
+/// The error code for an unknown session, for which JSON-RPC defines none.
 const NO_SESSION: i32 = -32001;
 
-/// The longest explanation of an error that is passed on, in bytes.
+/// The maximum length of an error's explanation that is passed on, in bytes.
 const MAX_EXPLANATION: usize = 4096;
 
-/// In which form a client takes answers.
+/// The form of responses that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Form {
-    /// As a stream of events, in which questions and progress come before the answer.
+    /// A stream of events, in which questions and progress come before the response.
     Events,
-    /// As one JSON document.
+    /// A single JSON object.
     Json,
 }
 
 impl Form {
-    /// What a client accepts; streams only where it names them. Nothing where it accepts neither.
+    /// Returns the form that a client accepts, or `None` if it accepts neither. A client gets streams
+    /// only if it names them.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut accept = headers.get_all(header::ACCEPT).iter().peekable();
         if accept.peek().is_none() {
@@ -55,12 +56,12 @@ fn is_zero(weight: &str) -> bool {
     weight.parse::<f32>().is_ok_and(|weight| weight == 0.0)
 }
 
-/// The answer to a message that is refused.
+/// Returns the response to a refused message.
 pub(super) fn refusal(status: StatusCode, refusal: &Refusal) -> Response {
     (status, [(header::CONTENT_TYPE, JSON)], refusal.to_json().to_string()).into_response()
 }
 
-/// An answer whose explanation is plain text, as a JSON-RPC error to the request with this id.
+/// Converts an error response in plain text to a JSON-RPC error for the request with this ID.
 pub(super) async fn explained(response: Response, id: Value) -> Response {
     let is_json = response.headers().get(header::CONTENT_TYPE) == Some(&JSON);
     if is_json || !response.status().is_client_error() && !response.status().is_server_error() {
@@ -69,7 +70,7 @@ pub(super) async fn explained(response: Response, id: Value) -> Response {
     let (mut parts, body) = response.into_parts();
     let text = axum::body::to_bytes(body, MAX_EXPLANATION).await.unwrap_or_default();
     let text = match text.trim_ascii() {
-        [] => parts.status.canonical_reason().unwrap_or("the request is refused").into(),
+        [] => parts.status.canonical_reason().unwrap_or("the request was refused").into(),
         text => String::from_utf8_lossy(text).into_owned(),
     };
     let error = match parts.status {
@@ -83,7 +84,7 @@ pub(super) async fn explained(response: Response, id: Value) -> Response {
     Response::from_parts(parts, Body::from(body))
 }
 
-/// The one answer in a stream of events, as a JSON document.
+/// Returns the only response in a stream of events as a JSON object.
 pub(super) async fn collected(response: Response) -> Response {
     if !is_events(&response) {
         return response;
@@ -100,12 +101,12 @@ pub(super) async fn collected(response: Response) -> Response {
             return Response::from_parts(parts, Body::from(message.to_string()));
         }
     }
-    // A request that the client took back has no answer.
+    // A request that the client cancelled has no response.
     StatusCode::ACCEPTED.into_response()
 }
 
-/// A stream of events without those that have no data, which clients of the protocols before
-/// 2025-11-25 take for broken messages.
+/// Removes events with empty data from a stream. Clients of the protocols before 2025-11-25 report
+/// them as malformed messages.
 pub(super) fn without_empty_events(response: Response) -> Response {
     if !is_events(&response) {
         return response;
@@ -121,7 +122,7 @@ fn is_events(response: &Response) -> bool {
     response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == EVENTS)
 }
 
-/// Whether an event has data, and all of it is empty. A comment that keeps the stream alive has none.
+/// Returns whether an event has only empty data. A keep-alive comment has no data.
 fn is_empty_event(event: &[u8]) -> bool {
     let mut data = event
         .split(|byte| *byte == b'\n')
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_says_what_it_takes() {
+    fn the_form_follows_from_the_accept_headers() {
         for (accept, form) in [
             (&[][..], Some(Form::Json)),
             (&["application/json, text/event-stream"], Some(Form::Events)),
