@@ -149,31 +149,31 @@ macro_rules! switches {
 switches! {
     choices {
         error_body: ErrorBody { Json = "json", Empty = "empty", Html = "html" }
-            "error-body" "What an error other than 429 has as its body: an object with `error`, nothing, or a page.";
+            "error-body" "The body of an error other than 429: an object with `error`, nothing, or an HTML page.";
         room_name_filter: RoomNameFilter { Honoured = "honoured", Ignored = "ignored" }
             "room-name-filter" "Whether GET /meetings honours or ignores `roomName[startsWith]`.";
         sort_by_dates: SortByDates { Accepted = "accepted", Rejected = "rejected" }
-            "sort-by-dates" "Whether insights can be sorted by `startedAt` and `lastSessionStartedAt`, or answer 400.";
+            "sort-by-dates" "Whether insights accept `startedAt` and `lastSessionStartedAt` as sort keys, or respond 400.";
         unknown_session: UnknownSession { Empty = "empty", NotFound = "404" }
-            "unknown-session" "Whether insights about an unknown session are an empty list or 404.";
+            "unknown-session" "Whether insights about an unknown session are an empty array or 404.";
         running_end: RunningEnd { Null = "null", Absent = "absent" }
-            "running-end" "Whether the end of what is still going on (`endedAt`, `leftAt`) is null or left out.";
+            "running-end" "Whether the end of something in progress (`endedAt`, `leftAt`) is null or absent.";
         session_dates: SessionDates { StartedAt = "startedAt", CreatedAt = "createdAt" }
             "session-dates" "Whether a session's dates are named `startedAt` and `endedAt`, or `createdAt` and `endAt`.";
         insights_of_deleted: InsightsOfDeleted { Kept = "kept", Dropped = "dropped" }
-            "insights-of-deleted" "Whether insights outlive the room they are about.";
+            "insights-of-deleted" "Whether insights are kept after their room is deleted.";
         meeting_id: MeetingId { Decimal = "decimal", Uuid = "uuid" }
-            "meeting-id" "The form of the `meetingId` of rooms made from then on.";
+            "meeting-id" "The form of the `meetingId` of new rooms.";
         recording_room_name: RecordingRoomName { Included = "included", Absent = "absent" }
             "recording-room-name" "Whether recordings have the undocumented member `roomName`.";
         ms_left: MsLeft { Camel = "msLeft", Snake = "ms_left" }
             "ms-left" "The spelling of the milliseconds to wait in the body of a 429.";
         limit_out_of_range: LimitOutOfRange { Clamped = "clamped", Rejected = "rejected" }
-            "limit-out-of-range" "Whether a `limit` outside 1 to 100 is brought into that range or answers 400.";
+            "limit-out-of-range" "Whether a `limit` outside 1 to 100 is clamped to that range or rejected with 400.";
         bot_rows: BotRows { Listed = "listed", Hidden = "hidden" }
             "bot-rows" "Whether recorders, streamers and captioners are listed among the participants.";
         display_names: DisplayNames { Shown = "shown", Redacted = "redacted" }
-            "display-names" "Whether participants' names are given, or the account's privacy setting redacts them.";
+            "display-names" "Whether participants' names are shown, or redacted by the account's privacy setting.";
         blank_text: BlankText { Empty = "empty", Null = "null" }
             "blank-text" "Whether a participant's missing name or external id is an empty string or null.";
         meeting_members: MeetingMembers { All = "all", Required = "required" }
