@@ -81,7 +81,7 @@ struct Opts {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = GLOBAL)]
 struct Global {
-    /// Read this configuration file instead of $WHEREBY_CONFIG or the default file
+    /// Read this configuration instead of $WHEREBY_CONFIG or the default file
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Use this account instead of the default one

@@ -78,7 +78,7 @@ impl fmt::Display for LowAddressSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the address space is limited to {} MiB, and running components needs at least {} MiB; \
+            "the address space is limited to {} MiB, but components need at least {} MiB; \
              {MORE_ADDRESSES}",
             self.0 / 1024 / 1024,
             LEAST_ADDRESSES / 1024 / 1024
