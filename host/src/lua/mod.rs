@@ -28,6 +28,7 @@ mod control;
 mod decode;
 mod docs;
 mod driver;
+mod encode;
 mod errors;
 mod memory;
 mod message;

@@ -34,8 +34,8 @@ use whereby_authority::text;
 /// The server's instructions to models.
 const INSTRUCTIONS: &str = "Manage Whereby video rooms and read past meetings. \
     A call may need a person's approval. If a result says approval-required, a person must run the \
-    command in that result; then repeat the call with exactly the same arguments. If a call is \
-    denied, do not look for a way around it: do only what the result says is allowed.";
+    command in that result; then make the very same call again. If a call is denied, \
+    do not look for a way around it: do only what the result says is allowed.";
 
 /// Serves one client.
 pub(super) struct Handler {

@@ -59,7 +59,7 @@ async fn without_a_default_account_the_others_are_named() {
     world.write("config/whereby/config.toml", &text.replace("default_account = \"work\"\n", ""));
     let (kind, message) = failure(&world, "app.integrations.whereby.list_rooms({})").await;
     assert_eq!(kind, "configuration");
-    assert!(message.contains("name one of other, work"), "{message}");
+    assert!(message.contains("use one of other, work"), "{message}");
     world.assert_untouched();
     let script = "return #app.integrations.whereby.other.list_rooms({}).data";
     assert_eq!(result(&world, script).await, 1);

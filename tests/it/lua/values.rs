@@ -125,7 +125,7 @@ async fn what_has_no_form_in_json_is_named_with_its_place() {
         ("return { a = { 'ok', 'a\\xffb' } }", "the result.a[2] is not UTF-8: byte 2 is 0xff"),
         ("return { ['\\xff'] = 1 }", "is not UTF-8"),
         ("local t = {} t.t = t return t", "the result.t contains itself"),
-        ("return { 1, 2, nil, 4 }", "the result[3] is missing"),
+        ("return { 1, 2, nil, 4 }", "the result[3] is nil"),
         ("local t = {} t[3] = 1 return t", "the result has an item 3 but none before it"),
         ("return { 1, x = 2 }", "the result has both items and named members"),
         ("return { [true] = 1 }", "the result has a boolean as a key"),
@@ -188,7 +188,7 @@ async fn arguments_are_put_right_or_explained() {
         (
             "create_room({ fields = { 1, nil, 3 } })",
             "invalid-argument",
-            "create_room.fields[2] is missing",
+            "create_room.fields[2] is nil",
         ),
         (
             "create_room({ fields = { { recording = print } } })",
