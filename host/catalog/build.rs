@@ -158,7 +158,7 @@ impl Generator<'_> {
         let name = &function.name;
         let contents = function.docs.contents.as_deref().unwrap_or_default();
         let (text, list) = contents.split_once("\nParameters:\n").unwrap_or((contents, ""));
-        let (text, also_called) = also_called(text)?;
+        let (text, also_called, is_destructive) = function_facts(text)?;
         let mut items = parameters(list);
         let mut params = String::new();
         // In its own documentation, a function's parameters are snake_case.
@@ -185,7 +185,7 @@ impl Generator<'_> {
             _ => bail!("`{name}` must return a result"),
         };
         Ok(format!(
-            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, params: &[{params}], result: {} }}",
+            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, is_destructive: {is_destructive}, params: &[{params}], result: {} }}",
             snake(name),
             self.ty(&result)?
         ))
@@ -396,11 +396,15 @@ fn after(text: &str) -> (String, Vec<(String, String)>) {
     (rest.join("\n\n"), after)
 }
 
-/// Splits the documentation of a function. Returns the text without its `Also called` lines, and the words
-/// in them.
-fn also_called(text: &str) -> Result<(String, Vec<String>)> {
-    let (mut rest, mut words) = (Vec::new(), Vec::new());
+/// Splits the documentation of a function. Returns the text without its facts, the words of its
+/// `Also called` lines, and whether it is marked `Destructive.`
+fn function_facts(text: &str) -> Result<(String, Vec<String>, bool)> {
+    let (mut rest, mut words, mut is_destructive) = (Vec::new(), Vec::new(), false);
     for line in text.lines() {
+        if line.trim() == "Destructive." {
+            is_destructive = true;
+            continue;
+        }
         let Some(list) = line.trim().strip_prefix("Also called: ") else {
             rest.push(line);
             continue;
@@ -408,7 +412,7 @@ fn also_called(text: &str) -> Result<(String, Vec<String>)> {
         let list = list.strip_suffix('.').context("`Also called` must end with a full stop")?;
         words.extend(list.split(", ").map(str::to_owned));
     }
-    Ok((rest.join("\n"), words))
+    Ok((rest.join("\n"), words, is_destructive))
 }
 
 /// Returns the items of a `Parameters:` list, by name.

@@ -4,7 +4,7 @@ mod asking;
 mod files;
 mod time;
 
-use crate::wire::{ALLOW_ALL, calls, daily_world, kind, message};
+use crate::wire::{ALLOW_ALL, calls, daily_world, kind, message, reads};
 use serde_json::{Value, json};
 use whereby::simulator::RoomSeed;
 use whereby::{Call, Outcome, WriteOutcome};
@@ -56,7 +56,7 @@ fn assert_came_to(world: &World, outcome: &Outcome, permission: &str, case: &str
 const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
 
 fn effect(function: &str) -> &'static str {
-    if matches!(function, "create_room" | "delete_room") { "write" } else { "read" }
+    if reads(function) { "read" } else { "write" }
 }
 
 #[tokio::test]

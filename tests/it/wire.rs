@@ -11,6 +11,12 @@ use whereby_tests::World;
 /// Leave to do everything.
 pub(crate) const ALLOW_ALL: &str = "[permissions]\nwrite = \"allow\"\ndestination = \"allow\"\n";
 
+/// Whether a function only reads.
+pub(crate) fn reads(function: &str) -> bool {
+    let function = whereby::catalog::function(function).expect("a function");
+    function.interface == whereby::catalog::Interface::Read
+}
+
 /// All headers that may ever leave, none of them the component's.
 const HEADERS: [&str; 7] = [
     "accept",

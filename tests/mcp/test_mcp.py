@@ -312,7 +312,7 @@ class Calls(McpTest):
                 changed.set()
 
         async with self.client("legacy", message_handler=told) as client:
-            self.assertEqual(len((await client.list_tools()).tools), 7)
+            self.assertEqual(len((await client.list_tools()).tools), len(FUNCTIONS))
             self.configure('[permissions]\nwrite = "deny"\n')
             self.fails(await client.call_tool("whereby_create_room", {}), "denied")
             await asyncio.wait_for(changed.wait(), PATIENCE)
@@ -572,7 +572,7 @@ class Http(McpTest):
                 clients.append(await stack.enter_async_context(
                     Client(transport, mode=mode, elicitation_callback=elicit)))
             for client in clients:
-                self.assertEqual(len((await client.list_tools()).tools), 7)
+                self.assertEqual(len((await client.list_tools()).tools), len(FUNCTIONS))
             results = await asyncio.gather(*(
                 client.call_tool("whereby_list_rooms", {"limit": 1}) for client in clients * 5))
             for result in results:

@@ -20,7 +20,6 @@ import wave_values  # noqa: E402
 PROGRAM = program.WHEREBY
 WASMTIME = program.wasmtime()
 PATIENCE = 60
-READS = ["list-rooms", "get-room", "list-meetings", "get-meeting", "get-current-user"]
 WRITES = ["create-room", "delete-room"]
 
 

@@ -133,6 +133,7 @@ mod tests {
                 Interface::Write => Effect::Write,
             };
             assert_eq!((rule.name, rule.effect), (function.json, expected));
+            assert_eq!(rule.is_destructive, function.is_destructive, "{}", rule.name);
             assert!(!rule.requests.is_empty(), "{}", rule.name);
             let writes = |request: &&str| !request.starts_with("GET ");
             assert_eq!(

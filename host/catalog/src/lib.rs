@@ -31,6 +31,8 @@ pub struct Function {
     pub docs: &'static str,
     /// Other words for it, for searching.
     pub also_called: &'static [&'static str],
+    /// Whether it destroys something that cannot be restored.
+    pub is_destructive: bool,
     /// Its parameters, in order.
     pub params: &'static [Member],
     /// The type of its result on success.
@@ -223,12 +225,6 @@ impl Facts {
         usual: None,
         secret: None,
     };
-}
-
-/// Returns whether a function destroys something that cannot be restored.
-#[must_use]
-pub fn is_destructive(function: &Function) -> bool {
-    function.json == "delete_room"
 }
 
 /// Returns the function with this name, as JSON, Lua and MCP spell it.

@@ -1,6 +1,6 @@
 //! The functions as MCP tools.
 
-use crate::{Function, Interface, is_destructive, schema};
+use crate::{Function, Interface, schema};
 use alloc::format;
 use alloc::string::String;
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ impl Hints {
     #[must_use]
     pub fn of(function: &Function) -> Self {
         let read_only = function.interface == Interface::Read;
-        let destructive = is_destructive(function);
+        let destructive = function.is_destructive;
         // Deleting twice has the same effect as deleting once.
         Self { read_only, destructive, idempotent: read_only || destructive, open_world: true }
     }

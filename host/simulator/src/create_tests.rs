@@ -83,7 +83,7 @@ fn invalid_bodies_are_refused_with_a_reason() {
         (with("fields", json!([1])), "Invalid value for fields: its items are not strings"),
         (
             with("fields", json!(["isLocked"])),
-            "Invalid value for fields: it takes hostRoomUrl and viewerRoomUrl",
+            "Invalid value for fields: it must be hostRoomUrl or viewerRoomUrl",
         ),
         (with("recording", json!(true)), "Invalid value for recording: it is not an object"),
         (with("recording", json!({})), "Invalid value for recording: type is required"),

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::FUNCTIONS;
@@ -293,11 +294,13 @@ fn outcome(row: &AuditRow) -> String {
     match &row.outcome {
         None if row.is_unfinished_write() => "unfinished, effect unknown".into(),
         None => "unfinished".into(),
-        Some(outcome) if outcome.success => match (&outcome.room_name, row.function.as_deref()) {
-            (Some(room), Some("create_room")) => format!("created {}", text::printable(room, 60)),
-            (Some(room), Some("delete_room")) => format!("deleted {}", text::printable(room, 60)),
-            _ => "success".into(),
-        },
+        Some(outcome) if outcome.success => {
+            let Some(room) = &outcome.room_name else { return "success".into() };
+            let function = row.function.as_deref().and_then(whereby_catalog::function);
+            let is_deletion = function.is_some_and(|f| FunctionRule::of(f).is_destructive);
+            let done = if is_deletion { "deleted" } else { "created" };
+            format!("{done} {}", text::printable(room, 60))
+        }
         Some(outcome) => {
             let kind = outcome.kind.as_deref().unwrap_or("failed");
             match outcome.effect.as_str() {
