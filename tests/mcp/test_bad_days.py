@@ -79,7 +79,7 @@ class BadDays(McpTest):
         before = len(self.proxy.requests)
         ran = self.under(resource.RLIMIT_FSIZE, 0, "call", "list_rooms", "--json")
         self.assertEqual(ran.returncode, 0, ran)
-        self.assertIn("audit log does not have all", ran.stderr)
+        self.assertIn("not fully recorded in the audit log", ran.stderr)
         self.assertEqual(len(self.proxy.requests), before + 1)
         ran = self.under(resource.RLIMIT_FSIZE, 0, "call", "create_room", "--json")
         self.assertEqual(ran.returncode, 3, ran)
