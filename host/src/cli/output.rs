@@ -1,11 +1,13 @@
 //! The output of commands: results, errors and their JSON documents.
 
+use super::Exit;
+#[cfg(feature = "lua")]
+use super::command_of;
 #[cfg(feature = "lua")]
 use super::lua;
 use super::paint::{Role, paint, wants_colours};
 use super::render::{self, Look};
 use super::streams::Streams;
-use super::{Exit, command_of};
 use crate::config::environment::Environment;
 use crate::error::Error;
 use crate::session::call::Outcome;

@@ -12,7 +12,9 @@ mod toml;
 
 use crate::config::credentials::TokenSource;
 use crate::config::environment::Environment;
-use crate::config::limits::{Limits, ScriptLimits};
+use crate::config::limits::Limits;
+#[cfg(feature = "lua")]
+use crate::config::limits::ScriptLimits;
 use crate::config::no_proxy::NoProxy;
 use crate::config::origin::ApiBase;
 use crate::config::toml::in_file;
