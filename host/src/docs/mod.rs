@@ -16,26 +16,7 @@ use whereby_catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Secret, T
 /// Returns the documentation of a function, in Markdown.
 #[must_use]
 pub fn markdown(function: &Function) -> String {
-    let mut out = format!("# {}\n\n{}\n\n", function.json, function.docs);
-    // Writing to memory does not fail.
-    let _ = writeln!(out, "Effect: {}.\n\n## Parameters\n", effect(function));
-    if function.params.is_empty() {
-        out.push_str("None.\n");
-    }
-    for param in function.params {
-        let need = if param.is_optional() { "optional" } else { "required" };
-        let ty = type_name(required(&param.ty));
-        let _ = writeln!(
-            out,
-            "- `{}` ({ty}, {need}): {}{}",
-            param.json,
-            param.docs,
-            facts(&param.facts)
-        );
-        within(required(&param.ty), 1, &mut out);
-    }
-    out.push_str("\n## Result\n\n");
-    within(&function.result, 0, &mut out);
+    let mut out = reference(function, function.json, "## Result");
     out.push_str("\n## Errors\n\n");
     for error in errors(function) {
         let ErrorKind { kind, docs, exit, hint, may_have_written } = error;
@@ -56,6 +37,27 @@ pub fn markdown(function: &Function) -> String {
         let text = text.as_str().unwrap_or_default();
         let _ = writeln!(out, "```{language}\n{text}\n```");
     }
+    out
+}
+
+/// Returns what the reference pages of a function have in common, up to its result. `name` is the name on
+/// the page, and `result` is all that comes before the members of the result.
+pub(crate) fn reference(function: &Function, name: &str, result: &str) -> String {
+    let mut out = format!("# {name}\n\n{}\n\n", function.docs);
+    // Writing to memory does not fail.
+    let _ = writeln!(out, "Effect: {}.\n\n## Parameters\n", effect(function));
+    if function.params.is_empty() {
+        out.push_str("None.\n");
+    }
+    for param in function.params {
+        let need = if param.is_optional() { "optional" } else { "required" };
+        let ty = required(&param.ty);
+        let (name, facts) = (param.json, facts(&param.facts));
+        let _ = writeln!(out, "- `{name}` ({}, {need}): {}{facts}", type_name(ty), param.docs);
+        within(ty, 1, &mut out);
+    }
+    let _ = write!(out, "\n{result}\n\n");
+    within(&function.result, 0, &mut out);
     out
 }
 
@@ -214,7 +216,7 @@ fn to_lua(value: &Value) -> String {
     }
 }
 
-pub(crate) fn effect(function: &Function) -> String {
+fn effect(function: &Function) -> String {
     let mut effect = FunctionRule::of(function).effect.as_str().to_owned();
     if FunctionRule::of(function).is_destructive {
         effect.push_str(", destructive");
@@ -222,7 +224,7 @@ pub(crate) fn effect(function: &Function) -> String {
     format!("{effect}. It may send {}", FunctionRule::of(function).requests.join(", "))
 }
 
-pub(crate) fn facts(facts: &Facts) -> String {
+fn facts(facts: &Facts) -> String {
     let mut out = String::new();
     if let Some((low, high)) = facts.range {
         let _ = write!(out, " From {low} to {high}.");
@@ -246,7 +248,7 @@ pub(crate) fn facts(facts: &Facts) -> String {
 }
 
 /// Writes the members of a record, or the cases of a variant or a short enum, with everything inside them.
-pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
+fn within(ty: &Type, depth: usize, out: &mut String) {
     let indent = "  ".repeat(depth);
     match ty {
         Type::Option(inner) | Type::List(inner) => within(inner, depth, out),
@@ -287,14 +289,14 @@ pub(crate) fn within(ty: &Type, depth: usize, out: &mut String) {
 /// The maximum number of cases of an enum that are documented one by one.
 const SHORT: usize = 8;
 
-pub(crate) fn required(ty: &Type) -> &Type {
+fn required(ty: &Type) -> &Type {
     match ty {
         Type::Option(inner) => inner,
         other => other,
     }
 }
 
-pub(crate) fn type_name(ty: &Type) -> String {
+fn type_name(ty: &Type) -> String {
     match ty {
         Type::Bool => "true or false".into(),
         Type::U16 | Type::U32 | Type::U64 => "integer".into(),

@@ -2,7 +2,7 @@
 
 use super::namespaces::{Namespaces, ROOT};
 use crate::docs::search as functions;
-use crate::docs::{effect, facts, lua_call, required, type_name, within};
+use crate::docs::{lua_call, reference};
 use std::fmt::Write as _;
 use whereby_authority::arguments::first_sentence;
 use whereby_authority::suggest;
@@ -162,21 +162,9 @@ fn overview(namespaces: &Namespaces) -> String {
 
 /// Returns the page of a function.
 pub(crate) fn page(function: &Function) -> String {
-    let mut out = format!("# {ROOT}.{}\n\n{}\n\n", function.json, function.docs);
-    let _ = writeln!(out, "Effect: {}.\n\n## Parameters\n", effect(function));
-    if function.params.is_empty() {
-        out.push_str("None.\n");
-    }
-    for param in function.params {
-        let need = if param.is_optional() { "optional" } else { "required" };
-        let ty = required(&param.ty);
-        let more = facts(&param.facts);
-        let _ =
-            writeln!(out, "- `{}` ({}, {need}): {}{more}", param.json, type_name(ty), param.docs);
-        within(ty, 1, &mut out);
-    }
-    out.push_str("\n## Returns\n\nA table. Null reads as nil.\n\n");
-    within(&function.result, 0, &mut out);
+    let name = format!("{ROOT}.{}", function.json);
+    let result = "## Returns\n\nA table. Null reads as nil.";
+    let mut out = reference(function, &name, result);
     if let Some((_, example)) = EXAMPLES.iter().find(|(name, _)| *name == function.json) {
         let _ = write!(out, "\n## Example\n\n```lua\n{example}\n```\n");
     }
