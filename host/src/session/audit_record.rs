@@ -94,7 +94,7 @@ impl AuditRecord {
         begin.account = Some(decided.name.to_owned());
         begin.api = Some(decided.account.api.to_string());
         begin.function = Some(decided.function.json.to_owned());
-        begin.arguments = decided.shown.clone();
+        begin.arguments = decided.shown().clone();
         begin.effect = Some(decided.rule.effect.as_str().to_owned());
         begin.permission = Some(decided.verdict.permission.as_str().to_owned());
         begin.rule = Some(decided.verdict.rule.to_string());

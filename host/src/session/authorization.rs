@@ -348,7 +348,7 @@ async fn file(
     let digest = digest.clone();
     let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
     let function = decided.function.json;
-    let arguments = decided.shown.clone();
+    let arguments = decided.shown().clone();
     let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
     let filed = blocking(store, move |store| {
         store.file_approval(&Asking {

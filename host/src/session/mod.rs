@@ -41,7 +41,7 @@ use authorization::Authorization;
 use record::Record;
 use serde_json::Value;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use wasmtime::component::Val;
@@ -179,13 +179,19 @@ struct Decided<'a> {
     arguments: Arguments,
     rule: &'static FunctionRule,
     scope: Scope,
-    /// The normalized arguments, with secrets masked.
-    shown: Value,
+    /// The arguments for display, made when something first shows them.
+    shown: OnceLock<Value>,
     verdict: Verdict,
     policy: &'a Policy,
 }
 
 impl Decided<'_> {
+    /// Returns the normalized arguments, with secrets masked.
+    fn shown(&self) -> &Value {
+        let mask = || secrets::masked_arguments(self.function, &self.arguments.to_json());
+        self.shown.get_or_init(mask)
+    }
+
     /// Returns why a rule forbids the call, if one does.
     fn denial(&self, force: bool) -> Option<Error> {
         let (what, rule) = self.verdict.forbidden_by(force)?;
@@ -236,7 +242,7 @@ impl Decided<'_> {
         Question {
             account: self.name.to_owned(),
             function: self.function,
-            arguments: self.shown.clone(),
+            arguments: self.shown().clone(),
             is_destructive: self.rule.is_destructive,
             has_destination: has_destination(&self.arguments),
             api: self.account.api.to_string(),
@@ -336,7 +342,7 @@ impl Session {
             account: decided.name.to_owned(),
             api: decided.account.api.to_string(),
             function: decided.function,
-            arguments: decided.shown,
+            arguments: decided.shown().clone(),
             forced: force && denial.is_none() && decided.verdict.permission == Permission::Ask,
             denial,
             requests: decided.rule.requests,
@@ -458,7 +464,7 @@ impl Session {
         // Before anybody is asked about a call that cannot be made.
         let rule = FunctionRule::of(function);
         let scope = rule.scope(&arguments, self.0.resources.clock().timestamp())?;
-        let shown = secrets::masked_arguments(function, &arguments.to_json());
+        let shown = OnceLock::new();
         let policy = &settings.policy;
         Ok(Decided { name, account, function, rule, arguments, shown, scope, verdict, policy })
     }
