@@ -267,7 +267,7 @@ pub(crate) fn fingerprint(parts: &[&str]) -> u64 {
     hash
 }
 
-/// Returns the mark by which a cursor recognizes a room that was read.
+/// Returns the fingerprint that a cursor keeps of a room that was read.
 fn mark(room: &str) -> [u8; MARK_BYTES] {
     let [a, b, c, d, e, ..] = fingerprint(&[room]).to_le_bytes();
     [a, b, c, d, e]

@@ -4,7 +4,7 @@
 //! the accounts and rules of the program `whereby`: those of its configuration file, else the key in
 //! `WHEREBY_ACCESS_TOKEN`.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to whoever runs it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to its user")]
 
 use serde_json::{Value, json};
 use std::error::Error;
@@ -116,7 +116,7 @@ impl Model {
     }
 }
 
-/// Asks whoever sits at the terminal. Anything but a yes is a no, and so is the end of the input.
+/// Asks the person at the terminal. Anything but a yes declines, and so does the end of the input.
 struct Terminal;
 
 impl Approver for Terminal {

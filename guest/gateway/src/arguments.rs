@@ -32,7 +32,7 @@ pub(crate) trait FromJson: Sized {
     /// The JSON form, for messages.
     const WANTED: &'static str;
 
-    /// Returns the value that stands for an absent one, if the type allows absence.
+    /// Returns the value of an absent argument, if the type allows absence.
     fn absent() -> Option<Self> {
         None
     }

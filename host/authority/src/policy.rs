@@ -298,7 +298,7 @@ impl Approval {
 }
 
 impl Verdict {
-    /// Returns how the call is forbidden and by which rule, if it is.
+    /// Returns why the call is forbidden, and the rule that forbids it.
     pub fn forbidden_by(&self, force: bool) -> Option<(&'static str, &Rule)> {
         match (self.permission, &self.force_denied_by) {
             (Permission::Deny, _) => Some(("is denied", &self.rule)),

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Position {
-    /// The names of the members, from the outside in; `[]` stands for each item of an array:
+    /// The names of the members, from the outside in; `[]` is every item of an array:
     /// `fields[].recording.destination.accessKeySecret`.
     pub path: String,
     /// The member.

@@ -36,7 +36,7 @@ const PARTICIPANTS: List = List {
     filters: &["roomSessionId", "externalId"],
 };
 
-/// The totals by which rooms and sessions can be sorted, besides dates.
+/// The totals that sort rooms and sessions, besides dates.
 const TOTALS: [&str; 6] = [
     "totalParticipantMinutes",
     "totalRecorderMinutes",

@@ -197,7 +197,7 @@ impl Calls {
     }
 }
 
-/// Returns the number and the outcome of a call that has ended. Polls all calls, of which there are few.
+/// Returns the number and the outcome of a call that has ended. Polls all calls, because there are few.
 fn poll(in_flight: &mut Vec<InFlight>, context: &mut Context<'_>) -> Poll<(usize, Finished)> {
     for index in 0..in_flight.len() {
         if let Poll::Ready(finished) = in_flight[index].future.as_mut().poll(context) {

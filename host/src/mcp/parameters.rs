@@ -14,7 +14,7 @@ type Parameters = Map<String, Value>;
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
-/// Accepts any parameters, for methods of which this server reads none.
+/// Accepts any parameters, for methods whose parameters this server ignores.
 pub(super) fn any(_: &mut Parameters) -> Result<(), String> {
     Ok(())
 }

@@ -134,7 +134,7 @@ impl Store {
         filed.map_err(|full| approvals::too_many(full, asking))
     }
 
-    /// Returns the handle by which an MCP client answers a stored question. Agents see the id, so the
+    /// Returns the handle that an MCP client needs to answer a stored question. Agents see the id, so the
     /// id alone is not enough.
     pub(crate) fn handle(&self, id: &str) -> Result<String, Error> {
         self.shared.with(|opened| digest::handle(id, &opened.key))

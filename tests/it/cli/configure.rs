@@ -80,7 +80,7 @@ async fn a_key_of_unknown_form_is_stored_with_a_warning() {
     assert!(named.stdout.ends_with("whereby doctor --account work\n"), "{named:?}");
 }
 
-/// What is set may be there later, so it is set, and whoever sets it is told at once.
+/// A path may exist later, so the command stores it and warns.
 #[tokio::test]
 async fn an_unusable_value_is_stored_with_a_warning() {
     let world = empty_world().await;
