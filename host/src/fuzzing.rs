@@ -10,7 +10,11 @@ use crate::session::inspect::{self, Inspection};
 use serde_json::Value;
 use std::path::Path;
 use whereby_authority::arguments::Arguments;
-use whereby_authority::policy::{Permission, Policy};
+use whereby_authority::arguments::example;
+use whereby_authority::conditions::Facts;
+use whereby_authority::policy::{Permission, Policy, Subject};
+use whereby_authority::table::FunctionRule;
+use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::{FUNCTIONS, Function, Type};
 
 /// Reads a function's name, a space, and its arguments as JSON.
@@ -102,8 +106,13 @@ pub fn configuration(data: &[u8]) {
     if let Ok(rules) = project {
         let mut tightened = settings.policy.clone();
         tightened.tightening.push(rules);
+        let now = Timestamp::parse("2026-03-01T12:00:00Z").expect("a time");
+        let facts = Facts::at(now, None);
         for (function, has_destination) in FUNCTIONS.iter().flat_map(|f| [(f, false), (f, true)]) {
-            let decide = |policy: &Policy| policy.decide("work", function, has_destination);
+            let arguments = Arguments::check(function, example(function)).expect("an example");
+            let scope = FunctionRule::of(function).scope(&arguments, now).expect("a scope");
+            let subject = Subject::of("work", function);
+            let decide = |policy: &Policy| policy.decide(subject, has_destination, &scope, &facts);
             let (own, both) = (decide(&settings.policy), decide(&tightened));
             assert!(own.permission <= both.permission, "{} became laxer", function.json);
             assert!(own.force_denied_by.is_none() || both.force_denied_by.is_some());

@@ -21,7 +21,7 @@
 //! let api = ApiBase::parse(&api_url)?; // or ApiBase::default() for Whereby itself
 //! settings.accounts.insert("work".into(), Account::new(TokenSource::literal(api_key), api));
 //! // By default, reading is allowed, and writing needs approval. Here, writing is denied.
-//! let deny = Entry { permission: Permission::Deny, line: 0 };
+//! let deny = Entry::new(Permission::Deny, 0);
 //! settings.policy.own.all.effects.insert(Effect::Write, deny);
 //!
 //! let session = Session::builder().settings(settings).build()?;
@@ -124,7 +124,7 @@
 //! // `school` can only read, and `work` can write without approval.
 //! for (name, permission) in [("school", Permission::Deny), ("work", Permission::Allow)] {
 //!     let rules = settings.policy.own.accounts.entry(name.into()).or_default();
-//!     rules.effects.insert(Effect::Write, Entry { permission, line: 0 });
+//!     rules.effects.insert(Effect::Write, Entry::new(permission, 0));
 //! }
 //! let session = Session::builder().settings(settings).build()?;
 //!

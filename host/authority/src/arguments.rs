@@ -226,7 +226,7 @@ fn items_of(member: &'static Member) -> Vec<(&'static str, &'static Case)> {
 }
 
 /// An item with two names, and the name in the normal form.
-const SYNONYM: (&str, &str) = ("isLocked", "lockRoomOnJoin");
+pub(crate) const SYNONYM: (&str, &str) = ("isLocked", "lockRoomOnJoin");
 
 /// Returns the normal form of a case without a value.
 fn bare(case: &Case) -> Value {

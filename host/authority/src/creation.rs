@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 /// clock, but a call takes time.
 const TOLERANCE: i64 = 900;
 
+/// The member of the body that puts a room in viewer mode.
+const TEMPLATE: &str = "templateType";
+
 /// A new room, as the caller asked for it.
 #[derive(Debug)]
 pub struct Creation {
@@ -17,6 +20,8 @@ pub struct Creation {
     start: Option<Timestamp>,
     /// Absent if the default applies.
     end: Option<Timestamp>,
+    /// The names of the items of `fields`.
+    fields: Vec<String>,
 }
 
 impl Creation {
@@ -43,7 +48,7 @@ impl Creation {
             members.insert("roomNamePrefix".into(), prefix.into());
         }
         let mut fields = Vec::new();
-        let mut seen = Vec::new();
+        let mut seen: Vec<String> = Vec::new();
         for item in arguments.list("fields") {
             let (name, payload) = match item {
                 Value::Object(object) => match object.iter().next() {
@@ -52,18 +57,18 @@ impl Creation {
                 },
                 other => (other.as_str().unwrap_or_default(), None),
             };
-            if seen.contains(&name) {
+            if seen.iter().any(|seen| seen == name) {
                 let other = if name == "lockRoomOnJoin" { " (or `isLocked`)" } else { "" };
                 return Err(Error::invalid(format!("fields: `{name}`{other} is given twice")));
             }
-            seen.push(name);
+            seen.push(name.to_owned());
             match (name, payload) {
                 ("hostRoomUrl" | "viewerRoomUrl", None) => fields.push(Value::from(name)),
                 ("lockRoomOnJoin", None) => {
                     members.insert("isLocked".into(), true.into());
                 }
                 ("viewerMode", None) => {
-                    members.insert("templateType".into(), "viewerMode".into());
+                    members.insert(TEMPLATE.into(), "viewerMode".into());
                 }
                 ("roomNamePattern", Some(pattern)) => {
                     members.insert("roomNamePattern".into(), pattern.clone());
@@ -95,7 +100,36 @@ impl Creation {
         {
             return Err(wrong("is before start_date"));
         }
-        Ok(Self { members, start, end })
+        Ok(Self { members, start, end, fields: seen })
+    }
+
+    /// Returns the beginning of the room's name.
+    pub(crate) fn prefix(&self) -> Option<&str> {
+        self.members.get("roomNamePrefix")?.as_str()
+    }
+
+    /// Returns the mode that the room will have.
+    pub(crate) fn room_mode(&self) -> &str {
+        // A room in this mode is a group room, whatever the argument says.
+        if self.members.contains_key(TEMPLATE) {
+            return "group";
+        }
+        self.members.get("roomMode").and_then(Value::as_str).unwrap_or("normal")
+    }
+
+    /// Returns the names of the items of `fields`.
+    pub(crate) fn fields(&self) -> &[String] {
+        &self.fields
+    }
+
+    /// Whether the caller said when the room ends.
+    pub(crate) fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Returns when the room of a call that is permitted at this time ends.
+    pub(crate) fn end_for(&self, begun: Timestamp) -> Timestamp {
+        self.end.unwrap_or_else(|| self.default_end(begun))
     }
 
     /// Whether the component's body says exactly what the caller asked for.
@@ -131,8 +165,7 @@ impl Creation {
     /// so it can hide no data in them.
     pub fn to_body(&self, begun: Timestamp) -> Vec<u8> {
         let mut body = Map::new();
-        let end = self.end.unwrap_or_else(|| self.default_end(begun));
-        body.insert("endDate".into(), end.to_rfc3339().into());
+        body.insert("endDate".into(), self.end_for(begun).to_rfc3339().into());
         if let Some(start) = self.start {
             body.insert("startDate".into(), start.to_rfc3339().into());
         }
@@ -153,7 +186,7 @@ impl Creation {
     /// Returns the secret URLs that the caller did not ask for and that the response may contain.
     pub fn urls_not_asked_for(&self) -> &'static [&'static str] {
         // In this mode Whereby returns both.
-        let is_viewer_mode = self.members.contains_key("templateType");
+        let is_viewer_mode = self.members.contains_key(TEMPLATE);
         let is_asked = |url: &str| {
             let fields = self.members.get("fields").and_then(Value::as_array);
             is_viewer_mode || fields.is_some_and(|fields| fields.iter().any(|field| field == url))

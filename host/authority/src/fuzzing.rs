@@ -3,9 +3,10 @@
 
 use crate::answer::{self, Complaint, Redactor, Shape};
 use crate::arguments::Arguments;
+use crate::conditions::Facts;
 use crate::grant::{Admitted, Grant, Settlement, WriteOutcome};
 use crate::names::MeetingRef;
-use crate::policy::{Effect, Entry, Permission, Policy, has_destination};
+use crate::policy::{Effect, Entry, Permission, Policy, Subject, has_destination};
 use crate::request::{Asked, Request};
 use crate::table::FunctionRule;
 use crate::timestamp::Timestamp;
@@ -42,10 +43,12 @@ pub fn grants(data: &[u8]) {
     let Ok(scope) = rule.scope(&arguments, now()) else { return };
     let mut policy = Policy::default();
     for effect in Effect::ALL {
-        policy.own.all.effects.insert(effect, Entry { permission: Permission::Allow, line: 1 });
+        policy.own.all.effects.insert(effect, Entry::new(Permission::Allow, 1));
     }
-    let permit = policy.decide("work", function, has_destination(&arguments)).permit(None);
-    let mut grant = Grant::issue(permit.expect("everything is allowed"), rule, scope, 64, now());
+    let (subject, facts) = (Subject::of("work", function), Facts::at(now(), None));
+    let verdict = policy.decide(subject, has_destination(&arguments), &scope, &facts);
+    let permit = verdict.permit(None).expect("everything is allowed");
+    let mut grant = Grant::issue(permit, rule, scope, facts, 64, now());
     let mut history = History::default();
     for line in lines {
         if let Some(answer) = line.strip_prefix("= ") {
@@ -78,7 +81,7 @@ impl History {
         let body = parts.next().unwrap_or("").as_bytes();
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let Ok(admitted) = grant.admit(Asked { method, path, query, body }) else { return };
+        let Ok(admitted) = grant.admit(Asked { method, path, query, body }, now()) else { return };
         self.sent += 1;
         assert!(self.sent <= 64, "more requests than the limit");
         let written = &admitted.path_and_query;

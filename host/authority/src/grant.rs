@@ -4,7 +4,8 @@
 //! nothing: its owner asks it before a request leaves, and reports the request's outcome.
 
 use crate::answer::Shape;
-use crate::names::{Id, RoomName, RoomRef};
+use crate::conditions::{Condition, Facts, any_matches};
+use crate::names::{Id, MeetingRef, RoomName, RoomRef};
 use crate::policy::Permit;
 use crate::request::{Asked, InvalidRequest, Request};
 use crate::scope::Scope;
@@ -17,6 +18,22 @@ use serde_json::Value;
 pub struct Refusal {
     /// What was tried, and which rule forbids it.
     pub message: String,
+    /// Whether a rule denies what the caller asked for, so that the component is not to blame.
+    pub is_denial: bool,
+}
+
+impl Refusal {
+    /// Returns the refusal of something that the component may not do.
+    #[must_use]
+    pub fn broken(message: String) -> Self {
+        Self { message, is_denial: false }
+    }
+
+    /// Returns the refusal of something that the caller may not do.
+    #[must_use]
+    pub fn denied(message: String) -> Self {
+        Self { message, is_denial: true }
+    }
 }
 
 /// The state of the one write that a call may make.
@@ -128,6 +145,11 @@ pub struct Grant {
     most: usize,
     /// When the call was permitted.
     begun: Timestamp,
+    /// The conditions that the permission relies on.
+    relies_on: Vec<Condition>,
+    facts: Facts,
+    /// Whether Whereby listed the session that the call names, in the room that it names.
+    is_in_room: bool,
 }
 
 /// A request that may leave, rebuilt from what the grant understood.
@@ -159,11 +181,14 @@ impl Grant {
         permit: Permit,
         rule: &'static FunctionRule,
         scope: Scope,
+        facts: Facts,
         most_requests: usize,
         begun: Timestamp,
     ) -> Self {
-        permit.use_up();
         Self {
+            relies_on: permit.use_up(),
+            facts: Facts { now: begun, ..facts },
+            is_in_room: false,
             rule,
             scope,
             write: Write::Unused,
@@ -182,16 +207,17 @@ impl Grant {
     /// # Errors
     ///
     /// A [`Refusal`] if it may not.
-    pub fn admit(&mut self, asked: Asked<'_>) -> Result<Admitted, Refusal> {
+    pub fn admit(&mut self, asked: Asked<'_>, now: Timestamp) -> Result<Admitted, Refusal> {
         let request = Request::read(asked).map_err(|InvalidRequest(what)| self.refuse(&what))?;
         let name = || format!("{} {}", request.method(), request.path());
         if !self.scope.allows(&request, self.begun) {
             return Err(self.refuse(&format!("{} with other content than asked for", name())));
         }
         if self.sent >= self.most {
-            return Err(Refusal {
-                message: format!("the component tried to send more than {} requests", self.most),
-            });
+            return Err(Refusal::broken(format!(
+                "the component tried to send more than {} requests",
+                self.most
+            )));
         }
         let mut body = None;
         if request.is_write() {
@@ -210,6 +236,7 @@ impl Grant {
                 }
                 _ => {}
             }
+            self.check_conditions(&request, now)?;
             // All attempts delete the same room.
             if let (Request::DeleteRoom { id }, Scope::Deletion { room }) = (&request, &self.scope)
             {
@@ -218,6 +245,8 @@ impl Grant {
                 self.room = KnownRoom { name: Some(room.name.clone()), id: Some(id.clone()) };
             }
             self.write = Write::InFlight;
+        } else {
+            self.check_conditions(&request, now)?;
         }
         self.sent += 1;
         let before = self.outcome;
@@ -255,6 +284,12 @@ impl Grant {
             }
             return;
         }
+        if let (Request::ListSessions { room, .. }, Scope::Meeting(meeting)) =
+            (&admitted.request, &self.scope)
+            && let Settlement::Status(200, body) = settlement
+        {
+            self.is_in_room |= lists(body, room, &meeting.session);
+        }
         if let (Scope::Deletion { room }, Settlement::Status(200, body)) = (&self.scope, settlement)
             && !self.chosen
         {
@@ -264,6 +299,108 @@ impl Grant {
                 }
             }
         }
+    }
+
+    /// Checks a request against the conditions that the permission relies on. Its scope binds it to the
+    /// arguments, for which they held; this also holds if that fails, and when time has passed.
+    fn check_conditions(&self, request: &Request, now: Timestamp) -> Result<(), Refusal> {
+        for condition in &self.relies_on {
+            let name = condition.name();
+            let fits = match (condition, request) {
+                // Counted in the transaction that recorded the call.
+                (Condition::MaxPerHour(_) | Condition::MaxPerDay(_), _) => true,
+                (Condition::ValidUntil(date), _) => {
+                    if now >= *date {
+                        return Err(Refusal::denied(format!(
+                            "{} was allowed until {} only, and the call took longer",
+                            self.rule.name,
+                            date.to_rfc3339()
+                        )));
+                    }
+                    true
+                }
+                (Condition::Rooms(patterns), Request::DeleteRoom { id }) => {
+                    let mut named = self.listed.iter().filter(|listed| listed.id == *id);
+                    named.all(|room| {
+                        room.name.as_ref().is_some_and(|name| any_matches(patterns, name))
+                    })
+                }
+                (Condition::CreatedBy(creator), Request::DeleteRoom { id }) => {
+                    if self.facts.ids_of(*creator).is_ok_and(|ids| ids.contains(&id)) {
+                        true
+                    } else {
+                        // A room of the same name that somebody else created.
+                        return Err(Refusal::denied(format!(
+                            "{} is allowed for rooms with {name}: {}, and Whereby lists the room with \
+                             the id {}, which is none of them",
+                            self.rule.name,
+                            condition.value().as_str().unwrap_or_default(),
+                            id.as_str()
+                        )));
+                    }
+                }
+                (Condition::Rooms(patterns), request) => {
+                    request.room().is_none_or(|room| any_matches(patterns, room))
+                        && condition.unmet(&self.scope, &self.facts).is_none()
+                }
+                _ => condition.unmet(&self.scope, &self.facts).is_none(),
+            };
+            if !fits {
+                let what = format!("{} {}", request.method(), request.path());
+                return Err(self.refuse(&format!("{what} against the condition {name}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what the component may see of a response that was rebuilt: without the rooms that the
+    /// conditions exclude, if the call reads one room.
+    #[must_use]
+    pub fn filtered(&self, body: Vec<u8>) -> Vec<u8> {
+        let about_rooms = |condition: &&Condition| {
+            matches!(condition, Condition::Rooms(_) | Condition::CreatedBy(_))
+        };
+        let conditions: Vec<_> = self.relies_on.iter().filter(about_rooms).collect();
+        if conditions.is_empty() || !matches!(self.scope, Scope::Room { .. }) {
+            return body;
+        }
+        let mut page: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let Some(rows) = page.get_mut("results").and_then(Value::as_array_mut) else {
+            return body;
+        };
+        rows.retain(|row| {
+            let KnownRoom { name, id } = KnownRoom::read(row);
+            conditions.iter().all(|condition| match condition {
+                Condition::Rooms(patterns) => {
+                    name.as_ref().is_some_and(|name| any_matches(patterns, name))
+                }
+                Condition::CreatedBy(creator) => {
+                    let ids = self.facts.ids_of(*creator).unwrap_or_default();
+                    id.as_ref().is_some_and(|id| ids.contains(&id))
+                }
+                _ => true,
+            })
+        });
+        page.to_string().into_bytes()
+    }
+
+    /// Returns why the component's result may not be shown, if it may not: the permission is for the
+    /// meetings of certain rooms, and Whereby did not list this one in the room that the call names.
+    #[must_use]
+    pub fn withheld(&self) -> Option<String> {
+        let Scope::Meeting(MeetingRef { room: Some(room), session }) = &self.scope else {
+            return None;
+        };
+        let about_rooms = |condition: &Condition| {
+            matches!(condition, Condition::Rooms(_) | Condition::CreatedBy(_))
+        };
+        (!self.is_in_room && self.relies_on.iter().any(about_rooms)).then(|| {
+            format!(
+                "Whereby does not list the meeting {} in the room `{}`",
+                session.as_str(),
+                crate::text::printable(room.as_str(), 100)
+            )
+        })
     }
 
     /// Checks that the room to delete is the one that Whereby listed under the requested name. If the
@@ -318,13 +455,11 @@ impl Grant {
     }
 
     fn refuse(&self, what: &str) -> Refusal {
-        Refusal {
-            message: format!(
-                "the component tried to send {what}; this call of {} may send {}",
-                self.rule.name,
-                self.rule.requests.join(", ")
-            ),
-        }
+        Refusal::broken(format!(
+            "the component tried to send {what}; this call of {} may send {}",
+            self.rule.name,
+            self.rule.requests.join(", ")
+        ))
     }
 }
 
@@ -382,6 +517,17 @@ fn is_room(body: &[u8]) -> bool {
         _ => false,
     };
     is_id && room["roomUrl"].as_str().is_some_and(|url| !url.is_empty())
+}
+
+/// Whether a page of sessions lists this one, in this room.
+fn lists(page: &[u8], room: &RoomName, session: &Id) -> bool {
+    let page: Value = serde_json::from_slice(page).unwrap_or_default();
+    let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    results.iter().any(|row| {
+        let is_session = row.get("roomSessionId").and_then(Value::as_str) == Some(session.as_str());
+        let name = row.get("roomName").and_then(Value::as_str).and_then(RoomName::parse_with_slash);
+        is_session && name.is_none_or(|name| room.may_be(&name))
+    })
 }
 
 /// Reads the rooms on a page of Whereby's list. A room is the requested one if its name matches, and

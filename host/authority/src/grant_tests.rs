@@ -18,7 +18,7 @@ fn issue(
     let arguments = Arguments::check(function, arguments).expect("good arguments");
     let rule = FunctionRule::of(function);
     let scope = rule.scope(&arguments, asked).expect("arguments that stand for a request");
-    Grant::issue(Permit::for_tests(), rule, scope, most, given)
+    Grant::issue(Permit::for_tests(), rule, scope, Facts::at(given, None), most, given)
 }
 
 fn grant(function: &str, arguments: Value) -> Grant {
@@ -39,7 +39,8 @@ fn admit(grant: &mut Grant, line: &str) -> Result<Admitted, Refusal> {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    grant.admit(Asked { method, path, query, body: body.as_bytes() })
+    let now = grant.begun;
+    grant.admit(Asked { method, path, query, body: body.as_bytes() }, now)
 }
 
 const LISTING: &[u8] = br#"{"results": [

@@ -13,6 +13,7 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod conditions;
 mod creation;
 mod error;
 #[cfg(any(test, fuzzing))]

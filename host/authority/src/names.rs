@@ -84,6 +84,17 @@ impl RoomName {
             .any(|name| *name == listed.name || name.to_ascii_lowercase() == listed.name)
     }
 
+    /// Whether it can be read in one way only.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.padded.is_none()
+    }
+
+    /// Returns the spellings of the name that a request may have, apart from its letter case.
+    pub(crate) fn spellings(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.padded.as_deref())
+    }
+
     /// Whether approvals show this name as the other one, which is in lower case.
     pub fn is_shown_as(&self, other: &Self) -> bool {
         self.padded.as_ref().unwrap_or(&self.name).to_ascii_lowercase() == other.name

@@ -1,9 +1,14 @@
 //! Permission rules, and the decision that follows from them.
 //!
-//! The host reads the rules from files, asks for a decision, and enforces it.
+//! The host reads the rules from files, asks for a decision, and enforces it. Every layer (the user's
+//! file, the agent, each tightening file, each block of a token) is decided by itself, and the strictest
+//! result holds.
 
 use crate::arguments::Arguments;
+use crate::conditions::{Condition, Facts};
+use crate::scope::Scope;
 use crate::table::FunctionRule;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -85,15 +90,46 @@ pub fn has_destination(arguments: &Arguments) -> bool {
 }
 
 /// A permission, and the line of the file that sets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
-    /// The permission.
+    /// The permission, if every condition holds.
     pub permission: Permission,
     /// The line, counted from 1.
     pub line: usize,
+    /// The conditions.
+    pub conditions: Vec<Stated>,
+    /// The permission if a condition does not hold. Never less strict than `permission`.
+    pub otherwise: Permission,
 }
 
-/// A permission table: `[permissions]`, or the table of one account.
+/// A condition, and the line of the file that sets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated {
+    /// The condition.
+    pub condition: Condition,
+    /// The line, counted from 1; 0 if it is in no file.
+    pub line: usize,
+}
+
+impl Entry {
+    /// Returns a permission without conditions.
+    #[must_use]
+    pub fn new(permission: Permission, line: usize) -> Self {
+        Self { permission, line, conditions: Vec::new(), otherwise: Permission::Deny }
+    }
+
+    /// Adds conditions, and the permission if one of them does not hold. It is never less strict than
+    /// the permission itself.
+    #[must_use]
+    pub fn when(mut self, conditions: Vec<Stated>, otherwise: Permission) -> Self {
+        self.otherwise = otherwise.max(self.permission);
+        self.conditions = conditions;
+        self
+    }
+}
+
+/// A permission table: `[permissions]`, or the table of one account or agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Table {
@@ -105,6 +141,19 @@ pub struct Table {
     pub force: Option<Entry>,
     /// Whether MCP clients may ask for approval.
     pub elicitation: Option<Entry>,
+}
+
+impl Table {
+    /// Returns the entry for a function, or else for its effect.
+    fn for_function(&self, function: &Function) -> Option<(String, &Entry)> {
+        let own = self.functions.get(function.json);
+        own.map(|entry| (format!("functions.{}", function.json), entry))
+            .or_else(|| self.for_effect(FunctionRule::of(function).effect))
+    }
+
+    fn for_effect(&self, effect: Effect) -> Option<(String, &Entry)> {
+        Some((effect.as_str().to_owned(), self.effects.get(&effect)?))
+    }
 }
 
 /// The permission tables of one file.
@@ -119,55 +168,170 @@ pub struct Rules {
     pub accounts: BTreeMap<String, Table>,
 }
 
+/// What one agent may do, besides the rules of the account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentRules {
+    /// The accounts that it may use, and the line that says so. Absent for all.
+    pub accounts: Option<(Vec<String>, usize)>,
+    /// Until when it may call anything.
+    pub valid_until: Option<Stated>,
+    /// Its permission table, which can only make the account's rules stricter.
+    pub table: Table,
+}
+
+/// What one block of a capability token restricts calls to. Absent members restrict nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    /// The agent.
+    pub agent: Option<String>,
+    /// The accounts.
+    pub accounts: Option<Vec<String>>,
+    /// The functions, by their names in JSON.
+    pub functions: Option<Vec<String>>,
+    /// Whether only functions that read may be called.
+    pub read_only: bool,
+    /// How many calls may go ahead. The host counts them.
+    pub uses: Option<u32>,
+    /// Conditions, each of which applies to the functions that have it.
+    pub conditions: Vec<Stated>,
+}
+
+/// Who calls what.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The agent, if the call is one's.
+    pub agent: Option<&'a str>,
+    /// The blocks of the agent's capability token, from the first.
+    pub token: &'a [Restrictions],
+    /// The function.
+    pub function: &'static Function,
+}
+
+impl<'a> Subject<'a> {
+    /// Returns a call of a function by an account, without an agent or a token.
+    #[must_use]
+    pub fn of(account: &'a str, function: &'static Function) -> Self {
+        Self { account, agent: None, token: &[], function }
+    }
+}
+
+/// One rule that applies to a call: what one layer says about it.
+#[derive(Clone, Debug)]
+struct Layer<'a> {
+    rule: Rule,
+    conditions: Vec<&'a Stated>,
+    otherwise: Permission,
+}
+
+impl<'a> Layer<'a> {
+    fn of(entry: &'a Entry, key: String, file: Option<&PathBuf>) -> Self {
+        let rule = Rule {
+            key,
+            permission: entry.permission,
+            place: file.cloned().map(|file| (file, entry.line)),
+            is_default: false,
+            unmet: None,
+        };
+        Self { rule, conditions: entry.conditions.iter().collect(), otherwise: entry.otherwise }
+    }
+
+    /// A rule without conditions that is in no table.
+    fn word(key: String, permission: Permission, place: Option<(PathBuf, usize)>) -> Self {
+        let rule = Rule { key, permission, place, is_default: false, unmet: None };
+        Self { rule, conditions: Vec::new(), otherwise: permission }
+    }
+
+    fn default(effect: Effect) -> Self {
+        let key = format!("permissions.{}", effect.as_str());
+        let mut layer = Self::word(key, effect.default_permission(), None);
+        layer.rule.is_default = true;
+        layer
+    }
+
+    /// Returns the rule as it applies to a call, and whether all conditions hold.
+    fn decide(&self, scope: &Scope, facts: &Facts) -> (Rule, bool) {
+        let unmet = |stated: &&Stated| stated.condition.unmet(scope, facts);
+        let Some((stated, reason)) =
+            self.conditions.iter().find_map(|stated| Some((stated, unmet(stated)?)))
+        else {
+            return (self.rule.clone(), true);
+        };
+        let mut rule = self.rule.clone();
+        rule.permission = self.otherwise;
+        rule.key = format!("{}.{}", rule.key, stated.condition.name());
+        if let Some((_, line)) = &mut rule.place {
+            *line = stated.line;
+        }
+        rule.unmet = Some(Unmet { value: stated.condition.value(), reason });
+        (rule, false)
+    }
+}
+
 impl Rules {
     /// Returns the most specific rule for a function.
-    fn for_function(&self, account: &str, function: &Function) -> Option<Rule> {
-        let effect = FunctionRule::of(function).effect;
+    fn for_function(&self, account: &str, function: &Function) -> Option<Layer<'_>> {
         let own = self.accounts.get(account);
-        self.rule(own.and_then(|table| table.functions.get(function.json)), || {
-            format!("accounts.{account}.permissions.functions.{}", function.json)
-        })
+        // A function's own entry comes before an effect's, and an account's table before the general.
+        self.layer(
+            account,
+            own.filter(|table| table.functions.contains_key(function.json)),
+            |table| table.for_function(function),
+        )
         .or_else(|| {
-            self.rule(self.all.functions.get(function.json), || {
-                format!("permissions.functions.{}", function.json)
-            })
+            let all = Some(&self.all).filter(|table| table.functions.contains_key(function.json));
+            self.general(all, |table| table.for_function(function))
         })
-        .or_else(|| self.for_effect(account, effect))
+        .or_else(|| self.for_effect(account, FunctionRule::of(function).effect))
     }
 
-    fn for_effect(&self, account: &str, effect: Effect) -> Option<Rule> {
-        let own = self.accounts.get(account);
-        self.rule(own.and_then(|table| table.effects.get(&effect)), || {
-            format!("accounts.{account}.permissions.{}", effect.as_str())
-        })
-        .or_else(|| {
-            self.rule(self.all.effects.get(&effect), || format!("permissions.{}", effect.as_str()))
-        })
+    fn for_effect(&self, account: &str, effect: Effect) -> Option<Layer<'_>> {
+        self.layer(account, self.accounts.get(account), |table| table.for_effect(effect))
+            .or_else(|| self.general(Some(&self.all), |table| table.for_effect(effect)))
     }
 
-    fn switch(
-        &self,
+    fn switch<'a>(
+        &'a self,
         account: &str,
-        name: &str,
-        entry: impl Fn(&Table) -> Option<Entry>,
-    ) -> impl Iterator<Item = Rule> {
-        let own = self.accounts.get(account).and_then(&entry);
-        let all = entry(&self.all);
-        [
-            self.rule(own.as_ref(), || format!("accounts.{account}.permissions.{name}")),
-            self.rule(all.as_ref(), || format!("permissions.{name}")),
-        ]
-        .into_iter()
-        .flatten()
+        entry: &impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+    ) -> impl Iterator<Item = Layer<'a>> {
+        let own = self.layer(account, self.accounts.get(account), entry);
+        own.into_iter().chain(self.general(Some(&self.all), entry))
     }
 
-    fn rule(&self, entry: Option<&Entry>, key: impl FnOnce() -> String) -> Option<Rule> {
-        entry.map(|entry| Rule {
-            key: key(),
-            permission: entry.permission,
-            place: self.file.clone().map(|file| (file, entry.line)),
-            is_default: false,
-        })
+    fn layer<'a>(
+        &'a self,
+        account: &str,
+        table: Option<&'a Table>,
+        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+    ) -> Option<Layer<'a>> {
+        let (key, entry) = entry(table?)?;
+        let key = format!("accounts.{account}.permissions.{key}");
+        Some(Layer::of(entry, key, self.file.as_ref()))
+    }
+
+    fn general<'a>(
+        &'a self,
+        table: Option<&'a Table>,
+        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+    ) -> Option<Layer<'a>> {
+        let (key, entry) = entry(table?)?;
+        Some(Layer::of(entry, format!("permissions.{key}"), self.file.as_ref()))
+    }
+
+    /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
+    fn unknown_function(&self) -> Option<&str> {
+        let mut tables = std::iter::once(&self.all).chain(self.accounts.values());
+        tables.find_map(Table::unknown_function)
+    }
+}
+
+impl Table {
+    fn unknown_function(&self) -> Option<&str> {
+        let mut names = self.functions.keys();
+        names.find(|name| whereby_catalog::function(name).is_none()).map(String::as_str)
     }
 }
 
@@ -175,7 +339,8 @@ impl Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Its configuration key, such as `permissions.functions.delete_room`.
+    /// Its configuration key, such as `permissions.functions.delete_room`, or that of its condition that
+    /// does not hold.
     pub key: String,
     /// The permission.
     pub permission: Permission,
@@ -183,26 +348,33 @@ pub struct Rule {
     pub place: Option<(PathBuf, usize)>,
     /// Whether it is a built-in default.
     pub is_default: bool,
+    /// The condition that does not hold, if the permission follows from that.
+    pub unmet: Option<Unmet>,
+}
+
+/// A condition that does not hold for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unmet {
+    /// The value of the condition.
+    pub value: Value,
+    /// Why it does not hold, such as `the call names no room`.
+    pub reason: String,
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.is_default { "the default " } else { "" };
-        write!(f, "{what}{} = \"{}\"", self.key, self.permission.as_str())?;
+        write!(f, "{what}{} = ", self.key)?;
+        match &self.unmet {
+            Some(unmet) => f.write_str(&crate::text::printable(&unmet.value.to_string(), 300))?,
+            None => write!(f, "\"{}\"", self.permission.as_str())?,
+        }
         if let Some((file, line)) = &self.place {
             let file = crate::text::printable(&file.display().to_string(), 300);
             write!(f, " ({file}, line {line})")?;
         }
         Ok(())
-    }
-}
-
-impl Rules {
-    /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
-    fn unknown_function(&self) -> Option<&str> {
-        let tables = std::iter::once(&self.all).chain(self.accounts.values());
-        let mut names = tables.flat_map(|table| table.functions.keys());
-        names.find(|name| whereby_catalog::function(name).is_none()).map(String::as_str)
     }
 }
 
@@ -214,6 +386,8 @@ pub struct Policy {
     pub own: Rules,
     /// The rules of the machine and of project folders, which can only make the policy stricter.
     pub tightening: Vec<Rules>,
+    /// The agents, by name, from the user's file.
+    pub agents: BTreeMap<String, AgentRules>,
 }
 
 /// The policy's decision on one call.
@@ -228,62 +402,261 @@ pub struct Verdict {
     pub force_denied_by: Option<Rule>,
     /// The rule that forbids approval through an MCP client, if any.
     pub elicitation_denied_by: Option<Rule>,
+    /// The conditions that the decision relies on.
+    pub relies_on: Vec<Condition>,
+}
+
+/// What a caller can expect of a function, before there is a call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outlook {
+    /// The permission of a call for which every condition holds.
+    pub permission: Permission,
+    /// The rules that apply, each as if its conditions held: the user's own first.
+    pub rules: Vec<Rule>,
+    /// The conditions of all layers.
+    pub conditions: Vec<Condition>,
+    /// The rules of conditions that are not decided yet, with the permission if they do not hold.
+    pub otherwise: Vec<Rule>,
+}
+
+/// Which facts the rules for a function ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// [`Facts::created`].
+    pub created: bool,
+    /// [`Facts::written`].
+    pub written: bool,
 }
 
 impl Policy {
     /// Returns a name in any table that is not a function's.
     pub fn unknown_function(&self) -> Option<&str> {
-        std::iter::once(&self.own).chain(&self.tightening).find_map(Rules::unknown_function)
+        std::iter::once(&self.own)
+            .chain(&self.tightening)
+            .find_map(Rules::unknown_function)
+            .or_else(|| self.agents.values().find_map(|agent| agent.table.unknown_function()))
     }
 
     /// Decides on a call.
     #[must_use]
-    pub fn decide(&self, account: &str, function: &Function, has_destination: bool) -> Verdict {
-        let default = |effect: Effect| Rule {
-            key: format!("permissions.{}", effect.as_str()),
-            permission: effect.default_permission(),
-            place: None,
-            is_default: true,
-        };
+    pub fn decide(
+        &self,
+        subject: Subject<'_>,
+        has_destination: bool,
+        scope: &Scope,
+        facts: &Facts,
+    ) -> Verdict {
+        let layers = self.layers(subject, has_destination);
+        let mut decided: Vec<(Rule, bool)> =
+            layers.iter().map(|layer| layer.decide(scope, facts)).collect();
+        // `layers` is never empty.
+        let strictest =
+            decided.iter().map(|(rule, _)| rule.permission).max().unwrap_or(Permission::Deny);
+        let relies_on = layers.iter().zip(&decided);
+        let relies_on =
+            relies_on.filter(|(layer, (_, holds))| *holds && layer.otherwise > strictest);
+        let relies_on = relies_on
+            .flat_map(|(layer, _)| &layer.conditions)
+            .map(|stated| stated.condition.clone());
+        let relies_on = relies_on.collect();
+        let index = decided.iter().position(|(rule, _)| rule.permission == strictest);
+        Verdict {
+            permission: strictest,
+            rule: decided.swap_remove(index.unwrap_or_default()).0,
+            force_denied_by: self
+                .denied_switch(subject, |table| Some(("force".to_owned(), table.force.as_ref()?))),
+            elicitation_denied_by: self.denied_switch(subject, |table| {
+                Some(("elicitation".to_owned(), table.elicitation.as_ref()?))
+            }),
+            relies_on,
+        }
+    }
+
+    /// Returns what a caller can expect of a function.
+    #[must_use]
+    pub fn outlook(&self, subject: Subject<'_>, has_destination: bool) -> Outlook {
+        let layers = self.layers(subject, has_destination);
+        let permission = layers.iter().map(|layer| layer.rule.permission).max();
+        let stated =
+            || layers.iter().flat_map(|layer| layer.conditions.iter().map(move |s| (layer, s)));
+        let mut conditions: Vec<Condition> = Vec::new();
+        for (_, stated) in stated() {
+            if !conditions.contains(&stated.condition) {
+                conditions.push(stated.condition.clone());
+            }
+        }
+        let otherwise = stated().map(|(layer, stated)| Rule {
+            key: format!("{}.{}", layer.rule.key, stated.condition.name()),
+            permission: layer.otherwise,
+            place: layer.rule.place.as_ref().map(|(file, _)| (file.clone(), stated.line)),
+            is_default: false,
+            unmet: Some(Unmet { value: stated.condition.value(), reason: String::new() }),
+        });
+        Outlook {
+            permission: permission.unwrap_or(Permission::Deny),
+            conditions,
+            otherwise: otherwise.collect(),
+            rules: layers.iter().map(|layer| layer.rule.clone()).collect(),
+        }
+    }
+
+    /// Whether any rule for functions has a condition, so that [`Self::needs`] may be more than nothing.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        let of_files = std::iter::once(&self.own).chain(&self.tightening);
+        of_files
+            .flat_map(|rules| std::iter::once(&rules.all).chain(rules.accounts.values()))
+            .chain(self.agents.values().map(|agent| &agent.table))
+            .flat_map(|table| table.functions.values())
+            .any(|entry| !entry.conditions.is_empty())
+    }
+
+    /// Returns which facts the decision on a call asks for.
+    #[must_use]
+    pub fn needs(&self, subject: Subject<'_>) -> Needs {
+        let mut needs = Needs::default();
+        for stated in self.layers(subject, false).iter().flat_map(|layer| &layer.conditions) {
+            match stated.condition {
+                Condition::CreatedBy(_) => needs.created = true,
+                Condition::MaxPerHour(_) | Condition::MaxPerDay(_) => needs.written = true,
+                _ => {}
+            }
+        }
+        needs
+    }
+
+    /// Returns the rules that apply to a call: one of each layer. The user's own come first.
+    fn layers<'a>(&'a self, subject: Subject<'a>, has_destination: bool) -> Vec<Layer<'a>> {
+        let Subject { account, agent, token, function } = subject;
+        let effect = FunctionRule::of(function).effect;
         let own = self.own.for_function(account, function);
-        let mut rules = vec![own.unwrap_or_else(|| default(FunctionRule::of(function).effect))];
-        rules
+        let mut layers = vec![own.unwrap_or_else(|| Layer::default(effect))];
+        let mut tables: Vec<(String, &Table)> = Vec::new();
+        if let Some(agent) = agent {
+            match self.agents.get(agent) {
+                Some(rules) => {
+                    let place = |line| self.own.file.clone().map(|file| (file, line));
+                    if let Some((accounts, line)) = &rules.accounts
+                        && !accounts.iter().any(|known| known == account)
+                    {
+                        let key = format!("agents.{agent}.accounts");
+                        let mut layer = Layer::word(key, Permission::Deny, place(*line));
+                        layer.rule.unmet = Some(other_account(accounts, account));
+                        layers.push(layer);
+                    }
+                    if let Some(stated) = &rules.valid_until {
+                        let key = format!("agents.{agent}");
+                        let mut layer = Layer::word(key, Permission::Allow, place(stated.line));
+                        layer.conditions.push(stated);
+                        layer.otherwise = Permission::Deny;
+                        layers.push(layer);
+                    }
+                    tables.push((format!("agents.{agent}.permissions"), &rules.table));
+                }
+                None => layers.push(Layer::word(format!("agents.{agent}"), Permission::Deny, None)),
+            }
+        }
+        let of_agent = |entry: &dyn Fn(&'a Table) -> Option<(String, &'a Entry)>| {
+            let layer = |(prefix, table): &(String, &'a Table)| {
+                let (key, entry) = entry(table)?;
+                Some(Layer::of(entry, format!("{prefix}.{key}"), self.own.file.as_ref()))
+            };
+            tables.iter().filter_map(layer).collect::<Vec<_>>()
+        };
+        layers.extend(of_agent(&|table| table.for_function(function)));
+        layers
             .extend(self.tightening.iter().filter_map(|file| file.for_function(account, function)));
         if has_destination {
             let effect = Effect::Destination;
-            rules.push(self.own.for_effect(account, effect).unwrap_or_else(|| default(effect)));
-            rules
+            layers.push(
+                self.own.for_effect(account, effect).unwrap_or_else(|| Layer::default(effect)),
+            );
+            layers.extend(of_agent(&|table| table.for_effect(effect)));
+            layers
                 .extend(self.tightening.iter().filter_map(|file| file.for_effect(account, effect)));
         }
-        // `rules` is never empty.
-        let strictest = rules.iter().map(|rule| rule.permission).max().unwrap_or(Permission::Deny);
-        let index = rules.iter().position(|rule| rule.permission == strictest).unwrap_or_default();
-        Verdict {
-            permission: strictest,
-            rule: rules.swap_remove(index),
-            force_denied_by: self.denied_switch(account, "force", |table| table.force),
-            elicitation_denied_by: self
-                .denied_switch(account, "elicitation", |table| table.elicitation),
+        for block in token {
+            block.add_to(&mut layers, subject);
         }
+        layers
     }
 
-    fn denied_switch(
-        &self,
-        account: &str,
-        name: &str,
-        entry: impl Fn(&Table) -> Option<Entry> + Copy,
+    fn denied_switch<'a>(
+        &'a self,
+        subject: Subject<'_>,
+        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
     ) -> Option<Rule> {
-        std::iter::once(&self.own)
-            .chain(&self.tightening)
-            .flat_map(|rules| rules.switch(account, name, entry))
-            .find(|rule| rule.permission != Permission::Allow)
+        let files = std::iter::once(&self.own).chain(&self.tightening);
+        let mut layers: Vec<Layer<'a>> =
+            files.flat_map(|rules| rules.switch(subject.account, &entry)).collect();
+        let agent = subject.agent.and_then(|name| Some((name, self.agents.get(name)?)));
+        if let Some((name, rules)) = agent
+            && let Some((key, entry)) = entry(&rules.table)
+        {
+            let key = format!("agents.{name}.permissions.{key}");
+            layers.push(Layer::of(entry, key, self.own.file.as_ref()));
+        }
+        let denies = |rule: &Rule| rule.permission != Permission::Allow;
+        layers.into_iter().map(|layer| layer.rule).find(denies)
     }
 }
 
-/// The permission to make one call. Only a verdict gives it, and a grant uses it up.
+fn other_account(accounts: &[String], account: &str) -> Unmet {
+    Unmet {
+        value: Value::from(accounts.to_vec()),
+        reason: format!("the account is `{}`", crate::text::printable(account, 60)),
+    }
+}
+
+impl Restrictions {
+    /// Adds what the block says about a call.
+    fn add_to<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'_>) {
+        let rule = FunctionRule::of(subject.function);
+        let mut deny = |key: &str, value: Value, reason: String| {
+            let mut layer = Layer::word(format!("token.{key}"), Permission::Deny, None);
+            layer.rule.unmet = Some(Unmet { value, reason });
+            layers.push(layer);
+        };
+        if let Some(agent) = &self.agent
+            && subject.agent != Some(agent)
+        {
+            let reason = match subject.agent {
+                Some(other) => format!("the agent is `{}`", crate::text::printable(other, 60)),
+                None => "the call is no agent's".into(),
+            };
+            deny("agent", agent.as_str().into(), reason);
+        }
+        if let Some(accounts) = &self.accounts
+            && !accounts.iter().any(|known| known == subject.account)
+        {
+            let Unmet { value, reason } = other_account(accounts, subject.account);
+            deny("accounts", value, reason);
+        }
+        if let Some(functions) = &self.functions
+            && !functions.iter().any(|known| known == rule.name)
+        {
+            let reason = format!("the function is {}", rule.name);
+            deny("functions", functions.clone().into(), reason);
+        }
+        if self.read_only && rule.effect != Effect::Read {
+            deny("read_only", true.into(), format!("{} writes", rule.name));
+        }
+        let applies = |stated: &&Stated| rule.conditions.contains(&stated.condition.name());
+        let conditions: Vec<&Stated> = self.conditions.iter().filter(applies).collect();
+        if !conditions.is_empty() {
+            let mut layer = Layer::word("token".into(), Permission::Allow, None);
+            (layer.conditions, layer.otherwise) = (conditions, Permission::Deny);
+            layers.push(layer);
+        }
+    }
+}
+
+/// The permission to make one call, and what it relies on. Only a verdict gives it, and a grant uses it
+/// up.
 #[derive(Debug)]
 #[must_use]
-pub struct Permit(());
+pub struct Permit(Vec<Condition>);
 
 /// A person's approval of one call, or the user's `--force`.
 #[derive(Debug)]
@@ -310,32 +683,37 @@ impl Verdict {
     /// Returns a permit if the call is allowed, or needs approval and has it.
     pub fn permit(&self, approval: Option<Approval>) -> Option<Permit> {
         match (self.permission, approval) {
-            (Permission::Allow, _) | (Permission::Ask, Some(Approval(()))) => Some(Permit(())),
+            (Permission::Allow, _) | (Permission::Ask, Some(Approval(()))) => {
+                Some(Permit(self.relies_on.clone()))
+            }
             (Permission::Ask, None) | (Permission::Deny, _) => None,
         }
     }
 }
 
 impl Permit {
-    /// Uses up the permit.
-    pub(crate) fn use_up(self) {}
+    /// Uses up the permit, and returns the conditions that it relies on.
+    pub(crate) fn use_up(self) -> Vec<Condition> {
+        self.0
+    }
 
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        Self(())
+        Self(Vec::new())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timestamp::Timestamp;
     use Permission::{Allow, Ask, Deny};
 
     /// Makes rules from `key = permission` pairs, as a file has them.
     fn rules(entries: &[(&str, Permission)]) -> Rules {
         let mut rules = Rules::default();
         for (index, (key, permission)) in entries.iter().enumerate() {
-            let entry = Entry { permission: *permission, line: index + 1 };
+            let entry = Entry::new(*permission, index + 1);
             let (table, key) = match key.strip_prefix("work.") {
                 Some(key) => (rules.accounts.entry("work".into()).or_default(), key),
                 None => (&mut rules.all, *key),
@@ -351,12 +729,22 @@ mod tests {
     }
 
     fn decide(own: &[(&str, Permission)], tight: &[(&str, Permission)], call: &str) -> Verdict {
-        let policy = Policy { own: rules(own), tightening: vec![rules(tight)] };
+        let policy =
+            Policy { own: rules(own), tightening: vec![rules(tight)], agents: BTreeMap::new() };
         let (function, destination) = match call.strip_suffix('!') {
             Some(function) => (function, true),
             None => (call, false),
         };
-        policy.decide("work", whereby_catalog::function(function).expect("known"), destination)
+        let function = whereby_catalog::function(function).expect("known");
+        let arguments = match function.json {
+            "delete_room" | "get_room" => serde_json::json!({"room_name": "daily"}),
+            _ => serde_json::json!({}),
+        };
+        let arguments = Arguments::check(function, arguments).expect("good arguments");
+        let now = Timestamp::parse("2026-03-01T12:00:00Z").expect("a time");
+        let scope = FunctionRule::of(function).scope(&arguments, now).expect("a scope");
+        let facts = Facts::at(now, None);
+        policy.decide(Subject::of("work", function), destination, &scope, &facts)
     }
 
     #[test]
@@ -440,6 +828,7 @@ mod tests {
             rule: decide(&[], &[], "create_room").rule,
             force_denied_by: None,
             elicitation_denied_by: None,
+            relies_on: Vec::new(),
         };
         assert!(verdict(Allow).permit(None).is_some());
         assert!(verdict(Ask).permit(None).is_none());

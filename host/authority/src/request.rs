@@ -122,6 +122,21 @@ impl Request {
         }
     }
 
+    /// Returns the room that it names, if it names a whole name.
+    pub(crate) fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::ListRooms { starts_with, .. } => starts_with.as_ref(),
+            Self::ListSessions { room, .. } => Some(room),
+            Self::ListRecordings { room, .. } | Self::ListTranscriptions { room, .. } => {
+                room.as_ref()
+            }
+            Self::CreateRoom { .. }
+            | Self::DeleteRoom { .. }
+            | Self::ListInsightRooms { .. }
+            | Self::ListParticipants { .. } => None,
+        }
+    }
+
     /// Whether it changes anything.
     pub(crate) fn is_write(&self) -> bool {
         matches!(self, Self::CreateRoom { .. } | Self::DeleteRoom { .. })

@@ -51,11 +51,11 @@ impl Scope {
         Ok(Self::Rooms { page: Page { limit, cursor } })
     }
 
-    pub(crate) fn room(arguments: &Arguments) -> Result<Self, Error> {
+    pub(crate) fn one_room(arguments: &Arguments) -> Result<Self, Error> {
         Ok(Self::Room { name: room(arguments)?.name })
     }
 
-    pub(crate) fn creation(arguments: &Arguments, now: Timestamp) -> Result<Self, Error> {
+    pub(crate) fn new_room(arguments: &Arguments, now: Timestamp) -> Result<Self, Error> {
         Creation::new(arguments, now).map(Self::Creation)
     }
 
@@ -76,6 +76,30 @@ impl Scope {
         let text = arguments.text("meeting_id").unwrap_or_default();
         let meeting = MeetingRef::parse(text);
         meeting.map(Self::Meeting).map_err(|reason| Error::argument("meeting_id", &reason))
+    }
+
+    /// Returns the room that the call is for; `None` if it is for none, or for one that the arguments do
+    /// not name.
+    #[must_use]
+    pub fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::Room { name } | Self::RoomMeetings { room: name } => Some(name),
+            Self::Deletion { room } => Some(&room.name),
+            Self::Meeting(meeting) => meeting.room.as_ref(),
+            Self::Rooms { .. }
+            | Self::Creation(_)
+            | Self::AllMeetings { .. }
+            | Self::CurrentUser => None,
+        }
+    }
+
+    /// Returns the room that the call creates.
+    #[must_use]
+    pub(crate) fn creation(&self) -> Option<&Creation> {
+        match self {
+            Self::Creation(creation) => Some(creation),
+            _ => None,
+        }
     }
 
     /// Whether this call may send the request.

@@ -5,6 +5,9 @@
 
 use crate::Error;
 use crate::arguments::Arguments;
+use crate::conditions::{
+    CREATED_BY, FIELDS, MAX_DURATION, MAX_PER_DAY, MAX_PER_HOUR, ROOM_MODES, ROOMS, VALID_UNTIL,
+};
 use crate::policy::Effect;
 use crate::scope::Scope;
 use crate::timestamp::Timestamp;
@@ -24,6 +27,8 @@ pub struct FunctionRule {
     pub reads_key_claims: bool,
     /// The requests that the function may send, for people: `GET /meetings`.
     pub requests: &'static [&'static str],
+    /// The names of the conditions that a permission of the function can have.
+    pub conditions: &'static [&'static str],
     scope: fn(&Arguments, Timestamp) -> Result<Scope, Error>,
 }
 
@@ -45,6 +50,9 @@ impl FunctionRule {
     }
 }
 
+/// The conditions of a function that reads one room.
+const OF_A_ROOM: &[&str] = &[ROOMS, CREATED_BY, VALID_UNTIL];
+
 /// The defaults of a row.
 const READS: FunctionRule = FunctionRule {
     name: "",
@@ -52,6 +60,7 @@ const READS: FunctionRule = FunctionRule {
     is_destructive: false,
     reads_key_claims: false,
     requests: &[],
+    conditions: &[VALID_UNTIL],
     scope: |_, _| Err(Error::NoRule { message: "no rule says what this function may send".into() }),
 };
 
@@ -70,12 +79,14 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
     FunctionRule {
         name: "get_room",
         requests: &["GET /meetings"],
-        scope: |arguments, _| Scope::room(arguments),
+        conditions: OF_A_ROOM,
+        scope: |arguments, _| Scope::one_room(arguments),
         ..READS
     },
     FunctionRule {
         name: "list_meetings",
         requests: &["GET /insights/rooms", "GET /insights/room-sessions"],
+        conditions: OF_A_ROOM,
         scope: |arguments, _| Scope::meetings(arguments),
         ..READS
     },
@@ -87,6 +98,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
             "GET /recordings",
             "GET /transcriptions",
         ],
+        conditions: OF_A_ROOM,
         scope: |arguments, _| Scope::meeting(arguments),
         ..READS
     },
@@ -101,7 +113,16 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         name: "create_room",
         effect: Effect::Write,
         requests: &["POST /meetings"],
-        scope: Scope::creation,
+        conditions: &[
+            ROOMS,
+            ROOM_MODES,
+            MAX_DURATION,
+            FIELDS,
+            MAX_PER_HOUR,
+            MAX_PER_DAY,
+            VALID_UNTIL,
+        ],
+        scope: Scope::new_room,
         ..READS
     },
     FunctionRule {
@@ -109,6 +130,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         effect: Effect::Write,
         is_destructive: true,
         requests: &["GET /meetings", "DELETE /meetings/{meetingId}"],
+        conditions: &[ROOMS, CREATED_BY, MAX_PER_HOUR, MAX_PER_DAY, VALID_UNTIL],
         scope: |arguments, _| Scope::deletion(arguments),
         ..READS
     },

@@ -4,6 +4,7 @@ use super::{CommandError, Context, Output, render};
 use crate::config::credentials::TokenSource;
 use crate::config::{Account, Settings};
 use serde_json::{Map, Value, json};
+use whereby_authority::policy::Subject;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
@@ -65,8 +66,8 @@ fn describe(
     let permissions: Map<String, Value> = functions
         .iter()
         .map(|function| {
-            let verdict = settings.policy.decide(name, function, false);
-            (function.json.to_owned(), verdict.permission.as_str().into())
+            let outlook = settings.policy.outlook(Subject::of(name, function), false);
+            (function.json.to_owned(), outlook.permission.as_str().into())
         })
         .collect();
     json!({

@@ -101,7 +101,7 @@ fn settings(simulator: &Simulator) -> Result<Settings, Error> {
         let account = Account::new(TokenSource::literal(token), api.clone());
         settings.accounts.insert(name.into(), account);
     }
-    let deny = Entry { permission: Permission::Deny, line: 0 };
+    let deny = Entry::new(Permission::Deny, 0);
     let school = settings.policy.own.accounts.entry("school".into()).or_default();
     school.functions.insert("create_room".into(), deny);
     Ok(settings)

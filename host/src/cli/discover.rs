@@ -7,6 +7,7 @@ use crate::docs::search;
 use crate::error::Error;
 use serde_json::{Map, Value, json};
 use whereby_authority::arguments::first_sentence;
+use whereby_authority::policy::Subject;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_catalog::Function;
@@ -33,8 +34,8 @@ impl ListOpts {
                     .keys()
                     .filter(|name| only.is_none_or(|only| only == *name))
                     .map(|name| {
-                        let verdict = settings.policy.decide(name, function, false);
-                        (name.clone(), verdict.permission.as_str().into())
+                        let outlook = settings.policy.outlook(Subject::of(name, function), false);
+                        (name.clone(), outlook.permission.as_str().into())
                     })
                     .collect();
                 json!({

@@ -9,8 +9,10 @@ use crate::config::toml::{Node, TomlFile, in_file, unknown_key};
 use crate::config::{Account, ComponentFile, Settings, invalid_account_name, is_account_name};
 use crate::error::Error;
 use std::path::{Path, PathBuf};
-use whereby_authority::policy::{Effect, Entry, Permission, Rules, Table};
+use whereby_authority::conditions::Condition;
+use whereby_authority::policy::{Effect, Entry, Permission, Rules, Stated, Table};
 use whereby_authority::suggest;
+use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 
 /// A key of the file, for the reader and for `configure --help`.
@@ -41,6 +43,12 @@ pub(crate) const PERMISSIONS: &[Key] = &[
     key("force", "allow|deny", "allow", "--force may skip approval"),
     key("elicitation", "allow|deny", "allow", "MCP clients may ask you"),
 ];
+
+/// The key of a function's table with its permission.
+pub(crate) const PERMISSION: &str = "permission";
+
+/// The key of a function's table with the permission if a condition does not hold.
+pub(crate) const OTHERWISE: &str = "otherwise";
 
 /// The keys of an account.
 pub(crate) const ACCOUNT: &[Key] = &[
@@ -100,6 +108,9 @@ fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
     let permissions = |path: &[&str]| match path {
         [] => names(PERMISSIONS),
         ["functions"] => whereby_catalog::FUNCTIONS.iter().map(|function| function.json).collect(),
+        ["functions", name] => whereby_catalog::function(name).map_or_else(Vec::new, |function| {
+            [&[PERMISSION, OTHERWISE], FunctionRule::of(function).conditions].concat()
+        }),
         _ => Vec::new(),
     };
     Some(match path {
@@ -208,7 +219,9 @@ fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Error> {
             "functions" => {
                 let names: Vec<&str> = whereby_catalog::FUNCTIONS.iter().map(|f| f.json).collect();
                 for (function, node) in node.table(&full)?.members(&names)? {
-                    let entry = read_entry(node, &format!("{full}.{function}"), true)?;
+                    let Some(known) = whereby_catalog::function(function) else { continue };
+                    let name = format!("{full}.{function}");
+                    let entry = read_function(node, &name, FunctionRule::of(known))?;
                     table.functions.insert(function.to_owned(), entry);
                 }
             }
@@ -225,15 +238,62 @@ fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Error> {
 }
 
 fn read_entry(node: Node<'_>, name: &str, may_ask: bool) -> Result<Entry, Error> {
+    Ok(Entry::new(read_permission(node, name, may_ask)?, node.line()))
+}
+
+fn read_permission(node: Node<'_>, name: &str, may_ask: bool) -> Result<Permission, Error> {
     let permission = Permission::parse(node.text(name)?)
         .filter(|permission| may_ask || *permission != Permission::Ask);
-    match permission {
-        Some(permission) => Ok(Entry { permission, line: node.line() }),
-        None if may_ask => {
-            Err(node.error(&format!("`{name}` must be \"allow\", \"ask\" or \"deny\"")))
-        }
-        None => Err(node.error(&format!("`{name}` must be \"allow\" or \"deny\""))),
+    permission.ok_or_else(|| {
+        let ask = if may_ask { "\"allow\", \"ask\"" } else { "\"allow\"" };
+        node.error(&format!("`{name}` must be {ask} or \"deny\""))
+    })
+}
+
+/// Reads a function's permission: a word, or a table with conditions.
+fn read_function(node: Node<'_>, name: &str, rule: &FunctionRule) -> Result<Entry, Error> {
+    if !node.is_table() {
+        return read_entry(node, name, true);
     }
+    let (mut permission, mut otherwise) = (None, None);
+    let mut conditions = Vec::new();
+    let known = [&[PERMISSION, OTHERWISE], rule.conditions].concat();
+    for (key, node) in node.table(name)?.members(&known)? {
+        let full = format!("{name}.{key}");
+        match key {
+            PERMISSION => permission = Some(read_permission(node, &full, true)?),
+            OTHERWISE => otherwise = Some((node, read_permission(node, &full, true)?)),
+            _ => {
+                let condition = Condition::parse(key, &node.to_json(), Some(rule));
+                let condition =
+                    condition.map_err(|what| node.error(&format!("`{full}` {what}")))?;
+                conditions.push(Stated { condition, line: node.line() });
+            }
+        }
+    }
+    let Some(permission) = permission else {
+        return Err(node.error(&format!(
+            "[{name}] has no permission; write permission = \"allow\", \"ask\" or \"deny\""
+        )));
+    };
+    if let Some((node, otherwise)) = otherwise {
+        if conditions.is_empty() {
+            return Err(node.error(&format!(
+                "`{name}.{OTHERWISE}` has no effect, because [{name}] has no condition; the \
+                 conditions of {} are {}",
+                rule.name,
+                rule.conditions.join(", ")
+            )));
+        }
+        if otherwise < permission {
+            return Err(node.error(&format!(
+                "`{name}.{OTHERWISE}` must not be weaker than the permission, which is \"{}\"",
+                permission.as_str()
+            )));
+        }
+    }
+    let otherwise = otherwise.map_or(Permission::Deny, |(_, otherwise)| otherwise);
+    Ok(Entry::new(permission, node.line()).when(conditions, otherwise))
 }
 
 fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Table), Error> {

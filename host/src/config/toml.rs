@@ -1,6 +1,7 @@
 //! Reads a TOML file member by member, so that every error names the file and the line.
 
 use crate::error::Error;
+use serde_json::Value;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item, TableLike};
@@ -128,6 +129,11 @@ impl<'a> Node<'a> {
         array.iter().map(|item| Ok(item.as_str().ok_or_else(wrong)?.to_owned())).collect()
     }
 
+    /// Returns the value as JSON, a date as a string. A table, and what JSON cannot hold, is null.
+    pub(crate) fn to_json(self) -> Value {
+        self.item.as_value().map_or(Value::Null, to_json)
+    }
+
     pub(crate) fn boolean(&self, name: &str) -> Result<bool, Error> {
         self.item.as_bool().ok_or_else(|| self.error(&format!("`{name}` must be true or false")))
     }
@@ -144,6 +150,18 @@ impl<'a> Node<'a> {
                     range.end - 1
                 ))
             })
+    }
+}
+
+fn to_json(value: &toml_edit::Value) -> Value {
+    match value {
+        toml_edit::Value::String(text) => text.value().as_str().into(),
+        toml_edit::Value::Integer(number) => (*number.value()).into(),
+        toml_edit::Value::Float(number) => (*number.value()).into(),
+        toml_edit::Value::Boolean(flag) => (*flag.value()).into(),
+        toml_edit::Value::Datetime(date) => date.value().to_string().into(),
+        toml_edit::Value::Array(items) => items.iter().map(to_json).collect(),
+        toml_edit::Value::InlineTable(_) => Value::Null,
     }
 }
 

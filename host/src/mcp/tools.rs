@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::session::Session;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
-use whereby_authority::policy::Permission;
+use whereby_authority::policy::{Permission, Subject};
 use whereby_authority::suggest;
 use whereby_authority::text;
 use whereby_catalog::Function;
@@ -83,7 +83,8 @@ fn enabled(settings: &Settings) -> impl Iterator<Item = &str> {
 fn to_tool(function: &'static Function, settings: &Settings) -> Option<Tool> {
     let all: Vec<&str> = enabled(settings).collect();
     let may = |account: &str| {
-        settings.policy.decide(account, function, false).permission != Permission::Deny
+        let subject = Subject::of(account, function);
+        settings.policy.outlook(subject, false).permission != Permission::Deny
     };
     let accounts: Vec<&str> = all.iter().copied().filter(|account| may(account)).collect();
     // Without any account the tools are listed, and their calls say what is missing.

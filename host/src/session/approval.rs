@@ -14,6 +14,8 @@ use whereby_catalog::Function;
 pub struct Question {
     /// The account of the call.
     pub account: String,
+    /// The agent that makes the call.
+    pub agent: Option<String>,
     /// The function.
     pub function: &'static Function,
     /// The normalized arguments, with secrets masked.
@@ -34,6 +36,10 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arguments = serde_json::to_string_pretty(&self.arguments).unwrap_or_default();
         let (account, function, api) = (&self.account, self.function.json, &self.api);
+        if let Some(agent) = &self.agent {
+            let agent = text::printable(agent, 60);
+            writeln!(f, "The agent `{agent}` asks for this call.")?;
+        }
         writeln!(f, "The account `{account}` will call {function} at {api}:")?;
         writeln!(f, "{}", text::printable_lines(&arguments))?;
         if self.is_destructive {
@@ -44,6 +50,9 @@ impl fmt::Display for Question {
                 f,
                 "This sends the room's audio, video or transcript to the destination in the arguments."
             )?;
+        }
+        if let Some(unmet) = &self.rule.unmet {
+            writeln!(f, "It is asked for because {}.", unmet.reason)?;
         }
         writeln!(f, "Required by {}.", self.rule)?;
         write!(f, "Call {function} by the account `{account}`?")

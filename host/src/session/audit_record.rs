@@ -6,14 +6,16 @@ use super::{Decided, Outcome};
 use crate::error::Error;
 use crate::session::call::Call;
 use crate::session::outbound::{Closed, Outbox, SentRequest};
-use crate::store::{AuditOutcome, AuditRequest, Begin, BeginError, End, Store, new_id};
+use crate::store::{AuditOutcome, AuditRequest, Begin, BeginError, Created, End, Store, new_id};
 use crate::system::clock::{Clock, milliseconds};
+use crate::system::digest::hex;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
-use whereby_authority::grant::WriteOutcome;
+use whereby_authority::grant::{KnownRoom, WriteOutcome};
 use whereby_authority::policy::Effect;
 use whereby_authority::secrets::{masked, outline};
+use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 
 /// The kind that the log has for a call that was stopped.
@@ -32,6 +34,8 @@ pub(super) struct AuditRecord {
     outbox: Option<Arc<Outbox>>,
     /// Why the call is not in the log.
     problem: Option<String>,
+    /// The SHA-256 of the key that the account has.
+    key_fingerprint: Option<Vec<u8>>,
 }
 
 impl AuditRecord {
@@ -48,6 +52,7 @@ impl AuditRecord {
                 time: clock.unix_ms(),
                 front_end: call.asked_by.front_end.clone(),
                 client: call.asked_by.client.clone(),
+                agent: call.agent.as_deref().map(|agent| text::printable(agent, 40)),
                 account: None,
                 api: None,
                 function: Some(text::printable(&call.function, 100)),
@@ -62,6 +67,7 @@ impl AuditRecord {
             started: Instant::now(),
             outbox: None,
             problem: store.as_ref().err().map(Error::to_string),
+            key_fingerprint: None,
         };
         if row.store.is_some() {
             match new_id() {
@@ -123,7 +129,10 @@ impl AuditRecord {
             return Ok(());
         }
         let (begin, authorization) = (self.begin.clone(), authorization.clone());
-        let begun = blocking(&store, move |store| Ok(store.begin(&begin, authorization.claim())));
+        let relies_on = decided.verdict.relies_on.clone();
+        let begun = blocking(&store, move |store| {
+            Ok(store.begin(&begin, authorization.claim(), &relies_on))
+        });
         self.begin.approval = begun.await.map_err(BeginError::Store)??;
         self.is_begun = true;
         Ok(())
@@ -134,9 +143,29 @@ impl AuditRecord {
         self.begin.approval.as_deref()
     }
 
-    /// Sets the call's requests.
-    pub(super) fn watch(&mut self, outbox: &Arc<Outbox>) {
+    /// Sets the call's requests, and the fingerprint of the key that they are sent with.
+    pub(super) fn watch(&mut self, outbox: &Arc<Outbox>, key_fingerprint: Vec<u8>) {
         self.outbox = Some(Arc::clone(outbox));
+        self.key_fingerprint = Some(key_fingerprint);
+    }
+
+    /// Returns the room that the call created, if Whereby named it.
+    fn created(&self, store: &Store, write: WriteOutcome, room: &KnownRoom) -> Option<Created> {
+        let begin = &self.begin;
+        let function = whereby_catalog::function(begin.function.as_deref()?)?;
+        if write != WriteOutcome::Done || FunctionRule::of(function).is_destructive {
+            return None;
+        }
+        // Without it, nobody is known to have created the room, and a condition on that refuses.
+        let key_digest = store.key_digest(self.key_fingerprint.as_ref()?).ok()?;
+        Some(Created {
+            account: begin.account.clone()?,
+            api: begin.api.clone()?,
+            key_digest: hex(&key_digest),
+            agent: begin.agent.clone(),
+            name: room.name.as_ref()?.as_str().to_owned(),
+            id: room.id.as_ref()?.as_str().to_owned(),
+        })
     }
 
     /// Stops the call's requests, if it has begun to send, and returns their outcome so far.
@@ -156,6 +185,7 @@ impl AuditRecord {
             let has_run = matches!(error, None | Some(Error::ComponentFault { .. }));
             !has_run && is_unused(&outcome.requests, outcome.write)
         });
+        let created = self.created(&store, outcome.write, &outcome.room);
         let outcome = AuditOutcome {
             success: error.is_none(),
             kind: error.map(|error| match error {
@@ -170,7 +200,7 @@ impl AuditRecord {
             duration_ms: milliseconds(outcome.duration),
             ..self.blank_outcome()
         };
-        let end = End { id: self.begin.id.clone(), outcome, give_back };
+        let end = End { id: self.begin.id.clone(), outcome, give_back, created };
         let begin = (!self.is_begun).then(|| self.begin.clone());
         let is_write = self.is_begun && self.begin.effect.as_deref() == Some("write");
         let recorded = if is_write || end.give_back.is_some() {
@@ -206,6 +236,7 @@ impl Drop for AuditRecord {
         let closed = self.close();
         let write = closed.as_ref().map_or(WriteOutcome::None, |closed| closed.write);
         let room = closed.as_ref().map(|closed| closed.room.clone()).unwrap_or_default();
+        let created = self.created(&store, write, &room);
         let outcome = AuditOutcome {
             kind: Some(CANCELLED.into()),
             message: Some("the caller cancelled the call".into()),
@@ -219,7 +250,7 @@ impl Drop for AuditRecord {
             let requests = closed.as_ref().map_or(&[][..], |closed| &closed.requests);
             is_unused(requests, write)
         });
-        let end = End { id: self.begin.id.clone(), outcome, give_back };
+        let end = End { id: self.begin.id.clone(), outcome, give_back, created };
         let begin = (!self.is_begun).then_some(&self.begin);
         // There is nobody to report a failure to. A write that has begun then stays in the log without an
         // end.

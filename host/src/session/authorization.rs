@@ -1,13 +1,12 @@
 //! Authorizes calls that need approval: by a stored approval, by a person's answer, or by storing the
 //! question for a person to answer later.
 
-use super::{Decided, Session};
+use super::{Decided, Session, reason};
 use crate::error::Error;
 use crate::error::PendingApproval;
 use crate::session::approval::{Answer, Channel};
 use crate::session::call::{AskedBy, Call};
 use crate::store::{Asking, Claim, Digest, Filed, Standing, Store, Subject};
-use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -219,12 +218,14 @@ impl Session {
         };
         let resources = Arc::clone(&self.0.resources);
         let token = resources.token(decided.name, decided.account).await?;
-        let fingerprint = Sha256::digest(token.expose());
+        let fingerprint = super::fingerprint(&token);
         let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
+        let agent = decided.agent.map(str::to_owned);
         let (function, arguments) = (decided.function.json, decided.arguments.to_json());
         let found = blocking(store, move |store| {
             store.digest(&Subject {
                 account: &account,
+                agent: agent.as_deref(),
                 api: &api,
                 key_fingerprint: &fingerprint,
                 component: resources.component_digest(),
@@ -350,6 +351,7 @@ async fn file(
     let function = decided.function.json;
     let arguments = decided.shown().clone();
     let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
+    let agent = decided.agent.map(str::to_owned);
     let filed = blocking(store, move |store| {
         store.file_approval(&Asking {
             digest: &digest,
@@ -360,6 +362,7 @@ async fn file(
             rule: &rule,
             front_end: &asked_by.front_end,
             client: asked_by.client.as_deref(),
+            agent: agent.as_deref(),
             asker: &asked_by.asker,
         })
     });
@@ -380,8 +383,10 @@ fn declined(decided: &Decided<'_>) -> Error {
 fn required(decided: &Decided<'_>, pending: Option<PendingApproval>) -> Error {
     Error::ApprovalRequired {
         message: format!(
-            "{} by the account `{}` needs a person's approval",
-            decided.function.json, decided.name
+            "{} by the account `{}` needs a person's approval{}",
+            decided.function.json,
+            decided.name,
+            reason(&decided.verdict.rule)
         ),
         rule: Some(Box::new(decided.verdict.rule.clone())),
         pending,

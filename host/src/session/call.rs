@@ -21,6 +21,8 @@ pub struct Call {
     pub(crate) account: Option<String>,
     /// Whether `default` is an account's name, and does not mean the default account.
     pub(crate) is_exact: bool,
+    /// The agent that makes the call.
+    pub(crate) agent: Option<String>,
     pub(crate) function: String,
     pub(crate) arguments: Value,
     pub(crate) force: bool,
@@ -63,6 +65,7 @@ impl Call {
         Self {
             account: None,
             is_exact: false,
+            agent: None,
             function: function.into(),
             arguments,
             force: false,
@@ -91,6 +94,13 @@ impl Call {
     pub(crate) fn exact_account(mut self, account: &str) -> Self {
         self.account = Some(account.to_owned());
         self.is_exact = true;
+        self
+    }
+
+    /// Sets the agent that makes the call, whose rules in the configuration apply as well. Default: none.
+    #[must_use]
+    pub fn agent(mut self, agent: Option<&str>) -> Self {
+        self.agent = agent.map(str::to_owned);
         self
     }
 

@@ -20,6 +20,7 @@ pub(crate) use sandbox::cache::trouble as cache_trouble;
 pub(crate) use sandbox::inspect;
 pub use sandbox::inspect::Inspection;
 
+use crate::config::credentials::Token;
 use crate::config::environment::Environment;
 use crate::config::limits::Limits;
 use crate::config::origin::Setting;
@@ -34,12 +35,13 @@ use crate::session::resources::Connections;
 use crate::session::resources::{Resources, check_size, read_component};
 use crate::session::sandbox::convert;
 use crate::session::sandbox::engine::{Engine, Fault, Invocation};
-use crate::store::{BeginError, Store};
+use crate::store::{BeginError, Counted, Store};
 use crate::system::clock::Clock;
 use audit_record::AuditRecord;
-use authorization::Authorization;
+use authorization::{Authorization, blocking};
 use record::Record;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -47,10 +49,12 @@ use tokio::sync::Semaphore;
 use wasmtime::component::Val;
 use whereby_authority::Scope;
 use whereby_authority::arguments::Arguments;
-use whereby_authority::grant::Grant;
-use whereby_authority::grant::WriteOutcome;
+use whereby_authority::conditions::Facts;
+use whereby_authority::grant::{Grant, WriteOutcome};
+use whereby_authority::names::RoomName;
 use whereby_authority::policy::{
-    Approval, Effect, Permission, Permit, Policy, Rule, Verdict, has_destination,
+    Approval, Effect, Needs, Outlook, Permission, Permit, Policy, Rule, Subject, Verdict,
+    has_destination,
 };
 use whereby_authority::secrets;
 use whereby_authority::suggest;
@@ -175,6 +179,7 @@ struct Inner {
 struct Decided<'a> {
     name: &'a str,
     account: &'a Account,
+    agent: Option<&'a str>,
     function: &'static Function,
     arguments: Arguments,
     rule: &'static FunctionRule,
@@ -182,7 +187,26 @@ struct Decided<'a> {
     /// The arguments for display, made when something first shows them.
     shown: OnceLock<Value>,
     verdict: Verdict,
+    facts: Facts,
     policy: &'a Policy,
+}
+
+/// A call before the policy's decision.
+struct Prepared<'a> {
+    name: &'a str,
+    account: &'a Account,
+    agent: Option<&'a str>,
+    function: &'static Function,
+    arguments: Arguments,
+    rule: &'static FunctionRule,
+    scope: Scope,
+}
+
+impl Prepared<'_> {
+    fn subject(&self) -> Subject<'_> {
+        let (account, agent, function) = (self.name, self.agent, self.function);
+        Subject { account, agent, token: &[], function }
+    }
 }
 
 impl Decided<'_> {
@@ -200,7 +224,12 @@ impl Decided<'_> {
 
     fn denied(&self, what: &str, rule: &Rule) -> Error {
         Error::Denied {
-            message: format!("{} by the account `{}` {what}", self.function.json, self.name),
+            message: format!(
+                "{} by the account `{}` {what}{}",
+                self.function.json,
+                self.name,
+                reason(rule)
+            ),
             rule: Some(Box::new(rule.clone())),
             instead: self.allowed(),
         }
@@ -209,15 +238,24 @@ impl Decided<'_> {
     /// Says what the account may do, for a caller that was denied.
     fn allowed(&self) -> String {
         let functions = |wanted: Permission| {
-            let has = |function: &&Function| {
-                self.policy.decide(self.name, function, false).permission == wanted
+            let outlook = |function: &'static Function| {
+                let subject = Subject { function, ..self.subject() };
+                self.policy.outlook(subject, false)
             };
-            let named = whereby_catalog::FUNCTIONS.iter().filter(has).map(|function| {
-                // This function was denied because of its destination.
-                if std::ptr::eq(function, self.function) {
-                    format!("{} without recording, streaming and transcription", function.json)
-                } else {
-                    function.json.to_owned()
+            let all =
+                whereby_catalog::FUNCTIONS.iter().map(|function| (function, outlook(function)));
+            let has = |(_, outlook): &(&Function, Outlook)| outlook.permission == wanted;
+            let named = all.filter(has).map(|(function, outlook)| {
+                let conditions: Vec<String> =
+                    outlook.conditions.iter().map(ToString::to_string).collect();
+                let name = function.json;
+                match conditions.as_slice() {
+                    // This function was denied because of its destination.
+                    [] if std::ptr::eq(function, self.function) => {
+                        format!("{name} without recording, streaming and transcription")
+                    }
+                    [] => name.to_owned(),
+                    conditions => format!("{name} ({})", conditions.join("; ")),
                 }
             });
             named.collect::<Vec<_>>().join(", ")
@@ -237,10 +275,16 @@ impl Decided<'_> {
         format!("do not try another way; for this account, {}", allowed.join("; "))
     }
 
+    fn subject(&self) -> Subject<'_> {
+        let (account, agent, function) = (self.name, self.agent, self.function);
+        Subject { account, agent, token: &[], function }
+    }
+
     /// Returns the question for a person.
     fn question(&self) -> Question {
         Question {
             account: self.name.to_owned(),
+            agent: self.agent.map(str::to_owned),
             function: self.function,
             arguments: self.shown().clone(),
             is_destructive: self.rule.is_destructive,
@@ -336,7 +380,21 @@ impl Session {
     /// [`Error::Usage`], [`Error::InvalidArgument`] or [`Error::Configuration`], as for the call.
     pub fn plan(&self, call: Call) -> Result<Plan, Error> {
         let force = call.force;
-        let decided = self.decide(&call)?;
+        let prepared = self.prepare(&call)?;
+        let needs = self.needs(&prepared);
+        let token = || prepared.account.token.fetch(prepared.name, self.0.resources.environment());
+        let fingerprint = needs.created.then(|| token().map(|token| fingerprint(&token)));
+        let facts = match &self.0.store {
+            Ok(Some(store)) => look_up(
+                store,
+                needs,
+                self.facts(&prepared),
+                &self.asked_for(&prepared),
+                fingerprint,
+            ),
+            _ => self.facts(&prepared),
+        };
+        let decided = self.judge(prepared, facts);
         let denial = decided.denial(force);
         Ok(Plan {
             account: decided.name.to_owned(),
@@ -402,42 +460,53 @@ impl Session {
 
     async fn steps(
         &self,
-        mut call: Call,
+        call: Call,
         row: &mut AuditRecord,
         outcome: &mut Outcome,
         waited: &mut Duration,
     ) -> Result<Value, Error> {
-        let decided = match self.decide(&call) {
-            Ok(decided) => decided,
-            Err(error) => {
-                row.refused(&call);
-                return Err(error);
+        let mut attempts = 0..MAX_DECISIONS;
+        let (decided, authorization, ready) = loop {
+            let decided = match self.decide(&call).await {
+                Ok(decided) => decided,
+                Err(error) => {
+                    row.refused(&call);
+                    return Err(error);
+                }
+            };
+            outcome.account = Some(decided.name.to_owned());
+            outcome.verdict = Some(decided.verdict.clone());
+            row.decided(&decided);
+            let asked = Instant::now();
+            let authorization = self.clear(&decided, &call).await;
+            *waited += asked.elapsed();
+            let authorization = authorization?;
+            outcome.forced = matches!(authorization, Authorization::Force);
+            let ready = self.ready(decided.function).await?;
+            match row.begin(&decided, &authorization).await {
+                Ok(()) => {
+                    outcome.approval = row.approval().map(str::to_owned);
+                    break (decided, authorization, ready);
+                }
+                Err(BeginError::Store(error)) => return Err(error),
+                // Another call used the approval first, or the answer was to another question.
+                Err(BeginError::NotApproved) => {
+                    return Err(self.not_approved(&decided, &call, &authorization).await);
+                }
+                // Others were faster. What the rules say now is decided anew.
+                Err(BeginError::OverQuota) if attempts.next().is_some() => {}
+                Err(BeginError::OverQuota) => {
+                    return Err(decided.denied("is denied", &decided.verdict.rule));
+                }
             }
         };
-        outcome.account = Some(decided.name.to_owned());
-        outcome.verdict = Some(decided.verdict.clone());
-        row.decided(&decided);
-        let asked = Instant::now();
-        let authorization = self.clear(&decided, &call).await;
-        *waited = asked.elapsed();
-        let authorization = authorization?;
-        outcome.forced = matches!(authorization, Authorization::Force);
-        let ready = self.ready(decided.function).await?;
-        match row.begin(&decided, &authorization).await {
-            Ok(()) => outcome.approval = row.approval().map(str::to_owned),
-            Err(BeginError::Store(error)) => return Err(error),
-            // Another call used the approval first, or the answer was to another question.
-            Err(BeginError::NotApproved) => {
-                return Err(self.not_approved(&decided, &call, &authorization).await);
-            }
-        }
         let approval = match authorization {
             Authorization::Rule => None,
             _ => Some(Approval::given()),
         };
         let permit = decided.verdict.permit(approval);
         let permit = permit.ok_or_else(|| decided.denied("is denied", &decided.verdict.rule))?;
-        self.execute(decided, permit, ready, std::mem::take(&mut call.watch), outcome, row).await
+        self.execute(decided, permit, ready, call.watch.clone(), outcome, row).await
     }
 
     /// Returns the engine and the deadline. If this fails, nothing ran, so the approval is kept.
@@ -455,18 +524,91 @@ impl Session {
         Ok(Ready { engine, deadline })
     }
 
-    fn decide(&self, call: &Call) -> Result<Decided<'_>, Error> {
+    async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
+        let prepared = self.prepare(call)?;
+        let facts = self.facts(&prepared);
+        let needs = self.needs(&prepared);
+        let facts = match &self.0.store {
+            Ok(Some(store)) if needs != Needs::default() => {
+                let resources = &self.0.resources;
+                let fingerprint = match needs.created {
+                    true => Some(
+                        resources
+                            .token(prepared.name, prepared.account)
+                            .await
+                            .map(|token| fingerprint(&token)),
+                    ),
+                    false => None,
+                };
+                let asked = self.asked_for(&prepared);
+                let found = blocking(store, move |store| {
+                    Ok(look_up(store, needs, facts, &asked, fingerprint))
+                });
+                found.await?
+            }
+            _ => facts,
+        };
+        Ok(self.judge(prepared, facts))
+    }
+
+    fn prepare<'a>(&'a self, call: &'a Call) -> Result<Prepared<'a>, Error> {
         let function = whereby_authority::find(&call.function)?;
         let settings = &self.0.resources.settings;
         let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
         let arguments = Arguments::check(function, call.arguments.clone())?;
-        let verdict = settings.policy.decide(name, function, has_destination(&arguments));
+        let agent = call.agent.as_deref();
         // Before anybody is asked about a call that cannot be made.
         let rule = FunctionRule::of(function);
         let scope = rule.scope(&arguments, self.0.resources.clock().timestamp())?;
+        Ok(Prepared { name, account, agent, function, arguments, rule, scope })
+    }
+
+    /// Returns which facts the rules ask for.
+    fn needs(&self, prepared: &Prepared<'_>) -> Needs {
+        let policy = &self.0.resources.settings.policy;
+        if policy.has_conditions() { policy.needs(prepared.subject()) } else { Needs::default() }
+    }
+
+    /// Returns what is known without a look at the store.
+    fn facts(&self, prepared: &Prepared<'_>) -> Facts {
+        let mut facts = Facts::at(self.0.resources.clock().timestamp(), prepared.agent);
+        let why = match &self.0.store {
+            Ok(_) => "there is no state directory".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        (facts.created, facts.written) = (Err(why.clone()), Err(why));
+        facts
+    }
+
+    fn asked_for(&self, prepared: &Prepared<'_>) -> AskedFor {
+        AskedFor {
+            account: prepared.name.to_owned(),
+            api: prepared.account.api.to_string(),
+            function: prepared.function.json,
+            // A name with spaces around it stands for two names.
+            room: prepared.scope.room().filter(|room| room.is_single()).cloned(),
+        }
+    }
+
+    fn judge<'a>(&'a self, prepared: Prepared<'a>, facts: Facts) -> Decided<'a> {
+        let policy = &self.0.resources.settings.policy;
+        let destination = has_destination(&prepared.arguments);
+        let verdict = policy.decide(prepared.subject(), destination, &prepared.scope, &facts);
+        let Prepared { name, account, agent, function, arguments, rule, scope } = prepared;
         let shown = OnceLock::new();
-        let policy = &settings.policy;
-        Ok(Decided { name, account, function, rule, arguments, shown, scope, verdict, policy })
+        Decided {
+            name,
+            account,
+            agent,
+            function,
+            rule,
+            arguments,
+            shown,
+            scope,
+            verdict,
+            facts,
+            policy,
+        }
     }
 
     async fn execute(
@@ -478,13 +620,13 @@ impl Session {
         outcome: &mut Outcome,
         row: &mut AuditRecord,
     ) -> Result<Value, Error> {
-        let Decided { name, account, function, rule, arguments, scope, .. } = decided;
+        let Decided { name, account, function, rule, arguments, scope, facts, .. } = decided;
         let Ready { engine, deadline } = ready;
         let limits = &self.0.resources.settings.limits;
         // After the wait for a person, because a default end counts from now.
         let resources = &self.0.resources;
         let begun = resources.clock().timestamp();
-        let grant = Grant::issue(permit, rule, scope, limits.requests, begun);
+        let grant = Grant::issue(permit, rule, scope, facts, limits.requests, begun);
         let out_of_time = || out_of_time(limits);
         let token = tokio::time::timeout_at(deadline, resources.token(name, account)).await;
         let token = token.map_err(|_| out_of_time())??;
@@ -506,10 +648,11 @@ impl Session {
             name.to_owned(),
             token.clone(),
             limits.clone(),
+            resources.clock().clone(),
             grant,
             watch,
         ));
-        row.watch(&outbox);
+        row.watch(&outbox, fingerprint(&token));
         let api = account.api.to_string();
         let begun_at = Instant::now();
         let run = async {
@@ -538,7 +681,8 @@ impl Session {
             })
         };
         let result = tokio::time::timeout_at(deadline, run).await;
-        let Closed { requests, write, room, fault, said, has_listed } = outbox.close();
+        let Closed { requests, write, room, fault, denial, withheld, said, has_listed } =
+            outbox.close();
         outcome.requests = requests;
         outcome.write = write;
         outcome.room = room;
@@ -546,12 +690,18 @@ impl Session {
         if let Some(message) = fault {
             return Err(Error::ComponentFault { message });
         }
+        if let Some(message) = denial {
+            return Err(Error::Denied { message, rule: None, instead: String::new() });
+        }
         let error = match result {
             Err(_) => return Err(out_of_time()),
             Ok(result) => match result? {
                 Ok(value) => {
                     check_claim(rule, function, write)?;
-                    return Ok(value);
+                    return match withheld {
+                        Some(message) => Err(Error::ComponentFault { message }),
+                        None => Ok(value),
+                    };
                 }
                 Err(error) => error,
             },
@@ -559,6 +709,10 @@ impl Session {
         let mut claim = FunctionError::from_json(&error).ok_or_else(|| Error::ComponentFault {
             message: format!("{} returned an error that is not in the WIT", function.name),
         })?;
+        // The component may have read what the caller may not know.
+        if let Some(message) = withheld {
+            claim.message = message;
+        }
         // Whereby may quote the request.
         let secrets = secrets::secrets_of(function, &arguments.to_json());
         claim.message = secrets::without(&secrets, &claim.message);
@@ -616,6 +770,52 @@ pub(crate) async fn record_refusal(
     let mut row = AuditRecord::new(&store, clock, &call);
     row.refused(&call);
     row.end(&Outcome::refused(&call, error)).await
+}
+
+/// How often a call is decided anew because others reached a quota first.
+const MAX_DECISIONS: usize = 3;
+
+/// Returns why a rule's condition does not hold, to follow what is denied.
+pub(super) fn reason(rule: &Rule) -> String {
+    rule.unmet.as_ref().map_or_else(String::new, |unmet| format!(": {}", unmet.reason))
+}
+
+/// What facts are looked up for.
+struct AskedFor {
+    account: String,
+    api: String,
+    function: &'static str,
+    room: Option<RoomName>,
+}
+
+/// Completes the facts from the store.
+fn look_up(
+    store: &Store,
+    needs: Needs,
+    mut facts: Facts,
+    asked: &AskedFor,
+    fingerprint: Option<Result<Vec<u8>, Error>>,
+) -> Facts {
+    let why = |error: Error| error.to_string();
+    if needs.written {
+        let (account, agent) = (asked.account.as_str(), facts.agent.as_deref());
+        let counted = Counted { account, agent, function: asked.function };
+        facts.written = store.written(counted).map_err(why);
+    }
+    if let Some(fingerprint) = fingerprint {
+        facts.created = fingerprint.map_err(why).and_then(|fingerprint| {
+            let Some(room) = &asked.room else { return Ok(Vec::new()) };
+            let found =
+                store.created_rooms(&asked.account, &asked.api, &fingerprint, room.as_str());
+            found.map_err(why)
+        });
+    }
+    facts
+}
+
+/// Returns the SHA-256 of an access token.
+fn fingerprint(token: &Token) -> Vec<u8> {
+    Sha256::digest(token.expose()).to_vec()
 }
 
 /// A component that can be called, and the call's deadline.

@@ -233,6 +233,10 @@ impl Resources {
         made.ok().and_then(|made| made.clone()).unwrap_or_else(|| Err(failed()))
     }
 
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.environment.clock
     }

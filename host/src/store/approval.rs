@@ -22,6 +22,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) rule: &'a str,
     pub(crate) front_end: &'a str,
     pub(crate) client: Option<&'a str>,
+    pub(crate) agent: Option<&'a str>,
     /// Whose share of the open approvals it counts towards.
     pub(crate) asker: &'a Asker,
 }
@@ -128,6 +129,8 @@ pub struct StoredApproval {
     pub front_end: String,
     /// The name that the MCP client gives itself.
     pub client: Option<String>,
+    /// The agent that makes the call.
+    pub agent: Option<String>,
     /// When approval was first requested.
     pub created_at: i64,
     /// When it expires unless a person decides.
@@ -154,6 +157,7 @@ impl StoredApproval {
             rule: row.get("rule")?,
             front_end: row.get("front_end")?,
             client: row.get("client")?,
+            agent: row.get("agent")?,
             created_at: row.get("created_at")?,
             expires_at: row.get("expires_at")?,
             decided_at: row.get("decided_at")?,
@@ -175,6 +179,7 @@ impl StoredApproval {
             "rule": self.rule,
             "front_end": self.front_end,
             "client": self.client,
+            "agent": self.agent,
             "created_at": date(self.created_at),
             "expires_at": date(self.expires_at),
             "decided_at": self.decided_at.map(date),

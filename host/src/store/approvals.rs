@@ -169,8 +169,8 @@ pub(super) fn file(
     let expires_at = now + PENDING_MS;
     connection.execute(
         "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-             front_end, client, created_at, expires_at, asker_group, asker)
-         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             front_end, client, created_at, expires_at, asker_group, asker, agent)
+         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             id,
             asking.digest.0,
@@ -185,6 +185,7 @@ pub(super) fn file(
             expires_at,
             group,
             client,
+            asking.agent,
         ],
     )?;
     Ok(Ok(Filed::Pending { id, expires_at }))
@@ -332,9 +333,9 @@ fn request_denied_again(
     let filed = connection.execute(
         concat!(
             "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-                 front_end, client, created_at, expires_at, asker_group, asker)
+                 front_end, client, created_at, expires_at, asker_group, asker, agent)
              SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end,
-                 client, ?1, ?1 + ?4, asker_group, asker
+                 client, ?1, ?1 + ?4, asker_group, asker, agent
              FROM approvals AS denied WHERE id = ?2 AND state = 'denied' AND ",
             is_past!("decided_at"),
             " AND ?1 < decided_at + ?4

@@ -3,6 +3,7 @@
 
 use super::approval::date;
 use super::approvals;
+use super::usage::{self, Counted};
 use rusqlite::{Connection, ErrorCode, Row, Statement, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ pub(crate) struct Begin {
     pub(crate) time: i64,
     pub(crate) front_end: String,
     pub(crate) client: Option<String>,
+    #[serde(default)]
+    pub(crate) agent: Option<String>,
     pub(crate) account: Option<String>,
     pub(crate) api: Option<String>,
     pub(crate) function: Option<String>,
@@ -30,6 +33,17 @@ pub(crate) struct Begin {
     pub(crate) approval: Option<String>,
 }
 
+impl Begin {
+    /// Returns which calls count together with this one.
+    pub(super) fn counted(&self) -> Counted<'_> {
+        Counted {
+            account: self.account.as_deref().unwrap_or_default(),
+            agent: self.agent.as_deref(),
+            function: self.function.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
 /// The end of a call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct End {
@@ -40,6 +54,21 @@ pub(crate) struct End {
     /// The approval to return, if the call used one and sent no request that needed it. It stays valid
     /// for as long as before.
     pub(crate) give_back: Option<String>,
+    /// The room that Whereby created.
+    #[serde(default)]
+    pub(crate) created: Option<Created>,
+}
+
+/// A room that Whereby created, and for whom.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Created {
+    pub(crate) account: String,
+    pub(crate) api: String,
+    /// In lower-case hexadecimal.
+    pub(crate) key_digest: String,
+    pub(crate) agent: Option<String>,
+    pub(crate) name: String,
+    pub(crate) id: String,
 }
 
 /// The beginning of a call, its end, or both, as a row of the spool.
@@ -93,6 +122,8 @@ pub struct AuditRow {
     pub front_end: String,
     /// The name that the MCP client gives itself.
     pub client: Option<String>,
+    /// The agent.
+    pub agent: Option<String>,
     /// The account.
     pub account: Option<String>,
     /// The base URL of the API.
@@ -153,6 +184,7 @@ impl AuditRow {
             time: row.get("time")?,
             front_end: row.get("front_end")?,
             client: row.get("client")?,
+            agent: row.get("agent")?,
             account: row.get("account")?,
             api: row.get("api")?,
             function: row.get("function")?,
@@ -180,6 +212,7 @@ impl AuditRow {
             "time": date(self.time),
             "front_end": self.front_end,
             "client": self.client,
+            "agent": self.agent,
             "account": self.account,
             "api_url": self.api,
             "function": self.function,
@@ -244,8 +277,8 @@ impl<'a> Writer<'a> {
     pub(super) fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
         let begin = connection.prepare(&format!(
             "INSERT INTO calls (seq, id, time, front_end, client, account, api, function, arguments,
-                 effect, permission, rule, approved_by, approval)
-             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+                 effect, permission, rule, approved_by, approval, agent)
+             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
         ))?;
         let end = connection.prepare(&format!(
             "INSERT INTO outcomes (seq, call_id, time, success, kind, message, effect, requests,
@@ -276,6 +309,7 @@ impl<'a> Writer<'a> {
             begin.rule,
             begin.approved_by,
             approval,
+            begin.agent,
         ])?;
         Ok(added > 0)
     }
@@ -298,6 +332,12 @@ impl<'a> Writer<'a> {
             end.outcome.room_name,
             end.outcome.room_id,
         ])?;
+        if added > 0 && end.outcome.effect == "none" {
+            usage::take_out(self.connection, &end.id)?;
+        }
+        if let Some(created) = end.created.as_ref().filter(|_| added > 0) {
+            usage::add_room(self.connection, end.outcome.time, created)?;
+        }
         match &end.give_back {
             // A call that may have changed something has used its approval up.
             Some(approval) if added > 0 && end.outcome.effect == "none" => {

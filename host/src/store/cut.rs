@@ -37,6 +37,7 @@ impl Begin {
             time: self.time,
             front_end: cut(&self.front_end, MOST_TEXT),
             client: optional(&self.client),
+            agent: optional(&self.agent),
             account: optional(&self.account),
             api: optional(&self.api),
             function: optional(&self.function),
@@ -65,6 +66,7 @@ impl End {
                 ..outcome.clone()
             },
             give_back: self.give_back.clone(),
+            created: self.created.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::fmt;
 /// is stored.
 pub(crate) struct Subject<'a> {
     pub(crate) account: &'a str,
+    pub(crate) agent: Option<&'a str>,
     pub(crate) api: &'a str,
     pub(crate) key_fingerprint: &'a [u8],
     pub(crate) component: &'a str,
@@ -32,7 +33,8 @@ impl fmt::Debug for Digest {
 impl Digest {
     /// Returns the HMAC-SHA256 of the call as canonical JSON (RFC 8785).
     pub(super) fn of(subject: &Subject<'_>, key: &[u8; 32]) -> Result<Self, Error> {
-        let Subject { account, api, key_fingerprint, component, function, arguments } = subject;
+        let Subject { account, agent, api, key_fingerprint, component, function, arguments } =
+            subject;
         if has_inexact_number(arguments) {
             return Err(Error::InvalidArgument {
                 message: format!(
@@ -41,17 +43,22 @@ impl Digest {
                 ),
             });
         }
-        let canonical = serde_json_canonicalizer::to_vec(&json!({
+        let mut call = json!({
             "account": account,
             "api": api,
             "key_fingerprint": hex(key_fingerprint),
             "component": component,
             "function": function,
             "arguments": arguments,
-        }))
-        .map_err(|error| Error::Internal {
-            message: format!("cannot serialize a call as canonical JSON: {error}"),
-        })?;
+        });
+        // A call without an agent has the digest that it had before there were agents.
+        if let Some(agent) = agent {
+            call["agent"] = (*agent).into();
+        }
+        let canonical =
+            serde_json_canonicalizer::to_vec(&call).map_err(|error| Error::Internal {
+                message: format!("cannot serialize a call as canonical JSON: {error}"),
+            })?;
         Ok(Self(hmac(key, &[&canonical])?))
     }
 }
@@ -60,6 +67,11 @@ impl Digest {
 pub(super) fn handle(id: &str, key: &[u8; 32]) -> Result<String, Error> {
     let code = hmac(key, &[b"handle:", id.as_bytes()])?;
     Ok(format!("{id}.{}", hex(&code[..16])))
+}
+
+/// Returns the digest of an account's key, from its fingerprint.
+pub(super) fn of_key(fingerprint: &[u8], key: &[u8; 32]) -> Result<[u8; 32], Error> {
+    hmac(key, &[b"key:", fingerprint])
 }
 
 /// Compares two handles in constant time.
@@ -98,6 +110,7 @@ mod tests {
     fn subject(arguments: &Value) -> Subject<'_> {
         Subject {
             account: "work",
+            agent: None,
             api: "https://api.whereby.dev/v1",
             key_fingerprint: &[1, 2],
             component: "c0de",
@@ -119,6 +132,7 @@ mod tests {
         let base = subject(&arguments);
         for changed in [
             Subject { account: "other", ..base },
+            Subject { agent: Some("other"), ..base },
             Subject { api: "http://127.0.0.1:1/v1", ..base },
             Subject { key_fingerprint: &[1, 3], ..base },
             Subject { component: "c0df", ..base },

@@ -17,13 +17,15 @@ mod shared;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use approval::{ApprovalState, StoredApproval};
 pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
 
 pub(crate) use approval::{Asker, Asking, Claim, Filed, Standing, new_id};
-pub(crate) use audit::{Begin, End};
+pub(crate) use audit::{Begin, Created, End};
 pub(crate) use digest::{Digest, Subject};
+pub(crate) use usage::Counted;
 
 use crate::error::Error;
 use crate::system::clock::Clock;
@@ -36,6 +38,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use whereby_authority::conditions::{Condition, CreatedRoom, Written};
 
 /// How long a process waits for another one that writes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,6 +67,8 @@ struct Options {
 pub(crate) enum BeginError {
     /// The approval is not valid any more. Nothing was written.
     NotApproved,
+    /// As many calls as a condition allows went ahead already. Nothing was written.
+    OverQuota,
     /// The database cannot be written.
     Store(Error),
 }
@@ -167,14 +172,27 @@ impl Store {
 
     /// Adds the beginning of a call to the log and uses up its approval, in one transaction that is on
     /// the disk when this returns. Returns the id of the approval.
+    ///
+    /// A write is counted in the same transaction, and refused if its conditions allow no more, so that
+    /// calls of several processes cannot exceed them together.
     pub(crate) fn begin(
         &self,
         begin: &Begin,
         claim: Option<Claim<'_>>,
+        relies_on: &[Condition],
     ) -> Result<Option<String>, BeginError> {
         let now = self.shared.now();
+        let mut is_over = false;
         let written = self.shared.with(|opened| {
             opened.database.transaction(Durability::Full, |transaction| {
+                if begin.effect.as_deref() == Some("write") {
+                    let written = usage::written(transaction, now, begin.counted())?;
+                    if relies_on.iter().any(|condition| condition.is_exceeded_by(written)) {
+                        is_over = true;
+                        return Ok(None);
+                    }
+                    usage::add(transaction, now, begin)?;
+                }
                 let approval = match claim {
                     None => begin.approval.clone(),
                     Some(claim) => match approvals::claim(transaction, now, claim)? {
@@ -189,7 +207,35 @@ impl Store {
                 Ok(Some(approval))
             })
         })?;
-        written.ok_or(BeginError::NotApproved)
+        let refused = if is_over { BeginError::OverQuota } else { BeginError::NotApproved };
+        written.ok_or(refused)
+    }
+
+    /// Counts the writes that went ahead.
+    pub(crate) fn written(&self, counted: Counted<'_>) -> Result<Written, Error> {
+        let found = self.shared.look(|connection, now| usage::written(connection, now, counted))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Returns the rooms with a name that Whereby created for an account and its key, in a call of any
+    /// agent.
+    pub(crate) fn created_rooms(
+        &self,
+        account: &str,
+        api: &str,
+        key_fingerprint: &[u8],
+        name: &str,
+    ) -> Result<Vec<CreatedRoom>, Error> {
+        let key_digest = self.key_digest(key_fingerprint)?;
+        let found = self
+            .shared
+            .look(|connection, _| usage::rooms(connection, account, api, &key_digest, name))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Returns what rooms are recorded with in place of the key's fingerprint.
+    pub(crate) fn key_digest(&self, key_fingerprint: &[u8]) -> Result<[u8; 32], Error> {
+        self.shared.with(|opened| digest::of_key(key_fingerprint, &opened.key))
     }
 
     /// Adds the beginning of a call to the log, its end, or both. They survive the end of the process

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 const APPLICATION: i32 = i32::from_be_bytes(*b"whby");
 
 /// Each step upgrades the version before it. Released steps, including their comments, never change.
-const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
+const STEPS: [&str; 4] = [FIRST, SECOND, THIRD, FOURTH];
 
 /// The current version.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -227,6 +227,45 @@ ALTER TABLE approvals ADD COLUMN asker_group TEXT;
 ALTER TABLE approvals ADD COLUMN asker TEXT;
 CREATE TRIGGER approvals_keep_their_asker BEFORE UPDATE OF asker_group, asker ON approvals
 BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
+";
+
+const FOURTH: &str = "
+-- Whose call it was. What is older was no agent's.
+ALTER TABLE calls ADD COLUMN agent TEXT;
+ALTER TABLE approvals ADD COLUMN agent TEXT;
+CREATE TRIGGER approvals_keep_their_agent BEFORE UPDATE OF agent ON approvals
+BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
+
+-- The writes that went ahead, for quotas. The log has them too, but may be archived at any time. A write
+-- that is known not to have happened is taken out again.
+CREATE TABLE writes (
+    call_id TEXT PRIMARY KEY,
+    time INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    agent TEXT,
+    function TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX writes_by_time ON writes (account, function, time);
+CREATE TRIGGER writes_are_not_changed BEFORE UPDATE ON writes
+BEGIN SELECT RAISE(ABORT, 'a write that went ahead stays one'); END;
+
+-- The rooms that this program saw Whereby create.
+CREATE TABLE created_rooms (
+    seq INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    api TEXT NOT NULL,
+    -- Of the account's key, so that another organization's room is not taken for it.
+    key_digest BLOB NOT NULL CHECK (length(key_digest) = 32),
+    agent TEXT,
+    name TEXT NOT NULL,
+    id TEXT NOT NULL
+) STRICT;
+CREATE INDEX created_rooms_by_name ON created_rooms (name COLLATE NOCASE);
+CREATE TRIGGER created_rooms_are_not_changed BEFORE UPDATE ON created_rooms
+BEGIN SELECT RAISE(ABORT, 'who created a room does not change'); END;
+CREATE TRIGGER created_rooms_are_not_deleted BEFORE DELETE ON created_rooms
+BEGIN SELECT RAISE(ABORT, 'who created a room does not change'); END;
 ";
 
 /// Returns whether the database has the current version. Returns an error if it cannot be upgraded.

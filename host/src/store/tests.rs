@@ -74,6 +74,7 @@ impl Store {
 fn digest(store: &Store, room: &str) -> Digest {
     let arguments = json!({"room_name": room});
     let subject = Subject {
+        agent: None,
         account: "work",
         api: "https://api.whereby.dev/v1",
         key_fingerprint: b"fingerprint",
@@ -95,6 +96,7 @@ fn file(store: &Store, digest: &Digest) -> Filed {
 fn file_for(store: &Store, digest: &Digest, asker: &Asker) -> Result<Filed, Error> {
     let arguments = json!({"room_name": "daily"});
     let asking = Asking {
+        agent: None,
         asker,
         digest,
         account: "work",
@@ -117,6 +119,7 @@ fn pending(store: &Store, digest: &Digest) -> String {
 
 fn row(id: &str, effect: &str) -> Begin {
     Begin {
+        agent: None,
         id: id.to_owned(),
         time: 1_772_442_000_000,
         front_end: "mcp".into(),
@@ -135,6 +138,7 @@ fn row(id: &str, effect: &str) -> Begin {
 
 fn outcome(id: &str, effect: &str) -> End {
     End {
+        created: None,
         id: id.to_owned(),
         outcome: AuditOutcome {
             time: 1_772_442_000_250,
@@ -157,7 +161,7 @@ fn outcome(id: &str, effect: &str) -> End {
 }
 
 fn claim(store: &Store, id: &str, digest: &Digest) -> Result<Option<String>, BeginError> {
-    store.begin(&row(id, "write"), Some(Claim::Approved(digest)))
+    store.begin(&row(id, "write"), Some(Claim::Approved(digest)), &[])
 }
 
 fn is_refused(result: &Result<Option<String>, BeginError>) -> bool {
@@ -213,7 +217,7 @@ fn set_mode(path: &Path, mode: u32) {
 fn written() -> Home {
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None).expect("begun");
+    store.begin(&row("1", "write"), None, &[]).expect("begun");
     drop(store);
     home.raw().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("moved");
     home

@@ -122,10 +122,10 @@ async fn a_file_of_a_folder_beside_the_working_directory_is_none_of_its_business
 #[tokio::test]
 async fn a_rule_that_a_program_sets_for_something_that_is_no_function_makes_no_session() {
     let world = World::with_rooms(Vec::new()).await;
-    let deny = Entry { permission: Permission::Deny, line: 0 };
+    let deny = || Entry::new(Permission::Deny, 0);
     let table = |name: &str| {
         let mut table = Table::default();
-        table.functions.insert(name.into(), deny);
+        table.functions.insert(name.into(), deny());
         table
     };
     let places: [fn(&mut Settings, Table); 4] = [

@@ -96,6 +96,7 @@ mod tests {
     use super::*;
     use crate::config::reader::settings;
     use std::path::Path;
+    use whereby_authority::policy::{Policy, Subject};
 
     /// Returns a valid value of a key, in TOML.
     fn example(value: &str) -> String {
@@ -136,14 +137,15 @@ mod tests {
             keys += 1;
         }
         // The defaults are those of the policy.
-        let policy = whereby_authority::policy::Policy::default();
+        let policy = Policy::default();
         for (key, function, has_destination) in [
             ("read", "list_rooms", false),
             ("write", "create_room", false),
             ("destination", "create_room", true),
         ] {
             let function = whereby_catalog::function(function).expect("a function");
-            let permission = policy.decide("work", function, has_destination).permission;
+            let permission =
+                policy.outlook(Subject::of("work", function), has_destination).permission;
             let known = reader::PERMISSIONS.iter().find(|known| known.name == key);
             assert_eq!(known.map(|known| known.default), Some(permission.as_str()), "{key}");
         }

@@ -20,6 +20,7 @@ use crate::session::outbound::cause::Cause;
 use crate::session::outbound::client::{Client, SendError};
 use crate::session::outbound::connection_limit::ConnectionLimit;
 use crate::session::outbound::watch::Watch;
+use crate::system::clock::Clock;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -132,6 +133,10 @@ pub(crate) struct Closed {
     pub(crate) room: KnownRoom,
     /// The rule that the component broke, if any.
     pub(crate) fault: Option<String>,
+    /// Why the caller may not send what it asked for, if that became so during the call.
+    pub(crate) denial: Option<String>,
+    /// Why the component's result may not be shown, if it may not.
+    pub(crate) withheld: Option<String>,
     /// The message of the last error response, which may quote a request.
     pub(crate) said: String,
     /// Whether Whereby listed the room that the call deletes.
@@ -145,6 +150,7 @@ pub(crate) struct Outbox {
     account: String,
     token: Token,
     limits: Limits,
+    clock: Clock,
     watch: Watch,
     state: Mutex<State>,
     faulted: Notify,
@@ -164,6 +170,7 @@ struct State {
     /// Whether the call is over, so that no request may leave.
     closed: bool,
     fault: Option<String>,
+    denial: Option<String>,
     /// The message of the last error response.
     said: String,
 }
@@ -175,6 +182,7 @@ impl Outbox {
         account: String,
         token: Token,
         limits: Limits,
+        clock: Clock,
         grant: Grant,
         watch: Watch,
     ) -> Self {
@@ -185,6 +193,7 @@ impl Outbox {
             sent: Vec::new(),
             closed: false,
             fault: None,
+            denial: None,
             said: String::new(),
         };
         Self {
@@ -193,6 +202,7 @@ impl Outbox {
             account,
             token,
             limits,
+            clock,
             watch,
             state: Mutex::new(state),
             faulted: Notify::new(),
@@ -203,8 +213,9 @@ impl Outbox {
     /// Waits until the component breaks a rule, and returns what it did.
     pub(crate) async fn fault(&self) -> String {
         loop {
-            if let Some(fault) = &self.state().fault {
-                return fault.clone();
+            let said = |state: &State| state.fault.clone().or_else(|| state.denial.clone());
+            if let Some(fault) = said(&self.state()) {
+                return fault;
             }
             // `Notify` keeps a permit, so no notification is missed in between.
             self.faulted.notified().await;
@@ -231,6 +242,8 @@ impl Outbox {
             write: state.grant.outcome(),
             room: state.grant.room().clone(),
             fault: state.fault.clone(),
+            denial: state.denial.clone(),
+            withheld: state.grant.withheld(),
             said: std::mem::take(&mut state.said),
             has_listed: state.grant.has_listed(),
         }
@@ -245,7 +258,9 @@ impl Outbox {
         let mut state = self.state();
         // Only the first broken rule is reported. Requests that are left at the end break none.
         if !state.closed {
-            state.fault.get_or_insert(refusal.message);
+            let State { fault, denial, .. } = &mut *state;
+            let said = if refusal.is_denial { denial } else { fault };
+            said.get_or_insert(refusal.message);
         }
         drop(state);
         self.faulted.notify_one();
@@ -307,6 +322,7 @@ impl Outbox {
             }
         };
         state.grant.settle(&admitted, Settlement::Status(status.as_u16(), &body));
+        let body = state.grant.filtered(body);
         drop(state);
         let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
         let mut response = http::Response::new(body);
@@ -367,7 +383,7 @@ impl Outbox {
         parts: http::request::Parts,
         body: WasiBody,
     ) -> Result<(Admitted, usize), Refusal> {
-        let refuse = |message: String| Refusal { message };
+        let refuse = Refusal::broken;
         // Before the body is read, so that many unfinished bodies cannot exhaust memory.
         let begun = {
             let mut state = self.state();
@@ -409,12 +425,9 @@ impl Outbox {
         if state.closed {
             return Err(refuse("the component tried to send a request after its end".into()));
         }
-        let admitted = state.grant.admit(Asked {
-            method: parts.method.as_str(),
-            path,
-            query: parts.uri.query(),
-            body: &body,
-        })?;
+        let asked =
+            Asked { method: parts.method.as_str(), path, query: parts.uri.query(), body: &body };
+        let admitted = state.grant.admit(asked, self.clock.timestamp())?;
         let path = admitted.path().to_owned();
         let method = admitted.method.to_string();
         let duration = Duration::ZERO;
@@ -507,7 +520,7 @@ impl Outbox {
             drop(state);
             let most = self.limits.answers_bytes;
             let message = format!("the component took in more than {most} bytes of answers");
-            Err(SendError::after_sending(self.refuse(Refusal { message })))
+            Err(SendError::after_sending(self.refuse(Refusal::broken(message))))
         };
         // Most responses come in one piece, which is not copied.
         let mut body = Bytes::new();
