@@ -8,6 +8,7 @@ mod audit;
 mod causes;
 mod cli;
 mod concurrency;
+mod conditions;
 mod configuration;
 mod examples;
 mod files;

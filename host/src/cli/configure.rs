@@ -16,9 +16,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use toml_edit::{InlineTable, Value};
-use whereby_authority::policy::Permission;
+use whereby_authority::conditions::Condition;
+use whereby_authority::policy::{Permission, Subject};
 use whereby_authority::suggest;
+use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
 
 /// Change the configuration file
 ///
@@ -58,9 +61,10 @@ pub(super) struct Opts {
     /// transcription
     #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
     destination: Option<Permission>,
-    /// Set the permission of one function, such as delete_room=deny
+    /// Set the permission of one function, such as delete_room=deny, or a condition of it, such as
+    /// create_room.rooms='bot-*,demo-*' or create_room.otherwise=ask
     #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = RuleParser, hide_possible_values = true)]
-    functions: Vec<(&'static str, Permission)>,
+    functions: Vec<(&'static str, Part)>,
     /// Make the account the default
     #[arg(long)]
     default: bool,
@@ -91,12 +95,42 @@ impl TypedValueParser for PermissionParser {
     }
 }
 
+/// What is set for a function.
+#[derive(Clone, Debug)]
+enum Part {
+    Permission(Permission),
+    Otherwise(Permission),
+    Condition(Condition),
+}
+
+impl Part {
+    /// Returns the key in the function's table, and the value.
+    fn to_toml(&self) -> Result<(&'static str, Value), Error> {
+        Ok(match self {
+            Self::Permission(word) => (reader::PERMISSION, word.as_str().into()),
+            Self::Otherwise(word) => (reader::OTHERWISE, word.as_str().into()),
+            Self::Condition(condition) => {
+                let text = condition.value().to_string();
+                // A date is one in TOML, too, and needs no quotes there.
+                let text = match condition {
+                    Condition::ValidUntil(date) => date.to_rfc3339(),
+                    _ => text,
+                };
+                let value = text.parse().map_err(|_| Error::Internal {
+                    message: format!("the condition {condition} cannot be written"),
+                })?;
+                (condition.name(), value)
+            }
+        })
+    }
+}
+
 /// Parses a function with its permission, and offers completions.
 #[derive(Clone)]
 struct RuleParser;
 
 impl TypedValueParser for RuleParser {
-    type Value = (&'static str, Permission);
+    type Value = (&'static str, Part);
 
     fn parse_ref(
         &self,
@@ -121,9 +155,13 @@ fn permission(text: &str) -> Result<Permission, String> {
     Permission::parse(text).ok_or_else(|| "expected allow, ask or deny".to_owned())
 }
 
-fn function(text: &str) -> Result<(&'static str, Permission), String> {
+fn function(text: &str) -> Result<(&'static str, Part), String> {
     let (name, text) =
         text.split_once('=').ok_or("expected NAME=PERMISSION, such as delete_room=deny")?;
+    let (name, key) = match name.split_once('.') {
+        Some((name, key)) => (name, Some(key)),
+        None => (name, None),
+    };
     let known = whereby_catalog::function(&name.replace('-', "_")).ok_or_else(|| {
         let names: Vec<&str> =
             whereby_catalog::FUNCTIONS.iter().map(|function| function.json).collect();
@@ -133,7 +171,27 @@ fn function(text: &str) -> Result<(&'static str, Permission), String> {
             suggest::did_you_mean(name, &names)
         )
     })?;
-    Ok((known.json, permission(text)?))
+    Ok((known.json, part(FunctionRule::of(known), key, text)?))
+}
+
+fn part(rule: &FunctionRule, key: Option<&str>, text: &str) -> Result<Part, String> {
+    let key = match key {
+        None | Some(reader::PERMISSION) => return permission(text).map(Part::Permission),
+        Some(reader::OTHERWISE) => return permission(text).map(Part::Otherwise),
+        Some(key) => key,
+    };
+    if !rule.conditions.contains(&key) {
+        return Err(format!(
+            "{} has no condition `{}`{}; it has {}",
+            rule.name,
+            text::printable(key, 60),
+            suggest::did_you_mean(key, rule.conditions),
+            rule.conditions.join(", ")
+        ));
+    }
+    Condition::from_text(key, text, Some(rule))
+        .map(Part::Condition)
+        .map_err(|what| format!("`{}.{key}` {what}", rule.name))
 }
 
 /// Checks that the file or program of an account's token exists. A variable may be set elsewhere, so it is
@@ -158,8 +216,9 @@ impl Opts {
         let named = context.account.as_deref();
         let mut account = None;
         let mut warnings = Vec::new();
+        let now = context.environment.clock.timestamp();
         let changed = edit::change(context.config.as_deref(), &context.environment, |settings| {
-            let changes = self.changes(settings, named, token.as_deref())?;
+            let changes = self.changes(settings, named, token.as_deref(), now)?;
             account = self.account(settings, named)?;
             warnings.extend(self.lost_default(settings, named));
             Ok(changes)
@@ -292,6 +351,7 @@ impl Opts {
         settings: &Settings,
         named: Option<&str>,
         token: Option<&str>,
+        now: Timestamp,
     ) -> Result<Vec<Change>, Error> {
         let usage = |message: &str| Error::Usage { message: message.to_owned() };
         let account = self.account(settings, named)?;
@@ -384,9 +444,22 @@ impl Opts {
                 changes.push(Change::Set(permissions(&[effect])?, permission.as_str().into()));
             }
         }
-        for (function, permission) in &self.functions {
+        for (function, part) in &self.functions {
+            if let Part::Condition(condition) = part
+                && let Some(why) = condition.is_over(now)
+            {
+                return Err(usage(&format!("--function {function}.{}: {why}", condition.name())));
+            }
+            let (key, value) = part.to_toml()?;
+            // The word that was in force stays in force.
+            let word = whereby_catalog::function(function).map(|known| {
+                let account = named.unwrap_or_default();
+                settings.policy.outlook(Subject::of(account, known), false).rules
+            });
+            let word = word.and_then(|rules| rules.first().map(|rule| rule.permission));
             let keys = permissions(&["functions", function])?;
-            changes.push(Change::Set(keys, permission.as_str().into()));
+            let word = word.unwrap_or(Permission::Deny).as_str().into();
+            changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
         }
         if changes.is_empty() {
             return Err(usage("nothing to change; see `whereby configure --help`"));

@@ -12,7 +12,7 @@ use crate::system::resource_limit;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use toml_edit::{DocumentMut, Item, Table, Value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 use whereby_authority::suggest;
 use whereby_authority::text;
 
@@ -21,6 +21,10 @@ use whereby_authority::text;
 pub(crate) enum Change {
     /// Sets the value at a path of keys.
     Set(Vec<String>, Value),
+    /// Sets a member of the table at a path of keys. Where a word stands instead of the table, the word
+    /// becomes the member that is named first; where nothing stands, the word that is given does. Setting
+    /// that member keeps a word a word.
+    SetPart(Vec<String>, &'static str, Value, &'static str, Value),
     /// Removes the value at a path of keys, if there is one.
     Unset(Vec<String>),
 }
@@ -148,13 +152,7 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
     match change {
         Change::Set(keys, value) => {
             let (last, parents) = keys.split_last().ok_or("an empty key")?;
-            let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
-            for key in parents {
-                let item = table.entry(key).or_insert_with(|| Item::Table(implicit()));
-                table = item
-                    .as_table_like_mut()
-                    .ok_or_else(|| format!("`{key}` is a value, not a table"))?;
-            }
+            let table = table_at(document, parents)?;
             match table.get_mut(last).and_then(Item::as_value_mut) {
                 // Keeps the white space and comments around the value.
                 Some(old) => {
@@ -165,9 +163,27 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
                 None => drop(table.insert(last, Item::Value(value.clone()))),
             }
         }
+        Change::SetPart(keys, main, word, key, value) => {
+            let (last, parents) = keys.split_last().ok_or("an empty key")?;
+            let table = table_at(document, parents)?;
+            let is_table = table.get(last).is_some_and(Item::is_table_like);
+            if main == key && !is_table {
+                let keys = keys.clone();
+                return apply(document, &Change::Set(keys, value.clone()));
+            }
+            if !is_table {
+                // With the comment that stands beside it.
+                let old = table.remove(last).and_then(|item| item.into_value().ok());
+                let word = old.unwrap_or_else(|| word.clone());
+                table.insert(last, Item::Table(Table::from_iter([(*main, word)])));
+            }
+            let mut path = keys.clone();
+            path.push((*key).to_owned());
+            return apply(document, &Change::Set(path, value.clone()));
+        }
         Change::Unset(keys) => {
             let Some((last, parents)) = keys.split_last() else { return Ok(()) };
-            let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+            let mut table: &mut dyn TableLike = document.as_table_mut();
             for key in parents {
                 match table.get_mut(key).and_then(Item::as_table_like_mut) {
                     Some(inner) => table = inner,
@@ -178,6 +194,20 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Returns the table at a path of keys, which is made where it is missing.
+fn table_at<'a>(
+    document: &'a mut DocumentMut,
+    keys: &[String],
+) -> Result<&'a mut dyn TableLike, String> {
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    for key in keys {
+        let item = table.entry(key).or_insert_with(|| Item::Table(implicit()));
+        table =
+            item.as_table_like_mut().ok_or_else(|| format!("`{key}` is a value, not a table"))?;
+    }
+    Ok(table)
 }
 
 /// Returns a table that is written only if it has values of its own: `[accounts.work]` needs no
