@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::system::file;
 use crate::system::resource_limit;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, Table, Value};
 use whereby_authority::suggest;
@@ -49,7 +48,7 @@ pub(crate) fn change(
     };
     file::make_private_folder(folder)
         .map_err(|error| failed("its directory cannot be created", error))?;
-    let _lock = Lock::take(&path).map_err(|error| failed("cannot be locked", error))?;
+    let _lock = lock(&path).map_err(|error| failed("cannot be locked", error))?;
 
     let before = if is_there(&path)? {
         file::read(&path, MAX_FILE).and_then(file::Contents::text)
@@ -70,7 +69,9 @@ pub(crate) fn change(
     })?;
     let is_different = after != before;
     if is_different {
-        write(&path, &after).map_err(|error| failed("cannot be written", error))?;
+        // The lock is held, so no other process uses the second file.
+        file::replace(&path, &with_ending(&path, ".new"), after.as_bytes(), true)
+            .map_err(|error| failed("cannot be written", error))?;
     }
     Ok(Changed { file: path, is_different })
 }
@@ -188,53 +189,22 @@ fn implicit() -> Table {
     table
 }
 
-/// Prevents other changes until it is dropped. It locks a separate file, because the configuration file is
-/// replaced.
-struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    fn take(path: &Path) -> std::io::Result<Self> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".lock");
-        let file = Self::open(&path.with_file_name(name))?;
-        file.lock()?;
-        Ok(Self { _file: file })
-    }
-
-    fn open(path: &Path) -> std::io::Result<File> {
-        match file::make_private_file(path, writing()) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => writing().open(path),
-            made => made,
+/// Prevents other changes until the returned file is dropped. It is a separate file, because the
+/// configuration file is replaced.
+fn lock(path: &Path) -> std::io::Result<File> {
+    let path = with_ending(path, ".lock");
+    let file = match file::make_private_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            File::options().write(true).open(&path)
         }
-    }
+        made => made,
+    }?;
+    file.lock()?;
+    Ok(file)
 }
 
-fn writing() -> std::fs::OpenOptions {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true);
-    options
-}
-
-/// Replaces the file atomically with one that only its owner can read.
-fn write(path: &Path, contents: &str) -> std::io::Result<()> {
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    // A program that was stopped may have left it. The lock is held, so it can be removed.
-    match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = file::make_private_file(&beside, writing()).and_then(|mut file| {
-        file.write_all(contents.as_bytes())?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| std::fs::rename(&beside, path));
-    if renamed.is_err() {
-        // It may contain a token.
-        let _ = std::fs::remove_file(&beside);
-    }
-    renamed
+    name.push(ending);
+    path.with_file_name(name)
 }

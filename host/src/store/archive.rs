@@ -8,10 +8,12 @@ use super::database::{Durability, Stopped};
 use super::spool::SpoolFile;
 use super::{Store, database, files, schema};
 use crate::error::Error;
+use crate::system::file::{self, make_private_file};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OpenFlags, Row, Statement, Transaction};
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+#[cfg(unix)]
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use whereby_authority::text;
@@ -132,14 +134,7 @@ impl Intent {
         };
         let path = directory.join(INTENT);
         let text = serde_json::json!([file, beside]).to_string();
-        let written = std::fs::remove_file(&path)
-            .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
-            .and_then(|()| files::create(&path))
-            .and_then(|mut written| {
-                written.write_all(text.as_bytes())?;
-                written.sync_all()
-            });
-        written
+        file::replace(&path, &path.with_extension("new"), text.as_bytes(), true)
             .and_then(|()| sync_folder(directory))
             .map_err(|error| files::failed("file", &path, &error))
     }
@@ -163,12 +158,7 @@ impl Intent {
         if Self::read(directory)?.as_ref() != Some(self) {
             return Ok(());
         }
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(files::failed("file", &path, &error))
-            }
-            _ => Ok(()),
-        }
+        file::remove(&path).map_err(|error| files::failed("file", &path, &error))
     }
 }
 
@@ -269,12 +259,8 @@ struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     fn new(file: &'a Path) -> Result<Self, Error> {
-        let make = |path: &Path| {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true);
-            crate::system::file::make_private_file(path, options)
-        };
-        let beside = tempfile::Builder::new().prefix(".whereby-").make_in(folder_of(file), make);
+        let mut beside = tempfile::Builder::new();
+        let beside = beside.prefix(".whereby-").make_in(folder_of(file), make_private_file);
         let beside = beside.map_err(|error| failed(file, &error))?;
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let made = Connection::open_with_flags(beside.path(), flags).map_err(schema::Problem::Sql);

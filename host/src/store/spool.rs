@@ -25,6 +25,7 @@
 
 use super::{files, new_id};
 use crate::error::Error;
+use crate::system::file::make_private_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{File, TryLockError};
@@ -123,7 +124,7 @@ impl SpoolFile {
         loop {
             let path = directory.join(format!("{}.{EXTENSION}", new_id()?));
             let failed = |error| files::failed("spool file", &path, &error);
-            let file = files::create(&path).map_err(failed)?;
+            let file = make_private_file(&path).map_err(failed)?;
             match file.try_lock() {
                 // Another process took it for the file of a process that has ended.
                 Ok(()) if !files::is_linked(&file, &path) => {}

@@ -1,7 +1,7 @@
-//! Reads files that others may have made, and makes private folders and files.
+//! Reads files that others may have made, and makes and replaces private ones.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use whereby_authority::text;
 
@@ -102,14 +102,48 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a new file, only for its owner, whatever the umask, and opens it with the options.
-pub(crate) fn make_private_file(path: &Path, mut options: OpenOptions) -> io::Result<File> {
+/// Makes a new file, only for its owner, whatever the umask, and opens it for reading and appending.
+pub(crate) fn make_private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.create_new(true).open(path)?;
+    let file = options.read(true).append(true).create_new(true).open(path)?;
     #[cfg(unix)]
     file.set_permissions(mode(0o600))?;
     Ok(file)
+}
+
+/// Replaces a file atomically with one that only its owner can use. The contents are first written to
+/// `beside`, a path in the same directory. If `is_durable`, they are on the disk before the file gets its
+/// name.
+pub(crate) fn replace(
+    path: &Path,
+    beside: &Path,
+    contents: &[u8],
+    is_durable: bool,
+) -> io::Result<()> {
+    // A program that was stopped may have left it.
+    remove(beside)?;
+    let replaced = make_private_file(beside).and_then(|mut file| {
+        file.write_all(contents)?;
+        if is_durable {
+            file.sync_all()?;
+        }
+        std::fs::rename(beside, path)
+    });
+    if replaced.is_err() {
+        // It may contain a token.
+        let _ = std::fs::remove_file(beside);
+    }
+    replaced
+}
+
+/// Removes a file, if it exists.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(unix)]
