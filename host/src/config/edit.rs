@@ -62,9 +62,9 @@ pub(crate) fn change(
     let after = edited(&path, &before, &changes)?;
     reader::settings(&path, after.clone()).map_err(|error| match error {
         // The line numbers are those of the changed file.
-        Error::Configuration { message } => Error::Configuration {
-            message: format!("nothing was written; with this change, {message}"),
-        },
+        Error::Configuration { message } => {
+            Error::configuration(format!("nothing was written; with this change, {message}"))
+        }
         other => other,
     })?;
     let is_different = after != before;
@@ -94,12 +94,10 @@ pub(crate) fn parse_key(text: &str) -> Result<Vec<String>, Error> {
     if keys.iter().all(plain) {
         return Ok(keys);
     }
-    Err(Error::Usage {
-        message: format!(
-            "`{}` is not a key, such as limits.timeout_seconds",
-            text::printable(text, 80)
-        ),
-    })
+    Err(Error::usage(format!(
+        "`{}` is not a key, such as limits.timeout_seconds",
+        text::printable(text, 80)
+    )))
 }
 
 /// Reads a value as a user writes it: a TOML integer, boolean, array or inline table, or otherwise a
@@ -117,7 +115,7 @@ pub(crate) fn check_account_name(name: &str) -> Result<(), Error> {
     if is_account_name(name) {
         return Ok(());
     }
-    Err(Error::Usage { message: invalid_account_name(name) })
+    Err(Error::usage(invalid_account_name(name)))
 }
 
 /// Checks that an account exists, and returns its name.
@@ -126,13 +124,11 @@ pub(crate) fn existing<'a>(settings: &Settings, name: &'a str) -> Result<&'a str
         return Ok(name);
     }
     let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
-    Err(Error::Usage {
-        message: format!(
-            "no account is called `{}`{}",
-            text::printable(name, 60),
-            suggest::did_you_mean(name, &names)
-        ),
-    })
+    Err(Error::usage(format!(
+        "no account is called `{}`{}",
+        text::printable(name, 60),
+        suggest::did_you_mean(name, &names)
+    )))
 }
 
 /// Follows links to the file to change, which may not exist yet.

@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use whereby_authority::text;
 
 /// The file in the state directory that names the archive in progress.
 const INTENT: &str = "archiving";
@@ -42,10 +41,10 @@ impl Store {
     /// state directory cannot be used. The log is then unchanged.
     pub fn archive(&self, file: &Path) -> Result<u64, Error> {
         let path = std::path::absolute(file).map_err(|error| failed(file, &error))?;
-        if let Some(finished) = self.finish_archive()?
-            && finished.file == path
+        if let Some((finished, calls)) = self.finish_archive()?
+            && finished == path
         {
-            return Ok(finished.calls);
+            return Ok(calls);
         }
         if file.symlink_metadata().is_ok() {
             return Err(failed(file, &ErrorKind::AlreadyExists.into()));
@@ -67,7 +66,8 @@ impl Store {
     }
 
     /// Finishes an interrupted archive, if there is one: removes the calls in the file from the log.
-    pub(super) fn finish_archive(&self) -> Result<Option<Finished>, Error> {
+    /// Returns the file, and how many calls it has.
+    pub(super) fn finish_archive(&self) -> Result<Option<(PathBuf, u64)>, Error> {
         let Some(intent) = Intent::read(self.directory())? else {
             return Ok(None);
         };
@@ -85,7 +85,7 @@ impl Store {
             let _ = std::fs::remove_file(&intent.beside);
         }
         intent.remove(self.directory())?;
-        Ok(calls.map(|calls| Finished { file: intent.file, calls }))
+        Ok(calls.map(|calls| (intent.file, calls)))
     }
 
     /// Runs a transaction on the whole log, including the spool files of other processes. Calls that it
@@ -108,14 +108,8 @@ impl Store {
             Ok(done)
         })?;
         kept.into_iter().for_each(SpoolFile::delete);
-        done.ok_or_else(|| Error::Internal { message: "nothing was written".into() })
+        done.ok_or_else(|| Error::internal("nothing was written"))
     }
-}
-
-/// An archive that was interrupted and is now complete.
-pub(super) struct Finished {
-    file: PathBuf,
-    calls: u64,
 }
 
 /// Names the archive in progress. It is on the disk before the archive, and is removed after the log is
@@ -129,12 +123,9 @@ struct Intent {
 impl Intent {
     fn write(&self, directory: &Path) -> Result<(), Error> {
         // For a path that is not UTF-8, an interrupted archive is not finished.
-        let (Some(file), Some(beside)) = (self.file.to_str(), self.beside.to_str()) else {
-            return Ok(());
-        };
+        let Ok(text) = serde_json::to_vec(&[&self.file, &self.beside]) else { return Ok(()) };
         let path = directory.join(INTENT);
-        let text = serde_json::json!([file, beside]).to_string();
-        file::replace(&path, &path.with_extension("new"), text.as_bytes(), true)
+        file::replace(&path, &path.with_extension("new"), &text, true)
             .and_then(|()| sync_folder(directory))
             .map_err(|error| files::failed("file", &path, &error))
     }
@@ -356,7 +347,7 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 }
 
 fn failed(file: &Path, error: &io::Error) -> Error {
-    let shown = text::printable(&file.display().to_string(), 300);
+    let shown = crate::system::file::shown(file);
     let message = match error.kind() {
         ErrorKind::AlreadyExists => {
             format!("the archive {shown} already exists; name a new file")
@@ -368,5 +359,5 @@ fn failed(file: &Path, error: &io::Error) -> Error {
         }
         _ => format!("the archive {shown} cannot be written: {error}; name another file"),
     };
-    Error::Usage { message }
+    Error::usage(message)
 }

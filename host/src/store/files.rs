@@ -7,7 +7,6 @@ use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use whereby_authority::text;
 
 /// Checks the state directory. Creates it where missing.
 pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
@@ -89,7 +88,7 @@ fn check(what: &str, path: &Path, metadata: &Metadata) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt as _;
     let own = rustix::process::geteuid().as_raw();
     let needed = if metadata.is_dir() { 0o700 } else { 0o600 };
-    let shown = text::printable(&path.display().to_string(), 300);
+    let shown = file::shown(path);
     let message = if metadata.uid() != own {
         format!(
             "belongs to the user {} and this program runs as {own}; run it as its owner, or set \
@@ -125,8 +124,8 @@ pub(super) fn is_linked(_: &File, path: &Path) -> bool {
 }
 
 fn refused(what: &str, path: &Path, message: &str) -> Error {
-    let path = text::printable(&path.display().to_string(), 300);
-    Error::Configuration { message: format!("the {what} {path} {message}") }
+    let path = file::shown(path);
+    Error::configuration(format!("the {what} {path} {message}"))
 }
 
 /// Returns the error for a failed operation on a file.

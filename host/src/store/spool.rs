@@ -77,8 +77,8 @@ impl Spool {
     pub(super) fn append(&self, row: &impl Serialize, is_durable: bool) -> Result<bool, Error> {
         // A row that a full disk cut short ends where the next one begins.
         let mut line = vec![b'\n'];
-        serde_json::to_writer(&mut line, row).map_err(|error| Error::Internal {
-            message: format!("cannot serialize a row of the audit log: {error}"),
+        serde_json::to_writer(&mut line, row).map_err(|error| {
+            Error::internal(format!("cannot serialize a row of the audit log: {error}"))
         })?;
         line.push(b'\n');
         let mut current = self.current();

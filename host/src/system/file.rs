@@ -9,12 +9,7 @@ use whereby_authority::text;
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) readable_by_others: bool,
-    /// Also true if another user owns the file, who can change its mode.
-    pub(crate) writable_by_others: bool,
-    /// Whether only root can change or replace the file, such as a secret that is mounted into a
-    /// container.
-    pub(crate) is_fixed: bool,
+    pub(crate) access: Access,
 }
 
 /// Reads a regular file of at most `most` bytes: a pipe could block, and a device could be endless. The
@@ -33,8 +28,12 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Contents, String> {
     if bytes.len() as u64 > most {
         return Err(format!("is larger than {most} bytes"));
     }
-    let Access { readable_by_others, writable_by_others, is_fixed } = access;
-    Ok(Contents { bytes, readable_by_others, writable_by_others, is_fixed })
+    Ok(Contents { bytes, access })
+}
+
+/// Returns a path, safe to show.
+pub(crate) fn shown(path: &Path) -> String {
+    text::printable(&path.display().to_string(), 300)
 }
 
 /// Whether others can read a file that only root can change. False if the file cannot be opened.
@@ -63,7 +62,8 @@ impl Contents {
     /// Checks that others cannot read or write a file with a secret, or that only root can change it. The
     /// error says what to do.
     pub(crate) fn check_secret(&self, path: &Path) -> Result<(), String> {
-        if self.is_fixed || !(self.readable_by_others || self.writable_by_others) {
+        let Access { readable_by_others, writable_by_others, is_fixed } = self.access;
+        if is_fixed || !(readable_by_others || writable_by_others) {
             return Ok(());
         }
         let path = text::shell_word(path);
@@ -166,10 +166,13 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// The access that others have to a file.
 #[derive(Debug, PartialEq, Eq)]
-struct Access {
-    readable_by_others: bool,
-    writable_by_others: bool,
-    is_fixed: bool,
+pub(crate) struct Access {
+    pub(crate) readable_by_others: bool,
+    /// Also true if another user owns the file, who can change its mode.
+    pub(crate) writable_by_others: bool,
+    /// Whether only root can change or replace the file, such as a secret that is mounted into a
+    /// container.
+    pub(crate) is_fixed: bool,
 }
 
 #[cfg(unix)]
