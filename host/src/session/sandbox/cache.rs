@@ -64,8 +64,11 @@ pub(crate) fn load(
     }
     preflight::check(bytes, limits)?;
     let component = compile(engine, bytes).map_err(|error| {
-        resource_limit::refused(error.chain()).unwrap_or_else(|| Error::ComponentFault {
-            message: format!("not a component: {}", text::printable(&format!("{error:#}"), 500)),
+        resource_limit::refused(error.chain()).unwrap_or_else(|| {
+            Error::component_fault(format!(
+                "not a component: {}",
+                text::printable(&format!("{error:#}"), 500)
+            ))
         })
     })?;
     if let Some(file) = &file {
