@@ -172,6 +172,22 @@ impl From<whereby_authority::Error> for Error {
 }
 
 impl Error {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into() }
+    }
+
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::Configuration { message: message.into() }
+    }
+
+    pub(crate) fn component_fault(message: impl Into<String>) -> Self {
+        Self::ComponentFault { message: message.into() }
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::Internal { message: message.into() }
+    }
+
     /// Returns the kind, for scripts: a case of `error` in the WIT, or `usage`, `configuration`, `denied`,
     /// `approval-required`, `component-fault` or `internal`.
     #[must_use]

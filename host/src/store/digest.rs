@@ -55,10 +55,9 @@ impl Digest {
         if let Some(agent) = agent {
             call["agent"] = (*agent).into();
         }
-        let canonical =
-            serde_json_canonicalizer::to_vec(&call).map_err(|error| Error::Internal {
-                message: format!("cannot serialize a call as canonical JSON: {error}"),
-            })?;
+        let canonical = serde_json_canonicalizer::to_vec(&call).map_err(|error| {
+            Error::internal(format!("cannot serialize a call as canonical JSON: {error}"))
+        })?;
         Ok(Self(hmac(key, &[&canonical])?))
     }
 }
@@ -82,7 +81,7 @@ pub(super) fn is_same(made: &str, given: &str) -> bool {
 
 fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Result<[u8; 32], Error> {
     let mut hmac = Hmac::<Sha256>::new_from_slice(key)
-        .map_err(|error| Error::Internal { message: format!("cannot use the key: {error}") })?;
+        .map_err(|error| Error::internal(format!("cannot use the key: {error}")))?;
     parts.iter().for_each(|part| hmac.update(part));
     Ok(hmac.finalize().into_bytes().into())
 }
