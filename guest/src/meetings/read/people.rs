@@ -3,10 +3,9 @@
 use super::super::stamp;
 use super::{Facts, List};
 use crate::date::Moment;
-use crate::error::accept;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::response::{self, Names, Object};
+use crate::response::{Names, Object, page_of};
 use crate::transport::{Reply, Request, SendError};
 use crate::types::{Error, Participant};
 
@@ -106,7 +105,7 @@ impl<'a> People<'a> {
         self.visits.into_iter().map(|visit| visit.participant).collect()
     }
 
-    fn add(&mut self, row: &Object<'_>) -> Result<(), String> {
+    fn add(&mut self, row: &Object) -> Result<(), String> {
         // Whereby ignored the filter, and this is another session.
         if row.text("roomSessionId")?.is_some_and(|session| session != self.session) {
             return Ok(());
@@ -161,16 +160,12 @@ impl List for People<'_> {
 
     fn take(&mut self, result: Result<Reply, SendError>) -> Result<(), Error> {
         self.pages += 1;
-        let reply = match accept(GET_PARTICIPANTS, result) {
+        let before = self.cursor.take();
+        let page = match page_of(GET_PARTICIPANTS, result, PARTICIPANT_MEMBERS, before.as_deref()) {
             // Whereby does not document what it returns for an unknown session.
-            Err(Error::NotFound(_)) => {
-                self.cursor = None;
-                return Ok(());
-            }
-            other => other?,
+            Err(Error::NotFound(_)) => return Ok(()),
+            page => page?,
         };
-        let before = self.cursor.as_deref();
-        let page = response::page(GET_PARTICIPANTS, &reply.body, PARTICIPANT_MEMBERS, before)?;
         let unreadable = page.read(GET_PARTICIPANTS, &mut |row| self.add(row))?;
         self.is_readable &= unreadable.is_empty();
         self.cursor = page.cursor;

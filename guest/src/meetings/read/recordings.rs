@@ -1,11 +1,10 @@
 //! The cloud recordings of a meeting.
 
 use super::List;
-use crate::error::accept;
 use crate::meetings::without_slash;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::response::{self, Names, Object};
+use crate::response::{Names, Object, page_of};
 use crate::room_name::is_name;
 use crate::transport::{Reply, Request, SendError};
 use crate::types::{Error, RecordingFile, RecordingStatus};
@@ -87,19 +86,18 @@ impl<'a> Recordings<'a> {
     }
 
     fn read(&mut self, result: Result<Reply, SendError>) -> Result<Option<String>, Error> {
-        let reply = match accept(GET_RECORDINGS, result) {
+        let before = self.cursor.as_deref();
+        let page = match page_of(GET_RECORDINGS, result, RECORDING_MEMBERS, before) {
             // Whereby documents a 404 for a room without recordings.
             Err(Error::NotFound(_)) => return Ok(None),
-            other => other?,
+            page => page?,
         };
-        let before = self.cursor.as_deref();
-        let page = response::page(GET_RECORDINGS, &reply.body, RECORDING_MEMBERS, before)?;
         let unreadable = page.read(GET_RECORDINGS, &mut |row| self.add(row))?;
         self.has_failed |= !unreadable.is_empty();
         Ok(page.cursor)
     }
 
-    fn add(&mut self, row: &Object<'_>) -> Result<(), String> {
+    fn add(&mut self, row: &Object) -> Result<(), String> {
         if row.text("roomSessionId")? != Some(self.session) {
             return Ok(());
         }
