@@ -186,21 +186,6 @@ impl AsyncWrite for Connection {
         }
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match ready!(self.poll_takeover(context)) {
-            None => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
-            Some(error) => Poll::Ready(Err(error)),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }

@@ -203,6 +203,7 @@ impl Reply {
         let status = Some(response.status.as_u16());
         let length = format!("content-length: {}", response.body.len());
         let (head, body) = (response.head(&length), &response.body);
+        let whole = || [&head[..], body].concat();
         let takeover = match self.delivery {
             Delivery::Whole => return Outcome::ApiResponse(response),
             Delivery::Never => return Outcome::Never,
@@ -210,19 +211,16 @@ impl Reply {
             Delivery::Raw(bytes) => {
                 return Outcome::Takeover(Takeover { bytes, ..Takeover::default() }, None);
             }
-            Delivery::ThenClosing => {
-                Takeover { bytes: [&head[..], body].concat(), ..Takeover::default() }
-            }
+            Delivery::ThenClosing => Takeover { bytes: whole(), ..Takeover::default() },
             Delivery::ByteByByte(pause) => {
-                let bytes = [&head[..], body].concat();
-                Takeover { bytes, pause: Some(pause), ..Takeover::default() }
+                Takeover { bytes: whole(), pause: Some(pause), ..Takeover::default() }
             }
             Delivery::Truncated(keep) => {
                 let bytes = [&head[..], &body[..keep.min(body.len())]].concat();
                 Takeover { bytes, ..Takeover::default() }
             }
             Delivery::Reset(keep) => {
-                let mut bytes = [&head[..], body].concat();
+                let mut bytes = whole();
                 bytes.truncate(keep);
                 Takeover { bytes, reset: true, ..Takeover::default() }
             }
@@ -248,14 +246,8 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Holds responses back until a test opens it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Gate(watch::Sender<bool>);
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self(watch::Sender::new(false))
-    }
-}
 
 impl Gate {
     /// Returns a closed gate.

@@ -301,22 +301,15 @@ impl Organization {
                 (began.after(participant.joined_after), left)
             })
             .collect();
-        let people = || {
-            seed.participants
-                .iter()
-                .zip(&times)
-                .filter(|(seed, _)| !is_bot(&seed.role))
-                .map(|(_, times)| times)
-        };
-        let mut joins: Vec<_> = people().map(|(joined, _)| *joined).collect();
-        joins.sort_unstable();
-        let started = *joins.get(1)?;
+        let people = seed.participants.iter().zip(&times).filter(|(seed, _)| !is_bot(&seed.role));
+        let mut people: Vec<_> = people.map(|(_, times)| *times).collect();
+        people.sort_unstable_by_key(|(joined, _)| *joined);
+        let (started, _) = *people.get(1)?;
         // `None` means still there. The session ends when the second to last person leaves.
-        let mut leaves: Vec<_> = people().map(|(_, left)| *left).collect();
-        leaves.sort_unstable_by_key(|left| {
+        people.sort_unstable_by_key(|(_, left)| {
             std::cmp::Reverse(left.map_or(i64::MAX, Moment::milliseconds))
         });
-        let ended = *leaves.get(1)?;
+        let (_, ended) = *people.get(1)?;
 
         let session = self.add_session(room, started, ended);
         for (participant, (joined, left)) in seed.participants.iter().zip(times) {

@@ -12,7 +12,7 @@ use super::switches::{MeetingId, Switches};
 const FIRST_ORGANIZATION: u64 = 47_110;
 
 /// The data of an organization. Rows refer to each other by index and are never removed, so that cursors stay valid.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Organization {
     pub(super) id: u64,
     pub(super) subdomain: String,
@@ -104,21 +104,7 @@ impl Organization {
     /// Returns an empty organization. Its index in the simulator determines its ids.
     pub(super) fn new(index: usize, subdomain: &str) -> Self {
         let id = FIRST_ORGANIZATION + index as u64;
-        Self {
-            id,
-            subdomain: subdomain.to_owned(),
-            ids: Ids::new(id),
-            rooms: Vec::new(),
-            sessions: Vec::new(),
-            participants: Vec::new(),
-            recordings: Vec::new(),
-            transcriptions: Vec::new(),
-            rate_limit: RateLimit::default(),
-            listed: Vec::new(),
-            rooms_by_id: HashMap::new(),
-            rooms_by_name: HashMap::new(),
-            sessions_by_id: HashMap::new(),
-        }
+        Self { id, subdomain: subdomain.to_owned(), ids: Ids::new(id), ..Self::default() }
     }
 
     /// Returns a new name that starts with the prefix, with the leading slash.
