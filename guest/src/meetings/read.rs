@@ -101,8 +101,8 @@ fn read_session(transport: &mut dyn Transport, session: &str) -> Result<Meeting,
     let request = Request::get(Query::new("/transcriptions").with_number("limit", 100).finish());
     let (transcriptions, _) = read_page(transport, Some(request), &mut [&mut recordings]);
     let room = recordings
-        .room()
-        .map(str::to_owned)
+        .room_found
+        .clone()
         .or_else(|| transcriptions.and_then(|result| room_in_transcriptions(result, session)));
     let Some(room) = room else {
         return Ok(meeting(None, session, None, people, recordings));
@@ -237,8 +237,8 @@ fn meeting(
         participant_count: facts.participant_count,
         recorder_minutes: minutes,
         participants_complete: people.is_complete(),
-        recording: recordings.status(minutes, people.saw_recorder()),
+        recording: recordings.status(minutes, people.saw_recorder),
         participants: people.into_participants(),
-        recordings: recordings.into_files(),
+        recordings: recordings.files,
     }
 }

@@ -53,9 +53,8 @@ pub(crate) fn create_room(
     let prefix = prefix.as_deref().filter(|prefix| !prefix.is_empty());
     let request = Request {
         method: Method::Post,
-        target: "/meetings".to_owned(),
         body: body(&dates.end, dates.start.as_deref(), arguments.room_mode, prefix, fields),
-        wants_rate_limit: false,
+        ..Request::get("/meetings")
     };
 
     let reply = match send(transport, request) {

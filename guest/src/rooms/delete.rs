@@ -23,8 +23,7 @@ pub(crate) fn delete_room(
         return Err(unexpected("GET /meetings", "the meetingId of the room is not an id"));
     }
     let target = format!("/meetings/{}", room.meeting_id);
-    let request =
-        Request { method: Method::Delete, target, body: Vec::new(), wants_rate_limit: false };
+    let request = Request { method: Method::Delete, ..Request::get(target) };
     match send(transport, request) {
         // The room was just listed. Somebody else deleted it since, or an earlier attempt of this request
         // did and its response was lost. Either way it is gone, as requested.

@@ -28,14 +28,16 @@ const PARTICIPANT_MEMBERS: Names = &[
 ];
 
 /// The participants of one session that were read so far.
+#[derive(Default)]
 pub(super) struct People<'a> {
     session: &'a str,
     /// In the order of `Visit::order`.
     visits: Vec<Visit>,
     saw_bot: bool,
-    saw_recorder: bool,
-    /// Whether every visit so far could be read.
-    is_readable: bool,
+    /// Whether Whereby's recorder took part.
+    pub(super) saw_recorder: bool,
+    /// Whether a visit could not be read.
+    has_unreadable: bool,
     pages: u32,
     cursor: Option<String>,
 }
@@ -50,15 +52,7 @@ struct Visit {
 impl<'a> People<'a> {
     /// Returns an empty list of participants of a session.
     pub(super) fn of(session: &'a str) -> Self {
-        Self {
-            session,
-            visits: Vec::new(),
-            saw_bot: false,
-            saw_recorder: false,
-            is_readable: true,
-            pages: 0,
-            cursor: None,
-        }
+        Self { session, ..Self::default() }
     }
 
     /// Returns whether Whereby listed nobody, not even a bot.
@@ -68,16 +62,11 @@ impl<'a> People<'a> {
 
     /// Returns whether all participants were read.
     pub(super) fn is_complete(&self) -> bool {
-        self.is_at_end() && self.is_readable
+        self.is_at_end() && !self.has_unreadable
     }
 
     fn is_at_end(&self) -> bool {
         self.pages > 0 && self.cursor.is_none()
-    }
-
-    /// Returns whether Whereby's recorder took part.
-    pub(super) fn saw_recorder(&self) -> bool {
-        self.saw_recorder
     }
 
     /// Estimates when the meeting took place: from the first arrival to the last departure.
@@ -167,7 +156,7 @@ impl List for People<'_> {
             page => page?,
         };
         let unreadable = page.read(GET_PARTICIPANTS, &mut |row| self.add(row))?;
-        self.is_readable &= unreadable.is_empty();
+        self.has_unreadable |= !unreadable.is_empty();
         self.cursor = page.cursor;
         Ok(())
     }

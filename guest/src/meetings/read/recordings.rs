@@ -28,13 +28,15 @@ const RECORDING_MEMBERS: Names = &[
 /// The recordings of one session that were read so far.
 ///
 /// Recordings are optional: a failure to read them is remembered and does not fail the call.
+#[derive(Default)]
 pub(super) struct Recordings<'a> {
     session: &'a str,
     /// The room to filter by; without one, all recordings are listed.
     room: Option<String>,
-    files: Vec<RecordingFile>,
+    /// The recordings, in Whereby's order.
+    pub(super) files: Vec<RecordingFile>,
     /// The room that a recording of the session names.
-    room_found: Option<String>,
+    pub(super) room_found: Option<String>,
     pages: u32,
     cursor: Option<String>,
     has_failed: bool,
@@ -43,20 +45,7 @@ pub(super) struct Recordings<'a> {
 impl<'a> Recordings<'a> {
     /// Returns an empty list of recordings of a session.
     pub(super) fn of(session: &'a str, room: Option<&str>) -> Self {
-        Self {
-            session,
-            room: room.map(str::to_owned),
-            files: Vec::new(),
-            room_found: None,
-            pages: 0,
-            cursor: None,
-            has_failed: false,
-        }
-    }
-
-    /// Returns the room that a recording names.
-    pub(super) fn room(&self) -> Option<&str> {
-        self.room_found.as_deref()
+        Self { session, room: room.map(str::to_owned), ..Self::default() }
     }
 
     /// Returns whether all recordings were read.
@@ -78,11 +67,6 @@ impl<'a> Recordings<'a> {
             // Nothing shows that there was none.
             RecordingStatus::Unknown
         }
-    }
-
-    /// Returns the recordings, in Whereby's order.
-    pub(super) fn into_files(self) -> Vec<RecordingFile> {
-        self.files
     }
 
     fn read(&mut self, result: Result<Reply, SendError>) -> Result<Option<String>, Error> {
