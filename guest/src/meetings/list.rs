@@ -195,11 +195,11 @@ impl Room {
 /// The reason why a listing stopped.
 enum Stop {
     /// Everything was listed.
-    AtEnd,
+    End,
     /// The page has as many meetings as the caller asked for; there may be more.
-    AtLimit,
+    Limit,
     /// The call has sent as many requests as it may; there may be more.
-    AtBudget,
+    Budget,
 }
 
 /// The end of a page of sessions.
@@ -245,16 +245,16 @@ impl Listing<'_> {
     fn read_room(&mut self, room: &str) -> Result<Stop, Error> {
         for _ in 0..ROOM_CALLS {
             if self.data.len() >= self.limit {
-                return Ok(Stop::AtLimit);
+                return Ok(Stop::Limit);
             }
             let Some(page) = self.fetch_sessions(&[room]).pop() else { break };
             match self.take(room, page?) {
-                PageEnd::Last => return Ok(Stop::AtEnd),
-                PageEnd::Full => return Ok(Stop::AtLimit),
+                PageEnd::Last => return Ok(Stop::End),
+                PageEnd::Full => return Ok(Stop::Limit),
                 PageEnd::More => {}
             }
         }
-        Ok(if self.data.len() >= self.limit { Stop::AtLimit } else { Stop::AtBudget })
+        Ok(if self.data.len() >= self.limit { Stop::Limit } else { Stop::Budget })
     }
 
     /// Reads the sessions of all rooms: by date if one call can read all of them, otherwise room by room.
@@ -274,7 +274,7 @@ impl Listing<'_> {
             ByDate::OutOfCalls => {
                 self.cursor.sessions = None;
                 self.cursor.by_room = true;
-                Ok(Stop::AtBudget)
+                Ok(Stop::Budget)
             }
         }
     }
@@ -332,7 +332,7 @@ impl Listing<'_> {
             self.cursor.continue_after(*start, &meeting.id);
         }
         self.data = found.into_iter().map(|(_, meeting)| meeting).collect();
-        Ok(ByDate::Listed(if is_more { Stop::AtLimit } else { Stop::AtEnd }))
+        Ok(ByDate::Listed(if is_more { Stop::Limit } else { Stop::End }))
     }
 
     /// Adds the meetings of a page of sessions to `found`, and returns Whereby's cursor for the next page.
@@ -370,17 +370,17 @@ impl Listing<'_> {
                 return Ok(stop);
             }
             if next.is_none() {
-                return Ok(Stop::AtEnd);
+                return Ok(Stop::End);
             }
             self.cursor.move_to_rooms(next);
             if self.data.len() >= self.limit {
-                return Ok(Stop::AtLimit);
+                return Ok(Stop::Limit);
             }
             if calls == 0 {
                 break;
             }
         }
-        Ok(Stop::AtBudget)
+        Ok(Stop::Budget)
     }
 
     /// Returns the rooms of a page that may have meetings and were not read yet. A room that was read
@@ -409,11 +409,11 @@ impl Listing<'_> {
         let mut index = 0;
         while let Some(room) = rooms.get(index) {
             if self.data.len() >= self.limit {
-                return Ok(Some(Stop::AtLimit));
+                return Ok(Some(Stop::Limit));
             }
             let is_ahead = ahead.front().is_some_and(|(at, _)| *at == index);
             if !is_ahead && *calls == 0 {
-                return Ok(Some(Stop::AtBudget));
+                return Ok(Some(Stop::Budget));
             }
             self.cursor.enter_room(&room.name);
             if !is_ahead {
@@ -435,7 +435,7 @@ impl Listing<'_> {
                 Some((_, page)) => self.take(&room.name, page?),
             };
             match end {
-                PageEnd::Full => return Ok(Some(Stop::AtLimit)),
+                PageEnd::Full => return Ok(Some(Stop::Limit)),
                 PageEnd::More => {}
                 PageEnd::Last => {
                     self.cursor.finish_room(&room.name);
@@ -614,9 +614,9 @@ impl Listing<'_> {
             return Err(unexpected(GET_ROOM_SESSIONS, what));
         }
         let (is_more, why_short) = match stop {
-            Ok(Stop::AtEnd) => (false, None),
-            Ok(Stop::AtLimit) => (true, None),
-            Ok(Stop::AtBudget) => (
+            Ok(Stop::End) => (false, None),
+            Ok(Stop::Limit) => (true, None),
+            Ok(Stop::Budget) => (
                 true,
                 Some(
                     "One call reads a limited number of Whereby's pages; nextCursor continues \
