@@ -172,6 +172,21 @@ impl From<whereby_authority::Error> for Error {
 }
 
 impl Error {
+    /// Returns the error of a wrong command line or call.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into() }
+    }
+
+    /// Returns the error of a configuration or a credential that cannot be used.
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::Configuration { message: message.into() }
+    }
+
+    /// Returns the error of the host itself.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::Internal { message: message.into() }
+    }
+
     /// Returns the kind, for scripts: a case of `error` in the WIT, or `usage`, `configuration`, `denied`,
     /// `approval-required`, `component-fault` or `internal`.
     #[must_use]
