@@ -172,18 +172,22 @@ impl From<whereby_authority::Error> for Error {
 }
 
 impl Error {
+    /// Returns the error of a wrong command line or call.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage { message: message.into() }
     }
 
+    /// Returns the error of a configuration or a credential that cannot be used.
     pub(crate) fn configuration(message: impl Into<String>) -> Self {
         Self::Configuration { message: message.into() }
     }
 
+    /// Returns the error of a component that failed or broke a rule.
     pub(crate) fn component_fault(message: impl Into<String>) -> Self {
         Self::ComponentFault { message: message.into() }
     }
 
+    /// Returns the error of the host itself.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::Internal { message: message.into() }
     }

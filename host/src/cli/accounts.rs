@@ -18,7 +18,7 @@ impl Opts {
         let settings = context.settings()?;
         let default = settings.account_name(None).ok();
         let functions = context.functions()?;
-        let wanted = context.account.as_deref();
+        let wanted = context.global.account.as_deref();
         let wanted = wanted.map(|name| settings.account_name(Some(name))).transpose()?;
         let accounts: Vec<Value> = settings
             .accounts
@@ -43,7 +43,7 @@ impl Opts {
             render::render(&Value::Array(rows.collect()), &context.look())
         };
         let file = settings.file.as_ref().map(|file| file.display().to_string());
-        Ok(Output::Text(table, json!({"accounts": accounts, "file": file})))
+        Ok(Output::text(table, json!({"accounts": accounts, "file": file})))
     }
 }
 
@@ -103,25 +103,19 @@ pub(super) fn token_text(source: &Value) -> String {
 
 /// Returns the permissions in a few words, such as `allow all` or `allow 5 functions; deny delete_room`.
 fn permissions_text(permissions: &Value, all: usize) -> String {
-    let of = |wanted: &str| {
-        let names: Vec<&str> = permissions
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(_, permission)| *permission == wanted)
+    let mut parts = Vec::new();
+    for permission in ["allow", "ask", "deny"] {
+        let all_names = permissions.as_object().into_iter().flatten();
+        let names: Vec<&str> = all_names
+            .filter(|(_, own)| *own == permission)
             .map(|(name, _)| name.as_str())
             .collect();
-        names
-    };
-    ["allow", "ask", "deny"]
-        .into_iter()
-        .map(|permission| (permission, of(permission)))
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(permission, names)| match names.len() {
-            count if count == all => format!("{permission} all"),
-            count if count > 3 => format!("{permission} {count} functions"),
-            _ => format!("{permission} {}", names.join(", ")),
-        })
-        .collect::<Vec<_>>()
-        .join("; ")
+        match names.len() {
+            0 => {}
+            count if count == all => parts.push(format!("{permission} all")),
+            count if count > 3 => parts.push(format!("{permission} {count} functions")),
+            _ => parts.push(format!("{permission} {}", names.join(", "))),
+        }
+    }
+    parts.join("; ")
 }

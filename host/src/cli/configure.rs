@@ -2,6 +2,7 @@
 
 mod help;
 
+use super::functions::Completed;
 use super::{CommandError, Context, Output};
 use crate::config::Settings;
 use crate::config::credentials::TokenSource;
@@ -10,10 +11,9 @@ use crate::config::environment::Environment;
 use crate::config::reader;
 use crate::error::Error;
 use crate::session::resources::{check_certificates, read_component};
-use clap::builder::{PossibleValue, TypedValueParser};
+use clap::builder::PossibleValue;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::path::Path;
 use toml_edit::{InlineTable, Value};
 use whereby_authority::conditions::Condition;
@@ -52,18 +52,18 @@ pub(super) struct Opts {
     #[arg(long)]
     disable: bool,
     /// Set the permission of functions that read: allow, ask or deny
-    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
+    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
     read: Option<Permission>,
     /// Set the permission of functions that write
-    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
+    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
     write: Option<Permission>,
     /// Set the permission of calls that send a meeting's content somewhere: recording, streaming,
     /// transcription
-    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
+    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
     destination: Option<Permission>,
     /// Set the permission of one function, such as delete_room=deny, or a condition of it, such as
     /// create_room.rooms='bot-*,demo-*' or create_room.otherwise=ask
-    #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = RuleParser, hide_possible_values = true)]
+    #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = a_rule(), hide_possible_values = true)]
     functions: Vec<(&'static str, Part)>,
     /// Make the account the default
     #[arg(long)]
@@ -74,25 +74,11 @@ pub(super) struct Opts {
     remove: bool,
 }
 
+const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
+
 /// Parses a permission, and offers completions.
-#[derive(Clone)]
-struct PermissionParser;
-
-impl TypedValueParser for PermissionParser {
-    type Value = Permission;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        argument: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Permission, clap::Error> {
-        permission.parse_ref(command, argument, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(PERMISSIONS.into_iter().map(PossibleValue::new)))
-    }
+fn a_permission() -> Completed<Permission> {
+    Completed { parse: permission, values: || PERMISSIONS.map(PossibleValue::new).to_vec() }
 }
 
 /// What is set for a function.
@@ -126,30 +112,15 @@ impl Part {
 }
 
 /// Parses a function with its permission, and offers completions.
-#[derive(Clone)]
-struct RuleParser;
-
-impl TypedValueParser for RuleParser {
-    type Value = (&'static str, Part);
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        argument: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Self::Value, clap::Error> {
-        function.parse_ref(command, argument, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+fn a_rule() -> Completed<(&'static str, Part)> {
+    let values = || {
         let rules = whereby_catalog::FUNCTIONS.iter().flat_map(|function| {
             PERMISSIONS.map(|permission| format!("{}={permission}", function.json))
         });
-        Some(Box::new(rules.map(PossibleValue::new)))
-    }
+        rules.map(PossibleValue::new).collect()
+    };
+    Completed { parse: function, values }
 }
-
-const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
 
 fn permission(text: &str) -> Result<Permission, String> {
     Permission::parse(text).ok_or_else(|| "expected allow, ask or deny".to_owned())
@@ -209,20 +180,22 @@ impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         if self.integration.as_ref().is_some_and(|name| name != "whereby") {
             // The message does not repeat it, because it may be a token that belongs after `=`.
-            let message = "unexpected argument; to set a key, write --set key=value".to_owned();
-            return Err(Error::Usage { message }.into());
+            return Err(
+                Error::usage("unexpected argument; to set a key, write --set key=value").into()
+            );
         }
         let token = if self.token_stdin { Some(read_token(context)?) } else { None };
-        let named = context.account.as_deref();
+        let named = context.global.account.as_deref();
         let mut account = None;
         let mut warnings = Vec::new();
         let now = context.environment.clock.timestamp();
-        let changed = edit::change(context.config.as_deref(), &context.environment, |settings| {
-            let changes = self.changes(settings, named, token.as_deref(), now)?;
-            account = self.account(settings, named)?;
-            warnings.extend(self.lost_default(settings, named));
-            Ok(changes)
-        })?;
+        let changed =
+            edit::change(context.global.config.as_deref(), &context.environment, |settings| {
+                let changes = self.changes(settings, named, token.as_deref(), now)?;
+                account = self.account(settings, named)?;
+                warnings.extend(self.lost_default(settings, named));
+                Ok(changes)
+            })?;
         let given = self.set.iter().find_map(|pair| pair.strip_prefix("access_token="));
         if let Some(token) = token.as_deref().or(given)
             && !check_token(token, account.as_deref())?
@@ -240,10 +213,11 @@ impl Opts {
                     .to_owned(),
             );
         }
-        if let Ok(settings) = Settings::load(context.config.as_deref(), &context.environment) {
+        if let Ok(settings) = Settings::load(context.global.config.as_deref(), &context.environment)
+        {
             warnings.extend(self.unusable(&settings, account.as_deref(), &context.environment));
         }
-        if !context.quiet {
+        if !context.global.quiet {
             for warning in &warnings {
                 context.warn(warning);
             }
@@ -257,7 +231,7 @@ impl Opts {
                 format!("next, check the key: whereby doctor --account {name}\n")
             }
         };
-        Ok(Output::Text(
+        Ok(Output::text(
             format!("{file}: {what}\n{next}"),
             json!({
                 "success": true,
@@ -353,10 +327,10 @@ impl Opts {
         token: Option<&str>,
         now: Timestamp,
     ) -> Result<Vec<Change>, Error> {
-        let usage = |message: &str| Error::Usage { message: message.to_owned() };
         let account = self.account(settings, named)?;
         let of_account = |keys: &[&str]| -> Result<Vec<String>, Error> {
-            let name = account.clone().ok_or_else(|| usage("name an account with --account"))?;
+            let name =
+                account.clone().ok_or_else(|| Error::usage("name an account with --account"))?;
             let keys = keys.iter().map(|key| (*key).to_owned());
             Ok(["accounts".to_owned(), name].into_iter().chain(keys).collect())
         };
@@ -370,8 +344,8 @@ impl Opts {
         };
         let mut changes = Vec::new();
         if self.remove {
-            let name =
-                named.ok_or_else(|| usage("--remove needs --account, the account to remove"))?;
+            let name = named
+                .ok_or_else(|| Error::usage("--remove needs --account, the account to remove"))?;
             existing(settings, name)?;
             changes.push(Change::Unset(of_account(&[])?));
             if settings.default_account.as_deref() == Some(name) {
@@ -396,7 +370,7 @@ impl Opts {
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
                 // The message does not repeat it, because it may contain a token.
-                usage("a --set has no value; write --set key=value")
+                Error::usage("a --set has no value; write --set key=value")
             })?;
             // A token is a string, even if it looks like another TOML value.
             let value = match key {
@@ -427,7 +401,7 @@ impl Opts {
             changes.push(Change::Set(of_account(&["enabled"])?, Value::from(self.enable)));
         }
         if self.default {
-            let name = account.clone().ok_or_else(|| usage("--default needs --account"))?;
+            let name = account.clone().ok_or_else(|| Error::usage("--default needs --account"))?;
             changes.push(Change::Set(vec!["default_account".into()], Value::from(name)));
         }
         let permissions = |keys: &[&str]| -> Result<Vec<String>, Error> {
@@ -448,7 +422,10 @@ impl Opts {
             if let Part::Condition(condition) = part
                 && let Some(why) = condition.is_over(now)
             {
-                return Err(usage(&format!("--function {function}.{}: {why}", condition.name())));
+                return Err(Error::usage(format!(
+                    "--function {function}.{}: {why}",
+                    condition.name()
+                )));
             }
             let (key, value) = part.to_toml()?;
             // The word that was in force stays in force.
@@ -462,7 +439,7 @@ impl Opts {
             changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
         }
         if changes.is_empty() {
-            return Err(usage("nothing to change; see `whereby configure --help`"));
+            return Err(Error::usage("nothing to change; see `whereby configure --help`"));
         }
         Ok(changes)
     }
@@ -488,9 +465,9 @@ const MAX_TOKEN: usize = 16 * 1024;
 fn read_token(context: &Context) -> Result<String, Error> {
     let streams = &context.streams;
     if streams.stdin_is_terminal && context.environment.is_ci() {
-        let message = "--token-stdin cannot ask for the key on a terminal in a CI job; pipe the key to \
-                       standard input";
-        return Err(Error::Usage { message: message.into() });
+        return Err(Error::usage(
+            "--token-stdin cannot ask for the key on a terminal in a CI job; pipe the key to standard input",
+        ));
     }
     let read = if streams.stdin_is_terminal {
         streams.read_secret("API key (not shown while you type): ", MAX_TOKEN)
@@ -499,13 +476,11 @@ fn read_token(context: &Context) -> Result<String, Error> {
     };
     let text = read.map_err(|error| match error.kind() {
         std::io::ErrorKind::Interrupted => Error::Interrupted,
-        _ => Error::Usage {
-            message: format!("the access token cannot be read from standard input: {error}"),
-        },
+        _ => Error::usage(format!("the access token cannot be read from standard input: {error}")),
     })?;
     let token = text.trim();
     if token.is_empty() {
-        return Err(Error::Usage { message: "standard input contains no access token".into() });
+        return Err(Error::usage("standard input contains no access token"));
     }
     Ok(token.to_owned())
 }

@@ -21,7 +21,7 @@ pub(super) struct ListOpts {}
 impl ListOpts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let settings = context.settings()?;
-        let only = match context.account.as_deref() {
+        let only = match context.global.account.as_deref() {
             Some(name) => Some(settings.account_name(Some(name))?),
             None => None,
         };
@@ -55,7 +55,7 @@ impl ListOpts {
             })
         });
         let table = render::render(&Value::Array(rows.collect()), &context.look());
-        Ok(Output::Text(table, document("functions", functions.into())))
+        Ok(Output::text(table, document("functions", functions.into())))
     }
 }
 
@@ -86,7 +86,7 @@ fn permission_text(permissions: &Value) -> String {
 )]
 pub(super) struct DocsOpts {
     /// The function (default: all functions, as with `whereby`)
-    #[arg(value_parser = functions::Name, hide_possible_values = true)]
+    #[arg(value_parser = functions::name(), hide_possible_values = true)]
     function: Option<String>,
 }
 
@@ -101,7 +101,7 @@ impl DocsOpts {
             functions.iter().map(|function| docs::markdown(function)).collect();
         let documents: Vec<Value> = functions.iter().map(|function| docs::json(function)).collect();
         let text = table::markdown(&markdown.join("\n"), &context.look());
-        Ok(Output::Text(text, document("functions", documents.into())))
+        Ok(Output::text(text, document("functions", documents.into())))
     }
 }
 
@@ -150,7 +150,7 @@ impl SearchOpts {
             document["notice"] = notice.into();
             text = format!("{}\n{text}", table::paragraph(notice, &context.look()));
         }
-        Ok(Output::Text(text, document))
+        Ok(Output::text(text, document))
     }
 }
 
@@ -159,7 +159,7 @@ impl SearchOpts {
 #[command(after_long_help = "Example:\n  whereby schema list_meetings")]
 pub(super) struct SchemaOpts {
     /// The function
-    #[arg(value_parser = functions::Name, hide_possible_values = true)]
+    #[arg(value_parser = functions::name(), hide_possible_values = true)]
     function: String,
 }
 
@@ -173,7 +173,7 @@ impl SchemaOpts {
         });
         let mut text = serde_json::to_string_pretty(&schemas).unwrap_or_default();
         text.push('\n');
-        Ok(Output::Text(text, schemas))
+        Ok(Output::text(text, schemas))
     }
 }
 
@@ -186,11 +186,9 @@ fn offered_by(
         return Ok(function);
     }
     let names: Vec<&str> = offered.iter().map(|function| function.json).collect();
-    Err(Error::Usage {
-        message: format!(
-            "this component has no {}; it has {}",
-            function.json,
-            if names.is_empty() { "none of the functions".into() } else { names.join(", ") }
-        ),
-    })
+    Err(Error::usage(format!(
+        "this component has no {}; it has {}",
+        function.json,
+        if names.is_empty() { "none of the functions".into() } else { names.join(", ") }
+    )))
 }

@@ -94,7 +94,7 @@ impl Opts {
             }
         };
         // An account that does not exist is reported below.
-        let only = context.account.as_deref();
+        let only = context.global.account.as_deref();
         let only = only.map(|name| settings.account_name(Some(name)).unwrap_or(name));
         let now = context.environment.clock.timestamp();
         for (name, account) in &settings.accounts {
@@ -113,9 +113,10 @@ impl Opts {
             checks.push(Check::warning("default account", "none", fix));
         }
         if accounts.is_empty() {
-            let error = settings.account(context.account.as_deref()).err().unwrap_or_else(|| {
-                Error::Configuration { message: "there is no account to check".into() }
-            });
+            let error = settings
+                .account(context.global.account.as_deref())
+                .err()
+                .unwrap_or_else(|| Error::configuration("there is no account to check"));
             let fix = "set WHEREBY_ACCESS_TOKEN, or run: whereby configure --token-stdin";
             let fix = settings.accounts.is_empty().then(|| fix.to_owned());
             checks.push(Check::failed("accounts", &error, fix));
@@ -146,7 +147,7 @@ fn report(
     });
     match error {
         Some(error) if !ok => Output::Report(text, document, super::Exit::of(&error)),
-        _ => Output::Text(text, document),
+        _ => Output::text(text, document),
     }
 }
 

@@ -77,15 +77,7 @@ pub(crate) fn example_call(name: &str) -> String {
 /// Returns the list of pages.
 pub(crate) fn list(namespaces: &Namespaces) -> String {
     let mut out = String::from("integrations.whereby: all functions, and how scripts run\n");
-    for function in &namespaces.known {
-        // Writing to a String does not fail, here and below.
-        let _ = writeln!(
-            out,
-            "integrations.whereby.{}: {}",
-            function.json,
-            first_sentence(function.docs)
-        );
-    }
+    out.extend(namespaces.known.iter().map(|function| line(function)));
     out
 }
 
@@ -95,13 +87,17 @@ pub(crate) fn search(words: &str, namespaces: &Namespaces) -> String {
     let found: String = functions::search(words)
         .into_iter()
         .filter(|function| namespaces.has_function(function))
-        .map(|f| format!("integrations.whereby.{}: {}\n", f.json, first_sentence(f.docs)))
+        .map(line)
         .collect();
     if found.is_empty() {
         format!("no function matches `{}`; run: lua_list_docs()\n", text::printable(words, 100))
     } else {
         notice.unwrap_or_default() + &found
     }
+}
+
+fn line(function: &Function) -> String {
+    format!("integrations.whereby.{}: {}\n", function.json, first_sentence(function.docs))
 }
 
 /// Returns a page: `integrations.whereby` or `integrations.whereby.FUNCTION`.

@@ -19,17 +19,11 @@ const ACCOUNT: &str = "account";
 pub(super) fn list(session: &Session, scripts: bool) -> Vec<Tool> {
     let known = session.functions().into_iter();
     let functions = known.filter_map(|function| to_tool(function, session.settings()));
-    functions.chain(scripts.then(script_tool).flatten()).collect()
-}
-
-#[cfg(feature = "lua")]
-fn script_tool() -> Option<Tool> {
-    Some(super::scripts::tool())
-}
-
-#[cfg(not(feature = "lua"))]
-fn script_tool() -> Option<Tool> {
-    None
+    #[cfg(feature = "lua")]
+    let functions = functions.chain(scripts.then(super::scripts::tool));
+    #[cfg(not(feature = "lua"))]
+    let _ = scripts;
+    functions.collect()
 }
 
 /// Returns the function of a tool. The error suggests a similar name among the offered tools.
