@@ -313,7 +313,11 @@ pub(crate) fn approve(how: &str) -> String {
 }
 
 fn because(rule: &Option<Box<Rule>>) -> String {
-    rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"))
+    rule.as_ref().map_or_else(String::new, |rule| {
+        // After the reason why its condition does not hold.
+        let link = if rule.unmet.is_some() { "; " } else { ": " };
+        format!("{link}{rule}")
+    })
 }
 
 /// Returns the hint to change a rule.
@@ -321,10 +325,11 @@ fn change(rule: &Rule) -> String {
     match &rule.place {
         Some((file, line)) => {
             let file = text::printable(&file.display().to_string(), 300);
-            format!(
-                "to allow it, set {} = \"allow\" in {file}, line {line}, as the file's owner",
-                rule.key
-            )
+            let change = match &rule.unmet {
+                Some(_) => format!("change {}", rule.key),
+                None => format!("set {} = \"allow\"", rule.key),
+            };
+            format!("to allow it, {change} in {file}, line {line}, as the file's owner")
         }
         None => format!("to allow it, set {} = \"allow\" in the configuration file", rule.key),
     }

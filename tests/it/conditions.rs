@@ -6,7 +6,7 @@ use crate::wire::{daily, kind};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use tokio::task::JoinSet;
-use whereby::simulator::{RoomSeed, SessionSeed};
+use whereby::simulator::{ParticipantSeed, RoomSeed, SessionSeed};
 use whereby::{Call, Error, Outcome, Session, WriteOutcome};
 use whereby_tests::World;
 
@@ -66,7 +66,7 @@ async fn attempt(
             let ran = world.run(&["call", "--json", function, &arguments.to_string()]).await;
             let document = ran.json();
             if document["success"] == true {
-                return Ok(document["result"].clone());
+                return Ok(document["data"].clone());
             }
             let text = |name: &str| document["error"][name].as_str().unwrap_or_default().to_owned();
             Err((text("kind"), text("message")))
@@ -74,11 +74,15 @@ async fn attempt(
         Front::Mcp => crate::mcp::attempt(world, function, arguments.clone()).await,
         Front::Lua => {
             let json = serde_json::to_string(&arguments.to_string()).expect("JSON");
-            let script = format!("return whereby.work.{function}(json.decode({json}))");
+            let script =
+                format!("return app.integrations.whereby.work.{function}(json.decode({json}))");
             let report = crate::lua::run(world, &script).await;
             match report.error {
                 None => Ok(report.result),
-                Some(error) => Err((error.kind, error.message)),
+                Some(error) => {
+                    let hint = error.hint.unwrap_or_default();
+                    Err((error.kind, format!("{} {hint}", error.message)))
+                }
             }
         }
     }
@@ -156,8 +160,8 @@ async fn a_refusal_names_the_condition_to_people_and_what_is_allowed_to_agents()
     let (_, message) =
         attempt(&world, Front::Program, "create_room", &arguments).await.expect_err("refused");
     let expected = format!(
-        "create_room by the account `work` is denied: the room's name would begin with `team-` \
-         (permissions.functions.create_room.rooms = [\"bot-*\"] ({}, line ",
+        "create_room by the account `work` is denied: the room's name would begin with `team-`; \
+         permissions.functions.create_room.rooms = [\"bot-*\"] ({}, line ",
         file.display()
     );
     assert!(message.starts_with(&expected), "{message}");
@@ -327,7 +331,7 @@ async fn a_component_sees_only_rooms_that_the_conditions_name() {
         "[permissions.functions.get_room]\npermission = \"allow\"\nrooms = [\"bot-1\"]\n",
     );
     let room = world.call("get_room", json!({"room_name": "bot-1"})).await.result.expect("a room");
-    assert_eq!(room["name"], "bot-1");
+    assert_eq!(room["roomName"], "bot-1");
     for name in ["bot-12", "bot-2", " bot-1 "] {
         let arguments = json!({"room_name": name});
         assert_refused(&world, Front::Hostile, "get_room", &arguments, "the room's name is").await;
@@ -342,8 +346,13 @@ async fn a_meeting_is_read_only_in_a_room_that_the_conditions_name() {
          [permissions.functions.list_meetings]\npermission = \"allow\"\nrooms = [\"bot-*\"]\n",
     );
     let seed = |hours| SessionSeed::began(crate::wire::hours(hours));
-    let own = world.simulator.add_session(0, "bot-1", &seed(20)).expect("a session");
-    let other = world.simulator.add_session(0, "daily", &seed(21)).expect("a session");
+    let two = |hours| {
+        seed(hours).participant(ParticipantSeed::named("Ana")).participant(
+            ParticipantSeed::named("Ben").joined_after(std::time::Duration::from_mins(1)),
+        )
+    };
+    let own = world.simulator.add_session(0, "bot-1", &two(20)).expect("a session");
+    let other = world.simulator.add_session(0, "daily", &two(21)).expect("a session");
     let read = |id: String| world.call("get_meeting", json!({"meeting_id": id}));
     let meeting = read(format!("bot-1:{own}")).await;
     assert!(meeting.result.is_ok(), "{:?}", meeting.result);
@@ -397,4 +406,259 @@ async fn whose_room_it_is_depends_on_the_account_and_its_key() {
     let session = world.session();
     let call = Call::new("delete_room", room.clone()).account(Some("work"));
     assert_eq!(session.plan(call).expect("a plan").verdict.permission.as_str(), "deny");
+}
+
+#[tokio::test]
+async fn what_is_allowed_here_is_said_wherever_functions_are_described() {
+    let world = world_with(|_| {
+        "[permissions.functions.create_room]\npermission = \"allow\"\nrooms = [\"bot-*\"]\n\
+         max_per_day = 10\n"
+            .into()
+    })
+    .await;
+    let allowed = "Allowed here: rooms: bot-*; max_per_day: 10. Anything else is denied.";
+    let list = world.run(&["list"]).await;
+    assert!(list.stdout.contains("allow (rooms: bot-*; max_per_day: 10)"), "{}", list.stdout);
+    let docs = world.run(&["docs", "create_room"]).await;
+    assert!(docs.stdout.contains(allowed), "{}", docs.stdout);
+    let docs = world.run(&["docs", "create_room", "--json"]).await.json();
+    assert_eq!(docs["functions"][0]["allowed"], allowed);
+    let tool = crate::mcp::description(&world, "whereby_create_room").await;
+    assert!(tool.ends_with(&format!("\n\n{allowed}")), "{tool}");
+    let page =
+        crate::lua::run(&world, "return lua_read_doc('integrations.whereby.create_room')").await;
+    let page = page.result.as_str().expect("a page").to_owned();
+    assert!(page.contains(allowed), "{page}");
+    // A function without conditions is described as ever.
+    let docs = world.run(&["docs", "delete_room"]).await;
+    assert!(!docs.stdout.contains("Allowed here"), "{}", docs.stdout);
+}
+
+#[tokio::test]
+async fn configure_writes_conditions_and_keeps_the_rest() {
+    let world = world_with(|_| {
+        "[permissions]\nwrite = \"ask\" # people decide\n[permissions.functions]\n\
+         create_room = \"allow\" # for the bots\n"
+            .into()
+    })
+    .await;
+    let configure = async |parts: &[&str]| {
+        let mut arguments = vec!["configure"];
+        arguments.extend(parts.iter().flat_map(|part| ["--function", part]));
+        world.run(&arguments).await
+    };
+    let file = world.path("config/whereby/config.toml");
+    let read = || std::fs::read_to_string(&file).expect("a file");
+    let ran = configure(&[
+        "create_room.rooms=bot-*,demo-*",
+        "create-room.max_per_day=10",
+        "create_room.valid_until=2999-12-04T18:00:00Z",
+        "create_room.otherwise=ask",
+        "delete_room.created_by=agent",
+    ])
+    .await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let text = read();
+    for line in [
+        "write = \"ask\" # people decide",
+        "permission = \"allow\" # for the bots",
+        "rooms = [\"bot-*\",\"demo-*\"]",
+        "max_per_day = 10",
+        "valid_until = 2999-12-04T18:00:00Z",
+        "otherwise = \"ask\"",
+        // The word that was in force stays in force.
+        "permission = \"ask\"\ncreated_by = \"agent\"",
+    ] {
+        assert!(text.contains(line), "{line} is missing:\n{text}");
+    }
+    let refused = attempt(&world, Front::Program, "create_room", &json!({})).await;
+    assert_eq!(refused.expect_err("asked").0, "approval-required");
+    // Another word leaves the conditions alone.
+    assert_eq!(configure(&["create_room=deny"]).await.code, 0);
+    assert!(read().contains("rooms = [\"bot-*\",\"demo-*\"]"), "{}", read());
+    assert!(read().contains("permission = \"deny\" # for the bots"), "{}", read());
+    let before = read();
+    for (part, words) in [
+        ("create_room.rooms=bot", "`bot` matches no new room"),
+        ("create_room.rooms=", "is empty, so it could never hold"),
+        ("create_room.created_by=agent", "create_room has no condition `created_by`"),
+        ("create_room.max_per_days=3", "did you mean `max_per_day`?"),
+        ("delete_room.max_per_day=0", "must be an integer from 1"),
+        ("delete_room.valid_until=2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z is in the past"),
+        ("delete_room.valid_until=tomorrow", "must be a date with a time zone"),
+        // The permission is deny.
+        ("create_room.otherwise=allow", "must not be weaker than the permission"),
+        ("list_rooms.otherwise=deny", "has no effect"),
+    ] {
+        let ran = configure(&[part]).await;
+        assert_ne!(ran.code, 0, "{part}");
+        assert!(ran.stderr.contains(words), "{part}: {}", ran.stderr);
+        assert_eq!(read(), before, "{part}");
+    }
+    let unset =
+        world.run(&["configure", "--unset", "permissions.functions.create_room.rooms"]).await;
+    assert_eq!(unset.code, 0, "{}", unset.stderr);
+    assert!(!read().contains("rooms ="), "{}", read());
+}
+
+#[tokio::test]
+async fn a_table_that_makes_no_sense_is_refused_with_its_line() {
+    let world = World::with_rooms(Vec::new()).await;
+    for (table, line, words) in [
+        ("rooms = [\"bot-*\"]", 1, "has no permission; write permission ="),
+        ("permission = \"allow\"\notherwise = \"ask\"", 3, "has no effect, because"),
+        (
+            "permission = \"ask\"\nmax_per_day = 3\notherwise = \"allow\"",
+            4,
+            "must not be weaker than the permission, which is \"ask\"",
+        ),
+        ("permission = \"allow\"\nrooms = [\"bot\"]", 3, "write `bot*`"),
+        ("permission = \"allow\"\ncreated_by = \"agent\"", 3, "unknown key"),
+        ("permission = \"allow\"\nmax_per_day = 0", 3, "must be an integer from 1"),
+        ("permission = \"allow\"\nvalid_until = 2026-12-04", 3, "must be a date with a time zone"),
+        ("permission = \"allow\"\nvalid_until = 2026-12-04T18:00:00", 3, "with a time zone"),
+        ("permission = \"yes\"", 2, "must be \"allow\", \"ask\" or \"deny\""),
+    ] {
+        for file in ["config/whereby/config.toml", "project/.whereby.toml", "policy.toml"] {
+            world.configure("");
+            let _ = std::fs::remove_file(world.path("project/.whereby.toml"));
+            let _ = std::fs::remove_file(world.path("policy.toml"));
+            world.write(file, &format!("[permissions.functions.create_room]\n{table}\n"));
+            whereby_tests::set_mode(&world.path(file), 0o600);
+            let loaded = whereby::Settings::load(None, &world.environment());
+            let message = loaded.expect_err(table).to_string();
+            assert!(message.contains(words), "{message}");
+            assert!(
+                message.contains(&format!("{}, line {line}: ", world.path(file).display())),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn conditions_of_a_project_tighten_and_do_not_loosen() {
+    let world = world_with(|_| "[permissions]\nwrite = \"allow\"\n".into()).await;
+    world.write(
+        "project/.whereby.toml",
+        "[permissions.functions.create_room]\npermission = \"allow\"\nrooms = [\"bot-*\"]\n\
+         [accounts.work.permissions.functions.create_room]\npermission = \"allow\"\n\
+         max_per_day = 1\n",
+    );
+    // The table of the account is the more specific one of the file.
+    assert!(world.call("create_room", json!({})).await.result.is_ok());
+    let words = "1 went ahead in the last 24 hours";
+    assert_refused(&world, Front::Cli, "create_room", &json!({}), words).await;
+    world.configure("[permissions]\nwrite = \"deny\"\n");
+    let outcome = world.call("create_room", json!({"room_name_prefix": "bot-"})).await;
+    assert_eq!(kind(&outcome), "denied");
+}
+
+#[tokio::test]
+async fn permissions_shows_what_is_in_force_and_why() {
+    let world = world_with(|_| {
+        "[permissions.functions.create_room]\npermission = \"allow\"\nrooms = [\"bot-*\"]\n\
+         otherwise = \"ask\"\n[permissions.functions.delete_room]\npermission = \"deny\"\n"
+            .into()
+    })
+    .await;
+    world.write("project/.whereby.toml", "[permissions]\nread = \"ask\"\n");
+    let all = world.run(&["permissions", "--json"]).await.json();
+    let of = |name: &str| {
+        let functions = all["permissions"]["functions"].as_array().expect("functions");
+        functions.iter().find(|function| function["name"] == name).expect("it").clone()
+    };
+    assert_eq!(of("list_rooms")["permission"], "ask");
+    assert_eq!(of("list_rooms")["rules"][1]["key"], "permissions.read");
+    let create = of("create_room");
+    assert_eq!(create["conditions"], json!([{"rooms": ["bot-*"]}]));
+    let condition = &create["rules"][0]["conditions"][0];
+    assert_eq!(
+        (&condition["condition"], &condition["permission"]),
+        (&json!("rooms"), &json!("ask"))
+    );
+    let line = condition["line"].as_u64().expect("a line");
+    let text = std::fs::read_to_string(world.path("config/whereby/config.toml")).expect("a file");
+    assert!(
+        text.lines()
+            .nth(usize::try_from(line).expect("small") - 1)
+            .expect("it")
+            .starts_with("rooms")
+    );
+    let table = world.run(&["permissions"]).await.stdout;
+    assert!(table.contains("rooms: bot-*"), "{table}");
+    let one = world.run(&["permissions", "create_room"]).await.stdout;
+    assert!(
+        one.starts_with("create_room by the account `work`: allow, when rooms: bot-*\n"),
+        "{one}"
+    );
+    assert!(one.contains("rooms = [\"bot-*\"] ("), "{one}");
+    assert!(one.contains("otherwise ask"), "{one}");
+    for (arguments, expected) in [
+        (r#"{"room_name_prefix": "bot-"}"#, "allow: permissions.functions.create_room = \"allow\""),
+        (
+            r#"{"room_name_prefix": "x-"}"#,
+            "ask: permissions.functions.create_room.rooms = [\"bot-*\"]",
+        ),
+    ] {
+        let ran = world.run(&["permissions", "create_room", arguments]).await;
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.starts_with(expected), "{}", ran.stdout);
+    }
+    for wrong in [&["permissions", "create_rooms"][..], &["permissions", "create_room", "{"]] {
+        assert_eq!(world.run(wrong).await.code, 2, "{wrong:?}");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn replay_says_which_calls_other_rules_would_decide_differently() {
+    let world = world_with(|_| "[permissions]\nwrite = \"allow\"\n".into()).await;
+    let create = |prefix: &str| world.call("create_room", json!({"room_name_prefix": prefix}));
+    let own = create("bot-").await.result.expect("a room");
+    world.move_clock(60);
+    create("team-").await.result.expect("a room");
+    world.call("delete_room", json!({"room_name": own["roomName"]})).await.result.expect("gone");
+    world.call("delete_room", json!({"room_name": "bot-old"})).await.result.expect("gone");
+    world.move_clock(60);
+    create("bot-").await.result.expect("a room");
+    let same = world.run(&["permissions", "replay"]).await;
+    assert_eq!(same.stdout, "0 of 5 calls would be decided differently\n");
+    let text = std::fs::read_to_string(world.path("config/whereby/config.toml")).expect("a file");
+    let stricter = format!(
+        "{text}[permissions.functions.create_room]\npermission = \"allow\"\nrooms = [\"bot-*\"]\n\
+         max_per_day = 2\n[permissions.functions.delete_room]\npermission = \"allow\"\n\
+         otherwise = \"ask\"\ncreated_by = \"agent\"\n"
+    );
+    world.write("stricter.toml", &stricter);
+    whereby_tests::set_mode(&world.path("stricter.toml"), 0o600);
+    let file = world.path("stricter.toml").display().to_string();
+    world.simulator.clear_requests();
+    let ran = world.run(&["--config", &file, "permissions", "replay", "--json"]).await.json();
+    let replay = &ran["replay"];
+    assert_eq!((&replay["decided"], &replay["undecided"]), (&json!(5), &json!(0)));
+    let changed = replay["changed"].as_array().expect("calls");
+    let told: Vec<(&str, &str, &str)> = changed
+        .iter()
+        .map(|change| {
+            let text = |name: &str| change[name].as_str().expect("a text");
+            (text("function"), text("now"), text("reason"))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("create_room", "deny", "the room's name would begin with `team-`"),
+            ("delete_room", "ask", "this agent did not create the room"),
+            ("create_room", "deny", "2 went ahead in the last 24 hours"),
+        ]
+    );
+    let since = world.run(&["--config", &file, "permissions", "replay", "--since", "30s"]).await;
+    assert!(
+        since.stdout.ends_with("1 of 1 calls would be decided differently\n"),
+        "{}",
+        since.stdout
+    );
+    assert_eq!(world.store().approvals(true).expect("read").len(), 0, "nothing is stored");
+    world.assert_untouched();
 }

@@ -144,6 +144,15 @@ pub(crate) async fn attempt(
     Err((kind, result.content[0].as_text().expect("a text").text.clone()))
 }
 
+/// The description of a tool.
+pub(crate) async fn description(world: &World, name: &str) -> String {
+    let connected = Connected::new(world, Client::new(None).0).await;
+    let tools = connected.tools().await;
+    connected.end().await;
+    let tool = tools.into_iter().find(|tool| tool.name == name).expect("a tool");
+    tool.description.expect("a description").into_owned()
+}
+
 fn accepts(approve: bool) -> Option<ElicitResult> {
     let result = ElicitResult::new(ElicitationAction::Accept);
     Some(result.with_content(json!({"approve": approve})))

@@ -1,6 +1,7 @@
 use super::*;
 use crate::Error;
 use crate::arguments::Arguments;
+use crate::conditions::CreatedRoom;
 use serde_json::json;
 use whereby_catalog::Function;
 
@@ -509,4 +510,120 @@ fn a_default_end_counts_from_the_permission_and_not_from_the_question() {
         let admitted = admit(&mut grant, &format!(r#"POST /meetings {{"endDate":"{end}"}}"#));
         assert_eq!(admitted.is_ok(), allowed, "{admitted:?}");
     }
+}
+
+/// A grant that relies on conditions.
+fn relying_on(function: &str, arguments: Value, conditions: Vec<Condition>, facts: Facts) -> Grant {
+    let function = whereby_catalog::function(function).expect("a function");
+    let mut grant = issue(function, arguments, now(), 64, now());
+    (grant.relies_on, grant.facts) = (conditions, facts);
+    grant
+}
+
+fn condition(name: &str, value: &Value) -> Condition {
+    Condition::parse(name, value, None).expect("a condition")
+}
+
+#[test]
+fn a_room_of_the_same_name_that_somebody_else_created_is_not_deleted() {
+    let own = |id: &str| {
+        let mut facts = Facts::at(now(), Some("assistant"));
+        let id = Id::parse(id).expect("an id");
+        facts.created = Ok(vec![CreatedRoom { id, agent: Some("assistant".into()) }]);
+        facts
+    };
+    for (id, allowed) in [("1", true), ("7", false)] {
+        let conditions = vec![condition("created_by", &json!("agent"))];
+        let mut grant =
+            relying_on("delete_room", json!({"room_name": "daily"}), conditions, own(id));
+        let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+        grant.settle(&list, Settlement::Status(200, LISTING));
+        let deleted = admit(&mut grant, "DELETE /meetings/1");
+        assert_eq!(deleted.is_ok(), allowed, "{id}");
+        if let Err(refusal) = deleted {
+            assert!(refusal.is_denial, "{}", refusal.message);
+            assert!(refusal.message.contains("created_by: agent"), "{}", refusal.message);
+        }
+        assert_eq!(
+            grant.outcome(),
+            if allowed { WriteOutcome::Unknown } else { WriteOutcome::None }
+        );
+    }
+}
+
+#[test]
+fn conditions_hold_where_each_request_leaves() {
+    let facts = || Facts::at(now(), None);
+    let creation = json!({"room_name_prefix": "bot-", "end_date": "2026-03-01T14:00:00Z"});
+    let body = r#"POST /meetings {"endDate":"2026-03-01T14:00:00Z","roomNamePrefix":"bot-"}"#;
+    for (name, value, allowed) in [
+        ("rooms", json!(["bot-*"]), true),
+        ("rooms", json!(["team-*"]), false),
+        ("max_duration", json!("2h"), true),
+        ("max_duration", json!("1h"), false),
+        ("room_modes", json!(["normal"]), true),
+        ("room_modes", json!(["group"]), false),
+        ("fields", json!([]), true),
+        ("max_per_day", json!(1), true),
+        ("valid_until", json!("2026-03-01T12:00:01Z"), true),
+        ("valid_until", json!("2026-03-01T12:00:00Z"), false),
+    ] {
+        let conditions = vec![condition(name, &value)];
+        let mut grant = relying_on("create_room", creation.clone(), conditions, facts());
+        assert_eq!(admit(&mut grant, body).is_ok(), allowed, "{name} {value}");
+        assert_eq!(grant.sent(), usize::from(allowed), "{name} {value}");
+    }
+    // A permission that ends during the call is no fault of the component.
+    let conditions = vec![condition("valid_until", &json!("2026-03-01T12:00:30Z"))];
+    let mut grant = relying_on("list_rooms", json!({}), conditions, facts());
+    let asked = Asked { method: "GET", path: "/meetings", query: None, body: b"" };
+    assert!(grant.admit(asked, now()).is_ok());
+    let refusal = grant.admit(asked, now().plus_seconds(30)).expect_err("over");
+    assert!(refusal.is_denial && refusal.message.contains("was allowed until"), "{refusal:?}");
+}
+
+#[test]
+fn only_rooms_that_the_conditions_name_are_shown() {
+    let rooms = |patterns: &[&str]| condition("rooms", &json!(patterns));
+    for (patterns, shown) in [(&["daily"][..], &["1"][..]), (&["daily*"], &["1", "2"])] {
+        let arguments = json!({"room_name": "daily"});
+        let grant =
+            relying_on("get_room", arguments, vec![rooms(patterns)], Facts::at(now(), None));
+        let page: Value = serde_json::from_slice(&grant.filtered(LISTING.to_vec())).expect("JSON");
+        let ids: Vec<&str> = page["results"]
+            .as_array()
+            .expect("rooms")
+            .iter()
+            .filter_map(|room| room["meetingId"].as_str())
+            .collect();
+        assert_eq!(ids, shown, "{patterns:?}");
+    }
+    // Without such a condition, nothing is changed.
+    let grant = grant("get_room", json!({"room_name": "daily"}));
+    assert_eq!(grant.filtered(LISTING.to_vec()), LISTING);
+}
+
+#[test]
+fn a_meeting_is_withheld_until_it_is_listed_in_its_room() {
+    let session = "7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10";
+    let arguments = json!({"meeting_id": format!("bot-1:{session}")});
+    let conditions = || vec![condition("rooms", &json!(["bot-*"]))];
+    let line = format!("GET /insights/room-sessions?roomName=/bot-1&roomSessionId={session}");
+    for (body, listed) in [
+        (json!({"results": [{"roomSessionId": session, "roomName": "/bot-1"}]}), true),
+        (json!({"results": [{"roomSessionId": session}]}), true),
+        (json!({"results": [{"roomSessionId": session, "roomName": "/other"}]}), false),
+        (json!({"results": [{"roomSessionId": "another", "roomName": "/bot-1"}]}), false),
+        (json!({"results": []}), false),
+        (json!("no page"), false),
+    ] {
+        let facts = Facts::at(now(), None);
+        let mut grant = relying_on("get_meeting", arguments.clone(), conditions(), facts);
+        assert!(grant.withheld().is_some());
+        let asked = admit(&mut grant, &line).expect("sessions");
+        grant.settle(&asked, Settlement::Status(200, body.to_string().as_bytes()));
+        assert_eq!(grant.withheld().is_none(), listed, "{body}");
+    }
+    let grant = grant("get_meeting", arguments);
+    assert!(grant.withheld().is_none(), "nothing relies on the room");
 }

@@ -259,14 +259,19 @@ impl<'a> Layer<'a> {
         else {
             return (self.rule.clone(), true);
         };
-        let mut rule = self.rule.clone();
-        rule.permission = self.otherwise;
-        rule.key = format!("{}.{}", rule.key, stated.condition.name());
-        if let Some((_, line)) = &mut rule.place {
-            *line = stated.line;
+        (self.unmet(stated, &reason), false)
+    }
+
+    /// Returns the rule as it is if a condition does not hold.
+    fn unmet(&self, stated: &Stated, reason: &str) -> Rule {
+        let file = self.rule.place.as_ref().map(|(file, _)| file.clone());
+        Rule {
+            key: format!("{}.{}", self.rule.key, stated.condition.name()),
+            permission: self.otherwise,
+            place: file.map(|file| (file, stated.line)),
+            is_default: false,
+            unmet: Some(Unmet { value: stated.condition.value(), reason: reason.to_owned() }),
         }
-        rule.unmet = Some(Unmet { value: stated.condition.value(), reason });
-        (rule, false)
     }
 }
 
@@ -412,12 +417,29 @@ pub struct Verdict {
 pub struct Outlook {
     /// The permission of a call for which every condition holds.
     pub permission: Permission,
-    /// The rules that apply, each as if its conditions held: the user's own first.
-    pub rules: Vec<Rule>,
-    /// The conditions of all layers.
+    /// The rules that apply: the user's own first.
+    pub rules: Vec<AppliedRule>,
+    /// The conditions of all rules.
     pub conditions: Vec<Condition>,
-    /// The rules of conditions that are not decided yet, with the permission if they do not hold.
-    pub otherwise: Vec<Rule>,
+}
+
+impl Outlook {
+    /// Returns the conditions in one line: `rooms: bot-*; max_per_day: 10`. Empty without conditions.
+    #[must_use]
+    pub fn terms(&self) -> String {
+        let all: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
+        all.join("; ")
+    }
+}
+
+/// A rule that applies to calls of a function, before there is a call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AppliedRule {
+    /// The rule as it is if its conditions hold.
+    pub rule: Rule,
+    /// Each condition, as the rule is if that one does not hold.
+    pub conditions: Vec<Rule>,
 }
 
 /// Which facts the rules for a function ask for.
@@ -478,26 +500,20 @@ impl Policy {
     pub fn outlook(&self, subject: Subject<'_>, has_destination: bool) -> Outlook {
         let layers = self.layers(subject, has_destination);
         let permission = layers.iter().map(|layer| layer.rule.permission).max();
-        let stated =
-            || layers.iter().flat_map(|layer| layer.conditions.iter().map(move |s| (layer, s)));
         let mut conditions: Vec<Condition> = Vec::new();
-        for (_, stated) in stated() {
+        for stated in layers.iter().flat_map(|layer| &layer.conditions) {
             if !conditions.contains(&stated.condition) {
                 conditions.push(stated.condition.clone());
             }
         }
-        let otherwise = stated().map(|(layer, stated)| Rule {
-            key: format!("{}.{}", layer.rule.key, stated.condition.name()),
-            permission: layer.otherwise,
-            place: layer.rule.place.as_ref().map(|(file, _)| (file.clone(), stated.line)),
-            is_default: false,
-            unmet: Some(Unmet { value: stated.condition.value(), reason: String::new() }),
+        let rules = layers.into_iter().map(|layer| AppliedRule {
+            conditions: layer.conditions.iter().map(|stated| layer.unmet(stated, "")).collect(),
+            rule: layer.rule,
         });
         Outlook {
             permission: permission.unwrap_or(Permission::Deny),
             conditions,
-            otherwise: otherwise.collect(),
-            rules: layers.iter().map(|layer| layer.rule.clone()).collect(),
+            rules: rules.collect(),
         }
     }
 

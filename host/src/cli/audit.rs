@@ -309,7 +309,7 @@ fn outcome(row: &AuditRow) -> String {
 
 /// A point in time on the command line.
 #[derive(Clone, Debug)]
-enum When {
+pub(super) enum When {
     /// In milliseconds since 1970.
     At(i64),
     /// Without an offset: in the time zone of the output.
@@ -318,7 +318,7 @@ enum When {
 }
 
 impl When {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some(moment) = Timestamp::parse(text) {
             return Ok(Self::At(moment.to_unix_ms()));
         }
@@ -335,7 +335,7 @@ impl When {
         })
     }
 
-    fn unix_ms(&self, now: SystemTime, zone: &TimeZone) -> Result<i64, Error> {
+    pub(super) fn unix_ms(&self, now: SystemTime, zone: &TimeZone) -> Result<i64, Error> {
         match self {
             Self::At(moment) => Ok(*moment),
             Self::Local(local) => {

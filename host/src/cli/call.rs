@@ -252,17 +252,7 @@ impl Opts {
         let text = text.as_deref().map(text::without_bom);
         let mut arguments = match text.map(str::trim) {
             None | Some("") => Value::Object(Map::new()),
-            Some(text) => strict_json::from_str(text).map_err(|error| {
-                let what = text::printable(&error.to_string(), 200);
-                Error::usage(if error.is_data() {
-                    format!("the arguments are ambiguous: {what}; write it once")
-                } else {
-                    format!(
-                        "the arguments are not JSON: {what}; pass an object, such as '{{\"limit\": 2}}', or \
-                         single arguments, such as --arg limit=2"
-                    )
-                })
-            })?,
+            Some(text) => arguments_of(text)?,
         };
         for arg in &self.args {
             let (name, value) = arg.split_once('=').ok_or_else(|| {
@@ -344,6 +334,21 @@ pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
 fn plain(function: &str) -> &str {
     let rest = function.strip_prefix("whereby").and_then(|rest| rest.strip_prefix(['_', '-']));
     rest.unwrap_or(function)
+}
+
+/// Reads arguments that are given as one JSON object.
+pub(super) fn arguments_of(text: &str) -> Result<Value, Error> {
+    strict_json::from_str(text).map_err(|error| {
+        let what = text::printable(&error.to_string(), 200);
+        Error::usage(if error.is_data() {
+            format!("the arguments are ambiguous: {what}; write it once")
+        } else {
+            format!(
+                "the arguments are not JSON: {what}; pass an object, such as '{{\"limit\": 2}}', or \
+                 single arguments, such as --arg limit=2"
+            )
+        })
+    })
 }
 
 #[cfg(test)]

@@ -433,8 +433,17 @@ impl Opts {
                 let account = named.unwrap_or_default();
                 settings.policy.outlook(Subject::of(account, known), false).rules
             });
-            let word = word.and_then(|rules| rules.first().map(|rule| rule.permission));
+            let word = word.and_then(|rules| rules.first().map(|applied| applied.rule.permission));
             let keys = permissions(&["functions", function])?;
+            let own = &settings.policy.own;
+            let table = named.map_or(Some(&own.all), |name| own.accounts.get(name));
+            let entry = table.and_then(|table| table.functions.get(*function));
+            if let (Part::Permission(word), Some(entry)) = (part, entry)
+                && entry.otherwise < *word
+            {
+                // What does not fit must not be freer than what does.
+                changes.push(Change::Unset([&keys[..], &[reader::OTHERWISE.into()]].concat()));
+            }
             let word = word.unwrap_or(Permission::Deny).as_str().into();
             changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
         }

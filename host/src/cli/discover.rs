@@ -2,6 +2,7 @@
 
 use super::functions::{self, find};
 use super::{CommandError, Context, Output, document, render, table};
+use crate::config::Settings;
 use crate::docs;
 use crate::docs::search;
 use crate::error::Error;
@@ -35,7 +36,12 @@ impl ListOpts {
                     .filter(|name| only.is_none_or(|only| only == *name))
                     .map(|name| {
                         let outlook = settings.policy.outlook(Subject::of(name, function), false);
-                        (name.clone(), outlook.permission.as_str().into())
+                        let word = outlook.permission.as_str();
+                        let shown = match outlook.terms().as_str() {
+                            "" => word.to_owned(),
+                            terms => format!("{word} ({terms})"),
+                        };
+                        (name.clone(), shown.into())
                     })
                     .collect();
                 json!({
@@ -93,13 +99,25 @@ pub(super) struct DocsOpts {
 impl DocsOpts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let offered = context.functions()?;
-        let functions: Vec<&Function> = match self.function.as_deref() {
+        let functions: Vec<&'static Function> = match self.function.as_deref() {
             None | Some("whereby") => offered,
             Some(name) => vec![offered_by(&offered, find(name)?)?],
         };
-        let markdown: Vec<String> =
-            functions.iter().map(|function| docs::markdown(function)).collect();
-        let documents: Vec<Value> = functions.iter().map(|function| docs::json(function)).collect();
+        // The documentation needs no configuration.
+        let settings = Settings::load(context.global.config.as_deref(), &context.environment).ok();
+        let allowed = |function| settings.as_ref()?.allowed(None, function, |_| true);
+        let markdown: Vec<String> = functions
+            .iter()
+            .map(|function| docs::markdown_here(function, allowed(function).as_deref()))
+            .collect();
+        let documents: Vec<Value> = functions
+            .iter()
+            .map(|function| {
+                let mut found = docs::json(function);
+                found["allowed"] = allowed(function).into();
+                found
+            })
+            .collect();
         let text = table::markdown(&markdown.join("\n"), &context.look());
         Ok(Output::text(text, document("functions", documents.into())))
     }

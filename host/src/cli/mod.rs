@@ -18,6 +18,7 @@ mod mcp;
 mod output;
 mod pages;
 mod paint;
+mod permissions;
 mod prompt;
 mod render;
 #[cfg(feature = "lua")]
@@ -116,6 +117,7 @@ enum Command {
     #[command(alias = "integrations:configure")]
     Configure(configure::Opts),
     Accounts(accounts::Opts),
+    Permissions(permissions::Opts),
     Doctor(doctor::Opts),
     Approvals(approvals::Opts),
     Audit(audit::Opts),
@@ -414,6 +416,7 @@ pub async fn run(
         Command::Search(opts) => opts.run(&context),
         Command::Configure(opts) => opts.run(&context),
         Command::Accounts(opts) => opts.run(&context),
+        Command::Permissions(opts) => opts.run(&context),
         Command::Doctor(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
         Command::Approvals(opts) => opts.run(&context),
         Command::Audit(opts) => Box::pin(opts.run(&context)).await,

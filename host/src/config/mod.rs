@@ -1,5 +1,6 @@
 //! Settings, from the configuration file, project files and the environment.
 
+mod allowed;
 pub(crate) mod checkout;
 pub(crate) mod credentials;
 pub(crate) mod edit;

@@ -13,6 +13,15 @@ use whereby_authority::table::FunctionRule;
 use whereby_catalog::schema;
 use whereby_catalog::{Case, ERROR, Facts, Function, Member, Secret, Type, secret};
 
+/// Returns the documentation of a function, in Markdown, with what is allowed of it here.
+pub(crate) fn markdown_here(function: &Function, allowed: Option<&str>) -> String {
+    let mut out = markdown(function);
+    if let Some(allowed) = allowed {
+        let _ = write!(out, "\n## Permission\n\n{allowed}\n");
+    }
+    out
+}
+
 /// Returns the documentation of a function, in Markdown.
 #[must_use]
 pub fn markdown(function: &Function) -> String {

@@ -122,8 +122,8 @@ pub(crate) fn read(name: &str, namespaces: &Namespaces) -> Result<String, String
         whereby_catalog::function(function).filter(|function| namespaces.has_function(function));
     match (segments.as_slice(), known) {
         ([account], None) if is_account(account) => Ok(overview(namespaces)),
-        ([_], Some(function)) => Ok(page(function)),
-        ([account, _], Some(function)) if is_account(account) => Ok(page(function)),
+        ([_], Some(function)) => Ok(page(function, namespaces)),
+        ([account, _], Some(function)) if is_account(account) => Ok(page(function, namespaces)),
         _ => {
             let mut names = vec!["integrations.whereby"];
             names.extend(namespaces.known.iter().map(|function| function.json));
@@ -157,10 +157,13 @@ fn overview(namespaces: &Namespaces) -> String {
 }
 
 /// Returns the page of a function.
-pub(crate) fn page(function: &Function) -> String {
+fn page(function: &Function, namespaces: &Namespaces) -> String {
     let name = format!("{ROOT}.{}", function.json);
     let result = "## Returns\n\nA table. Null reads as nil.";
     let mut out = reference(function, &name, result);
+    if let Some(allowed) = namespaces.allowed.get(function.json) {
+        let _ = write!(out, "\n## Permission\n\n{allowed}\n");
+    }
     if let Some((_, example)) = EXAMPLES.iter().find(|(name, _)| *name == function.json) {
         let _ = write!(out, "\n## Example\n\n```lua\n{example}\n```\n");
     }

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::session::Session;
 use mlua::{Table, Value as LuaValue};
+use std::collections::BTreeMap;
 use whereby_authority::suggest;
 use whereby_authority::text;
 use whereby_catalog::Function as Known;
@@ -18,22 +19,31 @@ pub(crate) struct Namespaces {
     pub(crate) known: Vec<&'static Known>,
     /// The account for calls that name none.
     pub(crate) default: Option<String>,
+    /// What is allowed of each function that has conditions.
+    pub(crate) allowed: BTreeMap<&'static str, String>,
 }
 
 impl Namespaces {
     /// Returns the names for all enabled accounts, or for only one of them.
     pub(crate) fn of(session: &Session, only: Option<&str>) -> Result<Self, Error> {
         let (settings, known) = (session.settings(), session.functions());
-        if let Some(name) = only {
-            let name = settings.account(Some(name))?.0.to_owned();
-            return Ok(Self { accounts: vec![name.clone()], known, default: Some(name) });
-        }
-        let enabled = settings.accounts.iter().filter(|(_, account)| account.enabled);
-        Ok(Self {
-            accounts: enabled.map(|(name, _)| name.clone()).collect(),
-            known,
-            default: settings.account(None).ok().map(|(name, _)| name.to_owned()),
-        })
+        let (accounts, default): (Vec<String>, _) = match only {
+            Some(name) => {
+                let name = settings.account(Some(name))?.0.to_owned();
+                (vec![name.clone()], Some(name))
+            }
+            None => {
+                let enabled = settings.accounts.iter().filter(|(_, account)| account.enabled);
+                let default = settings.account(None).ok().map(|(name, _)| name.to_owned());
+                (enabled.map(|(name, _)| name.clone()).collect(), default)
+            }
+        };
+        let is_known = |name: &str| accounts.iter().any(|known| known == name);
+        let allowed = known.iter().filter_map(|function| {
+            Some((function.json, settings.allowed(None, function, is_known)?))
+        });
+        let allowed = allowed.collect();
+        Ok(Self { accounts, known, default, allowed })
     }
 
     /// Returns whether a script may use an account with this name.

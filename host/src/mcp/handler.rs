@@ -324,8 +324,10 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let functions = self.state.refresh().functions();
-        let Some(contents) = resources::read(&request.uri, &functions) else {
+        let snapshot = self.state.refresh();
+        let settings = snapshot.last_session().settings();
+        let found = resources::read(&request.uri, &snapshot.functions(), settings);
+        let Some(contents) = found else {
             let uri = text::printable(&request.uri, 200);
             let message = format!("unknown resource {uri}; resources/list lists them all");
             return Err(ErrorData::resource_not_found(message, None));

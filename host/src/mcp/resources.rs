@@ -1,5 +1,6 @@
 //! The documentation as MCP resources.
 
+use crate::config::Settings;
 use crate::docs;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents};
 use whereby_authority::arguments::first_sentence;
@@ -27,11 +28,17 @@ pub(super) fn list(functions: &[&'static Function]) -> Vec<Resource> {
 }
 
 /// Returns the contents of a resource, or `None` if there is no resource with this URI.
-pub(super) fn read(uri: &str, functions: &[&'static Function]) -> Option<ReadResourceResult> {
+pub(super) fn read(
+    uri: &str,
+    functions: &[&'static Function],
+    settings: &Settings,
+) -> Option<ReadResourceResult> {
     let text = if uri == OVERVIEW {
         overview(functions)
     } else {
-        docs::markdown(functions.iter().find(|function| uri_of(function) == uri)?)
+        let function = functions.iter().find(|function| uri_of(function) == uri)?;
+        let allowed = settings.allowed(None, function, |_| true);
+        docs::markdown_here(function, allowed.as_deref())
     };
     let contents = ResourceContents::text(text, uri).with_mime_type(MARKDOWN);
     Some(ReadResourceResult::new(vec![contents]))

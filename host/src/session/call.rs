@@ -282,7 +282,7 @@ impl Plan {
     }
 }
 
-fn rule_json(rule: &Rule) -> Value {
+pub(crate) fn rule_json(rule: &Rule) -> Value {
     let place = rule.place.as_ref();
     json!({
         "key": rule.key,

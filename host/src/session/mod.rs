@@ -11,6 +11,7 @@ pub(crate) mod call;
 pub(crate) mod fuzzing;
 mod outbound;
 mod record;
+mod replay;
 pub(crate) mod resources;
 mod sandbox;
 
@@ -60,6 +61,7 @@ use whereby_authority::secrets;
 use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::Function;
 
 /// Builds a [`Session`].
@@ -246,16 +248,14 @@ impl Decided<'_> {
                 whereby_catalog::FUNCTIONS.iter().map(|function| (function, outlook(function)));
             let has = |(_, outlook): &(&Function, Outlook)| outlook.permission == wanted;
             let named = all.filter(has).map(|(function, outlook)| {
-                let conditions: Vec<String> =
-                    outlook.conditions.iter().map(ToString::to_string).collect();
                 let name = function.json;
-                match conditions.as_slice() {
+                match outlook.terms().as_str() {
                     // This function was denied because of its destination.
-                    [] if std::ptr::eq(function, self.function) => {
+                    "" if std::ptr::eq(function, self.function) => {
                         format!("{name} without recording, streaming and transcription")
                     }
-                    [] => name.to_owned(),
-                    conditions => format!("{name} ({})", conditions.join("; ")),
+                    "" => name.to_owned(),
+                    terms => format!("{name} ({terms})"),
                 }
             });
             named.collect::<Vec<_>>().join(", ")
@@ -380,7 +380,7 @@ impl Session {
     /// [`Error::Usage`], [`Error::InvalidArgument`] or [`Error::Configuration`], as for the call.
     pub fn plan(&self, call: Call) -> Result<Plan, Error> {
         let force = call.force;
-        let prepared = self.prepare(&call)?;
+        let prepared = self.prepare(&call, self.0.resources.clock().timestamp())?;
         let needs = self.needs(&prepared);
         let token = || prepared.account.token.fetch(prepared.name, self.0.resources.environment());
         let fingerprint = needs.created.then(|| token().map(|token| fingerprint(&token)));
@@ -525,7 +525,7 @@ impl Session {
     }
 
     async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
-        let prepared = self.prepare(call)?;
+        let prepared = self.prepare(call, self.0.resources.clock().timestamp())?;
         let facts = self.facts(&prepared);
         let needs = self.needs(&prepared);
         let facts = match &self.0.store {
@@ -551,7 +551,7 @@ impl Session {
         Ok(self.judge(prepared, facts))
     }
 
-    fn prepare<'a>(&'a self, call: &'a Call) -> Result<Prepared<'a>, Error> {
+    fn prepare<'a>(&'a self, call: &'a Call, now: Timestamp) -> Result<Prepared<'a>, Error> {
         let function = whereby_authority::find(&call.function)?;
         let settings = &self.0.resources.settings;
         let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
@@ -559,7 +559,7 @@ impl Session {
         let agent = call.agent.as_deref();
         // Before anybody is asked about a call that cannot be made.
         let rule = FunctionRule::of(function);
-        let scope = rule.scope(&arguments, self.0.resources.clock().timestamp())?;
+        let scope = rule.scope(&arguments, now)?;
         Ok(Prepared { name, account, agent, function, arguments, rule, scope })
     }
 
