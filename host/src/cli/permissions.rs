@@ -20,7 +20,7 @@ use whereby_catalog::Function;
     "  whereby permissions\n",
     "  whereby permissions delete_room\n",
     "  whereby permissions create_room '{\"room_name_prefix\": \"bot-\"}'\n",
-    "  whereby permissions replay --since 7d --config stricter.toml"
+    "  whereby permissions replay --since 7d"
 ))]
 pub(super) struct Opts {
     /// The agent that would make the call
@@ -44,7 +44,7 @@ enum Command {
     /// creators are taken from the log. Secrets are masked in the log, and a call whose arguments cannot
     /// be read for that reason is counted as not decided.
     #[command(
-        after_long_help = "Example:\n  whereby permissions replay --since 7d --config stricter.toml"
+        after_long_help = "Example:\n  whereby permissions replay --since 7d"
     )]
     Replay {
         /// Only calls since this time, as in `whereby audit --since`

@@ -12,6 +12,9 @@ use std::time::SystemTime;
 use whereby::simulator::RoomSeed;
 use whereby_tests::{World, set_mode};
 
+/// The version that this program writes.
+const LATEST: i64 = 4;
+
 /// 2026-03-02T11:06:00Z, a minute after the last of it.
 const THEN: u64 = 1_772_449_560;
 
@@ -95,7 +98,7 @@ async fn whatever_opens_it_first_upgrades_it_and_loses_nothing() {
     ] {
         let world = world().await;
         ran(&world, command, 0).await;
-        assert_eq!(version(&world), 3, "{command:?}");
+        assert_eq!(version(&world), LATEST, "{command:?}");
         assert_eq!(kept(&world), before, "{command:?}");
     }
     let world = world().await;
@@ -166,7 +169,7 @@ async fn rows_that_only_its_write_ahead_log_has_are_taken_along() {
     assert_eq!(rows.len(), 14);
     assert!(rows.iter().any(|row| row["id"] == "in the log"));
     assert!(!log.exists());
-    assert_eq!(version(&world), 3);
+    assert_eq!(version(&world), LATEST);
 }
 
 #[tokio::test]
@@ -184,5 +187,5 @@ async fn programs_that_open_it_at_the_same_time_upgrade_it_once() {
         assert_eq!(rows.expect("the log").len(), 13);
     }
     drop(stores);
-    assert_eq!(version(&world), 3);
+    assert_eq!(version(&world), LATEST);
 }
