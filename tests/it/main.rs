@@ -20,6 +20,7 @@ mod lua;
 mod mcp;
 mod network_tls;
 mod openapi;
+mod people;
 mod permissions;
 mod preflight;
 mod properties;

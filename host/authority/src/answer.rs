@@ -113,6 +113,19 @@ pub const PARTICIPANT: Members = &[
     ("externalId", Kind::Id),
 ];
 
+/// A participant, with the id by which the host recognizes a person in other sessions. The component
+/// never reads that id.
+pub(crate) const PARTICIPANT_AND_USER: Members = &[
+    ("roomSessionId", Kind::Text),
+    ("participantId", Kind::Id),
+    ("userId", Kind::Id),
+    ("roleName", Kind::Text),
+    ("displayName", Kind::Text),
+    ("joinedAt", Kind::Text),
+    ("leftAt", Kind::Text),
+    ("externalId", Kind::Id),
+];
+
 /// A recording in `GET /recordings`.
 pub const RECORDING: Members = &[
     ("recordingId", Kind::Id),

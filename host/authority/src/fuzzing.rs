@@ -6,6 +6,7 @@ use crate::arguments::Arguments;
 use crate::conditions::{Condition, Facts, Pattern};
 use crate::grant::{Admitted, Grant, Settlement, WriteOutcome};
 use crate::names::MeetingRef;
+use crate::people::View;
 use crate::policy::{Effect, Entry, Permission, Policy, Stated, Subject, has_destination};
 use crate::request::{Asked, Request};
 use crate::table::FunctionRule;
@@ -48,7 +49,7 @@ pub fn grants(data: &[u8]) {
     let (subject, facts) = (Subject::of("work", function), Facts::at(now(), None));
     let verdict = policy.decide(subject, has_destination(&arguments), &scope, &facts);
     let permit = verdict.permit(None).expect("everything is allowed");
-    let mut grant = Grant::issue(permit, rule, scope, facts, 64, now());
+    let mut grant = Grant::issue(permit, rule, scope, facts, View::Names, 64, now());
     let mut history = History::default();
     for line in lines {
         if let Some(answer) = line.strip_prefix("= ") {

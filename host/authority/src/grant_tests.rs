@@ -19,7 +19,7 @@ fn issue(
     let arguments = Arguments::check(function, arguments).expect("good arguments");
     let rule = FunctionRule::of(function);
     let scope = rule.scope(&arguments, asked).expect("arguments that stand for a request");
-    Grant::issue(Permit::for_tests(), rule, scope, Facts::at(given, None), most, given)
+    Grant::issue(Permit::for_tests(), rule, scope, Facts::at(given, None), View::Names, most, given)
 }
 
 fn grant(function: &str, arguments: Value) -> Grant {
@@ -497,6 +497,76 @@ fn the_number_of_requests_is_limited() {
     let refusal = admit(&mut grant, line).expect_err("the third");
     assert!(refusal.message.contains("more than 2 requests"), "{}", refusal.message);
     assert_eq!(grant.sent(), 2);
+}
+
+fn meeting_grant(people: View) -> Grant {
+    let function = whereby_catalog::function("get_meeting").expect("a function");
+    let arguments = Arguments::check(function, json!({"meeting_id": "daily:s-1"}));
+    let arguments = arguments.expect("good arguments");
+    let rule = FunctionRule::of(function);
+    let scope = rule.scope(&arguments, now()).expect("a scope");
+    Grant::issue(Permit::for_tests(), rule, scope, Facts::at(now(), None), people, 64, now())
+}
+
+/// What the component reads of a page of people with this cursor.
+fn page_of_people(grant: &mut Grant, admitted: &Admitted, cursor: &str) -> Value {
+    let row = json!({"displayName": "Ines Falk", "userId": "u-1", "roleName": "host"});
+    let body = json!({"results": [row], "cursor": cursor}).to_string().into_bytes();
+    let seen = grant.filtered(admitted, body);
+    serde_json::from_slice(&seen).expect("JSON")
+}
+
+#[test]
+fn a_cursor_of_people_is_a_number_unless_names_are_shown() {
+    let first = "GET /insights/participants?roomSessionId=s-1";
+    let next = |cursor: &str| format!("{first}&cursor={cursor}");
+    let mut grant = meeting_grant(View::Names);
+    let admitted = admit(&mut grant, first).expect("the first page");
+    assert_eq!(admitted.shape, Shape::Page(answer::PARTICIPANT));
+    assert!(!admitted.hides_people);
+    assert_eq!(page_of_people(&mut grant, &admitted, "Ines")["cursor"], "Ines");
+    let admitted = admit(&mut grant, &next("Ines")).expect("the next page");
+    assert_eq!(admitted.path_and_query, "/insights/participants?roomSessionId=s-1&cursor=Ines");
+
+    let mut grant = meeting_grant(View::Hidden);
+    let refused = |grant: &mut Grant, cursor: &str| {
+        let refusal = admit(grant, &next(cursor)).expect_err(cursor);
+        assert!(refusal.message.contains("with a cursor that it was not given"), "{refusal:?}");
+    };
+    ["Ines", "0", "1", "-1"].into_iter().for_each(|cursor| refused(&mut grant, cursor));
+    let admitted = admit(&mut grant, first).expect("the first page");
+    assert!(admitted.hides_people);
+    let seen = page_of_people(&mut grant, &admitted, "Ines");
+    let row = json!({"displayName": null, "roleName": "host"});
+    assert_eq!(seen, json!({"results": [row], "cursor": "1"}));
+    // The same cursor again is the same number, so that a component sees that pages repeat.
+    for (cursor, number) in [("Ines", "1"), ("Tom", "2"), ("Ines", "1"), ("a\u{1}b", "0"), ("", "")]
+    {
+        assert_eq!(page_of_people(&mut grant, &admitted, cursor)["cursor"], number);
+    }
+    let admitted = admit(&mut grant, &next("2")).expect("a page");
+    assert_eq!(admitted.path_and_query, "/insights/participants?roomSessionId=s-1&cursor=Tom");
+    ["0", "3", "Tom"].into_iter().for_each(|cursor| refused(&mut grant, cursor));
+    // Cursors of other lists stay what they are.
+    let other = "GET /recordings?roomName=/daily&cursor=x";
+    let admitted = admit(&mut grant, other).expect("recordings");
+    assert_eq!(admitted.path_and_query, "/recordings?roomName=%2Fdaily&cursor=x");
+    assert!(admitted.hides_people);
+}
+
+#[test]
+fn the_host_alone_reads_user_ids() {
+    let view = View::Pseudonyms(crate::people::Pseudonyms::new(&[7; 32], "work"));
+    let mut grant = meeting_grant(view);
+    let admitted = admit(&mut grant, "GET /insights/participants?roomSessionId=s-1");
+    let admitted = admitted.expect("the first page");
+    assert_eq!(admitted.shape, Shape::Page(answer::PARTICIPANT_AND_USER));
+    let seen = page_of_people(&mut grant, &admitted, "x");
+    assert!(seen["results"][0].get("userId").is_none(), "{seen}");
+    // Nothing else is different.
+    let own: Vec<_> =
+        answer::PARTICIPANT_AND_USER.iter().filter(|(name, _)| *name != "userId").collect();
+    assert!(own.into_iter().eq(answer::PARTICIPANT));
 }
 
 #[test]

@@ -43,6 +43,39 @@ impl Permission {
     }
 }
 
+/// What calls see of the people in meetings, from the least to the most strict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Participants {
+    /// Their names and ids.
+    #[default]
+    Names,
+    /// A pseudonym for each person, such as `Participant 3f9a1c`.
+    Pseudonyms,
+    /// Neither names nor ids.
+    Hidden,
+}
+
+impl Participants {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Names, Self::Pseudonyms, Self::Hidden];
+
+    /// Reads `names`, `pseudonyms` or `hidden`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == text)
+    }
+
+    /// Returns `names`, `pseudonyms` or `hidden`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Names => "names",
+            Self::Pseudonyms => "pseudonyms",
+            Self::Hidden => "hidden",
+        }
+    }
+}
+
 /// What a call does, in the words of the permission tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
@@ -141,6 +174,8 @@ pub struct Table {
     pub force: Option<Entry>,
     /// Whether MCP clients may ask for approval.
     pub elicitation: Option<Entry>,
+    /// What calls see of the people in meetings.
+    pub participants: Participants,
 }
 
 impl Table {
@@ -178,6 +213,8 @@ pub struct AgentRules {
     pub valid_until: Option<Stated>,
     /// Its permission table, which can only make the account's rules stricter.
     pub table: Table,
+    /// What it sees of the people in meetings, unless the account's rules are stricter.
+    pub participants: Participants,
 }
 
 /// What one block of a capability token restricts calls to. Absent members restrict nothing.
@@ -458,6 +495,20 @@ impl Policy {
             .chain(&self.tightening)
             .find_map(Rules::unknown_function)
             .or_else(|| self.agents.values().find_map(|agent| agent.table.unknown_function()))
+    }
+
+    /// Returns what a call sees of the people in meetings: the strictest choice of all that apply.
+    #[must_use]
+    pub fn participants(&self, account: &str, agent: Option<&str>) -> Participants {
+        let of_files = std::iter::once(&self.own)
+            .chain(&self.tightening)
+            .flat_map(|rules| std::iter::once(&rules.all).chain(rules.accounts.get(account)));
+        let of_agent = agent.map(|agent| match self.agents.get(agent) {
+            Some(rules) => rules.participants.max(rules.table.participants),
+            // Its calls are denied.
+            None => Participants::Hidden,
+        });
+        of_files.map(|table| table.participants).chain(of_agent).max().unwrap_or_default()
     }
 
     /// Decides on a call.
@@ -850,6 +901,35 @@ mod tests {
         assert!(verdict(Ask).permit(None).is_none());
         assert!(verdict(Ask).permit(Some(Approval(()))).is_some());
         assert!(verdict(Deny).permit(Some(Approval(()))).is_none());
+    }
+
+    #[test]
+    fn the_strictest_choice_of_what_is_seen_of_people_holds() {
+        use Participants::{Hidden, Names, Pseudonyms};
+        assert_eq!(Policy::default().participants("work", None), Names);
+        let all = Participants::ALL;
+        let choices = (0..27).map(|index| (all[index / 9], all[index / 3 % 3], all[index % 3]));
+        for (own, account, tight) in choices {
+            let mut policy = Policy::default();
+            policy.own.all.participants = own;
+            policy.own.accounts.entry("work".into()).or_default().participants = account;
+            policy.tightening.extend([Rules::default(), Rules::default()]);
+            policy.tightening[1].all.participants = tight;
+            let table = policy.tightening[0].accounts.entry("other".into()).or_default();
+            table.participants = Hidden;
+            let agent = AgentRules { participants: Pseudonyms, ..AgentRules::default() };
+            policy.agents.insert("assistant".into(), agent);
+            let strictest = own.max(account).max(tight);
+            assert_eq!(policy.participants("work", None), strictest);
+            assert_eq!(policy.participants("work", Some("assistant")), strictest.max(Pseudonyms));
+            assert_eq!(policy.participants("work", Some("unknown")), Hidden);
+            assert_eq!(policy.participants("other", None), Hidden);
+            assert_eq!(policy.participants("third", None), own.max(tight));
+        }
+        for known in all {
+            assert_eq!(Participants::parse(known.as_str()), Some(known));
+        }
+        assert_eq!(Participants::parse("Names"), None);
     }
 
     #[test]

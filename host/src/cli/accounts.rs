@@ -4,7 +4,7 @@ use super::{CommandError, Context, Output, render};
 use crate::config::credentials::TokenSource;
 use crate::config::{Account, Settings};
 use serde_json::{Map, Value, json};
-use whereby_authority::policy::Subject;
+use whereby_authority::policy::{Participants, Subject};
 use whereby_authority::text;
 use whereby_catalog::Function;
 
@@ -28,14 +28,20 @@ impl Opts {
                 describe(&settings, &functions, name, account, default == Some(name))
             })
             .collect();
+        let names = Participants::Names.as_str();
+        let shows_names = accounts.iter().all(|account| account["participants"] == names);
         let rows = accounts.iter().map(|account| {
-            json!({
+            let mut row = json!({
                 "account": account["name"],
                 "state": state(account),
                 "permissions": permissions_text(&account["permissions"], functions.len()),
                 "access token": token_text(&account["access_token"]),
                 "api": account["api_url"],
-            })
+            });
+            if !shows_names {
+                row["participants"] = account["participants"].clone();
+            }
+            row
         });
         let table = if accounts.is_empty() {
             "no accounts; set WHEREBY_ACCESS_TOKEN, or see `whereby configure --help`\n".into()
@@ -77,6 +83,7 @@ fn describe(
         "access_token": source(&account.token),
         "api_url": account.api.to_string(),
         "permissions": permissions,
+        "participants": settings.policy.participants(name, None).as_str(),
     })
 }
 

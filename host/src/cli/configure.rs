@@ -336,6 +336,9 @@ impl Opts {
         };
         let full = |text: &str| -> Result<Vec<String>, Error> {
             let keys = parse_key(text)?;
+            if named.is_some() && keys == ["privacy", reader::PARTICIPANTS] {
+                return of_account(&[reader::PARTICIPANTS]);
+            }
             let is_rule = named.is_some() && keys[0] == "permissions";
             if is_rule || is_account_key(text) {
                 return of_account(&keys.iter().map(String::as_str).collect::<Vec<_>>());

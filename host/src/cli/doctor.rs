@@ -15,6 +15,7 @@ use crate::system::resource_limit;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
+use whereby_authority::policy::Participants;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
@@ -325,6 +326,7 @@ async fn check_account(
         "enabled": account.enabled,
         "access_token": token,
         "api_url": account.api.to_string(),
+        "participants": session.settings().policy.participants(name, None).as_str(),
         "user": null,
         "clock_skew_seconds": null,
     });
@@ -365,6 +367,10 @@ async fn check_account(
                 if let (Some(limit), Some(remaining)) = (number("limit"), number("remaining")) {
                     let _ = write!(message, ", {remaining} of {limit} points left this minute");
                 }
+            }
+            let participants = session.settings().policy.participants(name, None);
+            if participants != Participants::Names {
+                let _ = write!(message, "; people in meetings: {}", participants.as_str());
             }
             checks.insert(0, Check::ok(&check, message));
             let expires = user["keyExpires"].as_str().and_then(Timestamp::parse);

@@ -1,5 +1,5 @@
-//! The digest that an approval is bound to, and handles for MCP clients. Both use the installation's
-//! key.
+//! The digest that an approval is bound to, handles for MCP clients, and the key of people's pseudonyms.
+//! All use the installation's key.
 
 use crate::error::Error;
 use crate::system::digest::hex;
@@ -71,6 +71,11 @@ pub(super) fn handle(id: &str, key: &[u8; 32]) -> Result<String, Error> {
 /// Returns the digest of an account's key, from its fingerprint.
 pub(super) fn of_key(fingerprint: &[u8], key: &[u8; 32]) -> Result<[u8; 32], Error> {
     hmac(key, &[b"key:", fingerprint])
+}
+
+/// Returns the key that makes people's pseudonyms.
+pub(super) fn of_people(key: &[u8; 32]) -> Result<[u8; 32], Error> {
+    hmac(key, &[b"participants:"])
 }
 
 /// Compares two handles in constant time.

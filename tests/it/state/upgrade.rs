@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::SystemTime;
-use whereby::simulator::RoomSeed;
+use std::time::{Duration, SystemTime};
+use whereby::simulator::{ParticipantSeed, RoomSeed, SessionSeed};
 use whereby_tests::{World, set_mode};
 
 /// The version that this program writes.
@@ -151,6 +151,29 @@ async fn its_rows_and_its_approvals_are_as_they_were() {
     assert_eq!(approvals(&world, &["--all"]).await, [(id, "pending".to_owned())]);
     document(&world, &["audit", "archive", "dead.db"]).await;
     assert_eq!(audit(&world, &[]).await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn its_key_makes_the_pseudonyms_of_people() {
+    let configuration = "[privacy]\nparticipants = \"pseudonyms\"\n";
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let world = world().await;
+        world.configure(configuration);
+        let person = ParticipantSeed::named("Ines Falk").external_id("crm-118");
+        let session = SessionSeed::began(Duration::from_hours(2))
+            .participant(person)
+            .participant(ParticipantSeed::named("Tomasz Wren"));
+        let session = world.simulator.add_session(0, "daily", &session).expect("a session");
+        let argument = format!("meeting_id=daily:{session}");
+        for _ in 0..2 {
+            let read = document(&world, &["call", "get_meeting", "--arg", &argument]).await;
+            seen.push(read["data"]["participants"][0]["name"].clone());
+            // A month later.
+            world.move_clock(31 * 86_400);
+        }
+    }
+    assert_eq!(seen, ["Participant a35974"; 4]);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpH
 use whereby_authority::Asked;
 use whereby_authority::answer::{self, Complaint};
 use whereby_authority::grant::{Admitted, Grant, KnownRoom, Refusal, Settlement, WriteOutcome};
+use whereby_authority::people::MESSAGE_LEFT_OUT;
 use whereby_authority::text;
 
 /// The maximum size of a request's body, in bytes. Arguments are never larger.
@@ -308,7 +309,7 @@ impl Outbox {
             }
         };
         state.grant.settle(&admitted, Settlement::Status(status.as_u16(), &body));
-        let body = state.grant.filtered(body);
+        let body = state.grant.filtered(&admitted, body);
         drop(state);
         let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
         let mut response = http::Response::new(body);
@@ -351,6 +352,9 @@ impl Outbox {
         }
         let mut complaint = Complaint::read(&body, redactor);
         let cause = complaint.text.is_empty().then(by_others).flatten().map(named);
+        if admitted.hides_people && !complaint.text.is_empty() {
+            complaint.text = MESSAGE_LEFT_OUT.into();
+        }
         let seconds = text(header::RETRY_AFTER)
             .and_then(|value| retry_after::seconds(value, text(header::DATE), SystemTime::now()));
         let shown = seconds.map(|seconds| (header::RETRY_AFTER, seconds.into()));
