@@ -43,9 +43,7 @@ enum Command {
     /// With --config, by the rules of another file, to try them before they are in force. Quotas and
     /// creators are taken from the log. Secrets are masked in the log, and a call whose arguments cannot
     /// be read for that reason is counted as not decided.
-    #[command(
-        after_long_help = "Example:\n  whereby permissions replay --since 7d"
-    )]
+    #[command(after_long_help = "Example:\n  whereby permissions replay --since 7d")]
     Replay {
         /// Only calls since this time, as in `whereby audit --since`
         #[arg(long, value_name = "WHEN", value_parser = When::parse)]
