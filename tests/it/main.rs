@@ -26,4 +26,5 @@ mod reproducible;
 mod secrecy;
 mod state;
 mod tidy;
+mod tokens;
 mod wire;
