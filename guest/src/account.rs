@@ -30,15 +30,9 @@ pub(crate) fn get_current_user(
     request.wants_rate_limit = true;
     let reply = accept(GET_MEETINGS, send(transport, request))?;
     let page = response::page(GET_MEETINGS, &reply.body, ROOM_MEMBERS, None)?;
-    let url = match page.rows.first() {
-        Some(room) => room
-            .as_ref()
-            .map_err(String::clone)
-            .and_then(|room| room.required_text("roomUrl"))
-            .map(Some)
-            .map_err(|what| unexpected(GET_MEETINGS, &what))?,
-        None => None,
-    };
+    let first = page.rows.first();
+    let url = first.map(|room| room.as_ref().map_err(String::clone)?.required_text("roomUrl"));
+    let url = url.transpose().map_err(|what| unexpected(GET_MEETINGS, &what))?;
     let claims = Claims::of(settings);
     let source = match claims {
         Some(_) => "the claims of the API key, which were not verified",

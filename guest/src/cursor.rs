@@ -8,10 +8,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Serialize, Serializer};
 
 use crate::argument::{check_length, invalid};
 use crate::date::Moment;
+use crate::json::Object;
 use crate::prelude::*;
 use crate::response::{self, MAX_CURSOR_BYTES};
 use crate::room_name::is_name;
@@ -42,64 +42,39 @@ const KEPT_DONE: usize = 8;
 const MARK_BYTES: usize = 5;
 
 /// A position in a listing of meetings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    #[serde(rename = "v")]
     version: u64,
     /// The fingerprint of the listing's filter.
-    #[serde(rename = "f")]
     filter: u64,
     /// The page size for sessions. It stays the same for the whole listing, so that `offset` keeps its
     /// meaning.
-    #[serde(rename = "n")]
     pub(crate) page_size: u32,
     /// Whereby's cursor for the page of rooms.
-    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
     pub(crate) rooms: Option<String>,
     /// The room whose sessions are being read, in a listing of all rooms. `None` between two rooms.
-    #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
     room: Option<String>,
     /// In a listing of all rooms, the rooms that were read: those of this page and the last ones of the
     /// page before.
-    #[serde(rename = "d", skip_serializing_if = "Vec::is_empty", serialize_with = "as_string")]
     done: Vec<u8>,
     /// Whereby's cursor for the page of the room's sessions.
-    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub(crate) sessions: Option<String>,
     /// The session on that page.
-    #[serde(rename = "o", skip_serializing_if = "is_zero")]
     pub(crate) offset: usize,
     /// In a listing by date, the last meeting that was listed. The next page starts after it.
-    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     before: Option<String>,
     /// Whether the listing goes room by room.
-    #[serde(rename = "g", skip_serializing_if = "is_false", serialize_with = "as_number")]
-    by_room: bool,
+    pub(crate) by_room: bool,
     /// Whether Whereby refused to sort rooms. The order must not change within a listing.
-    #[serde(rename = "ur", skip_serializing_if = "is_false", serialize_with = "as_number")]
     pub(crate) rooms_unsorted: bool,
     /// Whether Whereby refused to sort sessions.
-    #[serde(rename = "us", skip_serializing_if = "is_false", serialize_with = "as_number")]
     pub(crate) sessions_unsorted: bool,
 }
 
 impl Cursor {
     /// Returns the start of a listing.
     pub(crate) fn start(filter: u64, page_size: u32) -> Self {
-        Self {
-            version: VERSION,
-            filter,
-            page_size,
-            rooms: None,
-            room: None,
-            done: Vec::new(),
-            sessions: None,
-            offset: 0,
-            before: None,
-            by_room: false,
-            rooms_unsorted: false,
-            sessions_unsorted: false,
-        }
+        Self { version: VERSION, filter, page_size, ..Self::default() }
     }
 
     /// Returns the start and the id of the last meeting listed by date.
@@ -116,16 +91,6 @@ impl Cursor {
     /// Returns whether the listing continues by date.
     pub(crate) fn is_by_date(&self) -> bool {
         self.before.is_some() && !self.by_room
-    }
-
-    /// Returns whether the listing goes room by room.
-    pub(crate) fn is_by_room(&self) -> bool {
-        self.by_room
-    }
-
-    /// Continues room by room.
-    pub(crate) fn continue_by_room(&mut self) {
-        self.by_room = true;
     }
 
     /// Reads the argument `cursor`. It must come from a listing with the same filter.
@@ -149,7 +114,22 @@ impl Cursor {
 
     /// Writes the cursor. Returns `None` if it would be too long.
     pub(crate) fn write(&self) -> Option<String> {
-        let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).ok()?);
+        let done = Some(URL_SAFE_NO_PAD.encode(&self.done)).filter(|done| !done.is_empty());
+        // Only numbers and strings are read back, so true is 1.
+        let mut json = Object::new();
+        json.number("v", self.version);
+        json.number("f", self.filter);
+        json.number("n", self.page_size.into());
+        json.text("r", self.rooms.as_deref());
+        json.text("m", self.room());
+        json.text("d", done.as_deref());
+        json.text("s", self.sessions.as_deref());
+        json.number("o", self.offset as u64);
+        json.text("b", self.before.as_deref());
+        json.number("g", self.by_room.into());
+        json.number("ur", self.rooms_unsorted.into());
+        json.number("us", self.sessions_unsorted.into());
+        let text = URL_SAFE_NO_PAD.encode(json.finish());
         (text.len() <= MAX_LENGTH).then_some(text)
     }
 
@@ -271,24 +251,6 @@ pub(crate) fn fingerprint(parts: &[&str]) -> u64 {
 fn mark(room: &str) -> [u8; MARK_BYTES] {
     let [a, b, c, d, e, ..] = fingerprint(&[room]).to_le_bytes();
     [a, b, c, d, e]
-}
-
-fn is_zero(value: &usize) -> bool {
-    *value == 0
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-/// Writes true as 1, because only numbers and strings are read back.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes members by reference")]
-fn as_number<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u8(u8::from(*value))
-}
-
-fn as_string<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
 }
 
 #[cfg(test)]

@@ -44,34 +44,26 @@ pub(crate) fn is_refusal(status: u16) -> bool {
     matches!(status, 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429)
 }
 
-/// Returns the error for a failed response to a write, with a remark if the write may have happened. The
-/// error then never means that nothing was changed.
+/// Returns the error for a write that failed or has no response, with a remark if the write may have happened.
+/// The error then never means that nothing was changed.
 #[cfg(feature = "write")]
-pub(crate) fn from_reply_to_write(endpoint: &str, reply: &Reply, remark: &str) -> Error {
-    let error = from_reply(endpoint, reply);
-    if is_refusal(reply.status) && !reply.is_late {
+pub(crate) fn from_write(endpoint: &str, result: &Result<Reply, SendError>, remark: &str) -> Error {
+    let (error, is_refused) = match result {
+        Ok(reply) => (from_reply(endpoint, reply), is_refusal(reply.status) && !reply.is_late),
+        Err(failure) => (from_failure(endpoint, failure), !failure.maybe_sent),
+    };
+    if is_refused {
         return error;
     }
-    let error = match error {
-        Error::Timeout(_) | Error::Unavailable(_) | Error::UnexpectedResponse(_) => error,
-        _ => {
+    let error = match (error, result) {
+        (error @ (Error::Timeout(_) | Error::Unavailable(_) | Error::UnexpectedResponse(_)), _) => {
+            error
+        }
+        (_, Ok(reply)) => {
             let message = message_of(&reply.body);
             Error::UnexpectedResponse(answered(endpoint, reply.status, &message))
         }
-    };
-    with_remark(error, remark)
-}
-
-/// Returns the error for a write without a response, with a remark if the write may have happened.
-#[cfg(feature = "write")]
-pub(crate) fn from_failed_write(endpoint: &str, failure: &SendError, remark: &str) -> Error {
-    let error = from_failure(endpoint, failure);
-    if !failure.maybe_sent {
-        return error;
-    }
-    let error = match error {
-        Error::Timeout(_) | Error::Unavailable(_) | Error::UnexpectedResponse(_) => error,
-        _ => Error::Unavailable(format!("{endpoint}: {}", failure.text)),
+        (_, Err(failure)) => Error::Unavailable(format!("{endpoint}: {}", failure.text)),
     };
     with_remark(error, remark)
 }
@@ -106,16 +98,22 @@ pub(crate) fn unexpected(endpoint: &str, what: &str) -> Error {
 
 /// Appends a remark to the message of an error, if it has one.
 #[cfg(feature = "write")]
-pub(crate) fn with_remark(error: Error, remark: &str) -> Error {
-    map_text(error, |text| format!("{text}; {remark}"))
+pub(crate) fn with_remark(mut error: Error, remark: &str) -> Error {
+    if let Some(text) = message(&mut error) {
+        text.push_str("; ");
+        text.push_str(remark);
+    }
+    error
 }
 
 /// Removes a secret from the message of an error.
-pub(crate) fn without_secret(error: Error, secret: &str) -> Error {
-    map_text(error, |text| {
+pub(crate) fn without_secret(mut error: Error, secret: &str) -> Error {
+    if let Some(text) = message(&mut error) {
         // Replacing whole strings keeps it UTF-8.
-        String::from_utf8(hide(text.into_bytes(), secret)).unwrap_or_default()
-    })
+        let hidden = hide(core::mem::take(text).into_bytes(), secret);
+        *text = String::from_utf8(hidden).unwrap_or_default();
+    }
+    error
 }
 
 /// Removes a secret from a response, in case Whereby echoes it.
@@ -181,19 +179,18 @@ fn message_of(body: &[u8]) -> String {
     if text.trim_start().starts_with('<') { String::new() } else { clean(&text) }
 }
 
-fn map_text(error: Error, change: impl FnOnce(String) -> String) -> Error {
+/// Returns the message of an error, if it has one.
+pub(crate) fn message(error: &mut Error) -> Option<&mut String> {
     match error {
-        Error::InvalidArgument(text) => Error::InvalidArgument(change(text)),
-        Error::Unauthorized(text) => Error::Unauthorized(change(text)),
-        Error::AccessDenied(text) => Error::AccessDenied(change(text)),
-        Error::NotFound(text) => Error::NotFound(change(text)),
-        Error::RateLimited(seconds) => Error::RateLimited(seconds),
-        Error::Rejected(Rejection { status, message }) => {
-            Error::Rejected(Rejection { status, message: change(message) })
-        }
-        Error::Timeout(text) => Error::Timeout(change(text)),
-        Error::Unavailable(text) => Error::Unavailable(change(text)),
-        Error::UnexpectedResponse(text) => Error::UnexpectedResponse(change(text)),
+        Error::RateLimited(_) => None,
+        Error::InvalidArgument(text)
+        | Error::Unauthorized(text)
+        | Error::AccessDenied(text)
+        | Error::NotFound(text)
+        | Error::Rejected(Rejection { message: text, .. })
+        | Error::Timeout(text)
+        | Error::Unavailable(text)
+        | Error::UnexpectedResponse(text) => Some(text),
     }
 }
 

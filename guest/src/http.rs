@@ -59,7 +59,6 @@ struct Slot {
 }
 
 enum State {
-    Idle,
     /// An attempt is in progress.
     Trying(Exchange),
     /// The next attempt begins when this is ready.
@@ -71,15 +70,6 @@ impl<'a> Http<'a> {
     /// Returns a transport that has sent nothing yet. The time limit starts with the first request.
     pub(crate) fn new(settings: &'a Settings) -> Self {
         Self { settings, deadline: None, allowance: Allowance::of_call() }
-    }
-
-    /// Starts the first attempt, if the call has one left.
-    fn first_attempt(&mut self, slot: &mut Slot, deadline: &Deadline) {
-        if self.allowance.take() {
-            self.attempt(slot, deadline);
-        } else {
-            slot.state = State::Done(Err(retry::out_of_attempts()));
-        }
     }
 
     /// Starts an attempt that is already counted.
@@ -100,7 +90,7 @@ impl<'a> Http<'a> {
                 Progress::Complete(response) => self.settle_response(slot, response, deadline),
                 Progress::Failed(error) => self.settle_failure(slot, error, deadline),
             },
-            State::Idle | State::Done(_) => {}
+            State::Done(_) => {}
         }
     }
 
@@ -179,8 +169,11 @@ impl Transport for Http<'_> {
         let mut slots: Vec<Slot> = requests
             .into_iter()
             .map(|request| {
-                let mut slot = Slot { request, attempts: 0, is_open: false, state: State::Idle };
-                self.first_attempt(&mut slot, &deadline);
+                let state = State::Done(Err(retry::out_of_attempts()));
+                let mut slot = Slot { request, attempts: 0, is_open: false, state };
+                if self.allowance.take() {
+                    self.attempt(&mut slot, &deadline);
+                }
                 slot
             })
             .collect();
@@ -202,9 +195,7 @@ impl Transport for Http<'_> {
                 }
             }
             if is_late {
-                for slot in busy {
-                    slot.give_up();
-                }
+                break;
             }
         }
         self.deadline = Some(deadline);
@@ -217,21 +208,15 @@ impl Slot {
         match &self.state {
             State::Trying(exchange) => Some(exchange.pollable()),
             State::Waiting(ready) => Some(ready),
-            State::Idle | State::Done(_) => None,
+            State::Done(_) => None,
         }
     }
 
-    /// Ends a request that has no result when the time limit is reached.
-    fn give_up(&mut self) {
-        if !matches!(self.state, State::Done(_)) {
-            self.state = State::Done(Err(out_of_time(true)));
-        }
-    }
-
+    /// Returns the result. Without one, the time limit was reached.
     fn into_result(self) -> Result<Reply, SendError> {
         match self.state {
             State::Done(result) => result,
-            State::Idle | State::Trying(_) | State::Waiting(_) => Err(out_of_time(true)),
+            State::Trying(_) | State::Waiting(_) => Err(out_of_time(true)),
         }
     }
 }

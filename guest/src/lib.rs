@@ -17,6 +17,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
+mod json;
 mod meeting_id;
 mod meetings;
 mod query;

@@ -46,7 +46,7 @@ struct Stamp<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn decode(row: &'a Object<'_>) -> Result<Self, String> {
+    fn decode(row: &'a Object) -> Result<Self, String> {
         let id = row.required_text("roomSessionId")?;
         if !is_id(id) {
             return Err(row.complaint("roomSessionId", "is not an id"));
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
 }
 
 /// Returns a date from a row; `None` if it is absent or empty.
-fn stamp<'a>(row: &'a Object<'_>, name: &str) -> Result<Option<Stamp<'a>>, String> {
+fn stamp<'a>(row: &'a Object, name: &str) -> Result<Option<Stamp<'a>>, String> {
     match row.text(name)? {
         None | Some("") => Ok(None),
         Some(text) => match Moment::parse(text) {

@@ -4,14 +4,14 @@
 //! member and its row. Unknown members are skipped, because Whereby may add some. One visitor reads all
 //! kinds of rows, because derived types would make the component larger.
 
-use alloc::borrow::Cow;
 use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::error::unexpected;
+use crate::error::{accept, unexpected};
 use crate::prelude::*;
 use crate::surrogate;
+use crate::transport::{Reply, SendError};
 use crate::types::Error;
 
 /// The maximum length of Whereby's cursors, in bytes: the length that `list-rooms` accepts.
@@ -22,67 +22,73 @@ pub(crate) type Names = &'static [&'static str];
 
 /// One page of a list.
 #[derive(Debug)]
-pub(crate) struct Page<'a> {
+pub(crate) struct Page {
     /// The rows; for a row that is not an object, the error message.
-    pub(crate) rows: Vec<Result<Object<'a>, String>>,
+    pub(crate) rows: Vec<Result<Object, String>>,
     /// Where the next page starts.
     pub(crate) cursor: Option<String>,
 }
 
 /// The members with the given names of an object.
 #[derive(Debug)]
-pub(crate) struct Object<'a> {
+pub(crate) struct Object {
     names: Names,
     /// In the order of the names.
-    members: Vec<Value<'a>>,
+    members: Vec<Value>,
     /// The index of the row in its page, if it is a row.
     row: Option<usize>,
 }
 
 /// The kept part of a value. Absent and null are the same.
 #[derive(Debug, Default)]
-enum Value<'a> {
+enum Value {
     #[default]
     Null,
     Boolean,
-    Text(Cow<'a, str>),
+    Text(String),
     Whole(u64),
     Number(f64),
     /// An array, with its items if they are needed.
-    Array(Vec<Value<'a>>),
+    Array(Vec<Value>),
     /// An object, with the members that are needed.
-    Object(Vec<Value<'a>>),
+    Object(Vec<Value>),
+}
+
+/// Reads the response to a request for a page.
+pub(crate) fn page_of(
+    endpoint: &str,
+    result: Result<Reply, SendError>,
+    names: Names,
+    before: Option<&str>,
+) -> Result<Page, Error> {
+    page(endpoint, &accept(endpoint, result)?.body, names, before)
 }
 
 /// Reads a page: an object with `results` and `cursor`.
 ///
 /// `before` is the cursor of this page. It is an error if the next page has the same cursor, because the
 /// listing would never end.
-pub(crate) fn page<'a>(
+pub(crate) fn page(
     endpoint: &str,
-    body: &'a [u8],
+    body: &[u8],
     names: Names,
     before: Option<&str>,
-) -> Result<Page<'a>, Error> {
+) -> Result<Page, Error> {
     read_page(body, names, before).map_err(|what| unexpected(endpoint, &what))
 }
 
 /// Reads one object.
-pub(crate) fn object(body: &[u8], names: Names) -> Result<Object<'_>, String> {
-    match read(body, Keep::Members(names))? {
-        Value::Object(members) => Ok(Object { names, members, row: None }),
-        other => Err(format!("it is {}, not an object", other.kind())),
-    }
+pub(crate) fn object(body: &[u8], names: Names) -> Result<Object, String> {
+    Ok(Object { names, members: members(body, Keep::Members(names))?, row: None })
 }
 
 /// Reads an object that is the member of another object.
-pub(crate) fn inner_object<'a>(
-    body: &'a [u8],
+pub(crate) fn inner_object(
+    body: &[u8],
     outer: &'static [&'static str; 1],
     names: Names,
-) -> Option<Object<'a>> {
-    let Ok(Value::Object(mut outer)) = read(body, Keep::Inner(outer, names)) else { return None };
-    match outer.pop() {
+) -> Option<Object> {
+    match members(body, Keep::Inner(outer, names)).ok()?.pop() {
         Some(Value::Object(members)) => Some(Object { names, members, row: None }),
         _ => None,
     }
@@ -108,19 +114,19 @@ const MAX_WORDS: usize = 5;
 
 /// Returns the strings in those members, at any depth; `None` if the body is not an object.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
-    let value = read(body, Keep::Words).ok().filter(|value| matches!(value, Value::Object(_)))?;
+    let value = Value::Object(members(body, Keep::Words).ok()?);
     let mut words = Vec::new();
     value.gather(&mut words);
     Some(words.join(": "))
 }
 
-impl Page<'_> {
+impl Page {
     /// Decodes every row, and returns an error message for each unreadable one. Fails only if no row can be
     /// read.
     pub(crate) fn read(
         &self,
         endpoint: &str,
-        decode: &mut dyn FnMut(&Object<'_>) -> Result<(), String>,
+        decode: &mut dyn FnMut(&Object) -> Result<(), String>,
     ) -> Result<Vec<String>, Error> {
         let mut bad = Vec::new();
         for row in &self.rows {
@@ -135,7 +141,7 @@ impl Page<'_> {
     }
 }
 
-impl Object<'_> {
+impl Object {
     /// Returns a string member; `None` if it is absent.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, String> {
         match self.member(name) {
@@ -156,7 +162,7 @@ impl Object<'_> {
         match self.member(name) {
             Value::Null => Ok(None),
             Value::Text(text) if text.is_empty() => Ok(None),
-            Value::Text(text) => Ok(Some(text.clone().into_owned())),
+            Value::Text(text) => Ok(Some(text.clone())),
             Value::Whole(number) => Ok(Some(number.to_string())),
             other => Err(self.not_a(name, other, "an id")),
         }
@@ -203,32 +209,18 @@ impl Object<'_> {
         }
     }
 
-    fn not_a(&self, name: &str, value: &Value<'_>, wanted: &str) -> String {
+    fn not_a(&self, name: &str, value: &Value, wanted: &str) -> String {
         self.complaint(name, &format!("is {}, not {wanted}", value.kind()))
     }
 
-    fn member(&self, name: &str) -> &Value<'_> {
+    fn member(&self, name: &str) -> &Value {
         let at = self.names.iter().position(|known| *known == name);
         debug_assert!(at.is_some(), "{name} was not asked for");
         at.and_then(|at| self.members.get(at)).unwrap_or(&Value::Null)
     }
 }
 
-impl Value<'_> {
-    /// Returns the same value without borrowing the body.
-    fn into_owned(self) -> Value<'static> {
-        let all = |values: Vec<Self>| values.into_iter().map(Self::into_owned).collect();
-        match self {
-            Self::Null => Value::Null,
-            Self::Boolean => Value::Boolean,
-            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
-            Self::Whole(number) => Value::Whole(number),
-            Self::Number(number) => Value::Number(number),
-            Self::Array(items) => Value::Array(all(items)),
-            Self::Object(members) => Value::Object(all(members)),
-        }
-    }
-
+impl Value {
     /// Adds the strings in the value, each once.
     fn gather<'a>(&'a self, words: &mut Vec<&'a str>) {
         match self {
@@ -258,12 +250,8 @@ impl Value<'_> {
 }
 
 #[inline(never)]
-fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<Page<'a>, String> {
-    let page = match read(body, Keep::Page(names))? {
-        Value::Object(members) => members,
-        other => return Err(format!("it is {}, not an object", other.kind())),
-    };
-    let mut page = page.into_iter();
+fn read_page(body: &[u8], names: Names, before: Option<&str>) -> Result<Page, String> {
+    let mut page = members(body, Keep::Page(names))?.into_iter();
     let rows = match page.next() {
         Some(Value::Array(rows)) => rows,
         None | Some(Value::Null) => return Err("the member results is missing".to_owned()),
@@ -286,7 +274,7 @@ fn read_page<'a>(body: &'a [u8], names: Names, before: Option<&str>) -> Result<P
         Value::Text(text) if before == Some(&*text) => {
             return Err("the member cursor points to the same page again".to_owned());
         }
-        Value::Text(text) => Some(text.into_owned()),
+        Value::Text(text) => Some(text),
         other => return Err(format!("the member cursor is {}, not a string", other.kind())),
     };
     Ok(Page { rows, cursor })
@@ -298,19 +286,27 @@ pub(crate) fn is_plain(body: &[u8]) -> bool {
     body.trim_ascii().is_empty() || read(body, Keep::Scalar).is_ok()
 }
 
+/// Reads the members of an object that are kept.
+fn members(body: &[u8], keep: Keep) -> Result<Vec<Value>, String> {
+    match read(body, keep)? {
+        Value::Object(members) => Ok(members),
+        other => Err(format!("it is {}, not an object", other.kind())),
+    }
+}
+
 #[inline(never)]
-fn read(body: &[u8], keep: Keep) -> Result<Value<'_>, String> {
+fn read(body: &[u8], keep: Keep) -> Result<Value, String> {
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     // A name that was cut within an emoji must not make the response unreadable. That is rare, so it is
     // handled only after parsing fails.
     let read = parse(body, keep).or_else(|error| match surrogate::without_halves(body) {
-        Some(whole) => parse(&whole, keep).map(Value::into_owned),
+        Some(whole) => parse(&whole, keep),
         None => Err(error),
     });
     read.map_err(|error| format!("it is not JSON: {error}"))
 }
 
-fn parse(body: &[u8], keep: Keep) -> serde_json::Result<Value<'_>> {
+fn parse(body: &[u8], keep: Keep) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = keep.deserialize(&mut deserializer)?;
     deserializer.end()?;
@@ -360,49 +356,45 @@ impl Keep {
 }
 
 impl<'de> DeserializeSeed<'de> for Keep {
-    type Value = Value<'de>;
+    type Value = Value;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Keep {
-    type Value = Value<'de>;
+    type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("any value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
+    fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
+    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
         Ok(Value::Boolean)
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value<'de>, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
         Ok(Value::Whole(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value<'de>, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
         Ok(Value::Number(value as f64))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value<'de>, E> {
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
         Ok(Value::Number(value))
     }
 
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Borrowed(value)))
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         let keep = match self {
             Self::Rows(names) => Self::Members(names),
@@ -418,43 +410,21 @@ impl<'de> Visitor<'de> for Keep {
         Ok(Value::Array(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let names = self.names();
         let mut members = Vec::new();
         members.resize_with(names.len(), Value::default);
-        while let Some(at) = map.next_key_seed(IndexOf(names))? {
-            match members.get_mut(at) {
-                Some(member) => *member = map.next_value_seed(self.of_member(at))?,
+        while let Some(key) = map.next_key_seed(Self::Scalar)? {
+            let is_key = |name: &str| matches!(&key, Value::Text(key) if key == name);
+            let kept = names.iter().zip(&mut members).enumerate();
+            match kept.into_iter().find(|(_, (name, _))| is_key(name)) {
+                Some((at, (_, member))) => *member = map.next_value_seed(self.of_member(at))?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
         Ok(Value::Object(members))
-    }
-}
-
-/// Finds the index of a key among the names. For an unknown key, the index is past the end.
-#[derive(Clone, Copy)]
-struct IndexOf(Names);
-
-impl<'de> DeserializeSeed<'de> for IndexOf {
-    type Value = usize;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for IndexOf {
-    type Value = usize;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<usize, E> {
-        Ok(self.0.iter().position(|known| *known == name).unwrap_or(usize::MAX))
     }
 }
 
@@ -467,7 +437,7 @@ mod tests {
 
     const NAMES: super::Names = &["id", "name", "size"];
 
-    fn read(body: &str) -> Object<'_> {
+    fn read(body: &str) -> Object {
         object(body.as_bytes(), NAMES).unwrap()
     }
 

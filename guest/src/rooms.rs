@@ -16,9 +16,9 @@ use crate::argument::{check_length, check_limit, invalid};
 use crate::error::{clean, unexpected};
 use crate::prelude::*;
 use crate::query::Query;
-use crate::response::{self, MAX_CURSOR_BYTES, Names, Object};
+use crate::response::{MAX_CURSOR_BYTES, Names, Object, Page, page_of};
 use crate::room_name::{RoomName, host_and_name, looks_like_id, shown};
-use crate::transport::{Transport, fetch};
+use crate::transport::{Request, Transport, send};
 use crate::types::{Error, PageMeta, Room, RoomPage};
 
 const GET_MEETINGS: &str = "GET /meetings";
@@ -49,8 +49,7 @@ pub(crate) fn list_rooms(
         query = query.with_number("limit", limit);
     }
     let target = query.with_some("cursor", cursor.as_deref()).finish();
-    let body = fetch(transport, GET_MEETINGS, target)?;
-    let page = response::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
+    let page = page(transport, target, cursor.as_deref())?;
     let mut data = Vec::with_capacity(page.rows.len());
     page.read(GET_MEETINGS, &mut |row| {
         let read = room(row);
@@ -58,6 +57,15 @@ pub(crate) fn list_rooms(
         read.map(drop)
     })?;
     Ok(RoomPage { data, meta: PageMeta { next_cursor: page.cursor } })
+}
+
+/// Requests a page of rooms. `cursor` is the one in the target.
+fn page(
+    transport: &mut dyn Transport,
+    target: String,
+    cursor: Option<&str>,
+) -> Result<Page, Error> {
+    page_of(GET_MEETINGS, send(transport, Request::get(target)), ROOM_MEMBERS, cursor)
 }
 
 /// Finds a room by its name.
@@ -104,8 +112,7 @@ fn look_up(
             .with_number("limit", LOOKUP_SIZE)
             .with_some("cursor", cursor.as_deref())
             .finish();
-        let body = fetch(transport, GET_MEETINGS, target)?;
-        let page = response::page(GET_MEETINGS, &body, ROOM_MEMBERS, cursor.as_deref())?;
+        let page = page(transport, target, cursor.as_deref())?;
         seen += page.rows.len();
         let mut rooms: Vec<Room> = Vec::new();
         for row in &page.rows {
@@ -165,14 +172,14 @@ fn not_found(wanted: &RoomName, unreadable: Option<String>) -> Error {
 }
 
 /// Returns whether the room of a row is on the host that the caller gave, if any.
-fn is_on_host(row: &Object<'_>, wanted: &RoomName) -> Result<bool, String> {
+fn is_on_host(row: &Object, wanted: &RoomName) -> Result<bool, String> {
     let Some(host) = &wanted.host else { return Ok(true) };
     let url = row.required_text("roomUrl")?;
     Ok(host_and_name(url).is_some_and(|(of_room, _)| of_room.eq_ignore_ascii_case(host)))
 }
 
 /// Returns the room's name from a row, without the slash. If `roomName` is absent, `roomUrl` has it.
-fn name(row: &Object<'_>) -> Result<String, String> {
+fn name(row: &Object) -> Result<String, String> {
     let name = match row.text("roomName")? {
         Some(name) => name.strip_prefix('/').unwrap_or(name).to_owned(),
         None => {
@@ -186,7 +193,7 @@ fn name(row: &Object<'_>) -> Result<String, String> {
     Ok(name)
 }
 
-fn room(row: &Object<'_>) -> Result<Room, String> {
+fn room(row: &Object) -> Result<Room, String> {
     let date = |name| row.text(name).map(|text| text.map(str::to_owned));
     Ok(Room {
         room_name: shown(&name(row)?),
@@ -199,7 +206,7 @@ fn room(row: &Object<'_>) -> Result<Room, String> {
 
 /// Returns the readable members of a room, so that one malformed member does not hide it; `None` if the
 /// entry has no name.
-fn partial(row: &Object<'_>) -> Option<Room> {
+fn partial(row: &Object) -> Option<Room> {
     let text = |name| row.text(name).ok().flatten().map(str::to_owned);
     Some(Room {
         room_name: shown(&name(row).ok()?),

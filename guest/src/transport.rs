@@ -4,7 +4,7 @@
 pub(crate) mod fake;
 
 use crate::prelude::*;
-use crate::types::{Error, RateLimit};
+use crate::types::RateLimit;
 
 /// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,14 +91,4 @@ pub(crate) fn send(transport: &mut dyn Transport, request: Request) -> Result<Re
             maybe_sent: true,
         })
     })
-}
-
-/// Sends one GET request and returns the body of a successful response.
-pub(crate) fn fetch(
-    transport: &mut dyn Transport,
-    endpoint: &str,
-    target: String,
-) -> Result<Vec<u8>, Error> {
-    let result = send(transport, Request::get(target));
-    crate::error::accept(endpoint, result).map(|reply| reply.body)
 }

@@ -4,7 +4,7 @@
 //! fact fails the build.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use wit_parser::{Docs, Function, InterfaceId, Resolve, Type, TypeDefKind, TypeId};
@@ -97,61 +97,59 @@ impl Generator<'_> {
     fn type_def(&mut self, name: &str, id: TypeId) -> Result<()> {
         let def = &self.resolve.types[id];
         let text = self.text(&def.docs, name)?;
-        let ident = constant(name);
         // Callers of the library reach the other types through the functions.
         let shown = if name == "error" { "pub " } else { "" };
-        match &def.kind {
+        let (kind, contents) = match &def.kind {
             TypeDefKind::Record(record) => {
                 let mut members = String::new();
                 for field in &record.fields {
-                    let docs = Documented::parse(&field.docs, &format!("{name}.{}", field.name))?;
+                    let docs = docs(&field.docs, &format!("{name}.{}", field.name))?;
                     members += &self.member(&field.name, &camel(&field.name), &field.ty, &docs)?;
                 }
-                writeln!(
-                    self.out,
-                    "{shown}static {ident}: Record = Record {{ name: {name:?}, docs: {text:?}, members: &[{members}] }};"
-                )?;
+                ("Record", format!("members: &[{members}]"))
             }
             TypeDefKind::Variant(variant) => {
                 let mut cases = String::new();
                 for case in &variant.cases {
                     // The cases of `error` are kinds, which keep their WIT name everywhere.
                     let json = if name == "error" { case.name.clone() } else { camel(&case.name) };
-                    let text = self.text(&case.docs, &format!("{name}.{}", case.name))?;
-                    let (text, after) = after(&text);
-                    let payload = match &case.ty {
-                        Some(ty) => format!("Some({})", self.ty(ty)?),
-                        None => "None".into(),
-                    };
-                    write!(
-                        cases,
-                        "Case {{ name: {:?}, json: {json:?}, docs: {text:?}, after: &{after:?}, payload: {payload} }},",
-                        case.name
-                    )?;
+                    cases += &self.case(name, &case.name, &json, &case.docs, case.ty.as_ref())?;
                 }
-                writeln!(
-                    self.out,
-                    "{shown}static {ident}: Variant = Variant {{ name: {name:?}, docs: {text:?}, cases: &[{cases}] }};"
-                )?;
+                ("Variant", format!("cases: &[{cases}]"))
             }
             TypeDefKind::Enum(choice) => {
                 let mut cases = String::new();
                 for case in &choice.cases {
-                    let text = self.text(&case.docs, &format!("{name}.{}", case.name))?;
-                    write!(
-                        cases,
-                        "Case {{ name: {0:?}, json: {0:?}, docs: {text:?}, after: &[], payload: None }},",
-                        case.name
-                    )?;
+                    cases += &self.case(name, &case.name, &case.name, &case.docs, None)?;
                 }
-                writeln!(
-                    self.out,
-                    "{shown}static {ident}: Enum = Enum {{ name: {name:?}, docs: {text:?}, cases: &[{cases}] }};"
-                )?;
+                ("Enum", format!("cases: &[{cases}]"))
             }
             other => bail!("`{name}` is a {}, which the catalog does not support", other.as_str()),
-        }
+        };
+        writeln!(
+            self.out,
+            "{shown}static {}: {kind} = {kind} {{ name: {name:?}, docs: {text:?}, {contents} }};",
+            constant(name)
+        )?;
         Ok(())
+    }
+
+    fn case(
+        &self,
+        of: &str,
+        name: &str,
+        json: &str,
+        docs: &Docs,
+        payload: Option<&Type>,
+    ) -> Result<String> {
+        let (text, after) = after(&self.text(docs, &format!("{of}.{name}"))?);
+        let payload = match payload {
+            Some(ty) => format!("Some({})", self.ty(ty)?),
+            None => "None".into(),
+        };
+        Ok(format!(
+            "Case {{ name: {name:?}, json: {json:?}, docs: {text:?}, after: &{after:?}, payload: {payload} }},"
+        ))
     }
 
     fn function(&mut self, function: &Function, interface: &str) -> Result<String> {
@@ -169,10 +167,10 @@ impl Generator<'_> {
         for param in &function.params {
             let what = format!("parameter `{}` of `{name}`", param.name);
             let item = items.remove(&param.name).with_context(|| format!("no docs for {what}"))?;
-            let docs = Documented::parse_text(&item, &what)?;
+            let docs = documented(&item, &what)?;
             params += &self.member(&param.name, &snake(&param.name), &param.ty, &docs)?;
         }
-        let docs = self.spell(&Documented::parse_text(&text, name)?.text);
+        let docs = self.spell(&documented(&text, name)?.0);
         self.spelling = members;
         if let Some(unknown) = items.keys().next() {
             bail!("`{name}` documents `{unknown}`, which is not a parameter");
@@ -192,11 +190,13 @@ impl Generator<'_> {
     }
 
     fn member(&self, name: &str, json: &str, ty: &Type, docs: &Documented) -> Result<String> {
+        let (text, facts) = docs;
+        let facts: String =
+            facts.iter().map(|(field, code)| format!("{field}: {code}, ")).collect();
         Ok(format!(
-            "Member {{ name: {name:?}, json: {json:?}, ty: {}, docs: {:?}, facts: {} }},",
+            "Member {{ name: {name:?}, json: {json:?}, ty: {}, docs: {:?}, facts: Facts {{ {facts}..Facts::NONE }} }},",
             self.ty(ty)?,
-            self.spell(&docs.text),
-            docs.facts
+            self.spell(text),
         ))
     }
 
@@ -232,9 +232,9 @@ impl Generator<'_> {
 
     /// Returns the documentation of a type or a case. Facts are an error there.
     fn text(&self, docs: &Docs, what: &str) -> Result<String> {
-        let docs = Documented::parse(docs, what)?;
-        ensure!(docs.facts == Facts::default(), "{what} states a fact; only members can");
-        Ok(self.spell(&docs.text))
+        let (text, facts) = self::docs(docs, what)?;
+        ensure!(facts.is_empty(), "{what} states a fact; only members can");
+        Ok(self.spell(&text))
     }
 
     /// Replaces names in backticks with their spelling in JSON, Lua and MCP.
@@ -253,133 +253,87 @@ impl Generator<'_> {
     }
 }
 
-/// A doc comment, split into its text and its facts.
-struct Documented {
-    text: String,
-    facts: Facts,
+/// The text of a doc comment, and its facts: the code of the fields of `Facts` that it states.
+type Documented = (String, BTreeMap<&'static str, String>);
+
+/// Reads a doc comment.
+fn docs(docs: &Docs, what: &str) -> Result<Documented> {
+    documented(docs.contents.as_deref().unwrap_or_default(), what)
 }
 
-impl Documented {
-    fn parse(docs: &Docs, what: &str) -> Result<Self> {
-        Self::parse_text(docs.contents.as_deref().unwrap_or_default(), what)
-    }
-
-    fn parse_text(contents: &str, what: &str) -> Result<Self> {
-        let mut facts = Facts::default();
-        let mut paragraphs = vec![String::new()];
-        for line in contents.lines() {
-            let line = line.trim();
-            if facts.read(line).with_context(|| format!("{what}: {line}"))? {
-                continue;
+fn documented(contents: &str, what: &str) -> Result<Documented> {
+    let mut facts = BTreeMap::new();
+    let mut paragraphs = vec![String::new()];
+    for line in contents.lines() {
+        let line = line.trim();
+        if let Some((field, code)) = fact(line).with_context(|| format!("{what}: {line}"))? {
+            ensure!(facts.insert(field, code).is_none(), "{what}: {line}: it is stated twice");
+            continue;
+        }
+        let last = paragraphs.last_mut().expect("never empty");
+        if line.is_empty() {
+            if !last.is_empty() {
+                paragraphs.push(String::new());
             }
-            let last = paragraphs.last_mut().expect("never empty");
-            if line.is_empty() {
-                if !last.is_empty() {
-                    paragraphs.push(String::new());
-                }
-            } else {
-                if !last.is_empty() {
-                    last.push(if line.starts_with("- ") { '\n' } else { ' ' });
-                }
-                last.push_str(line);
+        } else {
+            if !last.is_empty() {
+                last.push(if line.starts_with("- ") { '\n' } else { ' ' });
             }
+            last.push_str(line);
         }
-        paragraphs.retain(|paragraph| !paragraph.is_empty());
-        let text = paragraphs.join("\n\n");
-        ensure!(!text.is_empty(), "{what} is not documented in the WIT");
-        Ok(Self { text, facts })
     }
+    paragraphs.retain(|paragraph| !paragraph.is_empty());
+    ensure!(!paragraphs.is_empty(), "{what} is not documented in the WIT");
+    Ok((paragraphs.join("\n\n"), facts))
 }
 
-/// The facts that `world.wit` describes.
-#[derive(Default, PartialEq)]
-struct Facts {
-    range: Option<(u64, u64)>,
-    length: Option<(u64, u64)>,
-    max_items: Option<u64>,
-    formats: Vec<String>,
-    default: Option<String>,
-    example: Option<String>,
-    unit: Option<String>,
-    usual: Option<String>,
-    secret: Option<Secret>,
-}
-
-/// The value of a `Secret` fact.
-#[derive(Debug, PartialEq)]
-enum Secret {
-    Whole,
-    Query(String),
-}
-
-impl Facts {
-    /// Reads a line. Returns whether it states a fact.
-    fn read(&mut self, line: &str) -> Result<bool> {
-        if line == "Secret." {
-            ensure!(self.secret.replace(Secret::Whole).is_none(), "the fact is stated twice");
-            return Ok(true);
-        }
-        let Some((key, value)) = line.split_once(": ") else { return Ok(false) };
-        let keys = [
-            "Range", "Length", "Items", "Format", "Default", "Example", "Unit", "Usually", "Secret",
-        ];
-        if !keys.contains(&key) {
-            return Ok(false);
-        }
-        let value = value.strip_suffix('.').context("a fact must end with a full stop")?;
-        let bounds = || -> Result<(u64, u64)> {
+/// Reads a line that may state a fact, as `world.wit` describes them. Returns a field of `Facts`, and the code of
+/// its value.
+fn fact(line: &str) -> Result<Option<(&'static str, String)>> {
+    if line == "Secret." {
+        return Ok(Some(("secret", "Some(Secret::Whole)".to_owned())));
+    }
+    let Some((key, value)) = line.split_once(": ") else { return Ok(None) };
+    let field = match key {
+        "Range" => "range",
+        "Length" => "length",
+        "Items" => "max_items",
+        "Format" => "formats",
+        "Default" => "default",
+        "Example" => "example",
+        "Unit" => "unit",
+        "Usually" => "usual",
+        "Secret" => "secret",
+        _ => return Ok(None),
+    };
+    let value = value.strip_suffix('.').context("a fact must end with a full stop")?;
+    let code = match field {
+        "range" | "length" => {
             let (low, high) = value.split_once(" to ").context("not of the form `1 to 100`")?;
-            Ok((low.parse()?, high.parse()?))
-        };
-        match key {
-            "Range" => self.range = Some(bounds()?),
-            "Length" => self.length = Some(bounds()?),
-            "Items" => {
-                let count = value.strip_prefix("at most ").context("not `at most 16`")?;
-                self.max_items = Some(count.parse()?);
-            }
-            "Format" => {
-                self.formats = value.split(" or ").map(str::to_owned).collect();
-                let known = BTreeSet::from(["date-time", "date", "uri"]);
-                ensure!(self.formats.iter().all(|f| known.contains(f.as_str())), "unknown format");
-            }
-            "Default" => self.default = Some(value.to_owned()),
-            "Unit" => {
-                ensure!(["seconds", "minutes"].contains(&value), "unknown unit");
-                self.unit = Some(value.to_owned());
-            }
-            "Usually" => self.usual = Some(value.to_owned()),
-            "Secret" => {
-                let is_name = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric());
-                ensure!(is_name, "not the name of a query parameter");
-                let secret = Secret::Query(value.to_owned());
-                ensure!(self.secret.replace(secret).is_none(), "the fact is stated twice");
-            }
-            _ => self.example = Some(value.to_owned()),
+            format!("Some(({}, {}))", low.parse::<u64>()?, high.parse::<u64>()?)
         }
-        Ok(true)
-    }
-}
-
-impl std::fmt::Display for Facts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Facts {{ range: {:?}, length: {:?}, max_items: {:?}, formats: &{:?}, default: {:?}, example: {:?}, unit: {:?}, usual: {:?}, secret: {} }}",
-            self.range,
-            self.length,
-            self.max_items,
-            self.formats,
-            self.default,
-            self.example,
-            self.unit,
-            self.usual,
-            match &self.secret {
-                None => "None".to_owned(),
-                Some(secret) => format!("Some(Secret::{secret:?})"),
-            }
-        )
-    }
+        "max_items" => {
+            let count = value.strip_prefix("at most ").context("not `at most 16`")?;
+            format!("Some({})", count.parse::<u64>()?)
+        }
+        "formats" => {
+            let formats: Vec<&str> = value.split(" or ").collect();
+            let is_known = |format| ["date-time", "date", "uri"].contains(format);
+            ensure!(formats.iter().all(is_known), "unknown format");
+            format!("&{formats:?}")
+        }
+        "secret" => {
+            let is_name = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric());
+            ensure!(is_name, "not the name of a query parameter");
+            format!("Some(Secret::Query({value:?}))")
+        }
+        _ => {
+            let is_unit = field != "unit" || ["seconds", "minutes"].contains(&value);
+            ensure!(is_unit, "unknown unit");
+            format!("Some({value:?})")
+        }
+    };
+    Ok(Some((field, code)))
 }
 
 /// Splits the documentation of an error case. Returns the general text, and the paragraphs about a single

@@ -172,6 +172,26 @@ impl From<whereby_authority::Error> for Error {
 }
 
 impl Error {
+    /// Returns the error of a wrong command line or call.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into() }
+    }
+
+    /// Returns the error of a configuration or a credential that cannot be used.
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::Configuration { message: message.into() }
+    }
+
+    /// Returns the error of a component that failed or broke a rule.
+    pub(crate) fn component_fault(message: impl Into<String>) -> Self {
+        Self::ComponentFault { message: message.into() }
+    }
+
+    /// Returns the error of the host itself.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::Internal { message: message.into() }
+    }
+
     /// Returns the kind, for scripts: a case of `error` in the WIT, or `usage`, `configuration`, `denied`,
     /// `approval-required`, `component-fault` or `internal`.
     #[must_use]
@@ -293,7 +313,11 @@ pub(crate) fn approve(how: &str) -> String {
 }
 
 fn because(rule: &Option<Box<Rule>>) -> String {
-    rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"))
+    rule.as_ref().map_or_else(String::new, |rule| {
+        // After the reason why its condition does not hold.
+        let link = if rule.unmet.is_some() { "; " } else { ": " };
+        format!("{link}{rule}")
+    })
 }
 
 /// Returns the hint to change a rule.
@@ -306,10 +330,11 @@ fn change(rule: &Rule) -> String {
     match &rule.place {
         Some((file, line)) => {
             let file = text::printable(&file.display().to_string(), 300);
-            format!(
-                "to allow it, set {} = \"allow\" in {file}, line {line}, as the file's owner",
-                rule.key
-            )
+            let change = match &rule.unmet {
+                Some(_) => format!("change {}", rule.key),
+                None => format!("set {} = \"allow\"", rule.key),
+            };
+            format!("to allow it, {change} in {file}, line {line}, as the file's owner")
         }
         None => format!("to allow it, set {} = \"allow\" in the configuration file", rule.key),
     }

@@ -117,6 +117,8 @@ pub fn configuration(data: &[u8]) {
             assert!(own.permission <= both.permission, "{} became laxer", function.json);
             assert!(own.force_denied_by.is_none() || both.force_denied_by.is_some());
             assert!(own.elicitation_denied_by.is_none() || both.elicitation_denied_by.is_some());
+            let participants = |policy: &Policy| policy.participants("work", None);
+            assert!(participants(&settings.policy) <= participants(&tightened));
         }
     }
     let change = |key: &str, value: Option<&str>| {

@@ -118,7 +118,7 @@ async fn a_server_on_standard_input_has_the_limits_of_its_token() {
             let mut command = whereby(home.path(), arguments);
             command.env("WHEREBY_API_URL", &url).env("WHEREBY_ACCESS_TOKEN", &key);
             command.stdin(std::fs::File::open(&file).expect("the file"));
-            token.into_iter().for_each(|token| drop(command.env("WHEREBY_TOKEN", token)));
+            command.envs(token.map(|token| ("WHEREBY_TOKEN", token)));
             finished(command)
         };
         let token = run(&["token", "create", "--read-only"], None, "").stdout;

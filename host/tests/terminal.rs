@@ -329,6 +329,7 @@ async fn every_command_is_clean_on_a_terminal() {
         &["search", "rooms"],
         &["configure", "--read", "allow"],
         &["accounts"],
+        &["permissions"],
         &["doctor", "-v"],
         &["approvals", "list"],
         &["audit"],

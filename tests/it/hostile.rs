@@ -9,6 +9,7 @@ mod escape;
 mod exhaustion;
 mod files;
 mod lies;
+mod people;
 mod record;
 mod theft;
 

@@ -25,7 +25,7 @@ async fn open_world() -> World {
 }
 
 /// Runs a script as the user of a world, where nobody is asked.
-async fn run(world: &World, script: &str) -> Report {
+pub(crate) async fn run(world: &World, script: &str) -> Report {
     Runtime::new(world.session()).run(script, "test.lua").await
 }
 

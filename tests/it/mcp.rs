@@ -126,6 +126,33 @@ pub(crate) async fn questions(world: &World, function: &str, arguments: Value) -
     format!("{:?} {result:?}", client.asked())
 }
 
+/// What comes of a call by a client that cannot be asked: its result, or the kind and the text of its
+/// error.
+pub(crate) async fn attempt(
+    world: &World,
+    function: &str,
+    arguments: Value,
+) -> Result<Value, (String, String)> {
+    let connected = Connected::new(world, Client::new(None).0).await;
+    let result = connected.call(&format!("whereby_{function}"), arguments).await;
+    connected.end().await;
+    if let Some(content) = result.structured_content {
+        return Ok(content);
+    }
+    let document = &result.meta.expect("a document").0["whereby/error"];
+    let kind = document["kind"].as_str().expect("a kind").to_owned();
+    Err((kind, result.content[0].as_text().expect("a text").text.clone()))
+}
+
+/// The description of a tool.
+pub(crate) async fn description(world: &World, name: &str) -> String {
+    let connected = Connected::new(world, Client::new(None).0).await;
+    let tools = connected.tools().await;
+    connected.end().await;
+    let tool = tools.into_iter().find(|tool| tool.name == name).expect("a tool");
+    tool.description.expect("a description").into_owned()
+}
+
 fn accepts(approve: bool) -> Option<ElicitResult> {
     let result = ElicitResult::new(ElicitationAction::Accept);
     Some(result.with_content(json!({"approve": approve})))

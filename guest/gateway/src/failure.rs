@@ -12,10 +12,11 @@ use whereby_catalog::failure;
 const ERROR_META: &str = "whereby/error";
 
 /// A failed call.
+#[derive(Default)]
 struct Failure {
     kind: &'static str,
     message: String,
-    http_status: Option<u16>,
+    http_status: Option<u32>,
     retry_after_seconds: Option<u32>,
     hint: Option<Text>,
     /// Whether the call may have changed something.
@@ -41,7 +42,7 @@ pub(crate) fn of_error(error: Error, tool: &Tool) -> Json {
             // In the WIT, 0 means that Whereby did not say.
             retry_after_seconds = Some(*seconds).filter(|seconds| *seconds > 0);
         }
-        Error::Rejected(rejection) => http_status = Some(rejection.status),
+        Error::Rejected(rejection) => http_status = Some(rejection.status.into()),
         _ => {}
     }
     let message = match error {
@@ -61,23 +62,17 @@ pub(crate) fn of_error(error: Error, tool: &Tool) -> Json {
 
 /// Returns the result for an invalid argument.
 pub(crate) fn invalid_argument(message: String) -> Json {
-    Failure::before("invalid-argument", message, None).into_result()
+    Failure { kind: "invalid-argument", message, ..Failure::default() }.into_result()
 }
 
 /// Returns the result for a tool that writes, if writes are not allowed.
 pub(crate) fn denied(tool: &Tool) -> Json {
     let message = format!("{} writes, and this gateway only reads", tool.name);
-    let hint = "use the listed tools, and do not try another way";
-    Failure::before("denied", message, Some(hint.into())).into_result()
+    let hint = Some("use the listed tools, and do not try another way".into());
+    Failure { kind: "denied", message, hint, ..Failure::default() }.into_result()
 }
 
 impl Failure {
-    /// Returns a failure before anything was sent.
-    fn before(kind: &'static str, message: String, hint: Option<Text>) -> Self {
-        let (http_status, retry_after_seconds) = (None, None);
-        Self { kind, message, http_status, retry_after_seconds, hint, is_unknown: false }
-    }
-
     fn into_result(self) -> Json {
         let mut text = format!("{}: {}", self.kind, self.message);
         if self.is_unknown {

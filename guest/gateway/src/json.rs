@@ -178,12 +178,6 @@ impl ToJson for bool {
     }
 }
 
-impl ToJson for u16 {
-    fn to_json(self) -> Json {
-        Json::Integer(self.into())
-    }
-}
-
 impl ToJson for u32 {
     fn to_json(self) -> Json {
         Json::Integer(self.into())

@@ -31,72 +31,69 @@ impl AttemptError {
 /// sent.
 pub(super) fn from_error_code(code: ErrorCode) -> AttemptError {
     use SendErrorKind::{Denied, Timeout, Unavailable, Unreadable};
+    let (connection, other) = (AttemptError::connection, AttemptError::other);
     match code {
         ErrorCode::DnsTimeout => {
-            AttemptError::connection(Timeout, "Whereby's host name was not resolved in time", false)
+            connection(Timeout, "Whereby's host name was not resolved in time", false)
         }
-        ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => AttemptError::connection(
+        ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => connection(
             Unavailable,
             "Whereby's host name could not be resolved: check the network, its DNS and its proxy",
             false,
         ),
         ErrorCode::ConnectionRefused => {
-            AttemptError::connection(Unavailable, "the connection was refused", false)
+            connection(Unavailable, "the connection was refused", false)
         }
         ErrorCode::ConnectionTimeout => {
-            AttemptError::connection(Timeout, "the connection was not made in time", false)
+            connection(Timeout, "the connection was not made in time", false)
         }
         ErrorCode::DestinationUnavailable | ErrorCode::ConnectionLimitReached => {
-            AttemptError::connection(Unavailable, "no connection to Whereby is available", false)
+            connection(Unavailable, "no connection to Whereby is available", false)
         }
         // Hosts also use the last one for a closed connection.
         ErrorCode::ConnectionTerminated
         | ErrorCode::HttpResponseIncomplete
-        | ErrorCode::HttpProtocolError => AttemptError::connection(
-            Unavailable,
-            "the connection failed before the response arrived",
-            true,
-        ),
+        | ErrorCode::HttpProtocolError => {
+            connection(Unavailable, "the connection failed before the response arrived", true)
+        }
         ErrorCode::DestinationIpUnroutable => {
-            AttemptError::other(Unavailable, "there is no route to Whereby", false)
+            other(Unavailable, "there is no route to Whereby", false)
         }
         ErrorCode::ConfigurationError => {
-            AttemptError::other(Unavailable, "the host is not set up to reach Whereby", false)
+            other(Unavailable, "the host is not set up to reach Whereby", false)
         }
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
-            AttemptError::other(Denied, "the host does not allow this request", false)
+            other(Denied, "the host does not allow this request", false)
         }
         ErrorCode::ConnectionReadTimeout
         | ErrorCode::ConnectionWriteTimeout
-        | ErrorCode::HttpResponseTimeout => {
-            AttemptError::other(Timeout, "no response arrived in time", true)
-        }
+        | ErrorCode::HttpResponseTimeout => other(Timeout, "no response arrived in time", true),
         ErrorCode::TlsCertificateError => {
-            AttemptError::other(Unavailable, "Whereby's certificate is not trusted", false)
+            other(Unavailable, "Whereby's certificate is not trusted", false)
         }
         ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => {
-            AttemptError::other(Unavailable, "the secure connection failed", true)
+            other(Unavailable, "the secure connection failed", true)
         }
         ErrorCode::HttpResponseHeaderSectionSize(_)
         | ErrorCode::HttpResponseHeaderSize(_)
         | ErrorCode::HttpResponseBodySize(_)
         | ErrorCode::HttpResponseTrailerSectionSize(_)
         | ErrorCode::HttpResponseTrailerSize(_) => {
-            AttemptError::other(Unreadable, "the response is larger than the host accepts", true)
+            other(Unreadable, "the response is larger than the host accepts", true)
         }
         ErrorCode::HttpResponseTransferCoding(coding)
         | ErrorCode::HttpResponseContentCoding(coding) => {
             let coding = coding.map(|coding| format!(": it is encoded as {}", clean(&coding)));
             let text =
                 format!("the host could not read the response{}", coding.unwrap_or_default());
-            AttemptError::other(Unreadable, &text, true)
+            other(Unreadable, &text, true)
         }
-        ErrorCode::InternalError(Some(text)) => AttemptError::other(
+        ErrorCode::InternalError(Some(text)) => other(
             Unavailable,
             &format!("the host failed to send the request: {}", clean(&text)),
             true,
         ),
-        _ => AttemptError::other(Unavailable, "the host failed to send the request", true),
+        _ => other(Unavailable, "the host failed to send the request", true),
     }
 }
 

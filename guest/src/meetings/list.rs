@@ -18,13 +18,13 @@ use super::{GET_ROOM_SESSIONS, ROOM_SESSIONS, SESSION_MEMBERS, Session, stamp, w
 use crate::argument::{check_limit, invalid};
 use crate::cursor::{Cursor, MAX_DONE, fingerprint};
 use crate::date::{DayEdge, Moment, day_argument};
-use crate::error::{accept, clean, unexpected};
+use crate::error::{clean, message, unexpected};
 use crate::meeting_id;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::response::{self, Names, Object};
+use crate::response::{Names, Object, Page, page_of};
 use crate::room_name::{self, RoomName, is_name, looks_like_id};
-use crate::transport::{Request, Transport};
+use crate::transport::{Request, Transport, send};
 use crate::types::{Error, MeetingPage, MeetingPageMeta, MeetingSummary, Rejection};
 
 const GET_ROOMS: &str = "GET /insights/rooms";
@@ -169,7 +169,7 @@ struct Room {
 }
 
 impl Room {
-    fn decode(row: &Object<'_>, filter: &Filter) -> Result<Self, String> {
+    fn decode(row: &Object, filter: &Filter) -> Result<Self, String> {
         let name = without_slash(row.required_text("roomName")?);
         if name.is_empty() {
             return Err(row.complaint("roomName", "is missing"));
@@ -195,13 +195,11 @@ impl Room {
 /// The reason why a listing stopped.
 enum Stop {
     /// Everything was listed.
-    AtEnd,
+    End,
     /// The page has as many meetings as the caller asked for; there may be more.
-    AtLimit,
+    Limit,
     /// The call has sent as many requests as it may; there may be more.
-    AtBudget,
-    /// A request failed. The meetings read before it still make a page.
-    Failed(Error),
+    Budget,
 }
 
 /// The end of a page of sessions.
@@ -217,13 +215,13 @@ enum PageEnd {
 /// A page of rooms and Whereby's cursor for the next one.
 type RoomsPage = (Vec<Room>, Option<String>);
 
-/// The reason why meetings cannot be listed by date.
-enum NotByDate {
+/// The result of listing meetings by date.
+enum ByDate {
+    Listed(Stop),
     /// One call cannot read all rooms. Carries the first page of them.
     TooMany(RoomsPage),
     /// The call needed more requests than Whereby's totals suggested.
     OutOfCalls,
-    Failed(Error),
 }
 
 /// A listing in progress.
@@ -244,54 +242,51 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     /// Reads the sessions of one room.
-    fn read_room(&mut self, room: &str) -> Stop {
+    fn read_room(&mut self, room: &str) -> Result<Stop, Error> {
         for _ in 0..ROOM_CALLS {
             if self.data.len() >= self.limit {
-                return Stop::AtLimit;
+                return Ok(Stop::Limit);
             }
-            let Some(result) = self.fetch_sessions(&[room]).pop() else { break };
-            match self.take(room, result) {
-                Ok(PageEnd::Last) => return Stop::AtEnd,
-                Ok(PageEnd::Full) => return Stop::AtLimit,
-                Ok(PageEnd::More) => {}
-                Err(error) => return Stop::Failed(error),
+            let Some(page) = self.fetch_sessions(&[room]).pop() else { break };
+            match self.take(room, page?) {
+                PageEnd::Last => return Ok(Stop::End),
+                PageEnd::Full => return Ok(Stop::Limit),
+                PageEnd::More => {}
             }
         }
-        if self.data.len() >= self.limit { Stop::AtLimit } else { Stop::AtBudget }
+        Ok(if self.data.len() >= self.limit { Stop::Limit } else { Stop::Budget })
     }
 
     /// Reads the sessions of all rooms: by date if one call can read all of them, otherwise room by room.
-    fn read_all_rooms(&mut self) -> Stop {
+    fn read_all_rooms(&mut self) -> Result<Stop, Error> {
         if !self.is_first && !self.cursor.is_by_date() {
             return self.read_room_by_room(None);
         }
-        let page_size = self.cursor.page_size;
-        self.cursor.page_size = WINDOW_SIZE;
-        match self.read_by_date() {
-            Ok(stop) => stop,
-            Err(NotByDate::TooMany(page)) => {
+        let page_size = core::mem::replace(&mut self.cursor.page_size, WINDOW_SIZE);
+        match self.read_by_date()? {
+            ByDate::Listed(stop) => Ok(stop),
+            ByDate::TooMany(page) => {
                 self.cursor.page_size = page_size;
-                self.cursor.continue_by_room();
+                self.cursor.by_room = true;
                 self.read_room_by_room(Some(page))
             }
             // The next call starts at the same position and goes room by room.
-            Err(NotByDate::OutOfCalls) => {
+            ByDate::OutOfCalls => {
                 self.cursor.sessions = None;
-                self.cursor.continue_by_room();
-                Stop::AtBudget
+                self.cursor.by_room = true;
+                Ok(Stop::Budget)
             }
-            Err(NotByDate::Failed(error)) => Stop::Failed(error),
         }
     }
 
     /// Reads the sessions of all rooms and keeps the newest.
-    fn read_by_date(&mut self) -> Result<Stop, NotByDate> {
-        let (mut rooms, next) = self.fetch_rooms().map_err(NotByDate::Failed)?;
+    fn read_by_date(&mut self) -> Result<ByDate, Error> {
+        let (mut rooms, next) = self.fetch_rooms()?;
         let wanted = rooms.iter().filter(|room| room.expected > 0);
         let pages = |room: &Room| room.total.map(|total| total.div_ceil(WINDOW_SIZE as usize));
         let calls: Option<usize> = wanted.map(pages).sum();
         if next.is_some() || calls.is_none_or(|calls| calls > SESSION_CALLS) {
-            return Err(NotByDate::TooMany((rooms, next)));
+            return Ok(ByDate::TooMany((rooms, next)));
         }
         rooms.retain(|room| room.expected > 0);
         // A room whose last start is unknown may have the newest meeting.
@@ -312,19 +307,19 @@ impl Listing<'_> {
             let missing = self.limit.saturating_sub(found.len());
             let names = batch(rest, calls, missing, WINDOW_SIZE as usize);
             if names.is_empty() {
-                return Err(NotByDate::OutOfCalls);
+                return Ok(ByDate::OutOfCalls);
             }
             calls -= names.len();
             let results = self.fetch_sessions(&names);
             for (room, result) in names.iter().zip(results) {
                 let mut result = Some(result);
                 while let Some(page) = result.take() {
-                    self.cursor.sessions = match page {
-                        Err(Error::NotFound(_)) => None,
-                        page => self.gather(room, page, &mut found).map_err(NotByDate::Failed)?,
-                    };
+                    self.cursor.sessions = self.gather(room, page, &mut found)?;
                     if self.cursor.sessions.is_some() {
-                        calls = calls.checked_sub(1).ok_or(NotByDate::OutOfCalls)?;
+                        let Some(left) = calls.checked_sub(1) else {
+                            return Ok(ByDate::OutOfCalls);
+                        };
+                        calls = left;
                         result = self.fetch_sessions(&[room]).pop();
                     }
                 }
@@ -337,7 +332,7 @@ impl Listing<'_> {
             self.cursor.continue_after(*start, &meeting.id);
         }
         self.data = found.into_iter().map(|(_, meeting)| meeting).collect();
-        Ok(if is_more { Stop::AtLimit } else { Stop::AtEnd })
+        Ok(ByDate::Listed(if is_more { Stop::Limit } else { Stop::End }))
     }
 
     /// Adds the meetings of a page of sessions to `found`, and returns Whereby's cursor for the next page.
@@ -345,12 +340,14 @@ impl Listing<'_> {
     fn gather(
         &mut self,
         room: &str,
-        result: Result<Vec<u8>, Error>,
+        page: Result<Page, Error>,
         found: &mut Vec<Found>,
     ) -> Result<Option<String>, Error> {
-        let body = result?;
-        let before = self.cursor.sessions.as_deref();
-        let page = response::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
+        let page = match page {
+            // Whereby deleted the room after listing it, so it has no meetings.
+            Err(Error::NotFound(_)) => return Ok(None),
+            page => page?,
+        };
         for row in &page.rows {
             if let Some((start, meeting)) = self.read(room, row) {
                 insert(found, (start, meeting), is_newer);
@@ -361,33 +358,29 @@ impl Listing<'_> {
 
     /// Reads the sessions of all rooms, one room after the other.
     #[inline(never)]
-    fn read_room_by_room(&mut self, mut first: Option<RoomsPage>) -> Stop {
+    fn read_room_by_room(&mut self, mut first: Option<RoomsPage>) -> Result<Stop, Error> {
         let mut calls = SESSION_CALLS;
         for _ in 0..ROOMS_CALLS {
-            let page = match first.take() {
-                Some(page) => Ok(page),
-                None => self.fetch_rooms(),
-            };
-            let (rooms, next) = match page {
-                Ok(page) => page,
-                Err(error) => return Stop::Failed(error),
+            let (rooms, next) = match first.take() {
+                Some(page) => page,
+                None => self.fetch_rooms()?,
             };
             let rooms = self.rooms_left(rooms);
-            if let Some(stop) = self.read_rooms(&rooms, &mut calls) {
-                return stop;
+            if let Some(stop) = self.read_rooms(&rooms, &mut calls)? {
+                return Ok(stop);
             }
             if next.is_none() {
-                return Stop::AtEnd;
+                return Ok(Stop::End);
             }
             self.cursor.move_to_rooms(next);
             if self.data.len() >= self.limit {
-                return Stop::AtLimit;
+                return Ok(Stop::Limit);
             }
             if calls == 0 {
                 break;
             }
         }
-        Stop::AtBudget
+        Ok(Stop::Budget)
     }
 
     /// Returns the rooms of a page that may have meetings and were not read yet. A room that was read
@@ -410,18 +403,17 @@ impl Listing<'_> {
 
     /// Reads the sessions of the rooms with at most `calls` requests. Returns `None` if it has read all
     /// of them.
-    fn read_rooms(&mut self, rooms: &[Room], calls: &mut usize) -> Option<Stop> {
+    fn read_rooms(&mut self, rooms: &[Room], calls: &mut usize) -> Result<Option<Stop>, Error> {
         // First pages of later rooms, requested together with the page of an earlier room.
         let mut ahead = VecDeque::new();
         let mut index = 0;
-        loop {
-            let room = rooms.get(index)?;
+        while let Some(room) = rooms.get(index) {
             if self.data.len() >= self.limit {
-                return Some(Stop::AtLimit);
+                return Ok(Some(Stop::Limit));
             }
             let is_ahead = ahead.front().is_some_and(|(at, _)| *at == index);
             if !is_ahead && *calls == 0 {
-                return Some(Stop::AtBudget);
+                return Ok(Some(Stop::Budget));
             }
             self.cursor.enter_room(&room.name);
             if !is_ahead {
@@ -429,51 +421,52 @@ impl Listing<'_> {
                 let most = if ahead.is_empty() { *calls } else { 1 };
                 let missing = self.limit.saturating_sub(self.data.len());
                 let page_size = self.cursor.page_size as usize;
-                let names = batch(rooms.get(index..)?, most, missing, page_size);
+                let rest = rooms.get(index..).unwrap_or_default();
+                let names = batch(rest, most, missing, page_size);
                 *calls -= names.len();
                 let results = self.fetch_sessions(&names).into_iter();
                 for (at, result) in results.enumerate().rev() {
                     ahead.push_front((index + at, result));
                 }
             }
-            let (_, result) = ahead.pop_front()?;
-            match self.take(&room.name, result) {
-                Ok(PageEnd::Full) => return Some(Stop::AtLimit),
-                Ok(PageEnd::More) => {}
-                // Whereby deleted the room after listing it, so it has no meetings.
-                Ok(PageEnd::Last) | Err(Error::NotFound(_)) => {
+            let end = match ahead.pop_front() {
+                // As in `gather`.
+                None | Some((_, Err(Error::NotFound(_)))) => PageEnd::Last,
+                Some((_, page)) => self.take(&room.name, page?),
+            };
+            match end {
+                PageEnd::Full => return Ok(Some(Stop::Limit)),
+                PageEnd::More => {}
+                PageEnd::Last => {
                     self.cursor.finish_room(&room.name);
                     index += 1;
                 }
-                Err(error) => return Some(Stop::Failed(error)),
             }
         }
+        Ok(None)
     }
 
     /// Adds the meetings of a page of sessions from the current position on, and moves the position to the
     /// first one that did not fit.
-    fn take(&mut self, room: &str, result: Result<Vec<u8>, Error>) -> Result<PageEnd, Error> {
-        let body = result?;
-        let before = self.cursor.sessions.as_deref();
-        let page = response::page(GET_ROOM_SESSIONS, &body, SESSION_MEMBERS, before)?;
+    fn take(&mut self, room: &str, page: Page) -> PageEnd {
         for (at, row) in page.rows.iter().enumerate().skip(self.cursor.offset) {
             self.cursor.offset = at;
             let Some((_, meeting)) = self.read(room, row) else { continue };
             if self.data.len() >= self.limit {
-                return Ok(PageEnd::Full);
+                return PageEnd::Full;
             }
             self.data.push(meeting);
         }
         self.cursor.offset = 0;
         self.cursor.sessions = page.cursor;
-        Ok(if self.cursor.sessions.is_some() { PageEnd::More } else { PageEnd::Last })
+        if self.cursor.sessions.is_some() { PageEnd::More } else { PageEnd::Last }
     }
 
     /// Returns a session as a past meeting, with its start; `None` if it does not match or cannot be read.
     fn read(
         &mut self,
         room: &str,
-        row: &Result<Object<'_>, String>,
+        row: &Result<Object, String>,
     ) -> Option<(Moment, MeetingSummary)> {
         match row.as_ref().map_err(String::clone).and_then(Session::decode) {
             Ok(session) => {
@@ -518,10 +511,10 @@ impl Listing<'_> {
     /// Requests a page of sessions of each room: for the first room from the current position on, for the
     /// others from the beginning.
     #[inline(never)]
-    fn fetch_sessions(&mut self, rooms: &[&str]) -> Vec<Result<Vec<u8>, Error>> {
+    fn fetch_sessions(&mut self, rooms: &[&str]) -> Vec<Result<Page, Error>> {
         let requests =
             rooms.iter().enumerate().map(|(at, room)| self.sessions_request(room, at == 0));
-        let mut results = self.send(GET_ROOM_SESSIONS, requests.collect());
+        let mut results = self.send(requests.collect());
         // Whereby does not document sorting by start. The order must not change within a room.
         if self.cursor.sessions_unsorted || !self.cursor.is_at_first_session() {
             return results;
@@ -533,7 +526,7 @@ impl Listing<'_> {
         }
         self.cursor.sessions_unsorted = true;
         let requests = refused.iter().map(|(room, _)| self.sessions_request(room, false));
-        let again = self.send(GET_ROOM_SESSIONS, requests.collect());
+        let again = self.send(requests.collect());
         for ((_, result), again) in refused.into_iter().zip(again) {
             *result = again;
         }
@@ -543,14 +536,13 @@ impl Listing<'_> {
     /// Requests the page of rooms at the current position.
     #[inline(never)]
     fn fetch_rooms(&mut self) -> Result<RoomsPage, Error> {
-        let mut result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
+        let mut page = self.rooms_page();
         let may_change_order = !self.cursor.rooms_unsorted && self.cursor.is_at_first_room();
-        if may_change_order && result.as_ref().is_some_and(is_refusal) {
+        if may_change_order && is_refusal(&page) {
             self.cursor.rooms_unsorted = true;
-            result = self.send(GET_ROOMS, vec![self.rooms_request()]).pop();
+            page = self.rooms_page();
         }
-        let body = result.unwrap_or_else(|| Ok(Vec::new()))?;
-        let page = response::page(GET_ROOMS, &body, ROOM_MEMBERS, self.cursor.rooms.as_deref())?;
+        let page = page?;
         if page.rows.len() > MAX_DONE {
             return Err(unexpected(GET_ROOMS, "it lists more rooms than requested"));
         }
@@ -586,7 +578,7 @@ impl Listing<'_> {
         Request::get(query.finish())
     }
 
-    fn rooms_request(&self) -> Request {
+    fn rooms_page(&mut self) -> Result<Page, Error> {
         let size = if self.filter.has_window() { WINDOW_SIZE } else { ROOMS_SIZE };
         let mut query = Query::new("/insights/rooms").with_number("limit", size);
         // A room that was created after `to` cannot have earlier sessions. An old room can have new
@@ -597,16 +589,23 @@ impl Listing<'_> {
         if !self.cursor.rooms_unsorted {
             query = query.with("sortBy", "lastSessionStartedAt:desc");
         }
-        Request::get(query.with_some("cursor", self.cursor.rooms.as_deref()).finish())
+        let before = self.cursor.rooms.as_deref();
+        let request = Request::get(query.with_some("cursor", before).finish());
+        page_of(GET_ROOMS, send(self.transport, request), ROOM_MEMBERS, before)
     }
 
-    fn send(&mut self, endpoint: &str, requests: Vec<Request>) -> Vec<Result<Vec<u8>, Error>> {
+    /// Sends requests for pages of sessions, the first one of them for the current page.
+    fn send(&mut self, requests: Vec<Request>) -> Vec<Result<Page, Error>> {
+        let mut before = self.cursor.sessions.as_deref();
         let results = self.transport.send_all(requests).into_iter();
-        results.map(|result| accept(endpoint, result).map(|reply| reply.body)).collect()
+        results
+            .map(|result| page_of(GET_ROOM_SESSIONS, result, SESSION_MEMBERS, before.take()))
+            .collect()
     }
 
-    /// Returns the page, or the error if nothing could be read.
-    fn finish(self, stop: Stop) -> Result<MeetingPage, Error> {
+    /// Returns the page, or the error if nothing could be read. The meetings read before a failure still make
+    /// a page.
+    fn finish(self, stop: Result<Stop, Error>) -> Result<MeetingPage, Error> {
         let sessions = self
             .left_out
             .iter()
@@ -615,9 +614,9 @@ impl Listing<'_> {
             return Err(unexpected(GET_ROOM_SESSIONS, what));
         }
         let (is_more, why_short) = match stop {
-            Stop::AtEnd => (false, None),
-            Stop::AtLimit => (true, None),
-            Stop::AtBudget => (
+            Ok(Stop::End) => (false, None),
+            Ok(Stop::Limit) => (true, None),
+            Ok(Stop::Budget) => (
                 true,
                 Some(
                     "One call reads a limited number of Whereby's pages; nextCursor continues \
@@ -625,8 +624,8 @@ impl Listing<'_> {
                         .to_owned(),
                 ),
             ),
-            Stop::Failed(error) if self.data.is_empty() => return Err(error),
-            Stop::Failed(error) => (true, Some(notice(&error))),
+            Err(error) if self.data.is_empty() => return Err(error),
+            Err(error) => (true, Some(notice(error))),
         };
         let next_cursor = if is_more {
             Some(self.cursor.write().ok_or_else(|| {
@@ -636,8 +635,10 @@ impl Listing<'_> {
             None
         };
         let why_short = why_short.or_else(|| self.why_empty());
-        let by_room = self.cursor.is_by_room().then(|| BY_ROOM.to_owned());
-        let notice = both(both(why_short, left_out(&self.left_out)), by_room);
+        let by_room = self.cursor.by_room.then(|| BY_ROOM.to_owned());
+        let notices = [why_short, left_out(&self.left_out), by_room];
+        let notices: Vec<&str> = notices.iter().flatten().map(String::as_str).collect();
+        let notice = Some(notices.join(" ")).filter(|notice| !notice.is_empty());
         Ok(MeetingPage { data: self.data, meta: MeetingPageMeta { next_cursor, notice } })
     }
 
@@ -687,14 +688,6 @@ fn sorted<T>(items: Vec<T>, is_before: impl Fn(&T, &T) -> bool) -> Vec<T> {
     sorted
 }
 
-/// Joins two optional sentences.
-fn both(one: Option<String>, other: Option<String>) -> Option<String> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(format!("{one} {other}")),
-        (one, other) => one.or(other),
-    }
-}
-
 /// The notice that meetings are not sorted by date.
 const BY_ROOM: &str = "There are more rooms than one call can read, so meetings are listed room by \
                        room, not by date: these may not be the newest.";
@@ -719,8 +712,8 @@ fn is_refusal<T>(result: &Result<T, Error>) -> bool {
 }
 
 /// Returns the notice that a failed request made the page short.
-fn notice(error: &Error) -> String {
-    let why = match error {
+fn notice(mut error: Error) -> String {
+    let why = match &mut error {
         Error::RateLimited(0) => {
             return "Whereby's rate limit is reached; continue with nextCursor later.".to_owned();
         }
@@ -730,15 +723,9 @@ fn notice(error: &Error) -> String {
             );
         }
         Error::Rejected(rejection) => {
-            &format!("Whereby answered {}: {}", rejection.status, rejection.message)
+            format!("Whereby answered {}: {}", rejection.status, rejection.message)
         }
-        Error::InvalidArgument(text)
-        | Error::Unauthorized(text)
-        | Error::AccessDenied(text)
-        | Error::NotFound(text)
-        | Error::Timeout(text)
-        | Error::Unavailable(text)
-        | Error::UnexpectedResponse(text) => text,
+        other => message(other).map(core::mem::take).unwrap_or_default(),
     };
     format!("The page is short because a request failed; nextCursor continues there. {why}")
 }

@@ -9,11 +9,11 @@ use people::People;
 use recordings::Recordings;
 
 use super::{GET_ROOM_SESSIONS, ROOM_SESSIONS, SESSION_MEMBERS, Session, without_slash};
-use crate::error::{accept, clean, unexpected};
+use crate::error::{clean, unexpected};
 use crate::meeting_id::{self, MeetingId};
 use crate::prelude::*;
 use crate::query::Query;
-use crate::response::{self, Names};
+use crate::response::{Names, page_of};
 use crate::room_name::{is_name, shown};
 use crate::transport::{Reply, Request, SendError, Transport};
 use crate::types::{Error, Meeting};
@@ -101,8 +101,8 @@ fn read_session(transport: &mut dyn Transport, session: &str) -> Result<Meeting,
     let request = Request::get(Query::new("/transcriptions").with_number("limit", 100).finish());
     let (transcriptions, _) = read_page(transport, Some(request), &mut [&mut recordings]);
     let room = recordings
-        .room()
-        .map(str::to_owned)
+        .room_found
+        .clone()
         .or_else(|| transcriptions.and_then(|result| room_in_transcriptions(result, session)));
     let Some(room) = room else {
         return Ok(meeting(None, session, None, people, recordings));
@@ -150,11 +150,10 @@ fn facts_request(room: &str, session: &str) -> Request {
 /// Reads the properties of a session; `None` if the room has no such session.
 fn decode_facts(result: Result<Reply, SendError>, session: &str) -> Result<Option<Facts>, Error> {
     let wrong = |what: &str| unexpected(GET_ROOM_SESSIONS, what);
-    let reply = match accept(GET_ROOM_SESSIONS, result) {
+    let page = match page_of(GET_ROOM_SESSIONS, result, SESSION_MEMBERS, None) {
         Err(Error::NotFound(_)) => return Ok(None),
-        other => other?,
+        page => page?,
     };
-    let page = response::page(GET_ROOM_SESSIONS, &reply.body, SESSION_MEMBERS, None)?;
     let mut unreadable = None;
     for row in &page.rows {
         let row = row.as_ref().map_err(String::clone);
@@ -207,8 +206,7 @@ fn elsewhere(session: &str, room: &str) -> Error {
 /// Returns the room of a session from Whereby's list of transcriptions. The list is optional, so its errors
 /// are ignored.
 fn room_in_transcriptions(result: Result<Reply, SendError>, session: &str) -> Option<String> {
-    let reply = accept(GET_TRANSCRIPTIONS, result).ok()?;
-    let page = response::page(GET_TRANSCRIPTIONS, &reply.body, TRANSCRIPTION_MEMBERS, None).ok()?;
+    let page = page_of(GET_TRANSCRIPTIONS, result, TRANSCRIPTION_MEMBERS, None).ok()?;
     page.rows.iter().flatten().find_map(|row| {
         let is_of_session = row.text("roomSessionId").ok()? == Some(session);
         let room = row.text("roomName").ok()?.map(without_slash)?;
@@ -239,8 +237,8 @@ fn meeting(
         participant_count: facts.participant_count,
         recorder_minutes: minutes,
         participants_complete: people.is_complete(),
-        recording: recordings.status(minutes, people.saw_recorder()),
+        recording: recordings.status(minutes, people.saw_recorder),
         participants: people.into_participants(),
-        recordings: recordings.into_files(),
+        recordings: recordings.files,
     }
 }

@@ -5,11 +5,11 @@ mod tests;
 
 use core::mem::discriminant;
 
-use super::body::Body;
+use super::body::body;
 use super::{name, shown};
 use crate::argument::{check_length, invalid};
 use crate::date::{self, Moment};
-use crate::error::{from_failed_write, from_reply_to_write, unexpected, with_remark};
+use crate::error::{from_write, unexpected, with_remark};
 use crate::prelude::*;
 use crate::response::{self, Names};
 use crate::transport::{Method, Request, SendErrorKind, Transport, send};
@@ -51,24 +51,25 @@ pub(crate) fn create_room(
     let dates = Dates::choose(now, arguments.start_date.as_deref(), arguments.end_date.as_deref())?;
 
     let prefix = prefix.as_deref().filter(|prefix| !prefix.is_empty());
-    let body = Body::new(&dates.end, dates.start.as_deref(), arguments.room_mode, prefix, fields);
     let request = Request {
         method: Method::Post,
-        target: "/meetings".to_owned(),
-        body: body.write(),
-        wants_rate_limit: false,
+        body: body(&dates.end, dates.start.as_deref(), arguments.room_mode, prefix, fields),
+        ..Request::get("/meetings")
     };
 
     let reply = match send(transport, request) {
         Ok(reply) if (200..300).contains(&reply.status) => reply,
-        Ok(reply) => return Err(from_reply_to_write(POST_MEETINGS, &reply, MAYBE_CREATED)),
-        Err(failure) => {
-            let error = from_failed_write(POST_MEETINGS, &failure, MAYBE_CREATED);
-            return Err(match failure.kind {
-                SendErrorKind::RateLimited(_) | SendErrorKind::Denied => error,
-                _ if failure.maybe_sent => error,
-                _ => with_remark(error, "the request was not sent, so no room was created"),
+        result => {
+            let error = from_write(POST_MEETINGS, &result, MAYBE_CREATED);
+            let is_unsent = result.is_err_and(|failure| {
+                !failure.maybe_sent
+                    && !matches!(
+                        failure.kind,
+                        SendErrorKind::RateLimited(_) | SendErrorKind::Denied
+                    )
             });
+            let remark = "the request was not sent, so no room was created";
+            return Err(if is_unsent { with_remark(error, remark) } else { error });
         }
     };
     let asked = Asked::of(fields);

@@ -1,7 +1,7 @@
 //! Finds a room by its name and deletes it.
 
 use super::{look_up, not_found};
-use crate::error::{clean, from_failed_write, from_reply_to_write, unexpected, with_remark};
+use crate::error::{clean, from_write, unexpected, with_remark};
 use crate::meeting_id::is_id;
 use crate::prelude::*;
 use crate::response;
@@ -23,8 +23,7 @@ pub(crate) fn delete_room(
         return Err(unexpected("GET /meetings", "the meetingId of the room is not an id"));
     }
     let target = format!("/meetings/{}", room.meeting_id);
-    let request =
-        Request { method: Method::Delete, target, body: Vec::new(), wants_rate_limit: false };
+    let request = Request { method: Method::Delete, ..Request::get(target) };
     match send(transport, request) {
         // The room was just listed. Somebody else deleted it since, or an earlier attempt of this request
         // did and its response was lost. Either way it is gone, as requested.
@@ -35,8 +34,7 @@ pub(crate) fn delete_room(
                 return Err(with_remark(error, MAYBE_DELETED));
             }
         }
-        Ok(reply) => return Err(from_reply_to_write(DELETE_MEETING, &reply, MAYBE_DELETED)),
-        Err(failure) => return Err(from_failed_write(DELETE_MEETING, &failure, MAYBE_DELETED)),
+        result => return Err(from_write(DELETE_MEETING, &result, MAYBE_DELETED)),
     }
     Ok(DeletedRoom { deleted: true, room_name: room.room_name, meeting_id: room.meeting_id })
 }

@@ -7,6 +7,7 @@
 use crate::surrogate;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Number, Value};
 use std::borrow::Cow;
 use std::fmt;
@@ -112,6 +113,19 @@ pub const PARTICIPANT: Members = &[
     ("externalId", Kind::Id),
 ];
 
+/// A participant, with the id by which the host recognizes a person in other sessions. The component
+/// never reads that id.
+pub(crate) const PARTICIPANT_AND_USER: Members = &[
+    ("roomSessionId", Kind::Text),
+    ("participantId", Kind::Id),
+    ("userId", Kind::Id),
+    ("roleName", Kind::Text),
+    ("displayName", Kind::Text),
+    ("joinedAt", Kind::Text),
+    ("leftAt", Kind::Text),
+    ("externalId", Kind::Id),
+];
+
 /// A recording in `GET /recordings`.
 pub const RECORDING: Members = &[
     ("recordingId", Kind::Id),
@@ -183,14 +197,22 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>
     if shape == Shape::Nothing && body.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }
+    let (members, left_out): (Members, &[&str]) = match shape {
+        Shape::Page(members) => (members, &[]),
+        Shape::Object { members, left_out } => (members, left_out),
+        Shape::Nothing => (&[], &[]),
+    };
+    let members = members.iter().filter(|(name, _)| !left_out.contains(name));
+    let members: Vec<_> = members.map(|(name, kind)| (*name, Keep::Scalar(*kind))).collect();
+    let page = [("results", Keep::Rows(&members)), ("cursor", Keep::Scalar(Kind::Text))];
     let keep = match shape {
-        Shape::Page(members) => Keep::Page(members),
-        Shape::Object { members, .. } => Keep::Members(members),
-        Shape::Nothing => Keep::Scalar(None),
+        Shape::Page(_) => Keep::Object(&page),
+        Shape::Object { .. } => Keep::Object(&members),
+        Shape::Nothing => Keep::Nothing,
     };
     let halves = memchr::memchr(b'\\', body).and_then(|_| surrogate::without_halves(body));
     let body = halves.as_deref().unwrap_or(body);
-    let read = parse(body, keep).map_err(|error| {
+    let read = parse(body, Reader { keep, redactor }).map_err(|error| {
         if error.to_string().starts_with(TOO_MANY_ROWS) {
             Unreadable::TooManyRows
         } else {
@@ -200,13 +222,7 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>
     if shape == Shape::Nothing {
         return Ok(Vec::new());
     }
-    let left_out = match shape {
-        Shape::Object { left_out, .. } => left_out,
-        _ => &[],
-    };
-    let mut written = Vec::with_capacity(body.len());
-    read.write(&mut written, left_out, redactor);
-    Ok(written)
+    serde_json::to_vec(&read).map_err(|_| Unreadable::NotJson)
 }
 
 /// The message and the retry delay of an error response.
@@ -327,112 +343,73 @@ fn without_bom(body: &[u8]) -> &[u8] {
 }
 
 /// A value without what the component may not see.
-#[derive(Debug, Default)]
 enum Kept<'a> {
-    #[default]
     Null,
     Flag,
     Text(Cow<'a, str>),
     Number(Number),
     List(Vec<Self>),
-    /// In the order of the names.
-    Object(Members, Vec<Self>),
-    Page(Box<[Self; 2]>),
+    /// In the order of the type's members. Those that are absent are null.
+    Object(Vec<(&'static str, Self)>),
 }
 
-impl Kept<'_> {
-    fn write(self, to: &mut Vec<u8>, left_out: &[&str], redactor: &Redactor) {
+impl Serialize for Kept<'_> {
+    /// Leaves out the null members of objects.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Null => to.extend_from_slice(b"null"),
-            Self::Flag => to.extend_from_slice(b"false"),
-            Self::Number(number) => to.extend_from_slice(number.to_string().as_bytes()),
-            Self::Text(text) => write_text(to, &redactor.apply(text)),
-            Self::List(items) => {
-                to.push(b'[');
-                for (index, item) in items.into_iter().enumerate() {
-                    if index > 0 {
-                        to.push(b',');
-                    }
-                    item.write(to, left_out, redactor);
-                }
-                to.push(b']');
-            }
-            Self::Object(names, values) => {
-                let names = names.iter().map(|(name, _)| *name);
-                let kept = names.zip(values).filter(|(name, _)| !left_out.contains(name));
-                write_members(to, kept, redactor);
-            }
-            Self::Page(values) => {
-                write_members(to, PAGE.into_iter().zip(*values), redactor);
+            Self::Null => to.serialize_unit(),
+            Self::Flag => to.serialize_bool(false),
+            Self::Text(text) => to.serialize_str(text),
+            Self::Number(number) => number.serialize(to),
+            Self::List(items) => to.collect_seq(items),
+            Self::Object(members) => {
+                let members = members.iter().filter(|(_, value)| !matches!(value, Self::Null));
+                to.collect_map(members.map(|(name, value)| (name, value)))
             }
         }
     }
 }
-
-/// Writes an object without its null members.
-fn write_members<'a>(
-    to: &mut Vec<u8>,
-    members: impl Iterator<Item = (&'static str, Kept<'a>)>,
-    redactor: &Redactor,
-) {
-    to.push(b'{');
-    let mut is_first = true;
-    for (name, value) in members.filter(|(_, value)| !matches!(value, Kept::Null)) {
-        if !std::mem::take(&mut is_first) {
-            to.push(b',');
-        }
-        write_text(to, name);
-        to.push(b':');
-        value.write(to, &[], redactor);
-    }
-    to.push(b'}');
-}
-
-fn write_text(to: &mut Vec<u8>, text: &str) {
-    // Writing to memory does not fail.
-    let _ = serde_json::to_writer(to, text);
-}
-
-/// The members of a page.
-const PAGE: [&str; 2] = ["results", "cursor"];
 
 const TOO_MANY_ROWS: &str = "more rows than a page has";
 
-fn parse(body: &[u8], keep: Keep) -> serde_json::Result<Kept<'_>> {
+fn parse<'de>(body: &'de [u8], reader: Reader<'_>) -> serde_json::Result<Kept<'de>> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = keep.deserialize(&mut deserializer)?;
+    let value = reader.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
 /// What to keep of a value. A value of another type is kept empty.
 #[derive(Clone, Copy)]
-enum Keep {
-    /// A value of this kind.
-    Scalar(Option<Kind>),
-    Members(Members),
-    Rows(Members),
-    Page(Members),
+enum Keep<'a> {
+    Nothing,
+    Scalar(Kind),
+    /// An object with these members.
+    Object(&'a [(&'static str, Self)]),
+    /// An array of objects with these members.
+    Rows(&'a [(&'static str, Self)]),
 }
 
-impl Keep {
-    fn is_kind(self, kinds: &[Kind]) -> bool {
-        matches!(self, Self::Scalar(Some(kind)) if kinds.contains(&kind))
-    }
+/// Reads a value, and redacts its strings.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    keep: Keep<'a>,
+    redactor: &'a Redactor,
+}
 
+impl Reader<'_> {
     fn number<'de>(self, number: Option<Number>) -> Kept<'de> {
-        match number {
-            Some(number) if self.is_kind(&[Kind::Number, Kind::Id]) => Kept::Number(number),
-            _ => Kept::Number(0.into()),
-        }
+        let is_kept = matches!(self.keep, Keep::Scalar(Kind::Number | Kind::Id));
+        Kept::Number(number.filter(|_| is_kept).unwrap_or(0.into()))
     }
 
-    fn is_text(self) -> bool {
-        self.is_kind(&[Kind::Text, Kind::Id])
+    fn text<'de>(self, text: impl Into<Cow<'de, str>>) -> Kept<'de> {
+        let is_kept = matches!(self.keep, Keep::Scalar(Kind::Text | Kind::Id));
+        Kept::Text(if is_kept { self.redactor.apply(text.into()) } else { Cow::default() })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Keep {
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Kept<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kept<'de>, D::Error> {
@@ -440,7 +417,7 @@ impl<'de> DeserializeSeed<'de> for Keep {
     }
 }
 
-impl<'de> Visitor<'de> for Keep {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Kept<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -468,20 +445,22 @@ impl<'de> Visitor<'de> for Keep {
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Kept<'de>, E> {
-        Ok(Kept::Text(if self.is_text() { Cow::Borrowed(text) } else { Cow::default() }))
+        Ok(self.text(text))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Kept<'de>, E> {
-        Ok(Kept::Text(if self.is_text() { text.to_owned().into() } else { Cow::default() }))
+        Ok(self.text(text.to_owned()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kept<'de>, A::Error> {
-        let Self::Rows(members) = self else {
+        let Keep::Rows(members) = self.keep else {
             while items.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(Kept::List(Vec::new()));
         };
         let mut rows = Vec::new();
-        while let Some(row) = items.next_element_seed(Self::Members(members))? {
+        while let Some(row) =
+            items.next_element_seed(Self { keep: Keep::Object(members), ..self })?
+        {
             if rows.len() == MAX_ROWS {
                 return Err(serde::de::Error::custom(TOO_MANY_ROWS));
             }
@@ -491,63 +470,24 @@ impl<'de> Visitor<'de> for Keep {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Kept<'de>, A::Error> {
-        let (members, mut page) = match self {
-            Self::Members(members) => (members, None),
-            Self::Page(rows) => (&[][..], Some((rows, Box::<[Kept<'de>; 2]>::default()))),
-            Self::Scalar(_) | Self::Rows(_) => (&[][..], None),
-        };
-        let mut values: Vec<Kept<'de>> = members.iter().map(|_| Kept::Null).collect();
-        while let Some(name) = object.next_key_seed(Name)? {
+        let members = if let Keep::Object(members) = self.keep { members } else { &[] };
+        let mut kept: Vec<_> = members.iter().map(|(name, _)| (*name, Kept::Null)).collect();
+        while let Some(Name(name)) = object.next_key()? {
             // The last of two members with the same name counts, as in most JSON parsers.
-            let (slot, keep) = match &mut page {
-                Some((rows, page)) => match PAGE.iter().position(|known| *known == name) {
-                    Some(0) => (page.get_mut(0), Self::Rows(rows)),
-                    Some(_) => (page.get_mut(1), Self::Scalar(Some(Kind::Text))),
-                    None => (None, Self::Scalar(None)),
-                },
-                None => match members.iter().position(|(known, _)| *known == name) {
-                    Some(at) => (values.get_mut(at), Self::Scalar(Some(members[at].1))),
-                    None => (None, Self::Scalar(None)),
-                },
-            };
-            match slot {
-                Some(slot) => *slot = object.next_value_seed(keep)?,
+            match members.iter().zip(&mut kept).find(|((known, _), _)| *known == name) {
+                Some(((_, keep), (_, value))) => {
+                    *value = object.next_value_seed(Self { keep: *keep, ..self })?;
+                }
                 None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(match page {
-            Some((_, page)) => Kept::Page(page),
-            None => Kept::Object(members, values),
-        })
+        Ok(Kept::Object(kept))
     }
 }
 
 /// A member's name, borrowed if it has no escapes.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
-    }
-}
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -107,11 +107,10 @@ impl Arguments {
 pub fn example(function: &Function) -> Value {
     let mut map = Map::new();
     for param in function.params {
-        if let Some(example) = param.facts.example {
-            let wanted = !param.is_optional() || map.is_empty();
-            if wanted {
-                map.insert(param.json.to_owned(), fact_value(&param.ty, example));
-            }
+        if let Some(example) = param.facts.example
+            && (!param.is_optional() || map.is_empty())
+        {
+            map.insert(param.json.to_owned(), fact_value(&param.ty, example));
         }
     }
     Value::Object(map)
@@ -147,14 +146,13 @@ fn members(
     let mut normal = Map::new();
     for member in declared {
         match given.remove(member.json) {
+            None | Some(Value::Null) if member.is_optional() => {}
             None | Some(Value::Null) => {
-                if !member.is_optional() {
-                    return Err(Error::invalid(format!(
-                        "{place} needs `{}`: {}",
-                        member.json,
-                        first_sentence(member.docs)
-                    )));
-                }
+                return Err(Error::invalid(format!(
+                    "{place} needs `{}`: {}",
+                    member.json,
+                    first_sentence(member.docs)
+                )));
             }
             // Some clients send empty values for arguments that they don't use.
             Some(value) if member.is_optional() && is_empty(&member.ty, &value) => {}
@@ -175,10 +173,9 @@ fn is_empty(ty: &Type, value: &Value) -> bool {
     match (ty, value) {
         (Type::Option(inner), value) => is_empty(inner, value),
         (_, Value::String(text)) => text.is_empty(),
-        (Type::List(_), Value::Array(items)) => items.is_empty(),
         // Lua writes an empty array and an empty object the same way.
+        (Type::Record(_) | Type::List(_), Value::Array(items)) => items.is_empty(),
         (Type::Record(_) | Type::List(_), Value::Object(members)) => members.is_empty(),
-        (Type::Record(_), Value::Array(items)) => items.is_empty(),
         _ => false,
     }
 }

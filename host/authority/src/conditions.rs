@@ -284,6 +284,35 @@ impl Condition {
         Ok(condition)
     }
 
+    /// Reads a value as a person writes it on a command line: items separated by commas, a number, a time
+    /// span or a date.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::parse`].
+    pub fn from_text(name: &str, text: &str, rule: Option<&FunctionRule>) -> Result<Self, String> {
+        let value = match name {
+            ROOMS | ROOM_MODES | FIELDS => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                items.map(Value::from).collect()
+            }
+            MAX_PER_HOUR | MAX_PER_DAY => text.parse::<u64>().map_or(Value::Null, Value::from),
+            _ => Value::from(text),
+        };
+        Self::parse(name, &value, rule)
+    }
+
+    /// Returns why the condition can never hold again, if it cannot.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> Option<String> {
+        match self {
+            Self::ValidUntil(date) if *date <= now => {
+                Some(format!("{} is in the past", date.to_rfc3339()))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the condition's key.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -512,3 +541,7 @@ fn cases(name: &str) -> Vec<&'static str> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "conditions_tests.rs"]
+mod tests;

@@ -3,10 +3,11 @@
 
 use crate::answer::{self, Complaint, Redactor, Shape};
 use crate::arguments::Arguments;
-use crate::conditions::Facts;
+use crate::conditions::{Condition, Facts, Pattern};
 use crate::grant::{Admitted, Grant, Settlement, WriteOutcome};
 use crate::names::MeetingRef;
-use crate::policy::{Effect, Entry, Permission, Policy, Subject, has_destination};
+use crate::people::View;
+use crate::policy::{Effect, Entry, Permission, Policy, Stated, Subject, has_destination};
 use crate::request::{Asked, Request};
 use crate::table::FunctionRule;
 use crate::timestamp::Timestamp;
@@ -48,7 +49,7 @@ pub fn grants(data: &[u8]) {
     let (subject, facts) = (Subject::of("work", function), Facts::at(now(), None));
     let verdict = policy.decide(subject, has_destination(&arguments), &scope, &facts);
     let permit = verdict.permit(None).expect("everything is allowed");
-    let mut grant = Grant::issue(permit, rule, scope, facts, 64, now());
+    let mut grant = Grant::issue(permit, rule, scope, facts, View::Names, 64, now());
     let mut history = History::default();
     for line in lines {
         if let Some(answer) = line.strip_prefix("= ") {
@@ -162,6 +163,85 @@ pub fn responses(data: &[u8]) {
     assert!(!complaint.text.contains(TOKEN), "{}", complaint.text);
 }
 
+/// Fuzzes conditions. The first line is a function's name and its arguments as JSON. Each other line is a
+/// condition: its key, a space, and its value as JSON.
+///
+/// # Panics
+///
+/// If a condition is not written as it is read, if its words contain control characters, or if it makes
+/// a call freer.
+pub fn conditions(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.lines();
+    let Some((function, arguments)) = lines.next().and_then(call) else { return };
+    let rule = FunctionRule::of(function);
+    let Ok(scope) = rule.scope(&arguments, now()) else { return };
+    let facts = Facts::at(now(), Some("assistant"));
+    let mut stated = Vec::new();
+    let mut strictest = Permission::Allow;
+    for line in lines.take(8) {
+        let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+        let _ = Condition::from_text(name, value, Some(rule));
+        let Ok(value) = serde_json::from_str::<Value>(value) else { continue };
+        let condition = match Condition::parse(name, &value, Some(rule)) {
+            Ok(condition) => condition,
+            Err(why) => {
+                assert!(!why.contains(char::is_control), "{why:?}");
+                continue;
+            }
+        };
+        let again = Condition::parse(condition.name(), &condition.value(), Some(rule));
+        assert_eq!(again.as_ref(), Ok(&condition));
+        let shown = condition.to_string();
+        let why = condition.unmet(&scope, &facts).unwrap_or_default();
+        assert!(!format!("{shown}{why}").contains(char::is_control), "{shown:?} {why:?}");
+        stated.push(Stated { condition, line: 1 });
+        let mut policy = Policy::default();
+        let entry = Entry::new(Permission::Allow, 1).when(stated.clone(), Permission::Ask);
+        policy.own.all.functions.insert(function.json.into(), entry);
+        let verdict = policy.decide(Subject::of("work", function), false, &scope, &facts);
+        assert!(verdict.permission >= strictest, "{verdict:?}");
+        strictest = verdict.permission;
+    }
+}
+
+/// Fuzzes patterns of names: the first line is a pattern, and the others are names.
+///
+/// # Panics
+///
+/// If a pattern matches what it does not mean, or not what a prefix guarantees.
+pub fn patterns(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.lines().map(|line| line.get(..40).unwrap_or_default());
+    let Some(Ok(pattern)) = lines.next().map(Pattern::parse) else { return };
+    let mut before = String::new();
+    for name in lines.take(4) {
+        let lower = name.to_ascii_lowercase();
+        assert_eq!(pattern.matches(name), is_match(pattern.as_str().as_bytes(), lower.as_bytes()));
+        before.push_str(name);
+        assert!(!pattern.is_guaranteed_by(name) || pattern.matches(&format!("{name}{before}")));
+    }
+}
+
+/// The meaning of a pattern, in a table of what each beginning of it matches.
+fn is_match(pattern: &[u8], name: &[u8]) -> bool {
+    let mut ends = vec![false; name.len() + 1];
+    ends[0] = true;
+    for &byte in pattern {
+        let mut next = vec![false; name.len() + 1];
+        for at in 0..=name.len() {
+            let before = at.checked_sub(1);
+            next[at] = if byte == b'*' {
+                ends[at] || before.is_some_and(|before| next[before])
+            } else {
+                before.is_some_and(|before| ends[before] && name[before] == byte)
+            };
+        }
+        ends = next;
+    }
+    ends[name.len()]
+}
+
 /// Reads the id of a meeting: its room, if it names one, and its session.
 #[must_use]
 pub fn meeting_id(text: &str) -> Option<(Option<String>, String)> {
@@ -183,6 +263,8 @@ mod tests {
     fn the_corpora_hold() {
         replay("grants", grants);
         replay("responses", responses);
+        replay("conditions", conditions);
+        replay("patterns", patterns);
         replay("meeting_ids", |data| drop(meeting_id(&String::from_utf8_lossy(data))));
     }
 }

@@ -3,11 +3,12 @@
 //! A grant is issued for one call, checks every attempt to send, and ends with the call. It sends
 //! nothing: its owner asks it before a request leaves, and reports the request's outcome.
 
-use crate::answer::Shape;
+use crate::answer::{self, Shape};
 use crate::conditions::{Condition, Facts, any_matches};
 use crate::names::{Id, MeetingRef, RoomName, RoomRef};
+use crate::people::View;
 use crate::policy::Permit;
-use crate::request::{Asked, InvalidRequest, Request};
+use crate::request::{Asked, InvalidRequest, Page, Request, is_cursor};
 use crate::scope::Scope;
 use crate::table::FunctionRule;
 use crate::timestamp::Timestamp;
@@ -150,6 +151,11 @@ pub struct Grant {
     facts: Facts,
     /// Whether Whereby listed the session that the call names, in the room that it names.
     is_in_room: bool,
+    /// How the call sees the people in meetings.
+    people: View,
+    /// The cursors of Whereby's pages of people, which could tell who they are. The component gets
+    /// numbers instead, counted from 1.
+    people_cursors: Vec<String>,
 }
 
 /// A request that may leave, rebuilt from what the grant understood.
@@ -158,6 +164,8 @@ pub struct Admitted {
     request: Request,
     /// What the component may see of a successful response.
     pub shape: Shape,
+    /// Whether an error response could name people whom the call may not see.
+    pub hides_people: bool,
     /// The outcome before this attempt, which still applies if the attempt changed nothing.
     before: WriteOutcome,
     /// The method to send.
@@ -182,10 +190,13 @@ impl Grant {
         rule: &'static FunctionRule,
         scope: Scope,
         facts: Facts,
+        people: View,
         most_requests: usize,
         begun: Timestamp,
     ) -> Self {
         Self {
+            people,
+            people_cursors: Vec::new(),
             relies_on: permit.use_up(),
             facts: Facts { now: begun, ..facts },
             is_in_room: false,
@@ -208,7 +219,22 @@ impl Grant {
     ///
     /// A [`Refusal`] if it may not.
     pub fn admit(&mut self, asked: Asked<'_>, now: Timestamp) -> Result<Admitted, Refusal> {
-        let request = Request::read(asked).map_err(|InvalidRequest(what)| self.refuse(&what))?;
+        let mut request =
+            Request::read(asked).map_err(|InvalidRequest(what)| self.refuse(&what))?;
+        if !self.people.shows_names()
+            && let Request::ListParticipants { page: Page { cursor: Some(cursor), .. }, .. } =
+                &mut request
+        {
+            let index = cursor.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+            let Some(known) = index.and_then(|index| self.people_cursors.get(index)) else {
+                return Err(self.refuse(&format!(
+                    "{} {} with a cursor that it was not given",
+                    asked.method, asked.path
+                )));
+            };
+            cursor.clone_from(known);
+        }
+        let request = request;
         let name = || format!("{} {}", request.method(), request.path());
         if !self.scope.allows(&request, self.begun) {
             return Err(self.refuse(&format!("{} with other content than asked for", name())));
@@ -254,7 +280,13 @@ impl Grant {
             self.outcome = WriteOutcome::Unknown;
         }
         Ok(Admitted {
-            shape: self.scope.shape(&request),
+            shape: match request {
+                Request::ListParticipants { .. } if self.people.reads_user_ids() => {
+                    Shape::Page(answer::PARTICIPANT_AND_USER)
+                }
+                _ => self.scope.shape(&request),
+            },
+            hides_people: !self.people.shows_names() && self.scope.is_about_meetings(),
             before,
             method: request.method(),
             path_and_query: request.path_and_query(),
@@ -354,9 +386,12 @@ impl Grant {
     }
 
     /// Returns what the component may see of a response that was rebuilt: without the rooms that the
-    /// conditions exclude, if the call reads one room.
+    /// conditions exclude, if the call reads one room, and without the people whom it may not see.
     #[must_use]
-    pub fn filtered(&self, body: Vec<u8>) -> Vec<u8> {
+    pub fn filtered(&mut self, admitted: &Admitted, body: Vec<u8>) -> Vec<u8> {
+        if let Request::ListParticipants { .. } = admitted.request {
+            return self.without_names(body);
+        }
         let about_rooms = |condition: &&Condition| {
             matches!(condition, Condition::Rooms(_) | Condition::CreatedBy(_))
         };
@@ -381,6 +416,30 @@ impl Grant {
                 _ => true,
             })
         });
+        page.to_string().into_bytes()
+    }
+
+    fn without_names(&mut self, body: Vec<u8>) -> Vec<u8> {
+        if self.people.shows_names() {
+            return body;
+        }
+        // What was rebuilt is JSON.
+        let mut page: Value = serde_json::from_slice(&body).unwrap_or_default();
+        self.people.replace(&mut page);
+        if let Some(Value::String(cursor)) = page.get_mut("cursor").filter(|cursor| **cursor != "")
+        {
+            let known = self.people_cursors.iter().position(|known| known == cursor);
+            let number = match known {
+                Some(index) => index + 1,
+                None if is_cursor(cursor) => {
+                    self.people_cursors.push(cursor.clone());
+                    self.people_cursors.len()
+                }
+                // It cannot be sent back.
+                None => 0,
+            };
+            *cursor = number.to_string();
+        }
         page.to_string().into_bytes()
     }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::Error;
 use crate::arguments::Arguments;
+use crate::conditions::CreatedRoom;
 use serde_json::json;
 use whereby_catalog::Function;
 
@@ -18,7 +19,7 @@ fn issue(
     let arguments = Arguments::check(function, arguments).expect("good arguments");
     let rule = FunctionRule::of(function);
     let scope = rule.scope(&arguments, asked).expect("arguments that stand for a request");
-    Grant::issue(Permit::for_tests(), rule, scope, Facts::at(given, None), most, given)
+    Grant::issue(Permit::for_tests(), rule, scope, Facts::at(given, None), View::Names, most, given)
 }
 
 fn grant(function: &str, arguments: Value) -> Grant {
@@ -498,6 +499,76 @@ fn the_number_of_requests_is_limited() {
     assert_eq!(grant.sent(), 2);
 }
 
+fn meeting_grant(people: View) -> Grant {
+    let function = whereby_catalog::function("get_meeting").expect("a function");
+    let arguments = Arguments::check(function, json!({"meeting_id": "daily:s-1"}));
+    let arguments = arguments.expect("good arguments");
+    let rule = FunctionRule::of(function);
+    let scope = rule.scope(&arguments, now()).expect("a scope");
+    Grant::issue(Permit::for_tests(), rule, scope, Facts::at(now(), None), people, 64, now())
+}
+
+/// What the component reads of a page of people with this cursor.
+fn page_of_people(grant: &mut Grant, admitted: &Admitted, cursor: &str) -> Value {
+    let row = json!({"displayName": "Ines Falk", "userId": "u-1", "roleName": "host"});
+    let body = json!({"results": [row], "cursor": cursor}).to_string().into_bytes();
+    let seen = grant.filtered(admitted, body);
+    serde_json::from_slice(&seen).expect("JSON")
+}
+
+#[test]
+fn a_cursor_of_people_is_a_number_unless_names_are_shown() {
+    let first = "GET /insights/participants?roomSessionId=s-1";
+    let next = |cursor: &str| format!("{first}&cursor={cursor}");
+    let mut grant = meeting_grant(View::Names);
+    let admitted = admit(&mut grant, first).expect("the first page");
+    assert_eq!(admitted.shape, Shape::Page(answer::PARTICIPANT));
+    assert!(!admitted.hides_people);
+    assert_eq!(page_of_people(&mut grant, &admitted, "Ines")["cursor"], "Ines");
+    let admitted = admit(&mut grant, &next("Ines")).expect("the next page");
+    assert_eq!(admitted.path_and_query, "/insights/participants?roomSessionId=s-1&cursor=Ines");
+
+    let mut grant = meeting_grant(View::Hidden);
+    let refused = |grant: &mut Grant, cursor: &str| {
+        let refusal = admit(grant, &next(cursor)).expect_err(cursor);
+        assert!(refusal.message.contains("with a cursor that it was not given"), "{refusal:?}");
+    };
+    ["Ines", "0", "1", "-1"].into_iter().for_each(|cursor| refused(&mut grant, cursor));
+    let admitted = admit(&mut grant, first).expect("the first page");
+    assert!(admitted.hides_people);
+    let seen = page_of_people(&mut grant, &admitted, "Ines");
+    let row = json!({"displayName": null, "roleName": "host"});
+    assert_eq!(seen, json!({"results": [row], "cursor": "1"}));
+    // The same cursor again is the same number, so that a component sees that pages repeat.
+    for (cursor, number) in [("Ines", "1"), ("Tom", "2"), ("Ines", "1"), ("a\u{1}b", "0"), ("", "")]
+    {
+        assert_eq!(page_of_people(&mut grant, &admitted, cursor)["cursor"], number);
+    }
+    let admitted = admit(&mut grant, &next("2")).expect("a page");
+    assert_eq!(admitted.path_and_query, "/insights/participants?roomSessionId=s-1&cursor=Tom");
+    ["0", "3", "Tom"].into_iter().for_each(|cursor| refused(&mut grant, cursor));
+    // Cursors of other lists stay what they are.
+    let other = "GET /recordings?roomName=/daily&cursor=x";
+    let admitted = admit(&mut grant, other).expect("recordings");
+    assert_eq!(admitted.path_and_query, "/recordings?roomName=%2Fdaily&cursor=x");
+    assert!(admitted.hides_people);
+}
+
+#[test]
+fn the_host_alone_reads_user_ids() {
+    let view = View::Pseudonyms(crate::people::Pseudonyms::new(&[7; 32], "work"));
+    let mut grant = meeting_grant(view);
+    let admitted = admit(&mut grant, "GET /insights/participants?roomSessionId=s-1");
+    let admitted = admitted.expect("the first page");
+    assert_eq!(admitted.shape, Shape::Page(answer::PARTICIPANT_AND_USER));
+    let seen = page_of_people(&mut grant, &admitted, "x");
+    assert!(seen["results"][0].get("userId").is_none(), "{seen}");
+    // Nothing else is different.
+    let own: Vec<_> =
+        answer::PARTICIPANT_AND_USER.iter().filter(|(name, _)| *name != "userId").collect();
+    assert!(own.into_iter().eq(answer::PARTICIPANT));
+}
+
 #[test]
 fn a_default_end_counts_from_the_permission_and_not_from_the_question() {
     let asked = now();
@@ -509,4 +580,122 @@ fn a_default_end_counts_from_the_permission_and_not_from_the_question() {
         let admitted = admit(&mut grant, &format!(r#"POST /meetings {{"endDate":"{end}"}}"#));
         assert_eq!(admitted.is_ok(), allowed, "{admitted:?}");
     }
+}
+
+/// A grant that relies on conditions.
+fn relying_on(function: &str, arguments: Value, conditions: Vec<Condition>, facts: Facts) -> Grant {
+    let function = whereby_catalog::function(function).expect("a function");
+    let mut grant = issue(function, arguments, now(), 64, now());
+    (grant.relies_on, grant.facts) = (conditions, facts);
+    grant
+}
+
+fn condition(name: &str, value: &Value) -> Condition {
+    Condition::parse(name, value, None).expect("a condition")
+}
+
+#[test]
+fn a_room_of_the_same_name_that_somebody_else_created_is_not_deleted() {
+    let own = |id: &str| {
+        let mut facts = Facts::at(now(), Some("assistant"));
+        let id = Id::parse(id).expect("an id");
+        facts.created = Ok(vec![CreatedRoom { id, agent: Some("assistant".into()) }]);
+        facts
+    };
+    for (id, allowed) in [("1", true), ("7", false)] {
+        let conditions = vec![condition("created_by", &json!("agent"))];
+        let mut grant =
+            relying_on("delete_room", json!({"room_name": "daily"}), conditions, own(id));
+        let list = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+        grant.settle(&list, Settlement::Status(200, LISTING));
+        let deleted = admit(&mut grant, "DELETE /meetings/1");
+        assert_eq!(deleted.is_ok(), allowed, "{id}");
+        if let Err(refusal) = deleted {
+            assert!(refusal.is_denial, "{}", refusal.message);
+            assert!(refusal.message.contains("created_by: agent"), "{}", refusal.message);
+        }
+        assert_eq!(
+            grant.outcome(),
+            if allowed { WriteOutcome::Unknown } else { WriteOutcome::None }
+        );
+    }
+}
+
+#[test]
+fn conditions_hold_where_each_request_leaves() {
+    let facts = || Facts::at(now(), None);
+    let creation = json!({"room_name_prefix": "bot-", "end_date": "2026-03-01T14:00:00Z"});
+    let body = r#"POST /meetings {"endDate":"2026-03-01T14:00:00Z","roomNamePrefix":"bot-"}"#;
+    for (name, value, allowed) in [
+        ("rooms", json!(["bot-*"]), true),
+        ("rooms", json!(["team-*"]), false),
+        ("max_duration", json!("2h"), true),
+        ("max_duration", json!("1h"), false),
+        ("room_modes", json!(["normal"]), true),
+        ("room_modes", json!(["group"]), false),
+        ("fields", json!([]), true),
+        ("max_per_day", json!(1), true),
+        ("valid_until", json!("2026-03-01T12:00:01Z"), true),
+        ("valid_until", json!("2026-03-01T12:00:00Z"), false),
+    ] {
+        let conditions = vec![condition(name, &value)];
+        let mut grant = relying_on("create_room", creation.clone(), conditions, facts());
+        assert_eq!(admit(&mut grant, body).is_ok(), allowed, "{name} {value}");
+        assert_eq!(grant.sent(), usize::from(allowed), "{name} {value}");
+    }
+    // A permission that ends during the call is no fault of the component.
+    let conditions = vec![condition("valid_until", &json!("2026-03-01T12:00:30Z"))];
+    let mut grant = relying_on("list_rooms", json!({}), conditions, facts());
+    let asked = Asked { method: "GET", path: "/meetings", query: None, body: b"" };
+    assert!(grant.admit(asked, now()).is_ok());
+    let refusal = grant.admit(asked, now().plus_seconds(30)).expect_err("over");
+    assert!(refusal.is_denial && refusal.message.contains("was allowed until"), "{refusal:?}");
+}
+
+#[test]
+fn only_rooms_that_the_conditions_name_are_shown() {
+    let rooms = |patterns: &[&str]| condition("rooms", &json!(patterns));
+    for (patterns, shown) in [(&["daily"][..], &["1"][..]), (&["daily*"], &["1", "2"])] {
+        let arguments = json!({"room_name": "daily"});
+        let grant =
+            relying_on("get_room", arguments, vec![rooms(patterns)], Facts::at(now(), None));
+        let page: Value =
+            serde_json::from_slice(&grant.filtered(&asked, LISTING.to_vec())).expect("JSON");
+        let ids: Vec<&str> = page["results"]
+            .as_array()
+            .expect("rooms")
+            .iter()
+            .filter_map(|room| room["meetingId"].as_str())
+            .collect();
+        assert_eq!(ids, shown, "{patterns:?}");
+    }
+    // Without such a condition, nothing is changed.
+    let mut grant = grant("get_room", json!({"room_name": "daily"}));
+    let asked = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
+    assert_eq!(grant.filtered(&asked, LISTING.to_vec()), LISTING);
+}
+
+#[test]
+fn a_meeting_is_withheld_until_it_is_listed_in_its_room() {
+    let session = "7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10";
+    let arguments = json!({"meeting_id": format!("bot-1:{session}")});
+    let conditions = || vec![condition("rooms", &json!(["bot-*"]))];
+    let line = format!("GET /insights/room-sessions?roomName=/bot-1&roomSessionId={session}");
+    for (body, listed) in [
+        (json!({"results": [{"roomSessionId": session, "roomName": "/bot-1"}]}), true),
+        (json!({"results": [{"roomSessionId": session}]}), true),
+        (json!({"results": [{"roomSessionId": session, "roomName": "/other"}]}), false),
+        (json!({"results": [{"roomSessionId": "another", "roomName": "/bot-1"}]}), false),
+        (json!({"results": []}), false),
+        (json!("no page"), false),
+    ] {
+        let facts = Facts::at(now(), None);
+        let mut grant = relying_on("get_meeting", arguments.clone(), conditions(), facts);
+        assert!(grant.withheld().is_some());
+        let asked = admit(&mut grant, &line).expect("sessions");
+        grant.settle(&asked, Settlement::Status(200, body.to_string().as_bytes()));
+        assert_eq!(grant.withheld().is_none(), listed, "{body}");
+    }
+    let grant = grant("get_meeting", arguments);
+    assert!(grant.withheld().is_none(), "nothing relies on the room");
 }

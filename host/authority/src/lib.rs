@@ -9,7 +9,8 @@
 //! 3. [`table::FunctionRule`] says what the function may send; [`Scope`] binds it to the arguments.
 //! 4. [`grant::Grant::issue`] uses up the permit. [`grant::Grant::admit`] reads each request of the
 //!    component and returns one that contains only what the grant understood.
-//! 5. [`answer::rebuild`] rebuilds each response from the members that the function may see.
+//! 5. [`answer::rebuild`] rebuilds each response from the members that the function may see, and
+//!    [`people`] replaces who took part in a meeting if the policy says so.
 
 pub mod answer;
 pub mod arguments;
@@ -20,6 +21,7 @@ mod error;
 pub mod fuzzing;
 pub mod grant;
 pub mod names;
+pub mod people;
 pub mod policy;
 mod request;
 mod scope;

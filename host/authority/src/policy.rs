@@ -43,6 +43,39 @@ impl Permission {
     }
 }
 
+/// What calls see of the people in meetings, from the least to the most strict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Participants {
+    /// Their names and ids.
+    #[default]
+    Names,
+    /// A pseudonym for each person, such as `Participant 3f9a1c`.
+    Pseudonyms,
+    /// Neither names nor ids.
+    Hidden,
+}
+
+impl Participants {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Names, Self::Pseudonyms, Self::Hidden];
+
+    /// Reads `names`, `pseudonyms` or `hidden`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == text)
+    }
+
+    /// Returns `names`, `pseudonyms` or `hidden`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Names => "names",
+            Self::Pseudonyms => "pseudonyms",
+            Self::Hidden => "hidden",
+        }
+    }
+}
+
 /// What a call does, in the words of the permission tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
@@ -141,6 +174,8 @@ pub struct Table {
     pub force: Option<Entry>,
     /// Whether MCP clients may ask for approval.
     pub elicitation: Option<Entry>,
+    /// What calls see of the people in meetings.
+    pub participants: Participants,
 }
 
 impl Table {
@@ -178,6 +213,8 @@ pub struct AgentRules {
     pub valid_until: Option<Stated>,
     /// Its permission table, which can only make the account's rules stricter.
     pub table: Table,
+    /// What it sees of the people in meetings, unless the account's rules are stricter.
+    pub participants: Participants,
 }
 
 /// What one block of a capability token restricts calls to. Absent members restrict nothing.
@@ -259,14 +296,19 @@ impl<'a> Layer<'a> {
         else {
             return (self.rule.clone(), true);
         };
-        let mut rule = self.rule.clone();
-        rule.permission = self.otherwise;
-        rule.key = format!("{}.{}", rule.key, stated.condition.name());
-        if let Some((_, line)) = &mut rule.place {
-            *line = stated.line;
+        (self.unmet(stated, &reason), false)
+    }
+
+    /// Returns the rule as it is if a condition does not hold.
+    fn unmet(&self, stated: &Stated, reason: &str) -> Rule {
+        let file = self.rule.place.as_ref().map(|(file, _)| file.clone());
+        Rule {
+            key: format!("{}.{}", self.rule.key, stated.condition.name()),
+            permission: self.otherwise,
+            place: file.map(|file| (file, stated.line)),
+            is_default: false,
+            unmet: Some(Unmet { value: stated.condition.value(), reason: reason.to_owned() }),
         }
-        rule.unmet = Some(Unmet { value: stated.condition.value(), reason });
-        (rule, false)
     }
 }
 
@@ -412,12 +454,29 @@ pub struct Verdict {
 pub struct Outlook {
     /// The permission of a call for which every condition holds.
     pub permission: Permission,
-    /// The rules that apply, each as if its conditions held: the user's own first.
-    pub rules: Vec<Rule>,
-    /// The conditions of all layers.
+    /// The rules that apply: the user's own first.
+    pub rules: Vec<AppliedRule>,
+    /// The conditions of all rules.
     pub conditions: Vec<Condition>,
-    /// The rules of conditions that are not decided yet, with the permission if they do not hold.
-    pub otherwise: Vec<Rule>,
+}
+
+impl Outlook {
+    /// Returns the conditions in one line: `rooms: bot-*; max_per_day: 10`. Empty without conditions.
+    #[must_use]
+    pub fn terms(&self) -> String {
+        let all: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
+        all.join("; ")
+    }
+}
+
+/// A rule that applies to calls of a function, before there is a call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AppliedRule {
+    /// The rule as it is if its conditions hold.
+    pub rule: Rule,
+    /// Each condition, as the rule is if that one does not hold.
+    pub conditions: Vec<Rule>,
 }
 
 /// Which facts the rules for a function ask for.
@@ -436,6 +495,20 @@ impl Policy {
             .chain(&self.tightening)
             .find_map(Rules::unknown_function)
             .or_else(|| self.agents.values().find_map(|agent| agent.table.unknown_function()))
+    }
+
+    /// Returns what a call sees of the people in meetings: the strictest choice of all that apply.
+    #[must_use]
+    pub fn participants(&self, account: &str, agent: Option<&str>) -> Participants {
+        let of_files = std::iter::once(&self.own)
+            .chain(&self.tightening)
+            .flat_map(|rules| std::iter::once(&rules.all).chain(rules.accounts.get(account)));
+        let of_agent = agent.map(|agent| match self.agents.get(agent) {
+            Some(rules) => rules.participants.max(rules.table.participants),
+            // Its calls are denied.
+            None => Participants::Hidden,
+        });
+        of_files.map(|table| table.participants).chain(of_agent).max().unwrap_or_default()
     }
 
     /// Decides on a call.
@@ -478,26 +551,20 @@ impl Policy {
     pub fn outlook(&self, subject: Subject<'_>, has_destination: bool) -> Outlook {
         let layers = self.layers(subject, has_destination);
         let permission = layers.iter().map(|layer| layer.rule.permission).max();
-        let stated =
-            || layers.iter().flat_map(|layer| layer.conditions.iter().map(move |s| (layer, s)));
         let mut conditions: Vec<Condition> = Vec::new();
-        for (_, stated) in stated() {
+        for stated in layers.iter().flat_map(|layer| &layer.conditions) {
             if !conditions.contains(&stated.condition) {
                 conditions.push(stated.condition.clone());
             }
         }
-        let otherwise = stated().map(|(layer, stated)| Rule {
-            key: format!("{}.{}", layer.rule.key, stated.condition.name()),
-            permission: layer.otherwise,
-            place: layer.rule.place.as_ref().map(|(file, _)| (file.clone(), stated.line)),
-            is_default: false,
-            unmet: Some(Unmet { value: stated.condition.value(), reason: String::new() }),
+        let rules = layers.into_iter().map(|layer| AppliedRule {
+            conditions: layer.conditions.iter().map(|stated| layer.unmet(stated, "")).collect(),
+            rule: layer.rule,
         });
         Outlook {
             permission: permission.unwrap_or(Permission::Deny),
             conditions,
-            otherwise: otherwise.collect(),
-            rules: layers.iter().map(|layer| layer.rule.clone()).collect(),
+            rules: rules.collect(),
         }
     }
 
@@ -834,6 +901,35 @@ mod tests {
         assert!(verdict(Ask).permit(None).is_none());
         assert!(verdict(Ask).permit(Some(Approval(()))).is_some());
         assert!(verdict(Deny).permit(Some(Approval(()))).is_none());
+    }
+
+    #[test]
+    fn the_strictest_choice_of_what_is_seen_of_people_holds() {
+        use Participants::{Hidden, Names, Pseudonyms};
+        assert_eq!(Policy::default().participants("work", None), Names);
+        let all = Participants::ALL;
+        let choices = (0..27).map(|index| (all[index / 9], all[index / 3 % 3], all[index % 3]));
+        for (own, account, tight) in choices {
+            let mut policy = Policy::default();
+            policy.own.all.participants = own;
+            policy.own.accounts.entry("work".into()).or_default().participants = account;
+            policy.tightening.extend([Rules::default(), Rules::default()]);
+            policy.tightening[1].all.participants = tight;
+            let table = policy.tightening[0].accounts.entry("other".into()).or_default();
+            table.participants = Hidden;
+            let agent = AgentRules { participants: Pseudonyms, ..AgentRules::default() };
+            policy.agents.insert("assistant".into(), agent);
+            let strictest = own.max(account).max(tight);
+            assert_eq!(policy.participants("work", None), strictest);
+            assert_eq!(policy.participants("work", Some("assistant")), strictest.max(Pseudonyms));
+            assert_eq!(policy.participants("work", Some("unknown")), Hidden);
+            assert_eq!(policy.participants("other", None), Hidden);
+            assert_eq!(policy.participants("third", None), own.max(tight));
+        }
+        for known in all {
+            assert_eq!(Participants::parse(known.as_str()), Some(known));
+        }
+        assert_eq!(Participants::parse("Names"), None);
     }
 
     #[test]

@@ -202,6 +202,11 @@ fn unknown_path(asked: Asked<'_>) -> InvalidRequest {
     ))
 }
 
+/// Whether a request may have this text as its cursor.
+pub(crate) fn is_cursor(text: &str) -> bool {
+    (1..=1024).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
 fn missing(name: &str) -> InvalidRequest {
     InvalidRequest(format!("a request without its query member {name}"))
 }
@@ -262,10 +267,7 @@ impl Query {
             let digits = value.len() <= 3 && value.bytes().all(|b| b.is_ascii_digit());
             value.parse::<u8>().ok().filter(|limit| digits && (1..=100).contains(limit))
         })?;
-        let cursor = self.take("cursor", |value| {
-            let fits = (1..=1024).contains(&value.chars().count());
-            (fits && !value.chars().any(char::is_control)).then(|| value.to_owned())
-        })?;
+        let cursor = self.take("cursor", |value| is_cursor(value).then(|| value.to_owned()))?;
         Ok(Page { limit, cursor })
     }
 

@@ -93,6 +93,18 @@ impl Scope {
         }
     }
 
+    /// Whether the call reads meetings, whose errors could name people.
+    #[must_use]
+    pub(crate) fn is_about_meetings(&self) -> bool {
+        matches!(self, Self::RoomMeetings { .. } | Self::AllMeetings { .. } | Self::Meeting(_))
+    }
+
+    /// Whether the responses of the call list people.
+    #[must_use]
+    pub fn lists_people(&self) -> bool {
+        matches!(self, Self::Meeting(_))
+    }
+
     /// Returns the room that the call creates.
     #[must_use]
     pub(crate) fn creation(&self) -> Option<&Creation> {

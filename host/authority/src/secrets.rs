@@ -9,6 +9,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
+use url::Position;
 use whereby_catalog::{FUNCTIONS, Function, Member, Secret, Type, secret};
 
 /// Replaces a secret.
@@ -287,19 +288,14 @@ fn masked_text(secret: &str) -> String {
 /// Masks the key in a stream's URL and keeps the server, which a person decides by.
 fn masked_url(text: &str) -> String {
     let masked = |url: &url::Url| {
-        let host = url.host_str().filter(|host| !host.is_empty())?;
-        let mut shown = format!("{}://{host}", url.scheme());
-        if let Some(port) = url.port() {
-            shown.push_str(&format!(":{port}"));
-        }
+        let server = &url[Position::BeforeHost..Position::AfterPort];
+        let server = Some(server).filter(|server| !server.is_empty())?;
+        let mut shown = format!("{}://{server}", url.scheme());
         let folders = url.path().rsplit_once('/').map_or("", |(folders, _)| folders);
         for part in folders.split('/').skip(1) {
+            let is_short = part.len() <= LONGEST_SHOWN;
             shown.push('/');
-            if part.len() > LONGEST_SHOWN {
-                shown.push_str(&masked_text(part));
-            } else {
-                shown.push_str(part);
-            }
+            shown.push_str(&if is_short { part.to_owned() } else { masked_text(part) });
         }
         // The fingerprint covers the whole URL: its user and its query may be secrets too.
         Some(format!("{shown}/{}", masked_text(text)))

@@ -2,10 +2,8 @@
 
 /// Returns ` (did you mean …?)` if one of the names is near, otherwise an empty string.
 pub fn did_you_mean(given: &str, names: &[&str]) -> String {
-    match nearest(given, names) {
-        Some(name) => format!(" (did you mean `{name}`?)"),
-        None => String::new(),
-    }
+    let nearest = nearest(given, names);
+    nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
 }
 
 /// Returns the nearest name, if it is near enough to be a typing error or another spelling.

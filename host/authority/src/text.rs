@@ -17,7 +17,11 @@ pub fn printable(text: &str, most: usize) -> String {
             shown.push('…');
             break;
         }
-        push_printable(&mut shown, c);
+        if acts_on_display(c) {
+            shown.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
     }
     shown
 }
@@ -25,14 +29,8 @@ pub fn printable(text: &str, most: usize) -> String {
 /// Like [`printable`], but keeps line breaks and does not truncate.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push('\n'),
-            c => push_printable(&mut shown, c),
-        }
-    }
-    shown
+    let lines: Vec<String> = text.split('\n').map(|line| printable(line, usize::MAX)).collect();
+    lines.join("\n")
 }
 
 /// Like [`printable`], for JSON, which keeps its meaning. Control characters in ASCII are not replaced:
@@ -47,14 +45,6 @@ pub fn printable_json(json: &str) -> String {
         }
     }
     shown
-}
-
-fn push_printable(shown: &mut String, c: char) {
-    if acts_on_display(c) {
-        shown.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
-    } else {
-        shown.push(c);
-    }
 }
 
 /// Whether a character is a control character (C0, C1, DEL) or can reorder or hide text: bidirectional

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -65,21 +65,14 @@ impl axum::serve::Listener for Listener {
 pub(super) struct Peer {
     pub(super) number: u64,
     pub(super) address: SocketAddr,
-    slot: Arc<TakeoverSlot>,
-}
-
-/// Passes a takeover from a handler to its connection.
-#[derive(Debug, Default)]
-struct TakeoverSlot {
-    taken: AtomicBool,
-    takeover: Mutex<Option<Takeover>>,
+    /// Passes a takeover from a handler to its connection.
+    slot: Arc<Mutex<Option<Takeover>>>,
 }
 
 impl Peer {
     /// Makes the connection send this instead of the handler's next response.
     pub(super) fn take_over(&self, takeover: Takeover) {
-        *self.slot.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
-        self.slot.taken.store(true, Ordering::Release);
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
     }
 }
 
@@ -126,11 +119,9 @@ impl Connection {
         if self.is_stopped(context) {
             return Poll::Ready(Some(closed()));
         }
-        if self.peer.slot.taken.swap(false, Ordering::Acquire) {
-            let takeover =
-                self.peer.slot.takeover.lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.takeover =
-                takeover.map(|takeover| ActiveTakeover { takeover, sent: 0, pause: None });
+        let takeover = self.peer.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(takeover) = takeover {
+            self.takeover = Some(ActiveTakeover { takeover, sent: 0, pause: None });
         }
         let Some(active) = &mut self.takeover else { return Poll::Ready(None) };
         loop {
@@ -193,21 +184,6 @@ impl AsyncWrite for Connection {
             None => Pin::new(&mut self.stream).poll_write(context, bytes),
             Some(error) => Poll::Ready(Err(error)),
         }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match ready!(self.poll_takeover(context)) {
-            None => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
-            Some(error) => Poll::Ready(Err(error)),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

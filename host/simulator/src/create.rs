@@ -55,9 +55,7 @@ impl CreateRequest {
         let ends = text(body, "endDate")?.ok_or(Refusal::invalid("endDate", "it is required"))?;
         let ends =
             Moment::from_text(ends).ok_or(Refusal::invalid("endDate", "it is not a date-time"))?;
-        if ends < now {
-            return Err(Refusal::invalid("endDate", "it is in the past"));
-        }
+        require(ends >= now, "endDate", "it is in the past")?;
         // The value is ignored, but its type is checked.
         text(body, "startDate")?;
         boolean(body, "isLocked")?;
@@ -95,16 +93,11 @@ impl CreateRequest {
 fn read_prefix(body: &Map<String, Value>) -> Result<String, Refusal> {
     let prefix = text(body, "roomNamePrefix")?.unwrap_or("");
     let prefix: String = prefix.split_whitespace().collect::<String>().to_lowercase();
-    if prefix.chars().count() > 39 {
-        return Err(Refusal::invalid("roomNamePrefix", "it is longer than 39 characters"));
-    }
+    let is_short = prefix.chars().count() <= 39;
+    require(is_short, "roomNamePrefix", "it is longer than 39 characters")?;
     // The schema does not allow hyphens, but Whereby's own examples have them.
-    if !prefix.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
-        return Err(Refusal::invalid(
-            "roomNamePrefix",
-            "it must contain only letters, digits and hyphens",
-        ));
-    }
+    let is_plain = prefix.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    require(is_plain, "roomNamePrefix", "it must contain only letters, digits and hyphens")?;
     Ok(prefix)
 }
 
@@ -129,29 +122,15 @@ fn check_recording(recording: &Map<String, Value>, switches: &Switches) -> Resul
     refuse_unknown(recording, &["type", "destination", "startTrigger"], "recording", switches)?;
     let kind = one_of(recording, "type", &["none", "local", "cloud"])?;
     let kind = kind.ok_or(Refusal::invalid("recording", "type is required"))?;
-    let trigger = nullable(
-        recording,
-        "startTrigger",
-        &["none", "prompt", "automatic", "automatic-2nd-participant"],
-    )?;
-    let destination = &[
-        "provider",
-        "authenticationType",
-        "bucket",
-        "accessKeyId",
-        "accessKeySecret",
-        "fileFormat",
-        "oidcRoleArn",
-    ];
+    let triggers = &["none", "prompt", "automatic", "automatic-2nd-participant"];
+    let has_trigger = nullable(recording, "startTrigger", triggers)?;
     // Without a recording, the real server requires no other member: Whereby's own tests send
     // `{"type": "none", "destination": {}}`.
     if kind == "none" {
         return Ok(false);
     }
-    if !trigger {
-        return Err(Refusal::invalid("recording", "startTrigger is required"));
-    }
-    check_destination(recording, "recording", destination, switches)?;
+    require(has_trigger, "recording", "startTrigger is required")?;
+    check_destination(recording, "recording", "fileFormat", switches)?;
     Ok(true)
 }
 
@@ -160,55 +139,36 @@ fn check_transcription(
     switches: &Switches,
 ) -> Result<(), Refusal> {
     let about = "liveTranscription";
-    refuse_unknown(
-        transcription,
-        &["destination", "startTrigger", "language", "liveCaptions"],
-        about,
-        switches,
-    )?;
-    if !nullable(
-        transcription,
-        "startTrigger",
-        &["none", "manual", "automatic", "automatic-2nd-participant"],
-    )? {
-        return Err(Refusal::invalid(about, "startTrigger is required"));
-    }
+    let known = &["destination", "startTrigger", "language", "liveCaptions"];
+    refuse_unknown(transcription, known, about, switches)?;
+    let triggers = &["none", "manual", "automatic", "automatic-2nd-participant"];
+    let has_trigger = nullable(transcription, "startTrigger", triggers)?;
+    require(has_trigger, about, "startTrigger is required")?;
     nullable(transcription, "language", LANGUAGES)?;
     boolean(transcription, "liveCaptions")?;
-    let destination = &[
-        "provider",
-        "authenticationType",
-        "bucket",
-        "accessKeyId",
-        "accessKeySecret",
-        "region",
-        "oidcRoleArn",
-    ];
-    check_destination(transcription, about, destination, switches)
+    check_destination(transcription, about, "region", switches)
 }
 
 fn check_streaming(streaming: &Map<String, Value>, switches: &Switches) -> Result<(), Refusal> {
     refuse_unknown(streaming, &["destination", "startTrigger"], "streaming", switches)?;
-    if !nullable(streaming, "startTrigger", &["none", "prompt", "automatic"])? {
-        return Err(Refusal::invalid("streaming", "startTrigger is required"));
-    }
+    let has_trigger = nullable(streaming, "startTrigger", &["none", "prompt", "automatic"])?;
+    require(has_trigger, "streaming", "startTrigger is required")?;
     let destination = member(streaming, "destination")?;
     let destination =
         destination.ok_or(Refusal::invalid("streaming", "destination is required"))?;
     refuse_unknown(destination, &["url"], "streaming", switches)?;
     let url = text(destination, "url")?
         .ok_or(Refusal::invalid("streaming", "destination.url is required"))?;
-    if !url.starts_with("rtmp://") && !url.starts_with("rtmps://") {
-        return Err(Refusal::invalid("streaming", "destination.url is not an RTMP URI"));
-    }
-    Ok(())
+    let is_rtmp = url.starts_with("rtmp://") || url.starts_with("rtmps://");
+    require(is_rtmp, "streaming", "destination.url is not an RTMP URI")
 }
 
-/// Checks the destination of recordings or transcriptions. Null means the organization's setting.
+/// Checks the destination of recordings or transcriptions. Null means the organization's setting. `own` is the
+/// member that only one of them has.
 fn check_destination(
     parent: &Map<String, Value>,
     about: &'static str,
-    members: &[&'static str],
+    own: &'static str,
     switches: &Switches,
 ) -> Result<(), Refusal> {
     if parent.get("destination") == Some(&Value::Null) {
@@ -216,11 +176,13 @@ fn check_destination(
     }
     let destination = member(parent, "destination")?;
     let destination = destination.ok_or(Refusal::invalid(about, "destination is required"))?;
-    refuse_unknown(destination, members, about, switches)?;
+    let texts = ["bucket", "accessKeyId", "accessKeySecret", "oidcRoleArn"];
+    let known = [&["provider", "authenticationType", own][..], &texts].concat();
+    refuse_unknown(destination, &known, about, switches)?;
     let provider = one_of(destination, "provider", &["s3", "whereby"])?;
     let provider = provider.ok_or(Refusal::invalid(about, "destination.provider is required"))?;
     one_of(destination, "fileFormat", &["mkv", "mp4"])?;
-    for name in ["bucket", "accessKeyId", "accessKeySecret", "region", "oidcRoleArn"] {
+    for name in texts.into_iter().chain(["region"]) {
         text(destination, name)?;
     }
     let authentication = one_of(destination, "authenticationType", &["accessKey", "roleBased"])?;
@@ -230,13 +192,8 @@ fn check_destination(
         // Whereby does not document what S3 requires without an authentication type.
         _ => &[],
     };
-    if needed.iter().any(|name| !destination.contains_key(*name)) {
-        return Err(Refusal::invalid(
-            about,
-            "destination lacks what this authenticationType needs",
-        ));
-    }
-    Ok(())
+    let has_all = needed.iter().all(|name| destination.contains_key(*name));
+    require(has_all, about, "destination lacks what this authenticationType needs")
 }
 
 fn refuse_unknown(
@@ -245,11 +202,13 @@ fn refuse_unknown(
     about: &'static str,
     switches: &Switches,
 ) -> Result<(), Refusal> {
-    let strict = switches.unknown_members == UnknownMembers::Rejected;
-    if strict && object.keys().any(|name| !known.contains(&name.as_str())) {
-        return Err(Refusal::invalid(about, "it has an unknown member"));
-    }
-    Ok(())
+    let is_strict = switches.unknown_members == UnknownMembers::Rejected;
+    let is_known = |name: &String| !is_strict || known.contains(&name.as_str());
+    require(object.keys().all(is_known), about, "it has an unknown member")
+}
+
+fn require(is_met: bool, about: &'static str, text: &'static str) -> Result<(), Refusal> {
+    if is_met { Ok(()) } else { Err(Refusal::invalid(about, text)) }
 }
 
 fn text<'a>(
@@ -264,10 +223,7 @@ fn text<'a>(
 }
 
 fn boolean(object: &Map<String, Value>, name: &'static str) -> Result<(), Refusal> {
-    match object.get(name) {
-        None | Some(Value::Bool(_)) => Ok(()),
-        Some(_) => Err(Refusal::invalid(name, "it is not a boolean")),
-    }
+    require(object.get(name).is_none_or(Value::is_boolean), name, "it is not a boolean")
 }
 
 fn member<'a>(

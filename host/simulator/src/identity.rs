@@ -19,7 +19,7 @@ pub(super) enum Kind {
 }
 
 /// A generator of ids. The same organization and order of calls give the same ids.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Ids {
     organization: u64,
     used: [u64; 8],

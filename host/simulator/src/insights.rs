@@ -2,16 +2,17 @@
 
 mod rows;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::meetings::Listing;
 use super::moment::Moment;
-use super::paging::{Key, List, Page, Query, Sort};
+use super::paging::{Key, List, Sort};
 use super::response::{ApiResponse, Refusal};
-use super::state::{Organization, Participant, Totals};
+use super::service::Call;
+use super::state::{Organization, Participant, next_index};
 use super::switches::{BotRows, InsightsOfDeleted, SortByDates, Switches, UnknownSession};
 
 const ROOMS: List = List {
@@ -36,7 +37,7 @@ const PARTICIPANTS: List = List {
     filters: &["roomSessionId", "externalId"],
 };
 
-/// The totals that sort rooms and sessions, besides dates.
+/// The totals of rooms and sessions. They can be sorted by them, too.
 const TOTALS: [&str; 6] = [
     "totalParticipantMinutes",
     "totalRecorderMinutes",
@@ -48,32 +49,25 @@ const TOTALS: [&str; 6] = [
 
 /// The insights of an organization, which lag behind the clock and depend on the switches.
 pub(super) struct Insights<'a> {
+    call: &'a Call<'a>,
     organization: &'a Organization,
     switches: &'a Switches,
-    now: Moment,
     /// Events after this time are not included yet.
     horizon: Moment,
 }
 
 impl<'a> Insights<'a> {
-    pub(super) fn new(organization: &'a Organization, now: Moment, switches: &'a Switches) -> Self {
+    pub(super) fn of(call: &'a Call<'a>) -> Self {
+        let (organization, switches) = (&*call.organization, call.switches);
         let lag = Duration::from_mins(switches.insights_lag.into());
-        Self { organization, switches, now, horizon: now.before(lag) }
+        Self { call, organization, switches, horizon: call.now.before(lag) }
     }
 
     /// GET /insights/rooms: the most recently used room first.
-    pub(super) fn rooms(&self, query: &Query<'_>) -> Result<ApiResponse, Refusal> {
-        let organization = self.organization;
-        let page = Page::from_query(
-            query,
-            &ROOMS,
-            organization.id,
-            organization.rooms.len(),
-            self.switches,
-        )?;
-        let mut accepted = vec!["lastSessionStartedAt", "createdAt", "endAt", "totalSessions"];
-        accepted.extend(TOTALS);
-        let sort = self.sort(query, &accepted)?;
+    pub(super) fn rooms(&self) -> Result<ApiResponse, Refusal> {
+        let (organization, query) = (self.organization, &self.call.query);
+        let page = self.call.page(&ROOMS, organization.rooms.len())?;
+        let sort = self.sort(&["lastSessionStartedAt", "createdAt", "endAt", "totalSessions"])?;
         let date = |name: &'static str| match query.get(name) {
             None => Ok(None),
             Some(text) => Moment::from_text(text)
@@ -92,28 +86,18 @@ impl<'a> Insights<'a> {
                 && to.is_none_or(|to| room.created <= to)
                 && fits(&room.name)
         });
-        let (rows, cursor) =
-            page.cut(rows.map(|(index, _)| index), &sort, |row| self.room_key(row, sort.field));
-        let results: Vec<_> = rows.into_iter().map(|row| self.room_insight(row)).collect();
-        Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
+        let key = |row| self.room_key(row, sort.field);
+        Ok(page.answer(rows.map(|(index, _)| index), &sort, key, |row| self.room_insight(row)))
     }
 
     /// GET /insights/room-sessions: the newest first.
-    pub(super) fn sessions(&self, query: &Query<'_>) -> Result<ApiResponse, Refusal> {
-        let organization = self.organization;
-        let page = Page::from_query(
-            query,
-            &SESSIONS,
-            organization.id,
-            organization.sessions.len(),
-            self.switches,
-        )?;
+    pub(super) fn sessions(&self) -> Result<ApiResponse, Refusal> {
+        let (organization, query) = (self.organization, &self.call.query);
+        let page = self.call.page(&SESSIONS, organization.sessions.len())?;
         let room = organization
             .room_by_name(query.required("roomName")?)
             .filter(|&room| self.knows_room(room));
-        let mut accepted = vec!["startedAt", "endedAt"];
-        accepted.extend(TOTALS);
-        let sort = self.sort(query, &accepted)?;
+        let sort = self.sort(&["startedAt", "endedAt"])?;
         let mut rows = room.map(|room| self.sessions_of(room)).unwrap_or_default();
         if let Some(id) = query.get("roomSessionId") {
             rows.retain(|&row| organization.sessions[row as usize].id == id);
@@ -121,17 +105,14 @@ impl<'a> Insights<'a> {
                 self.refuse_unknown_session()?;
             }
         }
-        let (rows, cursor) =
-            page.cut(rows.into_iter(), &sort, |row| self.session_key(row, sort.field));
-        let results: Vec<_> = rows.into_iter().map(|row| self.room_session(row)).collect();
-        Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
+        let key = |row| self.session_key(row, sort.field);
+        Ok(page.answer(rows.into_iter(), &sort, key, |row| self.room_session(row)))
     }
 
     /// GET /insights/participants: in the order in which they joined.
-    pub(super) fn participants(&self, query: &Query<'_>) -> Result<ApiResponse, Refusal> {
-        let organization = self.organization;
-        let total = organization.participants.len();
-        let page = Page::from_query(query, &PARTICIPANTS, organization.id, total, self.switches)?;
+    pub(super) fn participants(&self) -> Result<ApiResponse, Refusal> {
+        let (organization, query) = (self.organization, &self.call.query);
+        let page = self.call.page(&PARTICIPANTS, organization.participants.len())?;
         let sort = match query.get("sortBy") {
             None => Sort { field: "joinedAt", descending: false },
             Some(_) => Sort::from_query(query, &["joinedAt", "leftAt"])?,
@@ -142,19 +123,8 @@ impl<'a> Insights<'a> {
             (None, None) => {
                 return Err(Refusal::invalid("roomSessionId", "it or externalId is required"));
             }
-            (None, Some(_)) => {
-                (0..).zip(&organization.participants).map(|(index, _)| index).collect()
-            }
-            (Some(id), _) => {
-                match organization.session_by_id(id).filter(|&session| self.knows_session(session))
-                {
-                    Some(session) => organization.sessions[session as usize].participants.clone(),
-                    None => {
-                        self.refuse_unknown_session()?;
-                        Vec::new()
-                    }
-                }
-            }
+            (None, Some(_)) => (0..next_index(&organization.participants)).collect(),
+            (Some(id), _) => self.participants_of(id)?.to_vec(),
         };
         let rows = rows.into_iter().filter(|&row| {
             let participant = &organization.participants[row as usize];
@@ -169,27 +139,17 @@ impl<'a> Insights<'a> {
                 _ => Key::Number(participant.joined.milliseconds()),
             }
         };
-        let (rows, cursor) = page.cut(rows, &sort, key);
-        let results: Vec<_> = rows.into_iter().map(|row| self.participant_row(row)).collect();
-        Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
+        Ok(page.answer(rows, &sort, key, |row| self.participant_row(row)))
     }
 
     /// GET /insights/participant: an array with the technical details of one participant.
-    pub(super) fn participant(&self, query: &Query<'_>) -> Result<ApiResponse, Refusal> {
-        let organization = self.organization;
-        let session = query.required("roomSessionId")?;
-        let id = query.required("participantId")?;
-        let session =
-            organization.session_by_id(session).filter(|&session| self.knows_session(session));
-        if session.is_none() {
-            self.refuse_unknown_session()?;
-        }
-        let rows =
-            session.map(|session| organization.sessions[session as usize].participants.as_slice());
-        let participant = rows
-            .unwrap_or_default()
+    pub(super) fn participant(&self) -> Result<ApiResponse, Refusal> {
+        let session = self.call.query.required("roomSessionId")?;
+        let id = self.call.query.required("participantId")?;
+        let participant = self
+            .participants_of(session)?
             .iter()
-            .map(|&row| &organization.participants[row as usize])
+            .map(|&row| &self.organization.participants[row as usize])
             .find(|participant| participant.id == id && self.lists_participant(participant));
         let details = participant.map(|participant| {
             json!({
@@ -210,10 +170,11 @@ impl<'a> Insights<'a> {
         Ok(ApiResponse::json(StatusCode::OK, &Vec::from_iter(details)))
     }
 
-    fn sort(&self, query: &Query<'_>, accepted: &[&'static str]) -> Result<Sort, Refusal> {
-        let sort = Sort::from_query(query, accepted)?;
-        let rejected =
-            self.switches.sort_by_dates == SortByDates::Rejected && query.get("sortBy").is_some();
+    /// Reads the sort order of rooms or sessions: one of these fields or a total.
+    fn sort(&self, fields: &[&'static str]) -> Result<Sort, Refusal> {
+        let sort = Sort::from_query(&self.call.query, &[fields, &TOTALS].concat())?;
+        let rejected = self.switches.sort_by_dates == SortByDates::Rejected
+            && self.call.query.get("sortBy").is_some();
         if rejected && matches!(sort.field, "startedAt" | "lastSessionStartedAt") {
             return Err(Refusal::invalid("sortBy", "the list cannot be sorted by this field"));
         }
@@ -227,10 +188,18 @@ impl<'a> Insights<'a> {
         }
     }
 
+    /// Returns the participants of a session, which may be unknown.
+    fn participants_of(&self, session: &str) -> Result<&'a [u32], Refusal> {
+        match self.organization.session_by_id(session).filter(|&row| self.knows_session(row)) {
+            Some(row) => Ok(&self.organization.sessions[row as usize].participants),
+            None => self.refuse_unknown_session().map(|()| &[][..]),
+        }
+    }
+
     fn knows_room(&self, room: u32) -> bool {
         self.organization.rooms[room as usize].created <= self.horizon
             && (self.switches.insights_of_deleted == InsightsOfDeleted::Kept
-                || self.organization.is_there(room, self.now, self.switches))
+                || self.call.is_there(room))
     }
 
     fn knows_session(&self, session: u32) -> bool {
@@ -262,9 +231,7 @@ impl<'a> Insights<'a> {
             "endAt" => Key::Number(room.ends.milliseconds()),
             "lastSessionStartedAt" => date_key(self.starts(&self.sessions_of(row)).1),
             "totalSessions" => Key::Number(self.sessions_of(row).len() as i64),
-            total => {
-                total_key(&self.organization.totals(&self.sessions_of(row), self.horizon), total)
-            }
+            total => self.total_key(&self.sessions_of(row), total),
         }
     }
 
@@ -273,7 +240,7 @@ impl<'a> Insights<'a> {
         match field {
             "startedAt" => Key::Number(session.started.milliseconds()),
             "endedAt" => date_key(self.known_end(session.ended)),
-            total => total_key(&self.organization.totals(&[row], self.horizon), total),
+            total => self.total_key(&[row], total),
         }
     }
 
@@ -281,18 +248,38 @@ impl<'a> Insights<'a> {
     fn known_end(&self, end: Option<Moment>) -> Option<Moment> {
         end.filter(|&end| end <= self.horizon)
     }
-}
 
-fn total_key(totals: &Totals, field: &str) -> Key {
-    Key::Number(match field {
-        "totalParticipantMinutes" => totals.participant_minutes,
-        "totalRecorderMinutes" => totals.recorder_minutes,
-        "totalStreamerMinutes" => totals.streamer_minutes,
-        "totalUniqueParticipants" => totals.unique_participants,
-        "totalUniqueRecorders" => totals.unique_recorders,
-        "totalUniqueStreamers" => totals.unique_streamers,
-        _ => return Key::Absent,
-    })
+    fn total_key(&self, sessions: &[u32], field: &str) -> Key {
+        let totals = TOTALS.into_iter().zip(self.totals(sessions));
+        totals
+            .into_iter()
+            .find(|(name, _)| *name == field)
+            .map_or(Key::Absent, |(_, total)| Key::Number(total))
+    }
+
+    /// Returns the totals of sessions, in the order of [`TOTALS`].
+    fn totals(&self, sessions: &[u32]) -> [i64; 6] {
+        let mut totals = [0; 6];
+        let mut seen = HashSet::new();
+        let sessions = sessions.iter().map(|&row| &self.organization.sessions[row as usize]);
+        for &row in sessions.flat_map(|session| &session.participants) {
+            let participant = &self.organization.participants[row as usize];
+            if participant.joined > self.horizon {
+                continue;
+            }
+            let role = match participant.role.as_str() {
+                "recorder" => 1,
+                "streamer" => 2,
+                "captioner" => continue,
+                _ => 0,
+            };
+            let until = participant.left.map_or(self.horizon, |left| left.min(self.horizon));
+            // Rounded up for each connection, as Whereby documents it.
+            totals[role] += (until.since(participant.joined) + 59_999) / 60_000;
+            totals[role + 3] += i64::from(seen.insert(participant.person));
+        }
+        totals
+    }
 }
 
 fn date_key(date: Option<Moment>) -> Key {

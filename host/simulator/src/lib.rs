@@ -136,14 +136,10 @@ impl Simulator {
         if !options.listen.ip().is_loopback() {
             return Err(refuse("the simulator listens on loopback addresses only"));
         }
-        let now = match options.now {
-            None => None,
-            Some(now) => Some(
-                Moment::from_date(now)
-                    .ok_or_else(|| refuse("the clock's year must be from 0 to 9999"))?,
-            ),
-        };
-        let clock = Clock::new(now);
+        let now = options.now.map(|now| {
+            Moment::from_date(now).ok_or_else(|| refuse("the clock's year must be from 0 to 9999"))
+        });
+        let clock = Clock::new(now.transpose()?);
         let mut organizations = Vec::new();
         let mut tokens = Vec::new();
         for (index, seed) in options.organizations.iter().enumerate() {

@@ -5,10 +5,9 @@ use serde::Serialize;
 
 use super::create::CreateRequest;
 use super::identity::room_key;
-use super::moment::Moment;
-use super::paging::{List, Page, Query};
+use super::paging::{List, Listing};
 use super::response::{ApiResponse, Refusal};
-use super::state::Organization;
+use super::service::Call;
 use super::switches::{
     DeleteUnknown, MeetingMembers, RecordingPlan, RoomNameFilter, Switches, UnknownFields,
 };
@@ -35,10 +34,11 @@ impl Fields {
         Ok(())
     }
 
-    fn from_query(query: &Query<'_>, switches: &Switches) -> Result<Self, Refusal> {
+    fn from_query(call: &Call<'_>) -> Result<Self, Refusal> {
         let mut fields = Self::default();
-        for name in query.get("fields").unwrap_or("").split(',').filter(|name| !name.is_empty()) {
-            fields.add(name, switches)?;
+        let names = call.query.get("fields").unwrap_or("").split(',');
+        for name in names.filter(|name| !name.is_empty()) {
+            fields.add(name, call.switches)?;
         }
         Ok(fields)
     }
@@ -61,7 +61,8 @@ struct Meeting<'a> {
 }
 
 impl<'a> Meeting<'a> {
-    fn new(organization: &'a Organization, room: u32, fields: Fields, switches: &Switches) -> Self {
+    fn new(call: &'a Call<'_>, room: u32, fields: Fields) -> Self {
+        let (organization, switches) = (&*call.organization, call.switches);
         let room = &organization.rooms[room as usize];
         let room_url = organization.room_url(room);
         let url_with_key = |key_type| {
@@ -83,16 +84,12 @@ impl<'a> Meeting<'a> {
 }
 
 /// GET /meetings: the newest room first, without deleted and removed rooms.
-pub(super) fn list(
-    organization: &Organization,
-    query: &Query<'_>,
-    now: Moment,
-    switches: &Switches,
-) -> Result<ApiResponse, Refusal> {
-    let fields = Fields::from_query(query, switches)?;
-    let page = Page::from_query(query, &LIST, organization.id, organization.rooms.len(), switches)?;
-    let prefix = match switches.room_name_filter {
-        RoomNameFilter::Honoured => query.get("roomName[startsWith]"),
+pub(super) fn list(call: &mut Call<'_>) -> Result<ApiResponse, Refusal> {
+    let organization = &*call.organization;
+    let fields = Fields::from_query(call)?;
+    let page = call.page(&LIST, organization.rooms.len())?;
+    let prefix = match call.switches.room_name_filter {
+        RoomNameFilter::Honoured => call.query.get("roomName[startsWith]"),
         RoomNameFilter::Ignored => None,
     };
     // The list is always sorted, so a page is found without sorting all rooms.
@@ -101,67 +98,43 @@ pub(super) fn list(
         organization.listed.partition_point(|&room| organization.age(room) <= last)
     });
     let mut rooms = organization.listed[start..].iter().copied().filter(|&room| {
-        organization.is_there(room, now, switches)
+        call.is_there(room)
             && prefix
                 .is_none_or(|prefix| organization.rooms[room as usize].name.starts_with(prefix))
     });
     let on_page: Vec<_> = rooms.by_ref().take(page.limit).collect();
     let cursor = on_page.last().filter(|_| rooms.next().is_some()).map(|&last| page.cursor(last));
-    let results: Vec<_> =
-        on_page.iter().map(|&room| Meeting::new(organization, room, fields, switches)).collect();
+    let results: Vec<_> = on_page.iter().map(|&room| Meeting::new(call, room, fields)).collect();
     Ok(ApiResponse::json(StatusCode::OK, &Listing { results, cursor }))
 }
 
-/// The envelope of every list.
-#[derive(Serialize)]
-pub(super) struct Listing<T> {
-    pub(super) results: Vec<T>,
-    pub(super) cursor: Option<String>,
-}
-
 /// GET /meetings/{id}.
-pub(super) fn one(
-    organization: &Organization,
-    meeting_id: &str,
-    query: &Query<'_>,
-    now: Moment,
-    switches: &Switches,
-) -> Result<ApiResponse, Refusal> {
-    let fields = Fields::from_query(query, switches)?;
-    let room = organization
-        .room_by_id(meeting_id)
-        .filter(|&room| organization.is_there(room, now, switches));
+pub(super) fn one(call: &mut Call<'_>) -> Result<ApiResponse, Refusal> {
+    let fields = Fields::from_query(call)?;
+    let room = call.organization.room_by_id(&call.id).filter(|&room| call.is_there(room));
     let room = room.ok_or(Refusal::NOT_FOUND)?;
-    Ok(ApiResponse::json(StatusCode::OK, &Meeting::new(organization, room, fields, switches)))
+    Ok(ApiResponse::json(StatusCode::OK, &Meeting::new(call, room, fields)))
 }
 
 /// POST /meetings.
-pub(super) fn create(
-    organization: &mut Organization,
-    request: &CreateRequest,
-    now: Moment,
-    switches: &Switches,
-) -> Result<ApiResponse, Refusal> {
-    if request.needs_plan && switches.recording_plan == RecordingPlan::Missing {
+pub(super) fn create(call: &mut Call<'_>) -> Result<ApiResponse, Refusal> {
+    if !call.is_json() {
+        return Err(Refusal::bad_request("Content-Type must be application/json"));
+    }
+    let request = CreateRequest::from_body(call.body, call.now, call.switches)?;
+    if request.needs_plan && call.switches.recording_plan == RecordingPlan::Missing {
         return Err(Refusal::NOT_IN_PLAN);
     }
-    let name = organization.name_room(&request.prefix, request.pattern);
-    let room = organization.add_room(name, now, request.ends, switches);
-    Ok(ApiResponse::json(
-        StatusCode::CREATED,
-        &Meeting::new(organization, room, request.fields, switches),
-    ))
+    let name = call.organization.name_room(&request.prefix, request.pattern);
+    let room = call.organization.add_room(name, call.now, request.ends, call.switches);
+    Ok(ApiResponse::json(StatusCode::CREATED, &Meeting::new(call, room, request.fields)))
 }
 
 /// DELETE /meetings/{id}: the same response again for a room that is already deleted.
-pub(super) fn delete(
-    organization: &mut Organization,
-    meeting_id: &str,
-    switches: &Switches,
-) -> Result<ApiResponse, Refusal> {
-    match organization.room_by_id(meeting_id) {
-        Some(room) => organization.delete_room(room),
-        None if switches.delete_unknown == DeleteUnknown::NotFound => {
+pub(super) fn delete(call: &mut Call<'_>) -> Result<ApiResponse, Refusal> {
+    match call.organization.room_by_id(&call.id) {
+        Some(room) => call.organization.delete_room(room),
+        None if call.switches.delete_unknown == DeleteUnknown::NotFound => {
             return Err(Refusal::NOT_FOUND);
         }
         None => {}

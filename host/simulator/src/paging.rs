@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use axum::http::StatusCode;
+use serde::Serialize;
+
 use super::identity::{fingerprint, mix};
-use super::response::Refusal;
+use super::response::{ApiResponse, Refusal};
 use super::switches::{LimitOutOfRange, Switches};
 
 /// The decoded query of a request.
@@ -104,6 +107,26 @@ impl Page {
         let cursor = page.last().filter(|_| more).map(|&last| self.cursor(last));
         (page, cursor)
     }
+
+    /// Returns the response with the rows of this page.
+    pub(super) fn answer<T: Serialize>(
+        &self,
+        rows: impl Iterator<Item = u32>,
+        sort: &Sort,
+        key: impl Fn(u32) -> Key,
+        row: impl Fn(u32) -> T,
+    ) -> ApiResponse {
+        let (rows, cursor) = self.cut(rows, sort, key);
+        let results = rows.into_iter().map(row).collect();
+        ApiResponse::json(StatusCode::OK, &Listing { results, cursor })
+    }
+}
+
+/// The envelope of every list.
+#[derive(Serialize)]
+pub(super) struct Listing<T> {
+    pub(super) results: Vec<T>,
+    pub(super) cursor: Option<String>,
 }
 
 fn read_cursor(cursor: &str, fingerprint: u64) -> Option<u32> {

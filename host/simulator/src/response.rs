@@ -54,8 +54,8 @@ impl ApiResponse {
         response
     }
 
-    /// Returns the response as bytes of HTTP/1.1, and the offset of its body.
-    pub(super) fn to_bytes(&self, length: Length) -> (Vec<u8>, usize) {
+    /// Returns the head of the response as bytes of HTTP/1.1, with the header that marks the end of its body.
+    pub(super) fn head(&self, framing: &str) -> Vec<u8> {
         let reason = self.status.canonical_reason().unwrap_or("");
         let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", self.status.as_u16()).into_bytes();
         for (name, value) in &self.headers {
@@ -64,29 +64,9 @@ impl ApiResponse {
             bytes.extend_from_slice(value.as_bytes());
             bytes.extend_from_slice(b"\r\n");
         }
-        match length {
-            Length::Known => {
-                bytes.extend_from_slice(
-                    format!("content-length: {}\r\n\r\n", self.body.len()).as_bytes(),
-                );
-            }
-            Length::Chunked => bytes.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
-        }
-        let body = bytes.len();
-        if length == Length::Known {
-            bytes.extend_from_slice(&self.body);
-        }
-        (bytes, body)
+        bytes.extend_from_slice(format!("{framing}\r\n\r\n").as_bytes());
+        bytes
     }
-}
-
-/// How a response sent as raw bytes marks the end of its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
-    /// With `Content-Length`.
-    Known,
-    /// In chunks, which the caller writes.
-    Chunked,
 }
 
 impl Refusal {

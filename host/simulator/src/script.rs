@@ -1,6 +1,5 @@
 //! Scripted replies, which replace the usual responses to the next requests.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::connection::Takeover;
-use super::response::{ApiResponse, Length};
+use super::response::ApiResponse;
 
 /// A reply that replaces the usual response.
 ///
@@ -202,7 +201,9 @@ impl Reply {
             response.body = body;
         }
         let status = Some(response.status.as_u16());
-        let known = |response: &ApiResponse| response.to_bytes(Length::Known).0;
+        let length = format!("content-length: {}", response.body.len());
+        let (head, body) = (response.head(&length), &response.body);
+        let whole = || [&head[..], body].concat();
         let takeover = match self.delivery {
             Delivery::Whole => return Outcome::ApiResponse(response),
             Delivery::Never => return Outcome::Never,
@@ -210,22 +211,21 @@ impl Reply {
             Delivery::Raw(bytes) => {
                 return Outcome::Takeover(Takeover { bytes, ..Takeover::default() }, None);
             }
-            Delivery::ThenClosing => Takeover { bytes: known(&response), ..Takeover::default() },
+            Delivery::ThenClosing => Takeover { bytes: whole(), ..Takeover::default() },
             Delivery::ByteByByte(pause) => {
-                Takeover { bytes: known(&response), pause: Some(pause), ..Takeover::default() }
+                Takeover { bytes: whole(), pause: Some(pause), ..Takeover::default() }
             }
             Delivery::Truncated(keep) => {
-                let (mut bytes, body) = response.to_bytes(Length::Known);
-                bytes.truncate(body + keep);
+                let bytes = [&head[..], &body[..keep.min(body.len())]].concat();
                 Takeover { bytes, ..Takeover::default() }
             }
             Delivery::Reset(keep) => {
-                let mut bytes = known(&response);
+                let mut bytes = whole();
                 bytes.truncate(keep);
                 Takeover { bytes, reset: true, ..Takeover::default() }
             }
             Delivery::Endless => {
-                let (mut bytes, _) = response.to_bytes(Length::Chunked);
+                let mut bytes = response.head("transfer-encoding: chunked");
                 // An empty chunk would end the body.
                 if !response.body.is_empty() {
                     bytes.extend(chunk(&response.body));
@@ -246,14 +246,8 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Holds responses back until a test opens it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Gate(watch::Sender<bool>);
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self(watch::Sender::new(false))
-    }
-}
 
 impl Gate {
     /// Returns a closed gate.
@@ -275,11 +269,7 @@ impl Gate {
 
 /// The pending scripts.
 #[derive(Debug, Default)]
-pub(super) struct Scripts {
-    scripts: Mutex<Vec<Script>>,
-    /// The number of scripts, so that requests do not need the lock if there are none.
-    waiting: AtomicUsize,
-}
+pub(super) struct Scripts(Mutex<Vec<Script>>);
 
 #[derive(Debug)]
 struct Script {
@@ -291,7 +281,7 @@ struct Script {
 
 impl Scripts {
     fn scripts(&self) -> MutexGuard<'_, Vec<Script>> {
-        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add(&self, method: &str, path_prefix: &str, times: usize, reply: Reply) {
@@ -299,15 +289,12 @@ impl Scripts {
             return;
         }
         let method = (method != "*").then(|| method.to_owned());
-        let mut scripts = self.scripts();
-        scripts.push(Script { method, path_prefix: path_prefix.to_owned(), left: times, reply });
-        self.waiting.store(scripts.len(), Ordering::Release);
+        let path_prefix = path_prefix.to_owned();
+        self.scripts().push(Script { method, path_prefix, left: times, reply });
     }
 
     pub(super) fn clear(&self) {
-        let mut scripts = self.scripts();
-        scripts.clear();
-        self.waiting.store(0, Ordering::Release);
+        self.scripts().clear();
     }
 
     /// Returns the number of pending replies.
@@ -317,9 +304,6 @@ impl Scripts {
 
     /// Takes the reply of the first script that matches.
     pub(super) fn next(&self, method: &str, path: &str) -> Option<Reply> {
-        if self.waiting.load(Ordering::Acquire) == 0 {
-            return None;
-        }
         let mut scripts = self.scripts();
         let index = scripts.iter().position(|script| {
             script.method.as_deref().is_none_or(|wanted| wanted == method)
@@ -330,9 +314,7 @@ impl Scripts {
         if script.left > 0 {
             return Some(script.reply.clone());
         }
-        let reply = scripts.remove(index).reply;
-        self.waiting.store(scripts.len(), Ordering::Release);
-        Some(reply)
+        Some(scripts.remove(index).reply)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::identity::Kind;
 use super::moment::Moment;
-use super::state::{Arrival, NamePattern, Organization, Recording, Transcription, is_bot};
+use super::state::{Arrival, File, NamePattern, Organization, is_bot};
 use super::switches::Switches;
 
 /// A room to add. Times are relative to the clock when it is added.
@@ -301,22 +301,15 @@ impl Organization {
                 (began.after(participant.joined_after), left)
             })
             .collect();
-        let people = || {
-            seed.participants
-                .iter()
-                .zip(&times)
-                .filter(|(seed, _)| !is_bot(&seed.role))
-                .map(|(_, times)| times)
-        };
-        let mut joins: Vec<_> = people().map(|(joined, _)| *joined).collect();
-        joins.sort_unstable();
-        let started = *joins.get(1)?;
+        let people = seed.participants.iter().zip(&times).filter(|(seed, _)| !is_bot(&seed.role));
+        let mut people: Vec<_> = people.map(|(_, times)| *times).collect();
+        people.sort_unstable_by_key(|(joined, _)| *joined);
+        let (started, _) = *people.get(1)?;
         // `None` means still there. The session ends when the second to last person leaves.
-        let mut leaves: Vec<_> = people().map(|(_, left)| *left).collect();
-        leaves.sort_unstable_by_key(|left| {
+        people.sort_unstable_by_key(|(_, left)| {
             std::cmp::Reverse(left.map_or(i64::MAX, Moment::milliseconds))
         });
-        let ended = *leaves.get(1)?;
+        let (_, ended) = *people.get(1)?;
 
         let session = self.add_session(room, started, ended);
         for (participant, (joined, left)) in seed.participants.iter().zip(times) {
@@ -344,23 +337,19 @@ impl Organization {
         let room = self.rooms[room as usize].name.trim_start_matches('/');
         let date = started.to_text(super::switches::DateFormat::Seconds).replace(':', "-");
         let stem = format!("{room}-{}", date.trim_end_matches('Z'));
+        let file = |id, kind: &str, megabytes| {
+            let filename = format!("{stem}.{kind}");
+            File { id, session, filename, started, ended, megabytes }
+        };
         if seed.recorded {
-            let id = self.ids.uuid(Kind::Recording);
-            let seconds = u32::try_from(ended.since(started) / 1000).unwrap_or(u32::MAX);
-            let filename = format!("{stem}.mp4");
             // About the size of a real recording.
-            let megabytes = (seconds / 13).max(1);
-            self.recordings.push(Recording { id, session, filename, started, ended, megabytes });
+            let seconds = u32::try_from(ended.since(started) / 1000).unwrap_or(u32::MAX);
+            let id = self.ids.uuid(Kind::Recording);
+            self.recordings.push(file(id, "mp4", (seconds / 13).max(1)));
         }
         if seed.transcribed {
             let id = self.ids.uuid(Kind::Transcription);
-            self.transcriptions.push(Transcription {
-                id,
-                session,
-                filename: format!("{stem}.md"),
-                started,
-                ended,
-            });
+            self.transcriptions.push(file(id, "md", 0));
         }
     }
 }

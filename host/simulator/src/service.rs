@@ -1,5 +1,6 @@
 //! Handles requests: authentication, routing, rate limits and scripts.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,17 +12,17 @@ use axum::http::{HeaderMap, Method, Response, header};
 use percent_encoding::percent_decode_str;
 
 use super::connection::Peer;
-use super::create::CreateRequest;
 use super::insights::Insights;
+use super::meetings;
 use super::moment::{Clock, Moment};
-use super::paging::Query;
+use super::paging::{List, Page, Query};
 use super::rate_limit::Work;
 use super::recorder::Recorder;
+use super::recordings::{RECORDINGS, TRANSCRIPTIONS};
 use super::response::{ApiResponse, Refusal};
 use super::script::{Outcome, Scripts};
 use super::state::Organization;
 use super::switches::Switches;
-use super::{meetings, recordings};
 
 /// The maximum size of a body, in bytes: more than any reasonable request.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -37,62 +38,70 @@ pub(super) struct Service {
     pub(super) scripts: Scripts,
 }
 
-/// The operations of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation<'a> {
-    CreateMeeting,
-    ListMeetings,
-    Meeting(&'a str),
-    DeleteMeeting(&'a str),
-    RoomInsights,
-    RoomSessions,
-    Participants,
-    Participant,
-    Recordings,
-    Recording(&'a str),
-    Transcriptions,
-    Transcription(&'a str),
+/// A request of an organization.
+pub(super) struct Call<'a> {
+    pub(super) organization: &'a mut Organization,
+    pub(super) query: Query<'a>,
+    headers: &'a HeaderMap,
+    pub(super) body: &'a [u8],
+    /// The id in the path; empty if there is none.
+    pub(super) id: Cow<'a, str>,
+    pub(super) now: Moment,
+    pub(super) switches: &'a Switches,
 }
 
-impl<'a> Operation<'a> {
-    /// Returns the operation of a request; `None` if it is not imitated or does not exist in the real API.
-    fn from_request(method: &Method, path: &'a str) -> Option<Self> {
-        let mut segments = path.strip_prefix("/v1/")?.split('/');
-        let resource = segments.next()?;
-        let name = segments.next();
-        if segments.next().is_some() || name == Some("") {
-            return None;
-        }
-        let (get, post, delete) =
-            (method == Method::GET, method == Method::POST, method == Method::DELETE);
-        Some(match (resource, name) {
-            ("meetings", None) if post => Self::CreateMeeting,
-            ("meetings", None) if get => Self::ListMeetings,
-            ("meetings", Some(id)) if get => Self::Meeting(id),
-            ("meetings", Some(id)) if delete => Self::DeleteMeeting(id),
-            ("insights", Some("rooms")) if get => Self::RoomInsights,
-            ("insights", Some("room-sessions")) if get => Self::RoomSessions,
-            ("insights", Some("participants")) if get => Self::Participants,
-            ("insights", Some("participant")) if get => Self::Participant,
-            ("recordings", None) if get => Self::Recordings,
-            ("recordings", Some(id)) if get => Self::Recording(id),
-            ("transcriptions", None) if get => Self::Transcriptions,
-            ("transcriptions", Some(id)) if get => Self::Transcription(id),
-            _ => return None,
-        })
+impl Call<'_> {
+    /// Reads which page of a list is requested. `rows` is the number of rows in the underlying table.
+    pub(super) fn page(&self, list: &List, rows: usize) -> Result<Page, Refusal> {
+        Page::from_query(&self.query, list, self.organization.id, rows, self.switches)
     }
 
-    fn work(self) -> Work {
-        match self {
-            Self::CreateMeeting => Work::Write,
-            Self::DeleteMeeting(_) => Work::Delete,
-            Self::Meeting(_) | Self::Recording(_) | Self::Transcription(_) => Work::ReadOne,
-            Self::ListMeetings | Self::Recordings | Self::Transcriptions => Work::ReadList,
-            Self::RoomInsights | Self::RoomSessions | Self::Participants | Self::Participant => {
-                Work::ReadInsights
-            }
-        }
+    /// Returns whether a room still exists.
+    pub(super) fn is_there(&self, room: u32) -> bool {
+        self.organization.is_there(room, self.now, self.switches)
     }
+
+    pub(super) fn is_json(&self) -> bool {
+        let value = self.headers.get(header::CONTENT_TYPE);
+        let kind = value.and_then(|value| value.to_str().ok()?.split(';').next());
+        kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    }
+}
+
+/// Carries a request out.
+type Operation = fn(&mut Call<'_>) -> Result<ApiResponse, Refusal>;
+
+/// Returns the operation of a request, its cost, and the id in its path; `None` if the operation is not imitated
+/// or does not exist in the real API.
+fn route<'a>(method: &Method, path: &'a str) -> Option<(Operation, Work, &'a str)> {
+    let mut segments = path.strip_prefix("/v1/")?.split('/');
+    let resource = segments.next()?;
+    let name = segments.next();
+    if segments.next().is_some() || name == Some("") {
+        return None;
+    }
+    let (operation, work): (Operation, Work) = match (method.as_str(), resource, name) {
+        ("POST", "meetings", None) => (meetings::create, Work::Write),
+        ("GET", "meetings", None) => (meetings::list, Work::ReadList),
+        ("GET", "meetings", Some(_)) => (meetings::one, Work::ReadOne),
+        ("DELETE", "meetings", Some(_)) => (meetings::delete, Work::Delete),
+        ("GET", "recordings", None) => (|call| RECORDINGS.list(call), Work::ReadList),
+        ("GET", "recordings", Some(_)) => (|call| RECORDINGS.one(call), Work::ReadOne),
+        ("GET", "transcriptions", None) => (|call| TRANSCRIPTIONS.list(call), Work::ReadList),
+        ("GET", "transcriptions", Some(_)) => (|call| TRANSCRIPTIONS.one(call), Work::ReadOne),
+        ("GET", "insights", Some(list)) => {
+            let operation: Operation = match list {
+                "rooms" => |call| Insights::of(call).rooms(),
+                "room-sessions" => |call| Insights::of(call).sessions(),
+                "participants" => |call| Insights::of(call).participants(),
+                "participant" => |call| Insights::of(call).participant(),
+                _ => return None,
+            };
+            (operation, Work::ReadInsights)
+        }
+        _ => return None,
+    };
+    Some((operation, work, name.unwrap_or("")))
 }
 
 /// Handles every request.
@@ -166,7 +175,7 @@ impl Service {
     /// Carries a request out and returns the response.
     fn response(&self, parts: &Parts, body: &[u8], switches: &Switches) -> ApiResponse {
         let refuse = |refusal: Refusal| refusal.to_response(switches.error_body);
-        let Some(operation) = Operation::from_request(&parts.method, parts.uri.path()) else {
+        let Some((operation, work, id)) = route(&parts.method, parts.uri.path()) else {
             return refuse(Refusal::NOT_FOUND);
         };
         let Some(&index) = bearer(&parts.headers).and_then(|key| self.keys.get(key)) else {
@@ -174,61 +183,23 @@ impl Service {
         };
         let now = self.clock.now();
         let organization = &mut *self.organization(index);
-        let id = organization.id;
-        let limits = match organization.rate_limit.spend(id, operation.work(), now, switches) {
+        let limits = match organization.rate_limit.spend(organization.id, work, now, switches) {
             Ok(headers) => headers,
             Err(response) => return *response,
         };
-        let query = Query::parse(parts.uri.query().unwrap_or(""));
-        let mut response = carry_out(operation, organization, &query, (parts, body), now, switches)
-            .unwrap_or_else(refuse);
+        let mut response = operation(&mut Call {
+            organization,
+            query: Query::parse(parts.uri.query().unwrap_or("")),
+            headers: &parts.headers,
+            body,
+            id: percent_decode_str(id).decode_utf8_lossy(),
+            now,
+            switches,
+        })
+        .unwrap_or_else(refuse);
         response.headers.extend(limits);
         response
     }
-}
-
-fn carry_out(
-    operation: Operation<'_>,
-    organization: &mut Organization,
-    query: &Query<'_>,
-    request: (&Parts, &[u8]),
-    now: Moment,
-    switches: &Switches,
-) -> Result<ApiResponse, Refusal> {
-    let decoded = |id| percent_decode_str(id).decode_utf8_lossy();
-    match operation {
-        Operation::CreateMeeting => {
-            let (parts, body) = request;
-            if !is_json(&parts.headers) {
-                return Err(Refusal::bad_request("Content-Type must be application/json"));
-            }
-            meetings::create(
-                organization,
-                &CreateRequest::from_body(body, now, switches)?,
-                now,
-                switches,
-            )
-        }
-        Operation::ListMeetings => meetings::list(organization, query, now, switches),
-        Operation::Meeting(id) => meetings::one(organization, &decoded(id), query, now, switches),
-        Operation::DeleteMeeting(id) => meetings::delete(organization, &decoded(id), switches),
-        Operation::RoomInsights => Insights::new(organization, now, switches).rooms(query),
-        Operation::RoomSessions => Insights::new(organization, now, switches).sessions(query),
-        Operation::Participants => Insights::new(organization, now, switches).participants(query),
-        Operation::Participant => Insights::new(organization, now, switches).participant(query),
-        Operation::Recordings => recordings::recordings(organization, query, switches),
-        Operation::Recording(id) => recordings::recording(organization, &decoded(id), switches),
-        Operation::Transcriptions => recordings::transcriptions(organization, query, switches),
-        Operation::Transcription(id) => {
-            recordings::transcription(organization, &decoded(id), switches)
-        }
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let value =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// Returns the API key of a request.

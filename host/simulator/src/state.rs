@@ -1,6 +1,6 @@
 //! The data of an organization: rooms, sessions, participants, recordings and transcriptions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::identity::{Ids, Kind, fingerprint};
@@ -12,7 +12,7 @@ use super::switches::{MeetingId, Switches};
 const FIRST_ORGANIZATION: u64 = 47_110;
 
 /// The data of an organization. Rows refer to each other by index and are never removed, so that cursors stay valid.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Organization {
     pub(super) id: u64,
     pub(super) subdomain: String,
@@ -20,8 +20,8 @@ pub(super) struct Organization {
     pub(super) rooms: Vec<Room>,
     pub(super) sessions: Vec<Session>,
     pub(super) participants: Vec<Participant>,
-    pub(super) recordings: Vec<Recording>,
-    pub(super) transcriptions: Vec<Transcription>,
+    pub(super) recordings: Vec<File>,
+    pub(super) transcriptions: Vec<File>,
     pub(super) rate_limit: RateLimit,
     /// The rooms that GET /meetings lists, the newest first: those that were not deleted by request.
     pub(super) listed: Vec<u32>,
@@ -81,25 +81,16 @@ pub(super) fn is_bot(role: &str) -> bool {
     matches!(role, "recorder" | "streamer" | "captioner")
 }
 
-/// A finished cloud recording.
+/// A finished cloud recording or transcription of a session.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(super) struct File {
     pub(super) id: String,
     pub(super) session: u32,
     pub(super) filename: String,
     pub(super) started: Moment,
     pub(super) ended: Moment,
+    /// The size; only recordings have one.
     pub(super) megabytes: u32,
-}
-
-/// A finished transcription of a session.
-#[derive(Debug)]
-pub(super) struct Transcription {
-    pub(super) id: String,
-    pub(super) session: u32,
-    pub(super) filename: String,
-    pub(super) started: Moment,
-    pub(super) ended: Moment,
 }
 
 /// The form of the generated part of a room's name.
@@ -109,36 +100,11 @@ pub(super) enum NamePattern {
     HumanShort,
 }
 
-/// The totals of a room or a session in insights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) participant_minutes: i64,
-    pub(super) recorder_minutes: i64,
-    pub(super) streamer_minutes: i64,
-    pub(super) unique_participants: i64,
-    pub(super) unique_recorders: i64,
-    pub(super) unique_streamers: i64,
-}
-
 impl Organization {
     /// Returns an empty organization. Its index in the simulator determines its ids.
     pub(super) fn new(index: usize, subdomain: &str) -> Self {
         let id = FIRST_ORGANIZATION + index as u64;
-        Self {
-            id,
-            subdomain: subdomain.to_owned(),
-            ids: Ids::new(id),
-            rooms: Vec::new(),
-            sessions: Vec::new(),
-            participants: Vec::new(),
-            recordings: Vec::new(),
-            transcriptions: Vec::new(),
-            rate_limit: RateLimit::default(),
-            listed: Vec::new(),
-            rooms_by_id: HashMap::new(),
-            rooms_by_name: HashMap::new(),
-            sessions_by_id: HashMap::new(),
-        }
+        Self { id, subdomain: subdomain.to_owned(), ids: Ids::new(id), ..Self::default() }
     }
 
     /// Returns a new name that starts with the prefix, with the leading slash.
@@ -256,31 +222,6 @@ impl Organization {
             person,
         });
         self.sessions[session as usize].participants.push(index);
-    }
-
-    /// Returns the totals of sessions as of `horizon`.
-    pub(super) fn totals(&self, sessions: &[u32], horizon: Moment) -> Totals {
-        let mut totals = Totals::default();
-        let mut seen = HashSet::new();
-        let rows =
-            sessions.iter().flat_map(|&session| &self.sessions[session as usize].participants);
-        for participant in rows.map(|&row| &self.participants[row as usize]) {
-            if participant.joined > horizon {
-                continue;
-            }
-            let until = participant.left.map_or(horizon, |left| left.min(horizon));
-            // Rounded up for each connection, as Whereby documents it.
-            let minutes = (until.since(participant.joined) + 59_999) / 60_000;
-            let (sum, unique) = match participant.role.as_str() {
-                "recorder" => (&mut totals.recorder_minutes, &mut totals.unique_recorders),
-                "streamer" => (&mut totals.streamer_minutes, &mut totals.unique_streamers),
-                "captioner" => continue,
-                _ => (&mut totals.participant_minutes, &mut totals.unique_participants),
-            };
-            *sum += minutes;
-            *unique += i64::from(seen.insert(participant.person));
-        }
-        totals
     }
 }
 

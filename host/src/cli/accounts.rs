@@ -4,7 +4,7 @@ use super::{CommandError, Context, Output, render};
 use crate::config::credentials::TokenSource;
 use crate::config::{Account, Settings};
 use serde_json::{Map, Value, json};
-use whereby_authority::policy::Subject;
+use whereby_authority::policy::{Participants, Subject};
 use whereby_authority::text;
 use whereby_catalog::Function;
 
@@ -18,7 +18,7 @@ impl Opts {
         let settings = context.settings()?;
         let default = settings.account_name(None).ok();
         let functions = context.functions()?;
-        let wanted = context.account.as_deref();
+        let wanted = context.global.account.as_deref();
         let wanted = wanted.map(|name| settings.account_name(Some(name))).transpose()?;
         let accounts: Vec<Value> = settings
             .accounts
@@ -28,14 +28,20 @@ impl Opts {
                 describe(&settings, &functions, name, account, default == Some(name))
             })
             .collect();
+        let names = Participants::Names.as_str();
+        let shows_names = accounts.iter().all(|account| account["participants"] == names);
         let rows = accounts.iter().map(|account| {
-            json!({
+            let mut row = json!({
                 "account": account["name"],
                 "state": state(account),
                 "permissions": permissions_text(&account["permissions"], functions.len()),
                 "access token": token_text(&account["access_token"]),
                 "api": account["api_url"],
-            })
+            });
+            if !shows_names {
+                row["participants"] = account["participants"].clone();
+            }
+            row
         });
         let table = if accounts.is_empty() {
             "no accounts; set WHEREBY_ACCESS_TOKEN, or see `whereby configure --help`\n".into()
@@ -43,7 +49,7 @@ impl Opts {
             render::render(&Value::Array(rows.collect()), &context.look())
         };
         let file = settings.file.as_ref().map(|file| file.display().to_string());
-        Ok(Output::Text(table, json!({"accounts": accounts, "file": file})))
+        Ok(Output::text(table, json!({"accounts": accounts, "file": file})))
     }
 }
 
@@ -77,6 +83,7 @@ fn describe(
         "access_token": source(&account.token),
         "api_url": account.api.to_string(),
         "permissions": permissions,
+        "participants": settings.policy.participants(name, None).as_str(),
     })
 }
 
@@ -103,25 +110,19 @@ pub(super) fn token_text(source: &Value) -> String {
 
 /// Returns the permissions in a few words, such as `allow all` or `allow 5 functions; deny delete_room`.
 fn permissions_text(permissions: &Value, all: usize) -> String {
-    let of = |wanted: &str| {
-        let names: Vec<&str> = permissions
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(_, permission)| *permission == wanted)
+    let mut parts = Vec::new();
+    for permission in ["allow", "ask", "deny"] {
+        let all_names = permissions.as_object().into_iter().flatten();
+        let names: Vec<&str> = all_names
+            .filter(|(_, own)| *own == permission)
             .map(|(name, _)| name.as_str())
             .collect();
-        names
-    };
-    ["allow", "ask", "deny"]
-        .into_iter()
-        .map(|permission| (permission, of(permission)))
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(permission, names)| match names.len() {
-            count if count == all => format!("{permission} all"),
-            count if count > 3 => format!("{permission} {count} functions"),
-            _ => format!("{permission} {}", names.join(", ")),
-        })
-        .collect::<Vec<_>>()
-        .join("; ")
+        match names.len() {
+            0 => {}
+            count if count == all => parts.push(format!("{permission} all")),
+            count if count > 3 => parts.push(format!("{permission} {count} functions")),
+            _ => parts.push(format!("{permission} {}", names.join(", "))),
+        }
+    }
+    parts.join("; ")
 }

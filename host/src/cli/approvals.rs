@@ -88,13 +88,13 @@ impl Opts {
                 } else {
                     nothing_waits(account.as_deref(), None)
                 };
-                Ok(Output::Text(table, document("approvals", documents.into())))
+                Ok(Output::text(table, document("approvals", documents.into())))
             }
             Command::Show { id } => {
-                let found = store.approval(&id)?.ok_or_else(|| Error::Usage {
-                    message: format!(
+                let found = store.approval(&id)?.ok_or_else(|| {
+                    Error::usage(format!(
                         "there is no approval {id}; run: whereby approvals list --all"
-                    ),
+                    ))
                 })?;
                 check_account(context, &found)?;
                 Ok(output(&found, show(context, &found)))
@@ -143,7 +143,7 @@ fn deny_all(
     let mut found = store.approvals(false)?;
     found.retain(is_meant);
     if !found.is_empty() && !yes && !confirm(context, &found)? {
-        return Ok(Output::Text("nothing was denied\n".into(), document("approvals", json!([]))));
+        return Ok(Output::text("nothing was denied\n", document("approvals", json!([]))));
     }
     // A call that was stored in the meantime was not shown.
     let ids: BTreeSet<&str> = found.iter().map(|found| found.id.as_str()).collect();
@@ -154,7 +154,7 @@ fn deny_all(
         count => format!("denied {count} calls; the same calls are not stored again for an hour\n"),
     };
     let documents: Vec<Value> = denied.iter().map(StoredApproval::to_json).collect();
-    Ok(Output::Text(text, document("approvals", documents.into())))
+    Ok(Output::text(text, document("approvals", documents.into())))
 }
 
 /// Returns the message for an empty list of this account and client.
@@ -171,12 +171,10 @@ fn nothing_waits(account: Option<&str>, client: Option<&str>) -> String {
 fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
     let count = found.len();
     if !context.can_ask(false) {
-        return Err(Error::Usage {
-            message: format!(
-                "denying {count} call{} needs confirmation, and there is no terminal; add --yes",
-                if count == 1 { "" } else { "s" }
-            ),
-        });
+        return Err(Error::usage(format!(
+            "denying {count} call{} needs confirmation, and there is no terminal; add --yes",
+            if count == 1 { "" } else { "s" }
+        )));
     }
     let most = context.streams.width.map_or(200, |width| usize::from(width.max(OTHER_COLUMNS)) - 1);
     for call in found {
@@ -192,9 +190,9 @@ fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
     match prompt::confirm(&context.streams, &question) {
         Answer::Approved => Ok(true),
         Answer::Declined => Ok(false),
-        Answer::Nobody => Err(Error::Usage {
-            message: "the terminal cannot be read; add --yes to skip the confirmation".into(),
-        }),
+        Answer::Nobody => {
+            Err(Error::usage("the terminal cannot be read; add --yes to skip the confirmation"))
+        }
     }
 }
 
@@ -207,9 +205,9 @@ fn is_client(client: Option<&str>, name: &str) -> bool {
 
 /// Returns the account of `--account`. It may have rows although it is no longer configured.
 pub(super) fn wanted_account(context: &Context) -> Option<String> {
-    let name = context.account.as_deref()?;
+    let name = context.global.account.as_deref()?;
     if name == "default"
-        && let Ok(settings) = Settings::load(context.config.as_deref(), &context.environment)
+        && let Ok(settings) = Settings::load(context.global.config.as_deref(), &context.environment)
         && let Ok(default) = settings.account_name(Some(name))
     {
         return Some(default.to_owned());
@@ -228,20 +226,18 @@ fn check_account_of(context: &Context, store: &Store, id: &str) -> Result<(), Er
 /// Checks that the approval belongs to the account of `--account`.
 fn check_account(context: &Context, found: &StoredApproval) -> Result<(), Error> {
     match wanted_account(context) {
-        Some(name) if name != found.account => Err(Error::Usage {
-            message: format!(
-                "approval {} belongs to the account `{}`, not to `{}`; change --account",
-                found.id,
-                shown(&found.account),
-                shown(&name)
-            ),
-        }),
+        Some(name) if name != found.account => Err(Error::usage(format!(
+            "approval {} belongs to the account `{}`, not to `{}`; change --account",
+            found.id,
+            shown(&found.account),
+            shown(&name)
+        ))),
         _ => Ok(()),
     }
 }
 
 fn output(approval: &StoredApproval, text: String) -> Output {
-    Output::Text(text, document("approval", approval.to_json()))
+    Output::text(text, document("approval", approval.to_json()))
 }
 
 fn shown(text: &str) -> String {

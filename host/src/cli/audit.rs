@@ -3,7 +3,7 @@
 use super::approvals::{asked_by, short, wanted_account};
 use super::render::{self, Look, Rows};
 use super::signal::Signals;
-use super::{CommandError, Context, Output, document, functions};
+use super::{CommandError, Context, Exit, Output, document, functions};
 use crate::error::Error;
 use crate::store::{AuditFilter, AuditRow, Store};
 use jiff::Span;
@@ -43,7 +43,7 @@ pub(super) struct Opts {
     #[arg(long, value_name = "WHEN", value_parser = When::parse)]
     since: Option<When>,
     /// Only calls of this function
-    #[arg(long, value_name = "NAME", value_parser = functions::Name, hide_possible_values = true)]
+    #[arg(long, value_name = "NAME", value_parser = functions::name(), hide_possible_values = true)]
     function: Option<String>,
     /// Only the newest N calls (default: 50, or all with --json)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -89,7 +89,7 @@ impl Opts {
             account: wanted_account(context),
             function,
             // JSON has no default limit.
-            limit: self.limit.or((!context.json).then_some(DEFAULT_LIMIT)),
+            limit: self.limit.or((!context.global.json).then_some(DEFAULT_LIMIT)),
             after_seq: None,
         };
         // If this fails, the other rows can still be shown.
@@ -99,7 +99,7 @@ impl Opts {
         if self.follow {
             return follow(context, &store, filter).await;
         }
-        if context.json {
+        if context.global.json {
             listed_json(context, &store, &filter)
         } else {
             listed(context, &store, &filter)
@@ -111,7 +111,7 @@ impl Opts {
 fn listed(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Output, CommandError> {
     let rows = store.audit_as_it_is(filter)?;
     if rows.is_empty() {
-        return Ok(Output::Text("no calls\n".into(), Value::Null));
+        return Ok(Output::text("no calls\n", Value::Null));
     }
     let (shown, look) = (rows.len(), context.look());
     let rows = rows.iter().map(|found| row(found, &look).into()).collect();
@@ -121,7 +121,7 @@ fn listed(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Outp
         table.push_str(&not_shown(earlier));
         table.push('\n');
     }
-    Ok(Output::Text(table, Value::Null))
+    Ok(Output::text(table, Value::Null))
 }
 
 /// Returns the calls as JSON, built row by row because the log can be long.
@@ -168,23 +168,23 @@ fn not_shown(earlier: u64) -> String {
 }
 
 fn warn_not_shown(context: &Context, earlier: u64) {
-    if !context.quiet {
+    if !context.global.quiet {
         context.warn(&not_shown(earlier));
     }
 }
 
 fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, CommandError> {
-    if let Some(account) = &context.account {
+    if let Some(account) = &context.global.account {
         let message = format!(
             "--account {} does not apply to archive, which always includes all accounts; omit it",
             text::printable(account, 40)
         );
-        return Err(Error::Usage { message }.into());
+        return Err(Error::usage(message).into());
     }
     let calls = store.archive(&context.environment.directory.join(file))?;
     let shown = text::printable(&file.display().to_string(), 300);
     let noun = if calls == 1 { "call" } else { "calls" };
-    Ok(Output::Text(
+    Ok(Output::text(
         format!("archived {calls} {noun} in {shown}; the audit log is now empty\n"),
         document("archive", json!({"file": file.to_string_lossy(), "calls": calls})),
     ))
@@ -200,7 +200,7 @@ async fn follow(
     let mut signals = Signals::listen(&context.streams);
     let mut is_first = true;
     let mut rows = Rows::like(&typical(), context.look());
-    if !context.json {
+    if !context.global.json {
         // If standard output is closed, the first row fails.
         let _ = write!(context.streams.stdout(), "{}", rows.heading());
     }
@@ -219,25 +219,21 @@ async fn follow(
             if row.seq > end || (row.outcome.is_none() && !row.is_unfinished_write()) {
                 continue;
             }
-            let line = if context.json {
+            let line = if context.global.json {
                 text::printable_json(&row.to_json().to_string()) + "\n"
             } else {
                 rows.row(&self::row(&row, rows.look()))
             };
-            let written = {
-                let mut stdout = context.streams.stdout();
-                write!(stdout, "{line}").and_then(|()| stdout.flush())
-            };
             // The caller prints it again, and reports the error.
-            if written.is_err() {
-                return Ok(Output::Text(line, row.to_json()));
+            if context.streams.print(&line).is_err() {
+                return Ok(Output::text(line, row.to_json()));
             }
         }
         filter.after_seq = Some(end);
         filter.limit = None;
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
-            _ = signals.next() => return Ok(Output::Nothing),
+            _ = signals.next() => return Ok(Output::Nothing(Exit::Success)),
         }
         // Running programs move their own rows; those of dead ones can wait.
         let _ = store.flush();
@@ -313,7 +309,7 @@ fn outcome(row: &AuditRow) -> String {
 
 /// A point in time on the command line.
 #[derive(Clone, Debug)]
-enum When {
+pub(super) enum When {
     /// In milliseconds since 1970.
     At(i64),
     /// Without an offset: in the time zone of the output.
@@ -322,7 +318,7 @@ enum When {
 }
 
 impl When {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some(moment) = Timestamp::parse(text) {
             return Ok(Self::At(moment.to_unix_ms()));
         }
@@ -339,20 +335,19 @@ impl When {
         })
     }
 
-    fn unix_ms(&self, now: SystemTime, zone: &TimeZone) -> Result<i64, Error> {
+    pub(super) fn unix_ms(&self, now: SystemTime, zone: &TimeZone) -> Result<i64, Error> {
         match self {
             Self::At(moment) => Ok(*moment),
             Self::Local(local) => {
                 let there = local.to_zoned(zone.clone());
-                let none = |_| Error::Usage { message: format!("--since {local}: no such time") };
+                let none = |_| Error::usage(format!("--since {local}: no such time"));
                 Ok(there.map_err(none)?.timestamp().as_millisecond())
             }
             Self::Ago(span) => {
                 let ago = jiff::Timestamp::try_from(now)
                     .and_then(|now| now.to_zoned(TimeZone::UTC).checked_sub(*span));
-                let too_long = |_| Error::Usage {
-                    message: format!("--since {span} is too far in the past; use a date"),
-                };
+                let too_long =
+                    |_| Error::usage(format!("--since {span} is too far in the past; use a date"));
                 Ok(ago.map_err(too_long)?.timestamp().as_millisecond())
             }
         }

@@ -3,7 +3,7 @@
 use super::pages::{MAX_PAGES, Pages, Read};
 use super::signal::Signals;
 use super::spinner::{self, Status};
-use super::{CommandError, Context, Document, Exit, Output, functions, prompt, table};
+use super::{CommandError, Context, Document, Exit, Output, functions, prompt, render, table};
 use crate::error::Error;
 use crate::session::Session;
 use crate::session::call::{Call, Outcome, Plan};
@@ -28,7 +28,7 @@ use whereby_catalog::Type;
 #[command(after_long_help = format!("{EXAMPLES}\n\n{}", Exit::TABLE))]
 pub(super) struct Opts {
     /// The function: list_rooms, list-rooms, whereby.list_rooms or whereby.ACCOUNT.list_rooms
-    #[arg(value_parser = functions::Name, hide_possible_values = true)]
+    #[arg(value_parser = functions::name(), hide_possible_values = true)]
     function: String,
     /// The arguments as a JSON object, or - to read them from standard input
     arguments: Option<String>,
@@ -83,8 +83,8 @@ impl Opts {
         let function = function.replace('-', "_");
         let known = whereby_catalog::function(&function).map(|function| function.json);
         let document = Document { dry_run: self.dry_run, ..Document::for_function(known) };
-        let fail = |error: Error| CommandError { error, document: Box::new(document.clone()) };
-        if context.json {
+        let fail = |error: Error| CommandError::of(error, document.clone());
+        if context.global.json {
             // Reading the arguments can take long, and a signal can end the program meanwhile.
             let stopped = document.to_json(Err(&Error::Interrupted)).to_string();
             context.streams.set_last_words(Some(text::printable_json(&stopped)));
@@ -94,7 +94,7 @@ impl Opts {
             Err(error) => {
                 // Unparsed arguments may contain a secret, so they are not recorded.
                 if !self.dry_run {
-                    let account = segment.or(context.account.as_deref());
+                    let account = segment.or(context.global.account.as_deref());
                     let call = Call::new(function, Value::Null).account(account);
                     context.record_refusal(call.asked_by(super::FRONT_END, None), &error).await;
                 }
@@ -113,7 +113,7 @@ impl Opts {
             call = call.wait(Duration::from_secs(seconds));
             if !context.can_ask(self.force) {
                 let streams = context.streams.clone();
-                let (status, is_quiet) = (status.clone(), context.quiet);
+                let (status, is_quiet) = (status.clone(), context.global.quiet);
                 let waits_for = Arc::clone(&waits_for);
                 let approver =
                     prompt::ShowCommand { streams, status, is_quiet, seconds, waits_for };
@@ -122,18 +122,19 @@ impl Opts {
         }
         if self.dry_run {
             let plan = session.plan(call).map_err(fail)?;
-            let mut document = Document::for_function(Some(plan.function.json));
-            document.account = Some(plan.account.clone());
-            document.dry_run = true;
-            document.permission = Some(plan.verdict.permission);
-            document.forced = plan.forced;
-            if let Some(error) = plan.denial.clone() {
-                document.data = Some(plan.to_json());
-                document.shown = Some(show_plan(&plan));
-                return Err(CommandError { error, document: Box::new(document) });
-            }
-            let shown = show_plan(&plan);
-            return Ok(Output::Plan(Box::new(document), shown, plan.to_json()));
+            let (shown, data) = (show_plan(&plan), plan.to_json());
+            let mut document = Document {
+                account: Some(plan.account),
+                dry_run: true,
+                permission: Some(plan.verdict.permission),
+                forced: plan.forced,
+                ..Document::for_function(Some(plan.function.json))
+            };
+            let Some(error) = plan.denial else {
+                return Ok(Output::text(shown, document.to_json(Ok(&data))));
+            };
+            (document.data, document.shown) = (Some(data), Some(shown));
+            return Err(CommandError::of(error, document));
         }
         let call = spinner::watched(context, &status, call);
         let mut signals = Signals::listen(&context.streams);
@@ -163,10 +164,10 @@ impl Opts {
                      approvals deny {id}"
                 ));
             }
-            return if is_write || context.json {
+            return if is_write || context.global.json {
                 Err(CommandError::stopped(exit, document))
             } else {
-                Ok(Output::Stopped(exit))
+                Ok(Output::Nothing(exit))
             };
         }
         let document = Document { pages, ..Document::of(&outcome) };
@@ -183,7 +184,8 @@ impl Opts {
                          the result as --arg cursor=CURSOR"
                     ));
                 }
-                Ok(Output::call(document, data))
+                let shown = render::render(&data, &context.look());
+                Ok(Output::text(shown, document.to_json(Ok(&data))))
             }
             // Only a complete list shows that the room does not exist.
             Err(Error::Function(error))
@@ -191,9 +193,9 @@ impl Opts {
             {
                 let text = text::printable(&error.message, 500);
                 let text = table::paragraph(&format!("nothing to delete: {text}"), &context.look());
-                Ok(Output::Plan(Box::new(document), text, Value::Null))
+                Ok(Output::text(text, document.to_json(Ok(&Value::Null))))
             }
-            Err(error) => Err(CommandError { error, document: Box::new(document) }),
+            Err(error) => Err(CommandError::of(error, document)),
         }
     }
 
@@ -204,15 +206,13 @@ impl Opts {
         segment: Option<&str>,
         function: &str,
     ) -> Result<Prepared, Error> {
-        let account = match (context.account.as_deref(), segment) {
+        let account = match (context.global.account.as_deref(), segment) {
             (Some(flag), Some(segment)) if flag != segment => {
-                return Err(Error::Usage {
-                    message: format!(
-                        "--account is `{}`, but the function name has `{}`; use one account",
-                        text::printable(flag, 60),
-                        text::printable(segment, 60)
-                    ),
-                });
+                return Err(Error::usage(format!(
+                    "--account is `{}`, but the function name has `{}`; use one account",
+                    text::printable(flag, 60),
+                    text::printable(segment, 60)
+                )));
             }
             (flag, segment) => flag.or(segment).map(str::to_owned),
         };
@@ -225,8 +225,7 @@ impl Opts {
             && !whereby_catalog::function(function)
                 .is_some_and(|function| FunctionRule::of(function).is_destructive)
         {
-            let message = "--if-exists works only with functions that delete".to_owned();
-            return Err(Error::Usage { message });
+            return Err(Error::usage("--if-exists works only with functions that delete"));
         }
         let arguments = self.arguments(context, function)?;
         let mut settings = context.settings()?;
@@ -239,17 +238,18 @@ impl Opts {
 
     /// Returns the arguments from the JSON object and `--arg`.
     fn arguments(&self, context: &Context, function: &str) -> Result<Value, Error> {
-        let usage = |message: String| Error::Usage { message };
         let text = match self.arguments.as_deref() {
             Some("-") => {
                 let most = MAX_ARGUMENTS_BYTES * 2;
                 let text = context.streams.read_to_end(most).map_err(|error| {
-                    usage(format!("the arguments cannot be read from standard input: {error}"))
+                    Error::usage(format!(
+                        "the arguments cannot be read from standard input: {error}"
+                    ))
                 })?;
                 // Empty input may mean that the program before the pipe failed.
                 if text.trim().is_empty() {
-                    return Err(usage(
-                        "standard input is empty; to pass no arguments, write {}".into(),
+                    return Err(Error::usage(
+                        "standard input is empty; to pass no arguments, write {}",
                     ));
                 }
                 Some(text)
@@ -260,30 +260,20 @@ impl Opts {
         let text = text.as_deref().map(text::without_bom);
         let mut arguments = match text.map(str::trim) {
             None | Some("") => Value::Object(Map::new()),
-            Some(text) => strict_json::from_str(text).map_err(|error| {
-                let what = text::printable(&error.to_string(), 200);
-                usage(if error.is_data() {
-                    format!("the arguments are ambiguous: {what}; write it once")
-                } else {
-                    format!(
-                        "the arguments are not JSON: {what}; pass an object, such as '{{\"limit\": 2}}', or \
-                         single arguments, such as --arg limit=2"
-                    )
-                })
-            })?,
+            Some(text) => arguments_of(text)?,
         };
         for arg in &self.args {
             let (name, value) = arg.split_once('=').ok_or_else(|| {
-                usage(format!(
+                Error::usage(format!(
                     "--arg {} has no value; write --arg NAME=VALUE",
                     text::printable(arg, 80)
                 ))
             })?;
             let object = arguments.as_object_mut().ok_or_else(|| {
-                usage("--arg needs the other arguments to be a JSON object".into())
+                Error::usage("--arg needs the other arguments to be a JSON object")
             })?;
             if object.insert(name.to_owned(), typed(function, name, value)?).is_some() {
-                return Err(usage(format!(
+                return Err(Error::usage(format!(
                     "argument `{}` is given twice; remove one",
                     text::printable(name, 80)
                 )));
@@ -323,12 +313,14 @@ fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
         None | Some(Type::String | Type::Enum(_)) => Ok(Value::from(value)),
         Some(_) => strict_json::from_str(value).map_err(|error| {
             let shown = text::printable(value, 80);
-            Error::Usage {
-                message: if error.is_data() { format!("--arg {name}={shown} is ambiguous: {error}; write it once") } else { format!(
-                        "--arg {name}={shown} is not JSON ({error}); for examples, see `whereby docs \
+            Error::usage(if error.is_data() {
+                format!("--arg {name}={shown} is ambiguous: {error}; write it once")
+            } else {
+                format!(
+                    "--arg {name}={shown} is not JSON ({error}); for examples, see `whereby docs \
                          {function}`"
-                    ) },
-            }
+                )
+            })
         }),
     }
 }
@@ -339,18 +331,32 @@ pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
     if segments.len() > 1 && segments[0] == "whereby" {
         segments.remove(0);
     }
-    let plain = |function: &'_ str| -> usize {
-        if function.starts_with("whereby_") || function.starts_with("whereby-") {
-            "whereby_".len()
-        } else {
-            0
-        }
-    };
     match segments.as_slice() {
-        [function] => (None, &function[plain(function)..]),
-        [account, function] => (Some(account), &function[plain(function)..]),
+        [function] => (None, plain(function)),
+        [account, function] => (Some(account), plain(function)),
         _ => (None, name),
     }
+}
+
+/// Returns the name of a function without the prefix of a tool.
+fn plain(function: &str) -> &str {
+    let rest = function.strip_prefix("whereby").and_then(|rest| rest.strip_prefix(['_', '-']));
+    rest.unwrap_or(function)
+}
+
+/// Reads arguments that are given as one JSON object.
+pub(super) fn arguments_of(text: &str) -> Result<Value, Error> {
+    strict_json::from_str(text).map_err(|error| {
+        let what = text::printable(&error.to_string(), 200);
+        Error::usage(if error.is_data() {
+            format!("the arguments are ambiguous: {what}; write it once")
+        } else {
+            format!(
+                "the arguments are not JSON: {what}; pass an object, such as '{{\"limit\": 2}}', or \
+                 single arguments, such as --arg limit=2"
+            )
+        })
+    })
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         match self.command {
             Command::Inspect { file } => {
-                let bytes = match file.as_ref().or(context.component.as_ref()) {
+                let bytes = match file.as_ref().or(context.global.component.as_ref()) {
                     Some(file) => read_component(&context.environment.directory.join(file), None)?,
                     None => match context.settings()?.component {
                         Some(file) => read_component(&file.path, file.sha256.as_deref())?,
@@ -66,9 +66,9 @@ impl Opts {
                 let inspection = Inspection::of(&bytes).map_err(|error| {
                     // The usual hint is about the component that calls run, not about this file.
                     let document = Document { no_hint: file.is_some(), ..Document::default() };
-                    CommandError { error, document: Box::new(document) }
+                    CommandError::of(error, document)
                 })?;
-                Ok(Output::Text(inspection.to_text(), inspection.to_json()))
+                Ok(Output::text(inspection.to_text(), inspection.to_json()))
             }
             Command::Export { file, reader, gateway } => {
                 let bytes = match (gateway, reader) {
@@ -85,11 +85,10 @@ impl Opts {
                     })
                 });
                 let shown = text::printable(&file.display().to_string(), 300);
-                written.map_err(|error| Error::Usage {
-                    message: format!("{shown} cannot be written: {error}"),
-                })?;
+                written
+                    .map_err(|error| Error::usage(format!("{shown} cannot be written: {error}")))?;
                 let digest = crate::system::digest::sha256(bytes);
-                Ok(Output::Text(
+                Ok(Output::text(
                     format!("{shown}: {} bytes, SHA-256 {digest}\n", bytes.len()),
                     json!({"file": file, "bytes": bytes.len(), "sha256": digest}),
                 ))

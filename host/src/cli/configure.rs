@@ -2,6 +2,7 @@
 
 mod help;
 
+use super::functions::Completed;
 use super::{CommandError, Context, Output};
 use crate::config::Settings;
 use crate::config::credentials::TokenSource;
@@ -10,15 +11,17 @@ use crate::config::environment::Environment;
 use crate::config::reader;
 use crate::error::Error;
 use crate::session::resources::{check_certificates, read_component};
-use clap::builder::{PossibleValue, TypedValueParser};
+use clap::builder::PossibleValue;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::path::Path;
 use toml_edit::{InlineTable, Value};
-use whereby_authority::policy::Permission;
+use whereby_authority::conditions::Condition;
+use whereby_authority::policy::{Permission, Subject};
 use whereby_authority::suggest;
+use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
 
 /// Change the configuration file
 ///
@@ -49,18 +52,19 @@ pub(super) struct Opts {
     #[arg(long)]
     disable: bool,
     /// Set the permission of functions that read: allow, ask or deny
-    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
+    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
     read: Option<Permission>,
     /// Set the permission of functions that write
-    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
+    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
     write: Option<Permission>,
     /// Set the permission of calls that send a meeting's content somewhere: recording, streaming,
     /// transcription
-    #[arg(long, value_name = "PERMISSION", value_parser = PermissionParser, hide_possible_values = true)]
+    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
     destination: Option<Permission>,
-    /// Set the permission of one function, such as delete_room=deny
-    #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = RuleParser, hide_possible_values = true)]
-    functions: Vec<(&'static str, Permission)>,
+    /// Set the permission of one function, such as delete_room=deny, or a condition of it, such as
+    /// create_room.rooms='bot-*,demo-*' or create_room.otherwise=ask
+    #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = a_rule(), hide_possible_values = true)]
+    functions: Vec<(&'static str, Part)>,
     /// Make the account the default
     #[arg(long)]
     default: bool,
@@ -70,60 +74,65 @@ pub(super) struct Opts {
     remove: bool,
 }
 
+const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
+
 /// Parses a permission, and offers completions.
-#[derive(Clone)]
-struct PermissionParser;
+fn a_permission() -> Completed<Permission> {
+    Completed { parse: permission, values: || PERMISSIONS.map(PossibleValue::new).to_vec() }
+}
 
-impl TypedValueParser for PermissionParser {
-    type Value = Permission;
+/// What is set for a function.
+#[derive(Clone, Debug)]
+enum Part {
+    Permission(Permission),
+    Otherwise(Permission),
+    Condition(Condition),
+}
 
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        argument: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Permission, clap::Error> {
-        permission.parse_ref(command, argument, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(PERMISSIONS.into_iter().map(PossibleValue::new)))
+impl Part {
+    /// Returns the key in the function's table, and the value.
+    fn to_toml(&self) -> Result<(&'static str, Value), Error> {
+        Ok(match self {
+            Self::Permission(word) => (reader::PERMISSION, word.as_str().into()),
+            Self::Otherwise(word) => (reader::OTHERWISE, word.as_str().into()),
+            Self::Condition(condition) => {
+                let text = condition.value().to_string();
+                // A date is one in TOML, too, and needs no quotes there.
+                let text = match condition {
+                    Condition::ValidUntil(date) => date.to_rfc3339(),
+                    _ => text,
+                };
+                let value = text.parse().map_err(|_| Error::Internal {
+                    message: format!("the condition {condition} cannot be written"),
+                })?;
+                (condition.name(), value)
+            }
+        })
     }
 }
 
 /// Parses a function with its permission, and offers completions.
-#[derive(Clone)]
-struct RuleParser;
-
-impl TypedValueParser for RuleParser {
-    type Value = (&'static str, Permission);
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        argument: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Self::Value, clap::Error> {
-        function.parse_ref(command, argument, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+fn a_rule() -> Completed<(&'static str, Part)> {
+    let values = || {
         let rules = whereby_catalog::FUNCTIONS.iter().flat_map(|function| {
             PERMISSIONS.map(|permission| format!("{}={permission}", function.json))
         });
-        Some(Box::new(rules.map(PossibleValue::new)))
-    }
+        rules.map(PossibleValue::new).collect()
+    };
+    Completed { parse: function, values }
 }
-
-const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
 
 fn permission(text: &str) -> Result<Permission, String> {
     Permission::parse(text).ok_or_else(|| "expected allow, ask or deny".to_owned())
 }
 
-fn function(text: &str) -> Result<(&'static str, Permission), String> {
+fn function(text: &str) -> Result<(&'static str, Part), String> {
     let (name, text) =
         text.split_once('=').ok_or("expected NAME=PERMISSION, such as delete_room=deny")?;
+    let (name, key) = match name.split_once('.') {
+        Some((name, key)) => (name, Some(key)),
+        None => (name, None),
+    };
     let known = whereby_catalog::function(&name.replace('-', "_")).ok_or_else(|| {
         let names: Vec<&str> =
             whereby_catalog::FUNCTIONS.iter().map(|function| function.json).collect();
@@ -133,7 +142,27 @@ fn function(text: &str) -> Result<(&'static str, Permission), String> {
             suggest::did_you_mean(name, &names)
         )
     })?;
-    Ok((known.json, permission(text)?))
+    Ok((known.json, part(FunctionRule::of(known), key, text)?))
+}
+
+fn part(rule: &FunctionRule, key: Option<&str>, text: &str) -> Result<Part, String> {
+    let key = match key {
+        None | Some(reader::PERMISSION) => return permission(text).map(Part::Permission),
+        Some(reader::OTHERWISE) => return permission(text).map(Part::Otherwise),
+        Some(key) => key,
+    };
+    if !rule.conditions.contains(&key) {
+        return Err(format!(
+            "{} has no condition `{}`{}; it has {}",
+            rule.name,
+            text::printable(key, 60),
+            suggest::did_you_mean(key, rule.conditions),
+            rule.conditions.join(", ")
+        ));
+    }
+    Condition::from_text(key, text, Some(rule))
+        .map(Part::Condition)
+        .map_err(|what| format!("`{}.{key}` {what}", rule.name))
 }
 
 /// Checks that the file or program of an account's token exists. A variable may be set elsewhere, so it is
@@ -151,19 +180,22 @@ impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         if self.integration.as_ref().is_some_and(|name| name != "whereby") {
             // The message does not repeat it, because it may be a token that belongs after `=`.
-            let message = "unexpected argument; to set a key, write --set key=value".to_owned();
-            return Err(Error::Usage { message }.into());
+            return Err(
+                Error::usage("unexpected argument; to set a key, write --set key=value").into()
+            );
         }
         let token = if self.token_stdin { Some(read_token(context)?) } else { None };
-        let named = context.account.as_deref();
+        let named = context.global.account.as_deref();
         let mut account = None;
         let mut warnings = Vec::new();
-        let changed = edit::change(context.config.as_deref(), &context.environment, |settings| {
-            let changes = self.changes(settings, named, token.as_deref())?;
-            account = self.account(settings, named)?;
-            warnings.extend(self.lost_default(settings, named));
-            Ok(changes)
-        })?;
+        let now = context.environment.clock.timestamp();
+        let changed =
+            edit::change(context.global.config.as_deref(), &context.environment, |settings| {
+                let changes = self.changes(settings, named, token.as_deref(), now)?;
+                account = self.account(settings, named)?;
+                warnings.extend(self.lost_default(settings, named));
+                Ok(changes)
+            })?;
         let given = self.set.iter().find_map(|pair| pair.strip_prefix("access_token="));
         if let Some(token) = token.as_deref().or(given)
             && !check_token(token, account.as_deref())?
@@ -181,10 +213,11 @@ impl Opts {
                     .to_owned(),
             );
         }
-        if let Ok(settings) = Settings::load(context.config.as_deref(), &context.environment) {
+        if let Ok(settings) = Settings::load(context.global.config.as_deref(), &context.environment)
+        {
             warnings.extend(self.unusable(&settings, account.as_deref(), &context.environment));
         }
-        if !context.quiet {
+        if !context.global.quiet {
             for warning in &warnings {
                 context.warn(warning);
             }
@@ -198,7 +231,7 @@ impl Opts {
                 format!("next, check the key: whereby doctor --account {name}\n")
             }
         };
-        Ok(Output::Text(
+        Ok(Output::text(
             format!("{file}: {what}\n{next}"),
             json!({
                 "success": true,
@@ -292,16 +325,20 @@ impl Opts {
         settings: &Settings,
         named: Option<&str>,
         token: Option<&str>,
+        now: Timestamp,
     ) -> Result<Vec<Change>, Error> {
-        let usage = |message: &str| Error::Usage { message: message.to_owned() };
         let account = self.account(settings, named)?;
         let of_account = |keys: &[&str]| -> Result<Vec<String>, Error> {
-            let name = account.clone().ok_or_else(|| usage("name an account with --account"))?;
+            let name =
+                account.clone().ok_or_else(|| Error::usage("name an account with --account"))?;
             let keys = keys.iter().map(|key| (*key).to_owned());
             Ok(["accounts".to_owned(), name].into_iter().chain(keys).collect())
         };
         let full = |text: &str| -> Result<Vec<String>, Error> {
             let keys = parse_key(text)?;
+            if named.is_some() && keys == ["privacy", reader::PARTICIPANTS] {
+                return of_account(&[reader::PARTICIPANTS]);
+            }
             let is_rule = named.is_some() && keys[0] == "permissions";
             if is_rule || is_account_key(text) {
                 return of_account(&keys.iter().map(String::as_str).collect::<Vec<_>>());
@@ -310,8 +347,8 @@ impl Opts {
         };
         let mut changes = Vec::new();
         if self.remove {
-            let name =
-                named.ok_or_else(|| usage("--remove needs --account, the account to remove"))?;
+            let name = named
+                .ok_or_else(|| Error::usage("--remove needs --account, the account to remove"))?;
             existing(settings, name)?;
             changes.push(Change::Unset(of_account(&[])?));
             if settings.default_account.as_deref() == Some(name) {
@@ -336,7 +373,7 @@ impl Opts {
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
                 // The message does not repeat it, because it may contain a token.
-                usage("a --set has no value; write --set key=value")
+                Error::usage("a --set has no value; write --set key=value")
             })?;
             // A token is a string, even if it looks like another TOML value.
             let value = match key {
@@ -367,7 +404,7 @@ impl Opts {
             changes.push(Change::Set(of_account(&["enabled"])?, Value::from(self.enable)));
         }
         if self.default {
-            let name = account.clone().ok_or_else(|| usage("--default needs --account"))?;
+            let name = account.clone().ok_or_else(|| Error::usage("--default needs --account"))?;
             changes.push(Change::Set(vec!["default_account".into()], Value::from(name)));
         }
         let permissions = |keys: &[&str]| -> Result<Vec<String>, Error> {
@@ -384,12 +421,37 @@ impl Opts {
                 changes.push(Change::Set(permissions(&[effect])?, permission.as_str().into()));
             }
         }
-        for (function, permission) in &self.functions {
+        for (function, part) in &self.functions {
+            if let Part::Condition(condition) = part
+                && let Some(why) = condition.is_over(now)
+            {
+                return Err(Error::usage(format!(
+                    "--function {function}.{}: {why}",
+                    condition.name()
+                )));
+            }
+            let (key, value) = part.to_toml()?;
+            // The word that was in force stays in force.
+            let word = whereby_catalog::function(function).map(|known| {
+                let account = named.unwrap_or_default();
+                settings.policy.outlook(Subject::of(account, known), false).rules
+            });
+            let word = word.and_then(|rules| rules.first().map(|applied| applied.rule.permission));
             let keys = permissions(&["functions", function])?;
-            changes.push(Change::Set(keys, permission.as_str().into()));
+            let own = &settings.policy.own;
+            let table = named.map_or(Some(&own.all), |name| own.accounts.get(name));
+            let entry = table.and_then(|table| table.functions.get(*function));
+            if let (Part::Permission(word), Some(entry)) = (part, entry)
+                && entry.otherwise < *word
+            {
+                // What does not fit must not be freer than what does.
+                changes.push(Change::Unset([&keys[..], &[reader::OTHERWISE.into()]].concat()));
+            }
+            let word = word.unwrap_or(Permission::Deny).as_str().into();
+            changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
         }
         if changes.is_empty() {
-            return Err(usage("nothing to change; see `whereby configure --help`"));
+            return Err(Error::usage("nothing to change; see `whereby configure --help`"));
         }
         Ok(changes)
     }
@@ -415,9 +477,9 @@ const MAX_TOKEN: usize = 16 * 1024;
 fn read_token(context: &Context) -> Result<String, Error> {
     let streams = &context.streams;
     if streams.stdin_is_terminal && context.environment.is_ci() {
-        let message = "--token-stdin cannot ask for the key on a terminal in a CI job; pipe the key to \
-                       standard input";
-        return Err(Error::Usage { message: message.into() });
+        return Err(Error::usage(
+            "--token-stdin cannot ask for the key on a terminal in a CI job; pipe the key to standard input",
+        ));
     }
     let read = if streams.stdin_is_terminal {
         streams.read_secret("API key (not shown while you type): ", MAX_TOKEN)
@@ -426,13 +488,11 @@ fn read_token(context: &Context) -> Result<String, Error> {
     };
     let text = read.map_err(|error| match error.kind() {
         std::io::ErrorKind::Interrupted => Error::Interrupted,
-        _ => Error::Usage {
-            message: format!("the access token cannot be read from standard input: {error}"),
-        },
+        _ => Error::usage(format!("the access token cannot be read from standard input: {error}")),
     })?;
     let token = text.trim();
     if token.is_empty() {
-        return Err(Error::Usage { message: "standard input contains no access token".into() });
+        return Err(Error::usage("standard input contains no access token"));
     }
     Ok(token.to_owned())
 }

@@ -1,5 +1,6 @@
 //! `whereby demo`: shows the functions and the rules that limit them, without an account.
 
+use super::call::split_name;
 use super::render::{self, Look};
 use super::{CommandError, Context, Output, table};
 use crate::config::credentials::TokenSource;
@@ -8,7 +9,7 @@ use crate::config::{Account, Settings};
 use crate::error::Error;
 use crate::session::Session;
 use crate::session::approval::{Answer, Approver, Question};
-use crate::session::call::{Call, Outcome};
+use crate::session::call::Call;
 use crate::simulator::{Options, OrganizationSeed, RoomSeed, Seed, Simulator};
 use serde_json::{Value, json};
 use std::pin::Pin;
@@ -45,8 +46,8 @@ struct Demo {
 
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
-        let internal = |error: std::io::Error| Error::Internal {
-            message: format!("the simulator could not be started: {error}"),
+        let internal = |error: std::io::Error| {
+            Error::internal(format!("the simulator could not be started: {error}"))
         };
         let simulator = Simulator::start(Options {
             organizations: vec![
@@ -88,14 +89,14 @@ impl Opts {
         ));
         let Demo { steps, text, .. } = demo;
         simulator.stop().await;
-        Ok(Output::Text(text, json!({"steps": steps})))
+        Ok(Output::text(text, json!({"steps": steps})))
     }
 }
 
 /// Returns settings with two accounts: `work` with the default permissions, and `school`, which may not
 /// create rooms.
 fn settings(simulator: &Simulator) -> Result<Settings, Error> {
-    let api = ApiBase::parse(&simulator.url()).map_err(|message| Error::Internal { message })?;
+    let api = ApiBase::parse(&simulator.url()).map_err(Error::internal)?;
     let mut settings = Settings { default_account: Some("work".into()), ..Settings::default() };
     for (name, token) in ["work", "school"].into_iter().zip(simulator.tokens()) {
         let account = Account::new(TokenSource::literal(token), api.clone());
@@ -115,84 +116,35 @@ impl Demo {
             simulator.url()
         );
         self.say(&table::paragraph(&beginning, &self.look));
-        self.call("Whose key is this?", None, "get_current_user", json!({})).await?;
-        let rooms = self.call("The rooms.", None, "list_rooms", json!({"limit": 3})).await?;
-        let room = member(&rooms, "/data/0/roomName")?;
-        self.call("One room, by its name.", None, "get_room", json!({"room_name": room})).await?;
-        let meetings = self
-            .call("Past meetings, of all rooms.", None, "list_meetings", json!({"limit": 5}))
-            .await?;
-        let meeting = member(&meetings, "/data/0/id")?;
-        self.call("Who was there?", None, "get_meeting", json!({"meeting_id": meeting})).await?;
-        let refused = "The account `school` may not create rooms. Nothing is sent.";
-        self.refused(refused, Some("school"), "create_room", json!({})).await?;
-        let created = self
-            .call(
-                "The account `work` needs a person's approval to write. Here, it is given.",
-                None,
-                "create_room",
-                json!({"room_name_prefix": "demo-", "fields": ["hostRoomUrl"]}),
-            )
-            .await?;
-        let room = member(&created, "/roomName")?;
-        let question = "Deleting the room needs approval, too.";
-        self.call(question, None, "delete_room", json!({"room_name": room})).await?;
-        self.call(
-            "The account `school` sees its own rooms.",
-            Some("school"),
-            "list_rooms",
-            json!({}),
-        )
-        .await?;
+        self.call("Whose key is this?", "whereby.get_current_user", json!({})).await?;
+        let rooms = self.call("The rooms.", "whereby.list_rooms", json!({"limit": 3})).await?;
+        let room = json!({"room_name": member(&rooms, "/data/0/roomName")?});
+        self.call("One room, by its name.", "whereby.get_room", room).await?;
+        let title = "Past meetings, of all rooms.";
+        let meetings = self.call(title, "whereby.list_meetings", json!({"limit": 5})).await?;
+        let meeting = json!({"meeting_id": member(&meetings, "/data/0/id")?});
+        self.call("Who was there?", "whereby.get_meeting", meeting).await?;
+        let title = "The account `school` may not create rooms. Nothing is sent.";
+        self.call(title, "whereby.school.create_room", json!({})).await?;
+        let title = "The account `work` needs a person's approval to write. Here, it is given.";
+        let room = json!({"room_name_prefix": "demo-", "fields": ["hostRoomUrl"]});
+        let created = self.call(title, "whereby.create_room", room).await?;
+        let room = json!({"room_name": member(&created, "/roomName")?});
+        self.call("Deleting the room needs approval, too.", "whereby.delete_room", room).await?;
+        let title = "The account `school` sees its own rooms.";
+        self.call(title, "whereby.school.list_rooms", json!({})).await?;
         Ok(())
     }
 
-    async fn call(
-        &mut self,
-        title: &str,
-        account: Option<&str>,
-        function: &str,
-        arguments: Value,
-    ) -> Result<Value, Error> {
-        let outcome = self.step(title, account, function, arguments).await?;
-        let data = outcome.result?;
-        self.say(&indented(&render::body(&data, &self.look)));
-        Ok(data)
-    }
-
-    async fn refused(
-        &mut self,
-        title: &str,
-        account: Option<&str>,
-        function: &str,
-        arguments: Value,
-    ) -> Result<(), Error> {
-        let outcome = self.step(title, account, function, arguments).await?;
-        let Err(error) = outcome.result else {
-            return Err(Error::Internal { message: format!("{function} was not refused") });
-        };
-        let message = text::printable_lines(&error.to_string());
-        let refusal = table::paragraph(&format!("{}: {message}", error.kind()), &self.look);
-        self.say(&indented(&refusal));
-        Ok(())
-    }
-
-    async fn step(
-        &mut self,
-        title: &str,
-        account: Option<&str>,
-        function: &str,
-        arguments: Value,
-    ) -> Result<Outcome, Error> {
-        let name = account.map_or(String::new(), |account| format!("{account}."));
-        self.say(&format!(
-            "\n{}. {title}\n$ whereby call whereby.{name}{function} '{}'\n",
-            self.steps.len() + 1,
-            text::printable(&arguments.to_string(), 200),
-        ));
+    /// Makes a call and shows its result, or why it is denied. Returns the result.
+    async fn call(&mut self, title: &str, name: &str, arguments: Value) -> Result<Value, Error> {
+        let shown = text::printable(&arguments.to_string(), 200);
+        let number = self.steps.len() + 1;
+        self.say(&format!("\n{number}. {title}\n$ whereby call {name} '{shown}'\n"));
+        let (account, function) = split_name(name);
         let asked = self.approver.0.load(Ordering::Relaxed);
-        let outcome =
-            self.session.run(Call::new(function, arguments.clone()).account(account)).await;
+        let call = Call::new(function, arguments.clone()).account(account);
+        let outcome = self.session.run(call).await;
         if self.approver.0.load(Ordering::Relaxed) > asked {
             self.say("  (a person approves)\n");
         }
@@ -205,7 +157,21 @@ impl Demo {
             "error": outcome.result.as_ref().err().map(|error| error.to_json(outcome.write)),
             "requests": outcome.requests.len(),
         }));
-        Ok(outcome)
+        let (data, shown) = match outcome.result {
+            Ok(data) => {
+                let shown = render::body(&data, &self.look);
+                (data, shown)
+            }
+            Err(error @ Error::Denied { .. }) => {
+                let message = text::printable_lines(&error.to_string());
+                let message = format!("{}: {message}", error.kind());
+                (Value::Null, table::paragraph(&message, &self.look))
+            }
+            Err(error) => return Err(error),
+        };
+        let indented = |line: &str| format!("  {line}").trim_end().to_owned() + "\n";
+        self.say(&shown.lines().map(indented).collect::<String>());
+        Ok(data)
     }
 
     fn say(&mut self, what: &str) {
@@ -213,12 +179,10 @@ impl Demo {
     }
 }
 
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n").collect()
-}
-
 fn member(value: &Value, pointer: &str) -> Result<String, Error> {
-    value.pointer(pointer).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-        Error::Internal { message: format!("the demo found no {pointer} in a result") }
-    })
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| Error::internal(format!("the demo found no {pointer} in a result")))
 }

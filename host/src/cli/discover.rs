@@ -2,6 +2,7 @@
 
 use super::functions::{self, find};
 use super::{CommandError, Context, Output, document, render, table};
+use crate::config::Settings;
 use crate::docs;
 use crate::docs::search;
 use crate::error::Error;
@@ -21,7 +22,7 @@ pub(super) struct ListOpts {}
 impl ListOpts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let settings = context.settings()?;
-        let only = match context.account.as_deref() {
+        let only = match context.global.account.as_deref() {
             Some(name) => Some(settings.account_name(Some(name))?),
             None => None,
         };
@@ -35,7 +36,12 @@ impl ListOpts {
                     .filter(|name| only.is_none_or(|only| only == *name))
                     .map(|name| {
                         let outlook = settings.policy.outlook(Subject::of(name, function), false);
-                        (name.clone(), outlook.permission.as_str().into())
+                        let word = outlook.permission.as_str();
+                        let shown = match outlook.terms().as_str() {
+                            "" => word.to_owned(),
+                            terms => format!("{word} ({terms})"),
+                        };
+                        (name.clone(), shown.into())
                     })
                     .collect();
                 json!({
@@ -55,7 +61,7 @@ impl ListOpts {
             })
         });
         let table = render::render(&Value::Array(rows.collect()), &context.look());
-        Ok(Output::Text(table, document("functions", functions.into())))
+        Ok(Output::text(table, document("functions", functions.into())))
     }
 }
 
@@ -86,22 +92,34 @@ fn permission_text(permissions: &Value) -> String {
 )]
 pub(super) struct DocsOpts {
     /// The function (default: all functions, as with `whereby`)
-    #[arg(value_parser = functions::Name, hide_possible_values = true)]
+    #[arg(value_parser = functions::name(), hide_possible_values = true)]
     function: Option<String>,
 }
 
 impl DocsOpts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let offered = context.functions()?;
-        let functions: Vec<&Function> = match self.function.as_deref() {
+        let functions: Vec<&'static Function> = match self.function.as_deref() {
             None | Some("whereby") => offered,
             Some(name) => vec![offered_by(&offered, find(name)?)?],
         };
-        let markdown: Vec<String> =
-            functions.iter().map(|function| docs::markdown(function)).collect();
-        let documents: Vec<Value> = functions.iter().map(|function| docs::json(function)).collect();
+        // The documentation needs no configuration.
+        let settings = Settings::load(context.global.config.as_deref(), &context.environment).ok();
+        let allowed = |function| settings.as_ref()?.allowed(None, function, |_| true);
+        let markdown: Vec<String> = functions
+            .iter()
+            .map(|function| docs::markdown_here(function, allowed(function).as_deref()))
+            .collect();
+        let documents: Vec<Value> = functions
+            .iter()
+            .map(|function| {
+                let mut found = docs::json(function);
+                found["allowed"] = allowed(function).into();
+                found
+            })
+            .collect();
         let text = table::markdown(&markdown.join("\n"), &context.look());
-        Ok(Output::Text(text, document("functions", documents.into())))
+        Ok(Output::text(text, document("functions", documents.into())))
     }
 }
 
@@ -150,7 +168,7 @@ impl SearchOpts {
             document["notice"] = notice.into();
             text = format!("{}\n{text}", table::paragraph(notice, &context.look()));
         }
-        Ok(Output::Text(text, document))
+        Ok(Output::text(text, document))
     }
 }
 
@@ -159,7 +177,7 @@ impl SearchOpts {
 #[command(after_long_help = "Example:\n  whereby schema list_meetings")]
 pub(super) struct SchemaOpts {
     /// The function
-    #[arg(value_parser = functions::Name, hide_possible_values = true)]
+    #[arg(value_parser = functions::name(), hide_possible_values = true)]
     function: String,
 }
 
@@ -173,7 +191,7 @@ impl SchemaOpts {
         });
         let mut text = serde_json::to_string_pretty(&schemas).unwrap_or_default();
         text.push('\n');
-        Ok(Output::Text(text, schemas))
+        Ok(Output::text(text, schemas))
     }
 }
 
@@ -186,11 +204,9 @@ fn offered_by(
         return Ok(function);
     }
     let names: Vec<&str> = offered.iter().map(|function| function.json).collect();
-    Err(Error::Usage {
-        message: format!(
-            "this component has no {}; it has {}",
-            function.json,
-            if names.is_empty() { "none of the functions".into() } else { names.join(", ") }
-        ),
-    })
+    Err(Error::usage(format!(
+        "this component has no {}; it has {}",
+        function.json,
+        if names.is_empty() { "none of the functions".into() } else { names.join(", ") }
+    )))
 }

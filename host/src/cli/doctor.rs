@@ -15,6 +15,7 @@ use crate::system::resource_limit;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
+use whereby_authority::policy::Participants;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
@@ -94,7 +95,7 @@ impl Opts {
             }
         };
         // An account that does not exist is reported below.
-        let only = context.account.as_deref();
+        let only = context.global.account.as_deref();
         let only = only.map(|name| settings.account_name(Some(name)).unwrap_or(name));
         let now = context.environment.clock.timestamp();
         for (name, account) in &settings.accounts {
@@ -113,9 +114,10 @@ impl Opts {
             checks.push(Check::warning("default account", "none", fix));
         }
         if accounts.is_empty() {
-            let error = settings.account(context.account.as_deref()).err().unwrap_or_else(|| {
-                Error::Configuration { message: "there is no account to check".into() }
-            });
+            let error = settings
+                .account(context.global.account.as_deref())
+                .err()
+                .unwrap_or_else(|| Error::configuration("there is no account to check"));
             let fix = "set WHEREBY_ACCESS_TOKEN, or run: whereby configure --token-stdin";
             let fix = settings.accounts.is_empty().then(|| fix.to_owned());
             checks.push(Check::failed("accounts", &error, fix));
@@ -146,7 +148,7 @@ fn report(
     });
     match error {
         Some(error) if !ok => Output::Report(text, document, super::Exit::of(&error)),
-        _ => Output::Text(text, document),
+        _ => Output::text(text, document),
     }
 }
 
@@ -324,6 +326,7 @@ async fn check_account(
         "enabled": account.enabled,
         "access_token": token,
         "api_url": account.api.to_string(),
+        "participants": session.settings().policy.participants(name, None).as_str(),
         "user": null,
         "clock_skew_seconds": null,
     });
@@ -364,6 +367,10 @@ async fn check_account(
                 if let (Some(limit), Some(remaining)) = (number("limit"), number("remaining")) {
                     let _ = write!(message, ", {remaining} of {limit} points left this minute");
                 }
+            }
+            let participants = session.settings().policy.participants(name, None);
+            if participants != Participants::Names {
+                let _ = write!(message, "; people in meetings: {}", participants.as_str());
             }
             checks.insert(0, Check::ok(&check, message));
             let expires = user["keyExpires"].as_str().and_then(Timestamp::parse);

@@ -62,13 +62,14 @@ impl Opts {
         let is_console = self.file.is_none() && self.execute.is_none();
         let is_terminal = streams.stdin_is_terminal && streams.stdout_is_terminal;
         // A CI job may have a terminal, but nobody types.
-        let is_terminal = is_terminal && !context.environment.is_ci() && !context.json;
+        let is_terminal = is_terminal && !context.environment.is_ci() && !context.global.json;
         if is_console && !is_terminal {
-            return Err(CommandError::from(Error::Usage {
-                message: "no script: pass a file, - for standard input, or code with -e".into(),
-            }));
+            return Err(Error::usage(
+                "no script: pass a file, - for standard input, or code with -e",
+            )
+            .into());
         }
-        if context.json {
+        if context.global.json {
             let mut stopped = failed_json(&Error::Interrupted);
             stopped["error"]["kind"] = "interrupted".into();
             context.streams.set_last_words(Some(text::printable_json(&stopped.to_string())));
@@ -86,7 +87,7 @@ impl Opts {
         };
         let runtime = Runtime::new(session)
             .limits(limits)
-            .account(context.account.as_deref())
+            .account(context.global.account.as_deref())
             .asking(Arc::clone(&context.asking))
             .notice(context.warner())
             .calls(calls);
@@ -96,7 +97,7 @@ impl Opts {
         let mut signals = Signals::listen(streams);
         let mut stopped = None;
         let until = async { stopped = Some(signals.next().await) };
-        if context.json {
+        if context.global.json {
             let report = runtime.run_until(&source, &name, until).await;
             let exit = exit(&report, stopped);
             return Ok(Output::Report(String::new(), report.to_json(), exit));
@@ -136,12 +137,10 @@ impl Opts {
                 continue;
             };
             if !(limit.least..=limit.most).contains(&value) {
-                return Err(Error::Usage {
-                    message: format!(
-                        "{flag} must be from {} to {}, not {value}",
-                        limit.least, limit.most
-                    ),
-                });
+                return Err(Error::usage(format!(
+                    "{flag} must be from {} to {}, not {value}",
+                    limit.least, limit.most
+                )));
             }
             (limit.set)(&mut limits, value);
             limits.flags.push((key, flag));
@@ -151,22 +150,21 @@ impl Opts {
 
     /// Returns the script's source and name.
     fn script(&self, context: &Context) -> Result<(String, String), Error> {
-        let usage = |message: String| Error::Usage { message };
         if let Some(code) = &self.execute {
             return Ok((code.clone(), "script".into()));
         }
         let file = self.file.clone().unwrap_or_default();
         if file.as_os_str() == "-" {
             let source = context.streams.read_to_end(MAX_SOURCE_BYTES).map_err(|error| {
-                usage(format!("the script cannot be read from standard input: {error}"))
+                Error::usage(format!("the script cannot be read from standard input: {error}"))
             })?;
             return Ok((source, "stdin".into()));
         }
         let path = context.environment.directory.join(&file);
         let shown = text::printable(&file.display().to_string(), 300);
         let contents = crate::system::file::read(&path, MAX_SOURCE_BYTES as u64)
-            .map_err(|what| usage(format!("{shown}: {what}")))?;
-        let source = contents.text().map_err(|what| usage(format!("{shown}: {what}")))?;
+            .map_err(|what| Error::usage(format!("{shown}: {what}")))?;
+        let source = contents.text().map_err(|what| Error::usage(format!("{shown}: {what}")))?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         Ok((source, text::printable(&name, 60)))
     }

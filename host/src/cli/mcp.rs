@@ -1,7 +1,7 @@
 //! `whereby mcp`: serves the functions as tools to MCP clients.
 
 use super::signal::Signals;
-use super::{CommandError, Context, Output, stdio};
+use super::{CommandError, Context, Exit, Output, stdio};
 use crate::config::environment::Environment;
 use crate::config::{Account, Settings};
 use crate::error::Error;
@@ -69,27 +69,26 @@ impl Opts {
             // progress, and the audit log records that.
             return tokio::select! {
                 served = server.serve_until(stdio::stdout_closed(), stdio::stdin(), stdio::stdout()) => {
-                    served.map(|()| Output::Nothing).map_err(CommandError::from)
+                    served.map(|()| Output::Nothing(Exit::Success)).map_err(CommandError::from)
                 }
-                exit = signals.next() => Ok(Output::Stopped(exit)),
+                exit = signals.next() => Ok(Output::Nothing(exit)),
             };
         };
         let token = self.bearer(&context.environment)?;
         let options = HttpOptions { address, token, hosts: self.hosts, origins: self.origins };
         let listening = server.listen(options).await?;
         let url = listening.url();
-        let written = if context.json {
-            writeln!(context.streams.stdout(), "{}", json!({"mcp": {"url": url}}))
+        let shown = if context.global.json {
+            json!({"mcp": {"url": url}}).to_string()
         } else {
-            writeln!(context.streams.stdout(), "MCP at {url}, until Ctrl-C")
+            format!("MCP at {url}, until Ctrl-C")
         };
-        let flushed = written.and_then(|()| context.streams.stdout().flush());
-        flushed.map_err(|error| Error::Internal {
-            message: format!("cannot write the URL to standard output: {error}"),
+        context.streams.print(&(shown + "\n")).map_err(|error| {
+            Error::internal(format!("cannot write the URL to standard output: {error}"))
         })?;
         signals.next().await;
         listening.stop().await;
-        Ok(Output::Nothing)
+        Ok(Output::Nothing(Exit::Success))
     }
 
     /// Returns the bearer token of HTTP clients, if there is one besides capability tokens.
@@ -111,21 +110,20 @@ impl Opts {
 
     fn token(&self, environment: &Environment) -> Result<SecretString, Error> {
         let Some(path) = &self.token_file else {
-            let token =
-                environment.variable(TOKEN_VARIABLE).ok_or_else(|| Error::Configuration {
-                    message: format!(
-                        "HTTP clients need a bearer token; set {TOKEN_VARIABLE}, or pass a file with \
+            let token = environment.variable(TOKEN_VARIABLE).ok_or_else(|| {
+                Error::configuration(format!(
+                    "HTTP clients need a bearer token; set {TOKEN_VARIABLE}, or pass a file with \
                      --token-file; to generate a token, run: openssl rand -hex 32"
-                    ),
-                })?;
+                ))
+            })?;
             return Ok(SecretString::from(token));
         };
         let path = environment.directory.join(path);
-        let wrong = |what: String| Error::Configuration {
-            message: format!(
+        let wrong = |what: String| {
+            Error::configuration(format!(
                 "the token file {} {what}",
                 text::printable(&path.display().to_string(), 300)
-            ),
+            ))
         };
         let contents = file::read(&path, MAX_TOKEN_FILE).map_err(wrong)?;
         contents.check_secret(&path).map_err(wrong)?;
@@ -134,11 +132,11 @@ impl Opts {
 
     /// Builds a server that reloads the configuration files when they change.
     async fn server(&self, context: &Context) -> Result<Server, Error> {
-        let settings = context.settings()?.defaulting_to(context.account.as_deref())?;
-        if !context.quiet {
+        let settings = context.settings()?.defaulting_to(context.global.account.as_deref())?;
+        if !context.global.quiet {
             unusable(&settings, &context.environment).iter().for_each(|what| context.warn(what));
         }
-        let files = Settings::files(context.config.as_deref(), &context.environment)?;
+        let files = Settings::files(context.global.config.as_deref(), &context.environment)?;
         let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
         let token = if self.listen.is_none() {
             super::token::open(context, &session, self.token_file.as_ref()).await?
@@ -152,8 +150,8 @@ impl Opts {
         } else {
             None
         };
-        let (file, environment) = (context.config.clone(), context.environment.clone());
-        let account = context.account.clone();
+        let (file, environment) = (context.global.config.clone(), context.environment.clone());
+        let account = context.global.account.clone();
         let reload = move || {
             let settings = Settings::load(file.as_deref() as Option<&Path>, &environment)?;
             settings.defaulting_to(account.as_deref())

@@ -18,6 +18,7 @@ mod mcp;
 mod output;
 mod pages;
 mod paint;
+mod permissions;
 mod prompt;
 mod render;
 #[cfg(feature = "lua")]
@@ -79,7 +80,7 @@ struct Opts {
     command: Command,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = GLOBAL)]
 struct Global {
     /// Read this configuration instead of $WHEREBY_CONFIG or the default file
@@ -117,6 +118,7 @@ enum Command {
     #[command(alias = "integrations:configure")]
     Configure(configure::Opts),
     Accounts(accounts::Opts),
+    Permissions(permissions::Opts),
     Doctor(doctor::Opts),
     Approvals(approvals::Opts),
     Audit(audit::Opts),
@@ -154,14 +156,9 @@ fn command() -> clap::Command {
 struct Context {
     environment: Environment,
     streams: Streams,
-    config: Option<PathBuf>,
-    account: Option<String>,
-    component: Option<PathBuf>,
-    json: bool,
-    verbose: bool,
+    global: Global,
     /// Whether the terminal shows a question.
     asking: Arc<AtomicBool>,
-    quiet: bool,
 }
 
 impl Context {
@@ -179,9 +176,9 @@ impl Context {
     /// Returns the functions of the component that calls run. If the configuration cannot be read, those
     /// of the built-in component: documentation needs no configuration.
     fn functions(&self) -> Result<Vec<&'static Function>, Error> {
-        let bytes = match &self.component {
+        let bytes = match &self.global.component {
             Some(path) => Some(read_component(&self.environment.directory.join(path), None)?),
-            None => Settings::load(self.config.as_deref(), &self.environment)
+            None => Settings::load(self.global.config.as_deref(), &self.environment)
                 .ok()
                 .and_then(|settings| settings.component)
                 .map(|file| read_component(&file.path, file.sha256.as_deref()))
@@ -195,8 +192,8 @@ impl Context {
 
     /// Loads the settings and prints their warnings.
     fn settings(&self) -> Result<Settings, Error> {
-        let settings = Settings::load(self.config.as_deref(), &self.environment)?;
-        if !self.quiet {
+        let settings = Settings::load(self.global.config.as_deref(), &self.environment)?;
+        if !self.global.quiet {
             settings.warnings.iter().for_each(|warning| self.warn(warning));
         }
         Ok(settings)
@@ -212,12 +209,10 @@ impl Context {
     /// Returns a function that prints warnings, for code that outlives the command.
     #[cfg(any(feature = "lua", feature = "mcp"))]
     fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
-        let (streams, word) = (self.streams.clone(), self.stderr_word(Role::Warning, "warning:"));
-        let quiet = self.quiet;
+        let context = self.clone();
         move |what| {
-            if !quiet {
-                // Standard error may be closed.
-                let _ = streams.note(&word, &text::printable(what, 500));
+            if !context.global.quiet {
+                context.warn(what);
             }
         }
     }
@@ -225,14 +220,14 @@ impl Context {
     /// Whether a person can be asked on the terminal. In a CI job, nobody is at the terminal.
     fn can_ask(&self, force: bool) -> bool {
         let is_terminal = self.streams.stdin_is_terminal && self.streams.stderr_is_terminal;
-        is_terminal && !self.environment.is_ci() && !self.json && !force
+        is_terminal && !self.environment.is_ci() && !self.global.json && !force
     }
 
     /// Returns the store of approvals and the audit log.
     fn store(&self) -> Result<Arc<Store>, Error> {
         let directory = self.environment.own_directory("state").map_err(|reason| {
             let message = format!("approvals and the audit log cannot be stored: {reason}");
-            Error::Configuration { message }
+            Error::configuration(message)
         })?;
         Ok(Store::with_clock(directory, self.environment.clock.clone()))
     }
@@ -274,7 +269,7 @@ impl Context {
             Ok(store) => builder.store(store),
             Err(error) => builder.no_store(error),
         };
-        if let Some(path) = &self.component {
+        if let Some(path) = &self.global.component {
             let path = self.environment.directory.join(path);
             builder = builder.component(read_component(&path, None)?);
         }
@@ -335,7 +330,7 @@ fn run_on_this_thread() -> u8 {
         Ok(Err(error)) => {
             let error: std::io::Error = error;
             let told = resource_limit::told(&error);
-            Error::Internal { message: format!("the program could not be set up: {told}") }
+            Error::internal(format!("the program could not be set up: {told}"))
         }
         // A library can panic if the system runs out of something, such as file descriptors.
         Err(panic) => resource_limit::panicked("the program failed", &*panic),
@@ -395,8 +390,7 @@ pub async fn run(
     let opts = match parsed.and_then(|matches| Opts::from_arg_matches(&matches)) {
         Ok(opts) => opts,
         Err(error) if !error.use_stderr() => {
-            let written = write!(streams.stdout(), "{}", error.render());
-            let written = written.and_then(|()| streams.stdout().flush());
+            let written = streams.print(&error.render().to_string());
             return finish(&streams, written, Exit::Success);
         }
         Err(mut error) => {
@@ -406,20 +400,14 @@ pub async fn run(
                 return finish(&streams, writeln!(streams.stderr(), "{message}"), Exit::Usage);
             }
             let message = message.trim_start_matches("error: ").to_owned();
-            return print(&streams, &style, Err(Error::Usage { message }.into()));
+            return print(&streams, &style, Err(Error::usage(message).into()));
         }
     };
-    let Global { config, account, component, json, quiet, verbose } = opts.global;
     let context = Context {
         environment,
         streams: streams.clone(),
-        config,
-        account,
-        component,
-        json,
-        verbose,
+        global: opts.global,
         asking: Arc::default(),
-        quiet,
     };
     // The futures of commands are large; boxed, they do not all take space on the stack.
     let result = match opts.command {
@@ -430,6 +418,7 @@ pub async fn run(
         Command::Search(opts) => opts.run(&context),
         Command::Configure(opts) => opts.run(&context),
         Command::Accounts(opts) => opts.run(&context),
+        Command::Permissions(opts) => opts.run(&context),
         Command::Doctor(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
         Command::Approvals(opts) => opts.run(&context),
         Command::Audit(opts) => Box::pin(opts.run(&context)).await,
@@ -447,7 +436,7 @@ pub async fn run(
         Command::Simulate(opts) => Box::pin(opts.run(&context)).await,
         Command::ExitCodes => {
             let table = Exit::TABLE;
-            Ok(Output::Text(format!("{table}\n"), document("exit_codes", table.into())))
+            Ok(Output::text(format!("{table}\n"), document("exit_codes", table.into())))
         }
     };
     print(&streams, &style, result)
@@ -462,10 +451,10 @@ async fn unless_stopped(
     tokio::select! {
         biased;
         result = command => result,
-        exit = signals.next() => if context.json {
+        exit = signals.next() => if context.global.json {
             Err(CommandError::stopped(exit, Document::default()))
         } else {
-            Ok(Output::Stopped(exit))
+            Ok(Output::Nothing(exit))
         },
     }
 }

@@ -6,7 +6,6 @@ use super::command_of;
 #[cfg(feature = "lua")]
 use super::lua;
 use super::paint::{Role, paint, wants_colours};
-use super::render::{self, Look};
 use super::streams::Streams;
 use crate::config::environment::Environment;
 use crate::error::Error;
@@ -22,25 +21,18 @@ use whereby_authority::text;
 
 /// The output of a command that ran.
 pub(super) enum Output {
-    /// A call's document and result.
-    Call(Box<Document>, Value),
-    /// A dry run's document, its text for people, and its result.
-    Plan(Box<Document>, String, Value),
-    /// Text for people, and its JSON form.
-    Text(String, Value),
-    /// A serialized JSON document.
-    Document(String),
     /// Text for people, its JSON form, and the exit status.
     Report(String, Value, Exit),
-    /// Nothing: the command has printed its own output.
-    Nothing,
-    /// Nothing: a signal stopped the command.
-    Stopped(Exit),
+    /// A serialized JSON document.
+    Document(String),
+    /// Nothing: the command has printed its own output, or a signal stopped it.
+    Nothing(Exit),
 }
 
 impl Output {
-    pub(super) fn call(document: Document, data: Value) -> Self {
-        Self::Call(Box::new(document), data)
+    /// Returns the output of a command that succeeded.
+    pub(super) fn text(text: impl Into<String>, json: Value) -> Self {
+        Self::Report(text.into(), json, Exit::Success)
     }
 }
 
@@ -133,16 +125,19 @@ pub(super) struct CommandError {
 }
 
 impl CommandError {
+    pub(super) fn of(error: Error, document: Document) -> Self {
+        Self { error, document: Box::new(document) }
+    }
+
     /// Returns the failure of a call that a signal stopped.
     pub(super) fn stopped(exit: Exit, document: Document) -> Self {
-        let document = Document { stopped: Some(exit), ..document };
-        Self { error: Error::Interrupted, document: Box::new(document) }
+        Self::of(Error::Interrupted, Document { stopped: Some(exit), ..document })
     }
 }
 
 impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
-        Self { error, document: Box::default() }
+        Self::of(error, Document::default())
     }
 }
 
@@ -152,7 +147,7 @@ pub(super) struct Style {
     /// Whether the command is `lua`, whose JSON document differs.
     #[cfg(feature = "lua")]
     is_script: bool,
-    /// The environment, which sets the time zone and colours.
+    /// The environment, which sets the colours.
     environment: Environment,
 }
 
@@ -166,38 +161,23 @@ impl Style {
             environment,
         }
     }
-
-    fn look(&self, streams: &Streams) -> Look {
-        Look::new(&self.environment, streams)
-    }
 }
 
 /// Prints the result of a command. Returns the exit status.
 pub(super) fn print(streams: &Streams, style: &Style, result: Result<Output, CommandError>) -> u8 {
     streams.set_last_words(None);
     let exit = match &result {
-        Ok(Output::Report(_, _, exit) | Output::Stopped(exit)) => *exit,
-        Ok(_) => Exit::Success,
+        Ok(Output::Report(_, _, exit) | Output::Nothing(exit)) => *exit,
+        Ok(Output::Document(_)) => Exit::Success,
         Err(CommandError { error, document }) => {
             document.stopped.unwrap_or_else(|| Exit::of_call(error, document.write))
         }
     };
     let written = match (result, style.json) {
-        (Ok(Output::Nothing | Output::Stopped(_)), _) => Ok(()),
+        (Ok(Output::Nothing(_)), _) => Ok(()),
         (Ok(Output::Document(json)), _) => writeln!(streams.stdout(), "{json}"),
-        (Ok(Output::Plan(_, text, _)), false) => write!(streams.stdout(), "{text}"),
-        (Ok(Output::Call(document, data) | Output::Plan(document, _, data)), true) => {
-            print_json(streams, &document.to_json(Ok(&data)))
-        }
-        (Ok(Output::Call(_, data)), false) => {
-            write!(streams.stdout(), "{}", render::render(&data, &style.look(streams)))
-        }
-        (Ok(Output::Text(_, value) | Output::Report(_, value, _)), true) => {
-            print_json(streams, &value)
-        }
-        (Ok(Output::Text(text, _) | Output::Report(text, _, _)), false) => {
-            write!(streams.stdout(), "{text}")
-        }
+        (Ok(Output::Report(_, value, _)), true) => print_json(streams, &value),
+        (Ok(Output::Report(text, ..)), false) => write!(streams.stdout(), "{text}"),
         #[cfg(feature = "lua")]
         (Err(CommandError { error, .. }), true) if style.is_script => {
             print_json(streams, &lua::failed_json(&error))

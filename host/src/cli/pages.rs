@@ -33,12 +33,10 @@ impl Pages {
             return Ok(());
         }
         let names: Vec<&str> = FUNCTIONS.iter().filter(has_pages).map(|f| f.json).collect();
-        Err(Error::Usage {
-            message: format!(
-                "--all and --prefix are for functions that return pages: {}",
-                names.join(", ")
-            ),
-        })
+        Err(Error::usage(format!(
+            "--all and --prefix are for functions that return pages: {}",
+            names.join(", ")
+        )))
     }
 
     /// Reads all pages, or stops when `until` completes. `call` builds the call for one page from its

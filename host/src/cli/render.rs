@@ -4,7 +4,7 @@
 
 use super::paint::wants_colours;
 use super::streams::Streams;
-use super::table::{self, Cell, FIXED_SPACE, Streamed, Table};
+use super::table::{self, Cell, FIXED_SPACE, Table};
 use crate::config::environment::Environment;
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -262,7 +262,9 @@ fn render_list(items: &[Value], look: &Look) -> String {
 /// A table whose rows are printed as they arrive, such as a log.
 pub(super) struct Rows {
     look: Look,
-    table: Streamed,
+    table: Table,
+    /// `None` if each row is a block.
+    widths: Option<Vec<usize>>,
     /// The last zone line.
     zone: String,
 }
@@ -272,9 +274,9 @@ impl Rows {
     pub(super) fn like(typical: &Map<String, Value>, look: Look) -> Self {
         let columns = typical.keys().cloned().collect();
         let rows = vec![typical.values().map(|value| look.cell(value, None)).collect()];
-        let table = Streamed::new(Table { columns, below: 0, rows }, &look);
-        let zone = look.zone_line();
-        Self { look, table, zone }
+        let table = Table { columns, below: 0, rows };
+        let (widths, zone) = (table.typical_widths(&look), look.zone_line());
+        Self { look, table, widths, zone }
     }
 
     /// Returns the look of the rows.
@@ -284,13 +286,17 @@ impl Rows {
 
     /// Returns the zone line and the column headings.
     pub(super) fn heading(&self) -> String {
-        format!("{}{}", self.zone, self.table.heading(&self.look))
+        let heading = |widths| table::heading(&self.table.columns, widths, &self.look);
+        format!("{}{}", self.zone, self.widths.as_deref().map_or_else(String::new, heading))
     }
 
     /// Renders one row, with a zone line before it if the zone has changed.
     pub(super) fn row(&mut self, row: &Map<String, Value>) -> String {
         let cells: Vec<Cell> = row.values().map(|value| self.look.cell(value, None)).collect();
-        let line = self.table.row(&cells, &self.look);
+        let line = match &self.widths {
+            Some(widths) => table::line(&cells, widths),
+            None => self.table.block(&cells, &self.look),
+        };
         match self.look.zone_line() {
             zone if zone.is_empty() || zone == self.zone => line,
             zone => {

@@ -13,6 +13,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Editor, Helper};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const WELCOME: &str = "\
@@ -27,16 +28,6 @@ Ctrl-C discards the line, or stops the running code; Ctrl-D exits\n";
 
 /// The maximum number of lines in the history.
 const MAX_HISTORY: usize = 1000;
-
-/// The person's input.
-enum Typed {
-    /// A complete chunk of lines.
-    Chunk(String),
-    /// Ctrl-C: discard the line.
-    Discarded,
-    /// Ctrl-D, or the end of input.
-    End,
-}
 
 /// The source of lines: a line editor with completion and history, or plain lines.
 enum Lines {
@@ -54,24 +45,22 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, C
     let mut console = runtime.console()?;
     let mut signals = Signals::listen(&context.streams);
     let mut lines = Lines::new(context, &console);
-    let say = |text: &str| {
-        let mut stdout = context.streams.stdout();
-        let _ = write!(stdout, "{text}").and_then(|()| stdout.flush());
-    };
-    if !context.quiet {
+    let say = |text: &str| drop(context.streams.print(text));
+    if !context.global.quiet {
         say(WELCOME);
     }
     loop {
         let (typed, back) = tokio::select! {
             typed = lines.next(context) => typed?,
             // The editor reads Ctrl-C itself.
-            exit = signals.next() => return Ok(Output::Stopped(exit)),
+            exit = signals.next() => return Ok(Output::Nothing(exit)),
         };
         lines = back;
         let chunk = match typed {
-            Typed::Chunk(chunk) => chunk,
-            Typed::Discarded => continue,
-            Typed::End => break,
+            Ok(chunk) => chunk,
+            // Ctrl-C discards the line.
+            Err(ReadlineError::Interrupted) => continue,
+            Err(_) => break,
         };
         let words: Vec<&str> = chunk.split_whitespace().collect();
         match words.as_slice() {
@@ -98,12 +87,12 @@ pub(super) async fn run(context: &Context, runtime: Runtime) -> Result<Output, C
                 }
                 // Ctrl-C stops the code; any other signal also stops the console.
                 if let Some(exit) = stopped.filter(|exit| *exit != Exit::Interrupted) {
-                    return Ok(Output::Stopped(exit));
+                    return Ok(Output::Nothing(exit));
                 }
             }
         }
     }
-    Ok(Output::Nothing)
+    Ok(Output::Nothing(Exit::Success))
 }
 
 impl Lines {
@@ -128,18 +117,14 @@ impl Lines {
         Self::Editor(Box::new(editor), history)
     }
 
-    /// Reads the next chunk, on another thread because reading blocks.
-    async fn next(self, context: &Context) -> Result<(Typed, Self), Error> {
+    /// Reads the next complete chunk of lines, on another thread because reading blocks.
+    async fn next(self, context: &Context) -> Result<(rustyline::Result<String>, Self), Error> {
         let streams = context.streams.clone();
         let read = tokio::task::spawn_blocking(move || match self {
             Self::Editor(mut editor, history) => {
                 // Restores the terminal if a signal ends the program while the editor is active.
                 let _saved = terminal::Settings::save();
-                let typed = match editor.readline("lua> ") {
-                    Ok(chunk) => Typed::Chunk(chunk),
-                    Err(ReadlineError::Interrupted) => Typed::Discarded,
-                    Err(_) => Typed::End,
-                };
+                let typed = editor.readline("lua> ");
                 if let Some(file) = &history {
                     save_history(&mut editor, file);
                 }
@@ -149,22 +134,19 @@ impl Lines {
                 let mut chunk = String::new();
                 loop {
                     let prompt = if chunk.is_empty() { "lua> " } else { "...> " };
-                    let _ = write!(streams.stdout(), "{prompt}");
-                    let _ = streams.stdout().flush();
+                    let _ = streams.print(prompt);
                     match streams.read_line() {
                         Ok(line) => chunk.push_str(&line),
-                        Err(_) => return (Typed::End, Self::Plain),
+                        Err(_) => return (Err(ReadlineError::Eof), Self::Plain),
                     }
                     if !Console::is_incomplete(&chunk) {
-                        return (Typed::Chunk(chunk), Self::Plain);
+                        return (Ok(chunk), Self::Plain);
                     }
                     chunk.push('\n');
                 }
             }
         });
-        read.await.map_err(|error| Error::Internal {
-            message: format!("the line cannot be read: {error}"),
-        })
+        read.await.map_err(|error| Error::internal(format!("the line cannot be read: {error}")))
     }
 }
 
@@ -178,16 +160,16 @@ fn history_file(context: &Context) -> Option<PathBuf> {
     Some(file)
 }
 
-#[cfg(unix)]
 fn make_private(file: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-    let made = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-    made.set_permissions(std::fs::Permissions::from_mode(0o600))
-}
-
-#[cfg(not(unix))]
-fn make_private(file: &Path) -> std::io::Result<()> {
-    std::fs::OpenOptions::new().append(true).create(true).open(file).map(drop)
+    let mut options = std::fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let made = options.append(true).create(true).open(file)?;
+    #[cfg(unix)]
+    made.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    #[cfg(not(unix))]
+    drop(made);
+    Ok(())
 }
 
 /// Saves the history. If that fails, only the lines of this session are lost.
@@ -235,25 +217,17 @@ impl Completer for LineHelper {
 /// with that prefix.
 fn complete(names: &[String], line: &str) -> (usize, Vec<String>) {
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
-    let start = line
-        .rfind(|c| !is_name(c))
-        .map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
-    let begun = &line[start..];
-    let mut found: Vec<String> = names
+    let begun = line.rsplit(|c| !is_name(c)).next().unwrap_or_default();
+    let found: BTreeSet<String> = names
         .iter()
         .filter(|name| name.starts_with(begun) && name.len() > begun.len())
-        .map(|name| match name[begun.len()..].find('.').map(|dot| begun.len() + dot) {
-            // After a typed dot, complete the segment that follows.
-            Some(end) if end > begun.len() || begun.is_empty() => name[..end].to_owned(),
-            Some(end) => {
-                name[..name[end + 1..].find('.').map_or(name.len(), |dot| end + 1 + dot)].to_owned()
-            }
-            None => name.clone(),
+        .map(|name| {
+            // After a typed dot, or before one, complete the segment that follows.
+            let from = begun.len() + usize::from(name[begun.len()..].starts_with('.'));
+            name[..name[from..].find('.').map_or(name.len(), |dot| from + dot)].to_owned()
         })
         .collect();
-    found.sort();
-    found.dedup();
-    (start, found)
+    (line.len() - begun.len(), found.into_iter().collect())
 }
 
 #[cfg(test)]

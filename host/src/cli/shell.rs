@@ -27,7 +27,7 @@ impl CompletionsOpts {
             script += &fish_arguments();
         }
         let document = json!({"shell": self.shell.to_string(), "script": script});
-        Ok(Output::Text(script, document))
+        Ok(Output::text(script, document))
     }
 }
 
@@ -59,13 +59,12 @@ impl ManOpts {
             for (name, page) in pages {
                 let file = folder.join(format!("{name}.1"));
                 let shown = text::printable(&file.display().to_string(), 300);
-                std::fs::write(&file, page).map_err(|error| Error::Usage {
-                    message: format!("{shown} cannot be written: {error}"),
-                })?;
+                std::fs::write(&file, page)
+                    .map_err(|error| Error::usage(format!("{shown} cannot be written: {error}")))?;
                 files.push(shown);
             }
             let document = json!({"files": files});
-            return Ok(Output::Text(files.join("\n") + "\n", document));
+            return Ok(Output::text(files.join("\n") + "\n", document));
         }
         // Accepts `component export` and `whereby-component-export`.
         let words =
@@ -79,9 +78,9 @@ impl ManOpts {
             let message = format!(
                 "no manual page `{wanted}`{near}; to write all pages, run: whereby man --dir FOLDER"
             );
-            return Err(Error::Usage { message }.into());
+            return Err(Error::usage(message).into());
         };
-        Ok(Output::Text(page.clone(), json!({"page": page})))
+        Ok(Output::text(page.clone(), json!({"page": page})))
     }
 }
 
@@ -108,7 +107,7 @@ fn fish_arguments() -> String {
 fn write_pages(command: &clap::Command, pages: &mut Vec<(String, String)>) -> Result<(), Error> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let mut page = Vec::new();
-    let failed = |error: std::io::Error| Error::Internal { message: error.to_string() };
+    let failed = |error: std::io::Error| Error::internal(error.to_string());
     let man = clap_mangen::Man::new(command.clone());
     man.render_title(&mut page).map_err(failed)?;
     man.render_name_section(&mut page).map_err(failed)?;
@@ -144,13 +143,8 @@ fn synopsis(command: &clap::Command) -> String {
     // Global options have their own section.
     let own = |argument: &&clap::Arg| argument.get_help_heading() != Some(GLOBAL);
     let is_help = |argument: &&clap::Arg| {
-        matches!(
-            argument.get_action(),
-            clap::ArgAction::HelpLong
-                | clap::ArgAction::Help
-                | clap::ArgAction::HelpShort
-                | clap::ArgAction::Version
-        )
+        use clap::ArgAction::{Help, HelpLong, HelpShort, Version};
+        matches!(argument.get_action(), Help | HelpLong | HelpShort | Version)
     };
     let options = command.get_arguments().filter(|argument| !argument.is_positional());
     for option in options.filter(shown).filter(own).filter(|option| !is_help(option)) {

@@ -1,7 +1,7 @@
 //! `whereby simulate`: serves an imitation of the Whereby API for experiments.
 
 use super::signal::Signals;
-use super::{CommandError, Context, Output};
+use super::{CommandError, Context, Exit, Output};
 use crate::error::Error;
 use crate::simulator::switches::{SWITCHES, SwitchValues, Switches};
 use crate::simulator::{Options, Simulator};
@@ -21,20 +21,14 @@ pub(super) struct Opts {
 
 impl clap::FromArgMatches for Opts {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut opts = Self { listen: ([127, 0, 0, 1], 0).into(), switches: Vec::new() };
-        opts.update_from_arg_matches(matches)?;
-        Ok(opts)
+        let listen = matches.get_one("listen").copied().unwrap_or(([127, 0, 0, 1], 0).into());
+        let given = |name| Some((name, matches.get_one::<String>(name)?.clone()));
+        let switches = SWITCHES.iter().filter_map(|switch| given(switch.name)).collect();
+        Ok(Self { listen, switches })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        if let Some(listen) = matches.get_one::<SocketAddr>("listen") {
-            self.listen = *listen;
-        }
-        for switch in SWITCHES {
-            if let Some(value) = matches.get_one::<String>(switch.name) {
-                self.switches.push((switch.name, value.clone()));
-            }
-        }
+        *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
 }
@@ -78,35 +72,28 @@ impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let mut switches = Switches::default();
         for (name, value) in &self.switches {
-            switches.set(name, value).map_err(|message| Error::Usage { message })?;
+            switches.set(name, value).map_err(Error::usage)?;
         }
         let mut signals = Signals::listen(&context.streams);
         let options =
             Options { listen: self.listen, switches, record: false, ..Options::default() };
-        let simulator = Simulator::start(options).await.map_err(|error| Error::Usage {
-            message: format!("cannot listen on {}: {error}", self.listen),
-        })?;
+        let simulator = Simulator::start(options)
+            .await
+            .map_err(|error| Error::usage(format!("cannot listen on {}: {error}", self.listen)))?;
         let (url, token) = (simulator.url(), simulator.token());
-        let written = {
-            let mut stdout = context.streams.stdout();
-            let written = if context.json {
-                writeln!(stdout, "{}", json!({"api_url": url, "access_token": token}))
-            } else {
-                writeln!(
-                    stdout,
-                    "export WHEREBY_API_URL={url}\nexport WHEREBY_ACCESS_TOKEN={token}"
-                )
-            };
-            written.and_then(|()| stdout.flush())
+        let shown = if context.global.json {
+            json!({"api_url": url, "access_token": token}).to_string()
+        } else {
+            format!("export WHEREBY_API_URL={url}\nexport WHEREBY_ACCESS_TOKEN={token}")
         };
-        if !context.quiet && !context.json {
+        let written = context.streams.print(&(shown + "\n"));
+        if !context.global.quiet && !context.global.json {
             // Standard error may be closed; the server goes on.
             let _ = writeln!(context.streams.stderr(), "serving until Ctrl-C");
         }
-        let internal = |error: std::io::Error| Error::Internal { message: error.to_string() };
-        written.map_err(internal)?;
+        written.map_err(|error| Error::internal(error.to_string()))?;
         signals.next().await;
         simulator.stop().await;
-        Ok(Output::Nothing)
+        Ok(Output::Nothing(Exit::Success))
     }
 }

@@ -63,7 +63,8 @@ impl Status {
 
 /// Shows the requests of a call in the status, and with `--verbose` as lines.
 pub(super) fn watched(context: &Context, status: &Status, call: Call) -> Call {
-    let (status, streams, verbose) = (status.clone(), context.streams.clone(), context.verbose);
+    let (status, streams, verbose) =
+        (status.clone(), context.streams.clone(), context.global.verbose);
     call.traffic(Arc::new(move |traffic| {
         let line = match traffic {
             Traffic::Sent { method, target } => {
@@ -96,7 +97,9 @@ pub(super) async fn wait<T>(
     // A terminal of unknown width may not support overwriting a line.
     let is_plain = context.environment.variable("TERM") == Some("dumb");
     let width = streams.width.filter(|_| streams.stderr_is_terminal && !is_plain);
-    let Some(width) = width.filter(|_| !context.json && !context.quiet && !context.verbose) else {
+    let Some(width) =
+        width.filter(|_| !context.global.json && !context.global.quiet && !context.global.verbose)
+    else {
         return future.await;
     };
     tokio::pin!(future);

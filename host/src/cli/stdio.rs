@@ -7,23 +7,20 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-type Reader = Box<dyn AsyncRead + Send + Unpin>;
-type Writer = Box<dyn AsyncWrite + Send + Unpin>;
-
 /// Returns standard input.
-pub(super) fn stdin() -> Reader {
+pub(super) fn stdin() -> Box<dyn AsyncRead + Send + Unpin> {
     #[cfg(unix)]
-    if let Some(stdin) = unix::reader(&std::io::stdin()) {
-        return stdin;
+    if let Some(stdin) = unix::stream(&std::io::stdin()) {
+        return Box::new(stdin);
     }
     Box::new(tokio::io::stdin())
 }
 
 /// Returns standard output.
-pub(super) fn stdout() -> Writer {
+pub(super) fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
     #[cfg(unix)]
-    if let Some(stdout) = unix::writer(&std::io::stdout()) {
-        return stdout;
+    if let Some(stdout) = unix::stream(&std::io::stdout()) {
+        return Box::new(stdout);
     }
     Box::new(tokio::io::stdout())
 }
@@ -39,11 +36,12 @@ pub(super) fn stdout_closed() -> CancellationToken {
 
 #[cfg(unix)]
 mod unix {
-    use super::{CancellationToken, Reader, Writer};
+    use super::CancellationToken;
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::fs::FileType;
+    use rustix::io::Errno;
     use rustix::net::{RecvFlags, SendFlags, recv, send};
-    use std::io::{self, ErrorKind};
+    use std::io;
     use std::os::fd::{AsFd, OwnedFd};
     use std::pin::Pin;
     use std::task::{Context, Poll, ready};
@@ -53,24 +51,14 @@ mod unix {
     /// The stack size of a thread that waits for one event, in bytes.
     const STACK: usize = 64 * 1024;
 
-    pub(super) fn reader(stream: &impl AsFd) -> Option<Reader> {
-        match kind(stream)? {
-            FileType::Fifo => Some(Box::new(Pipe(watched(stream)?))),
-            FileType::Socket => Some(Box::new(Socket(watched(stream)?))),
-            _ => None,
-        }
-    }
-
-    pub(super) fn writer(stream: &impl AsFd) -> Option<Writer> {
-        match kind(stream)? {
-            FileType::Fifo => Some(Box::new(Pipe(watched(stream)?))),
-            FileType::Socket => Some(Box::new(Socket(watched(stream)?))),
-            _ => None,
-        }
-    }
-
-    fn kind(stream: &impl AsFd) -> Option<FileType> {
-        Some(FileType::from_raw_mode(rustix::fs::fstat(stream).ok()?.st_mode))
+    pub(super) fn stream(stream: &impl AsFd) -> Option<Stream> {
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(stream).ok()?.st_mode);
+        let is_socket = match kind {
+            FileType::Fifo => false,
+            FileType::Socket => true,
+            _ => return None,
+        };
+        Some(Stream { fd: watched(stream)?, is_socket })
     }
 
     #[expect(deprecated, reason = "the other way is unsafe, and this descriptor is never replaced")]
@@ -78,29 +66,39 @@ mod unix {
         AsyncFd::new(stream.as_fd().try_clone_to_owned().ok()?).ok()
     }
 
-    /// Whether reading or writing would not block.
-    fn is_ready(fd: &OwnedFd, events: PollFlags) -> io::Result<bool> {
+    /// Fails if reading or writing would block.
+    fn check_ready(fd: &OwnedFd, events: PollFlags) -> Result<(), Errno> {
         let mut events = [PollFd::new(fd, events)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        Ok(poll(&mut events, Some(&now))? > 0)
+        if poll(&mut events, Some(&now))? > 0 { Ok(()) } else { Err(Errno::AGAIN) }
     }
 
-    /// The other methods of [`AsyncWrite`] for an unbuffered stream.
-    macro_rules! unbuffered {
-        () => {
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                // The stream closes when the program ends; other code may write to it until then.
-                Poll::Ready(Ok(()))
-            }
-        };
+    /// A pipe, which is checked before each read or write, or a socket, for which each call passes a flag:
+    /// neither blocks.
+    pub(super) struct Stream {
+        fd: AsyncFd<OwnedFd>,
+        is_socket: bool,
     }
 
-    /// A pipe. Checks before each read or write whether it would block.
-    struct Pipe(AsyncFd<OwnedFd>);
+    impl Stream {
+        fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+            let fd = self.fd.get_ref();
+            if self.is_socket {
+                return recv(fd, buffer, RecvFlags::DONTWAIT).map(|(read, _)| read);
+            }
+            check_ready(fd, PollFlags::IN)?;
+            rustix::io::read(fd, buffer)
+        }
+
+        fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+            let fd = self.fd.get_ref();
+            if self.is_socket {
+                return send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            }
+            check_ready(fd, PollFlags::OUT)?;
+            rustix::io::write(fd, &bytes[..bytes.len().min(PIPE_BUF)])
+        }
+    }
 
     /// A writable pipe has space for at least this many bytes (POSIX).
     const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
@@ -110,13 +108,7 @@ mod unix {
             let stdout = io::stdout();
             // `poll` always reports errors and hang-ups.
             let mut events = [PollFd::new(&stdout, PollFlags::empty())];
-            let polled = loop {
-                match poll(&mut events, None) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    polled => break polled,
-                }
-            };
-            if polled.is_ok() {
+            if rustix::io::retry_on_intr(|| poll(&mut events, None)).is_ok() {
                 gone.cancel();
             }
         };
@@ -124,106 +116,53 @@ mod unix {
         let _ = std::thread::Builder::new().stack_size(STACK).spawn(wait);
     }
 
-    /// A socket. Each call passes flags to prevent blocking.
-    struct Socket(AsyncFd<OwnedFd>);
-
-    impl AsyncRead for Pipe {
+    impl AsyncRead for Stream {
         fn poll_read(
             self: Pin<&mut Self>,
             context: &mut Context<'_>,
             buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
             loop {
-                let mut ready = ready!(self.0.poll_read_ready(context))?;
-                if !is_ready(self.0.get_ref(), PollFlags::IN)? {
-                    ready.clear_ready();
-                    continue;
-                }
-                match rustix::io::read(self.0.get_ref(), buffer.initialize_unfilled()) {
+                let mut ready = ready!(self.fd.poll_read_ready(context))?;
+                match self.read(buffer.initialize_unfilled()) {
                     Ok(read) => {
                         buffer.advance(read);
                         return Poll::Ready(Ok(()));
                     }
-                    Err(rustix::io::Errno::INTR) => {}
-                    // Another program made the pipe non-blocking and was faster.
-                    Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                    Err(Errno::INTR) => {}
+                    // It was not ready after all, or another program was faster.
+                    Err(Errno::AGAIN) => ready.clear_ready(),
                     Err(error) => return Poll::Ready(Err(error.into())),
                 }
             }
         }
     }
 
-    impl AsyncWrite for Pipe {
+    impl AsyncWrite for Stream {
         fn poll_write(
             self: Pin<&mut Self>,
             context: &mut Context<'_>,
             bytes: &[u8],
         ) -> Poll<io::Result<usize>> {
             loop {
-                let mut ready = ready!(self.0.poll_write_ready(context))?;
-                if !is_ready(self.0.get_ref(), PollFlags::OUT)? {
-                    ready.clear_ready();
-                    continue;
-                }
-                let piece = &bytes[..bytes.len().min(PIPE_BUF)];
-                match rustix::io::write(self.0.get_ref(), piece) {
+                let mut ready = ready!(self.fd.poll_write_ready(context))?;
+                match self.write(bytes) {
                     Ok(written) => return Poll::Ready(Ok(written)),
-                    Err(rustix::io::Errno::INTR) => {}
-                    // Another program made the pipe non-blocking and was faster.
-                    Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                    Err(Errno::INTR) => {}
+                    // It was not ready after all, or another program was faster.
+                    Err(Errno::AGAIN) => ready.clear_ready(),
                     Err(error) => return Poll::Ready(Err(error.into())),
                 }
             }
         }
 
-        unbuffered!();
-    }
-
-    impl AsyncRead for Socket {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            loop {
-                let mut ready = ready!(self.0.poll_read_ready(context))?;
-                let read = ready.try_io(|socket| {
-                    let (read, _) =
-                        recv(socket, buffer.initialize_unfilled(), RecvFlags::DONTWAIT)?;
-                    Ok(read)
-                });
-                match read {
-                    Ok(Ok(read)) => {
-                        buffer.advance(read);
-                        return Poll::Ready(Ok(()));
-                    }
-                    Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
-                    Ok(Err(error)) => return Poll::Ready(Err(error)),
-                    // It was not ready after all.
-                    Err(_) => {}
-                }
-            }
-        }
-    }
-
-    impl AsyncWrite for Socket {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            loop {
-                let mut ready = ready!(self.0.poll_write_ready(context))?;
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                match ready.try_io(|socket| Ok(send(socket, bytes, flags)?)) {
-                    Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
-                    Ok(written) => return Poll::Ready(written),
-                    // It was not ready after all.
-                    Err(_) => {}
-                }
-            }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
         }
 
-        unbuffered!();
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            // The stream closes when the program ends; other code may write to it until then.
+            Poll::Ready(Ok(()))
+        }
     }
 }

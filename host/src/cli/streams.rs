@@ -94,6 +94,13 @@ impl Streams {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes text to standard output at once.
+    pub(super) fn print(&self, text: &str) -> io::Result<()> {
+        let mut stdout = self.stdout();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    }
+
     /// Writes a message to standard error after a word such as `error:`, wrapped to fit the terminal.
     pub(super) fn note(&self, word: &str, message: &str) -> io::Result<()> {
         let width = self.width.filter(|_| self.stderr_is_terminal);

@@ -80,8 +80,18 @@ impl Table {
         Some(widths)
     }
 
+    /// Returns the widths for further rows that are like these; the last column gets the rest of the line.
+    /// `None` if each row must be a block.
+    pub(super) fn typical_widths(&self, look: &Look) -> Option<Vec<usize>> {
+        let mut widths = self.widths(self.columns.len(), look.width)?;
+        let (last, others) = widths.split_last_mut()?;
+        let taken = others.iter().map(|width| width + GAP.len()).sum::<usize>();
+        *last = usize::from(look.width.unwrap_or(u16::MAX)).saturating_sub(taken);
+        Some(widths)
+    }
+
     /// Formats a row as a block of lines, with its first cell as the title.
-    fn block(&self, row: &[Cell], look: &Look) -> String {
+    pub(super) fn block(&self, row: &[Cell], look: &Look) -> String {
         let title = row.first().and_then(Option::as_deref).unwrap_or("-");
         let title = paint(look.colours, Role::Heading, title).replace(FIXED_SPACE, " ");
         let members = (self.columns.get(1..), row.get(1..));
@@ -147,42 +157,6 @@ pub(super) fn line(row: &[Cell], widths: &[usize]) -> String {
         text += &(line.trim_end().to_owned() + "\n");
     }
     text.replace(FIXED_SPACE, " ")
-}
-
-/// A table whose rows arrive one by one, with widths chosen beforehand.
-pub(super) struct Streamed {
-    table: Table,
-    widths: Option<Vec<usize>>,
-}
-
-impl Streamed {
-    /// Takes the widths from a typical row; the last column gets the rest of the line.
-    pub(super) fn new(typical: Table, look: &Look) -> Self {
-        let mut widths = typical.widths(typical.columns.len(), look.width);
-        if let (Some(widths), Some(most)) = (&mut widths, look.width)
-            && let Some((last, others)) = widths.split_last_mut()
-        {
-            let taken = others.iter().map(|width| width + GAP.len()).sum::<usize>();
-            *last = usize::from(most).saturating_sub(taken);
-        } else if let Some(last) = widths.as_mut().and_then(|widths| widths.last_mut()) {
-            *last = usize::from(u16::MAX);
-        }
-        Self { table: typical, widths }
-    }
-
-    /// Formats the headings; empty if each row is a block.
-    pub(super) fn heading(&self, look: &Look) -> String {
-        let widths = self.widths.as_ref();
-        widths.map_or_else(String::new, |widths| heading(&self.table.columns, widths, look))
-    }
-
-    /// Formats one row.
-    pub(super) fn row(&self, row: &[Cell], look: &Look) -> String {
-        match &self.widths {
-            Some(widths) => line(row, widths),
-            None => self.table.block(row, look),
-        }
-    }
 }
 
 /// Formats names and values in two columns.

@@ -155,6 +155,7 @@ impl Limits {
             }
         }
         let accounts: Option<Vec<String>> = context
+            .global
             .account
             .as_deref()
             .map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
@@ -307,7 +308,7 @@ fn narrow(context: &Context, limits: &Limits) -> Result<Output, Error> {
 /// Returns the output with a new token: on standard output alone, and what it is on standard error.
 fn printed(context: &Context, read: &Token, token: String) -> Output {
     let id = read.ids().last().map(String::as_str).unwrap_or_default();
-    if !context.quiet && !context.json {
+    if !context.global.quiet && !context.global.json {
         let now = context.environment.clock.timestamp();
         let words: Vec<String> =
             read.blocks().iter().flat_map(|block| token::words(block, now)).collect();
@@ -321,7 +322,7 @@ fn printed(context: &Context, read: &Token, token: String) -> Output {
     }
     let blocks: Vec<Value> = read.blocks().iter().map(token::to_json).collect();
     let json = json!({"id": id, "ids": read.ids(), "token": token, "blocks": blocks});
-    Output::Text(token + "\n", document("token", json))
+    Output::text(token + "\n", document("token", json))
 }
 
 /// Reads a token from standard input.
@@ -419,7 +420,7 @@ fn inspect(context: &Context) -> Result<Output, Error> {
         "valid_until": end.map(Timestamp::to_rfc3339),
         "blocks": blocks,
     });
-    Ok(Output::Text(shown, document("token", json)))
+    Ok(Output::text(shown, document("token", json)))
 }
 
 fn list(context: &Context) -> Result<Output, Error> {
@@ -440,7 +441,7 @@ fn list(context: &Context) -> Result<Output, Error> {
         };
         render::render(&documents.iter().map(row).collect(), &context.look())
     };
-    Ok(Output::Text(shown, document("tokens", documents.into())))
+    Ok(Output::text(shown, document("tokens", documents.into())))
 }
 
 /// Returns a created token as JSON.
@@ -509,7 +510,7 @@ fn revoke(context: &Context, id: &str) -> Result<Output, Error> {
             return Err(usage(format!("{count} ids begin with {id}; give more characters")));
         }
     };
-    Ok(Output::Text(text, document("revoked", json!({"id": id}))))
+    Ok(Output::text(text, document("revoked", json!({"id": id}))))
 }
 
 /// Returns the text of the token in this file, or else in the variable.

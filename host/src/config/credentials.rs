@@ -22,6 +22,9 @@ use whereby_authority::timestamp::Timestamp;
 /// How long a command may take to print a token.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a command is checked for its end.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// The maximum length of a token, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 
@@ -61,18 +64,16 @@ impl TokenSource {
     ///
     /// As for [`TokenSource::fetch`].
     pub(crate) fn check(&self, account: &str, environment: &Environment) -> Result<(), Error> {
-        match self {
-            // Not run, because it may ask for a password.
-            Self::Command(command) => match command.first() {
-                Some(program) if !Path::new(program).is_file() => Err(Error::Configuration {
-                    message: format!(
-                        "the access token of the account `{account}`: there is no program {}",
-                        text::printable(program, 300)
-                    ),
-                }),
-                _ => Ok(()),
-            },
-            _ => self.fetch(account, environment).map(drop),
+        let Self::Command(command) = self else {
+            return self.fetch(account, environment).map(drop);
+        };
+        // Not run, because it may ask for a password.
+        match command.first() {
+            Some(program) if !Path::new(program).is_file() => Err(Error::configuration(format!(
+                "the access token of the account `{account}`: there is no program {}",
+                text::printable(program, 300)
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -82,8 +83,8 @@ impl TokenSource {
     ///
     /// [`Error::Configuration`], which names the account and says what to do. It never shows the token.
     pub fn fetch(&self, account: &str, environment: &Environment) -> Result<Token, Error> {
-        let wrong = |what: String| Error::Configuration {
-            message: format!("the access token of the account `{account}`: {what}"),
+        let wrong = |what: String| {
+            Error::configuration(format!("the access token of the account `{account}`: {what}"))
         };
         let text = match self {
             Self::Literal(secret) => secret.expose_secret().to_owned(),
@@ -102,10 +103,8 @@ impl TokenSource {
                     })
                 })?
                 .to_owned(),
-            Self::File(path) => read_token_file(path).map_err(|reason| {
-                let path = text::printable(&path.display().to_string(), 300);
-                wrong(format!("the file {path} {reason}"))
-            })?,
+            Self::File(path) => read_token_file(path)
+                .map_err(|reason| wrong(format!("the file {} {reason}", file::shown(path))))?,
             Self::Command(command) => run(command).map_err(|reason| {
                 let program = command.first().map_or("", String::as_str);
                 wrong(format!("the command {} {reason}", text::printable(program, 300)))
@@ -153,13 +152,11 @@ fn too_late() -> String {
 /// Waits for a program to end, and returns its output. A background process may keep the pipe open.
 #[cfg(unix)]
 fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     let failed = |error: std::io::Error| format!("cannot be waited for: {error}");
     let mut stdout = child.stdout.take().ok_or("has no output")?;
     let flags = fcntl_getfl(&stdout).map_err(|error| failed(error.into()))?;
     fcntl_setfl(&stdout, flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
-    let pause = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
     let (mut text, mut buffer, mut is_open) = (Vec::new(), [0; 4096], true);
     loop {
         // Before reading, so that all output before the program's end is read.
@@ -179,12 +176,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
         if Instant::now() >= deadline {
             return Err(too_late());
         }
-        if is_open && text.len() <= MAX_TOKEN {
-            // Only a pause: the output is read again in any case.
-            let _ = poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&pause));
-        } else {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -205,9 +197,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok((status, text)),
-            Ok(None) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(PAUSE),
             _ => return Err(too_late()),
         }
     }

@@ -10,9 +10,8 @@ use crate::error::Error;
 use crate::system::file;
 use crate::system::resource_limit;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use toml_edit::{DocumentMut, Item, Table, Value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 use whereby_authority::suggest;
 use whereby_authority::text;
 
@@ -21,6 +20,10 @@ use whereby_authority::text;
 pub(crate) enum Change {
     /// Sets the value at a path of keys.
     Set(Vec<String>, Value),
+    /// Sets a member of the table at a path of keys. Where a word stands instead of the table, the word
+    /// becomes the member that is named first; where nothing stands, the word that is given does. Setting
+    /// that member keeps a word a word.
+    SetPart(Vec<String>, &'static str, Value, &'static str, Value),
     /// Removes the value at a path of keys, if there is one.
     Unset(Vec<String>),
 }
@@ -49,7 +52,7 @@ pub(crate) fn change(
     };
     file::make_private_folder(folder)
         .map_err(|error| failed("its directory cannot be created", error))?;
-    let _lock = Lock::take(&path).map_err(|error| failed("cannot be locked", error))?;
+    let _lock = lock(&path).map_err(|error| failed("cannot be locked", error))?;
 
     let before = if is_there(&path)? {
         file::read(&path, MAX_FILE).and_then(file::Contents::text)
@@ -63,14 +66,16 @@ pub(crate) fn change(
     let after = edited(&path, &before, &changes)?;
     reader::settings(&path, after.clone()).map_err(|error| match error {
         // The line numbers are those of the changed file.
-        Error::Configuration { message } => Error::Configuration {
-            message: format!("nothing was written; with this change, {message}"),
-        },
+        Error::Configuration { message } => {
+            Error::configuration(format!("nothing was written; with this change, {message}"))
+        }
         other => other,
     })?;
     let is_different = after != before;
     if is_different {
-        write(&path, &after).map_err(|error| failed("cannot be written", error))?;
+        // The lock is held, so no other process uses the second file.
+        file::replace(&path, &with_ending(&path, ".new"), after.as_bytes(), true)
+            .map_err(|error| failed("cannot be written", error))?;
     }
     Ok(Changed { file: path, is_different })
 }
@@ -93,12 +98,10 @@ pub(crate) fn parse_key(text: &str) -> Result<Vec<String>, Error> {
     if keys.iter().all(plain) {
         return Ok(keys);
     }
-    Err(Error::Usage {
-        message: format!(
-            "`{}` is not a key, such as limits.timeout_seconds",
-            text::printable(text, 80)
-        ),
-    })
+    Err(Error::usage(format!(
+        "`{}` is not a key, such as limits.timeout_seconds",
+        text::printable(text, 80)
+    )))
 }
 
 /// Reads a value as a user writes it: a TOML integer, boolean, array or inline table, or otherwise a
@@ -116,7 +119,7 @@ pub(crate) fn check_account_name(name: &str) -> Result<(), Error> {
     if is_account_name(name) {
         return Ok(());
     }
-    Err(Error::Usage { message: invalid_account_name(name) })
+    Err(Error::usage(invalid_account_name(name)))
 }
 
 /// Checks that an account exists, and returns its name.
@@ -125,13 +128,11 @@ pub(crate) fn existing<'a>(settings: &Settings, name: &'a str) -> Result<&'a str
         return Ok(name);
     }
     let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
-    Err(Error::Usage {
-        message: format!(
-            "no account is called `{}`{}",
-            text::printable(name, 60),
-            suggest::did_you_mean(name, &names)
-        ),
-    })
+    Err(Error::usage(format!(
+        "no account is called `{}`{}",
+        text::printable(name, 60),
+        suggest::did_you_mean(name, &names)
+    )))
 }
 
 /// Follows links to the file to change, which may not exist yet.
@@ -148,13 +149,7 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
     match change {
         Change::Set(keys, value) => {
             let (last, parents) = keys.split_last().ok_or("an empty key")?;
-            let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
-            for key in parents {
-                let item = table.entry(key).or_insert_with(|| Item::Table(implicit()));
-                table = item
-                    .as_table_like_mut()
-                    .ok_or_else(|| format!("`{key}` is a value, not a table"))?;
-            }
+            let table = table_at(document, parents)?;
             match table.get_mut(last).and_then(Item::as_value_mut) {
                 // Keeps the white space and comments around the value.
                 Some(old) => {
@@ -165,9 +160,27 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
                 None => drop(table.insert(last, Item::Value(value.clone()))),
             }
         }
+        Change::SetPart(keys, main, word, key, value) => {
+            let (last, parents) = keys.split_last().ok_or("an empty key")?;
+            let table = table_at(document, parents)?;
+            let is_table = table.get(last).is_some_and(Item::is_table_like);
+            if main == key && !is_table {
+                let keys = keys.clone();
+                return apply(document, &Change::Set(keys, value.clone()));
+            }
+            if !is_table {
+                // With the comment that stands beside it.
+                let old = table.remove(last).and_then(|item| item.into_value().ok());
+                let word = old.unwrap_or_else(|| word.clone());
+                table.insert(last, Item::Table(Table::from_iter([(*main, word)])));
+            }
+            let mut path = keys.clone();
+            path.push((*key).to_owned());
+            return apply(document, &Change::Set(path, value.clone()));
+        }
         Change::Unset(keys) => {
             let Some((last, parents)) = keys.split_last() else { return Ok(()) };
-            let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+            let mut table: &mut dyn TableLike = document.as_table_mut();
             for key in parents {
                 match table.get_mut(key).and_then(Item::as_table_like_mut) {
                     Some(inner) => table = inner,
@@ -180,6 +193,20 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns the table at a path of keys, which is made where it is missing.
+fn table_at<'a>(
+    document: &'a mut DocumentMut,
+    keys: &[String],
+) -> Result<&'a mut dyn TableLike, String> {
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    for key in keys {
+        let item = table.entry(key).or_insert_with(|| Item::Table(implicit()));
+        table =
+            item.as_table_like_mut().ok_or_else(|| format!("`{key}` is a value, not a table"))?;
+    }
+    Ok(table)
+}
+
 /// Returns a table that is written only if it has values of its own: `[accounts.work]` needs no
 /// `[accounts]`.
 fn implicit() -> Table {
@@ -188,53 +215,22 @@ fn implicit() -> Table {
     table
 }
 
-/// Prevents other changes until it is dropped. It locks a separate file, because the configuration file is
-/// replaced.
-struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    fn take(path: &Path) -> std::io::Result<Self> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".lock");
-        let file = Self::open(&path.with_file_name(name))?;
-        file.lock()?;
-        Ok(Self { _file: file })
-    }
-
-    fn open(path: &Path) -> std::io::Result<File> {
-        match file::make_private_file(path, writing()) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => writing().open(path),
-            made => made,
+/// Prevents other changes until the returned file is dropped. It is a separate file, because the
+/// configuration file is replaced.
+fn lock(path: &Path) -> std::io::Result<File> {
+    let path = with_ending(path, ".lock");
+    let file = match file::make_private_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            File::options().write(true).open(&path)
         }
-    }
+        made => made,
+    }?;
+    file.lock()?;
+    Ok(file)
 }
 
-fn writing() -> std::fs::OpenOptions {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true);
-    options
-}
-
-/// Replaces the file atomically with one that only its owner can read.
-fn write(path: &Path, contents: &str) -> std::io::Result<()> {
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    // A program that was stopped may have left it. The lock is held, so it can be removed.
-    match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = file::make_private_file(&beside, writing()).and_then(|mut file| {
-        file.write_all(contents.as_bytes())?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| std::fs::rename(&beside, path));
-    if renamed.is_err() {
-        // It may contain a token.
-        let _ = std::fs::remove_file(&beside);
-    }
-    renamed
+    name.push(ending);
+    path.with_file_name(name)
 }

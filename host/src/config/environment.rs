@@ -2,10 +2,10 @@
 
 use crate::config::checkout;
 use crate::system::clock::Clock;
+use crate::system::file;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use whereby_authority::text;
 
 /// The machine's policy file.
 pub const SYSTEM_POLICY: &str = "/etc/whereby/policy.toml";
@@ -110,11 +110,11 @@ impl Environment {
     /// Returns the directory of a kind, and the variable that names it. It may be in a checkout.
     pub(crate) fn locate(&self, kind: &str) -> Result<(PathBuf, &'static str), String> {
         let (variable, unix, mac) = match kind {
-            "config" => ("XDG_CONFIG_HOME", ".config", "Library/Application Support/whereby"),
-            "cache" => ("XDG_CACHE_HOME", ".cache", "Library/Caches/whereby"),
+            "config" => ("XDG_CONFIG_HOME", ".config/whereby", "Application Support/whereby"),
+            "cache" => ("XDG_CACHE_HOME", ".cache/whereby", "Caches/whereby"),
             // A separate directory on macOS, because others may read the configuration.
             "state" => {
-                ("XDG_STATE_HOME", ".local/state", "Library/Application Support/whereby/state")
+                ("XDG_STATE_HOME", ".local/state/whereby", "Application Support/whereby/state")
             }
             _ => return Err(format!("unknown kind of directory: {kind}")),
         };
@@ -130,8 +130,8 @@ impl Environment {
             };
             return Err(format!("HOME is {what}; set HOME or {variable} to an absolute path"));
         };
-        let path = if cfg!(target_os = "macos") { home.join(mac) } else { home.join(unix) };
-        Ok((if cfg!(target_os = "macos") { path } else { path.join("whereby") }, "HOME"))
+        let is_mac = cfg!(target_os = "macos");
+        Ok((if is_mac { home.join("Library").join(mac) } else { home.join(unix) }, "HOME"))
     }
 
     /// Checks that a path from a variable is not in a checkout. The error says what to change.
@@ -140,12 +140,11 @@ impl Environment {
         let Some(checkout) = checkout::holding(path, &self.directory, home) else {
             return Ok(());
         };
-        let shown = |path: &Path| text::printable(&path.display().to_string(), 300);
         Err(format!(
             "{variable} leads into the checkout {}, which could have set it, so {} is not used; point \
              {variable} to a directory outside it",
-            shown(&checkout),
-            shown(path)
+            file::shown(&checkout),
+            file::shown(path)
         ))
     }
 }

@@ -1,5 +1,6 @@
 //! The limits of calls, components and scripts.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The limits of a call, and of the component that it runs.
@@ -61,95 +62,65 @@ pub(crate) struct Limit<L> {
     pub(crate) set: fn(&mut L, u64),
 }
 
+impl<L> Limit<L> {
+    const fn new(
+        name: &'static str,
+        what: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+        set: fn(&mut L, u64),
+    ) -> Self {
+        Self { name, what, default, least: *range.start(), most: *range.end(), set }
+    }
+}
+
 const MIB: usize = 1024 * 1024;
 
 impl Limits {
     /// Every key of `[limits]`, with its default and bounds.
     pub(crate) const TABLE: &[Limit<Self>] = &[
-        Limit {
-            name: "timeout_seconds",
-            what: "time of a call",
-            default: 30,
-            least: 1,
-            most: 600,
-            set: |limits, value| limits.timeout = Duration::from_secs(value),
-        },
-        Limit {
-            name: "memory_mib",
-            what: "component's memory",
-            default: 32,
-            least: 2,
-            most: 1024,
-            set: |limits, value| limits.memory_bytes = value as usize * MIB,
-        },
-        Limit {
-            name: "requests",
-            what: "requests of a call",
-            default: 64,
-            least: 1,
-            most: 1000,
-            set: |limits, value| limits.requests = value as usize,
-        },
-        Limit {
-            name: "answer_mib",
-            what: "size of one response",
-            default: 2,
-            least: 1,
-            most: 64,
-            set: |limits, value| limits.answer_bytes = value as usize * MIB,
-        },
-        Limit {
-            name: "answers_mib",
-            what: "size of all responses",
-            default: 16,
-            least: 1,
-            most: 256,
-            set: |limits, value| limits.answers_bytes = value as usize * MIB,
-        },
-        Limit {
-            // Each reserves 4 GiB of address space, but no memory until it is used.
-            name: "concurrent_calls",
-            what: "calls at a time",
-            default: 256,
-            least: 1,
-            most: 1000,
-            set: |limits, value| limits.concurrent_calls = value as u32,
-        },
-        Limit {
-            // The built-in component has 570, and takes 540,000 steps.
-            name: "component_functions",
-            what: "component's functions",
-            default: 10_000,
-            least: 1000,
-            most: 100_000,
-            set: |limits, value| limits.component_functions = value,
-        },
-        Limit {
-            name: "component_steps_millions",
-            what: "work of compiling it",
-            default: 3,
-            least: 1,
-            most: 1000,
-            set: |limits, value| limits.component_steps = value * 1_000_000,
-        },
-        Limit {
-            name: "cache_mib",
-            what: "compiled code on disk",
-            default: 64,
-            least: 8,
-            most: 4096,
-            set: |limits, value| limits.cache_bytes = value * MIB as u64,
-        },
-        Limit {
-            // Lower than the limit on concurrent requests to the API, so that other clients find a
-            // connection, and higher than the limit on open questions.
-            name: "client_requests",
-            what: "MCP client's requests",
-            default: 24,
-            least: 16,
-            most: 128,
-            set: |limits, value| limits.client_requests = value as u32,
-        },
+        Limit::new("timeout_seconds", "time of a call", 30, 1..=600, |limits, value| {
+            limits.timeout = Duration::from_secs(value)
+        }),
+        Limit::new("memory_mib", "component's memory", 32, 2..=1024, |limits, value| {
+            limits.memory_bytes = value as usize * MIB
+        }),
+        Limit::new("requests", "requests of a call", 64, 1..=1000, |limits, value| {
+            limits.requests = value as usize
+        }),
+        Limit::new("answer_mib", "size of one response", 2, 1..=64, |limits, value| {
+            limits.answer_bytes = value as usize * MIB
+        }),
+        Limit::new("answers_mib", "size of all responses", 16, 1..=256, |limits, value| {
+            limits.answers_bytes = value as usize * MIB
+        }),
+        // Each reserves 4 GiB of address space, but no memory until it is used.
+        Limit::new("concurrent_calls", "calls at a time", 256, 1..=1000, |limits, value| {
+            limits.concurrent_calls = value as u32
+        }),
+        // The built-in component has 570, and takes 540,000 steps.
+        Limit::new(
+            "component_functions",
+            "component's functions",
+            10_000,
+            1000..=100_000,
+            |limits, value| limits.component_functions = value,
+        ),
+        Limit::new(
+            "component_steps_millions",
+            "work of compiling it",
+            3,
+            1..=1000,
+            |limits, value| limits.component_steps = value * 1_000_000,
+        ),
+        Limit::new("cache_mib", "compiled code on disk", 64, 8..=4096, |limits, value| {
+            limits.cache_bytes = value * MIB as u64
+        }),
+        // Lower than the limit on concurrent requests to the API, so that other clients find a
+        // connection, and higher than the limit on open questions.
+        Limit::new("client_requests", "MCP client's requests", 24, 16..=128, |limits, value| {
+            limits.client_requests = value as u32
+        }),
     ];
 }
 
@@ -197,54 +168,36 @@ impl Default for ScriptLimits {
 impl ScriptLimits {
     /// Every key of `[lua]`, with its default and bounds.
     pub(crate) const TABLE: &[Limit<Self>] = &[
-        Limit {
-            name: "timeout_seconds",
-            what: "how long a script may take",
-            default: 60,
-            least: 1,
-            most: 3600,
-            set: |limits, value| limits.timeout = Duration::from_secs(value),
-        },
-        Limit {
-            name: "memory_mib",
-            what: "memory of its values",
-            default: 16,
-            least: 2,
-            most: 256,
-            set: |limits, value| limits.memory_bytes = value as usize * MIB,
-        },
-        Limit {
-            name: "steps_millions",
-            what: "loop iterations and function calls",
-            default: 50,
-            least: 1,
-            most: 10_000,
-            set: |limits, value| limits.steps = value * 1_000_000,
-        },
-        Limit {
-            name: "calls",
-            what: "calls per script",
-            default: 100,
-            least: 0,
-            most: 10_000,
-            set: |limits, value| limits.calls = value as usize,
-        },
-        Limit {
-            name: "output_kib",
-            what: "size of its output and of its result",
-            default: 256,
-            least: 1,
-            most: 16 * 1024,
-            set: |limits, value| limits.output_bytes = value as usize * 1024,
-        },
-        Limit {
-            name: "parallel",
-            what: "concurrent calls",
-            default: 8,
-            least: 1,
-            most: 64,
-            set: |limits, value| limits.parallel = value as usize,
-        },
+        Limit::new(
+            "timeout_seconds",
+            "how long a script may take",
+            60,
+            1..=3600,
+            |limits, value| limits.timeout = Duration::from_secs(value),
+        ),
+        Limit::new("memory_mib", "memory of its values", 16, 2..=256, |limits, value| {
+            limits.memory_bytes = value as usize * MIB
+        }),
+        Limit::new(
+            "steps_millions",
+            "loop iterations and function calls",
+            50,
+            1..=10_000,
+            |limits, value| limits.steps = value * 1_000_000,
+        ),
+        Limit::new("calls", "calls per script", 100, 0..=10_000, |limits, value| {
+            limits.calls = value as usize
+        }),
+        Limit::new(
+            "output_kib",
+            "size of its output and of its result",
+            256,
+            1..=16 * 1024,
+            |limits, value| limits.output_bytes = value as usize * 1024,
+        ),
+        Limit::new("parallel", "concurrent calls", 8, 1..=64, |limits, value| {
+            limits.parallel = value as usize
+        }),
     ];
 
     /// Returns the advice to raise the limit of a key.

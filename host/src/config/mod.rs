@@ -1,5 +1,6 @@
 //! Settings, from the configuration file, project files and the environment.
 
+mod allowed;
 pub(crate) mod checkout;
 pub(crate) mod credentials;
 pub(crate) mod edit;
@@ -19,7 +20,7 @@ use crate::config::no_proxy::NoProxy;
 use crate::config::origin::ApiBase;
 use crate::config::toml::in_file;
 use crate::error::Error;
-use crate::system::file;
+use crate::system::file::{self, Access};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -124,29 +125,24 @@ impl Settings {
     ///
     /// [`Error::Configuration`], which names the file and the line and says what is expected.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
-        let wrong = |message: String| Error::Configuration { message };
         if let Some(problem) = &environment.problem {
-            return Err(wrong(problem.clone()));
+            return Err(Error::configuration(problem.clone()));
         }
-        let path = match ConfigFile::find(file, environment)? {
-            Some(named) if named.must_exist || is_there(&named.path)? => Some(named),
-            Some(named) => {
-                named.check_hidden(environment)?;
-                None
+        let mut settings = Self::default();
+        match ConfigFile::find(file, environment)? {
+            Some(named) if named.must_exist || is_there(&named.path)? => {
+                let named_by = named.variable.unwrap_or("--config");
+                let path = named.checked(environment)?;
+                if !is_there(&path)? {
+                    let message = format!("there is no such file; {named_by} names it");
+                    return Err(in_file(&path, &message));
+                }
+                settings = Self::read(&path)?;
+                settings.file = Some(path);
             }
-            None => None,
-        };
-        let named_by = path.as_ref().map(|named| named.variable.unwrap_or("--config"));
-        let path = path.map(|named| named.checked(environment)).transpose()?;
-        let mut settings = match &path {
-            Some(path) if !is_there(path)? => {
-                let named_by = named_by.unwrap_or_default();
-                return Err(in_file(path, &format!("there is no such file; {named_by} names it")));
-            }
-            Some(path) => Self::read(path)?,
-            None => Self::default(),
-        };
-        settings.file = path;
+            Some(named) => named.check_hidden(environment)?,
+            None => {}
+        }
         if settings.accounts.is_empty() {
             for name in [TOKEN_VARIABLE, API_VARIABLE] {
                 if environment.variables.get(name).is_some_and(String::is_empty) {
@@ -201,7 +197,7 @@ impl Settings {
             let is_named = |account: &Account| matches!(&account.token, TokenSource::Variable(used) if used == name);
             let is_used = self.accounts.values().any(is_named);
             if environment.variable(name).is_some() && !is_used {
-                let file = text::printable(&file.display().to_string(), 300);
+                let file = file::shown(file);
                 self.warnings.push(format!("{name} has no effect, because {file} has accounts"));
             }
         }
@@ -215,8 +211,7 @@ impl Settings {
             let is_unknown = |name: &&String| !self.accounts.contains_key(*name);
             let unknown: Vec<&str> =
                 rules.accounts.keys().filter(is_unknown).map(String::as_str).collect();
-            let file = rules.file.as_ref().map(|file| file.display().to_string());
-            let file = text::printable(&file.unwrap_or_default(), 300);
+            let file = rules.file.as_deref().map(file::shown).unwrap_or_default();
             self.warnings.push(match unknown.as_slice() {
                 [] => continue,
                 [name] => {
@@ -246,21 +241,21 @@ impl Settings {
 
     fn read(path: &Path) -> Result<Self, Error> {
         let contents = file::read(path, MAX_FILE).map_err(|what| in_file(path, &what))?;
-        let (readable, is_fixed) = (contents.readable_by_others, contents.is_fixed);
         check_writers(path, &contents)?;
+        let Access { readable_by_others, is_fixed, .. } = contents.access;
         let text = contents.text().map_err(|what| in_file(path, &what))?;
         let mut settings = reader::settings(path, text)?;
         for account in settings.accounts.values() {
             if let TokenSource::File(path) = &account.token
                 && file::is_fixed_and_readable(path)
             {
-                settings.warnings.push(readable_by_others(path));
+                settings.warnings.push(readable_key(path));
             }
         }
         let holds_secret = settings.accounts.values().any(|account| account.token.is_literal());
         if holds_secret && is_fixed {
-            settings.warnings.push(readable_by_others(path));
-        } else if holds_secret && readable {
+            settings.warnings.push(readable_key(path));
+        } else if holds_secret && readable_by_others {
             return Err(in_file(
                 path,
                 &format!(
@@ -312,12 +307,10 @@ impl Settings {
     ) -> Result<(&str, &Account), Error> {
         let (name, account) = self.find(name, is_exact)?;
         if !account.enabled {
-            return Err(Error::Configuration {
-                message: format!(
-                    "the account `{name}` is switched off; run: whereby configure --account {name} \
+            return Err(Error::configuration(format!(
+                "the account `{name}` is switched off; run: whereby configure --account {name} \
                      --enable"
-                ),
-            });
+            )));
         }
         Ok((name, account))
     }
@@ -330,13 +323,11 @@ impl Settings {
                     [] => "there are no accounts; see `whereby configure --help`".to_owned(),
                     names => format!("the accounts are {}", listed(names)),
                 };
-                Error::Usage {
-                    message: format!(
-                        "no account is called `{}`{}; {known}",
-                        text::printable(name, 60),
-                        suggest::did_you_mean(name, &names)
-                    ),
-                }
+                Error::usage(format!(
+                    "no account is called `{}`{}; {known}",
+                    text::printable(name, 60),
+                    suggest::did_you_mean(name, &names)
+                ))
             }),
             None => self.default_account(),
         }
@@ -344,27 +335,24 @@ impl Settings {
 
     fn default_account(&self) -> Result<(&String, &Account), Error> {
         let by_name = |name: &str| self.accounts.get_key_value(name);
-        let only = || match self.accounts.len() {
-            1 => self.accounts.first_key_value(),
-            _ => None,
-        };
+        let only = || self.accounts.first_key_value().filter(|_| self.accounts.len() == 1);
         let found = match &self.default_account {
             Some(name) => by_name(name),
             None => by_name("default").or_else(only),
         };
-        found.ok_or_else(|| Error::Configuration {
-            message: if self.accounts.is_empty() {
-                "there is no account; run: whereby configure --token-stdin, or set \
-                 WHEREBY_ACCESS_TOKEN"
-                    .into()
-            } else {
-                let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
-                format!(
-                    "there are several accounts ({}) and no default: name one with --account, or \
-                     set default_account",
-                    listed(&names)
-                )
-            },
+        found.ok_or_else(|| {
+            if self.accounts.is_empty() {
+                return Error::configuration(
+                    "there is no account; run: whereby configure --token-stdin, or set \
+                     WHEREBY_ACCESS_TOKEN",
+                );
+            }
+            let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();
+            Error::configuration(format!(
+                "there are several accounts ({}) and no default: name one with --account, or set \
+                 default_account",
+                listed(&names)
+            ))
         })
     }
 }
@@ -378,12 +366,10 @@ pub(crate) fn file_to_use(
         Some(named) => named.checked(environment),
         None => {
             let reason = environment.own_directory("config").err().unwrap_or_default();
-            Err(Error::Configuration {
-                message: format!(
-                    "there is no directory for the configuration: {reason}, or name a file with \
+            Err(Error::configuration(format!(
+                "there is no directory for the configuration: {reason}, or name a file with \
                      --config"
-                ),
-            })
+            )))
         }
     }
 }
@@ -405,9 +391,9 @@ impl ConfigFile {
         }
         match environment.variable("WHEREBY_CONFIG").map(PathBuf::from) {
             // A relative path would mean another file in another directory.
-            Some(path) if path.is_relative() => Err(Error::Configuration {
-                message: "WHEREBY_CONFIG must be an absolute path".into(),
-            }),
+            Some(path) if path.is_relative() => {
+                Err(Error::configuration("WHEREBY_CONFIG must be an absolute path"))
+            }
             Some(path) => {
                 Ok(Some(Self { path, variable: Some("WHEREBY_CONFIG"), must_exist: true }))
             }
@@ -422,17 +408,13 @@ impl ConfigFile {
     /// Refuses a variable that leads into a checkout and so hides the rules in the user's own
     /// configuration.
     fn check_hidden(&self, environment: &Environment) -> Result<(), Error> {
-        let Some(own) =
-            crate::config::checkout::own_configuration().filter(|own| *own != self.path)
-        else {
-            return Ok(());
-        };
-        let Some(variable) = self.variable.filter(|_| own.exists()) else { return Ok(()) };
-        environment.check_own(&self.path, variable).map_err(|reason| Error::Configuration {
-            message: format!(
+        let own = checkout::own_configuration().filter(|own| *own != self.path && own.exists());
+        let (Some(own), Some(variable)) = (own, self.variable) else { return Ok(()) };
+        environment.check_own(&self.path, variable).map_err(|reason| {
+            Error::configuration(format!(
                 "{reason}; your own configuration is {}",
-                text::printable(&own.display().to_string(), 300)
-            ),
+                file::shown(&own)
+            ))
         })
     }
 
@@ -443,7 +425,7 @@ impl ConfigFile {
             environment.check_own(&self.path, variable).map_err(|reason| {
                 let word = text::shell_word(&self.path);
                 let message = format!("{reason}, or use that file anyway with --config {word}");
-                Error::Configuration { message }
+                Error::configuration(message)
             })?;
         }
         Ok(self.path)
@@ -471,7 +453,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// Returns the warning about a readable key in a file that only root can change.
-fn readable_by_others(path: &Path) -> String {
+fn readable_key(path: &Path) -> String {
     let readers = if file::is_closed_to_others(path) {
         "the members of its group"
     } else {
@@ -479,13 +461,13 @@ fn readable_by_others(path: &Path) -> String {
     };
     format!(
         "{readers} can read the access token in {}, and only root can change that",
-        text::printable(&path.display().to_string(), 300)
+        file::shown(path)
     )
 }
 
 /// Checks that others cannot write a file.
 fn check_writers(path: &Path, contents: &file::Contents) -> Result<(), Error> {
-    if !contents.writable_by_others {
+    if !contents.access.writable_by_others {
         return Ok(());
     }
     let word = text::shell_word(path);
@@ -503,17 +485,14 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
     let api = match environment.variable(API_VARIABLE) {
         None => ApiBase::default(),
         Some(url) => {
-            let api = ApiBase::parse(url).map_err(|reason| Error::Configuration {
-                message: format!("WHEREBY_API_URL: {reason}"),
-            })?;
+            let api = ApiBase::parse(url)
+                .map_err(|reason| Error::configuration(format!("WHEREBY_API_URL: {reason}")))?;
             // A repository can set the environment of the people who work in it.
             if !api.is_whereby() && !api.is_loopback() {
-                return Err(Error::Configuration {
-                    message:
-                        "WHEREBY_API_URL must be https://api.whereby.dev or a loopback address; \
-                              set another API in the configuration file, as accounts.NAME.api_url"
-                            .into(),
-                });
+                return Err(Error::configuration(
+                    "WHEREBY_API_URL must be https://api.whereby.dev or a loopback address; \
+                     set another API in the configuration file, as accounts.NAME.api_url",
+                ));
             }
             api.set_by(API_VARIABLE, None)
         }
@@ -525,7 +504,7 @@ fn account_of(environment: &Environment) -> Result<Option<Account>, Error> {
 /// working directory up to the root.
 fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
     if let Some(problem) = &environment.problem {
-        return Err(Error::Configuration { message: problem.clone() });
+        return Err(Error::configuration(problem.clone()));
     }
     let directory = &environment.directory;
     if directory.is_relative() && !directory.as_os_str().is_empty() {

@@ -19,7 +19,7 @@ struct Exception {
 enum Hosts {
     All,
     Network(IpNet),
-    /// The hosts below a domain, and the domain itself if the flag is set.
+    /// The hosts below a domain in lower case, and the domain itself if the flag is set.
     Domain(String, bool),
 }
 
@@ -44,7 +44,7 @@ impl NoProxy {
     /// Whether a host is reached without the proxy at this port.
     pub(crate) fn covers(&self, host: &str, port: u16) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let address = host.parse::<IpAddr>().ok();
         self.0.iter().any(|exception| {
             let covers_host = match &exception.hosts {
@@ -53,13 +53,8 @@ impl NoProxy {
                     address.is_some_and(|address| network.contains(&address))
                 }
                 Hosts::Domain(domain, itself) => {
-                    let head = host.len().checked_sub(domain.len()).and_then(|at| {
-                        let (head, tail) = host.split_at_checked(at)?;
-                        tail.eq_ignore_ascii_case(domain).then_some(head)
-                    });
-                    head.is_some_and(
-                        |head| if head.is_empty() { *itself } else { head.ends_with('.') },
-                    )
+                    let head = host.strip_suffix(domain.as_str());
+                    head.is_some_and(|head| head.ends_with('.') || head.is_empty() && *itself)
                 }
             };
             covers_host && exception.port.is_none_or(|only| only == port)

@@ -80,11 +80,7 @@ impl ApiBase {
             }
             _ => return Err("it must begin with https://".into()),
         };
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_string(),
-        };
-        let authority = Authority::try_from(authority)
+        let authority = Authority::try_from(url.authority())
             .map_err(|_| format!("the URL has an invalid host: {host}"))?;
         let path = url.path().trim_end_matches('/').to_owned();
         if !path.is_empty() && PathAndQuery::try_from(path.as_str()).is_err() {

@@ -10,7 +10,7 @@ use crate::config::{Account, ComponentFile, Settings, invalid_account_name, is_a
 use crate::error::Error;
 use std::path::{Path, PathBuf};
 use whereby_authority::conditions::Condition;
-use whereby_authority::policy::{Effect, Entry, Permission, Rules, Stated, Table};
+use whereby_authority::policy::{Effect, Entry, Participants, Permission, Rules, Stated, Table};
 use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
@@ -32,7 +32,7 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// The tables of the file.
-const TABLES: [&str; 5] = ["permissions", "accounts", "limits", "lua", "component"];
+const TABLES: [&str; 6] = ["permissions", "privacy", "accounts", "limits", "lua", "component"];
 
 /// The keys of `[permissions]` and `[accounts.NAME.permissions]`.
 pub(crate) const PERMISSIONS: &[Key] = &[
@@ -50,12 +50,20 @@ pub(crate) const PERMISSION: &str = "permission";
 /// The key of a function's table with the permission if a condition does not hold.
 pub(crate) const OTHERWISE: &str = "otherwise";
 
+/// The keys of `[privacy]`.
+pub(crate) const PRIVACY: &[Key] =
+    &[key(PARTICIPANTS, "names|pseudonyms|hidden", "names", "what calls see of people")];
+
+/// The key that says what calls see of the people in meetings.
+pub(crate) const PARTICIPANTS: &str = "participants";
+
 /// The keys of an account.
 pub(crate) const ACCOUNT: &[Key] = &[
     key("access_token", "KEY", "", "the API key itself"),
     key("api_url", "URL", "", "API to call instead of Whereby's"),
     key("enabled", "true|false", "true", "account is switched on"),
     key("permissions", "", "", "permissions of this account"),
+    key(PARTICIPANTS, "names|pseudonyms|hidden", "", "what calls see of people"),
 ];
 
 /// The keys of `access_token`, which must have exactly one of them.
@@ -116,6 +124,7 @@ fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
     Some(match path {
         [] => [&names(KEYS)[..], &TABLES].concat(),
         ["permissions", path @ ..] => permissions(path),
+        ["privacy"] => names(PRIVACY),
         ["accounts"] => return None,
         ["accounts", _] => names(ACCOUNT),
         ["accounts", _, "access_token"] => names(TOKEN),
@@ -135,11 +144,13 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
     let file = TomlFile::parse(path, contents)?;
     let mut settings = Settings::default();
     settings.policy.own.file = Some(path.to_owned());
+    let mut participants = Participants::default();
     let known = [&names(KEYS)[..], &TABLES].concat();
     for (key, node) in file.root().members(&known)? {
         match key {
             "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
             "permissions" => settings.policy.own.all = read_permissions(node, key)?,
+            "privacy" => participants = read_privacy(node)?,
             "limits" => settings.limits = read_limits(node, key, Limits::TABLE)?,
             #[cfg(feature = "lua")]
             "lua" => settings.lua = read_limits(node, key, ScriptLimits::TABLE)?,
@@ -158,6 +169,7 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
             }
         }
     }
+    settings.policy.own.all.participants = participants;
     if let Some(name) = &settings.default_account
         && !settings.accounts.contains_key(name)
         // The name of the account from the environment.
@@ -181,34 +193,62 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
     let file = TomlFile::parse(path, contents)?;
     let mut rules = Rules::default();
     rules.file = Some(path.to_owned());
+    let mut participants = Participants::default();
     for (key, node) in file.root().entries() {
         match key {
             "permissions" => rules.all = read_permissions(node, key)?,
+            "privacy" => participants = read_privacy(node)?,
             "accounts" => {
                 for (name, node) in node.table(key)?.entries() {
                     check_account_name(name, node)?;
                     let full = format!("accounts.{name}");
+                    let mut participants = Participants::default();
                     for (key, node) in node.table(&full)?.entries() {
-                        if key != "permissions" {
-                            return Err(only_permissions(node, &format!("{full}.{key}")));
-                        }
-                        let table = read_permissions(node, &format!("{full}.permissions"))?;
+                        let full = format!("{full}.{key}");
+                        let table = match key {
+                            "permissions" => read_permissions(node, &full)?,
+                            PARTICIPANTS => {
+                                participants = read_participants(node, &full)?;
+                                continue;
+                            }
+                            _ => return Err(only_permissions(node, &full)),
+                        };
                         rules.accounts.insert(name.to_owned(), table);
+                    }
+                    if participants != Participants::default() {
+                        let table = rules.accounts.entry(name.to_owned()).or_default();
+                        table.participants = participants;
                     }
                 }
             }
             other => return Err(only_permissions(node, other)),
         }
     }
+    rules.all.participants = participants;
     Ok(rules)
 }
 
 fn only_permissions(node: Node<'_>, key: &str) -> Error {
     node.error(&format!(
-        "`{}` is not allowed here: this file can only make permissions stricter, with [permissions] \
-         and [accounts.NAME.permissions]; everything else belongs in your own configuration file",
+        "`{}` is not allowed here: this file can only make rules stricter, with [permissions], \
+         [privacy], [accounts.NAME.permissions] and accounts.NAME.participants; everything else \
+         belongs in your own configuration file",
         text::printable(key, 80)
     ))
+}
+
+fn read_privacy(node: Node<'_>) -> Result<Participants, Error> {
+    let mut participants = Participants::default();
+    for (key, node) in node.table("privacy")?.members(&names(PRIVACY))? {
+        participants = read_participants(node, &format!("privacy.{key}"))?;
+    }
+    Ok(participants)
+}
+
+fn read_participants(node: Node<'_>, name: &str) -> Result<Participants, Error> {
+    Participants::parse(node.text(name)?).ok_or_else(|| {
+        node.error(&format!("`{name}` must be \"names\", \"pseudonyms\" or \"hidden\""))
+    })
 }
 
 fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Error> {
@@ -299,7 +339,7 @@ fn read_function(node: Node<'_>, name: &str, rule: &FunctionRule) -> Result<Entr
 fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Table), Error> {
     let full = format!("accounts.{name}");
     let (mut token, mut api, mut enabled) = (None, ApiBase::default(), true);
-    let mut table = Table::default();
+    let (mut table, mut participants) = (Table::default(), Participants::default());
     for (key, node) in node.table(&full)?.members(&names(ACCOUNT))? {
         let full = format!("{full}.{key}");
         match key {
@@ -310,6 +350,7 @@ fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Tab
                     .set_by(&full, Some(node.place()));
             }
             "enabled" => enabled = node.boolean(&full)?,
+            PARTICIPANTS => participants = read_participants(node, &full)?,
             _ => table = read_permissions(node, &full)?,
         }
     }
@@ -319,6 +360,7 @@ fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Tab
              {{ file = \"…\" }}, {{ command = [\"/path\", \"…\"] }} or the token itself"
         ))
     })?;
+    table.participants = participants;
     Ok((Account { token, api, enabled }, table))
 }
 

@@ -6,12 +6,21 @@ use crate::error::{Error, FunctionError, approve};
 use crate::exit::Exit;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use whereby_authority::arguments::{example, first_sentence};
+use whereby_authority::arguments::example;
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::policy::Effect;
 use whereby_authority::table::FunctionRule;
 use whereby_catalog::schema;
-use whereby_catalog::{Case, ERROR, FUNCTIONS, Facts, Function, Member, Secret, Type, secret};
+use whereby_catalog::{Case, ERROR, Facts, Function, Member, Secret, Type, secret};
+
+/// Returns the documentation of a function, in Markdown, with what is allowed of it here.
+pub(crate) fn markdown_here(function: &Function, allowed: Option<&str>) -> String {
+    let mut out = markdown(function);
+    if let Some(allowed) = allowed {
+        let _ = write!(out, "\n## Permission\n\n{allowed}\n");
+    }
+    out
+}
 
 /// Returns the documentation of a function, in Markdown.
 #[must_use]
@@ -58,28 +67,6 @@ pub(crate) fn reference(function: &Function, name: &str, result: &str) -> String
     }
     let _ = write!(out, "\n{result}\n\n");
     within(&function.result, 0, &mut out);
-    out
-}
-
-/// Returns an overview of all functions, in Markdown.
-#[must_use]
-pub fn overview() -> String {
-    overview_of(FUNCTIONS)
-}
-
-/// Returns an overview of some functions, in Markdown.
-pub(crate) fn overview_of(functions: impl IntoIterator<Item = &'static Function>) -> String {
-    let mut out = String::from("# Whereby\n\n");
-    for function in functions {
-        // Writing to memory does not fail.
-        let _ = writeln!(
-            out,
-            "- `{}` ({}): {}",
-            function.json,
-            FunctionRule::of(function).effect.as_str(),
-            first_sentence(function.docs)
-        );
-    }
     out
 }
 
@@ -225,26 +212,15 @@ fn effect(function: &Function) -> String {
 }
 
 fn facts(facts: &Facts) -> String {
-    let mut out = String::new();
-    if let Some((low, high)) = facts.range {
-        let _ = write!(out, " From {low} to {high}.");
-    }
-    if let Some((least, most)) = facts.length {
-        let _ = write!(out, " {least} to {most} characters.");
-    }
-    if let Some(most) = facts.max_items {
-        let _ = write!(out, " At most {most} items.");
-    }
-    if let Some(default) = facts.default {
-        let _ = write!(out, " Default: {default}.");
-    }
-    if let Some(example) = facts.example {
-        let _ = write!(out, " Example: `{example}`.");
-    }
-    if facts.secret == Some(Secret::Whole) {
-        out.push_str(" Secret.");
-    }
-    out
+    let shown = [
+        facts.range.map(|(low, high)| format!(" From {low} to {high}.")),
+        facts.length.map(|(least, most)| format!(" {least} to {most} characters.")),
+        facts.max_items.map(|most| format!(" At most {most} items.")),
+        facts.default.map(|default| format!(" Default: {default}.")),
+        facts.example.map(|example| format!(" Example: `{example}`.")),
+        (facts.secret == Some(Secret::Whole)).then(|| " Secret.".to_owned()),
+    ];
+    shown.into_iter().flatten().collect()
 }
 
 /// Writes the members of a record, or the cases of a variant or a short enum, with everything inside them.

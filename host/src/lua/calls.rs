@@ -38,15 +38,14 @@ pub(crate) struct CallRequest {
 }
 
 /// A call in progress.
-struct InFlight {
+type InFlight = Pin<Box<dyn Future<Output = Finished> + Send>>;
+
+/// A call that has ended.
+struct Finished {
     /// The call's number, which is the index of its record.
     id: usize,
-    future: Pin<Box<dyn Future<Output = Finished> + Send>>,
-}
-
-/// The outcome of a call, and how long it waited for a person.
-struct Finished {
     outcome: Outcome,
+    /// How long it waited for a person.
     waited: Duration,
 }
 
@@ -125,13 +124,12 @@ impl Calls {
                 }
             }));
             let session = self.session.clone();
-            let future = Box::pin(async move {
+            self.in_flight.push(Box::pin(async move {
                 let begun = Instant::now();
                 let outcome = session.run(call).await;
                 let waited = begun.elapsed().saturating_sub(outcome.duration);
-                Finished { outcome, waited }
-            });
-            self.in_flight.push(InFlight { id, future });
+                Finished { id, outcome, waited }
+            }));
         }
     }
 
@@ -155,8 +153,8 @@ impl Calls {
             tokio::select! {
                 biased;
                 () = self.wake.notified() => {}
-                (id, finished) = poll_fn(|context| poll(&mut self.in_flight, context)) => {
-                    return Some((id, self.ended(id, finished)));
+                finished = poll_fn(|context| poll(&mut self.in_flight, context)) => {
+                    return Some((finished.id, self.ended(finished)));
                 }
                 () = timer => {
                     if self.control.left().is_zero() {
@@ -173,8 +171,8 @@ impl Calls {
         }
     }
 
-    fn ended(&mut self, id: usize, finished: Finished) -> Reply {
-        let Finished { outcome, waited } = finished;
+    fn ended(&mut self, finished: Finished) -> Reply {
+        let Finished { id, outcome, waited } = finished;
         self.control.extend(waited);
         if let (Some(problem), Some(notice)) = (&outcome.unrecorded, &self.runtime.notice) {
             notice(&format!("the audit log is missing part of a call: {problem}"));
@@ -197,11 +195,12 @@ impl Calls {
     }
 }
 
-/// Returns the number and the outcome of a call that has ended. Polls all calls, because there are few.
-fn poll(in_flight: &mut Vec<InFlight>, context: &mut Context<'_>) -> Poll<(usize, Finished)> {
+/// Returns a call that has ended. Polls all calls, because there are few.
+fn poll(in_flight: &mut Vec<InFlight>, context: &mut Context<'_>) -> Poll<Finished> {
     for index in 0..in_flight.len() {
-        if let Poll::Ready(finished) = in_flight[index].future.as_mut().poll(context) {
-            return Poll::Ready((in_flight.swap_remove(index).id, finished));
+        if let Poll::Ready(finished) = in_flight[index].as_mut().poll(context) {
+            drop(in_flight.swap_remove(index));
+            return Poll::Ready(finished);
         }
     }
     Poll::Pending

@@ -1,13 +1,13 @@
-//! Parses JSON into Lua values.
+//! Converts JSON to Lua values.
 //!
-//! The text is parsed twice: first to measure the memory that its values need in Lua, then to create
-//! them. The host never builds a tree of the values, which would be many times as large as the text.
+//! JSON is read twice: first to measure the memory that its values need in Lua, then to create them. From
+//! text, the host never builds a tree of the values, which would be many times as large.
 
 use super::memory::{Memory, not_enough};
 use super::values::{Marks, Size, exact};
 use mlua::{IntoLua, Lua, LuaString, Table, Value as LuaValue};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
+use serde_json::{Number, Value};
 use std::borrow::Cow;
 use std::fmt;
 use whereby_authority::surrogate;
@@ -37,12 +37,19 @@ pub(crate) fn decode(
     // Strings with escapes are copied while they are read.
     memory.require(lua, 2 * json.len())?;
     let mut json = Cow::Borrowed(json);
-    let mut plan = measure(lua, memory, &json)?;
+    let measured = |json: &[u8]| {
+        measure(lua, memory, true, |measure| {
+            let mut reader = serde_json::Deserializer::from_slice(json);
+            measure.deserialize(&mut reader)?;
+            reader.end()
+        })
+    };
+    let mut plan = measured(&json)?;
     if plan.is_err()
         && let Some(whole) = surrogate::without_halves(&json)
     {
         json = Cow::Owned(whole);
-        plan = measure(lua, memory, &json)?;
+        plan = measured(&json)?;
     }
     let plan = match plan {
         Ok(plan) => plan,
@@ -51,12 +58,61 @@ pub(crate) fn decode(
             return Ok(Err(format!("the string is not JSON: {shown}")));
         }
     };
+    make(lua, marks, memory, plan, &mut serde_json::Deserializer::from_slice(&json))
+}
+
+impl Marks {
+    /// Converts a JSON value to Lua. Null becomes nil, or `json.null` in an array. Null members are
+    /// omitted.
+    pub(crate) fn to_lua(
+        &self,
+        lua: &Lua,
+        memory: &Memory,
+        value: &Value,
+    ) -> mlua::Result<LuaValue> {
+        let plan = measure(lua, memory, false, |measure| measure.deserialize(value))?;
+        let made = make(lua, self, memory, plan.map_err(mlua::Error::external)?, value)?;
+        made.map_err(mlua::Error::runtime)
+    }
+}
+
+/// Measures the values that `read` visits.
+fn measure(
+    lua: &Lua,
+    memory: &Memory,
+    is_text: bool,
+    read: impl Fn(Measure<'_>) -> serde_json::Result<()>,
+) -> mlua::Result<serde_json::Result<Plan>> {
+    // A garbage collection may free enough memory.
+    for is_again in [false, true] {
+        if is_again {
+            lua.gc_collect()?;
+        }
+        let left = memory.left(lua);
+        let mut plan = Plan { is_text, bytes: 0, left, lengths: Vec::new(), is_too_large: false };
+        let read = read(Measure(&mut plan));
+        if !plan.is_too_large {
+            return Ok(read.map(|()| plan));
+        }
+    }
+    Err(not_enough())
+}
+
+/// Creates the measured values.
+fn make<'de>(
+    lua: &Lua,
+    marks: &Marks,
+    memory: &Memory,
+    plan: Plan,
+    from: impl Deserializer<'de, Error = serde_json::Error>,
+) -> mlua::Result<Result<LuaValue, String>> {
     memory.require(lua, plan.bytes)?;
     memory.unguarded(lua, || {
-        let mut maker = Maker { lua, marks, lengths: plan.lengths.into_iter(), failed: None };
+        let Plan { is_text, lengths, .. } = plan;
+        let mut maker = Maker { lua, marks, is_text, lengths: lengths.into_iter(), failed: None };
         let root = lua.create_table()?;
         let seed = Make { maker: &mut maker, into: &root, key: 1, is_item: false };
-        let read = seed.deserialize(&mut serde_json::Deserializer::from_slice(&json));
+        let read = seed.deserialize(from);
         match (maker.failed, read) {
             (Some(error), _) => Err(error),
             (None, Err(error)) => Ok(Err(text::printable(&error.to_string(), 200))),
@@ -65,29 +121,10 @@ pub(crate) fn decode(
     })
 }
 
-fn measure(
-    lua: &Lua,
-    memory: &Memory,
-    json: &[u8],
-) -> mlua::Result<Result<Plan, serde_json::Error>> {
-    // A garbage collection may free enough memory.
-    for is_again in [false, true] {
-        if is_again {
-            lua.gc_collect()?;
-        }
-        let left = memory.left(lua);
-        let mut plan = Plan { bytes: 0, left, lengths: Vec::new(), is_too_large: false };
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let read = Measure(&mut plan).deserialize(&mut reader).and_then(|()| reader.end());
-        if !plan.is_too_large {
-            return Ok(read.map(|()| plan));
-        }
-    }
-    Err(not_enough())
-}
-
 /// The memory that the values need.
 struct Plan {
+    /// Whether the JSON is text. Its members may have duplicates, and its null members are remembered.
+    is_text: bool,
     bytes: usize,
     left: usize,
     /// The length of each array and object, in the order in which they begin.
@@ -134,7 +171,7 @@ impl<'de> Visitor<'de> for Measure<'_> {
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         // A null member is remembered beside the table.
-        self.0.add(Size::NULL)
+        self.0.add(if self.0.is_text { Size::NULL } else { 0 })
     }
 
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
@@ -186,6 +223,7 @@ impl<'de> Visitor<'de> for Measure<'_> {
 struct Maker<'a> {
     lua: &'a Lua,
     marks: &'a Marks,
+    is_text: bool,
     lengths: std::vec::IntoIter<u32>,
     failed: Option<mlua::Error>,
 }
@@ -217,6 +255,12 @@ impl<K: IntoLua> Make<'_, '_, K> {
         let put = self.into.raw_set(self.key, value);
         self.maker.keep(put).map(|()| false)
     }
+
+    fn number<E: de::Error>(self, number: Number) -> Result<bool, E> {
+        let number = exact(self.maker.lua, &number);
+        let number = self.maker.keep(number)?;
+        self.put(number)
+    }
 }
 
 impl<'de, K: IntoLua> DeserializeSeed<'de> for Make<'_, '_, K> {
@@ -245,15 +289,11 @@ impl<'de, K: IntoLua> Visitor<'de> for Make<'_, '_, K> {
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<bool, E> {
-        let number = exact(self.maker.lua, &Number::from(number));
-        let number = self.maker.keep(number)?;
-        self.put(number)
+        self.number(number.into())
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<bool, E> {
-        let number = exact(self.maker.lua, &Number::from(number));
-        let number = self.maker.keep(number)?;
-        self.put(number)
+        self.number(number.into())
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<bool, E> {
@@ -289,13 +329,17 @@ impl<'de, K: IntoLua> Visitor<'de> for Make<'_, '_, K> {
         let mut nulls: Option<Table> = None;
         while let Some(name) = members.next_key::<String>()? {
             let maker = &mut *self.maker;
-            let held = table.raw_get::<LuaValue>(name.as_str());
-            if !maker.keep(held)?.is_nil() {
+            let is_text = maker.is_text;
+            let is_twice = is_text
+                && maker
+                    .keep(table.raw_get::<LuaValue>(name.as_str()).map(|held| !held.is_nil()))?;
+            if is_twice {
                 let name = text::printable(&name, 80);
                 return Err(de::Error::custom(format_args!("the member `{name}` is there twice")));
             }
             let seed = Make { maker, into: &table, key: name.as_str(), is_item: false };
-            if members.next_value_seed(seed)? {
+            let is_null = members.next_value_seed(seed)?;
+            if is_null && is_text {
                 // Until the end of the object, to detect a duplicate.
                 let held = table.raw_set(name.as_str(), LuaValue::NULL);
                 self.maker.keep(held)?;

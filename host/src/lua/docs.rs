@@ -77,15 +77,7 @@ pub(crate) fn example_call(name: &str) -> String {
 /// Returns the list of pages.
 pub(crate) fn list(namespaces: &Namespaces) -> String {
     let mut out = String::from("integrations.whereby: all functions, and how scripts run\n");
-    for function in &namespaces.known {
-        // Writing to a String does not fail, here and below.
-        let _ = writeln!(
-            out,
-            "integrations.whereby.{}: {}",
-            function.json,
-            first_sentence(function.docs)
-        );
-    }
+    out.extend(namespaces.known.iter().map(|function| line(function)));
     out
 }
 
@@ -95,13 +87,17 @@ pub(crate) fn search(words: &str, namespaces: &Namespaces) -> String {
     let found: String = functions::search(words)
         .into_iter()
         .filter(|function| namespaces.has_function(function))
-        .map(|f| format!("integrations.whereby.{}: {}\n", f.json, first_sentence(f.docs)))
+        .map(line)
         .collect();
     if found.is_empty() {
         format!("no function matches `{}`; run: lua_list_docs()\n", text::printable(words, 100))
     } else {
         notice.unwrap_or_default() + &found
     }
+}
+
+fn line(function: &Function) -> String {
+    format!("integrations.whereby.{}: {}\n", function.json, first_sentence(function.docs))
 }
 
 /// Returns a page: `integrations.whereby` or `integrations.whereby.FUNCTION`.
@@ -126,8 +122,8 @@ pub(crate) fn read(name: &str, namespaces: &Namespaces) -> Result<String, String
         whereby_catalog::function(function).filter(|function| namespaces.has_function(function));
     match (segments.as_slice(), known) {
         ([account], None) if is_account(account) => Ok(overview(namespaces)),
-        ([_], Some(function)) => Ok(page(function)),
-        ([account, _], Some(function)) if is_account(account) => Ok(page(function)),
+        ([_], Some(function)) => Ok(page(function, namespaces)),
+        ([account, _], Some(function)) if is_account(account) => Ok(page(function, namespaces)),
         _ => {
             let mut names = vec!["integrations.whereby"];
             names.extend(namespaces.known.iter().map(|function| function.json));
@@ -161,10 +157,13 @@ fn overview(namespaces: &Namespaces) -> String {
 }
 
 /// Returns the page of a function.
-pub(crate) fn page(function: &Function) -> String {
+fn page(function: &Function, namespaces: &Namespaces) -> String {
     let name = format!("{ROOT}.{}", function.json);
     let result = "## Returns\n\nA table. Null reads as nil.";
     let mut out = reference(function, &name, result);
+    if let Some(allowed) = namespaces.allowed.get(function.json) {
+        let _ = write!(out, "\n## Permission\n\n{allowed}\n");
+    }
     if let Some((_, example)) = EXAMPLES.iter().find(|(name, _)| *name == function.json) {
         let _ = write!(out, "\n## Example\n\n```lua\n{example}\n```\n");
     }

@@ -3,8 +3,7 @@
 use super::Runtime;
 use super::control::{Control, Stop};
 use super::errors::ScriptError;
-use super::message::{Done, Ended, Job, Kind, Progress};
-use super::namespaces::Namespaces;
+use super::message::{Done, Ended, Job, Progress, Script};
 use super::report::Report;
 use super::worker::Worker;
 use serde_json::Value;
@@ -15,14 +14,6 @@ use tokio::sync::{Notify, oneshot};
 /// The maximum time a stopped script may take to end before it is abandoned. Its thread then ends on its
 /// own.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// A script to run.
-pub(crate) struct Script<'a> {
-    pub(crate) source: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) kind: Kind,
-    pub(crate) namespaces: &'a Namespaces,
-}
 
 /// The report of a script, and whether its thread can run another one.
 pub(crate) struct Driven {
@@ -55,7 +46,7 @@ pub(crate) async fn drive(
     runtime: &Runtime,
     worker: &Worker,
     control: &Arc<Control>,
-    script: Script<'_>,
+    script: Script,
     until: impl Future<Output = ()>,
 ) -> Driven {
     let started = Instant::now();
@@ -63,17 +54,14 @@ pub(crate) async fn drive(
     let stopper = Stopper { control: Arc::clone(control), wake: Arc::default() };
     let progress: Arc<Progress> = Arc::default();
     let (ended, end) = oneshot::channel();
-    worker.give(Job {
+    let job = Job {
         runtime: runtime.clone(),
-        namespaces: script.namespaces.clone(),
-        source: script.source.to_owned(),
-        name: script.name.to_owned(),
-        kind: script.kind,
+        script,
         control: Arc::clone(control),
         wake: Arc::clone(&stopper.wake),
         progress: Arc::clone(&progress),
-        ended,
-    });
+    };
+    worker.give(job, ended);
     let ended = until_end(runtime, &stopper, end, until).await;
     let is_alive = ended.is_some();
     let ended = ended.unwrap_or_else(|| Ended {

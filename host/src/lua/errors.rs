@@ -5,7 +5,7 @@ use super::report::CallRecord;
 use super::{Limits, MAX_SOURCE_BYTES};
 use crate::error::Error;
 use crate::exit::Exit;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::text;
 
@@ -75,46 +75,30 @@ impl ScriptError {
 
     /// Returns the error of a stopped script.
     pub(crate) fn stopped(why: Stop, limits: &Limits, line: Option<usize>) -> Self {
-        let raise = |key: &str| format!("do less at a time, or {}", limits.raise(key));
-        match why {
-            Stop::Time => Self::new(
-                "time-limit",
-                format!(
-                    "the script took longer than {} s and was stopped",
-                    limits.timeout.as_secs()
-                ),
-                line,
-            )
-            .hint(raise("timeout_seconds")),
-            Stop::Steps => Self::new(
-                "step-limit",
-                format!("the script took more than {} steps and was stopped", limits.steps),
-                line,
-            )
-            .hint(raise("steps_millions")),
-            Stop::Calls => Self::new(
-                "call-limit",
-                format!(
-                    "the script made more than {} call{} and was stopped",
-                    limits.calls,
-                    if limits.calls == 1 { "" } else { "s" }
-                ),
-                line,
-            )
-            .hint(raise("calls")),
-            Stop::Output => Self::new(
-                "output-limit",
-                format!(
-                    "the script printed more than {} bytes and was stopped",
-                    limits.output_bytes
-                ),
-                line,
-            )
-            .hint(raise("output_kib")),
-            Stop::Interrupted | Stop::Abandoned => {
-                Self::new("interrupted", "the script was stopped", line)
+        let (kind, why, key) = match why {
+            Stop::Time => {
+                let why = format!("took longer than {} s", limits.timeout.as_secs());
+                ("time-limit", why, "timeout_seconds")
             }
-        }
+            Stop::Steps => {
+                let why = format!("took more than {} steps", limits.steps);
+                ("step-limit", why, "steps_millions")
+            }
+            Stop::Calls => {
+                let plural = if limits.calls == 1 { "" } else { "s" };
+                let why = format!("made more than {} call{plural}", limits.calls);
+                ("call-limit", why, "calls")
+            }
+            Stop::Output => {
+                let why = format!("printed more than {} bytes", limits.output_bytes);
+                ("output-limit", why, "output_kib")
+            }
+            Stop::Interrupted | Stop::Abandoned => {
+                return Self::new("interrupted", "the script was stopped", line);
+            }
+        };
+        Self::new(kind, format!("the script {why} and was stopped"), line)
+            .hint(format!("do less at a time, or {}", limits.raise(key)))
     }
 
     pub(crate) fn out_of_memory(limits: &Limits, line: Option<usize>) -> Self {
@@ -188,38 +172,22 @@ impl ScriptError {
     /// Returns the error as a JSON object, as in the report and as a script sees it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let mut document = match &self.call {
-            Some(call) => call.error.to_json(call.write),
-            None => json!({
-                "kind": null,
-                "message": null,
-                "retryable": false,
-                "effect": WriteOutcome::None.as_str(),
-                "http_status": null,
-                "retry_after_seconds": null,
-                "hint": null,
-            }),
-        };
+        let call = self.call.as_ref();
+        let error = call.map(|call| call.error.to_json(call.write)).unwrap_or_default();
         let effect = self.effect();
-        if effect != WriteOutcome::None {
-            document["retryable"] = false.into();
-            document["retry_after_seconds"] = Value::Null;
-        }
-        document["effect"] = effect.as_str().into();
-        document["kind"] = self.kind.clone().into();
-        document["message"] = self.message.clone().into();
-        document["hint"] = self.hint.clone().into();
-        let mut more = Map::new();
-        more.insert("function".into(), self.call.as_ref().map(|call| call.function).into());
-        more.insert(
-            "account".into(),
-            self.call.as_ref().and_then(|call| call.account.clone()).into(),
-        );
-        more.insert("line".into(), self.line.into());
-        if let Value::Object(document) = &mut document {
-            document.extend(more);
-        }
-        document
+        let can_repeat = effect == WriteOutcome::None;
+        json!({
+            "kind": self.kind,
+            "message": self.message,
+            "retryable": can_repeat && error["retryable"] == true,
+            "effect": effect.as_str(),
+            "http_status": error["http_status"],
+            "retry_after_seconds": Some(&error["retry_after_seconds"]).filter(|_| can_repeat),
+            "hint": self.hint,
+            "function": call.map(|call| call.function),
+            "account": call.and_then(|call| call.account.as_ref()),
+            "line": self.line,
+        })
     }
 }
 

@@ -7,20 +7,24 @@ use super::namespaces::Namespaces;
 use super::report::CallRecord;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-/// A script to run.
-pub(crate) struct Job {
-    pub(crate) runtime: Runtime,
-    pub(crate) namespaces: Namespaces,
+/// A script, and the names that it can use.
+pub(crate) struct Script {
     pub(crate) source: String,
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    pub(crate) namespaces: Namespaces,
+}
+
+/// A script to run, and its caller's side.
+pub(crate) struct Job {
+    pub(crate) runtime: Runtime,
+    pub(crate) script: Script,
     pub(crate) control: Arc<Control>,
     /// Wakes the thread while it waits for a call, to stop it.
     pub(crate) wake: Arc<Notify>,
     pub(crate) progress: Arc<Progress>,
-    pub(crate) ended: oneshot::Sender<Ended>,
 }
 
 /// The kind of a script.

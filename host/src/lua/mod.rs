@@ -51,8 +51,8 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::call::Call;
 use control::Control;
-use driver::{Driven, Script, drive};
-use message::Kind;
+use driver::{Driven, drive};
+use message::{Kind, Script};
 use namespaces::Namespaces;
 use serde_json::Value;
 use std::sync::Arc;
@@ -184,7 +184,7 @@ impl Runtime {
             Err(error) => return Report::failed(Error::into(error)),
         };
         let name = whereby_authority::text::printable(name, 60);
-        let script = Script { source, name: &name, kind: Kind::Whole, namespaces: &namespaces };
+        let script = Script { source: source.into(), name, kind: Kind::Whole, namespaces };
         let control = Arc::new(Control::new());
         let Driven { report, is_alive, .. } = drive(self, &worker, &control, script, until).await;
         if is_alive {
@@ -223,8 +223,12 @@ impl Console {
         source: &str,
         until: impl Future<Output = ()>,
     ) -> (Report, Option<String>) {
-        let namespaces = &self.namespaces;
-        let script = Script { source, name: "console", kind: Kind::Typed, namespaces };
+        let script = Script {
+            source: source.into(),
+            name: "console".into(),
+            kind: Kind::Typed,
+            namespaces: self.namespaces.clone(),
+        };
         let driven = drive(&self.runtime, &self.worker, &self.control, script, until).await;
         if !driven.is_alive
             && let Ok(worker) = Worker::checkout(&self.runtime.session)

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::session::Session;
-use mlua::{Function, Lua, Table, Value as LuaValue};
+use mlua::{Table, Value as LuaValue};
+use std::collections::BTreeMap;
 use whereby_authority::suggest;
 use whereby_authority::text;
 use whereby_catalog::Function as Known;
@@ -13,27 +14,36 @@ pub(crate) const ROOT: &str = "app.integrations.whereby";
 /// The functions and accounts of a script. It does not learn the names of other accounts.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespaces {
-    accounts: Vec<String>,
+    pub(crate) accounts: Vec<String>,
     /// The functions that the component has.
     pub(crate) known: Vec<&'static Known>,
     /// The account for calls that name none.
     pub(crate) default: Option<String>,
+    /// What is allowed of each function that has conditions.
+    pub(crate) allowed: BTreeMap<&'static str, String>,
 }
 
 impl Namespaces {
     /// Returns the names for all enabled accounts, or for only one of them.
     pub(crate) fn of(session: &Session, only: Option<&str>) -> Result<Self, Error> {
         let (settings, known) = (session.settings(), session.functions());
-        if let Some(name) = only {
-            let name = settings.account(Some(name))?.0.to_owned();
-            return Ok(Self { accounts: vec![name.clone()], known, default: Some(name) });
-        }
-        let enabled = settings.accounts.iter().filter(|(_, account)| account.enabled);
-        Ok(Self {
-            accounts: enabled.map(|(name, _)| name.clone()).collect(),
-            known,
-            default: settings.account(None).ok().map(|(name, _)| name.to_owned()),
-        })
+        let (accounts, default): (Vec<String>, _) = match only {
+            Some(name) => {
+                let name = settings.account(Some(name))?.0.to_owned();
+                (vec![name.clone()], Some(name))
+            }
+            None => {
+                let enabled = settings.accounts.iter().filter(|(_, account)| account.enabled);
+                let default = settings.account(None).ok().map(|(name, _)| name.to_owned());
+                (enabled.map(|(name, _)| name.clone()).collect(), default)
+            }
+        };
+        let is_known = |name: &str| accounts.iter().any(|known| known == name);
+        let allowed = known.iter().filter_map(|function| {
+            Some((function.json, settings.allowed(None, function, is_known)?))
+        });
+        let allowed = allowed.collect();
+        Ok(Self { accounts, known, default, allowed })
     }
 
     /// Returns whether a script may use an account with this name.
@@ -57,7 +67,7 @@ impl Namespaces {
                 self.accounts.join(", ")
             ),
         };
-        Error::Configuration { message }
+        Error::configuration(message)
     }
 
     /// Returns the message for an unknown name.
@@ -86,44 +96,6 @@ impl Namespaces {
             paths.extend(self.known.iter().map(|f| format!("{ROOT}{account}.{}", f.json)));
         }
         paths
-    }
-
-    /// Creates the table `app.integrations`. `method` creates a function from an account and a name, and
-    /// `closed` makes a table read-only.
-    pub(crate) fn table(
-        &self,
-        lua: &Lua,
-        method: &Function,
-        closed: &Function,
-    ) -> mlua::Result<Table> {
-        let root = self.functions(lua, method, None)?;
-        for account in &self.accounts {
-            let path = format!("{ROOT}.{account}");
-            let table = self.functions(lua, method, Some(account))?;
-            root.raw_set(account.as_str(), closed.call::<Table>((path, table))?)?;
-        }
-        // `default` always means the default account, even if another account has that name.
-        let default = self.functions(lua, method, None)?;
-        let path = format!("{ROOT}.default");
-        root.raw_set("default", closed.call::<Table>((path, default))?)?;
-        let integrations = lua.create_table()?;
-        integrations.raw_set("whereby", closed.call::<Table>((ROOT, root))?)?;
-        closed.call(("app.integrations", integrations))
-    }
-
-    fn functions(
-        &self,
-        lua: &Lua,
-        method: &Function,
-        account: Option<&str>,
-    ) -> mlua::Result<Table> {
-        let table = lua.create_table()?;
-        for function in &self.known {
-            let callable: Function = method.call((account, function.json))?;
-            table.raw_set(function.json, &callable)?;
-            table.raw_set(format!("whereby_{}", function.json), callable)?;
-        }
-        Ok(table)
     }
 }
 

@@ -277,7 +277,7 @@ impl Shared {
         function: &Function,
         given: &Variadic<LuaValue>,
     ) -> mlua::Result<Result<(Value, usize), Error>> {
-        let usage = |message: String| Ok(Err(Error::Usage { message }));
+        let usage = |message: String| Ok(Err(Error::usage(message)));
         let name = function.json;
         let colon = || usage(format!("call {name} with a dot, not a colon"));
         let table = match given.as_slice() {

@@ -1,4 +1,5 @@
-//! Represents JSON values in Lua. [`encode`](super::encode) converts them back.
+//! Represents JSON values in Lua. [`decode`](super::decode) and [`encode`](super::encode)
+//! convert them.
 //!
 //! Arrays and objects are both tables. The host marks its tables, so that an empty one keeps its type;
 //! `app.array` and `app.object` mark a script's tables. A value that JSON cannot represent is an error,
@@ -8,9 +9,8 @@
 //! member of an object reads as nil. `json.decode` remembers it beside the table, so that encoding the
 //! table restores the null. An integer that a Lua number cannot hold exactly is an [`Exact`].
 
-use super::memory::Memory;
 use mlua::{
-    IntoLua, Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, UserDataRef,
+    Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, UserDataRef,
     Value as LuaValue,
 };
 use serde_json::{Map, Number, Value};
@@ -127,55 +127,6 @@ impl Marks {
         table.set_metatable(Some(mark.clone()))?;
         Ok(Ok(table))
     }
-
-    /// Converts a JSON value to Lua. Null becomes nil, or `json.null` in an array. Null members are
-    /// omitted.
-    pub(crate) fn to_lua(
-        &self,
-        lua: &Lua,
-        memory: &Memory,
-        value: &Value,
-    ) -> mlua::Result<LuaValue> {
-        memory.require(lua, Size::of(value))?;
-        memory.unguarded(lua, || self.make(lua, value))
-    }
-
-    fn make(&self, lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
-        Ok(match value {
-            Value::Null => LuaValue::Nil,
-            Value::Bool(value) => LuaValue::Boolean(*value),
-            Value::Number(number) => exact(lua, number)?,
-            Value::String(text) => LuaValue::String(lua.create_string(text)?),
-            Value::Array(items) => {
-                let table = lua.create_table_with_capacity(items.len(), 0)?;
-                for (index, item) in items.iter().enumerate() {
-                    match item {
-                        Value::Null => table.raw_set(index + 1, LuaValue::NULL)?,
-                        item => self.put(lua, &table, index + 1, item)?,
-                    }
-                }
-                table.set_metatable(Some(self.array.clone()))?;
-                LuaValue::Table(table)
-            }
-            Value::Object(object) => {
-                let table = lua.create_table_with_capacity(0, object.len())?;
-                for (name, item) in object.iter().filter(|(_, item)| !item.is_null()) {
-                    self.put(lua, &table, name.as_str(), item)?;
-                }
-                table.set_metatable(Some(self.object.clone()))?;
-                LuaValue::Table(table)
-            }
-        })
-    }
-
-    /// Puts a value into a table. Avoids a Lua handle for simple values, because handles are slow.
-    fn put(&self, lua: &Lua, table: &Table, key: impl IntoLua, value: &Value) -> mlua::Result<()> {
-        match value {
-            Value::String(text) => table.raw_set(key, text.as_str()),
-            Value::Bool(value) => table.raw_set(key, *value),
-            other => table.raw_set(key, self.make(lua, other)?),
-        }
-    }
 }
 
 /// Upper bounds for the size of values in Lua and in the host, in bytes.
@@ -197,24 +148,6 @@ impl Size {
 
     pub(crate) fn of_text(text: &str) -> usize {
         Self::TEXT + text.len()
-    }
-
-    fn of(value: &Value) -> usize {
-        match value {
-            Value::Null | Value::Bool(_) => 0,
-            Value::Number(number) => Self::of_number(number),
-            Value::String(text) => Self::of_text(text),
-            Value::Array(items) => {
-                let all = items.iter().map(Self::of).sum::<usize>();
-                Self::TABLE + Self::ITEM * items.len() + all
-            }
-            Value::Object(object) => {
-                let members =
-                    object.iter().map(|(name, item)| Self::of_text(name) + Self::of(item));
-                let places = Self::MEMBER * object.len().next_power_of_two();
-                Self::TABLE + places + members.sum::<usize>()
-            }
-        }
     }
 
     /// A JSON value in the host; also an item of an array.

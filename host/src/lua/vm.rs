@@ -4,7 +4,7 @@ use super::calls::Calls;
 use super::control::Control;
 use super::errors::ScriptError;
 use super::memory::NOT_ENOUGH_MEMORY;
-use super::message::{Ended, Job, Kind};
+use super::message::{Ended, Job, Kind, Script};
 use super::namespaces::Namespaces;
 use super::sandbox;
 use super::shared::{Shared, split_position, stopped};
@@ -57,7 +57,8 @@ impl Vm {
         session: Session,
         tokio: &Arc<tokio::runtime::Runtime>,
     ) -> Ended {
-        let Job { runtime, source, name, kind, control, wake, progress, .. } = job;
+        let Job { runtime, script, control, wake, progress } = job;
+        let Script { source, name, kind, .. } = script;
         let calls = Calls::new(runtime, session, control, wake, progress);
         self.shared.begin(name.clone(), calls, Arc::clone(tokio));
         let ended = match self.load(&source, &name, kind == Kind::Typed) {

@@ -13,39 +13,21 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::resources::Connections;
 use crate::system::resource_limit;
-
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot::Sender;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The maximum number of VMs in a process. An abandoned one counts until its thread has ended.
 const MAX_VMS: usize = 64;
 
-static VMS: AtomicUsize = AtomicUsize::new(0);
+static VMS: Semaphore = Semaphore::const_new(MAX_VMS);
 
 /// Returns the number of Lua VMs in this process: one for each running script, and one for each
 /// [`Console`](super::Console) that has run a script.
 #[must_use]
 pub fn machines() -> usize {
-    VMS.load(Ordering::Acquire)
-}
-
-/// A permit to create a VM. Dropping it frees the permit.
-pub(crate) struct VmPermit(());
-
-impl VmPermit {
-    fn acquire() -> Option<Self> {
-        let taken = VMS.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-            (count < MAX_VMS).then_some(count + 1)
-        });
-        taken.ok().map(|_| Self(()))
-    }
-}
-
-impl Drop for VmPermit {
-    fn drop(&mut self) {
-        VMS.fetch_sub(1, Ordering::AcqRel);
-    }
+    MAX_VMS - VMS.available_permits()
 }
 
 /// The maximum number of idle threads, which keep their connections.
@@ -59,7 +41,7 @@ fn idle() -> MutexGuard<'static, Vec<Worker>> {
 
 /// A thread that runs scripts one after another.
 pub(crate) struct Worker {
-    jobs: UnboundedSender<Job>,
+    jobs: UnboundedSender<(Job, Sender<Ended>)>,
     /// The connections of the session that the thread runs scripts for.
     session_connections: Connections,
 }
@@ -94,18 +76,18 @@ impl Worker {
             .enable_all()
             .thread_name("whereby-lua-io")
             .build()
-            .map_err(|error| Error::Internal {
-                message: format!("cannot set up a script's connections: {error}"),
+            .map_err(|error| {
+                Error::internal(format!("cannot set up a script's connections: {error}"))
             })?;
         // The thread is waiting for it.
         let _ = give.send(tokio);
         Ok(Self { jobs, session_connections })
     }
 
-    /// Runs a script. Its result goes to the sender in the job.
-    pub(crate) fn give(&self, job: Job) {
-        // If the thread is gone, so is the job's sender, and the receiver fails.
-        let _ = self.jobs.send(job);
+    /// Runs a script. Its result goes to the sender.
+    pub(crate) fn give(&self, job: Job, ended: Sender<Ended>) {
+        // If the thread is gone, so is the sender, and the receiver fails.
+        let _ = self.jobs.send((job, ended));
     }
 
     /// Keeps the thread for another script.
@@ -118,14 +100,14 @@ impl Worker {
 }
 
 /// Runs scripts until all senders are gone.
-fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
+fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<(Job, Sender<Ended>)>) {
     let tokio = Arc::new(tokio);
     let connections = Connections::default();
     // The VM of a console, which persists.
     let mut kept = None;
     // While the thread waits here, it also drives its connections.
-    while let Some(mut job) = tokio.block_on(jobs.recv()) {
-        let (kind, ended) = (job.kind, std::mem::replace(&mut job.ended, gone()));
+    while let Some((job, ended)) = tokio.block_on(jobs.recv()) {
+        let kind = job.script.kind;
         let vm = kept.take().map_or_else(|| make(&job), Ok);
         let end = match &vm {
             Ok((vm, _)) => {
@@ -150,17 +132,12 @@ fn serve(tokio: tokio::runtime::Runtime, mut jobs: UnboundedReceiver<Job>) {
     }
 }
 
-/// Returns a sender without a receiver.
-fn gone() -> tokio::sync::oneshot::Sender<Ended> {
-    tokio::sync::oneshot::channel().0
-}
-
-fn make(job: &Job) -> Result<(Vm, VmPermit), Box<ScriptError>> {
+fn make(job: &Job) -> Result<(Vm, SemaphorePermit<'static>), Box<ScriptError>> {
     let internal = |message: String| Box::new(ScriptError::new("internal", message, None));
-    let permit = VmPermit::acquire().ok_or_else(|| {
+    let permit = VMS.try_acquire().map_err(|_| {
         internal(format!("{MAX_VMS} scripts are already running; wait for one to end"))
     })?;
-    Vm::new(&job.runtime.limits, &job.namespaces, &job.control)
+    Vm::new(&job.runtime.limits, &job.script.namespaces, &job.control)
         .map(|vm| (vm, permit))
         .map_err(|error| internal(format!("cannot create a Lua VM: {error}")))
 }

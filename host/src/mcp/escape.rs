@@ -6,12 +6,8 @@
 use axum::body::{Body, HttpBody as _};
 use axum::http::header;
 use axum::response::Response;
-use bytes::{Buf as _, Bytes};
 use http_body_util::BodyExt as _;
 use std::borrow::Cow;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::AsyncWrite;
 use whereby_authority::text;
 
 /// Escapes a stream of JSON, piece by piece.
@@ -36,64 +32,6 @@ impl Escaper {
         };
         self.begun = bytes.split_off(whole);
         Cow::Owned(text::printable_json(&String::from_utf8_lossy(&bytes)).into_bytes())
-    }
-}
-
-/// A writer that escapes JSON.
-pub(super) struct Escaping<W> {
-    write: W,
-    escaper: Escaper,
-    /// Escaped bytes that are not yet written.
-    pending: Bytes,
-}
-
-impl<W: AsyncWrite + Unpin> Escaping<W> {
-    pub(super) fn new(write: W) -> Self {
-        Self { write, escaper: Escaper::default(), pending: Bytes::new() }
-    }
-
-    /// Writes the pending bytes.
-    fn drain(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while !self.pending.is_empty() {
-            match ready!(Pin::new(&mut self.write).poll_write(context, &self.pending))? {
-                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-                written => self.pending.advance(written),
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<W: AsyncWrite + Unpin> AsyncWrite for Escaping<W> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        piece: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        ready!(self.drain(context))?;
-        match self.escaper.escape(piece) {
-            Cow::Borrowed(piece) => Pin::new(&mut self.write).poll_write(context, piece),
-            Cow::Owned(escaped) => {
-                self.pending = escaped.into();
-                Poll::Ready(Ok(piece.len()))
-            }
-        }
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        ready!(self.drain(context))?;
-        Pin::new(&mut self.write).poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        ready!(self.drain(context))?;
-        Pin::new(&mut self.write).poll_shutdown(context)
     }
 }
 

@@ -13,11 +13,9 @@ use crate::session::call::{Call, Outcome};
 use crate::store::Asker;
 use crate::token::Verified;
 use http::request::Parts;
-#[cfg(feature = "lua")]
-use rmcp::model::JsonObject;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorData,
-    Implementation, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    Implementation, JsonObject, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
     ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
     ServerConfig, SubscriptionFilter, Tool,
 };
@@ -121,22 +119,21 @@ impl Handler {
         call: Call,
         context: &RequestContext<RoleServer>,
     ) -> Option<Outcome> {
-        let Some(token) = context.meta.get_progress_token() else {
-            return tokio::select! {
-                outcome = session.run(call) => Some(outcome),
-                () = self.cancelled(context) => None,
-            };
-        };
+        let token = context.meta.get_progress_token();
         let (sender, mut sent) = mpsc::unbounded_channel();
-        let call = call.observer(Arc::new(move |method, path| {
-            // The receiver lives as long as the call.
-            let _ = sender.send(format!("{method} {path}"));
-        }));
+        let call = if token.is_some() {
+            call.observer(Arc::new(move |method, path| {
+                // The receiver lives as long as the call.
+                let _ = sender.send(format!("{method} {path}"));
+            }))
+        } else {
+            call
+        };
         let run = session.run(call);
         // Concurrent with the call, which does not wait for a slow client.
         let tell = async {
             let mut count = 0.0;
-            while let Some(message) = sent.recv().await {
+            while let (Some(token), Some(message)) = (&token, sent.recv().await) {
                 count += 1.0;
                 let progress = ProgressNotificationParam::new(token.clone(), count);
                 // If the client is gone, reading from it fails.
@@ -171,7 +168,7 @@ impl Handler {
                     () = self.cancelled(&context) => return Err(cancelled()),
                 }
             }
-            Err(error) => Err(error.clone()),
+            Err(error) => Err(error),
         };
         let result = ran.unwrap_or_else(|error| results::failure(&error, WriteOutcome::None, None));
         Ok(result.into())
@@ -181,12 +178,12 @@ impl Handler {
     async fn refuse(
         &self,
         snapshot: &Snapshot,
-        request: &CallToolRequestParams,
+        name: &str,
+        arguments: JsonObject,
         error: Error,
         context: &RequestContext<RoleServer>,
     ) -> Outcome {
-        let arguments = request.arguments.clone().unwrap_or_default();
-        let call = Call::new(request.name.to_string(), Value::Object(arguments))
+        let call = Call::new(name, Value::Object(arguments))
             .asked_by("mcp", client_name(context).as_deref())
             .token(self.token(context).as_ref());
         let outcome = snapshot.last_session().refuse(call, error).await;
@@ -258,31 +255,26 @@ impl ServerHandler for Handler {
             let arguments = request.arguments.unwrap_or_default();
             return self.script(&snapshot, arguments, context).await;
         }
-        let function = match tools::function(&request.name, &snapshot.tools) {
-            Ok(function) => function,
-            Err(message) => {
-                let error = Error::Usage { message: message.clone() };
-                self.refuse(&snapshot, &request, error, &context).await;
-                return Err(ErrorData::invalid_params(message, None));
-            }
-        };
-        let session = match snapshot.session() {
-            Ok(session) => session,
-            Err(error) => {
-                request.name = function.json.into();
-                let outcome = self.refuse(&snapshot, &request, error.clone(), &context).await;
-                return Ok(results::of(outcome).into());
-            }
-        };
         let mode = AskMode::of(&context);
         let given = asking::given(&mode, &mut request);
         let mut arguments = request.arguments.take().unwrap_or_default();
-        let account = match tools::take_account(&mut arguments, session.settings()) {
-            Ok(account) => account,
+        let function = match tools::function(&request.name, &snapshot.tools) {
+            Ok(function) => function,
+            Err(message) => {
+                let error = Error::usage(message.clone());
+                self.refuse(&snapshot, &request.name, arguments, error, &context).await;
+                return Err(ErrorData::invalid_params(message, None));
+            }
+        };
+        let prepared = snapshot.session().and_then(|session| {
+            let account = tools::take_account(&mut arguments, session.settings())?;
+            Ok((session, account))
+        });
+        let (session, account) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => {
-                request.name = function.json.into();
-                request.arguments = Some(arguments);
-                let outcome = self.refuse(&snapshot, &request, error, &context).await;
+                let outcome =
+                    self.refuse(&snapshot, function.json, arguments, error, &context).await;
                 return Ok(results::of(outcome).into());
             }
         };
@@ -342,8 +334,10 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let functions = self.state.refresh().functions();
-        let Some(contents) = resources::read(&request.uri, &functions) else {
+        let snapshot = self.state.refresh();
+        let settings = snapshot.last_session().settings();
+        let found = resources::read(&request.uri, &snapshot.functions(), settings);
+        let Some(contents) = found else {
             let uri = text::printable(&request.uri, 200);
             let message = format!("unknown resource {uri}; resources/list lists them all");
             return Err(ErrorData::resource_not_found(message, None));

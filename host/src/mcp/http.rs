@@ -21,7 +21,6 @@ use crate::error::Error;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use body::Patient;
 use connections::Connections;
 use gate::Gate;
 use hyper::body::Incoming;
@@ -36,8 +35,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use whereby_authority::text;
 
 /// The path of the MCP endpoint.
@@ -87,8 +87,9 @@ impl HttpOptions {
 /// A listening server. It stops when it is dropped.
 pub struct Listening {
     address: SocketAddr,
-    stop: CancellationToken,
-    server: JoinHandle<()>,
+    /// Stops the sessions when it is dropped.
+    stop: DropGuard,
+    server: JoinSet<()>,
 }
 
 impl Listening {
@@ -99,17 +100,11 @@ impl Listening {
     }
 
     /// Stops the server, its sessions, and the calls in progress.
-    pub async fn stop(mut self) {
-        self.stop.cancel();
+    pub async fn stop(self) {
+        let Self { stop, mut server, .. } = self;
+        drop(stop);
         // A panic in the task has already been reported.
-        let _ = (&mut self.server).await;
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.server.abort();
+        let _ = server.join_next().await;
     }
 }
 
@@ -122,32 +117,28 @@ impl Server {
     /// on, if the token is too short, or if an origin is malformed.
     pub async fn listen(&self, options: HttpOptions) -> Result<Listening, Error> {
         let HttpOptions { address, token, hosts, origins } = options;
-        let wrong = |message: String| Error::Configuration { message };
         if !address.ip().is_loopback() {
-            return Err(wrong(format!(
+            return Err(Error::configuration(format!(
                 "{address} is not a loopback address, so the token would cross the network \
                  unencrypted; listen on 127.0.0.1, behind a proxy with TLS (--allow-host NAME)"
             )));
         }
         if token.as_ref().is_some_and(|token| token.expose_secret().chars().count() < MIN_TOKEN) {
-            return Err(wrong(format!(
+            return Err(Error::configuration(format!(
                 "the bearer token is shorter than {MIN_TOKEN} characters; make one with: openssl rand \
                  -hex 32"
             )));
         }
-        let origins: Result<Vec<Origin>, Error> = origins
-            .iter()
-            .map(|text| {
-                Origin::rule(text).ok_or_else(|| {
-                    wrong(format!(
-                        "`{}` is not an origin; write it as https://agents.example.com:443",
-                        text::printable(text, 200)
-                    ))
-                })
+        let rule = |text: &String| {
+            Origin::rule(text).ok_or_else(|| {
+                Error::configuration(format!(
+                    "`{}` is not an origin; write it as https://agents.example.com:443",
+                    text::printable(text, 200)
+                ))
             })
-            .collect();
-        let origins = origins?;
-        let failed = |error| wrong(format!("cannot listen on {address}: {error}"));
+        };
+        let origins = origins.iter().map(rule).collect::<Result<Vec<Origin>, Error>>()?;
+        let failed = |error| Error::configuration(format!("cannot listen on {address}: {error}"));
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
 
@@ -177,7 +168,8 @@ impl Server {
             .layer(middleware::from_fn_with_state(gate, gate::admit));
         let watching = self.state.watch();
         let stopped = stop.clone();
-        let server = tokio::spawn(async move {
+        let mut server = JoinSet::new();
+        server.spawn(async move {
             tokio::select! {
                 () = stopped.cancelled() => {}
                 () = accept(listener, app) => {}
@@ -185,7 +177,7 @@ impl Server {
             }
             drop(watching);
         });
-        Ok(Listening { address, stop, server })
+        Ok(Listening { address, stop: stop.drop_guard(), server })
     }
 }
 
@@ -211,12 +203,14 @@ async fn accept(listener: TcpListener, app: Router) {
             request.extensions_mut().insert(handle.clone());
             app.call(request)
         });
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(READER_PATIENCE));
         served.spawn(async move {
             let serving = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_PATIENCE)
                 .max_buf_size(BUFFER)
-                .serve_connection(TokioIo::new(Patient::new(stream, READER_PATIENCE)), service);
+                .serve_connection(TokioIo::new(Box::pin(stream)), service);
             tokio::select! {
                 // An HTTP error of the client needs no report.
                 _ = serving => {}

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio_util::sync::CancellationToken;
+use whereby_authority::text;
 
 /// The maximum size of all waiting requests, in KiB. Each counts at least 1.
 const MAX_WAITING: u32 = 1024;
@@ -54,7 +55,7 @@ pub(super) struct Lines<R, W> {
     /// The weight of all waiting requests, in KiB.
     waiting_weight: u32,
     /// The future permit for the first waiting request.
-    permit: Option<Pin<Box<dyn Future<Output = Option<Permit>> + Send>>>,
+    permit: Option<NextPermit>,
     out: Out<W>,
     /// Whether the client has sent a valid first request.
     has_begun: bool,
@@ -63,6 +64,9 @@ pub(super) struct Lines<R, W> {
     /// Cancelled at the end of input.
     ended: CancellationToken,
 }
+
+/// A future permit.
+type NextPermit = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
 
 /// A request that waits to be served, as text, which uses less memory than parsed JSON.
 struct Waiting {
@@ -215,44 +219,38 @@ where
 
     /// Tracks requests and responses. Filters messages that would stop the SDK or that it cannot answer.
     fn take(&mut self, message: Box<ClientJsonRpcMessage>, weight: u32) -> Incoming {
-        match *message {
-            ClientJsonRpcMessage::Request(request) => self.take_request(request, weight),
-            ClientJsonRpcMessage::Notification(notification) => {
-                if !self.has_begun {
-                    return Incoming::Ignored;
-                }
-                match &notification.notification {
-                    // A cancelled request gets no response.
-                    ClientNotification::CancelledNotification(cancelled) => {
-                        let Some(id) = &cancelled.params.request_id else {
-                            return Incoming::Ignored;
-                        };
-                        if self.out.open.requests().theirs.remove(id).is_none() {
-                            self.forget(id);
-                            return Incoming::Ignored;
-                        }
-                    }
-                    _ if std::mem::replace(&mut self.is_initialized, true) => {
-                        return Incoming::Ignored;
-                    }
-                    _ => {}
-                }
-                Incoming::Message(Box::new(ClientJsonRpcMessage::Notification(notification)))
+        let mut requests = self.out.open.requests();
+        let is_wanted = match *message {
+            ClientJsonRpcMessage::Response(ref response) => requests.ours.remove(&response.id),
+            ClientJsonRpcMessage::Error(ref error) => {
+                error.id.as_ref().is_some_and(|id| requests.ours.remove(id))
             }
-            ClientJsonRpcMessage::Response(response) => {
-                if !self.out.open.requests().ours.remove(&response.id) {
-                    return Incoming::Ignored;
-                }
-                Incoming::Message(Box::new(ClientJsonRpcMessage::Response(response)))
+            ClientJsonRpcMessage::Notification(ref notification) => {
+                drop(requests);
+                self.wants(&notification.notification)
             }
-            ClientJsonRpcMessage::Error(error) => {
-                let mut requests = self.out.open.requests();
-                if !error.id.as_ref().is_some_and(|id| requests.ours.remove(id)) {
-                    return Incoming::Ignored;
-                }
-                Incoming::Message(Box::new(ClientJsonRpcMessage::Error(error)))
+            ClientJsonRpcMessage::Request(request) => {
+                drop(requests);
+                return self.take_request(request, weight);
             }
+        };
+        if is_wanted { Incoming::Message(message) } else { Incoming::Ignored }
+    }
+
+    fn wants(&mut self, notification: &ClientNotification) -> bool {
+        if !self.has_begun {
+            return false;
         }
+        let ClientNotification::CancelledNotification(cancelled) = notification else {
+            return !std::mem::replace(&mut self.is_initialized, true);
+        };
+        let Some(id) = &cancelled.params.request_id else { return false };
+        // A cancelled request gets no response.
+        let is_served = self.out.open.requests().theirs.remove(id).is_some();
+        if !is_served {
+            self.forget(id);
+        }
+        is_served
     }
 
     fn take_request(
@@ -318,9 +316,7 @@ where
     fn await_permit(&mut self) {
         self.permit = self.waiting.front().map(|first| {
             let (budget, weight) = (self.budget.clone(), budget::weight(&first.text));
-            let permit: Pin<Box<dyn Future<Output = _> + Send>> =
-                Box::pin(async move { budget.acquire(weight).await });
-            permit
+            Box::pin(async move { budget.acquire(weight).await }) as NextPermit
         });
     }
 
@@ -395,9 +391,7 @@ where
 }
 
 /// Waits for the requested permit. Never returns if none was requested.
-async fn next_permit(
-    permit: &mut Option<Pin<Box<dyn Future<Output = Option<Permit>> + Send>>>,
-) -> Option<Permit> {
+async fn next_permit(permit: &mut Option<NextPermit>) -> Option<Permit> {
     match permit {
         Some(permit) => permit.await,
         None => std::future::pending().await,
@@ -430,14 +424,13 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Out<W> {
         &self,
         message: M,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<W, M> {
-        let line = serde_json::to_vec(&message).map_err(io::Error::from);
+        let line = serde_json::to_string(&message).map_err(io::Error::from);
         let (write, gone) = (Arc::clone(&self.write), self.gone.clone());
         async move {
-            let mut line = line?;
-            line.push(b'\n');
+            let line = text::printable_json(&line?) + "\n";
             let mut write = write.lock().await;
             let written = async {
-                write.write_all(&line).await?;
+                write.write_all(line.as_bytes()).await?;
                 write.flush().await
             };
             written.await.inspect_err(|_| gone.cancel())

@@ -40,9 +40,6 @@ impl Log {
             Ok(_) => (LoggingLevel::Info, "done"),
             Err(error) => (LoggingLevel::Notice, error.kind()),
         };
-        if !self.wants(level, context) {
-            return;
-        }
         let entry = json!({
             "function": outcome.function,
             "account": outcome.account,
@@ -53,35 +50,18 @@ impl Log {
         self.tell(level, entry, context).await;
     }
 
-    fn wants(&self, level: LoggingLevel, context: &RequestContext<RoleServer>) -> bool {
+    async fn tell(&self, level: LoggingLevel, data: Value, context: &RequestContext<RoleServer>) {
         let wanted = if is_new(context) {
             // Since this protocol, each request names its level.
             context.meta.log_level()
         } else {
             Some(*self.level.lock().unwrap_or_else(PoisonError::into_inner))
         };
-        wanted.is_some_and(|wanted| severity(level) >= severity(wanted))
-    }
-
-    async fn tell(&self, level: LoggingLevel, data: Value, context: &RequestContext<RoleServer>) {
-        if self.wants(level, context) {
+        // The levels are in the order of their severity.
+        if wanted.is_some_and(|wanted| level as u8 >= wanted as u8) {
             let message = LoggingMessageNotificationParam::new(level, data).with_logger(LOGGER);
             // If the client is gone, reading from it fails.
             let _ = context.peer.notify_logging_message(message).await;
         }
-    }
-}
-
-/// Returns the rank of a level of RFC 5424, from 0 for the least severe.
-fn severity(level: LoggingLevel) -> u8 {
-    match level {
-        LoggingLevel::Debug => 0,
-        LoggingLevel::Info => 1,
-        LoggingLevel::Notice => 2,
-        LoggingLevel::Warning => 3,
-        LoggingLevel::Error => 4,
-        LoggingLevel::Critical => 5,
-        LoggingLevel::Alert => 6,
-        LoggingLevel::Emergency => 7,
     }
 }

@@ -28,7 +28,6 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::session::Session;
 use crate::token::Verified;
-use escape::Escaping;
 use handler::Handler;
 use lines::Lines;
 use rmcp::ServiceExt as _;
@@ -149,10 +148,9 @@ impl Server {
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), Error> {
         let ended = CancellationToken::new();
-        let (requests, write) = (self.state.client_requests(), Escaping::new(write));
+        let requests = self.state.client_requests();
         let transport = Lines::new(read, write, requests, ended.clone(), gone.clone());
-        let failed =
-            |error: String| Error::Internal { message: format!("the MCP server ended: {error}") };
+        let failed = |error: String| Error::internal(format!("the MCP server ended: {error}"));
         let watching = self.state.watch();
         let handler = Handler::new(Arc::clone(&self.state), ended, gone);
         let service = match handler.serve(transport).await {

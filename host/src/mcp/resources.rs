@@ -1,8 +1,10 @@
 //! The documentation as MCP resources.
 
+use crate::config::Settings;
 use crate::docs;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents};
 use whereby_authority::arguments::first_sentence;
+use whereby_authority::table::FunctionRule;
 use whereby_catalog::Function;
 
 /// The URI of the overview. The page of a function is below it.
@@ -26,14 +28,29 @@ pub(super) fn list(functions: &[&'static Function]) -> Vec<Resource> {
 }
 
 /// Returns the contents of a resource, or `None` if there is no resource with this URI.
-pub(super) fn read(uri: &str, functions: &[&'static Function]) -> Option<ReadResourceResult> {
+pub(super) fn read(
+    uri: &str,
+    functions: &[&'static Function],
+    settings: &Settings,
+) -> Option<ReadResourceResult> {
     let text = if uri == OVERVIEW {
-        docs::overview_of(functions.iter().copied())
+        overview(functions)
     } else {
-        docs::markdown(functions.iter().find(|function| uri_of(function) == uri)?)
+        let function = functions.iter().find(|function| uri_of(function) == uri)?;
+        let allowed = settings.allowed(None, function, |_| true);
+        docs::markdown_here(function, allowed.as_deref())
     };
     let contents = ResourceContents::text(text, uri).with_mime_type(MARKDOWN);
     Some(ReadResourceResult::new(vec![contents]))
+}
+
+/// Returns an overview of the functions, in Markdown.
+fn overview(functions: &[&'static Function]) -> String {
+    let line = |function: &&Function| {
+        let effect = FunctionRule::of(function).effect.as_str();
+        format!("- `{}` ({effect}): {}\n", function.json, first_sentence(function.docs))
+    };
+    format!("# Whereby\n\n{}", functions.iter().map(line).collect::<String>())
 }
 
 fn uri_of(function: &Function) -> String {

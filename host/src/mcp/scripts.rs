@@ -12,7 +12,7 @@ use crate::session::call::Call;
 use crate::store::Asker;
 use crate::token::Verified;
 use rmcp::RoleServer;
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations};
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations, object};
 use rmcp::service::RequestContext;
 use serde_json::{Value, json};
 use std::pin::Pin;
@@ -36,10 +36,6 @@ const DESCRIPTION: &str = "Run a Luau script that calls the Whereby functions, f
     or packages. Each call has the permissions and approvals of a call to its own tool.";
 
 pub(super) fn tool() -> Tool {
-    let object = |value: Value| match value {
-        Value::Object(object) => object,
-        _ => JsonObject::new(),
-    };
     let input = object(json!({
         "type": "object",
         "properties": {SCRIPT: {
@@ -187,12 +183,10 @@ pub(super) async fn run(
     let memory = tokio::time::timeout(PATIENCE, MEMORY.acquire_many(share)).await;
     // The semaphore is never closed.
     let Ok(Ok(_memory)) = memory else {
-        return Err(Error::Internal {
-            message: format!(
-                "other scripts use all the memory for scripts ({ALL_SCRIPTS_MIB} MiB); try again when \
+        return Err(Error::internal(format!(
+            "other scripts use all the memory for scripts ({ALL_SCRIPTS_MIB} MiB); try again when \
                  they have ended"
-            ),
-        });
+        )));
     };
     let asking = Arc::new(AtomicBool::new(false));
     let approver: Arc<dyn Approver> = match AskMode::of(context) {

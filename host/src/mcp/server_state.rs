@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use whereby_catalog::Function;
 
 /// How often the configuration files are checked while no client calls.
@@ -83,22 +83,8 @@ impl Snapshot {
     }
 
     /// Returns the session, or why its settings cannot be read.
-    pub(super) fn session(&self) -> Result<&Session, &Error> {
-        match &self.problem {
-            None => Ok(&self.session),
-            Some(problem) => Err(problem),
-        }
-    }
-}
-
-/// Checks the configuration files periodically until it is dropped.
-pub(super) struct Watching(Option<AbortHandle>);
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
+    pub(super) fn session(&self) -> Result<&Session, Error> {
+        self.problem.clone().map_or(Ok(&self.session), Err)
     }
 }
 
@@ -202,20 +188,20 @@ impl ServerState {
         self.changes.subscribe()
     }
 
-    /// Checks the configuration files periodically, so that idle clients learn of changed tools.
-    pub(super) fn watch(self: &Arc<Self>) -> Watching {
-        if self.reload.is_none() {
-            return Watching(None);
+    /// Checks the configuration files periodically, until the returned value is dropped, so that idle
+    /// clients learn of changed tools.
+    pub(super) fn watch(self: &Arc<Self>) -> JoinSet<()> {
+        let mut watching = JoinSet::new();
+        if self.reload.is_some() {
+            let own = Arc::clone(self);
+            watching.spawn(async move {
+                loop {
+                    tokio::time::sleep(CHECK_INTERVAL).await;
+                    own.refresh();
+                }
+            });
         }
-        let own = Arc::downgrade(self);
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(CHECK_INTERVAL).await;
-                let Some(state) = own.upgrade() else { return };
-                state.refresh();
-            }
-        });
-        Watching(Some(task.abort_handle()))
+        watching
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::session::Session;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use whereby_authority::policy::{Permission, Subject};
 use whereby_authority::suggest;
 use whereby_authority::text;
@@ -19,17 +20,11 @@ const ACCOUNT: &str = "account";
 pub(super) fn list(session: &Session, scripts: bool) -> Vec<Tool> {
     let known = session.functions().into_iter();
     let functions = known.filter_map(|function| to_tool(function, session.settings()));
-    functions.chain(scripts.then(script_tool).flatten()).collect()
-}
-
-#[cfg(feature = "lua")]
-fn script_tool() -> Option<Tool> {
-    Some(super::scripts::tool())
-}
-
-#[cfg(not(feature = "lua"))]
-fn script_tool() -> Option<Tool> {
-    None
+    #[cfg(feature = "lua")]
+    let functions = functions.chain(scripts.then(super::scripts::tool));
+    #[cfg(not(feature = "lua"))]
+    let _ = scripts;
+    functions.collect()
 }
 
 /// Returns the function of a tool. The error suggests a similar name among the offered tools.
@@ -103,7 +98,12 @@ fn to_tool(function: &'static Function, settings: &Settings) -> Option<Tool> {
         .destructive(hints.destructive)
         .idempotent(hints.idempotent)
         .open_world(hints.open_world);
-    let tool = Tool::new(tool::name(function), function.docs, input)
+    let allowed = settings.allowed(None, function, |_| true);
+    let docs = allowed.map_or_else(
+        || Cow::Borrowed(function.docs),
+        |allowed| Cow::Owned(format!("{}\n\n{allowed}", function.docs)),
+    );
+    let tool = Tool::new(tool::name(function), docs, input)
         .with_title(title)
         .with_raw_output_schema(tool::output(function).into())
         .with_annotations(annotations);

@@ -301,7 +301,7 @@ impl Plan {
     }
 }
 
-fn rule_json(rule: &Rule) -> Value {
+pub(crate) fn rule_json(rule: &Rule) -> Value {
     let place = rule.place.as_ref();
     json!({
         "key": rule.key,

@@ -11,6 +11,7 @@ pub(crate) mod call;
 pub(crate) mod fuzzing;
 mod outbound;
 mod record;
+mod replay;
 pub(crate) mod resources;
 mod sandbox;
 mod token;
@@ -46,21 +47,23 @@ use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use wasmtime::component::Val;
 use whereby_authority::Scope;
 use whereby_authority::arguments::Arguments;
 use whereby_authority::conditions::Facts;
 use whereby_authority::grant::{Grant, WriteOutcome};
 use whereby_authority::names::RoomName;
+use whereby_authority::people::{Pseudonyms, View};
 use whereby_authority::policy::{
-    Approval, Effect, Needs, Outlook, Permission, Permit, Policy, Restrictions, Rule, Subject,
-    Verdict, has_destination,
+    Approval, Effect, Needs, Outlook, Participants, Permission, Permit, Policy, Restrictions, Rule,
+    Subject, Verdict, has_destination,
 };
 use whereby_authority::secrets;
 use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::Function;
 
 /// Builds a [`Session`].
@@ -143,7 +146,8 @@ impl SessionBuilder {
         let resources = Resources::new(self.settings, self.environment, component, self.cache);
         let slots = Arc::new(Semaphore::new(calls));
         let (approver, store) = (self.approver, self.store);
-        Ok(Session(Arc::new(Inner { resources, approver, slots, store })))
+        let people_key = Arc::default();
+        Ok(Session(Arc::new(Inner { resources, approver, slots, store, people_key })))
     }
 }
 
@@ -174,6 +178,8 @@ struct Inner {
     slots: Arc<Semaphore>,
     /// The store, if one is wanted, or why it cannot be used.
     store: Result<Option<Arc<Store>>, Error>,
+    /// The key of people's pseudonyms, once a call needed it.
+    people_key: Arc<OnceCell<[u8; 32]>>,
 }
 
 /// A call after the policy's decision.
@@ -251,16 +257,14 @@ impl Decided<'_> {
                 whereby_catalog::FUNCTIONS.iter().map(|function| (function, outlook(function)));
             let has = |(_, outlook): &(&Function, Outlook)| outlook.permission == wanted;
             let named = all.filter(has).map(|(function, outlook)| {
-                let conditions: Vec<String> =
-                    outlook.conditions.iter().map(ToString::to_string).collect();
                 let name = function.json;
-                match conditions.as_slice() {
+                match outlook.terms().as_str() {
                     // This function was denied because of its destination.
-                    [] if std::ptr::eq(function, self.function) => {
+                    "" if std::ptr::eq(function, self.function) => {
                         format!("{name} without recording, streaming and transcription")
                     }
-                    [] => name.to_owned(),
-                    conditions => format!("{name} ({})", conditions.join("; ")),
+                    "" => name.to_owned(),
+                    terms => format!("{name} ({terms})"),
                 }
             });
             named.collect::<Vec<_>>().join(", ")
@@ -322,7 +326,7 @@ impl Session {
     /// As for [`SessionBuilder::build`].
     pub fn with_settings(&self, settings: Settings) -> Result<Self, Error> {
         check_rules(&settings)?;
-        let Inner { resources, approver, slots, store } = &*self.0;
+        let Inner { resources, approver, slots, store, people_key } = &*self.0;
         let same_slots =
             settings.limits.concurrent_calls == resources.settings.limits.concurrent_calls;
         let slots = if same_slots {
@@ -332,16 +336,18 @@ impl Session {
         };
         let resources = resources.with_settings(settings)?;
         let (approver, store) = (Arc::clone(approver), store.clone());
-        Ok(Self(Arc::new(Inner { resources, approver, slots, store })))
+        let people_key = Arc::clone(people_key);
+        Ok(Self(Arc::new(Inner { resources, approver, slots, store, people_key })))
     }
 
     /// Returns the session with other connections, for calls on another runtime.
     #[cfg(feature = "lua")]
     pub(crate) fn over(&self, connections: &Connections) -> Self {
-        let Inner { resources, approver, slots, store } = &*self.0;
+        let Inner { resources, approver, slots, store, people_key } = &*self.0;
         let (approver, slots) = (Arc::clone(approver), Arc::clone(slots));
         let resources = resources.over(connections);
-        Self(Arc::new(Inner { resources, approver, slots, store: store.clone() }))
+        let (store, people_key) = (store.clone(), Arc::clone(people_key));
+        Self(Arc::new(Inner { resources, approver, slots, store, people_key }))
     }
 
     /// Returns the connections.
@@ -387,7 +393,7 @@ impl Session {
         let force = call.force;
         let call = call.of_its_agent();
         self.look_at_token(&call)?;
-        let prepared = self.prepare(&call)?;
+        let prepared = self.prepare(&call, self.0.resources.clock().timestamp())?;
         let needs = self.needs(&prepared);
         let token = || prepared.account.token.fetch(prepared.name, self.0.resources.environment());
         let fingerprint = needs.created.then(|| token().map(|token| fingerprint(&token)));
@@ -491,7 +497,7 @@ impl Session {
             *waited += asked.elapsed();
             let authorization = authorization?;
             outcome.forced = matches!(authorization, Authorization::Force);
-            let ready = self.ready(decided.function).await?;
+            let ready = self.ready(&decided).await?;
             match row.begin(&decided, &authorization).await {
                 Ok(()) => {
                     outcome.approval = row.approval().map(str::to_owned);
@@ -519,8 +525,10 @@ impl Session {
         self.execute(decided, permit, ready, call.watch.clone(), outcome, row).await
     }
 
-    /// Returns the engine and the deadline. If this fails, nothing ran, so the approval is kept.
-    async fn ready(&self, function: &Function) -> Result<Ready, Error> {
+    /// Returns the engine, the deadline, and how the call sees people. If this fails, nothing ran, so the
+    /// approval is kept.
+    async fn ready(&self, decided: &Decided<'_>) -> Result<Ready, Error> {
+        let function = decided.function;
         let resources = &self.0.resources;
         let limits = &resources.settings.limits;
         let deadline = tokio::time::Instant::now() + limits.timeout;
@@ -531,12 +539,38 @@ impl Session {
                 message: format!("the component does not export {}", function.name),
             });
         }
-        Ok(Ready { engine, deadline })
+        let people = self.people(decided).await?;
+        Ok(Ready { engine, deadline, people })
+    }
+
+    /// Returns how the call sees the people in meetings.
+    async fn people(&self, decided: &Decided<'_>) -> Result<View, Error> {
+        match decided.policy.participants(decided.name, decided.agent) {
+            Participants::Names => return Ok(View::Names),
+            Participants::Pseudonyms if decided.scope.lists_people() => {}
+            _ => return Ok(View::Hidden),
+        }
+        let without = |why: &str| Error::Configuration {
+            message: format!(
+                "{} by the account `{}` shows people under pseudonyms, whose key is in the state \
+                 directory, and {why}; participants = \"hidden\" needs no key",
+                decided.function.json, decided.name
+            ),
+        };
+        let store = match &self.0.store {
+            Ok(Some(store)) => store,
+            Ok(None) => return Err(without("there is none")),
+            Err(error) => return Err(without(&error.to_string())),
+        };
+        let fetch = || blocking(store, Store::people_key);
+        let key = self.0.people_key.get_or_try_init(fetch).await;
+        let key = key.map_err(|error| without(&error.to_string()))?;
+        Ok(View::Pseudonyms(Pseudonyms::new(key, decided.name)))
     }
 
     async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
         self.check_token(call).await?;
-        let prepared = self.prepare(call)?;
+        let prepared = self.prepare(call, self.0.resources.clock().timestamp())?;
         let facts = self.facts(&prepared);
         let needs = self.needs(&prepared);
         let facts = match &self.0.store {
@@ -562,7 +596,7 @@ impl Session {
         Ok(self.judge(prepared, facts))
     }
 
-    fn prepare<'a>(&'a self, call: &'a Call) -> Result<Prepared<'a>, Error> {
+    fn prepare<'a>(&'a self, call: &'a Call, now: Timestamp) -> Result<Prepared<'a>, Error> {
         let function = whereby_authority::find(&call.function)?;
         let settings = &self.0.resources.settings;
         let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
@@ -572,7 +606,7 @@ impl Session {
         let token_ids = call.token.as_ref().map(|token| token.ids());
         // Before anybody is asked about a call that cannot be made.
         let rule = FunctionRule::of(function);
-        let scope = rule.scope(&arguments, self.0.resources.clock().timestamp())?;
+        let scope = rule.scope(&arguments, now)?;
         Ok(Prepared { name, account, agent, token, token_ids, function, arguments, rule, scope })
     }
 
@@ -638,12 +672,12 @@ impl Session {
         row: &mut AuditRecord,
     ) -> Result<Value, Error> {
         let Decided { name, account, function, rule, arguments, scope, facts, .. } = decided;
-        let Ready { engine, deadline } = ready;
+        let Ready { engine, deadline, people } = ready;
         let limits = &self.0.resources.settings.limits;
         // After the wait for a person, because a default end counts from now.
         let resources = &self.0.resources;
         let begun = resources.clock().timestamp();
-        let grant = Grant::issue(permit, rule, scope, facts, limits.requests, begun);
+        let grant = Grant::issue(permit, rule, scope, facts, people, limits.requests, begun);
         let out_of_time = || out_of_time(limits);
         let token = tokio::time::timeout_at(deadline, resources.token(name, account)).await;
         let token = token.map_err(|_| out_of_time())??;
@@ -835,10 +869,11 @@ fn fingerprint(token: &Token) -> Vec<u8> {
     Sha256::digest(token.expose()).to_vec()
 }
 
-/// A component that can be called, and the call's deadline.
+/// A component that can be called, the call's deadline, and how it sees people.
 struct Ready {
     engine: Arc<Engine>,
     deadline: tokio::time::Instant,
+    people: View,
 }
 
 fn out_of_time(limits: &Limits) -> Error {

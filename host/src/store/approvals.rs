@@ -399,8 +399,8 @@ pub(super) fn undecidable(
 /// that time.
 fn select(which: &str) -> String {
     format!(
-        "SELECT id, account, api, function, arguments, rule, front_end, client, created_at,
-             expires_at, decided_at, valid_until, used_at,
+        "SELECT id, account, api, function, arguments, rule, front_end, client, agent, token,
+             created_at, expires_at, decided_at, valid_until, used_at,
              CASE WHEN ({IS_PENDING}) OR ({IS_APPROVED}) OR state IN ('used', 'denied')
                  THEN state ELSE 'expired' END AS state
          FROM approvals WHERE {which}"

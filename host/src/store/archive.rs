@@ -8,13 +8,14 @@ use super::database::{Durability, Stopped};
 use super::spool::SpoolFile;
 use super::{Store, database, files, schema};
 use crate::error::Error;
+use crate::system::file::{self, make_private_file};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OpenFlags, Row, Statement, Transaction};
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+#[cfg(unix)]
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use whereby_authority::text;
 
 /// The file in the state directory that names the archive in progress.
 const INTENT: &str = "archiving";
@@ -40,10 +41,10 @@ impl Store {
     /// state directory cannot be used. The log is then unchanged.
     pub fn archive(&self, file: &Path) -> Result<u64, Error> {
         let path = std::path::absolute(file).map_err(|error| failed(file, &error))?;
-        if let Some(finished) = self.finish_archive()?
-            && finished.file == path
+        if let Some((finished, calls)) = self.finish_archive()?
+            && finished == path
         {
-            return Ok(finished.calls);
+            return Ok(calls);
         }
         if file.symlink_metadata().is_ok() {
             return Err(failed(file, &ErrorKind::AlreadyExists.into()));
@@ -65,7 +66,8 @@ impl Store {
     }
 
     /// Finishes an interrupted archive, if there is one: removes the calls in the file from the log.
-    pub(super) fn finish_archive(&self) -> Result<Option<Finished>, Error> {
+    /// Returns the file, and how many calls it has.
+    pub(super) fn finish_archive(&self) -> Result<Option<(PathBuf, u64)>, Error> {
         let Some(intent) = Intent::read(self.directory())? else {
             return Ok(None);
         };
@@ -83,7 +85,7 @@ impl Store {
             let _ = std::fs::remove_file(&intent.beside);
         }
         intent.remove(self.directory())?;
-        Ok(calls.map(|calls| Finished { file: intent.file, calls }))
+        Ok(calls.map(|calls| (intent.file, calls)))
     }
 
     /// Runs a transaction on the whole log, including the spool files of other processes. Calls that it
@@ -106,14 +108,8 @@ impl Store {
             Ok(done)
         })?;
         kept.into_iter().for_each(SpoolFile::delete);
-        done.ok_or_else(|| Error::Internal { message: "nothing was written".into() })
+        done.ok_or_else(|| Error::internal("nothing was written"))
     }
-}
-
-/// An archive that was interrupted and is now complete.
-pub(super) struct Finished {
-    file: PathBuf,
-    calls: u64,
 }
 
 /// Names the archive in progress. It is on the disk before the archive, and is removed after the log is
@@ -127,19 +123,9 @@ struct Intent {
 impl Intent {
     fn write(&self, directory: &Path) -> Result<(), Error> {
         // For a path that is not UTF-8, an interrupted archive is not finished.
-        let (Some(file), Some(beside)) = (self.file.to_str(), self.beside.to_str()) else {
-            return Ok(());
-        };
+        let Ok(text) = serde_json::to_vec(&[&self.file, &self.beside]) else { return Ok(()) };
         let path = directory.join(INTENT);
-        let text = serde_json::json!([file, beside]).to_string();
-        let written = std::fs::remove_file(&path)
-            .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
-            .and_then(|()| files::create(&path))
-            .and_then(|mut written| {
-                written.write_all(text.as_bytes())?;
-                written.sync_all()
-            });
-        written
+        file::replace(&path, &path.with_extension("new"), &text, true)
             .and_then(|()| sync_folder(directory))
             .map_err(|error| files::failed("file", &path, &error))
     }
@@ -163,12 +149,7 @@ impl Intent {
         if Self::read(directory)?.as_ref() != Some(self) {
             return Ok(());
         }
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(files::failed("file", &path, &error))
-            }
-            _ => Ok(()),
-        }
+        file::remove(&path).map_err(|error| files::failed("file", &path, &error))
     }
 }
 
@@ -269,12 +250,8 @@ struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     fn new(file: &'a Path) -> Result<Self, Error> {
-        let make = |path: &Path| {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true);
-            crate::system::file::make_private_file(path, options)
-        };
-        let beside = tempfile::Builder::new().prefix(".whereby-").make_in(folder_of(file), make);
+        let mut beside = tempfile::Builder::new();
+        let beside = beside.prefix(".whereby-").make_in(folder_of(file), make_private_file);
         let beside = beside.map_err(|error| failed(file, &error))?;
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let made = Connection::open_with_flags(beside.path(), flags).map_err(schema::Problem::Sql);
@@ -370,7 +347,7 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 }
 
 fn failed(file: &Path, error: &io::Error) -> Error {
-    let shown = text::printable(&file.display().to_string(), 300);
+    let shown = crate::system::file::shown(file);
     let message = match error.kind() {
         ErrorKind::AlreadyExists => {
             format!("the archive {shown} already exists; name a new file")
@@ -382,5 +359,5 @@ fn failed(file: &Path, error: &io::Error) -> Error {
         }
         _ => format!("the archive {shown} cannot be written: {error}; name another file"),
     };
-    Error::Usage { message }
+    Error::usage(message)
 }

@@ -1,5 +1,5 @@
-//! The digest that an approval is bound to, and handles for MCP clients. Both use the installation's
-//! key.
+//! The digest that an approval is bound to, handles for MCP clients, and the key of people's pseudonyms.
+//! All use the installation's key.
 
 use crate::error::Error;
 use crate::system::digest::hex;
@@ -55,10 +55,9 @@ impl Digest {
         if let Some(agent) = agent {
             call["agent"] = (*agent).into();
         }
-        let canonical =
-            serde_json_canonicalizer::to_vec(&call).map_err(|error| Error::Internal {
-                message: format!("cannot serialize a call as canonical JSON: {error}"),
-            })?;
+        let canonical = serde_json_canonicalizer::to_vec(&call).map_err(|error| {
+            Error::internal(format!("cannot serialize a call as canonical JSON: {error}"))
+        })?;
         Ok(Self(hmac(key, &[&canonical])?))
     }
 }
@@ -74,6 +73,11 @@ pub(super) fn of_key(fingerprint: &[u8], key: &[u8; 32]) -> Result<[u8; 32], Err
     hmac(key, &[b"key:", fingerprint])
 }
 
+/// Returns the key that makes people's pseudonyms.
+pub(super) fn of_people(key: &[u8; 32]) -> Result<[u8; 32], Error> {
+    hmac(key, &[b"participants:"])
+}
+
 /// Compares two handles in constant time.
 pub(super) fn is_same(made: &str, given: &str) -> bool {
     let differs = made.bytes().zip(given.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
@@ -82,7 +86,7 @@ pub(super) fn is_same(made: &str, given: &str) -> bool {
 
 fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Result<[u8; 32], Error> {
     let mut hmac = Hmac::<Sha256>::new_from_slice(key)
-        .map_err(|error| Error::Internal { message: format!("cannot use the key: {error}") })?;
+        .map_err(|error| Error::internal(format!("cannot use the key: {error}")))?;
     parts.iter().for_each(|part| hmac.update(part));
     Ok(hmac.finalize().into_bytes().into())
 }

@@ -3,11 +3,10 @@
 
 use crate::error::Error;
 use crate::system::file;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use whereby_authority::text;
 
 /// Checks the state directory. Creates it where missing.
 pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
@@ -21,7 +20,7 @@ pub(super) fn prepare_directory(directory: &Path) -> Result<(), Error> {
     if !metadata.is_dir() {
         return Err(refused("state directory", directory, "is not a directory; move it away"));
     }
-    check("state directory", directory, &metadata, "700")
+    check("state directory", directory, &metadata)
 }
 
 /// Checks the database's file. Creates it where missing.
@@ -46,21 +45,12 @@ pub(super) fn prepare_file(path: &Path, log: &Path) -> Result<(), Error> {
         }
     };
     let metadata = metadata.map_err(|error| failed(what, path, &error))?;
-    if metadata.is_dir() {
-        return Err(refused(
-            what,
-            path,
-            "is a directory; move it away, and whereby creates a database",
-        ));
-    }
     if !metadata.is_file() {
-        return Err(refused(
-            what,
-            path,
-            "is not a file; move it away, and whereby creates a database",
-        ));
+        let problem = if metadata.is_dir() { "is a directory" } else { "is not a file" };
+        let message = format!("{problem}; move it away, and whereby creates a database");
+        return Err(refused(what, path, &message));
     }
-    check(what, path, &metadata, "600")
+    check(what, path, &metadata)
 }
 
 /// Creates the database's file, after renaming the write-ahead log of an earlier one.
@@ -73,7 +63,7 @@ fn make(path: &Path, log: &Path) -> io::Result<File> {
     if !path.exists() && log.metadata().is_ok_and(|log| log.len() > 0) {
         keep(log)?;
     }
-    create(path)
+    file::make_private_file(path)
 }
 
 /// Renames a file to a free name that ends in `.old`.
@@ -92,42 +82,32 @@ fn keep(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates a file that only the user can read.
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true);
-    file::make_private_file(path, options)
-}
-
 /// Returns an error for a file that belongs to another user, that others can use, or that is read-only.
 #[cfg(unix)]
-fn check(what: &str, path: &Path, metadata: &Metadata, mode: &str) -> Result<(), Error> {
+fn check(what: &str, path: &Path, metadata: &Metadata) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt as _;
     let own = rustix::process::geteuid().as_raw();
     let needed = if metadata.is_dir() { 0o700 } else { 0o600 };
-    let shown = text::printable(&path.display().to_string(), 300);
-    if metadata.uid() != own {
-        let message = format!(
+    let shown = file::shown(path);
+    let message = if metadata.uid() != own {
+        format!(
             "belongs to the user {} and this program runs as {own}; run it as its owner, or set \
              XDG_STATE_HOME to a directory of your own",
             metadata.uid()
-        );
-        return Err(refused(what, path, &message));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        let message = format!("can be read or changed by others; run: chmod {mode} '{shown}'");
-        return Err(refused(what, path, &message));
-    }
-    if metadata.mode() & needed != needed {
-        let message = format!("is read-only; run: chmod {mode} '{shown}'");
-        return Err(refused(what, path, &message));
-    }
-    Ok(())
+        )
+    } else if metadata.mode() & 0o077 != 0 {
+        format!("can be read or changed by others; run: chmod {needed:o} '{shown}'")
+    } else if metadata.mode() & needed != needed {
+        format!("is read-only; run: chmod {needed:o} '{shown}'")
+    } else {
+        return Ok(());
+    };
+    Err(refused(what, path, &message))
 }
 
 /// On other systems, the user's directories are closed to others by default.
 #[cfg(not(unix))]
-fn check(_: &str, _: &Path, _: &Metadata, _: &str) -> Result<(), Error> {
+fn check(_: &str, _: &Path, _: &Metadata) -> Result<(), Error> {
     Ok(())
 }
 
@@ -144,8 +124,8 @@ pub(super) fn is_linked(_: &File, path: &Path) -> bool {
 }
 
 fn refused(what: &str, path: &Path, message: &str) -> Error {
-    let path = text::printable(&path.display().to_string(), 300);
-    Error::Configuration { message: format!("the {what} {path} {message}") }
+    let path = file::shown(path);
+    Error::configuration(format!("the {what} {path} {message}"))
 }
 
 /// Returns the error for a failed operation on a file.

@@ -307,6 +307,11 @@ impl Store {
         self.shared.with(|opened| digest::of_key(key_fingerprint, &opened.key))
     }
 
+    /// Returns the key that makes people's pseudonyms.
+    pub(crate) fn people_key(&self) -> Result<[u8; 32], Error> {
+        self.shared.with(|opened| digest::of_people(&opened.key))
+    }
+
     /// Adds the beginning of a call to the log, its end, or both. They survive the end of the process
     /// from then on. If `is_durable`, they survive a power failure too, and this waits for the disk.
     pub(crate) fn record(

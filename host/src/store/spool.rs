@@ -25,6 +25,7 @@
 
 use super::{files, new_id};
 use crate::error::Error;
+use crate::system::file::make_private_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{File, TryLockError};
@@ -76,8 +77,8 @@ impl Spool {
     pub(super) fn append(&self, row: &impl Serialize, is_durable: bool) -> Result<bool, Error> {
         // A row that a full disk cut short ends where the next one begins.
         let mut line = vec![b'\n'];
-        serde_json::to_writer(&mut line, row).map_err(|error| Error::Internal {
-            message: format!("cannot serialize a row of the audit log: {error}"),
+        serde_json::to_writer(&mut line, row).map_err(|error| {
+            Error::internal(format!("cannot serialize a row of the audit log: {error}"))
         })?;
         line.push(b'\n');
         let mut current = self.current();
@@ -123,7 +124,7 @@ impl SpoolFile {
         loop {
             let path = directory.join(format!("{}.{EXTENSION}", new_id()?));
             let failed = |error| files::failed("spool file", &path, &error);
-            let file = files::create(&path).map_err(failed)?;
+            let file = make_private_file(&path).map_err(failed)?;
             match file.try_lock() {
                 // Another process took it for the file of a process that has ended.
                 Ok(()) if !files::is_linked(&file, &path) => {}

@@ -1,7 +1,7 @@
-//! Reads files that others may have made, and makes private folders and files.
+//! Reads files that others may have made, and makes and replaces private ones.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use whereby_authority::text;
 
@@ -9,12 +9,7 @@ use whereby_authority::text;
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) readable_by_others: bool,
-    /// Also true if another user owns the file, who can change its mode.
-    pub(crate) writable_by_others: bool,
-    /// Whether only root can change or replace the file, such as a secret that is mounted into a
-    /// container.
-    pub(crate) is_fixed: bool,
+    pub(crate) access: Access,
 }
 
 /// Reads a regular file of at most `most` bytes: a pipe could block, and a device could be endless. The
@@ -33,8 +28,12 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Contents, String> {
     if bytes.len() as u64 > most {
         return Err(format!("is larger than {most} bytes"));
     }
-    let Access { readable_by_others, writable_by_others, is_fixed } = access;
-    Ok(Contents { bytes, readable_by_others, writable_by_others, is_fixed })
+    Ok(Contents { bytes, access })
+}
+
+/// Returns a path, safe to show.
+pub(crate) fn shown(path: &Path) -> String {
+    text::printable(&path.display().to_string(), 300)
 }
 
 /// Whether others can read a file that only root can change. False if the file cannot be opened.
@@ -63,7 +62,8 @@ impl Contents {
     /// Checks that others cannot read or write a file with a secret, or that only root can change it. The
     /// error says what to do.
     pub(crate) fn check_secret(&self, path: &Path) -> Result<(), String> {
-        if self.is_fixed || !(self.readable_by_others || self.writable_by_others) {
+        let Access { readable_by_others, writable_by_others, is_fixed } = self.access;
+        if is_fixed || !(readable_by_others || writable_by_others) {
             return Ok(());
         }
         let path = text::shell_word(path);
@@ -102,14 +102,48 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a new file, only for its owner, whatever the umask, and opens it with the options.
-pub(crate) fn make_private_file(path: &Path, mut options: OpenOptions) -> io::Result<File> {
+/// Makes a new file, only for its owner, whatever the umask, and opens it for reading and appending.
+pub(crate) fn make_private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.create_new(true).open(path)?;
+    let file = options.read(true).append(true).create_new(true).open(path)?;
     #[cfg(unix)]
     file.set_permissions(mode(0o600))?;
     Ok(file)
+}
+
+/// Replaces a file atomically with one that only its owner can use. The contents are first written to
+/// `beside`, a path in the same directory. If `is_durable`, they are on the disk before the file gets its
+/// name.
+pub(crate) fn replace(
+    path: &Path,
+    beside: &Path,
+    contents: &[u8],
+    is_durable: bool,
+) -> io::Result<()> {
+    // A program that was stopped may have left it.
+    remove(beside)?;
+    let replaced = make_private_file(beside).and_then(|mut file| {
+        file.write_all(contents)?;
+        if is_durable {
+            file.sync_all()?;
+        }
+        std::fs::rename(beside, path)
+    });
+    if replaced.is_err() {
+        // It may contain a token.
+        let _ = std::fs::remove_file(beside);
+    }
+    replaced
+}
+
+/// Removes a file, if it exists.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(unix)]
@@ -132,10 +166,13 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// The access that others have to a file.
 #[derive(Debug, PartialEq, Eq)]
-struct Access {
-    readable_by_others: bool,
-    writable_by_others: bool,
-    is_fixed: bool,
+pub(crate) struct Access {
+    pub(crate) readable_by_others: bool,
+    /// Also true if another user owns the file, who can change its mode.
+    pub(crate) writable_by_others: bool,
+    /// Whether only root can change or replace the file, such as a secret that is mounted into a
+    /// container.
+    pub(crate) is_fixed: bool,
 }
 
 #[cfg(unix)]

@@ -47,9 +47,7 @@ pub(crate) fn told(error: &io::Error) -> String {
 
 /// Returns the error for a thread that could not be started.
 pub(crate) fn no_thread(error: &io::Error) -> Error {
-    Error::Internal {
-        message: format!("the system refuses to start another thread ({error}); {MORE_THREADS}"),
-    }
+    Error::internal(format!("the system refuses to start another thread ({error}); {MORE_THREADS}"))
 }
 
 /// The minimum address space for running components, in bytes. With less, an allocation may fail before an
@@ -88,10 +86,9 @@ impl fmt::Display for LowAddressSpace {
 
 /// Returns the error for a thread that panicked. Libraries panic if the system is out of resources.
 pub(crate) fn panicked(what: &str, payload: &(dyn Any + Send)) -> Error {
-    Error::Internal {
-        message: panic_of_system(payload)
-            .unwrap_or_else(|| format!("{what}; standard error says where")),
-    }
+    Error::internal(
+        panic_of_system(payload).unwrap_or_else(|| format!("{what}; standard error says where")),
+    )
 }
 
 /// Explains a panic if the system was out of resources.
@@ -136,7 +133,7 @@ pub(crate) fn refused<'a>(
             None => format!("the system denied a resource needed to run components: {shown}"),
         },
     };
-    Some(Error::Internal { message })
+    Some(Error::internal(message))
 }
 
 /// Extracts an error of the system, in either form that libraries use.

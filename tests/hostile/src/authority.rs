@@ -1,15 +1,15 @@
 //! Attempts to do what another function may do, or more than this call allows.
 
-use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
+use crate::attempt::{Act, Attempt, Ending, Scene, report_of};
 use crate::wire::{Message, own_query, own_request};
 use wasi::http::types::Method;
 
 const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
-    Attempt { name, function: Function::ListRooms, act: Act::Do(act) }
+    Attempt { name, function: "list_rooms", act: Act::Do(act) }
 }
 
 const fn method(name: &'static str, method: &'static str) -> Attempt {
-    Attempt { name, function: Function::ListRooms, act: Act::Use(method) }
+    Attempt { name, function: "list_rooms", act: Act::Use(method) }
 }
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
@@ -57,32 +57,32 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     list("recording-deleted", |_| report_of(&Message::new(Method::Delete, "/recordings/1"))),
     Attempt {
         name: "another-room",
-        function: Function::GetRoom,
+        function: "get_room",
         act: Act::Do(|_| report_of(&Message::get("/meetings?roomName[startsWith]=/victim"))),
     },
     Attempt {
         name: "all-rooms",
-        function: Function::GetRoom,
+        function: "get_room",
         act: Act::Do(|_| report_of(&Message::get("/meetings?limit=100"))),
     },
     Attempt {
         name: "sessions-of-another-room",
-        function: Function::ListMeetings,
+        function: "list_meetings",
         act: Act::Do(|_| report_of(&Message::get("/insights/room-sessions?roomName=/victim"))),
     },
     Attempt {
         name: "participants-in-list-meetings",
-        function: Function::ListMeetings,
+        function: "list_meetings",
         act: Act::Do(|_| report_of(&Message::get("/insights/participants?roomSessionId=1"))),
     },
     Attempt {
         name: "another-meeting",
-        function: Function::GetMeeting,
+        function: "get_meeting",
         act: Act::Do(|_| report_of(&Message::get("/insights/participants?roomSessionId=1"))),
     },
     Attempt {
         name: "a-person-everywhere",
-        function: Function::GetMeeting,
+        function: "get_meeting",
         act: Act::Do(|scene| {
             let session = &scene.session;
             let query = format!("roomSessionId={session}&externalId=somebody");
@@ -91,7 +91,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     },
     Attempt {
         name: "recordings-of-all-rooms",
-        function: Function::GetMeeting,
+        function: "get_meeting",
         act: Act::Do(|_| report_of(&Message::get("/recordings"))),
     },
 ];

@@ -1,12 +1,12 @@
 //! Attempts with permission to create one room: creating more, another one, or doing something else.
 
-use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
+use crate::attempt::{Act, Attempt, Ending, Scene, report_of};
 use crate::wire::{Answer, Message, write};
 use wasi::http::outgoing_handler;
 use wasi::http::types::{FutureIncomingResponse, OutgoingBody};
 
 const fn create(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
-    Attempt { name, function: Function::CreateRoom, act: Act::Do(act) }
+    Attempt { name, function: "create_room", act: Act::Do(act) }
 }
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[

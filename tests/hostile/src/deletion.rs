@@ -1,11 +1,11 @@
 //! Attempts with permission to delete one room: deleting another one, more, or doing something else.
 
-use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
+use crate::attempt::{Act, Attempt, Ending, Scene, report_of};
 use crate::wire::{Answer, Message, lookup};
 use wasi::http::types::Method;
 
 const fn delete(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
-    Attempt { name, function: Function::DeleteRoom, act: Act::Do(act) }
+    Attempt { name, function: "delete_room", act: Act::Do(act) }
 }
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[

@@ -1,6 +1,6 @@
 //! Attempts to use more resources than a call may have, and to end without returning.
 
-use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
+use crate::attempt::{Act, Attempt, Ending, Scene, report_of};
 use crate::wire::{Answer, Message, own_request, write};
 use std::hint::black_box;
 use wasi::clocks::monotonic_clock;
@@ -9,7 +9,7 @@ use wasi::http::types::{Fields, Method, OutgoingRequest};
 use wasi::io::poll::poll;
 
 const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
-    Attempt { name, function: Function::ListRooms, act: Act::Do(act) }
+    Attempt { name, function: "list_rooms", act: Act::Do(act) }
 }
 
 /// More than any call may hold of any resource.

@@ -17,7 +17,7 @@ mod program;
 mod theft;
 mod wire;
 
-use attempt::{Ending, Function, Scene};
+use attempt::{Ending, Scene};
 use bindings::Component;
 use bindings::exports::whereby::agent::{read, types, write};
 use types::Error;
@@ -52,13 +52,13 @@ impl read::Guest for Component {
         }
         let cursor = cursor.unwrap_or_else(|| "obedience".to_owned());
         let scene = Scene { limit, ..Scene::new(&cursor) };
-        let ending = attempt::run(Function::ListRooms, &scene)?;
+        let ending = attempt::run("list_rooms", &scene)?;
         let data = (0..ending.copies).map(|_| room(&ending)).collect();
         Ok(types::RoomPage { data, meta: types::PageMeta { next_cursor: None } })
     }
 
     fn get_room(room_name: String) -> Result<types::Room, Error> {
-        Ok(room(&attempt::run(Function::GetRoom, &Scene::new(&room_name))?))
+        Ok(room(&attempt::run("get_room", &Scene::new(&room_name))?))
     }
 
     fn list_meetings(
@@ -69,7 +69,7 @@ impl read::Guest for Component {
         _room_name: Option<String>,
     ) -> Result<types::MeetingPage, Error> {
         let scene = Scene::new(&cursor.unwrap_or_default());
-        let ending = attempt::run(Function::ListMeetings, &scene)?;
+        let ending = attempt::run("list_meetings", &scene)?;
         let meta =
             types::MeetingPageMeta { next_cursor: Some(ending.report.clone()), notice: None };
         Ok(types::MeetingPage { data: Vec::new(), meta })
@@ -78,13 +78,13 @@ impl read::Guest for Component {
     fn get_meeting(meeting_id: String) -> Result<types::Meeting, Error> {
         let (name, session) = meeting_id.split_once(':').unwrap_or_default();
         let scene = Scene { session: session.to_owned(), ..Scene::new(name) };
-        let ending = attempt::run(Function::GetMeeting, &scene)?;
+        let ending = attempt::run("get_meeting", &scene)?;
         Ok(meeting(&ending))
     }
 
     fn get_current_user() -> Result<types::CurrentUser, Error> {
         // There is no argument, so there is only one attempt.
-        let ending = attempt::run(Function::GetCurrentUser, &Scene::new("current-user"))?;
+        let ending = attempt::run("get_current_user", &Scene::new("current-user"))?;
         Ok(types::CurrentUser {
             name: None,
             email: None,
@@ -111,7 +111,7 @@ impl write::Guest for Component {
         _fields: Option<Vec<types::RoomField>>,
     ) -> Result<types::CreatedRoom, Error> {
         let scene = Scene { end: end_date, ..Scene::new(&room_name_prefix.unwrap_or_default()) };
-        let ending = attempt::run(Function::CreateRoom, &scene)?;
+        let ending = attempt::run("create_room", &scene)?;
         Ok(types::CreatedRoom {
             room_name: ending.report,
             meeting_url: String::new(),
@@ -126,7 +126,7 @@ impl write::Guest for Component {
     }
 
     fn delete_room(room_name: String) -> Result<types::DeletedRoom, Error> {
-        let ending = attempt::run(Function::DeleteRoom, &Scene::new(&room_name))?;
+        let ending = attempt::run("delete_room", &Scene::new(&room_name))?;
         let meeting_id = String::new();
         Ok(types::DeletedRoom { deleted: true, room_name: ending.report, meeting_id })
     }

@@ -4,10 +4,10 @@
 //! claim at the end. `run-post-unavailable` creates the requested room and claims that Whereby was
 //! unreachable. The program is in a room's name, its prefix or a cursor.
 
-use crate::attempt::{Ending, Function, Scene};
+use crate::attempt::{Ending, Scene};
 use crate::creation;
 use crate::types::{Error, Rejection};
-use crate::wire::{Answer, Message, lookup, own_request};
+use crate::wire::{Answer, Message, lookup, own_request, variables};
 
 /// The facts that a program claims.
 const WORDS: &str = "the component's own words";
@@ -23,7 +23,7 @@ fn words(scene: &Scene) -> impl Iterator<Item = &str> {
 }
 
 /// Runs a program. Unknown words are an error, which a test notices.
-pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
+pub(crate) fn run(function: &str, scene: &Scene) -> Result<Ending, Error> {
     let mut last = Answer::default();
     let mut report = Vec::new();
     let mut text = WORDS.to_owned();
@@ -32,7 +32,7 @@ pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
             // It only makes programs distinct.
             number if number.bytes().all(|byte| byte.is_ascii_digit()) => continue,
             // The request that finds the call's target.
-            "get" if function == Function::ListRooms => own_request(scene),
+            "get" if function == "list_rooms" => own_request(scene),
             "get" => lookup(scene),
             "post" => creation::asked(scene),
             "delete" => {
@@ -41,6 +41,12 @@ pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
                 Message::delete(id.as_deref().unwrap_or("none"))
             }
             "foreign" => Message::get("/rooms"),
+            // Everything that a call about a meeting may read, page by page.
+            "meeting" => {
+                text = everything(scene);
+                continue;
+            }
+            "cursor" => Message::get(&format!("{}&cursor=Ines", people(scene))),
             // Many parallel requests.
             "many" => {
                 let futures: Vec<_> = (0..50).map(|_| own_request(scene).hand_over()).collect();
@@ -69,6 +75,32 @@ pub(crate) fn run(function: Function, scene: &Scene) -> Result<Ending, Error> {
         report.push(last.summary());
     }
     Ok(Ending::report(report.join(" ")))
+}
+
+/// The request for people whose pages are as short as they can be.
+fn people(scene: &Scene) -> String {
+    format!("/insights/participants?roomSessionId={}&sortBy=joinedAt:asc&limit=1", scene.session)
+}
+
+/// Returns all that the host gives a call about a meeting.
+fn everything(scene: &Scene) -> String {
+    let mut answers = vec![format!("{:?}", variables())];
+    let mut add = |target: String| {
+        let answer = Message::get(&target).send();
+        answers.push(format!("{} {:?} {}", answer.summary(), answer.headers, answer.text()));
+        let text = answer.text();
+        let (_, cursor) = text.rsplit_once("\"cursor\":\"")?;
+        Some(cursor.split('"').next().unwrap_or_default().to_owned())
+    };
+    let (room, session) = (&scene.name, &scene.session);
+    add(format!("/insights/room-sessions?roomName=/{room}&roomSessionId={session}"));
+    add(format!("/recordings?roomName=/{room}&limit=100"));
+    add(format!("/insights/participants?roomSessionId={session}&limit=100"));
+    let mut cursor = add(people(scene));
+    while let Some(page) = cursor {
+        cursor = add(format!("{}&cursor={page}", people(scene)));
+    }
+    answers.join("\n")
 }
 
 fn error(claim: &str, text: String) -> Error {

@@ -1,15 +1,15 @@
 //! Attempts to get the token or other secrets, or to set the token's header.
 
-use crate::attempt::{Act, Attempt, Ending, Function, Scene, report_of};
+use crate::attempt::{Act, Attempt, Ending, Scene, report_of};
 use crate::wire::{Message, own_request, variables};
 use wasi::io::streams::StreamError;
 
 const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
-    Attempt { name, function: Function::ListRooms, act: Act::Do(act) }
+    Attempt { name, function: "list_rooms", act: Act::Do(act) }
 }
 
 const fn header(name: &'static str, header: &'static str, value: &'static str) -> Attempt {
-    Attempt { name, function: Function::ListRooms, act: Act::Set(header, value) }
+    Attempt { name, function: "list_rooms", act: Act::Set(header, value) }
 }
 
 pub(crate) const ATTEMPTS: &[Attempt] = &[
@@ -17,7 +17,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     list("environment", |_| Ending::report(surroundings())),
     Attempt {
         name: "current-user",
-        function: Function::GetCurrentUser,
+        function: "get_current_user",
         act: Act::Do(|_| Ending::report(surroundings())),
     },
     list("standard-input", |_| {
@@ -66,7 +66,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     header("set-harmless-accept", "accept", "text/html"),
     Attempt {
         name: "set-trailers",
-        function: Function::ListRooms,
+        function: "list_rooms",
         act: Act::Do(|scene| {
             let name = ("trailer".to_owned(), b"authorization".to_vec());
             report_of(&Message { headers: vec![name], ..own_request(scene) })

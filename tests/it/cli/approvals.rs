@@ -80,6 +80,7 @@ async fn each_command_has_its_document() {
             "rule",
             "front_end",
             "client",
+            "agent",
             "created_at",
             "expires_at",
             "decided_at",

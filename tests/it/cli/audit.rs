@@ -81,6 +81,7 @@ async fn the_document_has_everything() {
             "time": null,
             "front_end": "cli",
             "client": null,
+            "agent": null,
             "account": "work",
             "api_url": world.simulator.url(),
             "function": "list_rooms",

@@ -8,9 +8,12 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::SystemTime;
-use whereby::simulator::RoomSeed;
+use std::time::{Duration, SystemTime};
+use whereby::simulator::{ParticipantSeed, RoomSeed, SessionSeed};
 use whereby_tests::{World, set_mode};
+
+/// The version that this program writes.
+const LATEST: i64 = 4;
 
 /// 2026-03-02T11:06:00Z, a minute after the last of it.
 const THEN: u64 = 1_772_449_560;
@@ -95,7 +98,7 @@ async fn whatever_opens_it_first_upgrades_it_and_loses_nothing() {
     ] {
         let world = world().await;
         ran(&world, command, 0).await;
-        assert_eq!(version(&world), 3, "{command:?}");
+        assert_eq!(version(&world), LATEST, "{command:?}");
         assert_eq!(kept(&world), before, "{command:?}");
     }
     let world = world().await;
@@ -151,6 +154,29 @@ async fn its_rows_and_its_approvals_are_as_they_were() {
 }
 
 #[tokio::test]
+async fn its_key_makes_the_pseudonyms_of_people() {
+    let configuration = "[privacy]\nparticipants = \"pseudonyms\"\n";
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let world = world().await;
+        world.configure(configuration);
+        let person = ParticipantSeed::named("Ines Falk").external_id("crm-118");
+        let session = SessionSeed::began(Duration::from_hours(2))
+            .participant(person)
+            .participant(ParticipantSeed::named("Tomasz Wren"));
+        let session = world.simulator.add_session(0, "daily", &session).expect("a session");
+        let argument = format!("meeting_id=daily:{session}");
+        for _ in 0..2 {
+            let read = document(&world, &["call", "get_meeting", "--arg", &argument]).await;
+            seen.push(read["data"]["participants"][0]["name"].clone());
+            // A month later.
+            world.move_clock(31 * 86_400);
+        }
+    }
+    assert_eq!(seen, ["Participant a35974"; 4]);
+}
+
+#[tokio::test]
 async fn rows_that_only_its_write_ahead_log_has_are_taken_along() {
     let world = world().await;
     // As that version left its database behind.
@@ -166,7 +192,7 @@ async fn rows_that_only_its_write_ahead_log_has_are_taken_along() {
     assert_eq!(rows.len(), 14);
     assert!(rows.iter().any(|row| row["id"] == "in the log"));
     assert!(!log.exists());
-    assert_eq!(version(&world), 3);
+    assert_eq!(version(&world), LATEST);
 }
 
 #[tokio::test]
@@ -184,5 +210,5 @@ async fn programs_that_open_it_at_the_same_time_upgrade_it_once() {
         assert_eq!(rows.expect("the log").len(), 13);
     }
     drop(stores);
-    assert_eq!(version(&world), 3);
+    assert_eq!(version(&world), LATEST);
 }

@@ -3,10 +3,9 @@
 use super::super::stamp;
 use super::{Facts, List};
 use crate::date::Moment;
-use crate::error::accept;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::response::{self, Names, Object};
+use crate::response::{Names, Object, page_of};
 use crate::transport::{Reply, Request, SendError};
 use crate::types::{Error, Participant};
 
@@ -29,14 +28,16 @@ const PARTICIPANT_MEMBERS: Names = &[
 ];
 
 /// The participants of one session that were read so far.
+#[derive(Default)]
 pub(super) struct People<'a> {
     session: &'a str,
     /// In the order of `Visit::order`.
     visits: Vec<Visit>,
     saw_bot: bool,
-    saw_recorder: bool,
-    /// Whether every visit so far could be read.
-    is_readable: bool,
+    /// Whether Whereby's recorder took part.
+    pub(super) saw_recorder: bool,
+    /// Whether a visit could not be read.
+    has_unreadable: bool,
     pages: u32,
     cursor: Option<String>,
 }
@@ -51,15 +52,7 @@ struct Visit {
 impl<'a> People<'a> {
     /// Returns an empty list of participants of a session.
     pub(super) fn of(session: &'a str) -> Self {
-        Self {
-            session,
-            visits: Vec::new(),
-            saw_bot: false,
-            saw_recorder: false,
-            is_readable: true,
-            pages: 0,
-            cursor: None,
-        }
+        Self { session, ..Self::default() }
     }
 
     /// Returns whether Whereby listed nobody, not even a bot.
@@ -69,16 +62,11 @@ impl<'a> People<'a> {
 
     /// Returns whether all participants were read.
     pub(super) fn is_complete(&self) -> bool {
-        self.is_at_end() && self.is_readable
+        self.is_at_end() && !self.has_unreadable
     }
 
     fn is_at_end(&self) -> bool {
         self.pages > 0 && self.cursor.is_none()
-    }
-
-    /// Returns whether Whereby's recorder took part.
-    pub(super) fn saw_recorder(&self) -> bool {
-        self.saw_recorder
     }
 
     /// Estimates when the meeting took place: from the first arrival to the last departure.
@@ -106,7 +94,7 @@ impl<'a> People<'a> {
         self.visits.into_iter().map(|visit| visit.participant).collect()
     }
 
-    fn add(&mut self, row: &Object<'_>) -> Result<(), String> {
+    fn add(&mut self, row: &Object) -> Result<(), String> {
         // Whereby ignored the filter, and this is another session.
         if row.text("roomSessionId")?.is_some_and(|session| session != self.session) {
             return Ok(());
@@ -161,18 +149,14 @@ impl List for People<'_> {
 
     fn take(&mut self, result: Result<Reply, SendError>) -> Result<(), Error> {
         self.pages += 1;
-        let reply = match accept(GET_PARTICIPANTS, result) {
+        let before = self.cursor.take();
+        let page = match page_of(GET_PARTICIPANTS, result, PARTICIPANT_MEMBERS, before.as_deref()) {
             // Whereby does not document what it returns for an unknown session.
-            Err(Error::NotFound(_)) => {
-                self.cursor = None;
-                return Ok(());
-            }
-            other => other?,
+            Err(Error::NotFound(_)) => return Ok(()),
+            page => page?,
         };
-        let before = self.cursor.as_deref();
-        let page = response::page(GET_PARTICIPANTS, &reply.body, PARTICIPANT_MEMBERS, before)?;
         let unreadable = page.read(GET_PARTICIPANTS, &mut |row| self.add(row))?;
-        self.is_readable &= unreadable.is_empty();
+        self.has_unreadable |= !unreadable.is_empty();
         self.cursor = page.cursor;
         Ok(())
     }

@@ -1,11 +1,10 @@
 //! The cloud recordings of a meeting.
 
 use super::List;
-use crate::error::accept;
 use crate::meetings::without_slash;
 use crate::prelude::*;
 use crate::query::Query;
-use crate::response::{self, Names, Object};
+use crate::response::{Names, Object, page_of};
 use crate::room_name::is_name;
 use crate::transport::{Reply, Request, SendError};
 use crate::types::{Error, RecordingFile, RecordingStatus};
@@ -29,13 +28,15 @@ const RECORDING_MEMBERS: Names = &[
 /// The recordings of one session that were read so far.
 ///
 /// Recordings are optional: a failure to read them is remembered and does not fail the call.
+#[derive(Default)]
 pub(super) struct Recordings<'a> {
     session: &'a str,
     /// The room to filter by; without one, all recordings are listed.
     room: Option<String>,
-    files: Vec<RecordingFile>,
+    /// The recordings, in Whereby's order.
+    pub(super) files: Vec<RecordingFile>,
     /// The room that a recording of the session names.
-    room_found: Option<String>,
+    pub(super) room_found: Option<String>,
     pages: u32,
     cursor: Option<String>,
     has_failed: bool,
@@ -44,20 +45,7 @@ pub(super) struct Recordings<'a> {
 impl<'a> Recordings<'a> {
     /// Returns an empty list of recordings of a session.
     pub(super) fn of(session: &'a str, room: Option<&str>) -> Self {
-        Self {
-            session,
-            room: room.map(str::to_owned),
-            files: Vec::new(),
-            room_found: None,
-            pages: 0,
-            cursor: None,
-            has_failed: false,
-        }
-    }
-
-    /// Returns the room that a recording names.
-    pub(super) fn room(&self) -> Option<&str> {
-        self.room_found.as_deref()
+        Self { session, room: room.map(str::to_owned), ..Self::default() }
     }
 
     /// Returns whether all recordings were read.
@@ -81,25 +69,19 @@ impl<'a> Recordings<'a> {
         }
     }
 
-    /// Returns the recordings, in Whereby's order.
-    pub(super) fn into_files(self) -> Vec<RecordingFile> {
-        self.files
-    }
-
     fn read(&mut self, result: Result<Reply, SendError>) -> Result<Option<String>, Error> {
-        let reply = match accept(GET_RECORDINGS, result) {
+        let before = self.cursor.as_deref();
+        let page = match page_of(GET_RECORDINGS, result, RECORDING_MEMBERS, before) {
             // Whereby documents a 404 for a room without recordings.
             Err(Error::NotFound(_)) => return Ok(None),
-            other => other?,
+            page => page?,
         };
-        let before = self.cursor.as_deref();
-        let page = response::page(GET_RECORDINGS, &reply.body, RECORDING_MEMBERS, before)?;
         let unreadable = page.read(GET_RECORDINGS, &mut |row| self.add(row))?;
         self.has_failed |= !unreadable.is_empty();
         Ok(page.cursor)
     }
 
-    fn add(&mut self, row: &Object<'_>) -> Result<(), String> {
+    fn add(&mut self, row: &Object) -> Result<(), String> {
         if row.text("roomSessionId")? != Some(self.session) {
             return Ok(());
         }

@@ -63,6 +63,10 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
             "Permissions, for one account with --account (default value in brackets)",
             lines("permissions.", reader::PERMISSIONS),
         ),
+        (
+            "Privacy, for one account with --account (default value in brackets)",
+            lines("privacy.", reader::PRIVACY),
+        ),
         ("Limits (default value in brackets)", limit_lines("limits", Limits::TABLE)),
     ];
     #[cfg(feature = "lua")]
@@ -128,7 +132,7 @@ mod tests {
             match name.as_str() {
                 "default_account" => file += "[accounts.NAME]\naccess_token = \"x\"\n",
                 "component.sha256" => file += "path = \"x\"\n",
-                "api_url" | "enabled" => file += "access_token = \"x\"\n",
+                "api_url" | "enabled" | "participants" => file += "access_token = \"x\"\n",
                 _ => {}
             }
             let file = file.replace("NAME", "work");
@@ -154,6 +158,7 @@ mod tests {
         for (file, prefix) in [
             ("x = 1", ""),
             ("[permissions]\nx = 1", "permissions."),
+            ("[privacy]\nx = 1", "privacy."),
             ("[accounts.work]\nx = 1", ""),
             ("[accounts.work.access_token]\nx = 1", "access_token."),
             ("[limits]\nx = 1", "limits."),
@@ -165,8 +170,8 @@ mod tests {
             let known = error.to_string();
             let (_, known) = known.split_once("known here: ").expect("the keys");
             for name in known.split(", ") {
-                let is_table =
-                    ["permissions", "accounts", "limits", "lua", "component"].contains(&name);
+                let is_table = ["permissions", "privacy", "accounts", "limits", "lua", "component"]
+                    .contains(&name);
                 let line = format!("  {prefix}{name}");
                 let is_there = help.lines().any(|text| {
                     text.strip_prefix(&line).is_some_and(|rest| rest.starts_with([' ', '.']))

@@ -89,24 +89,21 @@ pub(super) async fn admit(
     } else if let Err(stranger) = gate.let_in(&mut request).await {
         closing(*stranger)
     } else {
-        match connection.map(Handle::begin_request) {
-            Some(None) => {
-                let message = "too many clients have open requests; try again later";
-                closing(busy(StatusCode::SERVICE_UNAVAILABLE, Value::Null, message))
-            }
-            in_request => {
-                if let Some(Some(in_request)) = &in_request
-                    && !request.body().is_end_stream()
-                {
+        // Every request has a connection.
+        match connection.and_then(Handle::begin_request) {
+            Some(in_request) => {
+                if !request.body().is_end_stream() {
                     let sending = in_request.begin_body();
                     request = request.map(|body| body::holding_body(body, sending));
                 }
-                if let Some(Some(in_request)) = &in_request
-                    && *request.method() == Method::GET
-                {
+                if *request.method() == Method::GET {
                     in_request.begin_stream();
                 }
                 body::holding(gate.serve(request, next).await, in_request)
+            }
+            None => {
+                let message = "too many clients have open requests; try again later";
+                closing(busy(StatusCode::SERVICE_UNAVAILABLE, Value::Null, message))
             }
         }
     };

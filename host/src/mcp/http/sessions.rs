@@ -25,7 +25,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// The sessions of a server.
 pub(super) struct Sessions {
     pub(super) manager: Arc<LocalSessionManager>,
-    uses: Arc<Uses>,
+    /// The use of each session.
+    uses: Mutex<HashMap<SessionId, Arc<Mutex<Use>>>>,
     /// The shared use of all requests without a session.
     others: Arc<Mutex<Use>>,
     /// How many requests of one client are served at a time.
@@ -33,10 +34,6 @@ pub(super) struct Sessions {
     /// Held while a session begins, so that concurrent ones do not exceed the limit.
     beginning: AsyncMutex<()>,
 }
-
-/// The use of each session.
-#[derive(Default)]
-struct Uses(Mutex<HashMap<SessionId, Arc<Mutex<Use>>>>);
 
 struct Use {
     /// The digest of the token that the session was begun with.
@@ -62,9 +59,9 @@ impl Use {
     }
 }
 
-fn locked(used: &Mutex<Use>) -> MutexGuard<'_, Use> {
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic under the lock leaves the value consistent.
-    used.lock().unwrap_or_else(PoisonError::into_inner)
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a message is refused.
@@ -74,13 +71,6 @@ pub(super) enum Refused {
     Duplicate,
     /// Too many requests of the client have no response yet.
     TooMany,
-}
-
-impl Uses {
-    fn all(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Mutex<Use>>>> {
-        // A panic under the lock leaves the map consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A message of a client. Dropping it means that its response has been sent.
@@ -125,7 +115,7 @@ impl Sessions {
         manager.session_config.completed_cache_ttl = Duration::ZERO;
         Self {
             manager: Arc::new(manager),
-            uses: Arc::default(),
+            uses: Mutex::default(),
             others: Use::new([0; 32], max_served),
             max_served,
             beginning: AsyncMutex::default(),
@@ -145,7 +135,7 @@ impl Sessions {
     ) -> Result<InUse, Refused> {
         let used = match session {
             None => Some(Arc::clone(&self.others)),
-            Some(session) => self.uses.all().get(&SessionId::from(session)).cloned(),
+            Some(session) => locked(&self.uses).get(&SessionId::from(session)).cloned(),
         };
         if let Some(used) = &used {
             let mut used = locked(used);
@@ -164,12 +154,12 @@ impl Sessions {
 
     /// Records a session that has begun, with a token of this digest.
     pub(super) fn has_begun(&self, id: &str, owner: [u8; 32]) {
-        self.uses.all().insert(SessionId::from(id), Use::new(owner, self.max_served));
+        locked(&self.uses).insert(SessionId::from(id), Use::new(owner, self.max_served));
     }
 
     /// Whether a session was begun with a token of this digest, or is unknown.
     pub(super) fn is_of(&self, id: &str, owner: &[u8; 32]) -> bool {
-        let used = self.uses.all().get(&SessionId::from(id)).cloned();
+        let used = locked(&self.uses).get(&SessionId::from(id)).cloned();
         used.is_none_or(|used| locked(&used).owner == *owner)
     }
 
@@ -188,7 +178,7 @@ impl Sessions {
 
     async fn end_idle_at(&self, now: Instant) {
         let idle: Vec<SessionId> = {
-            let uses = self.uses.all();
+            let uses = locked(&self.uses);
             let is_idle = |used: &Mutex<Use>| {
                 let used = locked(used);
                 used.open.is_empty() && now.saturating_duration_since(used.last) >= IDLE
@@ -196,7 +186,7 @@ impl Sessions {
             uses.iter().filter(|(_, used)| is_idle(used)).map(|(id, _)| id.clone()).collect()
         };
         for id in idle {
-            self.uses.all().remove(&id);
+            locked(&self.uses).remove(&id);
             // The session may already have ended.
             let _ = self.manager.close_session(&id).await;
         }
@@ -209,7 +199,7 @@ impl Sessions {
         let ids: Vec<SessionId> = self.manager.sessions.read().await.keys().cloned().collect();
         if ids.len() >= MAX_SESSIONS {
             let idle = {
-                let mut uses = self.uses.all();
+                let mut uses = locked(&self.uses);
                 uses.retain(|id, _| ids.contains(id));
                 let used = |id: &&SessionId| uses.get(*id).map(|used| locked(used));
                 ids.iter()

@@ -102,6 +102,18 @@ impl fmt::Display for Party<'_> {
 }
 
 impl Party<'_> {
+    /// Returns what sets it: a variable, or a key in a file.
+    fn setting(&self) -> &str {
+        match self {
+            Self::Host(to) => to.api.set_with(),
+            Self::Proxy(server, _) => server.variable(),
+        }
+    }
+
+    fn is_whereby(self) -> bool {
+        matches!(self, Self::Host(to) if to.api.is_whereby())
+    }
+
     /// Returns its name, and the proxy if there is one.
     fn reached(self) -> String {
         match self {
@@ -151,15 +163,13 @@ pub(crate) fn unconnected(
     error: &(dyn StdError + 'static),
     to: Destination<'_>,
 ) -> (WasiError, Cause) {
+    let misconfigured = |cause| (WasiError::ConfigurationError, cause);
     let tunnel = causes(error).find_map(|error| error.downcast_ref::<TunnelError>());
     match (tunnel, to.proxy) {
         (Some(TunnelError::Refused(status)), Some(server)) => refused_by_proxy(*status, server, to),
         (Some(TunnelError::NotHttp), Some(server)) => {
             let message = format!("{server} does not answer as an HTTP proxy");
-            (
-                WasiError::ConfigurationError,
-                Cause::new(message, format!("check {}", server.variable())).lasting(),
-            )
+            misconfigured(Cause::new(message, format!("check {}", server.variable())).lasting())
         }
         (Some(TunnelError::Lost(error)), Some(server)) => {
             let message = format!(
@@ -167,12 +177,11 @@ pub(crate) fn unconnected(
                 to.api.authority(),
                 shown(error)
             );
-            (WasiError::ConfigurationError, Cause::new(message, Party::Proxy(server, to).check()))
+            misconfigured(Cause::new(message, Party::Proxy(server, to).check()))
         }
-        (Some(TunnelError::Unusable(reason)), _) => (
-            WasiError::ConfigurationError,
-            Cause::new(reason.clone(), "change that variable").lasting(),
-        ),
+        (Some(TunnelError::Unusable(reason)), _) => {
+            misconfigured(Cause::new(reason.clone(), "change that variable").lasting())
+        }
         (Some(TunnelError::Unreachable(error)), Some(server)) => {
             without_connection(&**error, Party::Proxy(server, to))
         }
@@ -205,36 +214,31 @@ fn broke_off<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
 
 fn refused_by_proxy(status: u16, server: &ProxyServer, to: Destination<'_>) -> (WasiError, Cause) {
     let (variable, host) = (server.variable(), to.api.authority());
-    let cause = match status {
-        407 if server.has_user() => Cause::new(
-            format!("{server} does not accept the user name and password (407)"),
+    let is_retryable = matches!(status, 408 | 429 | 500 | 502..=504);
+    let (what, hint) = match status {
+        407 if server.has_user() => (
+            "does not accept the user name and password".into(),
             format!("correct them in {variable}; special characters are percent-encoded there"),
-        )
-        .lasting(),
-        407 => Cause::new(
-            format!("{server} requires a user name and password (407)"),
+        ),
+        407 => (
+            "requires a user name and password".into(),
             format!("put them into {variable}: http://USER:PASSWORD@HOST:PORT"),
-        )
-        .lasting(),
-        502..=504 => Cause::new(
-            format!("{server} could not connect to {host} ({status})"),
-            "try again later; if it happens again, ask the proxy's operator",
         ),
-        408 | 429 | 500 => Cause::new(
-            format!("{server} did not connect to {host} ({status})"),
-            "try again later; if it happens again, ask the proxy's operator",
-        ),
-        300..=399 | 400 | 404 | 405 | 501 => Cause::new(
-            format!("{server} does not answer as a proxy ({status})"),
+        _ if is_retryable => {
+            let verb = if status > 500 { "could not" } else { "did not" };
+            let hint = "try again later; if it happens again, ask the proxy's operator";
+            (format!("{verb} connect to {host}"), hint.into())
+        }
+        300..=399 | 400 | 404 | 405 | 501 => (
+            "does not answer as a proxy".into(),
             format!("check that {variable} names a proxy and not another server"),
-        )
-        .lasting(),
-        _ => Cause::new(
-            format!("{server} does not allow connections to {host} ({status})"),
+        ),
+        _ => (
+            format!("does not allow connections to {host}"),
             format!("ask the proxy's operator to allow {host}, or exclude it with NO_PROXY"),
-        )
-        .lasting(),
+        ),
     };
+    let cause = Cause { is_retryable, ..Cause::new(format!("{server} {what} ({status})"), hint) };
     let code = match status {
         502..=504 => WasiError::DestinationUnavailable,
         _ => WasiError::ConfigurationError,
@@ -262,23 +266,17 @@ fn without_connection(error: &(dyn StdError + 'static), party: Party<'_>) -> (Wa
             return unresolved(error, party);
         }
     }
-    let (code, message) = match failed.map(|error| (error.kind(), error)) {
-        Some((io::ErrorKind::ConnectionRefused, _)) => {
+    let (code, message) = match failed.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => {
             (WasiError::ConnectionRefused, format!("{party} refused the connection"))
         }
-        Some((io::ErrorKind::TimedOut, _)) => {
-            let message = format!("no connection to {party} was made in time");
-            let cause = Cause { kind: "timeout", ..Cause::new(message, party.check()) };
-            return (party.code(WasiError::ConnectionTimeout), cause);
+        Some(io::ErrorKind::TimedOut) => {
+            return timed_out(format!("no connection to {party} was made in time"), party);
         }
-        Some((_, error)) => (
-            WasiError::DestinationUnavailable,
-            format!("no connection to {party}: {}", shown(error)),
-        ),
-        None => (
-            WasiError::DestinationUnavailable,
-            format!("no connection to {party}: {}", text::printable(&error.to_string(), LONGEST)),
-        ),
+        _ => {
+            let why = failed.map_or_else(|| shown(error), shown);
+            (WasiError::DestinationUnavailable, format!("no connection to {party}: {why}"))
+        }
     };
     let advice = failed.and_then(crate::system::resource_limit::advice);
     let hint = advice.map_or_else(|| party.check(), str::to_owned);
@@ -286,8 +284,7 @@ fn without_connection(error: &(dyn StdError + 'static), party: Party<'_>) -> (Wa
 }
 
 fn unresolved(error: &(dyn StdError + 'static), party: Party<'_>) -> (WasiError, Cause) {
-    let why = causes(error).last().map(ToString::to_string).unwrap_or_default();
-    let why = text::printable(&why, LONGEST);
+    let why = causes(error).last().map(shown).unwrap_or_default();
     let message = match party {
         Party::Host(to) => {
             let authority = to.api.authority();
@@ -304,26 +301,20 @@ fn unresolved(error: &(dyn StdError + 'static), party: Party<'_>) -> (WasiError,
 
 fn out_of_time(timeout: &ConnectTimeout, party: Party<'_>) -> (WasiError, Cause) {
     let seconds = timeout.limit.as_secs();
-    let proxy = match party {
-        Party::Host(to) => to.proxy.map(|server| (server, to)),
-        Party::Proxy(server, to) => Some((server, to)),
+    let (Party::Host(to) | Party::Proxy(_, to)) = party;
+    let party = match (timeout.stage, to.proxy) {
+        (Stage::Connecting | Stage::Tunnelling, Some(server)) => Party::Proxy(server, to),
+        _ => party,
     };
-    let (party, message) = match (timeout.stage, proxy) {
-        (Stage::Connecting, Some((server, to))) => (
-            Party::Proxy(server, to),
-            format!("no connection to {server} was made within {seconds} s"),
-        ),
-        (Stage::Tunnelling, Some((server, to))) => (
-            Party::Proxy(server, to),
-            format!("{server} did not connect to {} within {seconds} s", to.api.authority()),
-        ),
-        (Stage::Connecting | Stage::Tunnelling, None) => {
-            (party, format!("no connection to {party} was made within {seconds} s"))
-        }
-        (Stage::Handshaking, _) => {
-            (party, format!("{party} did not finish the TLS handshake within {seconds} s"))
-        }
+    let what = match timeout.stage {
+        Stage::Connecting => format!("no connection to {party} was made"),
+        Stage::Tunnelling => format!("{party} did not connect to {}", to.api.authority()),
+        Stage::Handshaking => format!("{party} did not finish the TLS handshake"),
     };
+    timed_out(format!("{what} within {seconds} s"), party)
+}
+
+fn timed_out(message: String, party: Party<'_>) -> (WasiError, Cause) {
     let cause = Cause { kind: "timeout", ..Cause::new(message, party.check()) };
     (party.code(WasiError::ConnectionTimeout), cause)
 }
@@ -349,7 +340,6 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
             format!("expired on {} (this machine's clock says {})", at(not_after), at(time)),
             clock("new"),
         ),
-        E::NotValidYet => ("is not valid yet".into(), clock("valid")),
         E::NotValidYetContext { time, not_before } => (
             format!(
                 "is not valid before {} (this machine's clock says {})",
@@ -364,7 +354,6 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
              certificate into ca_file; otherwise someone may be intercepting the connection"
                 .into(),
         ),
-        E::NotValidForName => ("is for another name".into(), names(party)),
         E::NotValidForNameContext { presented, .. } => {
             let names_shown = presented.iter().take(5).map(|name| bare(name)).collect::<Vec<_>>();
             let what = if names_shown.is_empty() {
@@ -372,7 +361,13 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
             } else {
                 format!("is for another name: {}", names_shown.join(", "))
             };
-            (what, names(party))
+            let check = if party.is_whereby() {
+                "check whether this network has a proxy or a sign-in page that answers instead"
+                    .to_owned()
+            } else {
+                format!("use the certificate's host name in {}", party.setting())
+            };
+            (what, format!("{check} (ca_file does not help)"))
         }
         // A certificate authority's own certificate, as `openssl req -x509` makes.
         E::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => (
@@ -383,25 +378,11 @@ fn distrusted(error: &CertificateError, party: Party<'_>) -> Cause {
             ),
         ),
         error => (
-            format!("is not valid: {}", text::printable(&error.to_string(), LONGEST)),
+            format!("is not valid: {}", shown(error)),
             "ask the owner of the server; ca_file only adds certificate authorities".into(),
         ),
     };
     Cause::new(format!("the certificate of {whose} {what}"), hint).lasting()
-}
-
-fn names(party: Party<'_>) -> String {
-    let check = match party {
-        Party::Host(to) if to.api.is_whereby() => {
-            "check whether this network has a proxy or a sign-in page that answers instead"
-                .to_owned()
-        }
-        Party::Host(to) => format!("use the certificate's host name in {}", to.api.set_with()),
-        Party::Proxy(server, _) => {
-            format!("use the certificate's host name in {}", server.variable())
-        }
-    };
-    format!("{check} (ca_file does not help)")
 }
 
 /// Extracts a name as rustls writes it: `DnsName("a.example")`, `IpAddress(127.0.0.1)`.
@@ -415,24 +396,19 @@ fn insecure(error: &rustls::Error, party: Party<'_>) -> Cause {
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             "answers without TLS".to_owned()
         }
-        error => {
-            let why = text::printable(&error.to_string(), LONGEST);
-            format!("does not speak TLS as expected: {why}")
-        }
+        error => format!("does not speak TLS as expected: {}", shown(error)),
     };
     let message = format!("the secure connection failed: {} {what}", party.reached());
-    let hint = match party {
-        Party::Host(to) if to.api.is_whereby() => party.check(),
-        Party::Host(to) => format!("check the scheme and the port of {}", to.api.set_with()),
-        Party::Proxy(server, _) => {
-            format!("check the scheme and the port of {}", server.variable())
-        }
+    let hint = if party.is_whereby() {
+        party.check()
+    } else {
+        format!("check the scheme and the port of {}", party.setting())
     };
     Cause::new(message, hint).lasting()
 }
 
-/// Returns the error code for the component after a request that may have been sent, and why there is no
-/// complete response, if more is known than the code says.
+/// Returns the error code for the component after a request that may have been sent, and the cause if
+/// there was a response that is not valid.
 pub(crate) fn unanswered(
     error: &(dyn StdError + 'static),
     api: &ApiBase,
@@ -454,8 +430,7 @@ pub(crate) fn unanswered(
             return (code, Some(Cause::unusable(message, hint)));
         }
         if error.is_parse() {
-            let why = text::printable(&error.to_string(), LONGEST);
-            let message = format!("{authority} sent no valid HTTP response: {why}");
+            let message = format!("{authority} sent no valid HTTP response: {}", shown(error));
             let hint = if api.is_https() {
                 look_around(api)
             } else {
@@ -498,69 +473,53 @@ pub(crate) fn not_whereby(
         None => look_around(to.api),
     };
     let ask = format!("ask the operator of the network, proxy or firewall about {host}");
-    let cause = match status {
-        511 => Cause::new(
+    let is_retryable = matches!(status, 500..=510 | 512..=599);
+    let (kind, message, hint) = match status {
+        511 => (
+            "unavailable",
             format!(
                 "this network requires you to sign in before it lets requests to {host} through (511)"
             ),
-            "open a web page in a browser and sign in to the network",
-        )
-        .lasting(),
+            "open a web page in a browser and sign in to the network".into(),
+        ),
         _ if is_redirect => {
             // A relative location leads to the same host.
             let target = location.and_then(|location| url::Url::parse(location).ok());
             let target = target.as_ref().and_then(url::Url::host_str).unwrap_or("another address");
             let target = text::printable(target, LONGEST);
-            Cause::unusable(
-                format!(
-                    "{host} redirected the request to {target} ({status}); redirects are not followed"
-                ),
-                around,
-            )
+            let message = format!(
+                "{host} redirected the request to {target} ({status}); redirects are not followed"
+            );
+            ("unexpected-response", message, around)
         }
-        401 => Cause {
-            kind: "unauthorized",
-            ..Cause::unusable(
-                format!(
-                    "a proxy or firewall in front of {host} requires a sign-in: it sent a web page (401)"
-                ),
-                around,
-            )
-        },
-        403 => Cause {
-            kind: "access-denied",
-            ..Cause::unusable(
-                format!(
-                    "a proxy or firewall in front of {host} refused the request: it sent a web page (403)"
-                ),
-                ask,
-            )
-        },
-        404 => Cause {
-            kind: "not-found",
-            ..Cause::unusable(
-                format!("{host} answered with a web page (404), which Whereby's API never does"),
-                around,
-            )
-        },
-        500..=599 => Cause::new(
+        401 => (
+            "unauthorized",
+            format!(
+                "a proxy or firewall in front of {host} requires a sign-in: it sent a web page (401)"
+            ),
+            around,
+        ),
+        403 => (
+            "access-denied",
+            format!(
+                "a proxy or firewall in front of {host} refused the request: it sent a web page (403)"
+            ),
+            ask,
+        ),
+        _ if is_retryable => (
+            "unavailable",
             format!(
                 "a gateway in front of {host} returned a web page instead of an API response ({status})"
             ),
             format!("try again later; if it happens again, {ask}"),
         ),
-        _ => Cause::unusable(
+        _ => (
+            if status == 404 { "not-found" } else { "unexpected-response" },
             format!("{host} answered with a web page ({status}), which Whereby's API never does"),
             around,
         ),
     };
-    Some(cause)
-}
-
-/// Whether an error means that the response is not HTTP.
-pub(crate) fn is_no_http(error: &(dyn StdError + 'static)) -> bool {
-    causes(error)
-        .any(|error| error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse()))
+    Some(Cause { kind, message, hint, is_retryable })
 }
 
 /// Returns the cause for a compressed response, which no request accepts.
@@ -593,7 +552,7 @@ fn look_around(api: &ApiBase) -> String {
     }
 }
 
-fn shown(error: &io::Error) -> String {
+fn shown(error: impl fmt::Display) -> String {
     text::printable(&error.to_string(), LONGEST)
 }
 
@@ -607,7 +566,7 @@ fn causes<'a>(
     })
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::session::outbound::proxy::Proxy;
@@ -759,6 +718,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn a_system_error_has_a_hint() {
         for (errno, message, hint) in [
             (111, "api.example:8443 refused the connection", "check accounts.work.api_url, and"),

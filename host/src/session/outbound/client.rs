@@ -88,7 +88,7 @@ impl Client {
     /// [`Error::Configuration`], which names the variable and says what it can be set to.
     pub(crate) fn check_proxy(&self, api: &ApiBase) -> Result<(), Error> {
         match proxy_for(self.proxy.as_deref(), api).map(Proxy::server) {
-            Some(Err(reason)) => Err(wrong(reason.to_owned())),
+            Some(Err(reason)) => Err(Error::configuration(reason)),
             Some(Ok(_)) | None => Ok(()),
         }
     }
@@ -121,10 +121,6 @@ fn proxy_for<'a>(proxy: Option<&'a Proxy>, api: &ApiBase) -> Option<&'a Proxy> {
     proxy.filter(|proxy| api.is_https() && proxy.is_for(api.host(), api.port()))
 }
 
-fn wrong(message: String) -> Error {
-    Error::Configuration { message }
-}
-
 /// Checks that certificates can be added to the built-in ones.
 ///
 /// # Errors
@@ -141,7 +137,7 @@ fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
         use rustls::pki_types::{CertificateDer, pem::PemObject as _};
         for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
             let unusable = |what: &str| {
-                wrong(format!(
+                Error::configuration(format!(
                     "ca_file: certificate {} {what}; export it again in PEM (base64 between BEGIN \
                      CERTIFICATE and END CERTIFICATE)",
                     index + 1
@@ -153,13 +149,13 @@ fn tls(own_roots: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
                 .map_err(|_| unusable("is damaged or not an X.509 certificate"))?;
         }
         if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() {
-            return Err(wrong("ca_file holds no certificate in PEM".into()));
+            return Err(Error::configuration("ca_file holds no certificate in PEM"));
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Internal { message: format!("TLS could not be set up: {error}") })?
+        .map_err(|error| Error::internal(format!("TLS could not be set up: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(tls)
@@ -218,15 +214,13 @@ impl Service<Uri> for Route {
         let is_https = to.scheme() == Some(&http::uri::Scheme::HTTPS);
         match &mut self.by_proxy {
             Some((proxy, connector)) if is_https && proxy.is_for(&host, port) => {
-                let server = proxy.server().map(|server| server.uri.clone()).map_err(str::to_owned);
-                let connecting = server.map(|uri| connector.call(uri));
-                let proxy = Arc::clone(proxy);
+                let server = proxy.server().cloned();
+                let server = server.map_err(|reason| TunnelError::Unusable(reason.to_owned()));
+                let connecting = server.map(|server| (connector.call(server.uri.clone()), server));
                 Box::pin(async move {
-                    let unusable = |reason: &str| TunnelError::Unusable(reason.to_owned());
-                    let connecting = connecting.map_err(TunnelError::Unusable)?;
+                    let (connecting, server) = connecting?;
                     let connection = connecting.await.map_err(TunnelError::Unreachable)?;
                     STAGE.with(|stage| stage.set(Stage::Tunnelling));
-                    let server = proxy.server().map_err(unusable)?;
                     let tunnel =
                         server.tunnel(TokioIo::new(connection), &host, port, AGENT).await?;
                     STAGE.with(|stage| stage.set(Stage::Handshaking));
@@ -288,9 +282,8 @@ pub(crate) struct SendError {
 impl SendError {
     /// Returns the error of a request that may have been sent.
     pub(crate) fn on_the_way(error: &(dyn StdError + 'static), api: &ApiBase) -> Self {
-        let is_heard = cause::is_no_http(error);
         let (error, cause) = cause::unanswered(error, api);
-        Self { cause, is_heard, ..Self::after_sending(error) }
+        Self { is_heard: cause.is_some(), cause, ..Self::after_sending(error) }
     }
 
     /// Returns the error of a request that was sent, with the code as the only cause.

@@ -75,9 +75,6 @@ impl ConnectionLimit {
 
     /// Records the HTTP version of a response.
     pub(crate) fn answered(&self, version: http::Version) {
-        let is_multiplexed = version >= http::Version::HTTP_2;
-        if self.is_multiplexed.load(Ordering::Relaxed) != is_multiplexed {
-            self.is_multiplexed.store(is_multiplexed, Ordering::Relaxed);
-        }
+        self.is_multiplexed.store(version >= http::Version::HTTP_2, Ordering::Relaxed);
     }
 }

@@ -29,12 +29,12 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use tokio::sync::Notify;
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttpHooks};
 use whereby_authority::Asked;
 use whereby_authority::answer::{self, Complaint};
 use whereby_authority::grant::{Admitted, Grant, KnownRoom, Refusal, Settlement, WriteOutcome};
+use whereby_authority::people::MESSAGE_LEFT_OUT;
 use whereby_authority::text;
 
 /// The maximum size of a request's body, in bytes. Arguments are never larger.
@@ -91,22 +91,9 @@ impl SentRequest {
     #[must_use]
     pub(crate) fn clock_skew_seconds(&self) -> Option<i64> {
         let (theirs, ours) = self.dates.as_ref()?;
-        let theirs = to_date(theirs)?;
+        let theirs = httpdate::parse_http_date(theirs.to_str().ok()?).ok()?;
         Some((OffsetDateTime::from(*ours) - theirs).whole_seconds())
     }
-}
-
-/// Reads an HTTP date.
-fn to_date(value: &HeaderValue) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(value.to_str().ok()?, &Rfc2822).ok()
-}
-
-/// Reads `Retry-After`, in whole seconds.
-fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
-    let value = text(header::RETRY_AFTER)?;
-    let seconds = retry_after::seconds(value, text(header::DATE), SystemTime::now())?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// A response, and what the component may see of it.
@@ -322,7 +309,7 @@ impl Outbox {
             }
         };
         state.grant.settle(&admitted, Settlement::Status(status.as_u16(), &body));
-        let body = state.grant.filtered(body);
+        let body = state.grant.filtered(&admitted, body);
         drop(state);
         let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
         let mut response = http::Response::new(body);
@@ -335,7 +322,7 @@ impl Outbox {
     fn read(
         &self,
         admitted: &Admitted,
-        (status, headers, body): (http::StatusCode, http::HeaderMap, Bytes),
+        (status, headers, body): (http::StatusCode, http::HeaderMap, Vec<u8>),
     ) -> Received {
         let redactor = self.token.redactor();
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -365,14 +352,18 @@ impl Outbox {
         }
         let mut complaint = Complaint::read(&body, redactor);
         let cause = complaint.text.is_empty().then(by_others).flatten().map(named);
-        let wait = retry_after(&headers);
-        let seconds = wait.map(|wait| HeaderValue::from(wait.as_secs()));
-        let shown = seconds.map(|seconds| (header::RETRY_AFTER, seconds)).into_iter().collect();
+        if admitted.hides_people && !complaint.text.is_empty() {
+            complaint.text = MESSAGE_LEFT_OUT.into();
+        }
+        let seconds = text(header::RETRY_AFTER)
+            .and_then(|value| retry_after::seconds(value, text(header::DATE), SystemTime::now()));
+        let shown = seconds.map(|seconds| (header::RETRY_AFTER, seconds.into()));
+        let shown = shown.into_iter().collect();
         // A 404 that Whereby did not send does not mean that the room is gone.
         let is_doubtful = cause.is_some() && status == http::StatusCode::NOT_FOUND;
         let is_read = !(is_doubtful && admitted.method == http::Method::DELETE);
         let body = is_read.then(|| complaint.to_body());
-        complaint.wait = wait.or(complaint.wait);
+        complaint.wait = seconds.map(Duration::from_secs).or(complaint.wait);
         Received { status, headers, shown, body, complaint, cause }
     }
 
@@ -428,14 +419,11 @@ impl Outbox {
         let asked =
             Asked { method: parts.method.as_str(), path, query: parts.uri.query(), body: &body };
         let admitted = state.grant.admit(asked, self.clock.timestamp())?;
-        let path = admitted.path().to_owned();
-        let method = admitted.method.to_string();
-        let duration = Duration::ZERO;
         let sent = SentRequest {
-            method,
-            path,
+            method: admitted.method.to_string(),
+            path: admitted.path().to_owned(),
             status: None,
-            duration,
+            duration: Duration::ZERO,
             dates: None,
             cause: None,
             wait: None,
@@ -450,7 +438,7 @@ impl Outbox {
     async fn exchange(
         &self,
         admitted: &Admitted,
-    ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), SendError> {
+    ) -> Result<(http::StatusCode, http::HeaderMap, Vec<u8>), SendError> {
         let unsendable = |error| SendError { sent: false, ..SendError::after_sending(error) };
         let uri = self.api.uri_of(&admitted.path_and_query);
         let uri = uri.map_err(|_| unsendable(WasiError::HttpRequestUriInvalid))?;
@@ -485,7 +473,7 @@ impl Outbox {
         &self,
         head: &http::response::Parts,
         mut response: hyper::body::Incoming,
-    ) -> Result<Bytes, SendError> {
+    ) -> Result<Vec<u8>, SendError> {
         let most = self.limits.answer_bytes;
         let too_large =
             |size: u64| SendError::after_sending(WasiError::HttpResponseBodySize(Some(size)));
@@ -522,9 +510,7 @@ impl Outbox {
             let message = format!("the component took in more than {most} bytes of answers");
             Err(SendError::after_sending(self.refuse(Refusal::broken(message))))
         };
-        // Most responses come in one piece, which is not copied.
-        let mut body = Bytes::new();
-        let mut pieces = Vec::new();
+        let mut body = Vec::new();
         while let Some(frame) = response.frame().await {
             // Trailers are ignored.
             let Ok(piece) =
@@ -533,19 +519,12 @@ impl Outbox {
                 continue;
             };
             count(&piece)?;
-            if body.is_empty() && pieces.is_empty() {
-                body = piece;
-            } else {
-                if pieces.is_empty() {
-                    pieces.extend_from_slice(&body);
-                }
-                pieces.extend_from_slice(&piece);
-            }
-            if body.len().max(pieces.len()) > most {
-                return Err(too_large(pieces.len() as u64));
+            body.extend_from_slice(&piece);
+            if body.len() > most {
+                return Err(too_large(body.len() as u64));
             }
         }
-        Ok(if pieces.is_empty() { body } else { pieces.into() })
+        Ok(body)
     }
 }
 

@@ -10,7 +10,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use url::Url;
+use url::{Position, Url};
 use whereby_authority::text;
 
 /// The maximum size of the head of a proxy's response, in bytes.
@@ -28,6 +28,7 @@ pub(crate) struct Proxy {
 }
 
 /// A proxy server.
+#[derive(Clone)]
 pub(crate) struct ProxyServer {
     /// The scheme, host and port.
     pub(crate) uri: Uri,
@@ -74,14 +75,10 @@ impl ProxyServer {
     /// Reads a proxy's URL, in which `http://` may be omitted. The error never shows the URL, because it
     /// may contain a password.
     fn parse(variable: &'static str, text: &str) -> Result<Self, String> {
-        let url = if text.contains("://") {
-            Url::parse(text)
-        } else {
-            Url::parse(&format!("http://{text}"))
-        };
+        let scheme = if text.contains("://") { "" } else { "http://" };
         let malformed =
             || format!("{variable} is not a proxy's URL, such as http://proxy.example:3128");
-        let url = url.map_err(|_| malformed())?;
+        let url = Url::parse(&format!("{scheme}{text}")).map_err(|_| malformed())?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!(
                 "{variable} names a {} proxy, which is not supported; use an http or https proxy, or \
@@ -89,11 +86,7 @@ impl ProxyServer {
                 text::printable(url.scheme(), 20)
             ));
         }
-        let host = url.host_str().ok_or_else(malformed)?;
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
+        let authority = &url[Position::BeforeHost..Position::AfterPort];
         let uri = Uri::builder().scheme(url.scheme()).authority(authority).path_and_query("/");
         let uri = uri.build().map_err(|_| malformed())?;
         let has_user = !url.username().is_empty() || url.password().is_some();

@@ -12,7 +12,6 @@ use crate::system::resource_limit;
 use rayon::ThreadPoolBuilder;
 use std::fs::{File, Metadata};
 use std::hash::{Hash as _, Hasher as _};
-use std::io::Write as _;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,8 +64,11 @@ pub(crate) fn load(
     }
     preflight::check(bytes, limits)?;
     let component = compile(engine, bytes).map_err(|error| {
-        resource_limit::refused(error.chain()).unwrap_or_else(|| Error::ComponentFault {
-            message: format!("not a component: {}", text::printable(&format!("{error:#}"), 500)),
+        resource_limit::refused(error.chain()).unwrap_or_else(|| {
+            Error::component_fault(format!(
+                "not a component: {}",
+                text::printable(&format!("{error:#}"), 500)
+            ))
         })
     })?;
     if let Some(file) = &file {
@@ -103,21 +105,23 @@ fn file_name(engine: &Engine, bytes: &[u8], limits: &Limits) -> String {
 
 /// Makes the directory if it does not exist. Returns `None` if it does not belong to the user or is open
 /// to others.
-#[cfg(unix)]
 fn own(directory: &Path) -> Option<PathBuf> {
-    use std::os::unix::fs::MetadataExt as _;
     file::make_private_folder(directory).ok()?;
     let metadata = std::fs::symlink_metadata(directory).ok()?;
-    let own = metadata.is_dir()
-        && metadata.uid() == rustix::process::geteuid().as_raw()
-        && metadata.mode() & 0o077 == 0;
-    own.then(|| directory.to_owned())
+    (metadata.is_dir() && is_own(&metadata, 0o077)).then(|| directory.to_owned())
+}
+
+/// Whether the user owns a file or directory, and others have none of these permissions.
+#[cfg(unix)]
+fn is_own(metadata: &Metadata, permissions: u32) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & permissions == 0
 }
 
 /// Without owners and modes there is no cache.
 #[cfg(not(unix))]
-fn own(_: &Path) -> Option<PathBuf> {
-    None
+fn is_own(_: &Metadata, _: u32) -> bool {
+    false
 }
 
 /// Returns why compiled code cannot be written to the user's own directory, if it cannot.
@@ -129,14 +133,9 @@ pub(crate) fn trouble(directory: &Path) -> Option<std::io::Error> {
     written.err()
 }
 
-#[cfg(unix)]
 fn read(engine: &Engine, file: &Path) -> Option<Component> {
-    use std::os::unix::fs::MetadataExt as _;
     let metadata = std::fs::symlink_metadata(file).ok()?;
-    let own = metadata.is_file()
-        && metadata.uid() == rustix::process::geteuid().as_raw()
-        && metadata.mode() & 0o022 == 0;
-    if !own {
+    if !(metadata.is_file() && is_own(&metadata, 0o022)) {
         return None;
     }
     #[expect(
@@ -153,11 +152,6 @@ fn read(engine: &Engine, file: &Path) -> Option<Component> {
             File::options().append(true).open(file).and_then(|f| f.set_modified(SystemTime::now()));
     }
     Some(component)
-}
-
-#[cfg(not(unix))]
-fn read(_: &Engine, _: &Path) -> Option<Component> {
-    None
 }
 
 /// Returns the time since a file was written or used; zero for a time in the future.
@@ -179,14 +173,7 @@ fn write(component: &Component, file: &Path, most_bytes: u64) -> Option<()> {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     let (process, count) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
     let beside = file.with_extension(format!("{process}-{count}-{since}.tmp"));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true);
-    let mut to = file::make_private_file(&beside, options).ok()?;
-    let renamed = to.write_all(&code).and_then(|()| std::fs::rename(&beside, file));
-    if renamed.is_err() {
-        let _ = std::fs::remove_file(&beside);
-    }
-    renamed.ok()
+    file::replace(file, &beside, &code, false).ok()
 }
 
 /// Deletes abandoned files, and the least recently used ones until the rest fits. Other programs' files

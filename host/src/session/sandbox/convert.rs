@@ -28,7 +28,10 @@ pub(crate) fn to_val(ty: &Type, value: Option<&Value>) -> Option<Val> {
         }
         Type::Record(record) => {
             let object = value.as_object()?;
-            Val::Record(to_fields(record.members, object)?)
+            let field = |member: &Member| {
+                Some((member.name.to_owned(), to_val(&member.ty, object.get(member.json))?))
+            };
+            Val::Record(record.members.iter().map(field).collect::<Option<_>>()?)
         }
         Type::Enum(choice) => {
             let text = value.as_str()?;
@@ -50,13 +53,6 @@ pub(crate) fn to_val(ty: &Type, value: Option<&Value>) -> Option<Val> {
             Val::Variant(case.name.to_owned(), payload)
         }
     })
-}
-
-fn to_fields(members: &[Member], object: &Map<String, Value>) -> Option<Vec<(String, Val)>> {
-    let field = |member: &Member| {
-        Some((member.name.to_owned(), to_val(&member.ty, object.get(member.json))?))
-    };
-    members.iter().map(field).collect()
 }
 
 /// Converts a component value to JSON, with every member of a record present. `None` if the value is not

@@ -5,7 +5,9 @@ use crate::error::Error;
 use crate::session::outbound::{Hooks, Outbox};
 use crate::session::sandbox::cache;
 use crate::session::sandbox::convert;
+use crate::session::sandbox::epoch::EpochTimer;
 use crate::session::sandbox::turns::{Turn, Turns};
+use crate::session::sandbox::type_check;
 use crate::system::clock::Clock;
 use crate::system::resource_limit;
 use serde_json::Value;
@@ -91,7 +93,7 @@ pub(crate) struct Engine {
     wasmtime: Wasmtime,
     pre: InstancePre<CallState>,
     exports: Vec<(&'static str, ComponentExportIndex)>,
-    epoch_timer: crate::session::sandbox::epoch::EpochTimer,
+    epoch_timer: EpochTimer,
     turns: Turns,
 }
 
@@ -100,14 +102,13 @@ impl Engine {
     pub(crate) fn new(bytes: &[u8], limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {
         let wasmtime = set_up(limits)?;
         let component = cache::load(&wasmtime, bytes, limits, cache)?;
-        let linker = linker(&wasmtime).map_err(|error| Error::Internal {
-            message: format!("WASI could not be linked: {error:#}"),
-        })?;
+        let linker = linker(&wasmtime)
+            .map_err(|error| Error::internal(format!("WASI could not be linked: {error:#}")))?;
         // The linker accepts imports of another patch version, so it decides.
         let linked = linker.instantiate_pre(&component);
         let pre = linked.map_err(|error| unlinkable(&wasmtime, &component, &error))?;
         let exports = exports(&wasmtime, &component)?;
-        let epoch_timer = crate::session::sandbox::epoch::EpochTimer::start(&wasmtime)?;
+        let epoch_timer = EpochTimer::start(&wasmtime)?;
         Ok(Self { wasmtime, pre, exports, epoch_timer, turns: Turns::default() })
     }
 
@@ -184,26 +185,19 @@ impl Engine {
     }
 }
 
-/// How instances get their memory and stacks.
-#[derive(Clone, Copy)]
-enum Allocation {
-    /// From a pool for all concurrent calls. It is fast, and reserves 4 GiB of address space per call.
-    Pool,
-    /// On demand.
-    OnDemand,
-}
-
 /// Sets up the engine with a pool, or without one if the system does not grant the address space.
 fn set_up(limits: &Limits) -> Result<Wasmtime, Error> {
-    let engine = Wasmtime::new(&config(limits, Allocation::Pool));
-    let engine = engine.or_else(|_| Wasmtime::new(&config(limits, Allocation::OnDemand)));
+    let engine = Wasmtime::new(&config(Some(pool(limits))));
+    let engine = engine.or_else(|_| Wasmtime::new(&config(None)));
     engine.map_err(|error| {
-        resource_limit::refused(error.chain()).unwrap_or_else(|| Error::Internal {
-            message: format!("the WebAssembly engine could not be set up: {error:#}"),
+        resource_limit::refused(error.chain()).unwrap_or_else(|| {
+            Error::internal(format!("the WebAssembly engine could not be set up: {error:#}"))
         })
     })
 }
 
+/// Returns a pool of memory and stacks for all concurrent calls. It is fast, and reserves 4 GiB of address
+/// space per call.
 fn pool(limits: &Limits) -> PoolingAllocationConfig {
     let calls = limits.concurrent_calls;
     let mut pool = PoolingAllocationConfig::new();
@@ -227,20 +221,17 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     pool
 }
 
-fn config(limits: &Limits, allocation: Allocation) -> Config {
+/// Returns the configuration of an engine. Without a pool, memory and stacks are allocated on demand.
+fn config(pool: Option<PoolingAllocationConfig>) -> Config {
     let mut config = Config::new();
-    match allocation {
-        Allocation::Pool => {
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
-        }
-        Allocation::OnDemand => {
-            config
-                .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-                .memory_reservation(0)
-                .memory_guard_size(0)
-                .memory_reservation_for_growth(GROWTH_BYTES);
-        }
-    }
+    match pool {
+        Some(pool) => config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool)),
+        None => config
+            .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+            .memory_reservation(0)
+            .memory_guard_size(0)
+            .memory_reservation_for_growth(GROWTH_BYTES),
+    };
     config
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
@@ -255,30 +246,23 @@ fn config(limits: &Limits, allocation: Allocation) -> Config {
 /// Returns a linker with the only interfaces of WASI 0.2 that a component may import.
 fn linker(engine: &Wasmtime) -> wasmtime::Result<Linker<CallState>> {
     use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-    use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
-    use wasmtime_wasi::p2::bindings::{cli, clocks, random};
+    use wasmtime_wasi::p2::bindings::{cli, random};
     use wasmtime_wasi::random::WasiRandom;
     type State = CallState;
 
     let mut linker = Linker::<State>::new(engine);
     let l = &mut linker;
-    wasmtime_wasi_io::add_to_linker_async(l)?;
-    clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
-    clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
-    random::random::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+    // The world `wasi:http/proxy`, without its export.
+    wasmtime_wasi_http::p2::add_to_linker_async(l)?;
     random::insecure::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
     random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
     cli::environment::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::exit::add_to_linker::<State, WasiCli>(l, State::cli)?;
-    cli::stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
-    cli::stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
-    cli::stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::terminal_input::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::terminal_output::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     Ok(linker)
 }
 
@@ -297,12 +281,10 @@ fn unlinkable(engine: &Wasmtime, component: &Component, error: &wasmtime::Error)
     } else {
         foreign.join(", ")
     };
-    Error::ComponentFault {
-        message: format!(
-            "the component wants more than it may have: {wants}; it may import wasi:io, wasi:clocks, \
+    Error::component_fault(format!(
+        "the component wants more than it may have: {wants}; it may import wasi:io, wasi:clocks, \
              wasi:random, wasi:cli and the outgoing half of wasi:http"
-        ),
-    }
+    ))
 }
 
 /// Finds the functions that the component exports, and checks their types.
@@ -313,22 +295,16 @@ fn exports(
     let mut found = Vec::new();
     for function in FUNCTIONS {
         let interface = component.get_export_index(None, function.interface.export());
-        let Some(export) = interface
-            .and_then(|interface| component.get_export_index(Some(&interface), function.name))
-        else {
-            continue;
-        };
-        if let Some((ComponentItem::ComponentFunc(ty), _)) =
-            interface.and_then(|interface| component.get_export(Some(&interface), function.name))
-            && !crate::session::sandbox::type_check::matches(function, &ty)
+        let export = |of| component.get_export(Some(&of), function.name);
+        let Some((item, export)) = interface.and_then(export) else { continue };
+        if let ComponentItem::ComponentFunc(ty) = item
+            && !type_check::matches(function, &ty)
         {
-            return Err(Error::ComponentFault {
-                message: format!(
-                    "the component's {} does not have the type that {} defines",
-                    function.name,
-                    function.interface.export()
-                ),
-            });
+            return Err(Error::component_fault(format!(
+                "the component's {} does not have the type that {} defines",
+                function.name,
+                function.interface.export()
+            )));
         }
         found.push((function.json, export));
     }
@@ -340,12 +316,10 @@ fn exports(
             *more = "…".into();
         }
         let exports = if exports.is_empty() { "nothing".into() } else { exports.join(", ") };
-        return Err(Error::ComponentFault {
-            message: format!(
-                "the component exports {exports}; it must export whereby:agent/read@0.1.0, \
+        return Err(Error::component_fault(format!(
+            "the component exports {exports}; it must export whereby:agent/read@0.1.0, \
                  whereby:agent/write@0.1.0 or both"
-            ),
-        });
+        )));
     }
     Ok(found)
 }
@@ -363,15 +337,12 @@ impl Fault {
         // Making an instance fails if the system is out of resources such as file descriptors.
         let by_system = resource_limit::refused(error.chain());
         let is_host = by_system.is_some();
-        let message = match (&limiter.refused, by_system) {
-            (Some(refused), _) => refused.clone(),
-            (None, Some(error)) => error.to_string(),
-            (None, None) => {
-                // Without the backtrace, which only helps authors of components.
-                let cause = text::printable(&error.root_cause().to_string(), 300);
-                format!("the component failed: {cause}")
-            }
-        };
+        let known = limiter.refused.clone().or(by_system.map(|error| error.to_string()));
+        let message = known.unwrap_or_else(|| {
+            // Without the backtrace, which only helps authors of components.
+            let cause = text::printable(&error.root_cause().to_string(), 300);
+            format!("the component failed: {cause}")
+        });
         Self { message, is_host }
     }
 }
@@ -443,12 +414,6 @@ impl WasiView for CallState {
 impl WasiHttpView for CallState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
-    }
-}
-
-impl wasmtime_wasi_io::IoView for CallState {
-    fn table(&mut self) -> &mut ResourceTable {
-        &mut self.table
     }
 }
 

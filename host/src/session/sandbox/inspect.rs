@@ -117,9 +117,7 @@ impl Inspection {
 pub(crate) fn functions(bytes: &[u8]) -> Result<Vec<&'static Function>, Error> {
     let outline = Outline::read(bytes).map_err(|error| {
         let what = text::printable(&error.to_string(), 200);
-        Error::ComponentFault {
-            message: format!("the file is not a WebAssembly component: {what}"),
-        }
+        Error::component_fault(format!("the file is not a WebAssembly component: {what}"))
     })?;
     let has =
         |function: &&Function| outline.exports.contains(&function.interface.export().as_str());

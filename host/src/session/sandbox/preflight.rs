@@ -14,9 +14,9 @@ use wasmparser::component_types::{
 };
 use wasmparser::types::{Types, TypesRef};
 use wasmparser::{
-    BinaryReaderError, CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, ComponentType, ComponentTypeDeclaration, ComponentTypeRef,
-    CompositeInnerType, FuncValidator, FuncValidatorAllocations, FunctionBody,
+    BinaryReaderError, CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentImport,
+    ComponentInstance, ComponentOuterAliasKind, ComponentType, ComponentTypeDeclaration,
+    ComponentTypeRef, CompositeInnerType, FuncValidator, FuncValidatorAllocations, FunctionBody,
     InstanceTypeDeclaration, ModuleArity as _, Operator, OperatorsReader, Parser, Payload,
     SectionLimited, TypeBounds, ValType, ValidPayload, Validator, ValidatorResources,
 };
@@ -36,6 +36,12 @@ impl Bound {
         Self { what, most, key: None }
     }
 
+    /// Adds to a count, and checks it.
+    fn count(&self, found: &mut u64, more: u64) -> Result<(), Refusal> {
+        *found = found.saturating_add(more);
+        self.check(*found)
+    }
+
     fn check(&self, found: u64) -> Result<(), Refusal> {
         let Self { what, most, key } = self;
         if found <= *most {
@@ -48,7 +54,7 @@ impl Bound {
         let message = format!(
             "the component is too large to compile: {found} {what}, limit {most}; {advice}"
         );
-        Err(Refusal(Error::ComponentFault { message }))
+        Err(Refusal::new(message))
     }
 }
 
@@ -74,48 +80,44 @@ const INSTANCES_IN_TYPES: Bound = Bound::fixed("uses of instance types within ty
 /// One function may take the total steps divided by this number.
 const SHARE: u64 = 30;
 
-/// All bounds.
+/// The bounds on the code of all functions and of one, which the configuration sets.
 #[derive(Hash)]
-struct Bounds {
-    fixed: [Bound; 12],
+struct CodeBounds {
     functions: Bound,
     steps: Bound,
     body_steps: Bound,
 }
 
-impl Bounds {
+impl CodeBounds {
     fn of(limits: &Limits) -> Self {
         let set = |what, most, key| Bound { what, most, key: Some(key) };
-        let steps = limits.component_steps;
+        let (steps, key) = (limits.component_steps, "component_steps_millions");
         Self {
-            fixed: [
-                MODULES,
-                COMPONENTS,
-                CODE,
-                BODY,
-                NESTING,
-                SIGNATURE,
-                ELEMENTS,
-                DECLARATIONS,
-                INSTANTIATED,
-                RESOURCES,
-                INSTANCES,
-                INSTANCES_IN_TYPES,
-            ],
             functions: set("functions", limits.component_functions, "component_functions"),
-            steps: set("steps of compiling", steps, "component_steps_millions"),
-            body_steps: set(
-                "steps of compiling one function",
-                steps / SHARE,
-                "component_steps_millions",
-            ),
+            steps: set("steps of compiling", steps, key),
+            body_steps: set("steps of compiling one function", steps / SHARE, key),
         }
     }
 }
 
 /// Hashes the bounds, which decide whether a component may be compiled.
 pub(crate) fn hash(limits: &Limits, hasher: &mut impl Hasher) {
-    Bounds::of(limits).hash(hasher);
+    [
+        MODULES,
+        COMPONENTS,
+        CODE,
+        BODY,
+        NESTING,
+        SIGNATURE,
+        ELEMENTS,
+        DECLARATIONS,
+        INSTANTIATED,
+        RESOURCES,
+        INSTANCES,
+        INSTANCES_IN_TYPES,
+    ]
+    .hash(hasher);
+    CodeBounds::of(limits).hash(hasher);
 }
 
 /// Checks that a component is valid and can be compiled within bounds.
@@ -124,7 +126,7 @@ pub(crate) fn hash(limits: &Limits, hasher: &mut impl Hasher) {
 ///
 /// [`Error::ComponentFault`], which says what exceeds its bound, or why the bytes are not a component.
 pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<(), Error> {
-    walk(bytes, Some(Bounds::of(limits))).map(drop).map_err(|Refusal(error)| error)
+    walk(bytes, Some(CodeBounds::of(limits))).map(drop).map_err(|Refusal(error)| error)
 }
 
 /// Checks that a component is valid, and returns the types of its imports and exports. The bounds on code
@@ -139,11 +141,11 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<Types, Error> {
 
 /// Validates a component section by section. Each section is counted first, because types can make the
 /// validator take long too.
-fn walk(bytes: &[u8], compiled: Option<Bounds>) -> Result<Types, Refusal> {
+fn walk(bytes: &[u8], compiled: Option<CodeBounds>) -> Result<Types, Refusal> {
     check_form(bytes)?;
     let mut validator = Validator::new();
     let mut allocations = FuncValidatorAllocations::default();
-    let mut count = Count::new(compiled);
+    let mut count = Count { compiled, ..Count::default() };
     let mut types = None;
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
@@ -163,10 +165,7 @@ fn walk(bytes: &[u8], compiled: Option<Bounds>) -> Result<Types, Refusal> {
             count.passed(section, types)?;
         }
     }
-    types.ok_or_else(|| {
-        let message = "not a component: the file is truncated".into();
-        Refusal(Error::ComponentFault { message })
-    })
+    types.ok_or_else(|| Refusal::new("not a component: the file is truncated"))
 }
 
 /// Checks the header, with clearer messages than the validator's.
@@ -179,17 +178,23 @@ fn check_form(bytes: &[u8]) -> Result<(), Refusal> {
         }
         _ => "not a component: the file is not WebAssembly",
     };
-    Err(Refusal(Error::ComponentFault { message: message.into() }))
+    Err(Refusal::new(message))
 }
 
 /// Returns the error for bytes that are not a valid component.
 pub(crate) fn not_a_component(error: &BinaryReaderError) -> Error {
     let shown = text::printable(&error.to_string(), 500);
-    Error::ComponentFault { message: format!("not a component: {shown}") }
+    Error::component_fault(format!("not a component: {shown}"))
 }
 
 /// Why a component is refused.
 struct Refusal(Error);
+
+impl Refusal {
+    fn new(message: impl Into<String>) -> Self {
+        Self(Error::component_fault(message))
+    }
+}
 
 impl From<BinaryReaderError> for Refusal {
     fn from(error: BinaryReaderError) -> Self {
@@ -198,9 +203,10 @@ impl From<BinaryReaderError> for Refusal {
 }
 
 /// The counts of everything that is bounded.
+#[derive(Default)]
 struct Count {
     /// The bounds on code; absent if the component is not compiled.
-    compiled: Option<Bounds>,
+    compiled: Option<CodeBounds>,
     modules: u64,
     components: u64,
     declarations: u64,
@@ -238,32 +244,13 @@ const TYPE_STEPS: u64 = 150;
 const BLOCK_STEPS: u64 = 7;
 
 impl Count {
-    fn new(compiled: Option<Bounds>) -> Self {
-        Self {
-            compiled,
-            modules: 0,
-            components: 0,
-            declarations: 0,
-            resources: 0,
-            instances: 0,
-            instances_in_types: 0,
-            code: 0,
-            functions: 0,
-            steps: 0,
-            around: Vec::new(),
-            open: Open::default(),
-            sizes: HashMap::new(),
-        }
-    }
-
     fn add_steps(&mut self, steps: u64) -> Result<(), Refusal> {
-        self.steps = self.steps.saturating_add(steps);
-        self.compiled.as_ref().map_or(Ok(()), |bounds| bounds.steps.check(self.steps))
+        let Some(bounds) = &self.compiled else { return Ok(()) };
+        bounds.steps.count(&mut self.steps, steps)
     }
 
     fn take(&mut self, bytes: u64) -> Result<(), Refusal> {
-        self.open.instantiated = self.open.instantiated.saturating_add(bytes);
-        INSTANTIATED.check(self.open.instantiated)
+        INSTANTIATED.count(&mut self.open.instantiated, bytes)
     }
 
     fn begin(&mut self, is_module: bool) {
@@ -275,14 +262,12 @@ impl Count {
     fn section(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
         match payload {
             Payload::ModuleSection { .. } => {
-                self.modules += 1;
-                MODULES.check(self.modules)?;
+                MODULES.count(&mut self.modules, 1)?;
                 self.begin(true);
                 return Ok(());
             }
             Payload::ComponentSection { .. } => {
-                self.components += 1;
-                COMPONENTS.check(self.components)?;
+                COMPONENTS.count(&mut self.components, 1)?;
                 self.begin(false);
                 return Ok(());
             }
@@ -306,8 +291,7 @@ impl Count {
             payload => payload.as_section().map_or(0, |(_, range)| range.len() as u64),
         };
         if !self.open.is_module || self.compiled.is_some() {
-            self.declarations += bytes;
-            DECLARATIONS.check(self.declarations)?;
+            DECLARATIONS.count(&mut self.declarations, bytes)?;
         }
         if !self.open.is_module {
             self.take(bytes)?;
@@ -321,15 +305,13 @@ impl Count {
         match payload {
             Payload::FunctionSection(section) => {
                 let count = u64::from(section.count());
-                self.functions += count;
                 if let Some(bounds) = &self.compiled {
-                    bounds.functions.check(self.functions)?;
+                    bounds.functions.count(&mut self.functions, count)?;
                 }
                 self.add_steps(count * FUNCTION_STEPS)?;
             }
             Payload::CodeSectionStart { size, .. } => {
-                self.code += u64::from(*size);
-                CODE.check(self.code)?;
+                CODE.count(&mut self.code, u64::from(*size))?;
             }
             Payload::CodeSectionEntry(body) => BODY.check(body.range().len() as u64)?,
             Payload::TypeSection(section) => {
@@ -417,12 +399,10 @@ impl Count {
     fn reference(&mut self, ty: ComponentTypeRef) -> Result<(), Refusal> {
         match ty {
             ComponentTypeRef::Type(TypeBounds::SubResource) => {
-                self.resources += 1;
-                RESOURCES.check(self.resources)
+                RESOURCES.count(&mut self.resources, 1)
             }
             ComponentTypeRef::Instance(_) | ComponentTypeRef::Component(_) => {
-                self.instances += 1;
-                INSTANCES.check(self.instances)
+                INSTANCES.count(&mut self.instances, 1)
             }
             _ => Ok(()),
         }
@@ -430,8 +410,7 @@ impl Count {
 
     fn reference_in_type(&mut self, ty: ComponentTypeRef) -> Result<(), Refusal> {
         if matches!(ty, ComponentTypeRef::Instance(_) | ComponentTypeRef::Component(_)) {
-            self.instances_in_types += 1;
-            INSTANCES_IN_TYPES.check(self.instances_in_types)?;
+            INSTANCES_IN_TYPES.count(&mut self.instances_in_types, 1)?;
         }
         self.reference(ty)
     }
@@ -440,8 +419,7 @@ impl Count {
     fn component_type(&mut self, ty: &ComponentType<'_>) -> Result<(), Refusal> {
         match ty {
             ComponentType::Resource { .. } => {
-                self.resources += 1;
-                RESOURCES.check(self.resources)?;
+                RESOURCES.count(&mut self.resources, 1)?;
             }
             ComponentType::Instance(declarations) => {
                 for declaration in declarations {
@@ -458,10 +436,8 @@ impl Count {
                 for declaration in declarations {
                     match declaration {
                         ComponentTypeDeclaration::Type(ty) => self.component_type(ty)?,
-                        ComponentTypeDeclaration::Import(import) => {
-                            self.reference_in_type(import.ty)?;
-                        }
-                        ComponentTypeDeclaration::Export { ty, .. } => {
+                        ComponentTypeDeclaration::Import(ComponentImport { ty, .. })
+                        | ComponentTypeDeclaration::Export { ty, .. } => {
                             self.reference_in_type(*ty)?;
                         }
                         _ => {}

@@ -34,6 +34,7 @@ fn a_beginning_and_an_end_are_joined_in_either_order() {
             "time": "2026-03-02T09:00:00.000Z",
             "front_end": "mcp",
             "client": "an agent",
+            "agent": null,
             "account": "work",
             "api_url": "https://api.whereby.dev/v1",
             "function": "delete_room",

@@ -95,6 +95,9 @@ class Participant(TypedDict):
     """A person who took part in a meeting. A person who left and came back may appear twice.
     Whereby's recorder, streamer and captioner do not appear.
 
+    A host can replace the name and both ids by a pseudonym such as `Participant 3f9a1c`, which is
+    the same for every visit of a person, or leave them out.
+
     Source: https://docs.whereby.com/reference/whereby-rest-api-reference/insights
     """
 

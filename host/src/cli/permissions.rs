@@ -1,0 +1,212 @@
+//! `whereby permissions`: shows what is allowed and by which rule, and what other rules would change.
+
+use super::audit::When;
+use super::{CommandError, Context, Output, document, functions, render};
+use crate::session::call::{Call, rule_json};
+use crate::store::AuditFilter;
+use serde_json::{Value, json};
+use whereby_authority::policy::{AppliedRule, Outlook, Rule, Subject};
+use whereby_authority::table::FunctionRule;
+use whereby_authority::text;
+use whereby_catalog::Function;
+
+/// Show what is allowed, under which conditions, and by which rules
+///
+/// Without arguments: every function. With a function: each rule that applies to it. With a function and
+/// its arguments as JSON: the decision on that call, which is not made.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_long_help = concat!(
+    "Examples:\n",
+    "  whereby permissions\n",
+    "  whereby permissions delete_room\n",
+    "  whereby permissions create_room '{\"room_name_prefix\": \"bot-\"}'\n",
+    "  whereby permissions replay --since 7d"
+))]
+pub(super) struct Opts {
+    /// The agent that would make the call
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Only this function
+    #[arg(value_parser = functions::name(), hide_possible_values = true)]
+    function: Option<String>,
+    /// The arguments of a call, as a JSON object
+    #[arg(value_name = "JSON")]
+    arguments: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Decide the calls of the audit log again, and list those that would now be decided differently
+    ///
+    /// With --config, by the rules of another file, to try them before they are in force. Quotas and
+    /// creators are taken from the log. Secrets are masked in the log, and a call whose arguments cannot
+    /// be read for that reason is counted as not decided.
+    #[command(after_long_help = "Example:\n  whereby permissions replay --since 7d")]
+    Replay {
+        /// Only calls since this time, as in `whereby audit --since`
+        #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+        since: Option<When>,
+    },
+}
+
+impl Opts {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
+        if let Some(Command::Replay { since }) = &self.command {
+            return replay(context, since.as_ref());
+        }
+        let settings = context.settings()?;
+        let agent = self.agent.as_deref();
+        let (account, _) = settings.choose(context.global.account.as_deref(), false)?;
+        let account = account.to_owned();
+        let outlook = |function: &'static Function| {
+            let subject = Subject { agent, ..Subject::of(&account, function) };
+            settings.policy.outlook(subject, false)
+        };
+        let Some(name) = &self.function else {
+            let all = context.functions()?;
+            let all: Vec<(&Function, Outlook)> =
+                all.into_iter().map(|function| (function, outlook(function))).collect();
+            let rows = all.iter().map(|(function, outlook)| row(function, outlook));
+            let table = render::render(&Value::Array(rows.collect()), &context.look());
+            let functions = all.iter().map(|(function, outlook)| entry(function, outlook));
+            let found = json!({
+                "account": account,
+                "agent": agent,
+                "functions": functions.collect::<Vec<_>>(),
+            });
+            return Ok(Output::text(table, document("permissions", found)));
+        };
+        let function = functions::find(name)?;
+        if let Some(given) = &self.arguments {
+            let arguments = super::call::arguments_of(given)?;
+            let session = context.session(settings, false)?;
+            let call = Call::new(function.json, arguments).agent(agent).account(Some(&account));
+            let plan = session.plan(call)?;
+            let decision = plan.verdict.permission.as_str();
+            let mut shown = format!("{decision}: {}", plan.verdict.rule);
+            if let Some(unmet) = &plan.verdict.rule.unmet {
+                shown += &format!("\nbecause {}", unmet.reason);
+            }
+            let mut found = plan.to_json();
+            found["account"] = account.into();
+            found["agent"] = json!(agent);
+            return Ok(Output::text(shown + "\n", document("permissions", found)));
+        }
+        let outlook = outlook(function);
+        let mut found = entry(function, &outlook);
+        found["account"] = account.clone().into();
+        found["agent"] = json!(agent);
+        Ok(Output::text(details(function, &account, &outlook), document("permissions", found)))
+    }
+}
+
+fn row(function: &Function, outlook: &Outlook) -> Value {
+    json!({
+        "function": function.json,
+        "permission": outlook.permission.as_str(),
+        "conditions": outlook.terms(),
+        "rule": deciding(outlook).to_string(),
+    })
+}
+
+/// Returns the rule that decides if all conditions hold.
+fn deciding(outlook: &Outlook) -> &Rule {
+    let mut rules = outlook.rules.iter().map(|applied| &applied.rule);
+    let first = &outlook.rules[0].rule;
+    rules.find(|rule| rule.permission == outlook.permission).unwrap_or(first)
+}
+
+/// Returns the permission of a function as JSON, with each rule that applies.
+fn entry(function: &Function, outlook: &Outlook) -> Value {
+    let rules = outlook.rules.iter().map(|AppliedRule { rule, conditions, .. }| {
+        let mut shown = rule_json(rule);
+        let each = conditions.iter().map(|unmet| {
+            let name = unmet.key.rsplit('.').next().unwrap_or_default();
+            let mut shown = rule_json(unmet);
+            shown["condition"] = name.into();
+            shown["value"] = unmet.unmet.as_ref().map(|unmet| unmet.value.clone()).into();
+            shown
+        });
+        shown["conditions"] = each.collect();
+        shown
+    });
+    json!({
+        "name": function.json,
+        "effect": FunctionRule::of(function).effect.as_str(),
+        "permission": outlook.permission.as_str(),
+        "conditions": outlook.conditions.iter().map(|c| json!({c.name(): c.value()})).collect::<Vec<_>>(),
+        "rules": rules.collect::<Vec<_>>(),
+    })
+}
+
+fn details(function: &Function, account: &str, outlook: &Outlook) -> String {
+    let permission = outlook.permission.as_str();
+    let mut shown = format!("{} by the account `{account}`: {permission}", function.json);
+    if !outlook.conditions.is_empty() {
+        shown += &format!(", when {}", outlook.terms());
+    }
+    shown += "\n\nRules (the strictest result holds):\n";
+    for AppliedRule { rule, conditions, .. } in &outlook.rules {
+        shown += &format!("  {rule}\n");
+        for unmet in conditions {
+            shown += &format!("    {}: otherwise {}\n", unmet, unmet.permission.as_str());
+        }
+    }
+    shown
+}
+
+fn replay(context: &Context, since: Option<&When>) -> Result<Output, CommandError> {
+    let settings = context.settings()?;
+    let store = context.store()?;
+    let now = context.environment.clock.now();
+    let since = since.map(|when| when.unix_ms(now, &context.look().zone())).transpose()?;
+    store.gather()?;
+    // Earlier calls count towards quotas.
+    let rows = store.audit_as_it_is(&AuditFilter::default())?;
+    let session = context.session(settings, false)?;
+    let replayed = session.replay(&rows, since.unwrap_or(i64::MIN));
+    let shown = replayed.changed.iter().map(|change| {
+        json!({
+            "time": change.time,
+            "id": change.id,
+            "function": change.function,
+            "account": change.account,
+            "agent": change.agent,
+            "arguments": change.arguments,
+            "was": change.was,
+            "now": change.verdict.permission.as_str(),
+            "rule": rule_json(&change.verdict.rule),
+            "reason": change.verdict.rule.unmet.as_ref().map(|unmet| &unmet.reason),
+        })
+    });
+    let changed: Vec<Value> = shown.collect();
+    let rows = changed.iter().zip(&replayed.changed).map(|(shown, change)| {
+        json!({
+            "time": shown["time"],
+            "call": format!("{} {}", change.function, text::printable(&change.arguments.to_string(), 60)),
+            "was": shown["was"],
+            "now": shown["now"],
+            "rule": change.verdict.rule.to_string(),
+        })
+    });
+    let mut text = match changed.as_slice() {
+        [] => String::new(),
+        _ => render::render(&Value::Array(rows.collect()), &context.look()),
+    };
+    text +=
+        &format!("{} of {} calls would be decided differently\n", changed.len(), replayed.decided);
+    if replayed.undecided > 0 {
+        text += &format!(
+            "{} more cannot be decided: the log has no rule for them, or their arguments are masked\n",
+            replayed.undecided
+        );
+    }
+    let found = json!({
+        "decided": replayed.decided,
+        "undecided": replayed.undecided,
+        "changed": changed,
+    });
+    Ok(Output::text(text, document("replay", found)))
+}
