@@ -1,5 +1,6 @@
 //! `whereby call`: calls one function.
 
+use super::agents::AgentOpt;
 use super::pages::{MAX_PAGES, Pages, Read};
 use super::signal::Signals;
 use super::spinner::{self, Status};
@@ -51,6 +52,8 @@ pub(super) struct Opts {
     /// Succeed if the room to delete does not exist
     #[arg(long)]
     if_exists: bool,
+    #[command(flatten)]
+    agent: AgentOpt,
 }
 
 /// A session and the call to make.
@@ -83,6 +86,7 @@ impl Opts {
             let stopped = document.to_json(Err(&Error::Interrupted)).to_string();
             context.streams.set_last_words(Some(text::printable_json(&stopped)));
         }
+        let agent = self.agent.name(context);
         let prepared = match self.prepare(context, segment, &function) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -90,6 +94,7 @@ impl Opts {
                 if !self.dry_run {
                     let account = segment.or(context.global.account.as_deref());
                     let call = Call::new(function, Value::Null).account(account);
+                    let call = call.agent(agent.as_deref());
                     context.record_refusal(call.asked_by(super::FRONT_END, None), &error).await;
                 }
                 return Err(fail(error));
@@ -99,6 +104,7 @@ impl Opts {
         let status = Status::new(known.unwrap_or("a function"));
         let mut call = Call::new(function, arguments.clone())
             .account(account.as_deref())
+            .agent(agent.as_deref())
             .force(self.force)
             .asked_by(super::FRONT_END, None);
         let waits_for = Arc::<OnceLock<String>>::default();

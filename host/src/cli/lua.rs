@@ -1,5 +1,6 @@
 //! `whereby lua`: runs a script, or an interactive console.
 
+use super::agents::AgentOpt;
 use super::paint::Role;
 use super::signal::Signals;
 use super::spinner::{self, Status};
@@ -51,6 +52,8 @@ pub(super) struct Opts {
     /// Limit how many of its calls run at the same time
     #[arg(long, value_name = "CALLS")]
     parallel: Option<u64>,
+    #[command(flatten)]
+    agent: AgentOpt,
 }
 
 impl Opts {
@@ -83,6 +86,7 @@ impl Opts {
         let runtime = Runtime::new(context.session(settings, false)?)
             .limits(limits)
             .account(context.global.account.as_deref())
+            .agent(self.agent.name(context).as_deref())
             .asking(Arc::clone(&context.asking))
             .notice(context.warner())
             .calls(calls);

@@ -1,5 +1,6 @@
 //! `whereby mcp`: serves the functions as tools to MCP clients.
 
+use super::agents::AgentOpt;
 use super::signal::Signals;
 use super::{CommandError, Context, Exit, Output, stdio};
 use crate::config::environment::Environment;
@@ -47,6 +48,8 @@ pub(super) struct Opts {
     /// Also accept web pages from this origin, such as https://agents.example.com:443
     #[arg(long = "allow-origin", value_name = "ORIGIN", requires = "listen")]
     origins: Vec<String>,
+    #[command(flatten)]
+    agent: AgentOpt,
 }
 
 impl Opts {
@@ -54,6 +57,7 @@ impl Opts {
         let mut signals = Signals::listen(&context.streams);
         let server = server(
             context,
+            self.agent.name(context).as_deref(),
             #[cfg(feature = "lua")]
             self.lua,
         )?;
@@ -115,8 +119,16 @@ impl Opts {
 }
 
 /// Builds a server that reloads the configuration files when they change.
-fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Server, Error> {
+fn server(
+    context: &Context,
+    agent: Option<&str>,
+    #[cfg(feature = "lua")] scripts: bool,
+) -> Result<Server, Error> {
     let settings = context.settings()?.defaulting_to(context.global.account.as_deref())?;
+    // The agent may be added while the server runs. Until then, its calls are refused.
+    if let Some(Err(error)) = agent.map(|name| settings.agent(name)) {
+        context.warn(&format!("all calls will be refused: {error}"));
+    }
     if !context.global.quiet {
         unusable(&settings, &context.environment).iter().for_each(|what| context.warn(what));
     }
@@ -128,7 +140,8 @@ fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Se
         let settings = Settings::load(file.as_deref() as Option<&Path>, &environment)?;
         settings.defaulting_to(account.as_deref())
     };
-    let server = Server::builder(session).reload(files, reload).notice(context.warner());
+    let server =
+        Server::builder(session).reload(files, reload).agent(agent).notice(context.warner());
     #[cfg(feature = "lua")]
     let server = server.scripts(scripts);
     Ok(server.build())

@@ -58,10 +58,18 @@ pub struct ServerBuilder {
     files: Vec<PathBuf>,
     reload: Option<Box<Reload>>,
     notice: Arc<Notice>,
+    agent: Option<String>,
     scripts: bool,
 }
 
 impl ServerBuilder {
+    /// Sets the agent that makes all calls, whose rules in the settings apply as well. Default: none.
+    #[must_use]
+    pub fn agent(mut self, agent: Option<&str>) -> Self {
+        self.agent = agent.map(str::to_owned);
+        self
+    }
+
     /// Sets whether to offer the tool `whereby_run_lua`, which runs Lua scripts within the limits of
     /// the settings. Default: false.
     #[cfg(feature = "lua")]
@@ -97,8 +105,8 @@ impl ServerBuilder {
     /// Returns the server.
     #[must_use]
     pub fn build(self) -> Server {
-        let state =
-            ServerState::new(self.session, self.files, self.reload, self.notice, self.scripts);
+        let Self { session, files, reload, notice, agent, scripts } = self;
+        let state = ServerState::new(session, files, reload, notice, agent, scripts);
         Server { state: Arc::new(state) }
     }
 }
@@ -112,6 +120,7 @@ impl Server {
             files: Vec::new(),
             reload: None,
             notice: Arc::new(|_| {}),
+            agent: None,
             scripts: false,
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct ServerState {
     files: Vec<PathBuf>,
     reload: Option<Box<Reload>>,
     notice: Arc<Notice>,
+    /// The agent that makes all calls.
+    pub(super) agent: Option<String>,
     /// Whether scripts are offered.
     scripts: bool,
     current: Mutex<Current>,
@@ -64,8 +66,8 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(version: u64, session: Session, scripts: bool) -> Self {
-        let tools = Arc::new(tools::list(&session, scripts));
+    fn new(version: u64, session: Session, agent: Option<&str>, scripts: bool) -> Self {
+        let tools = Arc::new(tools::list(&session, agent, scripts));
         Self { version, session, problem: None, tools }
     }
 
@@ -91,14 +93,17 @@ impl ServerState {
         files: Vec<PathBuf>,
         reload: Option<Box<Reload>>,
         notice: Arc<Notice>,
+        agent: Option<String>,
         scripts: bool,
     ) -> Self {
         let stamps = files.iter().map(|file| stamp(file)).collect();
-        let current = Current { stamps, snapshot: Snapshot::new(0, session, scripts) };
+        let snapshot = Snapshot::new(0, session, agent.as_deref(), scripts);
+        let current = Current { stamps, snapshot };
         Self {
             files,
             reload,
             notice,
+            agent,
             scripts,
             current: Mutex::new(current),
             last_notice: Mutex::default(),
@@ -138,7 +143,8 @@ impl ServerState {
         });
         match session {
             Ok(session) => {
-                let new = Snapshot::new(snapshot.version, session, self.scripts);
+                let agent = self.agent.as_deref();
+                let new = Snapshot::new(snapshot.version, session, agent, self.scripts);
                 let tools = std::mem::replace(snapshot, new).tools;
                 if snapshot.tools != tools {
                     self.changes.send_modify(|count| *count += 1);
