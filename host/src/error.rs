@@ -43,6 +43,18 @@ pub enum Error {
         /// What the caller may do instead.
         instead: String,
     },
+    /// A person has frozen the call, or the call names an agent that does not exist. Its kind is `denied`.
+    #[error("{message}{detail}")]
+    Blocked {
+        /// Which call is blocked.
+        message: String,
+        /// Who blocked it and why, or what is known instead; empty for agents.
+        detail: String,
+        /// What a person can do about it; empty for agents.
+        fix: String,
+        /// What an agent is told to do.
+        instead: String,
+    },
     /// A person must approve the call, and nobody could be asked.
     #[error("{message}{}", because(.rule))]
     ApprovalRequired {
@@ -200,7 +212,7 @@ impl Error {
             Self::Usage { .. } => "usage",
             Self::InvalidArgument { .. } => "invalid-argument",
             Self::Configuration { .. } => "configuration",
-            Self::Denied { .. } => "denied",
+            Self::Denied { .. } | Self::Blocked { .. } => "denied",
             Self::ApprovalRequired { .. } => "approval-required",
             Self::Function(error) => error.kind,
             Self::TimedOut { .. } => "timeout",
@@ -236,6 +248,10 @@ impl Error {
             Self::Denied { rule: Some(rule), .. } => return Some(change(rule)),
             Self::Denied { rule: None, instead, .. } => {
                 return Some(instead.clone()).filter(|instead| !instead.is_empty());
+            }
+            Self::Blocked { fix, instead, .. } => {
+                let hint = if fix.is_empty() { instead } else { fix };
+                return Some(hint.clone()).filter(|hint| !hint.is_empty());
             }
             Self::ApprovalRequired { pending: Some(pending), .. } => {
                 return Some(approve(&format!("with: {}", pending.command())));
@@ -280,6 +296,9 @@ impl Error {
         }
         if let Self::Function(error) = &mut self {
             error.place = None;
+        }
+        if let Self::Blocked { detail, fix, .. } = &mut self {
+            (*detail, *fix) = (String::new(), String::new());
         }
         self
     }

@@ -1,6 +1,7 @@
 //! The whole: the real component, in the real host, against a simulated Whereby.
 
 mod accounts;
+mod agents;
 mod approvals;
 mod arguments;
 mod artifacts;
@@ -12,6 +13,7 @@ mod conditions;
 mod configuration;
 mod examples;
 mod files;
+mod freeze;
 mod functions;
 mod guide;
 mod hostile;

@@ -178,7 +178,7 @@ fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
     }
     let most = context.streams.width.map_or(200, |width| usize::from(width.max(OTHER_COLUMNS)) - 1);
     for call in found {
-        let who = asked_by(&call.front_end, call.client.as_deref());
+        let who = asked_by(&call.front_end, call.client.as_deref(), call.agent.as_deref());
         let (account, arguments) = (&call.account, spaced(&call.arguments));
         let line = format!("{} {arguments}, account {account}, asked by {who}", call.function);
         // If standard error is closed, the question below fails.
@@ -255,7 +255,11 @@ fn row(approval: &StoredApproval, look: &Look) -> Value {
         "function": approval.function,
         "arguments": short(&approval.arguments, look),
         "state": approval.state.as_str(),
-        "asked by": asked_by(&approval.front_end, approval.client.as_deref()),
+        "asked by": asked_by(
+            &approval.front_end,
+            approval.client.as_deref(),
+            approval.agent.as_deref(),
+        ),
         "created": document["created_at"],
         "until": until,
         "account": approval.account,
@@ -293,11 +297,15 @@ fn spaced(value: &Value) -> String {
     }
 }
 
-/// Returns the front end and client of a call.
-pub(super) fn asked_by(front_end: &str, client: Option<&str>) -> String {
-    match client {
+/// Returns the agent, the front end and the client of a call, such as `assistant via mcp (client 1.0)`.
+pub(super) fn asked_by(front_end: &str, client: Option<&str>, agent: Option<&str>) -> String {
+    let front_end = match client {
         Some(client) => format!("{front_end} ({})", text::printable(client, 40)),
         None => front_end.to_owned(),
+    };
+    match agent {
+        Some(agent) => format!("{} via {front_end}", text::printable(agent, 40)),
+        None => front_end,
     }
 }
 
@@ -310,7 +318,11 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
         "api": approval.api,
         "function": approval.function,
         "rule": approval.rule,
-        "asked by": asked_by(&approval.front_end, approval.client.as_deref()),
+        "asked by": asked_by(
+            &approval.front_end,
+            approval.client.as_deref(),
+            approval.agent.as_deref(),
+        ),
         "created": document["created_at"],
     });
     for (name, member) in

@@ -45,6 +45,9 @@ pub(super) struct Opts {
     /// Only calls of this function
     #[arg(long, value_name = "NAME", value_parser = functions::name(), hide_possible_values = true)]
     function: Option<String>,
+    /// Only calls of this agent
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
     /// Only the newest N calls (default: 50, or all with --json)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: Option<u32>,
@@ -88,6 +91,7 @@ impl Opts {
                 .transpose()?,
             account: wanted_account(context),
             function,
+            agent: self.agent,
             // JSON has no default limit.
             limit: self.limit.or((!context.global.json).then_some(DEFAULT_LIMIT)),
             after_seq: None,
@@ -248,7 +252,7 @@ fn row(row: &AuditRow, look: &Look) -> Map<String, Value> {
         row.function.clone().into(),
         outcome(row).into(),
         decision(row).into(),
-        asked_by(&row.front_end, row.client.as_deref()).into(),
+        asked_by(&row.front_end, row.client.as_deref(), row.agent.as_deref()).into(),
         row.account.clone().into(),
         requests.into(),
         short(&row.arguments, look).into(),

@@ -1,5 +1,6 @@
 //! `whereby call`: calls one function.
 
+use super::agents::AgentOpt;
 use super::pages::{MAX_PAGES, Pages, Read};
 use super::signal::Signals;
 use super::spinner::{self, Status};
@@ -56,6 +57,8 @@ pub(super) struct Opts {
     /// Make the call with the capability token in this file instead of $WHEREBY_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    agent: AgentOpt,
 }
 
 /// A session and the call to make.
@@ -89,6 +92,7 @@ impl Opts {
             let stopped = document.to_json(Err(&Error::Interrupted)).to_string();
             context.streams.set_last_words(Some(text::printable_json(&stopped)));
         }
+        let agent = self.agent.name(context);
         let prepared = match self.prepare(context, segment, &function).await {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -96,6 +100,7 @@ impl Opts {
                 if !self.dry_run {
                     let account = segment.or(context.global.account.as_deref());
                     let call = Call::new(function, Value::Null).account(account);
+                    let call = call.agent(agent.as_deref());
                     context.record_refusal(call.asked_by(super::FRONT_END, None), &error).await;
                 }
                 return Err(fail(error));
@@ -105,6 +110,7 @@ impl Opts {
         let status = Status::new(known.unwrap_or("a function"));
         let mut call = Call::new(function, arguments.clone())
             .account(account.as_deref())
+            .agent(agent.as_deref())
             .token(token.as_ref())
             .force(self.force)
             .asked_by(super::FRONT_END, None);

@@ -77,13 +77,13 @@ pub(super) struct Opts {
 const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
 
 /// Parses a permission, and offers completions.
-fn a_permission() -> Completed<Permission> {
+pub(super) fn a_permission() -> Completed<Permission> {
     Completed { parse: permission, values: || PERMISSIONS.map(PossibleValue::new).to_vec() }
 }
 
 /// What is set for a function.
 #[derive(Clone, Debug)]
-enum Part {
+pub(super) enum Part {
     Permission(Permission),
     Otherwise(Permission),
     Condition(Condition),
@@ -91,7 +91,7 @@ enum Part {
 
 impl Part {
     /// Returns the key in the function's table, and the value.
-    fn to_toml(&self) -> Result<(&'static str, Value), Error> {
+    pub(super) fn to_toml(&self) -> Result<(&'static str, Value), Error> {
         Ok(match self {
             Self::Permission(word) => (reader::PERMISSION, word.as_str().into()),
             Self::Otherwise(word) => (reader::OTHERWISE, word.as_str().into()),
@@ -112,7 +112,7 @@ impl Part {
 }
 
 /// Parses a function with its permission, and offers completions.
-fn a_rule() -> Completed<(&'static str, Part)> {
+pub(super) fn a_rule() -> Completed<(&'static str, Part)> {
     let values = || {
         let rules = whereby_catalog::FUNCTIONS.iter().flat_map(|function| {
             PERMISSIONS.map(|permission| format!("{}={permission}", function.json))

@@ -1,5 +1,6 @@
 //! `whereby list`, `docs`, `search` and `schema`: describe the functions.
 
+use super::agents::AgentOpt;
 use super::functions::{self, find};
 use super::{CommandError, Context, Output, document, render, table};
 use crate::config::Settings;
@@ -17,11 +18,21 @@ use whereby_catalog::schema;
 /// List the functions with their permissions and descriptions
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  whereby list\n  whereby list --account work --json")]
-pub(super) struct ListOpts {}
+pub(super) struct ListOpts {
+    #[command(flatten)]
+    agent: AgentOpt,
+}
 
 impl ListOpts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let settings = context.settings()?;
+        let agent = self.agent.name(context);
+        let agent = agent.as_deref();
+        let rules = agent.map(|name| settings.agent(name)).transpose()?;
+        let may_use = |account: &String| match rules.and_then(|rules| rules.accounts.as_ref()) {
+            Some((own, _)) => own.contains(account),
+            None => true,
+        };
         let only = match context.global.account.as_deref() {
             Some(name) => Some(settings.account_name(Some(name))?),
             None => None,
@@ -33,9 +44,10 @@ impl ListOpts {
                 let permissions: Map<String, Value> = settings
                     .accounts
                     .keys()
-                    .filter(|name| only.is_none_or(|only| only == *name))
+                    .filter(|name| may_use(name) && only.is_none_or(|only| only == *name))
                     .map(|name| {
-                        let outlook = settings.policy.outlook(Subject::of(name, function), false);
+                        let subject = Subject { agent, ..Subject::of(name, function) };
+                        let outlook = settings.policy.outlook(subject, false);
                         let word = outlook.permission.as_str();
                         let shown = match outlook.terms().as_str() {
                             "" => word.to_owned(),

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::cache_trouble;
 use crate::session::call::Call;
+use crate::store::Freeze;
 use crate::system::resource_limit;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -79,7 +80,14 @@ impl Opts {
         };
         let cache = cache(context, component.status == "ok");
         let mut checks = vec![configuration(&read), component, cache, state];
-        let errors = [read.as_ref().err(), state_error.as_ref(), session.as_ref().err()];
+        let (frozen, frozen_error) = frozen(context);
+        checks.extend(frozen);
+        let errors = [
+            read.as_ref().err(),
+            state_error.as_ref(),
+            frozen_error.as_ref(),
+            session.as_ref().err(),
+        ];
         let mut first_error = errors.into_iter().flatten().next().cloned();
         let mut accounts = Vec::new();
         let (settings, session) = match (read, session) {
@@ -272,6 +280,25 @@ fn state(context: &Context) -> (Check, Option<Error>) {
     }
 }
 
+/// Returns a warning for each freeze, or why it is unknown what is frozen.
+fn frozen(context: &Context) -> (Vec<Check>, Option<Error>) {
+    match context.store().map(|store| store.frozen()) {
+        Ok(Ok(freezes)) => {
+            let check = |freeze: &Freeze| {
+                let fix = format!("to lift it, run: {}", freeze.selector.command());
+                Check::warning("frozen", freeze.describe(), fix)
+            };
+            (freezes.iter().map(check).collect(), None)
+        }
+        Ok(Err(error)) => {
+            let fix = "repair that file, or move it away and freeze again what it had frozen";
+            (vec![Check::failed("frozen", &error, Some(fix.into()))], Some(error))
+        }
+        // The check of the state says why.
+        Err(_) => (Vec::new(), None),
+    }
+}
+
 fn holds_compiled_code(directory: &Path) -> bool {
     let is_code = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.is_ok_and(|entry| entry.path().extension().is_some_and(|ending| ending == "cwasm"))
@@ -385,8 +412,11 @@ async fn check_account(
         // A rule that forbids this call is the user's choice, not a mistake.
         Err(error) if matches!(error.kind(), "denied" | "approval-required") => {
             let message = format!("not checked: {error}");
-            checks
-                .insert(0, Check::warning(&check, message, "to check it, allow get_current_user"));
+            let fix = match &error {
+                Error::Blocked { fix, .. } => fix.clone(),
+                _ => "to check it, allow get_current_user".to_owned(),
+            };
+            checks.insert(0, Check::warning(&check, message, fix));
             (checks, details, None)
         }
         Err(error) => {

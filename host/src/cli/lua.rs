@@ -1,5 +1,6 @@
 //! `whereby lua`: runs a script, or an interactive console.
 
+use super::agents::AgentOpt;
 use super::paint::Role;
 use super::signal::Signals;
 use super::spinner::{self, Status};
@@ -54,6 +55,8 @@ pub(super) struct Opts {
     /// Make the calls with the capability token in this file instead of $WHEREBY_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    agent: AgentOpt,
 }
 
 impl Opts {
@@ -88,6 +91,7 @@ impl Opts {
         let runtime = Runtime::new(session)
             .limits(limits)
             .account(context.global.account.as_deref())
+            .agent(self.agent.name(context).as_deref())
             .asking(Arc::clone(&context.asking))
             .notice(context.warner())
             .calls(calls);

@@ -1,5 +1,6 @@
 //! `whereby mcp`: serves the functions as tools to MCP clients.
 
+use super::agents::AgentOpt;
 use super::signal::Signals;
 use super::{CommandError, Context, Exit, Output, stdio};
 use crate::config::environment::Environment;
@@ -52,6 +53,8 @@ pub(super) struct Opts {
     /// Also accept web pages from this origin, such as https://agents.example.com:443
     #[arg(long = "allow-origin", value_name = "ORIGIN", requires = "listen")]
     origins: Vec<String>,
+    #[command(flatten)]
+    agent: AgentOpt,
 }
 
 impl Opts {
@@ -133,6 +136,11 @@ impl Opts {
     /// Builds a server that reloads the configuration files when they change.
     async fn server(&self, context: &Context) -> Result<Server, Error> {
         let settings = context.settings()?.defaulting_to(context.global.account.as_deref())?;
+        let agent = self.agent.name(context);
+        // The agent may be added while the server runs. Until then, its calls are refused.
+        if let Some(Err(error)) = agent.as_deref().map(|name| settings.agent(name)) {
+            context.warn(&format!("all calls will be refused: {error}"));
+        }
         if !context.global.quiet {
             unusable(&settings, &context.environment).iter().for_each(|what| context.warn(what));
         }
@@ -156,8 +164,11 @@ impl Opts {
             let settings = Settings::load(file.as_deref() as Option<&Path>, &environment)?;
             settings.defaulting_to(account.as_deref())
         };
-        let server =
-            Server::builder(session).reload(files, reload).notice(context.warner()).token(token);
+        let server = Server::builder(session)
+            .reload(files, reload)
+            .agent(agent.as_deref())
+            .notice(context.warner())
+            .token(token);
         #[cfg(feature = "lua")]
         let server = server.scripts(self.lua);
         Ok(server.build())

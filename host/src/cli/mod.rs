@@ -1,6 +1,7 @@
 //! The command line: its commands, output and exit status.
 
 mod accounts;
+mod agents;
 mod approvals;
 mod audit;
 mod call;
@@ -10,6 +11,7 @@ mod configure;
 mod demo;
 mod discover;
 mod doctor;
+mod freeze;
 mod functions;
 #[cfg(feature = "lua")]
 mod lua;
@@ -118,6 +120,9 @@ enum Command {
     #[command(alias = "integrations:configure")]
     Configure(configure::Opts),
     Accounts(accounts::Opts),
+    Agents(agents::Opts),
+    Freeze(freeze::FreezeOpts),
+    Unfreeze(freeze::UnfreezeOpts),
     Permissions(permissions::Opts),
     Doctor(doctor::Opts),
     Approvals(approvals::Opts),
@@ -418,6 +423,9 @@ pub async fn run(
         Command::Search(opts) => opts.run(&context),
         Command::Configure(opts) => opts.run(&context),
         Command::Accounts(opts) => opts.run(&context),
+        Command::Agents(opts) => opts.run(&context),
+        Command::Freeze(opts) => opts.run(&context),
+        Command::Unfreeze(opts) => opts.run(&context),
         Command::Permissions(opts) => opts.run(&context),
         Command::Doctor(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
         Command::Approvals(opts) => opts.run(&context),

@@ -58,7 +58,7 @@ impl Opts {
         }
         let settings = context.settings()?;
         let agent = self.agent.as_deref();
-        let (account, _) = settings.choose(context.global.account.as_deref(), false)?;
+        let (account, _) = settings.choose_as(agent, context.global.account.as_deref(), false)?;
         let account = account.to_owned();
         let outlook = |function: &'static Function| {
             let subject = Subject { agent, ..Subject::of(&account, function) };

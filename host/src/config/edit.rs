@@ -20,6 +20,8 @@ use whereby_authority::text;
 pub(crate) enum Change {
     /// Sets the value at a path of keys.
     Set(Vec<String>, Value),
+    /// Makes an empty table at a path of keys.
+    Table(Vec<String>),
     /// Sets a member of the table at a path of keys. Where a word stands instead of the table, the word
     /// becomes the member that is named first; where nothing stands, the word that is given does. Setting
     /// that member keeps a word a word.
@@ -158,6 +160,15 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
                     *old.decor_mut() = decor;
                 }
                 None => drop(table.insert(last, Item::Value(value.clone()))),
+            }
+        }
+        Change::Table(keys) => {
+            let (last, parents) = keys.split_last().ok_or("an empty key")?;
+            let table = table_at(document, parents)?;
+            if let Some(table) =
+                table.entry(last).or_insert(Item::Table(Table::new())).as_table_mut()
+            {
+                table.set_implicit(false);
             }
         }
         Change::SetPart(keys, main, word, key, value) => {

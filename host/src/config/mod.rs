@@ -1,5 +1,6 @@
 //! Settings, from the configuration file, project files and the environment.
 
+mod agents;
 mod allowed;
 pub(crate) mod checkout;
 pub(crate) mod credentials;
@@ -546,14 +547,23 @@ fn tightening_files(environment: &Environment) -> impl Iterator<Item = PathBuf> 
 
 /// Says which names an account may have.
 pub(crate) fn invalid_account_name(name: &str) -> String {
+    invalid_name(name, "an account's")
+}
+
+/// Says which names an agent may have: those that an account may have.
+pub(crate) fn invalid_agent_name(name: &str) -> String {
+    invalid_name(name, "an agent's")
+}
+
+fn invalid_name(name: &str, whose: &str) -> String {
     format!(
-        "`{}` cannot be an account's name: use at most 32 lower-case letters, digits, `_` and `-`, begin \
+        "`{}` cannot be {whose} name: use at most 32 lower-case letters, digits, `_` and `-`, begin \
          with a letter, and do not use a function's name",
         text::printable(name, 60)
     )
 }
 
-/// Whether an account may have this name.
+/// Whether an account or an agent may have this name.
 #[must_use]
 pub(crate) fn is_account_name(name: &str) -> bool {
     let mut bytes = name.bytes();

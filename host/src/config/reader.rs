@@ -5,12 +5,17 @@ use crate::config::credentials::TokenSource;
 use crate::config::limits::ScriptLimits;
 use crate::config::limits::{Limit, Limits};
 use crate::config::origin::ApiBase;
-use crate::config::toml::{Node, TomlFile, in_file, unknown_key};
-use crate::config::{Account, ComponentFile, Settings, invalid_account_name, is_account_name};
+use crate::config::toml::{Node, TableNode, TomlFile, in_file, unknown_key};
+use crate::config::{
+    Account, ComponentFile, Settings, invalid_account_name, invalid_agent_name, is_account_name,
+};
 use crate::error::Error;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use whereby_authority::conditions::Condition;
-use whereby_authority::policy::{Effect, Entry, Participants, Permission, Rules, Stated, Table};
+use whereby_authority::policy::{
+    AgentRules, Effect, Entry, Participants, Permission, Rules, Stated, Table,
+};
 use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
@@ -32,7 +37,8 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// The tables of the file.
-const TABLES: [&str; 6] = ["permissions", "privacy", "accounts", "limits", "lua", "component"];
+const TABLES: [&str; 7] =
+    ["permissions", "privacy", "accounts", "agents", "limits", "lua", "component"];
 
 /// The keys of `[permissions]` and `[accounts.NAME.permissions]`.
 pub(crate) const PERMISSIONS: &[Key] = &[
@@ -64,6 +70,14 @@ pub(crate) const ACCOUNT: &[Key] = &[
     key("enabled", "true|false", "true", "account is switched on"),
     key("permissions", "", "", "permissions of this account"),
     key(PARTICIPANTS, "names|pseudonyms|hidden", "", "what calls see of people"),
+];
+
+/// The keys of an agent.
+pub(crate) const AGENT: &[Key] = &[
+    key("accounts", "[\"NAME\"]", "", "accounts it may use"),
+    key("valid_until", "DATE", "", "date that ends its access"),
+    key("permissions", "", "", "permissions that can only be stricter than the account's"),
+    key(PARTICIPANTS, "names|pseudonyms|hidden", "", "what it sees of people"),
 ];
 
 /// The keys of `access_token`, which must have exactly one of them.
@@ -129,6 +143,9 @@ fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
         ["accounts", _] => names(ACCOUNT),
         ["accounts", _, "access_token"] => names(TOKEN),
         ["accounts", _, "permissions", path @ ..] => permissions(path),
+        ["agents"] => return None,
+        ["agents", _] => names(AGENT),
+        ["agents", _, "permissions", path @ ..] => permissions(path),
         ["limits"] => limit_names(Limits::TABLE),
         #[cfg(feature = "lua")]
         ["lua"] => limit_names(ScriptLimits::TABLE),
@@ -146,8 +163,11 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
     settings.policy.own.file = Some(path.to_owned());
     let mut participants = Participants::default();
     let known = [&names(KEYS)[..], &TABLES].concat();
+    let mut agents = None;
     for (key, node) in file.root().members(&known)? {
         match key {
+            // They name accounts, which may come later.
+            "agents" => agents = Some(node),
             "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
             "permissions" => settings.policy.own.all = read_permissions(node, key)?,
             "privacy" => participants = read_privacy(node)?,
@@ -170,6 +190,15 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
         }
     }
     settings.policy.own.all.participants = participants;
+    for (name, node) in
+        agents.map(|node| node.table("agents")).transpose()?.iter().flat_map(TableNode::entries)
+    {
+        if !is_account_name(name) {
+            return Err(node.error(&invalid_agent_name(name)));
+        }
+        let agent = read_agent(node, name, &settings.accounts)?;
+        settings.policy.agents.insert(name.to_owned(), agent);
+    }
     if let Some(name) = &settings.default_account
         && !settings.accounts.contains_key(name)
         // The name of the account from the environment.
@@ -362,6 +391,49 @@ fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Tab
     })?;
     table.participants = participants;
     Ok((Account { token, api, enabled }, table))
+}
+
+fn read_agent(
+    node: Node<'_>,
+    name: &str,
+    known: &BTreeMap<String, Account>,
+) -> Result<AgentRules, Error> {
+    let full = format!("agents.{name}");
+    let mut agent = AgentRules::default();
+    for (key, node) in node.table(&full)?.members(&names(AGENT))? {
+        let full = format!("{full}.{key}");
+        match key {
+            "accounts" => {
+                let accounts = node.texts(&full)?;
+                if accounts.is_empty() {
+                    return Err(node.error(&format!(
+                        "`{full}` is empty, so the agent could call nothing; name an account, or leave \
+                         the key out to allow all accounts"
+                    )));
+                }
+                // The account from the environment is in no file.
+                let is_unknown = |name: &&String| !known.is_empty() && !known.contains_key(*name);
+                if let Some(unknown) = accounts.iter().find(is_unknown) {
+                    let names: Vec<&str> = known.keys().map(String::as_str).collect();
+                    return Err(node.error(&format!(
+                        "`{full}` names the unknown account `{}`{}",
+                        text::printable(unknown, 60),
+                        suggest::did_you_mean(unknown, &names)
+                    )));
+                }
+                agent.accounts = Some((accounts, node.line()));
+            }
+            "valid_until" => {
+                let condition = Condition::parse(key, &node.to_json(), None);
+                let condition =
+                    condition.map_err(|what| node.error(&format!("`{full}` {what}")))?;
+                agent.valid_until = Some(Stated { condition, line: node.line() });
+            }
+            PARTICIPANTS => agent.participants = read_participants(node, &full)?,
+            _ => agent.table = read_permissions(node, &full)?,
+        }
+    }
+    Ok(agent)
 }
 
 fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Error> {

@@ -77,6 +77,7 @@ pub struct Runtime {
     session: Session,
     limits: Limits,
     account: Option<String>,
+    agent: Option<String>,
     to_call: Option<Arc<ToCall>>,
     output: Option<Arc<TextSink>>,
     asking: Option<Arc<AtomicBool>>,
@@ -91,6 +92,7 @@ impl Runtime {
             limits: session.settings().lua.clone(),
             session,
             account: None,
+            agent: None,
             to_call: None,
             output: None,
             asking: None,
@@ -110,6 +112,14 @@ impl Runtime {
     #[must_use]
     pub fn account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
+        self
+    }
+
+    /// Sets the agent that makes the calls of scripts, whose rules in the settings apply as well. Scripts
+    /// see only the accounts that it may use. Default: none.
+    #[must_use]
+    pub fn agent(mut self, agent: Option<&str>) -> Self {
+        self.agent = agent.map(str::to_owned);
         self
     }
 
@@ -156,6 +166,7 @@ impl Runtime {
             Some(to_call) => to_call(account, function, arguments),
             None => Call::new(function, arguments).account(Some(account)),
         };
+        let call = if self.agent.is_some() { call.agent(self.agent.as_deref()) } else { call };
         // A script cannot approve its own calls.
         call.force(false)
     }
@@ -176,7 +187,8 @@ impl Runtime {
         until: impl Future<Output = ()>,
     ) -> Report {
         let begin = || {
-            let namespaces = Namespaces::of(&self.session, self.account.as_deref())?;
+            let namespaces =
+                Namespaces::of(&self.session, self.account.as_deref(), self.agent.as_deref())?;
             Ok((namespaces, Worker::checkout(&self.session)?))
         };
         let (namespaces, worker) = match begin() {
@@ -200,7 +212,8 @@ impl Runtime {
     /// Returns the errors of [`Settings::account`](crate::Settings::account) if an account was named,
     /// and an error if a thread for scripts cannot be started.
     pub fn console(&self) -> Result<Console, Error> {
-        let namespaces = Namespaces::of(&self.session, self.account.as_deref())?;
+        let namespaces =
+            Namespaces::of(&self.session, self.account.as_deref(), self.agent.as_deref())?;
         let worker = Worker::checkout(&self.session)?;
         Ok(Console { runtime: self.clone(), namespaces, control: Arc::new(Control::new()), worker })
     }

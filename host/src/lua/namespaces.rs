@@ -24,8 +24,12 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Returns the names for all enabled accounts, or for only one of them.
-    pub(crate) fn of(session: &Session, only: Option<&str>) -> Result<Self, Error> {
+    /// Returns the names for all enabled accounts that an agent may use, or for only one of them.
+    pub(crate) fn of(
+        session: &Session,
+        only: Option<&str>,
+        agent: Option<&str>,
+    ) -> Result<Self, Error> {
         let (settings, known) = (session.settings(), session.functions());
         let (accounts, default): (Vec<String>, _) = match only {
             Some(name) => {
@@ -33,14 +37,19 @@ impl Namespaces {
                 (vec![name.clone()], Some(name))
             }
             None => {
-                let enabled = settings.accounts.iter().filter(|(_, account)| account.enabled);
-                let default = settings.account(None).ok().map(|(name, _)| name.to_owned());
-                (enabled.map(|(name, _)| name.clone()).collect(), default)
+                let default = match settings.choose_as(agent, None, false) {
+                    Ok((name, _)) => Some(name),
+                    // The call says that there is no such agent, and is in the audit log.
+                    Err(Error::Blocked { .. }) => settings.account_name(None).ok(),
+                    Err(_) => None,
+                };
+                let offered = settings.offered(agent).map(str::to_owned);
+                (offered.collect(), default.map(str::to_owned))
             }
         };
         let is_known = |name: &str| accounts.iter().any(|known| known == name);
         let allowed = known.iter().filter_map(|function| {
-            Some((function.json, settings.allowed(None, function, is_known)?))
+            Some((function.json, settings.allowed(agent, function, is_known)?))
         });
         let allowed = allowed.collect();
         Ok(Self { accounts, known, default, allowed })

@@ -162,7 +162,9 @@ impl Handler {
                 let elicitation = self.elicitation(snapshot.version, &context);
                 let caller = (self.asker(&context), self.token(&context));
                 let session = session.clone();
-                let run = scripts::run(session, arguments, elicitation, &context, caller, notice);
+                let agent = self.state.agent.as_deref();
+                let run =
+                    scripts::run(session, agent, arguments, elicitation, &context, caller, notice);
                 tokio::select! {
                     ran = run => ran,
                     () = self.cancelled(&context) => return Err(cancelled()),
@@ -184,6 +186,7 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Outcome {
         let call = Call::new(name, Value::Object(arguments))
+            .agent(self.state.agent.as_deref())
             .asked_by("mcp", client_name(context).as_deref())
             .token(self.token(context).as_ref());
         let outcome = snapshot.last_session().refuse(call, error).await;
@@ -258,6 +261,7 @@ impl ServerHandler for Handler {
         let mode = AskMode::of(&context);
         let given = asking::given(&mode, &mut request);
         let mut arguments = request.arguments.take().unwrap_or_default();
+        let agent = self.state.agent.as_deref();
         let function = match tools::function(&request.name, &snapshot.tools) {
             Ok(function) => function,
             Err(message) => {
@@ -267,7 +271,7 @@ impl ServerHandler for Handler {
             }
         };
         let prepared = snapshot.session().and_then(|session| {
-            let account = tools::take_account(&mut arguments, session.settings())?;
+            let account = tools::take_account(&mut arguments, session.settings(), agent)?;
             Ok((session, account))
         });
         let (session, account) = match prepared {
@@ -279,6 +283,7 @@ impl ServerHandler for Handler {
             }
         };
         let mut call = Call::new(function.json, Value::Object(arguments))
+            .agent(agent)
             .asked_by("mcp", client_name(&context).as_deref())
             .token(self.token(&context).as_ref())
             .asker(self.asker(&context));

@@ -59,6 +59,7 @@ pub struct ServerBuilder {
     files: Vec<PathBuf>,
     reload: Option<Box<Reload>>,
     notice: Arc<Notice>,
+    agent: Option<String>,
     scripts: bool,
     token: Option<Arc<Verified>>,
 }
@@ -67,6 +68,13 @@ impl ServerBuilder {
     /// Makes the calls of clients that have no token of their own with this one. Default: none.
     pub(crate) fn token(mut self, token: Option<Arc<Verified>>) -> Self {
         self.token = token;
+        self
+    }
+
+    /// Sets the agent that makes all calls, whose rules in the settings apply as well. Default: none.
+    #[must_use]
+    pub fn agent(mut self, agent: Option<&str>) -> Self {
+        self.agent = agent.map(str::to_owned);
         self
     }
 
@@ -105,8 +113,8 @@ impl ServerBuilder {
     /// Returns the server.
     #[must_use]
     pub fn build(self) -> Server {
-        let Self { session, files, reload, notice, scripts, token } = self;
-        let state = ServerState::new(session, files, reload, notice, scripts, token);
+        let Self { session, files, reload, notice, agent, scripts, token } = self;
+        let state = ServerState::new(session, files, reload, notice, agent, scripts, token);
         Server { state: Arc::new(state) }
     }
 }
@@ -120,6 +128,7 @@ impl Server {
             files: Vec::new(),
             reload: None,
             notice: Arc::new(|_| {}),
+            agent: None,
             scripts: false,
             token: None,
         }

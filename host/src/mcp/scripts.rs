@@ -163,6 +163,7 @@ impl Approver for Asking {
 /// Returns an error if the arguments are wrong, or if other scripts use all the memory.
 pub(super) async fn run(
     session: Session,
+    agent: Option<&str>,
     mut arguments: JsonObject,
     elicitation: Elicitation,
     context: &RequestContext<RoleServer>,
@@ -198,7 +199,7 @@ pub(super) async fn run(
         AskMode::None | AskMode::InputRequired => Arc::new(NobodyToAsk),
     };
     let client = super::handler::client_name(context);
-    let runtime = Runtime::new(session).asking(asking).notice(notice).calls(
+    let runtime = Runtime::new(session).agent(agent).asking(asking).notice(notice).calls(
         move |account, function, arguments| {
             Call::new(function, arguments)
                 .exact_account(account)

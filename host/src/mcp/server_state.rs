@@ -31,6 +31,8 @@ pub(super) struct ServerState {
     files: Vec<PathBuf>,
     reload: Option<Box<Reload>>,
     notice: Arc<Notice>,
+    /// The agent that makes all calls.
+    pub(super) agent: Option<String>,
     /// Whether scripts are offered.
     scripts: bool,
     /// The token of clients that have none of their own.
@@ -67,8 +69,8 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(version: u64, session: Session, scripts: bool) -> Self {
-        let tools = Arc::new(tools::list(&session, scripts));
+    fn new(version: u64, session: Session, agent: Option<&str>, scripts: bool) -> Self {
+        let tools = Arc::new(tools::list(&session, agent, scripts));
         Self { version, session, problem: None, tools }
     }
 
@@ -94,15 +96,18 @@ impl ServerState {
         files: Vec<PathBuf>,
         reload: Option<Box<Reload>>,
         notice: Arc<Notice>,
+        agent: Option<String>,
         scripts: bool,
         token: Option<Arc<Verified>>,
     ) -> Self {
         let stamps = files.iter().map(|file| stamp(file)).collect();
-        let current = Current { stamps, snapshot: Snapshot::new(0, session, scripts) };
+        let snapshot = Snapshot::new(0, session, agent.as_deref(), scripts);
+        let current = Current { stamps, snapshot };
         Self {
             files,
             reload,
             notice,
+            agent,
             scripts,
             token,
             current: Mutex::new(current),
@@ -143,7 +148,8 @@ impl ServerState {
         });
         match session {
             Ok(session) => {
-                let new = Snapshot::new(snapshot.version, session, self.scripts);
+                let agent = self.agent.as_deref();
+                let new = Snapshot::new(snapshot.version, session, agent, self.scripts);
                 let tools = std::mem::replace(snapshot, new).tools;
                 if snapshot.tools != tools {
                     self.changes.send_modify(|count| *count += 1);

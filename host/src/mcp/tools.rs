@@ -15,11 +15,11 @@ use whereby_catalog::tool::{self, Hints};
 /// The argument that selects an account, if there are several.
 const ACCOUNT: &str = "account";
 
-/// Returns the tools: the component's functions that are not denied for every account, and the script
-/// tool if it is offered.
-pub(super) fn list(session: &Session, scripts: bool) -> Vec<Tool> {
+/// Returns the tools of an agent: the component's functions that are not denied for every account, and
+/// the script tool if it is offered.
+pub(super) fn list(session: &Session, agent: Option<&str>, scripts: bool) -> Vec<Tool> {
     let known = session.functions().into_iter();
-    let functions = known.filter_map(|function| to_tool(function, session.settings()));
+    let functions = known.filter_map(|function| to_tool(function, session.settings(), agent));
     #[cfg(feature = "lua")]
     let functions = functions.chain(scripts.then(super::scripts::tool));
     #[cfg(not(feature = "lua"))]
@@ -47,14 +47,15 @@ pub(super) fn function(name: &str, offered: &[Tool]) -> Result<&'static Function
 pub(super) fn take_account(
     arguments: &mut JsonObject,
     settings: &Settings,
+    agent: Option<&str>,
 ) -> Result<Option<String>, Error> {
     // With a single account there is no such argument, and the session refuses it as unknown.
-    if enabled(settings).nth(1).is_none() {
+    if settings.offered(agent).nth(1).is_none() {
         return Ok(None);
     }
     match arguments.remove(ACCOUNT) {
-        None | Some(Value::Null) if settings.account(None).is_err() => {
-            let names: Vec<&str> = enabled(settings).collect();
+        None | Some(Value::Null) if settings.choose_as(agent, None, false).is_err() => {
+            let names: Vec<&str> = settings.offered(agent).collect();
             Err(Error::InvalidArgument {
                 message: format!(
                     "{ACCOUNT}: missing, and there is no default account; choose one of {}",
@@ -70,15 +71,11 @@ pub(super) fn take_account(
     }
 }
 
-fn enabled(settings: &Settings) -> impl Iterator<Item = &str> {
-    settings.accounts.iter().filter(|(_, account)| account.enabled).map(|(name, _)| name.as_str())
-}
-
 /// Returns a function as a tool, or `None` if it is denied for every account.
-fn to_tool(function: &'static Function, settings: &Settings) -> Option<Tool> {
-    let all: Vec<&str> = enabled(settings).collect();
+fn to_tool(function: &'static Function, settings: &Settings, agent: Option<&str>) -> Option<Tool> {
+    let all: Vec<&str> = settings.offered(agent).collect();
     let may = |account: &str| {
-        let subject = Subject::of(account, function);
+        let subject = Subject { agent, ..Subject::of(account, function) };
         settings.policy.outlook(subject, false).permission != Permission::Deny
     };
     let accounts: Vec<&str> = all.iter().copied().filter(|account| may(account)).collect();
@@ -88,7 +85,7 @@ fn to_tool(function: &'static Function, settings: &Settings) -> Option<Tool> {
     }
     let mut input = tool::input(function);
     if all.len() > 1 {
-        let default = settings.account(None).ok().map(|(name, _)| name);
+        let default = settings.choose_as(agent, None, false).ok().map(|(name, _)| name);
         declare_account(&mut input, &accounts, default.filter(|name| accounts.contains(name)));
     }
     let hints = Hints::of(function);
@@ -98,7 +95,7 @@ fn to_tool(function: &'static Function, settings: &Settings) -> Option<Tool> {
         .destructive(hints.destructive)
         .idempotent(hints.idempotent)
         .open_world(hints.open_world);
-    let allowed = settings.allowed(None, function, |_| true);
+    let allowed = settings.allowed(agent, function, |name| all.contains(&name));
     let docs = allowed.map_or_else(
         || Cow::Borrowed(function.docs),
         |allowed| Cow::Owned(format!("{}\n\n{allowed}", function.docs)),

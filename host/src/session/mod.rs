@@ -37,7 +37,7 @@ use crate::session::resources::Connections;
 use crate::session::resources::{Resources, check_size, read_component};
 use crate::session::sandbox::convert;
 use crate::session::sandbox::engine::{Engine, Fault, Invocation};
-use crate::store::{BeginError, Counted, Store};
+use crate::store::{BeginError, Counted, Gate, Store};
 use crate::system::clock::Clock;
 use audit_record::AuditRecord;
 use authorization::{Authorization, blocking};
@@ -198,6 +198,8 @@ struct Decided<'a> {
     verdict: Verdict,
     facts: Facts,
     policy: &'a Policy,
+    /// Why nothing may be sent, if a person has frozen the call.
+    frozen: Option<Error>,
 }
 
 /// A call before the policy's decision.
@@ -227,8 +229,11 @@ impl Decided<'_> {
         self.shown.get_or_init(mask)
     }
 
-    /// Returns why a rule forbids the call, if one does.
+    /// Returns why a person or a rule forbids the call, if one does.
     fn denial(&self, force: bool) -> Option<Error> {
+        if let Some(frozen) = &self.frozen {
+            return Some(frozen.clone());
+        }
         let (what, rule) = self.verdict.forbidden_by(force)?;
         Some(self.denied(what, rule))
     }
@@ -280,6 +285,12 @@ impl Decided<'_> {
         }
         if allowed.is_empty() {
             allowed.push("nothing is allowed".into());
+        }
+        let agent = self.agent.and_then(|name| self.policy.agents.get(name));
+        if let Some((own, _)) = agent.and_then(|rules| rules.accounts.as_ref())
+            && !own.iter().any(|own| own == self.name)
+        {
+            allowed.push(format!("the accounts that may be used are {}", own.join(", ")));
         }
         format!("do not try another way; for this account, {}", allowed.join("; "))
     }
@@ -394,7 +405,8 @@ impl Session {
         let call = call.of_its_agent();
         self.look_at_token(&call)?;
         let prepared = self.prepare(&call, self.0.resources.clock().timestamp())?;
-        let needs = self.needs(&prepared);
+        let frozen = self.frozen(&prepared);
+        let needs = self.needs(&prepared, frozen.as_ref());
         let token = || prepared.account.token.fetch(prepared.name, self.0.resources.environment());
         let fingerprint = needs.created.then(|| token().map(|token| fingerprint(&token)));
         let facts = match &self.0.store {
@@ -407,7 +419,7 @@ impl Session {
             ),
             _ => self.facts(&prepared),
         };
-        let decided = self.judge(prepared, facts);
+        let decided = self.judge(prepared, facts, frozen);
         let denial = decided.denial(force);
         Ok(Plan {
             account: decided.name.to_owned(),
@@ -571,8 +583,9 @@ impl Session {
     async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
         self.check_token(call).await?;
         let prepared = self.prepare(call, self.0.resources.clock().timestamp())?;
+        let frozen = self.frozen(&prepared);
         let facts = self.facts(&prepared);
-        let needs = self.needs(&prepared);
+        let needs = self.needs(&prepared, frozen.as_ref());
         let facts = match &self.0.store {
             Ok(Some(store)) if needs != Needs::default() => {
                 let resources = &self.0.resources;
@@ -593,28 +606,44 @@ impl Session {
             }
             _ => facts,
         };
-        Ok(self.judge(prepared, facts))
+        Ok(self.judge(prepared, facts, frozen))
     }
 
     fn prepare<'a>(&'a self, call: &'a Call, now: Timestamp) -> Result<Prepared<'a>, Error> {
         let function = whereby_authority::find(&call.function)?;
         let settings = &self.0.resources.settings;
-        let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
-        let arguments = Arguments::check(function, call.arguments.clone())?;
         let agent = call.agent.as_deref();
         let token = call.token.as_ref().map_or(&[][..], |token| token.blocks());
         let token_ids = call.token.as_ref().map(|token| token.ids());
+        let (name, account) = settings.choose_as(agent, call.account.as_deref(), call.is_exact)?;
+        let arguments = Arguments::check(function, call.arguments.clone())?;
         // Before anybody is asked about a call that cannot be made.
         let rule = FunctionRule::of(function);
         let scope = rule.scope(&arguments, now)?;
         Ok(Prepared { name, account, agent, token, token_ids, function, arguments, rule, scope })
     }
 
-    /// Returns which facts the rules ask for.
-    fn needs(&self, prepared: &Prepared<'_>) -> Needs {
+    /// Returns what may stop a call of this function, if there is a store.
+    fn gate(&self, name: &str, agent: Option<&str>, function: &'static Function) -> Option<Gate> {
+        let store = Arc::clone(self.0.store.as_ref().ok()?.as_ref()?);
+        let (account, agent) = (name.to_owned(), agent.map(str::to_owned));
+        Some(Gate { store, account, agent, function: function.json })
+    }
+
+    /// Returns why nothing may be sent, if a person has frozen the call.
+    fn frozen(&self, prepared: &Prepared<'_>) -> Option<Error> {
+        self.gate(prepared.name, prepared.agent, prepared.function)?.check().err()
+    }
+
+    /// Returns which facts the rules ask for. A frozen call needs none.
+    fn needs(&self, prepared: &Prepared<'_>, frozen: Option<&Error>) -> Needs {
         let policy = &self.0.resources.settings.policy;
         let has_conditions = !prepared.token.is_empty() || policy.has_conditions();
-        if has_conditions { policy.needs(prepared.subject()) } else { Needs::default() }
+        if frozen.is_none() && has_conditions {
+            policy.needs(prepared.subject())
+        } else {
+            Needs::default()
+        }
     }
 
     /// Returns what is known without a look at the store.
@@ -638,7 +667,12 @@ impl Session {
         }
     }
 
-    fn judge<'a>(&'a self, prepared: Prepared<'a>, facts: Facts) -> Decided<'a> {
+    fn judge<'a>(
+        &'a self,
+        prepared: Prepared<'a>,
+        facts: Facts,
+        frozen: Option<Error>,
+    ) -> Decided<'a> {
         let policy = &self.0.resources.settings.policy;
         let destination = has_destination(&prepared.arguments);
         let verdict = policy.decide(prepared.subject(), destination, &prepared.scope, &facts);
@@ -659,6 +693,7 @@ impl Session {
             verdict,
             facts,
             policy,
+            frozen,
         }
     }
 
@@ -671,7 +706,7 @@ impl Session {
         outcome: &mut Outcome,
         row: &mut AuditRecord,
     ) -> Result<Value, Error> {
-        let Decided { name, account, function, rule, arguments, scope, facts, .. } = decided;
+        let Decided { name, account, agent, function, rule, arguments, scope, facts, .. } = decided;
         let Ready { engine, deadline, people } = ready;
         let limits = &self.0.resources.settings.limits;
         // After the wait for a person, because a default end counts from now.
@@ -701,6 +736,7 @@ impl Session {
             limits.clone(),
             resources.clock().clone(),
             grant,
+            self.gate(name, agent, function),
             watch,
         ));
         row.watch(&outbox, fingerprint(&token));
@@ -741,8 +777,8 @@ impl Session {
         if let Some(message) = fault {
             return Err(Error::ComponentFault { message });
         }
-        if let Some(message) = denial {
-            return Err(Error::Denied { message, rule: None, instead: String::new() });
+        if let Some(denial) = denial {
+            return Err(denial);
         }
         let error = match result {
             Err(_) => return Err(out_of_time()),

@@ -62,16 +62,16 @@ impl Session {
         let (function, account) = (row.function.as_ref()?, row.account.as_ref()?);
         let was = row.permission.clone()?;
         let now = Timestamp::of_unix_ms(row.time)?;
-        let call = Call::new(function, row.arguments.clone())
-            .exact_account(account)
-            .agent(row.agent.as_deref());
-        let prepared = self.prepare(&call, now).ok()?;
+        let call = Call::new(function, row.arguments.clone()).exact_account(account);
+        let mut prepared = self.prepare(&call, now).ok()?;
+        // The rules decide about an agent that is no longer configured, too.
+        prepared.agent = row.agent.as_deref();
         let mut facts = Facts::at(now, row.agent.as_deref());
         facts.written = Ok(written(row, before));
         let room = prepared.scope.room();
         facts.created = Ok(room.map_or_else(Vec::new, |room| created(row, room.as_str(), before)));
         let function = prepared.function.json;
-        let verdict = self.judge(prepared, facts).verdict;
+        let verdict = self.judge(prepared, facts, None).verdict;
         Some(Change {
             id: row.id.clone(),
             time: Some(now.to_rfc3339_ms()),

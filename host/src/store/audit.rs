@@ -104,6 +104,8 @@ pub struct AuditFilter {
     pub account: Option<String>,
     /// Calls of this function, in snake_case.
     pub function: Option<String>,
+    /// Calls of this agent.
+    pub agent: Option<String>,
     /// At most this many calls, the newest.
     pub limit: Option<u32>,
     /// Calls with a row after this position, [`AuditRow::seq`]. A call that was read before its end
@@ -432,6 +434,7 @@ fn conditions(filter: &AuditFilter) -> String {
         (filter.since.is_some(), " AND c.time >= :since"),
         (filter.account.is_some(), " AND c.account = :account"),
         (filter.function.is_some(), " AND c.function = :function"),
+        (filter.agent.is_some(), " AND c.agent = :agent"),
         (
             filter.after_seq.is_some(),
             " AND c.id IN (SELECT id FROM calls WHERE seq > :after
@@ -457,6 +460,7 @@ fn bound<'a>(
     bind(":since", &filter.since)?;
     bind(":account", &filter.account)?;
     bind(":function", &filter.function)?;
+    bind(":agent", &filter.agent)?;
     bind(":after", &filter.after_seq)?;
     bind(":limit", &filter.limit)?;
     Ok(statement)

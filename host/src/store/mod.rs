@@ -12,6 +12,7 @@ mod cut;
 mod database;
 mod digest;
 mod files;
+mod freeze;
 mod schema;
 mod shared;
 mod spool;
@@ -26,6 +27,7 @@ pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
 pub(crate) use approval::{Asker, Asking, Claim, Filed, Standing, new_id};
 pub(crate) use audit::{Begin, Created, End};
 pub(crate) use digest::{Digest, Subject};
+pub(crate) use freeze::{Freeze, Gate, Selector};
 pub(crate) use tokens::{CreatedToken, Revoked, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
 

@@ -379,3 +379,12 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Problem> {
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)
 }
+
+/// Creates the tables as an older version of the program did.
+#[cfg(test)]
+pub(super) fn make_version(connection: &Connection, version: usize) -> rusqlite::Result<()> {
+    STEPS[..version].iter().try_for_each(|step| connection.execute_batch(step))?;
+    connection.execute("INSERT INTO installation VALUES (1, zeroblob(32))", [])?;
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", version as i64)
+}

@@ -55,6 +55,7 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
     };
     let mut account = lines("", reader::ACCOUNT);
     account.splice(1..1, lines("access_token.", reader::TOKEN));
+    let agent = lines("agents.NAME.", reader::AGENT);
     let mut others = lines("", reader::KEYS);
     others.extend(lines("component.", reader::COMPONENT));
     let mut sections = vec![
@@ -63,6 +64,7 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
             "Permissions, for one account with --account (default value in brackets)",
             lines("permissions.", reader::PERMISSIONS),
         ),
+        ("Agents (also with the permissions above, as agents.NAME.permissions.…)", agent),
         (
             "Privacy, for one account with --account (default value in brackets)",
             lines("privacy.", reader::PRIVACY),
@@ -112,6 +114,7 @@ mod tests {
             "true|false" => "true".into(),
             "DIGEST" => format!("\"{}\"", "0".repeat(64)),
             "URL" => "\"https://api.example/v1\"".into(),
+            "DATE" => "2999-01-01T00:00:00Z".into(),
             value if value.starts_with('[') => value.to_owned(),
             value => format!("\"{}\"", value.split('|').next().unwrap_or_default()),
         }
@@ -121,7 +124,8 @@ mod tests {
     fn the_help_lists_every_key_that_a_file_can_have() {
         let mut keys = 0;
         for line in sections().into_iter().flat_map(|(_, lines)| lines) {
-            let name = line.name.replace("NAME", "delete_room");
+            let name = line.name.replace("agents.NAME", "agents.assistant");
+            let name = name.replace("NAME", "delete_room");
             let mut file = match name.split_once('.') {
                 _ if is_account_key(&name) => {
                     format!("[accounts.work]\n{name} = {}\n", example(&line.value))
@@ -165,13 +169,16 @@ mod tests {
             #[cfg(feature = "lua")]
             ("[lua]\nx = 1", "lua."),
             ("[component]\nx = 1", "component."),
+            ("[agents.assistant]\nx = 1", "agents.NAME."),
         ] {
             let error = settings(Path::new("/config.toml"), file.to_owned()).expect_err(file);
             let known = error.to_string();
             let (_, known) = known.split_once("known here: ").expect("the keys");
             for name in known.split(", ") {
-                let is_table = ["permissions", "privacy", "accounts", "limits", "lua", "component"]
-                    .contains(&name);
+                let tables =
+                    ["permissions", "privacy", "accounts", "agents", "limits", "lua", "component"];
+                let is_list = format!("{prefix}{name}") == "agents.NAME.accounts";
+                let is_table = tables.contains(&name) && !is_list;
                 let line = format!("  {prefix}{name}");
                 let is_there = help.lines().any(|text| {
                     text.strip_prefix(&line).is_some_and(|rest| rest.starts_with([' ', '.']))

@@ -16,10 +16,12 @@ pub(crate) use watch::Traffic;
 use crate::config::credentials::Token;
 use crate::config::limits::Limits;
 use crate::config::origin::ApiBase;
+use crate::error::Error;
 use crate::session::outbound::cause::Cause;
 use crate::session::outbound::client::{Client, SendError};
 use crate::session::outbound::connection_limit::ConnectionLimit;
 use crate::session::outbound::watch::Watch;
+use crate::store::Gate;
 use crate::system::clock::Clock;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -83,6 +85,8 @@ pub struct SentRequest {
     pub(crate) is_over: bool,
     /// Whether there was a response that is incomplete or cannot be used.
     pub(crate) is_heard: bool,
+    /// Whether it was stopped before it left.
+    is_stopped: bool,
 }
 
 impl SentRequest {
@@ -121,7 +125,7 @@ pub(crate) struct Closed {
     /// The rule that the component broke, if any.
     pub(crate) fault: Option<String>,
     /// Why the caller may not send what it asked for, if that became so during the call.
-    pub(crate) denial: Option<String>,
+    pub(crate) denial: Option<Error>,
     /// Why the component's result may not be shown, if it may not.
     pub(crate) withheld: Option<String>,
     /// The message of the last error response, which may quote a request.
@@ -138,6 +142,8 @@ pub(crate) struct Outbox {
     token: Token,
     limits: Limits,
     clock: Clock,
+    /// What may stop the call while it is under way; absent if nothing can.
+    gate: Option<Gate>,
     watch: Watch,
     state: Mutex<State>,
     faulted: Notify,
@@ -157,7 +163,7 @@ struct State {
     /// Whether the call is over, so that no request may leave.
     closed: bool,
     fault: Option<String>,
-    denial: Option<String>,
+    denial: Option<Error>,
     /// The message of the last error response.
     said: String,
 }
@@ -171,6 +177,7 @@ impl Outbox {
         limits: Limits,
         clock: Clock,
         grant: Grant,
+        gate: Option<Gate>,
         watch: Watch,
     ) -> Self {
         let state = State {
@@ -190,6 +197,7 @@ impl Outbox {
             token,
             limits,
             clock,
+            gate,
             watch,
             state: Mutex::new(state),
             faulted: Notify::new(),
@@ -200,7 +208,9 @@ impl Outbox {
     /// Waits until the component breaks a rule, and returns what it did.
     pub(crate) async fn fault(&self) -> String {
         loop {
-            let said = |state: &State| state.fault.clone().or_else(|| state.denial.clone());
+            let said = |state: &State| {
+                state.fault.clone().or_else(|| state.denial.as_ref().map(Error::to_string))
+            };
             if let Some(fault) = said(&self.state()) {
                 return fault;
             }
@@ -218,7 +228,9 @@ impl Outbox {
     pub(crate) fn close(&self) -> Closed {
         let mut state = self.state();
         state.closed = true;
-        let sent = std::mem::take(&mut state.sent).into_iter().map(|(started, mut request)| {
+        let mut sent = std::mem::take(&mut state.sent);
+        sent.retain(|(_, request)| !request.is_stopped);
+        let sent = sent.into_iter().map(|(started, mut request)| {
             if request.status.is_none() && request.duration.is_zero() {
                 request.duration = started.elapsed();
             }
@@ -242,12 +254,26 @@ impl Outbox {
     }
 
     fn refuse(&self, refusal: Refusal) -> WasiError {
+        let Refusal { message, is_denial } = refusal;
+        if is_denial {
+            return self.deny(Error::Denied { message, rule: None, instead: String::new() });
+        }
+        self.stop(|state| {
+            state.fault.get_or_insert(message);
+        })
+    }
+
+    fn deny(&self, error: Error) -> WasiError {
+        self.stop(|state| {
+            state.denial.get_or_insert(error);
+        })
+    }
+
+    fn stop(&self, because: impl FnOnce(&mut State)) -> WasiError {
         let mut state = self.state();
         // Only the first broken rule is reported. Requests that are left at the end break none.
         if !state.closed {
-            let State { fault, denial, .. } = &mut *state;
-            let said = if refusal.is_denial { denial } else { fault };
-            said.get_or_insert(refusal.message);
+            because(&mut state);
         }
         drop(state);
         self.faulted.notify_one();
@@ -264,7 +290,7 @@ impl Outbox {
             Err(refusal) => return Err(self.refuse(refusal)),
         };
         let started = Instant::now();
-        let result = self.exchange(&admitted).await;
+        let result = self.exchange(&admitted, index).await;
         self.watch.answered(
             admitted.method.as_str(),
             &admitted.path_and_query,
@@ -429,6 +455,7 @@ impl Outbox {
             wait: None,
             is_over: false,
             is_heard: false,
+            is_stopped: false,
         };
         state.sent.push((Instant::now(), sent));
         Ok((admitted, state.sent.len() - 1))
@@ -438,6 +465,7 @@ impl Outbox {
     async fn exchange(
         &self,
         admitted: &Admitted,
+        index: usize,
     ) -> Result<(http::StatusCode, http::HeaderMap, Vec<u8>), SendError> {
         let unsendable = |error| SendError { sent: false, ..SendError::after_sending(error) };
         let uri = self.api.uri_of(&admitted.path_and_query);
@@ -457,6 +485,12 @@ impl Outbox {
         // The call may have ended during the wait.
         if self.state().closed {
             return Err(unsendable(WasiError::HttpRequestDenied));
+        }
+        if let Some(Err(frozen)) = self.gate.as_ref().map(Gate::check) {
+            if let Some((_, sent)) = self.state().sent.get_mut(index) {
+                sent.is_stopped = true;
+            }
+            return Err(unsendable(self.deny(frozen)));
         }
         self.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
         let (head, body) = self.transport.client.send(request, &self.api).await?.into_parts();

@@ -1,6 +1,7 @@
 //! The database and its files, in good and bad condition.
 
 use super::*;
+use crate::system::file;
 
 #[test]
 fn many_processes_create_the_database_at_the_same_time() {
@@ -126,6 +127,44 @@ fn frequent_queries_use_an_index() {
             statement.raw_query().mapped(|row| row.get(3)).map(|row| row.expect("a row")).collect();
         assert!(plan.iter().any(|line| line.contains("INDEX approvals_")), "{sql}: {plan:?}");
     }
+}
+
+#[test]
+fn a_database_from_before_there_were_agents_keeps_its_rows() {
+    let home = Home::new();
+    file::make_private_folder(&home.path()).expect("a directory");
+    drop(file::make_private_file(&home.database()).expect("a file"));
+    let raw = home.raw();
+    schema::make_version(&raw, 3).expect("the tables of version 3");
+    for sql in [
+        "INSERT INTO calls (seq, id, time, front_end, account, function, arguments)
+         VALUES (1, 'one', 1772440000000, 'cli', 'work', 'list_rooms', '{}')",
+        "INSERT INTO outcomes (seq, call_id, time, success, effect, requests, duration_ms)
+         VALUES (2, 'one', 1772440000001, 1, 'none', '[]', 1)",
+        "INSERT INTO approvals (seq, id, digest, state, account, api, function, arguments, rule,
+            front_end, created_at, expires_at, asker_group)
+         VALUES (1, '00112233445566778899aabbccddeeff', zeroblob(32), 'pending', 'work',
+            'https://api.whereby.dev/v1', 'delete_room', '{}', 'a rule', 'cli', 1772441000000,
+            1772444600000, 'cli')",
+    ] {
+        assert_eq!(raw.execute(sql, []).expect("a row"), 1);
+    }
+    drop(raw);
+    let store = home.store();
+    let rows = calls(&store);
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].id.as_str(), rows[0].agent.as_deref()), ("one", None));
+    assert!(rows[0].outcome.as_ref().is_some_and(|outcome| outcome.success));
+    let of_agent = AuditFilter { agent: Some("a".into()), ..AuditFilter::default() };
+    assert_eq!(store.audit(&of_agent).expect("the log"), []);
+    let approvals = store.approvals(true).expect("a list");
+    assert_eq!((approvals.len(), approvals[0].agent.as_deref()), (1, None));
+    store.approve(&approvals[0].id).expect("approved");
+    // New rows have their agent.
+    let begin = Begin { agent: Some("a".into()), ..row("two", "write") };
+    store.begin(&begin, None, &[], None).expect("begun");
+    let rows = store.audit(&of_agent).expect("the log");
+    assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["two"]);
 }
 
 fn damage(home: &Home, from: usize, with: &[u8]) {

@@ -68,6 +68,7 @@ fn the_log_is_filtered_and_followed() {
         let mut begin = row(&index.to_string(), "write");
         begin.time += index as i64 * 1000;
         begin.account = Some(account.into());
+        begin.agent = (index == 2).then(|| "assistant".into());
         begin.function = Some(if index == 3 { "create_room" } else { "delete_room" }.into());
         store.begin(&begin, None, &[], None).expect("begun");
     }
@@ -78,9 +79,11 @@ fn the_log_is_filtered_and_followed() {
         (AuditFilter { since: Some(first + 1000), ..filter.clone() }, &["1", "2", "3"]),
         (AuditFilter { account: Some("work".into()), ..filter.clone() }, &["0", "2", "3"]),
         (AuditFilter { function: Some("create_room".into()), ..filter.clone() }, &["3"]),
+        (AuditFilter { agent: Some("assistant".into()), ..filter.clone() }, &["2"]),
         (AuditFilter { limit: Some(2), ..filter.clone() }, &["2", "3"]),
         (
             AuditFilter {
+                agent: Some("assistant".into()),
                 since: Some(first + 500),
                 account: Some("work".into()),
                 function: Some("delete_room".into()),
