@@ -54,6 +54,8 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
         keys.iter().filter(|key| key.name != "permissions").map(line).collect()
     };
     let mut account = lines("", reader::ACCOUNT);
+    // `--account` selects it, too.
+    account.retain(|line| line.name != reader::PARTICIPANTS);
     account.splice(1..1, lines("access_token.", reader::TOKEN));
     let mut others = lines("", reader::KEYS);
     others.extend(lines("component.", reader::COMPONENT));
@@ -170,8 +172,11 @@ mod tests {
             let known = error.to_string();
             let (_, known) = known.split_once("known here: ").expect("the keys");
             for name in known.split(", ") {
-                let is_table = ["permissions", "privacy", "accounts", "limits", "lua", "component"]
-                    .contains(&name);
+                // An account has the same keys as `[privacy]`.
+                let is_elsewhere = prefix.is_empty() && name == reader::PARTICIPANTS;
+                let is_table = is_elsewhere
+                    || ["permissions", "privacy", "accounts", "limits", "lua", "component"]
+                        .contains(&name);
                 let line = format!("  {prefix}{name}");
                 let is_there = help.lines().any(|text| {
                     text.strip_prefix(&line).is_some_and(|rest| rest.starts_with([' ', '.']))
