@@ -657,8 +657,8 @@ fn only_rooms_that_the_conditions_name_are_shown() {
     let rooms = |patterns: &[&str]| condition("rooms", &json!(patterns));
     for (patterns, shown) in [(&["daily"][..], &["1"][..]), (&["daily*"], &["1", "2"])] {
         let arguments = json!({"room_name": "daily"});
-        let mut grant =
-            relying_on("get_room", arguments, vec![rooms(patterns)], Facts::at(now(), None));
+        let facts = Facts::at(now(), None);
+        let mut grant = relying_on("get_room", arguments, vec![rooms(patterns)], facts);
         let asked = admit(&mut grant, "GET /meetings?roomName[startsWith]=/daily").expect("list");
         let page: Value =
             serde_json::from_slice(&grant.filtered(&asked, LISTING.to_vec())).expect("JSON");
