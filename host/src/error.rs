@@ -322,6 +322,11 @@ fn because(rule: &Option<Box<Rule>>) -> String {
 
 /// Returns the hint to change a rule.
 fn change(rule: &Rule) -> String {
+    if rule.key.starts_with("token.") {
+        return "the call's capability token sets this limit, and a token can only be narrowed; use another \
+                one"
+            .into();
+    }
     match &rule.place {
         Some((file, line)) => {
             let file = text::printable(&file.display().to_string(), 300);

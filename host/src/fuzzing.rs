@@ -140,6 +140,17 @@ pub fn configuration(data: &[u8]) {
     assert!(!after.policy.own.all.functions.contains_key("delete_room"));
 }
 
+/// Fuzzes the reading of capability tokens. The input is a token, as text or in binary, or the content of
+/// one block.
+///
+/// # Panics
+///
+/// If a token of unknown origin is verified, if narrowing one changes what it said, or if what was read
+/// from a block is read differently after it is written.
+pub fn tokens(data: &[u8]) {
+    crate::token::fuzzing::tokens(data);
+}
+
 /// Fuzzes the check and the inspection of components.
 ///
 /// # Panics
@@ -177,6 +188,7 @@ mod tests {
     fn the_corpora_hold() {
         replay("values", values);
         replay("configuration", configuration);
+        replay("tokens", tokens);
         replay("components", components);
     }
 }

@@ -224,6 +224,7 @@ mod session;
 mod store;
 mod strict_json;
 mod system;
+mod token;
 
 pub use config::credentials::{Token, TokenSource};
 pub use config::environment::{Environment, SYSTEM_POLICY};

@@ -105,6 +105,69 @@ async fn a_call_by_two_variables_reaches_the_api() {
     assert_eq!(simulator.requests().len(), 1);
 }
 
+#[cfg(all(unix, feature = "mcp"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_server_on_standard_input_has_the_limits_of_its_token() {
+    let simulator = Simulator::start(Options::default()).await.expect("a simulator");
+    let (url, key) = (simulator.url(), simulator.token().to_owned());
+    let outputs = tokio::task::spawn_blocking(move || {
+        let home = home();
+        let run = |arguments: &[&str], token: Option<&str>, stdin: &str| {
+            let file = home.path().join("stdin");
+            std::fs::write(&file, stdin).expect("a file");
+            let mut command = whereby(home.path(), arguments);
+            command.env("WHEREBY_API_URL", &url).env("WHEREBY_ACCESS_TOKEN", &key);
+            command.stdin(std::fs::File::open(&file).expect("the file"));
+            command.envs(token.map(|token| ("WHEREBY_TOKEN", token)));
+            finished(command)
+        };
+        let token = run(&["token", "create", "--read-only"], None, "").stdout;
+        let token = String::from_utf8(token).expect("text");
+        let delete = serde_json::json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params":
+            {"name": "whereby_delete_room", "arguments": {"room_name": "daily"}}});
+        let initialize = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "initialize",
+            "params": {"protocolVersion": "2025-06-18", "capabilities": {},
+                "clientInfo": {"name": "raw", "version": "1"}}});
+        let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        let lines = format!("{initialize}\n{initialized}\n{delete}\n");
+        let file = home.path().join("token");
+        std::fs::write(&file, &token).expect("a file");
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .expect("a mode");
+        let at = file.display().to_string();
+        let listen = &["mcp", "--listen", "127.0.0.1:0"];
+        [
+            run(&["mcp"], Some(&token), &lines),
+            run(&["mcp", "--token-file", &at], None, &lines),
+            // Not started at all.
+            run(&["mcp"], Some("nonsense"), &lines),
+            run(&["mcp"], Some(""), &lines),
+            run(listen, Some(&token), ""),
+            run(&[&listen[..], &["--token-file", &at]].concat(), None, ""),
+        ]
+    });
+    let [own, of_file, nonsense, empty, listening, bearer] = outputs.await.expect("they end");
+    for output in [own, of_file] {
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let answers = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let answer = answers.into_iter().find(|answer| answer["id"] == 2).expect("an answer");
+        let error = &answer["result"]["_meta"]["whereby/error"];
+        assert_eq!(error["kind"], "denied", "{answer}");
+    }
+    for (output, words) in [
+        (nonsense, "it is not a capability token"),
+        (empty, "WHEREBY_TOKEN is empty"),
+        (listening, "WHEREBY_TOKEN is set, but HTTP clients send their own"),
+        (bearer, "start the server with --capability-tokens"),
+    ] {
+        assert_ne!(output.status.code(), Some(0), "{words}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    assert!(simulator.requests().is_empty());
+}
+
 /// Every file and folder below a folder, with its mode.
 #[cfg(unix)]
 fn modes(folder: &Path) -> Vec<(std::path::PathBuf, u32, bool)> {

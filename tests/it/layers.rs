@@ -183,6 +183,8 @@ fn a_library_is_known_where_it_belongs_and_nowhere_else() {
         ("axum", &["mcp"]),
         ("mlua", &["lua"]),
         ("rusqlite", &["store"]),
+        ("biscuit_auth", &["token"]),
+        ("prost", &["token"]),
         ("toml_edit", &["cli", "config"]),
         ("wasmtime", &["session", "session/sandbox"]),
         ("wasmtime_wasi", &["session/sandbox"]),

@@ -28,4 +28,5 @@ mod reproducible;
 mod secrecy;
 mod state;
 mod tidy;
+mod tokens;
 mod wire;

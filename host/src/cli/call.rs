@@ -8,7 +8,9 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::call::{Call, Outcome, Plan};
 use crate::strict_json;
+use crate::token::Verified;
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use whereby_authority::arguments::MAX_ARGUMENTS_BYTES;
@@ -51,6 +53,9 @@ pub(super) struct Opts {
     /// Succeed if the room to delete does not exist
     #[arg(long)]
     if_exists: bool,
+    /// Make the call with the capability token in this file instead of $WHEREBY_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// A session and the call to make.
@@ -59,6 +64,7 @@ struct Prepared {
     account: Option<String>,
     arguments: Value,
     pages: Option<Pages>,
+    token: Option<Arc<Verified>>,
 }
 
 const EXAMPLES: &str = "\
@@ -83,7 +89,7 @@ impl Opts {
             let stopped = document.to_json(Err(&Error::Interrupted)).to_string();
             context.streams.set_last_words(Some(text::printable_json(&stopped)));
         }
-        let prepared = match self.prepare(context, segment, &function) {
+        let prepared = match self.prepare(context, segment, &function).await {
             Ok(prepared) => prepared,
             Err(error) => {
                 // Unparsed arguments may contain a secret, so they are not recorded.
@@ -95,10 +101,11 @@ impl Opts {
                 return Err(fail(error));
             }
         };
-        let Prepared { session, account, arguments, pages } = prepared;
+        let Prepared { session, account, arguments, pages, token } = prepared;
         let status = Status::new(known.unwrap_or("a function"));
         let mut call = Call::new(function, arguments.clone())
             .account(account.as_deref())
+            .token(token.as_ref())
             .force(self.force)
             .asked_by(super::FRONT_END, None);
         let waits_for = Arc::<OnceLock<String>>::default();
@@ -193,7 +200,7 @@ impl Opts {
     }
 
     /// Checks the options, and builds the session and arguments.
-    fn prepare(
+    async fn prepare(
         &self,
         context: &Context,
         segment: Option<&str>,
@@ -225,7 +232,8 @@ impl Opts {
         // The session makes one call at a time, so it need not prepare for more.
         settings.limits.concurrent_calls = 1;
         let session = context.session(settings, self.force)?;
-        Ok(Prepared { session, account, arguments, pages })
+        let token = super::token::open(context, &session, self.token_file.as_ref()).await?;
+        Ok(Prepared { session, account, arguments, pages, token })
     }
 
     /// Returns the arguments from the JSON object and `--arg`.

@@ -51,6 +51,9 @@ pub(super) struct Opts {
     /// Limit how many of its calls run at the same time
     #[arg(long, value_name = "CALLS")]
     parallel: Option<u64>,
+    /// Make the calls with the capability token in this file instead of $WHEREBY_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 impl Opts {
@@ -74,13 +77,15 @@ impl Opts {
         let script = if is_console { None } else { Some(self.script(context)?) };
         let settings = context.settings()?;
         let limits = self.limits(&settings)?;
+        let session = context.session(settings, false)?;
+        let token = super::token::open(context, &session, self.token_file.as_ref()).await?;
         let (shown, own) = (context.clone(), Status::default());
         let calls = move |account: &str, function: &str, arguments| {
             let call = Call::new(function, arguments);
-            let call = call.exact_account(account).asked_by("lua", None);
+            let call = call.exact_account(account).asked_by("lua", None).token(token.as_ref());
             spinner::watched(&shown, &own, call)
         };
-        let runtime = Runtime::new(context.session(settings, false)?)
+        let runtime = Runtime::new(session)
             .limits(limits)
             .account(context.global.account.as_deref())
             .asking(Arc::clone(&context.asking))

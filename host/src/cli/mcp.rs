@@ -8,7 +8,8 @@ use crate::error::Error;
 use crate::mcp::{HttpOptions, Server};
 use crate::session::approval::NobodyToAsk;
 use crate::system::file;
-use secrecy::SecretString;
+use crate::token::Token;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,9 +39,13 @@ pub(super) struct Opts {
     #[cfg(feature = "lua")]
     #[arg(long)]
     lua: bool,
-    /// Read the bearer token for HTTP clients from this file instead of $WHEREBY_MCP_TOKEN
-    #[arg(long, value_name = "FILE", requires = "listen")]
+    /// With --listen, read the bearer token for HTTP clients from this file instead of
+    /// $WHEREBY_MCP_TOKEN; else make the calls with the capability token in it instead of $WHEREBY_TOKEN
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Accept only capability tokens of HTTP clients (`whereby token create`), and no other bearer token
+    #[arg(long, requires = "listen", conflicts_with = "token_file")]
+    capability_tokens: bool,
     /// Also accept this host name, such as that of a TLS proxy in front of the server
     #[arg(long = "allow-host", value_name = "NAME", requires = "listen")]
     hosts: Vec<String>,
@@ -52,11 +57,7 @@ pub(super) struct Opts {
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let mut signals = Signals::listen(&context.streams);
-        let server = server(
-            context,
-            #[cfg(feature = "lua")]
-            self.lua,
-        )?;
+        let server = self.server(context).await?;
         let Some(address) = self.listen else {
             if context.streams.stdin_is_terminal {
                 context.warn(
@@ -73,9 +74,8 @@ impl Opts {
                 exit = signals.next() => Ok(Output::Nothing(exit)),
             };
         };
-        let mut options = HttpOptions::new(address, self.token(&context.environment)?);
-        options.hosts = self.hosts;
-        options.origins = self.origins;
+        let token = self.bearer(&context.environment)?;
+        let options = HttpOptions { address, token, hosts: self.hosts, origins: self.origins };
         let listening = server.listen(options).await?;
         let url = listening.url();
         let shown = if context.global.json {
@@ -89,6 +89,23 @@ impl Opts {
         signals.next().await;
         listening.stop().await;
         Ok(Output::Nothing(Exit::Success))
+    }
+
+    /// Returns the bearer token of HTTP clients, if there is one besides capability tokens.
+    fn bearer(&self, environment: &Environment) -> Result<Option<SecretString>, Error> {
+        if self.capability_tokens {
+            return Ok(None);
+        }
+        let token = self.token(environment)?;
+        // Whoever has it would have more than it says.
+        if Token::parse(token.expose_secret()).is_ok() {
+            return Err(Error::Configuration {
+                message: "the bearer token of the server is a capability token, whose limits would not \
+                          hold; clients send it themselves: start the server with --capability-tokens"
+                    .into(),
+            });
+        }
+        Ok(Some(token))
     }
 
     fn token(&self, environment: &Environment) -> Result<SecretString, Error> {
@@ -112,26 +129,39 @@ impl Opts {
         contents.check_secret(&path).map_err(wrong)?;
         Ok(SecretString::from(contents.text().map_err(wrong)?.trim()))
     }
-}
 
-/// Builds a server that reloads the configuration files when they change.
-fn server(context: &Context, #[cfg(feature = "lua")] scripts: bool) -> Result<Server, Error> {
-    let settings = context.settings()?.defaulting_to(context.global.account.as_deref())?;
-    if !context.global.quiet {
-        unusable(&settings, &context.environment).iter().for_each(|what| context.warn(what));
+    /// Builds a server that reloads the configuration files when they change.
+    async fn server(&self, context: &Context) -> Result<Server, Error> {
+        let settings = context.settings()?.defaulting_to(context.global.account.as_deref())?;
+        if !context.global.quiet {
+            unusable(&settings, &context.environment).iter().for_each(|what| context.warn(what));
+        }
+        let files = Settings::files(context.global.config.as_deref(), &context.environment)?;
+        let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
+        let token = if self.listen.is_none() {
+            super::token::open(context, &session, self.token_file.as_ref()).await?
+        } else if context.environment.variables.contains_key(super::token::VARIABLE) {
+            return Err(Error::Configuration {
+                message: format!(
+                    "{} is set, but HTTP clients send their own tokens; unset it",
+                    super::token::VARIABLE
+                ),
+            });
+        } else {
+            None
+        };
+        let (file, environment) = (context.global.config.clone(), context.environment.clone());
+        let account = context.global.account.clone();
+        let reload = move || {
+            let settings = Settings::load(file.as_deref() as Option<&Path>, &environment)?;
+            settings.defaulting_to(account.as_deref())
+        };
+        let server =
+            Server::builder(session).reload(files, reload).notice(context.warner()).token(token);
+        #[cfg(feature = "lua")]
+        let server = server.scripts(self.lua);
+        Ok(server.build())
     }
-    let files = Settings::files(context.global.config.as_deref(), &context.environment)?;
-    let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
-    let (file, environment) = (context.global.config.clone(), context.environment.clone());
-    let account = context.global.account.clone();
-    let reload = move || {
-        let settings = Settings::load(file.as_deref() as Option<&Path>, &environment)?;
-        settings.defaulting_to(account.as_deref())
-    };
-    let server = Server::builder(session).reload(files, reload).notice(context.warner());
-    #[cfg(feature = "lua")]
-    let server = server.scripts(scripts);
-    Ok(server.build())
 }
 
 /// Returns the reasons why calls will fail. The person who starts the server can fix them; an agent

@@ -33,6 +33,7 @@ mod stdio;
 mod streams;
 mod table;
 mod terminal;
+mod token;
 
 pub use crate::exit::Exit;
 pub use streams::Streams;
@@ -121,6 +122,7 @@ enum Command {
     Doctor(doctor::Opts),
     Approvals(approvals::Opts),
     Audit(audit::Opts),
+    Token(token::Opts),
     #[cfg(feature = "lua")]
     #[command(alias = "integrations:lua")]
     Lua(lua::Opts),
@@ -420,6 +422,7 @@ pub async fn run(
         Command::Doctor(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
         Command::Approvals(opts) => opts.run(&context),
         Command::Audit(opts) => Box::pin(opts.run(&context)).await,
+        Command::Token(opts) => opts.run(&context),
         #[cfg(feature = "lua")]
         Command::Lua(opts) => Box::pin(opts.run(&context)).await,
         Command::Component(opts) => opts.run(&context),

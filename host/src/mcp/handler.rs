@@ -11,6 +11,7 @@ use crate::session::Session;
 use crate::session::approval::NobodyToAsk;
 use crate::session::call::{Call, Outcome};
 use crate::store::Asker;
+use crate::token::Verified;
 use http::request::Parts;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorData,
@@ -96,6 +97,13 @@ impl Handler {
         asker
     }
 
+    /// Returns the capability token of a request: over HTTP, the one that the gate has verified.
+    fn token(&self, context: &RequestContext<RoleServer>) -> Option<Arc<Verified>> {
+        let parts = context.extensions.get::<Parts>();
+        let own = parts.and_then(|parts| parts.extensions.get::<Arc<Verified>>());
+        own.or(self.state.token.as_ref()).cloned()
+    }
+
     /// Waits until the client cancels the request or is gone.
     async fn cancelled(&self, context: &RequestContext<RoleServer>) {
         tokio::select! {
@@ -152,9 +160,9 @@ impl Handler {
             Ok(session) => {
                 let notice = self.state.noticer();
                 let elicitation = self.elicitation(snapshot.version, &context);
-                let asker = self.asker(&context);
+                let caller = (self.asker(&context), self.token(&context));
                 let session = session.clone();
-                let run = scripts::run(session, arguments, elicitation, &context, asker, notice);
+                let run = scripts::run(session, arguments, elicitation, &context, caller, notice);
                 tokio::select! {
                     ran = run => ran,
                     () = self.cancelled(&context) => return Err(cancelled()),
@@ -176,7 +184,8 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Outcome {
         let call = Call::new(name, Value::Object(arguments))
-            .asked_by("mcp", client_name(context).as_deref());
+            .asked_by("mcp", client_name(context).as_deref())
+            .token(self.token(context).as_ref());
         let outcome = snapshot.last_session().refuse(call, error).await;
         self.tell(&outcome, context).await;
         outcome
@@ -271,6 +280,7 @@ impl ServerHandler for Handler {
         };
         let mut call = Call::new(function.json, Value::Object(arguments))
             .asked_by("mcp", client_name(&context).as_deref())
+            .token(self.token(&context).as_ref())
             .asker(self.asker(&context));
         if let Some(account) = &account {
             call = call.exact_account(account);

@@ -67,8 +67,9 @@ const MIN_TOKEN: usize = 16;
 pub struct HttpOptions {
     /// The loopback address to listen on. Port 0 chooses a free port.
     pub address: SocketAddr,
-    /// The bearer token that each request must have: at least 16 characters.
-    pub token: SecretString,
+    /// The bearer token that each request must have, of at least 16 characters, unless it has a capability
+    /// token of this installation. `None` if each must have a capability token.
+    pub token: Option<SecretString>,
     /// Names to allow in `Host` besides loopback names, for example that of a reverse proxy.
     pub hosts: Vec<String>,
     /// Web origins to allow besides those of this machine, as `https://host:port`.
@@ -79,7 +80,7 @@ impl HttpOptions {
     /// Returns options that allow only loopback names and web pages of this machine.
     #[must_use]
     pub fn new(address: SocketAddr, token: SecretString) -> Self {
-        Self { address, token, hosts: Vec::new(), origins: Vec::new() }
+        Self { address, token: Some(token), hosts: Vec::new(), origins: Vec::new() }
     }
 }
 
@@ -122,7 +123,7 @@ impl Server {
                  unencrypted; listen on 127.0.0.1, behind a proxy with TLS (--allow-host NAME)"
             )));
         }
-        if token.expose_secret().chars().count() < MIN_TOKEN {
+        if token.as_ref().is_some_and(|token| token.expose_secret().chars().count() < MIN_TOKEN) {
             return Err(Error::configuration(format!(
                 "the bearer token is shorter than {MIN_TOKEN} characters; make one with: openssl rand \
                  -hex 32"
@@ -147,7 +148,7 @@ impl Server {
             .with_allowed_hosts(own.into_iter().chain(hosts))
             .with_max_request_body_bytes(usize::MAX)
             .with_cancellation_token(stop.clone());
-        let gate = Arc::new(Gate::new(&token, origins, self.state.client_requests()));
+        let gate = Arc::new(Gate::new(token.as_ref(), origins, Arc::clone(&self.state)));
         let manager = Arc::clone(&gate.sessions.manager);
         let sweeping = Arc::clone(&gate);
         let state = Arc::clone(&self.state);

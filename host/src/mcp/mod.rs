@@ -27,6 +27,7 @@ pub use http::{HttpOptions, Listening};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::session::Session;
+use crate::token::Verified;
 use handler::Handler;
 use lines::Lines;
 use rmcp::ServiceExt as _;
@@ -59,9 +60,16 @@ pub struct ServerBuilder {
     reload: Option<Box<Reload>>,
     notice: Arc<Notice>,
     scripts: bool,
+    token: Option<Arc<Verified>>,
 }
 
 impl ServerBuilder {
+    /// Makes the calls of clients that have no token of their own with this one. Default: none.
+    pub(crate) fn token(mut self, token: Option<Arc<Verified>>) -> Self {
+        self.token = token;
+        self
+    }
+
     /// Sets whether to offer the tool `whereby_run_lua`, which runs Lua scripts within the limits of
     /// the settings. Default: false.
     #[cfg(feature = "lua")]
@@ -97,8 +105,8 @@ impl ServerBuilder {
     /// Returns the server.
     #[must_use]
     pub fn build(self) -> Server {
-        let state =
-            ServerState::new(self.session, self.files, self.reload, self.notice, self.scripts);
+        let Self { session, files, reload, notice, scripts, token } = self;
+        let state = ServerState::new(session, files, reload, notice, scripts, token);
         Server { state: Arc::new(state) }
     }
 }
@@ -113,6 +121,7 @@ impl Server {
             reload: None,
             notice: Arc::new(|_| {}),
             scripts: false,
+            token: None,
         }
     }
 

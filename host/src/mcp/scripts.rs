@@ -10,6 +10,7 @@ use crate::session::Session;
 use crate::session::approval::{Answer, Approver, Channel, NobodyToAsk, Question};
 use crate::session::call::Call;
 use crate::store::Asker;
+use crate::token::Verified;
 use rmcp::RoleServer;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations, object};
 use rmcp::service::RequestContext;
@@ -165,7 +166,7 @@ pub(super) async fn run(
     mut arguments: JsonObject,
     elicitation: Elicitation,
     context: &RequestContext<RoleServer>,
-    asker: Asker,
+    (asker, token): (Asker, Option<Arc<Verified>>),
     notice: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<CallToolResult, Error> {
     let Some(Value::String(script)) = arguments.shift_remove(SCRIPT) else {
@@ -203,6 +204,7 @@ pub(super) async fn run(
                 .exact_account(account)
                 .asked_by("mcp-lua", client.as_deref())
                 .asker(asker.clone())
+                .token(token.as_ref())
                 .approver(Arc::clone(&approver))
         },
     );

@@ -4,6 +4,7 @@ use super::{Notice, Reload, tools};
 use crate::error::Error;
 use crate::session::Session;
 use crate::store::Asker;
+use crate::token::Verified;
 use rmcp::model::Tool;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,8 @@ pub(super) struct ServerState {
     notice: Arc<Notice>,
     /// Whether scripts are offered.
     scripts: bool,
+    /// The token of clients that have none of their own.
+    pub(super) token: Option<Arc<Verified>>,
     current: Mutex<Current>,
     last_notice: Mutex<String>,
     /// Identifies this server among others in the store.
@@ -92,6 +95,7 @@ impl ServerState {
         reload: Option<Box<Reload>>,
         notice: Arc<Notice>,
         scripts: bool,
+        token: Option<Arc<Verified>>,
     ) -> Self {
         let stamps = files.iter().map(|file| stamp(file)).collect();
         let current = Current { stamps, snapshot: Snapshot::new(0, session, scripts) };
@@ -100,6 +104,7 @@ impl ServerState {
             reload,
             notice,
             scripts,
+            token,
             current: Mutex::new(current),
             last_notice: Mutex::default(),
             group: group(),
@@ -150,6 +155,11 @@ impl ServerState {
             }
         }
         snapshot.clone()
+    }
+
+    /// Returns the session of the last refresh, without checking the files.
+    pub(super) fn last_session(&self) -> Session {
+        self.current().snapshot.session.clone()
     }
 
     /// Returns a tool from the last refresh, without checking the files.

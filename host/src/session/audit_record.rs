@@ -6,7 +6,9 @@ use super::{Decided, Outcome};
 use crate::error::Error;
 use crate::session::call::Call;
 use crate::session::outbound::{Closed, Outbox, SentRequest};
-use crate::store::{AuditOutcome, AuditRequest, Begin, BeginError, Created, End, Store, new_id};
+use crate::store::{
+    AuditOutcome, AuditRequest, Begin, BeginError, Created, End, Store, TokenUse, new_id,
+};
 use crate::system::clock::{Clock, milliseconds};
 use crate::system::digest::hex;
 use serde_json::Value;
@@ -36,6 +38,8 @@ pub(super) struct AuditRecord {
     problem: Option<String>,
     /// The SHA-256 of the key that the account has.
     key_fingerprint: Option<Vec<u8>>,
+    /// What the call uses of its token.
+    token: Option<TokenUse>,
 }
 
 impl AuditRecord {
@@ -53,6 +57,7 @@ impl AuditRecord {
                 front_end: call.asked_by.front_end.clone(),
                 client: call.asked_by.client.clone(),
                 agent: call.agent.as_deref().map(|agent| text::printable(agent, 40)),
+                token: call.token.as_ref().map(|token| token.ids().to_vec()),
                 account: None,
                 api: None,
                 function: Some(text::printable(&call.function, 100)),
@@ -68,6 +73,7 @@ impl AuditRecord {
             outbox: None,
             problem: store.as_ref().err().map(Error::to_string),
             key_fingerprint: None,
+            token: call.token.as_ref().map(|token| token.to_use()),
         };
         if row.store.is_some() {
             match new_id() {
@@ -108,14 +114,15 @@ impl AuditRecord {
 
     /// Writes the beginning of the row, and uses up the call's approval.
     ///
-    /// For a write, and for a call that uses up an approval, the row is on disk when this returns, or the
+    /// For a write, and for a call that uses up an approval or a use of its token, the row is on disk when this returns, or the
     /// call is refused.
     pub(super) async fn begin(
         &mut self,
         decided: &Decided<'_>,
         authorization: &Authorization,
     ) -> Result<(), BeginError> {
-        let is_read = decided.rule.effect == Effect::Read;
+        let counts = self.token.as_ref().is_some_and(|token| !token.uses.is_empty());
+        let is_read = decided.rule.effect == Effect::Read && !counts;
         if let Some(problem) = self.problem.as_ref().filter(|_| !is_read) {
             return Err(BeginError::Store(Error::Configuration { message: problem.clone() }));
         }
@@ -130,8 +137,9 @@ impl AuditRecord {
         }
         let (begin, authorization) = (self.begin.clone(), authorization.clone());
         let relies_on = decided.verdict.relies_on.clone();
+        let token = self.token.clone();
         let begun = blocking(&store, move |store| {
-            Ok(store.begin(&begin, authorization.claim(), &relies_on))
+            Ok(store.begin(&begin, authorization.claim(), &relies_on, token.as_ref()))
         });
         self.begin.approval = begun.await.map_err(BeginError::Store)??;
         self.is_begun = true;

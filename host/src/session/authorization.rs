@@ -352,6 +352,7 @@ async fn file(
     let arguments = decided.shown().clone();
     let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
     let agent = decided.agent.map(str::to_owned);
+    let token = decided.token_ids.map(<[String]>::to_vec);
     let filed = blocking(store, move |store| {
         store.file_approval(&Asking {
             digest: &digest,
@@ -363,6 +364,7 @@ async fn file(
             front_end: &asked_by.front_end,
             client: asked_by.client.as_deref(),
             agent: agent.as_deref(),
+            token: token.as_deref(),
             asker: &asked_by.asker,
         })
     });

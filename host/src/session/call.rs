@@ -5,6 +5,7 @@ use crate::session::approval::{Answer, Approver};
 use crate::session::outbound::SentRequest;
 use crate::session::outbound::watch::{Observer, TrafficObserver, Watch};
 use crate::store::Asker;
+use crate::token::Verified;
 use serde_json::{Value, json};
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Call {
     pub(crate) is_exact: bool,
     /// The agent that makes the call.
     pub(crate) agent: Option<String>,
+    /// The capability token that it is made with.
+    pub(crate) token: Option<Arc<Verified>>,
     pub(crate) function: String,
     pub(crate) arguments: Value,
     pub(crate) force: bool,
@@ -66,6 +69,7 @@ impl Call {
             account: None,
             is_exact: false,
             agent: None,
+            token: None,
             function: function.into(),
             arguments,
             force: false,
@@ -101,6 +105,21 @@ impl Call {
     #[must_use]
     pub fn agent(mut self, agent: Option<&str>) -> Self {
         self.agent = agent.map(str::to_owned);
+        self
+    }
+
+    /// Sets the capability token, each of whose blocks limits the call. Default: none.
+    pub(crate) fn token(mut self, token: Option<&Arc<Verified>>) -> Self {
+        self.token = token.cloned();
+        self
+    }
+
+    /// Returns the call as that of its token's agent, unless it is another's.
+    pub(crate) fn of_its_agent(mut self) -> Self {
+        if self.agent.is_none() {
+            let agent = self.token.as_ref().and_then(|token| token.agent());
+            self.agent = agent.map(str::to_owned);
+        }
         self
     }
 

@@ -14,6 +14,7 @@ mod record;
 mod replay;
 pub(crate) mod resources;
 mod sandbox;
+mod token;
 
 pub(crate) use outbound::Traffic;
 pub use outbound::{Observer, SentRequest};
@@ -55,8 +56,8 @@ use whereby_authority::grant::{Grant, WriteOutcome};
 use whereby_authority::names::RoomName;
 use whereby_authority::people::{Pseudonyms, View};
 use whereby_authority::policy::{
-    Approval, Effect, Needs, Outlook, Participants, Permission, Permit, Policy, Rule, Subject,
-    Verdict, has_destination,
+    Approval, Effect, Needs, Outlook, Participants, Permission, Permit, Policy, Restrictions, Rule,
+    Subject, Verdict, has_destination,
 };
 use whereby_authority::secrets;
 use whereby_authority::suggest;
@@ -186,6 +187,8 @@ struct Decided<'a> {
     name: &'a str,
     account: &'a Account,
     agent: Option<&'a str>,
+    token: &'a [Restrictions],
+    token_ids: Option<&'a [String]>,
     function: &'static Function,
     arguments: Arguments,
     rule: &'static FunctionRule,
@@ -202,6 +205,8 @@ struct Prepared<'a> {
     name: &'a str,
     account: &'a Account,
     agent: Option<&'a str>,
+    token: &'a [Restrictions],
+    token_ids: Option<&'a [String]>,
     function: &'static Function,
     arguments: Arguments,
     rule: &'static FunctionRule,
@@ -211,7 +216,7 @@ struct Prepared<'a> {
 impl Prepared<'_> {
     fn subject(&self) -> Subject<'_> {
         let (account, agent, function) = (self.name, self.agent, self.function);
-        Subject { account, agent, token: &[], function }
+        Subject { account, agent, token: self.token, function }
     }
 }
 
@@ -281,7 +286,7 @@ impl Decided<'_> {
 
     fn subject(&self) -> Subject<'_> {
         let (account, agent, function) = (self.name, self.agent, self.function);
-        Subject { account, agent, token: &[], function }
+        Subject { account, agent, token: self.token, function }
     }
 
     /// Returns the question for a person.
@@ -386,6 +391,8 @@ impl Session {
     /// [`Error::Usage`], [`Error::InvalidArgument`] or [`Error::Configuration`], as for the call.
     pub fn plan(&self, call: Call) -> Result<Plan, Error> {
         let force = call.force;
+        let call = call.of_its_agent();
+        self.look_at_token(&call)?;
         let prepared = self.prepare(&call, self.0.resources.clock().timestamp())?;
         let needs = self.needs(&prepared);
         let token = || prepared.account.token.fetch(prepared.name, self.0.resources.environment());
@@ -425,6 +432,7 @@ impl Session {
     /// [`Error::Interrupted`], and the outcome says what it did.
     pub(crate) async fn run_until(&self, call: Call, until: impl Future<Output = ()>) -> Outcome {
         let started = Instant::now();
+        let call = call.of_its_agent();
         let mut row = AuditRecord::new(&self.0.store, self.0.resources.clock(), &call);
         let unbegun = Error::Internal { message: "the call did not begin".into() };
         let mut outcome = Outcome::refused(&call, unbegun);
@@ -457,6 +465,7 @@ impl Session {
     /// Records a call that a front end refused, and returns its outcome.
     #[cfg(feature = "mcp")]
     pub(crate) async fn refuse(&self, call: Call, error: Error) -> Outcome {
+        let call = call.of_its_agent();
         let mut row = AuditRecord::new(&self.0.store, self.0.resources.clock(), &call);
         row.refused(&call);
         let mut outcome = Outcome::refused(&call, error);
@@ -499,6 +508,7 @@ impl Session {
                 Err(BeginError::NotApproved) => {
                     return Err(self.not_approved(&decided, &call, &authorization).await);
                 }
+                Err(BeginError::Spent(spent)) => return Err(token::refused(&spent)),
                 // Others were faster. What the rules say now is decided anew.
                 Err(BeginError::OverQuota) if attempts.next().is_some() => {}
                 Err(BeginError::OverQuota) => {
@@ -559,6 +569,7 @@ impl Session {
     }
 
     async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
+        self.check_token(call).await?;
         let prepared = self.prepare(call, self.0.resources.clock().timestamp())?;
         let facts = self.facts(&prepared);
         let needs = self.needs(&prepared);
@@ -591,16 +602,19 @@ impl Session {
         let (name, account) = settings.choose(call.account.as_deref(), call.is_exact)?;
         let arguments = Arguments::check(function, call.arguments.clone())?;
         let agent = call.agent.as_deref();
+        let token = call.token.as_ref().map_or(&[][..], |token| token.blocks());
+        let token_ids = call.token.as_ref().map(|token| token.ids());
         // Before anybody is asked about a call that cannot be made.
         let rule = FunctionRule::of(function);
         let scope = rule.scope(&arguments, now)?;
-        Ok(Prepared { name, account, agent, function, arguments, rule, scope })
+        Ok(Prepared { name, account, agent, token, token_ids, function, arguments, rule, scope })
     }
 
     /// Returns which facts the rules ask for.
     fn needs(&self, prepared: &Prepared<'_>) -> Needs {
         let policy = &self.0.resources.settings.policy;
-        if policy.has_conditions() { policy.needs(prepared.subject()) } else { Needs::default() }
+        let has_conditions = !prepared.token.is_empty() || policy.has_conditions();
+        if has_conditions { policy.needs(prepared.subject()) } else { Needs::default() }
     }
 
     /// Returns what is known without a look at the store.
@@ -628,12 +642,15 @@ impl Session {
         let policy = &self.0.resources.settings.policy;
         let destination = has_destination(&prepared.arguments);
         let verdict = policy.decide(prepared.subject(), destination, &prepared.scope, &facts);
-        let Prepared { name, account, agent, function, arguments, rule, scope } = prepared;
+        let Prepared { name, account, agent, token, token_ids, function, arguments, rule, scope } =
+            prepared;
         let shown = OnceLock::new();
         Decided {
             name,
             account,
             agent,
+            token,
+            token_ids,
             function,
             rule,
             arguments,

@@ -1,5 +1,6 @@
 //! Approvals as types: what is requested, what is stored, and how an approval is named.
 
+use super::audit::ids;
 use super::digest::Digest;
 use super::random;
 use crate::error::Error;
@@ -23,6 +24,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) front_end: &'a str,
     pub(crate) client: Option<&'a str>,
     pub(crate) agent: Option<&'a str>,
+    /// The ids of the blocks of the call's token.
+    pub(crate) token: Option<&'a [String]>,
     /// Whose share of the open approvals it counts towards.
     pub(crate) asker: &'a Asker,
 }
@@ -131,6 +134,8 @@ pub struct StoredApproval {
     pub client: Option<String>,
     /// The agent that makes the call.
     pub agent: Option<String>,
+    /// The ids of the blocks of the capability token that the call is made with, from the first.
+    pub token: Option<Vec<String>>,
     /// When approval was first requested.
     pub created_at: i64,
     /// When it expires unless a person decides.
@@ -158,6 +163,7 @@ impl StoredApproval {
             front_end: row.get("front_end")?,
             client: row.get("client")?,
             agent: row.get("agent")?,
+            token: ids(row.get("token")?),
             created_at: row.get("created_at")?,
             expires_at: row.get("expires_at")?,
             decided_at: row.get("decided_at")?,
@@ -180,6 +186,7 @@ impl StoredApproval {
             "front_end": self.front_end,
             "client": self.client,
             "agent": self.agent,
+            "token": self.token,
             "created_at": date(self.created_at),
             "expires_at": date(self.expires_at),
             "decided_at": self.decided_at.map(date),

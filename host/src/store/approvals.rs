@@ -169,8 +169,8 @@ pub(super) fn file(
     let expires_at = now + PENDING_MS;
     connection.execute(
         "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-             front_end, client, created_at, expires_at, asker_group, asker, agent)
-         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             front_end, client, created_at, expires_at, asker_group, asker, agent, token)
+         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         params![
             id,
             asking.digest.0,
@@ -186,6 +186,7 @@ pub(super) fn file(
             group,
             client,
             asking.agent,
+            asking.token.map(|ids| serde_json::json!(ids).to_string()),
         ],
     )?;
     Ok(Ok(Filed::Pending { id, expires_at }))
@@ -333,9 +334,9 @@ fn request_denied_again(
     let filed = connection.execute(
         concat!(
             "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-                 front_end, client, created_at, expires_at, asker_group, asker, agent)
+                 front_end, client, created_at, expires_at, asker_group, asker, agent, token)
              SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end,
-                 client, ?1, ?1 + ?4, asker_group, asker, agent
+                 client, ?1, ?1 + ?4, asker_group, asker, agent, token
              FROM approvals AS denied WHERE id = ?2 AND state = 'denied' AND ",
             is_past!("decided_at"),
             " AND ?1 < decided_at + ?4
@@ -398,7 +399,7 @@ pub(super) fn undecidable(
 /// that time.
 fn select(which: &str) -> String {
     format!(
-        "SELECT id, account, api, function, arguments, rule, front_end, client, agent,
+        "SELECT id, account, api, function, arguments, rule, front_end, client, agent, token,
              created_at, expires_at, decided_at, valid_until, used_at,
              CASE WHEN ({IS_PENDING}) OR ({IS_APPROVED}) OR state IN ('used', 'denied')
                  THEN state ELSE 'expired' END AS state

@@ -18,6 +18,9 @@ pub(crate) struct Begin {
     pub(crate) client: Option<String>,
     #[serde(default)]
     pub(crate) agent: Option<String>,
+    /// The ids of the blocks of the token that the call was made with.
+    #[serde(default)]
+    pub(crate) token: Option<Vec<String>>,
     pub(crate) account: Option<String>,
     pub(crate) api: Option<String>,
     pub(crate) function: Option<String>,
@@ -124,6 +127,9 @@ pub struct AuditRow {
     pub client: Option<String>,
     /// The agent.
     pub agent: Option<String>,
+    /// The ids of the blocks of the capability token that the call was made with, from the first. The
+    /// last is that of the token.
+    pub token: Option<Vec<String>>,
     /// The account.
     pub account: Option<String>,
     /// The base URL of the API.
@@ -185,6 +191,7 @@ impl AuditRow {
             front_end: row.get("front_end")?,
             client: row.get("client")?,
             agent: row.get("agent")?,
+            token: ids(row.get("token")?),
             account: row.get("account")?,
             api: row.get("api")?,
             function: row.get("function")?,
@@ -213,6 +220,7 @@ impl AuditRow {
             "front_end": self.front_end,
             "client": self.client,
             "agent": self.agent,
+            "token": self.token,
             "account": self.account,
             "api_url": self.api,
             "function": self.function,
@@ -257,6 +265,11 @@ impl AuditOutcome {
     }
 }
 
+/// Reads a column with the ids of a token's blocks.
+pub(super) fn ids(column: Option<String>) -> Option<Vec<String>> {
+    column.and_then(|ids| serde_json::from_str(&ids).ok())
+}
+
 /// The last position in the log, as SQL.
 const LAST: &str = "max((SELECT ifnull(max(seq), 0) FROM calls),
     (SELECT ifnull(max(seq), 0) FROM outcomes), (SELECT ifnull(max(seq), 0) FROM archives))";
@@ -277,8 +290,8 @@ impl<'a> Writer<'a> {
     pub(super) fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
         let begin = connection.prepare(&format!(
             "INSERT INTO calls (seq, id, time, front_end, client, account, api, function, arguments,
-                 effect, permission, rule, approved_by, approval, agent)
-             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+                 effect, permission, rule, approved_by, approval, agent, token)
+             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
         ))?;
         let end = connection.prepare(&format!(
             "INSERT INTO outcomes (seq, call_id, time, success, kind, message, effect, requests,
@@ -310,6 +323,7 @@ impl<'a> Writer<'a> {
             begin.approved_by,
             approval,
             begin.agent,
+            begin.token.as_ref().map(|ids| json!(ids).to_string()),
         ])?;
         Ok(added > 0)
     }

@@ -38,6 +38,7 @@ impl Begin {
             front_end: cut(&self.front_end, MOST_TEXT),
             client: optional(&self.client),
             agent: optional(&self.agent),
+            token: self.token.clone(),
             account: optional(&self.account),
             api: optional(&self.api),
             function: optional(&self.function),

@@ -17,6 +17,7 @@ mod shared;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod usage;
 
 pub use approval::{ApprovalState, StoredApproval};
@@ -25,6 +26,7 @@ pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
 pub(crate) use approval::{Asker, Asking, Claim, Filed, Standing, new_id};
 pub(crate) use audit::{Begin, Created, End};
 pub(crate) use digest::{Digest, Subject};
+pub(crate) use tokens::{CreatedToken, Revoked, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
 
 use crate::error::Error;
@@ -69,6 +71,8 @@ pub(crate) enum BeginError {
     NotApproved,
     /// As many calls as a condition allows went ahead already. Nothing was written.
     OverQuota,
+    /// The call's token cannot be used any more. Nothing was written.
+    Spent(Spent),
     /// The database cannot be written.
     Store(Error),
 }
@@ -174,17 +178,26 @@ impl Store {
     /// the disk when this returns. Returns the id of the approval.
     ///
     /// A write is counted in the same transaction, and refused if its conditions allow no more, so that
-    /// calls of several processes cannot exceed them together.
+    /// calls of several processes cannot exceed them together. So is a use of a token: it stays used, even
+    /// if the call then sends nothing.
     pub(crate) fn begin(
         &self,
         begin: &Begin,
         claim: Option<Claim<'_>>,
         relies_on: &[Condition],
+        token: Option<&TokenUse>,
     ) -> Result<Option<String>, BeginError> {
         let now = self.shared.now();
         let mut is_over = false;
+        let mut spent = None;
         let written = self.shared.with(|opened| {
             opened.database.transaction(Durability::Full, |transaction| {
+                if let Some(token) = token {
+                    spent = tokens::use_up(transaction, now, token)?;
+                    if spent.is_some() {
+                        return Ok(None);
+                    }
+                }
                 if begin.effect.as_deref() == Some("write") {
                     let written = usage::written(transaction, now, begin.counted())?;
                     if relies_on.iter().any(|condition| condition.is_exceeded_by(written)) {
@@ -207,8 +220,64 @@ impl Store {
                 Ok(Some(approval))
             })
         })?;
-        let refused = if is_over { BeginError::OverQuota } else { BeginError::NotApproved };
-        written.ok_or(refused)
+        written.ok_or(match spent {
+            Some(spent) => BeginError::Spent(spent),
+            None if is_over => BeginError::OverQuota,
+            None => BeginError::NotApproved,
+        })
+    }
+
+    /// Returns the secret key that signs tokens, if there is one.
+    pub(crate) fn token_key(&self) -> Result<Option<[u8; 32]>, Error> {
+        self.shared.look(|connection, _| tokens::key(connection)).map(Option::flatten)
+    }
+
+    /// Returns the secret key that signs tokens. Makes it first.
+    pub(crate) fn new_token_key(&self) -> Result<[u8; 32], Error> {
+        let new: [u8; 32] = random().map_err(|message| Error::Internal { message })?;
+        self.shared.write(|transaction| match tokens::key(transaction)? {
+            Some(key) => Ok(key),
+            None => tokens::keep_key(transaction, &new).map(|()| new),
+        })
+    }
+
+    /// Records a token that was created.
+    pub(crate) fn add_token(&self, id: &str, limits: &serde_json::Value) -> Result<(), Error> {
+        let now = self.shared.now();
+        self.shared.write(|transaction| tokens::add(transaction, now, id, limits))
+    }
+
+    /// Returns why a token cannot be used any more, if it cannot. Records the time at which it was seen, if
+    /// it expires, so that it does not become younger.
+    pub(crate) fn check_token(&self, token: &TokenUse) -> Result<Option<Spent>, Error> {
+        let found = self.shared.look(|connection, now| tokens::check(connection, now, token))?;
+        let Some((spent, latest)) = found else { return Ok(Some(Spent::Unknown)) };
+        let now = self.shared.now();
+        let is_stale = now > latest.saturating_add(tokens::STALE_MS)
+            || (now > latest && matches!(spent, Some(Spent::Expired { .. })));
+        if token.valid_until.is_some() && is_stale && spent != Some(Spent::Unknown) {
+            self.shared.write(|transaction| tokens::see(transaction, now, token))?;
+        }
+        Ok(spent)
+    }
+
+    /// Returns why a token cannot be used any more, if it cannot. Records nothing.
+    pub(crate) fn look_at_token(&self, token: &TokenUse) -> Result<Option<Spent>, Error> {
+        let found = self.shared.look(|connection, now| tokens::check(connection, now, token))?;
+        Ok(found.map_or(Some(Spent::Unknown), |(spent, _)| spent))
+    }
+
+    /// Revokes a block and every token with it, by its id or the beginning of a known one.
+    pub(crate) fn revoke_token(&self, id: &str) -> Result<Revoked, Error> {
+        let now = self.shared.now();
+        // An id that only the spool has is known, too.
+        self.gather()?;
+        self.shared.write(|transaction| tokens::revoke(transaction, now, id))
+    }
+
+    /// Returns the tokens that were created here, the oldest first.
+    pub(crate) fn tokens(&self) -> Result<Vec<CreatedToken>, Error> {
+        self.shared.look(|connection, _| tokens::list(connection)).map(Option::unwrap_or_default)
     }
 
     /// Counts the writes that went ahead.

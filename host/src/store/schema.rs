@@ -266,6 +266,71 @@ CREATE TRIGGER created_rooms_are_not_changed BEFORE UPDATE ON created_rooms
 BEGIN SELECT RAISE(ABORT, 'who created a room does not change'); END;
 CREATE TRIGGER created_rooms_are_not_deleted BEFORE DELETE ON created_rooms
 BEGIN SELECT RAISE(ABORT, 'who created a room does not change'); END;
+
+-- The ids of the blocks of the capability token that the call was made with, from the first.
+ALTER TABLE calls ADD COLUMN token TEXT;
+ALTER TABLE approvals ADD COLUMN token TEXT;
+CREATE TRIGGER approvals_keep_their_token BEFORE UPDATE OF token ON approvals
+BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
+
+-- What tokens are signed with, made with the first of them.
+CREATE TABLE token_key (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    secret_key BLOB NOT NULL CHECK (length(secret_key) = 32)
+) STRICT;
+CREATE TRIGGER token_key_is_not_changed BEFORE UPDATE ON token_key
+BEGIN SELECT RAISE(ABORT, 'the key of an installation is made once'); END;
+CREATE TRIGGER token_key_is_not_deleted BEFORE DELETE ON token_key
+BEGIN SELECT RAISE(ABORT, 'the key of an installation is made once'); END;
+CREATE TRIGGER token_key_is_not_replaced BEFORE INSERT ON token_key
+WHEN EXISTS (SELECT 1 FROM token_key)
+BEGIN SELECT RAISE(ABORT, 'the key of an installation is made once'); END;
+
+-- The tokens that were created here, by the id of their first block, without the tokens themselves.
+CREATE TABLE tokens (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE CHECK (length(id) = 32),
+    created_at INTEGER NOT NULL,
+    limits TEXT NOT NULL CHECK (json_valid(limits)),
+    -- The latest time at which it was seen, so that setting the clock back does not renew it.
+    latest INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER tokens_begin_once BEFORE INSERT ON tokens
+WHEN EXISTS (SELECT 1 FROM tokens WHERE id = NEW.id OR seq = NEW.seq)
+BEGIN SELECT RAISE(ABORT, 'a token is created once'); END;
+CREATE TRIGGER tokens_go_forward BEFORE UPDATE ON tokens
+WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.created_at <> OLD.created_at
+    OR NEW.limits <> OLD.limits OR NEW.latest < OLD.latest
+BEGIN SELECT RAISE(ABORT, 'a token only gets older'); END;
+CREATE TRIGGER tokens_are_not_deleted BEFORE DELETE ON tokens
+BEGIN SELECT RAISE(ABORT, 'tokens are kept'); END;
+
+-- Whoever has a token with one of these blocks can do nothing with it.
+CREATE TABLE revoked_tokens (
+    id TEXT PRIMARY KEY CHECK (length(id) = 32),
+    time INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER revoked_tokens_are_not_changed BEFORE UPDATE ON revoked_tokens
+BEGIN SELECT RAISE(ABORT, 'a revoked token stays revoked'); END;
+CREATE TRIGGER revoked_tokens_are_not_replaced BEFORE INSERT ON revoked_tokens
+WHEN EXISTS (SELECT 1 FROM revoked_tokens WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'a revoked token stays revoked'); END;
+CREATE TRIGGER revoked_tokens_are_not_deleted BEFORE DELETE ON revoked_tokens
+BEGIN SELECT RAISE(ABORT, 'a revoked token stays revoked'); END;
+
+-- How many calls went ahead with each block that limits them.
+CREATE TABLE token_uses (
+    id TEXT PRIMARY KEY CHECK (length(id) = 32),
+    used INTEGER NOT NULL CHECK (used > 0)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER token_uses_go_forward BEFORE UPDATE ON token_uses
+WHEN NEW.id <> OLD.id OR NEW.used <= OLD.used
+BEGIN SELECT RAISE(ABORT, 'a use of a token stays one'); END;
+CREATE TRIGGER token_uses_are_not_replaced BEFORE INSERT ON token_uses
+WHEN NEW.used <= (SELECT used FROM token_uses WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'a use of a token stays one'); END;
+CREATE TRIGGER token_uses_are_not_deleted BEFORE DELETE ON token_uses
+BEGIN SELECT RAISE(ABORT, 'a use of a token stays one'); END;
 ";
 
 /// Returns whether the database has the current version. Returns an error if it cannot be upgraded.

@@ -97,6 +97,7 @@ fn file_for(store: &Store, digest: &Digest, asker: &Asker) -> Result<Filed, Erro
     let arguments = json!({"room_name": "daily"});
     let asking = Asking {
         agent: None,
+        token: None,
         asker,
         digest,
         account: "work",
@@ -120,6 +121,7 @@ fn pending(store: &Store, digest: &Digest) -> String {
 fn row(id: &str, effect: &str) -> Begin {
     Begin {
         agent: None,
+        token: None,
         id: id.to_owned(),
         time: 1_772_442_000_000,
         front_end: "mcp".into(),
@@ -161,7 +163,7 @@ fn outcome(id: &str, effect: &str) -> End {
 }
 
 fn claim(store: &Store, id: &str, digest: &Digest) -> Result<Option<String>, BeginError> {
-    store.begin(&row(id, "write"), Some(Claim::Approved(digest)), &[])
+    store.begin(&row(id, "write"), Some(Claim::Approved(digest)), &[], None)
 }
 
 fn is_refused(result: &Result<Option<String>, BeginError>) -> bool {
@@ -217,7 +219,7 @@ fn set_mode(path: &Path, mode: u32) {
 fn written() -> Home {
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None, &[]).expect("begun");
+    store.begin(&row("1", "write"), None, &[], None).expect("begun");
     drop(store);
     home.raw().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("moved");
     home

@@ -62,6 +62,44 @@ fn decide(session: &Session) {
     black_box(session.plan(Call::new("list_meetings", arguments)).expect("a plan"));
 }
 
+/// Decides on a call of an agent, by a rule with conditions.
+fn decide_by_conditions(session: &Session) {
+    let arguments = json!({"room_name_prefix": "bot-"});
+    let call = Call::new("create_room", arguments).agent(Some("assistant"));
+    black_box(session.plan(call).expect("a plan"));
+}
+
+/// The rules that it is decided by, without those that need the state database.
+const CONDITIONS: &str = "\
+[agents.assistant]
+valid_until = 2999-12-04T18:00:00Z
+[agents.assistant.permissions.functions.create_room]
+permission = \"allow\"
+rooms = [\"bot-*\"]
+[permissions.functions.create_room]
+permission = \"allow\"
+otherwise = \"ask\"
+rooms = [\"demo-*\", \"bot-*\"]
+room_modes = [\"normal\"]
+fields = [\"hostRoomUrl\"]
+max_duration = \"2d\"
+valid_until = 2999-12-04T18:00:00Z
+";
+
+/// Returns a session with conditions in its rules.
+fn session_with_conditions(server: &Server) -> Session {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("config.toml");
+    let account = format!(
+        "[accounts.default]\naccess_token = \"{}\"\napi_url = \"{}\"\n",
+        server.token, server.url
+    );
+    std::fs::write(&file, account + CONDITIONS).expect("a file");
+    whereby_tests::set_mode(&file, 0o600);
+    let settings = Settings::load(Some(&file), &whereby::Environment::empty());
+    Session::builder().settings(settings.expect("settings")).build().expect("a session")
+}
+
 /// A variant to compare, which repeats its work this many times.
 type Work<'a> = (&'a str, Box<dyn FnMut(u32) + 'a>);
 
@@ -148,7 +186,8 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
         "both variants do the same work"
     );
     let repeat = |times: u32, work: &dyn Fn()| (0..times).for_each(|_| work());
-    let [native_read, read, native_all, read_all, nothing, deciding] = in_turns(
+    let conditional = session_with_conditions(server);
+    let [native_read, read, native_all, read_all, nothing, deciding, by_conditions] = in_turns(
         pace,
         [
             (
@@ -176,6 +215,10 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
                 Box::new(|n| repeat(n, &|| one.block_on(send_nothing(&session)))),
             ),
             ("deciding", Box::new(|n| repeat(n, &|| decide(&session)))),
+            (
+                "deciding by conditions",
+                Box::new(|n| repeat(n, &|| decide_by_conditions(&conditional))),
+            ),
         ],
     );
     let further = f64::from(100 - PAGE);
@@ -184,6 +227,7 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
         figure("the same through the sandbox", read, "µs"),
         figure("what the sandbox adds", read - native_read, "µs").at_most(60.0),
         figure("deciding alone: arguments, policy, table of requests", deciding, "µs"),
+        figure("the same with conditions and an agent", by_conditions, "µs").at_most(6.6),
         figure(
             "a call that sends nothing: the same, and a fresh instance that runs",
             nothing,

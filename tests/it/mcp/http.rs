@@ -1,5 +1,7 @@
 //! MCP over HTTP: who gets in, and that what gets in works like anywhere else.
 
+mod tokens;
+
 use super::protocol::check_message;
 use super::{Client, NAME, meeting_of_name, params, server};
 use crate::wire::daily;

@@ -5,9 +5,12 @@ use super::connections::Handle;
 use super::origin::{self, Origin};
 use super::response::{self, Form};
 use super::sessions::{Refused, Sessions};
+use crate::error::Error;
 use crate::mcp::MAX_MESSAGE_BYTES;
 use crate::mcp::budget::{Budget, MAX_OPEN, Permit};
 use crate::mcp::message::{Arriving, Incoming, Refusal};
+use crate::mcp::server_state::ServerState;
+use crate::token::{Fault, Token, Verified};
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -19,7 +22,9 @@ use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, Pro
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
@@ -37,13 +42,20 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// The maximum time a request waits for a permit.
 const PERMIT_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The maximum number of capability tokens that are remembered as verified.
+const MAX_VERIFIED: usize = 256;
+
 /// When a refused client may try again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// Checks and limits requests before they reach the SDK.
 pub(super) struct Gate {
     /// The digest of the token. Digests have equal lengths, so comparing them leaks no length.
-    token: [u8; 32],
+    token: Option<[u8; 32]>,
+    /// Verified capability tokens, by their digests.
+    verified: Mutex<HashMap<[u8; 32], Arc<Verified>>>,
+    /// What verifies them.
+    state: Arc<ServerState>,
     origins: Vec<Origin>,
     pub(super) sessions: Sessions,
     /// The limit for the requests of all clients.
@@ -74,12 +86,8 @@ pub(super) async fn admit(
     let mut response = if origin::is_preflight(&request) {
         // A preflight has no token. The response says only that the page may send one.
         origin::preflight(request.headers())
-    } else if !gate.has_token(request.headers()) {
-        let message = "the bearer token is missing or wrong: send it as `Authorization: Bearer …`";
-        let mut response = refused(StatusCode::UNAUTHORIZED, Value::Null, message);
-        let challenge = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-        closing(response)
+    } else if let Err(stranger) = gate.let_in(&mut request).await {
+        closing(*stranger)
     } else {
         // Every request has a connection.
         match connection.and_then(Handle::begin_request) {
@@ -141,20 +149,67 @@ fn events(response: Response, version: Option<&HeaderValue>) -> Response {
 }
 
 impl Gate {
-    /// Creates the gate for clients with this token, each with at most `max_served` requests at a time.
-    pub(super) fn new(token: &SecretString, origins: Vec<Origin>, max_served: usize) -> Self {
-        let token = Sha256::digest(token.expose_secret()).into();
-        Self { token, origins, sessions: Sessions::new(max_served), budget: Budget::new(MAX_OPEN) }
+    /// Creates the gate for clients with this token, or with a capability token.
+    pub(super) fn new(
+        token: Option<&SecretString>,
+        origins: Vec<Origin>,
+        state: Arc<ServerState>,
+    ) -> Self {
+        Self {
+            token: token.map(|token| Sha256::digest(token.expose_secret()).into()),
+            verified: Mutex::default(),
+            origins,
+            sessions: Sessions::new(state.client_requests()),
+            state,
+            budget: Budget::new(MAX_OPEN),
+        }
     }
 
-    fn has_token(&self, headers: &HeaderMap) -> bool {
-        let given = headers.get(header::AUTHORIZATION);
-        let given = given.and_then(|value| value.to_str().ok()).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        let digest: [u8; 32] = Sha256::digest(given.unwrap_or_default()).into();
-        given.is_some() && bool::from(digest.ct_eq(&self.token))
+    /// Checks the token of a request, and that its session was begun with the same. Adds the token to the
+    /// request if it is a capability token. The error is the response.
+    async fn let_in(&self, request: &mut Request) -> Result<(), Box<Response>> {
+        let text = bearer(request.headers()).unwrap_or_default().to_owned();
+        let digest: [u8; 32] = Sha256::digest(&text).into();
+        let is_own = self.token.is_some_and(|own| bool::from(digest.ct_eq(&own)));
+        if !is_own {
+            let verified =
+                self.verified(&text, digest).await.map_err(|why| Box::new(unknown(why)))?;
+            request.extensions_mut().insert(verified);
+        }
+        let session = session_of(request.headers());
+        if session.is_some_and(|session| !self.sessions.is_of(&session, &digest)) {
+            let message = "this session was begun with another token";
+            return Err(Box::new(refused(StatusCode::FORBIDDEN, Value::Null, message)));
+        }
+        request.extensions_mut().insert(Bearer(digest));
+        Ok(())
+    }
+
+    /// Verifies a capability token, once. The error is what to tell a client, if it has one.
+    async fn verified(
+        &self,
+        text: &str,
+        digest: [u8; 32],
+    ) -> Result<Arc<Verified>, Option<String>> {
+        let known = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(verified) = known().get(&digest).cloned() {
+            return Ok(verified);
+        }
+        if let Err(Fault::NotAToken) = Token::parse(text) {
+            return Err(None);
+        }
+        let opened = self.state.last_session().open_token(text).await;
+        let verified = opened.map_err(|error| match error {
+            Error::Denied { message, .. } => Some(message),
+            // It may name files, which are of no concern to a client.
+            _ => Some("the capability token cannot be verified at present".into()),
+        })?;
+        let mut known = known();
+        if known.len() >= MAX_VERIFIED {
+            known.clear();
+        }
+        known.insert(digest, Arc::clone(&verified));
+        Ok(verified)
     }
 
     /// Serves a request with the token.
@@ -203,6 +258,7 @@ impl Gate {
             negotiate(&mut parts, version);
         }
         let version = parts.headers.get(PROTOCOL_VERSION).cloned();
+        let owner = parts.extensions.get::<Bearer>().map(|bearer| bearer.0).unwrap_or_default();
         let session = session_of(&parts.headers);
         let in_use = match self.sessions.begin_use(session.as_deref(), &id, is_served) {
             Ok(in_use) => in_use,
@@ -244,7 +300,7 @@ impl Gate {
         parts.headers.remove(header::TRANSFER_ENCODING);
         let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
         if begins && let Some(id) = response.headers().get(SESSION_ID) {
-            self.sessions.has_begun(id.to_str().unwrap_or_default());
+            self.sessions.has_begun(id.to_str().unwrap_or_default(), owner);
         }
         drop(room);
         let response = response::explained(response, id).await;
@@ -264,6 +320,29 @@ impl Gate {
         let own = own.acquire(weight).await?;
         Some(Permits(own, self.budget.acquire(weight).await?))
     }
+}
+
+/// The digest of the token that a request has.
+#[derive(Clone)]
+struct Bearer([u8; 32]);
+
+/// Returns the token of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Refuses a request without a token that is accepted. `why` is what is wrong with its capability token.
+fn unknown(why: Option<String>) -> Response {
+    let challenge = match why {
+        None => "Bearer",
+        Some(_) => "Bearer error=\"invalid_token\"",
+    };
+    let missing = "the bearer token is missing or wrong: send it as `Authorization: Bearer …`";
+    let message = why.unwrap_or_else(|| missing.into());
+    let mut response = refused(StatusCode::UNAUTHORIZED, Value::Null, message);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
 }
 
 /// A message that can be served.
@@ -327,7 +406,7 @@ fn busy(status: StatusCode, id: Value, message: &'static str) -> Response {
     response
 }
 
-fn refused(status: StatusCode, id: Value, message: &'static str) -> Response {
+fn refused(status: StatusCode, id: Value, message: impl Into<Cow<'static, str>>) -> Response {
     let error = ErrorData::invalid_request(message, None);
     response::refusal(status, &Refusal { id, error })
 }

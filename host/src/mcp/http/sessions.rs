@@ -36,6 +36,8 @@ pub(super) struct Sessions {
 }
 
 struct Use {
+    /// The digest of the token that the session was begun with.
+    owner: [u8; 32],
     last: Instant,
     /// The IDs of the messages without a response; null for messages that are not requests.
     open: Vec<Value>,
@@ -45,9 +47,15 @@ struct Use {
 }
 
 impl Use {
-    fn new(max_served: usize) -> Arc<Mutex<Self>> {
+    fn new(owner: [u8; 32], max_served: usize) -> Arc<Mutex<Self>> {
         let budget = Budget::new(max_served);
-        Arc::new(Mutex::new(Self { last: Instant::now(), open: Vec::new(), requests: 0, budget }))
+        Arc::new(Mutex::new(Self {
+            owner,
+            last: Instant::now(),
+            open: Vec::new(),
+            requests: 0,
+            budget,
+        }))
     }
 }
 
@@ -108,7 +116,7 @@ impl Sessions {
         Self {
             manager: Arc::new(manager),
             uses: Mutex::default(),
-            others: Use::new(max_served),
+            others: Use::new([0; 32], max_served),
             max_served,
             beginning: AsyncMutex::default(),
         }
@@ -144,9 +152,15 @@ impl Sessions {
         Ok(InUse { used, id: id.clone(), is_request })
     }
 
-    /// Records a session that has begun.
-    pub(super) fn has_begun(&self, id: &str) {
-        locked(&self.uses).insert(SessionId::from(id), Use::new(self.max_served));
+    /// Records a session that has begun, with a token of this digest.
+    pub(super) fn has_begun(&self, id: &str, owner: [u8; 32]) {
+        locked(&self.uses).insert(SessionId::from(id), Use::new(owner, self.max_served));
+    }
+
+    /// Whether a session was begun with a token of this digest, or is unknown.
+    pub(super) fn is_of(&self, id: &str, owner: &[u8; 32]) -> bool {
+        let used = locked(&self.uses).get(&SessionId::from(id)).cloned();
+        used.is_none_or(|used| locked(&used).owner == *owner)
     }
 
     /// Returns whether a session exists.
@@ -208,7 +222,7 @@ mod tests {
     async fn a_session_ends_after_it_has_been_idle_for_too_long() {
         let sessions = Sessions::new(32);
         let (id, _transport) = sessions.manager.create_session().await.expect("a session");
-        sessions.has_begun(&id);
+        sessions.has_begun(&id, [0; 32]);
         // A session with an open stream is not idle.
         let stream = sessions.begin_use(Some(&id), &Value::Null, false).expect("recorded");
         sessions.end_idle_at(Instant::now() + 10 * IDLE).await;
@@ -223,7 +237,7 @@ mod tests {
     #[test]
     fn open_requests_of_a_client_are_limited_and_have_different_ids() {
         let sessions = Sessions::new(32);
-        sessions.has_begun("a");
+        sessions.has_begun("a", [0; 32]);
         for session in [Some("a"), None] {
             let mut open: Vec<InUse> = (0..32 + MAX_WAITING)
                 .map(|id| sessions.begin_use(session, &json!(id), true).expect("recorded"))

@@ -48,7 +48,7 @@ fn a_stored_question_is_answered_by_a_client_once() {
     let (daily, weekly) = (digest(&store, "daily"), digest(&store, "weekly"));
     let id = pending(&store, &daily);
     let answered = |row_id: &str, id: &str, digest: &Digest| {
-        store.begin(&row(row_id, "write"), Some(Claim::Answered { id, digest }), &[])
+        store.begin(&row(row_id, "write"), Some(Claim::Answered { id, digest }), &[], None)
     };
     // An answer is for one question.
     assert!(is_refused(&answered("1", &id, &weekly)));
@@ -346,7 +346,7 @@ fn a_call_that_changed_nothing_returns_its_approval() {
         store.is_approved(&daily).expect("an answer")
     };
     // A call that did not use it does not return it.
-    store.begin(&row("2", "write"), None, &[]).expect("begun");
+    store.begin(&row("2", "write"), None, &[], None).expect("begun");
     assert!(!given_back("2", "none"));
     home.wait(10 * MINUTE);
     assert!(given_back("1", "none"));
@@ -385,7 +385,7 @@ fn one_of_many_calls_uses_an_approval() {
                 true => Claim::Answered { id: &filed[0], digest: &daily },
                 false => Claim::Approved(&daily),
             };
-            match store.begin(&row(&format!("{round}-{racer}"), "write"), Some(claim), &[]) {
+            match store.begin(&row(&format!("{round}-{racer}"), "write"), Some(claim), &[], None) {
                 Ok(id) => Some(id.expect("an id")),
                 Err(BeginError::NotApproved) => None,
                 Err(error) => panic!("{error:?}"),
@@ -439,7 +439,7 @@ fn a_client_can_answer_after_a_person_approved() {
     let until = store.approve(&id).expect("approved").valid_until;
     home.wait(MINUTE);
     let claim = Claim::Answered { id: &id, digest: &daily };
-    let begun = store.begin(&row("1", "write"), Some(claim), &[]).expect("claimed");
+    let begun = store.begin(&row("1", "write"), Some(claim), &[], None).expect("claimed");
     assert_eq!(begun, Some(id.clone()));
     let used = store.approval(&id).expect("readable").expect("there");
     assert_eq!((used.state, used.valid_until), (ApprovalState::Used, until));

@@ -27,6 +27,14 @@ fn the_schema_refuses_changes_to_recorded_rows() {
     let first = used(&store, &daily, "1");
     store.record(None, Some(&outcome("1", "done")), false).expect("recorded");
     let second = pending(&store, &daily);
+    let (id, limits) = ("0".repeat(32), json!({"uses": 2}));
+    let secret = store.new_token_key().expect("a key");
+    store.add_token(&id, &limits).expect("added");
+    let token = TokenUse { ids: vec![id.clone()], uses: vec![(id.clone(), 3)], valid_until: None };
+    for call in ["a", "b"] {
+        store.begin(&row(call, "read"), None, &[], Some(&token)).expect("begun");
+    }
+    store.revoke_token(&id).expect("revoked");
     let before = calls(&store);
     let raw = home.raw();
     for sql in [
@@ -63,6 +71,20 @@ fn the_schema_refuses_changes_to_recorded_rows() {
         "UPDATE installation SET hmac_key = randomblob(32)",
         "DELETE FROM installation",
         "REPLACE INTO installation VALUES (1, randomblob(32))",
+        "UPDATE token_key SET secret_key = randomblob(32)",
+        "DELETE FROM token_key",
+        "REPLACE INTO token_key VALUES (1, randomblob(32))",
+        "UPDATE approvals SET token = '[]'",
+        "UPDATE tokens SET limits = '{}'",
+        "UPDATE tokens SET latest = latest - 1",
+        "DELETE FROM tokens",
+        "REPLACE INTO tokens SELECT * FROM tokens",
+        "DELETE FROM revoked_tokens",
+        "UPDATE revoked_tokens SET id = hex(randomblob(16))",
+        "REPLACE INTO revoked_tokens SELECT id, 0 FROM revoked_tokens",
+        "UPDATE token_uses SET used = used - 1",
+        "DELETE FROM token_uses",
+        "REPLACE INTO token_uses SELECT id, 1 FROM token_uses",
     ] {
         // Some of them have no effect, and the others are errors.
         let changed = raw.execute(sql, []).unwrap_or_default();
@@ -70,6 +92,9 @@ fn the_schema_refuses_changes_to_recorded_rows() {
     }
     assert_eq!(calls(&store), before);
     assert_eq!(digest(&store, "daily"), daily);
+    assert_eq!(store.token_key().expect("read"), Some(secret));
+    let token = &store.tokens().expect("a list")[0];
+    assert_eq!((token.used, token.revoked_at.is_some(), &token.limits), (2, true, &limits));
     let states: Vec<(String, &str)> = store
         .approvals(true)
         .expect("a list")
@@ -147,7 +172,7 @@ fn every_problem_of_the_database_has_its_own_error() {
         spoil(&home);
         let store = home.store();
         let shown = home.path().display().to_string();
-        let begun = store.begin(&row("2", "write"), None, &[]);
+        let begun = store.begin(&row("2", "write"), None, &[], None);
         let Err(BeginError::Store(error)) = begun else { panic!("{words}: {begun:?}") };
         for text in [error.to_string(), message(store.check())] {
             assert!(text.contains(words), "`{words}` is not in: {text}");
@@ -165,11 +190,11 @@ fn a_read_only_directory_is_an_error() {
     set_mode(&home.path(), 0o500);
     let text = message(store.record(Some(&row("2", "read")), None, false));
     assert!(text.contains("is read-only"), "{text}");
-    assert!(matches!(store.begin(&row("2", "write"), None, &[]), Err(BeginError::Store(_))));
+    assert!(matches!(store.begin(&row("2", "write"), None, &[], None), Err(BeginError::Store(_))));
     set_mode(&home.path(), 0o700);
     // It works again once that is fixed.
     store.record(Some(&row("2", "read")), None, false).expect("recorded");
-    store.begin(&row("3", "write"), None, &[]).expect("begun");
+    store.begin(&row("3", "write"), None, &[], None).expect("begun");
     assert_eq!(calls(&store).len(), 3);
     // The directory of another user is refused. Only root can try that.
     if rustix::process::geteuid().is_root() {
@@ -185,7 +210,7 @@ fn a_database_that_is_busy_or_full_refuses_the_write() {
     let store = home.store();
     let raw = home.raw();
     raw.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let busy = store.begin(&row("2", "write"), None, &[]);
+    let busy = store.begin(&row("2", "write"), None, &[], None);
     let Err(BeginError::Store(error)) = busy else { panic!("{busy:?}") };
     assert!(error.to_string().contains("is in use by another process"), "{error}");
     // Reads go on, and their rows wait in the spool.
@@ -202,7 +227,7 @@ fn a_database_that_is_busy_or_full_refuses_the_write() {
     limited.expect("open").expect("limited");
     let mut begun = 0;
     let error = loop {
-        match store.begin(&row(&format!("{begun} more"), "write"), None, &[]) {
+        match store.begin(&row(&format!("{begun} more"), "write"), None, &[], None) {
             Ok(_) => begun += 1,
             Err(BeginError::Store(error)) => break error,
             Err(error) => panic!("{error:?}"),
@@ -221,7 +246,7 @@ fn a_deleted_database_is_created_again() {
     store.record(Some(&row("2", "read")), None, false).expect("recorded");
     store.flush().expect("moved");
     std::fs::remove_dir_all(home.path()).expect("removed");
-    store.begin(&row("3", "write"), None, &[]).expect("begun");
+    store.begin(&row("3", "write"), None, &[], None).expect("begun");
     store.record(Some(&row("4", "read")), None, false).expect("recorded");
     assert_eq!(ids(&calls(&store)), ["3", "4"]);
     assert_ne!(digest(&store, "daily"), before, "another installation has another key");
@@ -248,7 +273,7 @@ fn only_the_user_can_use_the_files() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None, &[]).expect("begun");
+    store.begin(&row("1", "write"), None, &[], None).expect("begun");
     store.record(Some(&row("2", "read")), None, false).expect("recorded");
     let mut names = Vec::new();
     for entry in std::fs::read_dir(home.path()).expect("a directory") {
@@ -295,10 +320,10 @@ fn the_last_process_leaves_everything_in_one_file() {
 fn a_database_that_is_moved_while_it_is_open_takes_its_rows_along() {
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None, &[]).expect("begun");
+    store.begin(&row("1", "write"), None, &[], None).expect("begun");
     let kept = home.directory.path().join("kept.db");
     std::fs::rename(home.database(), &kept).expect("moved");
-    store.begin(&row("2", "write"), None, &[]).expect("begun");
+    store.begin(&row("2", "write"), None, &[], None).expect("begun");
     let kept = Connection::open(kept).expect("a database");
     let id: String = kept.query_row("SELECT id FROM calls", [], |row| row.get(0)).expect("a row");
     assert_eq!(id, "1");
@@ -309,7 +334,7 @@ fn a_database_that_is_moved_while_it_is_open_takes_its_rows_along() {
 fn the_log_of_a_database_that_was_moved_away_is_kept() {
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None, &[]).expect("begun");
+    store.begin(&row("1", "write"), None, &[], None).expect("begun");
     // As if the program had been killed, there is a write-ahead log.
     let killed = Home::new();
     std::fs::create_dir_all(killed.path()).expect("a directory");
@@ -321,7 +346,7 @@ fn the_log_of_a_database_that_was_moved_away_is_kept() {
     let kept = killed.directory.path().join("kept.db");
     std::fs::rename(killed.database(), &kept).expect("moved");
     assert_eq!(calls(&killed.store()), []);
-    killed.store().begin(&row("2", "write"), None, &[]).expect("begun");
+    killed.store().begin(&row("2", "write"), None, &[], None).expect("begun");
     assert_eq!(ids(&calls(&killed.store())), ["2"]);
     // With its own database, it still contains everything.
     let old = killed.path().join("state.db-wal.old");

@@ -8,7 +8,7 @@ fn a_beginning_and_an_end_are_joined_in_either_order() {
     let home = Home::new();
     let store = home.store();
     store.record(Some(&row("read", "read")), None, false).expect("recorded");
-    store.begin(&row("write", "write"), None, &[]).expect("begun");
+    store.begin(&row("write", "write"), None, &[], None).expect("begun");
     store
         .record(Some(&row("refused", "write")), Some(&outcome("refused", "none")), false)
         .expect("");
@@ -69,7 +69,7 @@ fn the_log_is_filtered_and_followed() {
         begin.time += index as i64 * 1000;
         begin.account = Some(account.into());
         begin.function = Some(if index == 3 { "create_room" } else { "delete_room" }.into());
-        store.begin(&begin, None, &[]).expect("begun");
+        store.begin(&begin, None, &[], None).expect("begun");
     }
     let first = row("", "").time;
     let filter = AuditFilter::default();
@@ -126,7 +126,7 @@ fn a_row_has_a_maximum_size() {
     };
     store.record(Some(&begin("1")), Some(&end("1")), false).expect("recorded");
     store.record(Some(&begin("2")), None, true).expect("recorded");
-    store.begin(&begin("3"), None, &[]).expect("begun");
+    store.begin(&begin("3"), None, &[], None).expect("begun");
     // An older version left a row that is not cut.
     let record = AuditRecord { begin: Some(begin("4")), end: Some(end("4")) };
     store.shared.spool.append(&record, false).expect("appended");

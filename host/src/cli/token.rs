@@ -1,0 +1,550 @@
+//! `whereby token`: creates, narrows, shows, lists and revokes capability tokens. And the options of other
+//! commands that use one.
+
+use super::paint::Role;
+use super::{CommandError, Context, Output, document, render};
+use crate::error::Error;
+use crate::session::Session;
+use crate::store::{CreatedToken, Revoked, Store, is_id};
+use crate::system::file;
+use crate::token::{self, Fault, Key, MAX_TEXT, Token, Verified};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use whereby_authority::conditions::{Condition, parse_span};
+use whereby_authority::policy::{Effect, Restrictions, Stated};
+use whereby_authority::suggest::did_you_mean;
+use whereby_authority::table::FunctionRule;
+use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
+use whereby_catalog::FUNCTIONS;
+
+/// The environment variable with a capability token.
+pub(super) const VARIABLE: &str = "WHEREBY_TOKEN";
+
+/// The most that is read of standard input, in bytes: a token, with lines around it.
+const MAX_INPUT: usize = MAX_TEXT + 64;
+
+/// The longest time of `--for`, in seconds.
+const MAX_FOR: i64 = 10 * 366 * 24 * 3600;
+
+/// Create, narrow, show and revoke capability tokens
+///
+/// A capability token says what an agent may do: which functions, which rooms, how often, and until when.
+/// It never allows more than the rules of its account and agent. Whoever has a token can narrow it
+/// further, anywhere, and nobody can widen it. A token is a secret: pass it in a file, a pipe or
+/// WHEREBY_TOKEN.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  whereby token create --function create_room,list_rooms --rooms 'bot-*' --uses 20 --for 8h\n  whereby token narrow --function list_rooms --for 1h < token > narrower\n  whereby token inspect < token"
+)]
+pub(super) struct Opts {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Create a token and print it
+    #[command(
+        after_long_help = "Example:\n  whereby token create --account work --read-only --for 8h > token"
+    )]
+    Create {
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Read a token from standard input, and print it with further limits
+    ///
+    /// Needs no configuration, key or network. All limits of the given token stay.
+    #[command(
+        after_long_help = "Example:\n  whereby token narrow --function list_rooms --for 1h < token > narrower"
+    )]
+    Narrow {
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Read a token from standard input, and show its limits and IDs
+    #[command(after_long_help = "Example:\n  whereby token inspect < token")]
+    Inspect,
+    /// List the tokens that were created here
+    List,
+    /// Revoke a token, and every token that was narrowed from it
+    #[command(after_long_help = "Example:\n  whereby token revoke 9f86d081")]
+    Revoke {
+        /// The ID, as `inspect` and `list` show it, or at least 6 characters of its beginning
+        id: String,
+    },
+}
+
+/// The limits of one block.
+#[derive(Debug, clap::Args)]
+struct Limits {
+    /// Whose token it is: a configured agent
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Allow only these functions
+    #[arg(long = "function", value_name = "NAMES", value_delimiter = ',')]
+    functions: Vec<String>,
+    /// Allow only functions that read
+    #[arg(long)]
+    read_only: bool,
+    /// Allow only rooms whose name matches a pattern, such as 'bot-*'; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    rooms: Vec<String>,
+    /// Allow only rooms that this agent, or any call from here, created
+    #[arg(long, value_name = "agent|host")]
+    created_by: Option<String>,
+    /// Allow only new rooms with these modes
+    #[arg(long, value_name = "MODES", value_delimiter = ',')]
+    room_modes: Vec<String>,
+    /// Allow only new rooms that end within this time, such as 2h
+    #[arg(long, value_name = "TIME")]
+    max_duration: Option<String>,
+    /// Allow only these in the argument `fields`; none for nothing
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    fields: Vec<String>,
+    /// Allow this many writes of a function in 60 minutes
+    #[arg(long, value_name = "NUMBER")]
+    max_per_hour: Option<u32>,
+    /// Allow this many writes of a function in 24 hours
+    #[arg(long, value_name = "NUMBER")]
+    max_per_day: Option<u32>,
+    /// Allow this many calls. A call that began counts, even if it sends nothing
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    uses: Option<u32>,
+    /// Expire after this time, such as 8h or 30d
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "valid_until")]
+    lasting: Option<String>,
+    /// Expire at this time, such as 2026-12-04T18:00:00Z
+    #[arg(long, value_name = "DATE")]
+    valid_until: Option<String>,
+}
+
+fn usage(message: impl Into<String>) -> Error {
+    Error::Usage { message: message.into() }
+}
+
+/// Returns the error for a token that a command cannot read or write.
+fn unusable(fault: Fault) -> Error {
+    usage(format!("the capability token cannot be used: {fault}"))
+}
+
+impl Opts {
+    pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
+        match self.command {
+            Command::Create { limits } => Ok(create(context, &limits)?),
+            Command::Narrow { limits } => Ok(narrow(context, &limits)?),
+            Command::Inspect => Ok(inspect(context)?),
+            Command::List => Ok(list(context)?),
+            Command::Revoke { id } => Ok(revoke(context, &id)?),
+        }
+    }
+}
+
+impl Limits {
+    /// Checks the options, and returns what they restrict calls to.
+    fn restrictions(&self, context: &Context) -> Result<Restrictions, Error> {
+        let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.json).collect();
+        for given in &self.functions {
+            if !names.contains(&given.as_str()) {
+                return Err(usage(format!(
+                    "no function is called `{}`{}",
+                    text::printable(given, 80),
+                    did_you_mean(given, &names)
+                )));
+            }
+        }
+        let accounts: Option<Vec<String>> = context
+            .global
+            .account
+            .as_deref()
+            .map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
+        let limits = Restrictions {
+            agent: self.agent.clone(),
+            accounts,
+            functions: Some(self.functions.clone()).filter(|names| !names.is_empty()),
+            read_only: self.read_only,
+            uses: self.uses,
+            conditions: self.conditions(context)?,
+        };
+        let is_name = |name: &&String| (1..=100).contains(&name.chars().count());
+        let mut given = limits.agent.iter().chain(limits.accounts.iter().flatten());
+        match given.find(|name| !is_name(name)) {
+            Some(name) => {
+                Err(usage(format!("`{}` is no account or agent", text::printable(name, 40))))
+            }
+            None => Ok(limits),
+        }
+    }
+
+    fn conditions(&self, context: &Context) -> Result<Vec<Stated>, Error> {
+        let list = |items: &[String]| (!items.is_empty()).then(|| json!(items));
+        let fields = match self.fields.as_slice() {
+            [none] if none == "none" => Some(json!([])),
+            fields => list(fields),
+        };
+        let given = [
+            ("rooms", list(&self.rooms)),
+            ("created_by", self.created_by.as_ref().map(|by| json!(by))),
+            ("room_modes", list(&self.room_modes)),
+            ("max_duration", self.max_duration.as_ref().map(|time| json!(time))),
+            ("fields", fields),
+            ("max_per_hour", self.max_per_hour.map(|most| json!(most))),
+            ("max_per_day", self.max_per_day.map(|most| json!(most))),
+            ("valid_until", self.end(context)?),
+        ];
+        let mut conditions = Vec::new();
+        for (name, value) in given {
+            let Some(value) = value else { continue };
+            let flag = format!("--{}", name.replace('_', "-"));
+            let flag =
+                if name == "valid_until" && self.lasting.is_some() { "--for" } else { &flag };
+            let is_named = |name: &&str| {
+                self.functions.is_empty() || self.functions.iter().any(|given| given == name)
+            };
+            let rules = FUNCTIONS.iter().filter(|function| is_named(&function.json));
+            let rules = rules.map(FunctionRule::of);
+            let rules: Vec<_> =
+                rules.filter(|rule| !self.read_only || rule.effect == Effect::Read).collect();
+            let has = |rule: &&&FunctionRule| rule.conditions.contains(&name);
+            let having: Vec<_> = rules.iter().filter(has).copied().collect();
+            if having.is_empty() {
+                let of = FUNCTIONS.iter().map(FunctionRule::of).filter(|rule| has(&rule));
+                let of: Vec<&str> = of.map(|rule| rule.name).collect();
+                return Err(usage(format!(
+                    "{flag} would limit none of the functions of the token; it is for {}",
+                    of.join(", ")
+                )));
+            }
+            let parse = |rule: Option<&FunctionRule>| {
+                let parsed = Condition::parse(name, &value, rule);
+                parsed.map_err(|why| usage(format!("{flag} {why}")))
+            };
+            // A pattern that no new room can match is meant for other functions, unless they are named.
+            if !self.functions.is_empty() {
+                having.iter().try_for_each(|rule| parse(Some(rule)).map(drop))?;
+            }
+            conditions.push(Stated { condition: parse(None)?, line: 0 });
+        }
+        Ok(conditions)
+    }
+
+    /// Returns when the token expires.
+    fn end(&self, context: &Context) -> Result<Option<Value>, Error> {
+        let now = context.environment.clock.timestamp();
+        let end = match (&self.lasting, &self.valid_until) {
+            (None, None) => return Ok(None),
+            (Some(time), _) => {
+                let seconds = parse_span(time).filter(|time| (1..=MAX_FOR).contains(time));
+                now.plus_seconds(seconds.ok_or_else(|| {
+                    usage("--for must be a time such as \"90m\", \"8h\" or \"30d\"")
+                })?)
+            }
+            (None, Some(date)) => Timestamp::parse(date).ok_or_else(|| {
+                usage("--valid-until must be a date with a time zone, such as 2026-12-04T18:00:00Z")
+            })?,
+        };
+        // A token has whole seconds.
+        let end = end.to_seconds();
+        if end.to_unix_ms() <= now.to_unix_ms() {
+            return Err(usage(format!("{} is not in the future", end.to_rfc3339())));
+        }
+        Ok(Some(json!(end.to_rfc3339())))
+    }
+}
+
+/// Checks names against the configuration.
+fn check_names(context: &Context, limits: &Restrictions) -> Result<(), Error> {
+    if limits.agent.is_none() && limits.accounts.is_none() {
+        return Ok(());
+    }
+    let settings = context.settings()?;
+    for account in limits.accounts.iter().flatten() {
+        // It says which accounts there are.
+        settings.choose(Some(account), true)?;
+    }
+    let Some(agent) = &limits.agent else { return Ok(()) };
+    let known: Vec<&str> = settings.policy.agents.keys().map(String::as_str).collect();
+    if known.contains(&agent.as_str()) {
+        return Ok(());
+    }
+    let there_are = match known.as_slice() {
+        [] => "no agent is configured".to_owned(),
+        known => format!("the agents are: {}", known.join(", ")),
+    };
+    Err(usage(format!(
+        "no agent is called `{}`{}; {there_are}",
+        text::printable(agent, 60),
+        did_you_mean(agent, &known)
+    )))
+}
+
+fn create(context: &Context, limits: &Limits) -> Result<Output, Error> {
+    let limits = limits.restrictions(context)?;
+    check_names(context, &limits)?;
+    let store = context.store()?;
+    let key = Key::of(&store.new_token_key()?).map_err(unusable)?;
+    let token = key.create(&limits).map_err(unusable)?;
+    let read = Token::parse(&token).map_err(unusable)?;
+    // What is not in the database is of no use, so it is there before the token is printed.
+    store.add_token(&read.ids()[0], &token::to_json(&limits))?;
+    Ok(printed(context, &read, token))
+}
+
+fn narrow(context: &Context, limits: &Limits) -> Result<Output, Error> {
+    let more = limits.restrictions(context)?;
+    if more == Restrictions::default() {
+        return Err(usage("nothing to narrow: give at least one limit, such as --read-only"));
+    }
+    let given = given(context)?;
+    if more.agent.is_some() && given.blocks().iter().any(|block| block.agent.is_some()) {
+        return Err(usage("--agent: the token is an agent's already"));
+    }
+    let token = given.narrow(&more).map_err(unusable)?;
+    let read = Token::parse(&token).map_err(unusable)?;
+    Ok(printed(context, &read, token))
+}
+
+/// Returns the output with a new token: on standard output alone, and what it is on standard error.
+fn printed(context: &Context, read: &Token, token: String) -> Output {
+    let id = read.ids().last().map(String::as_str).unwrap_or_default();
+    if !context.global.quiet && !context.global.json {
+        let now = context.environment.clock.timestamp();
+        let words: Vec<String> =
+            read.blocks().iter().flat_map(|block| token::words(block, now)).collect();
+        let what = match words.as_slice() {
+            [] => "it has no limits besides the rules of the account".to_owned(),
+            words => words.join("; "),
+        };
+        let word = context.stderr_word(Role::Hint, "token:");
+        // Standard error may be closed.
+        let _ = context.streams.note(&word, &text::printable(&format!("{id}: {what}"), 1000));
+    }
+    let blocks: Vec<Value> = read.blocks().iter().map(token::to_json).collect();
+    let json = json!({"id": id, "ids": read.ids(), "token": token, "blocks": blocks});
+    Output::text(token + "\n", document("token", json))
+}
+
+/// Reads a token from standard input.
+fn given(context: &Context) -> Result<Token, Error> {
+    let given = context.streams.read_to_end(MAX_INPUT).map_err(|error| {
+        usage(format!("the capability token cannot be read from standard input: {error}"))
+    })?;
+    if given.trim().is_empty() {
+        return Err(usage("standard input is empty; pass the token there: < FILE"));
+    }
+    Token::parse(&given).map_err(unusable)
+}
+
+/// What is known about a token here.
+struct Standing {
+    /// `verified`, `another-installation`, `forged` or `unknown`.
+    signature: &'static str,
+    in_words: String,
+    /// Why it cannot be used, if it cannot.
+    spent: Option<String>,
+}
+
+fn standing(context: &Context, given: &Token) -> Standing {
+    let unknown = |why: String| Standing {
+        signature: "unknown",
+        in_words: format!("not verified: {why}"),
+        spent: None,
+    };
+    let opened = || -> Result<(Arc<Store>, Option<[u8; 32]>), Error> {
+        let store = context.store()?;
+        let key = store.token_key()?;
+        Ok((store, key))
+    };
+    let (store, key) = match opened() {
+        Ok((store, Some(key))) => (store, key),
+        Ok((_, None)) => return unknown("no token was created on this installation".into()),
+        Err(error) => return unknown(error.to_string()),
+    };
+    match Key::of(&key).and_then(|key| given.clone().verify(Some(&key))) {
+        Ok(verified) => {
+            let spent = match store.look_at_token(&verified.to_use()) {
+                Ok(spent) => spent.map(|spent| spent.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            let in_words = "verified: a token of this installation".into();
+            Standing { signature: "verified", in_words, spent }
+        }
+        Err(Fault::OtherInstallation) => Standing {
+            signature: "another-installation",
+            in_words: "not verified: it is of another installation".into(),
+            spent: None,
+        },
+        Err(fault) => {
+            let in_words = format!("wrong: {fault}");
+            Standing { signature: "forged", in_words, spent: Some(fault.to_string()) }
+        }
+    }
+}
+
+fn inspect(context: &Context) -> Result<Output, Error> {
+    let given = given(context)?;
+    let Standing { signature, in_words, spent } = standing(context, &given);
+    let now = context.environment.clock.timestamp();
+    let end = token::valid_until(given.blocks());
+    let id = given.ids().last().map(String::as_str).unwrap_or_default();
+    let expired = end.is_some_and(|end| end.to_unix_ms() <= now.to_unix_ms());
+    let state = match (&spent, expired) {
+        (Some(why), _) => format!("cannot be used: {why}"),
+        (None, true) => "cannot be used: it expired".to_owned(),
+        (None, false) if signature == "verified" => "can be used".to_owned(),
+        (None, false) => "not known here".to_owned(),
+    };
+    let mut shown = format!("token      {id}\nsignature  {in_words}\nstate      {state}\n");
+    let mut blocks = Vec::new();
+    for (number, (block, id)) in given.blocks().iter().zip(given.ids()).enumerate() {
+        let what = if number == 0 { "created with" } else { "narrowed to" };
+        shown += &format!("\n{what} ({id})\n");
+        let words = token::words(block, now);
+        for line in &words {
+            shown += &format!("  {}\n", text::printable(line, 500));
+        }
+        if words.is_empty() {
+            shown += "  no limits besides the rules of the account\n";
+        }
+        let mut object = Map::new();
+        object.insert("id".into(), id.as_str().into());
+        object.insert("limits".into(), token::to_json(block));
+        blocks.push(Value::Object(object));
+    }
+    let json = json!({
+        "id": id,
+        "signature": signature,
+        "state": state,
+        "usable": signature == "verified" && spent.is_none() && !expired,
+        "valid_until": end.map(Timestamp::to_rfc3339),
+        "blocks": blocks,
+    });
+    Ok(Output::text(shown, document("token", json)))
+}
+
+fn list(context: &Context) -> Result<Output, Error> {
+    let now = context.environment.clock.unix_ms();
+    let created = context.store()?.tokens()?;
+    let documents: Vec<Value> = created.iter().map(|token| listed(token, now)).collect();
+    let shown = if documents.is_empty() {
+        "no tokens; to create one: whereby token create\n".to_owned()
+    } else {
+        let row = |token: &Value| {
+            json!({
+                "id": token["id"],
+                "created": token["created_at"],
+                "limits": in_words(&token["limits"]),
+                "uses left": token["uses_left"],
+                "state": token["state"],
+            })
+        };
+        render::render(&documents.iter().map(row).collect(), &context.look())
+    };
+    Ok(Output::text(shown, document("tokens", documents.into())))
+}
+
+/// Returns a created token as JSON.
+fn listed(token: &CreatedToken, now: i64) -> Value {
+    let limits = &token.limits;
+    let end = limits["valid_until"].as_str().and_then(Timestamp::parse);
+    let is_expired = end.is_some_and(|end| end.to_unix_ms() <= now.max(token.latest));
+    let uses = limits["uses"].as_u64();
+    let left = uses.map(|uses| uses.saturating_sub(token.used.into()));
+    let state = match (token.revoked_at, is_expired, left) {
+        (Some(_), _, _) => "revoked",
+        (None, true, _) => "expired",
+        (None, false, Some(0)) => "used up",
+        (None, false, _) => "valid",
+    };
+    let date = |ms: i64| Timestamp::of_unix_ms(ms).map(Timestamp::to_rfc3339_ms);
+    json!({
+        "id": token.id,
+        "created_at": date(token.created_at),
+        "limits": limits,
+        "uses_left": left,
+        "state": state,
+        "revoked_at": token.revoked_at.and_then(date),
+    })
+}
+
+/// Returns the limits on one line.
+fn in_words(limits: &Value) -> String {
+    let value = |value: &Value| match value {
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        }
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let limits = limits.as_object().into_iter().flatten();
+    let words = limits.map(|(name, of)| format!("{}: {}", name.replace('_', " "), value(of)));
+    text::printable(&words.collect::<Vec<_>>().join("; "), 500)
+}
+
+fn revoke(context: &Context, id: &str) -> Result<Output, Error> {
+    if !is_id(id) {
+        return Err(usage(format!(
+            "`{}` is not the id of a token, or too little of it (6 to 32 characters, 0 to 9 and a to f); \
+             run: whereby token list",
+            text::printable(id, 60)
+        )));
+    }
+    let (id, text) = match context.store()?.revoke_token(id)? {
+        Revoked::Now(id) => {
+            let text = format!("revoked: {id}, and every token that was narrowed from it\n");
+            (id, text)
+        }
+        Revoked::Before(id) => {
+            let text = format!("revoked already: {id}\n");
+            (id, text)
+        }
+        Revoked::Unknown => {
+            return Err(usage(format!(
+                "no known token has an id that begins with {id}; give all 32 characters, or run: \
+                 whereby token list"
+            )));
+        }
+        Revoked::Ambiguous(count) => {
+            return Err(usage(format!("{count} ids begin with {id}; give more characters")));
+        }
+    };
+    Ok(Output::text(text, document("revoked", json!({"id": id}))))
+}
+
+/// Returns the text of the token in this file, or else in the variable.
+pub(super) fn wanted(context: &Context, file: Option<&Path>) -> Result<Option<String>, Error> {
+    let Some(path) = file else {
+        let token = context.environment.variables.get(VARIABLE).cloned();
+        // Such as after a command failed that should have printed it. Without it, more would be allowed.
+        if token.as_ref().is_some_and(|token| token.trim().is_empty()) {
+            return Err(Error::Configuration {
+                message: format!("{VARIABLE} is empty; set it to a capability token, or unset it"),
+            });
+        }
+        return Ok(token);
+    };
+    let path = context.environment.directory.join(path);
+    let wrong = |what: String| Error::Configuration {
+        message: format!(
+            "the token file {} {what}",
+            text::printable(&path.display().to_string(), 300)
+        ),
+    };
+    let contents = file::read(&path, MAX_INPUT as u64).map_err(wrong)?;
+    contents.check_secret(&path).map_err(wrong)?;
+    Ok(Some(contents.text().map_err(wrong)?))
+}
+
+/// Opens the token in this file, or else in the variable.
+pub(super) async fn open(
+    context: &Context,
+    session: &Session,
+    file: Option<&PathBuf>,
+) -> Result<Option<Arc<Verified>>, Error> {
+    match wanted(context, file.map(PathBuf::as_path))? {
+        Some(text) => session.open_token(&text).await.map(Some),
+        None => Ok(None),
+    }
+}
