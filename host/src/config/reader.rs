@@ -58,7 +58,7 @@ pub(crate) const OTHERWISE: &str = "otherwise";
 
 /// The keys of `[privacy]`.
 pub(crate) const PRIVACY: &[Key] =
-    &[key(PARTICIPANTS, "names|pseudonyms|hidden", "names", "what calls see of people")];
+    &[key(PARTICIPANTS, "names|pseudonyms|hidden", "names", "people in meetings")];
 
 /// The key that says what calls see of the people in meetings.
 pub(crate) const PARTICIPANTS: &str = "participants";
@@ -69,7 +69,7 @@ pub(crate) const ACCOUNT: &[Key] = &[
     key("api_url", "URL", "", "API to call instead of Whereby's"),
     key("enabled", "true|false", "true", "account is switched on"),
     key("permissions", "", "", "permissions of this account"),
-    key(PARTICIPANTS, "names|pseudonyms|hidden", "", "what calls see of people"),
+    key(PARTICIPANTS, "names|pseudonyms|hidden", "", "people in meetings"),
 ];
 
 /// The keys of an agent.

@@ -54,6 +54,8 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
         keys.iter().filter(|key| key.name != "permissions").map(line).collect()
     };
     let mut account = lines("", reader::ACCOUNT);
+    // `--account` selects it, too.
+    account.retain(|line| line.name != reader::PARTICIPANTS);
     account.splice(1..1, lines("access_token.", reader::TOKEN));
     let agent = lines("agents.NAME.", reader::AGENT);
     let mut others = lines("", reader::KEYS);
@@ -178,7 +180,9 @@ mod tests {
                 let tables =
                     ["permissions", "privacy", "accounts", "agents", "limits", "lua", "component"];
                 let is_list = format!("{prefix}{name}") == "agents.NAME.accounts";
-                let is_table = tables.contains(&name) && !is_list;
+                // An account has the same keys as `[privacy]`.
+                let is_elsewhere = prefix.is_empty() && name == reader::PARTICIPANTS;
+                let is_table = is_elsewhere || tables.contains(&name) && !is_list;
                 let line = format!("  {prefix}{name}");
                 let is_there = help.lines().any(|text| {
                     text.strip_prefix(&line).is_some_and(|rest| rest.starts_with([' ', '.']))
