@@ -36,7 +36,7 @@ const MAX_FOR: i64 = 10 * 366 * 24 * 3600;
 /// WHEREBY_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  whereby token create --function create_room,list_rooms --rooms 'bot-*' --uses 20 --for 8h\n  whereby token narrow --function list_rooms --for 1h < token > narrower\n  whereby token inspect < token"
+    after_long_help = "Examples:\n  whereby token create --function list_rooms --uses 20 --for 8h > token\n  whereby token list"
 )]
 pub(super) struct Opts {
     #[command(subcommand)]

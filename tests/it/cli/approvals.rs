@@ -81,6 +81,7 @@ async fn each_command_has_its_document() {
             "front_end",
             "client",
             "agent",
+            "token",
             "created_at",
             "expires_at",
             "decided_at",

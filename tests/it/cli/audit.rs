@@ -82,6 +82,7 @@ async fn the_document_has_everything() {
             "front_end": "cli",
             "client": null,
             "agent": null,
+            "token": null,
             "account": "work",
             "api_url": world.simulator.url(),
             "function": "list_rooms",

@@ -35,6 +35,7 @@ fn a_beginning_and_an_end_are_joined_in_either_order() {
             "front_end": "mcp",
             "client": "an agent",
             "agent": null,
+            "token": null,
             "account": "work",
             "api_url": "https://api.whereby.dev/v1",
             "function": "delete_room",
