@@ -82,6 +82,8 @@ impl Opts {
         let limits = self.limits(&settings)?;
         let session = context.session(settings, false)?;
         let token = super::token::open(context, &session, self.token_file.as_ref()).await?;
+        let own_agent = || token.as_ref().and_then(|token| token.agent()).map(str::to_owned);
+        let agent = self.agent.name(context).or_else(own_agent);
         let (shown, own) = (context.clone(), Status::default());
         let calls = move |account: &str, function: &str, arguments| {
             let call = Call::new(function, arguments);
@@ -91,7 +93,7 @@ impl Opts {
         let runtime = Runtime::new(session)
             .limits(limits)
             .account(context.global.account.as_deref())
-            .agent(self.agent.name(context).as_deref())
+            .agent(agent.as_deref())
             .asking(Arc::clone(&context.asking))
             .notice(context.warner())
             .calls(calls);

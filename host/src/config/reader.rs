@@ -58,7 +58,7 @@ pub(crate) const OTHERWISE: &str = "otherwise";
 
 /// The keys of `[privacy]`.
 pub(crate) const PRIVACY: &[Key] =
-    &[key(PARTICIPANTS, "names|pseudonyms|hidden", "names", "people in meetings")];
+    &[key(PARTICIPANTS, "names|pseudonyms|hidden", "names", "what is seen of people")];
 
 /// The key that says what calls see of the people in meetings.
 pub(crate) const PARTICIPANTS: &str = "participants";
@@ -66,10 +66,10 @@ pub(crate) const PARTICIPANTS: &str = "participants";
 /// The keys of an account.
 pub(crate) const ACCOUNT: &[Key] = &[
     key("access_token", "KEY", "", "the API key itself"),
-    key("api_url", "URL", "", "API to call instead of Whereby's"),
+    key("api_url", "URL", "", "API to call, if not Whereby's"),
     key("enabled", "true|false", "true", "account is switched on"),
     key("permissions", "", "", "permissions of this account"),
-    key(PARTICIPANTS, "names|pseudonyms|hidden", "", "people in meetings"),
+    key(PARTICIPANTS, "names|pseudonyms|hidden", "", "what is seen of people"),
 ];
 
 /// The keys of an agent.

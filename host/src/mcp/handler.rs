@@ -97,6 +97,12 @@ impl Handler {
         asker
     }
 
+    /// Returns the agent of a request: that of the server, or else that of its capability token.
+    fn agent(&self, token: Option<&Arc<Verified>>) -> Option<String> {
+        let own = self.state.agent.clone();
+        own.or_else(|| token.and_then(|token| token.agent()).map(str::to_owned))
+    }
+
     /// Returns the capability token of a request: over HTTP, the one that the gate has verified.
     fn token(&self, context: &RequestContext<RoleServer>) -> Option<Arc<Verified>> {
         let parts = context.extensions.get::<Parts>();
@@ -162,9 +168,16 @@ impl Handler {
                 let elicitation = self.elicitation(snapshot.version, &context);
                 let caller = (self.asker(&context), self.token(&context));
                 let session = session.clone();
-                let agent = self.state.agent.as_deref();
-                let run =
-                    scripts::run(session, agent, arguments, elicitation, &context, caller, notice);
+                let agent = self.agent(caller.1.as_ref());
+                let run = scripts::run(
+                    session,
+                    agent.as_deref(),
+                    arguments,
+                    elicitation,
+                    &context,
+                    caller,
+                    notice,
+                );
                 tokio::select! {
                     ran = run => ran,
                     () = self.cancelled(&context) => return Err(cancelled()),
@@ -261,7 +274,8 @@ impl ServerHandler for Handler {
         let mode = AskMode::of(&context);
         let given = asking::given(&mode, &mut request);
         let mut arguments = request.arguments.take().unwrap_or_default();
-        let agent = self.state.agent.as_deref();
+        let agent = self.agent(self.token(&context).as_ref());
+        let agent = agent.as_deref();
         let function = match tools::function(&request.name, &snapshot.tools) {
             Ok(function) => function,
             Err(message) => {

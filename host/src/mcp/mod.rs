@@ -65,16 +65,16 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Makes the calls of clients that have no token of their own with this one. Default: none.
-    pub(crate) fn token(mut self, token: Option<Arc<Verified>>) -> Self {
-        self.token = token;
-        self
-    }
-
     /// Sets the agent that makes all calls, whose rules in the settings apply as well. Default: none.
     #[must_use]
     pub fn agent(mut self, agent: Option<&str>) -> Self {
         self.agent = agent.map(str::to_owned);
+        self
+    }
+
+    /// Makes the calls of clients that have no token of their own with this one. Default: none.
+    pub(crate) fn token(mut self, token: Option<Arc<Verified>>) -> Self {
+        self.token = token;
         self
     }
 
@@ -114,6 +114,8 @@ impl ServerBuilder {
     #[must_use]
     pub fn build(self) -> Server {
         let Self { session, files, reload, notice, agent, scripts, token } = self;
+        let own_agent = || token.as_ref().and_then(|token| token.agent()).map(str::to_owned);
+        let agent = agent.or_else(own_agent);
         let state = ServerState::new(session, files, reload, notice, agent, scripts, token);
         Server { state: Arc::new(state) }
     }
