@@ -201,12 +201,12 @@ async fn a_quota_counts_what_went_ahead_and_nothing_else() {
         Front::Program,
         "create_room",
         &json!({}),
-        "2 went ahead in the last 60 minutes",
+        "2 calls went ahead in the last 60 minutes",
     )
     .await;
     // A clock that is set back makes nothing free.
     world.move_clock(-3 * DAY);
-    assert_refused(&world, Front::Program, "create_room", &json!({}), "2 went ahead").await;
+    assert_refused(&world, Front::Program, "create_room", &json!({}), "2 calls went ahead").await;
     world.move_clock(3 * DAY + 3601);
     assert!(create().await.result.is_ok());
     assert_refused(
@@ -214,13 +214,13 @@ async fn a_quota_counts_what_went_ahead_and_nothing_else() {
         Front::Program,
         "create_room",
         &json!({}),
-        "3 went ahead in the last 24 hours",
+        "3 calls went ahead in the last 24 hours",
     )
     .await;
     // An archive of the log changes nothing.
     let archived = world.run(&["audit", "archive", "old.db"]).await;
     assert_eq!(archived.code, 0, "{}", archived.stderr);
-    assert_refused(&world, Front::Program, "create_room", &json!({}), "3 went ahead").await;
+    assert_refused(&world, Front::Program, "create_room", &json!({}), "3 calls went ahead").await;
     for later in [DAY, 31 * DAY, 365 * DAY] {
         world.move_clock(later);
         assert!(create().await.result.is_ok(), "{later}");
@@ -236,7 +236,7 @@ async fn a_write_whose_outcome_is_unknown_counts() {
     world.simulator.fail_next(1, 500);
     let outcome = world.call("create_room", json!({})).await;
     assert_eq!(outcome.write, WriteOutcome::Unknown);
-    assert_refused(&world, Front::Program, "create_room", &json!({}), "1 went ahead").await;
+    assert_refused(&world, Front::Program, "create_room", &json!({}), "1 call went ahead").await;
 }
 
 #[tokio::test]
@@ -547,7 +547,7 @@ async fn conditions_of_a_project_tighten_and_do_not_loosen() {
     );
     // The table of the account is the more specific one of the file.
     assert!(world.call("create_room", json!({})).await.result.is_ok());
-    let words = "1 went ahead in the last 24 hours";
+    let words = "1 call went ahead in the last 24 hours";
     assert_refused(&world, Front::Cli, "create_room", &json!({}), words).await;
     world.configure("[permissions]\nwrite = \"deny\"\n");
     let outcome = world.call("create_room", json!({"room_name_prefix": "bot-"})).await;
@@ -650,7 +650,7 @@ async fn replay_says_which_calls_other_rules_would_decide_differently() {
         [
             ("create_room", "deny", "the room's name would begin with `team-`"),
             ("delete_room", "ask", "this agent did not create the room"),
-            ("create_room", "deny", "2 went ahead in the last 24 hours"),
+            ("create_room", "deny", "2 calls went ahead in the last 24 hours"),
         ]
     );
     let since = world.run(&["--config", &file, "permissions", "replay", "--since", "30s"]).await;

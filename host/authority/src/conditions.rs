@@ -386,8 +386,9 @@ impl Condition {
                         Self::MaxPerHour(_) => (written.last_hour, "60 minutes"),
                         _ => (written.last_day, "24 hours"),
                     };
+                    let calls = if count == 1 { "call" } else { "calls" };
                     self.is_exceeded_by(*written)
-                        .then(|| format!("{count} went ahead in the last {time}"))
+                        .then(|| format!("{count} {calls} went ahead in the last {time}"))
                 }
             },
             Self::ValidUntil(date) => (facts.now >= *date)

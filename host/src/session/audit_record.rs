@@ -1,8 +1,9 @@
 //! A call's row in the audit log: it begins before the first request leaves, and always ends.
 
+use super::Outcome;
 use super::authorization::{Authorization, blocking};
+use super::decision::Decided;
 use super::record::is_unused;
-use super::{Decided, Outcome};
 use crate::error::Error;
 use crate::session::call::Call;
 use crate::session::outbound::{Closed, Outbox, SentRequest};
@@ -103,11 +104,11 @@ impl AuditRecord {
             return;
         }
         let begin = &mut self.begin;
-        begin.account = Some(decided.name.to_owned());
-        begin.api = Some(decided.account.api.to_string());
-        begin.function = Some(decided.function.json.to_owned());
+        begin.account = Some(decided.call.name.to_owned());
+        begin.api = Some(decided.call.account.api.to_string());
+        begin.function = Some(decided.call.function.json.to_owned());
         begin.arguments = decided.shown().clone();
-        begin.effect = Some(decided.rule.effect.as_str().to_owned());
+        begin.effect = Some(decided.call.rule.effect.as_str().to_owned());
         begin.permission = Some(decided.verdict.permission.as_str().to_owned());
         begin.rule = Some(decided.verdict.rule.to_string());
     }
@@ -122,7 +123,7 @@ impl AuditRecord {
         authorization: &Authorization,
     ) -> Result<(), BeginError> {
         let counts = self.token.as_ref().is_some_and(|token| !token.uses.is_empty());
-        let is_read = decided.rule.effect == Effect::Read && !counts;
+        let is_read = decided.call.rule.effect == Effect::Read && !counts;
         if let Some(problem) = self.problem.as_ref().filter(|_| !is_read) {
             return Err(BeginError::Store(Error::Configuration { message: problem.clone() }));
         }

@@ -1,7 +1,8 @@
 //! Authorizes calls that need approval: by a stored approval, by a person's answer, or by storing the
 //! question for a person to answer later.
 
-use super::{Decided, Session, reason};
+use super::Session;
+use super::decision::{Decided, reason};
 use crate::error::Error;
 use crate::error::PendingApproval;
 use crate::session::approval::{Answer, Channel};
@@ -110,7 +111,7 @@ impl Session {
             Answer::Approved => Ok(Authorization::Person(channel)),
             // The person who declined it reads this message.
             Answer::Declined if channel == Channel::Terminal => Err(Error::Denied {
-                message: format!("{} was declined; nothing was sent", decided.function.json),
+                message: format!("{} was declined; nothing was sent", decided.call.function.json),
                 rule: None,
                 instead: String::new(),
             }),
@@ -133,7 +134,7 @@ impl Session {
         Err(Error::Denied {
             message: format!(
                 "{} by the account `{}` was denied by a person within the last hour",
-                decided.function.json, decided.name
+                decided.call.function.json, decided.call.name
             ),
             rule: None,
             instead:
@@ -210,18 +211,18 @@ impl Session {
 
     /// Returns the digest that binds an approval to this call, or `None` if nothing is stored.
     async fn digest(&self, decided: &Decided<'_>) -> Result<Option<Digest>, Error> {
-        let is_read = decided.rule.effect == Effect::Read;
+        let is_read = decided.call.rule.effect == Effect::Read;
         let store = match &self.0.store {
             Ok(Some(store)) => store,
             Err(error) if !is_read => return Err(error.clone()),
             Ok(None) | Err(_) => return Ok(None),
         };
         let resources = Arc::clone(&self.0.resources);
-        let token = resources.token(decided.name, decided.account).await?;
+        let token = resources.token(decided.call.name, decided.call.account).await?;
         let fingerprint = super::fingerprint(&token);
-        let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
-        let agent = decided.agent.map(str::to_owned);
-        let (function, arguments) = (decided.function.json, decided.arguments.to_json());
+        let (account, api) = (decided.call.name.to_owned(), decided.call.account.api.to_string());
+        let agent = decided.call.agent.map(str::to_owned);
+        let (function, arguments) = (decided.call.function.json, decided.call.arguments.to_json());
         let found = blocking(store, move |store| {
             store.digest(&Subject {
                 account: &account,
@@ -305,7 +306,7 @@ impl Session {
             *message = format!(
                 "the approval of {} was used by another call with the same arguments; this call needs \
                  its own approval",
-                decided.function.json
+                decided.call.function.json
             );
         }
         error
@@ -332,7 +333,7 @@ async fn pending(
         Filed::Denied { id, .. } => Err(Error::Denied {
             message: format!(
                 "{} by the account `{}` was declined (approval {id})",
-                decided.function.json, decided.name
+                decided.call.function.json, decided.call.name
             ),
             rule: None,
             instead: "a person denied this call within the last hour; do not ask again".into(),
@@ -347,12 +348,12 @@ async fn file(
     digest: &Digest,
 ) -> Result<Filed, Error> {
     let digest = digest.clone();
-    let (account, api) = (decided.name.to_owned(), decided.account.api.to_string());
-    let function = decided.function.json;
+    let (account, api) = (decided.call.name.to_owned(), decided.call.account.api.to_string());
+    let function = decided.call.function.json;
     let arguments = decided.shown().clone();
     let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
-    let agent = decided.agent.map(str::to_owned);
-    let token = decided.token_ids.map(<[String]>::to_vec);
+    let agent = decided.call.agent.map(str::to_owned);
+    let token = decided.call.token_ids.map(<[String]>::to_vec);
     let filed = blocking(store, move |store| {
         store.file_approval(&Asking {
             digest: &digest,
@@ -375,7 +376,7 @@ fn declined(decided: &Decided<'_>) -> Error {
     Error::Denied {
         message: format!(
             "{} by the account `{}` was declined",
-            decided.function.json, decided.name
+            decided.call.function.json, decided.call.name
         ),
         rule: None,
         instead: "a person declined this call; do not ask again".into(),
@@ -386,8 +387,8 @@ fn required(decided: &Decided<'_>, pending: Option<PendingApproval>) -> Error {
     Error::ApprovalRequired {
         message: format!(
             "{} by the account `{}` needs a person's approval{}",
-            decided.function.json,
-            decided.name,
+            decided.call.function.json,
+            decided.call.name,
             reason(&decided.verdict.rule)
         ),
         rule: Some(Box::new(decided.verdict.rule.clone())),

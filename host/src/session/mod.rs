@@ -6,7 +6,9 @@
 pub(crate) mod approval;
 mod audit_record;
 mod authorization;
+mod builder;
 pub(crate) mod call;
+mod decision;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod outbound;
@@ -16,153 +18,46 @@ pub(crate) mod resources;
 mod sandbox;
 mod token;
 
+pub use builder::SessionBuilder;
 pub(crate) use outbound::Traffic;
 pub use outbound::{Observer, SentRequest};
 pub(crate) use sandbox::cache::trouble as cache_trouble;
 pub(crate) use sandbox::inspect;
 pub use sandbox::inspect::Inspection;
 
+use crate::config::Settings;
 use crate::config::credentials::Token;
-use crate::config::environment::Environment;
 use crate::config::limits::Limits;
 use crate::config::origin::Setting;
-use crate::config::{Account, Settings};
 use crate::error::{Error, FunctionError};
-use crate::session::approval::{Approver, NobodyToAsk, Question};
+use crate::session::approval::Approver;
 use crate::session::call::{Call, Outcome, Plan};
 use crate::session::outbound::watch::Watch;
 use crate::session::outbound::{Closed, Outbox};
 #[cfg(feature = "lua")]
 use crate::session::resources::Connections;
-use crate::session::resources::{Resources, check_size, read_component};
+use crate::session::resources::Resources;
 use crate::session::sandbox::convert;
 use crate::session::sandbox::engine::{Engine, Fault, Invocation};
-use crate::store::{BeginError, Counted, Gate, Store};
+use crate::store::{BeginError, Store};
 use crate::system::clock::Clock;
 use audit_record::AuditRecord;
 use authorization::{Authorization, blocking};
+use builder::check_rules;
+use decision::{Decided, Prepared};
 use record::Record;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
 use wasmtime::component::Val;
-use whereby_authority::Scope;
-use whereby_authority::arguments::Arguments;
-use whereby_authority::conditions::Facts;
 use whereby_authority::grant::{Grant, WriteOutcome};
-use whereby_authority::names::RoomName;
 use whereby_authority::people::{Pseudonyms, View};
-use whereby_authority::policy::{
-    Approval, Effect, Needs, Outlook, Participants, Permission, Permit, Policy, Restrictions, Rule,
-    Subject, Verdict, has_destination,
-};
+use whereby_authority::policy::{Approval, Effect, Participants, Permission, Permit};
 use whereby_authority::secrets;
-use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
-use whereby_authority::text;
-use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::Function;
-
-/// Builds a [`Session`].
-pub struct SessionBuilder {
-    settings: Settings,
-    environment: Environment,
-    approver: Arc<dyn Approver>,
-    component: Option<Vec<u8>>,
-    cache: Option<PathBuf>,
-    store: Result<Option<Arc<Store>>, Error>,
-}
-
-impl SessionBuilder {
-    /// Sets the accounts, rules and limits. Default: no accounts, so nothing can be called.
-    #[must_use]
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Sets the environment that [`TokenSource::Variable`](crate::TokenSource::Variable) and the clock
-    /// come from. Default: [`Environment::empty`].
-    #[must_use]
-    pub fn environment(mut self, environment: Environment) -> Self {
-        self.environment = environment;
-        self
-    }
-
-    /// Sets how a person is asked. Default: nobody is asked, so calls that need approval fail.
-    #[must_use]
-    pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
-        self.approver = approver;
-        self
-    }
-
-    /// Sets the component. Default: the one in the settings.
-    #[must_use]
-    pub fn component(mut self, bytes: Vec<u8>) -> Self {
-        self.component = Some(bytes);
-        self
-    }
-
-    /// Sets the directory for compiled code. It is not used unless it belongs to the user and is closed to
-    /// others. Default: none, so every session compiles its component.
-    #[must_use]
-    pub fn cache(mut self, directory: Option<PathBuf>) -> Self {
-        self.cache = directory;
-        self
-    }
-
-    /// Sets the store for approvals and the audit log. A write that cannot be recorded is then refused.
-    /// Default: none, so no call is recorded, and calls that need approval fail if nobody can be asked.
-    #[must_use]
-    pub fn store(mut self, store: Arc<Store>) -> Self {
-        self.store = Ok(Some(store));
-        self
-    }
-
-    /// Records why there is no store although there should be one. Writes are refused; reads go on and
-    /// report it.
-    pub(crate) fn no_store(mut self, why: Error) -> Self {
-        self.store = Err(why);
-        self
-    }
-
-    /// Builds the session. The component is compiled at the first call.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Configuration`] if the component's file cannot be read or is too large, or if a rule names
-    /// an unknown function.
-    pub fn build(self) -> Result<Session, Error> {
-        check_rules(&self.settings)?;
-        let component = match (self.component, &self.settings.component) {
-            (Some(bytes), _) => Some(check_size(bytes)?),
-            (None, Some(file)) => Some(read_component(&file.path, file.sha256.as_deref())?),
-            (None, None) => None,
-        };
-        let calls = self.settings.limits.concurrent_calls as usize;
-        let resources = Resources::new(self.settings, self.environment, component, self.cache);
-        let slots = Arc::new(Semaphore::new(calls));
-        let (approver, store) = (self.approver, self.store);
-        let people_key = Arc::default();
-        Ok(Session(Arc::new(Inner { resources, approver, slots, store, people_key })))
-    }
-}
-
-/// Refuses rules for unknown functions, which would have no effect.
-fn check_rules(settings: &Settings) -> Result<(), Error> {
-    let Some(name) = settings.policy.unknown_function() else { return Ok(()) };
-    let names: Vec<&str> = whereby_catalog::FUNCTIONS.iter().map(|f| f.json).collect();
-    Err(Error::Configuration {
-        message: format!(
-            "a rule names the unknown function `{}`{}",
-            text::printable(name, 80),
-            suggest::did_you_mean(name, &names)
-        ),
-    })
-}
 
 /// Accounts, rules and a component: everything that a call needs. Cheap to clone.
 ///
@@ -182,151 +77,11 @@ struct Inner {
     people_key: Arc<OnceCell<[u8; 32]>>,
 }
 
-/// A call after the policy's decision.
-struct Decided<'a> {
-    name: &'a str,
-    account: &'a Account,
-    agent: Option<&'a str>,
-    token: &'a [Restrictions],
-    token_ids: Option<&'a [String]>,
-    function: &'static Function,
-    arguments: Arguments,
-    rule: &'static FunctionRule,
-    scope: Scope,
-    /// The arguments for display, made when something first shows them.
-    shown: OnceLock<Value>,
-    verdict: Verdict,
-    facts: Facts,
-    policy: &'a Policy,
-    /// Why nothing may be sent, if a person has frozen the call.
-    frozen: Option<Error>,
-}
-
-/// A call before the policy's decision.
-struct Prepared<'a> {
-    name: &'a str,
-    account: &'a Account,
-    agent: Option<&'a str>,
-    token: &'a [Restrictions],
-    token_ids: Option<&'a [String]>,
-    function: &'static Function,
-    arguments: Arguments,
-    rule: &'static FunctionRule,
-    scope: Scope,
-}
-
-impl Prepared<'_> {
-    fn subject(&self) -> Subject<'_> {
-        let (account, agent, function) = (self.name, self.agent, self.function);
-        Subject { account, agent, token: self.token, function }
-    }
-}
-
-impl Decided<'_> {
-    /// Returns the normalized arguments, with secrets masked.
-    fn shown(&self) -> &Value {
-        let mask = || secrets::masked_arguments(self.function, &self.arguments.to_json());
-        self.shown.get_or_init(mask)
-    }
-
-    /// Returns why a person or a rule forbids the call, if one does.
-    fn denial(&self, force: bool) -> Option<Error> {
-        if let Some(frozen) = &self.frozen {
-            return Some(frozen.clone());
-        }
-        let (what, rule) = self.verdict.forbidden_by(force)?;
-        Some(self.denied(what, rule))
-    }
-
-    fn denied(&self, what: &str, rule: &Rule) -> Error {
-        Error::Denied {
-            message: format!(
-                "{} by the account `{}` {what}{}",
-                self.function.json,
-                self.name,
-                reason(rule)
-            ),
-            rule: Some(Box::new(rule.clone())),
-            instead: self.allowed(),
-        }
-    }
-
-    /// Says what the account may do, for a caller that was denied.
-    fn allowed(&self) -> String {
-        let functions = |wanted: Permission| {
-            let outlook = |function: &'static Function| {
-                let subject = Subject { function, ..self.subject() };
-                self.policy.outlook(subject, false)
-            };
-            let all =
-                whereby_catalog::FUNCTIONS.iter().map(|function| (function, outlook(function)));
-            let has = |(_, outlook): &(&Function, Outlook)| outlook.permission == wanted;
-            let named = all.filter(has).map(|(function, outlook)| {
-                let name = function.json;
-                match outlook.terms().as_str() {
-                    // This function was denied because of its destination.
-                    "" if std::ptr::eq(function, self.function) => {
-                        format!("{name} without recording, streaming and transcription")
-                    }
-                    "" => name.to_owned(),
-                    terms => format!("{name} ({terms})"),
-                }
-            });
-            named.collect::<Vec<_>>().join(", ")
-        };
-        let mut allowed = Vec::new();
-        for (what, permission) in
-            [("allowed", Permission::Allow), ("allowed with a person's approval", Permission::Ask)]
-        {
-            let names = functions(permission);
-            if !names.is_empty() {
-                allowed.push(format!("{what}: {names}"));
-            }
-        }
-        if allowed.is_empty() {
-            allowed.push("nothing is allowed".into());
-        }
-        let agent = self.agent.and_then(|name| self.policy.agents.get(name));
-        if let Some((own, _)) = agent.and_then(|rules| rules.accounts.as_ref())
-            && !own.iter().any(|own| own == self.name)
-        {
-            allowed.push(format!("the accounts that may be used are {}", own.join(", ")));
-        }
-        format!("do not try another way; for this account, {}", allowed.join("; "))
-    }
-
-    fn subject(&self) -> Subject<'_> {
-        let (account, agent, function) = (self.name, self.agent, self.function);
-        Subject { account, agent, token: self.token, function }
-    }
-
-    /// Returns the question for a person.
-    fn question(&self) -> Question {
-        Question {
-            account: self.name.to_owned(),
-            agent: self.agent.map(str::to_owned),
-            function: self.function,
-            arguments: self.shown().clone(),
-            is_destructive: self.rule.is_destructive,
-            has_destination: has_destination(&self.arguments),
-            api: self.account.api.to_string(),
-            rule: self.verdict.rule.clone(),
-        }
-    }
-}
-
 impl Session {
     /// Returns a builder of a session without accounts, rules or an approver.
     #[must_use]
     pub fn builder() -> SessionBuilder {
-        SessionBuilder {
-            settings: Settings::default(),
-            environment: Environment::empty(),
-            approver: Arc::new(NobodyToAsk),
-            component: None,
-            cache: None,
-            store: Ok(None),
-        }
+        SessionBuilder::new()
     }
 
     /// Returns the session with other settings, for example after the file changed. The compiled component,
@@ -403,32 +158,16 @@ impl Session {
     pub fn plan(&self, call: Call) -> Result<Plan, Error> {
         let force = call.force;
         let call = call.of_its_agent();
-        self.look_at_token(&call)?;
-        let prepared = self.prepare(&call, self.0.resources.clock().timestamp())?;
-        let frozen = self.frozen(&prepared);
-        let needs = self.needs(&prepared, frozen.as_ref());
-        let token = || prepared.account.token.fetch(prepared.name, self.0.resources.environment());
-        let fingerprint = needs.created.then(|| token().map(|token| fingerprint(&token)));
-        let facts = match &self.0.store {
-            Ok(Some(store)) => look_up(
-                store,
-                needs,
-                self.facts(&prepared),
-                &self.asked_for(&prepared),
-                fingerprint,
-            ),
-            _ => self.facts(&prepared),
-        };
-        let decided = self.judge(prepared, facts, frozen);
+        let decided = self.decide_now(&call)?;
         let denial = decided.denial(force);
         Ok(Plan {
-            account: decided.name.to_owned(),
-            api: decided.account.api.to_string(),
-            function: decided.function,
+            account: decided.call.name.to_owned(),
+            api: decided.call.account.api.to_string(),
+            function: decided.call.function,
             arguments: decided.shown().clone(),
             forced: force && denial.is_none() && decided.verdict.permission == Permission::Ask,
             denial,
-            requests: decided.rule.requests,
+            requests: decided.call.rule.requests,
             verdict: decided.verdict,
         })
     }
@@ -501,7 +240,7 @@ impl Session {
                     return Err(error);
                 }
             };
-            outcome.account = Some(decided.name.to_owned());
+            outcome.account = Some(decided.call.name.to_owned());
             outcome.verdict = Some(decided.verdict.clone());
             row.decided(&decided);
             let asked = Instant::now();
@@ -540,7 +279,7 @@ impl Session {
     /// Returns the engine, the deadline, and how the call sees people. If this fails, nothing ran, so the
     /// approval is kept.
     async fn ready(&self, decided: &Decided<'_>) -> Result<Ready, Error> {
-        let function = decided.function;
+        let function = decided.call.function;
         let resources = &self.0.resources;
         let limits = &resources.settings.limits;
         let deadline = tokio::time::Instant::now() + limits.timeout;
@@ -557,16 +296,16 @@ impl Session {
 
     /// Returns how the call sees the people in meetings.
     async fn people(&self, decided: &Decided<'_>) -> Result<View, Error> {
-        match decided.policy.participants(decided.name, decided.agent) {
+        match decided.policy.participants(decided.call.name, decided.call.agent) {
             Participants::Names => return Ok(View::Names),
-            Participants::Pseudonyms if decided.scope.lists_people() => {}
+            Participants::Pseudonyms if decided.call.scope.lists_people() => {}
             _ => return Ok(View::Hidden),
         }
         let without = |why: &str| Error::Configuration {
             message: format!(
                 "{} by the account `{}` shows people under pseudonyms, whose key is in the state \
                  directory, and {why}; participants = \"hidden\" needs no key",
-                decided.function.json, decided.name
+                decided.call.function.json, decided.call.name
             ),
         };
         let store = match &self.0.store {
@@ -577,124 +316,7 @@ impl Session {
         let fetch = || blocking(store, Store::people_key);
         let key = self.0.people_key.get_or_try_init(fetch).await;
         let key = key.map_err(|error| without(&error.to_string()))?;
-        Ok(View::Pseudonyms(Pseudonyms::new(key, decided.name)))
-    }
-
-    async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
-        self.check_token(call).await?;
-        let prepared = self.prepare(call, self.0.resources.clock().timestamp())?;
-        let frozen = self.frozen(&prepared);
-        let facts = self.facts(&prepared);
-        let needs = self.needs(&prepared, frozen.as_ref());
-        let facts = match &self.0.store {
-            Ok(Some(store)) if needs != Needs::default() => {
-                let resources = &self.0.resources;
-                let fingerprint = match needs.created {
-                    true => Some(
-                        resources
-                            .token(prepared.name, prepared.account)
-                            .await
-                            .map(|token| fingerprint(&token)),
-                    ),
-                    false => None,
-                };
-                let asked = self.asked_for(&prepared);
-                let found = blocking(store, move |store| {
-                    Ok(look_up(store, needs, facts, &asked, fingerprint))
-                });
-                found.await?
-            }
-            _ => facts,
-        };
-        Ok(self.judge(prepared, facts, frozen))
-    }
-
-    fn prepare<'a>(&'a self, call: &'a Call, now: Timestamp) -> Result<Prepared<'a>, Error> {
-        let function = whereby_authority::find(&call.function)?;
-        let settings = &self.0.resources.settings;
-        let agent = call.agent.as_deref();
-        let token = call.token.as_ref().map_or(&[][..], |token| token.blocks());
-        let token_ids = call.token.as_ref().map(|token| token.ids());
-        let (name, account) = settings.choose_as(agent, call.account.as_deref(), call.is_exact)?;
-        let arguments = Arguments::check(function, call.arguments.clone())?;
-        // Before anybody is asked about a call that cannot be made.
-        let rule = FunctionRule::of(function);
-        let scope = rule.scope(&arguments, now)?;
-        Ok(Prepared { name, account, agent, token, token_ids, function, arguments, rule, scope })
-    }
-
-    /// Returns what may stop a call of this function, if there is a store.
-    fn gate(&self, name: &str, agent: Option<&str>, function: &'static Function) -> Option<Gate> {
-        let store = Arc::clone(self.0.store.as_ref().ok()?.as_ref()?);
-        let (account, agent) = (name.to_owned(), agent.map(str::to_owned));
-        Some(Gate { store, account, agent, function: function.json })
-    }
-
-    /// Returns why nothing may be sent, if a person has frozen the call.
-    fn frozen(&self, prepared: &Prepared<'_>) -> Option<Error> {
-        self.gate(prepared.name, prepared.agent, prepared.function)?.check().err()
-    }
-
-    /// Returns which facts the rules ask for. A frozen call needs none.
-    fn needs(&self, prepared: &Prepared<'_>, frozen: Option<&Error>) -> Needs {
-        let policy = &self.0.resources.settings.policy;
-        let has_conditions = !prepared.token.is_empty() || policy.has_conditions();
-        if frozen.is_none() && has_conditions {
-            policy.needs(prepared.subject())
-        } else {
-            Needs::default()
-        }
-    }
-
-    /// Returns what is known without a look at the store.
-    fn facts(&self, prepared: &Prepared<'_>) -> Facts {
-        let mut facts = Facts::at(self.0.resources.clock().timestamp(), prepared.agent);
-        let why = match &self.0.store {
-            Ok(_) => "there is no state directory".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        (facts.created, facts.written) = (Err(why.clone()), Err(why));
-        facts
-    }
-
-    fn asked_for(&self, prepared: &Prepared<'_>) -> AskedFor {
-        AskedFor {
-            account: prepared.name.to_owned(),
-            api: prepared.account.api.to_string(),
-            function: prepared.function.json,
-            // A name with spaces around it stands for two names.
-            room: prepared.scope.room().filter(|room| room.is_single()).cloned(),
-        }
-    }
-
-    fn judge<'a>(
-        &'a self,
-        prepared: Prepared<'a>,
-        facts: Facts,
-        frozen: Option<Error>,
-    ) -> Decided<'a> {
-        let policy = &self.0.resources.settings.policy;
-        let destination = has_destination(&prepared.arguments);
-        let verdict = policy.decide(prepared.subject(), destination, &prepared.scope, &facts);
-        let Prepared { name, account, agent, token, token_ids, function, arguments, rule, scope } =
-            prepared;
-        let shown = OnceLock::new();
-        Decided {
-            name,
-            account,
-            agent,
-            token,
-            token_ids,
-            function,
-            rule,
-            arguments,
-            shown,
-            scope,
-            verdict,
-            facts,
-            policy,
-            frozen,
-        }
+        Ok(View::Pseudonyms(Pseudonyms::new(key, decided.call.name)))
     }
 
     async fn execute(
@@ -706,7 +328,8 @@ impl Session {
         outcome: &mut Outcome,
         row: &mut AuditRecord,
     ) -> Result<Value, Error> {
-        let Decided { name, account, agent, function, rule, arguments, scope, facts, .. } = decided;
+        let Decided { call, facts, .. } = decided;
+        let Prepared { name, account, agent, function, rule, arguments, scope, .. } = call;
         let Ready { engine, deadline, people } = ready;
         let limits = &self.0.resources.settings.limits;
         // After the wait for a person, because a default end counts from now.
@@ -861,44 +484,6 @@ pub(crate) async fn record_refusal(
 
 /// How often a call is decided anew because others reached a quota first.
 const MAX_DECISIONS: usize = 3;
-
-/// Returns why a rule's condition does not hold, to follow what is denied.
-pub(super) fn reason(rule: &Rule) -> String {
-    rule.unmet.as_ref().map_or_else(String::new, |unmet| format!(": {}", unmet.reason))
-}
-
-/// What facts are looked up for.
-struct AskedFor {
-    account: String,
-    api: String,
-    function: &'static str,
-    room: Option<RoomName>,
-}
-
-/// Completes the facts from the store.
-fn look_up(
-    store: &Store,
-    needs: Needs,
-    mut facts: Facts,
-    asked: &AskedFor,
-    fingerprint: Option<Result<Vec<u8>, Error>>,
-) -> Facts {
-    let why = |error: Error| error.to_string();
-    if needs.written {
-        let (account, agent) = (asked.account.as_str(), facts.agent.as_deref());
-        let counted = Counted { account, agent, function: asked.function };
-        facts.written = store.written(counted).map_err(why);
-    }
-    if let Some(fingerprint) = fingerprint {
-        facts.created = fingerprint.map_err(why).and_then(|fingerprint| {
-            let Some(room) = &asked.room else { return Ok(Vec::new()) };
-            let found =
-                store.created_rooms(&asked.account, &asked.api, &fingerprint, room.as_str());
-            found.map_err(why)
-        });
-    }
-    facts
-}
 
 /// Returns the SHA-256 of an access token.
 fn fingerprint(token: &Token) -> Vec<u8> {

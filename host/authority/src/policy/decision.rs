@@ -1,0 +1,534 @@
+//! The decision on a call: what each layer says about it, and the strictest of that.
+
+use super::{Effect, Entry, Participants, Permission, Policy, Restrictions, Rules, Stated, Table};
+use crate::conditions::{Condition, Facts};
+use crate::scope::Scope;
+use crate::table::FunctionRule;
+use serde_json::Value;
+use std::fmt;
+use std::path::PathBuf;
+use whereby_catalog::Function;
+
+/// Who calls what.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The agent, if the call is one's.
+    pub agent: Option<&'a str>,
+    /// The blocks of the agent's capability token, from the first.
+    pub token: &'a [Restrictions],
+    /// The function.
+    pub function: &'static Function,
+}
+
+impl<'a> Subject<'a> {
+    /// Returns a call of a function by an account, without an agent or a token.
+    #[must_use]
+    pub fn of(account: &'a str, function: &'static Function) -> Self {
+        Self { account, agent: None, token: &[], function }
+    }
+}
+
+/// One rule that applies to a call: what one layer says about it.
+#[derive(Clone, Debug)]
+struct Layer<'a> {
+    rule: Rule,
+    conditions: Vec<&'a Stated>,
+    otherwise: Permission,
+}
+
+impl<'a> Layer<'a> {
+    fn of(entry: &'a Entry, key: String, file: Option<&PathBuf>) -> Self {
+        let rule = Rule {
+            key,
+            permission: entry.permission,
+            place: file.cloned().map(|file| (file, entry.line)),
+            is_default: false,
+            unmet: None,
+        };
+        Self { rule, conditions: entry.conditions.iter().collect(), otherwise: entry.otherwise }
+    }
+
+    /// A rule without conditions that is in no table.
+    fn word(key: String, permission: Permission, place: Option<(PathBuf, usize)>) -> Self {
+        let rule = Rule { key, permission, place, is_default: false, unmet: None };
+        Self { rule, conditions: Vec::new(), otherwise: permission }
+    }
+
+    fn default(effect: Effect) -> Self {
+        let key = format!("permissions.{}", effect.as_str());
+        let mut layer = Self::word(key, effect.default_permission(), None);
+        layer.rule.is_default = true;
+        layer
+    }
+
+    /// Returns the rule as it applies to a call, and whether all conditions hold.
+    fn decide(&self, scope: &Scope, facts: &Facts) -> (Rule, bool) {
+        let unmet = |stated: &&Stated| stated.condition.unmet(scope, facts);
+        let Some((stated, reason)) =
+            self.conditions.iter().find_map(|stated| Some((stated, unmet(stated)?)))
+        else {
+            return (self.rule.clone(), true);
+        };
+        (self.unmet(stated, &reason), false)
+    }
+
+    /// Returns the rule as it is if a condition does not hold.
+    fn unmet(&self, stated: &Stated, reason: &str) -> Rule {
+        let file = self.rule.place.as_ref().map(|(file, _)| file.clone());
+        Rule {
+            key: format!("{}.{}", self.rule.key, stated.condition.name()),
+            permission: self.otherwise,
+            place: file.map(|file| (file, stated.line)),
+            is_default: false,
+            unmet: Some(Unmet { value: stated.condition.value(), reason: reason.to_owned() }),
+        }
+    }
+}
+
+impl Rules {
+    /// Returns the most specific rule for a function.
+    fn for_function(&self, account: &str, function: &Function) -> Option<Layer<'_>> {
+        let own = self.accounts.get(account);
+        // A function's own entry comes before an effect's, and an account's table before the general.
+        self.layer(
+            account,
+            own.filter(|table| table.functions.contains_key(function.json)),
+            |table| table.for_function(function),
+        )
+        .or_else(|| {
+            let all = Some(&self.all).filter(|table| table.functions.contains_key(function.json));
+            self.general(all, |table| table.for_function(function))
+        })
+        .or_else(|| self.for_effect(account, FunctionRule::of(function).effect))
+    }
+
+    fn for_effect(&self, account: &str, effect: Effect) -> Option<Layer<'_>> {
+        self.layer(account, self.accounts.get(account), |table| table.for_effect(effect))
+            .or_else(|| self.general(Some(&self.all), |table| table.for_effect(effect)))
+    }
+
+    fn switch<'a>(
+        &'a self,
+        account: &str,
+        entry: &impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+    ) -> impl Iterator<Item = Layer<'a>> {
+        let own = self.layer(account, self.accounts.get(account), entry);
+        own.into_iter().chain(self.general(Some(&self.all), entry))
+    }
+
+    fn layer<'a>(
+        &'a self,
+        account: &str,
+        table: Option<&'a Table>,
+        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+    ) -> Option<Layer<'a>> {
+        let (key, entry) = entry(table?)?;
+        let key = format!("accounts.{account}.permissions.{key}");
+        Some(Layer::of(entry, key, self.file.as_ref()))
+    }
+
+    fn general<'a>(
+        &'a self,
+        table: Option<&'a Table>,
+        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+    ) -> Option<Layer<'a>> {
+        let (key, entry) = entry(table?)?;
+        Some(Layer::of(entry, format!("permissions.{key}"), self.file.as_ref()))
+    }
+
+    /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
+    fn unknown_function(&self) -> Option<&str> {
+        let mut tables = std::iter::once(&self.all).chain(self.accounts.values());
+        tables.find_map(Table::unknown_function)
+    }
+}
+
+impl Table {
+    fn unknown_function(&self) -> Option<&str> {
+        let mut names = self.functions.keys();
+        names.find(|name| whereby_catalog::function(name).is_none()).map(String::as_str)
+    }
+}
+
+/// A rule that decided a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rule {
+    /// Its configuration key, such as `permissions.functions.delete_room`, or that of its condition that
+    /// does not hold.
+    pub key: String,
+    /// The permission.
+    pub permission: Permission,
+    /// The file and the line; absent for a default, and for rules that a program set.
+    pub place: Option<(PathBuf, usize)>,
+    /// Whether it is a built-in default.
+    pub is_default: bool,
+    /// The condition that does not hold, if the permission follows from that.
+    pub unmet: Option<Unmet>,
+}
+
+/// A condition that does not hold for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unmet {
+    /// The value of the condition.
+    pub value: Value,
+    /// Why it does not hold, such as `the call names no room`.
+    pub reason: String,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_default { "the default " } else { "" };
+        write!(f, "{what}{} = ", self.key)?;
+        match &self.unmet {
+            Some(unmet) => f.write_str(&crate::text::printable(&unmet.value.to_string(), 300))?,
+            None => write!(f, "\"{}\"", self.permission.as_str())?,
+        }
+        if let Some((file, line)) = &self.place {
+            let file = crate::text::printable(&file.display().to_string(), 300);
+            write!(f, " ({file}, line {line})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The policy's decision on one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// The decision.
+    pub permission: Permission,
+    /// The rule that decided: the strictest, or the user's own among equally strict ones.
+    pub rule: Rule,
+    /// The rule that forbids `--force`, if any.
+    pub force_denied_by: Option<Rule>,
+    /// The rule that forbids approval through an MCP client, if any.
+    pub elicitation_denied_by: Option<Rule>,
+    /// The conditions that the decision relies on.
+    pub relies_on: Vec<Condition>,
+}
+
+/// What a caller can expect of a function, before there is a call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outlook {
+    /// The permission of a call for which every condition holds.
+    pub permission: Permission,
+    /// The rules that apply: the user's own first.
+    pub rules: Vec<AppliedRule>,
+    /// The conditions of all rules.
+    pub conditions: Vec<Condition>,
+}
+
+impl Outlook {
+    /// Returns the conditions in one line: `rooms: bot-*; max_per_day: 10`. Empty without conditions.
+    #[must_use]
+    pub fn terms(&self) -> String {
+        let all: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
+        all.join("; ")
+    }
+}
+
+/// A rule that applies to calls of a function, before there is a call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AppliedRule {
+    /// The rule as it is if its conditions hold.
+    pub rule: Rule,
+    /// Each condition, as the rule is if that one does not hold.
+    pub conditions: Vec<Rule>,
+}
+
+/// Which facts the rules for a function ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// [`Facts::created`].
+    pub created: bool,
+    /// [`Facts::written`].
+    pub written: bool,
+}
+
+impl Policy {
+    /// Returns a name in any table that is not a function's.
+    pub fn unknown_function(&self) -> Option<&str> {
+        std::iter::once(&self.own)
+            .chain(&self.tightening)
+            .find_map(Rules::unknown_function)
+            .or_else(|| self.agents.values().find_map(|agent| agent.table.unknown_function()))
+    }
+
+    /// Returns what a call sees of the people in meetings: the strictest choice of all that apply.
+    #[must_use]
+    pub fn participants(&self, account: &str, agent: Option<&str>) -> Participants {
+        let of_files = std::iter::once(&self.own)
+            .chain(&self.tightening)
+            .flat_map(|rules| std::iter::once(&rules.all).chain(rules.accounts.get(account)));
+        let of_agent = agent.map(|agent| match self.agents.get(agent) {
+            Some(rules) => rules.participants.max(rules.table.participants),
+            // Its calls are denied.
+            None => Participants::Hidden,
+        });
+        of_files.map(|table| table.participants).chain(of_agent).max().unwrap_or_default()
+    }
+
+    /// Decides on a call.
+    #[must_use]
+    pub fn decide(
+        &self,
+        subject: Subject<'_>,
+        has_destination: bool,
+        scope: &Scope,
+        facts: &Facts,
+    ) -> Verdict {
+        let layers = self.layers(subject, has_destination);
+        let mut decided: Vec<(Rule, bool)> =
+            layers.iter().map(|layer| layer.decide(scope, facts)).collect();
+        // `layers` is never empty.
+        let strictest =
+            decided.iter().map(|(rule, _)| rule.permission).max().unwrap_or(Permission::Deny);
+        let relies_on = layers.iter().zip(&decided);
+        let relies_on =
+            relies_on.filter(|(layer, (_, holds))| *holds && layer.otherwise > strictest);
+        let relies_on = relies_on
+            .flat_map(|(layer, _)| &layer.conditions)
+            .map(|stated| stated.condition.clone());
+        let relies_on = relies_on.collect();
+        let index = decided.iter().position(|(rule, _)| rule.permission == strictest);
+        Verdict {
+            permission: strictest,
+            rule: decided.swap_remove(index.unwrap_or_default()).0,
+            force_denied_by: self
+                .denied_switch(subject, |table| Some(("force".to_owned(), table.force.as_ref()?))),
+            elicitation_denied_by: self.denied_switch(subject, |table| {
+                Some(("elicitation".to_owned(), table.elicitation.as_ref()?))
+            }),
+            relies_on,
+        }
+    }
+
+    /// Returns what a caller can expect of a function.
+    #[must_use]
+    pub fn outlook(&self, subject: Subject<'_>, has_destination: bool) -> Outlook {
+        let layers = self.layers(subject, has_destination);
+        let permission = layers.iter().map(|layer| layer.rule.permission).max();
+        let mut conditions: Vec<Condition> = Vec::new();
+        for stated in layers.iter().flat_map(|layer| &layer.conditions) {
+            if !conditions.contains(&stated.condition) {
+                conditions.push(stated.condition.clone());
+            }
+        }
+        let rules = layers.into_iter().map(|layer| AppliedRule {
+            conditions: layer.conditions.iter().map(|stated| layer.unmet(stated, "")).collect(),
+            rule: layer.rule,
+        });
+        Outlook {
+            permission: permission.unwrap_or(Permission::Deny),
+            conditions,
+            rules: rules.collect(),
+        }
+    }
+
+    /// Whether any rule for functions has a condition, so that [`Self::needs`] may be more than nothing.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        let of_files = std::iter::once(&self.own).chain(&self.tightening);
+        of_files
+            .flat_map(|rules| std::iter::once(&rules.all).chain(rules.accounts.values()))
+            .chain(self.agents.values().map(|agent| &agent.table))
+            .flat_map(|table| table.functions.values())
+            .any(|entry| !entry.conditions.is_empty())
+    }
+
+    /// Returns which facts the decision on a call asks for.
+    #[must_use]
+    pub fn needs(&self, subject: Subject<'_>) -> Needs {
+        let mut needs = Needs::default();
+        for stated in self.layers(subject, false).iter().flat_map(|layer| &layer.conditions) {
+            match stated.condition {
+                Condition::CreatedBy(_) => needs.created = true,
+                Condition::MaxPerHour(_) | Condition::MaxPerDay(_) => needs.written = true,
+                _ => {}
+            }
+        }
+        needs
+    }
+
+    /// Returns the rules that apply to a call: one of each layer. The user's own come first.
+    fn layers<'a>(&'a self, subject: Subject<'a>, has_destination: bool) -> Vec<Layer<'a>> {
+        let Subject { account, agent, token, function } = subject;
+        let effect = FunctionRule::of(function).effect;
+        let own = self.own.for_function(account, function);
+        let mut layers = vec![own.unwrap_or_else(|| Layer::default(effect))];
+        let mut tables: Vec<(String, &Table)> = Vec::new();
+        if let Some(agent) = agent {
+            match self.agents.get(agent) {
+                Some(rules) => {
+                    let place = |line| self.own.file.clone().map(|file| (file, line));
+                    if let Some((accounts, line)) = &rules.accounts
+                        && !accounts.iter().any(|known| known == account)
+                    {
+                        let key = format!("agents.{agent}.accounts");
+                        let mut layer = Layer::word(key, Permission::Deny, place(*line));
+                        layer.rule.unmet = Some(other_account(accounts, account));
+                        layers.push(layer);
+                    }
+                    if let Some(stated) = &rules.valid_until {
+                        let key = format!("agents.{agent}");
+                        let mut layer = Layer::word(key, Permission::Allow, place(stated.line));
+                        layer.conditions.push(stated);
+                        layer.otherwise = Permission::Deny;
+                        layers.push(layer);
+                    }
+                    tables.push((format!("agents.{agent}.permissions"), &rules.table));
+                }
+                None => layers.push(Layer::word(format!("agents.{agent}"), Permission::Deny, None)),
+            }
+        }
+        let of_agent = |entry: &dyn Fn(&'a Table) -> Option<(String, &'a Entry)>| {
+            let layer = |(prefix, table): &(String, &'a Table)| {
+                let (key, entry) = entry(table)?;
+                Some(Layer::of(entry, format!("{prefix}.{key}"), self.own.file.as_ref()))
+            };
+            tables.iter().filter_map(layer).collect::<Vec<_>>()
+        };
+        layers.extend(of_agent(&|table| table.for_function(function)));
+        layers
+            .extend(self.tightening.iter().filter_map(|file| file.for_function(account, function)));
+        if has_destination {
+            let effect = Effect::Destination;
+            layers.push(
+                self.own.for_effect(account, effect).unwrap_or_else(|| Layer::default(effect)),
+            );
+            layers.extend(of_agent(&|table| table.for_effect(effect)));
+            layers
+                .extend(self.tightening.iter().filter_map(|file| file.for_effect(account, effect)));
+        }
+        for block in token {
+            block.add_to(&mut layers, subject);
+        }
+        layers
+    }
+
+    fn denied_switch<'a>(
+        &'a self,
+        subject: Subject<'_>,
+        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+    ) -> Option<Rule> {
+        let files = std::iter::once(&self.own).chain(&self.tightening);
+        let mut layers: Vec<Layer<'a>> =
+            files.flat_map(|rules| rules.switch(subject.account, &entry)).collect();
+        let agent = subject.agent.and_then(|name| Some((name, self.agents.get(name)?)));
+        if let Some((name, rules)) = agent
+            && let Some((key, entry)) = entry(&rules.table)
+        {
+            let key = format!("agents.{name}.permissions.{key}");
+            layers.push(Layer::of(entry, key, self.own.file.as_ref()));
+        }
+        let denies = |rule: &Rule| rule.permission != Permission::Allow;
+        layers.into_iter().map(|layer| layer.rule).find(denies)
+    }
+}
+
+fn other_account(accounts: &[String], account: &str) -> Unmet {
+    Unmet {
+        value: Value::from(accounts.to_vec()),
+        reason: format!("the account is `{}`", crate::text::printable(account, 60)),
+    }
+}
+
+impl Restrictions {
+    /// Adds what the block says about a call.
+    fn add_to<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'_>) {
+        let rule = FunctionRule::of(subject.function);
+        let mut deny = |key: &str, value: Value, reason: String| {
+            let mut layer = Layer::word(format!("token.{key}"), Permission::Deny, None);
+            layer.rule.unmet = Some(Unmet { value, reason });
+            layers.push(layer);
+        };
+        if let Some(agent) = &self.agent
+            && subject.agent != Some(agent)
+        {
+            let reason = match subject.agent {
+                Some(other) => format!("the agent is `{}`", crate::text::printable(other, 60)),
+                None => "the call is no agent's".into(),
+            };
+            deny("agent", agent.as_str().into(), reason);
+        }
+        if let Some(accounts) = &self.accounts
+            && !accounts.iter().any(|known| known == subject.account)
+        {
+            let Unmet { value, reason } = other_account(accounts, subject.account);
+            deny("accounts", value, reason);
+        }
+        if let Some(functions) = &self.functions
+            && !functions.iter().any(|known| known == rule.name)
+        {
+            let reason = format!("the function is {}", rule.name);
+            deny("functions", functions.clone().into(), reason);
+        }
+        if self.read_only && rule.effect != Effect::Read {
+            deny("read_only", true.into(), format!("{} writes", rule.name));
+        }
+        let applies = |stated: &&Stated| rule.conditions.contains(&stated.condition.name());
+        let conditions: Vec<&Stated> = self.conditions.iter().filter(applies).collect();
+        if !conditions.is_empty() {
+            let mut layer = Layer::word("token".into(), Permission::Allow, None);
+            (layer.conditions, layer.otherwise) = (conditions, Permission::Deny);
+            layers.push(layer);
+        }
+    }
+}
+
+/// The permission to make one call, and what it relies on. Only a verdict gives it, and a grant uses it
+/// up.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit(Vec<Condition>);
+
+/// A person's approval of one call, or the user's `--force`.
+#[derive(Debug)]
+pub struct Approval(());
+
+impl Approval {
+    /// Asserts that a person approved this one call, or that its caller forced it.
+    #[must_use]
+    pub fn given() -> Self {
+        Self(())
+    }
+}
+
+impl Verdict {
+    /// Returns why the call is forbidden, and the rule that forbids it.
+    pub fn forbidden_by(&self, force: bool) -> Option<(&'static str, &Rule)> {
+        match (self.permission, &self.force_denied_by) {
+            (Permission::Deny, _) => Some(("is denied", &self.rule)),
+            (Permission::Ask, Some(rule)) if force => Some(("may not be forced", rule)),
+            _ => None,
+        }
+    }
+
+    /// Returns a permit if the call is allowed, or needs approval and has it.
+    pub fn permit(&self, approval: Option<Approval>) -> Option<Permit> {
+        match (self.permission, approval) {
+            (Permission::Allow, _) | (Permission::Ask, Some(Approval(()))) => {
+                Some(Permit(self.relies_on.clone()))
+            }
+            (Permission::Ask, None) | (Permission::Deny, _) => None,
+        }
+    }
+}
+
+impl Permit {
+    /// Uses up the permit, and returns the conditions that it relies on.
+    pub(crate) fn use_up(self) -> Vec<Condition> {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self(Vec::new())
+    }
+}
