@@ -556,7 +556,7 @@ fn a_cursor_of_people_is_a_number_unless_names_are_shown() {
 
 #[test]
 fn the_host_alone_reads_user_ids() {
-    let view = View::Pseudonyms(crate::people::Pseudonyms::new(&[7; 32], "work"));
+    let view = View::Pseudonyms(Box::new(crate::people::Pseudonyms::new(&[7; 32], "work")));
     let mut grant = meeting_grant(view);
     let admitted = admit(&mut grant, "GET /insights/participants?roomSessionId=s-1");
     let admitted = admitted.expect("the first page");

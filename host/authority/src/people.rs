@@ -34,7 +34,7 @@ pub enum View {
     #[default]
     Names,
     /// By pseudonyms.
-    Pseudonyms(Pseudonyms),
+    Pseudonyms(Box<Pseudonyms>),
     /// Not at all: names and ids are null.
     Hidden,
 }
@@ -178,7 +178,7 @@ mod tests {
     const KEY: [u8; 32] = [7; 32];
 
     fn pseudonyms(key: [u8; 32], account: &str) -> View {
-        View::Pseudonyms(Pseudonyms::new(&key, account))
+        View::Pseudonyms(Box::new(Pseudonyms::new(&key, account)))
     }
 
     fn seen(view: &mut View, rows: Value) -> Value {

@@ -44,7 +44,7 @@ impl AgentOpt {
 /// program names the agent with --agent or $WHEREBY_AGENT; approvals and the audit log then show it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  whereby agents add assistant --account work --write ask --for 30d\n  whereby mcp --agent assistant"
+    after_long_help = "Examples:\n  whereby agents add assistant --account work --write ask --for 30d\n  whereby agents list --json"
 )]
 pub(super) struct Opts {
     #[command(subcommand)]
@@ -184,7 +184,7 @@ impl AddOpts {
             let keys = own(&["permissions", "functions", function]);
             let (key, value) = part.to_toml()?;
             // With a condition alone, what meets it is for the account's rules to decide.
-            let word = Permission::Allow.as_str().into();
+            let word = Permission::Allow.as_str();
             changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
         }
         Ok(changes)

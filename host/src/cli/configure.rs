@@ -447,7 +447,7 @@ impl Opts {
                 // What does not fit must not be freer than what does.
                 changes.push(Change::Unset([&keys[..], &[reader::OTHERWISE.into()]].concat()));
             }
-            let word = word.unwrap_or(Permission::Deny).as_str().into();
+            let word = word.unwrap_or(Permission::Deny).as_str();
             changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
         }
         if changes.is_empty() {

@@ -25,7 +25,7 @@ pub(crate) enum Change {
     /// Sets a member of the table at a path of keys. Where a word stands instead of the table, the word
     /// becomes the member that is named first; where nothing stands, the word that is given does. Setting
     /// that member keeps a word a word.
-    SetPart(Vec<String>, &'static str, Value, &'static str, Value),
+    SetPart(Vec<String>, &'static str, &'static str, &'static str, Value),
     /// Removes the value at a path of keys, if there is one.
     Unset(Vec<String>),
 }
@@ -182,7 +182,7 @@ fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
             if !is_table {
                 // With the comment that stands beside it.
                 let old = table.remove(last).and_then(|item| item.into_value().ok());
-                let word = old.unwrap_or_else(|| word.clone());
+                let word = old.unwrap_or_else(|| Value::from(*word));
                 table.insert(last, Item::Table(Table::from_iter([(*main, word)])));
             }
             let mut path = keys.clone();

@@ -33,7 +33,7 @@ use crate::error::{Error, FunctionError};
 use crate::session::approval::Approver;
 use crate::session::call::{Call, Outcome, Plan};
 use crate::session::outbound::watch::Watch;
-use crate::session::outbound::{Closed, Outbox};
+use crate::session::outbound::{Closed, Outbox, Route};
 #[cfg(feature = "lua")]
 use crate::session::resources::Connections;
 use crate::session::resources::Resources;
@@ -316,7 +316,7 @@ impl Session {
         let fetch = || blocking(store, Store::people_key);
         let key = self.0.people_key.get_or_try_init(fetch).await;
         let key = key.map_err(|error| without(&error.to_string()))?;
-        Ok(View::Pseudonyms(Pseudonyms::new(key, decided.call.name)))
+        Ok(View::Pseudonyms(Box::new(Pseudonyms::new(key, decided.call.name))))
     }
 
     async fn execute(
@@ -351,17 +351,17 @@ impl Session {
             ),
         })?;
         let claims = rule.reads_key_claims.then(|| token.claims()).flatten();
-        let outbox = Arc::new(Outbox::new(
-            resources.transport(&account.api)?,
-            account.api.clone(),
-            name.to_owned(),
-            token.clone(),
-            limits.clone(),
-            resources.clock().clone(),
-            grant,
-            self.gate(name, agent, function),
+        let route = Route {
+            transport: resources.transport(&account.api)?,
+            api: account.api.clone(),
+            account: name.to_owned(),
+            token: token.clone(),
+            limits: limits.clone(),
+            clock: resources.clock().clone(),
+            gate: self.gate(name, agent, function),
             watch,
-        ));
+        };
+        let outbox = Arc::new(Outbox::new(route, grant));
         row.watch(&outbox, fingerprint(&token));
         let api = account.api.to_string();
         let begun_at = Instant::now();

@@ -134,17 +134,22 @@ pub(crate) struct Closed {
     pub(crate) has_listed: bool,
 }
 
+/// What the requests of one call have in common.
+pub(crate) struct Route {
+    pub(crate) transport: Transport,
+    pub(crate) api: ApiBase,
+    pub(crate) account: String,
+    pub(crate) token: Token,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    /// What may stop the call while it is under way; absent if nothing can.
+    pub(crate) gate: Option<Gate>,
+    pub(crate) watch: Watch,
+}
+
 /// The grant and the requests of one call.
 pub(crate) struct Outbox {
-    transport: Transport,
-    api: ApiBase,
-    account: String,
-    token: Token,
-    limits: Limits,
-    clock: Clock,
-    /// What may stop the call while it is under way; absent if nothing can.
-    gate: Option<Gate>,
-    watch: Watch,
+    route: Route,
     state: Mutex<State>,
     faulted: Notify,
     /// The number of requests that are in flight or wait for a connection.
@@ -169,17 +174,7 @@ struct State {
 }
 
 impl Outbox {
-    pub(crate) fn new(
-        transport: Transport,
-        api: ApiBase,
-        account: String,
-        token: Token,
-        limits: Limits,
-        clock: Clock,
-        grant: Grant,
-        gate: Option<Gate>,
-        watch: Watch,
-    ) -> Self {
+    pub(crate) fn new(route: Route, grant: Grant) -> Self {
         let state = State {
             grant,
             begun: 0,
@@ -190,19 +185,8 @@ impl Outbox {
             denial: None,
             said: String::new(),
         };
-        Self {
-            transport,
-            api,
-            account,
-            token,
-            limits,
-            clock,
-            gate,
-            watch,
-            state: Mutex::new(state),
-            faulted: Notify::new(),
-            in_flight: AtomicUsize::new(0),
-        }
+        let (state, faulted) = (Mutex::new(state), Notify::new());
+        Self { route, state, faulted, in_flight: AtomicUsize::new(0) }
     }
 
     /// Waits until the component breaks a rule, and returns what it did.
@@ -291,7 +275,7 @@ impl Outbox {
         };
         let started = Instant::now();
         let result = self.exchange(&admitted, index).await;
-        self.watch.answered(
+        self.route.watch.answered(
             admitted.method.as_str(),
             &admitted.path_and_query,
             result.as_ref().ok().map(|(status, _, _)| status.as_u16()),
@@ -350,11 +334,11 @@ impl Outbox {
         admitted: &Admitted,
         (status, headers, body): (http::StatusCode, http::HeaderMap, Vec<u8>),
     ) -> Received {
-        let redactor = self.token.redactor();
+        let redactor = self.route.token.redactor();
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let by_others = || {
             let is_page = cause::is_page(text(header::CONTENT_TYPE), &body);
-            let to = self.transport.client.destination(&self.api);
+            let to = self.route.transport.client.destination(&self.route.api);
             cause::not_whereby(to, status.as_u16(), is_page, text(header::LOCATION))
         };
         let named = |cause: Cause| {
@@ -368,7 +352,7 @@ impl Outbox {
                 Ok(body) => (Some(body), None),
                 Err(reason) => {
                     let other = by_others();
-                    let unreadable = || cause::unreadable(&self.api, reason);
+                    let unreadable = || cause::unreadable(&self.route.api, reason);
                     (None, Some(named(other.unwrap_or_else(unreadable))))
                 }
             };
@@ -407,18 +391,18 @@ impl Outbox {
             state.begun += 1;
             state.begun
         };
-        if begun > self.limits.requests {
-            let most = self.limits.requests;
+        if begun > self.route.limits.requests {
+            let most = self.route.limits.requests;
             return Err(refuse(format!("the component tried to send more than {most} requests")));
         }
-        let Some(path) = self.api.relative_path(&parts.uri) else {
+        let Some(path) = self.route.api.relative_path(&parts.uri) else {
             let scheme = parts.uri.scheme_str().unwrap_or_default();
             let authority = parts.uri.authority().map_or("", http::uri::Authority::as_str);
             return Err(refuse(format!(
                 "the component tried to reach {}; the account `{}` allows {} alone",
                 text::printable(&format!("{scheme}://{authority}{}", parts.uri.path()), 200),
-                self.account,
-                self.api
+                self.route.account,
+                self.route.api
             )));
         };
         if let Some(name) = parts.headers.keys().find(|name| !COMPONENT_HEADERS.contains(name)) {
@@ -444,7 +428,7 @@ impl Outbox {
         }
         let asked =
             Asked { method: parts.method.as_str(), path, query: parts.uri.query(), body: &body };
-        let admitted = state.grant.admit(asked, self.clock.timestamp())?;
+        let admitted = state.grant.admit(asked, self.route.clock.timestamp())?;
         let sent = SentRequest {
             method: admitted.method.to_string(),
             path: admitted.path().to_owned(),
@@ -468,33 +452,34 @@ impl Outbox {
         index: usize,
     ) -> Result<(http::StatusCode, http::HeaderMap, Vec<u8>), SendError> {
         let unsendable = |error| SendError { sent: false, ..SendError::after_sending(error) };
-        let uri = self.api.uri_of(&admitted.path_and_query);
+        let uri = self.route.api.uri_of(&admitted.path_and_query);
         let uri = uri.map_err(|_| unsendable(WasiError::HttpRequestUriInvalid))?;
         let mut request = http::Request::new(Full::from(admitted.body.clone().unwrap_or_default()));
         *request.method_mut() = admitted.method.clone();
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.insert(header::AUTHORIZATION, self.token.authorization().clone());
+        headers.insert(header::AUTHORIZATION, self.route.token.authorization().clone());
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         // The token could not be redacted in a compressed response.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if admitted.body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let _permit = self.transport.connection_limit.acquire(&self.in_flight).await;
+        let _permit = self.route.transport.connection_limit.acquire(&self.in_flight).await;
         // The call may have ended during the wait.
         if self.state().closed {
             return Err(unsendable(WasiError::HttpRequestDenied));
         }
-        if let Some(Err(frozen)) = self.gate.as_ref().map(Gate::check) {
+        if let Some(Err(frozen)) = self.route.gate.as_ref().map(Gate::check) {
             if let Some((_, sent)) = self.state().sent.get_mut(index) {
                 sent.is_stopped = true;
             }
             return Err(unsendable(self.deny(frozen)));
         }
-        self.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
-        let (head, body) = self.transport.client.send(request, &self.api).await?.into_parts();
-        self.transport.connection_limit.answered(head.version);
+        self.route.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
+        let (head, body) =
+            self.route.transport.client.send(request, &self.route.api).await?.into_parts();
+        self.route.transport.connection_limit.answered(head.version);
         let status = head.status;
         match self.read_body(&head, body).await {
             Ok(body) => Ok((status, head.headers, body)),
@@ -508,7 +493,7 @@ impl Outbox {
         head: &http::response::Parts,
         mut response: hyper::body::Incoming,
     ) -> Result<Vec<u8>, SendError> {
-        let most = self.limits.answer_bytes;
+        let most = self.route.limits.answer_bytes;
         let too_large =
             |size: u64| SendError::after_sending(WasiError::HttpResponseBodySize(Some(size)));
         if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
@@ -518,7 +503,7 @@ impl Outbox {
             // An unknown encoding is not shown, because it could be the key.
             let known = ["gzip", "br", "deflate", "zstd", "compress"];
             let coding = known.into_iter().find(|known| coding.as_bytes() == known.as_bytes());
-            let cause = cause::encoded(self.api.authority(), coding.unwrap_or("another one"));
+            let cause = cause::encoded(self.route.api.authority(), coding.unwrap_or("another one"));
             // An error response is passed on, because its status matters.
             if head.status.as_u16() >= 400 {
                 return Ok(serde_json::json!({"error": cause.message}).to_string().into());
@@ -536,11 +521,11 @@ impl Outbox {
         let count = |piece: &Bytes| {
             let mut state = self.state();
             state.received += piece.len();
-            if state.received <= self.limits.answers_bytes {
+            if state.received <= self.route.limits.answers_bytes {
                 return Ok(());
             }
             drop(state);
-            let most = self.limits.answers_bytes;
+            let most = self.route.limits.answers_bytes;
             let message = format!("the component took in more than {most} bytes of answers");
             Err(SendError::after_sending(self.refuse(Refusal::broken(message))))
         };
@@ -548,7 +533,7 @@ impl Outbox {
         while let Some(frame) = response.frame().await {
             // Trailers are ignored.
             let Ok(piece) =
-                frame.map_err(|error| SendError::on_the_way(&error, &self.api))?.into_data()
+                frame.map_err(|error| SendError::on_the_way(&error, &self.route.api))?.into_data()
             else {
                 continue;
             };
