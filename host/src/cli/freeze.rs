@@ -14,9 +14,7 @@ use whereby_authority::text;
 /// sends nothing more, and fails. It stays frozen until `whereby unfreeze`. With --agent and --account,
 /// only calls of that agent with that account are frozen.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_long_help = "Examples:\n  whereby freeze\n  whereby freeze --agent assistant --reason 'deleted the wrong room'"
-)]
+#[command(after_long_help = "Example:\n  whereby freeze --reason 'deleted the wrong room'")]
 pub(super) struct FreezeOpts {
     /// Freeze only calls of this agent
     #[arg(long, value_name = "NAME")]
@@ -31,9 +29,7 @@ pub(super) struct FreezeOpts {
 /// Name the agent and the account as with `whereby freeze`. With neither, the freeze of everything is
 /// lifted, or the only one that there is.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_long_help = "Examples:\n  whereby unfreeze --agent assistant\n  whereby unfreeze --all"
-)]
+#[command(after_long_help = "Example:\n  whereby unfreeze --all")]
 pub(super) struct UnfreezeOpts {
     /// Lift the freeze of this agent
     #[arg(long, value_name = "NAME")]

@@ -471,9 +471,13 @@ impl Outbox {
             return Err(unsendable(WasiError::HttpRequestDenied));
         }
         if let Some(Err(frozen)) = self.route.gate.as_ref().map(Gate::check) {
-            if let Some((_, sent)) = self.state().sent.get_mut(index) {
+            let mut state = self.state();
+            if let Some((_, sent)) = state.sent.get_mut(index) {
                 sent.is_stopped = true;
             }
+            // Before the call ends, which the denial makes it do.
+            state.grant.settle(admitted, Settlement::NotSent);
+            drop(state);
             return Err(unsendable(self.deny(frozen)));
         }
         self.route.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
