@@ -416,6 +416,8 @@ async fn what_is_allowed_here_is_said_wherever_functions_are_described() {
             .into()
     })
     .await;
+    let accounts = world.run(&["accounts"]).await.stdout;
+    assert!(accounts.contains("with conditions: create_room"), "{accounts}");
     let allowed = "Allowed here: rooms: bot-*; max_per_day: 10. Anything else is denied.";
     let list = world.run(&["list"]).await;
     assert!(list.stdout.contains("allow (rooms: bot-*; max_per_day: 10)"), "{}", list.stdout);
@@ -627,7 +629,7 @@ async fn replay_says_which_calls_other_rules_would_decide_differently() {
     let text = std::fs::read_to_string(world.path("config/whereby/config.toml")).expect("a file");
     let stricter = format!(
         "{text}[permissions.functions.create_room]\npermission = \"allow\"\nrooms = [\"bot-*\"]\n\
-         max_per_day = 2\n[permissions.functions.delete_room]\npermission = \"allow\"\n\
+         max_per_day = 1\n[permissions.functions.delete_room]\npermission = \"allow\"\n\
          otherwise = \"ask\"\ncreated_by = \"agent\"\n"
     );
     world.write("stricter.toml", &stricter);
@@ -648,9 +650,13 @@ async fn replay_says_which_calls_other_rules_would_decide_differently() {
     assert_eq!(
         told,
         [
-            ("create_room", "deny", "the room's name would begin with `team-`"),
+            (
+                "create_room",
+                "deny",
+                "the room's name would begin with `team-`, and 1 call went ahead in the last 24 hours"
+            ),
             ("delete_room", "ask", "this agent did not create the room"),
-            ("create_room", "deny", "2 calls went ahead in the last 24 hours"),
+            ("create_room", "deny", "1 call went ahead in the last 24 hours"),
         ]
     );
     let since = world.run(&["--config", &file, "permissions", "replay", "--since", "30s"]).await;
@@ -661,4 +667,44 @@ async fn replay_says_which_calls_other_rules_would_decide_differently() {
     );
     assert_eq!(world.store().approvals(true).expect("read").len(), 0, "nothing is stored");
     world.assert_untouched();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_become_stricter_while_a_person_is_asked_hold() {
+    let agents = "[agents.assistant]\n[agents.assistant.permissions]\nwrite = \"ask\"\n";
+    for (change, words) in [
+        (&["configure", "--function", "create_room=deny"][..], "rules that were changed meanwhile"),
+        (&["configure", "--function", "create_room.rooms=bot-*"], "would begin with `x-`"),
+        (&["agents", "remove", "assistant"], "no agent is called `assistant`"),
+    ] {
+        let world = world_with(|_| agents.into()).await;
+        let environment = world.environment();
+        let call = tokio::spawn(async move {
+            let arguments = [
+                "call",
+                "create_room",
+                "--arg",
+                "room_name_prefix=x-",
+                "--agent",
+                "assistant",
+                "--wait",
+                "60",
+                "--json",
+            ];
+            whereby_tests::run(&arguments, environment, "", false).await
+        });
+        let pending = loop {
+            match world.store().approvals(false).expect("read").first() {
+                Some(pending) => break pending.id.clone(),
+                None => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(world.run(change).await.code, 0, "{change:?}");
+        world.store().approve(&pending).expect("approved");
+        let document = call.await.expect("no panic").json();
+        let error = &document["error"];
+        assert_eq!(error["kind"], "denied", "{document}");
+        assert!(error["message"].as_str().expect("a text").contains(words), "{document}");
+        world.assert_untouched();
+    }
 }

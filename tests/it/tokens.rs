@@ -476,3 +476,36 @@ async fn a_token_is_shown_in_plain_words_and_stored_nowhere() {
         assert!(!has(&token) && !has(&narrower), "{}", file.display());
     }
 }
+
+#[tokio::test]
+async fn a_token_for_another_agent_is_refused() {
+    let world = world().await;
+    let agents = format!("{ALLOW_ALL}[agents.assistant]\n[agents.other]\n");
+    world.configure(&agents);
+    let token = create(&world, &["--agent", "assistant"]).await;
+    assert_done(&list(&world, &token).await);
+    world.simulator.clear_requests();
+    let arguments = ["call", "list_rooms", "--json", "--agent", "other"];
+    let ran = run(&arguments, with_token(&world, &token), "", false).await;
+    assert_refused(&world, &ran, "the token is for the agent `assistant` only");
+    // Its agent's rules apply, although nobody names the agent.
+    world.configure(&format!("{agents}[agents.assistant.permissions]\nread = \"deny\"\n"));
+    let ran = list(&world, &token).await;
+    assert_refused(&world, &ran, "is denied");
+}
+
+#[tokio::test]
+async fn replay_decides_nothing_about_calls_with_a_token_or_under_a_freeze() {
+    let world = world().await;
+    let token = create(&world, &["--function", "get_current_user"]).await;
+    let refused = list(&world, &token).await;
+    assert_refused(&world, &refused, "the token does not allow list_rooms");
+    assert_eq!(world.run(&["freeze"]).await.code, 0);
+    let frozen = world.run(&["call", "list_rooms", "--dry-run", "--json"]).await.json();
+    assert_eq!(frozen["data"]["rule"]["key"], "freeze", "{frozen}");
+    assert_eq!(world.run(&["call", "list_rooms"]).await.code, 4);
+    assert_eq!(world.run(&["unfreeze"]).await.code, 0);
+    let replayed = world.run(&["permissions", "replay", "--json"]).await.json();
+    let replay = &replayed["replay"];
+    assert_eq!((&replay["decided"], &replay["undecided"]), (&json!(0), &json!(2)), "{replay}");
+}

@@ -1,4 +1,4 @@
-//! Conditions on a permission: on which arguments, for whose rooms, how often and until when it holds.
+//! Conditions that limit when a permission applies: which arguments, whose rooms, how often, until when.
 //!
 //! A condition is decided when the call is, from the arguments and from [`Facts`], and its grant checks
 //! it again where each request leaves.
@@ -48,7 +48,7 @@ pub static KINDS: [Kind; 8] = [
     kind(FIELDS, "[\"FIELD\"]", "nothing else is in fields"),
     kind(MAX_PER_HOUR, "NUMBER", "fewer calls in the last 60 minutes"),
     kind(MAX_PER_DAY, "NUMBER", "fewer calls in the last 24 hours"),
-    kind(VALID_UNTIL, "DATE", "it is earlier"),
+    kind(VALID_UNTIL, "DATE", "the current time is before it"),
 ];
 
 const fn kind(name: &'static str, value: &'static str, what: &'static str) -> Kind {
@@ -173,7 +173,7 @@ pub enum Condition {
     MaxPerHour(u32),
     /// Fewer calls went ahead in the last 24 hours.
     MaxPerDay(u32),
-    /// It is earlier.
+    /// The current time is before this one.
     ValidUntil(Timestamp),
 }
 
@@ -195,7 +195,7 @@ pub struct Written {
     pub last_day: u32,
 }
 
-/// Something that is known, or why it is not. What is not known is not granted.
+/// A fact, or the reason why it is unknown. An unknown fact never meets a condition.
 pub type Known<T> = Result<T, String>;
 
 /// What conditions are decided from, besides the arguments.
@@ -214,7 +214,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Returns facts of which only the time and the agent are known.
+    /// Returns facts that contain only the time and the agent.
     #[must_use]
     pub fn at(now: Timestamp, agent: Option<&str>) -> Self {
         let unknown = || "nothing was looked up".to_owned();
@@ -235,7 +235,7 @@ impl Facts {
 }
 
 impl Condition {
-    /// Reads the value of a condition, for one function if it is for one.
+    /// Reads the value of a condition, and checks it against the function's row if one is given.
     ///
     /// # Errors
     ///
@@ -279,7 +279,7 @@ impl Condition {
                     date.ok_or("must be a date with a time zone, such as 2026-12-04T18:00:00Z")?,
                 )
             }
-            _ => return Err("is no condition".into()),
+            _ => return Err("is not a condition".into()),
         };
         Ok(condition)
     }

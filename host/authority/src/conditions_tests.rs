@@ -289,7 +289,7 @@ fn a_value_that_no_call_could_fit_is_refused() {
         (MAX_PER_DAY, json!(1.5), "must be an integer from 1"),
         (VALID_UNTIL, json!("2026-12-04"), "a date with a time zone"),
         (VALID_UNTIL, json!("2026-12-04T18:00:00"), "a date with a time zone"),
-        ("max_per_week", json!(1), "is no condition"),
+        ("max_per_week", json!(1), "is not a condition"),
     ] {
         let error = Condition::parse(name, &value, Some(create)).expect_err(name);
         assert!(error.contains(words), "{name} {value}: {error}");

@@ -375,6 +375,11 @@ impl Grant {
                     request.room().is_none_or(|room| any_matches(patterns, room))
                         && condition.unmet(&self.scope, &self.facts).is_none()
                 }
+                // The default end moves with the time.
+                (Condition::MaxDuration(_), _) => match condition.unmet(&self.scope, &self.facts) {
+                    Some(why) => return Err(Refusal::denied(format!("{why}, and {condition}"))),
+                    None => true,
+                },
                 _ => condition.unmet(&self.scope, &self.facts).is_none(),
             };
             if !fits {

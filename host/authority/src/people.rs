@@ -75,8 +75,8 @@ impl Pseudonyms {
         })
     }
 
-    /// Names people. Those whose pseudonyms would be the same get longer ones; whoever was named before
-    /// keeps theirs.
+    /// Names people. Those whose pseudonyms would be the same get longer ones; people who have a pseudonym
+    /// already keep it.
     fn name(&mut self, people: BTreeSet<Digest>) {
         let mut all: BTreeSet<Digest> = self.named.keys().copied().collect();
         all.extend(&people);

@@ -77,7 +77,7 @@ impl Participants {
     }
 }
 
-/// What a call does, in the words of the permission tables.
+/// The effect of a call, as permission tables name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// It reads.

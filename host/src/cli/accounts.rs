@@ -34,7 +34,7 @@ impl Opts {
             let mut row = json!({
                 "account": account["name"],
                 "state": state(account),
-                "permissions": permissions_text(&account["permissions"], functions.len()),
+                "permissions": permissions_text(account, functions.len()),
                 "access token": token_text(&account["access_token"]),
                 "api": account["api_url"],
             });
@@ -69,13 +69,14 @@ fn describe(
     account: &Account,
     is_default: bool,
 ) -> Value {
-    let permissions: Map<String, Value> = functions
-        .iter()
-        .map(|function| {
-            let outlook = settings.policy.outlook(Subject::of(name, function), false);
-            (function.json.to_owned(), outlook.permission.as_str().into())
-        })
-        .collect();
+    let (mut permissions, mut conditions) = (Map::new(), Map::new());
+    for function in functions {
+        let outlook = settings.policy.outlook(Subject::of(name, function), false);
+        permissions.insert(function.json.to_owned(), outlook.permission.as_str().into());
+        if !outlook.conditions.is_empty() {
+            conditions.insert(function.json.to_owned(), outlook.terms().into());
+        }
+    }
     json!({
         "name": name,
         "default": is_default,
@@ -83,6 +84,7 @@ fn describe(
         "access_token": source(&account.token),
         "api_url": account.api.to_string(),
         "permissions": permissions,
+        "conditions": conditions,
         "participants": settings.policy.participants(name, None).as_str(),
     })
 }
@@ -109,7 +111,8 @@ pub(super) fn token_text(source: &Value) -> String {
 }
 
 /// Returns the permissions in a few words, such as `allow all` or `allow 5 functions; deny delete_room`.
-fn permissions_text(permissions: &Value, all: usize) -> String {
+fn permissions_text(account: &Value, all: usize) -> String {
+    let permissions = &account["permissions"];
     let mut parts = Vec::new();
     for permission in ["allow", "ask", "deny"] {
         let all_names = permissions.as_object().into_iter().flatten();
@@ -123,6 +126,11 @@ fn permissions_text(permissions: &Value, all: usize) -> String {
             count if count > 3 => parts.push(format!("{permission} {count} functions")),
             _ => parts.push(format!("{permission} {}", names.join(", "))),
         }
+    }
+    let conditions = account["conditions"].as_object().into_iter().flatten();
+    let limited: Vec<&str> = conditions.map(|(name, _)| name.as_str()).collect();
+    if !limited.is_empty() {
+        parts.push(format!("with conditions: {}", limited.join(", ")));
     }
     parts.join("; ")
 }

@@ -29,11 +29,8 @@ pub(super) struct AgentOpt {
 impl AgentOpt {
     /// Returns the name of the agent: that of the option, or else that of the variable.
     pub(super) fn name(&self, context: &Context) -> Option<String> {
-        let variables = &context.environment.variables;
-        if self.agent.is_none() && variables.get(VARIABLE).is_some_and(String::is_empty) {
-            context.warn(&format!("{VARIABLE} is set but empty"));
-        }
-        let variable = || context.environment.variable(VARIABLE).map(str::to_owned);
+        // An empty variable names an agent that does not exist: ignoring it would loosen the rules.
+        let variable = || context.environment.variables.get(VARIABLE).cloned();
         self.agent.clone().or_else(variable)
     }
 }
@@ -74,7 +71,7 @@ struct AddOpts {
     /// Allow this account; repeat it for several (default: all accounts)
     #[arg(id = "account", long = "account", value_name = "NAME")]
     accounts: Vec<String>,
-    /// Refuse its calls from this date on, such as 2027-01-31T00:00:00Z
+    /// Refuse its calls from this time on, such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "DATE", value_parser = date)]
     valid_until: Option<Timestamp>,
     /// Refuse its calls after this time, such as 30d or 8h

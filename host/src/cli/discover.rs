@@ -117,7 +117,7 @@ impl DocsOpts {
         };
         // The documentation needs no configuration.
         let settings = Settings::load(context.global.config.as_deref(), &context.environment).ok();
-        let allowed = |function| settings.as_ref()?.allowed(None, function, |_| true);
+        let allowed = |function| settings.as_ref()?.allowed(None, &[], function, |_| true);
         let markdown: Vec<String> = functions
             .iter()
             .map(|function| docs::markdown_here(function, allowed(function).as_deref()))

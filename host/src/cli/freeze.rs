@@ -10,7 +10,7 @@ use whereby_authority::text;
 
 /// Stop all requests at once, of one agent, of one account, or of everything
 ///
-/// From now on, nothing frozen sends a request, in any program of this user. A call that is under way
+/// From now on, frozen calls send no requests, in any program of this user. A call that is under way
 /// sends nothing more, and fails. It stays frozen until `whereby unfreeze`. With --agent and --account,
 /// only calls of that agent with that account are frozen.
 #[derive(Debug, clap::Args)]
@@ -19,15 +19,15 @@ pub(super) struct FreezeOpts {
     /// Freeze only calls of this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// The reason, which people see
+    /// The reason to show to people; agents don't see it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
 /// Lift a freeze
 ///
-/// Name the agent and the account as with `whereby freeze`. With neither, the freeze of everything is
-/// lifted, or the only one that there is.
+/// Name the agent and the account as with `whereby freeze`. Without options, lifts the freeze of
+/// everything, or the only freeze.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  whereby unfreeze --all")]
 pub(super) struct UnfreezeOpts {

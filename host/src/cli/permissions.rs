@@ -13,7 +13,7 @@ use whereby_catalog::Function;
 /// Show what is allowed, under which conditions, and by which rules
 ///
 /// Without arguments: every function. With a function: each rule that applies to it. With a function and
-/// its arguments as JSON: the decision on that call, which is not made.
+/// its arguments as JSON: the decision on that call, without making it.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_long_help = concat!(
     "Examples:\n",
@@ -40,9 +40,9 @@ pub(super) struct Opts {
 enum Command {
     /// Decide the calls of the audit log again, and list those that would now be decided differently
     ///
-    /// With --config, by the rules of another file, to try them before they are in force. Quotas and
-    /// creators are taken from the log. Secrets are masked in the log, and a call whose arguments cannot
-    /// be read for that reason is counted as not decided.
+    /// With --config, uses the rules of another file, to try them first. Quotas and creators are taken
+    /// from the log, without the writes that the rules would now deny. A call is counted as not decided
+    /// if its arguments are masked in the log, if it was made with a token, or if it was frozen.
     #[command(after_long_help = "Example:\n  whereby permissions replay --since 7d")]
     Replay {
         /// Only calls since this time, as in `whereby audit --since`
@@ -164,7 +164,11 @@ fn replay(context: &Context, since: Option<&When>) -> Result<Output, CommandErro
     let since = since.map(|when| when.unix_ms(now, &context.look().zone())).transpose()?;
     store.gather()?;
     // Earlier calls count towards quotas.
-    let rows = store.audit_as_it_is(&AuditFilter::default())?;
+    let account = context.global.account.as_deref();
+    let account = account.map(|name| settings.account_name(Some(name))).transpose()?;
+    let mut filter = AuditFilter::default();
+    filter.account = account.map(str::to_owned);
+    let rows = store.audit_as_it_is(&filter)?;
     let session = context.session(settings, false)?;
     let replayed = session.replay(&rows, since.unwrap_or(i64::MIN));
     let shown = replayed.changed.iter().map(|change| {
@@ -199,7 +203,8 @@ fn replay(context: &Context, since: Option<&When>) -> Result<Output, CommandErro
         &format!("{} of {} calls would be decided differently\n", changed.len(), replayed.decided);
     if replayed.undecided > 0 {
         text += &format!(
-            "{} more cannot be decided: the log has no rule for them, or their arguments are masked\n",
+            "{} more cannot be decided: the log has no rule for them, their arguments are masked, or they \
+             were made with a token or while calls were frozen\n",
             replayed.undecided
         );
     }

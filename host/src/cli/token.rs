@@ -17,7 +17,7 @@ use whereby_authority::suggest::did_you_mean;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
-use whereby_catalog::FUNCTIONS;
+use whereby_catalog::{FUNCTIONS, Function};
 
 /// The environment variable with a capability token.
 pub(super) const VARIABLE: &str = "WHEREBY_TOKEN";
@@ -79,37 +79,37 @@ enum Command {
 /// The limits of one block.
 #[derive(Debug, clap::Args)]
 struct Limits {
-    /// Whose token it is: a configured agent
+    /// Allow only calls of this agent. In a new token, it says whose token it is
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// Allow only these functions
+    /// Allow only these functions, separated by commas
     #[arg(long = "function", value_name = "NAMES", value_delimiter = ',')]
     functions: Vec<String>,
     /// Allow only functions that read
     #[arg(long)]
     read_only: bool,
-    /// Allow only rooms whose name matches a pattern, such as 'bot-*'; may be given several times
-    #[arg(long, value_name = "PATTERN")]
+    /// Allow only rooms whose name matches one of these patterns, separated by commas, such as 'bot-*'
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
     rooms: Vec<String>,
     /// Allow only rooms that this agent, or any call from here, created
     #[arg(long, value_name = "agent|host")]
     created_by: Option<String>,
-    /// Allow only new rooms with these modes
+    /// Allow only new rooms with these modes, separated by commas
     #[arg(long, value_name = "MODES", value_delimiter = ',')]
     room_modes: Vec<String>,
     /// Allow only new rooms that end within this time, such as 2h
     #[arg(long, value_name = "TIME")]
     max_duration: Option<String>,
-    /// Allow only these in the argument `fields`; none for nothing
+    /// Allow only these in the argument `fields`, separated by commas; `none` allows no fields
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     fields: Vec<String>,
-    /// Allow this many writes of a function in 60 minutes
+    /// Refuse a write if this agent made so many calls of the function in the last 60 minutes
     #[arg(long, value_name = "NUMBER")]
     max_per_hour: Option<u32>,
-    /// Allow this many writes of a function in 24 hours
+    /// Refuse a write if this agent made so many calls of the function in the last 24 hours
     #[arg(long, value_name = "NUMBER")]
     max_per_day: Option<u32>,
-    /// Allow this many calls. A call that began counts, even if it sends nothing
+    /// Allow this many calls with this token. A call that began counts, even if it sends nothing
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     uses: Option<u32>,
     /// Expire after this time, such as 8h or 30d
@@ -288,7 +288,29 @@ fn create(context: &Context, limits: &Limits) -> Result<Output, Error> {
     let read = Token::parse(&token).map_err(unusable)?;
     // What is not in the database is of no use, so it is there before the token is printed.
     store.add_token(&read.ids()[0], &token::to_json(&limits))?;
+    warn_of_gaps(context, &limits);
     Ok(printed(context, &read, token))
+}
+
+/// Warns about functions that the token allows and that its limits on rooms do not apply to.
+fn warn_of_gaps(context: &Context, limits: &Restrictions) {
+    for stated in &limits.conditions {
+        let name = stated.condition.name();
+        if name != "rooms" && name != "created_by" {
+            continue;
+        }
+        let is_allowed = |function: &&Function| {
+            let is_read = FunctionRule::of(function).effect == Effect::Read;
+            let named = limits.functions.as_ref();
+            named.is_none_or(|names| names.iter().any(|name| name == function.json))
+                && (is_read || !limits.read_only)
+        };
+        let known = FUNCTIONS.iter().filter(is_allowed);
+        for function in known.filter(|f| !FunctionRule::of(f).conditions.contains(&name)) {
+            let option = name.replace('_', "-");
+            context.warn(&format!("--{option} does not limit {}", function.json));
+        }
+    }
 }
 
 fn narrow(context: &Context, limits: &Limits) -> Result<Output, Error> {

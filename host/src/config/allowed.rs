@@ -1,7 +1,7 @@
 //! What is allowed here, in words for whoever is about to call a function.
 
 use super::Settings;
-use whereby_authority::policy::{Outlook, Permission, Subject};
+use whereby_authority::policy::{Outlook, Permission, Restrictions, Subject};
 use whereby_catalog::Function;
 
 impl Settings {
@@ -11,13 +11,14 @@ impl Settings {
     pub(crate) fn allowed(
         &self,
         agent: Option<&str>,
+        token: &[Restrictions],
         function: &'static Function,
         is_known: impl Fn(&str) -> bool,
     ) -> Option<String> {
         let enabled = self.accounts.iter().filter(|(name, of)| of.enabled && is_known(name));
         let each: Vec<(&str, Option<String>)> = enabled
             .map(|(name, _)| {
-                let subject = Subject { agent, ..Subject::of(name, function) };
+                let subject = Subject { agent, token, ..Subject::of(name, function) };
                 (name.as_str(), in_words(&self.policy.outlook(subject, false)))
             })
             .collect();

@@ -49,7 +49,7 @@ impl Namespaces {
         };
         let is_known = |name: &str| accounts.iter().any(|known| known == name);
         let allowed = known.iter().filter_map(|function| {
-            Some((function.json, settings.allowed(agent, function, is_known)?))
+            Some((function.json, settings.allowed(agent, &[], function, is_known)?))
         });
         let allowed = allowed.collect();
         Ok(Self { accounts, known, default, allowed })

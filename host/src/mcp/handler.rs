@@ -355,7 +355,12 @@ impl ServerHandler for Handler {
     ) -> Result<ReadResourceResponse, ErrorData> {
         let snapshot = self.state.refresh();
         let settings = snapshot.last_session().settings();
-        let found = resources::read(&request.uri, &snapshot.functions(), settings);
+        let found = resources::read(
+            &request.uri,
+            &snapshot.functions(),
+            settings,
+            self.state.agent.as_deref(),
+        );
         let Some(contents) = found else {
             let uri = text::printable(&request.uri, 200);
             let message = format!("unknown resource {uri}; resources/list lists them all");

@@ -32,12 +32,13 @@ pub(super) fn read(
     uri: &str,
     functions: &[&'static Function],
     settings: &Settings,
+    agent: Option<&str>,
 ) -> Option<ReadResourceResult> {
     let text = if uri == OVERVIEW {
         overview(functions)
     } else {
         let function = functions.iter().find(|function| uri_of(function) == uri)?;
-        let allowed = settings.allowed(None, function, |_| true);
+        let allowed = settings.allowed(agent, &[], function, |_| true);
         docs::markdown_here(function, allowed.as_deref())
     };
     let contents = ResourceContents::text(text, uri).with_mime_type(MARKDOWN);

@@ -69,8 +69,15 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(version: u64, session: Session, agent: Option<&str>, scripts: bool) -> Self {
-        let tools = Arc::new(tools::list(&session, agent, scripts));
+    fn new(
+        version: u64,
+        session: Session,
+        agent: Option<&str>,
+        token: Option<&Arc<Verified>>,
+        scripts: bool,
+    ) -> Self {
+        let token = token.map_or(&[][..], |token| token.blocks());
+        let tools = Arc::new(tools::list(&session, agent, token, scripts));
         Self { version, session, problem: None, tools }
     }
 
@@ -101,7 +108,7 @@ impl ServerState {
         token: Option<Arc<Verified>>,
     ) -> Self {
         let stamps = files.iter().map(|file| stamp(file)).collect();
-        let snapshot = Snapshot::new(0, session, agent.as_deref(), scripts);
+        let snapshot = Snapshot::new(0, session, agent.as_deref(), token.as_ref(), scripts);
         let current = Current { stamps, snapshot };
         Self {
             files,
@@ -149,7 +156,13 @@ impl ServerState {
         match session {
             Ok(session) => {
                 let agent = self.agent.as_deref();
-                let new = Snapshot::new(snapshot.version, session, agent, self.scripts);
+                let new = Snapshot::new(
+                    snapshot.version,
+                    session,
+                    agent,
+                    self.token.as_ref(),
+                    self.scripts,
+                );
                 let tools = std::mem::replace(snapshot, new).tools;
                 if snapshot.tools != tools {
                     self.changes.send_modify(|count| *count += 1);

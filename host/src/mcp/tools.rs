@@ -6,7 +6,7 @@ use crate::session::Session;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use whereby_authority::policy::{Permission, Subject};
+use whereby_authority::policy::{Permission, Restrictions, Subject};
 use whereby_authority::suggest;
 use whereby_authority::text;
 use whereby_catalog::Function;
@@ -17,9 +17,15 @@ const ACCOUNT: &str = "account";
 
 /// Returns the tools of an agent: the component's functions that are not denied for every account, and
 /// the script tool if it is offered.
-pub(super) fn list(session: &Session, agent: Option<&str>, scripts: bool) -> Vec<Tool> {
+pub(super) fn list(
+    session: &Session,
+    agent: Option<&str>,
+    token: &[Restrictions],
+    scripts: bool,
+) -> Vec<Tool> {
     let known = session.functions().into_iter();
-    let functions = known.filter_map(|function| to_tool(function, session.settings(), agent));
+    let functions =
+        known.filter_map(|function| to_tool(function, session.settings(), agent, token));
     #[cfg(feature = "lua")]
     let functions = functions.chain(scripts.then(super::scripts::tool));
     #[cfg(not(feature = "lua"))]
@@ -72,10 +78,15 @@ pub(super) fn take_account(
 }
 
 /// Returns a function as a tool, or `None` if it is denied for every account.
-fn to_tool(function: &'static Function, settings: &Settings, agent: Option<&str>) -> Option<Tool> {
+fn to_tool(
+    function: &'static Function,
+    settings: &Settings,
+    agent: Option<&str>,
+    token: &[Restrictions],
+) -> Option<Tool> {
     let all: Vec<&str> = settings.offered(agent).collect();
     let may = |account: &str| {
-        let subject = Subject { agent, ..Subject::of(account, function) };
+        let subject = Subject { agent, token, ..Subject::of(account, function) };
         settings.policy.outlook(subject, false).permission != Permission::Deny
     };
     let accounts: Vec<&str> = all.iter().copied().filter(|account| may(account)).collect();
@@ -95,7 +106,7 @@ fn to_tool(function: &'static Function, settings: &Settings, agent: Option<&str>
         .destructive(hints.destructive)
         .idempotent(hints.idempotent)
         .open_world(hints.open_world);
-    let allowed = settings.allowed(agent, function, |name| all.contains(&name));
+    let allowed = settings.allowed(agent, token, function, |name| all.contains(&name));
     let docs = allowed.map_or_else(
         || Cow::Borrowed(function.docs),
         |allowed| Cow::Owned(format!("{}\n\n{allowed}", function.docs)),

@@ -222,11 +222,14 @@ impl Session {
         let fingerprint = super::fingerprint(&token);
         let (account, api) = (decided.call.name.to_owned(), decided.call.account.api.to_string());
         let agent = decided.call.agent.map(str::to_owned);
+        // Narrower tokens of one token share its approvals, and other tokens do not.
+        let token = decided.call.token_ids.and_then(|ids| ids.first()).cloned();
         let (function, arguments) = (decided.call.function.json, decided.call.arguments.to_json());
         let found = blocking(store, move |store| {
             store.digest(&Subject {
                 account: &account,
                 agent: agent.as_deref(),
+                token: token.as_deref(),
                 api: &api,
                 key_fingerprint: &fingerprint,
                 component: resources.component_digest(),

@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::authorization::blocking;
-use crate::config::Account;
+use crate::config::{Account, Settings};
 use crate::error::Error;
 use crate::session::approval::Question;
 use crate::session::call::Call;
@@ -204,6 +204,25 @@ impl Session {
         Ok(Prepared { name, account, agent, token, token_ids, function, arguments, rule, scope })
     }
 
+    /// Refuses a call if its rules have become stricter while a person was asked. Rules that a program set,
+    /// and not a file, do not change.
+    pub(super) fn check_still_allowed(&self, decided: &Decided<'_>) -> Result<(), Error> {
+        let resources = &self.0.resources;
+        if resources.settings.file.is_none() {
+            return Ok(());
+        }
+        let file = resources.settings.file.as_deref();
+        let settings = Settings::load(file, resources.environment())?;
+        let Decided { call, facts, verdict, .. } = decided;
+        settings.choose_as(call.agent, Some(call.name), true)?;
+        let destination = has_destination(&call.arguments);
+        let now = settings.policy.decide(call.subject(), destination, &call.scope, facts);
+        if now.permission <= verdict.permission {
+            return Ok(());
+        }
+        Err(decided.denied("is denied by rules that were changed meanwhile", &now.rule))
+    }
+
     /// Returns what may stop a call of this function, if there is a store.
     pub(super) fn gate(
         &self,
@@ -262,10 +281,16 @@ impl Session {
     ) -> Decided<'a> {
         let policy = &self.0.resources.settings.policy;
         let destination = has_destination(&prepared.arguments);
-        let verdict = policy.decide(prepared.subject(), destination, &prepared.scope, &facts);
+        let verdict = match &frozen {
+            Some(_) => Verdict::forbidden(FREEZE),
+            None => policy.decide(prepared.subject(), destination, &prepared.scope, &facts),
+        };
         Decided { call: prepared, shown: OnceLock::new(), verdict, facts, policy, frozen }
     }
 }
+
+/// What stands in place of the rule's key in the decision on a frozen call.
+pub(super) const FREEZE: &str = "freeze";
 
 /// Returns why a rule's condition does not hold, to follow what is denied.
 pub(super) fn reason(rule: &Rule) -> String {

@@ -247,6 +247,10 @@ impl Session {
             let authorization = self.clear(&decided, &call).await;
             *waited += asked.elapsed();
             let authorization = authorization?;
+            // A person may have taken long, or have decided earlier.
+            if !matches!(authorization, Authorization::Rule | Authorization::Force) {
+                self.check_still_allowed(&decided)?;
+            }
             outcome.forced = matches!(authorization, Authorization::Force);
             let ready = self.ready(&decided).await?;
             match row.begin(&decided, &authorization).await {

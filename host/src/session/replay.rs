@@ -1,13 +1,15 @@
 //! Decides the calls of the audit log again, without making them.
 
 use super::Session;
+use super::decision::FREEZE;
 use crate::session::call::Call;
 use crate::store::AuditRow;
 use serde_json::Value;
+use std::collections::HashSet;
 use whereby_authority::conditions::{CreatedRoom, Facts, Written};
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::names::Id;
-use whereby_authority::policy::Verdict;
+use whereby_authority::policy::{Permission, Verdict};
 use whereby_authority::timestamp::Timestamp;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -44,11 +46,18 @@ impl Session {
     /// before it must be there as well, the oldest first: quotas and creators are taken from them.
     pub(crate) fn replay(&self, rows: &[AuditRow], since: i64) -> Replayed {
         let mut replayed = Replayed::default();
+        // They would not have gone ahead, so they count towards no quota, and created no room.
+        let mut denied = HashSet::new();
         for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.time >= since) {
-            match self.decide_again(row, &rows[..index]) {
+            let before: Vec<&AuditRow> =
+                rows[..index].iter().filter(|row| !denied.contains(row.id.as_str())).collect();
+            match self.decide_again(row, &before) {
                 None => replayed.undecided += 1,
                 Some(change) => {
                     replayed.decided += 1;
+                    if change.verdict.permission == Permission::Deny {
+                        denied.insert(row.id.as_str());
+                    }
                     if change.verdict.permission.as_str() != change.was {
                         replayed.changed.push(change);
                     }
@@ -58,9 +67,14 @@ impl Session {
         replayed
     }
 
-    fn decide_again(&self, row: &AuditRow, before: &[AuditRow]) -> Option<Change> {
+    fn decide_again(&self, row: &AuditRow, before: &[&AuditRow]) -> Option<Change> {
         let (function, account) = (row.function.as_ref()?, row.account.as_ref()?);
         let was = row.permission.clone()?;
+        // The log does not have the limits of its token, or what was frozen at the time.
+        let was_frozen = row.rule.as_ref().is_some_and(|rule| rule.starts_with(FREEZE));
+        if row.token.is_some() || was_frozen {
+            return None;
+        }
         let now = Timestamp::of_unix_ms(row.time)?;
         let call = Call::new(function, row.arguments.clone()).exact_account(account);
         let mut prepared = self.prepare(&call, now).ok()?;
@@ -86,8 +100,8 @@ impl Session {
 }
 
 /// Counts the writes before a call that went ahead.
-fn written(row: &AuditRow, before: &[AuditRow]) -> Written {
-    let went_ahead = |other: &&AuditRow| {
+fn written(row: &AuditRow, before: &[&AuditRow]) -> Written {
+    let went_ahead = |other: &&&AuditRow| {
         let is_alike = other.function == row.function
             && other.account == row.account
             && other.agent == row.agent
@@ -106,10 +120,10 @@ fn written(row: &AuditRow, before: &[AuditRow]) -> Written {
 }
 
 /// Returns the rooms of a name that earlier calls created.
-fn created(row: &AuditRow, name: &str, before: &[AuditRow]) -> Vec<CreatedRoom> {
+fn created(row: &AuditRow, name: &str, before: &[&AuditRow]) -> Vec<CreatedRoom> {
     let of_name =
         before.iter().filter(|other| other.account == row.account && other.api == row.api);
-    let room = |other: &AuditRow| {
+    let room = |other: &&AuditRow| {
         let outcome = other.outcome.as_ref()?;
         let function = whereby_catalog::function(other.function.as_deref()?)?;
         let rule = whereby_authority::table::FunctionRule::of(function);

@@ -13,6 +13,8 @@ use std::fmt;
 pub(crate) struct Subject<'a> {
     pub(crate) account: &'a str,
     pub(crate) agent: Option<&'a str>,
+    /// The id of the first block of the call's capability token.
+    pub(crate) token: Option<&'a str>,
     pub(crate) api: &'a str,
     pub(crate) key_fingerprint: &'a [u8],
     pub(crate) component: &'a str,
@@ -33,7 +35,7 @@ impl fmt::Debug for Digest {
 impl Digest {
     /// Returns the HMAC-SHA256 of the call as canonical JSON (RFC 8785).
     pub(super) fn of(subject: &Subject<'_>, key: &[u8; 32]) -> Result<Self, Error> {
-        let Subject { account, agent, api, key_fingerprint, component, function, arguments } =
+        let Subject { account, agent, token, api, key_fingerprint, component, function, arguments } =
             subject;
         if has_inexact_number(arguments) {
             return Err(Error::InvalidArgument {
@@ -51,9 +53,11 @@ impl Digest {
             "function": function,
             "arguments": arguments,
         });
-        // A call without an agent has the digest that it had before there were agents.
-        if let Some(agent) = agent {
-            call["agent"] = (*agent).into();
+        // A call without an agent or a token has the digest that it had before there were any.
+        for (member, value) in [("agent", agent), ("token", token)] {
+            if let Some(value) = value {
+                call[member] = (*value).into();
+            }
         }
         let canonical = serde_json_canonicalizer::to_vec(&call).map_err(|error| {
             Error::internal(format!("cannot serialize a call as canonical JSON: {error}"))
@@ -115,6 +119,7 @@ mod tests {
         Subject {
             account: "work",
             agent: None,
+            token: None,
             api: "https://api.whereby.dev/v1",
             key_fingerprint: &[1, 2],
             component: "c0de",
@@ -137,6 +142,7 @@ mod tests {
         for changed in [
             Subject { account: "other", ..base },
             Subject { agent: Some("other"), ..base },
+            Subject { token: Some("other"), ..base },
             Subject { api: "http://127.0.0.1:1/v1", ..base },
             Subject { key_fingerprint: &[1, 3], ..base },
             Subject { component: "c0df", ..base },

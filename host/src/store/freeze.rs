@@ -258,6 +258,7 @@ impl Store {
 
 fn read(path: &Path) -> Result<Vec<Freeze>, Error> {
     match path.symlink_metadata() {
+        // Where the state directory is none, reads go on, and writes are refused for that.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }

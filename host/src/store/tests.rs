@@ -75,6 +75,7 @@ fn digest(store: &Store, room: &str) -> Digest {
     let arguments = json!({"room_name": room});
     let subject = Subject {
         agent: None,
+        token: None,
         account: "work",
         api: "https://api.whereby.dev/v1",
         key_fingerprint: b"fingerprint",

@@ -71,6 +71,8 @@ impl<'a> Layer<'a> {
         else {
             return (self.rule.clone(), true);
         };
+        let all = self.conditions.iter().filter_map(unmet).collect::<Vec<_>>();
+        let reason = if all.len() > 1 { all.join(", and ") } else { reason };
         (self.unmet(stated, &reason), false)
     }
 
@@ -435,7 +437,10 @@ impl Policy {
 fn other_account(accounts: &[String], account: &str) -> Unmet {
     Unmet {
         value: Value::from(accounts.to_vec()),
-        reason: format!("the account is `{}`", crate::text::printable(account, 60)),
+        reason: format!(
+            "the agent may not use the account `{}`",
+            crate::text::printable(account, 60)
+        ),
     }
 }
 
@@ -451,26 +456,26 @@ impl Restrictions {
         if let Some(agent) = &self.agent
             && subject.agent != Some(agent)
         {
-            let reason = match subject.agent {
-                Some(other) => format!("the agent is `{}`", crate::text::printable(other, 60)),
-                None => "the call is no agent's".into(),
-            };
+            let reason =
+                format!("the token is for the agent `{}` only", crate::text::printable(agent, 60));
             deny("agent", agent.as_str().into(), reason);
         }
         if let Some(accounts) = &self.accounts
             && !accounts.iter().any(|known| known == subject.account)
         {
-            let Unmet { value, reason } = other_account(accounts, subject.account);
-            deny("accounts", value, reason);
+            let account = crate::text::printable(subject.account, 60);
+            let reason = format!("the token does not allow the account `{account}`");
+            deny("accounts", accounts.clone().into(), reason);
         }
         if let Some(functions) = &self.functions
             && !functions.iter().any(|known| known == rule.name)
         {
-            let reason = format!("the function is {}", rule.name);
+            let reason = format!("the token does not allow {}", rule.name);
             deny("functions", functions.clone().into(), reason);
         }
         if self.read_only && rule.effect != Effect::Read {
-            deny("read_only", true.into(), format!("{} writes", rule.name));
+            let reason = format!("the token allows reading only, and {} writes", rule.name);
+            deny("read_only", true.into(), reason);
         }
         let applies = |stated: &&Stated| rule.conditions.contains(&stated.condition.name());
         let conditions: Vec<&Stated> = self.conditions.iter().filter(applies).collect();
@@ -501,6 +506,19 @@ impl Approval {
 }
 
 impl Verdict {
+    /// Returns the decision on a call that something other than a rule forbids, whatever the rules say.
+    /// `key` names it.
+    #[must_use]
+    pub fn forbidden(key: &str) -> Self {
+        Self {
+            permission: Permission::Deny,
+            rule: Layer::word(key.to_owned(), Permission::Deny, None).rule,
+            force_denied_by: None,
+            elicitation_denied_by: None,
+            relies_on: Vec::new(),
+        }
+    }
+
     /// Returns why the call is forbidden, and the rule that forbids it.
     pub fn forbidden_by(&self, force: bool) -> Option<(&'static str, &Rule)> {
         match (self.permission, &self.force_denied_by) {
