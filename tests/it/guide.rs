@@ -105,6 +105,9 @@ async fn every_configuration_key_is_in_the_reference() {
     let world = World::with_rooms(Vec::new()).await;
     let help = world.run(&["configure", "--help"]).await.stdout;
     let sections = help.split_once("\nKeys of the account").expect("the keys").1;
+    let conditions = sections.split_once("\nConditions of a function").expect("conditions").1;
+    let conditions: Vec<&str> =
+        conditions.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
     let mut keys = 0;
     for line in sections.lines() {
         let Some((key, rest)) = line.strip_prefix("  ").and_then(|line| line.split_once("  "))
@@ -118,7 +121,10 @@ async fn every_configuration_key_is_in_the_reference() {
                 Some((value, default)) if !value.is_empty() => (value, default),
                 _ => (value, ""),
             };
-        let name = format!("`{key}`");
+        // Conditions are listed by their own names.
+        let is_condition = conditions.contains(&key);
+        let prefix = if is_condition { "permissions.functions.NAME." } else { "" };
+        let name = format!("`{prefix}{key}`");
         let row = rows.iter().find(|row| row[0] == name);
         let row = row.unwrap_or_else(|| panic!("docs/configuration.md has no row for {name}"));
         // Where there is no default of its own, a row may say which one follows from elsewhere.

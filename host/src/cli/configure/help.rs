@@ -4,6 +4,7 @@
 use crate::config::limits::ScriptLimits;
 use crate::config::limits::{Limit, Limits};
 use crate::config::reader::{self, Key};
+use whereby_authority::conditions::{KINDS, Kind};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,7 +19,7 @@ Examples:
 /// Returns the end of the help: examples, and every key of the configuration file.
 pub(super) fn help() -> String {
     let mut help = EXAMPLES.to_owned();
-    for (heading, keys) in sections() {
+    for (heading, keys) in sections().into_iter().chain([conditions()]) {
         help += &format!("\n{heading}:\n");
         let width = |part: fn(&Line) -> &str| {
             keys.iter().map(|key| part(key).chars().count()).max().unwrap_or_default()
@@ -80,6 +81,22 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
     }
     sections.push(("Other keys", others));
     sections
+}
+
+/// Returns the conditions, which `--function NAME.CONDITION=VALUE` sets.
+fn conditions() -> (&'static str, Vec<Line>) {
+    let kind = |kind: &Kind| Line {
+        name: kind.name.to_owned(),
+        value: kind.value.to_owned(),
+        what: kind.what,
+    };
+    let otherwise = Line {
+        name: reader::OTHERWISE.to_owned(),
+        value: with_default("ask|deny", "deny"),
+        what: "the permission if a condition does not hold",
+    };
+    let lines = KINDS.iter().map(kind).chain([otherwise]).collect();
+    ("Conditions of a function, set with --function NAME.CONDITION=VALUE", lines)
 }
 
 fn limit_lines<L>(table: &str, keys: &[Limit<L>]) -> Vec<Line> {

@@ -171,12 +171,11 @@ impl Gate {
         let text = bearer(request.headers()).unwrap_or_default().to_owned();
         let digest: [u8; 32] = Sha256::digest(&text).into();
         let is_own = self.token.is_some_and(|own| bool::from(digest.ct_eq(&own)));
-        if !is_own {
-            let verified =
-                self.verified(&text, digest).await.map_err(|why| Box::new(unknown(why)))?;
-            request.extensions_mut().insert(verified);
-        }
         let session = session_of(request.headers());
+        if !is_own {
+            let verified = self.verified(&text, digest, session.is_some()).await;
+            request.extensions_mut().insert(verified.map_err(|why| Box::new(unknown(why)))?);
+        }
         if session.is_some_and(|session| !self.sessions.is_of(&session, &digest)) {
             let message = "this session was begun with another token";
             return Err(Box::new(refused(StatusCode::FORBIDDEN, Value::Null, message)));
@@ -185,14 +184,16 @@ impl Gate {
         Ok(())
     }
 
-    /// Verifies a capability token, once. The error is what to tell a client, if it has one.
+    /// Verifies a capability token, once for each session. Calls look up by themselves whether it can still
+    /// be used. The error is what to tell a client, if it has one.
     async fn verified(
         &self,
         text: &str,
         digest: [u8; 32],
+        has_session: bool,
     ) -> Result<Arc<Verified>, Option<String>> {
         let known = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(verified) = known().get(&digest).cloned() {
+        if let Some(verified) = known().get(&digest).filter(|_| has_session).cloned() {
             return Ok(verified);
         }
         if let Err(Fault::NotAToken) = Token::parse(text) {

@@ -118,6 +118,10 @@ async fn who_has_no_valid_token_is_a_stranger() {
     let rows = world.audit();
     let outcome = rows.last().and_then(|row| row.outcome.clone()).expect("a row");
     assert!(outcome.message.is_some_and(|message| message.contains("it expired on")));
+    // It begins no other session.
+    let answer =
+        post(&listening, initialize(VERSION).to_string(), &[("authorization", &bearer)]).await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     listening.stop().await;
     world.assert_untouched();
 }
