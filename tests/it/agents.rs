@@ -1,44 +1,16 @@
 //! Agents: who they are, what each may do, and that an unknown one may do nothing.
 
+use crate::cli::ran;
+use crate::mcp::ask;
 use crate::wire::{ALLOW_ALL, daily, kind, message, sent};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use whereby::lua::{Report, Runtime};
 use whereby::mcp::Server;
 use whereby::{Call, Outcome, Settings};
-use whereby_tests::{Ran, World, run};
+use whereby_tests::{World, run};
 
 const CONFIG: &str = "config/whereby/config.toml";
-
-/// Sends one request to a server as a client of its own, and returns the result.
-pub(crate) async fn ask(server: Server, method: &str, params: Value) -> Value {
-    let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let (read, write) = tokio::io::split(theirs);
-    let serving = tokio::spawn(async move { server.serve(read, write).await });
-    let (read, mut write) = tokio::io::split(ours);
-    let client = json!({"name": "a client", "version": "1"});
-    for mut message in [
-        json!({"id": 0, "method": "initialize", "params": {
-            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}}),
-        json!({"method": "notifications/initialized"}),
-        json!({"id": 1, "method": method, "params": params}),
-    ] {
-        message["jsonrpc"] = "2.0".into();
-        write.write_all(format!("{message}\n").as_bytes()).await.expect("written");
-    }
-    let mut lines = BufReader::new(read).lines();
-    let result = loop {
-        let line = lines.next_line().await.expect("read").expect("an answer");
-        let mut answer: Value = serde_json::from_str(&line).expect("JSON");
-        if answer["id"] == 1 {
-            break answer["result"].take();
-        }
-    };
-    drop((write, lines));
-    serving.await.expect("no panic").expect("the server ends well");
-    result
-}
 
 /// A server for one agent that follows the configuration, as `whereby mcp --agent` does.
 pub(crate) fn server(world: &World, agent: Option<&str>) -> Server {
@@ -78,12 +50,6 @@ async fn world(toml: &str) -> World {
     let world = World::with_rooms(vec![daily()]).await;
     world.configure(toml);
     world
-}
-
-async fn ran(world: &World, arguments: &[&str], code: u8) -> Ran {
-    let ran = world.run(arguments).await;
-    assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
-    ran
 }
 
 #[tokio::test]

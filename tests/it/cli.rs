@@ -21,6 +21,13 @@ use time::macros::datetime;
 use whereby::simulator::{Options, OrganizationSeed, ParticipantSeed, RoomSeed, Seed, SeededRoom};
 use whereby_tests::{Ran, World};
 
+/// Runs a command that ends with this exit code.
+pub(crate) async fn ran(world: &World, arguments: &[&str], code: u8) -> Ran {
+    let ran = world.run(arguments).await;
+    assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
+    ran
+}
+
 /// A world whose clock stands still, with a room `daily` and a meeting in it.
 async fn still_world() -> (World, SeededRoom) {
     let organization = OrganizationSeed::new("acme-demo", Seed::Rooms(Vec::new()));

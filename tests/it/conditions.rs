@@ -669,6 +669,34 @@ async fn replay_says_which_calls_other_rules_would_decide_differently() {
     world.assert_untouched();
 }
 
+/// Waits until a call waits for a person, and returns the id of its approval.
+async fn pending(world: &World) -> String {
+    loop {
+        match world.store().approvals(false).expect("read").first() {
+            Some(pending) => return pending.id.clone(),
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_that_is_set_while_a_person_is_asked_counts_from_then_on() {
+    let world = world_with(|_| String::new()).await;
+    let environment = world.environment();
+    let call = tokio::spawn(async move {
+        let arguments = ["call", "create_room", "--wait", "60", "--json"];
+        whereby_tests::run(&arguments, environment, "", false).await
+    });
+    let pending = pending(&world).await;
+    let quota = ["configure", "--function", "create_room.max_per_day=1"];
+    assert_eq!(world.run(&quota).await.code, 0);
+    world.store().approve(&pending).expect("approved");
+    let document = call.await.expect("no panic").json();
+    assert_eq!(document["success"], true, "{document}");
+    let words = "1 call went ahead in the last 24 hours";
+    assert_refused(&world, Front::Program, "create_room", &json!({}), words).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules_that_become_stricter_while_a_person_is_asked_hold() {
     let agents = "[agents.assistant]\n[agents.assistant.permissions]\nwrite = \"ask\"\n";
@@ -693,12 +721,7 @@ async fn rules_that_become_stricter_while_a_person_is_asked_hold() {
             ];
             whereby_tests::run(&arguments, environment, "", false).await
         });
-        let pending = loop {
-            match world.store().approvals(false).expect("read").first() {
-                Some(pending) => break pending.id.clone(),
-                None => tokio::task::yield_now().await,
-            }
-        };
+        let pending = pending(&world).await;
         assert_eq!(world.run(change).await.code, 0, "{change:?}");
         world.store().approve(&pending).expect("approved");
         let document = call.await.expect("no panic").json();

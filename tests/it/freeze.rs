@@ -1,13 +1,14 @@
 //! What a person froze sends nothing, whoever calls it, until the person lifts it.
 
 use crate::agents::{script, server, tool_error};
+use crate::cli::ran;
 use crate::wire::{ALLOW_ALL, daily, kind, message};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use tokio::task::JoinSet;
 use whereby::simulator::{Gate, Reply};
 use whereby::{Call, WriteOutcome};
-use whereby_tests::{Ran, World, set_mode};
+use whereby_tests::{World, set_mode};
 
 const FILE: &str = "state/whereby/frozen.json";
 const AGENTS: &str = "[agents.a]\n[agents.b]\n";
@@ -16,12 +17,6 @@ async fn world() -> World {
     let world = World::with_rooms(vec![daily()]).await;
     world.configure(&format!("{ALLOW_ALL}{AGENTS}"));
     world
-}
-
-async fn ran(world: &World, arguments: &[&str], code: u8) -> Ran {
-    let ran = world.run(arguments).await;
-    assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
-    ran
 }
 
 /// Whether a call is denied, in which case nothing was sent.

@@ -18,6 +18,7 @@ use rmcp::{ClientHandler, ErrorData, ServiceExt as _};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use whereby::mcp::Server;
@@ -124,6 +125,35 @@ pub(crate) async fn questions(world: &World, function: &str, arguments: Value) -
     let result = connected.call(&format!("whereby_{function}"), arguments).await;
     connected.end().await;
     format!("{:?} {result:?}", client.asked())
+}
+
+/// Sends one request to a server as a client of its own, and returns the result.
+pub(crate) async fn ask(server: Server, method: &str, params: Value) -> Value {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (read, write) = tokio::io::split(theirs);
+    let serving = tokio::spawn(async move { server.serve(read, write).await });
+    let (read, mut write) = tokio::io::split(ours);
+    let client = json!({"name": "a client", "version": "1"});
+    for mut message in [
+        json!({"id": 0, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}}),
+        json!({"method": "notifications/initialized"}),
+        json!({"id": 1, "method": method, "params": params}),
+    ] {
+        message["jsonrpc"] = "2.0".into();
+        write.write_all(format!("{message}\n").as_bytes()).await.expect("written");
+    }
+    let mut lines = BufReader::new(read).lines();
+    let result = loop {
+        let line = lines.next_line().await.expect("read").expect("an answer");
+        let mut answer: Value = serde_json::from_str(&line).expect("JSON");
+        if answer["id"] == 1 {
+            break answer["result"].take();
+        }
+    };
+    drop((write, lines));
+    serving.await.expect("no panic").expect("the server ends well");
+    result
 }
 
 /// What comes of a call by a client that cannot be asked: its result, or the kind and the text of its

@@ -113,8 +113,8 @@ pub const PARTICIPANT: Members = &[
     ("externalId", Kind::Id),
 ];
 
-/// A participant, with the id by which the host recognizes a person in other sessions. The component
-/// never reads that id.
+/// A participant. The host uses the user's id to recognize a person in other sessions; the component never
+/// reads that id.
 pub(crate) const PARTICIPANT_AND_USER: Members = &[
     ("roomSessionId", Kind::Text),
     ("participantId", Kind::Id),

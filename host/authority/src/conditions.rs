@@ -64,8 +64,8 @@ pub(crate) const MAX_PER_HOUR: &str = "max_per_hour";
 pub(crate) const MAX_PER_DAY: &str = "max_per_day";
 pub(crate) const VALID_UNTIL: &str = "valid_until";
 
-/// A pattern of room names. `*` stands for any characters, also none; nothing else is special. Names are
-/// compared in lower case, as Whereby makes them.
+/// A pattern of room names. `*` matches zero or more characters and is the only special character. Names
+/// are compared in lower case, as Whereby makes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
@@ -398,6 +398,17 @@ impl Condition {
 }
 
 impl Condition {
+    /// Whether it limits how many calls go ahead.
+    #[must_use]
+    pub fn is_quota(&self) -> bool {
+        matches!(self, Self::MaxPerHour(_) | Self::MaxPerDay(_))
+    }
+
+    /// Whether it is about the room that a call is for.
+    pub(crate) fn is_about_rooms(&self) -> bool {
+        matches!(self, Self::Rooms(_) | Self::CreatedBy(_))
+    }
+
     /// Whether this many calls are as many as the condition allows.
     #[must_use]
     pub fn is_exceeded_by(&self, written: Written) -> bool {

@@ -150,7 +150,7 @@ fn every_condition_of_every_function_decides_in_every_layer() {
                 }
             }
         }
-        // What a function does not have is said to be none of its conditions by whoever reads a table.
+        // The reader of the configuration refuses conditions that a function does not have.
         for kind in &KINDS {
             let has = rule.conditions.contains(&kind.name);
             let writes = rule.effect == crate::policy::Effect::Write;
@@ -314,7 +314,7 @@ fn a_condition_is_written_as_it_is_read() {
     }
     let locked = Condition::parse(FIELDS, &json!(["isLocked"]), None).expect("a synonym");
     assert_eq!(locked.value(), json!(["lockRoomOnJoin"]));
-    // A single value stands for a list of one.
+    // A single string is read as a list with one item.
     let one = Condition::parse(ROOMS, &json!("bot-*"), None).expect("one");
     assert_eq!(one.value(), json!(["bot-*"]));
 }

@@ -340,7 +340,7 @@ impl Grant {
             let name = condition.name();
             let fits = match (condition, request) {
                 // Counted in the transaction that recorded the call.
-                (Condition::MaxPerHour(_) | Condition::MaxPerDay(_), _) => true,
+                _ if condition.is_quota() => true,
                 (Condition::ValidUntil(date), _) => {
                     if now >= *date {
                         return Err(Refusal::denied(format!(
@@ -397,10 +397,8 @@ impl Grant {
         if let Request::ListParticipants { .. } = admitted.request {
             return self.without_names(body);
         }
-        let about_rooms = |condition: &&Condition| {
-            matches!(condition, Condition::Rooms(_) | Condition::CreatedBy(_))
-        };
-        let conditions: Vec<_> = self.relies_on.iter().filter(about_rooms).collect();
+        let conditions: Vec<_> =
+            self.relies_on.iter().filter(|condition| condition.is_about_rooms()).collect();
         if conditions.is_empty() || !matches!(self.scope, Scope::Room { .. }) {
             return body;
         }
@@ -455,10 +453,7 @@ impl Grant {
         let Scope::Meeting(MeetingRef { room: Some(room), session }) = &self.scope else {
             return None;
         };
-        let about_rooms = |condition: &Condition| {
-            matches!(condition, Condition::Rooms(_) | Condition::CreatedBy(_))
-        };
-        (!self.is_in_room && self.relies_on.iter().any(about_rooms)).then(|| {
+        (!self.is_in_room && self.relies_on.iter().any(Condition::is_about_rooms)).then(|| {
             format!(
                 "Whereby does not list the meeting {} in the room `{}`",
                 session.as_str(),

@@ -182,9 +182,13 @@ pub struct Table {
 impl Table {
     /// Returns the entry for a function, or else for its effect.
     fn for_function(&self, function: &Function) -> Option<(String, &Entry)> {
-        let own = self.functions.get(function.json);
-        own.map(|entry| (format!("functions.{}", function.json), entry))
-            .or_else(|| self.for_effect(FunctionRule::of(function).effect))
+        self.own(function).or_else(|| self.for_effect(FunctionRule::of(function).effect))
+    }
+
+    /// Returns the function's own entry.
+    fn own(&self, function: &Function) -> Option<(String, &Entry)> {
+        let entry = self.functions.get(function.json)?;
+        Some((format!("functions.{}", function.json), entry))
     }
 
     fn for_effect(&self, effect: Effect) -> Option<(String, &Entry)> {
@@ -231,7 +235,7 @@ pub struct Restrictions {
     pub read_only: bool,
     /// How many calls may go ahead. The host counts them.
     pub uses: Option<u32>,
-    /// Conditions, each of which applies to the functions that have it.
+    /// Conditions. Each limits only the functions that support it.
     pub conditions: Vec<Stated>,
 }
 

@@ -1,17 +1,16 @@
 //! `whereby agents`: lists the agents of the configuration, and adds and removes them. Also the option
 //! that names the agent of a command's calls.
 
-use super::configure::{Part, a_permission, a_rule};
+use super::configure::PermissionOpts;
 use super::{CommandError, Context, Output, document, render};
 use crate::config::edit::{self, Change};
-use crate::config::{Settings, invalid_agent_name, is_account_name, reader};
+use crate::config::{Settings, invalid_agent_name, is_account_name};
 use crate::error::Error;
 use crate::store::Freeze;
 use serde_json::{Value, json};
 use toml_edit::{Array, Datetime};
 use whereby_authority::conditions::parse_span;
 use whereby_authority::policy::{AgentRules, Permission};
-use whereby_authority::suggest;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
@@ -37,8 +36,8 @@ impl AgentOpt {
 
 /// List, add and remove agents
 ///
-/// An agent has rules of its own, which can only make those of its accounts stricter. Whoever starts the
-/// program names the agent with --agent or $WHEREBY_AGENT; approvals and the audit log then show it.
+/// An agent has rules of its own, which can only make those of its accounts stricter. Name the
+/// agent with --agent or $WHEREBY_AGENT when you start the program; approvals and the audit log show it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby agents add assistant --account work --write ask --for 30d\n  whereby agents list --json"
@@ -77,19 +76,8 @@ struct AddOpts {
     /// Refuse its calls after this time, such as 30d or 8h
     #[arg(long = "for", value_name = "TIME", value_parser = span, conflicts_with = "valid_until")]
     duration: Option<i64>,
-    /// Set the strictest permission of functions that read: allow, ask or deny
-    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
-    read: Option<Permission>,
-    /// Set it for functions that write
-    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
-    write: Option<Permission>,
-    /// Set it for calls that send a meeting's content somewhere
-    #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
-    destination: Option<Permission>,
-    /// Set it for one function, such as delete_room=deny, or a condition of it, such as
-    /// create_room.max_per_day=10
-    #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = a_rule(), hide_possible_values = true)]
-    functions: Vec<(&'static str, Part)>,
+    #[command(flatten)]
+    permissions: PermissionOpts,
 }
 
 fn date(text: &str) -> Result<Timestamp, String> {
@@ -128,7 +116,7 @@ impl AddOpts {
         let name = &self.name;
         let changed =
             edit::change(context.global.config.as_deref(), &context.environment, |settings| {
-                self.changes(settings, until)
+                self.changes(settings, until, now)
             })?;
         let file = text::printable(&changed.file.display().to_string(), 300);
         Ok(Output::text(
@@ -139,7 +127,12 @@ impl AddOpts {
         ))
     }
 
-    fn changes(&self, settings: &Settings, until: Option<Timestamp>) -> Result<Vec<Change>, Error> {
+    fn changes(
+        &self,
+        settings: &Settings,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Vec<Change>, Error> {
         let usage = |message: String| Error::Usage { message };
         let name = &self.name;
         if !is_account_name(name) {
@@ -169,21 +162,10 @@ impl AddOpts {
             let date: Datetime = until.parse().map_err(|_| usage(format!("{until} is no date")))?;
             changes.push(Change::Set(own(&["valid_until"]), date.into()));
         }
-        let effects =
-            [("read", self.read), ("write", self.write), ("destination", self.destination)];
-        for (effect, permission) in effects {
-            if let Some(permission) = permission {
-                let keys = own(&["permissions", effect]);
-                changes.push(Change::Set(keys, permission.as_str().into()));
-            }
-        }
-        for (function, part) in &self.functions {
-            let keys = own(&["permissions", "functions", function]);
-            let (key, value) = part.to_toml()?;
-            // With a condition alone, what meets it is for the account's rules to decide.
-            let word = Permission::Allow.as_str();
-            changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
-        }
+        let keys = |keys: &[&str]| Ok(own(&[&["permissions"], keys].concat()));
+        // With a condition alone, what meets it is for the account's rules to decide.
+        let word = |_| Permission::Allow;
+        changes.extend(self.permissions.changes(now, None, keys, word)?);
         Ok(changes)
     }
 }
@@ -191,16 +173,7 @@ impl AddOpts {
 fn remove(context: &Context, name: &str) -> Result<Output, CommandError> {
     let changed =
         edit::change(context.global.config.as_deref(), &context.environment, |settings| {
-            if !settings.policy.agents.contains_key(name) {
-                let names: Vec<&str> = settings.policy.agents.keys().map(String::as_str).collect();
-                return Err(Error::Usage {
-                    message: format!(
-                        "no agent is called `{}`{}; run: whereby agents list",
-                        text::printable(name, 60),
-                        suggest::did_you_mean(name, &names)
-                    ),
-                });
-            }
+            settings.agent(name).map_err(|error| Error::usage(error.to_string()))?;
             Ok(vec![Change::Unset(vec!["agents".into(), name.into()])])
         })?;
     let file = text::printable(&changed.file.display().to_string(), 300);

@@ -17,11 +17,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use toml_edit::{InlineTable, Value};
 use whereby_authority::conditions::Condition;
-use whereby_authority::policy::{Permission, Subject};
+use whereby_authority::policy::{Permission, Subject, Table};
 use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
+use whereby_catalog::Function;
 
 /// Change the configuration file
 ///
@@ -51,6 +52,20 @@ pub(super) struct Opts {
     /// Disable the account
     #[arg(long)]
     disable: bool,
+    #[command(flatten)]
+    permissions: PermissionOpts,
+    /// Make the account the default
+    #[arg(long)]
+    default: bool,
+    /// Remove the account that --account names, and its permissions
+    #[arg(long, conflicts_with_all = ["set", "unset", "token_stdin", "enable", "disable", "default",
+        "read", "write", "destination", "functions"])]
+    remove: bool,
+}
+
+/// The options that set permissions, of everyone, an account or an agent.
+#[derive(Debug, clap::Args)]
+pub(super) struct PermissionOpts {
     /// Set the permission of functions that read: allow, ask or deny
     #[arg(long, value_name = "PERMISSION", value_parser = a_permission(), hide_possible_values = true)]
     read: Option<Permission>,
@@ -64,26 +79,62 @@ pub(super) struct Opts {
     /// Set the permission of one function, such as delete_room=deny, or a condition of it, such as
     /// create_room.rooms='bot-*,demo-*' or create_room.otherwise=ask
     #[arg(long = "function", value_name = "NAME=PERMISSION", value_parser = a_rule(), hide_possible_values = true)]
-    functions: Vec<(&'static str, Part)>,
-    /// Make the account the default
-    #[arg(long)]
-    default: bool,
-    /// Remove the account that --account names, and its permissions
-    #[arg(long, conflicts_with_all = ["set", "unset", "token_stdin", "enable", "disable", "default",
-        "read", "write", "destination", "functions"])]
-    remove: bool,
+    functions: Vec<(&'static Function, Part)>,
+}
+
+impl PermissionOpts {
+    /// Returns the changes to a permission table that is there already, or to a new one. `keys` returns the
+    /// whole path of a key in it, and `word` the permission of a function for which only a condition is
+    /// given.
+    pub(super) fn changes(
+        &self,
+        now: Timestamp,
+        table: Option<&Table>,
+        keys: impl Fn(&[&str]) -> Result<Vec<String>, Error>,
+        word: impl Fn(&'static Function) -> Permission,
+    ) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::new();
+        let effects =
+            [("read", self.read), ("write", self.write), ("destination", self.destination)];
+        for (effect, permission) in effects {
+            if let Some(permission) = permission {
+                changes.push(Change::Set(keys(&[effect])?, permission.as_str().into()));
+            }
+        }
+        for (function, part) in &self.functions {
+            let name = function.json;
+            if let Part::Condition(condition) = part
+                && let Some(why) = condition.is_over(now)
+            {
+                let message = format!("--function {name}.{}: {why}", condition.name());
+                return Err(Error::usage(message));
+            }
+            let (key, value) = part.to_toml()?;
+            let keys = keys(&["functions", name])?;
+            let entry = table.and_then(|table| table.functions.get(name));
+            if let (Part::Permission(word), Some(entry)) = (part, entry)
+                && entry.otherwise < *word
+            {
+                // What does not fit must not be freer than what does.
+                changes.push(Change::Unset([&keys[..], &[reader::OTHERWISE.into()]].concat()));
+            }
+            let word = word(function).as_str();
+            changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
+        }
+        Ok(changes)
+    }
 }
 
 const PERMISSIONS: [&str; 3] = ["allow", "ask", "deny"];
 
 /// Parses a permission, and offers completions.
-pub(super) fn a_permission() -> Completed<Permission> {
+fn a_permission() -> Completed<Permission> {
     Completed { parse: permission, values: || PERMISSIONS.map(PossibleValue::new).to_vec() }
 }
 
 /// What is set for a function.
 #[derive(Clone, Debug)]
-pub(super) enum Part {
+enum Part {
     Permission(Permission),
     Otherwise(Permission),
     Condition(Condition),
@@ -91,7 +142,7 @@ pub(super) enum Part {
 
 impl Part {
     /// Returns the key in the function's table, and the value.
-    pub(super) fn to_toml(&self) -> Result<(&'static str, Value), Error> {
+    fn to_toml(&self) -> Result<(&'static str, Value), Error> {
         Ok(match self {
             Self::Permission(word) => (reader::PERMISSION, word.as_str().into()),
             Self::Otherwise(word) => (reader::OTHERWISE, word.as_str().into()),
@@ -112,7 +163,7 @@ impl Part {
 }
 
 /// Parses a function with its permission, and offers completions.
-pub(super) fn a_rule() -> Completed<(&'static str, Part)> {
+fn a_rule() -> Completed<(&'static Function, Part)> {
     let values = || {
         let rules = whereby_catalog::FUNCTIONS.iter().flat_map(|function| {
             PERMISSIONS.map(|permission| format!("{}={permission}", function.json))
@@ -126,7 +177,7 @@ fn permission(text: &str) -> Result<Permission, String> {
     Permission::parse(text).ok_or_else(|| "expected allow, ask or deny".to_owned())
 }
 
-fn function(text: &str) -> Result<(&'static str, Part), String> {
+fn function(text: &str) -> Result<(&'static Function, Part), String> {
     let (name, text) =
         text.split_once('=').ok_or("expected NAME=PERMISSION, such as delete_room=deny")?;
     let (name, key) = match name.split_once('.') {
@@ -142,7 +193,7 @@ fn function(text: &str) -> Result<(&'static str, Part), String> {
             suggest::did_you_mean(name, &names)
         )
     })?;
-    Ok((known.json, part(FunctionRule::of(known), key, text)?))
+    Ok((known, part(FunctionRule::of(known), key, text)?))
 }
 
 fn part(rule: &FunctionRule, key: Option<&str>, text: &str) -> Result<Part, String> {
@@ -414,42 +465,15 @@ impl Opts {
                 None => Ok(keys.iter().map(|key| (*key).to_owned()).collect()),
             }
         };
-        let effects =
-            [("read", self.read), ("write", self.write), ("destination", self.destination)];
-        for (effect, permission) in effects {
-            if let Some(permission) = permission {
-                changes.push(Change::Set(permissions(&[effect])?, permission.as_str().into()));
-            }
-        }
-        for (function, part) in &self.functions {
-            if let Part::Condition(condition) = part
-                && let Some(why) = condition.is_over(now)
-            {
-                return Err(Error::usage(format!(
-                    "--function {function}.{}: {why}",
-                    condition.name()
-                )));
-            }
-            let (key, value) = part.to_toml()?;
-            // The word that was in force stays in force.
-            let word = whereby_catalog::function(function).map(|known| {
-                let account = named.unwrap_or_default();
-                settings.policy.outlook(Subject::of(account, known), false).rules
-            });
-            let word = word.and_then(|rules| rules.first().map(|applied| applied.rule.permission));
-            let keys = permissions(&["functions", function])?;
-            let own = &settings.policy.own;
-            let table = named.map_or(Some(&own.all), |name| own.accounts.get(name));
-            let entry = table.and_then(|table| table.functions.get(*function));
-            if let (Part::Permission(word), Some(entry)) = (part, entry)
-                && entry.otherwise < *word
-            {
-                // What does not fit must not be freer than what does.
-                changes.push(Change::Unset([&keys[..], &[reader::OTHERWISE.into()]].concat()));
-            }
-            let word = word.unwrap_or(Permission::Deny).as_str();
-            changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
-        }
+        let own = &settings.policy.own;
+        let table = named.map_or(Some(&own.all), |name| own.accounts.get(name));
+        // With a condition alone, the word that was in force stays in force.
+        let word = |function| {
+            let subject = Subject::of(named.unwrap_or_default(), function);
+            let rules = settings.policy.outlook(subject, false).rules;
+            rules.first().map_or(Permission::Deny, |applied| applied.rule.permission)
+        };
+        changes.extend(self.permissions.changes(now, table, permissions, word)?);
         if changes.is_empty() {
             return Err(Error::usage("nothing to change; see `whereby configure --help`"));
         }

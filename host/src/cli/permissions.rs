@@ -1,4 +1,5 @@
-//! `whereby permissions`: shows what is allowed and by which rule, and what other rules would change.
+//! `whereby permissions`: shows the permissions in force and their rules, and replays the audit log
+//! against other rules.
 
 use super::audit::When;
 use super::{CommandError, Context, Output, document, functions, render};
@@ -10,7 +11,7 @@ use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
-/// Show what is allowed, under which conditions, and by which rules
+/// Show the permissions in force, with their conditions and rules
 ///
 /// Without arguments: every function. With a function: each rule that applies to it. With a function and
 /// its arguments as JSON: the decision on that call, without making it.

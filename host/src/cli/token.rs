@@ -31,8 +31,8 @@ const MAX_FOR: i64 = 10 * 366 * 24 * 3600;
 /// Create, narrow, show and revoke capability tokens
 ///
 /// A capability token says what an agent may do: which functions, which rooms, how often, and until when.
-/// It never allows more than the rules of its account and agent. Whoever has a token can narrow it
-/// further, anywhere, and nobody can widen it. A token is a secret: pass it in a file, a pipe or
+/// It never allows more than the rules of its account and agent. Its holder can narrow it further,
+/// anywhere, and nobody can widen it. A token is a secret: pass it in a file, a pipe or
 /// WHEREBY_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -120,13 +120,9 @@ struct Limits {
     valid_until: Option<String>,
 }
 
-fn usage(message: impl Into<String>) -> Error {
-    Error::Usage { message: message.into() }
-}
-
 /// Returns the error for a token that a command cannot read or write.
 fn unusable(fault: Fault) -> Error {
-    usage(format!("the capability token cannot be used: {fault}"))
+    Error::usage(format!("the capability token cannot be used: {fault}"))
 }
 
 impl Opts {
@@ -147,7 +143,7 @@ impl Limits {
         let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.json).collect();
         for given in &self.functions {
             if !names.contains(&given.as_str()) {
-                return Err(usage(format!(
+                return Err(Error::usage(format!(
                     "no function is called `{}`{}",
                     text::printable(given, 80),
                     did_you_mean(given, &names)
@@ -171,7 +167,7 @@ impl Limits {
         let mut given = limits.agent.iter().chain(limits.accounts.iter().flatten());
         match given.find(|name| !is_name(name)) {
             Some(name) => {
-                Err(usage(format!("`{}` is no account or agent", text::printable(name, 40))))
+                Err(Error::usage(format!("`{}` is no account or agent", text::printable(name, 40))))
             }
             None => Ok(limits),
         }
@@ -211,14 +207,14 @@ impl Limits {
             if having.is_empty() {
                 let of = FUNCTIONS.iter().map(FunctionRule::of).filter(|rule| has(&rule));
                 let of: Vec<&str> = of.map(|rule| rule.name).collect();
-                return Err(usage(format!(
+                return Err(Error::usage(format!(
                     "{flag} would limit none of the functions of the token; it is for {}",
                     of.join(", ")
                 )));
             }
             let parse = |rule: Option<&FunctionRule>| {
                 let parsed = Condition::parse(name, &value, rule);
-                parsed.map_err(|why| usage(format!("{flag} {why}")))
+                parsed.map_err(|why| Error::usage(format!("{flag} {why}")))
             };
             // A pattern that no new room can match is meant for other functions, unless they are named.
             if !self.functions.is_empty() {
@@ -237,17 +233,19 @@ impl Limits {
             (Some(time), _) => {
                 let seconds = parse_span(time).filter(|time| (1..=MAX_FOR).contains(time));
                 now.plus_seconds(seconds.ok_or_else(|| {
-                    usage("--for must be a time such as \"90m\", \"8h\" or \"30d\"")
+                    Error::usage("--for must be a time such as \"90m\", \"8h\" or \"30d\"")
                 })?)
             }
             (None, Some(date)) => Timestamp::parse(date).ok_or_else(|| {
-                usage("--valid-until must be a date with a time zone, such as 2026-12-04T18:00:00Z")
+                Error::usage(
+                    "--valid-until must be a date with a time zone, such as 2026-12-04T18:00:00Z",
+                )
             })?,
         };
         // A token has whole seconds.
         let end = end.to_seconds();
         if end.to_unix_ms() <= now.to_unix_ms() {
-            return Err(usage(format!("{} is not in the future", end.to_rfc3339())));
+            return Err(Error::usage(format!("{} is not in the future", end.to_rfc3339())));
         }
         Ok(Some(json!(end.to_rfc3339())))
     }
@@ -263,20 +261,10 @@ fn check_names(context: &Context, limits: &Restrictions) -> Result<(), Error> {
         // It says which accounts there are.
         settings.choose(Some(account), true)?;
     }
-    let Some(agent) = &limits.agent else { return Ok(()) };
-    let known: Vec<&str> = settings.policy.agents.keys().map(String::as_str).collect();
-    if known.contains(&agent.as_str()) {
-        return Ok(());
+    if let Some(agent) = &limits.agent {
+        settings.agent(agent).map_err(|error| Error::usage(error.to_string()))?;
     }
-    let there_are = match known.as_slice() {
-        [] => "no agent is configured".to_owned(),
-        known => format!("the agents are: {}", known.join(", ")),
-    };
-    Err(usage(format!(
-        "no agent is called `{}`{}; {there_are}",
-        text::printable(agent, 60),
-        did_you_mean(agent, &known)
-    )))
+    Ok(())
 }
 
 fn create(context: &Context, limits: &Limits) -> Result<Output, Error> {
@@ -316,11 +304,13 @@ fn warn_of_gaps(context: &Context, limits: &Restrictions) {
 fn narrow(context: &Context, limits: &Limits) -> Result<Output, Error> {
     let more = limits.restrictions(context)?;
     if more == Restrictions::default() {
-        return Err(usage("nothing to narrow: give at least one limit, such as --read-only"));
+        return Err(Error::usage(
+            "nothing to narrow: give at least one limit, such as --read-only",
+        ));
     }
     let given = given(context)?;
     if more.agent.is_some() && given.blocks().iter().any(|block| block.agent.is_some()) {
-        return Err(usage("--agent: the token is an agent's already"));
+        return Err(Error::usage("--agent: the token is an agent's already"));
     }
     let token = given.narrow(&more).map_err(unusable)?;
     let read = Token::parse(&token).map_err(unusable)?;
@@ -350,10 +340,10 @@ fn printed(context: &Context, read: &Token, token: String) -> Output {
 /// Reads a token from standard input.
 fn given(context: &Context) -> Result<Token, Error> {
     let given = context.streams.read_to_end(MAX_INPUT).map_err(|error| {
-        usage(format!("the capability token cannot be read from standard input: {error}"))
+        Error::usage(format!("the capability token cannot be read from standard input: {error}"))
     })?;
     if given.trim().is_empty() {
-        return Err(usage("standard input is empty; pass the token there: < FILE"));
+        return Err(Error::usage("standard input is empty; pass the token there: < FILE"));
     }
     Token::parse(&given).map_err(unusable)
 }
@@ -507,7 +497,7 @@ fn in_words(limits: &Value) -> String {
 
 fn revoke(context: &Context, id: &str) -> Result<Output, Error> {
     if !is_id(id) {
-        return Err(usage(format!(
+        return Err(Error::usage(format!(
             "`{}` is not the id of a token, or too little of it (6 to 32 characters, 0 to 9 and a to f); \
              run: whereby token list",
             text::printable(id, 60)
@@ -523,13 +513,13 @@ fn revoke(context: &Context, id: &str) -> Result<Output, Error> {
             (id, text)
         }
         Revoked::Unknown => {
-            return Err(usage(format!(
+            return Err(Error::usage(format!(
                 "no known token has an id that begins with {id}; give all 32 characters, or run: \
                  whereby token list"
             )));
         }
         Revoked::Ambiguous(count) => {
-            return Err(usage(format!("{count} ids begin with {id}; give more characters")));
+            return Err(Error::usage(format!("{count} ids begin with {id}; give more characters")));
         }
     };
     Ok(Output::text(text, document("revoked", json!({"id": id}))))

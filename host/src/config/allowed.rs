@@ -1,4 +1,4 @@
-//! What is allowed here, in words for whoever is about to call a function.
+//! Describes the conditions in force, for the documentation of a function.
 
 use super::Settings;
 use whereby_authority::policy::{Outlook, Permission, Restrictions, Subject};

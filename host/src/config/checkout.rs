@@ -151,7 +151,7 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a temporary directory");
         let root = temporary.path().canonicalize().expect("a path");
         let at = |name: &str| root.join(name);
-        for folder in ["house/.git", "house/docs", "house/work/repo/.git", "house/tar/deep"] {
+        for folder in ["house/.git", "house/docs", "house/code/repo/.git", "house/tar/deep"] {
             std::fs::create_dir_all(at(folder)).expect("a folder");
         }
         for file in ["house/.whereby.toml", "house/tar/.whereby.toml"] {
@@ -162,15 +162,15 @@ mod tests {
             ("house/.config/whereby", "house", "house", None),
             ("house/.dotfiles/whereby", "house/work", "house", None),
             ("house/docs/x", "house", "house", None),
-            ("house/work/repo/x", "house", "house", None),
+            ("house/code/repo/x", "house", "house", None),
             // A folder in it is not exempt.
             ("house/docs/x", "house/docs", "house", Some("house/docs")),
             ("house/tar/x", "house/tar/deep", "house", Some("house/tar")),
-            ("house/work/repo/x", "house/work/repo", "house", Some("house/work/repo")),
-            ("house/.config/whereby", "house/work/repo", "house", None),
+            ("house/code/repo/x", "house/code/repo", "house", Some("house/code/repo")),
+            ("house/.config/whereby", "house/code/repo", "house", None),
             // The home directory is the system's, whatever HOME says.
             ("house/.dotfiles/whereby", "house", "elsewhere", None),
-            ("house/work/repo/x", "house/work/repo", "house/work/repo", Some("house/work/repo")),
+            ("house/code/repo/x", "house/code/repo", "house/code/repo", Some("house/code/repo")),
         ] {
             let home = at(home);
             let found = holding_for(Some(&at("house")), &at(path), &at(directory), Some(&home));

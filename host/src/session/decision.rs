@@ -8,13 +8,14 @@ use crate::session::approval::Question;
 use crate::session::call::Call;
 use crate::store::{Counted, Gate, Store};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use whereby_authority::Scope;
 use whereby_authority::arguments::Arguments;
 use whereby_authority::conditions::Facts;
 use whereby_authority::names::RoomName;
 use whereby_authority::policy::{
-    Needs, Outlook, Permission, Policy, Restrictions, Rule, Subject, Verdict, has_destination,
+    Needs, Permission, Policy, Restrictions, Rule, Subject, Verdict, has_destination,
 };
 use whereby_authority::secrets;
 use whereby_authority::table::FunctionRule;
@@ -28,7 +29,10 @@ pub(super) struct Decided<'a> {
     shown: OnceLock<Value>,
     pub(super) verdict: Verdict,
     pub(super) facts: Facts,
-    pub(super) policy: &'a Policy,
+    /// The rules of the session, or newer ones.
+    pub(super) policy: Cow<'a, Policy>,
+    /// What may stop the call while it is under way; absent if nothing can.
+    pub(super) gate: Option<Gate>,
     /// Why nothing may be sent, if a person has frozen the call.
     frozen: Option<Error>,
 }
@@ -47,13 +51,19 @@ pub(super) struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    fn subject(&self) -> Subject<'_> {
+    pub(super) fn subject(&self) -> Subject<'_> {
         let (account, agent, function) = (self.name, self.agent, self.function);
         Subject { account, agent, token: self.token, function }
     }
 }
 
 impl Decided<'_> {
+    /// Decides by the facts.
+    fn judge(&mut self) {
+        let (call, destination) = (&self.call, has_destination(&self.call.arguments));
+        self.verdict = self.policy.decide(call.subject(), destination, &call.scope, &self.facts);
+    }
+
     /// Returns the normalized arguments, with secrets masked.
     pub(super) fn shown(&self) -> &Value {
         let mask = || secrets::masked_arguments(self.call.function, &self.call.arguments.to_json());
@@ -84,34 +94,28 @@ impl Decided<'_> {
 
     /// Says what the account may do, for a caller that was denied.
     fn allowed(&self) -> String {
-        let functions = |wanted: Permission| {
-            let outlook = |function: &'static Function| {
-                let subject = Subject { function, ..self.call.subject() };
-                self.policy.outlook(subject, false)
-            };
-            let all =
-                whereby_catalog::FUNCTIONS.iter().map(|function| (function, outlook(function)));
-            let has = |(_, outlook): &(&Function, Outlook)| outlook.permission == wanted;
-            let named = all.filter(has).map(|(function, outlook)| {
-                let name = function.json;
-                match outlook.terms().as_str() {
-                    // This function was denied because of its destination.
-                    "" if std::ptr::eq(function, self.call.function) => {
-                        format!("{name} without recording, streaming and transcription")
-                    }
-                    "" => name.to_owned(),
-                    terms => format!("{name} ({terms})"),
+        let named = whereby_catalog::FUNCTIONS.iter().map(|function| {
+            let outlook = self.policy.outlook(Subject { function, ..self.call.subject() }, false);
+            let name = function.json;
+            let name = match outlook.terms().as_str() {
+                // This function was denied because of its destination.
+                "" if std::ptr::eq(function, self.call.function) => {
+                    format!("{name} without recording, streaming and transcription")
                 }
-            });
-            named.collect::<Vec<_>>().join(", ")
-        };
+                "" => name.to_owned(),
+                terms => format!("{name} ({terms})"),
+            };
+            (outlook.permission, name)
+        });
+        let named: Vec<(Permission, String)> = named.collect();
         let mut allowed = Vec::new();
-        for (what, permission) in
+        for (what, wanted) in
             [("allowed", Permission::Allow), ("allowed with a person's approval", Permission::Ask)]
         {
-            let names = functions(permission);
+            let names = named.iter().filter(|(permission, _)| *permission == wanted);
+            let names: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
             if !names.is_empty() {
-                allowed.push(format!("{what}: {names}"));
+                allowed.push(format!("{what}: {}", names.join(", ")));
             }
         }
         if allowed.is_empty() {
@@ -145,44 +149,78 @@ impl Session {
     /// Decides on a call.
     pub(super) async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
         self.check_token(call).await?;
-        let prepared = self.prepare(call, self.0.resources.clock().timestamp())?;
-        let frozen = self.frozen(&prepared);
-        let facts = self.facts(&prepared);
-        let needs = self.needs(&prepared, frozen.as_ref());
-        let facts = match &self.0.store {
-            Ok(Some(store)) if needs != Needs::default() => {
-                let resources = &self.0.resources;
-                let mut fingerprint = None;
-                if needs.created {
-                    let token = resources.token(prepared.name, prepared.account).await;
-                    fingerprint = Some(token.map(|token| super::fingerprint(&token)));
-                }
-                let asked = self.asked_for(&prepared);
-                let found = blocking(store, move |store| {
-                    Ok(look_up(store, needs, facts, &asked, fingerprint))
-                });
-                found.await?
-            }
-            _ => facts,
-        };
-        Ok(self.judge(prepared, facts, frozen))
+        let mut decided = self.undecided(call)?;
+        if decided.frozen.is_none() {
+            self.complete(&mut decided).await?;
+        }
+        Ok(decided)
     }
 
     /// Decides on a call, and records nothing.
     pub(super) fn decide_now<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
         self.look_at_token(call)?;
-        let prepared = self.prepare(call, self.0.resources.clock().timestamp())?;
-        let frozen = self.frozen(&prepared);
-        let needs = self.needs(&prepared, frozen.as_ref());
-        let mut facts = self.facts(&prepared);
-        if let Ok(Some(store)) = &self.0.store {
-            let account = prepared.account;
-            let token = || account.token.fetch(prepared.name, self.0.resources.environment());
-            let fingerprint =
-                needs.created.then(|| token().map(|token| super::fingerprint(&token)));
-            facts = look_up(store, needs, facts, &self.asked_for(&prepared), fingerprint);
+        let mut decided = self.undecided(call)?;
+        if decided.frozen.is_none() {
+            let (name, account) = (decided.call.name, decided.call.account);
+            let token = || account.token.fetch(name, self.0.resources.environment());
+            if let Some(search) = self.search(&mut decided) {
+                let fingerprint = || token().map(|token| super::fingerprint(&token));
+                let fingerprint = search.needs.created.then(fingerprint);
+                decided.facts = search.run(fingerprint);
+            }
+            decided.judge();
         }
-        Ok(self.judge(prepared, facts, frozen))
+        Ok(decided)
+    }
+
+    /// Decides again, by the rules that the configuration has now, and refuses the call if they have become
+    /// stricter while a person was asked. Rules that a program set, and not a file, do not change.
+    pub(super) async fn decide_again(&self, decided: &mut Decided<'_>) -> Result<(), Error> {
+        let resources = &self.0.resources;
+        let Some(file) = resources.settings.file.as_deref() else { return Ok(()) };
+        let settings = Settings::load(Some(file), resources.environment())?;
+        settings.choose_as(decided.call.agent, Some(decided.call.name), true)?;
+        let before = decided.verdict.permission;
+        decided.policy = Cow::Owned(settings.policy);
+        self.complete(decided).await?;
+        if decided.verdict.permission <= before {
+            return Ok(());
+        }
+        let what = "is denied by rules that were changed meanwhile";
+        Err(decided.denied(what, &decided.verdict.rule))
+    }
+
+    /// Returns a call that is denied, as that of a frozen call stays.
+    fn undecided<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
+        let resources = &self.0.resources;
+        let now = resources.clock().timestamp();
+        let call = self.prepare(call, now)?;
+        let gate = self.gate(&call);
+        Ok(Decided {
+            shown: OnceLock::new(),
+            verdict: Verdict::forbidden(FREEZE),
+            facts: Facts::at(now, call.agent),
+            policy: Cow::Borrowed(&resources.settings.policy),
+            frozen: gate.as_ref().and_then(|gate| gate.check().err()),
+            gate,
+            call,
+        })
+    }
+
+    /// Looks up the facts that the rules ask for, and decides by them.
+    async fn complete(&self, decided: &mut Decided<'_>) -> Result<(), Error> {
+        if let Some(search) = self.search(decided) {
+            let (name, account) = (decided.call.name, decided.call.account);
+            let mut fingerprint = None;
+            if search.needs.created {
+                let token = self.0.resources.token(name, account).await;
+                fingerprint = Some(token.map(|token| super::fingerprint(&token)));
+            }
+            let store = Arc::clone(&search.store);
+            decided.facts = blocking(&store, move |_| Ok(search.run(fingerprint))).await?;
+        }
+        decided.judge();
+        Ok(())
     }
 
     /// Finds the function and the account, and checks the arguments.
@@ -204,88 +242,39 @@ impl Session {
         Ok(Prepared { name, account, agent, token, token_ids, function, arguments, rule, scope })
     }
 
-    /// Refuses a call if its rules have become stricter while a person was asked. Rules that a program set,
-    /// and not a file, do not change.
-    pub(super) fn check_still_allowed(&self, decided: &Decided<'_>) -> Result<(), Error> {
-        let resources = &self.0.resources;
-        if resources.settings.file.is_none() {
-            return Ok(());
-        }
-        let file = resources.settings.file.as_deref();
-        let settings = Settings::load(file, resources.environment())?;
-        let Decided { call, facts, verdict, .. } = decided;
-        settings.choose_as(call.agent, Some(call.name), true)?;
-        let destination = has_destination(&call.arguments);
-        let now = settings.policy.decide(call.subject(), destination, &call.scope, facts);
-        if now.permission <= verdict.permission {
-            return Ok(());
-        }
-        Err(decided.denied("is denied by rules that were changed meanwhile", &now.rule))
-    }
-
-    /// Returns what may stop a call of this function, if there is a store.
-    pub(super) fn gate(
-        &self,
-        name: &str,
-        agent: Option<&str>,
-        function: &'static Function,
-    ) -> Option<Gate> {
+    /// Returns what may stop the call while it is under way, if there is a store.
+    fn gate(&self, call: &Prepared<'_>) -> Option<Gate> {
         let store = Arc::clone(self.0.store.as_ref().ok()?.as_ref()?);
-        let (account, agent) = (name.to_owned(), agent.map(str::to_owned));
-        Some(Gate { store, account, agent, function: function.json })
+        let (account, agent) = (call.name.to_owned(), call.agent.map(str::to_owned));
+        Some(Gate { store, account, agent, function: call.function.json })
     }
 
-    /// Returns why nothing may be sent, if a person has frozen the call.
-    fn frozen(&self, prepared: &Prepared<'_>) -> Option<Error> {
-        self.gate(prepared.name, prepared.agent, prepared.function)?.check().err()
-    }
-
-    /// Returns which facts the rules ask for. A frozen call needs none.
-    fn needs(&self, prepared: &Prepared<'_>, frozen: Option<&Error>) -> Needs {
-        let policy = &self.0.resources.settings.policy;
-        let has_conditions = !prepared.token.is_empty() || policy.has_conditions();
-        if frozen.is_none() && has_conditions {
-            policy.needs(prepared.subject())
-        } else {
-            Needs::default()
+    /// Returns what to look up for the decision. `None` if the rules ask for nothing, or if there is no
+    /// store; the facts then say why they are unknown.
+    fn search(&self, decided: &mut Decided<'_>) -> Option<Search> {
+        let call = &decided.call;
+        let needs = decided.policy.needs(call.subject());
+        if needs == Needs::default() {
+            return None;
         }
-    }
-
-    /// Returns what is known without a look at the store.
-    fn facts(&self, prepared: &Prepared<'_>) -> Facts {
-        let mut facts = Facts::at(self.0.resources.clock().timestamp(), prepared.agent);
         let why = match &self.0.store {
-            Ok(_) => "there is no state directory".to_owned(),
+            Ok(Some(store)) => {
+                return Some(Search {
+                    store: Arc::clone(store),
+                    needs,
+                    facts: decided.facts.clone(),
+                    account: call.name.to_owned(),
+                    api: call.account.api.to_string(),
+                    function: call.function.json,
+                    // A name with spaces around it stands for two names.
+                    room: call.scope.room().filter(|room| room.is_single()).cloned(),
+                });
+            }
+            Ok(None) => "there is no state directory".to_owned(),
             Err(error) => error.to_string(),
         };
-        (facts.created, facts.written) = (Err(why.clone()), Err(why));
-        facts
-    }
-
-    fn asked_for(&self, prepared: &Prepared<'_>) -> AskedFor {
-        AskedFor {
-            account: prepared.name.to_owned(),
-            api: prepared.account.api.to_string(),
-            function: prepared.function.json,
-            // A name with spaces around it stands for two names.
-            room: prepared.scope.room().filter(|room| room.is_single()).cloned(),
-        }
-    }
-
-    /// Decides by facts.
-    pub(super) fn judge<'a>(
-        &'a self,
-        prepared: Prepared<'a>,
-        facts: Facts,
-        frozen: Option<Error>,
-    ) -> Decided<'a> {
-        let policy = &self.0.resources.settings.policy;
-        let destination = has_destination(&prepared.arguments);
-        let verdict = match &frozen {
-            Some(_) => Verdict::forbidden(FREEZE),
-            None => policy.decide(prepared.subject(), destination, &prepared.scope, &facts),
-        };
-        Decided { call: prepared, shown: OnceLock::new(), verdict, facts, policy, frozen }
+        (decided.facts.created, decided.facts.written) = (Err(why.clone()), Err(why));
+        None
     }
 }
 
@@ -297,35 +286,35 @@ pub(super) fn reason(rule: &Rule) -> String {
     rule.unmet.as_ref().map_or_else(String::new, |unmet| format!(": {}", unmet.reason))
 }
 
-/// What facts are looked up for.
-struct AskedFor {
+/// The facts to look up for a decision.
+struct Search {
+    store: Arc<Store>,
+    needs: Needs,
+    facts: Facts,
     account: String,
     api: String,
     function: &'static str,
     room: Option<RoomName>,
 }
 
-/// Completes the facts from the store.
-fn look_up(
-    store: &Store,
-    needs: Needs,
-    mut facts: Facts,
-    asked: &AskedFor,
-    fingerprint: Option<Result<Vec<u8>, Error>>,
-) -> Facts {
-    let why = |error: Error| error.to_string();
-    if needs.written {
-        let (account, agent) = (asked.account.as_str(), facts.agent.as_deref());
-        let counted = Counted { account, agent, function: asked.function };
-        facts.written = store.written(counted).map_err(why);
+impl Search {
+    /// Returns the facts. May wait for a disk. The fingerprint is that of the account's key, if it is
+    /// needed.
+    fn run(self, fingerprint: Option<Result<Vec<u8>, Error>>) -> Facts {
+        let Self { store, needs, mut facts, account, api, function, room } = self;
+        let why = |error: Error| error.to_string();
+        if needs.written {
+            let agent = facts.agent.as_deref();
+            let counted = Counted { account: &account, agent, function };
+            facts.written = store.written(counted).map_err(why);
+        }
+        if let Some(fingerprint) = fingerprint {
+            let rooms = |fingerprint: Vec<u8>| match &room {
+                Some(room) => store.created_rooms(&account, &api, &fingerprint, room.as_str()),
+                None => Ok(Vec::new()),
+            };
+            facts.created = fingerprint.and_then(rooms).map_err(why);
+        }
+        facts
     }
-    if let Some(fingerprint) = fingerprint {
-        facts.created = fingerprint.map_err(why).and_then(|fingerprint| {
-            let Some(room) = &asked.room else { return Ok(Vec::new()) };
-            let found =
-                store.created_rooms(&asked.account, &asked.api, &fingerprint, room.as_str());
-            found.map_err(why)
-        });
-    }
-    facts
 }

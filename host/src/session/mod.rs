@@ -233,7 +233,7 @@ impl Session {
     ) -> Result<Value, Error> {
         let mut attempts = 0..MAX_DECISIONS;
         let (decided, authorization, ready) = loop {
-            let decided = match self.decide(&call).await {
+            let mut decided = match self.decide(&call).await {
                 Ok(decided) => decided,
                 Err(error) => {
                     row.refused(&call);
@@ -249,7 +249,7 @@ impl Session {
             let authorization = authorization?;
             // A person may have taken long, or have decided earlier.
             if !matches!(authorization, Authorization::Rule | Authorization::Force) {
-                self.check_still_allowed(&decided)?;
+                self.decide_again(&mut decided).await?;
             }
             outcome.forced = matches!(authorization, Authorization::Force);
             let ready = self.ready(&decided).await?;
@@ -332,8 +332,8 @@ impl Session {
         outcome: &mut Outcome,
         row: &mut AuditRecord,
     ) -> Result<Value, Error> {
-        let Decided { call, facts, .. } = decided;
-        let Prepared { name, account, agent, function, rule, arguments, scope, .. } = call;
+        let Decided { call, facts, gate, .. } = decided;
+        let Prepared { name, account, function, rule, arguments, scope, .. } = call;
         let Ready { engine, deadline, people } = ready;
         let limits = &self.0.resources.settings.limits;
         // After the wait for a person, because a default end counts from now.
@@ -362,7 +362,7 @@ impl Session {
             token: token.clone(),
             limits: limits.clone(),
             clock: resources.clock().clone(),
-            gate: self.gate(name, agent, function),
+            gate,
             watch,
         };
         let outbox = Arc::new(Outbox::new(route, grant));

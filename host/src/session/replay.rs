@@ -5,11 +5,10 @@ use super::decision::FREEZE;
 use crate::session::call::Call;
 use crate::store::AuditRow;
 use serde_json::Value;
-use std::collections::HashSet;
 use whereby_authority::conditions::{CreatedRoom, Facts, Written};
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::names::Id;
-use whereby_authority::policy::{Permission, Verdict};
+use whereby_authority::policy::{Permission, Verdict, has_destination};
 use whereby_authority::timestamp::Timestamp;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -46,28 +45,30 @@ impl Session {
     /// before it must be there as well, the oldest first: quotas and creators are taken from them.
     pub(crate) fn replay(&self, rows: &[AuditRow], since: i64) -> Replayed {
         let mut replayed = Replayed::default();
-        // They would not have gone ahead, so they count towards no quota, and created no room.
-        let mut denied = HashSet::new();
-        for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.time >= since) {
-            let before: Vec<&AuditRow> =
-                rows[..index].iter().filter(|row| !denied.contains(row.id.as_str())).collect();
-            match self.decide_again(row, &before) {
-                None => replayed.undecided += 1,
-                Some(change) => {
-                    replayed.decided += 1;
-                    if change.verdict.permission == Permission::Deny {
-                        denied.insert(row.id.as_str());
-                    }
-                    if change.verdict.permission.as_str() != change.was {
-                        replayed.changed.push(change);
-                    }
+        let mut before = Vec::new();
+        for row in rows {
+            if row.time >= since {
+                let Some(change) = self.decide_row(row, &before) else {
+                    replayed.undecided += 1;
+                    before.push(row);
+                    continue;
+                };
+                replayed.decided += 1;
+                let now = change.verdict.permission;
+                if now.as_str() != change.was {
+                    replayed.changed.push(change);
+                }
+                // It would not have gone ahead, so it counts towards no quota, and created no room.
+                if now == Permission::Deny {
+                    continue;
                 }
             }
+            before.push(row);
         }
         replayed
     }
 
-    fn decide_again(&self, row: &AuditRow, before: &[&AuditRow]) -> Option<Change> {
+    fn decide_row(&self, row: &AuditRow, before: &[&AuditRow]) -> Option<Change> {
         let (function, account) = (row.function.as_ref()?, row.account.as_ref()?);
         let was = row.permission.clone()?;
         // The log does not have the limits of its token, or what was frozen at the time.
@@ -85,7 +86,9 @@ impl Session {
         let room = prepared.scope.room();
         facts.created = Ok(room.map_or_else(Vec::new, |room| created(row, room.as_str(), before)));
         let function = prepared.function.json;
-        let verdict = self.judge(prepared, facts, None).verdict;
+        let destination = has_destination(&prepared.arguments);
+        let policy = &self.settings().policy;
+        let verdict = policy.decide(prepared.subject(), destination, &prepared.scope, &facts);
         Some(Change {
             id: row.id.clone(),
             time: Some(now.to_rfc3339_ms()),

@@ -201,9 +201,12 @@ impl Store {
                     }
                 }
                 if begin.effect.as_deref() == Some("write") {
-                    let written = usage::written(transaction, now, begin.counted())?;
-                    if relies_on.iter().any(|condition| condition.is_exceeded_by(written)) {
-                        is_over = true;
+                    if relies_on.iter().any(Condition::is_quota) {
+                        let written = usage::written(transaction, now, begin.counted())?;
+                        is_over =
+                            relies_on.iter().any(|condition| condition.is_exceeded_by(written));
+                    }
+                    if is_over {
                         return Ok(None);
                     }
                     usage::add(transaction, now, begin)?;

@@ -1,5 +1,5 @@
-//! Capability tokens: what an agent may do, signed by this installation, and narrowed by whoever holds
-//! one.
+//! Capability tokens: they list what an agent may do, this installation signs them, and any holder can
+//! narrow them.
 //!
 //! A token is a [biscuit](https://www.biscuitsec.org) whose blocks have nothing but the facts of
 //! [`block`]. Each block restricts calls further, so a block can be added without the key, and none can

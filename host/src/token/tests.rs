@@ -106,7 +106,7 @@ fn a_token_is_of_one_installation() {
     assert_eq!(fault(&text, &key(8)), Some(Fault::OtherInstallation));
     let token = Token::parse(&text).expect("read");
     assert_eq!(token.verify(None).err(), Some(Fault::OtherInstallation));
-    // Whoever claims to be of this one has to have its key.
+    // A token that names this installation must be signed with its key.
     let mut claims = message(&key(8).create(&Restrictions::default()).expect("a token"));
     claims.root_key_id = Some(key(7).id());
     assert_eq!(checked(&claims).err(), Some(Fault::Forged));

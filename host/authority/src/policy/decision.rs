@@ -65,15 +65,12 @@ impl<'a> Layer<'a> {
 
     /// Returns the rule as it applies to a call, and whether all conditions hold.
     fn decide(&self, scope: &Scope, facts: &Facts) -> (Rule, bool) {
-        let unmet = |stated: &&Stated| stated.condition.unmet(scope, facts);
-        let Some((stated, reason)) =
-            self.conditions.iter().find_map(|stated| Some((stated, unmet(stated)?)))
-        else {
-            return (self.rule.clone(), true);
-        };
-        let all = self.conditions.iter().filter_map(unmet).collect::<Vec<_>>();
-        let reason = if all.len() > 1 { all.join(", and ") } else { reason };
-        (self.unmet(stated, &reason), false)
+        let unmet = |stated: &&'a Stated| Some((*stated, stated.condition.unmet(scope, facts)?));
+        let (unmet, reasons): (Vec<_>, Vec<_>) = self.conditions.iter().filter_map(unmet).unzip();
+        match unmet.first() {
+            None => (self.rule.clone(), true),
+            Some(first) => (self.unmet(first, &reasons.join(", and ")), false),
+        }
     }
 
     /// Returns the rule as it is if a condition does not hold.
@@ -90,54 +87,31 @@ impl<'a> Layer<'a> {
 }
 
 impl Rules {
-    /// Returns the most specific rule for a function.
+    /// Returns the most specific rule for a function: its own entry before that of its effect, and in each
+    /// case the account's table before the general one.
     fn for_function(&self, account: &str, function: &Function) -> Option<Layer<'_>> {
-        let own = self.accounts.get(account);
-        // A function's own entry comes before an effect's, and an account's table before the general.
-        self.layer(
-            account,
-            own.filter(|table| table.functions.contains_key(function.json)),
-            |table| table.for_function(function),
-        )
-        .or_else(|| {
-            let all = Some(&self.all).filter(|table| table.functions.contains_key(function.json));
-            self.general(all, |table| table.for_function(function))
-        })
-        .or_else(|| self.for_effect(account, FunctionRule::of(function).effect))
+        self.entries(account, |table| table.own(function))
+            .next()
+            .or_else(|| self.for_effect(account, FunctionRule::of(function).effect))
     }
 
     fn for_effect(&self, account: &str, effect: Effect) -> Option<Layer<'_>> {
-        self.layer(account, self.accounts.get(account), |table| table.for_effect(effect))
-            .or_else(|| self.general(Some(&self.all), |table| table.for_effect(effect)))
+        self.entries(account, |table| table.for_effect(effect)).next()
     }
 
-    fn switch<'a>(
+    /// Returns an entry of the account's table and of the general one, where they have it.
+    fn entries<'a>(
         &'a self,
         account: &str,
-        entry: &impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
     ) -> impl Iterator<Item = Layer<'a>> {
-        let own = self.layer(account, self.accounts.get(account), entry);
-        own.into_iter().chain(self.general(Some(&self.all), entry))
-    }
-
-    fn layer<'a>(
-        &'a self,
-        account: &str,
-        table: Option<&'a Table>,
-        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
-    ) -> Option<Layer<'a>> {
-        let (key, entry) = entry(table?)?;
-        let key = format!("accounts.{account}.permissions.{key}");
-        Some(Layer::of(entry, key, self.file.as_ref()))
-    }
-
-    fn general<'a>(
-        &'a self,
-        table: Option<&'a Table>,
-        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
-    ) -> Option<Layer<'a>> {
-        let (key, entry) = entry(table?)?;
-        Some(Layer::of(entry, format!("permissions.{key}"), self.file.as_ref()))
+        let layer = |prefix: &str, (key, entry): (String, &'a Entry)| {
+            Layer::of(entry, format!("{prefix}permissions.{key}"), self.file.as_ref())
+        };
+        let own = self.accounts.get(account).and_then(&entry);
+        let own = own.map(|found| layer(&format!("accounts.{account}."), found));
+        let all = entry(&self.all).map(|found| layer("", found));
+        own.into_iter().chain(all)
     }
 
     /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
@@ -333,9 +307,22 @@ impl Policy {
         }
     }
 
-    /// Whether any rule for functions has a condition, so that [`Self::needs`] may be more than nothing.
+    /// Returns which facts the decision on a call asks for.
     #[must_use]
-    pub fn has_conditions(&self) -> bool {
+    pub fn needs(&self, subject: Subject<'_>) -> Needs {
+        let mut needs = Needs::default();
+        if subject.token.is_empty() && !self.has_conditions() {
+            return needs;
+        }
+        for stated in self.layers(subject, false).iter().flat_map(|layer| &layer.conditions) {
+            needs.created |= matches!(stated.condition, Condition::CreatedBy(_));
+            needs.written |= stated.condition.is_quota();
+        }
+        needs
+    }
+
+    /// Whether any rule for functions has a condition.
+    fn has_conditions(&self) -> bool {
         let of_files = std::iter::once(&self.own).chain(&self.tightening);
         of_files
             .flat_map(|rules| std::iter::once(&rules.all).chain(rules.accounts.values()))
@@ -344,27 +331,12 @@ impl Policy {
             .any(|entry| !entry.conditions.is_empty())
     }
 
-    /// Returns which facts the decision on a call asks for.
-    #[must_use]
-    pub fn needs(&self, subject: Subject<'_>) -> Needs {
-        let mut needs = Needs::default();
-        for stated in self.layers(subject, false).iter().flat_map(|layer| &layer.conditions) {
-            match stated.condition {
-                Condition::CreatedBy(_) => needs.created = true,
-                Condition::MaxPerHour(_) | Condition::MaxPerDay(_) => needs.written = true,
-                _ => {}
-            }
-        }
-        needs
-    }
-
     /// Returns the rules that apply to a call: one of each layer. The user's own come first.
     fn layers<'a>(&'a self, subject: Subject<'a>, has_destination: bool) -> Vec<Layer<'a>> {
         let Subject { account, agent, token, function } = subject;
         let effect = FunctionRule::of(function).effect;
         let own = self.own.for_function(account, function);
         let mut layers = vec![own.unwrap_or_else(|| Layer::default(effect))];
-        let mut tables: Vec<(String, &Table)> = Vec::new();
         if let Some(agent) = agent {
             match self.agents.get(agent) {
                 Some(rules) => {
@@ -384,19 +356,11 @@ impl Policy {
                         layer.otherwise = Permission::Deny;
                         layers.push(layer);
                     }
-                    tables.push((format!("agents.{agent}.permissions"), &rules.table));
                 }
                 None => layers.push(Layer::word(format!("agents.{agent}"), Permission::Deny, None)),
             }
         }
-        let of_agent = |entry: &dyn Fn(&'a Table) -> Option<(String, &'a Entry)>| {
-            let layer = |(prefix, table): &(String, &'a Table)| {
-                let (key, entry) = entry(table)?;
-                Some(Layer::of(entry, format!("{prefix}.{key}"), self.own.file.as_ref()))
-            };
-            tables.iter().filter_map(layer).collect::<Vec<_>>()
-        };
-        layers.extend(of_agent(&|table| table.for_function(function)));
+        layers.extend(self.of_agent(agent, |table| table.for_function(function)));
         layers
             .extend(self.tightening.iter().filter_map(|file| file.for_function(account, function)));
         if has_destination {
@@ -404,7 +368,7 @@ impl Policy {
             layers.push(
                 self.own.for_effect(account, effect).unwrap_or_else(|| Layer::default(effect)),
             );
-            layers.extend(of_agent(&|table| table.for_effect(effect)));
+            layers.extend(self.of_agent(agent, |table| table.for_effect(effect)));
             layers
                 .extend(self.tightening.iter().filter_map(|file| file.for_effect(account, effect)));
         }
@@ -420,17 +384,21 @@ impl Policy {
         entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
     ) -> Option<Rule> {
         let files = std::iter::once(&self.own).chain(&self.tightening);
-        let mut layers: Vec<Layer<'a>> =
-            files.flat_map(|rules| rules.switch(subject.account, &entry)).collect();
-        let agent = subject.agent.and_then(|name| Some((name, self.agents.get(name)?)));
-        if let Some((name, rules)) = agent
-            && let Some((key, entry)) = entry(&rules.table)
-        {
-            let key = format!("agents.{name}.permissions.{key}");
-            layers.push(Layer::of(entry, key, self.own.file.as_ref()));
-        }
-        let denies = |rule: &Rule| rule.permission != Permission::Allow;
-        layers.into_iter().map(|layer| layer.rule).find(denies)
+        let layers = files.flat_map(|rules| rules.entries(subject.account, &entry));
+        let layers = layers.chain(self.of_agent(subject.agent, &entry));
+        layers.map(|layer| layer.rule).find(|rule| rule.permission != Permission::Allow)
+    }
+
+    /// Returns an entry of the agent's table, if it has it.
+    fn of_agent<'a>(
+        &'a self,
+        agent: Option<&str>,
+        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+    ) -> Option<Layer<'a>> {
+        let name = agent?;
+        let (key, entry) = entry(&self.agents.get(name)?.table)?;
+        let key = format!("agents.{name}.permissions.{key}");
+        Some(Layer::of(entry, key, self.own.file.as_ref()))
     }
 }
 
