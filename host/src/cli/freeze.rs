@@ -1,7 +1,7 @@
 //! `whereby freeze` and `unfreeze`: stop the requests of an agent, of an account, or all of them.
 
 use super::approvals::wanted_account;
-use super::{CommandError, Context, Output};
+use super::{CommandError, Context, Output, table};
 use crate::config::{Settings, is_account_name};
 use crate::error::Error;
 use crate::store::{Freeze, Selector};
@@ -150,7 +150,8 @@ fn listed(context: &Context, frozen: &[Freeze]) -> String {
     }
     let look = context.look();
     let line = |freeze: &Freeze| look.localized(&format!("  {}\n", freeze.describe()));
-    format!("frozen now:\n{}{}", frozen.iter().map(line).collect::<String>(), look.zone_line())
+    let lines: String = frozen.iter().map(line).collect();
+    table::markdown(&format!("frozen now:\n{lines}"), &look) + &look.zone_line()
 }
 
 fn documents(frozen: &[Freeze]) -> Vec<Value> {

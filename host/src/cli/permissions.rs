@@ -2,7 +2,7 @@
 //! against other rules.
 
 use super::audit::When;
-use super::{CommandError, Context, Output, document, functions, render};
+use super::{CommandError, Context, Output, document, functions, render, table};
 use crate::session::call::{Call, rule_json};
 use crate::store::AuditFilter;
 use serde_json::{Value, json};
@@ -93,13 +93,15 @@ impl Opts {
             let mut found = plan.to_json();
             found["account"] = account.into();
             found["agent"] = json!(agent);
-            return Ok(Output::text(shown + "\n", document("permissions", found)));
+            let shown = table::markdown(&(shown + "\n"), &context.look());
+            return Ok(Output::text(shown, document("permissions", found)));
         }
         let outlook = outlook(function);
         let mut found = entry(function, &outlook);
         found["account"] = account.clone().into();
         found["agent"] = json!(agent);
-        Ok(Output::text(details(function, &account, &outlook), document("permissions", found)))
+        let shown = table::markdown(&details(function, &account, &outlook), &context.look());
+        Ok(Output::text(shown, document("permissions", found)))
     }
 }
 
@@ -150,9 +152,9 @@ fn details(function: &Function, account: &str, outlook: &Outlook) -> String {
     }
     shown += "\n\nRules (the strictest result holds):\n";
     for AppliedRule { rule, conditions, .. } in &outlook.rules {
-        shown += &format!("  {rule}\n");
+        shown += &format!("- {rule}\n");
         for unmet in conditions {
-            shown += &format!("    {}: otherwise {}\n", unmet, unmet.permission.as_str());
+            shown += &format!("  - {unmet}: otherwise {}\n", unmet.permission.as_str());
         }
     }
     shown
