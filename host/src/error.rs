@@ -68,6 +68,9 @@ pub enum Error {
     /// The component returned an error.
     #[error("{}", .0.message)]
     Function(FunctionError),
+    /// The call was made after a person had approved it, and failed. Another program may have made it.
+    #[error("{}", .0.message)]
+    Earlier(Box<EarlierError>),
     /// The call exceeded its time limit.
     #[error("the call took longer than {seconds} s and was stopped")]
     TimedOut {
@@ -152,6 +155,41 @@ impl FunctionError {
     }
 }
 
+/// The error of a call that was made earlier, as it was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EarlierError {
+    /// The kind.
+    pub kind: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Whether the same call may succeed later without any change.
+    pub retryable: bool,
+    /// The status of Whereby's error response, if there was one.
+    pub http_status: Option<u16>,
+    /// The retry delay; absent if Whereby gave none.
+    pub retry_after_seconds: Option<u64>,
+}
+
+impl EarlierError {
+    /// Returns a kind that this version knows; `internal` in place of any other.
+    pub(crate) fn known_kind(kind: &str) -> &'static str {
+        let of_functions = whereby_catalog::ERROR.cases.iter().map(|case| case.json);
+        let own = [
+            "usage",
+            "configuration",
+            "denied",
+            "approval-required",
+            "timeout",
+            "component-fault",
+            "internal",
+        ];
+        of_functions.chain(own).find(|known| *known == kind).unwrap_or("internal")
+    }
+}
+
 /// A call that was stored for a person to approve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -162,6 +200,8 @@ pub struct PendingApproval {
     pub expires_at: i64,
     /// The handle for an MCP client's answer. Agents never see it.
     pub(crate) handle: String,
+    /// Whether the call is made by itself once it is approved.
+    pub(crate) is_resumable: bool,
 }
 
 impl PendingApproval {
@@ -215,6 +255,7 @@ impl Error {
             Self::Denied { .. } | Self::Blocked { .. } => "denied",
             Self::ApprovalRequired { .. } => "approval-required",
             Self::Function(error) => error.kind,
+            Self::Earlier(error) => error.kind,
             Self::TimedOut { .. } => "timeout",
             Self::ComponentFault { .. } => "component-fault",
             Self::Interrupted | Self::Internal { .. } => "internal",
@@ -226,6 +267,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Function(error) => error.retryable,
+            Self::Earlier(error) => error.retryable,
             error => failure::is_retryable(error.kind()),
         }
     }
@@ -253,6 +295,13 @@ impl Error {
                 let hint = if fix.is_empty() { instead } else { fix };
                 return Some(hint.clone()).filter(|hint| !hint.is_empty());
             }
+            Self::ApprovalRequired { pending: Some(pending), .. } if pending.is_resumable => {
+                return Some(format!(
+                    "a person approves this one call with: {}; it is then made by itself, and \
+                     whereby_resume with this approval_id waits for its result, as does the very same call",
+                    pending.command()
+                ));
+            }
             Self::ApprovalRequired { pending: Some(pending), .. } => {
                 return Some(approve(&format!("with: {}", pending.command())));
             }
@@ -276,6 +325,7 @@ impl Error {
                     None => hint,
                 });
             }
+            Self::Earlier(error) => return error.hint.clone(),
             Self::TimedOut { .. } => {
                 "try again later, or raise limits.timeout_seconds in the configuration"
             }
@@ -306,19 +356,20 @@ impl Error {
     /// Returns the error as JSON, the same for every front end.
     #[must_use]
     pub fn to_json(&self, outcome: WriteOutcome) -> Value {
-        let function = match self {
-            Self::Function(error) => Some(error),
-            _ => None,
+        let (http_status, wait) = match self {
+            Self::Function(error) => (error.http_status, error.retry_after_seconds),
+            Self::Earlier(error) => (error.http_status, error.retry_after_seconds),
+            _ => (None, None),
         };
         let can_repeat = outcome == WriteOutcome::None;
-        let wait = function.and_then(|error| error.retry_after_seconds).filter(|_| can_repeat);
+        let wait = wait.filter(|_| can_repeat);
         json!({
             "kind": self.kind(),
             "message": self.to_string(),
             // A write that happened or may have happened must be checked first.
             "retryable": self.is_retryable() && can_repeat,
             "effect": outcome.as_str(),
-            "http_status": function.and_then(|error| error.http_status),
+            "http_status": http_status,
             "retry_after_seconds": wait,
             "hint": self.hint(outcome),
         })

@@ -241,7 +241,8 @@ pub use session::resources::{
 };
 pub use session::{Inspection, Observer, SentRequest, Session, SessionBuilder};
 pub use store::{
-    ApprovalState, AuditFilter, AuditOutcome, AuditRequest, AuditRow, Store, StoredApproval,
+    ApprovalState, AuditDecision, AuditFilter, AuditOutcome, AuditRequest, AuditRow, Store,
+    StoredApproval,
 };
 pub use system::clock::Clock;
 pub use whereby_authority::grant::WriteOutcome;

@@ -118,6 +118,7 @@ impl AddOpts {
             edit::change(context.global.config.as_deref(), &context.environment, |settings| {
                 self.changes(settings, until, now)
             })?;
+        context.record_change(&changed);
         let file = text::printable(&changed.file.display().to_string(), 300);
         Ok(Output::text(
             format!(
@@ -176,6 +177,7 @@ fn remove(context: &Context, name: &str) -> Result<Output, CommandError> {
             settings.agent(name).map_err(|error| Error::usage(error.to_string()))?;
             Ok(vec![Change::Unset(vec!["agents".into(), name.into()])])
         })?;
+    context.record_change(&changed);
     let file = text::printable(&changed.file.display().to_string(), 300);
     Ok(Output::text(
         format!("{file}: the agent `{name}` was removed; its calls are refused from now on\n"),

@@ -5,9 +5,13 @@ use super::{CommandError, Context, Output, document, prompt, table};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::session::approval::Answer;
-use crate::store::{ApprovalState, Store, StoredApproval};
+use crate::store::{
+    ApprovalState, Decider, Decision, MAX_MS, MAX_USES, Place, StandingApproval, Store,
+    StoredApproval, Terms,
+};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use whereby_authority::conditions::{Condition, parse_span};
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 
@@ -41,15 +45,21 @@ enum Command {
         /// The full approval ID
         id: String,
     },
-    /// Approve the call once, for 15 minutes, even if it was denied before
-    #[command(
-        after_long_help = "Example:\n  whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015"
-    )]
+    /// Approve the call, even if it was denied before
+    ///
+    /// If an MCP server asked, it makes the call at once. Otherwise the call can be made once, within 15
+    /// minutes. With --uses, the next calls like it are approved too: those with the same arguments, or
+    /// with any arguments that fit --rooms.
+    #[command(after_long_help = "Examples:\n  \
+        whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015\n  \
+        whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015 --uses 8 --for 2h --rooms 'bot-*'")]
     Approve {
         /// The full approval ID
         id: String,
+        #[command(flatten)]
+        more: More,
     },
-    /// Deny the call, or revoke an unused approval
+    /// Deny the call, or revoke an unused or standing approval
     #[command(
         override_usage = "whereby approvals deny [OPTIONS] <ID>\n       whereby approvals deny [OPTIONS] --all [--client <NAME>] [--yes]",
         group = clap::ArgGroup::new("calls").args(["id", "all"]).required(true),
@@ -70,6 +80,43 @@ enum Command {
     },
 }
 
+/// What a person allows besides the one call.
+#[derive(Debug, clap::Args)]
+struct More {
+    /// Approve this many calls, this one included
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_USES)))]
+    uses: Option<u32>,
+    /// Approve them for this time, at most 7d
+    #[arg(long = "for", value_name = "TIME", requires = "uses", default_value = "1h")]
+    lasting: String,
+    /// Approve calls with other arguments too, if the room's name matches one of these patterns, separated
+    /// by commas, such as 'bot-*'
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',', requires = "uses")]
+    rooms: Vec<String>,
+    /// Approve several calls even if they delete something, or send audio, video or a transcript away
+    #[arg(long, requires = "uses")]
+    destructive: bool,
+}
+
+impl More {
+    /// Returns the terms for calls like this one; `None` if only one call is approved.
+    fn terms(&self, approval: &StoredApproval) -> Result<Option<Terms>, Error> {
+        let Some(uses) = self.uses else { return Ok(None) };
+        let span = parse_span(&self.lasting).map(|seconds| seconds.saturating_mul(1000));
+        let for_ms = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
+            let given = text::printable(&self.lasting, 40);
+            Error::usage(format!("--for {given}: expected a time such as 2h, at most 7d"))
+        })?;
+        let mut conditions = Vec::new();
+        if !self.rooms.is_empty() {
+            let rule = whereby_catalog::function(&approval.function).map(FunctionRule::of);
+            let rooms = Condition::parse("rooms", &json!(self.rooms), rule);
+            conditions.push(rooms.map_err(|why| Error::usage(format!("--rooms: {why}")))?);
+        }
+        Ok(Some(Terms { uses, for_ms, conditions, is_destructive: self.destructive }))
+    }
+}
+
 impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
         let store = context.store()?;
@@ -78,17 +125,22 @@ impl Opts {
                 let account = wanted_account(context);
                 let mut found = store.approvals(all)?;
                 found.retain(|found| account.as_ref().is_none_or(|name| *name == found.account));
+                let mut standing = store.standing()?;
+                standing.retain(|own| account.as_ref().is_none_or(|name| *name == own.account));
                 let documents: Vec<Value> = found.iter().map(StoredApproval::to_json).collect();
-                let table = if !found.is_empty() {
+                let table = if !found.is_empty() || !standing.is_empty() {
                     let look = context.look();
-                    let rows = found.iter().map(|found| row(found, &look)).collect();
-                    render::render(&Value::Array(rows), &look)
+                    let rows = found.iter().map(|found| row(found, &look));
+                    let standing_rows = standing.iter().map(|own| standing_row(own, &look));
+                    render::render(&rows.chain(standing_rows).collect(), &look)
                 } else if all {
                     "no approvals\n".into()
                 } else {
                     nothing_waits(account.as_deref(), None)
                 };
-                Ok(Output::text(table, document("approvals", documents.into())))
+                let mut document = document("approvals", documents.into());
+                document["standing"] = standing.iter().map(StandingApproval::to_json).collect();
+                Ok(Output::text(table, document))
             }
             Command::Show { id } => {
                 let found = store.approval(&id)?.ok_or_else(|| {
@@ -99,10 +151,19 @@ impl Opts {
                 check_account(context, &found)?;
                 Ok(output(&found, show(context, &found)))
             }
-            Command::Approve { id } => {
-                check_account_of(context, &store, &id)?;
-                let approved = store.approve(&id)?;
+            Command::Approve { id, more } => {
+                let found = store.approval(&id)?;
+                found.as_ref().map_or(Ok(()), |found| check_account(context, found))?;
+                let terms = found.map_or(Ok(None), |found| more.terms(&found))?;
+                let (approved, standing) = match terms {
+                    Some(terms) => {
+                        let (approved, own) = store.approve_more(&id, &terms, &terminal())?;
+                        (approved, Some(own))
+                    }
+                    None => (store.decide(&id, Decision::Approve, &terminal())?, None),
+                };
                 let mut text = approved_text(context, &approved);
+                text += &standing.map_or_else(String::new, |own| standing_text(context, &own));
                 if approved.id != id {
                     text +=
                         &format!("this approval is new; the denied one, {id}, stays in the list\n");
@@ -113,8 +174,22 @@ impl Opts {
                 deny_all(context, &store, client.as_deref(), yes)
             }
             Command::Deny { id: Some(id), .. } => {
+                if let Some(standing) = store.standing()?.into_iter().find(|own| own.id == id) {
+                    check_standing_account(context, &standing)?;
+                    let revoked = store.revoke_standing(&id, &terminal())?;
+                    return Ok(Output::text(
+                        format!(
+                            "revoked: {} by the account `{}`; {} of {} calls were made\n",
+                            shown(&revoked.function),
+                            shown(&revoked.account),
+                            revoked.used,
+                            revoked.uses
+                        ),
+                        document("standing", revoked.to_json()),
+                    ));
+                }
                 check_account_of(context, &store, &id)?;
-                let denied = store.deny(&id)?;
+                let denied = store.decide(&id, Decision::Deny, &terminal())?;
                 let text = format!(
                     "denied: {} by the account `{}`; the same call is not stored again for an hour\n\
                      to approve it after all: whereby approvals approve {}\n",
@@ -147,7 +222,7 @@ fn deny_all(
     }
     // A call that was stored in the meantime was not shown.
     let ids: BTreeSet<&str> = found.iter().map(|found| found.id.as_str()).collect();
-    let denied = store.deny_all(|open| ids.contains(open.id.as_str()))?;
+    let denied = store.deny_all_by(|open| ids.contains(open.id.as_str()), &terminal())?;
     let text = match denied.len() {
         0 => nothing_waits(account.as_deref(), client),
         1 => "denied 1 call; the same call is not stored again for an hour\n".into(),
@@ -225,15 +300,71 @@ fn check_account_of(context: &Context, store: &Store, id: &str) -> Result<(), Er
 
 /// Checks that the approval belongs to the account of `--account`.
 fn check_account(context: &Context, found: &StoredApproval) -> Result<(), Error> {
+    check_account_is(context, &found.id, &found.account)
+}
+
+fn check_standing_account(context: &Context, found: &StandingApproval) -> Result<(), Error> {
+    check_account_is(context, &found.id, &found.account)
+}
+
+fn check_account_is(context: &Context, id: &str, account: &str) -> Result<(), Error> {
     match wanted_account(context) {
-        Some(name) if name != found.account => Err(Error::usage(format!(
-            "approval {} belongs to the account `{}`, not to `{}`; change --account",
-            found.id,
-            shown(&found.account),
+        Some(name) if name != account => Err(Error::usage(format!(
+            "approval {id} belongs to the account `{}`, not to `{}`; change --account",
+            shown(account),
             shown(&name)
         ))),
         _ => Ok(()),
     }
+}
+
+/// Returns the person who runs this command.
+fn terminal() -> Decider {
+    Decider::at(Place::Terminal)
+}
+
+fn standing_row(standing: &StandingApproval, look: &Look) -> Value {
+    let document = standing.to_json();
+    let which = match standing.is_exact() {
+        true => &standing.arguments,
+        false => &document["conditions"],
+    };
+    json!({
+        "function": standing.function,
+        "arguments": short(which, look),
+        "state": format!("standing, {} of {} left", standing.left(), standing.uses),
+        "asked by": standing.agent,
+        "created": document["created_at"],
+        "until": document["valid_until"],
+        "account": standing.account,
+        "id": standing.id,
+    })
+}
+
+/// Returns a description of the further calls that are now allowed.
+fn standing_text(context: &Context, standing: &StandingApproval) -> String {
+    let look = context.look();
+    let until = render::body(&standing.to_json()["valid_until"], &look);
+    let which = match standing.conditions.as_slice() {
+        [] => "with exactly these arguments".to_owned(),
+        conditions => {
+            let terms = conditions.iter().map(|own| format!("{} = {}", own.name(), own.value()));
+            format!("with any arguments that fit {}", terms.collect::<Vec<_>>().join(" and "))
+        }
+    };
+    let what = format!(
+        "standing approval: {} more call{} of {} by the account `{}` {which}, until {}",
+        standing.left(),
+        if standing.left() == 1 { "" } else { "s" },
+        shown(&standing.function),
+        shown(&standing.account),
+        until.trim_end(),
+    );
+    format!(
+        "{}to revoke it: whereby approvals deny {}\n",
+        table::paragraph(&what, &look),
+        standing.id
+    )
 }
 
 fn output(approval: &StoredApproval, text: String) -> Output {

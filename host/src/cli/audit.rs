@@ -25,7 +25,8 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Show the calls that were made or refused, the newest last
 ///
-/// Each call has a row, from any client: the function and arguments, the rule or person that decided,
+/// Each decision of a person has a row too: who approved, denied, froze or configured something, and
+/// where. Each call has a row, from any client: the function and arguments, the rule or person that decided,
 /// and the outcome. A call without an outcome is in progress, or the program ended during the call; a
 /// write may then have happened. Rows never change. `whereby audit archive` deletes them after it has
 /// written them to a file.
@@ -94,7 +95,7 @@ impl Opts {
             agent: self.agent,
             // JSON has no default limit.
             limit: self.limit.or((!context.global.json).then_some(DEFAULT_LIMIT)),
-            after_seq: None,
+            ..AuditFilter::default()
         };
         // If this fails, the other rows can still be shown.
         if let Err(error) = store.gather() {
@@ -220,7 +221,8 @@ async fn follow(
         is_first = false;
         for row in added {
             // Later rows come in the next turn. An unfinished read is shown once it has ended.
-            if row.seq > end || (row.outcome.is_none() && !row.is_unfinished_write()) {
+            let is_whole = row.outcome.is_some() || row.decision.is_some();
+            if row.seq > end || !(is_whole || row.is_unfinished_write()) {
                 continue;
             }
             let line = if context.global.json {
@@ -252,10 +254,16 @@ fn row(row: &AuditRow, look: &Look) -> Map<String, Value> {
         row.function.clone().into(),
         outcome(row).into(),
         decision(row).into(),
-        asked_by(&row.front_end, row.client.as_deref(), row.agent.as_deref()).into(),
+        match &row.decision {
+            Some(decision) => text::printable(&decision.user, 60).into(),
+            None => asked_by(&row.front_end, row.client.as_deref(), row.agent.as_deref()).into(),
+        },
         row.account.clone().into(),
         requests.into(),
-        short(&row.arguments, look).into(),
+        match &row.decision {
+            Some(decision) => short(&decision.details, look).into(),
+            None => short(&row.arguments, look).into(),
+        },
     ])
 }
 
@@ -282,6 +290,9 @@ fn columns(values: [Value; 8]) -> Map<String, Value> {
 
 /// Returns the permission, and who approved the call.
 fn decision(row: &AuditRow) -> String {
+    if let Some(decision) = &row.decision {
+        return format!("person ({})", text::printable(&decision.place, 20));
+    }
     let permission = row.permission.as_deref().unwrap_or("none");
     match row.approved_by.as_deref() {
         None | Some("rule") => permission.to_owned(),
@@ -291,6 +302,17 @@ fn decision(row: &AuditRow) -> String {
 
 /// Returns the outcome in a few words.
 fn outcome(row: &AuditRow) -> String {
+    if let Some(decision) = &row.decision {
+        return match decision.what.as_str() {
+            "approve" => "approved".into(),
+            "deny" => "denied".into(),
+            "revoke" => "revoked".into(),
+            "freeze" => "froze".into(),
+            "unfreeze" => "unfroze".into(),
+            "configure" => "configured".into(),
+            other => text::printable(other, 20),
+        };
+    }
     match &row.outcome {
         None if row.is_unfinished_write() => "unfinished, effect unknown".into(),
         None => "unfinished".into(),

@@ -247,6 +247,7 @@ impl Opts {
                 warnings.extend(self.lost_default(settings, named));
                 Ok(changes)
             })?;
+        context.record_change(&changed);
         let given = self.set.iter().find_map(|pair| pair.strip_prefix("access_token="));
         if let Some(token) = token.as_deref().or(given)
             && !check_token(token, account.as_deref())?

@@ -4,7 +4,7 @@ use super::approvals::wanted_account;
 use super::{CommandError, Context, Output, table};
 use crate::config::{Settings, is_account_name};
 use crate::error::Error;
-use crate::store::{Freeze, Selector};
+use crate::store::{Decider, Freeze, Place, Selector};
 use serde_json::{Value, json};
 use whereby_authority::text;
 
@@ -44,7 +44,10 @@ impl FreezeOpts {
         let selector = known(context, self.agent)?;
         let reason = self.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
         let what = selector.describe();
-        let (is_new, frozen) = context.store()?.freeze(selector, reason, user())?;
+        let by = Decider::at(Place::Terminal);
+        let changed = context.store()?.freeze(selector, reason, &by)?;
+        context.warn_unrecorded(changed.unrecorded.as_ref());
+        let (is_new, frozen) = (changed.changed, changed.freezes);
         let said = match is_new {
             true => format!("froze {what}; calls that are under way send nothing more\n"),
             false => format!("{what}: frozen before, now with this time and reason\n"),
@@ -69,7 +72,10 @@ impl UnfreezeOpts {
             true => the_one(&store.frozen()?)?,
             false => selector,
         };
-        let (lifted, left) = store.unfreeze(Some(&selector).filter(|_| !self.all))?;
+        let by = Decider::at(Place::Terminal);
+        let changed = store.unfreeze(Some(&selector).filter(|_| !self.all), &by)?;
+        context.warn_unrecorded(changed.unrecorded.as_ref());
+        let (lifted, left) = (changed.changed, changed.freezes);
         let said = match (lifted.as_slice(), left.as_slice()) {
             ([], []) => "nothing was frozen\n".to_owned(),
             ([], _) => {
@@ -156,17 +162,4 @@ fn listed(context: &Context, frozen: &[Freeze]) -> String {
 
 fn documents(frozen: &[Freeze]) -> Vec<Value> {
     frozen.iter().map(Freeze::to_json).collect()
-}
-
-/// Returns the operating system's name of the user who runs the program.
-#[cfg(unix)]
-fn user() -> String {
-    let id = nix::unistd::getuid();
-    let user = nix::unistd::User::from_uid(id).ok().flatten();
-    user.map_or_else(|| format!("the user {id}"), |user| user.name)
-}
-
-#[cfg(not(unix))]
-fn user() -> String {
-    "a user of this machine".into()
 }

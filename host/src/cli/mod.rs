@@ -41,6 +41,7 @@ pub use crate::exit::Exit;
 pub use streams::Streams;
 
 use crate::config::Settings;
+use crate::config::edit::Changed;
 use crate::config::environment::Environment;
 use crate::error::Error;
 use crate::session::approval::{Approver, NobodyToAsk};
@@ -48,13 +49,14 @@ use crate::session::call::Call;
 use crate::session::inspect;
 use crate::session::resources::read_component;
 use crate::session::{self, Session};
-use crate::store::Store;
+use crate::store::{Decided, Decider, Place, Store, What};
 use crate::system::resource_limit::{self, LowAddressSpace};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use output::{CommandError, Document, Output, Style, document, finish, print};
 use paint::{Role, paint, wants_colours};
 use render::Look;
+use serde_json::{Value, json};
 use signal::Signals;
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
@@ -235,6 +237,30 @@ impl Context {
             Error::configuration(message)
         })?;
         Ok(Store::with_clock(directory, self.environment.clock.clone()))
+    }
+
+    /// Warns that a decision is not in the audit log, if it is not.
+    fn warn_unrecorded(&self, problem: Option<&Error>) {
+        if let Some(problem) = problem {
+            self.warn(&format!("this is missing from the audit log: {problem}"));
+        }
+    }
+
+    /// Records in the audit log that a person changed something with this program.
+    fn record(&self, what: What, details: Value) {
+        let by = Decider::at(Place::Terminal);
+        let decided = Decided { details, ..Decided::new(what, &by) };
+        let recorded = self.store().and_then(|store| store.record_decision(&decided));
+        self.warn_unrecorded(recorded.err().as_ref());
+    }
+
+    /// Records in the audit log that the configuration file was changed. Values may be secrets, so only
+    /// their keys are recorded.
+    fn record_change(&self, changed: &Changed) {
+        if changed.is_different {
+            let file = changed.file.to_string_lossy();
+            self.record(What::Configure, json!({"file": file, "keys": changed.keys}));
+        }
     }
 
     /// Records in the audit log a call that failed before the policy could decide.

@@ -169,7 +169,11 @@ fn replay(context: &Context, since: Option<&When>) -> Result<Output, CommandErro
     // Earlier calls count towards quotas.
     let account = context.global.account.as_deref();
     let account = account.map(|name| settings.account_name(Some(name))).transpose()?;
-    let filter = AuditFilter { account: account.map(str::to_owned), ..AuditFilter::default() };
+    let filter = AuditFilter {
+        account: account.map(str::to_owned),
+        decisions: Some(false),
+        ..AuditFilter::default()
+    };
     let rows = store.audit_as_it_is(&filter)?;
     let session = context.session(settings, false)?;
     let replayed = session.replay(&rows, since.unwrap_or(i64::MIN));

@@ -5,7 +5,7 @@ use super::paint::Role;
 use super::{CommandError, Context, Output, document, render};
 use crate::error::Error;
 use crate::session::Session;
-use crate::store::{CreatedToken, Revoked, Store, is_id};
+use crate::store::{CreatedToken, Revoked, Store, What, is_id};
 use crate::system::file;
 use crate::token::{self, Fault, Key, MAX_TEXT, Token, Verified};
 use serde_json::{Map, Value, json};
@@ -276,6 +276,8 @@ fn create(context: &Context, limits: &Limits) -> Result<Output, Error> {
     let read = Token::parse(&token).map_err(unusable)?;
     // What is not in the database is of no use, so it is there before the token is printed.
     store.add_token(&read.ids()[0], &token::to_json(&limits))?;
+    let limited = json!({"token": read.ids()[0], "limits": token::to_json(&limits)});
+    context.record(What::Configure, limited);
     warn_of_gaps(context, &limits);
     Ok(printed(context, &read, token))
 }
@@ -505,6 +507,7 @@ fn revoke(context: &Context, id: &str) -> Result<Output, Error> {
     }
     let (id, text) = match context.store()?.revoke_token(id)? {
         Revoked::Now(id) => {
+            context.record(What::Revoke, json!({"token": id}));
             let text = format!("revoked: {id}, and every token that was narrowed from it\n");
             (id, text)
         }

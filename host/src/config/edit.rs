@@ -30,12 +30,24 @@ pub(crate) enum Change {
     Unset(Vec<String>),
 }
 
+impl Change {
+    /// Returns the key that it changes, with its parts separated by dots.
+    fn key(&self) -> String {
+        match self {
+            Self::Set(keys, _) | Self::Table(keys) | Self::Unset(keys) => keys.join("."),
+            Self::SetPart(keys, _, _, member, _) => format!("{}.{member}", keys.join(".")),
+        }
+    }
+}
+
 /// The result of changing the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Changed {
     pub(crate) file: PathBuf,
     /// Whether the contents changed.
     pub(crate) is_different: bool,
+    /// The keys that were set or removed.
+    pub(crate) keys: Vec<String>,
 }
 
 /// Makes all changes to the configuration file, or none if the result would be invalid.
@@ -79,7 +91,8 @@ pub(crate) fn change(
         file::replace(&path, &with_ending(&path, ".new"), after.as_bytes(), true)
             .map_err(|error| failed("cannot be written", error))?;
     }
-    Ok(Changed { file: path, is_different })
+    let keys = changes.iter().map(Change::key).collect();
+    Ok(Changed { file: path, is_different, keys })
 }
 
 /// Returns the contents of a file after changes. Everything else is unchanged.

@@ -5,7 +5,7 @@ use super::logging::Log;
 #[cfg(feature = "lua")]
 use super::scripts;
 use super::server_state::{ServerState, Snapshot};
-use super::{message, resources, results, tools};
+use super::{message, resources, results, tasks, tools};
 use crate::error::Error;
 use crate::session::Session;
 use crate::session::approval::NobodyToAsk;
@@ -14,10 +14,11 @@ use crate::store::Asker;
 use crate::token::Verified;
 use http::request::Parts;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorData,
-    Implementation, JsonObject, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-    ServerConfig, SubscriptionFilter, Tool,
+    CallToolRequestParams, CallToolResponse, CancelTaskParams, ClientCapabilities, CustomRequest,
+    CustomResult, ErrorData, GetTaskParams, GetTaskResult, Implementation, JsonObject,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    SubscriptionFilter, Tool, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -26,15 +27,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
-#[cfg(feature = "lua")]
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::text;
 
 /// The server's instructions to models.
 const INSTRUCTIONS: &str = "Manage Whereby video rooms and read past meetings. \
-    A call may need a person's approval. If a result says approval-required, a person must run the \
-    command in that result; then make the very same call again. If a call is denied, \
-    do not look for a way around it: do only what the result says is allowed.";
+    A call may need a person's approval. If a result says approval-required, tell the person, and wait with \
+    whereby_resume: once they have approved the call, it is made by itself, and that tool returns its \
+    result. If a call is denied, do not look for a way around it: do only what the result says is allowed.";
 
 /// Serves one client.
 pub(super) struct Handler {
@@ -189,6 +189,47 @@ impl Handler {
         Ok(result.into())
     }
 
+    /// Waits for a stored call, and returns its result. Stops if the client cancels the request.
+    async fn resume(
+        &self,
+        snapshot: &Snapshot,
+        arguments: JsonObject,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let token = self.token(context);
+        let agent = self.agent(token.as_ref());
+        let resumed = async {
+            let (id, wait) = tasks::arguments(arguments)?;
+            let asking = tasks::asking(&id, agent.as_deref(), token.as_ref());
+            snapshot.session()?.resume(&asking, wait).await
+        };
+        let resumed = tokio::select! {
+            resumed = resumed => resumed,
+            () = self.cancelled(context) => return Err(cancelled()),
+        };
+        Ok(match resumed {
+            Ok(outcome) => {
+                self.tell(&outcome, context).await;
+                results::of(outcome).into()
+            }
+            Err(error) => results::failure(&error, WriteOutcome::None, None).into(),
+        })
+    }
+
+    /// Returns the session, the agent and the token of a request about a task.
+    fn asker_of_task(
+        &self,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(Session, Option<String>, Option<Arc<Verified>>), ErrorData> {
+        if !tasks::has_tasks(context) {
+            let wanted = ClientCapabilities::builder().enable_tasks().build();
+            return Err(ErrorData::missing_required_client_capability(wanted));
+        }
+        let snapshot = self.state.refresh();
+        let token = self.token(context);
+        Ok((snapshot.last_session().clone(), self.agent(token.as_ref()), token))
+    }
+
     /// Records a call that is refused before it reaches the session, and returns its outcome.
     async fn refuse(
         &self,
@@ -240,6 +281,7 @@ impl ServerHandler for Handler {
             .enable_resources()
             .enable_tools()
             .enable_tool_list_changed()
+            .enable_tasks()
             .build();
         let own = Implementation::new("whereby", env!("CARGO_PKG_VERSION")).with_title("Whereby");
         ServerConfig::new(capabilities).with_server_info(own).with_instructions(INSTRUCTIONS)
@@ -271,6 +313,11 @@ impl ServerHandler for Handler {
             let arguments = request.arguments.unwrap_or_default();
             return self.script(&snapshot, arguments, context).await;
         }
+        if request.name == tasks::NAME && snapshot.tools.iter().any(|tool| tool.name == tasks::NAME)
+        {
+            let arguments = request.arguments.unwrap_or_default();
+            return self.resume(&snapshot, arguments, &context).await;
+        }
         let mode = AskMode::of(&context);
         let given = asking::given(&mode, &mut request);
         let mut arguments = request.arguments.take().unwrap_or_default();
@@ -300,7 +347,8 @@ impl ServerHandler for Handler {
             .agent(agent)
             .asked_by("mcp", client_name(&context).as_deref())
             .token(self.token(&context).as_ref())
-            .asker(self.asker(&context));
+            .asker(self.asker(&context))
+            .resumable();
         if let Some(account) = &account {
             call = call.exact_account(account);
         }
@@ -329,7 +377,48 @@ impl ServerHandler for Handler {
         {
             return Ok(input_required.into());
         }
+        if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result
+            && tasks::has_tasks(&context)
+        {
+            let token = self.token(&context);
+            let asking = tasks::asking(&pending.id, agent, token.as_ref());
+            let lifetime = session.lifetime(&asking).await;
+            let lifetime = lifetime.map_err(|error| tasks::not_found(&error))?;
+            return Ok(tasks::created(pending, &lifetime).into());
+        }
         Ok(results::of(outcome).into())
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let (session, agent, token) = self.asker_of_task(&context)?;
+        let asking = tasks::asking(&request.task_id, agent.as_deref(), token.as_ref());
+        tasks::get(&session, &asking).await.map(GetTaskResult::new)
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let (session, agent, token) = self.asker_of_task(&context)?;
+        let asking = tasks::asking(&request.task_id, agent.as_deref(), token.as_ref());
+        // No task asks for input, so no answer is expected.
+        session.lifetime(&asking).await.map(drop).map_err(|error| tasks::not_found(&error))
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let (session, agent, token) = self.asker_of_task(&context)?;
+        let asking = tasks::asking(&request.task_id, agent.as_deref(), token.as_ref());
+        // What a person has decided on already goes on.
+        session.withdraw(&asking).await.map(drop).map_err(|error| tasks::not_found(&error))
     }
 
     async fn on_custom_request(

@@ -8,10 +8,11 @@
 use super::{MAX_MESSAGE_BYTES, budget, parameters};
 use crate::strict_json;
 use rmcp::model::{
-    CallToolRequest, ClientJsonRpcMessage, ClientNotification, ClientRequest, CustomRequest,
-    DiscoverRequest, ErrorCode, ErrorData, GetMeta as _, InitializeRequest, JsonObject,
-    ListResourceTemplatesRequest, ListResourcesRequest, ListToolsRequest, PingRequest,
-    ReadResourceRequest, RequestId, RequestMetaObject, SetLevelRequest, SubscriptionsListenRequest,
+    CallToolRequest, CancelTaskRequest, ClientJsonRpcMessage, ClientNotification, ClientRequest,
+    CustomRequest, DiscoverRequest, ErrorCode, ErrorData, GetMeta as _, GetTaskRequest,
+    InitializeRequest, JsonObject, ListResourceTemplatesRequest, ListResourcesRequest,
+    ListToolsRequest, PingRequest, ReadResourceRequest, RequestId, RequestMetaObject,
+    SetLevelRequest, SubscriptionsListenRequest, UpdateTaskRequest,
 };
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -242,6 +243,9 @@ fn of_request(method: &str, message: Map<String, Value>) -> Result<ClientRequest
             known(message, parameters::list, ListResourceTemplatesRequest::with_param)
         }
         "resources/read" => known(message, parameters::read, ReadResourceRequest::new),
+        "tasks/get" => known(message, parameters::task, GetTaskRequest::new),
+        "tasks/update" => known(message, parameters::task_update, UpdateTaskRequest::new),
+        "tasks/cancel" => known(message, parameters::task, CancelTaskRequest::new),
         "logging/setLevel" => known(message, parameters::level, SetLevelRequest::new),
         "subscriptions/listen" => known(message, parameters::any, SubscriptionsListenRequest::new),
         // The handler refuses unknown methods, whatever their parameters.

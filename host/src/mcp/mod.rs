@@ -20,6 +20,7 @@ mod results;
 #[cfg(feature = "lua")]
 mod scripts;
 mod server_state;
+mod tasks;
 mod tools;
 
 pub use http::{HttpOptions, Listening};

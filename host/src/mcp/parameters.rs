@@ -4,7 +4,7 @@
 //! descriptions. It never guesses the parameters of calls.
 #![expect(deprecated, reason = "clients of the protocols before 2026-07-28 use logging")]
 
-use rmcp::model::LoggingLevel;
+use rmcp::model::{LoggingLevel, TASKS_EXTENSION_ID};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
@@ -53,6 +53,18 @@ pub(super) fn call(parameters: &mut Parameters) -> Result<(), String> {
     optional(parameters, "requestState", Value::is_string, "a string")
 }
 
+pub(super) fn task(parameters: &mut Parameters) -> Result<(), String> {
+    string(parameters, "taskId")
+}
+
+pub(super) fn task_update(parameters: &mut Parameters) -> Result<(), String> {
+    task(parameters)?;
+    if parameters.get("inputResponses").is_none_or(Value::is_null) {
+        return Err(missing("inputResponses"));
+    }
+    optional(parameters, "inputResponses", Value::is_object, "an object")
+}
+
 pub(super) fn read(parameters: &mut Parameters) -> Result<(), String> {
     string(parameters, "uri")
 }
@@ -92,12 +104,13 @@ fn optional(
     }
 }
 
-/// Keeps only the capability that this server uses: elicitation, with its modes.
+/// Keeps only the capabilities that this server uses: elicitation with its modes, and tasks.
 fn capabilities(parameters: &mut Parameters, name: &str) -> Result<(), String> {
     let given = parameters.remove(name).unwrap_or_default();
     let mut given = object(given, name)?.unwrap_or_default();
     let mut kept = Parameters::new();
     let elicitation = format!("{name}.elicitation");
+    let extended = given.remove("extensions").unwrap_or_default();
     let given = given.remove("elicitation").unwrap_or_default();
     if let Some(given) = object(given, &elicitation)? {
         let mut modes = Parameters::new();
@@ -109,6 +122,13 @@ fn capabilities(parameters: &mut Parameters, name: &str) -> Result<(), String> {
         }
         kept.insert("elicitation".into(), modes.into());
     }
+    let extensions = format!("{name}.extensions");
+    if let Some(mut given) = object(extended, &extensions)? {
+        let tasks = given.remove(TASKS_EXTENSION_ID).unwrap_or_default();
+        if object(tasks, &format!("{extensions}.{TASKS_EXTENSION_ID}"))?.is_some() {
+            kept.insert("extensions".into(), json!({TASKS_EXTENSION_ID: {}}));
+        }
+    }
     parameters.insert(name.into(), kept.into());
     Ok(())
 }
@@ -119,7 +139,9 @@ fn object(value: Value, name: &str) -> Result<Option<Parameters>, String> {
     match value {
         Value::Object(object) => Ok(Some(object)),
         Value::Array(items) if items.is_empty() => Ok(Some(Parameters::new())),
-        Value::Bool(true) if name.contains(".elicitation") => Ok(Some(Parameters::new())),
+        Value::Bool(true) if name.contains(".elicitation") || name.contains(".extensions.") => {
+            Ok(Some(Parameters::new()))
+        }
         Value::Null | Value::Bool(false) => Ok(None),
         _ => Err(format!("`{name}` must be an object")),
     }

@@ -2,7 +2,7 @@
 
 use super::{Notice, Reload, tools};
 use crate::error::Error;
-use crate::session::Session;
+use crate::session::{Session, resume};
 use crate::store::Asker;
 use crate::token::Verified;
 use rmcp::model::Tool;
@@ -207,10 +207,15 @@ impl ServerState {
         self.changes.subscribe()
     }
 
-    /// Checks the configuration files periodically, until the returned value is dropped, so that idle
-    /// clients learn of changed tools.
+    /// Makes approved calls, and checks the configuration files periodically, so that idle clients learn
+    /// of changed tools, until the returned value is dropped.
     pub(super) fn watch(self: &Arc<Self>) -> JoinSet<()> {
         let mut watching = JoinSet::new();
+        let (own, told) = (Arc::clone(self), Arc::clone(self));
+        watching.spawn(resume::make_approved_calls(
+            move || own.refresh().session().ok().cloned(),
+            move |what| told.notice(what),
+        ));
         if self.reload.is_some() {
             let own = Arc::clone(self);
             watching.spawn(async move {

@@ -30,7 +30,24 @@ pub(super) fn list(
     let functions = functions.chain(scripts.then(super::scripts::tool));
     #[cfg(not(feature = "lua"))]
     let _ = scripts;
-    functions.collect()
+    let mut tools: Vec<Tool> = functions.collect();
+    if session.stores_approvals()
+        && tools.iter().any(|tool| may_need_approval(session, agent, tool))
+    {
+        tools.push(super::tasks::tool());
+    }
+    tools
+}
+
+/// Whether a call of a function may need a person's approval.
+fn may_need_approval(session: &Session, agent: Option<&str>, tool: &Tool) -> bool {
+    let name = tool.name.strip_prefix(tool::PREFIX);
+    let Some(function) = name.and_then(whereby_catalog::function) else { return false };
+    let settings = session.settings();
+    settings.offered(agent).any(|account| {
+        let subject = Subject { agent, ..Subject::of(account, function) };
+        settings.policy.may_ask(subject)
+    })
 }
 
 /// Returns the function of a tool. The error suggests a similar name among the offered tools.

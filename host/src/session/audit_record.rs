@@ -1,20 +1,22 @@
 //! A call's row in the audit log: it begins before the first request leaves, and always ends.
 
 use super::Outcome;
-use super::authorization::{Authorization, blocking};
+use super::authorization::{Authorization, blocking, decider};
 use super::decision::Decided;
 use super::record::is_unused;
 use crate::error::Error;
 use crate::session::call::Call;
 use crate::session::outbound::{Closed, Outbox, SentRequest};
+use crate::session::resume;
 use crate::store::{
-    AuditOutcome, AuditRequest, Begin, BeginError, Created, End, Store, TokenUse, new_id,
+    AuditOutcome, AuditRequest, Begin, BeginError, BeginTerms, Created, Decided as Decision, End,
+    Store, TokenUse, What, new_id,
 };
 use crate::system::clock::{Clock, milliseconds};
 use crate::system::digest::hex;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use whereby_authority::grant::{KnownRoom, WriteOutcome};
 use whereby_authority::policy::Effect;
 use whereby_authority::secrets::{masked, outline};
@@ -121,6 +123,8 @@ impl AuditRecord {
         &mut self,
         decided: &Decided<'_>,
         authorization: &Authorization,
+        call: &Call,
+        time_limit: Duration,
     ) -> Result<(), BeginError> {
         let counts = self.token.as_ref().is_some_and(|token| !token.uses.is_empty());
         let is_read = decided.call.rule.effect == Effect::Read && !counts;
@@ -129,7 +133,11 @@ impl AuditRecord {
         }
         let Some(store) = self.store.clone() else { return Ok(()) };
         self.begin.approved_by = Some(authorization.as_str().to_owned());
-        if is_read && authorization.claim().is_none() {
+        let person = match authorization {
+            Authorization::Person(channel) => Some(decider(*channel, call)),
+            _ => None,
+        };
+        if is_read && person.is_none() && authorization.claim().is_none() {
             match store.record(Some(&self.begin), None, false) {
                 Ok(()) => self.is_begun = true,
                 Err(error) => self.give_up(&error),
@@ -140,11 +148,29 @@ impl AuditRecord {
         let relies_on = decided.verdict.relies_on.clone();
         let token = self.token.clone();
         let begun = blocking(&store, move |store| {
-            Ok(store.begin(&begin, authorization.claim(), &relies_on, token.as_ref()))
+            let approval = person.as_ref().map(|by| Decision {
+                account: begin.account.as_deref(),
+                agent: begin.agent.as_deref(),
+                function: begin.function.as_deref(),
+                ..Decision::new(What::Approve, by)
+            });
+            let terms = BeginTerms {
+                claim: authorization.claim(),
+                relies_on: &relies_on,
+                token: token.as_ref(),
+                time_limit,
+                approval: approval.as_ref(),
+            };
+            Ok(store.begin(&begin, &terms))
         });
         self.begin.approval = begun.await.map_err(BeginError::Store)??;
         self.is_begun = true;
         Ok(())
+    }
+
+    /// Writes nothing, because there is no call.
+    pub(super) fn discard(&mut self) {
+        self.store = None;
     }
 
     /// Returns the id of the approval that the call used up.
@@ -195,6 +221,13 @@ impl AuditRecord {
             !has_run && is_unused(&outcome.requests, outcome.write)
         });
         let created = self.created(&store, outcome.write, &outcome.room);
+        // Without it, callers are told what the log says.
+        let kept = self.begin.approval.as_deref().and_then(|approval| {
+            let kept = resume::to_kept(&outcome.result, outcome.write)?;
+            store.seal_result(approval, &kept).ok()
+        });
+        // A call whose result was there already did nothing itself.
+        let write = if outcome.is_earlier { WriteOutcome::None } else { outcome.write };
         let outcome = AuditOutcome {
             success: error.is_none(),
             kind: error.map(|error| match error {
@@ -202,14 +235,14 @@ impl AuditRecord {
                 error => error.kind().to_owned(),
             }),
             message: error.map(|error| shown(&error.to_string())),
-            effect: outcome.write.as_str().to_owned(),
+            effect: write.as_str().to_owned(),
             room_name: outcome.room.name.as_ref().map(|name| name.as_str().to_owned()),
             room_id: outcome.room.id.as_ref().map(|id| id.as_str().to_owned()),
             requests: outcome.requests.iter().map(request).collect(),
             duration_ms: milliseconds(outcome.duration),
             ..self.blank_outcome()
         };
-        let end = End { id: self.begin.id.clone(), outcome, give_back, created };
+        let end = End { id: self.begin.id.clone(), outcome, give_back, created, kept };
         let begin = (!self.is_begun).then(|| self.begin.clone());
         let is_write = self.is_begun && self.begin.effect.as_deref() == Some("write");
         let recorded = if is_write || end.give_back.is_some() {
@@ -259,7 +292,7 @@ impl Drop for AuditRecord {
             let requests = closed.as_ref().map_or(&[][..], |closed| &closed.requests);
             is_unused(requests, write)
         });
-        let end = End { id: self.begin.id.clone(), outcome, give_back, created };
+        let end = End { id: self.begin.id.clone(), outcome, give_back, created, kept: None };
         let begin = (!self.is_begun).then_some(&self.begin);
         // There is nobody to report a failure to. A write that has begun then stays in the log without an
         // end.

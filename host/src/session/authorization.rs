@@ -6,12 +6,17 @@ use super::decision::{Decided, reason};
 use crate::error::Error;
 use crate::error::PendingApproval;
 use crate::session::approval::{Answer, Channel};
-use crate::session::call::{AskedBy, Call};
-use crate::store::{Asking, Claim, Digest, Filed, Standing, Store, Subject};
+use crate::session::call::Call;
+use crate::session::resume::{self, Earlier};
+use crate::store::{
+    ApprovalState, Asking, Claim, Decided as Decision, Decider, Digest, Filed, Place, Store,
+    Subject, Wanted, What,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use whereby_authority::policy::{Effect, Permission};
+use whereby_authority::conditions::Condition;
+use whereby_authority::policy::{Effect, Permission, has_destination};
 
 /// How often a stored question is checked for an answer.
 const POLL: Duration = Duration::from_millis(200);
@@ -27,8 +32,25 @@ pub(super) enum Authorization {
     Person(Channel),
     /// A stored approval, which the call has not used up yet.
     Approved(Digest),
+    /// A stored approval, whose call this is.
+    Resumed { id: String, digest: Digest },
     /// A stored question that an MCP client has just approved.
-    Answered { id: String, digest: Digest },
+    Answered { id: String, digest: Digest, by: Decider },
+    /// A standing approval, and the conditions that the call relies on.
+    Standing { id: String, relies_on: Vec<Condition> },
+}
+
+/// A call that may go ahead, or has been made before.
+pub(super) enum Cleared {
+    Authorized(Authorization),
+    /// A program has made it after its approval, and its caller did not have the result.
+    Earlier(Box<Earlier>),
+}
+
+impl From<Authorization> for Cleared {
+    fn from(authorization: Authorization) -> Self {
+        Self::Authorized(authorization)
+    }
 }
 
 impl Authorization {
@@ -38,7 +60,8 @@ impl Authorization {
             Self::Rule => "rule",
             Self::Force => "force",
             Self::Person(channel) => channel.as_str(),
-            Self::Approved(_) => "approval",
+            Self::Approved(_) | Self::Resumed { .. } => "approval",
+            Self::Standing { .. } => "standing",
             Self::Answered { .. } => Channel::Elicitation.as_str(),
         }
     }
@@ -48,14 +71,18 @@ impl Authorization {
         match self {
             Self::Rule | Self::Force | Self::Person(_) => None,
             Self::Approved(digest) => Some(Claim::Approved(digest)),
-            Self::Answered { id, digest } => Some(Claim::Answered { id, digest }),
+            Self::Resumed { id, digest } => Some(Claim::Resumed { id, digest }),
+            Self::Answered { id, digest, by } => Some(Claim::Answered { id, digest, by }),
+            Self::Standing { id, .. } => Some(Claim::Standing(id)),
         }
     }
 
     fn digest(&self) -> Option<&Digest> {
         match self {
-            Self::Rule | Self::Force | Self::Person(_) => None,
-            Self::Approved(digest) | Self::Answered { digest, .. } => Some(digest),
+            Self::Rule | Self::Force | Self::Person(_) | Self::Standing { .. } => None,
+            Self::Approved(digest)
+            | Self::Resumed { digest, .. }
+            | Self::Answered { digest, .. } => Some(digest),
         }
     }
 }
@@ -81,26 +108,28 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::Denied`] or [`Error::ApprovalRequired`] if the call may not be made.
-    pub(super) async fn clear(
-        &self,
-        decided: &Decided<'_>,
-        call: &Call,
-    ) -> Result<Authorization, Error> {
+    pub(super) async fn clear(&self, decided: &Decided<'_>, call: &Call) -> Result<Cleared, Error> {
         if let Some(denial) = decided.denial(call.force) {
             return Err(denial);
         }
+        if let Some(id) = &call.resumes {
+            return self.resumed(decided, id).await.map(Cleared::from);
+        }
         if decided.verdict.permission == Permission::Allow {
-            return Ok(Authorization::Rule);
+            return Ok(Authorization::Rule.into());
         }
         let digest = self.digest(decided).await?;
         if call.force {
             self.check_denied(decided, digest).await?;
-            return Ok(Authorization::Force);
+            return Ok(Authorization::Force.into());
         }
-        if let Some(authorization) =
-            self.stored_authorization(decided, call, digest.as_ref()).await?
-        {
-            return Ok(authorization);
+        if let Some(digest) = &digest {
+            if let Some(cleared) = self.stored_authorization(decided, call, digest).await? {
+                return Ok(cleared);
+            }
+            if let Some(authorization) = self.standing_authorization(decided, digest).await? {
+                return Ok(authorization.into());
+            }
         }
         let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
         let channel = approver.channel();
@@ -108,14 +137,17 @@ impl Session {
             return self.ask_client(decided, call, digest).await;
         }
         match approver.ask(&decided.question()).await {
-            Answer::Approved => Ok(Authorization::Person(channel)),
-            // The person who declined it reads this message.
-            Answer::Declined if channel == Channel::Terminal => Err(Error::Denied {
-                message: format!("{} was declined; nothing was sent", decided.call.function.json),
-                rule: None,
-                instead: String::new(),
-            }),
-            Answer::Declined => Err(declined(decided)),
+            Answer::Approved => Ok(Authorization::Person(channel).into()),
+            Answer::Declined => {
+                self.record_no(decided, call, channel).await?;
+                if channel != Channel::Terminal {
+                    return Err(declined(decided));
+                }
+                // The person who declined it reads this message.
+                let message =
+                    format!("{} was declined; nothing was sent", decided.call.function.json);
+                Err(Error::Denied { message, rule: None, instead: String::new() })
+            }
             Answer::Nobody => self.ask_later(decided, call, digest).await,
         }
     }
@@ -151,14 +183,14 @@ impl Session {
         decided: &Decided<'_>,
         call: &Call,
         digest: Option<Digest>,
-    ) -> Result<Authorization, Error> {
+    ) -> Result<Cleared, Error> {
         let may_ask = decided.verdict.elicitation_denied_by.is_none() && call.answer.is_none();
         let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
         let (Some(store), Some(own)) = (self.store(), digest.clone()) else {
             let answer =
                 if may_ask { approver.ask(&decided.question()).await } else { Answer::Nobody };
             return match answer {
-                Answer::Approved => Ok(Authorization::Person(Channel::Elicitation)),
+                Answer::Approved => Ok(Authorization::Person(Channel::Elicitation).into()),
                 Answer::Declined => Err(declined(decided)),
                 Answer::Nobody => Err(required(decided, None)),
             };
@@ -166,28 +198,114 @@ impl Session {
         if !may_ask {
             return self.ask_later(decided, call, digest).await;
         }
-        let pending = pending(store, decided, &call.asked_by, &own).await?;
+        let pending = self.pending(store, decided, call, &own).await?;
+        let by = Decider::at(Place::Client).client(call.asked_by.client.as_deref());
         match approver.ask(&decided.question()).await {
-            Answer::Approved => Ok(Authorization::Answered { id: pending.id, digest: own }),
+            Answer::Approved => {
+                Ok(Authorization::Answered { id: pending.id, digest: own, by }.into())
+            }
             Answer::Declined => {
-                blocking(store, move |store| store.decline(&pending.id, &own)).await?;
+                blocking(store, move |store| store.decline(&pending.id, &own, &by)).await?;
                 Err(declined(decided))
             }
             Answer::Nobody => self.ask_later(decided, call, digest).await,
         }
     }
 
-    /// Returns the stored approval of this call, or the answer that came with the call.
+    /// Authorizes the call of a stored approval, which a person has given.
+    async fn resumed(&self, decided: &Decided<'_>, id: &str) -> Result<Authorization, Error> {
+        let digest = self.digest(decided).await?;
+        let (Some(store), Some(digest)) = (self.store(), digest) else {
+            return Err(Error::internal("an approval was given without a state directory"));
+        };
+        let (own, approval) = (digest.clone(), id.to_owned());
+        if blocking(store, move |store| store.is_for(&approval, &own)).await? {
+            return Ok(Authorization::Resumed { id: id.to_owned(), digest });
+        }
+        Err(resume::changed(decided.call.function.json, id))
+    }
+
+    /// Returns the standing approval that covers this call.
+    async fn standing_authorization(
+        &self,
+        decided: &Decided<'_>,
+        digest: &Digest,
+    ) -> Result<Option<Authorization>, Error> {
+        let Some(store) = self.store() else { return Ok(None) };
+        let own = digest.clone();
+        // A no to this very call counts more than a yes to calls like it.
+        if blocking(store, move |store| store.is_denied(&own)).await? {
+            return Ok(None);
+        }
+        let call = &decided.call;
+        let resources = Arc::clone(&self.0.resources);
+        let fingerprint = super::fingerprint(&resources.token(call.name, call.account).await?);
+        let (account, api) = (call.name.to_owned(), call.account.api.to_string());
+        let (agent, function) = (call.agent.map(str::to_owned), call.function.json);
+        let token = call.token_ids.and_then(|ids| ids.first()).cloned();
+        let found = blocking(store, move |store| {
+            store.standing_for(&Wanted {
+                account: &account,
+                api: &api,
+                key_fingerprint: &fingerprint,
+                component: resources.component_digest(),
+                agent: agent.as_deref(),
+                token: token.as_deref(),
+                function,
+            })
+        });
+        let sends = call.rule.is_destructive || has_destination(&call.arguments);
+        let covers = |standing: &&crate::store::StandingApproval| {
+            let unmet = |condition: &Condition| condition.unmet(&call.scope, &decided.facts);
+            standing.is_for(digest)
+                && (standing.is_destructive || !sends)
+                && standing.conditions.iter().all(|condition| unmet(condition).is_none())
+        };
+        let found = found.await?;
+        Ok(found.iter().find(covers).map(|standing| Authorization::Standing {
+            id: standing.id.clone(),
+            relies_on: standing.conditions.clone(),
+        }))
+    }
+
+    /// Records that a person who was asked declined the call.
+    async fn record_no(
+        &self,
+        decided: &Decided<'_>,
+        call: &Call,
+        channel: Channel,
+    ) -> Result<(), Error> {
+        let Some(store) = self.store() else { return Ok(()) };
+        let by = decider(channel, call);
+        let (account, function) = (decided.call.name.to_owned(), decided.call.function.json);
+        let agent = decided.call.agent.map(str::to_owned);
+        let record = blocking(store, move |store| {
+            store.record_decision(&Decision {
+                account: Some(&account),
+                agent: agent.as_deref(),
+                function: Some(function),
+                ..Decision::new(What::Deny, &by)
+            })
+        });
+        record.await
+    }
+
+    /// Returns the stored approval of this call, the answer that came with the call, or what came of the
+    /// call if it was made by itself after its approval.
     async fn stored_authorization(
         &self,
         decided: &Decided<'_>,
         call: &Call,
-        digest: Option<&Digest>,
-    ) -> Result<Option<Authorization>, Error> {
-        let (Some(store), Some(digest)) = (self.store(), digest) else { return Ok(None) };
+        digest: &Digest,
+    ) -> Result<Option<Cleared>, Error> {
+        let Some(store) = self.store() else { return Ok(None) };
         let own = digest.clone();
         if blocking(store, move |store| store.is_approved(&own)).await? {
-            return Ok(Some(Authorization::Approved(digest.clone())));
+            return Ok(Some(Authorization::Approved(digest.clone()).into()));
+        }
+        let own = digest.clone();
+        if let Some(id) = blocking(store, move |store| store.uncollected(&own)).await? {
+            return self.earlier(&id).await.map(|made| Some(Cleared::Earlier(Box::new(made))));
         }
         let Some(given) = &call.answer else { return Ok(None) };
         if decided.verdict.elicitation_denied_by.is_some() {
@@ -198,11 +316,12 @@ impl Session {
             return Ok(None);
         };
         let digest = digest.clone();
+        let by = Decider::at(Place::Client).client(call.asked_by.client.as_deref());
         match given.answer {
-            Answer::Approved => Ok(Some(Authorization::Answered { id, digest })),
+            Answer::Approved => Ok(Some(Authorization::Answered { id, digest, by }.into())),
             Answer::Declined => {
                 // An answer to another question changes nothing. The call is not made either way.
-                blocking(store, move |store| store.decline(&id, &digest)).await?;
+                blocking(store, move |store| store.decline(&id, &digest, &by)).await?;
                 Err(declined(decided))
             }
             Answer::Nobody => Ok(None),
@@ -251,11 +370,11 @@ impl Session {
         decided: &Decided<'_>,
         call: &Call,
         digest: Option<Digest>,
-    ) -> Result<Authorization, Error> {
+    ) -> Result<Cleared, Error> {
         let (Some(store), Some(digest)) = (self.store(), digest) else {
             return Err(required(decided, None));
         };
-        let pending = pending(store, decided, &call.asked_by, &digest).await?;
+        let pending = self.pending(store, decided, call, &digest).await?;
         let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
         approver.stored(&decided.question(), &pending);
         let until = Instant::now() + call.wait;
@@ -272,11 +391,22 @@ impl Session {
             }
             tokio::time::sleep(POLL.min(left)).await;
             let id = pending.id.clone();
-            match blocking(store, move |store| store.standing(&id)).await? {
-                Standing::Denied => return Err(declined(decided)),
-                // If it is used up, claiming it fails with the right error.
-                Standing::Approved | Standing::Used => return Ok(Authorization::Approved(digest)),
-                Standing::Gone => {
+            let found = blocking(store, move |store| store.approval(&id)).await?;
+            match found.map(|approval| approval.state) {
+                Some(ApprovalState::Denied) => return Err(declined(decided)),
+                Some(ApprovalState::Approved) => return Ok(Authorization::Approved(digest).into()),
+                Some(ApprovalState::Used) => {
+                    let own = digest.clone();
+                    return match blocking(store, move |store| store.uncollected(&own)).await? {
+                        Some(id) => {
+                            let made = self.earlier(&id).await?;
+                            Ok(Cleared::Earlier(Box::new(made)))
+                        }
+                        // Claiming it fails with the right error.
+                        None => Ok(Authorization::Approved(digest).into()),
+                    };
+                }
+                Some(ApprovalState::Expired) | None => {
                     let mut error = required(decided, None);
                     if let Error::ApprovalRequired { message, .. } = &mut error {
                         *message += ", and the request for it is gone: nobody decided within an hour, \
@@ -284,9 +414,78 @@ impl Session {
                     }
                     return Err(error);
                 }
-                Standing::Pending => {}
+                Some(ApprovalState::Pending) => {}
             }
         }
+    }
+
+    /// Stores the call for a person to approve.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] if a person denied the call within the last hour.
+    async fn pending(
+        &self,
+        store: &Arc<Store>,
+        decided: &Decided<'_>,
+        call: &Call,
+        digest: &Digest,
+    ) -> Result<PendingApproval, Error> {
+        match self.file(store, decided, call, digest).await? {
+            Filed::Pending { id, expires_at } => {
+                let own = id.clone();
+                let handle = blocking(store, move |store| store.handle(&own)).await?;
+                Ok(PendingApproval { id, expires_at, handle, is_resumable: call.is_resumable })
+            }
+            Filed::Denied { id, .. } => Err(Error::Denied {
+                message: format!(
+                    "{} by the account `{}` was declined (approval {id})",
+                    decided.call.function.json, decided.call.name
+                ),
+                rule: None,
+                instead: "a person denied this call within the last hour; do not ask again".into(),
+            }),
+        }
+    }
+
+    async fn file(
+        &self,
+        store: &Arc<Store>,
+        decided: &Decided<'_>,
+        call: &Call,
+        digest: &Digest,
+    ) -> Result<Filed, Error> {
+        let own = &decided.call;
+        let resources = Arc::clone(&self.0.resources);
+        let fingerprint = super::fingerprint(&resources.token(own.name, own.account).await?);
+        let (digest, has_destination) = (digest.clone(), has_destination(&own.arguments));
+        let (account, api) = (own.name.to_owned(), own.account.api.to_string());
+        let function = own.function.json;
+        let arguments = decided.shown().clone();
+        let (rule, asked_by) = (decided.verdict.rule.to_string(), call.asked_by.clone());
+        let agent = own.agent.map(str::to_owned);
+        let token = own.token_ids.map(<[String]>::to_vec);
+        let stored = call.is_resumable.then(|| resume::to_stored(call, own.name)).transpose()?;
+        let filed = blocking(store, move |store| {
+            store.file_approval(&Asking {
+                digest: &digest,
+                account: &account,
+                api: &api,
+                function,
+                arguments: &arguments,
+                rule: &rule,
+                front_end: &asked_by.front_end,
+                client: asked_by.client.as_deref(),
+                agent: agent.as_deref(),
+                token: token.as_deref(),
+                asker: &asked_by.asker,
+                key_fingerprint: &fingerprint,
+                component: resources.component_digest(),
+                has_destination,
+                call: stored.as_deref(),
+            })
+        });
+        filed.await
     }
 
     /// Returns the error for a call whose approval was used up before the call began.
@@ -299,7 +498,10 @@ impl Session {
         let (Some(store), Some(digest)) = (self.store(), authorization.digest()) else {
             return required(decided, None);
         };
-        let mut error = match pending(store, decided, &call.asked_by, digest).await {
+        if let Authorization::Resumed { id, .. } = authorization {
+            return resume::taken(decided.call.function.json, id);
+        }
+        let mut error = match self.pending(store, decided, call, digest).await {
             Ok(pending) => required(decided, Some(pending)),
             Err(error) => error,
         };
@@ -316,63 +518,14 @@ impl Session {
     }
 }
 
-/// Stores the call for a person to approve.
-///
-/// # Errors
-///
-/// [`Error::Denied`] if a person denied the call within the last hour.
-async fn pending(
-    store: &Arc<Store>,
-    decided: &Decided<'_>,
-    asked_by: &AskedBy,
-    digest: &Digest,
-) -> Result<PendingApproval, Error> {
-    match file(store, decided, asked_by, digest).await? {
-        Filed::Pending { id, expires_at } => {
-            let own = id.clone();
-            let handle = blocking(store, move |store| store.handle(&own)).await?;
-            Ok(PendingApproval { id, expires_at, handle })
-        }
-        Filed::Denied { id, .. } => Err(Error::Denied {
-            message: format!(
-                "{} by the account `{}` was declined (approval {id})",
-                decided.call.function.json, decided.call.name
-            ),
-            rule: None,
-            instead: "a person denied this call within the last hour; do not ask again".into(),
-        }),
-    }
-}
-
-async fn file(
-    store: &Arc<Store>,
-    decided: &Decided<'_>,
-    asked_by: &AskedBy,
-    digest: &Digest,
-) -> Result<Filed, Error> {
-    let digest = digest.clone();
-    let (account, api) = (decided.call.name.to_owned(), decided.call.account.api.to_string());
-    let function = decided.call.function.json;
-    let arguments = decided.shown().clone();
-    let (rule, asked_by) = (decided.verdict.rule.to_string(), asked_by.clone());
-    let agent = decided.call.agent.map(str::to_owned);
-    let token = decided.call.token_ids.map(<[String]>::to_vec);
-    let filed = blocking(store, move |store| {
-        store.file_approval(&Asking {
-            digest: &digest,
-            account: &account,
-            api: &api,
-            function,
-            arguments: &arguments,
-            rule: &rule,
-            front_end: &asked_by.front_end,
-            client: asked_by.client.as_deref(),
-            agent: agent.as_deref(),
-            token: token.as_deref(),
-            asker: &asked_by.asker,
-        })
-    });
-    filed.await
+/// Returns the person whom a front end asked.
+pub(super) fn decider(channel: Channel, call: &Call) -> Decider {
+    let place = match channel {
+        Channel::Terminal => Place::Terminal,
+        Channel::Elicitation => Place::Client,
+        Channel::Program => Place::Program,
+    };
+    Decider::at(place).client(call.asked_by.client.as_deref())
 }
 
 fn declined(decided: &Decided<'_>) -> Error {

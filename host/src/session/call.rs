@@ -32,6 +32,10 @@ pub struct Call {
     pub(crate) asked_by: AskedBy,
     pub(crate) approver: Option<Arc<dyn Approver>>,
     pub(crate) answer: Option<GivenAnswer>,
+    /// Whether the call may be made by itself once a person has approved it.
+    pub(crate) is_resumable: bool,
+    /// The approval whose call this is, which a person has given.
+    pub(crate) resumes: Option<String>,
     pub(crate) wait: Duration,
     pub(crate) watch: Watch,
 }
@@ -76,6 +80,8 @@ impl Call {
             asked_by: AskedBy::new("program", None),
             approver: None,
             answer: None,
+            is_resumable: false,
+            resumes: None,
             wait: Duration::ZERO,
             watch: Watch::default(),
         }
@@ -163,6 +169,19 @@ impl Call {
         self
     }
 
+    /// Makes the call that an approval is for, which a person has given.
+    pub(crate) fn resumes(mut self, id: &str) -> Self {
+        self.resumes = Some(id.to_owned());
+        self
+    }
+
+    /// Has the call made by itself once a person has approved it, if it is stored for approval.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn resumable(mut self) -> Self {
+        self.is_resumable = true;
+        self
+    }
+
     /// Sets how long to wait for the approval if the call is stored for approval. Default: zero.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
@@ -222,6 +241,8 @@ pub struct Outcome {
     pub requests: Vec<SentRequest>,
     /// How long the call took, without the wait for a person.
     pub duration: Duration,
+    /// Whether the result is that of a call that was made by itself after its approval.
+    pub(crate) is_earlier: bool,
 }
 
 impl fmt::Debug for Outcome {
@@ -261,6 +282,7 @@ impl Outcome {
             room: KnownRoom::default(),
             requests: Vec::new(),
             duration: Duration::ZERO,
+            is_earlier: false,
         }
     }
 }

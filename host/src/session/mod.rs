@@ -15,6 +15,7 @@ mod outbound;
 mod record;
 mod replay;
 pub(crate) mod resources;
+pub(crate) mod resume;
 mod sandbox;
 mod token;
 
@@ -42,7 +43,7 @@ use crate::session::sandbox::engine::{Engine, Fault, Invocation};
 use crate::store::{BeginError, Store};
 use crate::system::clock::Clock;
 use audit_record::AuditRecord;
-use authorization::{Authorization, blocking};
+use authorization::{Authorization, Cleared, blocking};
 use builder::check_rules;
 use decision::{Decided, Prepared};
 use record::Record;
@@ -145,6 +146,12 @@ impl Session {
         Ok((resources.component_digest().to_owned(), resources.component().len()))
     }
 
+    /// Whether calls that need approval are stored for a person.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn stores_approvals(&self) -> bool {
+        matches!(self.0.store, Ok(Some(_)))
+    }
+
     /// Calls a function with an account, or with the default account.
     pub async fn call(&self, account: Option<&str>, function: &str, arguments: Value) -> Outcome {
         self.run(Call::new(function, arguments).account(account)).await
@@ -203,8 +210,11 @@ impl Session {
         let function = outcome.function.and_then(whereby_catalog::function);
         let is_deletion = function.is_some_and(|f| FunctionRule::of(f).is_destructive);
         let (write, room) = (outcome.write, &outcome.room);
-        outcome.result =
-            result.map_err(|error| record::after_write(error, write, is_deletion, room));
+        let is_earlier = outcome.is_earlier;
+        outcome.result = result.map_err(|error| match is_earlier {
+            true => error,
+            false => record::after_write(error, write, is_deletion, room),
+        });
         if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result {
             outcome.approval = Some(pending.id.clone());
         }
@@ -214,7 +224,6 @@ impl Session {
     }
 
     /// Records a call that a front end refused, and returns its outcome.
-    #[cfg(feature = "mcp")]
     pub(crate) async fn refuse(&self, call: Call, error: Error) -> Outcome {
         let call = call.of_its_agent();
         let mut row = AuditRecord::new(&self.0.store, self.0.resources.clock(), &call);
@@ -231,6 +240,7 @@ impl Session {
         outcome: &mut Outcome,
         waited: &mut Duration,
     ) -> Result<Value, Error> {
+        let limits = &self.0.resources.settings.limits;
         let mut attempts = 0..MAX_DECISIONS;
         let (decided, authorization, ready) = loop {
             let mut decided = match self.decide(&call).await {
@@ -244,16 +254,27 @@ impl Session {
             outcome.verdict = Some(decided.verdict.clone());
             row.decided(&decided);
             let asked = Instant::now();
-            let authorization = self.clear(&decided, &call).await;
+            let cleared = self.clear(&decided, &call).await;
             *waited += asked.elapsed();
-            let authorization = authorization?;
+            let authorization = match cleared? {
+                Cleared::Authorized(authorization) => authorization,
+                Cleared::Earlier(earlier) => {
+                    outcome.is_earlier = true;
+                    outcome.write = earlier.write;
+                    outcome.approval = Some(earlier.id);
+                    return earlier.result;
+                }
+            };
+            if let Authorization::Standing { relies_on, .. } = &authorization {
+                decided.verdict.relies_on.extend(relies_on.iter().cloned());
+            }
             // A person may have taken long, or have decided earlier.
             if !matches!(authorization, Authorization::Rule | Authorization::Force) {
                 self.decide_again(&mut decided).await?;
             }
             outcome.forced = matches!(authorization, Authorization::Force);
             let ready = self.ready(&decided).await?;
-            match row.begin(&decided, &authorization).await {
+            match row.begin(&decided, &authorization, &call, limits.timeout).await {
                 Ok(()) => {
                     outcome.approval = row.approval().map(str::to_owned);
                     break (decided, authorization, ready);
@@ -261,6 +282,10 @@ impl Session {
                 Err(BeginError::Store(error)) => return Err(error),
                 // Another call used the approval first, or the answer was to another question.
                 Err(BeginError::NotApproved) => {
+                    if call.resumes.is_some() {
+                        // It is the other call that is made.
+                        row.discard();
+                    }
                     return Err(self.not_approved(&decided, &call, &authorization).await);
                 }
                 Err(BeginError::Spent(spent)) => return Err(token::refused(&spent)),

@@ -1,6 +1,7 @@
 //! Approvals as types: what is requested, what is stored, and how an approval is named.
 
 use super::audit::ids;
+use super::decision::Decider;
 use super::digest::Digest;
 use super::random;
 use crate::error::Error;
@@ -28,6 +29,13 @@ pub(crate) struct Asking<'a> {
     pub(crate) token: Option<&'a [String]>,
     /// Whose share of the open approvals it counts towards.
     pub(crate) asker: &'a Asker,
+    /// The SHA-256 of the account's key.
+    pub(crate) key_fingerprint: &'a [u8],
+    /// The SHA-256 of the component, in lower-case hexadecimal.
+    pub(crate) component: &'a str,
+    pub(crate) has_destination: bool,
+    /// The call, for a program that makes it once a person has approved it.
+    pub(crate) call: Option<&'a [u8]>,
 }
 
 /// Whose share of the open approvals a call counts towards.
@@ -50,24 +58,17 @@ pub(crate) enum Filed {
     Denied { id: String, until: i64 },
 }
 
-/// The state of an approval for a caller that waits for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Pending,
-    Approved,
-    Denied,
-    Used,
-    /// It expired or never existed.
-    Gone,
-}
-
 /// The approval that a call uses up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Claim<'a> {
     /// Any approval of this call.
     Approved(&'a Digest),
+    /// This approval of this call, by a program that makes approved calls.
+    Resumed { id: &'a str, digest: &'a Digest },
     /// A question that an MCP client has just answered with yes.
-    Answered { id: &'a str, digest: &'a Digest },
+    Answered { id: &'a str, digest: &'a Digest, by: &'a Decider },
+    /// A use of a standing approval.
+    Standing(&'a str),
 }
 
 /// The state of an approval.
@@ -136,6 +137,10 @@ pub struct StoredApproval {
     pub agent: Option<String>,
     /// The ids of the blocks of the capability token that the call is made with, from the first.
     pub token: Option<Vec<String>>,
+    /// Whether the call sends audio, video or a transcript to a destination.
+    pub has_destination: bool,
+    /// Whether its caller took the request back.
+    pub(crate) is_withdrawn: bool,
     /// When approval was first requested.
     pub created_at: i64,
     /// When it expires unless a person decides.
@@ -164,6 +169,9 @@ impl StoredApproval {
             client: row.get("client")?,
             agent: row.get("agent")?,
             token: ids(row.get("token")?),
+            is_withdrawn: row.get::<_, Option<i64>>("withdrawn_at")?.is_some(),
+            // An older row does not say.
+            has_destination: row.get::<_, Option<bool>>("has_destination")?.unwrap_or(true),
             created_at: row.get("created_at")?,
             expires_at: row.get("expires_at")?,
             decided_at: row.get("decided_at")?,

@@ -6,8 +6,14 @@
 //! it changes the state.
 
 use super::approval::{ApprovalState, Asker, Asking, Claim, Filed, StoredApproval, date, new_id};
+use super::audit;
+use super::decision::{Decided, Decider, What};
 use super::digest::Digest;
+use super::seal::{self, Content};
+use super::standing;
 use crate::error::Error;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// How long a call is pending, and how long a denial holds, in milliseconds.
@@ -15,6 +21,9 @@ const PENDING_MS: i64 = 60 * 60 * 1000;
 
 /// How long an approval can be used, in milliseconds.
 const VALID_MS: i64 = 15 * 60 * 1000;
+
+/// How long the result of an approved call is kept, in milliseconds.
+pub(super) const RESULT_MS: i64 = 60 * 60 * 1000;
 
 /// How long an approval is kept after it was requested, in milliseconds.
 const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -98,17 +107,31 @@ pub(super) fn is_denied(
 }
 
 /// Expires approvals that are out of date, so that setting the clock back does not renew them. Deletes
-/// old ones.
+/// old ones, calls that cannot be made any more, and results that nobody has asked for.
 pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> {
     let sql = format!(
         "UPDATE approvals SET state = 'expired' WHERE state IN ('pending', 'approved')
          AND NOT ({IS_PENDING}) AND NOT ({IS_APPROVED})"
     );
     connection.execute(&sql, [now])?;
+    // A call that has begun may give its approval back.
+    let sql = "UPDATE approvals SET call = NULL WHERE call IS NOT NULL
+        AND (state IN ('denied', 'expired') OR state = 'used' AND used_at < ?1)";
+    connection.execute(sql, [now - RESULT_MS])?;
+    connection.execute("DELETE FROM results WHERE time < ?1", [now - RESULT_MS])?;
+    standing::expire(connection, now)?;
     // The audit log keeps what came of them.
     let sql =
         "DELETE FROM approvals WHERE created_at < ?1 AND state NOT IN ('pending', 'approved')";
     connection.execute(sql, [now - KEPT_MS]).map(drop)
+}
+
+/// What a stored call is stored with.
+pub(super) struct Keys {
+    /// What the call is sealed with.
+    pub(super) sealing: [u8; 32],
+    /// The digest of the account's key.
+    pub(super) digest: [u8; 32],
 }
 
 /// Requests approval of a call. The inner error is the limit that this would exceed.
@@ -116,7 +139,13 @@ pub(super) fn file(
     connection: &Connection,
     now: i64,
     asking: &Asking<'_>,
+    keys: &Keys,
 ) -> rusqlite::Result<Result<Filed, Full>> {
+    let failed = |error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
+    let sealed = |id: &str| {
+        let call = asking.call.map(|call| seal::seal(&keys.sealing, Content::Call, id, call));
+        call.transpose().map_err(failed)
+    };
     expire(connection, now)?;
     let open = connection
         .query_row(
@@ -127,6 +156,13 @@ pub(super) fn file(
         )
         .optional()?;
     if let Some(open) = open {
+        // It may have been requested by a front end whose calls are not made by themselves.
+        if let Filed::Pending { id, .. } = &open
+            && asking.call.is_some()
+        {
+            let add = "UPDATE approvals SET call = ?2 WHERE id = ?1 AND call IS NULL";
+            connection.execute(add, params![id, sealed(id)?])?;
+        }
         return Ok(Ok(open));
     }
     let denied = denied(connection, now, asking.digest)?;
@@ -165,12 +201,14 @@ pub(super) fn file(
             return Ok(Err(Full::All));
         }
     }
-    let id = new_id().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let id = new_id().map_err(failed)?;
     let expires_at = now + PENDING_MS;
     connection.execute(
         "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-             front_end, client, created_at, expires_at, asker_group, asker, agent, token)
-         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             front_end, client, created_at, expires_at, asker_group, asker, agent, token, key_digest,
+             component, has_destination, call)
+         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+             ?18, ?19)",
         params![
             id,
             asking.digest.0,
@@ -187,6 +225,10 @@ pub(super) fn file(
             client,
             asking.agent,
             asking.token.map(|ids| serde_json::json!(ids).to_string()),
+            keys.digest,
+            asking.component,
+            asking.has_destination,
+            sealed(&id)?,
         ],
     )?;
     Ok(Ok(Filed::Pending { id, expires_at }))
@@ -227,32 +269,155 @@ pub(super) fn too_many(full: Full, asking: &Asking<'_>) -> Error {
     }
 }
 
-/// Uses up an approval. Returns its id; `None` if there is none, for example because another call was
-/// first.
+/// Uses up an approval, for a call that has its outcome by a time. Returns its id; `None` if there is none,
+/// for example because another call was first.
 pub(super) fn claim(
     connection: &Connection,
     now: i64,
     claim: Claim<'_>,
+    ends_by: i64,
 ) -> rusqlite::Result<Option<String>> {
     let id = |row: &Row<'_>| row.get(0);
     match claim {
         Claim::Approved(digest) => {
             let sql = format!(
-                "UPDATE approvals SET state = 'used', used_at = ?1
+                "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
+                     ends_by = ?3, collected_at = ?1
                  WHERE digest = ?2 AND {IS_APPROVED} RETURNING id"
             );
-            connection.query_row(&sql, params![now, digest.0], id).optional()
+            connection.query_row(&sql, params![now, digest.0, ends_by], id).optional()
         }
-        Claim::Answered { id: given, digest } => {
+        Claim::Resumed { id: given, digest } => {
             let sql = format!(
-                "UPDATE approvals SET state = 'used', used_at = ?1,
+                "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
+                     ends_by = ?4
+                 WHERE id = ?2 AND digest = ?3 AND {IS_APPROVED} RETURNING id"
+            );
+            connection.query_row(&sql, params![now, given, digest.0, ends_by], id).optional()
+        }
+        Claim::Answered { id: given, digest, by } => {
+            let sql = format!(
+                "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
+                     ends_by = ?5, collected_at = ?1,
                      decided_at = ifnull(decided_at, ?1), valid_until = ifnull(valid_until, ?4)
                  WHERE id = ?2 AND digest = ?3 AND ({IS_PENDING} OR {IS_APPROVED}) RETURNING id"
             );
-            let parameters = params![now, given, digest.0, now + VALID_MS];
-            connection.query_row(&sql, parameters, id).optional()
+            let parameters = params![now, given, digest.0, now + VALID_MS, ends_by];
+            let used: Option<String> = connection.query_row(&sql, parameters, id).optional()?;
+            if let Some(used) = used.as_deref().map(|id| one(connection, now, id)).transpose()? {
+                record(connection, now, What::Approve, by, used.as_ref())?;
+            }
+            Ok(used)
         }
+        Claim::Standing(id) => Ok(standing::use_up(connection, now, id)?.then(|| id.to_owned())),
     }
+}
+
+/// Records a decision on an approval.
+fn record(
+    connection: &Connection,
+    now: i64,
+    what: What,
+    by: &Decider,
+    approval: Option<&StoredApproval>,
+) -> rusqlite::Result<()> {
+    let decided = approval.map(|approval| Decided::on(what, by, approval));
+    decided.map_or(Ok(()), |decided| audit::decide(connection, now, &decided))
+}
+
+/// Ends the call that used an approval. Keeps the result for callers that ask for it later, if the approval
+/// has the call.
+pub(super) fn end(
+    connection: &Connection,
+    time: i64,
+    call: &str,
+    result: Option<&str>,
+) -> rusqlite::Result<()> {
+    if let Some(result) = result {
+        let keep = "INSERT OR REPLACE INTO results (approval, time, result)
+            SELECT approvals.id, ?2, ?3 FROM approvals JOIN calls ON calls.approval = approvals.id
+            WHERE calls.id = ?1 AND approvals.call IS NOT NULL";
+        let result = BASE64_STANDARD.decode(result).unwrap_or_default();
+        connection.execute(keep, params![call, time, result])?;
+    }
+    Ok(())
+}
+
+/// Ends an approval whose call cannot be made, with the reason in place of a result. Returns whether it
+/// could still be used.
+pub(super) fn fail(
+    connection: &Connection,
+    now: i64,
+    id: &str,
+    result: &[u8],
+) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "UPDATE approvals SET state = 'expired' WHERE id = ?2 AND call IS NOT NULL AND {IS_APPROVED}"
+    );
+    if connection.execute(&sql, params![now, id])? == 0 {
+        return Ok(false);
+    }
+    let keep = "INSERT OR REPLACE INTO results (approval, time, result) VALUES (?1, ?2, ?3)";
+    connection.execute(keep, params![id, now, result])?;
+    Ok(true)
+}
+
+/// Returns the approved calls that a program is to make by itself, the oldest first.
+pub(super) fn runnable(connection: &Connection, now: i64) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare(&format!(
+        "SELECT id FROM approvals
+         WHERE {IS_APPROVED} AND call IS NOT NULL AND run_at IS NULL ORDER BY seq"
+    ))?;
+    statement.query_map([now], |row| row.get(0))?.collect()
+}
+
+/// Returns a call that was made by itself within the last hour, and whose caller does not have the result.
+pub(super) fn uncollected(
+    connection: &Connection,
+    now: i64,
+    digest: &Digest,
+) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT id FROM approvals
+        WHERE digest = ?2 AND call IS NOT NULL AND collected_at IS NULL AND run_at > ?1
+            AND state = 'used'
+        ORDER BY seq DESC LIMIT 1";
+    connection.query_row(sql, params![now - RESULT_MS, digest.0], |row| row.get(0)).optional()
+}
+
+/// Records that the caller has the result.
+pub(super) fn collect(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE approvals SET collected_at = ifnull(collected_at, ?2) WHERE id = ?1";
+    connection.execute(sql, params![id, now]).map(drop)
+}
+
+/// Returns the sealed call of an approval.
+pub(super) fn sealed_call(connection: &Connection, id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    let sql = "SELECT call FROM approvals WHERE id = ?1";
+    connection.query_row(sql, [id], |row| row.get(0)).optional().map(Option::flatten)
+}
+
+/// Returns the sealed result of the call that used an approval.
+pub(super) fn sealed_result(
+    connection: &Connection,
+    id: &str,
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    let sql = "SELECT result FROM results WHERE approval = ?1";
+    connection.query_row(sql, [id], |row| row.get(0)).optional()
+}
+
+/// Returns whether the program that makes the call of a used approval may still run.
+pub(super) fn is_under_way(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<bool> {
+    let sql = concat!(
+        "SELECT 1 FROM approvals WHERE id = ?2 AND state = 'used' AND ?1 < ends_by AND ",
+        is_past!("used_at")
+    );
+    connection.prepare(sql)?.exists(params![now, id])
+}
+
+/// Returns whether an approval is for this call.
+pub(super) fn is_for(connection: &Connection, id: &str, digest: &Digest) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM approvals WHERE id = ?1 AND digest = ?2";
+    connection.prepare(sql)?.exists(params![id, digest.0])
 }
 
 /// Returns an approval that a call used without changing anything. It stays valid for as long as before.
@@ -270,17 +435,31 @@ pub(super) fn decline(
     now: i64,
     id: &str,
     digest: &Digest,
+    by: &Decider,
 ) -> rusqlite::Result<bool> {
     let sql = format!(
         "UPDATE approvals SET state = 'denied', decided_at = ?1
          WHERE id = ?2 AND digest = ?3 AND {IS_PENDING}"
     );
-    Ok(connection.execute(&sql, params![now, id, digest.0])? > 0)
+    let is_denied = connection.execute(&sql, params![now, id, digest.0])? > 0;
+    if is_denied {
+        record(connection, now, What::Deny, by, one(connection, now, id)?.as_ref())?;
+    }
+    Ok(is_denied)
+}
+
+/// Withdraws a pending approval, because its caller does not want the call any more. Returns whether it was
+/// pending.
+pub(super) fn withdraw(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "UPDATE approvals SET state = 'expired', withdrawn_at = ?1 WHERE id = ?2 AND {IS_PENDING}"
+    );
+    Ok(connection.execute(&sql, params![now, id])? > 0)
 }
 
 /// The decision of a person.
 #[derive(Clone, Copy)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     Approve,
     Deny,
 }
@@ -291,27 +470,33 @@ pub(super) fn decide(
     now: i64,
     id: &str,
     decision: Decision,
+    by: &Decider,
 ) -> rusqlite::Result<Option<StoredApproval>> {
-    match decision {
+    let (what, decided) = match decision {
+        Decision::Approve if approve(connection, now, id)? => (What::Approve, Some(id.to_owned())),
         Decision::Approve => {
-            if approve(connection, now, id)? {
-                return one(connection, now, id);
+            let again = request_denied_again(connection, now, id)?;
+            if let Some(again) = &again {
+                approve(connection, now, again)?;
             }
-            let Some(again) = request_denied_again(connection, now, id)? else { return Ok(None) };
-            approve(connection, now, &again)?;
-            one(connection, now, &again)
+            (What::Approve, again)
         }
         Decision::Deny => {
             let sql = format!(
                 "UPDATE approvals SET state = 'denied', decided_at = ?1, valid_until = NULL
                  WHERE id = ?2 AND (({IS_PENDING}) OR ({IS_APPROVED}))"
             );
-            match connection.execute(&sql, params![now, id])? {
-                0 => Ok(None),
-                _ => one(connection, now, id),
-            }
+            let before = one(connection, now, id)?;
+            let denied = connection.execute(&sql, params![now, id])? > 0;
+            let was_approved = before.is_some_and(|before| before.state == ApprovalState::Approved);
+            let what = if was_approved { What::Revoke } else { What::Deny };
+            (what, denied.then(|| id.to_owned()))
         }
-    }
+    };
+    let Some(id) = decided else { return Ok(None) };
+    let decided = one(connection, now, &id)?;
+    record(connection, now, what, by, decided.as_ref())?;
+    Ok(decided)
 }
 
 fn approve(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<bool> {
@@ -334,9 +519,11 @@ fn request_denied_again(
     let filed = connection.execute(
         concat!(
             "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
-                 front_end, client, created_at, expires_at, asker_group, asker, agent, token)
+                 front_end, client, created_at, expires_at, asker_group, asker, agent, token,
+                 key_digest, component, has_destination)
              SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end,
-                 client, ?1, ?1 + ?4, asker_group, asker, agent, token
+                 client, ?1, ?1 + ?4, asker_group, asker, agent, token, key_digest, component,
+                 has_destination
              FROM approvals AS denied WHERE id = ?2 AND state = 'denied' AND ",
             is_past!("decided_at"),
             " AND ?1 < decided_at + ?4
@@ -400,7 +587,7 @@ pub(super) fn undecidable(
 fn select(which: &str) -> String {
     format!(
         "SELECT id, account, api, function, arguments, rule, front_end, client, agent, token,
-             created_at, expires_at, decided_at, valid_until, used_at,
+             has_destination, withdrawn_at, created_at, expires_at, decided_at, valid_until, used_at,
              CASE WHEN ({IS_PENDING}) OR ({IS_APPROVED}) OR state IN ('used', 'denied')
                  THEN state ELSE 'expired' END AS state
          FROM approvals WHERE {which}"

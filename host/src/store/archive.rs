@@ -76,7 +76,7 @@ impl Store {
         let calls = self.with_spooled(|transaction| match Archived::read(&intent.file) {
             Some(archived) => {
                 archived.remove(transaction, now)?;
-                Ok(Some(archived.calls.len() as u64))
+                Ok(Some(archived.count))
             }
             // The program was killed before the file existed.
             None => Ok(None),
@@ -155,6 +155,8 @@ impl Intent {
 
 /// The ids in an archive.
 struct Archived {
+    /// How many of the rows are calls, and not decisions.
+    count: u64,
     calls: Vec<String>,
     outcomes: Vec<String>,
 }
@@ -168,13 +170,16 @@ impl Archived {
             archive.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
         };
         let calls = ids("SELECT id FROM calls").ok()?;
-        Some(Self { calls, outcomes: ids("SELECT call_id FROM outcomes").ok()? })
+        let count = "SELECT count(*) FROM calls WHERE decision IS NULL";
+        let count = archive.query_row(count, [], |row| row.get::<_, i64>(0)).ok()?.unsigned_abs();
+        Some(Self { count, calls, outcomes: ids("SELECT call_id FROM outcomes").ok()? })
     }
 
     /// Removes the calls from the log, if they are still there.
     fn remove(&self, log: &Transaction<'_>, now: i64) -> rusqlite::Result<()> {
         let mut is_ended = log.prepare("SELECT 1 FROM outcomes WHERE call_id = ?1")?;
-        let mut is_old = log.prepare("SELECT 1 FROM calls WHERE id = ?1 AND time < ?2")?;
+        let mut is_old = log
+            .prepare("SELECT 1 FROM calls WHERE id = ?1 AND (time < ?2 OR decision IS NOT NULL)")?;
         let mut outcomes = Vec::new();
         for id in &self.outcomes {
             if is_ended.exists([id])? {
@@ -190,7 +195,7 @@ impl Archived {
         if calls.is_empty() {
             return Ok(());
         }
-        add_archive(log, now, self.calls.len() as u64)?;
+        add_archive(log, now, self.count)?;
         let mut delete = log.prepare("DELETE FROM calls WHERE id = ?1")?;
         calls.iter().try_for_each(|id| delete.execute([id]).map(drop))?;
         let mut delete = log.prepare("DELETE FROM outcomes WHERE call_id = ?1")?;
@@ -217,7 +222,8 @@ fn add_spooled(transaction: &Transaction<'_>, files: &[SpoolFile]) -> Result<Vec
 fn remove_archived(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite::Result<()> {
     add_archive(transaction, now, calls)?;
     transaction.execute(
-        "DELETE FROM calls WHERE time < ?1 OR id IN (SELECT call_id FROM outcomes)",
+        "DELETE FROM calls
+         WHERE time < ?1 OR decision IS NOT NULL OR id IN (SELECT call_id FROM outcomes)",
         [now - UNDER_WAY_MS],
     )?;
     transaction.execute("DELETE FROM outcomes", []).map(drop)
@@ -306,7 +312,8 @@ fn copy(from: &Connection, to: &Connection) -> rusqlite::Result<u64> {
         };
         if is_call {
             add(&mut add_call, call)?;
-            count += 1;
+            let decision: Option<String> = call.map_or(Ok(None), |call| call.get("decision"))?;
+            count += u64::from(decision.is_none());
             call = calls.next()?;
         } else {
             add(&mut add_outcome, outcome)?;

@@ -1,8 +1,9 @@
 //! The audit log: the beginning and the end of every call. Rows are only added, until the log is
 //! archived.
 
-use super::approval::date;
+use super::approval::{date, new_id};
 use super::approvals;
+use super::decision::{AuditDecision, Decided};
 use super::usage::{self, Counted};
 use rusqlite::{Connection, ErrorCode, Row, Statement, params};
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,9 @@ pub(crate) struct End {
     /// The room that Whereby created.
     #[serde(default)]
     pub(crate) created: Option<Created>,
+    /// The result for a caller that asks for it later, sealed, in Base64.
+    #[serde(default)]
+    pub(crate) kept: Option<String>,
 }
 
 /// A room that Whereby created, and for whom.
@@ -108,6 +112,10 @@ pub struct AuditFilter {
     pub agent: Option<String>,
     /// At most this many calls, the newest.
     pub limit: Option<u32>,
+    /// Calls that used this approval, and decisions on it.
+    pub approval: Option<String>,
+    /// Only decisions of people, or only calls. Default: both.
+    pub decisions: Option<bool>,
     /// Calls with a row after this position, [`AuditRow::seq`]. A call that was read before its end
     /// matches again when it has ended.
     pub after_seq: Option<i64>,
@@ -150,6 +158,9 @@ pub struct AuditRow {
     pub approved_by: Option<String>,
     /// The id of the approval that the call used.
     pub approval: Option<String>,
+    /// What a person decided. The row is then no call, and has no outcome; its approval is the one that
+    /// was decided on.
+    pub decision: Option<AuditDecision>,
     /// The outcome; `None` if the call is under way or the program was killed during it. Whether a write
     /// was made is then unknown.
     pub outcome: Option<AuditOutcome>,
@@ -203,6 +214,9 @@ impl AuditRow {
             rule: row.get("rule")?,
             approved_by: row.get("approved_by")?,
             approval: row.get("approval")?,
+            decision: row
+                .get::<_, Option<String>>("decision")?
+                .and_then(|decision| serde_json::from_str(&decision).ok()),
             outcome: ended.map(|_| AuditOutcome::from_row(row)).transpose()?,
         })
     }
@@ -232,6 +246,7 @@ impl AuditRow {
             "rule": self.rule,
             "approved_by": self.approved_by,
             "approval_id": self.approval,
+            "decision": self.decision,
             "outcome": self.outcome.as_ref().map(AuditOutcome::to_json),
         })
     }
@@ -279,6 +294,26 @@ const LAST: &str = "max((SELECT ifnull(max(seq), 0) FROM calls),
 /// Returns the last position in the log.
 pub(super) fn last(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(&format!("SELECT {LAST}"), [], |row| row.get(0))
+}
+
+/// Adds a person's decision to the log.
+pub(super) fn decide(
+    connection: &Connection,
+    now: i64,
+    decided: &Decided<'_>,
+) -> rusqlite::Result<()> {
+    let failed = |error| rusqlite::Error::ToSqlConversionFailure(error);
+    let id = new_id().map_err(|error| failed(Box::new(error)))?;
+    let row = serde_json::to_string(&decided.to_row()).map_err(|error| failed(Box::new(error)))?;
+    let added = format!(
+        "INSERT INTO calls (seq, id, time, front_end, client, account, function, arguments, approval,
+             agent, decision)
+         VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, '{{}}', ?7, ?8, ?9)"
+    );
+    let Decided { by, account, agent, function, approval, .. } = decided;
+    let front_end = decided.front_end();
+    let values = params![id, now, front_end, by.client, account, function, approval, agent, row];
+    connection.execute(&added, values).map(drop)
 }
 
 /// Adds rows to the log within a transaction.
@@ -353,6 +388,9 @@ impl<'a> Writer<'a> {
         }
         if let Some(created) = end.created.as_ref().filter(|_| added > 0) {
             usage::add_room(self.connection, end.outcome.time, created)?;
+        }
+        if added > 0 {
+            approvals::end(self.connection, end.outcome.time, &end.id, end.kept.as_deref())?;
         }
         match &end.give_back {
             // A call that may have changed something has used its approval up.
@@ -435,6 +473,9 @@ fn conditions(filter: &AuditFilter) -> String {
         (filter.account.is_some(), " AND c.account = :account"),
         (filter.function.is_some(), " AND c.function = :function"),
         (filter.agent.is_some(), " AND c.agent = :agent"),
+        (filter.approval.is_some(), " AND c.approval = :approval"),
+        (filter.decisions == Some(true), " AND c.decision IS NOT NULL"),
+        (filter.decisions == Some(false), " AND c.decision IS NULL"),
         (
             filter.after_seq.is_some(),
             " AND c.id IN (SELECT id FROM calls WHERE seq > :after
@@ -461,6 +502,7 @@ fn bound<'a>(
     bind(":account", &filter.account)?;
     bind(":function", &filter.function)?;
     bind(":agent", &filter.agent)?;
+    bind(":approval", &filter.approval)?;
     bind(":after", &filter.after_seq)?;
     bind(":limit", &filter.limit)?;
     Ok(statement)

@@ -68,6 +68,7 @@ impl End {
             },
             give_back: self.give_back.clone(),
             created: self.created.clone(),
+            kept: self.kept.clone(),
         }
     }
 }

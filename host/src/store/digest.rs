@@ -77,6 +77,11 @@ pub(super) fn of_key(fingerprint: &[u8], key: &[u8; 32]) -> Result<[u8; 32], Err
     hmac(key, &[b"key:", fingerprint])
 }
 
+/// Returns the key that seals calls and their results.
+pub(super) fn of_seal(key: &[u8; 32]) -> Result<[u8; 32], Error> {
+    hmac(key, &[b"seal:"])
+}
+
 /// Returns the key that makes people's pseudonyms.
 pub(super) fn of_people(key: &[u8; 32]) -> Result<[u8; 32], Error> {
     hmac(key, &[b"participants:"])

@@ -3,9 +3,11 @@
 //! It is in a small file of its own, and not in the database, so that every process can look at it
 //! immediately before each request. Where nothing is frozen there is no file.
 
+use super::decision::{Decided, Decider, What};
 use super::{Store, files};
 use crate::error::Error;
 use crate::system::file;
+use crate::system::user::User;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -104,6 +106,16 @@ impl Freeze {
     }
 }
 
+/// The result of a change of what is frozen.
+#[derive(Debug)]
+pub(crate) struct Changed<T> {
+    pub(crate) changed: T,
+    /// Everything that is frozen now.
+    pub(crate) freezes: Vec<Freeze>,
+    /// Why the change is not in the audit log, if it is not.
+    pub(crate) unrecorded: Option<Error>,
+}
+
 /// The contents of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -185,7 +197,7 @@ impl Store {
         read(&self.shared.directory.join(FILE))
     }
 
-    /// Freezes calls. Returns whether they were not frozen by the same selector, and all freezes.
+    /// Freezes calls. Says whether they were not frozen by the same selector.
     ///
     /// # Errors
     ///
@@ -195,11 +207,13 @@ impl Store {
         &self,
         selector: Selector,
         reason: Option<&str>,
-        by: String,
-    ) -> Result<(bool, Vec<Freeze>), Error> {
+        by: &Decider,
+    ) -> Result<Changed<bool>, Error> {
         let reason = reason.map(|reason| text::printable(reason, MAX_REASON));
-        let freeze = Freeze { selector, reason, time: self.shared.now(), by };
-        self.change_frozen(|freezes| {
+        let user = User::current().name;
+        let freeze = Freeze { selector, reason, time: self.shared.now(), by: user };
+        let decided = freeze.clone();
+        let (changed, freezes) = self.change_frozen(|freezes| {
             let before = freezes.len();
             freezes.retain(|known| known.selector != freeze.selector);
             let is_new = freezes.len() == before;
@@ -214,11 +228,21 @@ impl Store {
             }
             freezes.push(freeze);
             Ok(is_new)
+        })?;
+        let unrecorded = self.record_freeze(What::Freeze, by, &decided).err();
+        Ok(Changed { changed, freezes, unrecorded })
+    }
+
+    fn record_freeze(&self, what: What, by: &Decider, freeze: &Freeze) -> Result<(), Error> {
+        self.record_decision(&Decided {
+            account: freeze.selector.account.as_deref(),
+            agent: freeze.selector.agent.as_deref(),
+            details: json!({"reason": freeze.reason}),
+            ..Decided::new(what, by)
         })
     }
 
-    /// Lifts the freezes with this selector, or all of them. Returns those that were lifted, and the
-    /// others.
+    /// Lifts the freezes with this selector, or all of them. Returns those that were lifted.
     ///
     /// # Errors
     ///
@@ -226,15 +250,19 @@ impl Store {
     pub(crate) fn unfreeze(
         &self,
         selector: Option<&Selector>,
-    ) -> Result<(Vec<Freeze>, Vec<Freeze>), Error> {
+        by: &Decider,
+    ) -> Result<Changed<Vec<Freeze>>, Error> {
         if self.frozen()?.is_empty() {
             // With nothing to lift, do not create a directory.
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(Changed { changed: Vec::new(), freezes: Vec::new(), unrecorded: None });
         }
-        self.change_frozen(|freezes| {
+        let (changed, freezes): (Vec<Freeze>, _) = self.change_frozen(|freezes| {
             let is_lifted = |freeze: &Freeze| selector.is_none_or(|own| *own == freeze.selector);
             Ok(freezes.extract_if(.., |freeze| is_lifted(freeze)).collect())
-        })
+        })?;
+        let record = |lifted: &Freeze| self.record_freeze(What::Unfreeze, by, lifted).err();
+        let unrecorded = changed.iter().find_map(record);
+        Ok(Changed { changed, freezes, unrecorded })
     }
 
     /// Changes what is frozen, while no other process does. Returns the result, and all freezes.

@@ -10,12 +10,15 @@ mod archive;
 mod audit;
 mod cut;
 mod database;
+mod decision;
 mod digest;
 mod files;
 mod freeze;
 mod schema;
+mod seal;
 mod shared;
 mod spool;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -23,20 +26,26 @@ mod usage;
 
 pub use approval::{ApprovalState, StoredApproval};
 pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
+pub use decision::AuditDecision;
 
-pub(crate) use approval::{Asker, Asking, Claim, Filed, Standing, new_id};
+pub(crate) use approval::{Asker, Asking, Claim, Filed, new_id};
+pub(crate) use approvals::Decision;
 pub(crate) use audit::{Begin, Created, End};
+pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
+pub(crate) use standing::{MAX_MS, MAX_USES, StandingApproval, Terms, Wanted};
 pub(crate) use tokens::{CreatedToken, Revoked, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
 
 use crate::error::Error;
 use crate::system::clock::Clock;
 use approval::check_id;
-use approvals::Decision;
 use audit::AuditRecord;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use database::Durability;
+use seal::Content;
 use shared::{Mover, Shared};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -64,6 +73,48 @@ struct Options {
     clock: Clock,
     patience: Duration,
     in_background: bool,
+}
+
+/// How much longer than its time limit a call may take before its program counts as ended.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// When an approval was requested and changed, and how long it and its result are kept from its request
+/// on. Times are in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    pub(crate) created_at: i64,
+    pub(crate) changed_at: i64,
+    pub(crate) kept_ms: u64,
+}
+
+impl From<&StoredApproval> for Lifetime {
+    fn from(approval: &StoredApproval) -> Self {
+        let StoredApproval { created_at, decided_at, used_at, .. } = *approval;
+        let changed_at = used_at.or(decided_at).unwrap_or(created_at);
+        Self { created_at, changed_at, kept_ms: approvals::RESULT_MS.unsigned_abs() * 2 }
+    }
+}
+
+/// What is known of the call that used an approval.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// Its result, as it was kept.
+    pub(crate) result: Option<Vec<u8>>,
+    /// Its row in the log; absent if no call was made.
+    pub(crate) row: Option<AuditRow>,
+    /// Whether the program that makes it may still run.
+    pub(crate) is_under_way: bool,
+}
+
+/// What the beginning of a call depends on.
+pub(crate) struct BeginTerms<'a> {
+    /// The approval to use up.
+    pub(crate) claim: Option<Claim<'a>>,
+    pub(crate) relies_on: &'a [Condition],
+    pub(crate) token: Option<&'a TokenUse>,
+    pub(crate) time_limit: Duration,
+    /// The decision of a person who was asked just now.
+    pub(crate) approval: Option<&'a Decided<'a>>,
 }
 
 /// Why the beginning of a call is not in the log.
@@ -141,7 +192,10 @@ impl Store {
     pub(crate) fn file_approval(&self, asking: &Asking<'_>) -> Result<Filed, Error> {
         self.return_approvals();
         let now = self.shared.now();
-        let filed = self.shared.write(|transaction| approvals::file(transaction, now, asking))?;
+        let digest = self.key_digest(asking.key_fingerprint)?;
+        let keys = approvals::Keys { sealing: self.sealing_key()?, digest };
+        let filed =
+            self.shared.write(|transaction| approvals::file(transaction, now, asking, &keys))?;
         filed.map_err(|full| approvals::too_many(full, asking))
     }
 
@@ -158,22 +212,103 @@ impl Store {
         Ok(digest::is_same(&made, handle).then(|| id.to_owned()))
     }
 
-    /// Returns the state of an approval.
-    pub(crate) fn standing(&self, id: &str) -> Result<Standing, Error> {
-        let found = self.shared.look(|connection, now| approvals::one(connection, now, id))?;
-        Ok(match found.flatten().map(|approval| approval.state) {
-            Some(ApprovalState::Pending) => Standing::Pending,
-            Some(ApprovalState::Approved) => Standing::Approved,
-            Some(ApprovalState::Denied) => Standing::Denied,
-            Some(ApprovalState::Used) => Standing::Used,
-            Some(ApprovalState::Expired) | None => Standing::Gone,
-        })
+    /// Denies a pending approval, if it is for this call.
+    pub(crate) fn decline(&self, id: &str, digest: &Digest, by: &Decider) -> Result<bool, Error> {
+        let now = self.shared.now();
+        self.shared.write(|transaction| approvals::decline(transaction, now, id, digest, by))
     }
 
-    /// Denies a pending approval, if it is for this call.
-    pub(crate) fn decline(&self, id: &str, digest: &Digest) -> Result<bool, Error> {
+    /// Withdraws a pending approval, because its caller does not want the call any more. Returns whether
+    /// it was pending.
+    pub(crate) fn withdraw(&self, id: &str) -> Result<bool, Error> {
         let now = self.shared.now();
-        self.shared.write(|transaction| approvals::decline(transaction, now, id, digest))
+        self.shared.write(|transaction| approvals::withdraw(transaction, now, id))
+    }
+
+    /// Returns whether an approval is for this call.
+    pub(crate) fn is_for(&self, id: &str, digest: &Digest) -> Result<bool, Error> {
+        let found = self.shared.look(|connection, _| approvals::is_for(connection, id, digest))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Returns the ids of approved calls that a program is to make by itself, the oldest first.
+    pub(crate) fn runnable(&self) -> Result<Vec<String>, Error> {
+        self.shared.look(approvals::runnable).map(Option::unwrap_or_default)
+    }
+
+    /// Returns the call that was made by itself within the last hour, if its caller does not have the
+    /// result.
+    pub(crate) fn uncollected(&self, digest: &Digest) -> Result<Option<String>, Error> {
+        let found =
+            self.shared.look(|connection, now| approvals::uncollected(connection, now, digest))?;
+        Ok(found.flatten())
+    }
+
+    /// Records that the caller has the result of the call that used an approval.
+    pub(crate) fn collect(&self, id: &str) -> Result<(), Error> {
+        let now = self.shared.now();
+        self.shared.write(|transaction| approvals::collect(transaction, now, id))
+    }
+
+    /// Returns the call that an approval is for, if it is stored with it.
+    pub(crate) fn stored_call(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
+        let key = self.sealing_key()?;
+        let sealed = self.shared.look(|connection, _| approvals::sealed_call(connection, id))?;
+        Ok(sealed.flatten().and_then(|sealed| seal::open(&key, Content::Call, id, &sealed)))
+    }
+
+    /// Returns what is known of the call that used an approval.
+    pub(crate) fn made(&self, id: &str) -> Result<Made, Error> {
+        self.gather()?;
+        let key = self.sealing_key()?;
+        let found = self.shared.look(|connection, now| {
+            let filter = AuditFilter { approval: Some(id.to_owned()), ..AuditFilter::default() };
+            let mut rows = audit::list(connection, &filter)?;
+            rows.retain(|row| row.decision.is_none());
+            let sealed = approvals::sealed_result(connection, id)?;
+            let is_under_way = approvals::is_under_way(connection, now, id)?;
+            Ok((sealed, rows.pop(), is_under_way))
+        })?;
+        let Some((sealed, row, is_under_way)) = found else { return Ok(Made::default()) };
+        let result = sealed.and_then(|sealed| seal::open(&key, Content::Result, id, &sealed));
+        Ok(Made { result, row, is_under_way })
+    }
+
+    /// Ends an approval whose call cannot be made, with the reason in place of a result.
+    pub(crate) fn fail(&self, id: &str, result: &[u8]) -> Result<bool, Error> {
+        let now = self.shared.now();
+        let sealed = seal::seal(&self.sealing_key()?, Content::Result, id, result)?;
+        self.shared.write(|transaction| approvals::fail(transaction, now, id, &sealed))
+    }
+
+    /// Seals the result of a call that used an approval, for [`End::kept`].
+    pub(crate) fn seal_result(&self, id: &str, result: &[u8]) -> Result<String, Error> {
+        let sealed = seal::seal(&self.sealing_key()?, Content::Result, id, result)?;
+        Ok(BASE64_STANDARD.encode(sealed))
+    }
+
+    fn sealing_key(&self) -> Result<[u8; 32], Error> {
+        self.shared.with(|opened| digest::of_seal(&opened.key))
+    }
+
+    /// Returns the standing approvals that may be for a call, the oldest first.
+    pub(crate) fn standing_for(&self, wanted: &Wanted<'_>) -> Result<Vec<StandingApproval>, Error> {
+        let key_digest = self.key_digest(wanted.key_fingerprint)?;
+        let found = self
+            .shared
+            .look(|connection, now| standing::for_call(connection, now, wanted, &key_digest))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Returns the standing approvals that are in force, the oldest first.
+    pub(crate) fn standing(&self) -> Result<Vec<StandingApproval>, Error> {
+        self.shared.look(standing::in_force).map(Option::unwrap_or_default)
+    }
+
+    /// Records a person's decision that changes nothing in the database.
+    pub(crate) fn record_decision(&self, decided: &Decided<'_>) -> Result<(), Error> {
+        let now = self.shared.now();
+        self.shared.write(|transaction| audit::decide(transaction, now, decided))
     }
 
     /// Adds the beginning of a call to the log and uses up its approval, in one transaction that is on
@@ -185,11 +320,12 @@ impl Store {
     pub(crate) fn begin(
         &self,
         begin: &Begin,
-        claim: Option<Claim<'_>>,
-        relies_on: &[Condition],
-        token: Option<&TokenUse>,
+        terms: &BeginTerms<'_>,
     ) -> Result<Option<String>, BeginError> {
+        let BeginTerms { claim, relies_on, token, time_limit, approval: decision } = *terms;
         let now = self.shared.now();
+        let ends_by = i64::try_from((time_limit + GRACE).as_millis()).unwrap_or(i64::MAX);
+        let ends_by = now.saturating_add(ends_by);
         let mut is_over = false;
         let mut spent = None;
         let written = self.shared.with(|opened| {
@@ -213,7 +349,7 @@ impl Store {
                 }
                 let approval = match claim {
                     None => begin.approval.clone(),
-                    Some(claim) => match approvals::claim(transaction, now, claim)? {
+                    Some(claim) => match approvals::claim(transaction, now, claim, ends_by)? {
                         Some(id) => Some(id),
                         None => return Ok(None),
                     },
@@ -222,6 +358,7 @@ impl Store {
                     // Another call has the same id.
                     return Err(rusqlite::Error::StatementChangedRows(0).into());
                 }
+                decision.map_or(Ok(()), |decided| audit::decide(transaction, now, decided))?;
                 Ok(Some(approval))
             })
         })?;
@@ -376,7 +513,7 @@ impl Store {
     /// [`Error::Usage`] if the id is malformed, incomplete, or not one of a pending approval;
     /// [`Error::Configuration`] if the database cannot be written.
     pub fn approve(&self, id: &str) -> Result<StoredApproval, Error> {
-        self.decide(id, Decision::Approve)
+        self.decide(id, Decision::Approve, &Decider::at(Place::Program))
     }
 
     /// Denies a pending call, or revokes an approval that was not used.
@@ -385,7 +522,73 @@ impl Store {
     ///
     /// As for [`Store::approve`].
     pub fn deny(&self, id: &str) -> Result<StoredApproval, Error> {
-        self.decide(id, Decision::Deny)
+        self.decide(id, Decision::Deny, &Decider::at(Place::Program))
+    }
+
+    /// Approves a call, and the next calls like it. Returns the approval and the standing one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::approve`], and [`Error::Usage`] if the terms do not fit the call.
+    pub(crate) fn approve_more(
+        &self,
+        id: &str,
+        terms: &Terms,
+        by: &Decider,
+    ) -> Result<(StoredApproval, StandingApproval), Error> {
+        check_id(id)?;
+        let now = self.shared.now();
+        let Some(found) = self.approval(id)? else {
+            return Err(approvals::undecidable(None, now, id, Decision::Approve));
+        };
+        standing::check(&found, terms)?;
+        let mut is_too_old = false;
+        let decided = self.shared.write(|transaction| {
+            approvals::expire(transaction, now)?;
+            if standing::count(transaction, now)? >= standing::MAX_STANDING {
+                return Ok(Err(standing::too_many()));
+            }
+            let Some(approved) = approvals::decide(transaction, now, id, Decision::Approve, by)?
+            else {
+                let found = approvals::one(transaction, now, id)?;
+                return Ok(Err(approvals::undecidable(found, now, id, Decision::Approve)));
+            };
+            match standing::add(transaction, now, &approved.id, terms, by)? {
+                Some(standing) => Ok(Ok((approved, standing))),
+                None => {
+                    // Rolls the approval back.
+                    is_too_old = true;
+                    Err(rusqlite::Error::QueryReturnedNoRows)
+                }
+            }
+        });
+        if is_too_old {
+            let message = format!(
+                "the approval {id} was requested with an earlier version, so it can be given for one call \
+                 only; make the call again and decide on its new approval"
+            );
+            return Err(Error::Usage { message });
+        }
+        decided?
+    }
+
+    /// Revokes a standing approval.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if there is no such one in force.
+    pub(crate) fn revoke_standing(
+        &self,
+        id: &str,
+        by: &Decider,
+    ) -> Result<StandingApproval, Error> {
+        let now = self.shared.now();
+        let revoked =
+            self.shared.write(|transaction| match standing::revoke(transaction, now, id, by)? {
+                Some(revoked) => Ok(Ok(revoked)),
+                None => Ok(Err(standing::one(transaction, id)?)),
+            })?;
+        revoked.map_err(|found| standing::not_in_force(found, now, id))
     }
 
     /// Denies every open approval that matches the filter, in one transaction: pending ones, and
@@ -398,6 +601,14 @@ impl Store {
         &self,
         filter: impl Fn(&StoredApproval) -> bool,
     ) -> Result<Vec<StoredApproval>, Error> {
+        self.deny_all_by(filter, &Decider::at(Place::Program))
+    }
+
+    pub(crate) fn deny_all_by(
+        &self,
+        filter: impl Fn(&StoredApproval) -> bool,
+        by: &Decider,
+    ) -> Result<Vec<StoredApproval>, Error> {
         // With nothing to deny, do not create a database.
         if !self.approvals(false)?.iter().any(&filter) {
             return Ok(Vec::new());
@@ -408,7 +619,7 @@ impl Store {
             let mut denied = Vec::new();
             for open in approvals::list(transaction, now, false)?.iter().filter(|open| filter(open))
             {
-                denied.extend(approvals::decide(transaction, now, &open.id, Decision::Deny)?);
+                denied.extend(approvals::decide(transaction, now, &open.id, Decision::Deny, by)?);
             }
             Ok(denied)
         })
@@ -460,7 +671,12 @@ impl Store {
         self.shared.look(|connection, _| audit::last(connection)).map(Option::unwrap_or_default)
     }
 
-    fn decide(&self, id: &str, decision: Decision) -> Result<StoredApproval, Error> {
+    pub(crate) fn decide(
+        &self,
+        id: &str,
+        decision: Decision,
+        by: &Decider,
+    ) -> Result<StoredApproval, Error> {
         check_id(id)?;
         let now = self.shared.now();
         // With nothing to decide on, do not create a database.
@@ -469,7 +685,7 @@ impl Store {
         }
         let decided = self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
-            match approvals::decide(transaction, now, id, decision)? {
+            match approvals::decide(transaction, now, id, decision, by)? {
                 Some(decided) => Ok(Ok(decided)),
                 None => Ok(Err(approvals::one(transaction, now, id)?)),
             }

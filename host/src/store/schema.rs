@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 const APPLICATION: i32 = i32::from_be_bytes(*b"whby");
 
 /// Each step upgrades the version before it. Released steps, including their comments, never change.
-const STEPS: [&str; 4] = [FIRST, SECOND, THIRD, FOURTH];
+const STEPS: [&str; 5] = [FIRST, SECOND, THIRD, FOURTH, FIFTH];
 
 /// The current version.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -331,6 +331,99 @@ WHEN NEW.used <= (SELECT used FROM token_uses WHERE id = NEW.id)
 BEGIN SELECT RAISE(ABORT, 'a use of a token stays one'); END;
 CREATE TRIGGER token_uses_are_not_deleted BEFORE DELETE ON token_uses
 BEGIN SELECT RAISE(ABORT, 'a use of a token stays one'); END;
+";
+
+const FIFTH: &str = "
+-- The call, sealed, so that it can be made once a person has approved it. It goes when the call is made, or
+-- cannot be made any more.
+ALTER TABLE approvals ADD COLUMN call BLOB;
+-- When a program first made it, and by when that program has its outcome, unless it has ended.
+ALTER TABLE approvals ADD COLUMN run_at INTEGER;
+ALTER TABLE approvals ADD COLUMN ends_by INTEGER;
+-- When the caller took the request back.
+ALTER TABLE approvals ADD COLUMN withdrawn_at INTEGER;
+-- When the caller got the result.
+ALTER TABLE approvals ADD COLUMN collected_at INTEGER;
+-- Which key and component the call is made with, and whether it has a destination, for standing approvals.
+-- What is older has none, and becomes no standing approval.
+ALTER TABLE approvals ADD COLUMN key_digest BLOB CHECK (length(key_digest) = 32);
+ALTER TABLE approvals ADD COLUMN component TEXT;
+ALTER TABLE approvals ADD COLUMN has_destination INTEGER CHECK (has_destination IN (0, 1));
+DROP TRIGGER approvals_go_forward;
+CREATE TRIGGER approvals_go_forward BEFORE UPDATE ON approvals
+WHEN NEW.state <> OLD.state AND OLD.state || ' ' || NEW.state NOT IN (
+        'pending approved', 'pending used', 'pending denied', 'pending expired',
+        'approved used', 'approved denied', 'approved expired',
+        -- Given back by a call that has not reached Whereby.
+        'used approved')
+    OR NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.digest <> OLD.digest
+    OR NEW.account <> OLD.account OR NEW.api <> OLD.api OR NEW.function <> OLD.function
+    OR NEW.arguments <> OLD.arguments OR NEW.rule <> OLD.rule
+    OR NEW.front_end <> OLD.front_end OR NEW.client IS NOT OLD.client
+    OR NEW.created_at <> OLD.created_at OR NEW.expires_at <> OLD.expires_at
+    OR NEW.valid_until > OLD.valid_until
+    OR NEW.state = OLD.state
+        AND (NEW.decided_at IS NOT OLD.decided_at OR NEW.valid_until IS NOT OLD.valid_until
+            OR NEW.used_at IS NOT OLD.used_at)
+    OR OLD.run_at IS NOT NULL AND NEW.run_at IS NOT OLD.run_at
+    OR OLD.collected_at IS NOT NULL AND NEW.collected_at IS NOT OLD.collected_at
+BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
+CREATE TRIGGER approvals_keep_their_call BEFORE UPDATE OF call ON approvals
+WHEN OLD.call IS NOT NULL AND NEW.call IS NOT NULL AND NEW.call <> OLD.call
+BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
+CREATE TRIGGER approvals_keep_what_they_are_for BEFORE UPDATE OF key_digest, component, has_destination
+ON approvals
+BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
+
+-- The results of approved calls, sealed, for callers that ask for them within an hour.
+CREATE TABLE results (
+    approval TEXT PRIMARY KEY,
+    time INTEGER NOT NULL,
+    result BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a person decided; such a row is no call.
+ALTER TABLE calls ADD COLUMN decision TEXT CHECK (json_valid(decision));
+
+-- Approvals of the next calls that are alike.
+CREATE TABLE standing_approvals (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE CHECK (length(id) = 32),
+    -- The approval that it was given with.
+    approval TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    valid_until INTEGER NOT NULL CHECK (valid_until <= created_at + 604800000),
+    account TEXT NOT NULL,
+    api TEXT NOT NULL,
+    key_digest BLOB NOT NULL CHECK (length(key_digest) = 32),
+    component TEXT NOT NULL,
+    agent TEXT,
+    token TEXT,
+    function TEXT NOT NULL,
+    -- As they are shown: masked.
+    arguments TEXT NOT NULL CHECK (json_valid(arguments)),
+    -- Of the one call that it is for; without it, the conditions say which calls it is for.
+    digest BLOB CHECK (length(digest) = 32),
+    conditions TEXT NOT NULL CHECK (json_valid(conditions)),
+    is_destructive INTEGER NOT NULL CHECK (is_destructive IN (0, 1)),
+    uses INTEGER NOT NULL CHECK (uses > 0),
+    used INTEGER NOT NULL CHECK (used BETWEEN 0 AND uses),
+    revoked_at INTEGER
+) STRICT;
+CREATE INDEX standing_approvals_by_function ON standing_approvals (account, function);
+CREATE TRIGGER standing_approvals_begin_once BEFORE INSERT ON standing_approvals
+WHEN EXISTS (SELECT 1 FROM standing_approvals WHERE id = NEW.id OR seq = NEW.seq)
+BEGIN SELECT RAISE(ABORT, 'a standing approval is given once'); END;
+CREATE TRIGGER standing_approvals_only_shrink BEFORE UPDATE ON standing_approvals
+WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.approval <> OLD.approval
+    OR NEW.created_at <> OLD.created_at OR NEW.valid_until > OLD.valid_until
+    OR NEW.account <> OLD.account OR NEW.api <> OLD.api OR NEW.key_digest <> OLD.key_digest
+    OR NEW.component <> OLD.component OR NEW.agent IS NOT OLD.agent OR NEW.token IS NOT OLD.token
+    OR NEW.function <> OLD.function OR NEW.arguments <> OLD.arguments
+    OR NEW.digest IS NOT OLD.digest OR NEW.conditions <> OLD.conditions
+    OR NEW.is_destructive <> OLD.is_destructive OR NEW.uses <> OLD.uses OR NEW.used < OLD.used
+    OR OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS NOT OLD.revoked_at
+BEGIN SELECT RAISE(ABORT, 'a standing approval only shrinks'); END;
 ";
 
 /// Returns whether the database has the current version. Returns an error if it cannot be upgraded.

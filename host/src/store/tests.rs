@@ -108,6 +108,10 @@ fn file_for(store: &Store, digest: &Digest, asker: &Asker) -> Result<Filed, Erro
         rule: "the default permissions.write = \"ask\"",
         front_end: "mcp",
         client: Some("an agent"),
+        key_fingerprint: b"fingerprint",
+        component: "c0de",
+        has_destination: false,
+        call: None,
     };
     store.file_approval(&asking)
 }
@@ -160,11 +164,34 @@ fn outcome(id: &str, effect: &str) -> End {
             duration_ms: 2.25,
         },
         give_back: None,
+        kept: None,
     }
 }
 
+/// A person who decides.
+fn someone() -> Decider {
+    Decider::at(Place::Terminal)
+}
+
+fn begun(
+    store: &Store,
+    begin: &Begin,
+    claim: Option<Claim<'_>>,
+    relies_on: &[Condition],
+    token: Option<&TokenUse>,
+) -> Result<Option<String>, BeginError> {
+    let time_limit = Duration::from_secs(60);
+    store.begin(begin, &BeginTerms { claim, relies_on, token, time_limit, approval: None })
+}
+
+/// Returns the state of an approval.
+fn state(store: &Store, id: &str) -> ApprovalState {
+    let found = store.approval(id).expect("an answer");
+    found.map_or(ApprovalState::Expired, |found| found.state)
+}
+
 fn claim(store: &Store, id: &str, digest: &Digest) -> Result<Option<String>, BeginError> {
-    store.begin(&row(id, "write"), Some(Claim::Approved(digest)), &[], None)
+    begun(&store, &row(id, "write"), Some(Claim::Approved(digest)), &[], None)
 }
 
 fn is_refused(result: &Result<Option<String>, BeginError>) -> bool {
@@ -172,7 +199,8 @@ fn is_refused(result: &Result<Option<String>, BeginError>) -> bool {
 }
 
 fn calls(store: &Store) -> Vec<AuditRow> {
-    store.audit(&AuditFilter::default()).expect("the log")
+    let calls = AuditFilter { decisions: Some(false), ..AuditFilter::default() };
+    store.audit(&calls).expect("the log")
 }
 
 fn ids(rows: &[AuditRow]) -> Vec<&str> {
@@ -220,7 +248,7 @@ fn set_mode(path: &Path, mode: u32) {
 fn written() -> Home {
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("1", "write"), None, &[], None).expect("begun");
     drop(store);
     home.raw().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("moved");
     home

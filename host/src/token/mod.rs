@@ -160,7 +160,8 @@ impl Token {
     /// Checks the signatures of all blocks, with the key of this installation if it has one.
     pub(crate) fn verify(self, key: Option<&Key>) -> Result<Verified, Fault> {
         check_signatures(&self.bytes, self.root_key_id, key)?;
-        Ok(Verified { blocks: self.blocks, ids: self.ids })
+        let text = URL_SAFE.encode(&self.bytes);
+        Ok(Verified { blocks: self.blocks, ids: self.ids, text })
     }
 }
 
@@ -222,10 +223,16 @@ fn id_of(signature: &[u8]) -> String {
 }
 
 /// A token of this installation, with correct signatures. It may be revoked, expired or used up.
-#[derive(Debug)]
 pub(crate) struct Verified {
     blocks: Vec<Restrictions>,
     ids: Vec<String>,
+    text: String,
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("ids", &self.ids).finish_non_exhaustive()
+    }
 }
 
 impl Verified {
@@ -236,8 +243,13 @@ impl Verified {
 
     fn read(message: Message, key: Option<&Key>) -> Result<Self, Fault> {
         check_signatures(&message.bytes, message.token.root_key_id, key)?;
-        let Token { blocks, ids, .. } = Token::read(message)?;
-        Ok(Self { blocks, ids })
+        let Token { bytes, blocks, ids, .. } = Token::read(message)?;
+        Ok(Self { blocks, ids, text: URL_SAFE.encode(bytes) })
+    }
+
+    /// Returns the text of the token, which is a secret.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Returns what each block restricts calls to, from the first.

@@ -307,6 +307,16 @@ impl Policy {
         }
     }
 
+    /// Whether a call of a function may need a person's approval.
+    #[must_use]
+    pub fn may_ask(&self, subject: Subject<'_>) -> bool {
+        // Only calls that write can have a destination.
+        let writes = FunctionRule::of(subject.function).effect == Effect::Write;
+        let layers = self.layers(subject, writes);
+        let words = |layer: &Layer<'_>| [layer.rule.permission, layer.otherwise];
+        layers.iter().flat_map(words).any(|permission| permission == Permission::Ask)
+    }
+
     /// Returns which facts the decision on a call asks for.
     #[must_use]
     pub fn needs(&self, subject: Subject<'_>) -> Needs {

@@ -13,13 +13,13 @@ fn an_approval_admits_one_call_once() {
     let id = pending(&store, &daily);
     // Another process gets the same approval.
     assert_eq!(pending(&home.store(), &daily), id);
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Pending);
+    assert_eq!(state(&store, &id), ApprovalState::Pending);
     assert!(is_refused(&claim(&store, "1", &daily)));
 
     let approved = home.store().approve(&id).expect("approved");
     assert_eq!(approved.state, ApprovalState::Approved);
     assert_eq!(approved.valid_until, Some(home.store().shared.now() + 15 * MINUTE));
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Approved);
+    assert_eq!(state(&store, &id), ApprovalState::Approved);
     assert!(store.is_approved(&daily).expect("an answer"));
     // Requesting it again names the approval.
     assert_eq!(pending(&store, &daily), id);
@@ -30,7 +30,7 @@ fn an_approval_admits_one_call_once() {
     assert_eq!(claim(&store, "1", &daily).expect("claimed"), Some(id.clone()));
     assert!(is_refused(&claim(&store, "2", &daily)));
     assert!(!store.is_approved(&daily).expect("an answer"));
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Used);
+    assert_eq!(state(&store, &id), ApprovalState::Used);
     assert_ne!(pending(&store, &daily), id);
     // Refused calls are not in the log.
     let rows = calls(&store);
@@ -48,20 +48,26 @@ fn a_stored_question_is_answered_by_a_client_once() {
     let (daily, weekly) = (digest(&store, "daily"), digest(&store, "weekly"));
     let id = pending(&store, &daily);
     let answered = |row_id: &str, id: &str, digest: &Digest| {
-        store.begin(&row(row_id, "write"), Some(Claim::Answered { id, digest }), &[], None)
+        begun(
+            &store,
+            &row(row_id, "write"),
+            Some(Claim::Answered { id, digest, by: &someone() }),
+            &[],
+            None,
+        )
     };
     // An answer is for one question.
     assert!(is_refused(&answered("1", &id, &weekly)));
     assert!(is_refused(&answered("1", &new_id().expect("an id"), &daily)));
-    assert!(!store.decline(&id, &weekly).expect("an answer"));
+    assert!(!store.decline(&id, &weekly, &someone()).expect("an answer"));
     assert_eq!(answered("1", &id, &daily).expect("claimed"), Some(id.clone()));
     assert!(is_refused(&answered("2", &id, &daily)));
-    assert!(!store.decline(&id, &daily).expect("an answer"));
+    assert!(!store.decline(&id, &daily, &someone()).expect("an answer"));
 
     let id = pending(&store, &weekly);
-    assert!(store.decline(&id, &weekly).expect("an answer"));
+    assert!(store.decline(&id, &weekly, &someone()).expect("an answer"));
     assert!(is_refused(&answered("2", &id, &weekly)));
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Denied);
+    assert_eq!(state(&store, &id), ApprovalState::Denied);
 }
 
 #[test]
@@ -86,12 +92,12 @@ fn a_person_can_approve_what_was_denied_and_the_last_word_counts() {
     let store = home.store();
     let daily = digest(&store, "daily");
     let denied = pending(&store, &daily);
-    assert!(store.decline(&denied, &daily).expect("an answer"));
+    assert!(store.decline(&denied, &daily, &someone()).expect("an answer"));
     home.wait(30 * MINUTE);
     let approved = store.approve(&denied).expect("approved");
     assert_eq!(approved.state, ApprovalState::Approved);
     assert_ne!(approved.id, denied, "the denial stays as it was");
-    assert_eq!(store.standing(&denied).expect("an answer"), Standing::Denied);
+    assert_eq!(state(&store, &denied), ApprovalState::Denied);
     assert!(message(store.approve(&denied)).contains("was denied at"), "it is approved already");
     claim(&store, "1", &daily).expect("claimed");
     // The call was approved after it was denied, so approval is required again.
@@ -123,13 +129,13 @@ fn undecided_and_unused_approvals_expire() {
     let daily = digest(&store, "daily");
     let id = pending(&store, &daily);
     home.wait(60 * MINUTE - 1);
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Pending);
+    assert_eq!(state(&store, &id), ApprovalState::Pending);
     home.wait(1);
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Gone);
+    assert_eq!(state(&store, &id), ApprovalState::Expired);
     let state = |id: &str| store.approval(id).expect("readable").expect("there").state;
     assert_eq!(state(&id), ApprovalState::Expired);
     assert!(store.approvals(false).expect("a list").is_empty());
-    assert!(!store.decline(&id, &daily).expect("an answer"));
+    assert!(!store.decline(&id, &daily, &someone()).expect("an answer"));
 
     let second = pending(&store, &daily);
     assert_ne!(second, id);
@@ -156,22 +162,22 @@ fn setting_the_clock_back_extends_no_approval() {
     // A running clock is corrected by a little.
     home.wait(-2 * MINUTE);
     assert!(store.is_approved(&daily).expect("an answer"));
-    assert_eq!(store.standing(&approved).expect("an answer"), Standing::Approved);
-    assert_eq!(store.standing(&waiting).expect("an answer"), Standing::Pending);
+    assert_eq!(state(&store, &approved), ApprovalState::Approved);
+    assert_eq!(state(&store, &waiting), ApprovalState::Pending);
     assert_eq!(store.approvals(false).expect("a list").len(), 2);
     home.wait(-1);
     assert!(!store.is_approved(&daily).expect("an answer"));
     assert!(is_refused(&claim(&store, "1", &daily)));
     home.wait(-5 * MINUTE);
     for id in [&approved, &waiting] {
-        assert_eq!(store.standing(id).expect("an answer"), Standing::Gone);
+        assert_eq!(state(&store, id), ApprovalState::Expired);
         assert!(store.approve(id).is_err());
     }
     // What has expired stays expired when the clock goes on.
     home.wait(10 * MINUTE);
     assert!(!store.is_approved(&daily).expect("an answer"));
     for id in [&approved, &waiting] {
-        assert_eq!(store.standing(id).expect("an answer"), Standing::Gone);
+        assert_eq!(state(&store, id), ApprovalState::Expired);
     }
 }
 
@@ -346,7 +352,7 @@ fn a_call_that_changed_nothing_returns_its_approval() {
         store.is_approved(&daily).expect("an answer")
     };
     // A call that did not use it does not return it.
-    store.begin(&row("2", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("2", "write"), None, &[], None).expect("begun");
     assert!(!given_back("2", "none"));
     home.wait(10 * MINUTE);
     assert!(given_back("1", "none"));
@@ -356,7 +362,7 @@ fn a_call_that_changed_nothing_returns_its_approval() {
     // A call returns it once, and only if it changed nothing.
     assert!(!given_back("1", "none"));
     assert!(!given_back("3", "unknown"));
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Used);
+    assert_eq!(state(&store, &id), ApprovalState::Used);
     // It stays used if approval was requested again.
     let weekly = digest(&store, "weekly");
     let id = used(&store, &weekly, "4");
@@ -364,8 +370,8 @@ fn a_call_that_changed_nothing_returns_its_approval() {
     let end = End { give_back: Some(id.clone()), ..outcome("4", "none") };
     store.record(None, Some(&end), true).expect("recorded");
     store.flush().expect("moved");
-    assert_eq!(store.standing(&id).expect("an answer"), Standing::Used);
-    assert_eq!(store.standing(&again).expect("an answer"), Standing::Pending);
+    assert_eq!(state(&store, &id), ApprovalState::Used);
+    assert_eq!(state(&store, &again), ApprovalState::Pending);
 }
 
 #[test]
@@ -381,11 +387,13 @@ fn one_of_many_calls_uses_an_approval() {
             stores[1].approve(&filed[0]).expect("approved");
         }
         let used = race(&stores, |store, racer| {
+            let by = someone();
             let claim = match is_answered {
-                true => Claim::Answered { id: &filed[0], digest: &daily },
+                true => Claim::Answered { id: &filed[0], digest: &daily, by: &by },
                 false => Claim::Approved(&daily),
             };
-            match store.begin(&row(&format!("{round}-{racer}"), "write"), Some(claim), &[], None) {
+            match begun(&store, &row(&format!("{round}-{racer}"), "write"), Some(claim), &[], None)
+            {
                 Ok(id) => Some(id.expect("an id")),
                 Err(BeginError::NotApproved) => None,
                 Err(error) => panic!("{error:?}"),
@@ -438,8 +446,9 @@ fn a_client_can_answer_after_a_person_approved() {
     home.wait(MINUTE);
     let until = store.approve(&id).expect("approved").valid_until;
     home.wait(MINUTE);
-    let claim = Claim::Answered { id: &id, digest: &daily };
-    let begun = store.begin(&row("1", "write"), Some(claim), &[], None).expect("claimed");
+    let by = someone();
+    let claim = Claim::Answered { id: &id, digest: &daily, by: &by };
+    let begun = begun(&store, &row("1", "write"), Some(claim), &[], None).expect("claimed");
     assert_eq!(begun, Some(id.clone()));
     let used = store.approval(&id).expect("readable").expect("there");
     assert_eq!((used.state, used.valid_until), (ApprovalState::Used, until));

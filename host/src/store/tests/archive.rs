@@ -21,12 +21,12 @@ fn an_archive_has_every_call_and_empties_the_log() {
     let home = Home::new();
     let file = home.directory.path().join("archive.db");
     let store = home.store();
-    store.begin(&row("killed", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("killed", "write"), None, &[], None).expect("begun");
     home.wait(2 * DAY);
     let now = |id: &str, effect: &str| Begin { time: store.shared.now(), ..row(id, effect) };
-    store.begin(&now("written", "write"), None, &[], None).expect("begun");
+    begun(&store, &now("written", "write"), None, &[], None).expect("begun");
     store.record(None, Some(&outcome("written", "done")), true).expect("recorded");
-    store.begin(&now("under way", "write"), None, &[], None).expect("begun");
+    begun(&store, &now("under way", "write"), None, &[], None).expect("begun");
     // In the spool files of a running process, of one that was killed, and of this one.
     let other = home.store();
     other.record(Some(&now("read", "read")), Some(&outcome("read", "none")), false).expect("");
@@ -190,7 +190,7 @@ fn programs_can_record_calls_during_an_archive() {
                     let id = format!("{number}-{index}");
                     match index % 4 {
                         0 => {
-                            store.begin(&row(&id, "write"), None, &[], None).expect("begun");
+                            begun(&store, &row(&id, "write"), None, &[], None).expect("begun");
                             store.record(None, Some(&outcome(&id, "done")), true).expect("");
                         }
                         _ => store

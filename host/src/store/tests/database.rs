@@ -33,7 +33,7 @@ fn the_schema_refuses_changes_to_recorded_rows() {
     store.add_token(&id, &limits).expect("added");
     let token = TokenUse { ids: vec![id.clone()], uses: vec![(id.clone(), 3)], valid_until: None };
     for call in ["a", "b"] {
-        store.begin(&row(call, "read"), None, &[], Some(&token)).expect("begun");
+        begun(&store, &row(call, "read"), None, &[], Some(&token)).expect("begun");
     }
     store.revoke_token(&id).expect("revoked");
     let before = calls(&store);
@@ -162,7 +162,7 @@ fn a_database_from_before_there_were_agents_keeps_its_rows() {
     store.approve(&approvals[0].id).expect("approved");
     // New rows have their agent.
     let begin = Begin { agent: Some("a".into()), ..row("two", "write") };
-    store.begin(&begin, None, &[], None).expect("begun");
+    begun(&store, &begin, None, &[], None).expect("begun");
     let rows = store.audit(&of_agent).expect("the log");
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["two"]);
 }
@@ -211,7 +211,7 @@ fn every_problem_of_the_database_has_its_own_error() {
         spoil(&home);
         let store = home.store();
         let shown = home.path().display().to_string();
-        let begun = store.begin(&row("2", "write"), None, &[], None);
+        let begun = begun(&store, &row("2", "write"), None, &[], None);
         let Err(BeginError::Store(error)) = begun else { panic!("{words}: {begun:?}") };
         for text in [error.to_string(), message(store.check())] {
             assert!(text.contains(words), "`{words}` is not in: {text}");
@@ -229,11 +229,14 @@ fn a_read_only_directory_is_an_error() {
     set_mode(&home.path(), 0o500);
     let text = message(store.record(Some(&row("2", "read")), None, false));
     assert!(text.contains("is read-only"), "{text}");
-    assert!(matches!(store.begin(&row("2", "write"), None, &[], None), Err(BeginError::Store(_))));
+    assert!(matches!(
+        begun(&store, &row("2", "write"), None, &[], None),
+        Err(BeginError::Store(_))
+    ));
     set_mode(&home.path(), 0o700);
     // It works again once that is fixed.
     store.record(Some(&row("2", "read")), None, false).expect("recorded");
-    store.begin(&row("3", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("3", "write"), None, &[], None).expect("begun");
     assert_eq!(calls(&store).len(), 3);
     // The directory of another user is refused. Only root can try that.
     if rustix::process::geteuid().is_root() {
@@ -249,7 +252,7 @@ fn a_database_that_is_busy_or_full_refuses_the_write() {
     let store = home.store();
     let raw = home.raw();
     raw.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let busy = store.begin(&row("2", "write"), None, &[], None);
+    let busy = begun(&store, &row("2", "write"), None, &[], None);
     let Err(BeginError::Store(error)) = busy else { panic!("{busy:?}") };
     assert!(error.to_string().contains("is in use by another process"), "{error}");
     // Reads go on, and their rows wait in the spool.
@@ -264,16 +267,16 @@ fn a_database_that_is_busy_or_full_refuses_the_write() {
         Ok(connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(())))
     });
     limited.expect("open").expect("limited");
-    let mut begun = 0;
+    let mut count = 0;
     let error = loop {
-        match store.begin(&row(&format!("{begun} more"), "write"), None, &[], None) {
-            Ok(_) => begun += 1,
+        match begun(&store, &row(&format!("{count} more"), "write"), None, &[], None) {
+            Ok(_) => count += 1,
             Err(BeginError::Store(error)) => break error,
             Err(error) => panic!("{error:?}"),
         }
     };
     assert!(error.to_string().contains("the disk is full"), "{error}");
-    assert_eq!(calls(&store).len(), 2 + begun);
+    assert_eq!(calls(&store).len(), 2 + count);
 }
 
 #[test]
@@ -285,7 +288,7 @@ fn a_deleted_database_is_created_again() {
     store.record(Some(&row("2", "read")), None, false).expect("recorded");
     store.flush().expect("moved");
     std::fs::remove_dir_all(home.path()).expect("removed");
-    store.begin(&row("3", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("3", "write"), None, &[], None).expect("begun");
     store.record(Some(&row("4", "read")), None, false).expect("recorded");
     assert_eq!(ids(&calls(&store)), ["3", "4"]);
     assert_ne!(digest(&store, "daily"), before, "another installation has another key");
@@ -312,7 +315,7 @@ fn only_the_user_can_use_the_files() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("1", "write"), None, &[], None).expect("begun");
     store.record(Some(&row("2", "read")), None, false).expect("recorded");
     let mut names = Vec::new();
     for entry in std::fs::read_dir(home.path()).expect("a directory") {
@@ -359,10 +362,10 @@ fn the_last_process_leaves_everything_in_one_file() {
 fn a_database_that_is_moved_while_it_is_open_takes_its_rows_along() {
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("1", "write"), None, &[], None).expect("begun");
     let kept = home.directory.path().join("kept.db");
     std::fs::rename(home.database(), &kept).expect("moved");
-    store.begin(&row("2", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("2", "write"), None, &[], None).expect("begun");
     let kept = Connection::open(kept).expect("a database");
     let id: String = kept.query_row("SELECT id FROM calls", [], |row| row.get(0)).expect("a row");
     assert_eq!(id, "1");
@@ -373,7 +376,7 @@ fn a_database_that_is_moved_while_it_is_open_takes_its_rows_along() {
 fn the_log_of_a_database_that_was_moved_away_is_kept() {
     let home = Home::new();
     let store = home.store();
-    store.begin(&row("1", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("1", "write"), None, &[], None).expect("begun");
     // As if the program had been killed, there is a write-ahead log.
     let killed = Home::new();
     std::fs::create_dir_all(killed.path()).expect("a directory");
@@ -385,7 +388,7 @@ fn the_log_of_a_database_that_was_moved_away_is_kept() {
     let kept = killed.directory.path().join("kept.db");
     std::fs::rename(killed.database(), &kept).expect("moved");
     assert_eq!(calls(&killed.store()), []);
-    killed.store().begin(&row("2", "write"), None, &[], None).expect("begun");
+    begun(&killed.store(), &row("2", "write"), None, &[], None).expect("begun");
     assert_eq!(ids(&calls(&killed.store())), ["2"]);
     // With its own database, it still contains everything.
     let old = killed.path().join("state.db-wal.old");

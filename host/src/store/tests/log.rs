@@ -8,7 +8,7 @@ fn a_beginning_and_an_end_are_joined_in_either_order() {
     let home = Home::new();
     let store = home.store();
     store.record(Some(&row("read", "read")), None, false).expect("recorded");
-    store.begin(&row("write", "write"), None, &[], None).expect("begun");
+    begun(&store, &row("write", "write"), None, &[], None).expect("begun");
     store
         .record(Some(&row("refused", "write")), Some(&outcome("refused", "none")), false)
         .expect("");
@@ -45,6 +45,7 @@ fn a_beginning_and_an_end_are_joined_in_either_order() {
             "rule": "a rule",
             "approved_by": "approval",
             "approval_id": null,
+            "decision": null,
             "outcome": {
                 "success": true,
                 "kind": null,
@@ -71,7 +72,7 @@ fn the_log_is_filtered_and_followed() {
         begin.account = Some(account.into());
         begin.agent = (index == 2).then(|| "assistant".into());
         begin.function = Some(if index == 3 { "create_room" } else { "delete_room" }.into());
-        store.begin(&begin, None, &[], None).expect("begun");
+        begun(&store, &begin, None, &[], None).expect("begun");
     }
     let first = row("", "").time;
     let filter = AuditFilter::default();
@@ -90,6 +91,8 @@ fn the_log_is_filtered_and_followed() {
                 function: Some("delete_room".into()),
                 limit: Some(9),
                 after_seq: Some(1),
+                approval: None,
+                decisions: Some(false),
             },
             &["2"],
         ),
@@ -130,7 +133,7 @@ fn a_row_has_a_maximum_size() {
     };
     store.record(Some(&begin("1")), Some(&end("1")), false).expect("recorded");
     store.record(Some(&begin("2")), None, true).expect("recorded");
-    store.begin(&begin("3"), None, &[], None).expect("begun");
+    begun(&store, &begin("3"), None, &[], None).expect("begun");
     // An older version left a row that is not cut.
     let record = AuditRecord { begin: Some(begin("4")), end: Some(end("4")) };
     store.shared.spool.append(&record, false).expect("appended");

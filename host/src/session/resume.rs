@@ -1,0 +1,506 @@
+//! Calls that are made after a person has approved them: by any program of the state directory that serves
+//! clients, or when the caller asks for the result.
+//!
+//! Each is made once. The beginning of the call uses up its approval in one transaction, so of several
+//! programs one makes it. The result is in the database together with the outcome. If a program ends in
+//! between, the outcome is unknown, and the call is not made again.
+
+use super::Session;
+use super::authorization::blocking;
+use crate::error::{EarlierError, Error, PendingApproval};
+use crate::session::call::{Call, Outcome};
+#[cfg(feature = "mcp")]
+use crate::store::Lifetime;
+use crate::store::{ApprovalState, AuditOutcome, Made, Store, StoredApproval};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use whereby_authority::grant::WriteOutcome;
+
+/// How often a caller that waits looks for a decision or a result.
+const POLL: Duration = Duration::from_millis(200);
+
+/// How often a program looks for approved calls to make.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The maximum size of a result that is kept, in bytes.
+const MAX_RESULT: usize = 4 * 1024 * 1024;
+
+/// A call, as it is kept until a person has approved it.
+#[derive(Serialize, Deserialize)]
+struct StoredCall {
+    account: String,
+    agent: Option<String>,
+    token: Option<String>,
+    function: String,
+    arguments: Value,
+    front_end: String,
+    client: Option<String>,
+}
+
+/// Returns a call with the account that it uses, to keep it.
+pub(super) fn to_stored(call: &Call, account: &str) -> Result<Vec<u8>, Error> {
+    let stored = StoredCall {
+        account: account.to_owned(),
+        agent: call.agent.clone(),
+        token: call.token.as_ref().map(|token| token.text().to_owned()),
+        function: call.function.clone(),
+        arguments: call.arguments.clone(),
+        front_end: call.asked_by.front_end.clone(),
+        client: call.asked_by.client.clone(),
+    };
+    serde_json::to_vec(&stored)
+        .map_err(|error| Error::internal(format!("cannot serialize a call: {error}")))
+}
+
+/// What came of a call that was made after its approval.
+#[derive(Clone, Debug)]
+pub(super) struct Earlier {
+    /// The id of the approval.
+    pub(super) id: String,
+    pub(super) result: Result<Value, Error>,
+    pub(super) write: WriteOutcome,
+}
+
+/// What came of a call, as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    data: Option<Value>,
+    error: Option<KeptError>,
+    effect: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptError {
+    kind: String,
+    message: String,
+    hint: Option<String>,
+    retryable: bool,
+    http_status: Option<u16>,
+    retry_after_seconds: Option<u64>,
+}
+
+impl KeptError {
+    fn of(error: &Error, write: WriteOutcome) -> Self {
+        // Whoever asks for it later is an agent.
+        let error = error.clone().for_agent();
+        let function = match &error {
+            Error::Function(error) => Some(error),
+            _ => None,
+        };
+        Self {
+            kind: error.kind().to_owned(),
+            message: error.to_string(),
+            hint: error.hint(write),
+            retryable: error.is_retryable(),
+            http_status: function.and_then(|error| error.http_status),
+            retry_after_seconds: function.and_then(|error| error.retry_after_seconds),
+        }
+    }
+
+    fn into_error(self) -> Error {
+        let Self { kind, message, hint, retryable, http_status, retry_after_seconds } = self;
+        Error::Earlier(Box::new(EarlierError {
+            kind: EarlierError::known_kind(&kind),
+            message,
+            hint,
+            retryable,
+            http_status,
+            retry_after_seconds,
+        }))
+    }
+}
+
+/// Returns what is kept of a result.
+pub(super) fn to_kept(result: &Result<Value, Error>, write: WriteOutcome) -> Option<Vec<u8>> {
+    let kept = |result: Result<&Value, KeptError>| {
+        let effect = write.as_str().to_owned();
+        let (data, error) = match result {
+            Ok(data) => (Some(data.clone()), None),
+            Err(error) => (None, Some(error)),
+        };
+        serde_json::to_vec(&Kept { data, error, effect }).ok()
+    };
+    let whole = kept(result.as_ref().map_err(|error| KeptError::of(error, write)))?;
+    if whole.len() <= MAX_RESULT {
+        return Some(whole);
+    }
+    kept(Err(KeptError {
+        kind: "internal".into(),
+        message: format!("the call was made, and its result is longer than {MAX_RESULT} bytes"),
+        hint: None,
+        retryable: false,
+        http_status: None,
+        retry_after_seconds: None,
+    }))
+}
+
+impl Earlier {
+    fn of_kept(id: &str, kept: &[u8]) -> Option<Self> {
+        let Kept { data, error, effect } = serde_json::from_slice(kept).ok()?;
+        let result = match (data, error) {
+            (Some(data), None) => Ok(data),
+            (_, error) => Err(error?.into_error()),
+        };
+        Some(Self { id: id.to_owned(), result, write: write_outcome(&effect) })
+    }
+
+    /// Returns what the log has, where no result was kept.
+    fn of_row(id: &str, outcome: &AuditOutcome) -> Self {
+        let message = match (&outcome.message, outcome.success) {
+            (Some(message), _) => message.clone(),
+            (None, true) => "the call was made and succeeded, and its result was not kept".into(),
+            (None, false) => "the call failed".into(),
+        };
+        let result = Err(Error::Internal { message });
+        Self { id: id.to_owned(), result, write: write_outcome(&outcome.effect) }
+    }
+
+    /// Returns the error for a call whose program ended before the outcome was recorded.
+    fn unknown(id: &str, is_write: bool) -> Self {
+        let message =
+            "the program that made this call after its approval ended before the outcome was \
+                       recorded"
+                .to_owned();
+        let write = if is_write { WriteOutcome::Unknown } else { WriteOutcome::None };
+        Self { id: id.to_owned(), result: Err(Error::Internal { message }), write }
+    }
+}
+
+fn write_outcome(effect: &str) -> WriteOutcome {
+    match effect {
+        "none" => WriteOutcome::None,
+        "done" => WriteOutcome::Done,
+        _ => WriteOutcome::Unknown,
+    }
+}
+
+/// Returns the error for an approval that is not for the call as it would be made now.
+pub(super) fn changed(function: &str, id: &str) -> Error {
+    Error::ApprovalRequired {
+        message: format!(
+            "the approval {id} of {function} is for another key, component or API than there is now, so it \
+             is not used; make the call again for a new one"
+        ),
+        rule: None,
+        pending: None,
+    }
+}
+
+/// Returns the error for an approval that another program used first, or that has expired.
+pub(super) fn taken(function: &str, id: &str) -> Error {
+    Error::ApprovalRequired {
+        message: format!("the approval {id} of {function} can no longer be used"),
+        rule: None,
+        pending: None,
+    }
+}
+
+/// What has become of a call that was stored for approval.
+pub(crate) enum Progress {
+    /// Nobody has decided.
+    Pending(PendingApproval),
+    /// A person has approved it, and it is being made.
+    UnderWay,
+    /// Its caller has withdrawn it.
+    Withdrawn,
+    /// It was made, or will not be made.
+    Ended(Outcome),
+}
+
+/// Who asks for a call that was stored for approval. It must be the one who made it.
+pub(crate) struct Asking<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) agent: Option<&'a str>,
+    /// The id of the first block of the capability token.
+    pub(crate) token: Option<&'a str>,
+}
+
+impl Session {
+    fn store_of_approvals(&self) -> Result<&Arc<Store>, Error> {
+        match &self.0.store {
+            Ok(Some(store)) => Ok(store),
+            Ok(None) => Err(Error::usage("there is no state directory, so no approval is stored")),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// Returns what came of the call that used an approval. Waits for its program, if that may still run.
+    pub(super) async fn earlier(&self, id: &str) -> Result<Earlier, Error> {
+        let store = self.store_of_approvals()?;
+        loop {
+            if let Some(earlier) = self.earlier_now(id).await? {
+                let own = id.to_owned();
+                blocking(store, move |store| store.collect(&own)).await?;
+                return Ok(earlier);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Returns what came of the call that used an approval; `None` if it may still be under way.
+    async fn earlier_now(&self, id: &str) -> Result<Option<Earlier>, Error> {
+        let own = id.to_owned();
+        let made = blocking(self.store_of_approvals()?, move |store| store.made(&own)).await?;
+        let Made { result, row, is_under_way } = made;
+        if let Some(earlier) = result.and_then(|kept| Earlier::of_kept(id, &kept)) {
+            return Ok(Some(earlier));
+        }
+        let outcome = row.as_ref().and_then(|row| row.outcome.as_ref());
+        if let Some(outcome) = outcome {
+            return Ok(Some(Earlier::of_row(id, outcome)));
+        }
+        if is_under_way {
+            return Ok(None);
+        }
+        let is_write = row.is_none_or(|row| row.effect.as_deref() != Some("read"));
+        Ok(Some(Earlier::unknown(id, is_write)))
+    }
+
+    /// Returns the stored approval that a caller asks for.
+    async fn asked_for(&self, asking: &Asking<'_>) -> Result<StoredApproval, Error> {
+        let id = asking.id.to_owned();
+        let found = blocking(self.store_of_approvals()?, move |store| store.approval(&id)).await?;
+        let is_own = |found: &StoredApproval| {
+            let first = found.token.as_ref().and_then(|ids| ids.first());
+            found.agent.as_deref() == asking.agent && first.map(String::as_str) == asking.token
+        };
+        found.filter(is_own).ok_or_else(|| {
+            let id = whereby_authority::text::printable(asking.id, 60);
+            Error::usage(format!("there is no approval {id} of a call of yours"))
+        })
+    }
+
+    /// Returns what has become of a call that was stored for approval.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if the caller has no such call; [`Error::Configuration`] if the store cannot be
+    /// used.
+    pub(crate) async fn progress(&self, asking: &Asking<'_>) -> Result<Progress, Error> {
+        let found = self.asked_for(asking).await?;
+        let failed =
+            |error: Error| Progress::Ended(outcome(&found, Err(error), WriteOutcome::None));
+        Ok(match found.state {
+            ApprovalState::Pending => Progress::Pending(self.to_pending(&found).await?),
+            // With a result, the call failed before it sent anything, and gave its approval back.
+            ApprovalState::Approved => match self.kept(asking.id).await? {
+                Some(earlier) => Progress::Ended(earlier.into_outcome(&found)),
+                None => Progress::UnderWay,
+            },
+            ApprovalState::Denied => failed(denied(&found)),
+            ApprovalState::Used => match self.earlier_now(asking.id).await? {
+                Some(earlier) => {
+                    let (store, id) = (self.store_of_approvals()?, asking.id.to_owned());
+                    blocking(store, move |store| store.collect(&id)).await?;
+                    Progress::Ended(earlier.into_outcome(&found))
+                }
+                None => Progress::UnderWay,
+            },
+            ApprovalState::Expired if found.is_withdrawn => Progress::Withdrawn,
+            ApprovalState::Expired => match self.kept(asking.id).await? {
+                Some(earlier) => Progress::Ended(earlier.into_outcome(&found)),
+                None => failed(expired(&found)),
+            },
+        })
+    }
+
+    /// Returns what was kept of the call of an approval.
+    async fn kept(&self, id: &str) -> Result<Option<Earlier>, Error> {
+        let own = id.to_owned();
+        let made = blocking(self.store_of_approvals()?, move |store| store.made(&own)).await?;
+        Ok(made.result.and_then(|kept| Earlier::of_kept(id, &kept)))
+    }
+
+    /// Returns when a stored call was stored and changed, and how long it is kept.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::progress`].
+    #[cfg(feature = "mcp")]
+    pub(crate) async fn lifetime(&self, asking: &Asking<'_>) -> Result<Lifetime, Error> {
+        self.asked_for(asking).await.map(|found| Lifetime::from(&found))
+    }
+
+    async fn to_pending(&self, found: &StoredApproval) -> Result<PendingApproval, Error> {
+        let id = found.id.clone();
+        let handle = blocking(self.store_of_approvals()?, move |store| store.handle(&id)).await?;
+        let (id, expires_at) = (found.id.clone(), found.expires_at);
+        Ok(PendingApproval { id, expires_at, handle, is_resumable: true })
+    }
+
+    /// Waits for a person's decision on a stored call, makes the call, and returns its outcome.
+    pub(crate) async fn resume(
+        &self,
+        asking: &Asking<'_>,
+        wait: Duration,
+    ) -> Result<Outcome, Error> {
+        let until = Instant::now() + wait;
+        let mut tried = false;
+        loop {
+            let found = self.asked_for(asking).await?;
+            if found.state == ApprovalState::Approved && !tried {
+                tried = true;
+                let outcome = self.make_approved(&found.id).await?;
+                let was_claimed = outcome.approval.as_deref() == Some(asking.id);
+                let still = self.asked_for(asking).await?.state;
+                if was_claimed {
+                    let (store, id) = (self.store_of_approvals()?, found.id.clone());
+                    blocking(store, move |store| store.collect(&id)).await?;
+                }
+                // Otherwise another program was faster.
+                if was_claimed || still == ApprovalState::Approved {
+                    return Ok(outcome);
+                }
+            }
+            match self.progress(asking).await? {
+                Progress::Ended(outcome) => return Ok(outcome),
+                Progress::Withdrawn => {
+                    return Ok(outcome(&found, Err(expired(&found)), WriteOutcome::None));
+                }
+                Progress::Pending(pending) if Instant::now() >= until => {
+                    let message = format!(
+                        "{} by the account `{}` still needs a person's approval",
+                        found.function, found.account
+                    );
+                    let error =
+                        Error::ApprovalRequired { message, rule: None, pending: Some(pending) };
+                    let mut waiting = outcome(&found, Err(error), WriteOutcome::None);
+                    waiting.approval = Some(found.id);
+                    return Ok(waiting);
+                }
+                Progress::Pending(_) | Progress::UnderWay => {}
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Withdraws a stored call that nobody has decided on. Returns whether it could be.
+    #[cfg(feature = "mcp")]
+    pub(crate) async fn withdraw(&self, asking: &Asking<'_>) -> Result<bool, Error> {
+        let id = self.asked_for(asking).await?.id;
+        blocking(self.store_of_approvals()?, move |store| store.withdraw(&id)).await
+    }
+
+    /// Makes the call of an approval that a person has given.
+    async fn make_approved(&self, id: &str) -> Result<Outcome, Error> {
+        let (store, own) = (self.store_of_approvals()?, id.to_owned());
+        let stored = blocking(store, move |store| store.stored_call(&own)).await?;
+        let stored = stored.and_then(|stored| serde_json::from_slice::<StoredCall>(&stored).ok());
+        let Some(stored) = stored else {
+            return Err(Error::usage(format!(
+                "the approval {id} was not stored with its call; make the very same call again"
+            )));
+        };
+        let StoredCall { account, agent, token, function, arguments, front_end, client } = stored;
+        let mut call = Call::new(function, arguments)
+            .exact_account(&account)
+            .agent(agent.as_deref())
+            .asked_by(&front_end, client.as_deref())
+            .resumes(id);
+        let outcome = match token {
+            Some(text) => match self.open_token(&text).await {
+                Ok(token) => {
+                    call = call.token(Some(&token));
+                    self.run(call).await
+                }
+                Err(error) => self.refuse(call, error).await,
+            },
+            None => self.run(call).await,
+        };
+        let is_final =
+            matches!(&outcome.result, Err(Error::Denied { .. } | Error::InvalidArgument { .. }));
+        if is_final
+            && outcome.approval.is_none()
+            && let Some(kept) = to_kept(&outcome.result, outcome.write)
+        {
+            let id = id.to_owned();
+            blocking(self.store_of_approvals()?, move |store| store.fail(&id, &kept)).await?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// Makes approved calls as long as it is polled. `session` returns the session under the current settings.
+/// `notice` tells the person who runs the program what could not be done.
+#[cfg(feature = "mcp")]
+pub(crate) async fn make_approved_calls(
+    session: impl Fn() -> Option<Session>,
+    notice: impl Fn(&str),
+) {
+    // One that could not be made is left to its caller, or to another program.
+    let mut tried = std::collections::BTreeSet::new();
+    let mut running = tokio::task::JoinSet::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        while let Some(done) = running.try_join_next() {
+            if let Ok((id, Err(error))) = done {
+                notice(&format!("the approved call {id} could not be made: {error}"));
+            }
+        }
+        let Some(session) = session() else { continue };
+        let Ok(store) = session.store_of_approvals() else { continue };
+        let found = match blocking(store, Store::runnable).await {
+            Ok(found) => found,
+            Err(error) => {
+                notice(&format!("approved calls are not made: {error}"));
+                continue;
+            }
+        };
+        tried.retain(|id| found.contains(id));
+        for id in found {
+            if tried.insert(id.clone()) {
+                let session = session.clone();
+                running.spawn(async move {
+                    let made = session.make_approved(&id).await;
+                    (id, made.map(drop))
+                });
+            }
+        }
+    }
+}
+
+impl Earlier {
+    fn into_outcome(self, approval: &StoredApproval) -> Outcome {
+        let mut outcome = outcome(approval, self.result, self.write);
+        outcome.approval = Some(self.id);
+        outcome
+    }
+}
+
+fn outcome(
+    approval: &StoredApproval,
+    result: Result<Value, Error>,
+    write: WriteOutcome,
+) -> Outcome {
+    let call = Call::new(approval.function.as_str(), Value::Null);
+    let mut outcome = Outcome::refused(&call, Error::Interrupted);
+    outcome.account = Some(approval.account.clone());
+    (outcome.result, outcome.write, outcome.is_earlier) = (result, write, true);
+    outcome
+}
+
+fn denied(approval: &StoredApproval) -> Error {
+    Error::Denied {
+        message: format!(
+            "{} by the account `{}` was declined (approval {})",
+            approval.function, approval.account, approval.id
+        ),
+        rule: None,
+        instead: "a person declined this call; do not ask again".into(),
+    }
+}
+
+fn expired(approval: &StoredApproval) -> Error {
+    Error::ApprovalRequired {
+        message: format!(
+            "the approval {} of {} has expired, or newer requests took its place; make the call again for \
+             a new one",
+            approval.id, approval.function
+        ),
+        rule: None,
+        pending: None,
+    }
+}
