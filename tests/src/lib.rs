@@ -176,12 +176,24 @@ impl World {
         Store::with_clock(self.path("state/whereby"), self.clock())
     }
 
-    /// Returns the audit log of this user, oldest row first.
+    /// Returns the calls in the audit log of this user, oldest first.
     #[must_use]
     pub fn audit(&self) -> Vec<AuditRow> {
+        self.log(false)
+    }
+
+    /// Returns the decisions of people in the audit log of this user, oldest first.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<AuditRow> {
+        self.log(true)
+    }
+
+    fn log(&self, decisions: bool) -> Vec<AuditRow> {
         let store = self.store();
         store.flush().expect("the log is written");
-        store.audit(&AuditFilter::default()).expect("the log is read")
+        let mut filter = AuditFilter::default();
+        filter.decisions = Some(decisions);
+        store.audit(&filter).expect("the log is read")
     }
 
     /// Calls a function with the default account, without an approver.

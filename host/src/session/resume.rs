@@ -433,8 +433,10 @@ pub(crate) async fn make_approved_calls(
     // One that could not be made is left to its caller, or to another program.
     let mut tried = std::collections::BTreeSet::new();
     let mut running = tokio::task::JoinSet::new();
+    let mut turns = tokio::time::interval(LOOK);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::time::sleep(LOOK).await;
+        turns.tick().await;
         while let Some(done) = running.try_join_next() {
             if let Ok((id, Err(error))) = done {
                 notice(&format!("the approved call {id} could not be made: {error}"));
