@@ -7,6 +7,7 @@ mod arguments;
 mod artifacts;
 mod audit;
 mod causes;
+mod changes;
 mod cli;
 mod concurrency;
 mod conditions;

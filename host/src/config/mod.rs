@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod no_proxy;
 pub(crate) mod origin;
 pub(crate) mod reader;
+pub(crate) mod sources;
 mod toml;
 
 use crate::config::credentials::TokenSource;
@@ -19,6 +20,7 @@ use crate::config::limits::Limits;
 use crate::config::limits::ScriptLimits;
 use crate::config::no_proxy::NoProxy;
 use crate::config::origin::ApiBase;
+use crate::config::sources::Sources;
 use crate::config::toml::in_file;
 use crate::error::Error;
 use crate::system::file::{self, Access};
@@ -116,6 +118,8 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+    /// The files that the settings were read from; absent if a program made them.
+    pub(crate) sources: Option<Sources>,
 impl Settings {
     /// Reads the configuration file, the files that make the policy stricter, and the environment.
     ///
@@ -131,6 +135,8 @@ impl Settings {
         }
         let mut settings = Self::default();
         match ConfigFile::find(file, environment)? {
+        // Before they are read, so that no change is missed.
+        let sources = Sources::of(file, environment)?;
             Some(named) if named.must_exist || is_there(&named.path)? => {
                 let named_by = named.variable.unwrap_or("--config");
                 let path = named.checked(environment)?;
@@ -159,6 +165,7 @@ impl Settings {
         settings.read_proxy(environment);
         Ok(settings)
     }
+        settings.sources = Some(sources);
 
     /// Reads the proxy variables. Upper case takes precedence over lower case, as in Go.
     fn read_proxy(&mut self, environment: &Environment) {
@@ -187,8 +194,7 @@ impl Settings {
     ///
     /// [`Error::Configuration`] if `WHEREBY_CONFIG` is not an absolute path.
     pub fn files(file: Option<&Path>, environment: &Environment) -> Result<Vec<PathBuf>, Error> {
-        let own = ConfigFile::find(file, environment)?.map(|named| named.path);
-        Ok(own.into_iter().chain(tightening_files(environment)).collect())
+        sources::files(file, environment)
     }
 
     /// Warns about a token or URL in the environment that is not used.

@@ -300,7 +300,7 @@ impl Session {
 
     /// Returns how the call sees the people in meetings.
     async fn people(&self, decided: &Decided<'_>) -> Result<View, Error> {
-        match decided.policy.participants(decided.call.name, decided.call.agent) {
+        match decided.participants() {
             Participants::Names => return Ok(View::Names),
             Participants::Pseudonyms if decided.call.scope.lists_people() => {}
             _ => return Ok(View::Hidden),
