@@ -22,6 +22,7 @@ mod layers;
 mod lua;
 mod mcp;
 mod network_tls;
+mod notify;
 mod openapi;
 mod people;
 mod permissions;

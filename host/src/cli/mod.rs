@@ -47,6 +47,7 @@ use crate::session::approval::{Approver, NobodyToAsk};
 use crate::session::call::Call;
 use crate::session::inspect;
 use crate::session::resources::read_component;
+use crate::session::notify::Notifier;
 use crate::session::{self, Session};
 use crate::store::Store;
 use crate::system::resource_limit::{self, LowAddressSpace};
@@ -165,6 +166,8 @@ struct Context {
     /// Whether the terminal shows a question.
     asking: Arc<AtomicBool>,
 }
+    /// Tells people of new approval requests.
+    notifier: Notifier,
 
 impl Context {
     /// Returns the look of tables on standard output.
@@ -212,7 +215,6 @@ impl Context {
     }
 
     /// Returns a function that prints warnings, for code that outlives the command.
-    #[cfg(any(feature = "lua", feature = "mcp"))]
     fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let context = self.clone();
         move |what| {
@@ -270,6 +272,8 @@ impl Context {
             .environment(self.environment.clone())
             .approver(approver)
             .cache(self.environment.platform_directory("cache"));
+            .notifier(&self.notifier)
+            .notice(self.warner())
         builder = match self.store() {
             Ok(store) => builder.store(store),
             Err(error) => builder.no_store(error),
@@ -414,7 +418,9 @@ pub async fn run(
         global: opts.global,
         asking: Arc::default(),
     };
+        notifier: Notifier::default(),
     // The futures of commands are large; boxed, they do not all take space on the stack.
+    let notifier = context.notifier.clone();
     let result = match opts.command {
         Command::Call(opts) => Box::pin(opts.run(&context)).await,
         Command::List(opts) => opts.run(&context),
@@ -447,7 +453,18 @@ pub async fn run(
             Ok(Output::text(format!("{table}\n"), document("exit_codes", table.into())))
         }
     };
-    print(&streams, &style, result)
+    let code = print(&streams, &style, result);
+    // After the output, which nothing holds up. Whoever stopped the program does not wait.
+    if ![Exit::Interrupted, Exit::Terminated, Exit::HungUp].map(Exit::code).contains(&code) {
+        let mut signals = Signals::listen(&streams);
+        tokio::select! {
+            biased;
+            () = notifier.finished() => {}
+            _ = signals.next() => {}
+        }
+    }
+    notifier.close().await;
+    code
 }
 
 /// Runs a read-only command until it ends or a signal stops it.

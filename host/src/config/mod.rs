@@ -112,14 +112,16 @@ pub struct Settings {
     pub(crate) proxy_variable: Option<&'static str>,
     /// The hosts that are reached without the proxy, from `NO_PROXY`.
     pub no_proxy: Option<String>,
+    /// The command that is run for each new approval request; empty for none.
+    pub notify: Vec<String>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
     /// Warnings about settings without effect.
     pub warnings: Vec<String>,
-}
-
     /// The files that the settings were read from; absent if a program made them.
     pub(crate) sources: Option<Sources>,
+}
+
 impl Settings {
     /// Reads the configuration file, the files that make the policy stricter, and the environment.
     ///
@@ -133,10 +135,10 @@ impl Settings {
         if let Some(problem) = &environment.problem {
             return Err(Error::configuration(problem.clone()));
         }
-        let mut settings = Self::default();
-        match ConfigFile::find(file, environment)? {
         // Before they are read, so that no change is missed.
         let sources = Sources::of(file, environment)?;
+        let mut settings = Self::default();
+        match ConfigFile::find(file, environment)? {
             Some(named) if named.must_exist || is_there(&named.path)? => {
                 let named_by = named.variable.unwrap_or("--config");
                 let path = named.checked(environment)?;
@@ -163,9 +165,9 @@ impl Settings {
         }
         settings.tighten(environment)?;
         settings.read_proxy(environment);
+        settings.sources = Some(sources);
         Ok(settings)
     }
-        settings.sources = Some(sources);
 
     /// Reads the proxy variables. Upper case takes precedence over lower case, as in Go.
     fn read_proxy(&mut self, environment: &Environment) {
@@ -437,6 +439,11 @@ impl ConfigFile {
         }
         Ok(self.path)
     }
+}
+
+/// Whether a variable of this program may hold a key or a token, which no other program is to see.
+pub(crate) fn is_secret_variable(name: &str) -> bool {
+    name.to_ascii_uppercase().starts_with("WHEREBY_")
 }
 
 /// Whether a file exists. Fails if that is unknown.

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::error::PendingApproval;
 use crate::session::approval::{Answer, Channel};
 use crate::session::call::{AskedBy, Call};
+use crate::session::notify::NewApproval;
 use crate::store::{Asking, Claim, Digest, Filed, Standing, Store, Subject};
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,7 +167,7 @@ impl Session {
         if !may_ask {
             return self.ask_later(decided, call, digest).await;
         }
-        let pending = pending(store, decided, &call.asked_by, &own).await?;
+        let pending = self.pending(store, decided, &call.asked_by, &own).await?;
         match approver.ask(&decided.question()).await {
             Answer::Approved => Ok(Authorization::Answered { id: pending.id, digest: own }),
             Answer::Declined => {
@@ -255,7 +256,7 @@ impl Session {
         let (Some(store), Some(digest)) = (self.store(), digest) else {
             return Err(required(decided, None));
         };
-        let pending = pending(store, decided, &call.asked_by, &digest).await?;
+        let pending = self.pending(store, decided, &call.asked_by, &digest).await?;
         let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
         approver.stored(&decided.question(), &pending);
         let until = Instant::now() + call.wait;
@@ -299,7 +300,7 @@ impl Session {
         let (Some(store), Some(digest)) = (self.store(), authorization.digest()) else {
             return required(decided, None);
         };
-        let mut error = match pending(store, decided, &call.asked_by, digest).await {
+        let mut error = match self.pending(store, decided, &call.asked_by, digest).await {
             Ok(pending) => required(decided, Some(pending)),
             Err(error) => error,
         };
@@ -314,33 +315,40 @@ impl Session {
         }
         error
     }
-}
 
-/// Stores the call for a person to approve.
-///
-/// # Errors
-///
-/// [`Error::Denied`] if a person denied the call within the last hour.
-async fn pending(
-    store: &Arc<Store>,
-    decided: &Decided<'_>,
-    asked_by: &AskedBy,
-    digest: &Digest,
-) -> Result<PendingApproval, Error> {
-    match file(store, decided, asked_by, digest).await? {
-        Filed::Pending { id, expires_at } => {
-            let own = id.clone();
-            let handle = blocking(store, move |store| store.handle(&own)).await?;
-            Ok(PendingApproval { id, expires_at, handle })
+    /// Stores the call for a person to approve. If it was not stored before, people are told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] if a person denied the call within the last hour.
+    async fn pending(
+        &self,
+        store: &Arc<Store>,
+        decided: &Decided<'_>,
+        asked_by: &AskedBy,
+        digest: &Digest,
+    ) -> Result<PendingApproval, Error> {
+        match file(store, decided, asked_by, digest).await? {
+            Filed::Pending { id, expires_at, is_new } => {
+                if is_new {
+                    let question = &decided.question();
+                    let approval = NewApproval { id: &id, expires_at, question };
+                    let environment = self.0.resources.environment();
+                    self.0.notifier.tell(self.settings(), environment, &approval, &self.0.notice);
+                }
+                let own = id.clone();
+                let handle = blocking(store, move |store| store.handle(&own)).await?;
+                Ok(PendingApproval { id, expires_at, handle })
+            }
+            Filed::Denied { id, .. } => Err(Error::Denied {
+                message: format!(
+                    "{} by the account `{}` was declined (approval {id})",
+                    decided.call.function.json, decided.call.name
+                ),
+                rule: None,
+                instead: "a person denied this call within the last hour; do not ask again".into(),
+            }),
         }
-        Filed::Denied { id, .. } => Err(Error::Denied {
-            message: format!(
-                "{} by the account `{}` was declined (approval {id})",
-                decided.call.function.json, decided.call.name
-            ),
-            rule: None,
-            instead: "a person denied this call within the last hour; do not ask again".into(),
-        }),
     }
 }
 

@@ -44,8 +44,8 @@ pub(crate) struct Asker {
 /// The result of requesting approval. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Filed {
-    /// The call is pending, possibly since an earlier request.
-    Pending { id: String, expires_at: i64 },
+    /// The call is pending: since now, or since an earlier request.
+    Pending { id: String, expires_at: i64, is_new: bool },
     /// A person denied the call recently.
     Denied { id: String, until: i64 },
 }

@@ -123,7 +123,7 @@ pub(super) fn file(
             "SELECT id, ifnull(valid_until, expires_at) FROM approvals
              WHERE digest = ?1 AND state IN ('pending', 'approved')",
             [asking.digest.0],
-            |row| Ok(Filed::Pending { id: row.get(0)?, expires_at: row.get(1)? }),
+            |row| Ok(Filed::Pending { id: row.get(0)?, expires_at: row.get(1)?, is_new: false }),
         )
         .optional()?;
     if let Some(open) = open {
@@ -189,7 +189,7 @@ pub(super) fn file(
             asking.token.map(|ids| serde_json::json!(ids).to_string()),
         ],
     )?;
-    Ok(Ok(Filed::Pending { id, expires_at }))
+    Ok(Ok(Filed::Pending { id, expires_at, is_new: true }))
 }
 
 /// Expires the oldest pending approval of the client with the most in a group, if it has more than a
