@@ -38,25 +38,23 @@ enum Command {
     },
     /// Show one approval with its full arguments
     Show {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: String,
     },
     /// Approve the call once, for 15 minutes, even if it was denied before
-    #[command(
-        after_long_help = "Example:\n  whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015"
-    )]
+    #[command(after_long_help = "Example:\n  whereby approvals approve 9f86d081")]
     Approve {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: String,
     },
     /// Deny the call, or revoke an unused approval
     #[command(
         override_usage = "whereby approvals deny [OPTIONS] <ID>\n       whereby approvals deny [OPTIONS] --all [--client <NAME>] [--yes]",
         group = clap::ArgGroup::new("calls").args(["id", "all"]).required(true),
-        after_long_help = "Examples:\n  whereby approvals deny 9f86d081884c7d659a2feaa0c55ad015\n  whereby approvals deny --all --client my-agent"
+        after_long_help = "Examples:\n  whereby approvals deny 9f86d081\n  whereby approvals deny --all --client my-agent"
     )]
     Deny {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: Option<String>,
         /// Deny everything that `whereby approvals list` shows, after confirmation
         #[arg(long)]
@@ -91,6 +89,7 @@ impl Opts {
                 Ok(Output::text(table, document("approvals", documents.into())))
             }
             Command::Show { id } => {
+                let id = store.approval_id(&id)?;
                 let found = store.approval(&id)?.ok_or_else(|| {
                     Error::usage(format!(
                         "there is no approval {id}; run: whereby approvals list --all"
@@ -100,6 +99,7 @@ impl Opts {
                 Ok(output(&found, show(context, &found)))
             }
             Command::Approve { id } => {
+                let id = store.approval_id(&id)?;
                 check_account_of(context, &store, &id)?;
                 let approved = store.approve(&id)?;
                 let mut text = approved_text(context, &approved);
@@ -113,6 +113,7 @@ impl Opts {
                 deny_all(context, &store, client.as_deref(), yes)
             }
             Command::Deny { id: Some(id), .. } => {
+                let id = store.approval_id(&id)?;
                 check_account_of(context, &store, &id)?;
                 let denied = store.deny(&id)?;
                 let text = format!(

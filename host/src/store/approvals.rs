@@ -417,6 +417,15 @@ pub(super) fn one(
     connection.query_row(&sql, params![now, id], StoredApproval::from_row).optional()
 }
 
+/// Returns the ids of all approvals that begin like this.
+pub(super) fn beginning_with(
+    connection: &Connection,
+    beginning: &str,
+) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT id FROM approvals WHERE substr(id, 1, length(?1)) = ?1";
+    connection.prepare(sql)?.query_map([beginning], |row| row.get(0))?.collect()
+}
+
 /// Returns the approvals in the order in which they were requested: all, or only open ones.
 pub(super) fn list(
     connection: &Connection,

@@ -33,7 +33,7 @@ pub(crate) use usage::Counted;
 
 use crate::error::Error;
 use crate::system::clock::Clock;
-use approval::check_id;
+use approval::{check_id, is_whole};
 use approvals::Decision;
 use audit::AuditRecord;
 use database::Durability;
@@ -366,6 +366,36 @@ impl Store {
         check_id(id)?;
         let found = self.shared.look(|connection, now| approvals::one(connection, now, id))?;
         Ok(found.flatten())
+    }
+
+    /// Returns the id of the approval that a person means: a whole id, or at least six characters of the
+    /// beginning of one that is stored. Whether an approval has a whole id is left to what uses it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if the text is too short, no stored id begins with it, or several do;
+    /// [`Error::Configuration`] if the database cannot be read.
+    pub fn approval_id(&self, beginning: &str) -> Result<String, Error> {
+        if is_whole(beginning)? {
+            return Ok(beginning.to_owned());
+        }
+        let look = |connection: &_, _| approvals::beginning_with(connection, beginning);
+        let mut found = self.shared.look(look)?.unwrap_or_default();
+        match (found.pop(), found.len()) {
+            (Some(id), 0) => Ok(id),
+            (None, _) => Err(Error::Usage {
+                message: format!(
+                    "no approval has an id that begins with {beginning}; run: whereby approvals list --all"
+                ),
+            }),
+            (Some(_), others) => Err(Error::Usage {
+                message: format!(
+                    "{} approvals have ids that begin with {beginning}; give more characters, or run: \
+                     whereby approvals list --all",
+                    others + 1
+                ),
+            }),
+        }
     }
 
     /// Approves a call: it can be made once, within 15 minutes. A call that was denied in the last hour
