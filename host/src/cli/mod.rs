@@ -11,6 +11,7 @@ mod configure;
 mod demo;
 mod discover;
 mod doctor;
+mod ending;
 mod freeze;
 mod functions;
 #[cfg(feature = "lua")]
@@ -46,8 +47,8 @@ use crate::error::Error;
 use crate::session::approval::{Approver, NobodyToAsk};
 use crate::session::call::Call;
 use crate::session::inspect;
-use crate::session::resources::read_component;
 use crate::session::notify::Notifier;
+use crate::session::resources::read_component;
 use crate::session::{self, Session};
 use crate::store::Store;
 use crate::system::resource_limit::{self, LowAddressSpace};
@@ -165,9 +166,9 @@ struct Context {
     global: Global,
     /// Whether the terminal shows a question.
     asking: Arc<AtomicBool>,
-}
     /// Tells people of new approval requests.
     notifier: Notifier,
+}
 
 impl Context {
     /// Returns the look of tables on standard output.
@@ -271,9 +272,9 @@ impl Context {
             .settings(settings)
             .environment(self.environment.clone())
             .approver(approver)
-            .cache(self.environment.platform_directory("cache"));
             .notifier(&self.notifier)
             .notice(self.warner())
+            .cache(self.environment.platform_directory("cache"));
         builder = match self.store() {
             Ok(store) => builder.store(store),
             Err(error) => builder.no_store(error),
@@ -417,10 +418,10 @@ pub async fn run(
         streams: streams.clone(),
         global: opts.global,
         asking: Arc::default(),
-    };
         notifier: Notifier::default(),
-    // The futures of commands are large; boxed, they do not all take space on the stack.
+    };
     let notifier = context.notifier.clone();
+    // The futures of commands are large; boxed, they do not all take space on the stack.
     let result = match opts.command {
         Command::Call(opts) => Box::pin(opts.run(&context)).await,
         Command::List(opts) => opts.run(&context),

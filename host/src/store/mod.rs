@@ -28,7 +28,7 @@ pub(crate) use approval::{Asker, Asking, Claim, Filed, Standing, new_id};
 pub(crate) use audit::{Begin, Created, End};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
-pub(crate) use tokens::{CreatedToken, Revoked, Spent, TokenUse, is_id};
+pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
 
 use crate::error::Error;
@@ -273,7 +273,7 @@ impl Store {
     }
 
     /// Revokes a block and every token with it, by its id or the beginning of a known one.
-    pub(crate) fn revoke_token(&self, id: &str) -> Result<Revoked, Error> {
+    pub(crate) fn revoke_token(&self, id: &str) -> Result<Result<Revocation, NotRevoked>, Error> {
         let now = self.shared.now();
         // An id that only the spool has is known, too.
         self.gather()?;
