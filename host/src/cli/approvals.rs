@@ -42,7 +42,7 @@ enum Command {
     },
     /// Show one approval with its full arguments
     Show {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: String,
     },
     /// Approve the call, even if it was denied before
@@ -51,10 +51,10 @@ enum Command {
     /// minutes. With --uses, the next calls like it are approved too: those with the same arguments, or
     /// with any arguments that fit --rooms.
     #[command(after_long_help = "Examples:\n  \
-        whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015\n  \
-        whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015 --uses 8 --for 2h --rooms 'bot-*'")]
+        whereby approvals approve 9f86d081\n  \
+        whereby approvals approve 9f86d081 --uses 8 --for 2h --rooms 'bot-*'")]
     Approve {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: String,
         #[command(flatten)]
         more: More,
@@ -63,10 +63,10 @@ enum Command {
     #[command(
         override_usage = "whereby approvals deny [OPTIONS] <ID>\n       whereby approvals deny [OPTIONS] --all [--client <NAME>] [--yes]",
         group = clap::ArgGroup::new("calls").args(["id", "all"]).required(true),
-        after_long_help = "Examples:\n  whereby approvals deny 9f86d081884c7d659a2feaa0c55ad015\n  whereby approvals deny --all --client my-agent"
+        after_long_help = "Examples:\n  whereby approvals deny 9f86d081\n  whereby approvals deny --all --client my-agent"
     )]
     Deny {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: Option<String>,
         /// Deny everything that `whereby approvals list` shows, after confirmation
         #[arg(long)]
@@ -143,6 +143,7 @@ impl Opts {
                 Ok(Output::text(table, document))
             }
             Command::Show { id } => {
+                let id = store.approval_id(&id)?;
                 let found = store.approval(&id)?.ok_or_else(|| {
                     Error::usage(format!(
                         "there is no approval {id}; run: whereby approvals list --all"
@@ -152,6 +153,7 @@ impl Opts {
                 Ok(output(&found, show(context, &found)))
             }
             Command::Approve { id, more } => {
+                let id = store.approval_id(&id)?;
                 let found = store.approval(&id)?;
                 found.as_ref().map_or(Ok(()), |found| check_account(context, found))?;
                 let terms = found.map_or(Ok(None), |found| more.terms(&found))?;
@@ -174,6 +176,7 @@ impl Opts {
                 deny_all(context, &store, client.as_deref(), yes)
             }
             Command::Deny { id: Some(id), .. } => {
+                let id = store.approval_id(&id)?;
                 if let Some(standing) = store.standing()?.into_iter().find(|own| own.id == id) {
                     check_standing_account(context, &standing)?;
                     let revoked = store.revoke_standing(&id, &terminal())?;

@@ -37,8 +37,8 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// The tables of the file.
-const TABLES: [&str; 7] =
-    ["permissions", "privacy", "accounts", "agents", "limits", "lua", "component"];
+const TABLES: [&str; 8] =
+    ["permissions", "privacy", "accounts", "agents", "approvals", "limits", "lua", "component"];
 
 /// The keys of `[permissions]` and `[accounts.NAME.permissions]`.
 pub(crate) const PERMISSIONS: &[Key] = &[
@@ -86,6 +86,10 @@ pub(crate) const TOKEN: &[Key] = &[
     key("file", "FILE", "", "file that holds the API key"),
     key("command", "[\"/PATH\", \"ARG\"]", "", "command that prints the API key"),
 ];
+
+/// The keys of `[approvals]`.
+pub(crate) const APPROVALS: &[Key] =
+    &[key("notify", "[\"/PATH\", \"ARG\"]", "", "command to run for a new approval request")];
 
 /// The keys of `[component]`.
 pub(crate) const COMPONENT: &[Key] = &[
@@ -151,6 +155,7 @@ fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
         ["lua"] => limit_names(ScriptLimits::TABLE),
         #[cfg(not(feature = "lua"))]
         ["lua", ..] => return None,
+        ["approvals"] => names(APPROVALS),
         ["component"] => names(COMPONENT),
         _ => Vec::new(),
     })
@@ -171,6 +176,11 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
             "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
             "permissions" => settings.policy.own.all = read_permissions(node, key)?,
             "privacy" => participants = read_privacy(node)?,
+            "approvals" => {
+                for (key, node) in node.table(key)?.members(&names(APPROVALS))? {
+                    settings.notify = read_command(node, &format!("approvals.{key}"))?;
+                }
+            }
             "limits" => settings.limits = read_limits(node, key, Limits::TABLE)?,
             #[cfg(feature = "lua")]
             "lua" => settings.lua = read_limits(node, key, ScriptLimits::TABLE)?,
@@ -249,6 +259,13 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
                         table.participants = participants;
                     }
                 }
+            }
+            // It names a program, and whoever writes in a project must not have it run.
+            "approvals" => {
+                return Err(node.error(
+                    "`approvals` is not allowed here: this file must not make the program run a command; \
+                     put it in your own configuration file",
+                ));
             }
             other => return Err(only_permissions(node, other)),
         }
@@ -448,16 +465,17 @@ fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Er
     Ok(match *key {
         "env" => TokenSource::Variable(node.text(&full)?.to_owned()),
         "file" => TokenSource::File(beside(path, node.text(&full)?)),
-        _ => {
-            let command = node.texts(&full)?;
-            if command.first().is_none_or(|program| !Path::new(program).is_absolute()) {
-                return Err(
-                    node.error(&format!("`{full}` must begin with the absolute path of a program"))
-                );
-            }
-            TokenSource::Command(command)
-        }
+        _ => TokenSource::Command(read_command(*node, &full)?),
     })
+}
+
+/// Reads a program and its arguments.
+fn read_command(node: Node<'_>, name: &str) -> Result<Vec<String>, Error> {
+    let command = node.texts(name)?;
+    if command.first().is_none_or(|program| !Path::new(program).is_absolute()) {
+        return Err(node.error(&format!("`{name}` must begin with the absolute path of a program")));
+    }
+    Ok(command)
 }
 
 fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::error::PendingApproval;
 use crate::session::approval::{Answer, Channel};
 use crate::session::call::Call;
+use crate::session::notify::NewApproval;
 use crate::session::resume::{self, Earlier};
 use crate::store::{
     ApprovalState, Asking, Claim, Decided as Decision, Decider, Digest, Filed, Place, Store,
@@ -419,7 +420,7 @@ impl Session {
         }
     }
 
-    /// Stores the call for a person to approve.
+    /// Stores the call for a person to approve. If it was not stored before, people are told.
     ///
     /// # Errors
     ///
@@ -432,7 +433,13 @@ impl Session {
         digest: &Digest,
     ) -> Result<PendingApproval, Error> {
         match self.file(store, decided, call, digest).await? {
-            Filed::Pending { id, expires_at } => {
+            Filed::Pending { id, expires_at, is_new } => {
+                if is_new {
+                    let question = &decided.question();
+                    let approval = NewApproval { id: &id, expires_at, question };
+                    let environment = self.0.resources.environment();
+                    self.0.notifier.tell(self.settings(), environment, &approval, &self.0.notice);
+                }
                 let own = id.clone();
                 let handle = blocking(store, move |store| store.handle(&own)).await?;
                 Ok(PendingApproval { id, expires_at, handle, is_resumable: call.is_resumable })

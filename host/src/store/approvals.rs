@@ -152,7 +152,7 @@ pub(super) fn file(
             "SELECT id, ifnull(valid_until, expires_at) FROM approvals
              WHERE digest = ?1 AND state IN ('pending', 'approved')",
             [asking.digest.0],
-            |row| Ok(Filed::Pending { id: row.get(0)?, expires_at: row.get(1)? }),
+            |row| Ok(Filed::Pending { id: row.get(0)?, expires_at: row.get(1)?, is_new: false }),
         )
         .optional()?;
     if let Some(open) = open {
@@ -231,7 +231,7 @@ pub(super) fn file(
             sealed(&id)?,
         ],
     )?;
-    Ok(Ok(Filed::Pending { id, expires_at }))
+    Ok(Ok(Filed::Pending { id, expires_at, is_new: true }))
 }
 
 /// Expires the oldest pending approval of the client with the most in a group, if it has more than a
@@ -602,6 +602,16 @@ pub(super) fn one(
 ) -> rusqlite::Result<Option<StoredApproval>> {
     let sql = select("id = ?2");
     connection.query_row(&sql, params![now, id], StoredApproval::from_row).optional()
+}
+
+/// Returns the ids of all approvals, standing ones included, that begin like this.
+pub(super) fn beginning_with(
+    connection: &Connection,
+    beginning: &str,
+) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT id FROM approvals WHERE substr(id, 1, length(?1)) = ?1
+        UNION SELECT id FROM standing_approvals WHERE substr(id, 1, length(?1)) = ?1";
+    connection.prepare(sql)?.query_map([beginning], |row| row.get(0))?.collect()
 }
 
 /// Returns the approvals in the order in which they were requested: all, or only open ones.

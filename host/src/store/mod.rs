@@ -35,12 +35,12 @@ pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
 pub(crate) use standing::{MAX_MS, MAX_USES, StandingApproval, Terms, Wanted};
-pub(crate) use tokens::{CreatedToken, Revoked, Spent, TokenUse, is_id};
+pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
 
 use crate::error::Error;
 use crate::system::clock::Clock;
-use approval::check_id;
+use approval::{check_id, is_whole};
 use audit::AuditRecord;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -410,7 +410,7 @@ impl Store {
     }
 
     /// Revokes a block and every token with it, by its id or the beginning of a known one.
-    pub(crate) fn revoke_token(&self, id: &str) -> Result<Revoked, Error> {
+    pub(crate) fn revoke_token(&self, id: &str) -> Result<Result<Revocation, NotRevoked>, Error> {
         let now = self.shared.now();
         // An id that only the spool has is known, too.
         self.gather()?;
@@ -503,6 +503,36 @@ impl Store {
         check_id(id)?;
         let found = self.shared.look(|connection, now| approvals::one(connection, now, id))?;
         Ok(found.flatten())
+    }
+
+    /// Returns the id of the approval that a person means: a whole id, or at least six characters of the
+    /// beginning of one that is stored. Whether an approval has a whole id is left to what uses it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if the text is too short, no stored id begins with it, or several do;
+    /// [`Error::Configuration`] if the database cannot be read.
+    pub fn approval_id(&self, beginning: &str) -> Result<String, Error> {
+        if is_whole(beginning)? {
+            return Ok(beginning.to_owned());
+        }
+        let look = |connection: &_, _| approvals::beginning_with(connection, beginning);
+        let mut found = self.shared.look(look)?.unwrap_or_default();
+        match (found.pop(), found.len()) {
+            (Some(id), 0) => Ok(id),
+            (None, _) => Err(Error::Usage {
+                message: format!(
+                    "no approval has an id that begins with {beginning}; run: whereby approvals list --all"
+                ),
+            }),
+            (Some(_), others) => Err(Error::Usage {
+                message: format!(
+                    "{} approvals have ids that begin with {beginning}; give more characters, or run: \
+                     whereby approvals list --all",
+                    others + 1
+                ),
+            }),
+        }
     }
 
     /// Approves a call: it can be made once, within 15 minutes. A call that was denied in the last hour

@@ -187,6 +187,24 @@ pub struct Verdict {
     pub relies_on: Vec<Condition>,
 }
 
+impl Verdict {
+    /// Returns the strictest of two decisions on one call, which relies on the conditions of both.
+    #[must_use]
+    pub fn and(mut self, mut other: Self) -> Self {
+        if other.permission > self.permission {
+            std::mem::swap(&mut self, &mut other);
+        }
+        self.force_denied_by = self.force_denied_by.or(other.force_denied_by);
+        self.elicitation_denied_by = self.elicitation_denied_by.or(other.elicitation_denied_by);
+        for condition in other.relies_on {
+            if !self.relies_on.contains(&condition) {
+                self.relies_on.push(condition);
+            }
+        }
+        self
+    }
+}
+
 /// What a caller can expect of a function, before there is a call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -256,6 +256,37 @@ fn the_error_says_why_an_approval_is_not_open() {
     assert!(message(store.approval("abc")).contains("give all 32 characters"));
 }
 
+#[test]
+fn the_beginning_of_an_id_means_the_only_one_that_begins_so() {
+    let home = Home::new();
+    let store = home.store();
+    let error = |beginning: &str| message(store.approval_id(beginning));
+    // Without a database there is none.
+    assert!(error("abcdef").contains("no approval has an id that begins with abcdef"));
+    let ids: Vec<String> =
+        ["one", "other"].map(|name| pending(&store, &digest(&store, name))).into();
+    for id in &ids {
+        for length in 6..=32 {
+            assert_eq!(&store.approval_id(&id[..length]).expect("an id"), id);
+        }
+    }
+    // Ids are random, so two that begin alike are made so.
+    let twin = format!("{}{}", &ids[0][..7], "0".repeat(25));
+    let changed = store.shared.write(|transaction| {
+        let sql = "UPDATE approvals SET id = ?1 WHERE id = ?2";
+        transaction.execute(sql, [&twin, &ids[1]])
+    });
+    assert_eq!(changed.expect("changed"), 1);
+    for length in 6..=7 {
+        let text = error(&ids[0][..length]);
+        assert!(text.contains("2 approvals have ids that begin with"), "{text}");
+    }
+    assert_eq!(store.approval_id(&twin[..8]).expect("an id"), twin);
+    // Whether there is one with a whole id is left to what uses it.
+    let whole = "f".repeat(32);
+    assert_eq!(store.approval_id(&whole).expect("an id"), whole);
+}
+
 /// Requests approvals of different calls until one is refused. Returns their ids and the error.
 pub(super) fn fill(store: &Store, asker: &Asker, next: &mut usize) -> (Vec<String>, Error) {
     let mut filed = Vec::new();
