@@ -5,7 +5,7 @@ use super::logging::Log;
 #[cfg(feature = "lua")]
 use super::scripts;
 use super::server_state::{ServerState, Snapshot};
-use super::{message, resources, results, tasks, tools};
+use super::{icon, message, resources, results, tasks, tools};
 use crate::error::Error;
 use crate::session::Session;
 use crate::session::approval::NobodyToAsk;
@@ -15,14 +15,15 @@ use crate::token::Verified;
 use http::request::Parts;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, ClientCapabilities, CustomRequest,
-    CustomResult, ErrorData, GetTaskParams, GetTaskResult, Implementation, JsonObject,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, Tool, UpdateTaskParams,
+    CustomResult, DiscoverResult, ErrorData, GetTaskParams, GetTaskResult, Implementation,
+    JsonObject, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, mpsc};
@@ -35,6 +36,10 @@ const INSTRUCTIONS: &str = "Manage Whereby video rooms and read past meetings. \
     A call may need a person's approval. If a result says approval-required, tell the person, and wait with \
     whereby_resume: once they have approved the call, it is made by itself, and that tool returns its \
     result. If a call is denied, do not look for a way around it: do only what the result says is allowed.";
+
+/// How long a client may use a list or a page of the documentation without asking for it again, in
+/// milliseconds. A client that subscribes to changes learns of them at once.
+const FRESH_MS: u64 = 60_000;
 
 /// Serves one client.
 pub(super) struct Handler {
@@ -265,6 +270,13 @@ fn cancelled() -> ErrorData {
     ErrorData::internal_error("the call was cancelled", None)
 }
 
+/// Returns how long a client may use a result without asking for it again, in milliseconds. Protocols
+/// before 2026-07-28 have no such member. The SDK adds that the result is for this client only: what is
+/// offered depends on the agent and the token.
+fn freshness(context: &RequestContext<RoleServer>) -> Option<u64> {
+    asking::is_new(context).then_some(FRESH_MS)
+}
+
 /// Returns the name and version that the client gives itself.
 pub(super) fn client_name(context: &RequestContext<RoleServer>) -> Option<String> {
     context.client_info().map(|client| match client.version.as_str() {
@@ -283,16 +295,26 @@ impl ServerHandler for Handler {
             .enable_tool_list_changed()
             .enable_tasks()
             .build();
-        let own = Implementation::new("whereby", env!("CARGO_PKG_VERSION")).with_title("Whereby");
+        let own = Implementation::new("whereby", env!("CARGO_PKG_VERSION"))
+            .with_title("Whereby")
+            .with_website_url(env!("CARGO_PKG_HOMEPAGE"))
+            .with_icons(vec![icon::server()]);
         ServerConfig::new(capabilities).with_server_info(own).with_instructions(INSTRUCTIONS)
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, self.get_info()).with_ttl_ms(FRESH_MS))
     }
 
     async fn list_tools(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.state.refresh().tools.to_vec()))
+        let mut listed = ListToolsResult::with_all_items(self.state.refresh().tools.to_vec());
+        listed.ttl_ms = freshness(&context);
+        Ok(listed)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -432,15 +454,28 @@ impl ServerHandler for Handler {
     async fn list_resources(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(resources::list(&self.state.refresh().functions())))
+        let functions = self.state.refresh().functions();
+        let mut listed = ListResourcesResult::with_all_items(resources::list(&functions));
+        listed.ttl_ms = freshness(&context);
+        Ok(listed)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let mut listed = ListResourceTemplatesResult::with_all_items(Vec::new());
+        listed.ttl_ms = freshness(&context);
+        Ok(listed)
     }
 
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let snapshot = self.state.refresh();
         let settings = snapshot.last_session().settings();
@@ -450,11 +485,13 @@ impl ServerHandler for Handler {
             settings,
             self.state.agent.as_deref(),
         );
-        let Some(contents) = found else {
+        let Some(mut contents) = found else {
             let uri = text::printable(&request.uri, 200);
             let message = format!("unknown resource {uri}; resources/list lists them all");
-            return Err(ErrorData::resource_not_found(message, None));
+            let data = json!({"uri": request.uri});
+            return Err(ErrorData::resource_not_found(message, Some(data)));
         };
+        contents.ttl_ms = freshness(&context);
         Ok(ReadResourceResponse::Complete(contents))
     }
 
