@@ -15,8 +15,8 @@
 //! `http://localhost:PORT`: at `http://127.0.0.1:PORT`, the browser refuses with a `SecurityError`.
 //! Browsers treat `http://localhost` as a secure context, so it needs no TLS.
 //!
-//! All programs on `localhost` share one relying party id. What keeps them apart is the origin, which has
-//! the port and which the browser signs, and the challenge, which nobody else can know in advance.
+//! All programs on `localhost` share one relying party id. The origin, which has the port and is signed,
+//! keeps them apart; the challenge has a nonce that this program chose.
 //!
 //! # Crates
 //!
