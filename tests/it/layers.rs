@@ -186,7 +186,7 @@ fn a_library_is_known_where_it_belongs_and_nowhere_else() {
         ("biscuit_auth", &["token"]),
         ("prost", &["token"]),
         ("ciborium", &["passkey"]),
-        ("ring", &["passkey"]),
+        ("ring", &["passkey", "store"]),
         ("toml_edit", &["cli", "config"]),
         ("wasmtime", &["session", "session/sandbox"]),
         ("wasmtime_wasi", &["session/sandbox"]),

@@ -206,6 +206,8 @@ pub struct Rules {
     pub all: Table,
     /// For single accounts.
     pub accounts: BTreeMap<String, Table>,
+    /// The line that says that nothing but a passkey approves calls.
+    pub requires_passkey: Option<usize>,
 }
 
 /// What one agent may do, besides the rules of the account.
@@ -377,6 +379,7 @@ mod tests {
             rule: decide(&[], &[], "create_room").rule,
             force_denied_by: None,
             elicitation_denied_by: None,
+            passkey_required_by: None,
             relies_on: Vec::new(),
         };
         assert!(verdict(Allow).permit(None).is_some());

@@ -100,10 +100,10 @@ struct More {
 
 impl More {
     /// Returns the terms for calls like this one; `None` if only one call is approved.
-    fn terms(&self, approval: &StoredApproval) -> Result<Option<Terms>, Error> {
+    fn terms(&self, approval: &StoredApproval, now: i64) -> Result<Option<Terms>, Error> {
         let Some(uses) = self.uses else { return Ok(None) };
         let span = parse_span(&self.lasting).map(|seconds| seconds.saturating_mul(1000));
-        let for_ms = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
+        let lasting = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
             let given = text::printable(&self.lasting, 40);
             Error::usage(format!("--for {given}: expected a time such as 2h, at most 7d"))
         })?;
@@ -113,7 +113,7 @@ impl More {
             let rooms = Condition::parse("rooms", &json!(self.rooms), rule);
             conditions.push(rooms.map_err(|why| Error::usage(format!("--rooms: {why}")))?);
         }
-        Ok(Some(Terms { uses, for_ms, conditions, is_destructive: self.destructive }))
+        Ok(Some(Terms { uses, until: now + lasting, conditions, is_destructive: self.destructive }))
     }
 }
 
@@ -156,7 +156,9 @@ impl Opts {
                 let id = store.approval_id(&id)?;
                 let found = store.approval(&id)?;
                 found.as_ref().map_or(Ok(()), |found| check_account(context, found))?;
-                let terms = found.map_or(Ok(None), |found| more.terms(&found))?;
+                let now = context.environment.clock.unix_ms();
+                let terms = found.map_or(Ok(None), |found| more.terms(&found, now))?;
+                check_passkey(context)?;
                 let (approved, standing) = match terms {
                     Some(terms) => {
                         let (approved, own) = store.approve_more(&id, &terms, &terminal())?;
@@ -318,6 +320,20 @@ fn check_account_is(context: &Context, id: &str, account: &str) -> Result<(), Er
             shown(&name)
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Refuses to approve a call where nothing but a passkey may. Without a configuration that can be read,
+/// the call itself is refused.
+fn check_passkey(context: &Context) -> Result<(), Error> {
+    let settings = Settings::load(context.global.config.as_deref(), &context.environment)?;
+    match settings.policy.passkey_required_by() {
+        None => Ok(()),
+        Some(rule) => Err(Error::Denied {
+            message: "nothing was approved, because nothing but a passkey approves calls".into(),
+            rule: Some(Box::new(rule)),
+            instead: String::new(),
+        }),
     }
 }
 

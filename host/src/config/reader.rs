@@ -88,8 +88,14 @@ pub(crate) const TOKEN: &[Key] = &[
 ];
 
 /// The keys of `[approvals]`.
-pub(crate) const APPROVALS: &[Key] =
-    &[key("notify", "[\"/PATH\", \"ARG\"]", "", "command to run for a new approval request")];
+pub(crate) const APPROVALS: &[Key] = &[
+    key("notify", "[\"/PATH\", \"ARG\"]", "", "command to run for a new approval request"),
+    key(REQUIRE, PASSKEY, "", "approve with nothing but a passkey"),
+];
+
+/// The key in `[approvals]` that says what approves calls, and its one value.
+const REQUIRE: &str = "require";
+const PASSKEY: &str = "passkey";
 
 /// The keys of `[component]`.
 pub(crate) const COMPONENT: &[Key] = &[
@@ -178,7 +184,10 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
             "privacy" => participants = read_privacy(node)?,
             "approvals" => {
                 for (key, node) in node.table(key)?.members(&names(APPROVALS))? {
-                    settings.notify = read_command(node, &format!("approvals.{key}"))?;
+                    match key {
+                        REQUIRE => settings.policy.own.requires_passkey = Some(read_require(node)?),
+                        key => settings.notify = read_command(node, &format!("approvals.{key}"))?,
+                    }
                 }
             }
             "limits" => settings.limits = read_limits(node, key, Limits::TABLE)?,
@@ -260,12 +269,17 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
                     }
                 }
             }
-            // It names a program, and whoever writes in a project must not have it run.
             "approvals" => {
-                return Err(node.error(
-                    "`approvals` is not allowed here: this file must not make the program run a command; \
-                     put it in your own configuration file",
-                ));
+                for (key, node) in node.table(key)?.members(&names(APPROVALS))? {
+                    // It names a program, and whoever writes in a project must not have it run.
+                    if key != REQUIRE {
+                        return Err(node.error(&format!(
+                            "`approvals.{key}` is not allowed here: this file must not make the program \
+                             run a command; put it in your own configuration file"
+                        )));
+                    }
+                    rules.requires_passkey = Some(read_require(node)?);
+                }
             }
             other => return Err(only_permissions(node, other)),
         }
@@ -277,10 +291,18 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
 fn only_permissions(node: Node<'_>, key: &str) -> Error {
     node.error(&format!(
         "`{}` is not allowed here: this file can only make rules stricter, with [permissions], \
-         [privacy], [accounts.NAME.permissions] and accounts.NAME.participants; everything else \
-         belongs in your own configuration file",
+         [privacy], [accounts.NAME.permissions], accounts.NAME.participants and approvals.require; \
+         everything else belongs in your own configuration file",
         text::printable(key, 80)
     ))
+}
+
+/// Reads what approves calls. Returns the line.
+fn read_require(node: Node<'_>) -> Result<usize, Error> {
+    match node.text("approvals.require")? {
+        PASSKEY => Ok(node.line()),
+        _ => Err(node.error(&format!("approvals.require must be \"{PASSKEY}\", or left out"))),
+    }
 }
 
 fn read_privacy(node: Node<'_>) -> Result<Participants, Error> {

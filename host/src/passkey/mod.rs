@@ -25,9 +25,6 @@
 //! and `webauthn_rp` choose the challenge themselves. `passki` brings a second set of cryptography crates,
 //! and its attestation certificates are of no use here.
 
-// Remove this when the page and the store use the module.
-#![cfg_attr(not(test), expect(dead_code, reason = "the page and the store do not use it yet"))]
-
 mod authenticator;
 mod client_data;
 pub(crate) mod code;

@@ -134,6 +134,10 @@ impl Session {
         }
         let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
         let channel = approver.channel();
+        // Nobody who is asked here has a passkey.
+        if decided.verdict.passkey_required_by.is_some() {
+            return self.ask_later(decided, call, digest).await;
+        }
         if channel == Channel::Elicitation {
             return self.ask_client(decided, call, digest).await;
         }
@@ -244,6 +248,7 @@ impl Session {
         let (account, api) = (call.name.to_owned(), call.account.api.to_string());
         let (agent, function) = (call.agent.map(str::to_owned), call.function.json);
         let token = call.token_ids.and_then(|ids| ids.first()).cloned();
+        let passkey = decided.verdict.passkey_required_by.is_some();
         let found = blocking(store, move |store| {
             store.standing_for(&Wanted {
                 account: &account,
@@ -253,6 +258,7 @@ impl Session {
                 agent: agent.as_deref(),
                 token: token.as_deref(),
                 function,
+                passkey,
             })
         });
         let sends = call.rule.is_destructive || has_destination(&call.arguments);
@@ -301,7 +307,8 @@ impl Session {
     ) -> Result<Option<Cleared>, Error> {
         let Some(store) = self.store() else { return Ok(None) };
         let own = digest.clone();
-        if blocking(store, move |store| store.is_approved(&own)).await? {
+        let passkey = decided.verdict.passkey_required_by.is_some();
+        if blocking(store, move |store| store.is_approved(&own, passkey)).await? {
             return Ok(Some(Authorization::Approved(digest.clone()).into()));
         }
         let own = digest.clone();
@@ -472,6 +479,7 @@ impl Session {
         let (rule, asked_by) = (decided.verdict.rule.to_string(), call.asked_by.clone());
         let agent = own.agent.map(str::to_owned);
         let token = own.token_ids.map(<[String]>::to_vec);
+        let passkey = decided.verdict.passkey_required_by.is_some();
         let stored = call.is_resumable.then(|| resume::to_stored(call, own.name)).transpose()?;
         let filed = blocking(store, move |store| {
             store.file_approval(&Asking {
@@ -489,6 +497,7 @@ impl Session {
                 key_fingerprint: &fingerprint,
                 component: resources.component_digest(),
                 has_destination,
+                passkey,
                 call: stored.as_deref(),
             })
         });

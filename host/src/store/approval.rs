@@ -34,6 +34,8 @@ pub(crate) struct Asking<'a> {
     /// The SHA-256 of the component, in lower-case hexadecimal.
     pub(crate) component: &'a str,
     pub(crate) has_destination: bool,
+    /// Whether only a passkey approves it.
+    pub(crate) passkey: bool,
     /// The call, for a program that makes it once a person has approved it.
     pub(crate) call: Option<&'a [u8]>,
 }

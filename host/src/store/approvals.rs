@@ -9,6 +9,7 @@ use super::approval::{ApprovalState, Asker, Asking, Claim, Filed, StoredApproval
 use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest::Digest;
+use super::passkeys::Signed;
 use super::seal::{self, Content};
 use super::standing;
 use crate::error::Error;
@@ -71,10 +72,13 @@ pub(super) fn is_approved(
     connection: &Connection,
     now: i64,
     digest: &Digest,
+    passkey: bool,
 ) -> rusqlite::Result<bool> {
-    connection
-        .prepare(&format!("SELECT 1 FROM approvals WHERE digest = ?2 AND {IS_APPROVED}"))?
-        .exists(params![now, digest.0])
+    let sql = format!(
+        "SELECT 1 FROM approvals WHERE digest = ?2 AND {IS_APPROVED}
+             AND (NOT ?3 OR passkey IS NOT NULL)"
+    );
+    connection.prepare(&sql)?.exists(params![now, digest.0, passkey])
 }
 
 /// Returns the denial of a call within the last hour, unless it was approved later.
@@ -147,6 +151,12 @@ pub(super) fn file(
         call.transpose().map_err(failed)
     };
     expire(connection, now)?;
+    if asking.passkey {
+        // It was approved without one, before one was required.
+        let sql = "UPDATE approvals SET state = 'expired'
+            WHERE digest = ?1 AND state = 'approved' AND passkey IS NULL";
+        connection.execute(sql, [asking.digest.0])?;
+    }
     let open = connection
         .query_row(
             "SELECT id, ifnull(valid_until, expires_at) FROM approvals
@@ -276,6 +286,7 @@ pub(super) fn claim(
     now: i64,
     claim: Claim<'_>,
     ends_by: i64,
+    passkey: bool,
 ) -> rusqlite::Result<Option<String>> {
     let id = |row: &Row<'_>| row.get(0);
     match claim {
@@ -283,18 +294,23 @@ pub(super) fn claim(
             let sql = format!(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
                      ends_by = ?3, collected_at = ?1
-                 WHERE digest = ?2 AND {IS_APPROVED} RETURNING id"
+                 WHERE digest = ?2 AND {IS_APPROVED} AND (NOT ?4 OR passkey IS NOT NULL)
+                 RETURNING id"
             );
-            connection.query_row(&sql, params![now, digest.0, ends_by], id).optional()
+            connection.query_row(&sql, params![now, digest.0, ends_by, passkey], id).optional()
         }
         Claim::Resumed { id: given, digest } => {
             let sql = format!(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
                      ends_by = ?4
-                 WHERE id = ?2 AND digest = ?3 AND {IS_APPROVED} RETURNING id"
+                 WHERE id = ?2 AND digest = ?3 AND {IS_APPROVED} AND (NOT ?5 OR passkey IS NOT NULL)
+                 RETURNING id"
             );
-            connection.query_row(&sql, params![now, given, digest.0, ends_by], id).optional()
+            let values = params![now, given, digest.0, ends_by, passkey];
+            connection.query_row(&sql, values, id).optional()
         }
+        // No client has a passkey.
+        Claim::Answered { .. } if passkey => Ok(None),
         Claim::Answered { id: given, digest, by } => {
             let sql = format!(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
@@ -309,7 +325,9 @@ pub(super) fn claim(
             }
             Ok(used)
         }
-        Claim::Standing(id) => Ok(standing::use_up(connection, now, id)?.then(|| id.to_owned())),
+        Claim::Standing(id) => {
+            Ok(standing::use_up(connection, now, id, passkey)?.then(|| id.to_owned()))
+        }
     }
 }
 
@@ -323,6 +341,23 @@ fn record(
 ) -> rusqlite::Result<()> {
     let decided = approval.map(|approval| Decided::on(what, by, approval));
     decided.map_or(Ok(()), |decided| audit::decide(connection, now, &decided))
+}
+
+/// Records that a person approved a call. What a passkey signed for it is in the row.
+fn record_approval(
+    connection: &Connection,
+    now: i64,
+    by: &Decider,
+    approval: Option<&StoredApproval>,
+    signed: Option<&Signed>,
+) -> rusqlite::Result<()> {
+    let Some(approval) = approval else { return Ok(()) };
+    let mut decided = Decided::on(What::Approve, by, approval);
+    if let Some(signed) = signed {
+        decided.passkey = Some(&signed.id);
+        decided.details = signed.details.clone();
+    }
+    audit::decide(connection, now, &decided)
 }
 
 /// Ends the call that used an approval. Keeps the result for callers that ask for it later, if the approval
@@ -471,15 +506,25 @@ pub(super) fn decide(
     id: &str,
     decision: Decision,
     by: &Decider,
+    signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<StoredApproval>> {
     let (what, decided) = match decision {
-        Decision::Approve if approve(connection, now, id)? => (What::Approve, Some(id.to_owned())),
         Decision::Approve => {
-            let again = request_denied_again(connection, now, id)?;
-            if let Some(again) = &again {
-                approve(connection, now, again)?;
-            }
-            (What::Approve, again)
+            let passkey = signed.map(|signed| signed.id.as_str());
+            let approved = if approve(connection, now, id, passkey)? {
+                Some(id.to_owned())
+            } else {
+                let again = request_denied_again(connection, now, id)?;
+                if let Some(again) = &again {
+                    approve(connection, now, again, passkey)?;
+                }
+                again
+            };
+            let Some(id) = approved else { return Ok(None) };
+            let approved = one(connection, now, &id)?;
+            signed.map_or(Ok(()), |signed| signed.use_up(connection))?;
+            record_approval(connection, now, by, approved.as_ref(), signed)?;
+            return Ok(approved);
         }
         Decision::Deny => {
             let sql = format!(
@@ -499,12 +544,17 @@ pub(super) fn decide(
     Ok(decided)
 }
 
-fn approve(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<bool> {
+fn approve(
+    connection: &Connection,
+    now: i64,
+    id: &str,
+    passkey: Option<&str>,
+) -> rusqlite::Result<bool> {
     let sql = format!(
-        "UPDATE approvals SET state = 'approved', decided_at = ?1, valid_until = ?3
+        "UPDATE approvals SET state = 'approved', decided_at = ?1, valid_until = ?3, passkey = ?4
          WHERE id = ?2 AND {IS_PENDING}"
     );
-    Ok(connection.execute(&sql, params![now, id, now + VALID_MS])? > 0)
+    Ok(connection.execute(&sql, params![now, id, now + VALID_MS, passkey])? > 0)
 }
 
 /// Requests approval again for a call that was denied within the last hour, for a person who changes

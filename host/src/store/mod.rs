@@ -14,6 +14,7 @@ mod decision;
 mod digest;
 mod files;
 mod freeze;
+mod passkeys;
 mod schema;
 mod seal;
 mod shared;
@@ -34,6 +35,7 @@ pub(crate) use audit::{Begin, Created, End};
 pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
+pub(crate) use passkeys::Answer;
 pub(crate) use standing::{MAX_MS, MAX_USES, StandingApproval, Terms, Wanted};
 pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
@@ -113,6 +115,8 @@ pub(crate) struct BeginTerms<'a> {
     pub(crate) relies_on: &'a [Condition],
     pub(crate) token: Option<&'a TokenUse>,
     pub(crate) time_limit: Duration,
+    /// Whether only an approval that a passkey signed counts.
+    pub(crate) passkey: bool,
     /// The decision of a person who was asked just now.
     pub(crate) approval: Option<&'a Decided<'a>>,
 }
@@ -174,10 +178,12 @@ impl Store {
     }
 
     /// Returns whether a person has approved the call and the approval was not used.
-    pub(crate) fn is_approved(&self, digest: &Digest) -> Result<bool, Error> {
+    ///
+    /// If `passkey` is true, only an approval that a passkey signed counts.
+    pub(crate) fn is_approved(&self, digest: &Digest, passkey: bool) -> Result<bool, Error> {
         self.return_approvals();
         self.shared
-            .look(|connection, now| approvals::is_approved(connection, now, digest))
+            .look(|connection, now| approvals::is_approved(connection, now, digest, passkey))
             .map(Option::unwrap_or_default)
     }
 
@@ -322,7 +328,8 @@ impl Store {
         begin: &Begin,
         terms: &BeginTerms<'_>,
     ) -> Result<Option<String>, BeginError> {
-        let BeginTerms { claim, relies_on, token, time_limit, approval: decision } = *terms;
+        let BeginTerms { claim, relies_on, token, time_limit, passkey, approval: decision } =
+            *terms;
         let now = self.shared.now();
         let ends_by = i64::try_from((time_limit + GRACE).as_millis()).unwrap_or(i64::MAX);
         let ends_by = now.saturating_add(ends_by);
@@ -349,10 +356,12 @@ impl Store {
                 }
                 let approval = match claim {
                     None => begin.approval.clone(),
-                    Some(claim) => match approvals::claim(transaction, now, claim, ends_by)? {
-                        Some(id) => Some(id),
-                        None => return Ok(None),
-                    },
+                    Some(claim) => {
+                        match approvals::claim(transaction, now, claim, ends_by, passkey)? {
+                            Some(id) => Some(id),
+                            None => return Ok(None),
+                        }
+                    }
                 };
                 if !audit::Writer::new(transaction)?.begin(begin, approval.as_deref())? {
                     // Another call has the same id.
@@ -571,14 +580,21 @@ impl Store {
         let Some(found) = self.approval(id)? else {
             return Err(approvals::undecidable(None, now, id, Decision::Approve));
         };
-        standing::check(&found, terms)?;
+        standing::check(&found, terms, now)?;
+        let key = self.shared.with(|opened| Ok(opened.key))?;
         let mut is_too_old = false;
         let decided = self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
             if standing::count(transaction, now)? >= standing::MAX_STANDING {
                 return Ok(Err(standing::too_many()));
             }
-            let Some(approved) = approvals::decide(transaction, now, id, Decision::Approve, by)?
+            let signed = match passkeys::verify(transaction, now, &key, id, Some(terms), by)? {
+                Ok(signed) => signed,
+                Err(fault) => return Ok(Err(fault.into())),
+            };
+            let approved = Decision::Approve;
+            let Some(approved) =
+                approvals::decide(transaction, now, id, approved, by, signed.as_ref())?
             else {
                 let found = approvals::one(transaction, now, id)?;
                 return Ok(Err(approvals::undecidable(found, now, id, Decision::Approve)));
@@ -649,7 +665,14 @@ impl Store {
             let mut denied = Vec::new();
             for open in approvals::list(transaction, now, false)?.iter().filter(|open| filter(open))
             {
-                denied.extend(approvals::decide(transaction, now, &open.id, Decision::Deny, by)?);
+                denied.extend(approvals::decide(
+                    transaction,
+                    now,
+                    &open.id,
+                    Decision::Deny,
+                    by,
+                    None,
+                )?);
             }
             Ok(denied)
         })
@@ -713,14 +736,22 @@ impl Store {
         if self.approval(id)?.is_none() {
             return Err(approvals::undecidable(None, now, id, decision));
         }
+        let key = self.shared.with(|opened| Ok(opened.key))?;
         let decided = self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
-            match approvals::decide(transaction, now, id, decision, by)? {
+            let signed = match passkeys::verify(transaction, now, &key, id, None, by)? {
+                Ok(signed) => signed,
+                Err(fault) => return Ok(Err(fault.into())),
+            };
+            match approvals::decide(transaction, now, id, decision, by, signed.as_ref())? {
                 Some(decided) => Ok(Ok(decided)),
-                None => Ok(Err(approvals::one(transaction, now, id)?)),
+                None => {
+                    let found = approvals::one(transaction, now, id)?;
+                    Ok(Err(approvals::undecidable(found, now, id, decision)))
+                }
             }
         })?;
-        decided.map_err(|found| approvals::undecidable(found, now, id, decision))
+        decided
     }
 
     /// Moves the rows of this process, because a call that failed may have returned its approval, and
