@@ -443,7 +443,8 @@ impl Session {
             Filed::Pending { id, expires_at, is_new } => {
                 if is_new {
                     let question = &decided.question();
-                    let approval = NewApproval { id: &id, expires_at, question };
+                    let link = store.page_of(&id);
+                    let approval = NewApproval { id: &id, expires_at, question, link };
                     let environment = self.0.resources.environment();
                     self.0.notifier.tell(self.settings(), environment, &approval, &self.0.notice);
                 }

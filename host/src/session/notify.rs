@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use url::Url;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
@@ -39,6 +40,8 @@ pub(crate) struct NewApproval<'a> {
     /// In milliseconds since 1970.
     pub(crate) expires_at: i64,
     pub(crate) question: &'a Question,
+    /// The address of the approval on the inbox page, if the page is served.
+    pub(crate) link: Option<Url>,
 }
 
 impl NewApproval<'_> {
@@ -52,7 +55,7 @@ impl NewApproval<'_> {
             "function": function.json,
             "sentence": self.question.sentence(),
             "expires_at": Timestamp::of_unix_ms(self.expires_at).map(Timestamp::to_rfc3339),
-            "link": null,
+            "link": self.link.as_ref().map(Url::as_str),
         })
     }
 }

@@ -14,6 +14,7 @@ mod decision;
 mod digest;
 mod files;
 mod freeze;
+mod page;
 mod passkeys;
 mod schema;
 mod seal;
