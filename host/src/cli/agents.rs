@@ -99,9 +99,11 @@ impl AddOpts {
                 self.changes(settings, until, now)
             })?;
         context.record_change(&changed);
-        let settings = Settings::load(context.global.config.as_deref(), &context.environment)?;
-        self.stricter(&settings).iter().for_each(|what| context.warn(what));
-        let tokens = ids_of_agent(context, name)?;
+        match Settings::load(context.global.config.as_deref(), &context.environment) {
+            Ok(settings) => self.stricter(&settings).iter().for_each(|what| context.warn(what)),
+            Err(error) => context.warn(&format!("all calls will be refused: {error}")),
+        }
+        let tokens = ids_of_agent(context, name);
         if !tokens.is_empty() {
             let commands = commands_to_revoke(&tokens).join("; ");
             context.warn(&format!(
@@ -208,7 +210,7 @@ fn remove(context: &Context, name: &str) -> Result<Output, CommandError> {
     let file = text::printable(&changed.file.display().to_string(), 300);
     let mut said =
         format!("{file}: the agent `{name}` was removed; its calls are refused from now on\n");
-    let tokens = ids_of_agent(context, name)?;
+    let tokens = ids_of_agent(context, name);
     if !tokens.is_empty() {
         said += &format!(
             "its tokens work again if an agent with this name is added; to revoke them, run:\n  {}\n",

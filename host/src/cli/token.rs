@@ -507,15 +507,18 @@ fn revoke(context: &Context, id: &str) -> Result<Output, Error> {
 }
 
 /// Returns the ids of the tokens that were created for an agent and can still be used.
-pub(super) fn ids_of_agent(context: &Context, agent: &str) -> Result<Vec<String>, Error> {
+pub(super) fn ids_of_agent(context: &Context, agent: &str) -> Vec<String> {
     // Without a state directory, there are no tokens.
-    let Ok(store) = context.store() else { return Ok(Vec::new()) };
+    let Ok(store) = context.store() else { return Vec::new() };
     let now = context.environment.clock.unix_ms();
-    let mut created = store.tokens()?;
+    let mut created = store.tokens().unwrap_or_else(|error| {
+        context.warn(&format!("the tokens of the agent `{agent}` cannot be listed: {error}"));
+        Vec::new()
+    });
     created.retain(|token| {
         token.limits["agent"].as_str() == Some(agent) && listed(token, now)["state"] == "valid"
     });
-    Ok(created.into_iter().map(|token| token.id).collect())
+    created.into_iter().map(|token| token.id).collect()
 }
 
 /// Returns the commands that revoke tokens.

@@ -28,6 +28,7 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use whereby_authority::policy::{Policy, Rules};
 use whereby_authority::suggest;
 use whereby_authority::text;
@@ -119,7 +120,7 @@ pub struct Settings {
     /// Warnings about settings without effect.
     pub warnings: Vec<String>,
     /// The files that the settings were read from; absent if a program made them.
-    pub(crate) sources: Option<Sources>,
+    pub(crate) sources: Option<Arc<Sources>>,
 }
 
 impl Settings {
@@ -165,7 +166,7 @@ impl Settings {
         }
         settings.tighten(environment)?;
         settings.read_proxy(environment);
-        settings.sources = Some(sources);
+        settings.sources = Some(Arc::new(sources));
         Ok(settings)
     }
 

@@ -1,6 +1,6 @@
 //! The files that settings come from, and whether they have changed since.
 
-use super::{ConfigFile, tightening_files};
+use super::{ConfigFile, Settings, tightening_files};
 use crate::config::environment::Environment;
 use crate::error::Error;
 use std::path::{Path, PathBuf};
@@ -26,21 +26,28 @@ fn stamp(file: &Path) -> Stamp {
     Some((metadata.modified().ok()?, metadata.len(), more))
 }
 
-/// The files that settings were read from, as they were before that.
-#[derive(Clone, Debug)]
+/// Where settings were read from, and the state of the files before that.
+#[derive(Debug)]
 pub(crate) struct Sources {
     /// The configuration file that was named, if one was.
-    pub(crate) named: Option<PathBuf>,
+    named: Option<PathBuf>,
+    environment: Environment,
     files: Vec<PathBuf>,
     pub(crate) stamps: Vec<Stamp>,
 }
 
 impl Sources {
-    /// Looks at the files that [`Settings::load`](super::Settings::load) reads.
+    /// Looks at the files that [`Settings::load`] reads.
     pub(super) fn of(named: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
         let files = files(named, environment)?;
         let stamps = stamps(&files);
-        Ok(Self { named: named.map(Path::to_owned), files, stamps })
+        let (named, environment) = (named.map(Path::to_owned), environment.clone());
+        Ok(Self { named, environment, files, stamps })
+    }
+
+    /// Reads the settings again.
+    pub(crate) fn load(&self) -> Result<Settings, Error> {
+        Settings::load(self.named.as_deref(), &self.environment)
     }
 
     /// Returns the stamps that the files have now.

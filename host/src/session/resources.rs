@@ -122,8 +122,14 @@ pub(crate) struct Resources {
     engine: Arc<OnceLock<Making>>,
     connections: Connections,
     tokens: Arc<Mutex<HashMap<String, Arc<OnceCell<Token>>>>>,
-    /// What the files of the settings said when they had last changed, and their stamps at that time.
-    newer: Arc<Mutex<Option<(Vec<Stamp>, Arc<Settings>)>>>,
+    /// What the files of the settings said after their last change.
+    newer: Arc<Mutex<Option<Newer>>>,
+}
+
+/// Settings that were read again, and the stamps of their files.
+struct Newer {
+    stamps: Vec<Stamp>,
+    settings: Arc<Settings>,
 }
 
 /// The connections, which belong to the runtime on which they were first used.
@@ -257,13 +263,11 @@ impl Resources {
             return Ok(None);
         }
         let mut newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, settings)) = &*newer
-            && *known == stamps
-        {
-            return Ok(Some(Arc::clone(settings)));
+        if let Some(known) = newer.as_ref().filter(|known| known.stamps == stamps) {
+            return Ok(Some(Arc::clone(&known.settings)));
         }
-        let settings = Arc::new(Settings::load(sources.named.as_deref(), &self.environment)?);
-        *newer = Some((stamps, Arc::clone(&settings)));
+        let settings = Arc::new(sources.load()?);
+        *newer = Some(Newer { stamps, settings: Arc::clone(&settings) });
         Ok(Some(settings))
     }
 

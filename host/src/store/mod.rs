@@ -522,7 +522,7 @@ impl Store {
     ///
     /// [`Error::Usage`] if the text is too short, no stored id begins with it, or several do;
     /// [`Error::Configuration`] if the database cannot be read.
-    pub fn approval_id(&self, beginning: &str) -> Result<String, Error> {
+    pub(crate) fn approval_id(&self, beginning: &str) -> Result<String, Error> {
         if is_whole(beginning)? {
             return Ok(beginning.to_owned());
         }

@@ -60,7 +60,6 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
     account.splice(1..1, lines("access_token.", reader::TOKEN));
     let agent = lines("agents.NAME.", reader::AGENT);
     let mut others = lines("", reader::KEYS);
-    others.extend(lines("approvals.", reader::APPROVALS));
     others.extend(lines("component.", reader::COMPONENT));
     let mut sections = vec![
         ("Keys of the account that --account names, or of the default account", account),
@@ -73,6 +72,7 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
             "Privacy, for one account with --account (default value in brackets)",
             lines("privacy.", reader::PRIVACY),
         ),
+        ("Approvals", lines("approvals.", reader::APPROVALS)),
         ("Limits (default value in brackets)", limit_lines("limits", Limits::TABLE)),
     ];
     #[cfg(feature = "lua")]
