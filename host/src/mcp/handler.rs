@@ -1,6 +1,6 @@
 //! Serves the requests of one client.
 
-use super::asking::{self, AskMode, Deferred, Elicitation, MAX_CLIENT_QUESTIONS};
+use super::asking::{self, AskMode, Deferred, Elicitation, MAX_CLIENT_QUESTIONS, PageMode};
 use super::logging::Log;
 #[cfg(feature = "lua")]
 use super::scripts;
@@ -342,6 +342,9 @@ impl ServerHandler for Handler {
         }
         let mode = AskMode::of(&context);
         let given = asking::given(&mode, &mut request);
+        // A client that was shown the page makes the call again.
+        let was_shown = request.request_state.take().is_some();
+        let page_mode = PageMode::of(&context);
         let mut arguments = request.arguments.take().unwrap_or_default();
         let agent = self.agent(self.token(&context).as_ref());
         let agent = agent.as_deref();
@@ -382,7 +385,7 @@ impl ServerHandler for Handler {
             }
             AskMode::InputRequired => call.approver(Arc::clone(&deferred) as _),
         };
-        let was_asked = given.is_some();
+        let was_asked = given.is_some() || was_shown;
         if let Some((id, answer)) = given {
             call = call.answered(&id, answer);
         }
@@ -398,6 +401,19 @@ impl ServerHandler for Handler {
             && let Some(input_required) = deferred.input_required()
         {
             return Ok(input_required.into());
+        }
+        if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result {
+            match page_mode {
+                PageMode::InputRequired if !was_asked => {
+                    if let Some(input_required) = asking::page_required(pending) {
+                        return Ok(input_required.into());
+                    }
+                }
+                PageMode::Beside => {
+                    asking::show_page(self.elicitation(snapshot.version, &context), pending);
+                }
+                _ => {}
+            }
         }
         if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result
             && tasks::has_tasks(&context)

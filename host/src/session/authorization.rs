@@ -441,16 +441,18 @@ impl Session {
     ) -> Result<PendingApproval, Error> {
         match self.file(store, decided, call, digest).await? {
             Filed::Pending { id, expires_at, is_new } => {
+                let page = store.page_of(&id);
                 if is_new {
                     let question = &decided.question();
-                    let link = store.page_of(&id);
+                    let link = page.clone();
                     let approval = NewApproval { id: &id, expires_at, question, link };
                     let environment = self.0.resources.environment();
                     self.0.notifier.tell(self.settings(), environment, &approval, &self.0.notice);
                 }
                 let own = id.clone();
                 let handle = blocking(store, move |store| store.handle(&own)).await?;
-                Ok(PendingApproval { id, expires_at, handle, is_resumable: call.is_resumable })
+                let is_resumable = call.is_resumable;
+                Ok(PendingApproval { id, expires_at, handle, is_resumable, page })
             }
             Filed::Denied { id, .. } => Err(Error::Denied {
                 message: format!(
