@@ -5,6 +5,7 @@ use super::{CommandError, Context, Output, table};
 use crate::config::{Settings, is_account_name};
 use crate::error::Error;
 use crate::store::{Freeze, Selector};
+use crate::system::user;
 use serde_json::{Value, json};
 use whereby_authority::text;
 
@@ -44,7 +45,7 @@ impl FreezeOpts {
         let selector = known(context, self.agent)?;
         let reason = self.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
         let what = selector.describe();
-        let (is_new, frozen) = context.store()?.freeze(selector, reason, user())?;
+        let (is_new, frozen) = context.store()?.freeze(selector, reason, user::name())?;
         let said = match is_new {
             true => format!("froze {what}; calls that are under way send nothing more\n"),
             false => format!("{what}: frozen before, now with this time and reason\n"),
@@ -156,17 +157,4 @@ fn listed(context: &Context, frozen: &[Freeze]) -> String {
 
 fn documents(frozen: &[Freeze]) -> Vec<Value> {
     frozen.iter().map(Freeze::to_json).collect()
-}
-
-/// Returns the operating system's name of the user who runs the program.
-#[cfg(unix)]
-fn user() -> String {
-    let id = nix::unistd::getuid();
-    let user = nix::unistd::User::from_uid(id).ok().flatten();
-    user.map_or_else(|| format!("the user {id}"), |user| user.name)
-}
-
-#[cfg(not(unix))]
-fn user() -> String {
-    "a user of this machine".into()
 }

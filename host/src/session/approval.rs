@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::fmt;
 use std::pin::Pin;
 use whereby_authority::policy::Rule;
+use whereby_authority::sentence::Sentence;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
@@ -30,27 +31,27 @@ pub struct Question {
     pub rule: Rule,
 }
 
+impl Question {
+    /// Returns what the call will do, in one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> Sentence {
+        Sentence::of(self.function.json, &self.arguments)
+    }
+}
+
 impl fmt::Display for Question {
-    /// Writes the question in several lines. The arguments come from an agent, so they are shown as plain
+    /// Writes the question in several lines: what the call will do comes first. The arguments come from an agent, so they are shown as plain
     /// text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arguments = serde_json::to_string_pretty(&self.arguments).unwrap_or_default();
         let (account, function, api) = (&self.account, self.function.json, &self.api);
+        writeln!(f, "{}", self.sentence())?;
         if let Some(agent) = &self.agent {
             let agent = text::printable(agent, 60);
             writeln!(f, "The agent `{agent}` asks for this call.")?;
         }
         writeln!(f, "The account `{account}` will call {function} at {api}:")?;
         writeln!(f, "{}", text::printable_lines(&arguments))?;
-        if self.is_destructive {
-            writeln!(f, "This permanently deletes the room and removes everyone in it.")?;
-        }
-        if self.has_destination {
-            writeln!(
-                f,
-                "This sends the room's audio, video or transcript to the destination in the arguments."
-            )?;
-        }
         if let Some(unmet) = &self.rule.unmet {
             writeln!(f, "It is asked for because {}.", unmet.reason)?;
         }

@@ -4,3 +4,4 @@ pub(crate) mod clock;
 pub(crate) mod digest;
 pub(crate) mod file;
 pub(crate) mod resource_limit;
+pub(crate) mod user;
