@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from selenium import webdriver
@@ -87,7 +88,7 @@ class InboxTest(unittest.TestCase):
         accounts = "".join(
             f'\n[accounts.{name}]\naccess_token = "{self.key}"\napi_url = "{simulated["WHEREBY_API_URL"]}"\n'
             for name in ["work", "school"])
-        file = self.home / ".config" / "whereby" / "config.toml"
+        self.file = file = self.home / ".config" / "whereby" / "config.toml"
         file.parent.mkdir(parents=True)
         file.write_text(CONFIGURATION + accounts)
         file.chmod(0o600)
@@ -233,6 +234,7 @@ class Deciding(InboxTest):
         self.run_program("call", "create_room", '{"room_name_prefix": "standup-", "room_mode": "group"}',
                          "--agent", "assistant")
         self.shows("the call was made")
+        self.shoot("earlier")
         self.go("a", "Details")
         self.shows("Exact arguments")
         self.assert_quiet()
@@ -249,6 +251,16 @@ class Deciding(InboxTest):
         self.driver.get(self.url + "enter/" + "A" * 43)
         self.shows("This link is not right")
         self.assert_quiet()
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be another user")
+    def test_another_user_gets_in_neither_with_a_link_nor_with_a_cookie(self):
+        fetch = "import sys, urllib.request as r; print(r.build_opener(r.ProxyHandler({})).open(sys.argv[1]).status)"
+        def status(url, **user):
+            ran = subprocess.run([sys.executable, "-c", fetch, url], env={}, cwd="/", capture_output=True, text=True,
+                                 check=False, timeout=PATIENCE, **user)
+            return ran.stdout.strip() or ran.stderr.strip().splitlines()[-1]
+        self.assertIn("403", status(self.link, user=65534, group=65534, extra_groups=[]))
+        self.assertEqual(status(self.link), "200")
 
     def test_a_decision_elsewhere_shows_and_a_late_click_is_answered(self):
         approval = self.ask("delete_room", room_name="daily-standup")
@@ -329,8 +341,9 @@ class Looking(InboxTest):
         self.shows("1 of 5 in the last hour")
         self.shows("20 uses left")
         self.shoot("agents")
+        self.find("#agent-assistant .stop summary").click()
         self.find("#reason-assistant-").send_keys("it deleted the wrong room")
-        self.go("#agent-assistant button", "Freeze")
+        self.go("#agent-assistant .freeze button", "Freeze")
         self.shows("Frozen: the agent assistant.")
         self.shoot("frozen", {360: 740, 1280: 900})
         self.run_program("call", "list_rooms", "--agent", "assistant", code=4)
@@ -338,6 +351,7 @@ class Looking(InboxTest):
         self.until(lambda: not self.driver.find_elements(By.CSS_SELECTOR, ".banner.frozen"))
         self.run_program("call", "list_rooms", "--agent", "assistant")
         # A freeze elsewhere appears on every page, and typed text stays.
+        self.find("#agent-assistant .stop summary").click()
         self.find("#reason-assistant-").send_keys("not sent")
         self.run_program("freeze", "--reason", "lunch")
         self.shows("Frozen: everything.")
@@ -345,9 +359,24 @@ class Looking(InboxTest):
         self.assert_quiet()
 
     def test_accounts_show_their_key_and_not_its_value(self):
+        def dated(days):
+            claims = json.dumps({"exp": int(time.time()) + days * 86400}).encode()
+            return "e30." + base64.urlsafe_b64encode(claims).decode().rstrip("=") + ".x"
+        self.file.write_text(self.file.read_text() + "".join(
+            f'\n[accounts.{name}]\naccess_token = "{dated(days)}"\n'
+            for name, days in [("soon", 3), ("later", 40), ("over", -1)]) + """
+[accounts.vault]
+access_token.command = ["/bin/echo"]
+[accounts.lost]
+access_token.file = "/nowhere/key"
+enabled = false
+""")
         self.sign_in("accounts")
-        self.shows("school")
-        self.shows("Its key expires")
+        self.shows("Its key expires in 40 days.")
+        self.shows("Key expires soon")
+        self.shows("Key expired")
+        self.shows("Only a call runs that")
+        self.shows("/nowhere/key")
         self.assertNotIn(self.key, self.driver.page_source)
         self.shoot("accounts")
         self.assert_quiet()

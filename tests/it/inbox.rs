@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use whereby::inbox::{Inbox, Listening};
 use whereby::{ApprovalState, Store};
-use whereby_tests::World;
+use whereby_tests::{World, set_mode};
 
 /// A person's browser without cookies of its own, which sends what it is told.
 struct Browser {
@@ -669,6 +669,7 @@ async fn what_cannot_be_read_is_said() {
     assert!(browser.page("/").await.contains("Nothing is waiting"));
     assert!(browser.page("/log").await.contains("No call has been made yet"));
     std::fs::create_dir_all(world.path("state/whereby")).expect("a folder");
+    set_mode(&world.path("state/whereby"), 0o700);
     world.write("state/whereby/state.db", "no database, and long enough to be read as one");
     let broken = browser.get("/").await;
     assert_eq!(broken.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -5,9 +5,21 @@ use super::{CommandError, Context, Exit, Output};
 use crate::error::Error;
 use crate::inbox::{Inbox, Link, Listening};
 use serde_json::json;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use tempfile::NamedTempFile;
 use whereby_authority::timestamp::Timestamp;
+
+/// The program that opens a file in the browser.
+const BROWSER: &str = if cfg!(windows) {
+    "explorer"
+} else if cfg!(target_os = "macos") {
+    "open"
+} else {
+    "xdg-open"
+};
 
 /// Decide on waiting calls, and see what happened, in a browser
 ///
@@ -47,6 +59,8 @@ impl Opts {
             format!("inbox at {}, until Ctrl-C\n\n{}{more}", listening.url(), shown(&link))
         };
         print(context, &shown)?;
+        // Removed when the program ends.
+        let _opened = if self.open { open(context, &link.url) } else { None };
         if is_at_terminal {
             let (context, listening) = (context.clone(), Arc::downgrade(&listening));
             // The thread waits for the terminal until the program ends.
@@ -64,6 +78,42 @@ impl Opts {
         drop(listening);
         Ok(Output::Nothing(Exit::Success))
     }
+}
+
+/// Opens a link in the browser, with a warning if that fails. Other users see the arguments of programs,
+/// so the browser gets a file that only this user can read, and that leads to the link. Returns the file.
+fn open(context: &Context, link: &str) -> Option<NamedTempFile> {
+    let failed = |what: &str, error: io::Error| {
+        context.warn(&format!("{what}, so open the link yourself: {error}"));
+    };
+    let page = format!(
+        "<!DOCTYPE html><meta charset=\"utf-8\"><title>Whereby inbox</title>\
+         <meta http-equiv=\"refresh\" content=\"0; url={link}\"><a href=\"{link}\">Open the inbox</a>\n"
+    );
+    let written = tempfile::Builder::new().prefix("whereby-inbox-").suffix(".html").tempfile();
+    let written = written.and_then(|mut file| {
+        file.write_all(page.as_bytes())?;
+        file.flush().map(|()| file)
+    });
+    let file = match written {
+        Ok(file) => file,
+        Err(error) => {
+            failed("the file for the browser cannot be written", error);
+            return None;
+        }
+    };
+    let browser = Command::new(BROWSER)
+        .arg(file.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    match browser {
+        // It ends by itself.
+        Ok(mut browser) => drop(std::thread::spawn(move || browser.wait())),
+        Err(error) => failed(&format!("{BROWSER} cannot be started"), error),
+    }
+    Some(file)
 }
 
 fn another(context: &Context, listening: &Listening) -> Result<(), Error> {

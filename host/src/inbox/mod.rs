@@ -416,6 +416,19 @@ impl Item {
     }
 }
 
+impl Item {
+    /// Returns when the call was decided, made or due, if it no longer waits.
+    pub(crate) fn settled_at(&self) -> i64 {
+        let approval = &self.approval;
+        match approval.state {
+            ApprovalState::Used => approval.used_at,
+            ApprovalState::Expired => approval.valid_until.or(Some(approval.expires_at)),
+            _ => approval.decided_at,
+        }
+        .unwrap_or_default()
+    }
+}
+
 impl Event {
     fn of(row: AuditRow) -> Self {
         let function = row.function.as_deref().unwrap_or("no function");

@@ -37,6 +37,13 @@ const BUFFER: usize = 64 * 1024;
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The two ends of a connection, an extension of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) client: SocketAddr,
+    pub(crate) server: SocketAddr,
+}
+
 /// Listens on an address. Returns the address too, with the port that port 0 chose.
 ///
 /// # Errors
@@ -55,8 +62,8 @@ pub(crate) async fn accept(listener: TcpListener, app: Router) {
     let connections = Arc::<Connections>::default();
     let mut served = JoinSet::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(_) => {
                 // Probably no file descriptors are left. Retrying at once would only use the CPU.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -65,10 +72,14 @@ pub(crate) async fn accept(listener: TcpListener, app: Router) {
         };
         // Only an optimization; a broken connection fails later.
         let _ = stream.set_nodelay(true);
+        // A connection that has no address any more fails later, too.
+        let Ok(server) = stream.local_addr() else { continue };
+        let ends = Ends { client, server };
         let connection = connections.add().await;
         let (handle, app) = (connection.handle(), TowerToHyperService::new(app.clone()));
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(handle.clone());
+            request.extensions_mut().insert(ends);
             app.call(request)
         });
         let mut stream = TimeoutStream::new(stream);

@@ -52,6 +52,16 @@ impl fmt::Display for Question {
         }
         writeln!(f, "The account `{account}` will call {function} at {api}:")?;
         writeln!(f, "{}", text::printable_lines(&arguments))?;
+        // The arguments can be long, so this is said again where the person answers.
+        if self.is_destructive {
+            writeln!(f, "This permanently deletes the room and removes everyone in it.")?;
+        }
+        if self.has_destination {
+            writeln!(
+                f,
+                "This sends the room's audio, video or transcript to the destination in the arguments."
+            )?;
+        }
         if let Some(unmet) = &self.rule.unmet {
             writeln!(f, "It is asked for because {}.", unmet.reason)?;
         }

@@ -4,8 +4,9 @@
 //! or by a name that leads here (DNS rebinding). Pages of other ports of this machine even get the cookie,
 //! because a cookie has no port.
 
-use super::Page;
-use super::view;
+use super::{Page, view};
+use crate::listener::Ends;
+use crate::system::peer;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -67,6 +68,8 @@ pub(super) async fn admit(
 
 /// Why a request is not served.
 enum Refusal {
+    /// It comes from another user of this machine, who may have got hold of a link or a cookie.
+    User,
     /// It was sent to another name.
     Host,
     /// It comes from another site.
@@ -78,6 +81,11 @@ enum Refusal {
 impl Refusal {
     fn response(&self, path: &str) -> Response {
         match self {
+            Self::User => view::refusal(
+                StatusCode::FORBIDDEN,
+                "This is the inbox of another user",
+                "Only a browser of the user who started the inbox gets in.",
+            ),
             Self::Host => view::refusal(
                 StatusCode::FORBIDDEN,
                 "This is not the inbox's address",
@@ -94,6 +102,11 @@ impl Refusal {
 }
 
 fn check(page: &Page, request: &Request) -> Result<(), Refusal> {
+    if let Some(Ends { client, server }) = request.extensions().get()
+        && peer::is_of_another_user(*client, *server)
+    {
+        return Err(Refusal::User);
+    }
     let headers = request.headers();
     let host = only(headers, &header::HOST).filter(|host| page.hosts.iter().any(|own| own == host));
     let Some(host) = host else { return Err(Refusal::Host) };

@@ -355,10 +355,14 @@ async fn waiting(
     RawQuery(text): RawQuery,
     request: Request,
 ) -> Response {
-    let decided = query(text).remove("decided");
+    let mut given = query(text);
+    let decided = given.remove("decided");
+    let since = given.remove("since").and_then(|since| since.parse().ok());
     serve(&page, request, move |inbox, frame| {
         let decided = decided.map(|id| inbox.item(&id)).transpose()?.flatten();
-        Ok(view::waiting(frame, &inbox.items()?, decided.as_ref()))
+        // What is decided while the page is open stays in its place.
+        let since = since.unwrap_or(frame.now);
+        Ok(view::waiting(frame, &inbox.items()?, decided.as_ref(), since))
     })
     .await
 }

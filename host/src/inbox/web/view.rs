@@ -29,6 +29,9 @@ pub(super) const ICON: &str = include_str!("icon.svg");
 /// The maximum length of a name or a message, in characters. Arguments are never cut.
 const MAX_TEXT: usize = 400;
 
+/// A name with at most this many characters stays on one line.
+const SHORT: usize = 24;
+
 /// A value with more characters or lines than this scrolls.
 const LONG: usize = 600;
 const TALL: usize = 24;
@@ -42,7 +45,7 @@ pub(super) struct Frame {
     csrf: String,
     /// The address that the script loads to keep the page current; absent for a page that is no address.
     live: Option<String>,
-    now: i64,
+    pub(super) now: i64,
     zone: TimeZone,
     waiting: usize,
     frozen: Result<Vec<Freeze>, Error>,
@@ -85,6 +88,11 @@ impl Frame {
     }
 
     fn page(&self, place: Place, title: &str, contents: &Markup) -> Markup {
+        self.page_at(self.live.as_deref(), place, title, contents)
+    }
+
+    /// Returns a page that the script keeps current from another address.
+    fn page_at(&self, live: Option<&str>, place: Place, title: &str, contents: &Markup) -> Markup {
         let count = match self.waiting {
             0 => String::new(),
             count => format!("({count}) "),
@@ -118,7 +126,7 @@ impl Frame {
                  open the new link."
             }
             div #frozen { (self.frozen()) }
-            main #main tabindex="-1" data-live=[self.live.as_deref()] { (contents) }
+            main #main tabindex="-1" data-live=[live] { (contents) }
             footer {
                 "You decide as " (foreign(&user::name())) ", on this machine. Times are in "
                 (zone_name(&self.zone, self.now)) "."
@@ -173,19 +181,27 @@ impl Frame {
             selector.agent.as_deref().unwrap_or_default(),
             selector.account.as_deref().unwrap_or_default()
         );
-        html! {
+        let form = html! {
             form.freeze method="post" action="/freeze" {
                 (self.hidden())
                 (selected(selector))
                 input type="hidden" name="back" value=(back);
                 label for=(id) { "Reason" span.muted { " (for people)" } }
                 input #(id) name="reason" maxlength="300" autocomplete="off";
-                button.stop {
+                button {
                     @if whom.is_empty() {
                         "Freeze" span.unseen { " " (self::selector(selector)) }
                     } @else { "Freeze " (whom) }
                 }
             }
+        };
+        html! {
+            @if whom.is_empty() {
+                details.stop id=(format!("stop-{id}")) {
+                    summary { "Freeze" span.unseen { " " (self::selector(selector)) } }
+                    (form)
+                }
+            } @else { (form) }
         }
     }
 
@@ -348,7 +364,7 @@ fn sentence(sentence: &Sentence) -> Markup {
         @for part in sentence.parts() {
             @match part {
                 Part::Words(words) => (words),
-                Part::Name(name) => code { bdi { (name) } },
+                Part::Name(name) => code.short[name.chars().count() <= SHORT] { bdi { (name) } },
                 _ => "",
             }
         }
@@ -430,8 +446,9 @@ fn zone_name(zone: &TimeZone, now: i64) -> String {
 
 // What waits.
 
-/// Returns the page of what waits. `decided` is the call that the person has just decided on.
-pub(super) fn waiting(frame: &Frame, items: &[Item], decided: Option<&Item>) -> Markup {
+/// Returns the page of what waits. `decided` is the call that the person has just decided on. What was
+/// settled after `since`, when the page was opened, stays among the waiting.
+pub(super) fn waiting(frame: &Frame, items: &[Item], decided: Option<&Item>, since: i64) -> Markup {
     let is_pending = |item: &&Item| item.approval.state == ApprovalState::Pending;
     let pending = items.iter().filter(is_pending).count();
     let headline = match pending {
@@ -439,18 +456,28 @@ pub(super) fn waiting(frame: &Frame, items: &[Item], decided: Option<&Item>) -> 
         1 => "1 call is waiting for you".to_owned(),
         count => format!("{count} calls are waiting for you"),
     };
+    let (current, earlier): (Vec<&Item>, Vec<&Item>) =
+        items.iter().partition(|item| is_pending(item) || item.settled_at() > since);
     let contents = html! {
         @if let Some(item) = decided { (outcome_of_decision(frame, &item.approval)) }
         h1 #headline role="status" { (headline) }
-        @if items.is_empty() {
+        @if current.is_empty() {
             div.empty #empty {
                 p { "When an agent asks for something that needs your approval, it appears here by itself." }
                 p.muted { "You can leave this page open. The number of waiting calls is in its title." }
             }
         }
-        @for item in items { (card(frame, item, false)) }
+        div #current { @for item in current { (card(frame, item, false)) } }
+        @if !earlier.is_empty() {
+            section #earlier aria-labelledby="settled" {
+                h2 #settled { "Decided a short time ago" }
+                @for item in earlier.iter().rev() { (card(frame, item, false)) }
+            }
+        }
     };
-    frame.page(Place::Waiting, &headline, &contents)
+    let decided = decided.map(|item| format!("&decided={}", item.approval.id)).unwrap_or_default();
+    let live = format!("/?since={since}{decided}");
+    frame.page_at(Some(&live), Place::Waiting, &headline, &contents)
 }
 
 /// Returns the page of one approval, after a message if there is one.
@@ -548,53 +575,58 @@ fn card(frame: &Frame, item: &Item, is_alone: bool) -> Markup {
                     span.muted { "Expires " (frame.moment(approval.expires_at)) }
                 }
             } @else {
-                (settled(frame, approval, &what))
+                (settled(frame, approval, &what, is_alone))
             }
             @if is_pending || is_alone { (details(frame, approval)) }
-            @else { p.more { a href=(format!("/approvals/{}", approval.id)) aria-describedby=(what) { "Details" } } }
         }
     }
 }
 
 /// Returns what came of an approval, and what can still be done.
-fn settled(frame: &Frame, approval: &StoredApproval, what: &str) -> Markup {
+fn settled(frame: &Frame, approval: &StoredApproval, what: &str, is_alone: bool) -> Markup {
     let ago = |time: Option<i64>| html! { @if let Some(time) = time { " " (frame.moment(time)) } };
-    let again = |decision: &str, label: &str| {
-        html! {
-            form.decide method="post" action=(format!("/approvals/{}/decision", approval.id)) {
-                (frame.hidden())
-                input type="hidden" name="seen" value=(approval.state.as_str());
-                button name="decision" value=(decision) aria-describedby=(what) { (label) }
-            }
-        }
+    let is_fresh = approval.decided_at.is_some_and(|at| frame.now < at.saturating_add(HOUR));
+    let again = match approval.state {
+        ApprovalState::Approved => Some(("deny", "Revoke")),
+        ApprovalState::Denied if is_fresh => Some(("approve", "Approve after all")),
+        _ => None,
     };
+    let address = format!("/approvals/{}", approval.id);
     html! {
-        @match approval.state {
-            ApprovalState::Approved => {
-                p.state {
+        p.state {
+            @match approval.state {
+                ApprovalState::Approved => {
                     span.badge.good { "Approved" } (ago(approval.decided_at))
                     @if let Some(until) = approval.valid_until {
                         ". The call can be made once, until " (frame.clock(until)) "."
                     }
+                },
+                ApprovalState::Used => {
+                    span.badge.good { "Approved" } ", and the call was made" (ago(approval.used_at)) "."
+                },
+                ApprovalState::Denied => { span.badge.bad { "Denied" } (ago(approval.decided_at)) "." },
+                ApprovalState::Expired if approval.valid_until.is_some() => {
+                    span.badge { "Expired" } ". It was approved, and the call was not made in time."
+                },
+                ApprovalState::Expired | ApprovalState::Pending => {
+                    span.badge { "Expired" } ". Nobody decided in time."
+                },
+            }
+        }
+        div.decide {
+            @if let Some((decision, label)) = again {
+                form method="post" action=(format!("{address}/decision")) {
+                    (frame.hidden())
+                    input type="hidden" name="seen" value=(approval.state.as_str());
+                    button name="decision" value=(decision) aria-describedby=(what) { (label) }
                 }
-                (again("deny", "Revoke"))
-            },
-            ApprovalState::Used => p.state {
-                span.badge.good { "Approved" } ", and the call was made" (ago(approval.used_at)) "."
-                " " a href=(format!("/log?function={}", approval.function)) { "See what came of it" }
-            },
-            ApprovalState::Denied => {
-                p.state { span.badge.bad { "Denied" } (ago(approval.decided_at)) "." }
-                @if approval.decided_at.is_some_and(|at| frame.now < at.saturating_add(HOUR)) {
-                    (again("approve", "Approve after all"))
+            }
+            @if approval.state == ApprovalState::Used {
+                a href=(format!("/log?function={}", approval.function)) aria-describedby=(what) {
+                    "See what came of it"
                 }
-            },
-            ApprovalState::Expired => p.state {
-                span.badge { "Expired" }
-                @if approval.valid_until.is_some() { ". It was approved, and the call was not made in time." }
-                @else { ". Nobody decided in time." }
-            },
-            ApprovalState::Pending => {},
+            }
+            @if !is_alone { a href=(address) aria-describedby=(what) { "Details" } }
         }
     }
 }
