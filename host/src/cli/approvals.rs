@@ -12,6 +12,7 @@ use crate::store::{
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use whereby_authority::conditions::{Condition, parse_span};
+use whereby_authority::sentence::Sentence;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 
@@ -498,7 +499,8 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
     let head = render::body(&head, &look);
     let zone = look.zone_line();
     let gap = if zone.is_empty() { "" } else { "\n" };
-    format!("{head}{gap}{zone}\narguments:\n{}{}{next}", arguments(approval), warnings(approval))
+    let sentence = sentence(approval, &look);
+    format!("{sentence}\n{head}{gap}{zone}\narguments:\n{}{next}", arguments(approval))
 }
 
 /// Returns a description of the call that is now allowed.
@@ -516,7 +518,7 @@ fn approved_text(context: &Context, approval: &StoredApproval) -> String {
         "{}{}{}\n{}to revoke it before it is used: whereby approvals deny {}\n",
         table::paragraph(&what, &look),
         arguments(approval),
-        warnings(approval),
+        sentence(approval, &look),
         look.zone_line(),
         approval.id,
     )
@@ -528,18 +530,8 @@ fn arguments(approval: &StoredApproval) -> String {
     text::printable_lines(&text) + "\n"
 }
 
-/// Returns warnings about what the call destroys or publishes.
-fn warnings(approval: &StoredApproval) -> String {
-    let mut text = String::new();
-    if whereby_catalog::function(&approval.function)
-        .is_some_and(|function| FunctionRule::of(function).is_destructive)
-    {
-        text += "This permanently deletes the room and removes everyone in it.\n";
-    }
-    let fields = approval.arguments["fields"].as_array();
-    let sends = ["recording", "streaming", "liveTranscription"];
-    if fields.into_iter().flatten().any(|item| sends.iter().any(|name| item.get(name).is_some())) {
-        text += "This may send what is said and shown in the room to the destination in the arguments.\n";
-    }
-    text
+/// Returns what the call does, in one sentence.
+fn sentence(approval: &StoredApproval, look: &Look) -> String {
+    let sentence = Sentence::of(&approval.function, &approval.arguments);
+    table::paragraph(&sentence.to_string(), look)
 }

@@ -14,6 +14,8 @@ mod doctor;
 mod ending;
 mod freeze;
 mod functions;
+#[cfg(feature = "inbox")]
+mod inbox;
 #[cfg(feature = "lua")]
 mod lua;
 #[cfg(feature = "mcp")]
@@ -129,6 +131,8 @@ enum Command {
     Unfreeze(freeze::UnfreezeOpts),
     Permissions(permissions::Opts),
     Doctor(doctor::Opts),
+    #[cfg(feature = "inbox")]
+    Inbox(inbox::Opts),
     Approvals(approvals::Opts),
     Audit(audit::Opts),
     Token(token::Opts),
@@ -461,6 +465,8 @@ pub async fn run(
         Command::Unfreeze(opts) => opts.run(&context),
         Command::Permissions(opts) => opts.run(&context),
         Command::Doctor(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
+        #[cfg(feature = "inbox")]
+        Command::Inbox(opts) => Box::pin(opts.run(&context)).await,
         Command::Approvals(opts) => opts.run(&context),
         Command::Audit(opts) => Box::pin(opts.run(&context)).await,
         Command::Token(opts) => opts.run(&context),

@@ -503,6 +503,15 @@ impl Store {
             .map(Option::unwrap_or_default)
     }
 
+    /// Returns the approvals that are open, or were decided, used or due since a time, in the order in
+    /// which they were requested.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn approvals_since(&self, since: i64) -> Result<Vec<StoredApproval>, Error> {
+        self.shared
+            .look(|connection, now| approvals::since(connection, now, since))
+            .map(Option::unwrap_or_default)
+    }
+
     /// Returns the approval with an id, if there is one.
     ///
     /// # Errors

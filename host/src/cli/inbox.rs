@@ -1,0 +1,131 @@
+//! `whereby inbox`: the page on which people decide.
+
+use super::signal::Signals;
+use super::{CommandError, Context, Exit, Output};
+use crate::error::Error;
+use crate::inbox::{Inbox, Link, Listening};
+use serde_json::json;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use tempfile::NamedTempFile;
+use whereby_authority::timestamp::Timestamp;
+
+/// The program that opens a file in the browser.
+const BROWSER: &str = if cfg!(windows) {
+    "explorer"
+} else if cfg!(target_os = "macos") {
+    "open"
+} else {
+    "xdg-open"
+};
+
+/// Decide on waiting calls, and see what happened, in a browser
+///
+/// Serves a page on this machine: the calls that wait for approval, the audit log, what each agent may
+/// do, and the accounts. A link signs you in; it works once, within 10 minutes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  whereby inbox --web\n  whereby inbox --web --listen 127.0.0.1:8091"
+)]
+pub(super) struct Opts {
+    /// Serve the inbox as a page until Ctrl-C
+    #[arg(long, required = true)]
+    web: bool,
+    /// The loopback address of the page; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Open the page in the browser
+    #[arg(long)]
+    open: bool,
+}
+
+impl Opts {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
+        let mut signals = Signals::listen(&context.streams);
+        let store = context.store()?;
+        let config = context.global.config.clone();
+        let inbox = Inbox::new(store, context.environment.clone(), config);
+        let listening = Arc::new(inbox.listen(self.listen).await?);
+        let link = listening.link()?;
+        let is_at_terminal = context.streams.stdin_is_terminal && !context.global.json;
+        let shown = if context.global.json {
+            let expires = Timestamp::of_unix_ms(link.expires_at).map(Timestamp::to_rfc3339);
+            let link = json!({"url": link.url, "expires_at": expires});
+            json!({"inbox": {"url": listening.url(), "link": link}}).to_string() + "\n"
+        } else {
+            let more = if is_at_terminal { "\nPress Enter for another link.\n" } else { "" };
+            format!("inbox at {}, until Ctrl-C\n\n{}{more}", listening.url(), shown(&link))
+        };
+        print(context, &shown)?;
+        // Removed when the program ends.
+        let _opened = if self.open { open(context, &link.url) } else { None };
+        if is_at_terminal {
+            let (context, listening) = (context.clone(), Arc::downgrade(&listening));
+            // The thread waits for the terminal until the program ends.
+            tokio::task::spawn_blocking(move || {
+                while context.streams.read_line().is_ok() {
+                    let Some(listening) = listening.upgrade() else { return };
+                    // If standard output is closed, nobody asks for links any more.
+                    if another(&context, &listening).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        signals.next().await;
+        drop(listening);
+        Ok(Output::Nothing(Exit::Success))
+    }
+}
+
+/// Opens a link in the browser, with a warning if that fails. Other users see the arguments of programs,
+/// so the browser gets a file that only this user can read, and that leads to the link. Returns the file.
+fn open(context: &Context, link: &str) -> Option<NamedTempFile> {
+    let failed = |what: &str, error: io::Error| {
+        context.warn(&format!("{what}, so open the link yourself: {error}"));
+    };
+    let page = format!(
+        "<!DOCTYPE html><meta charset=\"utf-8\"><title>Whereby inbox</title>\
+         <meta http-equiv=\"refresh\" content=\"0; url={link}\"><a href=\"{link}\">Open the inbox</a>\n"
+    );
+    let written = tempfile::Builder::new().prefix("whereby-inbox-").suffix(".html").tempfile();
+    let written = written.and_then(|mut file| {
+        file.write_all(page.as_bytes())?;
+        file.flush().map(|()| file)
+    });
+    let file = match written {
+        Ok(file) => file,
+        Err(error) => {
+            failed("the file for the browser cannot be written", error);
+            return None;
+        }
+    };
+    let browser = Command::new(BROWSER)
+        .arg(file.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    match browser {
+        // It ends by itself.
+        Ok(mut browser) => drop(std::thread::spawn(move || browser.wait())),
+        Err(error) => failed(&format!("{BROWSER} cannot be started"), error),
+    }
+    Some(file)
+}
+
+fn another(context: &Context, listening: &Listening) -> Result<(), Error> {
+    print(context, &shown(&listening.link()?))
+}
+
+fn shown(link: &Link) -> String {
+    format!("Open this link to sign in. It works once, within 10 minutes:\n  {}\n", link.url)
+}
+
+fn print(context: &Context, text: &str) -> Result<(), Error> {
+    let failed =
+        |error| Error::internal(format!("cannot write the link to standard output: {error}"));
+    context.streams.print(text).map_err(failed)
+}
