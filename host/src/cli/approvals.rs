@@ -6,14 +6,12 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::session::approval::Answer;
 use crate::store::{
-    ApprovalState, Decider, Decision, MAX_MS, MAX_USES, Place, StandingApproval, Store,
-    StoredApproval, Terms,
+    ApprovalState, Decider, Decision, MAX_USES, Place, StandingApproval, Store, StoredApproval,
+    Terms,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use whereby_authority::conditions::{Condition, parse_span};
 use whereby_authority::sentence::Sentence;
-use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 
 /// How many columns of the terminal are for things other than arguments.
@@ -103,18 +101,8 @@ impl More {
     /// Returns the terms for calls like this one; `None` if only one call is approved.
     fn terms(&self, approval: &StoredApproval, now: i64) -> Result<Option<Terms>, Error> {
         let Some(uses) = self.uses else { return Ok(None) };
-        let span = parse_span(&self.lasting).map(|seconds| seconds.saturating_mul(1000));
-        let lasting = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
-            let given = text::printable(&self.lasting, 40);
-            Error::usage(format!("--for {given}: expected a time such as 2h, at most 7d"))
-        })?;
-        let mut conditions = Vec::new();
-        if !self.rooms.is_empty() {
-            let rule = whereby_catalog::function(&approval.function).map(FunctionRule::of);
-            let rooms = Condition::parse("rooms", &json!(self.rooms), rule);
-            conditions.push(rooms.map_err(|why| Error::usage(format!("--rooms: {why}")))?);
-        }
-        Ok(Some(Terms { uses, until: now + lasting, conditions, is_destructive: self.destructive }))
+        let Self { lasting, rooms, destructive, .. } = self;
+        Terms::parse(&approval.function, uses, lasting, rooms, *destructive, now).map(Some)
     }
 }
 

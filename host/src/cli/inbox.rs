@@ -4,7 +4,9 @@ use super::signal::Signals;
 use super::{CommandError, Context, Exit, Output};
 use crate::error::Error;
 use crate::inbox::{Inbox, Link, Listening};
-use serde_json::json;
+use crate::session::approval::NobodyToAsk;
+use crate::session::resume::make_approved_calls;
+use serde_json::{Value, json};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -24,36 +26,54 @@ const BROWSER: &str = if cfg!(windows) {
 /// Decide on waiting calls, and see what happened, in a browser
 ///
 /// Serves a page on this machine: the calls that wait for approval, the audit log, what each agent may
-/// do, and the accounts. A link signs you in; it works once, within 10 minutes.
+/// do, and the accounts. A link signs you in; it works once, within 10 minutes. While it runs, it makes
+/// the approved calls of MCP clients.
 #[derive(Debug, clap::Args)]
 #[command(
+    group = clap::ArgGroup::new("what").args(["web", "link", "add_passkey"]).required(true),
     after_long_help = "Examples:\n  whereby inbox --web\n  whereby inbox --web --listen 127.0.0.1:8091"
 )]
 pub(super) struct Opts {
     /// Serve the inbox as a page until Ctrl-C
-    #[arg(long, required = true)]
+    #[arg(long)]
     web: bool,
     /// The loopback address of the page; port 0 picks a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// Open the page in the browser
-    #[arg(long)]
+    #[arg(long, requires = "web")]
     open: bool,
+    /// Print another link to the page that is served now, also by `whereby serve`
+    #[arg(long)]
+    link: bool,
+    /// Print a code that adds a passkey on the page; it works once, within 10 minutes
+    #[arg(long)]
+    add_passkey: bool,
 }
 
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
+        if self.link {
+            let link = inbox(context)?.link_of_page()?;
+            return Ok(Output::text(shown(&link), json!({"link": document(&link)})));
+        }
+        if self.add_passkey {
+            let code = context.store()?.new_passkey_code()?;
+            return Ok(Output::text(
+                format!(
+                    "{code}\nEnter this code on the inbox page under Passkeys. It works once, within 10 \
+                     minutes.\n"
+                ),
+                json!({"code": code}),
+            ));
+        }
         let mut signals = Signals::listen(&context.streams);
-        let store = context.store()?;
-        let config = context.global.config.clone();
-        let inbox = Inbox::new(store, context.environment.clone(), config);
-        let listening = Arc::new(inbox.listen(self.listen).await?);
+        let session = context.session_asking(context.settings()?, Arc::new(NobodyToAsk))?;
+        let listening = Arc::new(inbox(context)?.listen(self.listen).await?);
         let link = listening.link()?;
         let is_at_terminal = context.streams.stdin_is_terminal && !context.global.json;
         let shown = if context.global.json {
-            let expires = Timestamp::of_unix_ms(link.expires_at).map(Timestamp::to_rfc3339);
-            let link = json!({"url": link.url, "expires_at": expires});
-            json!({"inbox": {"url": listening.url(), "link": link}}).to_string() + "\n"
+            json!({"inbox": {"url": listening.url(), "link": document(&link)}}).to_string() + "\n"
         } else {
             let more = if is_at_terminal { "\nPress Enter for another link.\n" } else { "" };
             format!("inbox at {}, until Ctrl-C\n\n{}{more}", listening.url(), shown(&link))
@@ -74,10 +94,25 @@ impl Opts {
                 }
             });
         }
-        signals.next().await;
+        let warner = context.warner();
+        tokio::select! {
+            _ = signals.next() => {}
+            () = make_approved_calls(|| Some(session.clone()), warner) => {}
+        }
         drop(listening);
         Ok(Output::Nothing(Exit::Success))
     }
+}
+
+/// Returns the inbox of this user.
+pub(super) fn inbox(context: &Context) -> Result<Inbox, Error> {
+    let config = context.global.config.clone();
+    Ok(Inbox::new(context.store()?, context.environment.clone(), config))
+}
+
+pub(super) fn document(link: &Link) -> Value {
+    let expires = Timestamp::of_unix_ms(link.expires_at).map(Timestamp::to_rfc3339);
+    json!({"url": link.url, "expires_at": expires})
 }
 
 /// Opens a link in the browser, with a warning if that fails. Other users see the arguments of programs,
@@ -120,7 +155,7 @@ fn another(context: &Context, listening: &Listening) -> Result<(), Error> {
     print(context, &shown(&listening.link()?))
 }
 
-fn shown(link: &Link) -> String {
+pub(super) fn shown(link: &Link) -> String {
     format!("Open this link to sign in. It works once, within 10 minutes:\n  {}\n", link.url)
 }
 

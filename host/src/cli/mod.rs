@@ -28,6 +28,8 @@ mod prompt;
 mod render;
 #[cfg(feature = "lua")]
 mod repl;
+#[cfg(all(feature = "inbox", feature = "mcp"))]
+mod serve;
 mod shell;
 mod signal;
 #[cfg(feature = "simulator")]
@@ -133,6 +135,8 @@ enum Command {
     Doctor(doctor::Opts),
     #[cfg(feature = "inbox")]
     Inbox(inbox::Opts),
+    #[cfg(all(feature = "inbox", feature = "mcp"))]
+    Serve(serve::Opts),
     Approvals(approvals::Opts),
     Audit(audit::Opts),
     Token(token::Opts),
@@ -467,6 +471,8 @@ pub async fn run(
         Command::Doctor(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
         #[cfg(feature = "inbox")]
         Command::Inbox(opts) => Box::pin(opts.run(&context)).await,
+        #[cfg(all(feature = "inbox", feature = "mcp"))]
+        Command::Serve(opts) => Box::pin(opts.run(&context)).await,
         Command::Approvals(opts) => opts.run(&context),
         Command::Audit(opts) => Box::pin(opts.run(&context)).await,
         Command::Token(opts) => opts.run(&context),

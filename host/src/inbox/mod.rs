@@ -13,7 +13,7 @@ use crate::config::{Account, Settings, is_account_name};
 use crate::error::Error;
 use crate::store::{
     ApprovalState, AuditFilter, AuditOutcome, AuditRow, Counted, CreatedToken, Decider, Decision,
-    Freeze, Selector, Store, StoredApproval,
+    Freeze, Selector, StandingApproval, Store, StoredApproval, Terms,
 };
 use jiff::tz::TimeZone;
 use std::path::PathBuf;
@@ -205,6 +205,7 @@ impl Inbox {
         &self,
         id: &str,
         decision: Decision,
+        terms: Option<&Terms>,
         seen: ApprovalState,
         by: &Decider,
     ) -> Result<Decided, Error> {
@@ -212,17 +213,52 @@ impl Inbox {
         if approval.state != seen {
             return Ok(Decided::Late(approval));
         }
-        match self.store.decide(id, decision, by) {
+        if decision == Decision::Approve && by.passkey.is_none() && self.requires_passkey() {
+            return Err(Error::usage(
+                "nothing was approved, because nothing but a passkey approves calls; use one on the page",
+            ));
+        }
+        let decided = match terms {
+            Some(terms) => self.store.approve_more(id, terms, by).map(|(approval, _)| approval),
+            None => self.store.decide(id, decision, by),
+        };
+        match decided {
             // It was denied at the same moment, and nobody saw that who approved it.
             Ok(again) if again.id != id && seen == ApprovalState::Pending => {
                 self.store.decide(&again.id, Decision::Deny, by)?;
             }
             Ok(decided) => return Ok(Decided::Now(decided)),
-            // It was decided, or expired, at the same moment.
+            // It was decided, or expired, at the same moment. A passkey or terms that do not fit are told.
+            Err(error @ Error::Usage { .. })
+                if self.store.approval(id)?.is_some_and(|approval| approval.state == seen) =>
+            {
+                return Err(error);
+            }
             Err(Error::Usage { .. }) => {}
             Err(error) => return Err(error),
         }
         Ok(self.item(id)?.map_or(Decided::Unknown, |item| Decided::Late(item.approval)))
+    }
+
+    /// Whether nothing but a passkey approves calls. While the configuration cannot be read, every call is
+    /// refused anyway.
+    pub(crate) fn requires_passkey(&self) -> bool {
+        self.settings().is_ok_and(|settings| settings.policy.passkey_required_by().is_some())
+    }
+
+    /// Returns the standing approvals that are in force, the oldest first.
+    pub(crate) fn standing(&self) -> Result<Vec<StandingApproval>, Error> {
+        self.store.standing()
+    }
+
+    /// Revokes a standing approval.
+    pub(crate) fn revoke_standing(&self, id: &str, by: &Decider) -> Result<(), Error> {
+        self.store.revoke_standing(id, by).map(drop)
+    }
+
+    /// Returns the store, for what only the page does.
+    fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Returns what is frozen. An error means that everything is.

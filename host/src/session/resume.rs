@@ -23,6 +23,7 @@ use whereby_authority::grant::WriteOutcome;
 const POLL: Duration = Duration::from_millis(200);
 
 /// How often a program looks for approved calls to make.
+#[cfg(any(feature = "inbox", feature = "mcp"))]
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The maximum size of a result that is kept, in bytes.
@@ -426,7 +427,7 @@ impl Session {
 
 /// Makes approved calls as long as it is polled. `session` returns the session under the current settings.
 /// `notice` tells the person who runs the program what could not be done.
-#[cfg(feature = "mcp")]
+#[cfg(any(feature = "inbox", feature = "mcp"))]
 pub(crate) async fn make_approved_calls(
     session: impl Fn() -> Option<Session>,
     notice: impl Fn(&str),

@@ -493,7 +493,7 @@ pub(super) fn withdraw(connection: &Connection, now: i64, id: &str) -> rusqlite:
 }
 
 /// The decision of a person.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Approve,
     Deny,

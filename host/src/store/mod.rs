@@ -36,8 +36,9 @@ pub(crate) use audit::{Begin, Created, End};
 pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
+pub(crate) use page::{Announced, BadLink, LINK_MS};
 pub(crate) use passkeys::Answer;
-pub(crate) use standing::{MAX_MS, MAX_USES, StandingApproval, Terms, Wanted};
+pub(crate) use standing::{MAX_USES, StandingApproval, Terms, Wanted};
 pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
 

@@ -103,6 +103,7 @@ impl Refusal {
 
 fn check(page: &Page, request: &Request) -> Result<(), Refusal> {
     if let Some(Ends { client, server }) = request.extensions().get()
+        && !page.for_others
         && peer::is_of_another_user(*client, *server)
     {
         return Err(Refusal::User);

@@ -5,14 +5,15 @@
 
 mod door;
 mod gate;
+mod passkeys;
 mod view;
 
-use super::{Class, Decided, Decision, Filter, Inbox};
+use super::{Class, Decided, Decision, Filter, Inbox, Item};
 use crate::error::Error;
 use crate::listener;
 use crate::listener::body;
 use crate::listener::connections::Handle;
-use crate::store::{ApprovalState, Decider, Place, Selector};
+use crate::store::{Announced, ApprovalState, Decider, LINK_MS, Place, Selector, Terms};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
@@ -22,11 +23,14 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use door::{Door, Session};
 use maud::Markup;
+use passkeys::Asked;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use view::{Frame, Notice};
 use whereby_authority::timestamp::Timestamp;
@@ -41,6 +45,9 @@ const FORM_PATIENCE: Duration = Duration::from_secs(30);
 const EVENTS: u32 = 100;
 const MAX_EVENTS: u32 = 500;
 
+/// How many ports are tried where another program has one of the two addresses.
+const MAX_PORTS: usize = 16;
+
 /// The inbox with what serves it as a page.
 pub(super) struct Page {
     inbox: Arc<Inbox>,
@@ -49,13 +56,19 @@ pub(super) struct Page {
     hosts: Vec<String>,
     /// The name of the cookie. Cookies go to every port of an address, so it has the port in it.
     cookie: String,
+    port: u16,
+    /// Whether other users of this machine may get in with a link, for a service account.
+    for_others: bool,
+    /// What browsers are asked about passkeys.
+    asked: Asked,
 }
 
 /// A page that is being served. It stops when it is dropped.
 pub struct Listening {
-    address: SocketAddr,
     page: Arc<Page>,
     server: JoinSet<()>,
+    /// Tells other programs where the page is.
+    _announced: Option<Announced>,
 }
 
 /// A link that signs a person in, once.
@@ -72,7 +85,7 @@ impl Listening {
     /// Returns the URL of the page, which shows nothing to those who are not signed in.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        self.page.url()
     }
 
     /// Returns a new link that signs a person in. It works once, within 10 minutes.
@@ -81,10 +94,7 @@ impl Listening {
     ///
     /// [`Error::Internal`] if the system has no random numbers.
     pub fn link(&self) -> Result<Link, Error> {
-        let now = self.page.inbox.now();
-        let code = self.page.door.new_link(now)?;
-        let url = format!("http://{}{}{code}", self.address, gate::ENTER);
-        Ok(Link { url, expires_at: now.saturating_add(door::LINK_MS) })
+        self.page.inbox.link(&self.page.url())
     }
 
     /// Stops the server and ends all sessions.
@@ -101,14 +111,28 @@ impl Inbox {
     ///
     /// [`Error::Configuration`] if the address is not a loopback address or cannot be listened on.
     pub async fn listen(self, address: SocketAddr) -> Result<Listening, Error> {
+        self.serve(address, false).await
+    }
+
+    /// Serves the inbox as a page, also for other users of this machine who have a link, if the program runs
+    /// under an account of its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Inbox::listen`].
+    pub(crate) async fn serve(
+        self,
+        address: SocketAddr,
+        for_others: bool,
+    ) -> Result<Listening, Error> {
         if !address.ip().is_loopback() {
             return Err(Error::configuration(format!(
                 "{address} is not a loopback address, and whoever reaches the inbox could try to get in; \
                  listen on 127.0.0.1"
             )));
         }
-        let (listener, address) = listener::bind(address).await?;
-        let page = Page::new(self, address);
+        let (listeners, port) = bind(address).await?;
+        let page = Page::new(self, port, for_others);
         let app = routes()
             .fallback(async || {
                 view::refusal(
@@ -120,8 +144,59 @@ impl Inbox {
             .with_state(Arc::clone(&page))
             .layer(middleware::from_fn_with_state(Arc::clone(&page), gate::admit));
         let mut server = JoinSet::new();
-        server.spawn(listener::accept(listener, app));
-        Ok(Listening { address, page, server })
+        for listener in listeners {
+            server.spawn(listener::accept(listener, app.clone()));
+        }
+        let url = page.url();
+        let announced = page.inbox.store().announce_page(&url);
+        // Without it, other programs tell people the command in place of the page.
+        let announced = announced?;
+        Ok(Listening { page, server, _announced: announced })
+    }
+
+    /// Returns a link that signs a person in on the page of this user that is served now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if no page is served.
+    pub(crate) fn link_of_page(&self) -> Result<Link, Error> {
+        let page = self.store().page().ok_or_else(|| {
+            Error::usage("no inbox is served now; start one: whereby inbox --web, or whereby serve")
+        })?;
+        self.link(page.as_str())
+    }
+
+    fn link(&self, page: &str) -> Result<Link, Error> {
+        let code = self.store().new_page_link()?;
+        let url = format!("{}{}{code}", page.trim_end_matches('/'), gate::ENTER);
+        Ok(Link { url, expires_at: self.now().saturating_add(LINK_MS) })
+    }
+}
+
+/// Listens on a loopback address, and on the other one that browsers take for `localhost`, so that nobody
+/// else gets what is meant for the page. Returns the port.
+async fn bind(address: SocketAddr) -> Result<(Vec<TcpListener>, u16), Error> {
+    let mut attempts = 0..MAX_PORTS;
+    loop {
+        let (listener, bound) = listener::bind(address).await?;
+        let other: IpAddr = match bound.ip() {
+            IpAddr::V4(_) => Ipv6Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv4Addr::LOCALHOST.into(),
+        };
+        let other = SocketAddr::new(other, bound.port());
+        match TcpListener::bind(other).await {
+            Ok(second) => return Ok((vec![listener, second], bound.port())),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if address.port() != 0 || attempts.next().is_none() {
+                    return Err(Error::configuration(format!(
+                        "another program listens on {other}, and browsers may take it for the inbox; \
+                         choose another port"
+                    )));
+                }
+            }
+            // This machine has only one kind of addresses.
+            Err(_) => return Ok((vec![listener], bound.port())),
+        }
     }
 }
 
@@ -134,12 +209,18 @@ fn routes() -> Router<Arc<Page>> {
         .route("/log", get(log))
         .route("/agents", get(agents))
         .route("/accounts", get(accounts))
+        .route("/approvals/{id}/passkey", post(passkeys::sign))
+        .route("/standing/{id}/revoke", post(revoke))
+        .route("/passkeys", get(passkeys::list).post(passkeys::add))
+        .route("/passkeys/begin", post(passkeys::begin))
+        .route("/passkeys/remove", post(passkeys::remove))
         .route("/freeze", post(freeze))
         .route("/unfreeze", post(unfreeze))
         .route("/sign-out", post(sign_out))
         .route("/enter/{code}", get(enter))
         .route("/style.css", get(async || asset("text/css", view::STYLE)))
         .route("/live.js", get(async || asset("text/javascript", view::SCRIPT)))
+        .route("/passkey.js", get(async || asset("text/javascript", view::PASSKEY)))
         .route("/icon.svg", get(async || asset("image/svg+xml", view::ICON)))
 }
 
@@ -148,11 +229,17 @@ fn asset(kind: &'static str, contents: &'static str) -> Response {
 }
 
 impl Page {
-    fn new(inbox: Inbox, address: SocketAddr) -> Arc<Self> {
-        let port = address.port();
-        let hosts = vec![address.to_string(), format!("localhost:{port}")];
+    fn new(inbox: Inbox, port: u16, for_others: bool) -> Arc<Self> {
+        let names = ["localhost", "127.0.0.1", "[::1]"];
+        let hosts = names.map(|name| format!("{name}:{port}")).to_vec();
         let cookie = format!("whereby-inbox-{port}");
-        Arc::new(Self { inbox: Arc::new(inbox), door: Door::default(), hosts, cookie })
+        let (inbox, door, asked) = (Arc::new(inbox), Door::default(), Asked::default());
+        Arc::new(Self { inbox, door, hosts, cookie, port, for_others, asked })
+    }
+
+    /// Returns the address of the page. A passkey works at this name only.
+    fn url(&self) -> String {
+        format!("http://localhost:{}/", self.port)
     }
 
     /// Adds its session to a request that has one.
@@ -367,7 +454,8 @@ async fn waiting(
         let decided = decided.map(|id| inbox.item(&id)).transpose()?.flatten();
         // What is decided while the page is open stays in its place.
         let since = since.unwrap_or(frame.now);
-        Ok(view::waiting(frame, &inbox.items()?, decided.as_ref(), since))
+        let (items, standing) = (inbox.items()?, inbox.standing()?);
+        Ok(view::waiting(frame, &items, &standing, decided.as_ref(), since))
     })
     .await
 }
@@ -386,18 +474,23 @@ async fn decide(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
+    let own = Arc::clone(&page);
     change(&page, request, move |inbox, frame, form| {
         let decision = match form.get("decision") {
             Some("approve") => Decision::Approve,
             Some("deny") => Decision::Deny,
             _ => return Err(Error::usage("the form says neither approve nor deny")),
         };
+        let (by, terms) = match passkeys::decider(&own, inbox, &id, form)? {
+            Some(signed) => signed,
+            None => (person(), terms(inbox, &id, form, frame.now)?),
+        };
         let seen = [ApprovalState::Pending, ApprovalState::Approved, ApprovalState::Denied]
             .into_iter()
             .find(|state| form.get("seen") == Some(state.as_str()));
         let seen =
             seen.ok_or_else(|| Error::usage("the form does not say what its page showed"))?;
-        let (status, late) = match inbox.decide(&id, decision, seen, &person())? {
+        let (status, late) = match inbox.decide(&id, decision, terms.as_ref(), seen, &by)? {
             Decided::Now(approval) => {
                 let back = format!("/?decided={}", approval.id);
                 return Ok(Redirect::to(&back).into_response());
@@ -408,6 +501,38 @@ async fn decide(
         let item = late.map(|id| inbox.item(&id)).transpose()?.flatten();
         let notice = Notice::late(decision, item.as_ref(), frame);
         Ok((status, view::body(view::one(frame, item.as_ref(), notice))).into_response())
+    })
+    .await
+}
+
+/// Returns what a person allows besides the call, if the form says more than one call.
+fn terms(inbox: &Inbox, id: &str, form: &Form, now: i64) -> Result<Option<Terms>, Error> {
+    let Some(uses) = form.get("uses") else { return Ok(None) };
+    let Some(Item { approval, .. }) = inbox.item(id)? else { return Ok(None) };
+    let uses = uses.trim().parse().map_err(|_| Error::usage("the number of calls is no number"))?;
+    let rooms: Vec<String> = match form.get("which") {
+        Some("rooms") => {
+            let rooms = form.get("rooms").unwrap_or_default().split(',');
+            rooms.map(str::trim).filter(|room| !room.is_empty()).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
+    if form.get("which") == Some("rooms") && rooms.is_empty() {
+        return Err(Error::usage("name the rooms, with a pattern such as bot-*"));
+    }
+    let lasting = form.get("for").unwrap_or("1h");
+    let is_destructive = form.get("destructive").is_some();
+    Terms::parse(&approval.function, uses, lasting, &rooms, is_destructive, now).map(Some)
+}
+
+async fn revoke(
+    State(page): State<Arc<Page>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    change(&page, request, move |inbox, _, _| {
+        inbox.revoke_standing(&id, &person())?;
+        Ok(Redirect::to("/").into_response())
     })
     .await
 }
@@ -495,16 +620,19 @@ async fn enter(
     if method != Method::GET || is_preview {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let refused = match page.door.enter(&code, page.inbox.now()) {
-        Ok(Ok(secret)) => {
+    match blocking(&page, move |inbox| inbox.store().use_page_link(&code)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(bad)) => return view::refused_link(bad),
+        Err(error) => return failed(&error),
+    }
+    match page.door.begin(page.inbox.now()) {
+        Ok(secret) => {
             let mut response = view::signed_in().into_response();
             response.headers_mut().insert(header::SET_COOKIE, page.set_cookie(&secret, ""));
-            return response;
+            response
         }
-        Ok(Err(refused)) => refused,
-        Err(error) => return failed(&error),
-    };
-    view::refused_link(refused)
+        Err(error) => failed(&error),
+    }
 }
 
 /// Returns a time in RFC 3339.

@@ -1,14 +1,19 @@
 //! The page as HTML. Text from outside goes through [`foreign`], [`arguments`] or [`sentence`], which show
 //! every character that acts on a display as its code point; maud escapes all text for HTML.
 
-use super::door::{Refused, Session};
+use super::door::Session;
+use super::passkeys::is_usable;
 use super::rfc3339;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::inbox::{
     Access, AccountState, Actor, Class, Decision, Event, Filter, Inbox, Item, Key, Rules, Usage,
 };
-use crate::store::{ApprovalState, AuditOutcome, CreatedToken, Freeze, Selector, StoredApproval};
+use crate::passkey::Credential;
+use crate::store::{
+    ApprovalState, AuditOutcome, BadLink, CreatedToken, Freeze, MAX_USES, Selector,
+    StandingApproval, StoredApproval,
+};
 use crate::system::user::User;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
@@ -18,12 +23,14 @@ use serde_json::Value;
 use whereby_authority::conditions::Condition;
 use whereby_authority::policy::{Outlook, Participants, Permission};
 use whereby_authority::sentence::{Part, Sentence};
+use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::{FUNCTIONS, Function};
 
 pub(super) const STYLE: &str = include_str!("style.css");
 pub(super) const SCRIPT: &str = include_str!("live.js");
+pub(super) const PASSKEY: &str = include_str!("passkey.js");
 pub(super) const ICON: &str = include_str!("icon.svg");
 
 /// The maximum length of a name or a message, in characters. Arguments are never cut.
@@ -49,6 +56,8 @@ pub(super) struct Frame {
     zone: TimeZone,
     waiting: usize,
     frozen: Result<Vec<Freeze>, Error>,
+    /// Whether nothing but a passkey approves calls.
+    requires_passkey: bool,
 }
 
 /// A message about what a person has just tried.
@@ -64,14 +73,16 @@ enum Place {
     Log,
     Agents,
     Accounts,
+    Passkeys,
     Elsewhere,
 }
 
-const PLACES: [(Place, &str, &str); 4] = [
+const PLACES: [(Place, &str, &str); 5] = [
     (Place::Waiting, "/", "Waiting"),
     (Place::Log, "/log", "What happened"),
     (Place::Agents, "/agents", "Agents and rules"),
     (Place::Accounts, "/accounts", "Accounts"),
+    (Place::Passkeys, "/passkeys", "Passkeys"),
 ];
 
 impl Frame {
@@ -84,6 +95,7 @@ impl Frame {
             // A page that cannot read the approvals says why.
             waiting: inbox.waiting().unwrap_or_default(),
             frozen: inbox.frozen(),
+            requires_passkey: inbox.requires_passkey(),
         }
     }
 
@@ -271,6 +283,7 @@ fn document(title: &str, body: &Markup) -> Markup {
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/style.css";
                 script src="/live.js" defer {}
+                script src="/passkey.js" defer {}
             }
             body { (body) }
         }
@@ -331,13 +344,13 @@ pub(super) fn signed_out() -> Response {
     (StatusCode::UNAUTHORIZED, body(outside("You are not signed in", &contents))).into_response()
 }
 
-pub(super) fn refused_link(why: Refused) -> Response {
+pub(super) fn refused_link(why: BadLink) -> Response {
     let (title, what) = match why {
-        Refused::Spent => (
+        BadLink::Spent => (
             "This link no longer works",
             "Each link works once, within 10 minutes. This one was used, or it expired.",
         ),
-        Refused::Wrong => (
+        BadLink::Wrong => (
             "This link is not right",
             "The inbox that runs now did not make it. Copy the whole link, or make a new one.",
         ),
@@ -448,7 +461,13 @@ fn zone_name(zone: &TimeZone, now: i64) -> String {
 
 /// Returns the page of what waits. `decided` is the call that the person has just decided on. What was
 /// settled after `since`, when the page was opened, stays among the waiting.
-pub(super) fn waiting(frame: &Frame, items: &[Item], decided: Option<&Item>, since: i64) -> Markup {
+pub(super) fn waiting(
+    frame: &Frame,
+    items: &[Item],
+    standing: &[StandingApproval],
+    decided: Option<&Item>,
+    since: i64,
+) -> Markup {
     let is_pending = |item: &&Item| item.approval.state == ApprovalState::Pending;
     let pending = items.iter().filter(is_pending).count();
     let headline = match pending {
@@ -468,6 +487,12 @@ pub(super) fn waiting(frame: &Frame, items: &[Item], decided: Option<&Item>, sin
             }
         }
         div #current { @for item in current { (card(frame, item, false)) } }
+        @if !standing.is_empty() {
+            section #standing aria-labelledby="allowed" {
+                h2 #allowed { "Allowed for more calls" }
+                @for own in standing { (standing_card(frame, own)) }
+            }
+        }
         @if !earlier.is_empty() {
             section #earlier aria-labelledby="settled" {
                 h2 #settled { "Decided a short time ago" }
@@ -565,15 +590,20 @@ fn card(frame: &Frame, item: &Item, is_alone: bool) -> Markup {
             h2.what id=(what) { (sentence(&item.sentence)) }
             @if is_pending && item.is_destructive { p.warning { "This cannot be undone." } }
             @if is_pending {
-                form.decide method="post" action=(format!("/approvals/{}/decision", approval.id)) {
-                    (frame.hidden())
-                    input type="hidden" name="seen" value="pending";
-                    button.approve name="decision" value="approve" aria-describedby=(what) {
-                        "Approve once"
+                div.decide {
+                    (approve_form(frame, approval, "pending", &html! {
+                        button.approve aria-describedby=(what) {
+                            @if frame.requires_passkey { "Approve with a passkey" } @else { "Approve once" }
+                        }
+                    }))
+                    form method="post" action=(format!("/approvals/{}/decision", approval.id)) {
+                        (frame.hidden())
+                        input type="hidden" name="seen" value="pending";
+                        button.deny name="decision" value="deny" aria-describedby=(what) { "Deny" }
                     }
-                    button.deny name="decision" value="deny" aria-describedby=(what) { "Deny" }
                     span.muted { "Expires " (frame.moment(approval.expires_at)) }
                 }
+                (allow_more(frame, item, &what))
             } @else {
                 (settled(frame, approval, &what, is_alone))
             }
@@ -615,10 +645,16 @@ fn settled(frame: &Frame, approval: &StoredApproval, what: &str, is_alone: bool)
         }
         div.decide {
             @if let Some((decision, label)) = again {
-                form method="post" action=(format!("{address}/decision")) {
-                    (frame.hidden())
-                    input type="hidden" name="seen" value=(approval.state.as_str());
-                    button name="decision" value=(decision) aria-describedby=(what) { (label) }
+                @let button = html! { button aria-describedby=(what) { (label) } };
+                @if decision == "approve" {
+                    (approve_form(frame, approval, approval.state.as_str(), &button))
+                } @else {
+                    form method="post" action=(format!("{address}/decision")) {
+                        (frame.hidden())
+                        input type="hidden" name="seen" value=(approval.state.as_str());
+                        input type="hidden" name="decision" value=(decision);
+                        (button)
+                    }
                 }
             }
             @if approval.state == ApprovalState::Used {
@@ -629,6 +665,163 @@ fn settled(frame: &Frame, approval: &StoredApproval, what: &str, is_alone: bool)
             @if !is_alone { a href=(address) aria-describedby=(what) { "Details" } }
         }
     }
+}
+
+/// Returns a form that approves a call, with a passkey if nothing else may.
+fn approve_form(frame: &Frame, approval: &StoredApproval, seen: &str, contents: &Markup) -> Markup {
+    let address = format!("/approvals/{}", approval.id);
+    html! {
+        form.approve-form method="post" action=(format!("{address}/decision"))
+            data-passkey=[frame.requires_passkey.then_some("get")]
+            data-options=(format!("{address}/passkey")) {
+            (frame.hidden())
+            input type="hidden" name="seen" value=(seen);
+            input type="hidden" name="decision" value="approve";
+            @if frame.requires_passkey { (passkey_fields()) }
+            (contents)
+        }
+    }
+}
+
+/// Returns the fields that the script fills in, and where it says what went wrong.
+fn passkey_fields() -> Markup {
+    html! {
+        input type="hidden" name="passkey-token";
+        input type="hidden" name="passkey-response";
+        p.problem role="alert" data-kept {}
+        noscript { p.problem { "Passkeys need JavaScript." } }
+    }
+}
+
+/// Returns the form that also allows the next calls like one.
+fn allow_more(frame: &Frame, item: &Item, what: &str) -> Markup {
+    let approval = &item.approval;
+    let (id, function) = (&approval.id, whereby_catalog::function(&approval.function));
+    let has_rooms = function.is_some_and(|f| FunctionRule::of(f).conditions.contains(&"rooms"));
+    let is_severe = item.is_destructive || approval.has_destination;
+    let field = |name: &str| format!("{name}-{id}");
+    let contents = html! {
+        p.row {
+            label for=(field("uses")) { "This call and the next, in all" }
+            input #(field("uses")) name="uses" type="number" min="1" max=(MAX_USES) value="5" required;
+            label for=(field("for")) { "for" }
+            select #(field("for")) name="for" {
+                @for (value, label) in [
+                    ("1h", "1 hour"), ("8h", "8 hours"), ("24h", "1 day"), ("7d", "7 days"),
+                ] { option value=(value) { (label) } }
+            }
+        }
+        fieldset {
+            legend { "Which calls" }
+            label { input type="radio" name="which" value="same" checked; " Exactly the same arguments" }
+            @if has_rooms {
+                label {
+                    input type="radio" name="which" value="rooms"; " Any arguments, for the rooms "
+                    input name="rooms" aria-label="Rooms, as a pattern" placeholder="bot-*" autocomplete="off";
+                }
+            }
+        }
+        @if is_severe {
+            label.severe {
+                input type="checkbox" name="destructive" required;
+                @if item.is_destructive { " I want several calls that cannot be undone" }
+                @else { " I want several calls that send audio, video or a transcript away" }
+            }
+        }
+        button aria-describedby=(what) {
+            @if frame.requires_passkey { "Allow them with a passkey" } @else { "Allow these calls" }
+        }
+    };
+    html! {
+        details.more id=(field("more")) {
+            summary { "Allow more like this" }
+            (approve_form(frame, approval, "pending", &contents))
+        }
+    }
+}
+
+/// Returns a standing approval.
+fn standing_card(frame: &Frame, standing: &StandingApproval) -> Markup {
+    let what = format!("standing-{}", standing.id);
+    html! {
+        article.card id=(format!("allowed-{}", standing.id)) aria-labelledby=(what) {
+            h3.what id=(what) {
+                code { (foreign(&standing.function)) } " – " (standing.left()) " of " (standing.uses) " left"
+            }
+            p {
+                @if standing.is_exact() { "With exactly the arguments below" }
+                @else {
+                    @for condition in &standing.conditions {
+                        (condition.name()) " " code { (foreign(&condition.value().to_string())) } " "
+                    }
+                }
+                ", until " (frame.clock(standing.valid_until)) ", with the account "
+                strong { (foreign(&standing.account)) }
+                @if let Some(agent) = &standing.agent { ", by " strong { (foreign(agent)) } }
+                "."
+            }
+            @if standing.is_exact() { (arguments(&standing.arguments)) }
+            form.decide method="post" action=(format!("/standing/{}/revoke", standing.id)) {
+                (frame.hidden())
+                button aria-describedby=(what) { "Take it back" }
+            }
+        }
+    }
+}
+
+/// Returns the page of passkeys. `elsewhere` is the address at which they work, if this is another one.
+pub(super) fn passkeys(
+    frame: &Frame,
+    known: &[Credential],
+    is_required: bool,
+    elsewhere: Option<&str>,
+) -> Markup {
+    let usable: Vec<&Credential> = known.iter().filter(is_usable).collect();
+    let contents = html! {
+        h1 { "Passkeys" }
+        p {
+            @if is_required { "Nothing but a passkey approves calls (approvals.require in the configuration)." }
+            @else {
+                "Calls are approved without one. To change that, set " code { "approvals.require = \"passkey\"" }
+                " in the configuration."
+            }
+        }
+        @if let Some(address) = elsewhere {
+            div.banner.late {
+                p { "Passkeys work only at " code { (address) } ". Sign in there with a new link." }
+            }
+        }
+        @if usable.is_empty() { div.empty { p { "There is no passkey yet." } } }
+        @for own in usable {
+            @let id = String::from(own.id.clone());
+            article.card {
+                h2.what { (foreign(&own.name)) }
+                p.muted { "Added " (frame.moment(own.created_at)) }
+                form.decide method="post" action="/passkeys/remove" {
+                    (frame.hidden())
+                    input type="hidden" name="passkey" value=(id);
+                    button { "Remove" span.unseen { " " (foreign(&own.name)) } }
+                }
+                p.muted { code.id { (id) } }
+            }
+        }
+        section.card aria-labelledby="add-passkey" {
+            h2 #add-passkey { "Add a passkey" }
+            p { "In a terminal, run " code { "whereby inbox --add-passkey" } ". It prints a code." }
+            form method="post" action="/passkeys" data-passkey="create" data-options="/passkeys/begin" {
+                (frame.hidden())
+                p.row {
+                    label for="passkey-code" { "Code" }
+                    input #passkey-code name="code" required maxlength="16" autocomplete="off" placeholder="4F7KM-9QXRT";
+                    label for="passkey-name" { "Name" }
+                    input #passkey-name name="name" required maxlength="64" autocomplete="off" placeholder="My phone";
+                }
+                (passkey_fields())
+                button { "Add" }
+            }
+        }
+    };
+    frame.page(Place::Passkeys, "Passkeys", &contents)
 }
 
 fn details(frame: &Frame, approval: &StoredApproval) -> Markup {
