@@ -218,7 +218,7 @@ fn record(
         account: Some(&standing.account),
         agent: standing.agent.as_deref(),
         function: Some(&standing.function),
-        approval: Some(&standing.id),
+        approval: Some(&standing.approval),
         details: json!({
             "standing": standing.id,
             "uses": standing.uses,
@@ -246,19 +246,26 @@ pub(super) fn check(approval: &StoredApproval, terms: &Terms) -> Result<(), Erro
     }
     if is_destructive {
         return usage(format!(
-            "{} destroys something for ever, so one approval is not given for several calls of it; to do \
-             so all the same, add --destructive",
+            "{} deletes permanently, so an approval of several calls of it needs --destructive",
             approval.function
         ));
     }
     if approval.has_destination {
         return usage(
-            "this call sends audio, video or a transcript to a destination, so one approval is not given \
-             for several such calls; to do so all the same, add --destructive"
+            "this call sends audio, video or a transcript to a destination, so an approval of several \
+             such calls needs --destructive"
                 .into(),
         );
     }
     Ok(())
+}
+
+/// Returns the error for an approval that does not say which key and component its call is made with.
+pub(super) fn too_old(id: &str) -> Error {
+    Error::usage(format!(
+        "the approval {id} was requested with an earlier version, so it can be given for one call only; \
+         make the call again and decide on its new approval"
+    ))
 }
 
 /// Returns the error for one standing approval too many.
