@@ -1,6 +1,7 @@
 //! The errors of a call, and their hints.
 
 use serde_json::{Value, json};
+use url::Url;
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::policy::Rule;
 use whereby_authority::text;
@@ -202,6 +203,8 @@ pub struct PendingApproval {
     pub(crate) handle: String,
     /// Whether the call is made by itself once it is approved.
     pub(crate) is_resumable: bool,
+    /// The address of the approval on the inbox page, if the page is served.
+    pub(crate) page: Option<Url>,
 }
 
 impl PendingApproval {
@@ -209,6 +212,14 @@ impl PendingApproval {
     #[must_use]
     pub fn command(&self) -> String {
         format!("whereby approvals approve {}", self.id)
+    }
+
+    /// Returns how a person approves the call: on the page, if there is one, or with the command.
+    fn how(&self) -> String {
+        match &self.page {
+            Some(page) => format!("at {page}, or with: {}", self.command()),
+            None => format!("with: {}", self.command()),
+        }
     }
 }
 
@@ -301,13 +312,13 @@ impl Error {
             }
             Self::ApprovalRequired { pending: Some(pending), .. } if pending.is_resumable => {
                 return Some(format!(
-                    "a person approves this one call with: {}; it is then made by itself, and \
-                     whereby_resume with this approval_id waits for its result, as does the very same call",
-                    pending.command()
+                    "a person approves this one call {}; it is then made by itself, and whereby_resume \
+                     with this approval_id waits for its result, as does the very same call",
+                    pending.how()
                 ));
             }
             Self::ApprovalRequired { pending: Some(pending), .. } => {
-                return Some(approve(&format!("with: {}", pending.command())));
+                return Some(approve(&pending.how()));
             }
             Self::ApprovalRequired { rule, pending: None, .. } => {
                 let asked = "run this call on a terminal to approve it there";

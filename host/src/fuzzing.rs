@@ -151,6 +151,17 @@ pub fn tokens(data: &[u8]) {
     crate::token::fuzzing::tokens(data);
 }
 
+/// Fuzzes the reading and the verification of what browsers and authenticators send for passkeys. The input
+/// is a response, a stored passkey or record, or binary data of an authenticator.
+///
+/// # Panics
+///
+/// If a response is accepted whose record does not verify again, if what was stored is read differently, or
+/// if an error has no message.
+pub fn passkeys(data: &[u8]) {
+    crate::passkey::fuzzing::passkeys(data);
+}
+
 /// Fuzzes the check and the inspection of components.
 ///
 /// # Panics
@@ -189,6 +200,7 @@ mod tests {
         replay("values", values);
         replay("configuration", configuration);
         replay("tokens", tokens);
+        replay("passkeys", passkeys);
         replay("components", components);
     }
 }

@@ -220,6 +220,7 @@ pub mod fuzzing;
 pub mod lua;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+mod passkey;
 mod session;
 mod store;
 mod strict_json;

@@ -277,7 +277,9 @@ async fn commands_edit_the_agents_and_keep_the_rest_of_the_file() {
         "--json",
     ];
     let document = ran(&world, &add, 0).await.json();
-    assert_eq!(document, json!({"success": true, "file": world.path(CONFIG), "agent": "helper"}));
+    let file = world.path(CONFIG);
+    let expected = json!({"success": true, "file": file, "agent": "helper", "tokens": []});
+    assert_eq!(document, expected);
     let after = std::fs::read_to_string(world.path(CONFIG)).expect("the configuration");
     assert!(after.starts_with(&before), "{after}");
     let added = "[agents.helper]\naccounts = [\"work\", \"other\"]\n\
@@ -310,10 +312,13 @@ async fn commands_edit_the_agents_and_keep_the_rest_of_the_file() {
         (&["add", "Helper"], "cannot be an agent's name"),
         (&["add", "list_rooms"], "cannot be an agent's name"),
         (&["add", "x", "--account", "wrk"], "no account is called `wrk` (did you mean `work`?)"),
-        (&["add", "x", "--valid-until", "2020-01-01T00:00:00Z"], "is in the past"),
-        (&["add", "x", "--valid-until", "2999-01-01"], "expected a date with a time zone"),
-        (&["add", "x", "--for", "soon"], "expected a time"),
-        (&["add", "x", "--for", "0d"], "expected a time"),
+        (&["add", "x", "--valid-until", "2020-01-01T00:00:00Z"], "is not in the future"),
+        (
+            &["add", "x", "--valid-until", "2999-01-01"],
+            "--valid-until must be a date with a time zone",
+        ),
+        (&["add", "x", "--for", "soon"], "--for must be a time"),
+        (&["add", "x", "--for", "0d"], "--for must be a time"),
         (
             &["add", "x", "--for", "1h", "--valid-until", "2999-01-01T00:00:00Z"],
             "cannot be used with",
@@ -406,4 +411,79 @@ async fn people_see_which_agent_asks() {
     let table = ran(&world, &["audit", "--agent", "b"], 0).await.stdout;
     assert!(table.contains("b via cli") && !table.contains("a via cli"), "{table}");
     assert_eq!(ran(&world, &["audit", "--agent", "nobody"], 0).await.stdout, "no calls\n");
+}
+
+#[tokio::test]
+async fn adding_an_agent_says_where_the_rules_of_its_accounts_are_stricter() {
+    let given = [
+        (&["--write", "ask"][..], &[][..], &["is stricter"][..]),
+        (&[], &[], &["is stricter"]),
+        (
+            &["--write", "allow", "--account", "work"],
+            &["the account `work` is stricter than what you gave the agent `a`: the default \
+               permissions.write = \"ask\" applies to create_room, delete_room"],
+            &["`other`", "get_room"],
+        ),
+        (
+            &["--read", "allow"],
+            &[
+                "the account `work` is stricter than what you gave the agent `a`: \
+                 permissions.functions.get_room = \"deny\"",
+                "the account `other` is stricter than what you gave the agent `a`: \
+                 accounts.other.permissions.read = \"deny\"",
+            ],
+            &["create_room"],
+        ),
+        (
+            &["--function", "delete_room=allow", "--destination", "allow", "--account", "work"],
+            &["applies to delete_room", "applies to recording and streaming"],
+            &["create_room"],
+        ),
+        // A condition alone leaves the word to the account.
+        (&["--function", "create_room.rooms=bot-*"], &[], &["is stricter"]),
+    ];
+    for (options, there, absent) in given {
+        let world = world("[permissions.functions]\nget_room = \"deny\"\n").await;
+        let text = std::fs::read_to_string(world.path(CONFIG)).expect("the configuration");
+        let other = "[accounts.other]\npermissions.read = \"deny\"\n";
+        world.write(CONFIG, &text.replace("[accounts.other]\n", other));
+        let said = ran(&world, &[&["agents", "add", "a"], options].concat(), 0).await.stderr;
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        for words in there {
+            assert!(said.contains(words), "{options:?}: {said}");
+        }
+        for words in absent {
+            assert!(!said.contains(words), "{options:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_tokens_of_a_removed_agent_are_named_when_it_goes_and_when_it_comes_back() {
+    let world = world("[agents.a]\n[agents.b]\n").await;
+    let mut ids = Vec::new();
+    for limits in [&["--agent", "a"][..], &["--agent", "b"], &["--agent", "a", "--for", "1h"]] {
+        let created =
+            ran(&world, &[&["token", "create", "--json"], limits].concat(), 0).await.json();
+        ids.push(created["token"]["id"].as_str().expect("an id").to_owned());
+    }
+    let removed = ran(&world, &["agents", "remove", "a"], 0).await.stdout;
+    assert!(
+        removed.contains("its tokens work again if an agent with this name is added"),
+        "{removed}"
+    );
+    let commands = [0, 2].map(|index| format!("whereby token revoke {}", &ids[index][..8]));
+    assert!(commands.iter().all(|command| removed.contains(command)), "{removed}");
+    assert!(!removed.contains(&ids[1][..8]), "{removed}");
+    // What is over is not.
+    world.move_clock(2 * 3600);
+    let added = ran(&world, &["agents", "add", "a"], 0).await;
+    let said = added.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("tokens of an earlier agent with this name work again"), "{said}");
+    assert!(said.contains(&commands[0]) && !said.contains(&commands[1]), "{said}");
+    ran(&world, &["token", "revoke", &ids[0][..8]], 0).await;
+    let removed = ran(&world, &["agents", "remove", "a", "--json"], 0).await.json();
+    assert_eq!(removed["tokens"], json!([]));
+    let added = ran(&world, &["agents", "add", "a"], 0).await;
+    assert!(!added.stderr.contains("earlier agent"), "{added:?}");
 }

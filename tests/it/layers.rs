@@ -185,6 +185,8 @@ fn a_library_is_known_where_it_belongs_and_nowhere_else() {
         ("rusqlite", &["store"]),
         ("biscuit_auth", &["token"]),
         ("prost", &["token"]),
+        ("ciborium", &["passkey"]),
+        ("ring", &["passkey", "store"]),
         ("toml_edit", &["cli", "config"]),
         ("wasmtime", &["session", "session/sandbox"]),
         ("wasmtime_wasi", &["session/sandbox"]),

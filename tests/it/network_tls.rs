@@ -5,8 +5,8 @@ pub(crate) mod server;
 use crate::wire::{kind, message};
 use rcgen::KeyPair;
 use serde_json::json;
-use server::{Authority, Proxy, Server};
-use whereby::{Outcome, Session, Settings, WriteOutcome};
+use server::{Authority, Barrier, Proxy, Server};
+use whereby::{Call, Outcome, Session, Settings, WriteOutcome};
 use whereby_tests::World;
 
 /// A year in which everything here is still in force.
@@ -361,5 +361,84 @@ async fn no_proxy_is_used_for_a_request_without_tls_or_for_a_host_that_is_except
         assert_eq!(kind(&outcome), "unavailable", "{used:?}");
         assert!(message(&outcome).contains(used.0), "{}", message(&outcome));
         assert_eq!(proxy.seen.now().connections, before + 1, "{used:?}");
+    }
+}
+
+/// Stops an agent's calls while one of them waits for its connection. Returns the outcomes of that call,
+/// and of a call by another agent that waits at the same time, in the same session.
+async fn stopped_while_connecting(
+    by_proxy: bool,
+    function: &str,
+    stop: impl AsyncFnOnce(&World),
+) -> (World, Outcome, Outcome, String) {
+    let world = World::with_rooms(Vec::new()).await;
+    let authority = Authority::new();
+    world.write(PEM, &authority.pem());
+    let server = Server::start(authority.certify("127.0.0.1", LATER)).await;
+    let (barrier, url, proxy);
+    let mut environment = world.environment();
+    if by_proxy {
+        proxy = Proxy::start(Some(server.address)).await;
+        barrier = Barrier::before(proxy.address).await;
+        url = server.url();
+        let way = format!("http://{}", barrier.address);
+        environment.variables.insert("HTTPS_PROXY".into(), way);
+    } else {
+        barrier = Barrier::before(server.address).await;
+        url = format!("https://{}/v1", barrier.address);
+    }
+    configure_at(&world, &url);
+    let path = world.path("config/whereby/config.toml");
+    let written = std::fs::read_to_string(&path).expect("the configuration");
+    let agents = "[agents.a]\nvalid_until = 2999-01-01T00:00:00Z\n[agents.b]\n";
+    world.write("config/whereby/config.toml", &format!("{written}{agents}"));
+    let settings = Settings::load(None, &environment).expect("a good configuration");
+    let cache = environment.platform_directory("cache");
+    let builder = Session::builder().settings(settings).environment(environment).cache(cache);
+    let session = builder.store(world.store()).build().expect("a session");
+    let call = |agent| session.run(Call::new(function, json!({})).agent(Some(agent)));
+    let meanwhile = async {
+        barrier.arrived().await;
+        barrier.arrived().await;
+        stop(&world).await;
+        barrier.open();
+    };
+    let (stopped, other, ()) = tokio::join!(call("a"), call("b"), meanwhile);
+    let seen = server.seen.text();
+    (world, stopped, other, seen)
+}
+
+#[tokio::test]
+async fn what_stops_a_call_while_it_connects_stops_its_request() {
+    for (by_proxy, function, request) in [
+        (false, "list_rooms", "GET /v1/meetings"),
+        (true, "list_rooms", "GET /v1/meetings"),
+        (false, "create_room", "POST /v1/meetings"),
+    ] {
+        let freeze = async |world: &World| {
+            let frozen = world.run(&["freeze", "--agent", "a"]).await;
+            assert_eq!(frozen.code, 0, "{frozen:?}");
+        };
+        // Beyond the agent's end, by the clock of this machine.
+        let wait = async |world: &World| world.move_clock(1000 * 366 * 86_400);
+        let (frozen, over) = (
+            stopped_while_connecting(by_proxy, function, freeze).await,
+            stopped_while_connecting(by_proxy, function, wait).await,
+        );
+        for (words, (world, stopped, other, seen)) in
+            [("frozen: the agent `a`", frozen), ("was allowed until 2999-01-01", over)]
+        {
+            assert_eq!(kind(&stopped), "denied", "{by_proxy}: {stopped:?}");
+            assert!(message(&stopped).contains(words), "{}", message(&stopped));
+            assert!(stopped.requests.is_empty(), "{:?}", stopped.requests);
+            assert_eq!(stopped.write, WriteOutcome::None);
+            // Nobody else's call is.
+            assert_eq!(other.requests.len(), 1, "{by_proxy}: {:?}", other.result);
+            assert_eq!(seen.matches(request).count(), 1, "{by_proxy}: {seen}");
+            let rows = world.audit();
+            let row = rows.iter().find(|row| row.agent.as_deref() == Some("a")).expect("a row");
+            let outcome = row.outcome.as_ref().expect("an outcome");
+            assert_eq!((outcome.kind.as_deref(), outcome.requests.len()), (Some("denied"), 0));
+        }
     }
 }

@@ -285,7 +285,9 @@ async fn a_revoked_block_revokes_every_token_that_has_it() {
     // One that was never seen here needs its whole id.
     let ran = world.run(&["token", "revoke", &last[..8]]).await;
     assert!(ran.stderr.contains("give all 32 characters"), "{ran:?}");
-    assert_done(&world.run(&["token", "revoke", last]).await);
+    let ran = world.run(&["token", "revoke", last]).await;
+    assert_done(&ran);
+    assert!(ran.stderr.contains("no token with the id"), "{ran:?}");
     assert_refused(&world, &list(&world, &narrower).await, "it is revoked");
     world.assert_untouched();
     assert_done(&list(&world, &token).await);
@@ -296,7 +298,8 @@ async fn a_revoked_block_revokes_every_token_that_has_it() {
         assert_eq!(ran.code, 2, "{ran:?}");
     }
     let ran = world.run(&["token", "revoke", &first[..6], "--json"]).await;
-    assert_eq!(ran.json(), json!({"revoked": {"id": first}}));
+    assert_eq!(ran.json(), json!({"revoked": {"id": first, "known": "created"}}));
+    assert_eq!(ran.stderr, "");
     let again = world.run(&["token", "revoke", first]).await;
     assert_eq!(again.stdout, format!("revoked already: {first}\n"));
     let before = world.requests().len();
@@ -508,4 +511,29 @@ async fn replay_decides_nothing_about_calls_with_a_token_or_under_a_freeze() {
     let replayed = world.run(&["permissions", "replay", "--json"]).await.json();
     let replay = &replayed["replay"];
     assert_eq!((&replay["decided"], &replay["undecided"]), (&json!(0), &json!(2)), "{replay}");
+}
+
+#[tokio::test]
+async fn revoking_an_id_says_what_is_known_of_it() {
+    let world = world().await;
+    let token = create(&world, &[]).await;
+    let narrower = narrow(&token, &["--read-only"]).await;
+    let shown = inspect(&world, &narrower).await;
+    let [first, used] =
+        [0, 1].map(|at| shown["blocks"][at]["id"].as_str().expect("an id").to_owned());
+    assert_done(&list(&world, &narrower).await);
+    let never = "0123456789abcdef0123456789abcdef".to_owned();
+    for (id, known, is_warned) in
+        [(&used, "used", false), (&first, "created", false), (&never, "unknown", true)]
+    {
+        let ran = world.run(&["token", "revoke", id, "--json"]).await;
+        assert_done(&ran);
+        assert_eq!(ran.json(), json!({"revoked": {"id": id, "known": known}}));
+        assert_eq!(ran.stderr.contains("was created or used here"), is_warned, "{ran:?}");
+        let again = world.run(&["token", "revoke", id]).await;
+        assert_eq!(again.stdout, format!("revoked already: {id}\n"));
+        assert_eq!(again.stderr, "");
+    }
+    let nonsense = world.run(&["token", "revoke", "not-an-id"]).await;
+    assert_eq!(nonsense.code, 2, "{nonsense:?}");
 }

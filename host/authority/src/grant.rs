@@ -339,18 +339,9 @@ impl Grant {
         for condition in &self.relies_on {
             let name = condition.name();
             let fits = match (condition, request) {
-                // Counted in the transaction that recorded the call.
+                // Counted in the transaction that recorded the call, or checked below.
                 _ if condition.is_quota() => true,
-                (Condition::ValidUntil(date), _) => {
-                    if now >= *date {
-                        return Err(Refusal::denied(format!(
-                            "{} was allowed until {} only, and the call took longer",
-                            self.rule.name,
-                            date.to_rfc3339()
-                        )));
-                    }
-                    true
-                }
+                (Condition::ValidUntil(_), _) => true,
                 (Condition::Rooms(patterns), Request::DeleteRoom { id }) => {
                     let mut named = self.listed.iter().filter(|listed| listed.id == *id);
                     named.all(|room| {
@@ -387,7 +378,25 @@ impl Grant {
                 return Err(self.refuse(&format!("{what} against the condition {name}")));
             }
         }
-        Ok(())
+        self.check_time(now)
+    }
+
+    /// Checks that the permission has not ended. An admitted request may wait before it leaves, so its owner
+    /// checks this again at that moment.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], which is a denial, if it has.
+    pub fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {
+        let ended = |condition: &&Condition| matches!(condition, Condition::ValidUntil(date) if now >= *date);
+        match self.relies_on.iter().find(ended) {
+            Some(Condition::ValidUntil(date)) => Err(Refusal::denied(format!(
+                "{} was allowed until {} only, and the call took longer",
+                self.rule.name,
+                date.to_rfc3339()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Returns what the component may see of a response that was rebuilt: without the rooms that the

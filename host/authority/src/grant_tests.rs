@@ -650,6 +650,9 @@ fn conditions_hold_where_each_request_leaves() {
     assert!(grant.admit(asked, now()).is_ok());
     let refusal = grant.admit(asked, now().plus_seconds(30)).expect_err("over");
     assert!(refusal.is_denial && refusal.message.contains("was allowed until"), "{refusal:?}");
+    // Also for a request that was admitted, and waits.
+    assert!(grant.check_time(now().plus_seconds(29)).is_ok());
+    assert_eq!(grant.check_time(now().plus_seconds(30)), Err(refusal));
 }
 
 #[test]

@@ -206,6 +206,8 @@ pub struct Rules {
     pub all: Table,
     /// For single accounts.
     pub accounts: BTreeMap<String, Table>,
+    /// The line that says that nothing but a passkey approves calls.
+    pub requires_passkey: Option<usize>,
 }
 
 /// What one agent may do, besides the rules of the account.
@@ -254,7 +256,7 @@ pub struct Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conditions::Facts;
+    use crate::conditions::{Condition, Facts};
     use crate::timestamp::Timestamp;
     use Permission::{Allow, Ask, Deny};
 
@@ -371,12 +373,37 @@ mod tests {
     }
 
     #[test]
+    fn of_two_verdicts_the_strictest_holds_with_the_conditions_of_both() {
+        let verdict = |permission: Permission, fields: &str| Verdict {
+            permission,
+            relies_on: vec![
+                Condition::parse("fields", &serde_json::json!([fields]), None).expect("good"),
+            ],
+            ..decide(&[("create_room", permission)], &[], "create_room")
+        };
+        for (one, other) in [(Allow, Allow), (Allow, Ask), (Ask, Deny), (Deny, Allow)] {
+            let both = verdict(one, "hostRoomUrl").and(verdict(other, "viewerRoomUrl"));
+            assert_eq!(both.permission, one.max(other));
+            assert_eq!(both.rule.permission, one.max(other));
+            assert_eq!(both.relies_on.len(), 2, "{one:?} {other:?}");
+            let same = verdict(one, "hostRoomUrl").and(verdict(other, "hostRoomUrl"));
+            assert_eq!(same.relies_on.len(), 1);
+        }
+        let free = || decide(&[("write", Allow)], &[], "create_room");
+        let bound = || decide(&[("force", Deny), ("elicitation", Deny)], &[], "create_room");
+        for both in [free().and(bound()), bound().and(free())] {
+            assert!(both.force_denied_by.is_some() && both.elicitation_denied_by.is_some());
+        }
+    }
+
+    #[test]
     fn only_an_allowed_or_approved_call_gets_a_permit() {
         let verdict = |permission| Verdict {
             permission,
             rule: decide(&[], &[], "create_room").rule,
             force_denied_by: None,
             elicitation_denied_by: None,
+            passkey_required_by: None,
             relies_on: Vec::new(),
         };
         assert!(verdict(Allow).permit(None).is_some());

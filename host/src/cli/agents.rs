@@ -2,17 +2,20 @@
 //! that names the agent of a command's calls.
 
 use super::configure::PermissionOpts;
+use super::ending::Ending;
+use super::token::{commands_to_revoke, ids_of_agent};
 use super::{CommandError, Context, Output, document, render};
 use crate::config::edit::{self, Change};
 use crate::config::{Settings, invalid_agent_name, is_account_name};
 use crate::error::Error;
 use crate::store::Freeze;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use toml_edit::{Array, Datetime};
-use whereby_authority::conditions::parse_span;
-use whereby_authority::policy::{AgentRules, Permission};
+use whereby_authority::policy::{AgentRules, Effect, Permission, Rule, Subject};
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
+use whereby_catalog::FUNCTIONS;
 
 /// The variable that names the agent.
 const VARIABLE: &str = "WHEREBY_AGENT";
@@ -70,26 +73,10 @@ struct AddOpts {
     /// Allow this account; repeat it for several (default: all accounts)
     #[arg(id = "account", long = "account", value_name = "NAME")]
     accounts: Vec<String>,
-    /// Refuse its calls from this time on, such as 2027-01-31T00:00:00Z
-    #[arg(long, value_name = "DATE", value_parser = date)]
-    valid_until: Option<Timestamp>,
-    /// Refuse its calls after this time, such as 30d or 8h
-    #[arg(long = "for", value_name = "TIME", value_parser = span, conflicts_with = "valid_until")]
-    duration: Option<i64>,
+    #[command(flatten)]
+    ending: Ending,
     #[command(flatten)]
     permissions: PermissionOpts,
-}
-
-fn date(text: &str) -> Result<Timestamp, String> {
-    let wrong = || "expected a date with a time zone, such as 2027-01-31T00:00:00Z".to_owned();
-    Timestamp::parse(text).ok_or_else(wrong)
-}
-
-fn span(text: &str) -> Result<i64, String> {
-    // A hundred years.
-    let allowed = 1..=100 * 366 * 86_400;
-    let wrong = || "expected a time, such as 30d, 8h or 1h30m".to_owned();
-    parse_span(text).filter(|seconds| allowed.contains(seconds)).ok_or_else(wrong)
 }
 
 impl Opts {
@@ -105,27 +92,69 @@ impl Opts {
 impl AddOpts {
     fn run(self, context: &Context) -> Result<Output, CommandError> {
         let now = context.environment.clock.timestamp();
-        let until = match (self.valid_until, self.duration) {
-            (Some(until), _) if until <= now => {
-                let message = format!("--valid-until {} is in the past", until.to_rfc3339());
-                return Err(Error::Usage { message }.into());
-            }
-            (until, None) => until,
-            (_, Some(seconds)) => Some(now.plus_seconds(seconds)),
-        };
+        let until = self.ending.date(now)?;
         let name = &self.name;
         let changed =
             edit::change(context.global.config.as_deref(), &context.environment, |settings| {
                 self.changes(settings, until, now)
             })?;
         context.record_change(&changed);
+        match Settings::load(context.global.config.as_deref(), &context.environment) {
+            Ok(settings) => self.stricter(&settings).iter().for_each(|what| context.warn(what)),
+            Err(error) => context.warn(&format!("all calls will be refused: {error}")),
+        }
+        let tokens = ids_of_agent(context, name);
+        if !tokens.is_empty() {
+            let commands = commands_to_revoke(&tokens).join("; ");
+            context.warn(&format!(
+                "tokens of an earlier agent with this name work again; to revoke them, run: {commands}"
+            ));
+        }
         let file = text::printable(&changed.file.display().to_string(), 300);
         Ok(Output::text(
             format!(
                 "{file}: the agent `{name}` was added\nto start it: whereby mcp --agent {name}\n"
             ),
-            json!({"success": true, "file": changed.file, "agent": name}),
+            json!({"success": true, "file": changed.file, "agent": name, "tokens": tokens}),
         ))
+    }
+
+    /// Says where the rules of the accounts are stricter than what was given for the agent.
+    fn stricter(&self, settings: &Settings) -> Vec<String> {
+        let mut found: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
+        let is_named = |name: &&String| self.accounts.is_empty() || self.accounts.contains(*name);
+        for account in settings.accounts.keys().filter(is_named) {
+            let calls = FUNCTIONS.iter().flat_map(|function| [(function, false), (function, true)]);
+            for (function, has_destination) in calls {
+                let Some(given) = self.permissions.given(function, has_destination) else {
+                    continue;
+                };
+                let subject = Subject::of(account, function);
+                let rules = settings.policy.outlook(subject, has_destination).rules;
+                let is_about = |rule: &&Rule| {
+                    !has_destination || rule.key.ends_with(Effect::Destination.as_str())
+                };
+                let rules = rules.iter().map(|applied| &applied.rule).filter(is_about);
+                let Some(strictest) = rules.max_by_key(|rule| rule.permission) else { continue };
+                if strictest.permission > given {
+                    let names = found.entry((account, strictest.to_string())).or_default();
+                    let name =
+                        if has_destination { "recording and streaming" } else { function.json };
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+            }
+        }
+        let message = |((account, rule), names): (_, Vec<&str>)| {
+            format!(
+                "the account `{account}` is stricter than what you gave the agent `{}`: {rule} applies to \
+                 {}",
+                self.name,
+                names.join(", ")
+            )
+        };
+        found.into_iter().map(message).collect()
     }
 
     fn changes(
@@ -179,10 +208,17 @@ fn remove(context: &Context, name: &str) -> Result<Output, CommandError> {
         })?;
     context.record_change(&changed);
     let file = text::printable(&changed.file.display().to_string(), 300);
-    Ok(Output::text(
-        format!("{file}: the agent `{name}` was removed; its calls are refused from now on\n"),
-        json!({"success": true, "file": changed.file, "agent": name}),
-    ))
+    let mut said =
+        format!("{file}: the agent `{name}` was removed; its calls are refused from now on\n");
+    let tokens = ids_of_agent(context, name);
+    if !tokens.is_empty() {
+        said += &format!(
+            "its tokens work again if an agent with this name is added; to revoke them, run:\n  {}\n",
+            commands_to_revoke(&tokens).join("\n  ")
+        );
+    }
+    let json = json!({"success": true, "file": changed.file, "agent": name, "tokens": tokens});
+    Ok(Output::text(said, json))
 }
 
 fn list(context: &Context) -> Result<Output, CommandError> {

@@ -42,7 +42,7 @@ enum Command {
     },
     /// Show one approval with its full arguments
     Show {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: String,
     },
     /// Approve the call, even if it was denied before
@@ -51,10 +51,10 @@ enum Command {
     /// minutes. With --uses, the next calls like it are approved too: those with the same arguments, or
     /// with any arguments that fit --rooms.
     #[command(after_long_help = "Examples:\n  \
-        whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015\n  \
-        whereby approvals approve 9f86d081884c7d659a2feaa0c55ad015 --uses 8 --for 2h --rooms 'bot-*'")]
+        whereby approvals approve 9f86d081\n  \
+        whereby approvals approve 9f86d081 --uses 8 --for 2h --rooms 'bot-*'")]
     Approve {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: String,
         #[command(flatten)]
         more: More,
@@ -63,10 +63,10 @@ enum Command {
     #[command(
         override_usage = "whereby approvals deny [OPTIONS] <ID>\n       whereby approvals deny [OPTIONS] --all [--client <NAME>] [--yes]",
         group = clap::ArgGroup::new("calls").args(["id", "all"]).required(true),
-        after_long_help = "Examples:\n  whereby approvals deny 9f86d081884c7d659a2feaa0c55ad015\n  whereby approvals deny --all --client my-agent"
+        after_long_help = "Examples:\n  whereby approvals deny 9f86d081\n  whereby approvals deny --all --client my-agent"
     )]
     Deny {
-        /// The full approval ID
+        /// The ID, or at least 6 characters of its beginning
         id: Option<String>,
         /// Deny everything that `whereby approvals list` shows, after confirmation
         #[arg(long)]
@@ -100,11 +100,11 @@ struct More {
 
 impl More {
     /// Returns the terms for calls like this one; `None` if only one call is approved.
-    fn terms(&self, approval: &StoredApproval) -> Result<Option<Terms>, Error> {
+    fn terms(&self, approval: &StoredApproval, now: i64) -> Result<Option<Terms>, Error> {
         // One use is that of this call.
         let Some(uses) = self.uses.filter(|uses| *uses > 1) else { return Ok(None) };
         let span = parse_span(&self.lasting).map(|seconds| seconds.saturating_mul(1000));
-        let for_ms = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
+        let lasting = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
             let given = text::printable(&self.lasting, 40);
             Error::usage(format!("--for {given}: expected a time such as 2h, at most 7d"))
         })?;
@@ -114,7 +114,7 @@ impl More {
             let rooms = Condition::parse("rooms", &json!(self.rooms), rule);
             conditions.push(rooms.map_err(|why| Error::usage(format!("--rooms: {why}")))?);
         }
-        Ok(Some(Terms { uses, for_ms, conditions, is_destructive: self.destructive }))
+        Ok(Some(Terms { uses, until: now + lasting, conditions, is_destructive: self.destructive }))
     }
 }
 
@@ -144,6 +144,7 @@ impl Opts {
                 Ok(Output::text(table, document))
             }
             Command::Show { id } => {
+                let id = store.approval_id(&id)?;
                 if let Some(standing) = store.standing_approval(&id)? {
                     check_standing_account(context, &standing)?;
                     let text = standing_shown(context, &standing);
@@ -158,9 +159,12 @@ impl Opts {
                 Ok(output(&found, show(context, &found)))
             }
             Command::Approve { id, more } => {
+                let id = store.approval_id(&id)?;
                 let found = store.approval(&id)?;
                 found.as_ref().map_or(Ok(()), |found| check_account(context, found))?;
-                let terms = found.map_or(Ok(None), |found| more.terms(&found))?;
+                let now = context.environment.clock.unix_ms();
+                let terms = found.map_or(Ok(None), |found| more.terms(&found, now))?;
+                check_passkey(context)?;
                 let (approved, standing) = match terms {
                     Some(terms) => {
                         let (approved, own) = store.approve_more(&id, &terms, &terminal())?;
@@ -180,6 +184,7 @@ impl Opts {
                 deny_all(context, &store, client.as_deref(), yes)
             }
             Command::Deny { id: Some(id), .. } => {
+                let id = store.approval_id(&id)?;
                 if let Some(standing) = store.standing_approval(&id)? {
                     check_standing_account(context, &standing)?;
                     let revoked = store.revoke_standing(&id, &terminal())?;
@@ -359,6 +364,20 @@ fn check_account_is(context: &Context, id: &str, account: &str) -> Result<(), Er
             shown(&name)
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Refuses to approve a call where nothing but a passkey may. Without a configuration that can be read,
+/// the call itself is refused.
+fn check_passkey(context: &Context) -> Result<(), Error> {
+    let settings = Settings::load(context.global.config.as_deref(), &context.environment)?;
+    match settings.policy.passkey_required_by() {
+        None => Ok(()),
+        Some(rule) => Err(Error::Denied {
+            message: "nothing was approved, because nothing but a passkey approves calls".into(),
+            rule: Some(Box::new(rule)),
+            instead: String::new(),
+        }),
     }
 }
 

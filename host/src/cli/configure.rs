@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use toml_edit::{InlineTable, Value};
 use whereby_authority::conditions::Condition;
-use whereby_authority::policy::{Permission, Subject, Table};
+use whereby_authority::policy::{Effect, Permission, Subject, Table};
 use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
@@ -122,6 +122,22 @@ impl PermissionOpts {
             changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
         }
         Ok(changes)
+    }
+
+    /// Returns the permission that was given for a function; with `has_destination`, for calls that send a
+    /// meeting's content somewhere.
+    pub(super) fn given(&self, function: &Function, has_destination: bool) -> Option<Permission> {
+        if has_destination {
+            return self.destination;
+        }
+        let own = self.functions.iter().rev().find_map(|(of, part)| match part {
+            Part::Permission(word) if of.json == function.json => Some(*word),
+            _ => None,
+        });
+        own.or(match FunctionRule::of(function).effect {
+            Effect::Read => self.read,
+            _ => self.write,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ mod configure;
 mod demo;
 mod discover;
 mod doctor;
+mod ending;
 mod freeze;
 mod functions;
 #[cfg(feature = "lua")]
@@ -47,6 +48,7 @@ use crate::error::Error;
 use crate::session::approval::{Approver, NobodyToAsk};
 use crate::session::call::Call;
 use crate::session::inspect;
+use crate::session::notify::Notifier;
 use crate::session::resources::read_component;
 use crate::session::{self, Session};
 use crate::store::{Decided, Decider, Place, Store, What};
@@ -166,6 +168,8 @@ struct Context {
     global: Global,
     /// Whether the terminal shows a question.
     asking: Arc<AtomicBool>,
+    /// Tells people of new approval requests.
+    notifier: Notifier,
 }
 
 impl Context {
@@ -214,7 +218,6 @@ impl Context {
     }
 
     /// Returns a function that prints warnings, for code that outlives the command.
-    #[cfg(any(feature = "lua", feature = "mcp"))]
     fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let context = self.clone();
         move |what| {
@@ -295,6 +298,8 @@ impl Context {
             .settings(settings)
             .environment(self.environment.clone())
             .approver(approver)
+            .notifier(&self.notifier)
+            .notice(self.warner())
             .cache(self.environment.platform_directory("cache"));
         builder = match self.store() {
             Ok(store) => builder.store(store),
@@ -439,7 +444,9 @@ pub async fn run(
         streams: streams.clone(),
         global: opts.global,
         asking: Arc::default(),
+        notifier: Notifier::default(),
     };
+    let notifier = context.notifier.clone();
     // The futures of commands are large; boxed, they do not all take space on the stack.
     let result = match opts.command {
         Command::Call(opts) => Box::pin(opts.run(&context)).await,
@@ -473,7 +480,18 @@ pub async fn run(
             Ok(Output::text(format!("{table}\n"), document("exit_codes", table.into())))
         }
     };
-    print(&streams, &style, result)
+    let code = print(&streams, &style, result);
+    // After the output, which nothing holds up. Whoever stopped the program does not wait.
+    if ![Exit::Interrupted, Exit::Terminated, Exit::HungUp].map(Exit::code).contains(&code) {
+        let mut signals = Signals::listen(&streams);
+        tokio::select! {
+            biased;
+            () = notifier.finished() => {}
+            _ = signals.next() => {}
+        }
+    }
+    notifier.close().await;
+    code
 }
 
 /// Runs a read-only command until it ends or a signal stops it.

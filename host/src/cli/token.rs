@@ -1,17 +1,18 @@
 //! `whereby token`: creates, narrows, shows, lists and revokes capability tokens. And the options of other
 //! commands that use one.
 
+use super::ending::Ending;
 use super::paint::Role;
 use super::{CommandError, Context, Output, document, render};
 use crate::error::Error;
 use crate::session::Session;
-use crate::store::{CreatedToken, Revoked, Store, What, is_id};
+use crate::store::{CreatedToken, Known, NotRevoked, Revocation, Store, What, is_id};
 use crate::system::file;
 use crate::token::{self, Fault, Key, MAX_TEXT, Token, Verified};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use whereby_authority::conditions::{Condition, parse_span};
+use whereby_authority::conditions::Condition;
 use whereby_authority::policy::{Effect, Restrictions, Stated};
 use whereby_authority::suggest::did_you_mean;
 use whereby_authority::table::FunctionRule;
@@ -24,9 +25,6 @@ pub(super) const VARIABLE: &str = "WHEREBY_TOKEN";
 
 /// The most that is read of standard input, in bytes: a token, with lines around it.
 const MAX_INPUT: usize = MAX_TEXT + 64;
-
-/// The longest time of `--for`, in seconds.
-const MAX_FOR: i64 = 10 * 366 * 24 * 3600;
 
 /// Create, narrow, show and revoke capability tokens
 ///
@@ -112,12 +110,8 @@ struct Limits {
     /// Allow this many calls with this token. A call that began counts, even if it sends nothing
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     uses: Option<u32>,
-    /// Expire after this time, such as 8h or 30d
-    #[arg(long = "for", value_name = "TIME", conflicts_with = "valid_until")]
-    lasting: Option<String>,
-    /// Expire at this time, such as 2026-12-04T18:00:00Z
-    #[arg(long, value_name = "DATE")]
-    valid_until: Option<String>,
+    #[command(flatten)]
+    ending: Ending,
 }
 
 /// Returns the error for a token that a command cannot read or write.
@@ -179,6 +173,7 @@ impl Limits {
             [none] if none == "none" => Some(json!([])),
             fields => list(fields),
         };
+        let end = self.ending.date(context.environment.clock.timestamp())?;
         let given = [
             ("rooms", list(&self.rooms)),
             ("created_by", self.created_by.as_ref().map(|by| json!(by))),
@@ -187,14 +182,13 @@ impl Limits {
             ("fields", fields),
             ("max_per_hour", self.max_per_hour.map(|most| json!(most))),
             ("max_per_day", self.max_per_day.map(|most| json!(most))),
-            ("valid_until", self.end(context)?),
+            ("valid_until", end.map(|end| json!(end.to_rfc3339()))),
         ];
         let mut conditions = Vec::new();
         for (name, value) in given {
             let Some(value) = value else { continue };
             let flag = format!("--{}", name.replace('_', "-"));
-            let flag =
-                if name == "valid_until" && self.lasting.is_some() { "--for" } else { &flag };
+            let flag = if name == "valid_until" { self.ending.flag() } else { &flag };
             let is_named = |name: &&str| {
                 self.functions.is_empty() || self.functions.iter().any(|given| given == name)
             };
@@ -223,31 +217,6 @@ impl Limits {
             conditions.push(Stated { condition: parse(None)?, line: 0 });
         }
         Ok(conditions)
-    }
-
-    /// Returns when the token expires.
-    fn end(&self, context: &Context) -> Result<Option<Value>, Error> {
-        let now = context.environment.clock.timestamp();
-        let end = match (&self.lasting, &self.valid_until) {
-            (None, None) => return Ok(None),
-            (Some(time), _) => {
-                let seconds = parse_span(time).filter(|time| (1..=MAX_FOR).contains(time));
-                now.plus_seconds(seconds.ok_or_else(|| {
-                    Error::usage("--for must be a time such as \"90m\", \"8h\" or \"30d\"")
-                })?)
-            }
-            (None, Some(date)) => Timestamp::parse(date).ok_or_else(|| {
-                Error::usage(
-                    "--valid-until must be a date with a time zone, such as 2026-12-04T18:00:00Z",
-                )
-            })?,
-        };
-        // A token has whole seconds.
-        let end = end.to_seconds();
-        if end.to_unix_ms() <= now.to_unix_ms() {
-            return Err(Error::usage(format!("{} is not in the future", end.to_rfc3339())));
-        }
-        Ok(Some(json!(end.to_rfc3339())))
     }
 }
 
@@ -505,27 +474,56 @@ fn revoke(context: &Context, id: &str) -> Result<Output, Error> {
             text::printable(id, 60)
         )));
     }
-    let (id, text) = match context.store()?.revoke_token(id)? {
-        Revoked::Now(id) => {
-            context.record(What::Revoke, json!({"token": id}));
-            let text = format!("revoked: {id}, and every token that was narrowed from it\n");
-            (id, text)
-        }
-        Revoked::Before(id) => {
-            let text = format!("revoked already: {id}\n");
-            (id, text)
-        }
-        Revoked::Unknown => {
+    let Revocation { id, is_first, known } = match context.store()?.revoke_token(id)? {
+        Ok(revoked) => revoked,
+        Err(NotRevoked::Unknown) => {
             return Err(Error::usage(format!(
                 "no known token has an id that begins with {id}; give all 32 characters, or run: \
                  whereby token list"
             )));
         }
-        Revoked::Ambiguous(count) => {
+        Err(NotRevoked::Ambiguous(count)) => {
             return Err(Error::usage(format!("{count} ids begin with {id}; give more characters")));
         }
     };
-    Ok(Output::text(text, document("revoked", json!({"id": id}))))
+    let text = if is_first {
+        context.record(What::Revoke, json!({"token": id}));
+        format!("revoked: {id}, and every token that was narrowed from it\n")
+    } else {
+        format!("revoked already: {id}\n")
+    };
+    if known == Known::No && is_first {
+        context.warn(&format!(
+            "no token with the id {id} was created or used here; if it was narrowed elsewhere, it is \
+             revoked now, and otherwise check the id: whereby token list"
+        ));
+    }
+    let known = match known {
+        Known::Created => "created",
+        Known::Used => "used",
+        Known::No => "unknown",
+    };
+    Ok(Output::text(text, document("revoked", json!({"id": id, "known": known}))))
+}
+
+/// Returns the ids of the tokens that were created for an agent and can still be used.
+pub(super) fn ids_of_agent(context: &Context, agent: &str) -> Vec<String> {
+    // Without a state directory, there are no tokens.
+    let Ok(store) = context.store() else { return Vec::new() };
+    let now = context.environment.clock.unix_ms();
+    let mut created = store.tokens().unwrap_or_else(|error| {
+        context.warn(&format!("the tokens of the agent `{agent}` cannot be listed: {error}"));
+        Vec::new()
+    });
+    created.retain(|token| {
+        token.limits["agent"].as_str() == Some(agent) && listed(token, now)["state"] == "valid"
+    });
+    created.into_iter().map(|token| token.id).collect()
+}
+
+/// Returns the commands that revoke tokens.
+pub(super) fn commands_to_revoke(ids: &[String]) -> Vec<String> {
+    ids.iter().map(|id| format!("whereby token revoke {}", id.get(..8).unwrap_or(id))).collect()
 }
 
 /// Returns the text of the token in this file, or else in the variable.

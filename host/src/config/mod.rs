@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod no_proxy;
 pub(crate) mod origin;
 pub(crate) mod reader;
+pub(crate) mod sources;
 mod toml;
 
 use crate::config::credentials::TokenSource;
@@ -19,6 +20,7 @@ use crate::config::limits::Limits;
 use crate::config::limits::ScriptLimits;
 use crate::config::no_proxy::NoProxy;
 use crate::config::origin::ApiBase;
+use crate::config::sources::Sources;
 use crate::config::toml::in_file;
 use crate::error::Error;
 use crate::system::file::{self, Access};
@@ -26,6 +28,7 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use whereby_authority::policy::{Policy, Rules};
 use whereby_authority::suggest;
 use whereby_authority::text;
@@ -110,10 +113,14 @@ pub struct Settings {
     pub(crate) proxy_variable: Option<&'static str>,
     /// The hosts that are reached without the proxy, from `NO_PROXY`.
     pub no_proxy: Option<String>,
+    /// The command that is run for each new approval request; empty for none.
+    pub notify: Vec<String>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
     /// Warnings about settings without effect.
     pub warnings: Vec<String>,
+    /// The files that the settings were read from; absent if a program made them.
+    pub(crate) sources: Option<Arc<Sources>>,
 }
 
 impl Settings {
@@ -129,6 +136,8 @@ impl Settings {
         if let Some(problem) = &environment.problem {
             return Err(Error::configuration(problem.clone()));
         }
+        // Before they are read, so that no change is missed.
+        let sources = Sources::of(file, environment)?;
         let mut settings = Self::default();
         match ConfigFile::find(file, environment)? {
             Some(named) if named.must_exist || is_there(&named.path)? => {
@@ -157,6 +166,7 @@ impl Settings {
         }
         settings.tighten(environment)?;
         settings.read_proxy(environment);
+        settings.sources = Some(Arc::new(sources));
         Ok(settings)
     }
 
@@ -187,8 +197,7 @@ impl Settings {
     ///
     /// [`Error::Configuration`] if `WHEREBY_CONFIG` is not an absolute path.
     pub fn files(file: Option<&Path>, environment: &Environment) -> Result<Vec<PathBuf>, Error> {
-        let own = ConfigFile::find(file, environment)?.map(|named| named.path);
-        Ok(own.into_iter().chain(tightening_files(environment)).collect())
+        sources::files(file, environment)
     }
 
     /// Returns the files that may have rules for calls under these settings.
@@ -436,6 +445,11 @@ impl ConfigFile {
         }
         Ok(self.path)
     }
+}
+
+/// Whether a variable of this program may hold a key or a token, which no other program is to see.
+pub(crate) fn is_secret_variable(name: &str) -> bool {
+    name.to_ascii_uppercase().starts_with("WHEREBY_")
 }
 
 /// Whether a file exists. Fails if that is unknown.

@@ -37,8 +37,8 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// The tables of the file.
-const TABLES: [&str; 7] =
-    ["permissions", "privacy", "accounts", "agents", "limits", "lua", "component"];
+const TABLES: [&str; 8] =
+    ["permissions", "privacy", "accounts", "agents", "approvals", "limits", "lua", "component"];
 
 /// The keys of `[permissions]` and `[accounts.NAME.permissions]`.
 pub(crate) const PERMISSIONS: &[Key] = &[
@@ -86,6 +86,16 @@ pub(crate) const TOKEN: &[Key] = &[
     key("file", "FILE", "", "file that holds the API key"),
     key("command", "[\"/PATH\", \"ARG\"]", "", "command that prints the API key"),
 ];
+
+/// The keys of `[approvals]`.
+pub(crate) const APPROVALS: &[Key] = &[
+    key("notify", "[\"/PATH\", \"ARG\"]", "", "command to run for a new approval request"),
+    key(REQUIRE, PASSKEY, "", "approve with nothing but a passkey"),
+];
+
+/// The key in `[approvals]` that says what approves calls, and its one value.
+const REQUIRE: &str = "require";
+const PASSKEY: &str = "passkey";
 
 /// The keys of `[component]`.
 pub(crate) const COMPONENT: &[Key] = &[
@@ -151,6 +161,7 @@ fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
         ["lua"] => limit_names(ScriptLimits::TABLE),
         #[cfg(not(feature = "lua"))]
         ["lua", ..] => return None,
+        ["approvals"] => names(APPROVALS),
         ["component"] => names(COMPONENT),
         _ => Vec::new(),
     })
@@ -171,6 +182,14 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
             "default_account" => settings.default_account = Some(node.text(key)?.to_owned()),
             "permissions" => settings.policy.own.all = read_permissions(node, key)?,
             "privacy" => participants = read_privacy(node)?,
+            "approvals" => {
+                for (key, node) in node.table(key)?.members(&names(APPROVALS))? {
+                    match key {
+                        REQUIRE => settings.policy.own.requires_passkey = Some(read_require(node)?),
+                        key => settings.notify = read_command(node, &format!("approvals.{key}"))?,
+                    }
+                }
+            }
             "limits" => settings.limits = read_limits(node, key, Limits::TABLE)?,
             #[cfg(feature = "lua")]
             "lua" => settings.lua = read_limits(node, key, ScriptLimits::TABLE)?,
@@ -250,6 +269,18 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
                     }
                 }
             }
+            "approvals" => {
+                for (key, node) in node.table(key)?.members(&names(APPROVALS))? {
+                    // It names a program, and whoever writes in a project must not have it run.
+                    if key != REQUIRE {
+                        return Err(node.error(&format!(
+                            "`approvals.{key}` is not allowed here: this file must not make the program \
+                             run a command; put it in your own configuration file"
+                        )));
+                    }
+                    rules.requires_passkey = Some(read_require(node)?);
+                }
+            }
             other => return Err(only_permissions(node, other)),
         }
     }
@@ -260,10 +291,18 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
 fn only_permissions(node: Node<'_>, key: &str) -> Error {
     node.error(&format!(
         "`{}` is not allowed here: this file can only make rules stricter, with [permissions], \
-         [privacy], [accounts.NAME.permissions] and accounts.NAME.participants; everything else \
-         belongs in your own configuration file",
+         [privacy], [accounts.NAME.permissions], accounts.NAME.participants and approvals.require; \
+         everything else belongs in your own configuration file",
         text::printable(key, 80)
     ))
+}
+
+/// Reads what approves calls. Returns the line.
+fn read_require(node: Node<'_>) -> Result<usize, Error> {
+    match node.text("approvals.require")? {
+        PASSKEY => Ok(node.line()),
+        _ => Err(node.error(&format!("approvals.require must be \"{PASSKEY}\", or left out"))),
+    }
 }
 
 fn read_privacy(node: Node<'_>) -> Result<Participants, Error> {
@@ -448,16 +487,17 @@ fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Er
     Ok(match *key {
         "env" => TokenSource::Variable(node.text(&full)?.to_owned()),
         "file" => TokenSource::File(beside(path, node.text(&full)?)),
-        _ => {
-            let command = node.texts(&full)?;
-            if command.first().is_none_or(|program| !Path::new(program).is_absolute()) {
-                return Err(
-                    node.error(&format!("`{full}` must begin with the absolute path of a program"))
-                );
-            }
-            TokenSource::Command(command)
-        }
+        _ => TokenSource::Command(read_command(*node, &full)?),
     })
+}
+
+/// Reads a program and its arguments.
+fn read_command(node: Node<'_>, name: &str) -> Result<Vec<String>, Error> {
+    let command = node.texts(name)?;
+    if command.first().is_none_or(|program| !Path::new(program).is_absolute()) {
+        return Err(node.error(&format!("`{name}` must begin with the absolute path of a program")));
+    }
+    Ok(command)
 }
 
 fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {

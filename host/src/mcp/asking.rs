@@ -72,6 +72,67 @@ impl AskMode {
     }
 }
 
+/// How the client of a request can show a person the page of an approval, whose address decides nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PageMode {
+    /// It cannot.
+    None,
+    /// While the person decides, beside the failed call.
+    Beside,
+    /// With an `input_required` result.
+    InputRequired,
+}
+
+impl PageMode {
+    pub(super) fn of(context: &RequestContext<RoleServer>) -> Self {
+        let capabilities = context.client_capabilities();
+        let elicitation = capabilities.as_ref().and_then(|known| known.elicitation.as_ref());
+        let version = context.protocol_version();
+        if elicitation.is_none_or(|known| known.url.is_none())
+            || version.is_none_or(|version| version < ProtocolVersion::V_2025_11_25)
+        {
+            return Self::None;
+        }
+        if is_new(context) {
+            return Self::InputRequired;
+        }
+        let parts = context.extensions.get::<Parts>();
+        match parts.is_some_and(|parts| parts.extensions.get::<JsonOnly>().is_some()) {
+            true => Self::None,
+            false => Self::Beside,
+        }
+    }
+}
+
+/// Returns what has a client show the page of an approval.
+fn page(pending: &PendingApproval) -> Option<ElicitRequestParams> {
+    Some(ElicitRequestParams::UrlElicitationParams {
+        meta: None,
+        message: "This call needs your approval. Decide on the inbox page; you may have to sign in there."
+            .into(),
+        url: pending.page.as_ref()?.to_string(),
+        elicitation_id: pending.id.clone(),
+    })
+}
+
+/// Has a client show the page of an approval, and does not wait for it.
+pub(super) fn show_page(elicitation: Elicitation, pending: &PendingApproval) {
+    let Some(page) = page(pending) else { return };
+    tokio::spawn(async move {
+        let Ok(_open) = elicitation.open.try_acquire() else { return };
+        let Ok(_of_all) = elicitation.open_of_all.try_acquire() else { return };
+        // What it answers decides nothing.
+        let _ = elicitation.peer.create_elicitation_with_timeout(page, Some(PATIENCE)).await;
+    });
+}
+
+/// Returns the result that makes a client show the page of an approval, if the page is served.
+pub(super) fn page_required(pending: &PendingApproval) -> Option<InputRequiredResult> {
+    let request = InputRequest::Elicitation(ElicitRequest::new(page(pending)?));
+    let requests = InputRequests::from([(KEY.to_owned(), request)]);
+    Some(InputRequiredResult::new(Some(requests), Some(pending.handle.clone())))
+}
+
 /// Returns whether a request uses protocol 2026-07-28 or later.
 pub(super) fn is_new(context: &RequestContext<RoleServer>) -> bool {
     let version = context.protocol_version();

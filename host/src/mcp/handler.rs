@@ -1,11 +1,11 @@
 //! Serves the requests of one client.
 
-use super::asking::{self, AskMode, Deferred, Elicitation, MAX_CLIENT_QUESTIONS};
+use super::asking::{self, AskMode, Deferred, Elicitation, MAX_CLIENT_QUESTIONS, PageMode};
 use super::logging::Log;
 #[cfg(feature = "lua")]
 use super::scripts;
 use super::server_state::{ServerState, Snapshot};
-use super::{message, resources, results, tasks, tools};
+use super::{icon, message, resources, results, tasks, tools};
 use crate::error::Error;
 use crate::session::Session;
 use crate::session::approval::NobodyToAsk;
@@ -15,14 +15,15 @@ use crate::token::Verified;
 use http::request::Parts;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, ClientCapabilities, CustomRequest,
-    CustomResult, ErrorData, GetTaskParams, GetTaskResult, Implementation, JsonObject,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, Tool, UpdateTaskParams,
+    CustomResult, DiscoverResult, ErrorData, GetTaskParams, GetTaskResult, Implementation,
+    JsonObject, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,6 +41,10 @@ const INSTRUCTIONS: &str = "Manage Whereby video rooms and read past meetings. \
 /// The maximum number of one client's calls that wait for a person's decision. With
 /// [`MAX_CLIENT_QUESTIONS`], they leave a permit for other calls.
 const MAX_CLIENT_WAITS: usize = 6;
+
+/// How long a client may use a list or a page of the documentation without asking for it again, in
+/// milliseconds. A client that subscribes to changes learns of them at once.
+const FRESH_MS: u64 = 60_000;
 
 /// Serves one client.
 pub(super) struct Handler {
@@ -279,6 +284,13 @@ fn cancelled() -> ErrorData {
     ErrorData::internal_error("the call was cancelled", None)
 }
 
+/// Returns how long a client may use a result without asking for it again, in milliseconds. Protocols
+/// before 2026-07-28 have no such member. The SDK adds that the result is for this client only: what is
+/// offered depends on the agent and the token.
+fn freshness(context: &RequestContext<RoleServer>) -> Option<u64> {
+    asking::is_new(context).then_some(FRESH_MS)
+}
+
 /// Returns the name and version that the client gives itself.
 pub(super) fn client_name(context: &RequestContext<RoleServer>) -> Option<String> {
     context.client_info().map(|client| match client.version.as_str() {
@@ -297,16 +309,26 @@ impl ServerHandler for Handler {
             .enable_tool_list_changed()
             .enable_tasks()
             .build();
-        let own = Implementation::new("whereby", env!("CARGO_PKG_VERSION")).with_title("Whereby");
+        let own = Implementation::new("whereby", env!("CARGO_PKG_VERSION"))
+            .with_title("Whereby")
+            .with_website_url(env!("CARGO_PKG_HOMEPAGE"))
+            .with_icons(vec![icon::server()]);
         ServerConfig::new(capabilities).with_server_info(own).with_instructions(INSTRUCTIONS)
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, self.get_info()).with_ttl_ms(FRESH_MS))
     }
 
     async fn list_tools(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.state.refresh().tools.to_vec()))
+        let mut listed = ListToolsResult::with_all_items(self.state.refresh().tools.to_vec());
+        listed.ttl_ms = freshness(&context);
+        Ok(listed)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -334,6 +356,9 @@ impl ServerHandler for Handler {
         }
         let mode = AskMode::of(&context);
         let given = asking::given(&mode, &mut request);
+        // A client that was shown the page makes the call again.
+        let was_shown = request.request_state.take().is_some();
+        let page_mode = PageMode::of(&context);
         let mut arguments = request.arguments.take().unwrap_or_default();
         let agent = self.agent(self.token(&context).as_ref());
         let agent = agent.as_deref();
@@ -374,7 +399,7 @@ impl ServerHandler for Handler {
             }
             AskMode::InputRequired => call.approver(Arc::clone(&deferred) as _),
         };
-        let was_asked = given.is_some();
+        let was_asked = given.is_some() || was_shown;
         if let Some((id, answer)) = given {
             call = call.answered(&id, answer);
         }
@@ -390,6 +415,19 @@ impl ServerHandler for Handler {
             && let Some(input_required) = deferred.input_required()
         {
             return Ok(input_required.into());
+        }
+        if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result {
+            match page_mode {
+                PageMode::InputRequired if !was_asked => {
+                    if let Some(input_required) = asking::page_required(pending) {
+                        return Ok(input_required.into());
+                    }
+                }
+                PageMode::Beside => {
+                    asking::show_page(self.elicitation(snapshot.version, &context), pending);
+                }
+                _ => {}
+            }
         }
         if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result
             && tasks::has_tasks(&context)
@@ -446,15 +484,28 @@ impl ServerHandler for Handler {
     async fn list_resources(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(resources::list(&self.state.refresh().functions())))
+        let functions = self.state.refresh().functions();
+        let mut listed = ListResourcesResult::with_all_items(resources::list(&functions));
+        listed.ttl_ms = freshness(&context);
+        Ok(listed)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let mut listed = ListResourceTemplatesResult::with_all_items(Vec::new());
+        listed.ttl_ms = freshness(&context);
+        Ok(listed)
     }
 
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let snapshot = self.state.refresh();
         let settings = snapshot.last_session().settings();
@@ -464,11 +515,13 @@ impl ServerHandler for Handler {
             settings,
             self.state.agent.as_deref(),
         );
-        let Some(contents) = found else {
+        let Some(mut contents) = found else {
             let uri = text::printable(&request.uri, 200);
             let message = format!("unknown resource {uri}; resources/list lists them all");
-            return Err(ErrorData::resource_not_found(message, None));
+            let data = json!({"uri": request.uri});
+            return Err(ErrorData::resource_not_found(message, Some(data)));
         };
+        contents.ttl_ms = freshness(&context);
         Ok(ReadResourceResponse::Complete(contents))
     }
 

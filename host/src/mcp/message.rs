@@ -11,8 +11,8 @@ use rmcp::model::{
     CallToolRequest, CancelTaskRequest, ClientJsonRpcMessage, ClientNotification, ClientRequest,
     CustomRequest, DiscoverRequest, ErrorCode, ErrorData, GetMeta as _, GetTaskRequest,
     InitializeRequest, JsonObject, ListResourceTemplatesRequest, ListResourcesRequest,
-    ListToolsRequest, PingRequest, ReadResourceRequest, RequestId, RequestMetaObject,
-    SetLevelRequest, SubscriptionsListenRequest, UpdateTaskRequest,
+    ListToolsRequest, PingRequest, ProtocolVersion, ReadResourceRequest, RequestId,
+    RequestMetaObject, SetLevelRequest, SubscriptionsListenRequest, UpdateTaskRequest,
 };
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -25,6 +25,9 @@ const MAX_ID_BYTES: usize = 256;
 /// The members of `_meta` that this server reads: one name, and one prefix.
 const PROGRESS: &str = "progressToken";
 const PROTOCOL: &str = "io.modelcontextprotocol/";
+
+/// The member of `_meta` that names the protocol of a request, since 2026-07-28.
+const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// A message from a client.
 #[derive(Debug)]
@@ -232,6 +235,9 @@ fn of_notification(message: Map<String, Value>) -> Incoming {
 }
 
 fn of_request(method: &str, message: Map<String, Value>) -> Result<ClientRequest, ErrorData> {
+    if is_removed(method, &message) {
+        return Err(unknown_method(method));
+    }
     match method {
         "initialize" => known(message, parameters::initialize, InitializeRequest::new),
         "ping" => known(message, parameters::any, |_: JsonObject| PingRequest::default()),
@@ -253,6 +259,14 @@ fn of_request(method: &str, message: Map<String, Value>) -> Result<ClientRequest
             .unwrap_or_else(|_| CustomRequest::new(method, None))
             .into()),
     }
+}
+
+/// Returns whether a request uses a protocol that has removed its method.
+fn is_removed(method: &str, message: &Map<String, Value>) -> bool {
+    let params = message.get("params");
+    let version = params.and_then(|params| params["_meta"][VERSION].as_str());
+    matches!(method, "initialize" | "logging/setLevel" | "ping")
+        && version.is_some_and(|version| version >= ProtocolVersion::V_2026_07_28.as_str())
 }
 
 /// Builds the request of a known method. The SDK would report wrong parameters as an unknown method.

@@ -11,6 +11,7 @@ mod budget;
 mod escape;
 mod handler;
 mod http;
+mod icon;
 mod lines;
 mod logging;
 mod message;

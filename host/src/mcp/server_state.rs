@@ -1,12 +1,13 @@
 //! The state that all clients of a server share: the session under the current settings, and its tools.
 
 use super::{Notice, Reload, tools};
+use crate::config::sources::{Stamp, stamps};
 use crate::error::Error;
 use crate::session::{Session, resume};
 use crate::store::Asker;
 use crate::token::Verified;
 use rmcp::model::Tool;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -24,9 +25,6 @@ const MAX_QUESTIONS: usize = 32;
 
 /// The maximum number of subscriptions of all clients of a server.
 const MAX_SUBSCRIPTIONS: usize = 64;
-
-/// A file's modification time, size and inode; `None` if there is no file.
-type Stamp = Option<(SystemTime, u64, u64)>;
 
 pub(super) struct ServerState {
     files: Vec<PathBuf>,
@@ -112,7 +110,7 @@ impl ServerState {
         scripts: bool,
         token: Option<Arc<Verified>>,
     ) -> Self {
-        let stamps = files.iter().map(|file| stamp(file)).collect();
+        let stamps = stamps(&files);
         let snapshot = Snapshot::new(0, session, agent.as_deref(), token.as_ref(), scripts);
         let current = Current { stamps, snapshot };
         Self {
@@ -149,7 +147,7 @@ impl ServerState {
     pub(super) fn refresh(&self) -> Snapshot {
         let mut current = self.current();
         let Some(reload) = &self.reload else { return current.snapshot.clone() };
-        let stamps: Vec<Stamp> = self.files.iter().map(|file| stamp(file)).collect();
+        let stamps = stamps(&self.files);
         if stamps == current.stamps {
             return current.snapshot.clone();
         }
@@ -262,14 +260,4 @@ impl Watching {
 fn group() -> String {
     let started = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     format!("mcp {} {started}", std::process::id())
-}
-
-/// Returns what changes when a file is rewritten or replaced.
-fn stamp(file: &Path) -> Stamp {
-    let metadata = std::fs::metadata(file).ok()?;
-    #[cfg(unix)]
-    let number = std::os::unix::fs::MetadataExt::ino(&metadata);
-    #[cfg(not(unix))]
-    let number = 0;
-    Some((metadata.modified().ok()?, metadata.len(), number))
 }

@@ -30,6 +30,27 @@ pub struct Question {
     pub rule: Rule,
 }
 
+impl Question {
+    /// Returns what is asked for in one sentence. What comes from an agent is shown as plain text.
+    pub(crate) fn sentence(&self) -> String {
+        let (function, account) = (self.function.json, &self.account);
+        let whose = match &self.agent {
+            Some(agent) => format!("the agent `{}` with the account", text::printable(agent, 60)),
+            None => "the account".to_owned(),
+        };
+        let mut sentence = format!("{function} by {whose} `{account}` needs a person's approval");
+        if self.is_destructive {
+            let room = self.arguments["room_name"].as_str().unwrap_or_default();
+            let room = text::printable(room, 100);
+            sentence += &format!("; it permanently deletes the room `{room}`");
+        }
+        if self.has_destination {
+            sentence += "; it sends the room's audio, video or transcript to a destination";
+        }
+        sentence
+    }
+}
+
 impl fmt::Display for Question {
     /// Writes the question in several lines. The arguments come from an agent, so they are shown as plain
     /// text.

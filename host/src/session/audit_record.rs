@@ -146,6 +146,7 @@ impl AuditRecord {
         }
         let (begin, authorization) = (self.begin.clone(), authorization.clone());
         let relies_on = decided.verdict.relies_on.clone();
+        let passkey = decided.verdict.passkey_required_by.is_some();
         let token = self.token.clone();
         let begun = blocking(&store, move |store| {
             let approval = person.as_ref().map(|by| Decision {
@@ -159,6 +160,7 @@ impl AuditRecord {
                 relies_on: &relies_on,
                 token: token.as_ref(),
                 time_limit,
+                passkey,
                 approval: approval.as_ref(),
             };
             Ok(store.begin(&begin, &terms))

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::error::PendingApproval;
 use crate::session::approval::{Answer, Channel};
 use crate::session::call::Call;
+use crate::session::notify::NewApproval;
 use crate::session::resume::{self, Earlier};
 use crate::store::{
     ApprovalState, Asking, Claim, Decided as Decision, Decider, Digest, Filed, Place, Store,
@@ -136,6 +137,10 @@ impl Session {
         }
         let approver = call.approver.as_ref().unwrap_or(&self.0.approver);
         let channel = approver.channel();
+        // Nobody who is asked here has a passkey.
+        if decided.verdict.passkey_required_by.is_some() {
+            return self.ask_later(decided, call, digest).await;
+        }
         if channel == Channel::Elicitation {
             return self.ask_client(decided, call, digest).await;
         }
@@ -252,6 +257,7 @@ impl Session {
         let (account, api) = (call.name.to_owned(), call.account.api.to_string());
         let (agent, function) = (call.agent.map(str::to_owned), call.function.json);
         let token = call.token_ids.and_then(|ids| ids.first()).cloned();
+        let passkey = decided.verdict.passkey_required_by.is_some();
         let found = blocking(store, move |store| {
             store.standing_for(&Wanted {
                 account: &account,
@@ -261,6 +267,7 @@ impl Session {
                 agent: agent.as_deref(),
                 token: token.as_deref(),
                 function,
+                passkey,
             })
         });
         let sends = call.rule.is_destructive || has_destination(&call.arguments);
@@ -309,7 +316,8 @@ impl Session {
     ) -> Result<Option<Cleared>, Error> {
         let Some(store) = self.store() else { return Ok(None) };
         let own = digest.clone();
-        if blocking(store, move |store| store.is_approved(&own)).await? {
+        let passkey = decided.verdict.passkey_required_by.is_some();
+        if blocking(store, move |store| store.is_approved(&own, passkey)).await? {
             return Ok(Some(Authorization::Approved(digest.clone()).into()));
         }
         if let Some(made) = self.made_by_itself(digest).await? {
@@ -445,7 +453,7 @@ impl Session {
         }
     }
 
-    /// Stores the call for a person to approve.
+    /// Stores the call for a person to approve. If it was not stored before, people are told.
     ///
     /// # Errors
     ///
@@ -458,10 +466,19 @@ impl Session {
         digest: &Digest,
     ) -> Result<PendingApproval, Error> {
         match self.file(store, decided, call, digest).await? {
-            Filed::Pending { id, expires_at } => {
+            Filed::Pending { id, expires_at, is_new } => {
+                let page = store.page_of(&id);
+                if is_new {
+                    let question = &decided.question();
+                    let link = page.clone();
+                    let approval = NewApproval { id: &id, expires_at, question, link };
+                    let environment = self.0.resources.environment();
+                    self.0.notifier.tell(self.settings(), environment, &approval, &self.0.notice);
+                }
                 let own = id.clone();
                 let handle = blocking(store, move |store| store.handle(&own)).await?;
-                Ok(PendingApproval { id, expires_at, handle, is_resumable: call.is_resumable })
+                let is_resumable = call.is_resumable;
+                Ok(PendingApproval { id, expires_at, handle, is_resumable, page })
             }
             Filed::Denied { id, .. } => Err(Error::Denied {
                 message: format!(
@@ -493,6 +510,7 @@ impl Session {
         let token = own.token_ids.map(<[String]>::to_vec);
         let stored = || resume::to_stored(call, own.name, self.rule_files());
         let stored = call.is_resumable.then(stored).transpose()?;
+        let passkey = decided.verdict.passkey_required_by.is_some();
         let filed = blocking(store, move |store| {
             store.file_approval(&Asking {
                 digest: &digest,
@@ -509,6 +527,7 @@ impl Session {
                 key_fingerprint: &fingerprint,
                 component: resources.component_digest(),
                 has_destination,
+                passkey,
                 call: stored.as_deref(),
             })
         });

@@ -5,6 +5,7 @@ use crate::config::Settings;
 use crate::config::environment::Environment;
 use crate::error::Error;
 use crate::session::approval::{Approver, NobodyToAsk};
+use crate::session::notify::{Notice, Notifier};
 use crate::session::resources::{Resources, check_size, read_component};
 use crate::store::Store;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub struct SessionBuilder {
     component: Option<Vec<u8>>,
     cache: Option<PathBuf>,
     store: Result<Option<Arc<Store>>, Error>,
+    notifier: Notifier,
+    notice: Arc<Notice>,
 }
 
 impl SessionBuilder {
@@ -32,6 +35,8 @@ impl SessionBuilder {
             component: None,
             cache: None,
             store: Ok(None),
+            notifier: Notifier::default(),
+            notice: Arc::new(|_| {}),
         }
     }
 
@@ -87,6 +92,20 @@ impl SessionBuilder {
         self
     }
 
+    /// Sets a function that receives, in a sentence, why the command of `approvals.notify` failed. Default:
+    /// nobody is told.
+    #[must_use]
+    pub fn notice(mut self, notice: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.notice = Arc::new(notice);
+        self
+    }
+
+    /// Sets what runs the command of `approvals.notify`, for a program that waits for it.
+    pub(crate) fn notifier(mut self, notifier: &Notifier) -> Self {
+        self.notifier = notifier.clone();
+        self
+    }
+
     /// Builds the session. The component is compiled at the first call.
     ///
     /// # Errors
@@ -105,7 +124,16 @@ impl SessionBuilder {
         let slots = Arc::new(Semaphore::new(calls));
         let (approver, store) = (self.approver, self.store);
         let people_key = Arc::default();
-        Ok(Session(Arc::new(Inner { resources, approver, slots, store, people_key })))
+        let (notifier, notice) = (self.notifier, self.notice);
+        Ok(Session(Arc::new(Inner {
+            resources,
+            approver,
+            slots,
+            store,
+            people_key,
+            notifier,
+            notice,
+        })))
     }
 }
 

@@ -8,14 +8,13 @@ use crate::session::approval::Question;
 use crate::session::call::Call;
 use crate::store::{Counted, Gate, Store};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use whereby_authority::Scope;
 use whereby_authority::arguments::Arguments;
 use whereby_authority::conditions::Facts;
 use whereby_authority::names::RoomName;
 use whereby_authority::policy::{
-    Needs, Permission, Policy, Restrictions, Rule, Subject, Verdict, has_destination,
+    Needs, Participants, Permission, Policy, Restrictions, Rule, Subject, Verdict, has_destination,
 };
 use whereby_authority::secrets;
 use whereby_authority::table::FunctionRule;
@@ -29,8 +28,10 @@ pub(super) struct Decided<'a> {
     shown: OnceLock<Value>,
     pub(super) verdict: Verdict,
     pub(super) facts: Facts,
-    /// The rules of the session, or newer ones.
-    pub(super) policy: Cow<'a, Policy>,
+    /// The rules of the session.
+    policy: &'a Policy,
+    /// The settings that the files have now, if they have changed. The strictest of both rules holds.
+    newer: Option<Arc<Settings>>,
     /// What may stop the call while it is under way; absent if nothing can.
     pub(super) gate: Option<Gate>,
     /// Why nothing may be sent, if a person has frozen the call.
@@ -58,10 +59,37 @@ impl Prepared<'_> {
 }
 
 impl Decided<'_> {
+    /// Returns the rules in force.
+    fn policies(&self) -> impl Iterator<Item = &Policy> {
+        std::iter::once(self.policy).chain(self.newer.as_ref().map(|settings| &settings.policy))
+    }
+
     /// Decides by the facts.
     fn judge(&mut self) {
         let (call, destination) = (&self.call, has_destination(&self.call.arguments));
-        self.verdict = self.policy.decide(call.subject(), destination, &call.scope, &self.facts);
+        let decide =
+            |policy: &Policy| policy.decide(call.subject(), destination, &call.scope, &self.facts);
+        let verdicts = self.policies().map(decide);
+        // There is always one.
+        if let Some(verdict) = verdicts.reduce(Verdict::and) {
+            self.verdict = verdict;
+        }
+    }
+
+    /// Returns which facts the rules ask for.
+    fn needs(&self) -> Needs {
+        let needs = self.policies().map(|policy| policy.needs(self.call.subject()));
+        needs.fold(Needs::default(), |all, needs| Needs {
+            created: all.created || needs.created,
+            written: all.written || needs.written,
+        })
+    }
+
+    /// Returns what the call sees of the people in meetings.
+    pub(super) fn participants(&self) -> Participants {
+        let (account, agent) = (self.call.name, self.call.agent);
+        let all = self.policies().map(|policy| policy.participants(account, agent));
+        all.max().unwrap_or(Participants::Hidden)
     }
 
     /// Returns the normalized arguments, with secrets masked.
@@ -95,7 +123,11 @@ impl Decided<'_> {
     /// Says what the account may do, for a caller that was denied.
     fn allowed(&self) -> String {
         let named = whereby_catalog::FUNCTIONS.iter().map(|function| {
-            let outlook = self.policy.outlook(Subject { function, ..self.call.subject() }, false);
+            let subject = Subject { function, ..self.call.subject() };
+            let outlooks = self.policies().map(|policy| policy.outlook(subject, false));
+            let outlook = outlooks.max_by_key(|outlook| outlook.permission);
+            // There is always one.
+            let Some(outlook) = outlook else { return (Permission::Deny, String::new()) };
             let name = function.json;
             let name = match outlook.terms().as_str() {
                 // This function was denied because of its destination.
@@ -121,9 +153,10 @@ impl Decided<'_> {
         if allowed.is_empty() {
             allowed.push("nothing is allowed".into());
         }
-        let agent = self.call.agent.and_then(|name| self.policy.agents.get(name));
-        if let Some((own, _)) = agent.and_then(|rules| rules.accounts.as_ref())
-            && !own.iter().any(|own| own == self.call.name)
+        let agents = self.policies().filter_map(|policy| policy.agents.get(self.call.agent?));
+        let mut accounts = agents.filter_map(|rules| rules.accounts.as_ref());
+        if let Some((own, _)) =
+            accounts.find(|(own, _)| !own.iter().any(|own| own == self.call.name))
         {
             allowed.push(format!("the accounts that may be used are {}", own.join(", ")));
         }
@@ -173,21 +206,26 @@ impl Session {
         Ok(decided)
     }
 
-    /// Decides again, by the rules that the configuration has now, and refuses the call if they have become
-    /// stricter while a person was asked. Rules that a program set, and not a file, do not change.
+    /// Decides again, and refuses the call if the rules have become stricter while a person was asked.
     pub(super) async fn decide_again(&self, decided: &mut Decided<'_>) -> Result<(), Error> {
-        let resources = &self.0.resources;
-        let Some(file) = resources.settings.file.as_deref() else { return Ok(()) };
-        let settings = Settings::load(Some(file), resources.environment())?;
-        settings.choose_as(decided.call.agent, Some(decided.call.name), true)?;
         let before = decided.verdict.permission;
-        decided.policy = Cow::Owned(settings.policy);
+        decided.newer = self.newer(&decided.call)?;
         self.complete(decided).await?;
         if decided.verdict.permission <= before {
             return Ok(());
         }
         let what = "is denied by rules that were changed meanwhile";
         Err(decided.denied(what, &decided.verdict.rule))
+    }
+
+    /// Returns the settings that the files have now, if they have changed. The call must be possible with
+    /// them, too.
+    fn newer(&self, call: &Prepared<'_>) -> Result<Option<Arc<Settings>>, Error> {
+        let newer = self.0.resources.newer_settings()?;
+        if let Some(settings) = &newer {
+            settings.choose_as(call.agent, Some(call.name), true)?;
+        }
+        Ok(newer)
     }
 
     /// Returns a call that is denied, as that of a frozen call stays.
@@ -200,7 +238,8 @@ impl Session {
             shown: OnceLock::new(),
             verdict: Verdict::forbidden(FREEZE),
             facts: Facts::at(now, call.agent),
-            policy: Cow::Borrowed(&resources.settings.policy),
+            policy: &resources.settings.policy,
+            newer: self.newer(&call)?,
             frozen: gate.as_ref().and_then(|gate| gate.check().err()),
             gate,
             call,
@@ -253,7 +292,7 @@ impl Session {
     /// store; the facts then say why they are unknown.
     fn search(&self, decided: &mut Decided<'_>) -> Option<Search> {
         let call = &decided.call;
-        let needs = decided.policy.needs(call.subject());
+        let needs = decided.needs();
         if needs == Needs::default() {
             return None;
         }

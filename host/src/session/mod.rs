@@ -11,6 +11,7 @@ pub(crate) mod call;
 mod decision;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod notify;
 mod outbound;
 mod record;
 mod replay;
@@ -46,6 +47,7 @@ use audit_record::AuditRecord;
 use authorization::{Authorization, Cleared, blocking};
 use builder::check_rules;
 use decision::{Decided, Prepared};
+use notify::{Notice, Notifier};
 use record::Record;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -76,6 +78,9 @@ struct Inner {
     store: Result<Option<Arc<Store>>, Error>,
     /// The key of people's pseudonyms, once a call needed it.
     people_key: Arc<OnceCell<[u8; 32]>>,
+    notifier: Notifier,
+    /// Tells the person who runs the program what went wrong outside of calls.
+    notice: Arc<Notice>,
 }
 
 impl Session {
@@ -93,7 +98,7 @@ impl Session {
     /// As for [`SessionBuilder::build`].
     pub fn with_settings(&self, settings: Settings) -> Result<Self, Error> {
         check_rules(&settings)?;
-        let Inner { resources, approver, slots, store, people_key } = &*self.0;
+        let Inner { resources, approver, slots, store, people_key, notifier, notice } = &*self.0;
         let same_slots =
             settings.limits.concurrent_calls == resources.settings.limits.concurrent_calls;
         let slots = if same_slots {
@@ -104,17 +109,27 @@ impl Session {
         let resources = resources.with_settings(settings)?;
         let (approver, store) = (Arc::clone(approver), store.clone());
         let people_key = Arc::clone(people_key);
-        Ok(Self(Arc::new(Inner { resources, approver, slots, store, people_key })))
+        let (notifier, notice) = (notifier.clone(), Arc::clone(notice));
+        Ok(Self(Arc::new(Inner {
+            resources,
+            approver,
+            slots,
+            store,
+            people_key,
+            notifier,
+            notice,
+        })))
     }
 
     /// Returns the session with other connections, for calls on another runtime.
     #[cfg(feature = "lua")]
     pub(crate) fn over(&self, connections: &Connections) -> Self {
-        let Inner { resources, approver, slots, store, people_key } = &*self.0;
+        let Inner { resources, approver, slots, store, people_key, notifier, notice } = &*self.0;
         let (approver, slots) = (Arc::clone(approver), Arc::clone(slots));
         let resources = resources.over(connections);
         let (store, people_key) = (store.clone(), Arc::clone(people_key));
-        Self(Arc::new(Inner { resources, approver, slots, store, people_key }))
+        let (notifier, notice) = (notifier.clone(), Arc::clone(notice));
+        Self(Arc::new(Inner { resources, approver, slots, store, people_key, notifier, notice }))
     }
 
     /// Returns the connections.
@@ -326,7 +341,7 @@ impl Session {
 
     /// Returns how the call sees the people in meetings.
     async fn people(&self, decided: &Decided<'_>) -> Result<View, Error> {
-        match decided.policy.participants(decided.call.name, decided.call.agent) {
+        match decided.participants() {
             Participants::Names => return Ok(View::Names),
             Participants::Pseudonyms if decided.call.scope.lists_people() => {}
             _ => return Ok(View::Hidden),

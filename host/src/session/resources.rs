@@ -5,6 +5,7 @@ use crate::config::credentials::Token;
 use crate::config::environment::Environment;
 use crate::config::limits::Limits;
 use crate::config::origin::ApiBase;
+use crate::config::sources::Stamp;
 use crate::config::{Account, Settings};
 use crate::error::Error;
 use crate::session::outbound::Transport;
@@ -121,6 +122,14 @@ pub(crate) struct Resources {
     engine: Arc<OnceLock<Making>>,
     connections: Connections,
     tokens: Arc<Mutex<HashMap<String, Arc<OnceCell<Token>>>>>,
+    /// What the files of the settings said after their last change.
+    newer: Arc<Mutex<Option<Newer>>>,
+}
+
+/// Settings that were read again, and the stamps of their files.
+struct Newer {
+    stamps: Vec<Stamp>,
+    settings: Arc<Settings>,
 }
 
 /// The connections, which belong to the runtime on which they were first used.
@@ -157,6 +166,7 @@ impl Resources {
             engine: Arc::default(),
             connections: Connections::default(),
             tokens: Arc::default(),
+            newer: Arc::default(),
         })
     }
 
@@ -199,6 +209,7 @@ impl Resources {
                 Connections::default()
             },
             tokens: Arc::default(),
+            newer: Arc::default(),
             settings,
         }))
     }
@@ -214,6 +225,7 @@ impl Resources {
             engine: Arc::clone(&self.engine),
             connections: connections.clone(),
             tokens: Arc::clone(&self.tokens),
+            newer: Arc::clone(&self.newer),
         })
     }
 
@@ -235,6 +247,28 @@ impl Resources {
 
     pub(crate) fn environment(&self) -> &Environment {
         &self.environment
+    }
+
+    /// Returns the settings as the files have them now, if a file has changed since these were read. A file
+    /// is read only after a change. Settings that a program made, and not a file, do not change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] if they cannot be read.
+    pub(crate) fn newer_settings(&self) -> Result<Option<Arc<Settings>>, Error> {
+        let Some(sources) = &self.settings.sources else { return Ok(None) };
+        // Before the files are read, so that no change is missed.
+        let stamps = sources.stamps_now();
+        if stamps == sources.stamps {
+            return Ok(None);
+        }
+        let mut newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = newer.as_ref().filter(|known| known.stamps == stamps) {
+            return Ok(Some(Arc::clone(&known.settings)));
+        }
+        let settings = Arc::new(sources.load()?);
+        *newer = Some(Newer { stamps, settings: Arc::clone(&settings) });
+        Ok(Some(settings))
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -372,7 +372,8 @@ impl Session {
         let id = found.id.clone();
         let handle = blocking(self.store_of_approvals()?, move |store| store.handle(&id)).await?;
         let (id, expires_at) = (found.id.clone(), found.expires_at);
-        Ok(PendingApproval { id, expires_at, handle, is_resumable: true })
+        let page = self.store_of_approvals()?.page_of(&id);
+        Ok(PendingApproval { id, expires_at, handle, is_resumable: true, page })
     }
 
     /// Waits for a person's decision on a stored call, makes the call, and returns its outcome. The call

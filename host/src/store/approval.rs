@@ -34,6 +34,8 @@ pub(crate) struct Asking<'a> {
     /// The SHA-256 of the component, in lower-case hexadecimal.
     pub(crate) component: &'a str,
     pub(crate) has_destination: bool,
+    /// Whether only a passkey approves it.
+    pub(crate) passkey: bool,
     /// The call, for a program that makes it once a person has approved it.
     pub(crate) call: Option<&'a [u8]>,
 }
@@ -52,8 +54,8 @@ pub(crate) struct Asker {
 /// The result of requesting approval. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Filed {
-    /// The call is pending, possibly since an earlier request.
-    Pending { id: String, expires_at: i64 },
+    /// The call is pending: since now, or since an earlier request.
+    Pending { id: String, expires_at: i64, is_new: bool },
     /// A person denied the call recently.
     Denied { id: String, until: i64 },
 }
@@ -221,15 +223,33 @@ pub(crate) fn new_id() -> Result<String, Error> {
     Ok(hex(&bytes))
 }
 
+/// The minimum length of the beginning of an id, in characters.
+const SHORTEST: usize = 6;
+
 /// Returns an error for a string that is not an id, such as the beginning of one.
 pub(super) fn check_id(id: &str) -> Result<(), Error> {
+    check(id, ID_LENGTH, "give all 32 characters").map(drop)
+}
+
+/// Returns whether a string is a whole id. Otherwise it is the beginning of one.
+///
+/// # Errors
+///
+/// [`Error::Usage`] if it is neither.
+pub(super) fn is_whole(id: &str) -> Result<bool, Error> {
+    check(id, SHORTEST, "give at least 6 characters of it")
+}
+
+/// Returns whether a string is a whole id. The error for a string with too few characters says what to
+/// give.
+fn check(id: &str, least: usize, what: &str) -> Result<bool, Error> {
     let is_hexadecimal = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if is_hexadecimal && id.len() == ID_LENGTH {
-        return Ok(());
+    if is_hexadecimal && (least..=ID_LENGTH).contains(&id.len()) {
+        return Ok(id.len() == ID_LENGTH);
     }
     let shown = text::printable(id, 60);
-    let message = if is_hexadecimal && (1..ID_LENGTH).contains(&id.len()) {
-        format!("`{shown}` is too short for an approval id; give all {ID_LENGTH} characters")
+    let message = if is_hexadecimal && (1..least).contains(&id.len()) {
+        format!("`{shown}` is too short for an approval id; {what}")
     } else {
         format!(
             "`{shown}` is not an approval id ({ID_LENGTH} characters, 0 to 9 and a to f); run: \
@@ -257,6 +277,25 @@ mod tests {
             ("\u{1b}[2J", "\\u{1b}[2J"),
         ] {
             let message = check_id(id).expect_err(id).to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_person_may_shorten_an_id_to_six_characters() {
+        let one = new_id().expect("an id");
+        assert!(is_whole(&one).expect("an id"));
+        for length in 6..32 {
+            assert!(!is_whole(&one[..length]).expect("a beginning"));
+        }
+        for (id, words) in [
+            (&one[..5], "give at least 6 characters of it"),
+            ("", "is not an approval id"),
+            ("daily-standup", "is not an approval id"),
+            ("ABCDEF", "is not an approval id"),
+            (&format!("{one}0"), "is not an approval id"),
+        ] {
+            let message = is_whole(id).expect_err(id).to_string();
             assert!(message.contains(words), "{message}");
         }
     }

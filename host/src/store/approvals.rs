@@ -9,6 +9,7 @@ use super::approval::{ApprovalState, Asker, Asking, Claim, Filed, StoredApproval
 use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest::Digest;
+use super::passkeys::Signed;
 use super::seal::{self, Content};
 use super::standing;
 use crate::error::Error;
@@ -71,10 +72,13 @@ pub(super) fn is_approved(
     connection: &Connection,
     now: i64,
     digest: &Digest,
+    passkey: bool,
 ) -> rusqlite::Result<bool> {
-    connection
-        .prepare(&format!("SELECT 1 FROM approvals WHERE digest = ?2 AND {IS_APPROVED}"))?
-        .exists(params![now, digest.0])
+    let sql = format!(
+        "SELECT 1 FROM approvals WHERE digest = ?2 AND {IS_APPROVED}
+             AND (NOT ?3 OR passkey IS NOT NULL)"
+    );
+    connection.prepare(&sql)?.exists(params![now, digest.0, passkey])
 }
 
 /// Returns the denial of a call within the last hour, unless it was approved later.
@@ -147,12 +151,18 @@ pub(super) fn file(
         call.transpose().map_err(failed)
     };
     expire(connection, now)?;
+    if asking.passkey {
+        // It was approved without one, before one was required.
+        let sql = "UPDATE approvals SET state = 'expired'
+            WHERE digest = ?1 AND state = 'approved' AND passkey IS NULL";
+        connection.execute(sql, [asking.digest.0])?;
+    }
     let open = connection
         .query_row(
             "SELECT id, ifnull(valid_until, expires_at) FROM approvals
              WHERE digest = ?1 AND state IN ('pending', 'approved')",
             [asking.digest.0],
-            |row| Ok(Filed::Pending { id: row.get(0)?, expires_at: row.get(1)? }),
+            |row| Ok(Filed::Pending { id: row.get(0)?, expires_at: row.get(1)?, is_new: false }),
         )
         .optional()?;
     if let Some(open) = open {
@@ -231,7 +241,7 @@ pub(super) fn file(
             sealed(&id)?,
         ],
     )?;
-    Ok(Ok(Filed::Pending { id, expires_at }))
+    Ok(Ok(Filed::Pending { id, expires_at, is_new: true }))
 }
 
 /// Expires the oldest pending approval of the client with the most in a group, if it has more than a
@@ -276,8 +286,9 @@ pub(super) fn claim(
     now: i64,
     claim: Claim<'_>,
     ends_by: i64,
+    passkey: bool,
 ) -> rusqlite::Result<Option<String>> {
-    let used = claim_only(connection, now, claim, ends_by)?;
+    let used = claim_only(connection, now, claim, ends_by, passkey)?;
     if let Some(id) = &used {
         // That of an earlier attempt says nothing about this one.
         connection.execute("DELETE FROM results WHERE approval = ?1", [id])?;
@@ -290,6 +301,7 @@ fn claim_only(
     now: i64,
     claim: Claim<'_>,
     ends_by: i64,
+    passkey: bool,
 ) -> rusqlite::Result<Option<String>> {
     let id = |row: &Row<'_>| row.get(0);
     match claim {
@@ -297,18 +309,23 @@ fn claim_only(
             let sql = format!(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
                      ends_by = ?3, collected_at = ifnull(collected_at, ?1)
-                 WHERE digest = ?2 AND {IS_APPROVED} RETURNING id"
+                 WHERE digest = ?2 AND {IS_APPROVED} AND (NOT ?4 OR passkey IS NOT NULL)
+                 RETURNING id"
             );
-            connection.query_row(&sql, params![now, digest.0, ends_by], id).optional()
+            connection.query_row(&sql, params![now, digest.0, ends_by, passkey], id).optional()
         }
         Claim::Resumed { id: given, digest } => {
             let sql = format!(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
                      ends_by = ?4
-                 WHERE id = ?2 AND digest = ?3 AND {IS_APPROVED} RETURNING id"
+                 WHERE id = ?2 AND digest = ?3 AND {IS_APPROVED} AND (NOT ?5 OR passkey IS NOT NULL)
+                 RETURNING id"
             );
-            connection.query_row(&sql, params![now, given, digest.0, ends_by], id).optional()
+            let values = params![now, given, digest.0, ends_by, passkey];
+            connection.query_row(&sql, values, id).optional()
         }
+        // No client has a passkey.
+        Claim::Answered { .. } if passkey => Ok(None),
         Claim::Answered { id: given, digest, by } => {
             let sql = format!(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
@@ -323,7 +340,9 @@ fn claim_only(
             }
             Ok(used)
         }
-        Claim::Standing(id) => Ok(standing::use_up(connection, now, id)?.then(|| id.to_owned())),
+        Claim::Standing(id) => {
+            Ok(standing::use_up(connection, now, id, passkey)?.then(|| id.to_owned()))
+        }
     }
 }
 
@@ -337,6 +356,23 @@ fn record(
 ) -> rusqlite::Result<()> {
     let decided = approval.map(|approval| Decided::on(what, by, approval));
     decided.map_or(Ok(()), |decided| audit::decide(connection, now, &decided))
+}
+
+/// Records that a person approved a call. What a passkey signed for it is in the row.
+fn record_approval(
+    connection: &Connection,
+    now: i64,
+    by: &Decider,
+    approval: Option<&StoredApproval>,
+    signed: Option<&Signed>,
+) -> rusqlite::Result<()> {
+    let Some(approval) = approval else { return Ok(()) };
+    let mut decided = Decided::on(What::Approve, by, approval);
+    if let Some(signed) = signed {
+        decided.passkey = Some(&signed.id);
+        decided.details = signed.details.clone();
+    }
+    audit::decide(connection, now, &decided)
 }
 
 /// Ends the call that used an approval. Keeps the result for callers that ask for it later, if the approval
@@ -493,9 +529,14 @@ pub(super) fn decide(
     id: &str,
     decision: Decision,
     by: &Decider,
+    signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<StoredApproval>> {
-    let Some((what, decided)) = apply(connection, now, id, decision)? else { return Ok(None) };
-    record(connection, now, what, by, Some(&decided))?;
+    let applied = apply(connection, now, id, decision, signed)?;
+    let Some((what, decided)) = applied else { return Ok(None) };
+    match what {
+        What::Approve => record_approval(connection, now, by, Some(&decided), signed)?,
+        what => record(connection, now, what, by, Some(&decided))?,
+    }
     Ok(Some(decided))
 }
 
@@ -505,15 +546,24 @@ pub(super) fn apply(
     now: i64,
     id: &str,
     decision: Decision,
+    signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<(What, StoredApproval)>> {
     let (what, decided) = match decision {
-        Decision::Approve if approve(connection, now, id)? => (What::Approve, Some(id.to_owned())),
         Decision::Approve => {
-            let again = request_denied_again(connection, now, id)?;
-            if let Some(again) = &again {
-                approve(connection, now, again)?;
+            let passkey = signed.map(|signed| signed.id.as_str());
+            let approved = if approve(connection, now, id, passkey)? {
+                Some(id.to_owned())
+            } else {
+                let again = request_denied_again(connection, now, id)?;
+                if let Some(again) = &again {
+                    approve(connection, now, again, passkey)?;
+                }
+                again
+            };
+            if approved.is_some() {
+                signed.map_or(Ok(()), |signed| signed.use_up(connection))?;
             }
-            (What::Approve, again)
+            (What::Approve, approved)
         }
         Decision::Deny => {
             let sql = format!(
@@ -531,12 +581,17 @@ pub(super) fn apply(
     Ok(one(connection, now, &id)?.map(|decided| (what, decided)))
 }
 
-fn approve(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<bool> {
+fn approve(
+    connection: &Connection,
+    now: i64,
+    id: &str,
+    passkey: Option<&str>,
+) -> rusqlite::Result<bool> {
     let sql = format!(
-        "UPDATE approvals SET state = 'approved', decided_at = ?1, valid_until = ?3
+        "UPDATE approvals SET state = 'approved', decided_at = ?1, valid_until = ?3, passkey = ?4
          WHERE id = ?2 AND {IS_PENDING}"
     );
-    Ok(connection.execute(&sql, params![now, id, now + VALID_MS])? > 0)
+    Ok(connection.execute(&sql, params![now, id, now + VALID_MS, passkey])? > 0)
 }
 
 /// Requests approval again for a call that was denied within the last hour, for a person who changes
@@ -634,6 +689,16 @@ pub(super) fn one(
 ) -> rusqlite::Result<Option<StoredApproval>> {
     let sql = select("id = ?2");
     connection.query_row(&sql, params![now, id], StoredApproval::from_row).optional()
+}
+
+/// Returns the ids of all approvals, standing ones included, that begin like this.
+pub(super) fn beginning_with(
+    connection: &Connection,
+    beginning: &str,
+) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT id FROM approvals WHERE substr(id, 1, length(?1)) = ?1
+        UNION SELECT id FROM standing_approvals WHERE substr(id, 1, length(?1)) = ?1";
+    connection.prepare(sql)?.query_map([beginning], |row| row.get(0))?.collect()
 }
 
 /// Returns the approvals in the order in which they were requested: all, or only open ones.

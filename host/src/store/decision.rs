@@ -1,6 +1,7 @@
 //! What people decide, as rows of the audit log.
 
 use super::approval::StoredApproval;
+use super::passkeys::Answer;
 use crate::system::user::User;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -46,8 +47,8 @@ pub(crate) struct Decider {
     pub(crate) place: Place,
     /// The name that the MCP client gives itself.
     pub(crate) client: Option<String>,
-    /// The id of the passkey that the person used.
-    pub(crate) passkey: Option<String>,
+    /// What the person's passkey signed. Only approving needs it.
+    pub(crate) passkey: Option<Answer>,
 }
 
 impl Decider {
@@ -114,6 +115,8 @@ pub(crate) struct Decided<'a> {
     pub(crate) function: Option<&'a str>,
     /// The id of the approval.
     pub(crate) approval: Option<&'a str>,
+    /// The id of the passkey that signed it.
+    pub(crate) passkey: Option<&'a str>,
     pub(crate) details: Value,
 }
 
@@ -121,7 +124,8 @@ impl<'a> Decided<'a> {
     /// Returns a decision about nothing in particular.
     pub(crate) fn new(what: What, by: &'a Decider) -> Self {
         let (account, agent, function, approval) = (None, None, None, None);
-        Self { what, by, account, agent, function, approval, details: json!({}) }
+        let details = json!({});
+        Self { what, by, account, agent, function, approval, passkey: None, details }
     }
 
     /// Returns a decision on an approval.
@@ -147,7 +151,7 @@ impl<'a> Decided<'a> {
             place: self.by.place.as_str().into(),
             user: name,
             uid,
-            passkey: self.by.passkey.clone(),
+            passkey: self.passkey.map(str::to_owned),
             details: self.details.clone(),
         }
     }

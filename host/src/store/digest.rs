@@ -77,6 +77,11 @@ pub(super) fn of_key(fingerprint: &[u8], key: &[u8; 32]) -> Result<[u8; 32], Err
     hmac(key, &[b"key:", fingerprint])
 }
 
+/// Returns the public name of this installation, which passkeys are bound to.
+pub(super) fn of_installation(key: &[u8; 32]) -> Result<String, Error> {
+    Ok(hex(&hmac(key, &[b"installation:"])?[..16]))
+}
+
 /// Returns the key that seals calls and their results.
 pub(super) fn of_seal(key: &[u8; 32]) -> Result<[u8; 32], Error> {
     hmac(key, &[b"seal:"])

@@ -14,6 +14,8 @@ mod decision;
 mod digest;
 mod files;
 mod freeze;
+mod page;
+mod passkeys;
 mod schema;
 mod seal;
 mod shared;
@@ -34,13 +36,14 @@ pub(crate) use audit::{Begin, Created, End};
 pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
+pub(crate) use passkeys::Answer;
 pub(crate) use standing::{MAX_MS, MAX_USES, StandingApproval, Terms, Wanted};
-pub(crate) use tokens::{CreatedToken, Revoked, Spent, TokenUse, is_id};
+pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
 
 use crate::error::Error;
 use crate::system::clock::Clock;
-use approval::check_id;
+use approval::{check_id, is_whole};
 use audit::AuditRecord;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -113,6 +116,8 @@ pub(crate) struct BeginTerms<'a> {
     pub(crate) relies_on: &'a [Condition],
     pub(crate) token: Option<&'a TokenUse>,
     pub(crate) time_limit: Duration,
+    /// Whether only an approval that a passkey signed counts.
+    pub(crate) passkey: bool,
     /// The decision of a person who was asked just now.
     pub(crate) approval: Option<&'a Decided<'a>>,
 }
@@ -174,10 +179,12 @@ impl Store {
     }
 
     /// Returns whether a person has approved the call and the approval was not used.
-    pub(crate) fn is_approved(&self, digest: &Digest) -> Result<bool, Error> {
+    ///
+    /// If `passkey` is true, only an approval that a passkey signed counts.
+    pub(crate) fn is_approved(&self, digest: &Digest, passkey: bool) -> Result<bool, Error> {
         self.return_approvals();
         self.shared
-            .look(|connection, now| approvals::is_approved(connection, now, digest))
+            .look(|connection, now| approvals::is_approved(connection, now, digest, passkey))
             .map(Option::unwrap_or_default)
     }
 
@@ -347,7 +354,8 @@ impl Store {
         begin: &Begin,
         terms: &BeginTerms<'_>,
     ) -> Result<Option<String>, BeginError> {
-        let BeginTerms { claim, relies_on, token, time_limit, approval: decision } = *terms;
+        let BeginTerms { claim, relies_on, token, time_limit, passkey, approval: decision } =
+            *terms;
         let now = self.shared.now();
         let ends_by = i64::try_from((time_limit + GRACE).as_millis()).unwrap_or(i64::MAX);
         let ends_by = now.saturating_add(ends_by);
@@ -374,10 +382,12 @@ impl Store {
                 }
                 let approval = match claim {
                     None => begin.approval.clone(),
-                    Some(claim) => match approvals::claim(transaction, now, claim, ends_by)? {
-                        Some(id) => Some(id),
-                        None => return Ok(None),
-                    },
+                    Some(claim) => {
+                        match approvals::claim(transaction, now, claim, ends_by, passkey)? {
+                            Some(id) => Some(id),
+                            None => return Ok(None),
+                        }
+                    }
                 };
                 if !audit::Writer::new(transaction)?.begin(begin, approval.as_deref())? {
                     // Another call has the same id.
@@ -435,7 +445,7 @@ impl Store {
     }
 
     /// Revokes a block and every token with it, by its id or the beginning of a known one.
-    pub(crate) fn revoke_token(&self, id: &str) -> Result<Revoked, Error> {
+    pub(crate) fn revoke_token(&self, id: &str) -> Result<Result<Revocation, NotRevoked>, Error> {
         let now = self.shared.now();
         // An id that only the spool has is known, too.
         self.gather()?;
@@ -530,6 +540,36 @@ impl Store {
         Ok(found.flatten())
     }
 
+    /// Returns the id of the approval that a person means: a whole id, or at least six characters of the
+    /// beginning of one that is stored. Whether an approval has a whole id is left to what uses it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if the text is too short, no stored id begins with it, or several do;
+    /// [`Error::Configuration`] if the database cannot be read.
+    pub(crate) fn approval_id(&self, beginning: &str) -> Result<String, Error> {
+        if is_whole(beginning)? {
+            return Ok(beginning.to_owned());
+        }
+        let look = |connection: &_, _| approvals::beginning_with(connection, beginning);
+        let mut found = self.shared.look(look)?.unwrap_or_default();
+        match (found.pop(), found.len()) {
+            (Some(id), 0) => Ok(id),
+            (None, _) => Err(Error::Usage {
+                message: format!(
+                    "no approval has an id that begins with {beginning}; run: whereby approvals list --all"
+                ),
+            }),
+            (Some(_), others) => Err(Error::Usage {
+                message: format!(
+                    "{} approvals have ids that begin with {beginning}; give more characters, or run: \
+                     whereby approvals list --all",
+                    others + 1
+                ),
+            }),
+        }
+    }
+
     /// Approves a call: it can be made once, within 15 minutes. A call that was denied in the last hour
     /// gets a new approval with another id. Never let an agent do this.
     ///
@@ -569,19 +609,26 @@ impl Store {
         if found.component.is_none() {
             return Err(standing::too_old(id));
         }
-        standing::check(&found, terms)?;
+        standing::check(&found, terms, now)?;
+        let key = self.shared.with(|opened| Ok(opened.key))?;
         let mut is_too_old = false;
         let decided = self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
             if standing::count(transaction, now)? >= standing::MAX_STANDING {
                 return Ok(Err(standing::too_many()));
             }
-            let Some((_, approved)) = approvals::apply(transaction, now, id, Decision::Approve)?
+            let signed = match passkeys::verify(transaction, now, &key, id, Some(terms), by)? {
+                Ok(signed) => signed,
+                Err(fault) => return Ok(Err(fault.into())),
+            };
+            let approved = Decision::Approve;
+            let Some((_, approved)) =
+                approvals::apply(transaction, now, id, approved, signed.as_ref())?
             else {
                 let found = approvals::one(transaction, now, id)?;
                 return Ok(Err(approvals::undecidable(found, now, id, Decision::Approve)));
             };
-            match standing::add(transaction, now, &approved.id, terms, by)? {
+            match standing::add(transaction, now, &approved.id, terms, by, signed.as_ref())? {
                 Some(standing) => Ok(Ok((approved, standing))),
                 None => {
                     // Rolls the approval back.
@@ -643,7 +690,14 @@ impl Store {
             let mut denied = Vec::new();
             for open in approvals::list(transaction, now, false)?.iter().filter(|open| filter(open))
             {
-                denied.extend(approvals::decide(transaction, now, &open.id, Decision::Deny, by)?);
+                denied.extend(approvals::decide(
+                    transaction,
+                    now,
+                    &open.id,
+                    Decision::Deny,
+                    by,
+                    None,
+                )?);
             }
             Ok(denied)
         })
@@ -707,14 +761,22 @@ impl Store {
         if self.approval(id)?.is_none() {
             return Err(approvals::undecidable(None, now, id, decision));
         }
+        let key = self.shared.with(|opened| Ok(opened.key))?;
         let decided = self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
-            match approvals::decide(transaction, now, id, decision, by)? {
+            let signed = match passkeys::verify(transaction, now, &key, id, None, by)? {
+                Ok(signed) => signed,
+                Err(fault) => return Ok(Err(fault.into())),
+            };
+            match approvals::decide(transaction, now, id, decision, by, signed.as_ref())? {
                 Some(decided) => Ok(Ok(decided)),
-                None => Ok(Err(approvals::one(transaction, now, id)?)),
+                None => {
+                    let found = approvals::one(transaction, now, id)?;
+                    Ok(Err(approvals::undecidable(found, now, id, decision)))
+                }
             }
         })?;
-        decided.map_err(|found| approvals::undecidable(found, now, id, decision))
+        decided
     }
 
     /// Moves the rows of this process, because a call that failed may have returned its approval, and

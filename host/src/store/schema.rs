@@ -375,6 +375,30 @@ CREATE TRIGGER approvals_keep_what_they_are_for BEFORE UPDATE OF key_digest, com
 ON approvals
 BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
 
+-- The passkey that approved it, if one did.
+ALTER TABLE approvals ADD COLUMN passkey TEXT;
+
+-- The passkeys that may approve calls. Those that were removed are kept, for what they approved before.
+CREATE TABLE passkeys (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    credential TEXT NOT NULL CHECK (json_valid(credential))
+) STRICT;
+CREATE TRIGGER passkeys_are_not_deleted BEFORE DELETE ON passkeys
+BEGIN SELECT RAISE(ABORT, 'a passkey is kept'); END;
+CREATE TRIGGER passkeys_go_forward BEFORE UPDATE ON passkeys
+WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id
+    OR json_extract(OLD.credential, '$.removed_at') IS NOT NULL
+    OR NEW.credential ->> '$.sign_count' < OLD.credential ->> '$.sign_count'
+    OR NEW.credential -> '$.public_key' <> OLD.credential -> '$.public_key'
+BEGIN SELECT RAISE(ABORT, 'a passkey only goes forward'); END;
+
+-- The code that adds a passkey, without the code itself.
+CREATE TABLE passkey_code (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    code TEXT NOT NULL CHECK (json_valid(code))
+) STRICT;
+
 -- The results of approved calls, sealed, for callers that ask for them within an hour.
 CREATE TABLE results (
     approval TEXT PRIMARY KEY,
@@ -406,6 +430,8 @@ CREATE TABLE standing_approvals (
     digest BLOB CHECK (length(digest) = 32),
     conditions TEXT NOT NULL CHECK (json_valid(conditions)),
     is_destructive INTEGER NOT NULL CHECK (is_destructive IN (0, 1)),
+    -- The passkey that gave it, if one did.
+    passkey TEXT,
     uses INTEGER NOT NULL CHECK (uses > 0),
     used INTEGER NOT NULL CHECK (used BETWEEN 0 AND uses),
     revoked_at INTEGER
@@ -421,7 +447,8 @@ WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.approval <> OLD.approval
     OR NEW.component <> OLD.component OR NEW.agent IS NOT OLD.agent OR NEW.token IS NOT OLD.token
     OR NEW.function <> OLD.function OR NEW.arguments <> OLD.arguments
     OR NEW.digest IS NOT OLD.digest OR NEW.conditions <> OLD.conditions
-    OR NEW.is_destructive <> OLD.is_destructive OR NEW.uses <> OLD.uses OR NEW.used < OLD.used
+    OR NEW.is_destructive <> OLD.is_destructive OR NEW.passkey IS NOT OLD.passkey
+    OR NEW.uses <> OLD.uses OR NEW.used < OLD.used
     OR OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS NOT OLD.revoked_at
 BEGIN SELECT RAISE(ABORT, 'a standing approval only shrinks'); END;
 ";

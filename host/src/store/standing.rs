@@ -4,6 +4,7 @@ use super::approval::{StoredApproval, date, new_id};
 use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest::Digest;
+use super::passkeys::Signed;
 use crate::error::Error;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
@@ -27,8 +28,8 @@ const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 pub(crate) struct Terms {
     /// How many calls, the one that is approved included.
     pub(crate) uses: u32,
-    /// For how long, in milliseconds.
-    pub(crate) for_ms: i64,
+    /// Until when, in milliseconds since 1970.
+    pub(crate) until: i64,
     /// Which calls. Without conditions, only the very same call.
     pub(crate) conditions: Vec<Condition>,
     /// Whether it may be for a function that destroys something, or for calls with a destination.
@@ -145,6 +146,8 @@ pub(crate) struct Wanted<'a> {
     /// The id of the first block of the call's capability token.
     pub(crate) token: Option<&'a str>,
     pub(crate) function: &'a str,
+    /// Whether only what a passkey signed counts.
+    pub(crate) passkey: bool,
 }
 
 /// Returns the standing approvals that are in force, the oldest first: all, or those that may be for a call.
@@ -166,10 +169,11 @@ pub(super) fn for_call(
     let sql = format!(
         "SELECT * FROM standing_approvals WHERE {IS_IN_FORCE} AND account = ?2 AND api = ?3
              AND key_digest = ?4 AND component = ?5 AND agent IS ?6 AND token IS ?7 AND function = ?8
+             AND (NOT ?9 OR passkey IS NOT NULL)
          ORDER BY seq"
     );
-    let Wanted { account, api, component, agent, token, function, .. } = wanted;
-    let values = params![now, account, api, key_digest, component, agent, token, function];
+    let Wanted { account, api, component, agent, token, function, passkey, .. } = wanted;
+    let values = params![now, account, api, key_digest, component, agent, token, function, passkey];
     connection.prepare(&sql)?.query_map(values, StandingApproval::from_row)?.collect()
 }
 
@@ -187,56 +191,68 @@ pub(super) fn add(
     approval: &str,
     terms: &Terms,
     by: &Decider,
+    signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<StandingApproval>> {
     let id = new_id().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let sql = "INSERT INTO standing_approvals (id, approval, created_at, valid_until, account, api,
             key_digest, component, agent, token, function, arguments, digest, conditions,
-            is_destructive, uses, used)
-        SELECT ?1, id, ?2, ?2 + ?3, account, api, key_digest, component, agent,
-            json_extract(token, '$[0]'), function, arguments, iif(?4 = '{}', digest, NULL), ?4, ?5, ?6, 1
+            is_destructive, uses, used, passkey)
+        SELECT ?1, id, ?2, ?3, account, api, key_digest, component, agent,
+            json_extract(token, '$[0]'), function, arguments, iif(?4 = '{}', digest, NULL), ?4, ?5, ?6, 1,
+            passkey
         FROM approvals WHERE id = ?7 AND key_digest IS NOT NULL AND component IS NOT NULL";
-    let Terms { uses, for_ms, is_destructive, .. } = terms;
+    let Terms { uses, until, is_destructive, .. } = terms;
     let conditions = to_json(&terms.conditions).to_string();
-    let values = params![id, now, for_ms, conditions, is_destructive, uses, approval];
+    let values = params![id, now, until, conditions, is_destructive, uses, approval];
     if connection.execute(sql, values)? == 0 {
         return Ok(None);
     }
     let added = one(connection, &id)?;
-    added.as_ref().map_or(Ok(()), |added| record(connection, now, What::Approve, by, added))?;
+    if let Some(added) = &added {
+        record(connection, now, What::Approve, by, added, signed)?;
+    }
     Ok(added)
 }
 
-/// Records a decision on a standing approval.
+/// Records a decision on a standing approval. What a passkey signed for it is in the row.
 fn record(
     connection: &Connection,
     now: i64,
     what: What,
     by: &Decider,
     standing: &StandingApproval,
+    signed: Option<&Signed>,
 ) -> rusqlite::Result<()> {
+    let mut details = json!({
+        "standing": standing.id,
+        "uses": standing.uses,
+        "valid_until": date(standing.valid_until),
+        "conditions": to_json(&standing.conditions),
+    });
+    if let (Value::Object(details), Some(Value::Object(signed))) =
+        (&mut details, signed.map(|signed| &signed.details))
+    {
+        details.extend(signed.clone());
+    }
     let decided = Decided {
+        passkey: signed.map(|signed| signed.id.as_str()),
         account: Some(&standing.account),
         agent: standing.agent.as_deref(),
         function: Some(&standing.function),
         approval: Some(&standing.approval),
-        details: json!({
-            "standing": standing.id,
-            "uses": standing.uses,
-            "valid_until": date(standing.valid_until),
-            "conditions": to_json(&standing.conditions),
-        }),
+        details,
         ..Decided::new(what, by)
     };
     audit::decide(connection, now, &decided)
 }
 
 /// Checks that terms fit the call that is approved with them.
-pub(super) fn check(approval: &StoredApproval, terms: &Terms) -> Result<(), Error> {
+pub(super) fn check(approval: &StoredApproval, terms: &Terms, now: i64) -> Result<(), Error> {
     let usage = |message: String| Err(Error::Usage { message });
     if !(1..=MAX_USES).contains(&terms.uses) {
         return usage(format!("the number of uses must be between 1 and {MAX_USES}"));
     }
-    if !(1..=MAX_MS).contains(&terms.for_ms) {
+    if !(1..=MAX_MS).contains(&terms.until.saturating_sub(now)) {
         return usage("a standing approval lasts at most 7 days".into());
     }
     let function = whereby_catalog::function(&approval.function);
@@ -297,10 +313,17 @@ pub(super) fn not_in_force(found: Option<StandingApproval>, now: i64, id: &str) 
 }
 
 /// Uses a standing approval once. Returns whether it is in force.
-pub(super) fn use_up(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<bool> {
-    let sql =
-        format!("UPDATE standing_approvals SET used = used + 1 WHERE id = ?2 AND {IS_IN_FORCE}");
-    Ok(connection.execute(&sql, params![now, id])? > 0)
+pub(super) fn use_up(
+    connection: &Connection,
+    now: i64,
+    id: &str,
+    passkey: bool,
+) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "UPDATE standing_approvals SET used = used + 1
+         WHERE id = ?2 AND {IS_IN_FORCE} AND (NOT ?3 OR passkey IS NOT NULL)"
+    );
+    Ok(connection.execute(&sql, params![now, id, passkey])? > 0)
 }
 
 /// Revokes a standing approval. Returns it; `None` if it is not in force.
@@ -315,7 +338,7 @@ pub(super) fn revoke(
     );
     let revoked = connection.query_row(&sql, params![now, id], StandingApproval::from_row);
     let revoked = revoked.optional()?;
-    revoked.as_ref().map_or(Ok(()), |own| record(connection, now, What::Revoke, by, own))?;
+    revoked.as_ref().map_or(Ok(()), |own| record(connection, now, What::Revoke, by, own, None))?;
     Ok(revoked)
 }
 

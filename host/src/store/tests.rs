@@ -111,6 +111,7 @@ fn file_for(store: &Store, digest: &Digest, asker: &Asker) -> Result<Filed, Erro
         key_fingerprint: b"fingerprint",
         component: "c0de",
         has_destination: false,
+        passkey: false,
         call: None,
     };
     store.file_approval(&asking)
@@ -181,7 +182,10 @@ fn begun(
     token: Option<&TokenUse>,
 ) -> Result<Option<String>, BeginError> {
     let time_limit = Duration::from_secs(60);
-    store.begin(begin, &BeginTerms { claim, relies_on, token, time_limit, approval: None })
+    store.begin(
+        begin,
+        &BeginTerms { claim, relies_on, token, time_limit, passkey: false, approval: None },
+    )
 }
 
 /// Returns the state of an approval.

@@ -70,11 +70,29 @@ pub(crate) struct CreatedToken {
     pub(crate) latest: i64,
 }
 
-/// The result of revoking a block.
+/// A block that is revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Revoked {
-    Now(String),
-    Before(String),
+pub(crate) struct Revocation {
+    pub(crate) id: String,
+    /// Whether it was not revoked before.
+    pub(crate) is_first: bool,
+    pub(crate) known: Known,
+}
+
+/// What is known of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// A token was created with it here.
+    Created,
+    /// A call was made with it here, or it was revoked before.
+    Used,
+    /// Nothing. It may have been narrowed elsewhere, and never been used here.
+    No,
+}
+
+/// Why nothing was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotRevoked {
     /// No known id begins like this.
     Unknown,
     /// Several known ids begin like this.
@@ -164,29 +182,31 @@ pub(super) fn use_up(
 }
 
 /// Revokes a block, by its id or the beginning of a known one.
-pub(super) fn revoke(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<Revoked> {
+pub(super) fn revoke(
+    connection: &Connection,
+    now: i64,
+    id: &str,
+) -> rusqlite::Result<Result<Revocation, NotRevoked>> {
     let known = "SELECT id FROM tokens UNION SELECT id FROM token_uses
                  UNION SELECT id FROM revoked_tokens
                  UNION SELECT value FROM calls, json_each(calls.token)";
-    let mut found: Vec<String> = connection
+    let found: Vec<String> = connection
         .prepare(&format!("SELECT id FROM ({known}) WHERE substr(id, 1, length(?1)) = ?1"))?
         .query_map([id], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    if id.len() == ID_LENGTH {
-        // A token may have been narrowed elsewhere, and never been used here.
-        found = vec![id.to_owned()];
-    }
-    match found.as_slice() {
-        [] => Ok(Revoked::Unknown),
+    let (id, known) = match found.as_slice() {
+        [] if id.len() == ID_LENGTH => (id, Known::No),
+        [] => return Ok(Err(NotRevoked::Unknown)),
         [id] => {
-            let sql = "INSERT INTO revoked_tokens (id, time) SELECT ?1, ?2
-                       WHERE NOT EXISTS (SELECT 1 FROM revoked_tokens WHERE id = ?1)";
-            let added = connection.execute(sql, params![id, now])?;
-            let of = if added > 0 { Revoked::Now } else { Revoked::Before };
-            Ok(of(id.clone()))
+            let mut created = connection.prepare("SELECT 1 FROM tokens WHERE id = ?1")?;
+            (id.as_str(), if created.exists([id])? { Known::Created } else { Known::Used })
         }
-        several => Ok(Revoked::Ambiguous(several.len())),
-    }
+        several => return Ok(Err(NotRevoked::Ambiguous(several.len()))),
+    };
+    let sql = "INSERT INTO revoked_tokens (id, time) SELECT ?1, ?2
+               WHERE NOT EXISTS (SELECT 1 FROM revoked_tokens WHERE id = ?1)";
+    let is_first = connection.execute(sql, params![id, now])? > 0;
+    Ok(Ok(Revocation { id: id.to_owned(), is_first, known }))
 }
 
 /// Whether a text can be an id or the beginning of one.

@@ -342,3 +342,33 @@ async fn all_that_waits_is_denied_by_one_command() {
     }
     assert!(world.requests().iter().all(|request| request.method == "GET"));
 }
+
+#[tokio::test]
+async fn a_person_may_shorten_an_id_where_it_is_clear_which_is_meant() {
+    let world = asking_world().await;
+    let id = deletion(&world).await;
+    for command in ["show", "approve", "deny"] {
+        for (given, words) in [
+            (&id[..5], "is too short for an approval id; give at least 6 characters of it"),
+            ("ffffff", "no approval has an id that begins with ffffff"),
+            ("daily-", "is not an approval id"),
+            (&id.to_uppercase().replace(char::is_numeric, "A")[..8], "is not an approval id"),
+        ] {
+            let ran = world.run(&["approvals", command, given]).await;
+            assert_eq!(ran.code, 2, "{ran:?}");
+            let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(said.contains(words), "{command} {given}: {said}");
+        }
+    }
+    for (command, state) in [("show", "pending"), ("approve", "approved"), ("deny", "denied")] {
+        let ran = world.run(&["approvals", command, &id[..6], "--json"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let approval = &ran.json()["approval"];
+        assert_eq!((&approval["id"], &approval["state"]), (&json!(id), &json!(state)));
+    }
+    // The new approval of a denied call has another id.
+    let ran = world.run(&["approvals", "approve", &id[..31]]).await;
+    assert!(ran.stdout.contains("this approval is new"), "{ran:?}");
+    let other = world.run(&["approvals", "show", &id[..6], "--account", "other"]).await;
+    assert!(other.stderr.contains("belongs to the account `work`"), "{other:?}");
+}

@@ -699,6 +699,33 @@ async fn every_refusal_is_a_json_rpc_error() {
 }
 
 #[tokio::test]
+async fn a_method_that_the_protocol_has_removed_is_not_found() {
+    let world = World::with_rooms(Vec::new()).await;
+    let listening = listen(&world).await;
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {}});
+    for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe"] {
+        for accept in [BOTH, "application/json"] {
+            let request = json!({"jsonrpc": "2.0", "id": 5, "method": method,
+                "params": {"level": "debug", "_meta": meta}});
+            let headers = [
+                ("accept", accept),
+                ("mcp-protocol-version", "2026-07-28"),
+                ("mcp-method", method),
+            ];
+            let answer = post(&listening, request.to_string(), &headers).await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method}");
+            assert_eq!(header(&answer, "mcp-session-id"), None, "{method}");
+            let error = message(answer, "2026-07-28", method).await;
+            assert_eq!((&error["id"], &error["error"]["code"]), (&json!(5), &json!(-32601)));
+        }
+    }
+    listening.stop().await;
+    world.assert_untouched();
+}
+
+#[tokio::test]
 async fn a_session_with_an_open_stream_does_not_make_room() {
     let world = World::with_rooms(Vec::new()).await;
     let listening = listen(&world).await;

@@ -254,3 +254,103 @@ async fn an_unknown_version_is_negotiated() {
         raw.end().await;
     }
 }
+
+/// The answers to what a client may keep, and their `ttlMs` and `cacheScope`.
+async fn may_be_kept(raw: &mut Raw) -> Vec<(&'static str, Value, Value)> {
+    let mut kept = Vec::new();
+    for (method, params) in [
+        ("tools/list", json!({})),
+        ("resources/list", json!({})),
+        ("resources/templates/list", json!({})),
+        ("resources/read", json!({"uri": "whereby://docs"})),
+    ] {
+        let result = raw.ask(method, params).await["result"].take();
+        kept.push((method, result["ttlMs"].clone(), result["cacheScope"].clone()));
+    }
+    kept
+}
+
+#[tokio::test]
+async fn a_client_need_not_ask_again_soon_for_what_it_was_told() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    raw.without_handshake(WITHOUT_HANDSHAKE, json!({}));
+    let found = raw.ask("server/discover", json!({})).await["result"].take();
+    assert_eq!((&found["ttlMs"], &found["cacheScope"]), (&json!(60_000), &json!("private")));
+    for (method, fresh, scope) in may_be_kept(&mut raw).await {
+        // What is offered depends on who asks.
+        assert_eq!((fresh, scope), (json!(60_000), json!("private")), "{method}");
+    }
+    raw.end().await;
+    // Earlier protocols have no such members.
+    let mut raw = Raw::new(&world);
+    raw.initialize("2025-11-25", json!({})).await;
+    for (method, fresh, scope) in may_be_kept(&mut raw).await {
+        assert_eq!((fresh, scope), (Value::Null, Value::Null), "{method}");
+    }
+    raw.end().await;
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_client_can_show_what_the_server_is_and_asks_nobody_else_for_its_icon() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": {"name": "raw", "version": "1"}});
+    let begun = raw.ask("initialize", params).await;
+    raw.end().await;
+    let mut raw = Raw::new(&world);
+    raw.without_handshake(WITHOUT_HANDSHAKE, json!({}));
+    let found = raw.ask("server/discover", json!({})).await;
+    raw.end().await;
+    let own = &begun["result"]["serverInfo"];
+    assert_eq!(&found["result"]["_meta"]["io.modelcontextprotocol/serverInfo"], own);
+    assert_eq!(own["title"], "Whereby");
+    assert!(own["websiteUrl"].as_str().is_some_and(|url| url.starts_with("https://")), "{own}");
+    let icons = own["icons"].as_array().expect("icons");
+    assert!(!icons.is_empty());
+    for icon in icons {
+        let source = icon["src"].as_str().expect("a source");
+        assert!(source.starts_with("data:image/png;base64,") && source.len() < 2048, "{source}");
+    }
+}
+
+#[tokio::test]
+async fn methods_that_a_protocol_has_removed_are_unknown_in_it() {
+    let world = World::with_rooms(Vec::new()).await;
+    let mut raw = Raw::new(&world);
+    raw.without_handshake(WITHOUT_HANDSHAKE, json!({}));
+    raw.ask("server/discover", json!({})).await;
+    for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "tasks/result"]
+    {
+        for params in [
+            json!({}),
+            json!({"level": "debug"}),
+            json!({"protocolVersion": "2025-11-25", "capabilities": {},
+                "clientInfo": {"name": "raw", "version": "1"}}),
+        ] {
+            let answer = raw.ask(method, params).await;
+            assert_eq!(answer["error"]["code"], -32601, "{answer}");
+        }
+    }
+    // It is still this protocol that is spoken.
+    assert!(raw.ask("tools/list", json!({})).await["result"]["tools"].is_array());
+    raw.end().await;
+}
+
+#[tokio::test]
+async fn an_unknown_resource_is_named() {
+    let world = World::with_rooms(Vec::new()).await;
+    let uri = "whereby://docs/nothing";
+    for (version, code) in [("2025-11-25", -32002), (WITHOUT_HANDSHAKE, -32602)] {
+        let mut raw = Raw::new(&world);
+        match version {
+            WITHOUT_HANDSHAKE => raw.without_handshake(version, json!({})),
+            version => raw.initialize(version, json!({})).await,
+        }
+        let error = raw.ask("resources/read", json!({"uri": uri})).await["error"].take();
+        assert_eq!((&error["code"], &error["data"]["uri"]), (&json!(code), &json!(uri)), "{error}");
+        raw.end().await;
+    }
+}

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 /// Who signs the certificates of these servers.
@@ -242,5 +243,43 @@ async fn pass_on(
     tokio::select! {
         over = up => over,
         copied = tokio::io::copy(&mut from_server, &mut to_client) => copied.ok().map(drop),
+    }
+}
+
+/// A way to a server that passes nothing on before it is opened.
+pub(crate) struct Barrier {
+    pub(crate) address: SocketAddr,
+    arrived: Arc<Semaphore>,
+    opened: Arc<Semaphore>,
+}
+
+impl Barrier {
+    pub(crate) async fn before(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let (arrived, opened) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (arrive, open) = (Arc::clone(&arrived), Arc::clone(&opened));
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (arrive, open) = (Arc::clone(&arrive), Arc::clone(&open));
+                tokio::spawn(async move {
+                    arrive.add_permits(1);
+                    drop(open.acquire().await);
+                    let mut server = TcpStream::connect(target).await.ok()?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await.ok()
+                });
+            }
+        });
+        Self { address, arrived, opened }
+    }
+
+    /// Waits for a client to connect.
+    pub(crate) async fn arrived(&self) {
+        self.arrived.acquire().await.expect("never closed").forget();
+    }
+
+    /// Passes everything on.
+    pub(crate) fn open(&self) {
+        self.opened.add_permits(1);
     }
 }

@@ -183,8 +183,29 @@ pub struct Verdict {
     pub force_denied_by: Option<Rule>,
     /// The rule that forbids approval through an MCP client, if any.
     pub elicitation_denied_by: Option<Rule>,
+    /// The rule that says that nothing but a passkey approves the call, if any.
+    pub passkey_required_by: Option<Rule>,
     /// The conditions that the decision relies on.
     pub relies_on: Vec<Condition>,
+}
+
+impl Verdict {
+    /// Returns the strictest of two decisions on one call, which relies on the conditions of both.
+    #[must_use]
+    pub fn and(mut self, mut other: Self) -> Self {
+        if other.permission > self.permission {
+            std::mem::swap(&mut self, &mut other);
+        }
+        self.force_denied_by = self.force_denied_by.or(other.force_denied_by);
+        self.elicitation_denied_by = self.elicitation_denied_by.or(other.elicitation_denied_by);
+        self.passkey_required_by = self.passkey_required_by.or(other.passkey_required_by);
+        for condition in other.relies_on {
+            if !self.relies_on.contains(&condition) {
+                self.relies_on.push(condition);
+            }
+        }
+        self
+    }
 }
 
 /// What a caller can expect of a function, before there is a call.
@@ -250,6 +271,20 @@ impl Policy {
         of_files.map(|table| table.participants).chain(of_agent).max().unwrap_or_default()
     }
 
+    /// Returns the rule that says that nothing but a passkey approves calls, if there is one.
+    #[must_use]
+    pub fn passkey_required_by(&self) -> Option<Rule> {
+        let of_files = std::iter::once(&self.own).chain(&self.tightening);
+        of_files.filter_map(|rules| Some((rules.file.clone(), rules.requires_passkey?))).next().map(
+            |(file, line)| {
+                let place = file.map(|file| (file, line));
+                let rule = Layer::word("approvals.require".into(), Permission::Deny, place).rule;
+                let reason = "nothing but a passkey approves calls".to_owned();
+                Rule { unmet: Some(Unmet { value: "passkey".into(), reason }), ..rule }
+            },
+        )
+    }
+
     /// Decides on a call.
     #[must_use]
     pub fn decide(
@@ -273,14 +308,22 @@ impl Policy {
             .map(|stated| stated.condition.clone());
         let relies_on = relies_on.collect();
         let index = decided.iter().position(|(rule, _)| rule.permission == strictest);
+        let passkey = self.passkey_required_by();
         Verdict {
             permission: strictest,
             rule: decided.swap_remove(index.unwrap_or_default()).0,
-            force_denied_by: self
-                .denied_switch(subject, |table| Some(("force".to_owned(), table.force.as_ref()?))),
-            elicitation_denied_by: self.denied_switch(subject, |table| {
-                Some(("elicitation".to_owned(), table.elicitation.as_ref()?))
+            // A passkey shuts both doors.
+            force_denied_by: passkey.clone().or_else(|| {
+                self.denied_switch(subject, |table| {
+                    Some(("force".to_owned(), table.force.as_ref()?))
+                })
             }),
+            elicitation_denied_by: passkey.clone().or_else(|| {
+                self.denied_switch(subject, |table| {
+                    Some(("elicitation".to_owned(), table.elicitation.as_ref()?))
+                })
+            }),
+            passkey_required_by: passkey,
             relies_on,
         }
     }
@@ -493,6 +536,7 @@ impl Verdict {
             rule: Layer::word(key.to_owned(), Permission::Deny, None).rule,
             force_denied_by: None,
             elicitation_denied_by: None,
+            passkey_required_by: None,
             relies_on: Vec::new(),
         }
     }

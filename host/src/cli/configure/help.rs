@@ -72,6 +72,7 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
             "Privacy, for one account with --account (default value in brackets)",
             lines("privacy.", reader::PRIVACY),
         ),
+        ("Approvals", lines("approvals.", reader::APPROVALS)),
         ("Limits (default value in brackets)", limit_lines("limits", Limits::TABLE)),
     ];
     #[cfg(feature = "lua")]
@@ -187,6 +188,7 @@ mod tests {
             ("[limits]\nx = 1", "limits."),
             #[cfg(feature = "lua")]
             ("[lua]\nx = 1", "lua."),
+            ("[approvals]\nx = 1", "approvals."),
             ("[component]\nx = 1", "component."),
             ("[agents.assistant]\nx = 1", "agents.NAME."),
         ] {
@@ -194,8 +196,16 @@ mod tests {
             let known = error.to_string();
             let (_, known) = known.split_once("known here: ").expect("the keys");
             for name in known.split(", ") {
-                let tables =
-                    ["permissions", "privacy", "accounts", "agents", "limits", "lua", "component"];
+                let tables = [
+                    "permissions",
+                    "privacy",
+                    "accounts",
+                    "agents",
+                    "approvals",
+                    "limits",
+                    "lua",
+                    "component",
+                ];
                 let is_list = format!("{prefix}{name}") == "agents.NAME.accounts";
                 // An account has the same keys as `[privacy]`.
                 let is_elsewhere = prefix.is_empty() && name == reader::PARTICIPANTS;

@@ -371,6 +371,8 @@ fn take(arriving: &mut Arriving) -> Result<Message, Box<Response>> {
                 _ if is_too_long => StatusCode::PAYLOAD_TOO_LARGE,
                 // The message is valid JSON-RPC, and so is the error response.
                 ErrorCode::INVALID_PARAMS => StatusCode::OK,
+                // The protocol of the request has no sessions, to whose clients 404 means another thing.
+                ErrorCode::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
                 _ => StatusCode::BAD_REQUEST,
             };
             return Err(Box::new(response::refusal(status, &refusal)));

@@ -6,6 +6,7 @@
 use crate::config::origin::ApiBase;
 use crate::error::Error;
 use crate::session::outbound::cause::{self, Cause, ConnectTimeout, Destination, Stage};
+use crate::session::outbound::departure::{Departure, Outgoing};
 use crate::session::outbound::proxy::{Proxy, TunnelError};
 use bytes::Bytes;
 use http::header::USER_AGENT;
@@ -18,6 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::cell::Cell;
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -48,7 +50,7 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// Sends requests. Cheap to clone; its connections belong to the runtime on which they were made.
 #[derive(Clone)]
 pub(crate) struct Client {
-    http: legacy::Client<Connector, Full<Bytes>>,
+    http: legacy::Client<Connector, Outgoing>,
     proxy: Option<Arc<Proxy>>,
 }
 
@@ -94,19 +96,41 @@ impl Client {
     }
 
     /// Sends a request to an API, and returns the head of the response.
-    pub(crate) async fn send(
+    ///
+    /// Connecting may take long, so `may_leave` is called whenever the request could leave next. Its error
+    /// stops the request.
+    ///
+    /// # Errors
+    ///
+    /// That of `may_leave`, in which case nothing was sent.
+    pub(crate) async fn send<E>(
         &self,
-        mut request: http::Request<Full<Bytes>>,
+        request: http::Request<Full<Bytes>>,
         api: &ApiBase,
-    ) -> Result<http::Response<Incoming>, SendError> {
+        mut may_leave: impl FnMut() -> Result<(), E>,
+    ) -> Result<Result<http::Response<Incoming>, SendError>, E> {
+        let departure = Departure::default();
+        let body = departure.clone();
+        let mut request = request.map(|content| Outgoing { content, departure: body });
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        self.http.request(request).await.map_err(|error| {
+        let mut response = self.http.request(request);
+        let response = poll_fn(|context| {
+            // Only this poll can give the request to a connection.
+            if departure.is_waiting()
+                && let Err(stopped) = may_leave()
+                && departure.stop()
+            {
+                return Poll::Ready(Err(stopped));
+            }
+            Pin::new(&mut response).poll(context).map(Ok)
+        });
+        Ok(response.await?.map_err(|error| {
             if !error.is_connect() {
                 return SendError::on_the_way(&error, api);
             }
             let (error, cause) = cause::unconnected(&error, self.destination(api));
             SendError { sent: false, error, status: None, is_heard: false, cause: Some(cause) }
-        })
+        }))
     }
 
     /// Returns the destination of requests to an API.

@@ -6,6 +6,7 @@
 pub(super) mod cause;
 pub(super) mod client;
 pub(super) mod connection_limit;
+mod departure;
 pub(super) mod proxy;
 mod retry_after;
 pub(super) mod watch;
@@ -240,7 +241,7 @@ impl Outbox {
     fn refuse(&self, refusal: Refusal) -> WasiError {
         let Refusal { message, is_denial } = refusal;
         if is_denial {
-            return self.deny(Error::Denied { message, rule: None, instead: String::new() });
+            return self.deny(denied(message));
         }
         self.stop(|state| {
             state.fault.get_or_insert(message);
@@ -470,25 +471,43 @@ impl Outbox {
         if self.state().closed {
             return Err(unsendable(WasiError::HttpRequestDenied));
         }
-        if let Some(Err(frozen)) = self.route.gate.as_ref().map(Gate::check) {
-            let mut state = self.state();
-            if let Some((_, sent)) = state.sent.get_mut(index) {
-                sent.is_stopped = true;
+        let mut is_told = false;
+        let may_leave = || {
+            self.check_now()?;
+            if !std::mem::replace(&mut is_told, true) {
+                self.route.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
             }
-            // Before the call ends, which the denial makes it do.
-            state.grant.settle(admitted, Settlement::NotSent);
-            drop(state);
-            return Err(unsendable(self.deny(frozen)));
-        }
-        self.route.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
-        let (head, body) =
-            self.route.transport.client.send(request, &self.route.api).await?.into_parts();
+            Ok(())
+        };
+        let sending = self.route.transport.client.send(request, &self.route.api, may_leave);
+        let (head, body) = match sending.await {
+            Ok(response) => response?.into_parts(),
+            Err(denial) => {
+                let mut state = self.state();
+                if let Some((_, sent)) = state.sent.get_mut(index) {
+                    sent.is_stopped = true;
+                }
+                // Before the call ends, which the denial makes it do.
+                state.grant.settle(admitted, Settlement::NotSent);
+                drop(state);
+                return Err(unsendable(self.deny(denial)));
+            }
+        };
         self.route.transport.connection_limit.answered(head.version);
         let status = head.status;
         match self.read_body(&head, body).await {
             Ok(body) => Ok((status, head.headers, body)),
             Err(failure) => Err(SendError { is_heard: true, ..failure }),
         }
+    }
+
+    /// Checks what may change at any time, such as between two steps of connecting.
+    fn check_now(&self) -> Result<(), Error> {
+        if let Some(gate) = &self.route.gate {
+            gate.check()?;
+        }
+        let checked = self.state().grant.check_time(self.route.clock.timestamp());
+        checked.map_err(|Refusal { message, .. }| denied(message))
     }
 
     /// Reads the body of a response.
@@ -549,6 +568,10 @@ impl Outbox {
         }
         Ok(body)
     }
+}
+
+fn denied(message: String) -> Error {
+    Error::Denied { message, rule: None, instead: String::new() }
 }
 
 /// Returns the headers of the organization's rate limit that are numbers.

@@ -8,7 +8,7 @@ fn an_approval_admits_one_call_once() {
     let home = Home::new();
     let store = home.store();
     let daily = digest(&store, "daily");
-    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(!store.is_approved(&daily, false).expect("an answer"));
     assert!(is_refused(&claim(&store, "1", &daily)));
     let id = pending(&store, &daily);
     // Another process gets the same approval.
@@ -20,16 +20,16 @@ fn an_approval_admits_one_call_once() {
     assert_eq!(approved.state, ApprovalState::Approved);
     assert_eq!(approved.valid_until, Some(home.store().shared.now() + 15 * MINUTE));
     assert_eq!(state(&store, &id), ApprovalState::Approved);
-    assert!(store.is_approved(&daily).expect("an answer"));
+    assert!(store.is_approved(&daily, false).expect("an answer"));
     // Requesting it again names the approval.
     assert_eq!(pending(&store, &daily), id);
     let weekly = digest(&store, "weekly");
-    assert!(!store.is_approved(&weekly).expect("an answer"));
+    assert!(!store.is_approved(&weekly, false).expect("an answer"));
     assert!(is_refused(&claim(&store, "1", &weekly)));
 
     assert_eq!(claim(&store, "1", &daily).expect("claimed"), Some(id.clone()));
     assert!(is_refused(&claim(&store, "2", &daily)));
-    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(!store.is_approved(&daily, false).expect("an answer"));
     assert_eq!(state(&store, &id), ApprovalState::Used);
     assert_ne!(pending(&store, &daily), id);
     // Refused calls are not in the log.
@@ -118,7 +118,7 @@ fn an_approval_can_be_revoked_until_it_is_used() {
     let id = pending(&store, &daily);
     store.approve(&id).expect("approved");
     assert_eq!(store.deny(&id).expect("denied").valid_until, None);
-    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(!store.is_approved(&daily, false).expect("an answer"));
     assert!(is_refused(&claim(&store, "1", &daily)));
 }
 
@@ -141,9 +141,9 @@ fn undecided_and_unused_approvals_expire() {
     assert_ne!(second, id);
     store.approve(&second).expect("approved");
     home.wait(15 * MINUTE - 1);
-    assert!(store.is_approved(&daily).expect("an answer"));
+    assert!(store.is_approved(&daily, false).expect("an answer"));
     home.wait(1);
-    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(!store.is_approved(&daily, false).expect("an answer"));
     assert!(is_refused(&claim(&store, "1", &daily)));
     assert_eq!(state(&second), ApprovalState::Expired);
     let third = pending(&store, &daily);
@@ -161,12 +161,12 @@ fn setting_the_clock_back_extends_no_approval() {
     store.approve(&approved).expect("approved");
     // A running clock is corrected by a little.
     home.wait(-2 * MINUTE);
-    assert!(store.is_approved(&daily).expect("an answer"));
+    assert!(store.is_approved(&daily, false).expect("an answer"));
     assert_eq!(state(&store, &approved), ApprovalState::Approved);
     assert_eq!(state(&store, &waiting), ApprovalState::Pending);
     assert_eq!(store.approvals(false).expect("a list").len(), 2);
     home.wait(-1);
-    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(!store.is_approved(&daily, false).expect("an answer"));
     assert!(is_refused(&claim(&store, "1", &daily)));
     home.wait(-5 * MINUTE);
     for id in [&approved, &waiting] {
@@ -175,7 +175,7 @@ fn setting_the_clock_back_extends_no_approval() {
     }
     // What has expired stays expired when the clock goes on.
     home.wait(10 * MINUTE);
-    assert!(!store.is_approved(&daily).expect("an answer"));
+    assert!(!store.is_approved(&daily, false).expect("an answer"));
     for id in [&approved, &waiting] {
         assert_eq!(state(&store, id), ApprovalState::Expired);
     }
@@ -254,6 +254,43 @@ fn the_error_says_why_an_approval_is_not_open() {
         }
     }
     assert!(message(store.approval("abc")).contains("give all 32 characters"));
+}
+
+#[test]
+fn the_beginning_of_an_id_means_the_only_one_that_begins_so() {
+    let home = Home::new();
+    let store = home.store();
+    let error = |beginning: &str| message(store.approval_id(beginning));
+    // Without a database there is none.
+    assert!(error("abcdef").contains("no approval has an id that begins with abcdef"));
+    let ids: Vec<String> =
+        ["one", "other"].map(|name| pending(&store, &digest(&store, name))).into();
+    for id in &ids {
+        for length in 6..=32 {
+            assert_eq!(&store.approval_id(&id[..length]).expect("an id"), id);
+        }
+    }
+    // Ids are random, so one that begins like another is made so.
+    let twin = format!("{}{}", &ids[0][..7], "0".repeat(25));
+    let added = store.shared.write(|transaction| {
+        let others =
+            "state, account, api, function, arguments, rule, front_end, client, created_at,
+            expires_at, asker_group, asker, agent, token";
+        let sql = format!(
+            "INSERT INTO approvals (id, digest, {others})
+             SELECT ?1, randomblob(32), {others} FROM approvals WHERE id = ?2"
+        );
+        transaction.execute(&sql, [&twin, &ids[1]])
+    });
+    assert_eq!(added.expect("added"), 1);
+    for length in 6..=7 {
+        let text = error(&ids[0][..length]);
+        assert!(text.contains("2 approvals have ids that begin with"), "{text}");
+    }
+    assert_eq!(store.approval_id(&twin[..8]).expect("an id"), twin);
+    // Whether there is one with a whole id is left to what uses it.
+    let whole = "f".repeat(32);
+    assert_eq!(store.approval_id(&whole).expect("an id"), whole);
 }
 
 /// Requests approvals of different calls until one is refused. Returns their ids and the error.
@@ -349,7 +386,7 @@ fn a_call_that_changed_nothing_returns_its_approval() {
     let given_back = |call: &str, effect: &str| {
         let end = End { give_back: Some(id.clone()), ..outcome(call, effect) };
         store.record(None, Some(&end), call == "2").expect("recorded");
-        store.is_approved(&daily).expect("an answer")
+        store.is_approved(&daily, false).expect("an answer")
     };
     // A call that did not use it does not return it.
     begun(&store, &row("2", "write"), None, &[], None).expect("begun");
