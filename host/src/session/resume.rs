@@ -578,3 +578,43 @@ fn expired(approval: &StoredApproval) -> Error {
         approval.id, approval.function
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_to_keep_is_said_to_have_been_made() {
+        let long = Value::from("x".repeat(MAX_RESULT));
+        for write in [WriteOutcome::None, WriteOutcome::Done, WriteOutcome::Unknown] {
+            let kept = to_kept(&Ok(long.clone()), write).expect("kept");
+            assert!(kept.len() < 1000);
+            let earlier = Earlier::of_kept("id", &kept).expect("readable");
+            assert_eq!(earlier.write, write);
+            let message = earlier.result.expect_err("no result").to_string();
+            assert!(message.contains("the call was made"), "{message}");
+        }
+        let fits = Value::from("x".repeat(1000));
+        let kept = to_kept(&Ok(fits.clone()), WriteOutcome::Done).expect("kept");
+        assert_eq!(Earlier::of_kept("id", &kept).expect("readable").result.expect("ok"), fits);
+        for broken in [&b""[..], b"{}", b"{\"data\":null,\"error\":null}", &kept[1..]] {
+            assert!(Earlier::of_kept("id", broken).is_none());
+        }
+        // What a later version may write is not taken for nothing.
+        assert_eq!(write_outcome("perhaps"), WriteOutcome::Unknown);
+    }
+
+    #[test]
+    fn an_error_is_kept_as_agents_see_it() {
+        let error = Error::Denied {
+            message: "denied".into(),
+            rule: None,
+            instead: "do not try another way".into(),
+        };
+        let kept = to_kept(&Err(error.clone()), WriteOutcome::None).expect("kept");
+        let earlier = Earlier::of_kept("id", &kept).expect("readable");
+        let again = earlier.result.expect_err("an error");
+        assert_eq!((again.kind(), again.to_string()), ("denied", error.to_string()));
+        assert_eq!(again.hint(WriteOutcome::None), error.hint(WriteOutcome::None));
+    }
+}

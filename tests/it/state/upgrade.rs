@@ -231,6 +231,9 @@ fn as_version_4(world: &World) {
              ALTER TABLE approvals DROP COLUMN key_digest;
              ALTER TABLE approvals DROP COLUMN component;
              ALTER TABLE approvals DROP COLUMN has_destination;
+             ALTER TABLE approvals DROP COLUMN passkey;
+             DROP TABLE passkeys;
+             DROP TABLE passkey_code;
              ALTER TABLE calls DROP COLUMN decision;
              DROP TABLE results;
              DROP TABLE standing_approvals;
