@@ -286,6 +286,10 @@ impl Error {
     /// Returns what to do, given the outcome of the call's write.
     #[must_use]
     pub fn hint(&self, outcome: WriteOutcome) -> Option<String> {
+        // It was made for what the call did.
+        if let Self::Earlier(error) = self {
+            return error.hint.clone();
+        }
         // Never a hint to repeat a write that may have happened.
         match outcome {
             _ if outcome != WriteOutcome::None
@@ -336,7 +340,6 @@ impl Error {
                     None => hint,
                 });
             }
-            Self::Earlier(error) => return error.hint.clone(),
             Self::TimedOut { .. } => {
                 "try again later, or raise limits.timeout_seconds in the configuration"
             }

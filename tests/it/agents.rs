@@ -404,7 +404,9 @@ async fn people_see_which_agent_asks() {
 
     let audit = ran(&world, &["audit", "--agent", "a", "--json"], 0).await.json();
     let rows = audit["audit"].as_array().expect("rows");
-    assert_eq!(rows.len(), 2, "{audit}");
+    // Two calls, and what a person decided in between.
+    let decided: Vec<&Value> = rows.iter().map(|row| &row["decision"]["what"]).collect();
+    assert_eq!(decided, [&Value::Null, &"approve".into(), &Value::Null], "{audit}");
     assert!(rows.iter().all(|row| row["agent"] == "a"), "{audit}");
     let table = ran(&world, &["audit", "--agent", "b"], 0).await.stdout;
     assert!(table.contains("b via cli") && !table.contains("a via cli"), "{table}");

@@ -4,7 +4,8 @@ mod asking;
 mod calls;
 pub(crate) mod http;
 mod protocol;
-mod raw;
+pub(crate) mod raw;
+pub(crate) mod resume;
 mod schemas;
 mod scripts;
 mod settings;
@@ -125,6 +126,15 @@ pub(crate) async fn questions(world: &World, function: &str, arguments: Value) -
     let result = connected.call(&format!("whereby_{function}"), arguments).await;
     connected.end().await;
     format!("{:?} {result:?}", client.asked())
+}
+
+/// Calls a function as a client whose person says no.
+pub(crate) async fn refuses(world: &World, function: &str, arguments: Value) {
+    let (client, _progress) = Client::new(accepts(false));
+    let connected = Connected::new(world, client).await;
+    let error = connected.fail(&format!("whereby_{function}"), arguments).await;
+    connected.end().await;
+    assert_eq!(error["kind"], "denied");
 }
 
 /// Sends one request to a server as a client of its own, and returns the result.

@@ -100,7 +100,8 @@ struct More {
 impl More {
     /// Returns the terms for calls like this one; `None` if only one call is approved.
     fn terms(&self, approval: &StoredApproval, now: i64) -> Result<Option<Terms>, Error> {
-        let Some(uses) = self.uses else { return Ok(None) };
+        // One use is that of this call.
+        let Some(uses) = self.uses.filter(|uses| *uses > 1) else { return Ok(None) };
         let Self { lasting, rooms, destructive, .. } = self;
         Terms::parse(&approval.function, uses, lasting, rooms, *destructive, now).map(Some)
     }
@@ -133,6 +134,11 @@ impl Opts {
             }
             Command::Show { id } => {
                 let id = store.approval_id(&id)?;
+                if let Some(standing) = store.standing_approval(&id)? {
+                    check_standing_account(context, &standing)?;
+                    let text = standing_shown(context, &standing);
+                    return Ok(Output::text(text, document("standing", standing.to_json())));
+                }
                 let found = store.approval(&id)?.ok_or_else(|| {
                     Error::usage(format!(
                         "there is no approval {id}; run: whereby approvals list --all"
@@ -168,7 +174,7 @@ impl Opts {
             }
             Command::Deny { id: Some(id), .. } => {
                 let id = store.approval_id(&id)?;
-                if let Some(standing) = store.standing()?.into_iter().find(|own| own.id == id) {
+                if let Some(standing) = store.standing_approval(&id)? {
                     check_standing_account(context, &standing)?;
                     let revoked = store.revoke_standing(&id, &terminal())?;
                     return Ok(Output::text(
@@ -211,19 +217,41 @@ fn deny_all(
     };
     let mut found = store.approvals(false)?;
     found.retain(is_meant);
-    if !found.is_empty() && !yes && !confirm(context, &found)? {
-        return Ok(Output::text("nothing was denied\n", document("approvals", json!([]))));
+    // A standing approval does not say which client asked.
+    let mut standing = if client.is_none() { store.standing()? } else { Vec::new() };
+    standing.retain(|own| account.as_ref().is_none_or(|name| *name == own.account));
+    let is_any = !found.is_empty() || !standing.is_empty();
+    if is_any && !yes && !confirm(context, &found, &standing)? {
+        let mut document = document("approvals", json!([]));
+        document["standing"] = json!([]);
+        return Ok(Output::text("nothing was denied\n", document));
     }
     // A call that was stored in the meantime was not shown.
     let ids: BTreeSet<&str> = found.iter().map(|found| found.id.as_str()).collect();
     let denied = store.deny_all_by(|open| ids.contains(open.id.as_str()), &terminal())?;
-    let text = match denied.len() {
+    let mut revoked = Vec::new();
+    for own in standing {
+        // One that has ended meanwhile needs no revocation.
+        match store.revoke_standing(&own.id, &terminal()) {
+            Err(Error::Usage { .. }) => {}
+            result => revoked.push(result?),
+        }
+    }
+    let mut text = match denied.len() {
+        0 if !revoked.is_empty() => String::new(),
         0 => nothing_waits(account.as_deref(), client),
         1 => "denied 1 call; the same call is not stored again for an hour\n".into(),
         count => format!("denied {count} calls; the same calls are not stored again for an hour\n"),
     };
+    text += &match revoked.len() {
+        0 => String::new(),
+        1 => "revoked 1 standing approval\n".into(),
+        count => format!("revoked {count} standing approvals\n"),
+    };
     let documents: Vec<Value> = denied.iter().map(StoredApproval::to_json).collect();
-    Ok(Output::text(text, document("approvals", documents.into())))
+    let mut document = document("approvals", documents.into());
+    document["standing"] = revoked.iter().map(StandingApproval::to_json).collect();
+    Ok(Output::text(text, document))
 }
 
 /// Returns the message for an empty list of this account and client.
@@ -237,12 +265,21 @@ fn nothing_waits(account: Option<&str>, client: Option<&str>) -> String {
 }
 
 /// Shows the calls on the terminal, and asks whether to deny them.
-fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
-    let count = found.len();
+fn confirm(
+    context: &Context,
+    found: &[StoredApproval],
+    standing: &[StandingApproval],
+) -> Result<bool, Error> {
+    let counted = |count: usize, what: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        count => Some(format!("{count} {what}s")),
+    };
+    let counts = [counted(found.len(), "call"), counted(standing.len(), "standing approval")];
+    let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
     if !context.can_ask(false) {
         return Err(Error::usage(format!(
-            "denying {count} call{} needs confirmation, and there is no terminal; add --yes",
-            if count == 1 { "" } else { "s" }
+            "denying {counts} needs confirmation, and there is no terminal; add --yes"
         )));
     }
     let most = context.streams.width.map_or(200, |width| usize::from(width.max(OTHER_COLUMNS)) - 1);
@@ -253,9 +290,16 @@ fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
         // If standard error is closed, the question below fails.
         let _ = writeln!(context.streams.stderr(), "{}", text::printable(&line, most));
     }
-    let calls: String =
-        if count == 1 { "the one call".into() } else { format!("all {count} calls") };
-    let question = format!("Deny {calls} (pending or approved but not used)? [y/N] ");
+    let look = context.look();
+    for own in standing {
+        let line = format!("standing approval: {}", standing_line(own, &look));
+        let _ = writeln!(context.streams.stderr(), "{}", text::printable(&line, most));
+    }
+    let question = match (found.len(), standing.len()) {
+        (1, 0) => "Deny the one call (pending or approved but not used)? [y/N] ".into(),
+        (count, 0) => format!("Deny all {count} calls (pending or approved but not used)? [y/N] "),
+        _ => format!("Deny {counts}? [y/N] "),
+    };
     match prompt::confirm(&context.streams, &question) {
         Answer::Approved => Ok(true),
         Answer::Declined => Ok(false),
@@ -352,27 +396,58 @@ fn standing_row(standing: &StandingApproval, look: &Look) -> Value {
 /// Returns a description of the further calls that are now allowed.
 fn standing_text(context: &Context, standing: &StandingApproval) -> String {
     let look = context.look();
-    let until = render::body(&standing.to_json()["valid_until"], &look);
-    let which = match standing.conditions.as_slice() {
-        [] => "with exactly these arguments".to_owned(),
-        conditions => {
-            let terms = conditions.iter().map(|own| format!("{} = {}", own.name(), own.value()));
-            format!("with any arguments that fit {}", terms.collect::<Vec<_>>().join(" and "))
-        }
-    };
-    let what = format!(
-        "standing approval: {} more call{} of {} by the account `{}` {which}, until {}",
-        standing.left(),
-        if standing.left() == 1 { "" } else { "s" },
-        shown(&standing.function),
-        shown(&standing.account),
-        until.trim_end(),
-    );
+    let what = format!("standing approval: {}", standing_line(standing, &look));
     format!(
         "{}to revoke it: whereby approvals deny {}\n",
         table::paragraph(&what, &look),
         standing.id
     )
+}
+
+/// Returns which further calls a standing approval allows, such as `7 more calls of create_room by the
+/// account `work` with any arguments that fit rooms = ["bot-*"], until 12:00`.
+pub(super) fn standing_line(standing: &StandingApproval, look: &Look) -> String {
+    let until = render::body(&standing.to_json()["valid_until"], look);
+    let which = match standing.conditions.as_slice() {
+        [] => format!("with exactly the arguments {}", spaced(&standing.arguments)),
+        conditions => {
+            let terms = conditions.iter().map(|own| format!("{} = {}", own.name(), own.value()));
+            format!("with any arguments that fit {}", terms.collect::<Vec<_>>().join(" and "))
+        }
+    };
+    let agent = standing.agent.as_deref().map(|agent| format!(" and the agent `{}`", shown(agent)));
+    format!(
+        "{} more call{} of {} by the account `{}`{} {which}, until {}",
+        standing.left(),
+        if standing.left() == 1 { "" } else { "s" },
+        shown(&standing.function),
+        shown(&standing.account),
+        agent.unwrap_or_default(),
+        until.trim_end(),
+    )
+}
+
+fn standing_shown(context: &Context, standing: &StandingApproval) -> String {
+    let document = standing.to_json();
+    let mut head = json!({
+        "standing approval": standing.id,
+        "account": standing.account,
+        "api": standing.api,
+        "function": standing.function,
+        "agent": standing.agent,
+        "calls": format!("{} of {} left", standing.left(), standing.uses),
+        "created": document["created_at"],
+        "until": document["valid_until"],
+    });
+    if !document["revoked_at"].is_null() {
+        head["revoked"] = document["revoked_at"].clone();
+    }
+    let which = match standing.is_exact() {
+        true => &standing.arguments,
+        false => &document["conditions"],
+    };
+    head[if standing.is_exact() { "arguments" } else { "conditions" }] = spaced(which).into();
+    render::render(&head, &context.look())
 }
 
 fn output(approval: &StoredApproval, text: String) -> Output {

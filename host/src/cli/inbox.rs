@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
 use whereby_authority::timestamp::Timestamp;
 
 /// The program that opens a file in the browser.
@@ -95,11 +96,14 @@ impl Opts {
             });
         }
         let warner = context.warner();
-        tokio::select! {
-            _ = signals.next() => {}
-            () = make_approved_calls(|| Some(session.clone()), warner) => {}
-        }
-        drop(listening);
+        let stop = CancellationToken::new();
+        let stopping = async {
+            signals.next().await;
+            drop(listening);
+            stop.cancel();
+        };
+        // Calls that are under way end before the program does.
+        tokio::join!(stopping, make_approved_calls(stop.clone(), || Some(session.clone()), warner));
         Ok(Output::Nothing(Exit::Success))
     }
 }

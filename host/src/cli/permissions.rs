@@ -1,10 +1,11 @@
 //! `whereby permissions`: shows the permissions in force and their rules, and replays the audit log
 //! against other rules.
 
+use super::approvals::standing_line;
 use super::audit::When;
 use super::{CommandError, Context, Output, document, functions, render, table};
 use crate::session::call::{Call, rule_json};
-use crate::store::AuditFilter;
+use crate::store::{AuditFilter, StandingApproval};
 use serde_json::{Value, json};
 use whereby_authority::policy::{AppliedRule, Outlook, Rule, Subject};
 use whereby_authority::table::FunctionRule;
@@ -61,25 +62,34 @@ impl Opts {
         let agent = self.agent.as_deref();
         let (account, _) = settings.choose_as(agent, context.global.account.as_deref(), false)?;
         let account = account.to_owned();
+        let function = self.function.as_deref().map(functions::find).transpose()?;
+        let mut standing =
+            context.store().map_or_else(|_| Ok(Vec::new()), |store| store.standing())?;
+        standing.retain(|own| {
+            own.account == account
+                && own.agent.as_deref() == agent
+                && function.is_none_or(|function| function.json == own.function)
+        });
         let outlook = |function: &'static Function| {
             let subject = Subject { agent, ..Subject::of(&account, function) };
             settings.policy.outlook(subject, false)
         };
-        let Some(name) = &self.function else {
+        let Some(function) = function else {
             let all = context.functions()?;
             let all: Vec<(&Function, Outlook)> =
                 all.into_iter().map(|function| (function, outlook(function))).collect();
             let rows = all.iter().map(|(function, outlook)| row(function, outlook));
-            let table = render::render(&Value::Array(rows.collect()), &context.look());
+            let mut table = render::render(&Value::Array(rows.collect()), &context.look());
+            table += &standing_text(context, &standing);
             let functions = all.iter().map(|(function, outlook)| entry(function, outlook));
             let found = json!({
                 "account": account,
                 "agent": agent,
                 "functions": functions.collect::<Vec<_>>(),
+                "standing": standing_json(&standing),
             });
             return Ok(Output::text(table, document("permissions", found)));
         };
-        let function = functions::find(name)?;
         if let Some(given) = &self.arguments {
             let arguments = super::call::arguments_of(given)?;
             let session = context.session(settings, false)?;
@@ -93,16 +103,35 @@ impl Opts {
             let mut found = plan.to_json();
             found["account"] = account.into();
             found["agent"] = json!(agent);
-            let shown = table::markdown(&(shown + "\n"), &context.look());
+            found["standing"] = standing_json(&standing);
+            let mut shown = table::markdown(&(shown + "\n"), &context.look());
+            shown += &standing_text(context, &standing);
             return Ok(Output::text(shown, document("permissions", found)));
         }
         let outlook = outlook(function);
         let mut found = entry(function, &outlook);
         found["account"] = account.clone().into();
         found["agent"] = json!(agent);
-        let shown = table::markdown(&details(function, &account, &outlook), &context.look());
+        found["standing"] = standing_json(&standing);
+        let mut shown = table::markdown(&details(function, &account, &outlook), &context.look());
+        shown += &standing_text(context, &standing);
         Ok(Output::text(shown, document("permissions", found)))
     }
+}
+
+fn standing_json(standing: &[StandingApproval]) -> Value {
+    standing.iter().map(StandingApproval::to_json).collect()
+}
+
+/// Returns what people have approved of the calls that need it.
+fn standing_text(context: &Context, standing: &[StandingApproval]) -> String {
+    let look = context.look();
+    let shown = standing.iter().map(|own| {
+        let what = format!("standing approval: {}", standing_line(own, &look));
+        let what = table::paragraph(&what, &look);
+        format!("\n{what}to revoke it: whereby approvals deny {}\n", own.id)
+    });
+    shown.collect()
 }
 
 fn row(function: &Function, outlook: &Outlook) -> Value {

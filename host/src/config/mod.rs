@@ -200,6 +200,11 @@ impl Settings {
         sources::files(file, environment)
     }
 
+    /// Returns the files that may have rules for calls under these settings.
+    pub(crate) fn rule_files(&self, environment: &Environment) -> Vec<PathBuf> {
+        self.file.iter().cloned().chain(tightening_files(environment)).collect()
+    }
+
     /// Warns about a token or URL in the environment that is not used.
     fn warn_of_unused(&mut self, environment: &Environment) {
         let Some(file) = &self.file else { return };

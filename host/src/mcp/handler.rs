@@ -26,6 +26,7 @@ use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use whereby_authority::grant::WriteOutcome;
@@ -37,6 +38,10 @@ const INSTRUCTIONS: &str = "Manage Whereby video rooms and read past meetings. \
     whereby_resume: once they have approved the call, it is made by itself, and that tool returns its \
     result. If a call is denied, do not look for a way around it: do only what the result says is allowed.";
 
+/// The maximum number of one client's calls that wait for a person's decision. With
+/// [`MAX_CLIENT_QUESTIONS`], they leave a permit for other calls.
+const MAX_CLIENT_WAITS: usize = 6;
+
 /// How long a client may use a list or a page of the documentation without asking for it again, in
 /// milliseconds. A client that subscribes to changes learns of them at once.
 const FRESH_MS: u64 = 60_000;
@@ -47,6 +52,8 @@ pub(super) struct Handler {
     log: Log,
     /// How many more questions may be open at the client.
     open: Arc<Semaphore>,
+    /// How many more of its calls may wait for a person's decision.
+    waits: Semaphore,
     /// The client's identity, which has a share of the open approvals.
     asker: Asker,
     /// Whether the client has sent `notifications/initialized`.
@@ -73,6 +80,7 @@ impl Handler {
             state,
             log: Log::default(),
             open: Arc::new(Semaphore::new(MAX_CLIENT_QUESTIONS)),
+            waits: Semaphore::new(MAX_CLIENT_WAITS),
             ended,
             gone,
             _guard: guard,
@@ -197,16 +205,22 @@ impl Handler {
     /// Waits for a stored call, and returns its result. Stops if the client cancels the request.
     async fn resume(
         &self,
-        snapshot: &Snapshot,
+        session: &Session,
         arguments: JsonObject,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let token = self.token(context);
         let agent = self.agent(token.as_ref());
+        let current = || self.state.refresh().session().cloned();
         let resumed = async {
-            let (id, wait) = tasks::arguments(arguments)?;
+            let (id, mut wait) = tasks::arguments(arguments)?;
+            // A call that waits keeps its permit, so only some may.
+            let turns = (self.waits.try_acquire(), self.state.waits.try_acquire());
+            if turns.0.is_err() || turns.1.is_err() {
+                wait = Duration::ZERO;
+            }
             let asking = tasks::asking(&id, agent.as_deref(), token.as_ref());
-            snapshot.session()?.resume(&asking, wait).await
+            session.resume(&asking, wait, &self.state.making, current).await
         };
         let resumed = tokio::select! {
             resumed = resumed => resumed,
@@ -335,10 +349,10 @@ impl ServerHandler for Handler {
             let arguments = request.arguments.unwrap_or_default();
             return self.script(&snapshot, arguments, context).await;
         }
-        if request.name == tasks::NAME && snapshot.tools.iter().any(|tool| tool.name == tasks::NAME)
-        {
+        // Rules that ask for nothing any more do not take it from those who wait.
+        if request.name == tasks::NAME && snapshot.last_session().stores_approvals() {
             let arguments = request.arguments.unwrap_or_default();
-            return self.resume(&snapshot, arguments, &context).await;
+            return self.resume(snapshot.last_session(), arguments, &context).await;
         }
         let mode = AskMode::of(&context);
         let given = asking::given(&mode, &mut request);

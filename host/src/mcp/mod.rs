@@ -176,7 +176,7 @@ impl Server {
             Err(error) => return Err(failed(error.to_string())),
         };
         let ended = service.waiting().await;
-        drop(watching);
+        watching.finish().await;
         ended.map(drop).map_err(|error| failed(error.to_string()))
     }
 }

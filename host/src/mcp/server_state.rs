@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use whereby_catalog::Function;
 
 /// How often the configuration files are checked while no client calls.
@@ -43,6 +44,10 @@ pub(super) struct ServerState {
     clients: AtomicU64,
     /// How many more questions may be open at all clients.
     pub(super) questions: Arc<Semaphore>,
+    /// How many more calls of all clients may wait for a person's decision.
+    pub(super) waits: Semaphore,
+    /// What approved calls that are being made for clients subscribe to.
+    pub(super) making: watch::Sender<()>,
     /// How many more subscriptions all clients may have.
     pub(super) subscriptions: Semaphore,
     /// Counts the changes to the list of tools.
@@ -120,6 +125,8 @@ impl ServerState {
             group: group(),
             clients: AtomicU64::new(0),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            waits: Semaphore::new(MAX_QUESTIONS),
+            making: watch::Sender::new(()),
             subscriptions: Semaphore::new(MAX_SUBSCRIPTIONS),
             changes: watch::Sender::new(0),
         }
@@ -206,29 +213,46 @@ impl ServerState {
     }
 
     /// Makes approved calls, and checks the configuration files periodically, so that idle clients learn
-    /// of changed tools, until the returned value is dropped.
-    pub(super) fn watch(self: &Arc<Self>) -> JoinSet<()> {
-        let mut watching = JoinSet::new();
+    /// of changed tools, until the returned value is finished or dropped.
+    pub(super) fn watch(self: &Arc<Self>) -> Watching {
+        let (mut watching, stop) = (JoinSet::new(), CancellationToken::new());
         let (own, told) = (Arc::clone(self), Arc::clone(self));
         watching.spawn(resume::make_approved_calls(
+            stop.clone(),
             move || own.refresh().session().ok().cloned(),
             move |what| told.notice(what),
         ));
         if self.reload.is_some() {
-            let own = Arc::clone(self);
+            let (own, stop) = (Arc::clone(self), stop.clone());
             watching.spawn(async move {
-                loop {
-                    tokio::time::sleep(CHECK_INTERVAL).await;
+                let pause = || tokio::time::sleep(CHECK_INTERVAL);
+                while stop.run_until_cancelled(pause()).await.is_some() {
                     own.refresh();
                 }
             });
         }
-        watching
+        Watching { state: Arc::clone(self), tasks: watching, stop }
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
         // A panic under the lock leaves the previous settings in force.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a server does besides serving its clients. Dropping it stops everything at once.
+pub(super) struct Watching {
+    state: Arc<ServerState>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Watching {
+    /// Stops, and waits for the approved calls that are being made.
+    pub(super) async fn finish(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.state.making.closed().await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! A call's row in the audit log: it begins before the first request leaves, and always ends.
 
 use super::Outcome;
-use super::authorization::{Authorization, blocking, decider};
+use super::authorization::{Authorization, STANDING, blocking, decider};
 use super::decision::Decided;
 use super::record::is_unused;
 use crate::error::Error;
@@ -224,7 +224,9 @@ impl AuditRecord {
         });
         let created = self.created(&store, outcome.write, &outcome.room);
         // Without it, callers are told what the log says.
-        let kept = self.begin.approval.as_deref().and_then(|approval| {
+        let is_standing = self.begin.approved_by.as_deref() == Some(STANDING);
+        let own = self.begin.approval.as_deref().filter(|_| !is_standing);
+        let kept = own.and_then(|approval| {
             let kept = resume::to_kept(&outcome.result, outcome.write)?;
             store.seal_result(approval, &kept).ok()
         });

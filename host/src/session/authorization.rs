@@ -22,6 +22,9 @@ use whereby_authority::policy::{Effect, Permission, has_destination};
 /// How often a stored question is checked for an answer.
 const POLL: Duration = Duration::from_millis(200);
 
+/// The name of a standing approval in the audit log.
+pub(super) const STANDING: &str = "standing";
+
 /// What authorizes a call.
 #[derive(Clone, Debug)]
 pub(super) enum Authorization {
@@ -62,7 +65,7 @@ impl Authorization {
             Self::Force => "force",
             Self::Person(channel) => channel.as_str(),
             Self::Approved(_) | Self::Resumed { .. } => "approval",
-            Self::Standing { .. } => "standing",
+            Self::Standing { .. } => STANDING,
             Self::Answered { .. } => Channel::Elicitation.as_str(),
         }
     }
@@ -213,7 +216,13 @@ impl Session {
                 blocking(store, move |store| store.decline(&pending.id, &own, &by)).await?;
                 Err(declined(decided))
             }
-            Answer::Nobody => self.ask_later(decided, call, digest).await,
+            Answer::Nobody => {
+                // A person may have decided elsewhere meanwhile.
+                if let Some(cleared) = self.stored_authorization(decided, call, &own).await? {
+                    return Ok(cleared);
+                }
+                self.ask_later(decided, call, digest).await
+            }
         }
     }
 
@@ -311,9 +320,8 @@ impl Session {
         if blocking(store, move |store| store.is_approved(&own, passkey)).await? {
             return Ok(Some(Authorization::Approved(digest.clone()).into()));
         }
-        let own = digest.clone();
-        if let Some(id) = blocking(store, move |store| store.uncollected(&own)).await? {
-            return self.earlier(&id).await.map(|made| Some(Cleared::Earlier(Box::new(made))));
+        if let Some(made) = self.made_by_itself(digest).await? {
+            return Ok(Some(Cleared::Earlier(Box::new(made))));
         }
         let Some(given) = &call.answer else { return Ok(None) };
         if decided.verdict.elicitation_denied_by.is_some() {
@@ -333,6 +341,28 @@ impl Session {
                 Err(declined(decided))
             }
             Answer::Nobody => Ok(None),
+        }
+    }
+
+    /// Returns what came of this call, if a program made it after its approval and no caller has the result.
+    async fn made_by_itself(&self, digest: &Digest) -> Result<Option<Earlier>, Error> {
+        let Some(store) = self.store() else { return Ok(None) };
+        let own = digest.clone();
+        match blocking(store, move |store| store.uncollected(&own)).await? {
+            Some(id) => self.earlier(&id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Returns what came of a call whose approval was used up before the call began, if it was that a
+    /// program made it.
+    pub(super) async fn made_meanwhile(
+        &self,
+        authorization: &Authorization,
+    ) -> Result<Option<Earlier>, Error> {
+        match authorization.digest() {
+            Some(digest) => self.made_by_itself(digest).await,
+            None => Ok(None),
         }
     }
 
@@ -404,15 +434,11 @@ impl Session {
                 Some(ApprovalState::Denied) => return Err(declined(decided)),
                 Some(ApprovalState::Approved) => return Ok(Authorization::Approved(digest).into()),
                 Some(ApprovalState::Used) => {
-                    let own = digest.clone();
-                    return match blocking(store, move |store| store.uncollected(&own)).await? {
-                        Some(id) => {
-                            let made = self.earlier(&id).await?;
-                            Ok(Cleared::Earlier(Box::new(made)))
-                        }
+                    return Ok(match self.made_by_itself(&digest).await? {
+                        Some(made) => Cleared::Earlier(Box::new(made)),
                         // Claiming it fails with the right error.
-                        None => Ok(Authorization::Approved(digest).into()),
-                    };
+                        None => Authorization::Approved(digest).into(),
+                    });
                 }
                 Some(ApprovalState::Expired) | None => {
                     let mut error = required(decided, None);
@@ -482,8 +508,9 @@ impl Session {
         let (rule, asked_by) = (decided.verdict.rule.to_string(), call.asked_by.clone());
         let agent = own.agent.map(str::to_owned);
         let token = own.token_ids.map(<[String]>::to_vec);
+        let stored = || resume::to_stored(call, own.name, self.rule_files());
+        let stored = call.is_resumable.then(stored).transpose()?;
         let passkey = decided.verdict.passkey_required_by.is_some();
-        let stored = call.is_resumable.then(|| resume::to_stored(call, own.name)).transpose()?;
         let filed = blocking(store, move |store| {
             store.file_approval(&Asking {
                 digest: &digest,

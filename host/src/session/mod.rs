@@ -273,19 +273,14 @@ impl Session {
             *waited += asked.elapsed();
             let authorization = match cleared? {
                 Cleared::Authorized(authorization) => authorization,
-                Cleared::Earlier(earlier) => {
-                    outcome.is_earlier = true;
-                    outcome.write = earlier.write;
-                    outcome.approval = Some(earlier.id);
-                    return earlier.result;
-                }
+                Cleared::Earlier(earlier) => return earlier.told_by(outcome),
             };
-            if let Authorization::Standing { relies_on, .. } = &authorization {
-                decided.verdict.relies_on.extend(relies_on.iter().cloned());
-            }
             // A person may have taken long, or have decided earlier.
             if !matches!(authorization, Authorization::Rule | Authorization::Force) {
                 self.decide_again(&mut decided).await?;
+            }
+            if let Authorization::Standing { relies_on, .. } = &authorization {
+                decided.verdict.relies_on.extend(relies_on.iter().cloned());
             }
             outcome.forced = matches!(authorization, Authorization::Force);
             let ready = self.ready(&decided).await?;
@@ -295,11 +290,17 @@ impl Session {
                     break (decided, authorization, ready);
                 }
                 Err(BeginError::Store(error)) => return Err(error),
+                // The standing approval was used up or revoked meanwhile. Another one may be in force.
+                Err(BeginError::NotApproved)
+                    if matches!(authorization, Authorization::Standing { .. })
+                        && attempts.next().is_some() => {}
                 // Another call used the approval first, or the answer was to another question.
                 Err(BeginError::NotApproved) => {
                     if call.resumes.is_some() {
                         // It is the other call that is made.
                         row.discard();
+                    } else if let Some(earlier) = self.made_meanwhile(&authorization).await? {
+                        return earlier.told_by(outcome);
                     }
                     return Err(self.not_approved(&decided, &call, &authorization).await);
                 }

@@ -14,9 +14,15 @@ use crate::store::Lifetime;
 use crate::store::{ApprovalState, AuditOutcome, Made, Store, StoredApproval};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "mcp")]
+use tokio::sync::watch;
 use tokio::time::Instant;
+#[cfg(feature = "mcp")]
+use tokio_util::sync::CancellationToken;
 use whereby_authority::grant::WriteOutcome;
 
 /// How often a caller that waits looks for a decision or a result.
@@ -39,10 +45,12 @@ struct StoredCall {
     arguments: Value,
     front_end: String,
     client: Option<String>,
+    /// The files that may have rules for it.
+    files: Vec<String>,
 }
 
-/// Returns a call with the account that it uses, to keep it.
-pub(super) fn to_stored(call: &Call, account: &str) -> Result<Vec<u8>, Error> {
+/// Returns a call with the account that it uses and the files with its rules, to keep it.
+pub(super) fn to_stored(call: &Call, account: &str, files: Vec<String>) -> Result<Vec<u8>, Error> {
     let stored = StoredCall {
         account: account.to_owned(),
         agent: call.agent.clone(),
@@ -51,6 +59,7 @@ pub(super) fn to_stored(call: &Call, account: &str) -> Result<Vec<u8>, Error> {
         arguments: call.arguments.clone(),
         front_end: call.asked_by.front_end.clone(),
         client: call.asked_by.client.clone(),
+        files,
     };
     serde_json::to_vec(&stored)
         .map_err(|error| Error::internal(format!("cannot serialize a call: {error}")))
@@ -139,6 +148,13 @@ pub(super) fn to_kept(result: &Result<Value, Error>, write: WriteOutcome) -> Opt
 }
 
 impl Earlier {
+    /// Makes it the outcome of another call with the same arguments, and returns the result.
+    pub(super) fn told_by(self, outcome: &mut Outcome) -> Result<Value, Error> {
+        let Self { id, result, write } = self;
+        (outcome.is_earlier, outcome.write, outcome.approval) = (true, write, Some(id));
+        result
+    }
+
     fn of_kept(id: &str, kept: &[u8]) -> Option<Self> {
         let Kept { data, error, effect } = serde_json::from_slice(kept).ok()?;
         let result = match (data, error) {
@@ -178,25 +194,29 @@ fn write_outcome(effect: &str) -> WriteOutcome {
     }
 }
 
+/// Returns the error for an approval that is of no use any more. The call needs another one.
+fn void(message: String) -> Error {
+    Error::Earlier(Box::new(EarlierError {
+        kind: "approval-required",
+        message,
+        hint: Some("make the very same call again to ask for another approval".into()),
+        retryable: false,
+        http_status: None,
+        retry_after_seconds: None,
+    }))
+}
+
 /// Returns the error for an approval that is not for the call as it would be made now.
 pub(super) fn changed(function: &str, id: &str) -> Error {
-    Error::ApprovalRequired {
-        message: format!(
-            "the approval {id} of {function} is for another key, component or API than there is now, so it \
-             is not used; make the call again for a new one"
-        ),
-        rule: None,
-        pending: None,
-    }
+    void(format!(
+        "the approval {id} of {function} was not used: it is for another key, component or API than there \
+         is now"
+    ))
 }
 
 /// Returns the error for an approval that another program used first, or that has expired.
 pub(super) fn taken(function: &str, id: &str) -> Error {
-    Error::ApprovalRequired {
-        message: format!("the approval {id} of {function} can no longer be used"),
-        rule: None,
-        pending: None,
-    }
+    void(format!("the approval {id} of {function} can no longer be used"))
 }
 
 /// What has become of a call that was stored for approval.
@@ -229,13 +249,14 @@ impl Session {
     }
 
     /// Returns what came of the call that used an approval. Waits for its program, if that may still run.
-    pub(super) async fn earlier(&self, id: &str) -> Result<Earlier, Error> {
+    /// `None` if another caller got it first: each result answers one call.
+    pub(super) async fn earlier(&self, id: &str) -> Result<Option<Earlier>, Error> {
         let store = self.store_of_approvals()?;
         loop {
             if let Some(earlier) = self.earlier_now(id).await? {
                 let own = id.to_owned();
-                blocking(store, move |store| store.collect(&own)).await?;
-                return Ok(earlier);
+                let is_first = blocking(store, move |store| store.collect(&own)).await?;
+                return Ok(is_first.then_some(earlier));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -286,16 +307,18 @@ impl Session {
             |error: Error| Progress::Ended(outcome(&found, Err(error), WriteOutcome::None));
         Ok(match found.state {
             ApprovalState::Pending => Progress::Pending(self.to_pending(&found).await?),
-            // With a result, the call failed before it sent anything, and gave its approval back.
+            // With a result, the call was not made, or failed before it sent anything.
             ApprovalState::Approved => match self.kept(asking.id).await? {
                 Some(earlier) => Progress::Ended(earlier.into_outcome(&found)),
+                None if found.component.as_deref().is_some_and(|own| own != self.digest_now()) => {
+                    failed(changed(&found.function, &found.id))
+                }
                 None => Progress::UnderWay,
             },
             ApprovalState::Denied => failed(denied(&found)),
             ApprovalState::Used => match self.earlier_now(asking.id).await? {
                 Some(earlier) => {
-                    let (store, id) = (self.store_of_approvals()?, asking.id.to_owned());
-                    blocking(store, move |store| store.collect(&id)).await?;
+                    self.collect(&found).await?;
                     Progress::Ended(earlier.into_outcome(&found))
                 }
                 None => Progress::UnderWay,
@@ -306,6 +329,27 @@ impl Session {
                 None => failed(expired(&found)),
             },
         })
+    }
+
+    /// Records that the caller has the result of a call.
+    async fn collect(&self, found: &StoredApproval) -> Result<(), Error> {
+        if found.is_collected {
+            return Ok(());
+        }
+        let (store, id) = (self.store_of_approvals()?, found.id.clone());
+        blocking(store, move |store| store.collect(&id)).await.map(drop)
+    }
+
+    /// Returns the digest of the component that calls are made with.
+    fn digest_now(&self) -> &str {
+        self.0.resources.component_digest()
+    }
+
+    /// Returns the files that may have rules for calls of this session.
+    pub(super) fn rule_files(&self) -> Vec<String> {
+        let resources = &self.0.resources;
+        let files = resources.settings.rule_files(resources.environment());
+        files.iter().map(|file| file.to_string_lossy().into_owned()).collect()
     }
 
     /// Returns what was kept of the call of an approval.
@@ -333,27 +377,37 @@ impl Session {
         Ok(PendingApproval { id, expires_at, handle, is_resumable: true, page })
     }
 
-    /// Waits for a person's decision on a stored call, makes the call, and returns its outcome.
+    /// Waits for a person's decision on a stored call, makes the call, and returns its outcome. The call
+    /// goes on if nobody waits for its result any more, and `making` is not closed as long as it does.
+    /// `current` returns the session under the settings of the moment at which the call is made.
+    #[cfg(feature = "mcp")]
     pub(crate) async fn resume(
         &self,
         asking: &Asking<'_>,
         wait: Duration,
+        making: &watch::Sender<()>,
+        current: impl Fn() -> Result<Self, Error>,
     ) -> Result<Outcome, Error> {
         let until = Instant::now() + wait;
-        let mut tried = false;
+        let mut was_tried = false;
         loop {
             let found = self.asked_for(asking).await?;
-            if found.state == ApprovalState::Approved && !tried {
-                tried = true;
-                let outcome = self.make_approved(&found.id).await?;
-                let was_claimed = outcome.approval.as_deref() == Some(asking.id);
-                let still = self.asked_for(asking).await?.state;
-                if was_claimed {
-                    let (store, id) = (self.store_of_approvals()?, found.id.clone());
-                    blocking(store, move |store| store.collect(&id)).await?;
-                }
-                // Otherwise another program was faster.
-                if was_claimed || still == ApprovalState::Approved {
+            // After a first attempt, only if nobody knows what came of it.
+            let is_open = found.state == ApprovalState::Approved
+                && (!was_tried || self.kept(asking.id).await?.is_none());
+            if is_open {
+                was_tried = true;
+                let (session, id, making) = (current()?, found.id.clone(), making.subscribe());
+                let made = tokio::spawn(async move {
+                    let made = session.make_approved(&id).await;
+                    drop(making);
+                    made
+                });
+                let made = made.await.map_err(|_| Error::internal("the approved call broke off"));
+                let outcome = made??;
+                // Otherwise another program was faster, or the reason was kept.
+                if outcome.approval.as_deref() == Some(asking.id) {
+                    self.collect(&found).await?;
                     return Ok(outcome);
                 }
             }
@@ -382,7 +436,10 @@ impl Session {
     /// Withdraws a stored call that nobody has decided on. Returns whether it could be.
     #[cfg(feature = "mcp")]
     pub(crate) async fn withdraw(&self, asking: &Asking<'_>) -> Result<bool, Error> {
-        let id = self.asked_for(asking).await?.id;
+        let StoredApproval { id, state, .. } = self.asked_for(asking).await?;
+        if state != ApprovalState::Pending {
+            return Ok(false);
+        }
         blocking(self.store_of_approvals()?, move |store| store.withdraw(&id)).await
     }
 
@@ -396,7 +453,15 @@ impl Session {
                 "the approval {id} was not stored with its call; make the very same call again"
             )));
         };
-        let StoredCall { account, agent, token, function, arguments, front_end, client } = stored;
+        let StoredCall { account, agent, token, function, arguments, front_end, client, files } =
+            stored;
+        // Other rules may allow what those of the caller forbid, and forbid what they allow.
+        if existing(files) != existing(self.rule_files()) {
+            return Err(Error::usage(format!(
+                "the call of the approval {id} was made under other configuration files, so it is not made \
+                 here; make the very same call again"
+            )));
+        }
         let mut call = Call::new(function, arguments)
             .exact_account(&account)
             .agent(agent.as_deref())
@@ -412,41 +477,51 @@ impl Session {
             },
             None => self.run(call).await,
         };
-        let is_final =
-            matches!(&outcome.result, Err(Error::Denied { .. } | Error::InvalidArgument { .. }));
-        if is_final
-            && outcome.approval.is_none()
+        let has_begun = outcome.approval.as_deref() == Some(id);
+        if let Err(error) = &outcome.result
+            && !has_begun
             && let Some(kept) = to_kept(&outcome.result, outcome.write)
         {
+            let is_final = matches!(error, Error::Denied { .. } | Error::InvalidArgument { .. });
             let id = id.to_owned();
-            blocking(self.store_of_approvals()?, move |store| store.fail(&id, &kept)).await?;
+            blocking(store, move |store| store.fail(&id, &kept, is_final)).await?;
         }
         Ok(outcome)
     }
 }
 
-/// Makes approved calls as long as it is polled. `session` returns the session under the current settings.
-/// `notice` tells the person who runs the program what could not be done.
+/// Returns the files that exist.
+fn existing(files: Vec<String>) -> BTreeSet<String> {
+    files.into_iter().filter(|file| Path::new(file).exists()).collect()
+}
+
+/// Makes approved calls until `stop` is cancelled, and then finishes those under way. `session` returns the
+/// session under the current settings. `notice` tells the person who runs the program what could not be
+/// done.
 #[cfg(any(feature = "inbox", feature = "mcp"))]
 pub(crate) async fn make_approved_calls(
+    stop: CancellationToken,
     session: impl Fn() -> Option<Session>,
     notice: impl Fn(&str),
 ) {
     // One that could not be made is left to its caller, or to another program.
-    let mut tried = std::collections::BTreeSet::new();
+    let mut tried = BTreeSet::new();
     let mut running = tokio::task::JoinSet::new();
     let mut turns = tokio::time::interval(LOOK);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        turns.tick().await;
+    while stop.run_until_cancelled(turns.tick()).await.is_some() {
         while let Some(done) = running.try_join_next() {
-            if let Ok((id, Err(error))) = done {
+            // What is not for this program is told to the caller.
+            if let Ok((id, Err(error))) = done
+                && !matches!(error, Error::Usage { .. })
+            {
                 notice(&format!("the approved call {id} could not be made: {error}"));
             }
         }
         let Some(session) = session() else { continue };
         let Ok(store) = session.store_of_approvals() else { continue };
-        let found = match blocking(store, Store::runnable).await {
+        let component = session.digest_now().to_owned();
+        let found = match blocking(store, move |store| store.runnable(&component)).await {
             Ok(found) => found,
             Err(error) => {
                 notice(&format!("approved calls are not made: {error}"));
@@ -464,6 +539,7 @@ pub(crate) async fn make_approved_calls(
             }
         }
     }
+    while running.join_next().await.is_some() {}
 }
 
 impl Earlier {
@@ -498,13 +574,48 @@ fn denied(approval: &StoredApproval) -> Error {
 }
 
 fn expired(approval: &StoredApproval) -> Error {
-    Error::ApprovalRequired {
-        message: format!(
-            "the approval {} of {} has expired, or newer requests took its place; make the call again for \
-             a new one",
-            approval.id, approval.function
-        ),
-        rule: None,
-        pending: None,
+    void(format!(
+        "the approval {} of {} has expired, or newer requests took its place",
+        approval.id, approval.function
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_to_keep_is_said_to_have_been_made() {
+        let long = Value::from("x".repeat(MAX_RESULT));
+        for write in [WriteOutcome::None, WriteOutcome::Done, WriteOutcome::Unknown] {
+            let kept = to_kept(&Ok(long.clone()), write).expect("kept");
+            assert!(kept.len() < 1000);
+            let earlier = Earlier::of_kept("id", &kept).expect("readable");
+            assert_eq!(earlier.write, write);
+            let message = earlier.result.expect_err("no result").to_string();
+            assert!(message.contains("the call was made"), "{message}");
+        }
+        let fits = Value::from("x".repeat(1000));
+        let kept = to_kept(&Ok(fits.clone()), WriteOutcome::Done).expect("kept");
+        assert_eq!(Earlier::of_kept("id", &kept).expect("readable").result.expect("ok"), fits);
+        for broken in [&b""[..], b"{}", b"{\"data\":null,\"error\":null}", &kept[1..]] {
+            assert!(Earlier::of_kept("id", broken).is_none());
+        }
+        // What a later version may write is not taken for nothing.
+        assert_eq!(write_outcome("perhaps"), WriteOutcome::Unknown);
+    }
+
+    #[test]
+    fn an_error_is_kept_as_agents_see_it() {
+        let error = Error::Denied {
+            message: "denied".into(),
+            rule: None,
+            instead: "do not try another way".into(),
+        };
+        let kept = to_kept(&Err(error.clone()), WriteOutcome::None).expect("kept");
+        let earlier = Earlier::of_kept("id", &kept).expect("readable");
+        let again = earlier.result.expect_err("an error");
+        assert_eq!((again.kind(), again.to_string()), ("denied", error.to_string()));
+        assert_eq!(again.hint(WriteOutcome::None), error.hint(WriteOutcome::None));
     }
 }

@@ -143,6 +143,10 @@ pub struct StoredApproval {
     pub has_destination: bool,
     /// Whether its caller took the request back.
     pub(crate) is_withdrawn: bool,
+    /// Whether its caller has the result.
+    pub(crate) is_collected: bool,
+    /// The SHA-256 of the component that the call is made with; an older row does not say.
+    pub(crate) component: Option<String>,
     /// When approval was first requested.
     pub created_at: i64,
     /// When it expires unless a person decides.
@@ -172,6 +176,8 @@ impl StoredApproval {
             agent: row.get("agent")?,
             token: ids(row.get("token")?),
             is_withdrawn: row.get::<_, Option<i64>>("withdrawn_at")?.is_some(),
+            is_collected: row.get::<_, Option<i64>>("collected_at")?.is_some(),
+            component: row.get("component")?,
             // An older row does not say.
             has_destination: row.get::<_, Option<bool>>("has_destination")?.unwrap_or(true),
             created_at: row.get("created_at")?,

@@ -288,12 +288,27 @@ pub(super) fn claim(
     ends_by: i64,
     passkey: bool,
 ) -> rusqlite::Result<Option<String>> {
+    let used = claim_only(connection, now, claim, ends_by, passkey)?;
+    if let Some(id) = &used {
+        // That of an earlier attempt says nothing about this one.
+        connection.execute("DELETE FROM results WHERE approval = ?1", [id])?;
+    }
+    Ok(used)
+}
+
+fn claim_only(
+    connection: &Connection,
+    now: i64,
+    claim: Claim<'_>,
+    ends_by: i64,
+    passkey: bool,
+) -> rusqlite::Result<Option<String>> {
     let id = |row: &Row<'_>| row.get(0);
     match claim {
         Claim::Approved(digest) => {
             let sql = format!(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
-                     ends_by = ?3, collected_at = ?1
+                     ends_by = ?3, collected_at = ifnull(collected_at, ?1)
                  WHERE digest = ?2 AND {IS_APPROVED} AND (NOT ?4 OR passkey IS NOT NULL)
                  RETURNING id"
             );
@@ -314,7 +329,7 @@ pub(super) fn claim(
         Claim::Answered { id: given, digest, by } => {
             let sql = format!(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
-                     ends_by = ?5, collected_at = ?1,
+                     ends_by = ?5, collected_at = ifnull(collected_at, ?1),
                      decided_at = ifnull(decided_at, ?1), valid_until = ifnull(valid_until, ?4)
                  WHERE id = ?2 AND digest = ?3 AND ({IS_PENDING} OR {IS_APPROVED}) RETURNING id"
             );
@@ -378,18 +393,20 @@ pub(super) fn end(
     Ok(())
 }
 
-/// Ends an approval whose call cannot be made, with the reason in place of a result. Returns whether it
-/// could still be used.
+/// Keeps the reason why a call was not made in place of its result, and ends its approval if the reason is
+/// final. Returns whether the approval could still be used.
 pub(super) fn fail(
     connection: &Connection,
     now: i64,
     id: &str,
     result: &[u8],
+    is_final: bool,
 ) -> rusqlite::Result<bool> {
     let sql = format!(
-        "UPDATE approvals SET state = 'expired' WHERE id = ?2 AND call IS NOT NULL AND {IS_APPROVED}"
+        "UPDATE approvals SET state = iif(?3, 'expired', state)
+         WHERE id = ?2 AND call IS NOT NULL AND {IS_APPROVED}"
     );
-    if connection.execute(&sql, params![now, id])? == 0 {
+    if connection.execute(&sql, params![now, id, is_final])? == 0 {
         return Ok(false);
     }
     let keep = "INSERT OR REPLACE INTO results (approval, time, result) VALUES (?1, ?2, ?3)";
@@ -397,13 +414,18 @@ pub(super) fn fail(
     Ok(true)
 }
 
-/// Returns the approved calls that a program is to make by itself, the oldest first.
-pub(super) fn runnable(connection: &Connection, now: i64) -> rusqlite::Result<Vec<String>> {
+/// Returns the approved calls that a program with this component is to make by itself, the oldest first.
+pub(super) fn runnable(
+    connection: &Connection,
+    now: i64,
+    component: &str,
+) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(&format!(
         "SELECT id FROM approvals
-         WHERE {IS_APPROVED} AND call IS NOT NULL AND run_at IS NULL ORDER BY seq"
+         WHERE {IS_APPROVED} AND call IS NOT NULL AND run_at IS NULL AND ifnull(component, ?2) = ?2
+         ORDER BY seq"
     ))?;
-    statement.query_map([now], |row| row.get(0))?.collect()
+    statement.query_map(params![now, component], |row| row.get(0))?.collect()
 }
 
 /// Returns a call that was made by itself within the last hour, and whose caller does not have the result.
@@ -419,10 +441,10 @@ pub(super) fn uncollected(
     connection.query_row(sql, params![now - RESULT_MS, digest.0], |row| row.get(0)).optional()
 }
 
-/// Records that the caller has the result.
-pub(super) fn collect(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<()> {
-    let sql = "UPDATE approvals SET collected_at = ifnull(collected_at, ?2) WHERE id = ?1";
-    connection.execute(sql, params![id, now]).map(drop)
+/// Records that a caller has the result. Returns whether it is the first.
+pub(super) fn collect(connection: &Connection, now: i64, id: &str) -> rusqlite::Result<bool> {
+    let sql = "UPDATE approvals SET collected_at = ?2 WHERE id = ?1 AND collected_at IS NULL";
+    connection.execute(sql, params![id, now]).map(|changed| changed > 0)
 }
 
 /// Returns the sealed call of an approval.
@@ -434,10 +456,11 @@ pub(super) fn sealed_call(connection: &Connection, id: &str) -> rusqlite::Result
 /// Returns the sealed result of the call that used an approval.
 pub(super) fn sealed_result(
     connection: &Connection,
+    now: i64,
     id: &str,
 ) -> rusqlite::Result<Option<Vec<u8>>> {
-    let sql = "SELECT result FROM results WHERE approval = ?1";
-    connection.query_row(sql, [id], |row| row.get(0)).optional()
+    let sql = "SELECT result FROM results WHERE approval = ?1 AND time > ?2";
+    connection.query_row(sql, params![id, now - RESULT_MS], |row| row.get(0)).optional()
 }
 
 /// Returns whether the program that makes the call of a used approval may still run.
@@ -499,7 +522,7 @@ pub(crate) enum Decision {
     Deny,
 }
 
-/// Applies a decision. Returns the approval; `None` if it is not open.
+/// Applies a decision, and records it. Returns the approval; `None` if it is not open.
 pub(super) fn decide(
     connection: &Connection,
     now: i64,
@@ -508,6 +531,23 @@ pub(super) fn decide(
     by: &Decider,
     signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<StoredApproval>> {
+    let applied = apply(connection, now, id, decision, signed)?;
+    let Some((what, decided)) = applied else { return Ok(None) };
+    match what {
+        What::Approve => record_approval(connection, now, by, Some(&decided), signed)?,
+        what => record(connection, now, what, by, Some(&decided))?,
+    }
+    Ok(Some(decided))
+}
+
+/// Applies a decision. Returns what it is and the approval; `None` if that is not open.
+pub(super) fn apply(
+    connection: &Connection,
+    now: i64,
+    id: &str,
+    decision: Decision,
+    signed: Option<&Signed>,
+) -> rusqlite::Result<Option<(What, StoredApproval)>> {
     let (what, decided) = match decision {
         Decision::Approve => {
             let passkey = signed.map(|signed| signed.id.as_str());
@@ -520,11 +560,10 @@ pub(super) fn decide(
                 }
                 again
             };
-            let Some(id) = approved else { return Ok(None) };
-            let approved = one(connection, now, &id)?;
-            signed.map_or(Ok(()), |signed| signed.use_up(connection))?;
-            record_approval(connection, now, by, approved.as_ref(), signed)?;
-            return Ok(approved);
+            if approved.is_some() {
+                signed.map_or(Ok(()), |signed| signed.use_up(connection))?;
+            }
+            (What::Approve, approved)
         }
         Decision::Deny => {
             let sql = format!(
@@ -539,9 +578,7 @@ pub(super) fn decide(
         }
     };
     let Some(id) = decided else { return Ok(None) };
-    let decided = one(connection, now, &id)?;
-    record(connection, now, what, by, decided.as_ref())?;
-    Ok(decided)
+    Ok(one(connection, now, &id)?.map(|decided| (what, decided)))
 }
 
 fn approve(
@@ -637,7 +674,7 @@ pub(super) fn undecidable(
 fn select(which: &str) -> String {
     format!(
         "SELECT id, account, api, function, arguments, rule, front_end, client, agent, token,
-             has_destination, withdrawn_at, created_at, expires_at, decided_at, valid_until, used_at,
+             has_destination, component, withdrawn_at, collected_at, created_at, expires_at, decided_at, valid_until, used_at,
              CASE WHEN ({IS_PENDING}) OR ({IS_APPROVED}) OR state IN ('used', 'denied')
                  THEN state ELSE 'expired' END AS state
          FROM approvals WHERE {which}"

@@ -239,9 +239,12 @@ impl Store {
         Ok(found.unwrap_or_default())
     }
 
-    /// Returns the ids of approved calls that a program is to make by itself, the oldest first.
-    pub(crate) fn runnable(&self) -> Result<Vec<String>, Error> {
-        self.shared.look(approvals::runnable).map(Option::unwrap_or_default)
+    /// Returns the ids of approved calls that a program with this component is to make by itself, the
+    /// oldest first.
+    pub(crate) fn runnable(&self, component: &str) -> Result<Vec<String>, Error> {
+        let found =
+            self.shared.look(|connection, now| approvals::runnable(connection, now, component))?;
+        Ok(found.unwrap_or_default())
     }
 
     /// Returns the call that was made by itself within the last hour, if its caller does not have the
@@ -252,8 +255,9 @@ impl Store {
         Ok(found.flatten())
     }
 
-    /// Records that the caller has the result of the call that used an approval.
-    pub(crate) fn collect(&self, id: &str) -> Result<(), Error> {
+    /// Records that a caller has the result of the call that used an approval. Returns whether it is the
+    /// first.
+    pub(crate) fn collect(&self, id: &str) -> Result<bool, Error> {
         let now = self.shared.now();
         self.shared.write(|transaction| approvals::collect(transaction, now, id))
     }
@@ -267,26 +271,42 @@ impl Store {
 
     /// Returns what is known of the call that used an approval.
     pub(crate) fn made(&self, id: &str) -> Result<Made, Error> {
-        self.gather()?;
+        let made = self.made_so_far(id)?;
+        let has_outcome = made.row.as_ref().is_some_and(|row| row.outcome.is_some());
+        if made.result.is_some() || has_outcome {
+            return Ok(made);
+        }
+        // Its program may have ended before its rows were in the database.
+        self.shared.move_all(false)?;
+        self.made_so_far(id)
+    }
+
+    fn made_so_far(&self, id: &str) -> Result<Made, Error> {
         let key = self.sealing_key()?;
         let found = self.shared.look(|connection, now| {
-            let filter = AuditFilter { approval: Some(id.to_owned()), ..AuditFilter::default() };
-            let mut rows = audit::list(connection, &filter)?;
-            rows.retain(|row| row.decision.is_none());
-            let sealed = approvals::sealed_result(connection, id)?;
+            let filter = AuditFilter {
+                approval: Some(id.to_owned()),
+                decisions: Some(false),
+                ..AuditFilter::default()
+            };
+            let rows = audit::list(connection, &filter)?;
+            // The last attempt counts.
+            let row = rows.into_iter().max_by_key(|row| row.seq);
+            let sealed = approvals::sealed_result(connection, now, id)?;
             let is_under_way = approvals::is_under_way(connection, now, id)?;
-            Ok((sealed, rows.pop(), is_under_way))
+            Ok((sealed, row, is_under_way))
         })?;
         let Some((sealed, row, is_under_way)) = found else { return Ok(Made::default()) };
         let result = sealed.and_then(|sealed| seal::open(&key, Content::Result, id, &sealed));
         Ok(Made { result, row, is_under_way })
     }
 
-    /// Ends an approval whose call cannot be made, with the reason in place of a result.
-    pub(crate) fn fail(&self, id: &str, result: &[u8]) -> Result<bool, Error> {
+    /// Keeps the reason why a call was not made in place of its result, and ends its approval if the reason
+    /// is final. Returns whether the approval could still be used.
+    pub(crate) fn fail(&self, id: &str, result: &[u8], is_final: bool) -> Result<bool, Error> {
         let now = self.shared.now();
         let sealed = seal::seal(&self.sealing_key()?, Content::Result, id, result)?;
-        self.shared.write(|transaction| approvals::fail(transaction, now, id, &sealed))
+        self.shared.write(|transaction| approvals::fail(transaction, now, id, &sealed, is_final))
     }
 
     /// Seals the result of a call that used an approval, for [`End::kept`].
@@ -311,6 +331,11 @@ impl Store {
     /// Returns the standing approvals that are in force, the oldest first.
     pub(crate) fn standing(&self) -> Result<Vec<StandingApproval>, Error> {
         self.shared.look(standing::in_force).map(Option::unwrap_or_default)
+    }
+
+    /// Returns the standing approval with an id, if there is one.
+    pub(crate) fn standing_approval(&self, id: &str) -> Result<Option<StandingApproval>, Error> {
+        self.shared.look(|connection, _| standing::one(connection, id)).map(Option::flatten)
     }
 
     /// Records a person's decision that changes nothing in the database.
@@ -591,6 +616,9 @@ impl Store {
         let Some(found) = self.approval(id)? else {
             return Err(approvals::undecidable(None, now, id, Decision::Approve));
         };
+        if found.component.is_none() {
+            return Err(standing::too_old(id));
+        }
         standing::check(&found, terms, now)?;
         let key = self.shared.with(|opened| Ok(opened.key))?;
         let mut is_too_old = false;
@@ -604,13 +632,13 @@ impl Store {
                 Err(fault) => return Ok(Err(fault.into())),
             };
             let approved = Decision::Approve;
-            let Some(approved) =
-                approvals::decide(transaction, now, id, approved, by, signed.as_ref())?
+            let Some((_, approved)) =
+                approvals::apply(transaction, now, id, approved, signed.as_ref())?
             else {
                 let found = approvals::one(transaction, now, id)?;
                 return Ok(Err(approvals::undecidable(found, now, id, Decision::Approve)));
             };
-            match standing::add(transaction, now, &approved.id, terms, by)? {
+            match standing::add(transaction, now, &approved.id, terms, by, signed.as_ref())? {
                 Some(standing) => Ok(Ok((approved, standing))),
                 None => {
                     // Rolls the approval back.
@@ -620,11 +648,7 @@ impl Store {
             }
         });
         if is_too_old {
-            let message = format!(
-                "the approval {id} was requested with an earlier version, so it can be given for one call \
-                 only; make the call again and decide on its new approval"
-            );
-            return Err(Error::Usage { message });
+            return Err(standing::too_old(id));
         }
         decided?
     }

@@ -4,6 +4,7 @@ use super::approval::{StoredApproval, date, new_id};
 use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest::Digest;
+use super::passkeys::Signed;
 use crate::error::Error;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
@@ -222,6 +223,7 @@ pub(super) fn add(
     approval: &str,
     terms: &Terms,
     by: &Decider,
+    signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<StandingApproval>> {
     let id = new_id().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let sql = "INSERT INTO standing_approvals (id, approval, created_at, valid_until, account, api,
@@ -238,29 +240,39 @@ pub(super) fn add(
         return Ok(None);
     }
     let added = one(connection, &id)?;
-    added.as_ref().map_or(Ok(()), |added| record(connection, now, What::Approve, by, added))?;
+    if let Some(added) = &added {
+        record(connection, now, What::Approve, by, added, signed)?;
+    }
     Ok(added)
 }
 
-/// Records a decision on a standing approval.
+/// Records a decision on a standing approval. What a passkey signed for it is in the row.
 fn record(
     connection: &Connection,
     now: i64,
     what: What,
     by: &Decider,
     standing: &StandingApproval,
+    signed: Option<&Signed>,
 ) -> rusqlite::Result<()> {
+    let mut details = json!({
+        "standing": standing.id,
+        "uses": standing.uses,
+        "valid_until": date(standing.valid_until),
+        "conditions": to_json(&standing.conditions),
+    });
+    if let (Value::Object(details), Some(Value::Object(signed))) =
+        (&mut details, signed.map(|signed| &signed.details))
+    {
+        details.extend(signed.clone());
+    }
     let decided = Decided {
+        passkey: signed.map(|signed| signed.id.as_str()),
         account: Some(&standing.account),
         agent: standing.agent.as_deref(),
         function: Some(&standing.function),
-        approval: Some(&standing.id),
-        details: json!({
-            "standing": standing.id,
-            "uses": standing.uses,
-            "valid_until": date(standing.valid_until),
-            "conditions": to_json(&standing.conditions),
-        }),
+        approval: Some(&standing.approval),
+        details,
         ..Decided::new(what, by)
     };
     audit::decide(connection, now, &decided)
@@ -282,19 +294,26 @@ pub(super) fn check(approval: &StoredApproval, terms: &Terms, now: i64) -> Resul
     }
     if is_destructive {
         return usage(format!(
-            "{} destroys something for ever, so one approval is not given for several calls of it; to do \
-             so all the same, add --destructive",
+            "{} deletes permanently, so an approval of several calls of it needs --destructive",
             approval.function
         ));
     }
     if approval.has_destination {
         return usage(
-            "this call sends audio, video or a transcript to a destination, so one approval is not given \
-             for several such calls; to do so all the same, add --destructive"
+            "this call sends audio, video or a transcript to a destination, so an approval of several \
+             such calls needs --destructive"
                 .into(),
         );
     }
     Ok(())
+}
+
+/// Returns the error for an approval that does not say which key and component its call is made with.
+pub(super) fn too_old(id: &str) -> Error {
+    Error::usage(format!(
+        "the approval {id} was requested with an earlier version, so it can be given for one call only; \
+         make the call again and decide on its new approval"
+    ))
 }
 
 /// Returns the error for one standing approval too many.
@@ -351,7 +370,7 @@ pub(super) fn revoke(
     );
     let revoked = connection.query_row(&sql, params![now, id], StandingApproval::from_row);
     let revoked = revoked.optional()?;
-    revoked.as_ref().map_or(Ok(()), |own| record(connection, now, What::Revoke, by, own))?;
+    revoked.as_ref().map_or(Ok(()), |own| record(connection, now, What::Revoke, by, own, None))?;
     Ok(revoked)
 }
 

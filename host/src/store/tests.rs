@@ -8,7 +8,7 @@ mod log;
 
 use super::*;
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
@@ -96,7 +96,11 @@ fn file(store: &Store, digest: &Digest) -> Filed {
 
 fn file_for(store: &Store, digest: &Digest, asker: &Asker) -> Result<Filed, Error> {
     let arguments = json!({"room_name": "daily"});
-    let asking = Asking {
+    store.file_approval(&asking(digest, &arguments, asker))
+}
+
+fn asking<'a>(digest: &'a Digest, arguments: &'a Value, asker: &'a Asker) -> Asking<'a> {
+    Asking {
         agent: None,
         token: None,
         asker,
@@ -104,7 +108,7 @@ fn file_for(store: &Store, digest: &Digest, asker: &Asker) -> Result<Filed, Erro
         account: "work",
         api: "https://api.whereby.dev/v1",
         function: "delete_room",
-        arguments: &arguments,
+        arguments,
         rule: "the default permissions.write = \"ask\"",
         front_end: "mcp",
         client: Some("an agent"),
@@ -113,8 +117,7 @@ fn file_for(store: &Store, digest: &Digest, asker: &Asker) -> Result<Filed, Erro
         has_destination: false,
         passkey: false,
         call: None,
-    };
-    store.file_approval(&asking)
+    }
 }
 
 fn pending(store: &Store, digest: &Digest) -> String {

@@ -63,7 +63,7 @@ async fn each_command_has_its_document() {
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
         ran.json()
     };
-    assert_eq!(document(&["list"]).await.to_string(), r#"{"approvals":[]}"#);
+    assert_eq!(document(&["list"]).await.to_string(), r#"{"approvals":[],"standing":[]}"#);
     let id = deletion(&world).await;
     let shown = document(&["show", &id]).await;
     let approval = &shown["approval"];
@@ -105,7 +105,7 @@ async fn each_command_has_its_document() {
     let denied = document(&["deny", &id]).await;
     assert_eq!(denied["approval"]["state"], "denied");
     assert!(denied["approval"]["valid_until"].is_null());
-    assert_eq!(document(&["list"]).await.to_string(), r#"{"approvals":[]}"#);
+    assert_eq!(document(&["list"]).await.to_string(), r#"{"approvals":[],"standing":[]}"#);
     assert_eq!(document(&["list", "--all"]).await["approvals"][0], denied["approval"]);
     world.assert_untouched();
 }

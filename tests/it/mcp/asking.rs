@@ -108,7 +108,7 @@ async fn connect_new(world: &World, answer: Option<ElicitResult>) -> (Connected,
 async fn the_newest_protocol_asks_by_saying_that_input_is_required() {
     let world = World::with_rooms(vec![daily()]).await;
     let (connected, client, _progress) = connect_new(&world, accepts(true)).await;
-    assert_eq!(connected.tools().await.len(), FUNCTIONS.len());
+    assert_eq!(connected.tools().await.len(), FUNCTIONS.len() + 1);
     let result = connected.call(DELETE, daily_room()).await;
     assert_eq!(result.is_error, Some(false), "{result:?}");
     assert_eq!(client.asked().len(), 1);

@@ -22,7 +22,8 @@ async fn the_functions_are_tools_with_everything_that_is_known_of_them() {
     let info = connected.client.peer_info().expect("the server's word");
     assert_eq!(info.server_info.as_ref().expect("its name").name, "whereby");
     let tools = connected.tools().await;
-    assert_eq!(tools.len(), FUNCTIONS.len());
+    assert_eq!(tools.len(), FUNCTIONS.len() + 1);
+    assert_eq!(tools[FUNCTIONS.len()].name, "whereby_resume");
     for (tool, function) in tools.iter().zip(FUNCTIONS) {
         assert_eq!(tool.name, format!("whereby_{}", function.json));
         assert_eq!(tool.description.as_deref(), Some(function.docs));
@@ -196,8 +197,8 @@ async fn an_agent_is_told_what_is_allowed_and_not_how_to_change_it() {
     assert_eq!(document["kind"], "approval-required");
     let id = document["approval_id"].as_str().expect("an id");
     let hint = format!(
-        "a person approves this one call with: whereby approvals approve {id}; then make the very \
-         same call again"
+        "a person approves this one call with: whereby approvals approve {id}; it is then made by itself, \
+         and whereby_resume with this approval_id waits for its result, as does the very same call"
     );
     assert_eq!(document["hint"], hint.as_str());
     assert!(!text.contains("do not try"), "{text}");
@@ -237,10 +238,13 @@ async fn every_text_for_agents_says_the_same_of_approvals() {
     let guide = whereby::lua::Runtime::new(world.session()).run(script, "test.lua").await.result;
     let guide = guide.as_str().expect("a text").to_owned();
     let pages = FUNCTIONS.iter().map(whereby::docs::markdown);
-    for text in pages.chain([guide, instructions]) {
+    for text in pages.chain([guide]) {
         assert!(text.contains("then make the very same call again"), "{text}");
         assert!(!text.contains("do not try again"), "{text}");
     }
+    // A client has the tool besides.
+    assert!(instructions.contains("wait with whereby_resume"), "{instructions}");
+    assert!(!instructions.contains("do not try again"), "{instructions}");
     connected.end().await;
 }
 

@@ -72,7 +72,14 @@ impl Raw {
 
     /// Waits for a message of the server's own, which may have come already.
     pub(super) async fn until(&mut self, method: &str) {
-        while !self.received.iter().any(|message| message["method"] == method) {
+        self.until_times(method, 1).await;
+    }
+
+    /// Waits until a message of the server's own has come that often.
+    pub(super) async fn until_times(&mut self, method: &str, times: usize) {
+        let count =
+            |of: &Self| of.received.iter().filter(|message| message["method"] == method).count();
+        while count(self) < times {
             self.receive().await;
         }
     }
@@ -339,7 +346,7 @@ async fn a_line_that_is_too_long_is_answered_and_the_server_goes_on() {
     }
     let answer = raw.ask("tools/list", json!({})).await;
     let offered = answer["result"]["tools"].as_array().map(Vec::len);
-    assert_eq!(offered, Some(FUNCTIONS.len() + 1), "and whereby_run_lua");
+    assert_eq!(offered, Some(FUNCTIONS.len() + 2), "and whereby_run_lua and whereby_resume");
     raw.end().await;
 }
 

@@ -145,7 +145,7 @@ async fn schemas_of_arguments_are_such_as_every_client_takes() {
             schemas.push((tool.name.to_string(), Value::Object((*tool.input_schema).clone())));
         }
     }
-    assert_eq!(schemas.len(), 3 * (FUNCTIONS.len() + 1));
+    assert_eq!(schemas.len(), 3 * (FUNCTIONS.len() + 2));
     for function in FUNCTIONS {
         let mut schema = schema::arguments(function);
         let object = schema.as_object_mut().expect("an object");

@@ -63,7 +63,7 @@ async fn a_changed_rule_holds_from_the_next_call_and_the_client_is_told() {
     let (client, _progress) = Client::new(None);
     let changed = client.tools_changed.clone();
     let connected = Connected::new(&world, client).await;
-    assert_eq!(connected.tools().await.len(), FUNCTIONS.len());
+    assert_eq!(connected.tools().await.len(), FUNCTIONS.len() + 1);
     let error = connected.fail("whereby_create_room", json!({})).await;
     assert_eq!(error["kind"], "approval-required");
 
@@ -79,7 +79,7 @@ async fn a_changed_rule_holds_from_the_next_call_and_the_client_is_told() {
     // Without a call, it is noticed all the same.
     std::fs::remove_file(world.path("project/.whereby.toml")).expect("removed");
     changed.notified().await;
-    assert_eq!(connected.tools().await.len(), FUNCTIONS.len());
+    assert_eq!(connected.tools().await.len(), FUNCTIONS.len() + 1);
     connected.end().await;
 }
 

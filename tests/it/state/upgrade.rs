@@ -13,7 +13,7 @@ use whereby::simulator::{ParticipantSeed, RoomSeed, SessionSeed};
 use whereby_tests::{World, set_mode};
 
 /// The version that this program writes.
-const LATEST: i64 = 4;
+const LATEST: i64 = 5;
 
 /// 2026-03-02T11:06:00Z, a minute after the last of it.
 const THEN: u64 = 1_772_449_560;
@@ -211,4 +211,77 @@ async fn programs_that_open_it_at_the_same_time_upgrade_it_once() {
     }
     drop(stores);
     assert_eq!(version(&world), LATEST);
+}
+
+/// Takes from a database everything that version 5 added.
+fn as_version_4(world: &World) {
+    let database = Connection::open(world.path(DATABASE)).expect("a database");
+    database
+        .execute_batch(
+            "DROP TRIGGER approvals_go_forward;
+             DROP TRIGGER approvals_keep_their_call;
+             DROP TRIGGER approvals_keep_what_they_are_for;
+             CREATE TRIGGER approvals_go_forward BEFORE UPDATE ON approvals WHEN FALSE
+             BEGIN SELECT 1; END;
+             ALTER TABLE approvals DROP COLUMN call;
+             ALTER TABLE approvals DROP COLUMN run_at;
+             ALTER TABLE approvals DROP COLUMN ends_by;
+             ALTER TABLE approvals DROP COLUMN withdrawn_at;
+             ALTER TABLE approvals DROP COLUMN collected_at;
+             ALTER TABLE approvals DROP COLUMN key_digest;
+             ALTER TABLE approvals DROP COLUMN component;
+             ALTER TABLE approvals DROP COLUMN has_destination;
+             ALTER TABLE approvals DROP COLUMN passkey;
+             DROP TABLE passkeys;
+             DROP TABLE passkey_code;
+             ALTER TABLE calls DROP COLUMN decision;
+             DROP TABLE results;
+             DROP TABLE standing_approvals;
+             PRAGMA user_version = 4;",
+        )
+        .expect("an older schema");
+}
+
+#[tokio::test]
+async fn approvals_of_the_version_before_are_for_one_call_each() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily")]).await;
+    let room = |prefix: &str| format!("{{\"room_name_prefix\": \"{prefix}\"}}");
+    let mut ids = Vec::new();
+    for prefix in ["approved-", "pending-", "more-", "server-"] {
+        ids.push(stored(&world, &["create_room", &room(prefix)]).await);
+    }
+    ran(&world, &["approvals", "approve", &ids[0]], 0).await;
+    let token = ran(&world, &["token", "create", "--read-only"], 0).await.stdout;
+    ran(&world, &["call", "create_room", &room("made-"), "--force"], 0).await;
+    as_version_4(&world);
+    assert_eq!(version(&world), 4);
+
+    // What was approved before is used by repeating the call, and so is what is approved now.
+    ran(&world, &["call", "create_room", &room("approved-")], 0).await;
+    assert_eq!(version(&world), LATEST);
+    ran(&world, &["approvals", "approve", &ids[1]], 0).await;
+    ran(&world, &["call", "create_room", &room("pending-")], 0).await;
+    ran(&world, &["call", "create_room", &room("pending-")], 5).await;
+    let more = ["--uses", "3", "--rooms", "more-*"];
+    let refused = ran(&world, &[&["approvals", "approve", &ids[2]], &more[..]].concat(), 2).await;
+    // Nobody knows whether such a call has a destination, and this version says so.
+    let again = ["--uses", "3", "--destructive"];
+    let again = ran(&world, &[&["approvals", "approve", &ids[2]], &again[..]].concat(), 2).await;
+    for refused in [&refused, &again] {
+        assert!(refused.stderr.contains("earlier version"), "{refused:?}");
+    }
+    ran(&world, &["approvals", "approve", &ids[2]], 0).await;
+    ran(&world, &["call", "create_room", &room("more-")], 0).await;
+    // A server that is asked for a call of before makes it once a person has approved it.
+    let arguments = json!({"room_name_prefix": "server-"});
+    let asked = tool(&world, "whereby_create_room", arguments.clone()).await;
+    assert_eq!(asked["_meta"]["whereby/error"]["approval_id"], ids[3], "{asked}");
+    ran(&world, &["approvals", "approve", &ids[3]], 0).await;
+    let made = tool(&world, "whereby_create_room", arguments).await;
+    assert_ne!(made["isError"], true, "{made}");
+    let posts = world.requests().iter().filter(|request| request.method == "POST").count();
+    assert_eq!(posts, 5);
+    assert_eq!(audit(&world, &["--function", "list_rooms"]).await.len(), 0);
+    let listed = ran(&world, &["token", "list", "--json"], 0).await.json();
+    assert_eq!(listed["tokens"].as_array().map(Vec::len), Some(1), "{token}");
 }

@@ -510,6 +510,10 @@ fn terms(inbox: &Inbox, id: &str, form: &Form, now: i64) -> Result<Option<Terms>
     let Some(uses) = form.get("uses") else { return Ok(None) };
     let Some(Item { approval, .. }) = inbox.item(id)? else { return Ok(None) };
     let uses = uses.trim().parse().map_err(|_| Error::usage("the number of calls is no number"))?;
+    // One use is that of this call.
+    if uses == 1 {
+        return Ok(None);
+    }
     let rooms: Vec<String> = match form.get("which") {
         Some("rooms") => {
             let rooms = form.get("rooms").unwrap_or_default().split(',');

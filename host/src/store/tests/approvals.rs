@@ -490,3 +490,107 @@ fn a_client_can_answer_after_a_person_approved() {
     let used = store.approval(&id).expect("readable").expect("there");
     assert_eq!((used.state, used.valid_until), (ApprovalState::Used, until));
 }
+
+/// Files a call that can be made by itself; its id.
+fn pending_with_call(store: &Store, digest: &Digest) -> String {
+    let arguments = json!({"room_name": "daily"});
+    let asker = asker("program", None);
+    let asking = Asking { call: Some(b"the call"), ..asking(digest, &arguments, &asker) };
+    match store.file_approval(&asking).expect("filed") {
+        Filed::Pending { id, .. } => id,
+        denied => panic!("{denied:?}"),
+    }
+}
+
+fn resumed(store: &Store, call: &str, id: &str, digest: &Digest) -> bool {
+    let claim = Claim::Resumed { id, digest };
+    match begun(store, &row(call, "write"), Some(claim), &[], None) {
+        Ok(used) => used.as_deref() == Some(id),
+        Err(BeginError::NotApproved) => false,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn a_result_is_that_of_the_last_attempt() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending_with_call(&store, &daily);
+    store.approve(&id).expect("approved");
+    assert_eq!(store.runnable("c0de").expect("read"), [id.clone()]);
+    assert_eq!(store.runnable("other").expect("read"), [] as [String; 0]);
+    assert!(resumed(&store, "1", &id, &daily));
+    assert!(store.made(&id).expect("read").is_under_way);
+    // The first attempt sends nothing, and gives the approval back.
+    let kept = store.seal_result(&id, b"no connection").expect("sealed");
+    let end = End { give_back: Some(id.clone()), kept: Some(kept), ..outcome("1", "none") };
+    store.record(None, Some(&end), true).expect("recorded");
+    assert_eq!(state(&store, &id), ApprovalState::Approved);
+    assert_eq!(store.made(&id).expect("read").result.as_deref(), Some(&b"no connection"[..]));
+    // A program does not try it again by itself, and its caller may.
+    assert_eq!(store.runnable("c0de").expect("read"), [] as [String; 0]);
+    assert!(resumed(&store, "2", &id, &daily));
+    let made = store.made(&id).expect("read");
+    assert_eq!((made.result, made.is_under_way), (None, true));
+    assert_eq!(made.row.map(|row| row.id).as_deref(), Some("2"));
+    // The program was killed, so what came of it is not known, even if the clock is set back.
+    for seconds in [70, -30 * 86_400] {
+        home.wait(seconds * 1000);
+        let made = store.made(&id).expect("read");
+        assert_eq!((made.result, made.is_under_way), (None, false), "{seconds}");
+        assert!(made.row.is_some_and(|row| row.id == "2" && row.outcome.is_none()));
+    }
+}
+
+#[test]
+fn a_reason_does_not_end_an_approval_unless_it_is_final() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending_with_call(&store, &daily);
+    assert!(!store.fail(&id, b"too early", false).expect("read"), "nobody has approved it");
+    store.approve(&id).expect("approved");
+    assert!(store.fail(&id, b"another key", false).expect("kept"));
+    assert_eq!(state(&store, &id), ApprovalState::Approved);
+    assert!(store.fail(&id, b"denied", true).expect("kept"));
+    assert_eq!(state(&store, &id), ApprovalState::Expired);
+    assert!(!store.fail(&id, b"too late", true).expect("read"));
+    assert!(!resumed(&store, "1", &id, &daily));
+    assert_eq!(store.made(&id).expect("read").result.as_deref(), Some(&b"denied"[..]));
+    home.wait(61 * MINUTE);
+    assert_eq!(store.made(&id).expect("read").result, None, "it is kept for an hour");
+}
+
+#[test]
+fn one_caller_gets_a_result() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending_with_call(&store, &daily);
+    store.approve(&id).expect("approved");
+    assert!(resumed(&store, "1", &id, &daily));
+    assert_eq!(store.uncollected(&daily).expect("read"), Some(id.clone()));
+    let stores: Vec<Arc<Store>> = (0..4).map(|_| home.store()).collect();
+    let first = race(&stores, |store, _| store.collect(&id).expect("written"));
+    assert_eq!(first.iter().filter(|first| **first).count(), 1);
+    assert_eq!(store.uncollected(&daily).expect("read"), None);
+}
+
+#[test]
+fn a_standing_approval_that_is_revoked_admits_no_call_that_has_not_begun() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending(&store, &daily);
+    let until = store.shared.now() + 60 * MINUTE;
+    let terms = Terms { uses: 3, until, conditions: Vec::new(), is_destructive: true };
+    let (_, standing) = store.approve_more(&id, &terms, &someone()).expect("approved");
+    let begin = |call: &str| {
+        begun(&store, &row(call, "write"), Some(Claim::Standing(&standing.id)), &[], None)
+    };
+    assert_eq!(begin("1").expect("begun").as_deref(), Some(standing.id.as_str()));
+    home.store().revoke_standing(&standing.id, &someone()).expect("revoked");
+    assert!(is_refused(&begin("2")));
+    assert_eq!(ids(&calls(&store)), ["1"]);
+}
