@@ -1014,8 +1014,10 @@ fn usage(usage: &Usage, is_one_of_several: bool) -> Markup {
         ("the last 24 hours", usage.written.last_day, usage.max_per_day),
     ];
     html! {
-        code { (usage.function.json) }
-        @if is_one_of_several { span.muted { " with " (foreign(&usage.account)) } }
+        span.name {
+            code { (usage.function.json) }
+            @if is_one_of_several { span.muted { " with " (foreign(&usage.account)) } }
+        }
         @for (span, count, max) in spans {
             span.quota {
                 @match max {
