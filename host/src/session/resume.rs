@@ -7,7 +7,7 @@
 
 use super::Session;
 use super::authorization::blocking;
-use crate::error::{EarlierError, Error, PendingApproval};
+use crate::error::{EarlierError, Error, PendingApproval, Way};
 use crate::session::call::{Call, Outcome};
 #[cfg(feature = "mcp")]
 use crate::store::Lifetime;
@@ -228,7 +228,7 @@ pub(crate) enum Progress {
     /// Its caller has withdrawn it.
     Withdrawn,
     /// It was made, or will not be made.
-    Ended(Outcome),
+    Ended(Box<Outcome>),
 }
 
 /// Who asks for a call that was stored for approval. It must be the one who made it.
@@ -303,13 +303,14 @@ impl Session {
     /// used.
     pub(crate) async fn progress(&self, asking: &Asking<'_>) -> Result<Progress, Error> {
         let found = self.asked_for(asking).await?;
-        let failed =
-            |error: Error| Progress::Ended(outcome(&found, Err(error), WriteOutcome::None));
+        let failed = |error: Error| {
+            Progress::Ended(Box::new(outcome(&found, Err(error), WriteOutcome::None)))
+        };
         Ok(match found.state {
             ApprovalState::Pending => Progress::Pending(self.to_pending(&found).await?),
             // With a result, the call was not made, or failed before it sent anything.
             ApprovalState::Approved => match self.kept(asking.id).await? {
-                Some(earlier) => Progress::Ended(earlier.into_outcome(&found)),
+                Some(earlier) => Progress::Ended(Box::new(earlier.into_outcome(&found))),
                 None if found.component.as_deref().is_some_and(|own| own != self.digest_now()) => {
                     failed(changed(&found.function, &found.id))
                 }
@@ -319,13 +320,13 @@ impl Session {
             ApprovalState::Used => match self.earlier_now(asking.id).await? {
                 Some(earlier) => {
                     self.collect(&found).await?;
-                    Progress::Ended(earlier.into_outcome(&found))
+                    Progress::Ended(Box::new(earlier.into_outcome(&found)))
                 }
                 None => Progress::UnderWay,
             },
             ApprovalState::Expired if found.is_withdrawn => Progress::Withdrawn,
             ApprovalState::Expired => match self.kept(asking.id).await? {
-                Some(earlier) => Progress::Ended(earlier.into_outcome(&found)),
+                Some(earlier) => Progress::Ended(Box::new(earlier.into_outcome(&found))),
                 None => failed(expired(&found)),
             },
         })
@@ -374,7 +375,8 @@ impl Session {
         let handle = blocking(self.store_of_approvals()?, move |store| store.handle(&id)).await?;
         let (id, expires_at) = (found.id.clone(), found.expires_at);
         let page = self.store_of_approvals()?.page_of(&id);
-        Ok(PendingApproval { id, expires_at, handle, is_resumable: true, page })
+        let way = Box::new(Way { handle, is_resumable: true, page });
+        Ok(PendingApproval { id, expires_at, way })
     }
 
     /// Waits for a person's decision on a stored call, makes the call, and returns its outcome. The call
@@ -412,7 +414,7 @@ impl Session {
                 }
             }
             match self.progress(asking).await? {
-                Progress::Ended(outcome) => return Ok(outcome),
+                Progress::Ended(outcome) => return Ok(*outcome),
                 Progress::Withdrawn => {
                     return Ok(outcome(&found, Err(expired(&found)), WriteOutcome::None));
                 }

@@ -772,7 +772,7 @@ impl Store {
             return Err(approvals::undecidable(None, now, id, decision));
         }
         let key = self.shared.with(|opened| Ok(opened.key))?;
-        let decided = self.shared.write(|transaction| {
+        self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
             let signed = match passkeys::verify(transaction, now, &key, id, None, by)? {
                 Ok(signed) => signed,
@@ -785,8 +785,7 @@ impl Store {
                     Ok(Err(approvals::undecidable(found, now, id, decision)))
                 }
             }
-        })?;
-        decided
+        })?
     }
 
     /// Moves the rows of this process, because a call that failed may have returned its approval, and
