@@ -204,7 +204,7 @@ pub struct PendingApproval {
     /// Whether the call is made by itself once it is approved.
     pub(crate) is_resumable: bool,
     /// The address of the approval on the inbox page, if the page is served.
-    pub(crate) page: Option<Url>,
+    pub(crate) page: Option<Box<Url>>,
 }
 
 impl PendingApproval {

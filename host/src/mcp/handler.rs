@@ -46,6 +46,9 @@ const MAX_CLIENT_WAITS: usize = 6;
 /// milliseconds. A client that subscribes to changes learns of them at once.
 const FRESH_MS: u64 = 60_000;
 
+/// The session of a request about a task, the caller's agent, and its token.
+type TaskCaller = (Session, Option<String>, Option<Arc<Verified>>);
+
 /// Serves one client.
 pub(super) struct Handler {
     state: Arc<ServerState>,
@@ -236,10 +239,7 @@ impl Handler {
     }
 
     /// Returns the session, the agent and the token of a request about a task.
-    fn asker_of_task(
-        &self,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<(Session, Option<String>, Option<Arc<Verified>>), ErrorData> {
+    fn asker_of_task(&self, context: &RequestContext<RoleServer>) -> Result<TaskCaller, ErrorData> {
         if !tasks::has_tasks(context) {
             let wanted = ClientCapabilities::builder().enable_tasks().build();
             return Err(ErrorData::missing_required_client_capability(wanted));

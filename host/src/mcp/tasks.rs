@@ -133,7 +133,7 @@ pub(super) async fn get(session: &Session, asking: &Asking<'_>) -> Result<Detail
     let progress = session.progress(asking).await.map_err(|error| not_found(&error))?;
     let own = |status, message| task(asking.id, &lifetime, status, message);
     Ok(match progress {
-        Progress::Pending(_) => {
+        Progress::Pending => {
             DetailedTask::new(own(TaskStatus::Working, WAITING), TaskPayload::Working)
         }
         Progress::UnderWay => {
@@ -150,7 +150,7 @@ pub(super) async fn get(session: &Session, asking: &Asking<'_>) -> Result<Detail
                 Ok(_) => "The call was made.",
                 Err(_) => "The call failed, or was not made.",
             };
-            let Ok(Value::Object(result)) = serde_json::to_value(results::of(outcome)) else {
+            let Ok(Value::Object(result)) = serde_json::to_value(results::of(*outcome)) else {
                 return Err(ErrorData::internal_error("the result cannot be written", None));
             };
             DetailedTask::new(

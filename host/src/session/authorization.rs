@@ -478,7 +478,13 @@ impl Session {
                 let own = id.clone();
                 let handle = blocking(store, move |store| store.handle(&own)).await?;
                 let is_resumable = call.is_resumable;
-                Ok(PendingApproval { id, expires_at, handle, is_resumable, page })
+                Ok(PendingApproval {
+                    id,
+                    expires_at,
+                    handle,
+                    is_resumable,
+                    page: page.map(Box::new),
+                })
             }
             Filed::Denied { id, .. } => Err(Error::Denied {
                 message: format!(

@@ -198,7 +198,7 @@ fn state(store: &Store, id: &str) -> ApprovalState {
 }
 
 fn claim(store: &Store, id: &str, digest: &Digest) -> Result<Option<String>, BeginError> {
-    begun(&store, &row(id, "write"), Some(Claim::Approved(digest)), &[], None)
+    begun(store, &row(id, "write"), Some(Claim::Approved(digest)), &[], None)
 }
 
 fn is_refused(result: &Result<Option<String>, BeginError>) -> bool {

@@ -429,8 +429,7 @@ fn one_of_many_calls_uses_an_approval() {
                 true => Claim::Answered { id: &filed[0], digest: &daily, by: &by },
                 false => Claim::Approved(&daily),
             };
-            match begun(&store, &row(&format!("{round}-{racer}"), "write"), Some(claim), &[], None)
-            {
+            match begun(store, &row(&format!("{round}-{racer}"), "write"), Some(claim), &[], None) {
                 Ok(id) => Some(id.expect("an id")),
                 Err(BeginError::NotApproved) => None,
                 Err(error) => panic!("{error:?}"),
@@ -518,7 +517,7 @@ fn a_result_is_that_of_the_last_attempt() {
     let daily = digest(&store, "daily");
     let id = pending_with_call(&store, &daily);
     store.approve(&id).expect("approved");
-    assert_eq!(store.runnable("c0de").expect("read"), [id.clone()]);
+    assert_eq!(store.runnable("c0de").expect("read"), std::slice::from_ref(&id));
     assert_eq!(store.runnable("other").expect("read"), [] as [String; 0]);
     assert!(resumed(&store, "1", &id, &daily));
     assert!(store.made(&id).expect("read").is_under_way);
@@ -571,7 +570,7 @@ fn one_caller_gets_a_result() {
     store.approve(&id).expect("approved");
     assert!(resumed(&store, "1", &id, &daily));
     assert_eq!(store.uncollected(&daily).expect("read"), Some(id.clone()));
-    let stores: Vec<Arc<Store>> = (0..4).map(|_| home.store()).collect();
+    let stores: Vec<Arc<Store>> = (0..4).map(|_| home.patient_store(PATIENCE)).collect();
     let first = race(&stores, |store, _| store.collect(&id).expect("written"));
     assert_eq!(first.iter().filter(|first| **first).count(), 1);
     assert_eq!(store.uncollected(&daily).expect("read"), None);

@@ -190,7 +190,7 @@ fn programs_can_record_calls_during_an_archive() {
                     let id = format!("{number}-{index}");
                     match index % 4 {
                         0 => {
-                            begun(&store, &row(&id, "write"), None, &[], None).expect("begun");
+                            begun(store, &row(&id, "write"), None, &[], None).expect("begun");
                             store.record(None, Some(&outcome(&id, "done")), true).expect("");
                         }
                         _ => store
