@@ -216,6 +216,10 @@ mod error;
 mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+#[cfg(feature = "inbox")]
+pub mod inbox;
+#[cfg(feature = "listener")]
+mod listener;
 #[cfg(feature = "lua")]
 pub mod lua;
 #[cfg(feature = "mcp")]

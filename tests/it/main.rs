@@ -19,6 +19,7 @@ mod freeze;
 mod functions;
 mod guide;
 mod hostile;
+mod inbox;
 mod layers;
 mod lua;
 mod mcp;

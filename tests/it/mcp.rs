@@ -2,7 +2,7 @@
 
 mod asking;
 mod calls;
-mod http;
+pub(crate) mod http;
 mod protocol;
 pub(crate) mod raw;
 pub(crate) mod resume;

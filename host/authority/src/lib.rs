@@ -26,6 +26,7 @@ pub mod policy;
 mod request;
 mod scope;
 pub mod secrets;
+pub mod sentence;
 pub mod suggest;
 pub mod surrogate;
 pub mod table;

@@ -10,7 +10,9 @@ use crate::conditions::{
 };
 use crate::policy::Effect;
 use crate::scope::Scope;
+use crate::sentence::{self, Sentence};
 use crate::timestamp::Timestamp;
+use serde_json::Value;
 use whereby_catalog::Function;
 
 /// What one function may do.
@@ -29,6 +31,8 @@ pub struct FunctionRule {
     pub requests: &'static [&'static str],
     /// The names of the conditions that a permission of the function can have.
     pub conditions: &'static [&'static str],
+    /// What a call will do, from its arguments, which may be masked.
+    pub(crate) sentence: fn(&Value) -> Sentence,
     scope: fn(&Arguments, Timestamp) -> Result<Scope, Error>,
 }
 
@@ -61,6 +65,7 @@ const READS: FunctionRule = FunctionRule {
     reads_key_claims: false,
     requests: &[],
     conditions: &[VALID_UNTIL],
+    sentence: |_| Sentence::words("Calls a function that this program does not know."),
     scope: |_, _| Err(Error::NoRule { message: "no rule says what this function may send".into() }),
 };
 
@@ -73,6 +78,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
     FunctionRule {
         name: "list_rooms",
         requests: &["GET /meetings"],
+        sentence: |_| Sentence::words("Reads the list of rooms."),
         scope: |arguments, _| Scope::rooms(arguments),
         ..READS
     },
@@ -80,6 +86,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         name: "get_room",
         requests: &["GET /meetings"],
         conditions: OF_A_ROOM,
+        sentence: sentence::get_room,
         scope: |arguments, _| Scope::one_room(arguments),
         ..READS
     },
@@ -87,6 +94,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         name: "list_meetings",
         requests: &["GET /insights/rooms", "GET /insights/room-sessions"],
         conditions: OF_A_ROOM,
+        sentence: sentence::list_meetings,
         scope: |arguments, _| Scope::meetings(arguments),
         ..READS
     },
@@ -99,6 +107,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
             "GET /transcriptions",
         ],
         conditions: OF_A_ROOM,
+        sentence: sentence::get_meeting,
         scope: |arguments, _| Scope::meeting(arguments),
         ..READS
     },
@@ -106,6 +115,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         name: "get_current_user",
         reads_key_claims: true,
         requests: &["GET /meetings"],
+        sentence: |_| Sentence::words("Reads which organization the API key belongs to."),
         scope: |_, _| Ok(Scope::CurrentUser),
         ..READS
     },
@@ -122,6 +132,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
             MAX_PER_DAY,
             VALID_UNTIL,
         ],
+        sentence: sentence::create_room,
         scope: Scope::new_room,
         ..READS
     },
@@ -131,6 +142,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         is_destructive: true,
         requests: &["GET /meetings", "DELETE /meetings/{meetingId}"],
         conditions: &[ROOMS, CREATED_BY, MAX_PER_HOUR, MAX_PER_DAY, VALID_UNTIL],
+        sentence: sentence::delete_room,
         scope: |arguments, _| Scope::deletion(arguments),
         ..READS
     },

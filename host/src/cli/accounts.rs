@@ -1,11 +1,9 @@
 //! `whereby accounts`: lists the accounts and the sources of their tokens.
 
 use super::{CommandError, Context, Output, render};
-use crate::config::credentials::TokenSource;
 use crate::config::{Account, Settings};
 use serde_json::{Map, Value, json};
 use whereby_authority::policy::{Participants, Subject};
-use whereby_authority::text;
 use whereby_catalog::Function;
 
 /// List the accounts, the sources of their access tokens, and their permissions
@@ -30,12 +28,16 @@ impl Opts {
             .collect();
         let names = Participants::Names.as_str();
         let shows_names = accounts.iter().all(|account| account["participants"] == names);
+        let token = |account: &Value| {
+            let name = account["name"].as_str()?;
+            Some(settings.accounts.get(name)?.token.in_words())
+        };
         let rows = accounts.iter().map(|account| {
             let mut row = json!({
                 "account": account["name"],
                 "state": state(account),
                 "permissions": permissions_text(account, functions.len()),
-                "access token": token_text(&account["access_token"]),
+                "access token": token(account),
                 "api": account["api_url"],
             });
             if !shows_names {
@@ -81,33 +83,12 @@ fn describe(
         "name": name,
         "default": is_default,
         "enabled": account.enabled,
-        "access_token": source(&account.token),
+        "access_token": account.token.to_json(),
         "api_url": account.api.to_string(),
         "permissions": permissions,
         "conditions": conditions,
         "participants": settings.policy.participants(name, None).as_str(),
     })
-}
-
-/// Returns the source of a token, without the token.
-pub(super) fn source(token: &TokenSource) -> Value {
-    match token {
-        TokenSource::Literal(_) => json!({"source": "configuration"}),
-        TokenSource::Variable(name) => json!({"source": "environment", "name": name}),
-        TokenSource::File(path) => json!({"source": "file", "path": path}),
-        // The arguments of a command may be secret.
-        TokenSource::Command(command) => json!({"source": "command", "program": command.first()}),
-    }
-}
-
-/// Returns the source of a token in words.
-pub(super) fn token_text(source: &Value) -> String {
-    let detail = ["name", "path", "program"].iter().find_map(|key| source[*key].as_str());
-    let source = source["source"].as_str().unwrap_or_default();
-    match detail {
-        Some(detail) => format!("{source} {}", text::printable(detail, 100)),
-        None => source.to_owned(),
-    }
 }
 
 /// Returns the permissions in a few words, such as `allow all` or `allow 5 functions; deny delete_room`.

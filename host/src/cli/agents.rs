@@ -248,13 +248,8 @@ fn list(context: &Context) -> Result<Output, CommandError> {
 fn describe(name: &str, rules: &AgentRules, frozen: Option<&[Freeze]>) -> (Value, Value) {
     let accounts = rules.accounts.as_ref().map(|(accounts, _)| accounts);
     let until = rules.valid_until.as_ref().map(|stated| stated.condition.value());
-    let is_about = |freeze: &&Freeze| {
-        let (agent, account) = (&freeze.selector.agent, &freeze.selector.account);
-        agent.as_ref().is_none_or(|own| own == name)
-            && account
-                .as_ref()
-                .is_none_or(|own| accounts.is_none_or(|accounts| accounts.contains(own)))
-    };
+    let is_about =
+        |freeze: &&Freeze| freeze.selector.concerns_agent(name, accounts.map(Vec::as_slice));
     let freezes: Option<Vec<&Freeze>> = frozen.map(|all| all.iter().filter(is_about).collect());
     let is_frozen = freezes
         .as_ref()

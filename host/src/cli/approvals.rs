@@ -6,13 +6,12 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::session::approval::Answer;
 use crate::store::{
-    ApprovalState, Decider, Decision, MAX_MS, MAX_USES, Place, StandingApproval, Store,
-    StoredApproval, Terms,
+    ApprovalState, Decider, Decision, MAX_USES, Place, StandingApproval, Store, StoredApproval,
+    Terms,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use whereby_authority::conditions::{Condition, parse_span};
-use whereby_authority::table::FunctionRule;
+use whereby_authority::sentence::Sentence;
 use whereby_authority::text;
 
 /// How many columns of the terminal are for things other than arguments.
@@ -103,18 +102,8 @@ impl More {
     fn terms(&self, approval: &StoredApproval, now: i64) -> Result<Option<Terms>, Error> {
         // One use is that of this call.
         let Some(uses) = self.uses.filter(|uses| *uses > 1) else { return Ok(None) };
-        let span = parse_span(&self.lasting).map(|seconds| seconds.saturating_mul(1000));
-        let lasting = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
-            let given = text::printable(&self.lasting, 40);
-            Error::usage(format!("--for {given}: expected a time such as 2h, at most 7d"))
-        })?;
-        let mut conditions = Vec::new();
-        if !self.rooms.is_empty() {
-            let rule = whereby_catalog::function(&approval.function).map(FunctionRule::of);
-            let rooms = Condition::parse("rooms", &json!(self.rooms), rule);
-            conditions.push(rooms.map_err(|why| Error::usage(format!("--rooms: {why}")))?);
-        }
-        Ok(Some(Terms { uses, until: now + lasting, conditions, is_destructive: self.destructive }))
+        let Self { lasting, rooms, destructive, .. } = self;
+        Terms::parse(&approval.function, uses, lasting, rooms, *destructive, now).map(Some)
     }
 }
 
@@ -573,7 +562,8 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
     let head = render::body(&head, &look);
     let zone = look.zone_line();
     let gap = if zone.is_empty() { "" } else { "\n" };
-    format!("{head}{gap}{zone}\narguments:\n{}{}{next}", arguments(approval), warnings(approval))
+    let sentence = sentence(approval, &look);
+    format!("{sentence}\n{head}{gap}{zone}\narguments:\n{}{next}", arguments(approval))
 }
 
 /// Returns a description of the call that is now allowed.
@@ -591,7 +581,7 @@ fn approved_text(context: &Context, approval: &StoredApproval) -> String {
         "{}{}{}\n{}to revoke it before it is used: whereby approvals deny {}\n",
         table::paragraph(&what, &look),
         arguments(approval),
-        warnings(approval),
+        sentence(approval, &look),
         look.zone_line(),
         approval.id,
     )
@@ -603,18 +593,8 @@ fn arguments(approval: &StoredApproval) -> String {
     text::printable_lines(&text) + "\n"
 }
 
-/// Returns warnings about what the call destroys or publishes.
-fn warnings(approval: &StoredApproval) -> String {
-    let mut text = String::new();
-    if whereby_catalog::function(&approval.function)
-        .is_some_and(|function| FunctionRule::of(function).is_destructive)
-    {
-        text += "This permanently deletes the room and removes everyone in it.\n";
-    }
-    let fields = approval.arguments["fields"].as_array();
-    let sends = ["recording", "streaming", "liveTranscription"];
-    if fields.into_iter().flatten().any(|item| sends.iter().any(|name| item.get(name).is_some())) {
-        text += "This may send what is said and shown in the room to the destination in the arguments.\n";
-    }
-    text
+/// Returns what the call does, in one sentence.
+fn sentence(approval: &StoredApproval, look: &Look) -> String {
+    let sentence = Sentence::of(&approval.function, &approval.arguments);
+    table::paragraph(&sentence.to_string(), look)
 }

@@ -1,6 +1,5 @@
 //! `whereby doctor`: checks everything that a call needs, and shows how to fix problems.
 
-use super::accounts::{source, token_text};
 use super::paint::{Role, paint};
 use super::render::Look;
 use super::spinner::{self, Status};
@@ -346,12 +345,11 @@ async fn check_account(
     now: Timestamp,
 ) -> (Vec<Check>, Value, Option<Error>) {
     let check = format!("account {name}");
-    let token = source(&account.token);
-    let from = token_text(&token);
+    let from = account.token.in_words();
     let mut details = json!({
         "name": name,
         "enabled": account.enabled,
-        "access_token": token,
+        "access_token": account.token.to_json(),
         "api_url": account.api.to_string(),
         "participants": session.settings().policy.participants(name, None).as_str(),
         "user": null,

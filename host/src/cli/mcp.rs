@@ -6,7 +6,7 @@ use super::{CommandError, Context, Exit, Output, stdio};
 use crate::config::environment::Environment;
 use crate::config::{Account, Settings};
 use crate::error::Error;
-use crate::mcp::{HttpOptions, Server};
+use crate::mcp::{HttpOptions, Listening, Server};
 use crate::session::approval::NobodyToAsk;
 use crate::system::file;
 use crate::token::Token;
@@ -60,8 +60,8 @@ pub(super) struct Opts {
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
         let mut signals = Signals::listen(&context.streams);
-        let server = self.server(context).await?;
-        let Some(address) = self.listen else {
+        if self.listen.is_none() {
+            let server = self.server(context).await?;
             if context.streams.stdin_is_terminal {
                 context.warn(
                     "this is an MCP server on standard input and output, which an MCP client normally \
@@ -76,10 +76,8 @@ impl Opts {
                 }
                 exit = signals.next() => Ok(Output::Nothing(exit)),
             };
-        };
-        let token = self.bearer(&context.environment)?;
-        let options = HttpOptions { address, token, hosts: self.hosts, origins: self.origins };
-        let listening = server.listen(options).await?;
+        }
+        let listening = self.over_http(context).await?;
         let url = listening.url();
         let shown = if context.global.json {
             json!({"mcp": {"url": url}}).to_string()
@@ -92,6 +90,19 @@ impl Opts {
         signals.next().await;
         listening.stop().await;
         Ok(Output::Nothing(Exit::Success))
+    }
+
+    /// Serves HTTP clients on the address of `--listen`.
+    pub(super) async fn over_http(&self, context: &Context) -> Result<Listening, Error> {
+        let address = self.listen.ok_or_else(|| {
+            Error::usage(
+                "--listen is missing; name the address for MCP clients, such as 127.0.0.1:8090",
+            )
+        })?;
+        let server = self.server(context).await?;
+        let token = self.bearer(&context.environment)?;
+        let (hosts, origins) = (self.hosts.clone(), self.origins.clone());
+        server.listen(HttpOptions { address, token, hosts, origins }).await
     }
 
     /// Returns the bearer token of HTTP clients, if there is one besides capability tokens.

@@ -14,6 +14,8 @@ mod doctor;
 mod ending;
 mod freeze;
 mod functions;
+#[cfg(feature = "inbox")]
+mod inbox;
 #[cfg(feature = "lua")]
 mod lua;
 #[cfg(feature = "mcp")]
@@ -26,6 +28,8 @@ mod prompt;
 mod render;
 #[cfg(feature = "lua")]
 mod repl;
+#[cfg(all(feature = "inbox", feature = "mcp"))]
+mod serve;
 mod shell;
 mod signal;
 #[cfg(feature = "simulator")]
@@ -129,6 +133,10 @@ enum Command {
     Unfreeze(freeze::UnfreezeOpts),
     Permissions(permissions::Opts),
     Doctor(doctor::Opts),
+    #[cfg(feature = "inbox")]
+    Inbox(inbox::Opts),
+    #[cfg(all(feature = "inbox", feature = "mcp"))]
+    Serve(serve::Opts),
     Approvals(approvals::Opts),
     Audit(audit::Opts),
     Token(token::Opts),
@@ -461,6 +469,10 @@ pub async fn run(
         Command::Unfreeze(opts) => opts.run(&context),
         Command::Permissions(opts) => opts.run(&context),
         Command::Doctor(opts) => unless_stopped(&context, Box::pin(opts.run(&context))).await,
+        #[cfg(feature = "inbox")]
+        Command::Inbox(opts) => Box::pin(opts.run(&context)).await,
+        #[cfg(all(feature = "inbox", feature = "mcp"))]
+        Command::Serve(opts) => Box::pin(opts.run(&context)).await,
         Command::Approvals(opts) => opts.run(&context),
         Command::Audit(opts) => Box::pin(opts.run(&context)).await,
         Command::Token(opts) => opts.run(&context),

@@ -31,20 +31,10 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn new(environment: &Environment, streams: &Streams) -> Self {
         let person = streams.stdout_is_terminal;
-        // Evaluated only for a terminal, because a search for the system's zone reads many folders.
-        // An unknown zone counts as UTC, as in other programs.
-        let zone = || {
-            let named = environment.variable("TZ").map(|name| name.trim_start_matches(':'));
-            let zone = match named {
-                Some(name) => TimeZone::get(name).or_else(|_| TimeZone::posix(name)),
-                None => Ok(TimeZone::system()),
-            };
-            zone.unwrap_or(TimeZone::UTC)
-        };
         Self {
             width: streams.width.filter(|_| person),
             colours: person && wants_colours(environment),
-            zone: person.then(zone),
+            zone: person.then(|| environment.zone()),
             offsets: Mutex::default(),
         }
     }

@@ -413,57 +413,31 @@ fn list(context: &Context) -> Result<Output, Error> {
     let shown = if documents.is_empty() {
         "no tokens; to create one: whereby token create\n".to_owned()
     } else {
-        let row = |token: &Value| {
+        let row = |(token, document): (&CreatedToken, &Value)| {
             json!({
-                "id": token["id"],
-                "created": token["created_at"],
-                "limits": in_words(&token["limits"]),
-                "uses left": token["uses_left"],
-                "state": token["state"],
+                "id": token.id,
+                "created": document["created_at"],
+                "limits": token.limits_in_words(),
+                "uses left": token.uses_left(),
+                "state": token.state(now),
             })
         };
-        render::render(&documents.iter().map(row).collect(), &context.look())
+        render::render(&created.iter().zip(&documents).map(row).collect(), &context.look())
     };
     Ok(Output::text(shown, document("tokens", documents.into())))
 }
 
 /// Returns a created token as JSON.
 fn listed(token: &CreatedToken, now: i64) -> Value {
-    let limits = &token.limits;
-    let end = limits["valid_until"].as_str().and_then(Timestamp::parse);
-    let is_expired = end.is_some_and(|end| end.to_unix_ms() <= now.max(token.latest));
-    let uses = limits["uses"].as_u64();
-    let left = uses.map(|uses| uses.saturating_sub(token.used.into()));
-    let state = match (token.revoked_at, is_expired, left) {
-        (Some(_), _, _) => "revoked",
-        (None, true, _) => "expired",
-        (None, false, Some(0)) => "used up",
-        (None, false, _) => "valid",
-    };
     let date = |ms: i64| Timestamp::of_unix_ms(ms).map(Timestamp::to_rfc3339_ms);
     json!({
         "id": token.id,
         "created_at": date(token.created_at),
-        "limits": limits,
-        "uses_left": left,
-        "state": state,
+        "limits": token.limits,
+        "uses_left": token.uses_left(),
+        "state": token.state(now),
         "revoked_at": token.revoked_at.and_then(date),
     })
-}
-
-/// Returns the limits on one line.
-fn in_words(limits: &Value) -> String {
-    let value = |value: &Value| match value {
-        Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => {
-            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-        }
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let limits = limits.as_object().into_iter().flatten();
-    let words = limits.map(|(name, of)| format!("{}: {}", name.replace('_', " "), value(of)));
-    text::printable(&words.collect::<Vec<_>>().join("; "), 500)
 }
 
 fn revoke(context: &Context, id: &str) -> Result<Output, Error> {

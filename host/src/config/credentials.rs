@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 #[cfg(unix)]
 use std::io::ErrorKind;
 use std::io::Read as _;
@@ -47,6 +47,28 @@ impl TokenSource {
     #[must_use]
     pub fn literal(token: &str) -> Self {
         Self::Literal(SecretString::from(token))
+    }
+
+    /// Returns the source as JSON, without the token.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Literal(_) => json!({"source": "configuration"}),
+            Self::Variable(name) => json!({"source": "environment", "name": name}),
+            Self::File(path) => json!({"source": "file", "path": path}),
+            // The arguments of a command may be secret.
+            Self::Command(command) => json!({"source": "command", "program": command.first()}),
+        }
+    }
+
+    /// Returns the source in words, such as `file /home/me/key`.
+    pub(crate) fn in_words(&self) -> String {
+        let source = self.to_json();
+        let detail = ["name", "path", "program"].iter().find_map(|key| source[*key].as_str());
+        let source = source["source"].as_str().unwrap_or_default();
+        match detail {
+            Some(detail) => format!("{source} {}", text::printable(detail, 100)),
+            None => source.to_owned(),
+        }
     }
 
     pub(crate) fn is_literal(&self) -> bool {
@@ -269,10 +291,14 @@ impl Token {
 
     /// Returns when the key expired, if its claims say so.
     pub(crate) fn expired(&self, now: Timestamp) -> Option<Timestamp> {
+        self.expires().filter(|expires| *expires <= now)
+    }
+
+    /// Returns when the key expires, if its claims say so.
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
         // A key that never expires has a number that is too large for a date.
         let seconds = self.payload()?.get("exp")?.as_f64()?;
-        let expires = Timestamp::of_unix_ms((seconds * 1000.0) as i64)?;
-        (expires <= now).then_some(expires)
+        Timestamp::of_unix_ms((seconds * 1000.0) as i64)
     }
 
     /// Decodes the payload of a JWT.
@@ -297,7 +323,6 @@ impl std::fmt::Debug for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn only_shown_claims_are_read() {

@@ -3,6 +3,7 @@
 use crate::config::checkout;
 use crate::system::clock::Clock;
 use crate::system::file;
+use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,17 @@ impl Environment {
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Returns the user's time zone: that of `TZ`, or the system's. An unknown one counts as UTC, as in other
+    /// programs. Searching for the system's reads many folders.
+    pub(crate) fn zone(&self) -> TimeZone {
+        let named = self.variable("TZ").map(|name| name.trim_start_matches(':'));
+        let zone = match named {
+            Some(name) => TimeZone::get(name).or_else(|_| TimeZone::posix(name)),
+            None => Ok(TimeZone::system()),
+        };
+        zone.unwrap_or(TimeZone::UTC)
     }
 
     /// Whether a CI system runs the program, so that nobody can be asked.

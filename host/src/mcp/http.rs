@@ -7,8 +7,6 @@
 //! those that it can answer. After it, this module converts responses to the form that each client
 //! accepts.
 
-mod body;
-mod connections;
 mod gate;
 mod origin;
 mod response;
@@ -18,45 +16,22 @@ pub(super) use gate::{JsonOnly, SESSION_ID};
 
 use super::{Handler, Server, escape};
 use crate::error::Error;
+use crate::listener;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use connections::Connections;
 use gate::Gate;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use origin::Origin;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use whereby_authority::text;
 
 /// The path of the MCP endpoint.
 const PATH: &str = "/mcp";
-
-/// The maximum time a connection may be open without the token: enough for the head of a request.
-const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The maximum time a client may read nothing of a response.
-const READER_PATIENCE: Duration = Duration::from_secs(60);
-
-/// The maximum time a client with the token may take for the head of a request, or between two requests.
-const HEADER_PATIENCE: Duration = Duration::from_secs(30);
-
-/// The maximum size of a connection's buffer, in bytes.
-const BUFFER: usize = 64 * 1024;
-
-/// The pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The minimum length of a bearer token, in characters.
 const MIN_TOKEN: usize = 16;
@@ -138,9 +113,7 @@ impl Server {
             })
         };
         let origins = origins.iter().map(rule).collect::<Result<Vec<Origin>, Error>>()?;
-        let failed = |error| Error::configuration(format!("cannot listen on {address}: {error}"));
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let (listener, address) = listener::bind(address).await?;
 
         let stop = CancellationToken::new();
         let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
@@ -172,51 +145,11 @@ impl Server {
         server.spawn(async move {
             tokio::select! {
                 () = stopped.cancelled() => {}
-                () = accept(listener, app) => {}
+                () = listener::accept(listener, app) => {}
                 () = sweeping.sessions.end_idle() => {}
             }
             drop(watching);
         });
         Ok(Listening { address, stop: stop.drop_guard(), server })
-    }
-}
-
-/// Accepts connections, and serves each until it is idle for too long or must make room for another.
-/// Dropping the future ends them all.
-async fn accept(listener: TcpListener, app: Router) {
-    let connections = Arc::<Connections>::default();
-    let mut served = JoinSet::new();
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(_) => {
-                // Probably no file descriptors are left. Retrying at once would only use the CPU.
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // Only an optimization; a broken connection fails later.
-        let _ = stream.set_nodelay(true);
-        let connection = connections.add().await;
-        let (handle, app) = (connection.handle(), TowerToHyperService::new(app.clone()));
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(handle.clone());
-            app.call(request)
-        });
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(READER_PATIENCE));
-        served.spawn(async move {
-            let serving = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_PATIENCE)
-                .max_buf_size(BUFFER)
-                .serve_connection(TokioIo::new(Box::pin(stream)), service);
-            tokio::select! {
-                // An HTTP error of the client needs no report.
-                _ = serving => {}
-                () = connection.ended(STRANGER_PATIENCE) => {}
-            }
-        });
-        while served.try_join_next().is_some() {}
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::fmt;
 use std::pin::Pin;
 use whereby_authority::policy::Rule;
+use whereby_authority::sentence::Sentence;
 use whereby_authority::text;
 use whereby_catalog::Function;
 
@@ -31,38 +32,27 @@ pub struct Question {
 }
 
 impl Question {
-    /// Returns what is asked for in one sentence. What comes from an agent is shown as plain text.
-    pub(crate) fn sentence(&self) -> String {
-        let (function, account) = (self.function.json, &self.account);
-        let whose = match &self.agent {
-            Some(agent) => format!("the agent `{}` with the account", text::printable(agent, 60)),
-            None => "the account".to_owned(),
-        };
-        let mut sentence = format!("{function} by {whose} `{account}` needs a person's approval");
-        if self.is_destructive {
-            let room = self.arguments["room_name"].as_str().unwrap_or_default();
-            let room = text::printable(room, 100);
-            sentence += &format!("; it permanently deletes the room `{room}`");
-        }
-        if self.has_destination {
-            sentence += "; it sends the room's audio, video or transcript to a destination";
-        }
-        sentence
+    /// Returns what the call will do, in one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> Sentence {
+        Sentence::of(self.function.json, &self.arguments)
     }
 }
 
 impl fmt::Display for Question {
-    /// Writes the question in several lines. The arguments come from an agent, so they are shown as plain
+    /// Writes the question in several lines: what the call will do comes first. The arguments come from an agent, so they are shown as plain
     /// text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arguments = serde_json::to_string_pretty(&self.arguments).unwrap_or_default();
         let (account, function, api) = (&self.account, self.function.json, &self.api);
+        writeln!(f, "{}", self.sentence())?;
         if let Some(agent) = &self.agent {
             let agent = text::printable(agent, 60);
             writeln!(f, "The agent `{agent}` asks for this call.")?;
         }
         writeln!(f, "The account `{account}` will call {function} at {api}:")?;
         writeln!(f, "{}", text::printable_lines(&arguments))?;
+        // The arguments can be long, so this is said again where the person answers.
         if self.is_destructive {
             writeln!(f, "This permanently deletes the room and removes everyone in it.")?;
         }

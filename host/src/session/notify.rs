@@ -53,7 +53,7 @@ impl NewApproval<'_> {
             "agent": agent,
             "account": account,
             "function": function.json,
-            "sentence": self.question.sentence(),
+            "sentence": self.question.sentence().to_string(),
             "expires_at": Timestamp::of_unix_ms(self.expires_at).map(Timestamp::to_rfc3339),
             "link": self.link.as_ref().map(Url::as_str),
         })

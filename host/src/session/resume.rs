@@ -29,6 +29,7 @@ use whereby_authority::grant::WriteOutcome;
 const POLL: Duration = Duration::from_millis(200);
 
 /// How often a program looks for approved calls to make.
+#[cfg(any(feature = "inbox", feature = "mcp"))]
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The maximum size of a result that is kept, in bytes.
@@ -504,7 +505,7 @@ fn existing(files: Vec<String>) -> BTreeSet<String> {
 /// Makes approved calls until `stop` is cancelled, and then finishes those under way. `session` returns the
 /// session under the current settings. `notice` tells the person who runs the program what could not be
 /// done.
-#[cfg(feature = "mcp")]
+#[cfg(any(feature = "inbox", feature = "mcp"))]
 pub(crate) async fn make_approved_calls(
     stop: CancellationToken,
     session: impl Fn() -> Option<Session>,

@@ -517,7 +517,7 @@ pub(super) fn withdraw(connection: &Connection, now: i64, id: &str) -> rusqlite:
 }
 
 /// The decision of a person.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Approve,
     Deny,
@@ -729,5 +729,25 @@ pub(super) fn list(
     let rows = statement.query_map([now], StoredApproval::from_row)?;
     let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     found.retain(|approval| all || approval.state != ApprovalState::Expired);
+    Ok(found)
+}
+
+/// Returns the approvals that are open, or were decided, used or due since a time, in the order in which
+/// they were requested.
+#[cfg(feature = "inbox")]
+pub(super) fn since(
+    connection: &Connection,
+    now: i64,
+    since: i64,
+) -> rusqlite::Result<Vec<StoredApproval>> {
+    let which = select(
+        "state IN ('pending', 'approved') OR decided_at >= ?2 OR used_at >= ?2
+         OR ifnull(valid_until, expires_at) >= ?2",
+    );
+    let mut statement = connection.prepare(&format!("{which} ORDER BY seq"))?;
+    let rows = statement.query_map([now, since], StoredApproval::from_row)?;
+    let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let due = |approval: &StoredApproval| approval.valid_until.unwrap_or(approval.expires_at);
+    found.retain(|found| found.state != ApprovalState::Expired || due(found) >= since);
     Ok(found)
 }

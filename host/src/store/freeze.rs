@@ -45,6 +45,12 @@ impl Selector {
             && self.account.as_deref().is_none_or(|own| own == account)
     }
 
+    /// Whether it covers calls of an agent with at least one of its accounts; absent for all accounts.
+    pub(crate) fn concerns_agent(&self, name: &str, accounts: Option<&[String]>) -> bool {
+        self.agent.as_deref().is_none_or(|own| own == name)
+            && self.account.as_ref().is_none_or(|own| accounts.is_none_or(|of| of.contains(own)))
+    }
+
     /// Returns the calls in words, such as ``the agent `assistant` ``.
     pub(crate) fn describe(&self) -> String {
         let shown = |name: &str| text::printable(name, 60);

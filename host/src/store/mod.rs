@@ -36,8 +36,9 @@ pub(crate) use audit::{Begin, Created, End};
 pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
+pub(crate) use page::{Announced, BadLink, LINK_MS};
 pub(crate) use passkeys::Answer;
-pub(crate) use standing::{MAX_MS, MAX_USES, StandingApproval, Terms, Wanted};
+pub(crate) use standing::{MAX_USES, StandingApproval, Terms, Wanted};
 pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
 
@@ -525,6 +526,15 @@ impl Store {
     pub fn approvals(&self, all: bool) -> Result<Vec<StoredApproval>, Error> {
         self.shared
             .look(|connection, now| approvals::list(connection, now, all))
+            .map(Option::unwrap_or_default)
+    }
+
+    /// Returns the approvals that are open, or were decided, used or due since a time, in the order in
+    /// which they were requested.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn approvals_since(&self, since: i64) -> Result<Vec<StoredApproval>, Error> {
+        self.shared
+            .look(|connection, now| approvals::since(connection, now, since))
             .map(Option::unwrap_or_default)
     }
 

@@ -3,9 +3,13 @@
 //! The process that serves the page writes its address to a file and holds a lock on it, so that the
 //! address of a process that has ended is not believed.
 
-use super::{Store, files};
+use super::{Store, files, random};
 use crate::error::Error;
 use crate::system::file;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use rusqlite::params;
+use sha2::{Digest as _, Sha256};
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
@@ -16,6 +20,10 @@ const FILE: &str = "page";
 
 /// The maximum length of an address, in bytes.
 const MAX_ADDRESS: u64 = 200;
+
+fn digest_of(code: &str) -> [u8; 32] {
+    Sha256::digest(code).into()
+}
 
 /// The announcement of a page. It ends when it is dropped.
 #[derive(Debug)]
@@ -31,14 +39,63 @@ impl Drop for Announced {
     }
 }
 
+/// How long a link that signs a person in works, in milliseconds.
+pub(crate) const LINK_MS: i64 = 10 * 60 * 1000;
+
+/// How long a link is remembered, to say that it was used or expired, in milliseconds.
+const REMEMBERED_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How far a time may be in the future, in milliseconds: corrections of a running clock.
+const AHEAD_MS: i64 = 2 * 60 * 1000;
+
+/// Why a link lets nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadLink {
+    /// It was used, or it expired.
+    Spent,
+    /// It was never made here.
+    Wrong,
+}
+
 impl Store {
+    /// Returns the code of a new link that signs a person in on the page, once.
+    pub(crate) fn new_page_link(&self) -> Result<String, Error> {
+        let bytes: [u8; 32] = random().map_err(|message| Error::Internal { message })?;
+        let (code, now) = (URL_SAFE_NO_PAD.encode(bytes), self.shared.now());
+        self.shared.write(|transaction| {
+            transaction
+                .execute("DELETE FROM page_links WHERE created_at < ?1", [now - REMEMBERED_MS])?;
+            let add = "INSERT INTO page_links (digest, created_at) VALUES (?1, ?2)";
+            transaction.execute(add, params![digest_of(&code), now])
+        })?;
+        Ok(code)
+    }
+
+    /// Uses up a link that signs a person in.
+    pub(crate) fn use_page_link(&self, code: &str) -> Result<Result<(), BadLink>, Error> {
+        let now = self.shared.now();
+        self.shared.write(|transaction| {
+            // Looking for a digest takes a time that tells nothing about the code.
+            let spend = "UPDATE page_links SET used_at = ?2
+                WHERE digest = ?1 AND used_at IS NULL AND ?2 < created_at + ?3
+                AND created_at <= ?2 + ?4";
+            let digest = digest_of(code);
+            if transaction.execute(spend, params![digest, now, LINK_MS, AHEAD_MS])? > 0 {
+                return Ok(Ok(()));
+            }
+            let is_known = "SELECT 1 FROM page_links WHERE digest = ?1";
+            let is_known = transaction.prepare(is_known)?.exists([digest])?;
+            Ok(Err(if is_known { BadLink::Spent } else { BadLink::Wrong }))
+        })
+    }
+
     /// Announces the address of a page that this process serves. `None` if another process has announced
     /// one.
     ///
     /// # Errors
     ///
     /// [`Error::Configuration`] if the file cannot be written.
-    pub(crate) fn announce_page(&self, address: &Url) -> Result<Option<Announced>, Error> {
+    pub(crate) fn announce_page(&self, address: &str) -> Result<Option<Announced>, Error> {
         files::prepare_directory(&self.shared.directory)?;
         let path = self.shared.directory.join(FILE);
         let failed = |error| files::failed("address of the page", &path, &error);
@@ -54,7 +111,7 @@ impl Store {
         }
         own.set_len(0)
             .and_then(|()| own.rewind())
-            .and_then(|()| own.write_all(address.as_str().as_bytes()))
+            .and_then(|()| own.write_all(address.as_bytes()))
             .map_err(failed)?;
         Ok(Some(Announced { path, _file: own }))
     }

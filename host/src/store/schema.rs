@@ -399,6 +399,13 @@ CREATE TABLE passkey_code (
     code TEXT NOT NULL CHECK (json_valid(code))
 ) STRICT;
 
+-- The links that sign a person in on the page, without the links themselves.
+CREATE TABLE page_links (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    created_at INTEGER NOT NULL,
+    used_at INTEGER
+) STRICT, WITHOUT ROWID;
+
 -- The results of approved calls, sealed, for callers that ask for them within an hour.
 CREATE TABLE results (
     approval TEXT PRIMARY KEY,

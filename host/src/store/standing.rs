@@ -8,8 +8,9 @@ use super::passkeys::Signed;
 use crate::error::Error;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
-use whereby_authority::conditions::Condition;
+use whereby_authority::conditions::{Condition, parse_span};
 use whereby_authority::table::FunctionRule;
+use whereby_authority::text;
 
 /// How long a standing approval is valid at most, in milliseconds.
 pub(crate) const MAX_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -34,6 +35,37 @@ pub(crate) struct Terms {
     pub(crate) conditions: Vec<Condition>,
     /// Whether it may be for a function that destroys something, or for calls with a destination.
     pub(crate) is_destructive: bool,
+}
+
+impl Terms {
+    /// Reads what a person allows besides a call: how many calls, for how long such as `2h`, and the
+    /// patterns of the rooms, if not only the very same call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] names the option that is wrong.
+    pub(crate) fn parse(
+        function: &str,
+        uses: u32,
+        lasting: &str,
+        rooms: &[String],
+        is_destructive: bool,
+        now: i64,
+    ) -> Result<Self, Error> {
+        let usage = |message: String| Error::Usage { message };
+        let span = parse_span(lasting).map(|seconds| seconds.saturating_mul(1000));
+        let lasting = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
+            let given = text::printable(lasting, 40);
+            usage(format!("--for {given}: expected a time such as 2h, at most 7d"))
+        })?;
+        let mut conditions = Vec::new();
+        if !rooms.is_empty() {
+            let rule = whereby_catalog::function(function).map(FunctionRule::of);
+            let rooms = Condition::parse("rooms", &json!(rooms), rule);
+            conditions.push(rooms.map_err(|why| usage(format!("--rooms: {why}")))?);
+        }
+        Ok(Self { uses, until: now.saturating_add(lasting), conditions, is_destructive })
+    }
 }
 
 fn to_json(conditions: &[Condition]) -> Value {

@@ -5,6 +5,8 @@ use super::approval::date;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::Value;
 use std::fmt;
+use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
 
 /// The number of characters of a block's id.
 const ID_LENGTH: usize = 32;
@@ -68,6 +70,41 @@ pub(crate) struct CreatedToken {
     pub(crate) used: u32,
     /// The latest time at which it was seen.
     pub(crate) latest: i64,
+}
+
+impl CreatedToken {
+    /// Returns how many more calls it allows, if it limits them.
+    pub(crate) fn uses_left(&self) -> Option<u64> {
+        let uses = self.limits["uses"].as_u64();
+        uses.map(|uses| uses.saturating_sub(self.used.into()))
+    }
+
+    /// Returns `revoked`, `expired`, `used up` or `valid`.
+    pub(crate) fn state(&self, now: i64) -> &'static str {
+        let end = self.limits["valid_until"].as_str().and_then(Timestamp::parse);
+        let is_expired = end.is_some_and(|end| end.to_unix_ms() <= now.max(self.latest));
+        match (self.revoked_at, is_expired, self.uses_left()) {
+            (Some(_), _, _) => "revoked",
+            (None, true, _) => "expired",
+            (None, false, Some(0)) => "used up",
+            (None, false, _) => "valid",
+        }
+    }
+
+    /// Returns the limits of its first block on one line.
+    pub(crate) fn limits_in_words(&self) -> String {
+        let value = |value: &Value| match value {
+            Value::Array(items) if items.is_empty() => "none".to_owned(),
+            Value::Array(items) => {
+                items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+            }
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let limits = self.limits.as_object().into_iter().flatten();
+        let words = limits.map(|(name, of)| format!("{}: {}", name.replace('_', " "), value(of)));
+        text::printable(&words.collect::<Vec<_>>().join("; "), 500)
+    }
 }
 
 /// A block that is revoked.

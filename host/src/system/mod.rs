@@ -3,5 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod digest;
 pub(crate) mod file;
+#[cfg(feature = "inbox")]
+pub(crate) mod peer;
 pub(crate) mod resource_limit;
 pub(crate) mod user;

@@ -94,7 +94,7 @@ async fn message(answer: Response, version: &str, method: &str) -> Value {
     answer.unwrap_or_else(|| panic!("no answer: {text}"))
 }
 
-pub(super) fn no_tls() -> rustls::ClientConfig {
+pub(crate) fn no_tls() -> rustls::ClientConfig {
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -1,11 +1,11 @@
 //! Admits HTTP requests, limits them, and converts their messages and responses for the SDK.
 
-use super::body;
-use super::connections::Handle;
 use super::origin::{self, Origin};
 use super::response::{self, Form};
 use super::sessions::{Refused, Sessions};
 use crate::error::Error;
+use crate::listener::body;
+use crate::listener::connections::Handle;
 use crate::mcp::MAX_MESSAGE_BYTES;
 use crate::mcp::budget::{Budget, MAX_OPEN, Permit};
 use crate::mcp::message::{Arriving, Incoming, Refusal};

@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 const PIECE: usize = 16 * 1024;
 
 /// Returns the response, which holds a value until all of its body has been sent.
-pub(super) fn holding<H: Send + Unpin + 'static>(response: Response, held: H) -> Response {
+pub(crate) fn holding<H: Send + Unpin + 'static>(response: Response, held: H) -> Response {
     response.map(|body| holding_body(body, held))
 }
 
 /// Returns the body, which holds a value until it has been read or dropped.
-pub(super) fn holding_body<H: Send + Unpin + 'static>(body: Body, held: H) -> Body {
+pub(crate) fn holding_body<H: Send + Unpin + 'static>(body: Body, held: H) -> Body {
     Body::new(Holding { body, rest: Bytes::new(), _held: held })
 }
 

@@ -1,4 +1,4 @@
-//! Limits the connections: separately for strangers and for clients with the token.
+//! Limits the connections: separately for strangers and for clients that have shown a token or a cookie.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// The connections of a server.
 #[derive(Default)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     table: Mutex<Table>,
     /// Notified when a stranger leaves or shows the token.
     fewer_strangers: Notify,
@@ -60,11 +60,11 @@ struct Client {
 }
 
 /// A connection. Dropping it removes it from the table.
-pub(super) struct Connection(Handle);
+pub(crate) struct Connection(Handle);
 
 /// A reference to a connection, for its requests.
 #[derive(Clone)]
-pub(super) struct Handle {
+pub(crate) struct Handle {
     connections: Arc<Connections>,
     number: u64,
     /// Cancelled when the connection must make room for another.
@@ -74,7 +74,7 @@ pub(super) struct Handle {
 }
 
 /// A request on a connection. Dropping it means that its response has been sent.
-pub(super) struct InRequest(Handle);
+pub(crate) struct InRequest(Handle);
 
 impl Connections {
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -83,7 +83,7 @@ impl Connections {
     }
 
     /// Adds the connection of a stranger, once there is room for it.
-    pub(super) async fn add(self: &Arc<Self>) -> Connection {
+    pub(crate) async fn add(self: &Arc<Self>) -> Connection {
         loop {
             match self.try_add() {
                 Ok(connection) => return connection,
@@ -160,12 +160,12 @@ impl Table {
 }
 
 impl Connection {
-    pub(super) fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         self.0.clone()
     }
 
     /// Waits until the connection must end: to make room, or because it has not shown the token in time.
-    pub(super) async fn ended(&self, patience: Duration) {
+    pub(crate) async fn ended(&self, patience: Duration) {
         let is_late = async {
             if tokio::time::timeout(patience, self.0.is_known.cancelled()).await.is_ok() {
                 std::future::pending::<()>().await;
@@ -190,7 +190,7 @@ impl Drop for Connection {
 
 impl Handle {
     /// Records a request with the token. Returns `None` if there is no room for one more client.
-    pub(super) fn begin_request(self) -> Option<InRequest> {
+    pub(crate) fn begin_request(self) -> Option<InRequest> {
         let mut table = self.connections.table();
         if !table.clients.contains_key(&self.number) {
             if self.end.is_cancelled() || !table.make_room() {
@@ -212,11 +212,11 @@ impl Handle {
 }
 
 /// A request's body. Dropping it means that the body has been read.
-pub(super) struct Sending(Handle);
+pub(crate) struct Sending(Handle);
 
 impl InRequest {
     /// Records that the response is an event stream.
-    pub(super) fn begin_stream(&self) {
+    pub(crate) fn begin_stream(&self) {
         let mut table = self.0.connections.table();
         table.make_room_for_stream();
         let began = table.tick();
@@ -226,7 +226,7 @@ impl InRequest {
     }
 
     /// Records that the request's body is being sent.
-    pub(super) fn begin_body(&self) -> Sending {
+    pub(crate) fn begin_body(&self) -> Sending {
         let mut table = self.0.connections.table();
         if let Some(client) = table.clients.get_mut(&self.0.number) {
             client.sending = Some(Instant::now());

@@ -1,0 +1,170 @@
+//! `whereby inbox`: the page on which people decide.
+
+use super::signal::Signals;
+use super::{CommandError, Context, Exit, Output};
+use crate::error::Error;
+use crate::inbox::{Inbox, Link, Listening};
+use crate::session::approval::NobodyToAsk;
+use crate::session::resume::make_approved_calls;
+use serde_json::{Value, json};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
+use whereby_authority::timestamp::Timestamp;
+
+/// The program that opens a file in the browser.
+const BROWSER: &str = if cfg!(windows) {
+    "explorer"
+} else if cfg!(target_os = "macos") {
+    "open"
+} else {
+    "xdg-open"
+};
+
+/// Decide on waiting calls, and see what happened, in a browser
+///
+/// Serves a page on this machine: the calls that wait for approval, the audit log, what each agent may
+/// do, and the accounts. A link signs you in; it works once, within 10 minutes. While it runs, it makes
+/// the approved calls of MCP clients.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("what").args(["web", "link", "add_passkey"]).required(true),
+    after_long_help = "Examples:\n  whereby inbox --web\n  whereby inbox --web --listen 127.0.0.1:8091"
+)]
+pub(super) struct Opts {
+    /// Serve the inbox as a page until Ctrl-C
+    #[arg(long)]
+    web: bool,
+    /// The loopback address of the page; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Open the page in the browser
+    #[arg(long, requires = "web")]
+    open: bool,
+    /// Print another link to the page that is served now, also by `whereby serve`
+    #[arg(long)]
+    link: bool,
+    /// Print a code that adds a passkey on the page; it works once, within 10 minutes
+    #[arg(long)]
+    add_passkey: bool,
+}
+
+impl Opts {
+    pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
+        if self.link {
+            let link = inbox(context)?.link_of_page()?;
+            return Ok(Output::text(shown(&link), json!({"link": document(&link)})));
+        }
+        if self.add_passkey {
+            let code = context.store()?.new_passkey_code()?;
+            return Ok(Output::text(
+                format!(
+                    "{code}\nEnter this code on the inbox page under Passkeys. It works once, within 10 \
+                     minutes.\n"
+                ),
+                json!({"code": code}),
+            ));
+        }
+        let mut signals = Signals::listen(&context.streams);
+        let session = context.session_asking(context.settings()?, Arc::new(NobodyToAsk))?;
+        let listening = Arc::new(inbox(context)?.listen(self.listen).await?);
+        let link = listening.link()?;
+        let is_at_terminal = context.streams.stdin_is_terminal && !context.global.json;
+        let shown = if context.global.json {
+            json!({"inbox": {"url": listening.url(), "link": document(&link)}}).to_string() + "\n"
+        } else {
+            let more = if is_at_terminal { "\nPress Enter for another link.\n" } else { "" };
+            format!("inbox at {}, until Ctrl-C\n\n{}{more}", listening.url(), shown(&link))
+        };
+        print(context, &shown)?;
+        // Removed when the program ends.
+        let _opened = if self.open { open(context, &link.url) } else { None };
+        if is_at_terminal {
+            let (context, listening) = (context.clone(), Arc::downgrade(&listening));
+            // The thread waits for the terminal until the program ends.
+            tokio::task::spawn_blocking(move || {
+                while context.streams.read_line().is_ok() {
+                    let Some(listening) = listening.upgrade() else { return };
+                    // If standard output is closed, nobody asks for links any more.
+                    if another(&context, &listening).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let warner = context.warner();
+        let stop = CancellationToken::new();
+        let stopping = async {
+            signals.next().await;
+            drop(listening);
+            stop.cancel();
+        };
+        // Calls that are under way end before the program does.
+        tokio::join!(stopping, make_approved_calls(stop.clone(), || Some(session.clone()), warner));
+        Ok(Output::Nothing(Exit::Success))
+    }
+}
+
+/// Returns the inbox of this user.
+pub(super) fn inbox(context: &Context) -> Result<Inbox, Error> {
+    let config = context.global.config.clone();
+    Ok(Inbox::new(context.store()?, context.environment.clone(), config))
+}
+
+pub(super) fn document(link: &Link) -> Value {
+    let expires = Timestamp::of_unix_ms(link.expires_at).map(Timestamp::to_rfc3339);
+    json!({"url": link.url, "expires_at": expires})
+}
+
+/// Opens a link in the browser, with a warning if that fails. Other users see the arguments of programs,
+/// so the browser gets a file that only this user can read, and that leads to the link. Returns the file.
+fn open(context: &Context, link: &str) -> Option<NamedTempFile> {
+    let failed = |what: &str, error: io::Error| {
+        context.warn(&format!("{what}, so open the link yourself: {error}"));
+    };
+    let page = format!(
+        "<!DOCTYPE html><meta charset=\"utf-8\"><title>Whereby inbox</title>\
+         <meta http-equiv=\"refresh\" content=\"0; url={link}\"><a href=\"{link}\">Open the inbox</a>\n"
+    );
+    let written = tempfile::Builder::new().prefix("whereby-inbox-").suffix(".html").tempfile();
+    let written = written.and_then(|mut file| {
+        file.write_all(page.as_bytes())?;
+        file.flush().map(|()| file)
+    });
+    let file = match written {
+        Ok(file) => file,
+        Err(error) => {
+            failed("the file for the browser cannot be written", error);
+            return None;
+        }
+    };
+    let browser = Command::new(BROWSER)
+        .arg(file.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    match browser {
+        // It ends by itself.
+        Ok(mut browser) => drop(std::thread::spawn(move || browser.wait())),
+        Err(error) => failed(&format!("{BROWSER} cannot be started"), error),
+    }
+    Some(file)
+}
+
+fn another(context: &Context, listening: &Listening) -> Result<(), Error> {
+    print(context, &shown(&listening.link()?))
+}
+
+pub(super) fn shown(link: &Link) -> String {
+    format!("Open this link to sign in. It works once, within 10 minutes:\n  {}\n", link.url)
+}
+
+fn print(context: &Context, text: &str) -> Result<(), Error> {
+    let failed =
+        |error| Error::internal(format!("cannot write the link to standard output: {error}"));
+    context.streams.print(text).map_err(failed)
+}
