@@ -133,7 +133,7 @@ pub(super) async fn get(session: &Session, asking: &Asking<'_>) -> Result<Detail
     let progress = session.progress(asking).await.map_err(|error| not_found(&error))?;
     let own = |status, message| task(asking.id, &lifetime, status, message);
     Ok(match progress {
-        Progress::Pending(_) => {
+        Progress::Pending => {
             DetailedTask::new(own(TaskStatus::Working, WAITING), TaskPayload::Working)
         }
         Progress::UnderWay => {

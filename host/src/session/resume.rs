@@ -222,13 +222,19 @@ pub(super) fn taken(function: &str, id: &str) -> Error {
 /// What has become of a call that was stored for approval.
 pub(crate) enum Progress {
     /// Nobody has decided.
-    Pending(PendingApproval),
+    Pending,
     /// A person has approved it, and it is being made.
     UnderWay,
     /// Its caller has withdrawn it.
     Withdrawn,
     /// It was made, or will not be made.
     Ended(Box<Outcome>),
+}
+
+impl Progress {
+    fn ended(outcome: Outcome) -> Self {
+        Self::Ended(Box::new(outcome))
+    }
 }
 
 /// Who asks for a call that was stored for approval. It must be the one who made it.
@@ -303,14 +309,13 @@ impl Session {
     /// used.
     pub(crate) async fn progress(&self, asking: &Asking<'_>) -> Result<Progress, Error> {
         let found = self.asked_for(asking).await?;
-        let failed = |error: Error| {
-            Progress::Ended(Box::new(outcome(&found, Err(error), WriteOutcome::None)))
-        };
+        let failed =
+            |error: Error| Progress::ended(outcome(&found, Err(error), WriteOutcome::None));
         Ok(match found.state {
-            ApprovalState::Pending => Progress::Pending(self.to_pending(&found).await?),
+            ApprovalState::Pending => Progress::Pending,
             // With a result, the call was not made, or failed before it sent anything.
             ApprovalState::Approved => match self.kept(asking.id).await? {
-                Some(earlier) => Progress::Ended(Box::new(earlier.into_outcome(&found))),
+                Some(earlier) => Progress::ended(earlier.into_outcome(&found)),
                 None if found.component.as_deref().is_some_and(|own| own != self.digest_now()) => {
                     failed(changed(&found.function, &found.id))
                 }
@@ -320,13 +325,13 @@ impl Session {
             ApprovalState::Used => match self.earlier_now(asking.id).await? {
                 Some(earlier) => {
                     self.collect(&found).await?;
-                    Progress::Ended(Box::new(earlier.into_outcome(&found)))
+                    Progress::ended(earlier.into_outcome(&found))
                 }
                 None => Progress::UnderWay,
             },
             ApprovalState::Expired if found.is_withdrawn => Progress::Withdrawn,
             ApprovalState::Expired => match self.kept(asking.id).await? {
-                Some(earlier) => Progress::Ended(Box::new(earlier.into_outcome(&found))),
+                Some(earlier) => Progress::ended(earlier.into_outcome(&found)),
                 None => failed(expired(&found)),
             },
         })
@@ -418,7 +423,8 @@ impl Session {
                 Progress::Withdrawn => {
                     return Ok(outcome(&found, Err(expired(&found)), WriteOutcome::None));
                 }
-                Progress::Pending(pending) if Instant::now() >= until => {
+                Progress::Pending if Instant::now() >= until => {
+                    let pending = self.to_pending(&found).await?;
                     let message = format!(
                         "{} by the account `{}` still needs a person's approval",
                         found.function, found.account
@@ -429,7 +435,7 @@ impl Session {
                     waiting.approval = Some(found.id);
                     return Ok(waiting);
                 }
-                Progress::Pending(_) | Progress::UnderWay => {}
+                Progress::Pending | Progress::UnderWay => {}
             }
             tokio::time::sleep(POLL).await;
         }

@@ -118,10 +118,11 @@ pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> 
          AND NOT ({IS_PENDING}) AND NOT ({IS_APPROVED})"
     );
     connection.execute(&sql, [now])?;
-    // A call that has begun may give its approval back.
+    // A call that has begun may give its approval back, and a person may approve what was denied.
     let sql = "UPDATE approvals SET call = NULL WHERE call IS NOT NULL
-        AND (state IN ('denied', 'expired') OR state = 'used' AND used_at < ?1)";
-    connection.execute(sql, [now - RESULT_MS])?;
+        AND (state = 'expired' OR state = 'used' AND used_at < ?1
+            OR state = 'denied' AND decided_at < ?2)";
+    connection.execute(sql, [now - RESULT_MS, now - PENDING_MS])?;
     connection.execute("DELETE FROM results WHERE time < ?1", [now - RESULT_MS])?;
     standing::expire(connection, now)?;
     // The audit log keeps what came of them.
@@ -620,6 +621,22 @@ fn request_denied_again(
         params![now, id, again, PENDING_MS],
     )?;
     Ok((filed > 0).then_some(again))
+}
+
+/// Gives the call of an approval that was denied to the one that was approved in its place.
+pub(super) fn hand_over(
+    connection: &Connection,
+    sealing: &[u8; 32],
+    denied: &str,
+    again: &str,
+) -> rusqlite::Result<()> {
+    let failed = |error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
+    let sealed = sealed_call(connection, denied)?.filter(|_| denied != again);
+    let call = sealed.and_then(|sealed| seal::open(sealing, Content::Call, denied, &sealed));
+    let Some(call) = call else { return Ok(()) };
+    let sealed = seal::seal(sealing, Content::Call, again, &call).map_err(failed)?;
+    let add = "UPDATE approvals SET call = ?2 WHERE id = ?1 AND call IS NULL";
+    connection.execute(add, params![again, sealed]).map(drop)
 }
 
 /// Returns the error for an approval that is not open.

@@ -621,6 +621,7 @@ impl Store {
         }
         standing::check(&found, terms, now)?;
         let key = self.shared.with(|opened| Ok(opened.key))?;
+        let sealing = digest::of_seal(&key)?;
         let mut is_too_old = false;
         let decided = self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
@@ -638,6 +639,7 @@ impl Store {
                 let found = approvals::one(transaction, now, id)?;
                 return Ok(Err(approvals::undecidable(found, now, id, Decision::Approve)));
             };
+            approvals::hand_over(transaction, &sealing, id, &approved.id)?;
             match standing::add(transaction, now, &approved.id, terms, by, signed.as_ref())? {
                 Some(standing) => Ok(Ok((approved, standing))),
                 None => {
@@ -772,6 +774,7 @@ impl Store {
             return Err(approvals::undecidable(None, now, id, decision));
         }
         let key = self.shared.with(|opened| Ok(opened.key))?;
+        let sealing = digest::of_seal(&key)?;
         self.shared.write(|transaction| {
             approvals::expire(transaction, now)?;
             let signed = match passkeys::verify(transaction, now, &key, id, None, by)? {
@@ -779,7 +782,10 @@ impl Store {
                 Err(fault) => return Ok(Err(fault.into())),
             };
             match approvals::decide(transaction, now, id, decision, by, signed.as_ref())? {
-                Some(decided) => Ok(Ok(decided)),
+                Some(decided) => {
+                    approvals::hand_over(transaction, &sealing, id, &decided.id)?;
+                    Ok(Ok(decided))
+                }
                 None => {
                     let found = approvals::one(transaction, now, id)?;
                     Ok(Err(approvals::undecidable(found, now, id, decision)))

@@ -251,6 +251,22 @@ async fn the_log_is_followed_until_nobody_reads_any_more() {
 }
 
 #[tokio::test]
+async fn what_people_decide_is_followed_too() {
+    let world = logged_world().await;
+    let meanwhile = async {
+        for command in ["freeze", "unfreeze"] {
+            assert_eq!(world.run(&[command]).await.code, 0);
+        }
+    };
+    let (code, read) = follow(&world, &["--json", "--limit", "1"], 3, meanwhile).await;
+    assert_eq!(code, 141);
+    let documents: Vec<Value> =
+        read.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let decided: Vec<&Value> = documents.iter().map(|row| &row["decision"]["what"]).collect();
+    assert_eq!(decided, [&Value::Null, &json!("freeze"), &json!("unfreeze")]);
+}
+
+#[tokio::test]
 async fn calls_of_a_program_that_goes_on_are_there_at_once() {
     let (world, _) = still_world().await;
     let session = world.session();

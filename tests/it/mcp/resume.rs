@@ -206,6 +206,21 @@ async fn a_no_is_told_and_holds() {
 }
 
 #[tokio::test]
+async fn what_was_denied_and_is_approved_after_all_is_made_by_itself_too() {
+    let world = World::with_rooms(Vec::new()).await;
+    let connected = connect(&world).await;
+    let id = stored(&connected, CREATE, room("a-")).await;
+    ran(&world, &["approvals", "deny", &id], 0).await;
+    ran(&world, &["approvals", "approve", &id], 0).await;
+    world.simulator.wait_for_requests(1).await;
+    assert_eq!(resume_fails(&connected, &id).await["kind"], "denied", "it was this one");
+    let made = data(&connected.call(CREATE, room("a-")).await);
+    assert!(text(&made["roomName"]).starts_with("a-"), "{made}");
+    connected.end().await;
+    assert_eq!(writes(&world), 1);
+}
+
+#[tokio::test]
 async fn time_ends_requests_and_approvals_whatever_the_clock_does() {
     let world = World::with_rooms(Vec::new()).await;
     for (index, seconds) in

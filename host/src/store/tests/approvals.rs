@@ -570,7 +570,7 @@ fn one_caller_gets_a_result() {
     store.approve(&id).expect("approved");
     assert!(resumed(&store, "1", &id, &daily));
     assert_eq!(store.uncollected(&daily).expect("read"), Some(id.clone()));
-    let stores: Vec<Arc<Store>> = (0..4).map(|_| home.store()).collect();
+    let stores: Vec<Arc<Store>> = (0..4).map(|_| home.patient_store(PATIENCE)).collect();
     let first = race(&stores, |store, _| store.collect(&id).expect("written"));
     assert_eq!(first.iter().filter(|first| **first).count(), 1);
     assert_eq!(store.uncollected(&daily).expect("read"), None);

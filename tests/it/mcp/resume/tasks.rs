@@ -198,7 +198,7 @@ async fn only_clients_that_declare_tasks_in_the_newest_protocol_have_them() {
     world.assert_untouched();
 }
 
-/// Sends a request over HTTP without a session.
+/// Sends a request over HTTP without a session, as a client that has tasks.
 async fn post(
     url: &str,
     bearer: &str,
@@ -206,11 +206,22 @@ async fn post(
     name: Option<&str>,
     params: Value,
 ) -> (u16, Value) {
-    let mut params = params;
+    post_as(url, bearer, method, name, params, capabilities()).await
+}
+
+/// The same as a client with these capabilities.
+async fn post_as(
+    url: &str,
+    bearer: &str,
+    method: &str,
+    name: Option<&str>,
+    mut params: Value,
+    capabilities: Value,
+) -> (u16, Value) {
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": VERSION,
         "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": capabilities(),
+        "io.modelcontextprotocol/clientCapabilities": capabilities,
     });
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     let client = reqwest::Client::builder().no_proxy();
@@ -261,6 +272,9 @@ async fn over_http_a_task_is_its_callers_and_nobody_else_s() {
         let (status, answer) = post(&url, &own, "tasks/get", name, of.clone()).await;
         assert_eq!((status, &answer["error"]["code"]), (400, &json!(-32020)), "{answer}");
     }
+    // A client that does not declare tasks.
+    let (status, answer) = post_as(&url, &own, "tasks/get", Some(&id), of.clone(), json!({})).await;
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!(MISSING)), "{answer}");
     // A narrowed token is the same caller's.
     let narrow = whereby_tests::run(
         &["token", "narrow", "--for", "1h"],
