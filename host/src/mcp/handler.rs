@@ -47,9 +47,6 @@ const MAX_CLIENT_WAITS: usize = 6;
 /// milliseconds. A client that subscribes to changes learns of them at once.
 const FRESH_MS: u64 = 60_000;
 
-/// The session of a request about a task, the caller's agent, and its token.
-type TaskCaller = (Session, Option<String>, Option<Arc<Verified>>);
-
 /// Serves one client.
 pub(super) struct Handler {
     state: Arc<ServerState>,
