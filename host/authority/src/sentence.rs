@@ -34,6 +34,34 @@ impl Sentence {
         }
     }
 
+    /// Returns what a person decided: `approve`, `deny`, `revoke`, `freeze`, `unfreeze` or `configure`, for
+    /// calls of a function, an agent or an account.
+    #[must_use]
+    pub fn decided(
+        what: &str,
+        function: Option<&str>,
+        agent: Option<&str>,
+        account: Option<&str>,
+    ) -> Self {
+        let (own, on) = match what {
+            "approve" => ("Approved", " a call"),
+            "deny" => ("Denied", " a call"),
+            "revoke" => ("Took back", " an approval, a token or a passkey"),
+            "freeze" => ("Froze", " everything"),
+            "unfreeze" => ("Lifted the freeze of", " everything"),
+            "configure" => ("Changed", " the configuration"),
+            _ => ("Decided", " something"),
+        };
+        let sentence = Self::words(own);
+        let is_freeze = matches!(what, "freeze" | "unfreeze");
+        match (function, agent, account) {
+            (Some(function), _, _) => sentence.and(" a call of ").name(function),
+            (None, Some(agent), _) if is_freeze => sentence.and(" the agent ").name(agent),
+            (None, None, Some(account)) if is_freeze => sentence.and(" the account ").name(account),
+            _ => sentence.and(on),
+        }
+    }
+
     /// Returns the parts, in order.
     #[must_use]
     pub fn parts(&self) -> &[Part] {
@@ -235,6 +263,21 @@ mod tests {
         ] {
             assert_eq!(Sentence::of(function, &arguments).to_string(), expected, "{arguments}");
         }
+    }
+
+    #[test]
+    fn a_sentence_says_what_was_decided() {
+        let of = |what, function, agent, account| {
+            Sentence::decided(what, function, agent, account).to_string()
+        };
+        let call = Some("delete_room");
+        assert_eq!(of("approve", call, Some("a"), Some("work")), "Approved a call of `delete_room`");
+        assert_eq!(of("revoke", None, None, None), "Took back an approval, a token or a passkey");
+        assert_eq!(of("freeze", None, Some("a\u{1b}"), None), "Froze the agent `a\\u{1b}`");
+        assert_eq!(of("freeze", None, None, Some("work")), "Froze the account `work`");
+        assert_eq!(of("unfreeze", None, None, None), "Lifted the freeze of everything");
+        assert_eq!(of("configure", None, None, None), "Changed the configuration");
+        assert_eq!(of("<b>", None, None, None), "Decided something");
     }
 
     #[test]

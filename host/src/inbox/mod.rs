@@ -84,6 +84,8 @@ pub(crate) enum Class {
     Unclear,
     /// It is under way, or the program was killed during it.
     Open,
+    /// It is no call, but what a person decided.
+    Decision,
 }
 
 /// A call of the log.
@@ -295,7 +297,6 @@ impl Inbox {
             function: filter.function.clone(),
             agent: filter.agent.clone(),
             limit: Some(limit),
-            decisions: Some(false),
             ..AuditFilter::default()
         })?;
         let events = rows.into_iter().rev().map(Event::of);
@@ -468,24 +469,31 @@ impl Item {
 
 impl Event {
     fn of(row: AuditRow) -> Self {
-        let function = row.function.as_deref().unwrap_or("no function");
-        Self {
-            sentence: Sentence::of(function, &row.arguments),
-            class: Class::of(row.outcome.as_ref()),
-            row,
-        }
+        let function = row.function.as_deref();
+        let (sentence, class) = match &row.decision {
+            Some(decision) => {
+                let (agent, account) = (row.agent.as_deref(), row.account.as_deref());
+                (Sentence::decided(&decision.what, function, agent, account), Class::Decision)
+            }
+            None => {
+                let sentence = Sentence::of(function.unwrap_or("no function"), &row.arguments);
+                (sentence, Class::of(row.outcome.as_ref()))
+            }
+        };
+        Self { sentence, class, row }
     }
 }
 
 impl Class {
     /// Every class, with its name in a query and for people.
-    pub(crate) const ALL: [(Self, &'static str, &'static str); 6] = [
+    pub(crate) const ALL: [(Self, &'static str, &'static str); 7] = [
         (Self::Done, "done", "Done"),
         (Self::Refused, "refused", "Refused"),
         (Self::Waits, "waits", "Needs approval"),
         (Self::Failed, "failed", "Failed"),
         (Self::Unclear, "unclear", "May have happened"),
         (Self::Open, "open", "No result yet"),
+        (Self::Decision, "decision", "Decision"),
     ];
 
     fn of(outcome: Option<&AuditOutcome>) -> Self {

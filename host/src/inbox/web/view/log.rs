@@ -4,7 +4,7 @@ use super::super::MAX_EVENTS;
 use super::{Frame, Place, arguments, fact, foreign, ids, sentence, who};
 use crate::config::Settings;
 use crate::inbox::{Class, Event, Filter};
-use crate::store::AuditOutcome;
+use crate::store::{AuditDecision, AuditOutcome, AuditRow};
 use maud::{Markup, html};
 use whereby_authority::text;
 use whereby_catalog::FUNCTIONS;
@@ -104,7 +104,7 @@ fn badge(class: Class) -> Markup {
         Class::Done => "good",
         Class::Refused | Class::Failed => "bad",
         Class::Waits | Class::Unclear => "warn",
-        Class::Open => "",
+        Class::Open | Class::Decision => "",
     };
     html! { span.badge.(colour) { (shown) } }
 }
@@ -122,13 +122,18 @@ fn event_row(frame: &Frame, event: &Event) -> Markup {
                 (badge(event.class))
             }
             div.inside {
-                @if let Some(outcome) = &row.outcome { (outcome_of_call(outcome)) }
+                @if let Some(decision) = &row.decision { (decided(row, decision)) }
+                @else if let Some(outcome) = &row.outcome { (outcome_of_call(outcome)) }
                 @else { p { "The call is under way, or the program was stopped during it." } }
-                h3 { "Exact arguments of " code { (foreign(row.function.as_deref().unwrap_or("no function"))) } }
-                (arguments(&row.arguments))
+                @if row.decision.is_none() {
+                    h3 { "Exact arguments of " code { (foreign(row.function.as_deref().unwrap_or("no function"))) } }
+                    (arguments(&row.arguments))
+                }
                 @if let Some(outcome) = &row.outcome { (requests(outcome)) }
                 dl.facts {
-                    (fact("Who", &who(&row.front_end, row.client.as_deref(), row.agent.as_deref())))
+                    @if row.decision.is_none() {
+                        (fact("Who", &who(&row.front_end, row.client.as_deref(), row.agent.as_deref())))
+                    }
                     @if let Some(account) = &row.account {
                         (fact("Account", &html! {
                             (foreign(account))
@@ -138,9 +143,33 @@ fn event_row(frame: &Frame, event: &Event) -> Markup {
                     @if let Some(rule) = &row.rule { (fact("Rule", &foreign(rule))) }
                     @if let Some(by) = &row.approved_by { (fact("Allowed by", &allowed_by(by, row.approval.as_deref()))) }
                     @if let Some(token) = &row.token { (fact("Token", &ids(token))) }
-                    (fact("Call", &html! { code.id { (foreign(&row.id)) } }))
+                    (fact("Row", &html! { code.id { (foreign(&row.id)) } }))
                 }
             }
+        }
+    }
+}
+
+/// Returns who decided, and on what.
+fn decided(row: &AuditRow, decision: &AuditDecision) -> Markup {
+    let place = match decision.place.as_str() {
+        "terminal" => "on a terminal",
+        "page" => "on this page",
+        "client" => "in an MCP client",
+        "program" => "in a program that embeds whereby",
+        other => other,
+    };
+    html! {
+        p {
+            strong { (foreign(&decision.user)) } " " (foreign(place))
+            @if let Some(client) = &row.client { " (" (foreign(client)) ")" }
+            @if decision.passkey.is_some() { ", with a passkey" }
+            "."
+            @if let Some(id) = &row.approval { " " a href=(format!("/approvals/{id}")) { "See the call" } }
+        }
+        @if decision.details.as_object().is_some_and(|details| !details.is_empty()) {
+            h3 { "More about it" }
+            (arguments(&decision.details))
         }
     }
 }
@@ -153,11 +182,12 @@ fn allowed_by(by: &str, approval: Option<&str>) -> Markup {
         "elicitation" => "a person, as the MCP client says",
         "program" => "the program that embeds whereby",
         "approval" => "an approval",
+        "standing" => "a standing approval",
         other => other,
     };
     html! {
         (foreign(words))
-        @if let Some(id) = approval { " (" a href=(format!("/approvals/{id}")) { "see it" } ")" }
+        @if by != "standing" && let Some(id) = approval { " (" a href=(format!("/approvals/{id}")) { "see it" } ")" }
     }
 }
 
