@@ -191,8 +191,7 @@ impl World {
     fn log(&self, decisions: bool) -> Vec<AuditRow> {
         let store = self.store();
         store.flush().expect("the log is written");
-        let mut filter = AuditFilter::default();
-        filter.decisions = Some(decisions);
+        let filter = AuditFilter { decisions: Some(decisions), ..AuditFilter::default() };
         store.audit(&filter).expect("the log is read")
     }
 
