@@ -1,7 +1,6 @@
 //! The errors of a call, and their hints.
 
 use serde_json::{Value, json};
-use url::Url;
 use whereby_authority::grant::WriteOutcome;
 use whereby_authority::policy::Rule;
 use whereby_authority::text;
@@ -199,12 +198,19 @@ pub struct PendingApproval {
     pub id: String,
     /// When the request expires, in milliseconds since 1970.
     pub expires_at: i64,
+    /// How the person and the client get to it.
+    pub(crate) way: Box<Way>,
+}
+
+/// How a person and a client get to a stored approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
     /// The handle for an MCP client's answer. Agents never see it.
     pub(crate) handle: String,
     /// Whether the call is made by itself once it is approved.
     pub(crate) is_resumable: bool,
     /// The address of the approval on the inbox page, if the page is served.
-    pub(crate) page: Option<Box<Url>>,
+    pub(crate) page: Option<String>,
 }
 
 impl PendingApproval {
@@ -216,7 +222,7 @@ impl PendingApproval {
 
     /// Returns how a person approves the call: on the page, if there is one, or with the command.
     fn how(&self) -> String {
-        match &self.page {
+        match &self.way.page {
             Some(page) => format!("at {page}, or with: {}", self.command()),
             None => format!("with: {}", self.command()),
         }
@@ -310,7 +316,7 @@ impl Error {
                 let hint = if fix.is_empty() { instead } else { fix };
                 return Some(hint.clone()).filter(|hint| !hint.is_empty());
             }
-            Self::ApprovalRequired { pending: Some(pending), .. } if pending.is_resumable => {
+            Self::ApprovalRequired { pending: Some(pending), .. } if pending.way.is_resumable => {
                 return Some(format!(
                     "a person approves this one call {}; it is then made by itself, and whereby_resume \
                      with this approval_id waits for its result, as does the very same call",

@@ -253,7 +253,7 @@ pub use system::clock::Clock;
 pub use whereby_authority::grant::WriteOutcome;
 pub use whereby_authority::secrets::masked;
 #[doc(inline)]
-pub use whereby_authority::{arguments, policy, text};
+pub use whereby_authority::{arguments, policy, sentence, text};
 #[doc(inline)]
 pub use whereby_catalog as catalog;
 #[doc(inline)]

@@ -216,6 +216,10 @@ pub(crate) struct Sending(Handle);
 
 impl InRequest {
     /// Records that the response is an event stream.
+    #[cfg_attr(
+        all(not(feature = "mcp"), not(test)),
+        expect(dead_code, reason = "only MCP has event streams")
+    )]
     pub(crate) fn begin_stream(&self) {
         let mut table = self.0.connections.table();
         table.make_room_for_stream();

@@ -110,7 +110,7 @@ fn page(pending: &PendingApproval) -> Option<ElicitRequestParams> {
         meta: None,
         message: "This call needs your approval. Decide on the inbox page; you may have to sign in there."
             .into(),
-        url: pending.page.as_ref()?.to_string(),
+        url: pending.way.page.clone()?,
         elicitation_id: pending.id.clone(),
     })
 }
@@ -130,7 +130,7 @@ pub(super) fn show_page(elicitation: Elicitation, pending: &PendingApproval) {
 pub(super) fn page_required(pending: &PendingApproval) -> Option<InputRequiredResult> {
     let request = InputRequest::Elicitation(ElicitRequest::new(page(pending)?));
     let requests = InputRequests::from([(KEY.to_owned(), request)]);
-    Some(InputRequiredResult::new(Some(requests), Some(pending.handle.clone())))
+    Some(InputRequiredResult::new(Some(requests), Some(pending.way.handle.clone())))
 }
 
 /// Returns whether a request uses protocol 2026-07-28 or later.
@@ -207,7 +207,7 @@ impl Deferred {
         let (question, pending) = kept?;
         let request = InputRequest::Elicitation(ElicitRequest::new(form(&question)));
         let requests = InputRequests::from([(KEY.to_owned(), request)]);
-        Some(InputRequiredResult::new(Some(requests), Some(pending.handle)))
+        Some(InputRequiredResult::new(Some(requests), Some(pending.way.handle)))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::approval::NobodyToAsk;
 use crate::session::call::{Call, Outcome};
+use crate::session::resume::Asking;
 use crate::store::Asker;
 use crate::token::Verified;
 use http::request::Parts;
@@ -46,9 +47,6 @@ const MAX_CLIENT_WAITS: usize = 6;
 /// milliseconds. A client that subscribes to changes learns of them at once.
 const FRESH_MS: u64 = 60_000;
 
-/// The session of a request about a task, the caller's agent, and its token.
-type TaskCaller = (Session, Option<String>, Option<Arc<Verified>>);
-
 /// Serves one client.
 pub(super) struct Handler {
     state: Arc<ServerState>,
@@ -66,6 +64,19 @@ pub(super) struct Handler {
     /// Cancelled when the client is gone.
     gone: CancellationToken,
     _guard: DropGuard,
+}
+
+/// The client of a request about a task.
+struct TaskCaller {
+    session: Session,
+    agent: Option<String>,
+    token: Option<Arc<Verified>>,
+}
+
+impl TaskCaller {
+    fn asking<'a>(&'a self, id: &'a str) -> Asking<'a> {
+        tasks::asking(id, self.agent.as_deref(), self.token.as_ref())
+    }
 }
 
 impl Handler {
@@ -246,7 +257,8 @@ impl Handler {
         }
         let snapshot = self.state.refresh();
         let token = self.token(context);
-        Ok((snapshot.last_session().clone(), self.agent(token.as_ref()), token))
+        let (session, agent) = (snapshot.last_session().clone(), self.agent(token.as_ref()));
+        Ok(TaskCaller { session, agent, token })
     }
 
     /// Records a call that is refused before it reaches the session, and returns its outcome.
@@ -446,9 +458,9 @@ impl ServerHandler for Handler {
         request: GetTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        let (session, agent, token) = self.asker_of_task(&context)?;
-        let asking = tasks::asking(&request.task_id, agent.as_deref(), token.as_ref());
-        tasks::get(&session, &asking).await.map(GetTaskResult::new)
+        let caller = self.asker_of_task(&context)?;
+        let (session, asking) = (&caller.session, caller.asking(&request.task_id));
+        tasks::get(session, &asking).await.map(GetTaskResult::new)
     }
 
     async fn update_task(
@@ -456,8 +468,8 @@ impl ServerHandler for Handler {
         request: UpdateTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let (session, agent, token) = self.asker_of_task(&context)?;
-        let asking = tasks::asking(&request.task_id, agent.as_deref(), token.as_ref());
+        let caller = self.asker_of_task(&context)?;
+        let (session, asking) = (&caller.session, caller.asking(&request.task_id));
         // No task asks for input, so no answer is expected.
         session.lifetime(&asking).await.map(drop).map_err(|error| tasks::not_found(&error))
     }
@@ -467,8 +479,8 @@ impl ServerHandler for Handler {
         request: CancelTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let (session, agent, token) = self.asker_of_task(&context)?;
-        let asking = tasks::asking(&request.task_id, agent.as_deref(), token.as_ref());
+        let caller = self.asker_of_task(&context)?;
+        let (session, asking) = (&caller.session, caller.asking(&request.task_id));
         // What a person has decided on already goes on.
         session.withdraw(&asking).await.map(drop).map_err(|error| tasks::not_found(&error))
     }

@@ -4,7 +4,7 @@
 use super::Session;
 use super::decision::{Decided, reason};
 use crate::error::Error;
-use crate::error::PendingApproval;
+use crate::error::{PendingApproval, Way};
 use crate::session::approval::{Answer, Channel};
 use crate::session::call::Call;
 use crate::session::notify::NewApproval;
@@ -478,13 +478,8 @@ impl Session {
                 let own = id.clone();
                 let handle = blocking(store, move |store| store.handle(&own)).await?;
                 let is_resumable = call.is_resumable;
-                Ok(PendingApproval {
-                    id,
-                    expires_at,
-                    handle,
-                    is_resumable,
-                    page: page.map(Box::new),
-                })
+                let way = Box::new(Way { handle, is_resumable, page });
+                Ok(PendingApproval { id, expires_at, way })
             }
             Filed::Denied { id, .. } => Err(Error::Denied {
                 message: format!(

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use url::Url;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
@@ -41,7 +40,7 @@ pub(crate) struct NewApproval<'a> {
     pub(crate) expires_at: i64,
     pub(crate) question: &'a Question,
     /// The address of the approval on the inbox page, if the page is served.
-    pub(crate) link: Option<Url>,
+    pub(crate) link: Option<String>,
 }
 
 impl NewApproval<'_> {
@@ -55,7 +54,7 @@ impl NewApproval<'_> {
             "function": function.json,
             "sentence": self.question.sentence().to_string(),
             "expires_at": Timestamp::of_unix_ms(self.expires_at).map(Timestamp::to_rfc3339),
-            "link": self.link.as_ref().map(Url::as_str),
+            "link": self.link,
         })
     }
 }

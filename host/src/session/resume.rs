@@ -7,7 +7,7 @@
 
 use super::Session;
 use super::authorization::blocking;
-use crate::error::{EarlierError, Error, PendingApproval};
+use crate::error::{EarlierError, Error, PendingApproval, Way};
 use crate::session::call::{Call, Outcome};
 #[cfg(feature = "mcp")]
 use crate::store::Lifetime;
@@ -379,8 +379,9 @@ impl Session {
         let id = found.id.clone();
         let handle = blocking(self.store_of_approvals()?, move |store| store.handle(&id)).await?;
         let (id, expires_at) = (found.id.clone(), found.expires_at);
-        let page = self.store_of_approvals()?.page_of(&id).map(Box::new);
-        Ok(PendingApproval { id, expires_at, handle, is_resumable: true, page })
+        let page = self.store_of_approvals()?.page_of(&id);
+        let way = Box::new(Way { handle, is_resumable: true, page });
+        Ok(PendingApproval { id, expires_at, way })
     }
 
     /// Waits for a person's decision on a stored call, makes the call, and returns its outcome. The call

@@ -132,7 +132,7 @@ impl Store {
 
     /// Returns the address of an approval on the page, if a process of this user serves it. It opens
     /// nothing for those who are not signed in.
-    pub(crate) fn page_of(&self, id: &str) -> Option<Url> {
-        self.page()?.join(&format!("approvals/{id}")).ok()
+    pub(crate) fn page_of(&self, id: &str) -> Option<String> {
+        self.page()?.join(&format!("approvals/{id}")).ok().map(String::from)
     }
 }
