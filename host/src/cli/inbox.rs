@@ -2,6 +2,7 @@
 
 use super::signal::Signals;
 use super::{CommandError, Context, Exit, Output};
+use crate::config::Settings;
 use crate::error::Error;
 use crate::inbox::{Inbox, Link, Listening};
 use crate::session::approval::NobodyToAsk;
@@ -102,8 +103,14 @@ impl Opts {
             drop(listening);
             stop.cancel();
         };
+        // The rules and keys are those of the moment. Without them, no call is made.
+        let current = || {
+            let settings =
+                Settings::load(context.global.config.as_deref(), &context.environment).ok()?;
+            session.with_settings(settings).ok()
+        };
         // Calls that are under way end before the program does.
-        tokio::join!(stopping, make_approved_calls(stop.clone(), || Some(session.clone()), warner));
+        tokio::join!(stopping, make_approved_calls(stop.clone(), current, warner));
         Ok(Output::Nothing(Exit::Success))
     }
 }
