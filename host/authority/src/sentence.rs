@@ -271,7 +271,10 @@ mod tests {
             Sentence::decided(what, function, agent, account).to_string()
         };
         let call = Some("delete_room");
-        assert_eq!(of("approve", call, Some("a"), Some("work")), "Approved a call of `delete_room`");
+        assert_eq!(
+            of("approve", call, Some("a"), Some("work")),
+            "Approved a call of `delete_room`"
+        );
         assert_eq!(of("revoke", None, None, None), "Took back an approval, a token or a passkey");
         assert_eq!(of("freeze", None, Some("a\u{1b}"), None), "Froze the agent `a\\u{1b}`");
         assert_eq!(of("freeze", None, None, Some("work")), "Froze the account `work`");

@@ -220,15 +220,12 @@ impl Inbox {
                 "nothing was approved, because nothing but a passkey approves calls; use one on the page",
             ));
         }
+        let by = Decider { saw: Some(seen), ..by.clone() };
         let decided = match terms {
-            Some(terms) => self.store.approve_more(id, terms, by).map(|(approval, _)| approval),
-            None => self.store.decide(id, decision, by),
+            Some(terms) => self.store.approve_more(id, terms, &by).map(|(approval, _)| approval),
+            None => self.store.decide(id, decision, &by),
         };
         match decided {
-            // It was denied at the same moment, and nobody saw that who approved it.
-            Ok(again) if again.id != id && seen == ApprovalState::Pending => {
-                self.store.decide(&again.id, Decision::Deny, by)?;
-            }
             Ok(decided) => return Ok(Decided::Now(decided)),
             // It was decided, or expired, at the same moment. A passkey or terms that do not fit are told.
             Err(error @ Error::Usage { .. })

@@ -549,6 +549,12 @@ pub(super) fn apply(
     decision: Decision,
     signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<(What, StoredApproval)>> {
+    if by.saw.is_some() {
+        let found = one(connection, now, id)?;
+        if found.map(|found| found.state) != by.saw {
+            return Ok(None);
+        }
+    }
     let (what, decided) = match decision {
         Decision::Approve => {
             let passkey = signed.map(|signed| signed.id.as_str());

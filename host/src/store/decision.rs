@@ -1,6 +1,6 @@
 //! What people decide, as rows of the audit log.
 
-use super::approval::StoredApproval;
+use super::approval::{ApprovalState, StoredApproval};
 use super::passkeys::Answer;
 use crate::system::user::User;
 use serde::{Deserialize, Serialize};
@@ -49,12 +49,14 @@ pub(crate) struct Decider {
     pub(crate) client: Option<String>,
     /// What the person's passkey signed. Only approving needs it.
     pub(crate) passkey: Option<Answer>,
+    /// The state of the approval that the person saw. In any other state, the decision changes nothing.
+    pub(crate) saw: Option<ApprovalState>,
 }
 
 impl Decider {
     /// Returns a person who decides in a place.
     pub(crate) fn at(place: Place) -> Self {
-        Self { place, client: None, passkey: None }
+        Self { place, client: None, passkey: None, saw: None }
     }
 
     /// Sets the name that the MCP client gives itself.

@@ -593,3 +593,19 @@ fn a_standing_approval_that_is_revoked_admits_no_call_that_has_not_begun() {
     assert!(is_refused(&begin("2")));
     assert_eq!(ids(&calls(&store)), ["1"]);
 }
+
+#[test]
+fn a_decision_on_another_state_than_the_person_saw_changes_nothing() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending(&store, &daily);
+    let saw = |state| Decider { saw: Some(state), ..someone() };
+    store.deny(&id).expect("denied");
+    // An approval of a denied call would make a new one.
+    store.decide(&id, Decision::Approve, &saw(ApprovalState::Pending)).expect_err("too late");
+    assert_eq!(store.approvals(false).expect("read"), []);
+    assert_eq!(state(&store, &id), ApprovalState::Denied);
+    let again = store.decide(&id, Decision::Approve, &saw(ApprovalState::Denied));
+    assert_ne!(again.expect("approved").id, id);
+}
