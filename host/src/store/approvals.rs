@@ -532,7 +532,7 @@ pub(super) fn decide(
     by: &Decider,
     signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<StoredApproval>> {
-    let applied = apply(connection, now, id, decision, signed)?;
+    let applied = apply(connection, now, id, decision, by, signed)?;
     let Some((what, decided)) = applied else { return Ok(None) };
     match what {
         What::Approve => record_approval(connection, now, by, Some(&decided), signed)?,
@@ -541,12 +541,14 @@ pub(super) fn decide(
     Ok(Some(decided))
 }
 
-/// Applies a decision. Returns what it is and the approval; `None` if that is not open.
+/// Applies a decision. Returns what it is and the approval; `None` if that is not open, or not in the state
+/// that the person saw.
 pub(super) fn apply(
     connection: &Connection,
     now: i64,
     id: &str,
     decision: Decision,
+    by: &Decider,
     signed: Option<&Signed>,
 ) -> rusqlite::Result<Option<(What, StoredApproval)>> {
     if by.saw.is_some() {

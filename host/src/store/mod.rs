@@ -634,7 +634,7 @@ impl Store {
             };
             let approved = Decision::Approve;
             let Some((_, approved)) =
-                approvals::apply(transaction, now, id, approved, signed.as_ref())?
+                approvals::apply(transaction, now, id, approved, by, signed.as_ref())?
             else {
                 let found = approvals::one(transaction, now, id)?;
                 return Ok(Err(approvals::undecidable(found, now, id, Decision::Approve)));
