@@ -211,6 +211,8 @@ pub(crate) struct Way {
     pub(crate) is_resumable: bool,
     /// The address of the approval on the inbox page, if the page is served.
     pub(crate) page: Option<String>,
+    /// Whether nothing but a passkey approves it.
+    pub(crate) needs_passkey: bool,
 }
 
 impl PendingApproval {
@@ -220,11 +222,14 @@ impl PendingApproval {
         format!("whereby approvals approve {}", self.id)
     }
 
-    /// Returns how a person approves the call: on the page, if there is one, or with the command.
-    fn how(&self) -> String {
-        match &self.way.page {
-            Some(page) => format!("at {page}, or with: {}", self.command()),
-            None => format!("with: {}", self.command()),
+    /// Returns how a person approves the call: on the page, if there is one, or with the command. The
+    /// command does not help where nothing but a passkey approves.
+    pub(crate) fn how(&self) -> String {
+        match (&self.way.page, self.way.needs_passkey) {
+            (Some(page), true) => format!("with a passkey at {page}"),
+            (None, true) => "with a passkey on the page of: whereby inbox --web".into(),
+            (Some(page), false) => format!("at {page}, or with: {}", self.command()),
+            (None, false) => format!("with: {}", self.command()),
         }
     }
 }

@@ -31,14 +31,14 @@ fn it_prints_the_link_and_ends_with_a_signal() {
     let mut child = inbox(home.path(), &[]);
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let mut line = || lines.next().expect("a line").expect("text");
-    assert!(line().starts_with("inbox at http://127.0.0.1:"));
+    assert!(line().starts_with("inbox at http://localhost:"));
     assert_eq!(line(), "");
     assert_eq!(line(), "Open this link to sign in. It works once, within 10 minutes:");
     let link = line();
-    assert!(link.starts_with("  http://127.0.0.1:") && link.contains("/enter/"), "{link}");
+    assert!(link.starts_with("  http://localhost:") && link.contains("/enter/"), "{link}");
     assert_eq!(ended(child), (Some(0), String::new()));
-    // It stores nothing before anybody decides.
-    assert!(!home.path().join(".local").exists());
+    // Nobody takes its address for that of a page any more.
+    assert!(!home.path().join(".local/state/whereby/page").exists());
 }
 
 #[test]

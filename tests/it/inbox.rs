@@ -4,17 +4,18 @@ use crate::cli::ran;
 use crate::wire::daily;
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use whereby::inbox::{Inbox, Listening};
 use whereby::{ApprovalState, Store};
-use whereby_tests::{World, set_mode};
+use whereby_tests::World;
 
 /// A person's browser without cookies of its own, which sends what it is told.
-struct Browser {
-    listening: Listening,
+pub(crate) struct Browser {
+    pub(crate) listening: Listening,
     cookie: Option<String>,
 }
 
@@ -28,7 +29,7 @@ fn http() -> reqwest::Client {
     client.tls_backend_preconfigured(crate::mcp::http::no_tls()).build().expect("a client")
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     let value = response.headers().get(name).unwrap_or_else(|| panic!("no {name}: {response:?}"));
     value.to_str().expect("text")
 }
@@ -40,7 +41,7 @@ impl Browser {
     }
 
     /// A browser of a person who is signed in.
-    async fn of(world: &World) -> Self {
+    pub(crate) async fn of(world: &World) -> Self {
         let mut browser = Self::outside(world).await;
         browser.sign_in().await;
         browser
@@ -59,15 +60,15 @@ impl Browser {
         self.cookie = Some(pair.to_owned());
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.listening.url().trim_start_matches("http://").trim_end_matches('/').to_owned()
     }
 
-    fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         self.host().rsplit(':').next().expect("a port").to_owned()
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = http().request(method, self.listening.url() + path.trim_start_matches('/'));
         match &self.cookie {
             Some(cookie) => request.header("cookie", cookie),
@@ -75,12 +76,12 @@ impl Browser {
         }
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await.expect("a response")
     }
 
     /// The page at a path.
-    async fn page(&self, path: &str) -> String {
+    pub(crate) async fn page(&self, path: &str) -> String {
         let response = self.get(path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.text().await.expect("a page")
@@ -94,7 +95,7 @@ impl Browser {
     }
 
     /// Sends a form as a page of the inbox does.
-    async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+    pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Response {
         let csrf = self.csrf().await;
         let mut fields = fields.to_vec();
         fields.push(("csrf", &csrf));
@@ -131,19 +132,34 @@ impl Browser {
         self.request(Method::POST, path).headers(all).body(body).send().await.expect("a response")
     }
 
-    async fn decide(&self, id: &str, decision: &str, seen: &str) -> Response {
+    pub(crate) async fn decide(&self, id: &str, decision: &str, seen: &str) -> Response {
         let path = format!("/approvals/{id}/decision");
         self.send(&path, &[("decision", decision), ("seen", seen)]).await
     }
 }
 
 /// Makes a call that waits for approval, and returns the approval's id.
-async fn ask(world: &World, function: &str, arguments: Value) -> String {
+pub(crate) async fn ask(world: &World, function: &str, arguments: Value) -> String {
     world.call(function, arguments).await.approval.expect("a stored approval")
 }
 
-fn state(store: &Store, id: &str) -> ApprovalState {
+pub(crate) fn state(store: &Store, id: &str) -> ApprovalState {
     store.approval(id).expect("readable").expect("an approval").state
+}
+
+/// The addresses of every form.
+fn changes(id: &str) -> Vec<String> {
+    let of_approval = ["decision", "passkey"].map(|form| format!("/approvals/{id}/{form}"));
+    let others = [
+        &*format!("/standing/{id}/revoke"),
+        "/passkeys",
+        "/passkeys/begin",
+        "/passkeys/remove",
+        "/freeze",
+        "/unfreeze",
+        "/sign-out",
+    ];
+    of_approval.into_iter().chain(others.map(str::to_owned)).collect()
 }
 
 #[tokio::test]
@@ -213,9 +229,9 @@ async fn every_page_and_every_change_needs_the_session() {
         "/log".into(),
         "/agents".into(),
         "/accounts".into(),
+        "/passkeys".into(),
     ];
-    let decision = format!("/approvals/{id}/decision");
-    let changes = [&*decision, "/freeze", "/unfreeze", "/sign-out"];
+    let changes = changes(&id);
     let elsewhere = Browser::of(&World::new().await).await.cookie.expect("a cookie");
     let foreign = format!("{name}={}", elsewhere.split_once('=').expect("a pair").1);
     for cookie in [
@@ -233,7 +249,7 @@ async fn every_page_and_every_change_needs_the_session() {
             let page = response.text().await.expect("a page");
             assert!(!page.contains("daily") && !page.contains(&id), "{page}");
         }
-        for path in changes {
+        for path in &changes {
             let fields = [("csrf", &*csrf), ("decision", "approve"), ("seen", "pending")];
             let response = browser.send_bare(path, &fields, &[]).await;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{cookie:?} {path}");
@@ -263,7 +279,7 @@ async fn a_change_needs_the_token_of_the_sessions_forms() {
     let csrf = browser.csrf().await;
     assert_ne!(csrf, of_other);
     let decision = format!("/approvals/{id}/decision");
-    for path in [&*decision, "/freeze", "/unfreeze", "/sign-out"] {
+    for path in &changes(&id) {
         for given in [None, Some(""), Some("wrong"), Some(&*of_other)] {
             let mut fields = vec![("decision", "approve"), ("seen", "pending")];
             fields.extend(given.map(|given| ("csrf", given)));
@@ -291,7 +307,7 @@ async fn only_the_inboxs_own_pages_are_heard() {
     let (host, port, csrf) = (browser.host(), browser.port(), browser.csrf().await);
     let path = format!("/approvals/{id}/decision");
     let fields = [("csrf", &*csrf), ("decision", "approve"), ("seen", "pending")];
-    let (own, localhost) = (format!("http://{host}"), format!("localhost:{port}"));
+    let (own, other) = (format!("http://{host}"), format!("127.0.0.1:{port}"));
     let secure = format!("https://{host}");
     let with_path = format!("http://{host}/");
     for headers in [
@@ -308,7 +324,7 @@ async fn only_the_inboxs_own_pages_are_heard() {
         &[("origin", "http://127.0.0.1")],
         &[("origin", &secure)],
         &[("origin", &with_path)],
-        &[("origin", &*format!("http://{localhost}"))],
+        &[("origin", &*format!("http://{other}"))],
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "none")],
@@ -347,7 +363,7 @@ async fn only_the_inboxs_own_pages_are_heard() {
         (&[("sec-fetch-site", "nonsense")], StatusCode::FORBIDDEN),
         (&[("sec-fetch-site", "none")], StatusCode::OK),
         (&[("sec-fetch-site", "same-origin")], StatusCode::OK),
-        (&[("host", &*localhost)], StatusCode::OK),
+        (&[("host", &*other)], StatusCode::OK),
         (&[], StatusCode::OK),
     ] {
         let mut request = browser.request(Method::GET, "/");
@@ -638,7 +654,7 @@ async fn no_page_shows_a_secret() {
     ]);
     let keys = world.simulator.tokens();
     secrets.extend([("work", &*keys[0]), ("other", &*keys[1])]);
-    for path in ["/", &*format!("/approvals/{id}"), "/log", "/agents", "/accounts"] {
+    for path in ["/", &*format!("/approvals/{id}"), "/log", "/agents", "/accounts", "/passkeys"] {
         let page = browser.page(path).await;
         for (name, secret) in &secrets {
             assert!(!page.contains(secret), "{path} shows the secret of {name}");
@@ -668,9 +684,8 @@ async fn what_cannot_be_read_is_said() {
     // What waits and what happened are shown all the same.
     assert!(browser.page("/").await.contains("Nothing is waiting"));
     assert!(browser.page("/log").await.contains("No call has been made yet"));
-    std::fs::create_dir_all(world.path("state/whereby")).expect("a folder");
-    set_mode(&world.path("state/whereby"), 0o700);
-    world.write("state/whereby/state.db", "no database, and long enough to be read as one");
+    let database = Connection::open(world.path("state/whereby/state.db")).expect("a database");
+    database.execute_batch("ALTER TABLE approvals RENAME TO others").expect("another program");
     let broken = browser.get("/").await;
     assert_eq!(broken.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let page = broken.text().await.expect("a page");

@@ -20,6 +20,7 @@ mod functions;
 mod guide;
 mod hostile;
 mod inbox;
+mod inbox_passkeys;
 mod layers;
 mod lua;
 mod mcp;

@@ -40,10 +40,11 @@ pub(super) struct Opts {
     #[arg(long)]
     web: bool,
     /// The loopback address of the page; port 0 picks a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", requires = "web",
+        conflicts_with_all = ["link", "add_passkey"])]
     listen: SocketAddr,
     /// Open the page in the browser
-    #[arg(long, requires = "web")]
+    #[arg(long, requires = "web", conflicts_with_all = ["link", "add_passkey"])]
     open: bool,
     /// Print another link to the page that is served now, also by `whereby serve`
     #[arg(long)]

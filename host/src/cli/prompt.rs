@@ -70,7 +70,7 @@ impl Approver for ShowCommand {
             self.streams.stderr(),
             "waiting up to {} s for a person to decide; to approve: {}",
             self.seconds,
-            pending.command()
+            if pending.way.needs_passkey { pending.how() } else { pending.command() }
         );
     }
 }

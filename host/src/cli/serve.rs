@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 /// options of `whereby mcp --listen`. A link to the page signs a person in, whichever user of this machine
 /// they are; for another one, run `whereby inbox --link` as the user of the service.
 #[derive(Debug, clap::Args)]
-#[group(id = "serve")]
+// It would have the name of that of the options of `whereby mcp`.
+#[group(skip)]
 #[command(
     after_long_help = "Example:\n  whereby serve --listen 127.0.0.1:8090 --inbox 127.0.0.1:8091 --capability-tokens"
 )]

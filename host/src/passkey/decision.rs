@@ -34,6 +34,18 @@ pub(crate) enum Verdict {
     AllowMore,
 }
 
+impl Verdict {
+    pub(crate) const ALL: [Self; 2] = [Self::Approve, Self::AllowMore];
+
+    /// Returns its name in the challenge and in the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::AllowMore => "allow-more",
+        }
+    }
+}
+
 /// What the decision covers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scope {
@@ -60,10 +72,7 @@ impl Decision {
             "installation": installation,
             "approval": approval,
             "call": hex(call),
-            "decision": match verdict {
-                Verdict::Approve => "approve",
-                Verdict::AllowMore => "allow-more",
-            },
+            "decision": verdict.as_str(),
             "uses": scope.uses,
             "expires_at": scope.expires_at.to_string(),
             "conditions": conditions,

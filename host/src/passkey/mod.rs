@@ -36,7 +36,7 @@ pub(crate) mod fuzzing;
 mod json;
 pub(crate) mod registration;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use credential::Credential;
 pub(crate) use fault::Fault;

@@ -14,8 +14,11 @@ use whereby_authority::conditions::Condition;
 /// User present and verified.
 const FLAGS: u8 = 0b101;
 
+/// 2 March 2026.
+pub(crate) const NOW: i64 = 1_772_442_000_000;
+
 /// An authenticator in software, with one passkey.
-struct Device {
+pub(crate) struct Device {
     id: Vec<u8>,
     pair: Pair,
 }
@@ -26,7 +29,7 @@ enum Pair {
 }
 
 impl Device {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_ASN1_SIGNING);
         let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).expect("a pair");
@@ -58,6 +61,22 @@ impl Device {
             }
             Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
         }
+    }
+
+    /// Returns a registration, its page, and what the browser answers there.
+    pub(crate) fn registers(&self, installation: &str) -> (Registration, RelyingParty, String) {
+        let party = RelyingParty { installation: installation.to_owned(), ..party() };
+        let registration = Registration::new("laptop", CHALLENGE, NOW).expect("a registration");
+        (registration, party, Answer::create(self).to_create())
+    }
+
+    /// Returns what the browser answers when it is asked to sign.
+    pub(crate) fn signs(&self, options: &Value) -> String {
+        let challenge = options["challenge"].as_str().expect("a challenge");
+        let challenge = json::from_base64("a challenge", challenge, 32).expect("base64");
+        let challenge = challenge.try_into().expect("32 bytes");
+        let answer = Answer { count: 2, ..Answer::new(self, "webauthn.get", &challenge) };
+        answer.to_get().to_string()
     }
 
     fn register(&self) -> Credential {

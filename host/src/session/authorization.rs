@@ -478,7 +478,8 @@ impl Session {
                 let own = id.clone();
                 let handle = blocking(store, move |store| store.handle(&own)).await?;
                 let is_resumable = call.is_resumable;
-                let way = Box::new(Way { handle, is_resumable, page });
+                let needs_passkey = decided.verdict.passkey_required_by.is_some();
+                let way = Box::new(Way { handle, is_resumable, page, needs_passkey });
                 Ok(PendingApproval { id, expires_at, way })
             }
             Filed::Denied { id, .. } => Err(Error::Denied {
@@ -554,6 +555,8 @@ impl Session {
         };
         if let (Error::ApprovalRequired { message, .. }, Authorization::Approved(_)) =
             (&mut error, authorization)
+            // Without a passkey, nobody can have used it.
+            && decided.verdict.passkey_required_by.is_none()
         {
             *message = format!(
                 "the approval of {} was used by another call with the same arguments; this call needs \

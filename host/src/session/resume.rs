@@ -383,7 +383,8 @@ impl Session {
         let handle = blocking(self.store_of_approvals()?, move |store| store.handle(&id)).await?;
         let (id, expires_at) = (found.id.clone(), found.expires_at);
         let page = self.store_of_approvals()?.page_of(&id);
-        let way = Box::new(Way { handle, is_resumable: true, page });
+        let needs_passkey = self.settings().policy.passkey_required_by().is_some();
+        let way = Box::new(Way { handle, is_resumable: true, page, needs_passkey });
         Ok(PendingApproval { id, expires_at, way })
     }
 

@@ -5,15 +5,16 @@ use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest;
 use super::random;
-use super::standing::Terms;
+use super::standing::{self, Terms};
 use crate::error::Error;
 use crate::passkey::code::{CodeFault, EnrolmentCode};
 use crate::passkey::decision::{Decision, Record, Request, Scope, Verdict};
 use crate::passkey::registration::Registration;
 use crate::passkey::{Credential, Fault, RelyingParty};
-use crate::system::digest::hex;
+use crate::system::digest::{from_hex, hex};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
+use whereby_authority::conditions::Condition;
 
 /// What a person's browser answered when it was asked to sign a decision.
 #[derive(Clone, Debug)]
@@ -105,13 +106,39 @@ pub(super) fn verify(
     }))
 }
 
+/// Returns what a passkey signed and its record, from the details of a row of the log. `None` if these are
+/// not such details.
+#[cfg_attr(not(test), expect(dead_code, reason = "for whoever verifies the audit log"))]
+pub(super) fn recorded(details: &Value) -> Option<(Record, Decision)> {
+    let signed = details.get("passkey")?;
+    let text = |name: &str| signed[name].as_str();
+    let verdict =
+        Verdict::ALL.into_iter().find(|known| text("decision") == Some(known.as_str()))?;
+    let conditions = signed["conditions"].as_object()?.iter();
+    let conditions = conditions.map(|(name, value)| Condition::parse(name, value, None));
+    let decision = Decision {
+        installation: text("installation")?.to_owned(),
+        approval: text("approval_id")?.to_owned(),
+        call: from_hex(text("call")?)?,
+        verdict,
+        scope: Scope {
+            uses: signed["uses"].as_u64()?.try_into().ok()?,
+            expires_at: signed["expires_at"].as_i64()?,
+            conditions: conditions.collect::<Result<_, _>>().ok()?,
+        },
+    };
+    Some((serde_json::from_value(signed["assertion"].clone()).ok()?, decision))
+}
+
 fn details(record: &Record, decision: &Decision) -> Value {
-    let Decision { approval, call, scope, .. } = decision;
+    let Decision { installation, approval, call, verdict, scope } = decision;
     let conditions = scope.conditions.iter();
     json!({
         "passkey": {
             "assertion": record,
+            "installation": installation,
             "approval_id": approval,
+            "decision": verdict.as_str(),
             "call": hex(call),
             "uses": scope.uses,
             "expires_at": scope.expires_at,
@@ -215,13 +242,18 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] if there is no such approval, or no passkey.
+    /// [`Error::Usage`] if there is no such approval or no passkey, or if the terms do not fit the call.
     pub(crate) fn passkey_options(
         &self,
         id: &str,
         terms: Option<&Terms>,
         request: &Request,
     ) -> Result<Value, Error> {
+        if let Some(terms) = terms
+            && let Some(approval) = self.approval(id)?
+        {
+            standing::check(&approval, terms, self.shared.now())?;
+        }
         let key = self.shared.with(|opened| Ok(opened.key))?;
         let found = self
             .shared

@@ -5,6 +5,8 @@ mod archive;
 mod askers;
 mod database;
 mod log;
+mod pages;
+mod passkeys;
 
 use super::*;
 use rusqlite::Connection;

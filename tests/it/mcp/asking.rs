@@ -1,5 +1,6 @@
 //! Asking a person by way of the client, in both ways that the protocol has had.
 
+use super::raw::Raw;
 use super::{Client, Connected, Progress, accepts, answers, params};
 use crate::wire::{daily, sent};
 use rmcp::model::{
@@ -9,6 +10,7 @@ use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use whereby::catalog::FUNCTIONS;
+use whereby::inbox::Inbox;
 use whereby_tests::World;
 
 const DELETE: &str = "whereby_delete_room";
@@ -249,4 +251,105 @@ async fn a_yes_is_to_a_call_under_the_rules_of_then() {
     assert_eq!(error["kind"], "denied");
     world.assert_untouched();
     connected.end().await;
+}
+
+const REQUIRED: &str = "[approvals]\nrequire = \"passkey\"\n";
+
+#[tokio::test]
+async fn a_client_s_word_is_no_passkey() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(REQUIRED);
+    for is_new in [false, true] {
+        let (connected, client, _progress) = match is_new {
+            true => connect_new(&world, accepts(true)).await,
+            false => connect(&world, accepts(true)).await,
+        };
+        let error = connected.fail(DELETE, daily_room()).await;
+        assert_eq!(error["kind"], "approval-required");
+        let hint = error["hint"].as_str().expect("a hint");
+        assert!(hint.contains("with a passkey") && !hint.contains("approvals approve"), "{hint}");
+        assert!(client.asked().is_empty());
+        // Nor is that of a program that embeds the library, and of whoever waits for it.
+        let id = error["approval_id"].as_str().expect("an id");
+        world.store().approve(id).expect("marked");
+        let resumed = json!({"approval_id": id, "wait_seconds": 0});
+        let error = connected.fail("whereby_resume", resumed).await;
+        assert_eq!(error["effect"], "none");
+        let error = connected.fail(DELETE, daily_room()).await;
+        assert_eq!(error["kind"], "approval-required");
+        world.assert_untouched();
+        connected.end().await;
+    }
+    // An answer that nobody asked for.
+    let mut raw = Raw::new(&world);
+    raw.without_handshake("2026-07-28", json!({"elicitation": {"form": {}}}));
+    let mut call = json!({"name": DELETE, "arguments": daily_room()});
+    raw.ask("tools/call", call.clone()).await;
+    let open = world.store().approvals(false).expect("read").remove(0);
+    for state in [open.id.clone(), format!("{}.{}", open.id, "0".repeat(32))] {
+        call["requestState"] = json!(state);
+        call["inputResponses"] =
+            json!({"approval": {"action": "accept", "content": {"approve": true}}});
+        let result = raw.ask("tools/call", call.clone()).await["result"].clone();
+        assert_eq!(result["_meta"]["whereby/error"]["kind"], "approval-required", "{result}");
+    }
+    raw.end().await;
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_client_that_opens_pages_is_given_the_address_of_the_approval() {
+    let capabilities = json!({"elicitation": {"url": {}}});
+    for rules in ["", REQUIRED] {
+        let world = World::with_rooms(vec![daily()]).await;
+        world.configure(rules);
+        let call = json!({"name": DELETE, "arguments": daily_room()});
+        let error = |result: &Value| result["_meta"]["whereby/error"].clone();
+
+        // Without a page, there is nothing to open.
+        let mut raw = Raw::new(&world);
+        raw.without_handshake("2026-07-28", capabilities.clone());
+        let result = raw.ask("tools/call", call.clone()).await["result"].clone();
+        assert_eq!(error(&result)["kind"], "approval-required", "{result}");
+        raw.end().await;
+
+        let inbox = Inbox::new(world.store(), world.environment(), None);
+        let page = inbox.listen(([127, 0, 0, 1], 0).into()).await.expect("it listens");
+        let mut raw = Raw::new(&world);
+        raw.initialize("2025-11-25", capabilities.clone()).await;
+        let result = raw.ask("tools/call", call.clone()).await["result"].clone();
+        let id = error(&result)["approval_id"].as_str().expect("an id").to_owned();
+        let address = format!("{}approvals/{id}", page.url());
+        let hint = error(&result)["hint"].as_str().expect("a hint").to_owned();
+        assert!(hint.contains(&address), "{hint}");
+        raw.until("elicitation/create").await;
+        let is_shown = |message: &&Value| message["method"] == "elicitation/create";
+        let shown = raw.received().iter().find(is_shown).expect("an address")["params"].clone();
+        assert_eq!((&shown["mode"], &shown["url"]), (&json!("url"), &json!(address)), "{shown}");
+        assert_eq!(shown["elicitationId"], id);
+        raw.end().await;
+
+        // Since 2026-07-28, the server says what it needs, and the client repeats the call.
+        let mut raw = Raw::new(&world);
+        raw.without_handshake("2026-07-28", capabilities.clone());
+        let result = raw.ask("tools/call", call.clone()).await["result"].clone();
+        assert_eq!(result["resultType"], "input_required", "{result}");
+        let shown = &result["inputRequests"]["approval"]["params"];
+        assert_eq!((&shown["mode"], &shown["url"]), (&json!("url"), &json!(address)), "{shown}");
+        // That a person has opened it decides nothing.
+        let mut again = call.clone();
+        again["requestState"] = result["requestState"].clone();
+        again["inputResponses"] =
+            json!({"approval": {"action": "accept", "content": {"approve": true}}});
+        let result = raw.ask("tools/call", again.clone()).await["result"].clone();
+        assert_eq!(error(&result)["kind"], "approval-required", "{result}");
+        world.assert_untouched();
+        if rules.is_empty() {
+            world.store().approve(&id).expect("approved");
+            let result = raw.ask("tools/call", again).await["result"].clone();
+            assert_eq!(result["isError"], false, "{result}");
+        }
+        raw.end().await;
+        page.stop().await;
+    }
 }

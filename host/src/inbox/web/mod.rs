@@ -131,6 +131,14 @@ impl Inbox {
                  listen on 127.0.0.1"
             )));
         }
+        // A browser takes `localhost` for these two. Another program may have them on the same port.
+        if ![IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(&address.ip())
+        {
+            return Err(Error::configuration(format!(
+                "{address} is not what browsers take for localhost, where passkeys work; listen on \
+                 127.0.0.1"
+            )));
+        }
         let (listeners, port) = bind(address).await?;
         let page = Page::new(self, port, for_others);
         let app = routes()
@@ -148,9 +156,7 @@ impl Inbox {
             server.spawn(listener::accept(listener, app.clone()));
         }
         let url = page.url();
-        let announced = page.inbox.store().announce_page(&url);
-        // Without it, other programs tell people the command in place of the page.
-        let announced = announced?;
+        let announced = page.inbox.store().announce_page(&url)?;
         Ok(Listening { page, server, _announced: announced })
     }
 
@@ -521,8 +527,17 @@ fn terms(inbox: &Inbox, id: &str, form: &Form, now: i64) -> Result<Option<Terms>
         }
         _ => Vec::new(),
     };
-    if form.get("which") == Some("rooms") && rooms.is_empty() {
-        return Err(Error::usage("name the rooms, with a pattern such as bot-*"));
+    match (form.get("which"), form.get("rooms")) {
+        (Some("rooms"), _) if rooms.is_empty() => {
+            return Err(Error::usage("name the rooms, with a pattern such as bot-*"));
+        }
+        (Some("rooms"), _) | (_, None) => {}
+        // It is unclear which of the two the person means.
+        (_, Some(_)) => {
+            return Err(Error::usage(
+                "the form names rooms and says exactly the same arguments; choose one of them",
+            ));
+        }
     }
     let lasting = form.get("for").unwrap_or("1h");
     let is_destructive = form.get("destructive").is_some();

@@ -41,19 +41,23 @@ pub(in crate::inbox::web) fn passkeys(
                 p.muted { code.id { (id) } }
             }
         }
-        section.card aria-labelledby="add-passkey" {
+        section.panel aria-labelledby="add-passkey" {
             h2 #add-passkey { "Add a passkey" }
             p { "In a terminal, run " code { "whereby inbox --add-passkey" } ". It prints a code." }
-            form method="post" action="/passkeys" data-passkey="create" data-options="/passkeys/begin" {
+            form.fields method="post" action="/passkeys" data-passkey="create" data-options="/passkeys/begin" {
                 (frame.hidden())
-                p.row {
-                    label for="passkey-code" { "Code" }
-                    input #passkey-code name="code" required maxlength="16" autocomplete="off" placeholder="4F7KM-9QXRT";
-                    label for="passkey-name" { "Name" }
-                    input #passkey-name name="name" required maxlength="64" autocomplete="off" placeholder="My phone";
+                div.pair {
+                    div {
+                        label for="passkey-code" { "Code" }
+                        input #passkey-code name="code" required maxlength="16" autocomplete="off" placeholder="4F7KM-9QXRT";
+                    }
+                    div {
+                        label for="passkey-name" { "Name" }
+                        input #passkey-name name="name" required maxlength="64" autocomplete="off" placeholder="My phone";
+                    }
                 }
                 (fields())
-                button { "Add" }
+                button { "Add the passkey" }
             }
         }
     };

@@ -267,19 +267,22 @@ fn allow_more(frame: &Frame, item: &Item, what: &str) -> Markup {
         }
         fieldset {
             legend { "Which calls" }
-            label { input type="radio" name="which" value="same" checked; " Exactly the same arguments" }
+            label.choice {
+                input type="radio" name="which" value="same" checked; "Exactly the same arguments"
+            }
             @if has_rooms {
-                label {
-                    input type="radio" name="which" value="rooms"; " Any arguments, for the rooms "
+                div.choice {
+                    input #(field("any")) type="radio" name="which" value="rooms";
+                    label.choice for=(field("any")) { "Any arguments, for the rooms" }
                     input name="rooms" aria-label="Rooms, as a pattern" placeholder="bot-*" autocomplete="off";
                 }
             }
         }
         @if is_severe {
-            label.severe {
+            label.choice.severe {
                 input type="checkbox" name="destructive" required;
-                @if item.is_destructive { " I want several calls that cannot be undone" }
-                @else { " I want several calls that send audio, video or a transcript away" }
+                @if item.is_destructive { "I want several calls that cannot be undone" }
+                @else { "I want several calls that send audio, video or a transcript away" }
             }
         }
         button aria-describedby=(what) {
