@@ -235,6 +235,7 @@ fn as_version_4(world: &World) {
              DROP TABLE passkeys;
              DROP TABLE passkey_code;
              DROP TABLE page_links;
+             ALTER TABLE calls DROP COLUMN trace;
              ALTER TABLE calls DROP COLUMN decision;
              DROP TABLE results;
              DROP TABLE standing_approvals;
