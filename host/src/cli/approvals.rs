@@ -179,7 +179,7 @@ fn confirm(context: &Context, found: &[StoredApproval]) -> Result<bool, Error> {
     let most = context.streams.width.map_or(200, |width| usize::from(width.max(OTHER_COLUMNS)) - 1);
     for call in found {
         let who = asked_by(&call.front_end, call.client.as_deref(), call.agent.as_deref());
-        let (account, arguments) = (&call.account, spaced(&call.arguments));
+        let (account, arguments) = (&call.account, text::spaced_json(&call.arguments));
         let line = format!("{} {arguments}, account {account}, asked by {who}", call.function);
         // If standard error is closed, the question below fails.
         let _ = writeln!(context.streams.stderr(), "{}", text::printable(&line, most));
@@ -278,23 +278,7 @@ pub(super) fn short(arguments: &Value, look: &Look) -> String {
         }
         _ => usize::MAX,
     };
-    text::printable(&spaced(arguments), most)
-}
-
-/// Returns JSON on one line, with spaces where it can be wrapped.
-fn spaced(value: &Value) -> String {
-    let name = |name: &String| Value::from(name.as_str());
-    match value {
-        Value::Object(object) => {
-            let members =
-                object.iter().map(|(key, value)| format!("{}: {}", name(key), spaced(value)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
-        }
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
-    }
+    text::printable(&text::spaced_json(arguments), most)
 }
 
 /// Returns the agent, the front end and the client of a call, such as `assistant via mcp (client 1.0)`.

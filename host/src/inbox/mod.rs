@@ -1,8 +1,10 @@
 //! What people decide on: the calls that wait, what happened, and what each agent may do.
 //!
-//! This is the model of every display: the page ([`Inbox::listen`]) shows what it returns, and has no rules
-//! of its own. Each action is one function here.
+//! This is the model of every display: the page ([`Inbox::listen`]) and the screen on a terminal show what
+//! it returns, and have no rules of their own. Each action is one function here.
 
+#[cfg(unix)]
+pub(crate) mod terminal;
 mod web;
 
 pub use web::{Link, Listening};
@@ -413,6 +415,19 @@ impl Item {
             is_destructive: function.is_none_or(|f| FunctionRule::of(f).is_destructive),
             approval,
         }
+    }
+}
+
+impl Item {
+    /// Returns when the call was decided, made or due, if it no longer waits.
+    pub(crate) fn settled_at(&self) -> i64 {
+        let approval = &self.approval;
+        match approval.state {
+            ApprovalState::Used => approval.used_at,
+            ApprovalState::Expired => approval.valid_until.or(Some(approval.expires_at)),
+            _ => approval.decided_at,
+        }
+        .unwrap_or_default()
     }
 }
 
