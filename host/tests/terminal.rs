@@ -181,7 +181,11 @@ struct Terminal {
 
 impl Terminal {
     fn start(mut command: Command, screen: Screen) -> Self {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        // The program must not keep our end open.
+        #[cfg(target_os = "linux")]
+        let flags = flags | OpenptFlags::CLOEXEC;
+        let ours = openpt(flags).expect("a terminal");
         grantpt(&ours).expect("it is ours");
         unlockpt(&ours).expect("it can be opened");
         let size = Winsize { ws_row: 50, ws_col: screen.columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -335,6 +339,7 @@ async fn every_command_is_clean_on_a_terminal() {
         &["permissions"],
         &["token", "list"],
         &["doctor", "-v"],
+        &["inbox", "--help"],
         &["approvals", "list"],
         &["audit"],
         &["lua", "-e", "print(app.integrations.whereby.list_rooms({}).data[1].roomName)", "-v"],
@@ -541,5 +546,249 @@ async fn what_a_command_waits_for_is_shown() {
         let line = terminal.shown.split('\r').find(|line| line.contains(words));
         let line = line.expect("a line").replace("\u{1b}[K", "");
         assert!(line.chars().count() < 60, "{line:?} is more than a line");
+    }
+}
+
+/// The inbox on a terminal, with a call that waits.
+#[cfg(feature = "inbox")]
+mod inbox {
+    use super::*;
+    use rustix::termios::{LocalModes, tcgetwinsize};
+
+    const CREATE: &[&str] = &["call", "create_room", "--arg", "room_name_prefix=bot-"];
+    const DELETE: &[&str] = &["call", "delete_room", "--arg", "room_name=standup"];
+
+    fn open(user: &User, calls: &[&[&str]]) -> Terminal {
+        for call in calls {
+            user.document(call);
+        }
+        let mut terminal = user.inbox();
+        terminal.read_screen("Asked by");
+        terminal
+    }
+
+    impl User {
+        fn inbox(&self) -> Terminal {
+            Terminal::start(self.command(&["inbox"]), Screen { columns: 80, colours: true })
+        }
+
+        /// The states of all approvals, in the order in which they were requested.
+        fn states(&self) -> Vec<String> {
+            let all = self.document(&["approvals", "list", "--all"]);
+            let all = all["approvals"].as_array().expect("a list");
+            all.iter().map(|one| one["state"].as_str().expect("a state").to_owned()).collect()
+        }
+    }
+
+    /// Leaves with a key, and checks that everything is as it was.
+    fn quit(mut terminal: Terminal) {
+        terminal.write("q");
+        terminal.read_until("");
+        let status = terminal.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(0), "{}", terminal.shown);
+        let left = terminal.screen().screen().contents();
+        assert!(!left.contains("Waiting"), "something is left on the screen: {left}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_call_is_approved_and_denied_with_keys() {
+        let user = User::new().await;
+        let mut terminal = open(&user, &[CREATE, DELETE]);
+        terminal.read_screen("2 calls wait");
+        terminal.write("a");
+        terminal.read_screen("y: approve");
+        terminal.write("y");
+        terminal.read_screen("Approved once");
+        assert_eq!(user.states(), ["approved", "pending"]);
+        // The next one that waits is selected, and needs more than a key.
+        terminal.read_screen("This cannot be undone.");
+        terminal.write("a");
+        terminal.read_screen("Type yes to approve:");
+        terminal.write("y\r");
+        terminal.read_screen("approve: y▏");
+        terminal.write("\u{1b}");
+        terminal.read_screen("d deny");
+        assert_eq!(user.states(), ["approved", "pending"]);
+        terminal.write("d");
+        terminal.read_screen("y: deny");
+        terminal.write("y");
+        terminal.read_screen("Denied: Permanently deletes");
+        assert_eq!(user.states(), ["approved", "denied"]);
+        user.document(DELETE);
+        quit(terminal);
+        assert!(user.simulator.requests().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn something_destructive_is_approved_with_a_word() {
+        let user = User::new().await;
+        let mut terminal = open(&user, &[DELETE]);
+        terminal.write("a");
+        terminal.read_screen("Type yes to approve:");
+        terminal.write("yes");
+        terminal.read_screen("approve: yes▏");
+        terminal.write("\r");
+        terminal.read_screen("Approved once");
+        assert_eq!(user.states(), ["approved"]);
+        quit(terminal);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_typed_before_the_question_approves_nothing() {
+        let user = User::new().await;
+        user.document(CREATE);
+        let mut terminal = user.inbox();
+        // Before anything is shown.
+        terminal.write("ay");
+        terminal.read_screen("Asked by");
+        // In one piece, as from a clipboard.
+        terminal.write("ayyy\ry");
+        terminal.read_screen("y: approve");
+        terminal.write("\u{1b}[200~yes\r\u{1b}[201~");
+        terminal.write("n");
+        terminal.read_screen("1 call waits");
+        assert_eq!(user.states(), ["pending"]);
+        quit(terminal);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_call_that_appears_or_is_decided_elsewhere_is_shown() {
+        let user = User::new().await;
+        let mut terminal = user.inbox();
+        terminal.read_screen("Nothing is waiting.");
+        user.document(CREATE);
+        terminal.read_screen("1 call waits");
+        terminal.write("a");
+        terminal.read_screen("y: approve");
+        let approvals = user.document(&["approvals", "list"]);
+        let id = approvals["approvals"][0]["id"].as_str().expect("an id").to_owned();
+        user.document(&["approvals", "deny", &id]);
+        terminal.read_screen("Too late to approve; nothing was changed.");
+        terminal.write("y");
+        user.document(DELETE);
+        terminal.read_screen("(1)");
+        assert_eq!(user.states(), ["denied", "pending"]);
+        quit(terminal);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn everything_is_frozen_with_a_key() {
+        let user = User::new().await;
+        let mut terminal = open(&user, &[CREATE]);
+        terminal.write("f");
+        terminal.read_screen("Reason, for people:");
+        terminal.write("a mistake\r");
+        terminal.read_screen("Froze everything");
+        let refused = user.document(&["call", "list_rooms"]);
+        assert_eq!(refused["error"]["kind"], "denied", "{refused}");
+        assert!(user.simulator.requests().is_empty());
+        terminal.write("u");
+        terminal.read_screen("y: unfreeze");
+        terminal.write("y");
+        terminal.read_screen("Lifted the freeze of everything");
+        assert_eq!(user.document(&["call", "list_rooms"])["success"], true);
+        quit(terminal);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_terminal_is_as_before_on_every_way_out() {
+        let user = User::new().await;
+        let ways: &[(&str, fn(&mut Terminal), i32)] = &[
+            ("q", |terminal| terminal.write("q"), 0),
+            ("Ctrl-C", |terminal| terminal.write("\u{3}"), 130),
+            ("SIGINT", |terminal| terminal.signal("INT"), 130),
+            ("SIGTERM", |terminal| terminal.signal("TERM"), 143),
+            ("SIGHUP", |terminal| terminal.signal("HUP"), 129),
+        ];
+        for (way, leave, code) in ways {
+            let mut terminal = open(&user, &[CREATE]);
+            assert!(terminal.screen().screen().alternate_screen() && terminal.is_raw());
+            leave(&mut terminal);
+            terminal.read_until("");
+            let status = terminal.child.wait().expect("it ends");
+            assert_eq!(status.code(), Some(*code), "{way}: {}", terminal.shown);
+            let parser = terminal.screen();
+            let screen = parser.screen();
+            assert!(!screen.alternate_screen() && !screen.hide_cursor(), "{way}");
+            assert!(!screen.bracketed_paste() && !terminal.is_raw(), "{way}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_terminal_that_is_closed_ends_it() {
+        let user = User::new().await;
+        let mut terminal = open(&user, &[CREATE]);
+        terminal.ours = File::open("/dev/null").expect("a file");
+        let status = terminal.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(129));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_size_may_change() {
+        let user = User::new().await;
+        let mut terminal = open(&user, &[CREATE]);
+        for (columns, rows, shown) in [(30, 8, "Too small"), (120, 40, "1 Waiting (1)")] {
+            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            tcsetwinsize(&terminal.ours, size).expect("a size");
+            terminal.signal("WINCH");
+            terminal.read_screen(shown);
+        }
+        quit(terminal);
+    }
+
+    #[test]
+    fn without_colours_there_are_none() {
+        let home = temporary();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whereby"));
+        let variables = [("TERM", "xterm"), ("HOME", home.path().to_str().expect("UTF-8"))];
+        command.arg("inbox").env_clear().envs(variables);
+        let mut terminal = Terminal::start(command, Screen { columns: 80, colours: false });
+        terminal.read_screen("Nothing is waiting.");
+        let parser = terminal.screen();
+        let screen = parser.screen();
+        for (row, column) in (0..50).flat_map(|row| (0..80).map(move |column| (row, column))) {
+            let cell = screen.cell(row, column).expect("a cell");
+            assert_eq!(cell.fgcolor(), vt100::Color::Default);
+            assert_eq!(cell.bgcolor(), vt100::Color::Default);
+        }
+        quit(terminal);
+    }
+
+    impl Terminal {
+        /// Returns what is on the screen.
+        fn screen(&self) -> vt100::Parser {
+            let size = tcgetwinsize(&self.ours).expect("a size");
+            let length = |length: u16| length.try_into().expect("a size");
+            let mut parser = vt100::Parser::new(length(size.ws_row), length(size.ws_col), 0);
+            parser.process(&self.bytes);
+            parser
+        }
+
+        /// Reads until this is on the screen.
+        fn read_screen(&mut self, text: &str) {
+            let mut buffer = [0; 4096];
+            loop {
+                let shown = self.screen().screen().contents();
+                if shown.contains(text) {
+                    return;
+                }
+                let read = self.ours.read(&mut buffer).unwrap_or(0);
+                assert!(read > 0, "`{text}` was not shown, but: {shown}");
+                self.bytes.extend_from_slice(&buffer[..read]);
+            }
+        }
+
+        /// Sends a signal to the program.
+        fn signal(&self, name: &str) {
+            let sent =
+                Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+            assert!(sent.expect("kill runs").success());
+        }
+
+        fn is_raw(&self) -> bool {
+            let modes = tcgetattr(&self.ours).expect("settings").local_modes;
+            !modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+        }
     }
 }

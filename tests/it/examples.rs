@@ -67,8 +67,8 @@ fn typed(words: &[String]) -> Option<String> {
     }
 }
 
-/// The commands that serve until they are stopped.
-const SERVERS: [&str; 2] = ["mcp", "simulate"];
+/// The commands that go on until they are stopped.
+const SERVERS: [&str; 3] = ["inbox", "mcp", "simulate"];
 
 /// The subcommands of cargo that the documentation may name. What they run is checked against the packages
 /// by [`the_commands_of_cargo_name_what_there_is`].

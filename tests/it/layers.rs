@@ -182,6 +182,7 @@ fn a_library_is_known_where_it_belongs_and_nowhere_else() {
         ("rmcp", &["mcp"]),
         ("axum", &["inbox", "listener", "mcp"]),
         ("maud", &["inbox"]),
+        ("ratatui", &["inbox"]),
         ("mlua", &["lua"]),
         ("rusqlite", &["store"]),
         ("biscuit_auth", &["token"]),

@@ -1,5 +1,6 @@
 //! Makes text from outside safe to show.
 
+use serde_json::Value;
 use std::path::Path;
 
 /// Returns the text without the byte order mark that some programs write before it.
@@ -47,6 +48,23 @@ pub fn printable_json(json: &str) -> String {
     shown
 }
 
+/// Returns JSON on one line, with spaces where it can be wrapped.
+#[must_use]
+pub fn spaced_json(value: &Value) -> String {
+    let name = |name: &String| Value::from(name.as_str());
+    match value {
+        Value::Object(object) => {
+            let members =
+                object.iter().map(|(key, value)| format!("{}: {}", name(key), spaced_json(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(spaced_json).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Whether a character is a control character (C0, C1, DEL) or can reorder or hide text: bidirectional
 /// controls, zero-width characters, blank letters, line and paragraph separators, tags, and the
 /// supplementary variation selectors.
@@ -81,6 +99,14 @@ mod tests {
             assert_eq!(printable(text, if text == "toolong" { 6 } else { 100 }), shown);
         }
         assert_eq!(printable_lines("a\nb\u{7}"), "a\nb\\u{7}");
+    }
+
+    #[test]
+    fn spaced_json_has_the_same_value() {
+        let value = serde_json::json!({"a": [1, {"b\"": "x  y"}], "c": {}, "d": []});
+        let json = spaced_json(&value);
+        assert_eq!(json, r#"{"a": [1, {"b\"": "x  y"}], "c": {}, "d": []}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON"), value);
     }
 
     #[test]

@@ -285,7 +285,7 @@ fn confirm(
     let most = context.streams.width.map_or(200, |width| usize::from(width.max(OTHER_COLUMNS)) - 1);
     for call in found {
         let who = asked_by(&call.front_end, call.client.as_deref(), call.agent.as_deref());
-        let (account, arguments) = (&call.account, spaced(&call.arguments));
+        let (account, arguments) = (&call.account, text::spaced_json(&call.arguments));
         let line = format!("{} {arguments}, account {account}, asked by {who}", call.function);
         // If standard error is closed, the question below fails.
         let _ = writeln!(context.streams.stderr(), "{}", text::printable(&line, most));
@@ -409,7 +409,7 @@ fn standing_text(context: &Context, standing: &StandingApproval) -> String {
 pub(super) fn standing_line(standing: &StandingApproval, look: &Look) -> String {
     let until = render::body(&standing.to_json()["valid_until"], look);
     let which = match standing.conditions.as_slice() {
-        [] => format!("with exactly the arguments {}", spaced(&standing.arguments)),
+        [] => format!("with exactly the arguments {}", text::spaced_json(&standing.arguments)),
         conditions => {
             let terms = conditions.iter().map(|own| format!("{} = {}", own.name(), own.value()));
             format!("with any arguments that fit {}", terms.collect::<Vec<_>>().join(" and "))
@@ -446,7 +446,8 @@ fn standing_shown(context: &Context, standing: &StandingApproval) -> String {
         true => &standing.arguments,
         false => &document["conditions"],
     };
-    head[if standing.is_exact() { "arguments" } else { "conditions" }] = spaced(which).into();
+    head[if standing.is_exact() { "arguments" } else { "conditions" }] =
+        text::spaced_json(which).into();
     render::render(&head, &context.look())
 }
 
@@ -492,23 +493,7 @@ pub(super) fn short(arguments: &Value, look: &Look) -> String {
         }
         _ => usize::MAX,
     };
-    text::printable(&spaced(arguments), most)
-}
-
-/// Returns JSON on one line, with spaces where it can be wrapped.
-fn spaced(value: &Value) -> String {
-    let name = |name: &String| Value::from(name.as_str());
-    match value {
-        Value::Object(object) => {
-            let members =
-                object.iter().map(|(key, value)| format!("{}: {}", name(key), spaced(value)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
-        }
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
-    }
+    text::printable(&text::spaced_json(arguments), most)
 }
 
 /// Returns the agent, the front end and the client of a call, such as `assistant via mcp (client 1.0)`.

@@ -1,10 +1,15 @@
-//! `whereby inbox`: the page on which people decide.
+//! `whereby inbox`: where people decide, on the terminal or as a page.
 
+#[cfg(unix)]
+use super::paint::wants_colours;
+#[cfg(unix)]
+use super::screen::FullScreen;
 use super::signal::Signals;
 use super::{CommandError, Context, Exit, Output};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::inbox::{Inbox, Link, Listening};
+use crate::session::Session;
 use crate::session::approval::NobodyToAsk;
 use crate::session::resume::make_approved_calls;
 use serde_json::{Value, json};
@@ -25,15 +30,16 @@ const BROWSER: &str = if cfg!(windows) {
     "xdg-open"
 };
 
-/// Decide on waiting calls, and see what happened, in a browser
+/// Decide on waiting calls, and see what happened
 ///
-/// Serves a page on this machine: the calls that wait for approval, the audit log, what each agent may
-/// do, and the accounts. A link signs you in; it works once, within 10 minutes. While it runs, it makes
-/// the approved calls of MCP clients.
+/// Shows the calls that wait for approval, the audit log, what each agent may do, and the accounts. Takes
+/// the whole terminal; press ? for its keys. With --web, serves the same as a page on this machine: a
+/// link signs you in; it works once, within 10 minutes. While it runs, it makes the approved calls of MCP
+/// clients.
 #[derive(Debug, clap::Args)]
 #[command(
-    group = clap::ArgGroup::new("what").args(["web", "link", "add_passkey"]).required(true),
-    after_long_help = "Examples:\n  whereby inbox --web\n  whereby inbox --web --listen 127.0.0.1:8091"
+    group = clap::ArgGroup::new("what").args(["web", "link", "add_passkey"]),
+    after_long_help = "Examples:\n  whereby inbox\n  whereby inbox --web\n  whereby inbox --web --listen 127.0.0.1:8091"
 )]
 pub(super) struct Opts {
     /// Serve the inbox as a page until Ctrl-C
@@ -70,6 +76,9 @@ impl Opts {
                 json!({"code": code}),
             ));
         }
+        if !self.web {
+            return Ok(Output::Nothing(on_terminal(context).await?));
+        }
         let mut signals = Signals::listen(&context.streams);
         let session = context.session_asking(context.settings()?, Arc::new(NobodyToAsk))?;
         let listening = Arc::new(inbox(context)?.listen(self.listen).await?);
@@ -104,16 +113,17 @@ impl Opts {
             drop(listening);
             stop.cancel();
         };
-        // The rules and keys are those of the moment. Without them, no call is made.
-        let current = || {
-            let settings =
-                Settings::load(context.global.config.as_deref(), &context.environment).ok()?;
-            session.with_settings(settings).ok()
-        };
         // Calls that are under way end before the program does.
-        tokio::join!(stopping, make_approved_calls(stop.clone(), current, warner));
+        let making = make_approved_calls(stop.clone(), || current(context, &session), warner);
+        tokio::join!(stopping, making);
         Ok(Output::Nothing(Exit::Success))
     }
+}
+
+/// Returns the session with the rules and keys of the moment. Without them, no call is made.
+fn current(context: &Context, session: &Session) -> Option<Session> {
+    let settings = Settings::load(context.global.config.as_deref(), &context.environment).ok()?;
+    session.with_settings(settings).ok()
 }
 
 /// Returns the inbox of this user.
@@ -161,6 +171,41 @@ fn open(context: &Context, link: &str) -> Option<NamedTempFile> {
         Err(error) => failed(&format!("{BROWSER} cannot be started"), error),
     }
     Some(file)
+}
+
+/// Shows the inbox on the terminal until the person quits.
+async fn on_terminal(context: &Context) -> Result<Exit, Error> {
+    let Context { streams, environment, global, .. } = context;
+    let is_terminal = streams.is_process && streams.stdin_is_terminal && streams.stdout_is_terminal;
+    let is_plain = environment.variable("TERM").is_none_or(|term| term == "dumb");
+    if !is_terminal || is_plain || environment.is_ci() || global.json {
+        return Err(Error::usage(
+            "the inbox needs a terminal; run: whereby inbox --web, or: whereby approvals list",
+        ));
+    }
+    show(context, inbox(context)?).await
+}
+
+#[cfg(unix)]
+async fn show(context: &Context, inbox: Inbox) -> Result<Exit, Error> {
+    let screen = FullScreen::take(&context.streams).map_err(|error| {
+        Error::internal(format!("the terminal cannot be used: {error}; run: whereby inbox --web"))
+    })?;
+    let session = context.session_asking(context.settings()?, Arc::new(NobodyToAsk))?;
+    let stop = CancellationToken::new();
+    let showing = async {
+        let shown = inbox.show(screen, wants_colours(&context.environment)).await;
+        stop.cancel();
+        shown
+    };
+    // What it could not make is in the log, and a notice would spoil the screen.
+    let making = make_approved_calls(stop.clone(), || current(context, &session), |_: &str| {});
+    tokio::join!(showing, making).0
+}
+
+#[cfg(not(unix))]
+async fn show(_: &Context, _: Inbox) -> Result<Exit, Error> {
+    Err(Error::usage("the inbox is no screen on this system; run: whereby inbox --web"))
 }
 
 fn another(context: &Context, listening: &Listening) -> Result<(), Error> {

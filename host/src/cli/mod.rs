@@ -28,6 +28,8 @@ mod prompt;
 mod render;
 #[cfg(feature = "lua")]
 mod repl;
+#[cfg(all(feature = "inbox", unix))]
+mod screen;
 #[cfg(all(feature = "inbox", feature = "mcp"))]
 mod serve;
 mod shell;
@@ -351,6 +353,8 @@ fn run_on_this_thread() -> u8 {
     std::panic::set_hook(Box::new(move |panic| {
         // A resource that the system refused is reported below as an error, without a place in the code.
         if resource_limit::panic_of_system(panic.payload()).is_none() {
+            // On a full screen nobody would see it.
+            terminal::restore();
             print_panic(panic);
         }
     }));

@@ -1,8 +1,10 @@
 //! What people decide on: the calls that wait, what happened, and what each agent may do.
 //!
-//! This is the model of every display: the page ([`Inbox::listen`]) shows what it returns, and has no rules
-//! of its own. Each action is one function here.
+//! This is the model of every display: the page ([`Inbox::listen`]) and the screen on a terminal show what
+//! it returns, and have no rules of their own. Each action is one function here.
 
+#[cfg(unix)]
+pub(crate) mod terminal;
 mod web;
 
 pub use web::{Link, Listening};
