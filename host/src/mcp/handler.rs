@@ -273,6 +273,7 @@ impl Handler {
         let call = Call::new(name, Value::Object(arguments))
             .agent(self.state.agent.as_deref())
             .asked_by("mcp", client_name(context).as_deref())
+            .traceparent(context.meta.get_traceparent())
             .token(self.token(context).as_ref());
         let outcome = snapshot.last_session().refuse(call, error).await;
         self.tell(&outcome, context).await;
@@ -397,6 +398,7 @@ impl ServerHandler for Handler {
         let mut call = Call::new(function.json, Value::Object(arguments))
             .agent(agent)
             .asked_by("mcp", client_name(&context).as_deref())
+            .traceparent(context.meta.get_traceparent())
             .token(self.token(&context).as_ref())
             .asker(self.asker(&context))
             .resumable();

@@ -22,8 +22,9 @@ use whereby_authority::text;
 /// The maximum length of an ID that is read from a message that is too long, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
-/// The members of `_meta` that this server reads: one name, and one prefix.
+/// The members of `_meta` that this server reads: two names, and one prefix.
 const PROGRESS: &str = "progressToken";
+const TRACE: &str = "traceparent";
 const PROTOCOL: &str = "io.modelcontextprotocol/";
 
 /// The member of `_meta` that names the protocol of a request, since 2026-07-28.
@@ -288,7 +289,7 @@ fn known<P: DeserializeOwned, R: Into<ClientRequest>>(
         None | Some(Value::Null) => None,
         Some(Value::Object(mut meta)) => {
             // Members that this server does not read would only use memory.
-            meta.retain(|name, _| name == PROGRESS || name.starts_with(PROTOCOL));
+            meta.retain(|name, _| name == PROGRESS || name == TRACE || name.starts_with(PROTOCOL));
             parameters::meta(&mut meta).map_err(wrong)?;
             Some(meta)
         }

@@ -70,6 +70,7 @@ impl AuditRecord {
                 rule: None,
                 approved_by: None,
                 approval: None,
+                trace: call.trace.clone(),
             },
             is_begun: false,
             started: Instant::now(),

@@ -30,6 +30,8 @@ pub struct Call {
     pub(crate) arguments: Value,
     pub(crate) force: bool,
     pub(crate) asked_by: AskedBy,
+    /// The span that the caller traces, as in the header `traceparent` of W3C Trace Context.
+    pub(crate) trace: Option<String>,
     pub(crate) approver: Option<Arc<dyn Approver>>,
     pub(crate) answer: Option<GivenAnswer>,
     /// Whether the call may be made by itself once a person has approved it.
@@ -78,6 +80,7 @@ impl Call {
             arguments,
             force: false,
             asked_by: AskedBy::new("program", None),
+            trace: None,
             approver: None,
             answer: None,
             is_resumable: false,
@@ -150,6 +153,14 @@ impl Call {
     #[cfg(feature = "mcp")]
     pub(crate) fn asker(mut self, asker: Asker) -> Self {
         self.asked_by.asker = asker;
+        self
+    }
+
+    /// Sets the span that the caller traces: the header `traceparent` of W3C Trace Context, for the audit
+    /// log. Ignores what is malformed, as that standard says. Default: none.
+    #[must_use]
+    pub fn traceparent(mut self, traceparent: Option<&str>) -> Self {
+        self.trace = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
         self
     }
 
@@ -287,6 +298,23 @@ impl Outcome {
     }
 }
 
+/// Whether a text is a `traceparent` of version 00: `00-TRACE-SPAN-FLAGS`, in lower-case hexadecimal, where
+/// neither the trace nor the span is zero.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, span, flags] = parts.as_slice() else { return false };
+    let is_hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    *version == "00"
+        && is_hex(trace, 32)
+        && is_hex(span, 16)
+        && is_hex(flags, 2)
+        && !is_zero(trace)
+        && !is_zero(span)
+}
+
 /// What a call would do.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -332,4 +360,29 @@ pub(crate) fn rule_json(rule: &Rule) -> Value {
         "file": place.map(|(file, _)| file.display().to_string()),
         "line": place.map(|(_, line)| line),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_traceparent_is_ignored() {
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        for (text, is_good) in [
+            (format!("00-{trace}-b7ad6b7169203331-01"), true),
+            (format!("00-{trace}-b7ad6b7169203331-00"), true),
+            (format!("ff-{trace}-b7ad6b7169203331-01"), false),
+            (format!("00-{trace}-b7ad6b7169203331-01-x"), false),
+            (format!("00-{trace}-0000000000000000-01"), false),
+            (format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)), false),
+            (format!("00-{}-b7ad6b7169203331-01", trace.to_uppercase()), false),
+            (format!("00-{trace}-b7ad6b716920333-01"), false),
+            ("\u{1b}[2J".into(), false),
+            (String::new(), false),
+        ] {
+            let call = Call::new("list_rooms", json!({})).traceparent(Some(&text));
+            assert_eq!(call.trace.is_some(), is_good, "{text}");
+        }
+    }
 }

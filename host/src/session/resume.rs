@@ -45,6 +45,8 @@ struct StoredCall {
     arguments: Value,
     front_end: String,
     client: Option<String>,
+    #[serde(default)]
+    trace: Option<String>,
     /// The files that may have rules for it.
     files: Vec<String>,
 }
@@ -59,6 +61,7 @@ pub(super) fn to_stored(call: &Call, account: &str, files: Vec<String>) -> Resul
         arguments: call.arguments.clone(),
         front_end: call.asked_by.front_end.clone(),
         client: call.asked_by.client.clone(),
+        trace: call.trace.clone(),
         files,
     };
     serde_json::to_vec(&stored)
@@ -462,8 +465,8 @@ impl Session {
                 "the approval {id} was not stored with its call; make the very same call again"
             )));
         };
-        let StoredCall { account, agent, token, function, arguments, front_end, client, files } =
-            stored;
+        let StoredCall { account, agent, token, function, arguments, front_end, .. } = stored;
+        let StoredCall { client, trace, files, .. } = stored;
         // Other rules may allow what those of the caller forbid, and forbid what they allow.
         if existing(files) != existing(self.rule_files()) {
             return Err(Error::usage(format!(
@@ -472,6 +475,7 @@ impl Session {
             )));
         }
         let mut call = Call::new(function, arguments)
+            .traceparent(trace.as_deref())
             .exact_account(&account)
             .agent(agent.as_deref())
             .asked_by(&front_end, client.as_deref())

@@ -35,6 +35,9 @@ pub(crate) struct Begin {
     pub(crate) approved_by: Option<String>,
     /// The id of the approval that the call uses.
     pub(crate) approval: Option<String>,
+    /// The span that the caller traces.
+    #[serde(default)]
+    pub(crate) trace: Option<String>,
 }
 
 impl Begin {
@@ -158,6 +161,8 @@ pub struct AuditRow {
     pub approved_by: Option<String>,
     /// The id of the approval that the call used.
     pub approval: Option<String>,
+    /// The span that the caller traces, as in the header `traceparent` of W3C Trace Context.
+    pub traceparent: Option<String>,
     /// What a person decided. The row is then no call, and has no outcome; its approval is the one that
     /// was decided on.
     pub decision: Option<AuditDecision>,
@@ -214,6 +219,7 @@ impl AuditRow {
             rule: row.get("rule")?,
             approved_by: row.get("approved_by")?,
             approval: row.get("approval")?,
+            traceparent: row.get("trace")?,
             decision: row
                 .get::<_, Option<String>>("decision")?
                 .and_then(|decision| serde_json::from_str(&decision).ok()),
@@ -246,6 +252,7 @@ impl AuditRow {
             "rule": self.rule,
             "approved_by": self.approved_by,
             "approval_id": self.approval,
+            "traceparent": self.traceparent,
             "decision": self.decision,
             "outcome": self.outcome.as_ref().map(AuditOutcome::to_json),
         })
@@ -327,8 +334,8 @@ impl<'a> Writer<'a> {
     pub(super) fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
         let begin = connection.prepare(&format!(
             "INSERT INTO calls (seq, id, time, front_end, client, account, api, function, arguments,
-                 effect, permission, rule, approved_by, approval, agent, token)
-             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+                 effect, permission, rule, approved_by, approval, agent, token, trace)
+             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
         ))?;
         let end = connection.prepare(&format!(
             "INSERT INTO outcomes (seq, call_id, time, success, kind, message, effect, requests,
@@ -361,6 +368,7 @@ impl<'a> Writer<'a> {
             approval,
             begin.agent,
             begin.token.as_ref().map(|ids| json!(ids).to_string()),
+            begin.trace,
         ])?;
         Ok(added > 0)
     }

@@ -48,6 +48,7 @@ impl Begin {
             rule: optional(&self.rule),
             approved_by: optional(&self.approved_by),
             approval: optional(&self.approval),
+            trace: optional(&self.trace),
         }
     }
 }

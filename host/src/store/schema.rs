@@ -413,6 +413,9 @@ CREATE TABLE results (
     result BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The span that the caller traces.
+ALTER TABLE calls ADD COLUMN trace TEXT;
+
 -- What a person decided; such a row is no call.
 ALTER TABLE calls ADD COLUMN decision TEXT CHECK (json_valid(decision));
 

@@ -146,6 +146,7 @@ fn row(id: &str, effect: &str) -> Begin {
         rule: Some("a rule".into()),
         approved_by: Some("approval".into()),
         approval: None,
+        trace: None,
     }
 }
 

@@ -361,3 +361,20 @@ async fn the_documentation_is_there_as_resources() {
     assert!(connected.client.read_resource(missing).await.is_err());
     connected.end().await;
 }
+
+#[tokio::test]
+async fn the_trace_of_a_client_is_in_the_audit_log() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (given, kept) in [(json!(trace), Some(trace)), (json!("00-x"), None), (json!(1), None)] {
+        let params = json!({
+            "name": "whereby_list_rooms",
+            "arguments": {},
+            "_meta": {"traceparent": given},
+        });
+        super::ask(super::server(&world), "tools/call", params).await;
+        let row = world.audit().pop().expect("a row");
+        assert_eq!(row.traceparent.as_deref(), kept);
+        assert_eq!(row.to_json()["traceparent"], json!(kept));
+    }
+}

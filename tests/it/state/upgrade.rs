@@ -234,6 +234,8 @@ fn as_version_4(world: &World) {
              ALTER TABLE approvals DROP COLUMN passkey;
              DROP TABLE passkeys;
              DROP TABLE passkey_code;
+             DROP TABLE page_links;
+             ALTER TABLE calls DROP COLUMN trace;
              ALTER TABLE calls DROP COLUMN decision;
              DROP TABLE results;
              DROP TABLE standing_approvals;

@@ -45,6 +45,7 @@ fn a_beginning_and_an_end_are_joined_in_either_order() {
             "rule": "a rule",
             "approved_by": "approval",
             "approval_id": null,
+            "traceparent": null,
             "decision": null,
             "outcome": {
                 "success": true,
