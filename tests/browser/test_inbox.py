@@ -202,7 +202,7 @@ class InboxTest(unittest.TestCase):
     def assert_quiet(self):
         """The browser had nothing to report: no script failed, and no policy was violated."""
         entries = [entry for entry in self.driver.get_log("browser")
-                   if not any(status in entry["message"] for status in [" 401 ", " 403 ", " 404 ", " 409 ",
+                   if not any(status in entry["message"] for status in [" 400 ", " 401 ", " 403 ", " 404 ", " 409 ",
                                                                         "ERR_CONNECTION"])]
         self.assertEqual(entries, [])
 

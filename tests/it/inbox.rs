@@ -24,7 +24,7 @@ async fn listen(world: &World) -> Listening {
     inbox.listen(([127, 0, 0, 1], 0).into()).await.expect("it listens")
 }
 
-fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     client.tls_backend_preconfigured(crate::mcp::http::no_tls()).build().expect("a client")
 }

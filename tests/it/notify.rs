@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 use whereby::Settings;
+use whereby::inbox::Inbox;
 use whereby_tests::{World, run, set_mode};
 
 const DELETE: [&str; 4] = ["call", "delete_room", "--arg", "room_name=daily"];
@@ -62,8 +63,7 @@ async fn the_command_line_tells_once_what_waits_and_no_secret() {
             "agent": "a",
             "account": "work",
             "function": "delete_room",
-            "sentence": "delete_room by the agent `a` with the account `work` needs a person's \
-                         approval; it permanently deletes the room `daily`",
+            "sentence": "Permanently deletes the room `daily` and removes everyone in it.",
             "expires_at": expires_at,
             "link": null,
         })
@@ -169,5 +169,30 @@ async fn nobody_else_can_have_a_command_run() {
         }
     }
     assert_eq!(read(&world, "told"), "");
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn the_link_leads_to_the_approval_on_the_page_that_is_served() {
+    let world = world("cat >> told; echo >> told").await;
+    let inbox = Inbox::new(world.store(), world.environment(), None);
+    let page = inbox.listen(([127, 0, 0, 1], 0).into()).await.expect("it listens");
+    let stored = ran(&world, &[&DELETE[..], &["--json"]].concat(), 5).await.json();
+    let id = stored["meta"]["approval_id"].as_str().expect("an id");
+    let address = format!("{}approvals/{id}", page.url());
+    let told: Value = serde_json::from_str(&read(&world, "told")).expect("one document");
+    assert_eq!(told["link"], address);
+    let hint = stored["error"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains(&address), "{hint}");
+    // It opens nothing by itself.
+    let opened = crate::inbox::http().get(&address).send().await.expect("a response");
+    assert_eq!(opened.status(), 401);
+    page.stop().await;
+    // Without a page, there is none.
+    let other = ["call", "create_room", "--json"];
+    ran(&world, &other, 5).await;
+    let told = read(&world, "told");
+    let told: Value = serde_json::from_str(told.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(told["link"], Value::Null);
     world.assert_untouched();
 }

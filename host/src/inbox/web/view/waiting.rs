@@ -286,7 +286,7 @@ fn allow_more(frame: &Frame, item: &Item, what: &str) -> Markup {
             }
         }
         button aria-describedby=(what) {
-            @if frame.requires_passkey { "Allow them with a passkey" } @else { "Allow these calls" }
+            @if frame.requires_passkey { "Allow with a passkey" } @else { "Allow these calls" }
         }
     };
     html! {
