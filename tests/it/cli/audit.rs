@@ -92,6 +92,7 @@ async fn the_document_has_everything() {
             "rule": "the default permissions.read = \"allow\"",
             "approved_by": "rule",
             "approval_id": null,
+            "traceparent": null,
             "decision": null,
             "outcome": {
                 "success": true,
