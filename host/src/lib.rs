@@ -224,6 +224,7 @@ mod listener;
 pub mod lua;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+#[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "the page uses it"))]
 mod passkey;
 mod session;
 mod store;

@@ -39,6 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The two ends of a connection, an extension of its requests.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "only the inbox looks at them"))]
 pub(crate) struct Ends {
     pub(crate) client: SocketAddr,
     pub(crate) server: SocketAddr,

@@ -16,6 +16,10 @@ mod outbound;
 mod record;
 mod replay;
 pub(crate) mod resources;
+#[cfg_attr(
+    not(feature = "mcp"),
+    expect(dead_code, reason = "calls of MCP clients are made by themselves")
+)]
 pub(crate) mod resume;
 mod sandbox;
 mod token;

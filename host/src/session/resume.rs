@@ -9,7 +9,6 @@ use super::Session;
 use super::authorization::blocking;
 use crate::error::{EarlierError, Error, PendingApproval, Way};
 use crate::session::call::{Call, Outcome};
-#[cfg(feature = "mcp")]
 use crate::store::Lifetime;
 use crate::store::{ApprovalState, AuditOutcome, Made, Store, StoredApproval};
 use serde::{Deserialize, Serialize};
@@ -18,10 +17,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-#[cfg(feature = "mcp")]
 use tokio::sync::watch;
 use tokio::time::Instant;
-#[cfg(feature = "mcp")]
+#[cfg(any(feature = "inbox", feature = "mcp"))]
 use tokio_util::sync::CancellationToken;
 use whereby_authority::grant::WriteOutcome;
 
@@ -373,7 +371,6 @@ impl Session {
     /// # Errors
     ///
     /// As for [`Self::progress`].
-    #[cfg(feature = "mcp")]
     pub(crate) async fn lifetime(&self, asking: &Asking<'_>) -> Result<Lifetime, Error> {
         self.asked_for(asking).await.map(|found| Lifetime::from(&found))
     }
@@ -391,7 +388,6 @@ impl Session {
     /// Waits for a person's decision on a stored call, makes the call, and returns its outcome. The call
     /// goes on if nobody waits for its result any more, and `making` is not closed as long as it does.
     /// `current` returns the session under the settings of the moment at which the call is made.
-    #[cfg(feature = "mcp")]
     pub(crate) async fn resume(
         &self,
         asking: &Asking<'_>,
@@ -446,7 +442,6 @@ impl Session {
     }
 
     /// Withdraws a stored call that nobody has decided on. Returns whether it could be.
-    #[cfg(feature = "mcp")]
     pub(crate) async fn withdraw(&self, asking: &Asking<'_>) -> Result<bool, Error> {
         let StoredApproval { id, state, .. } = self.asked_for(asking).await?;
         if state != ApprovalState::Pending {

@@ -416,6 +416,7 @@ pub(super) fn fail(
 }
 
 /// Returns the approved calls that a program with this component is to make by itself, the oldest first.
+#[cfg(any(feature = "inbox", feature = "mcp"))]
 pub(super) fn runnable(
     connection: &Connection,
     now: i64,

@@ -12,6 +12,7 @@ pub(crate) enum Place {
     /// On a terminal of this machine.
     Terminal,
     /// On the inbox page.
+    #[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "there is no page"))]
     Page,
     /// In an MCP client, which asserts that a person answered.
     Client,

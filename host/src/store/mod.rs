@@ -14,7 +14,9 @@ mod decision;
 mod digest;
 mod files;
 mod freeze;
+#[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "the page uses it"))]
 mod page;
+#[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "the page uses it"))]
 mod passkeys;
 mod schema;
 mod seal;
@@ -36,7 +38,9 @@ pub(crate) use audit::{Begin, Created, End};
 pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
+#[cfg(feature = "inbox")]
 pub(crate) use page::{Announced, BadLink, LINK_MS};
+#[cfg(feature = "inbox")]
 pub(crate) use passkeys::Answer;
 pub(crate) use standing::{MAX_USES, StandingApproval, Terms, Wanted};
 pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
@@ -85,6 +89,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// When an approval was requested and changed, and how long it and its result are kept from its request
 /// on. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "mcp"), expect(dead_code, reason = "tasks of MCP clients have one"))]
 pub(crate) struct Lifetime {
     pub(crate) created_at: i64,
     pub(crate) changed_at: i64,
@@ -241,6 +246,7 @@ impl Store {
 
     /// Returns the ids of approved calls that a program with this component is to make by itself, the
     /// oldest first.
+    #[cfg(any(feature = "inbox", feature = "mcp"))]
     pub(crate) fn runnable(&self, component: &str) -> Result<Vec<String>, Error> {
         let found =
             self.shared.look(|connection, now| approvals::runnable(connection, now, component))?;
