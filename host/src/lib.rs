@@ -203,8 +203,9 @@
 //!
 //! store.flush()?; // rows are written together, a moment later
 //! let rows = store.audit(&AuditFilter::default())?;
-//! assert_eq!(rows.len(), 2);
-//! assert_eq!(rows[1].approved_by.as_deref(), Some("approval"));
+//! assert_eq!(rows.len(), 3);
+//! assert_eq!(rows[1].decision.as_ref().expect("a decision").what, "approve");
+//! assert_eq!(rows[2].approved_by.as_deref(), Some("approval"));
 //! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -340,6 +340,7 @@ async fn every_command_is_clean_on_a_terminal() {
         &["token", "list"],
         &["doctor", "-v"],
         &["inbox", "--help"],
+        &["serve", "--help"],
         &["approvals", "list"],
         &["audit"],
         &["lua", "-e", "print(app.integrations.whereby.list_rooms({}).data[1].roomName)", "-v"],

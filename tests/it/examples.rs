@@ -68,7 +68,7 @@ fn typed(words: &[String]) -> Option<String> {
 }
 
 /// The commands that go on until they are stopped.
-const SERVERS: [&str; 3] = ["inbox", "mcp", "simulate"];
+const SERVERS: [&str; 4] = ["inbox", "mcp", "serve", "simulate"];
 
 /// The subcommands of cargo that the documentation may name. What they run is checked against the packages
 /// by [`the_commands_of_cargo_name_what_there_is`].

@@ -291,7 +291,7 @@ fn columns(values: [Value; 8]) -> Map<String, Value> {
 /// Returns the permission, and who approved the call.
 fn decision(row: &AuditRow) -> String {
     if let Some(decision) = &row.decision {
-        return format!("person ({})", text::printable(&decision.place, 20));
+        return text::printable(&decision.place, 20);
     }
     let permission = row.permission.as_deref().unwrap_or("none");
     match row.approved_by.as_deref() {

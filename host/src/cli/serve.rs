@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 // It would have the name of that of the options of `whereby mcp`.
 #[group(skip)]
 #[command(
-    after_long_help = "Example:\n  whereby serve --listen 127.0.0.1:8090 --inbox 127.0.0.1:8091 --capability-tokens"
+    after_long_help = "Example:\n  whereby serve --listen 127.0.0.1:8090 --capability-tokens"
 )]
 pub(super) struct Opts {
     #[command(flatten)]

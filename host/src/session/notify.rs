@@ -395,8 +395,9 @@ mod tests {
             (MAX_WAITING..=MAX_RUNNING + MAX_WAITING).contains(&done.lines().count()),
             "{done}"
         );
-        let more = notices.recv().expect("a notice");
-        assert!(more.contains("more approval requests"), "{more}");
+        // More may have been dropped after others had room again.
+        let more = notices.iter().find(|notice| notice.contains("more approval requests"));
+        assert!(more.is_some());
     }
 
     #[test]
