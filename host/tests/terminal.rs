@@ -694,7 +694,8 @@ mod inbox {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_terminal_is_as_before_on_every_way_out() {
         let user = User::new().await;
-        let ways: &[(&str, fn(&mut Terminal), i32)] = &[
+        type Way = fn(&mut Terminal);
+        let ways: &[(&str, Way, i32)] = &[
             ("q", |terminal| terminal.write("q"), 0),
             ("Ctrl-C", |terminal| terminal.write("\u{3}"), 130),
             ("SIGINT", |terminal| terminal.signal("INT"), 130),
