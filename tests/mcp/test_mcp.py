@@ -166,7 +166,14 @@ class McpTest(unittest.IsolatedAsyncioTestCase):
         return ran
 
     def audit(self):
-        return json.loads(self.whereby("audit", "--json").stdout)["audit"]
+        """The calls in the audit log, without the decisions of people."""
+        rows = json.loads(self.whereby("audit", "--json").stdout)["audit"]
+        return [row for row in rows if row["decision"] is None]
+
+    async def functions(self, client):
+        """The tools that are functions; one more waits for a person's decision."""
+        tools = (await client.list_tools()).tools
+        return [tool for tool in tools if tool.name != "whereby_resume"]
 
     def client(self, mode, answer=None, arguments=(), **options):
         """A client over standard input and output. `answer` is the user's answer to questions."""
@@ -217,7 +224,7 @@ class Calls(McpTest):
         for mode in MODES:
             async with self.client(mode) as client:
                 # The first request.
-                tools = (await client.list_tools()).tools
+                tools = await self.functions(client)
                 self.assertEqual([tool.name for tool in tools], ["whereby_" + name for name in FUNCTIONS])
                 for tool in tools:
                     hints = tool.annotations
@@ -312,11 +319,11 @@ class Calls(McpTest):
                 changed.set()
 
         async with self.client("legacy", message_handler=told) as client:
-            self.assertEqual(len((await client.list_tools()).tools), len(FUNCTIONS))
+            self.assertEqual(len(await self.functions(client)), len(FUNCTIONS))
             self.configure('[permissions]\nwrite = "deny"\n')
             self.fails(await client.call_tool("whereby_create_room", {}), "denied")
             await asyncio.wait_for(changed.wait(), PATIENCE)
-            self.assertEqual(len((await client.list_tools()).tools), 5)
+            self.assertEqual(len(await self.functions(client)), 5)
         self.assertEqual(self.proxy.requests, [])
 
     async def test_progress_is_reported(self):
@@ -572,7 +579,7 @@ class Http(McpTest):
                 clients.append(await stack.enter_async_context(
                     Client(transport, mode=mode, elicitation_callback=elicit)))
             for client in clients:
-                self.assertEqual(len((await client.list_tools()).tools), len(FUNCTIONS))
+                self.assertEqual(len(await self.functions(client)), len(FUNCTIONS))
             results = await asyncio.gather(*(
                 client.call_tool("whereby_list_rooms", {"limit": 1}) for client in clients * 5))
             for result in results:
