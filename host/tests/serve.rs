@@ -1,4 +1,4 @@
-//! `whereby serve` as a service manager runs it, and who gets in by which link.
+//! `whereby serve` as a service manager runs it, and which links let a browser in.
 
 #![cfg(all(unix, feature = "simulator", feature = "inbox", feature = "mcp"))]
 

@@ -271,7 +271,7 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
             }
             "approvals" => {
                 for (key, node) in node.table(key)?.members(&names(APPROVALS))? {
-                    // It names a program, and whoever writes in a project must not have it run.
+                    // It names a program, and a project must not be able to run one.
                     if key != REQUIRE {
                         return Err(node.error(&format!(
                             "`approvals.{key}` is not allowed here: this file must not make the program \

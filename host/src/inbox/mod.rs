@@ -6,6 +6,7 @@
 #[cfg(unix)]
 pub(crate) mod terminal;
 mod web;
+mod words;
 
 pub use web::{Link, Listening};
 
@@ -27,6 +28,7 @@ use whereby_authority::sentence::Sentence;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::{FUNCTIONS, Function};
+use words::Times;
 
 /// How long a call stays among the waiting ones after somebody decided or it expired, in milliseconds.
 const SETTLED_MS: i64 = 10 * 60 * 1000;
@@ -176,9 +178,9 @@ impl Inbox {
         self.environment.clock.unix_ms()
     }
 
-    /// Returns the user's time zone.
-    pub(crate) fn zone(&self) -> &TimeZone {
-        &self.zone
+    /// Returns the current time, and the user's time zone.
+    fn times(&self) -> Times {
+        Times { now: self.now(), zone: self.zone.clone() }
     }
 
     /// Returns the calls that wait or are approved and not made, and those that were decided a short time
@@ -217,7 +219,8 @@ impl Inbox {
         if approval.state != seen {
             return Ok(Decided::Late(approval));
         }
-        if decision == Decision::Approve && by.passkey.is_none() && self.requires_passkey() {
+        let requires_passkey = || self.settings().is_ok_and(|own| requires_passkey(&own));
+        if decision == Decision::Approve && by.passkey.is_none() && requires_passkey() {
             return Err(Error::usage(
                 "nothing was approved, because nothing but a passkey approves calls; use one on the page",
             ));
@@ -239,12 +242,6 @@ impl Inbox {
             Err(error) => return Err(error),
         }
         Ok(self.item(id)?.map_or(Decided::Unknown, |item| Decided::Late(item.approval)))
-    }
-
-    /// Whether nothing but a passkey approves calls. While the configuration cannot be read, every call is
-    /// refused anyway.
-    pub(crate) fn requires_passkey(&self) -> bool {
-        self.settings().is_ok_and(|settings| settings.policy.passkey_required_by().is_some())
     }
 
     /// Returns the standing approvals that are in force, the oldest first.
@@ -433,6 +430,12 @@ impl Inbox {
         };
         found.unwrap_or_else(|error| Key::Problem(error.to_string()))
     }
+}
+
+/// Whether nothing but a passkey approves calls. While the configuration cannot be read, every call is
+/// refused anyway.
+fn requires_passkey(settings: &Settings) -> bool {
+    settings.policy.passkey_required_by().is_some()
 }
 
 /// Returns an error if what was done is not in the log.

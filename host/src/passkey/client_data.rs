@@ -1,4 +1,4 @@
-//! The client data: what the browser says that it was asked for, and by which page.
+//! The client data: what the browser was asked for, and by which page, in its own words.
 
 use super::{Fault, RelyingParty, is_local_origin, json};
 use serde_json::Value;

@@ -102,7 +102,7 @@ fn is_valid_at(now: i64, expires_at: i64, lifetime: i64) -> bool {
     now < expires_at && now >= expires_at.saturating_sub(lifetime)
 }
 
-/// Returns the SHA-256 that stands for the relying party.
+/// Returns the SHA-256 of the relying party's ID.
 fn rp_id_hash() -> [u8; 32] {
     Sha256::digest(RP_ID).into()
 }

@@ -467,19 +467,15 @@ impl Session {
     ) -> Result<PendingApproval, Error> {
         match self.file(store, decided, call, digest).await? {
             Filed::Pending { id, expires_at, is_new } => {
-                let page = store.page_of(&id);
+                let needs_passkey = decided.verdict.passkey_required_by.is_some();
+                let way = way(store, &id, call.is_resumable, needs_passkey).await?;
                 if is_new {
                     let question = &decided.question();
-                    let link = page.clone();
+                    let link = way.page.clone();
                     let approval = NewApproval { id: &id, expires_at, question, link };
                     let environment = self.0.resources.environment();
                     self.0.notifier.tell(self.settings(), environment, &approval, &self.0.notice);
                 }
-                let own = id.clone();
-                let handle = blocking(store, move |store| store.handle(&own)).await?;
-                let is_resumable = call.is_resumable;
-                let needs_passkey = decided.verdict.passkey_required_by.is_some();
-                let way = Box::new(Way { handle, is_resumable, page, needs_passkey });
                 Ok(PendingApproval { id, expires_at, way })
             }
             Filed::Denied { id, .. } => Err(Error::Denied {
@@ -566,6 +562,19 @@ impl Session {
         }
         error
     }
+}
+
+/// Returns how a person and a client get to a stored approval.
+pub(super) async fn way(
+    store: &Arc<Store>,
+    id: &str,
+    is_resumable: bool,
+    needs_passkey: bool,
+) -> Result<Box<Way>, Error> {
+    let id = id.to_owned();
+    let found = blocking(store, move |store| Ok((store.handle(&id)?, store.page_of(&id))));
+    let (handle, page) = found.await?;
+    Ok(Box::new(Way { handle, is_resumable, page, needs_passkey }))
 }
 
 /// Returns the person whom a front end asked.

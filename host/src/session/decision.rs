@@ -305,7 +305,7 @@ impl Session {
                     account: call.name.to_owned(),
                     api: call.account.api.to_string(),
                     function: call.function.json,
-                    // A name with spaces around it stands for two names.
+                    // A name with spaces around it may mean either of two rooms.
                     room: call.scope.room().filter(|room| room.is_single()).cloned(),
                 });
             }

@@ -74,6 +74,7 @@ use whereby_catalog::Function;
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     resources: Arc<Resources>,
     approver: Arc<dyn Approver>,
@@ -102,38 +103,22 @@ impl Session {
     /// As for [`SessionBuilder::build`].
     pub fn with_settings(&self, settings: Settings) -> Result<Self, Error> {
         check_rules(&settings)?;
-        let Inner { resources, approver, slots, store, people_key, notifier, notice } = &*self.0;
-        let same_slots =
-            settings.limits.concurrent_calls == resources.settings.limits.concurrent_calls;
-        let slots = if same_slots {
-            Arc::clone(slots)
+        let own = &*self.0;
+        let before = own.resources.settings.limits.concurrent_calls;
+        let slots = if settings.limits.concurrent_calls == before {
+            Arc::clone(&own.slots)
         } else {
             Arc::new(Semaphore::new(settings.limits.concurrent_calls as usize))
         };
-        let resources = resources.with_settings(settings)?;
-        let (approver, store) = (Arc::clone(approver), store.clone());
-        let people_key = Arc::clone(people_key);
-        let (notifier, notice) = (notifier.clone(), Arc::clone(notice));
-        Ok(Self(Arc::new(Inner {
-            resources,
-            approver,
-            slots,
-            store,
-            people_key,
-            notifier,
-            notice,
-        })))
+        let resources = own.resources.with_settings(settings)?;
+        Ok(Self(Arc::new(Inner { resources, slots, ..own.clone() })))
     }
 
     /// Returns the session with other connections, for calls on another runtime.
     #[cfg(feature = "lua")]
     pub(crate) fn over(&self, connections: &Connections) -> Self {
-        let Inner { resources, approver, slots, store, people_key, notifier, notice } = &*self.0;
-        let (approver, slots) = (Arc::clone(approver), Arc::clone(slots));
-        let resources = resources.over(connections);
-        let (store, people_key) = (store.clone(), Arc::clone(people_key));
-        let (notifier, notice) = (notifier.clone(), Arc::clone(notice));
-        Self(Arc::new(Inner { resources, approver, slots, store, people_key, notifier, notice }))
+        let resources = self.0.resources.over(connections);
+        Self(Arc::new(Inner { resources, ..(*self.0).clone() }))
     }
 
     /// Returns the connections.

@@ -6,11 +6,10 @@
 //! between, the outcome is unknown, and the call is not made again.
 
 use super::Session;
-use super::authorization::blocking;
-use crate::error::{EarlierError, Error, PendingApproval, Way};
+use super::authorization::{blocking, way};
+use crate::error::{EarlierError, Error, PendingApproval};
 use crate::session::call::{Call, Outcome};
-use crate::store::Lifetime;
-use crate::store::{ApprovalState, AuditOutcome, Made, Store, StoredApproval};
+use crate::store::{ApprovalState, AuditOutcome, Lifetime, Made, Store, StoredApproval};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -376,13 +375,10 @@ impl Session {
     }
 
     async fn to_pending(&self, found: &StoredApproval) -> Result<PendingApproval, Error> {
-        let id = found.id.clone();
-        let handle = blocking(self.store_of_approvals()?, move |store| store.handle(&id)).await?;
-        let (id, expires_at) = (found.id.clone(), found.expires_at);
-        let page = self.store_of_approvals()?.page_of(&id);
+        let store = self.store_of_approvals()?;
         let needs_passkey = self.settings().policy.passkey_required_by().is_some();
-        let way = Box::new(Way { handle, is_resumable: true, page, needs_passkey });
-        Ok(PendingApproval { id, expires_at, way })
+        let way = way(store, &found.id, true, needs_passkey).await?;
+        Ok(PendingApproval { id: found.id.clone(), expires_at: found.expires_at, way })
     }
 
     /// Waits for a person's decision on a stored call, makes the call, and returns its outcome. The call

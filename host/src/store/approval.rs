@@ -3,9 +3,9 @@
 use super::audit::ids;
 use super::decision::Decider;
 use super::digest::Digest;
-use super::random;
 use crate::error::Error;
 use crate::system::digest::hex;
+use crate::system::random::random;
 use rusqlite::Row;
 use serde_json::{Value, json};
 use whereby_authority::text;
@@ -219,7 +219,7 @@ pub(super) fn date(unix_ms: i64) -> Option<String> {
 
 /// Returns a new id: 128 random bits in lower-case hexadecimal.
 pub(crate) fn new_id() -> Result<String, Error> {
-    let bytes: [u8; ID_LENGTH / 2] = random().map_err(|message| Error::Internal { message })?;
+    let bytes: [u8; ID_LENGTH / 2] = random()?;
     Ok(hex(&bytes))
 }
 

@@ -54,6 +54,8 @@ macro_rules! is_past {
     };
 }
 
+pub(super) use is_past;
+
 /// The condition that a person can still decide on an approval.
 const IS_PENDING: &str =
     concat!("state = 'pending' AND ", is_past!("created_at"), " AND ?1 < expires_at");
@@ -336,8 +338,10 @@ fn claim_only(
             );
             let parameters = params![now, given, digest.0, now + VALID_MS, ends_by];
             let used: Option<String> = connection.query_row(&sql, parameters, id).optional()?;
-            if let Some(used) = used.as_deref().map(|id| one(connection, now, id)).transpose()? {
-                record(connection, now, What::Approve, by, used.as_ref())?;
+            if used.is_some()
+                && let Some(approval) = one(connection, now, given)?
+            {
+                record(connection, now, What::Approve, by, &approval, None)?;
             }
             Ok(used)
         }
@@ -347,28 +351,16 @@ fn claim_only(
     }
 }
 
-/// Records a decision on an approval.
+/// Records a decision on an approval. What a passkey signed for it is in the row.
 fn record(
     connection: &Connection,
     now: i64,
     what: What,
     by: &Decider,
-    approval: Option<&StoredApproval>,
-) -> rusqlite::Result<()> {
-    let decided = approval.map(|approval| Decided::on(what, by, approval));
-    decided.map_or(Ok(()), |decided| audit::decide(connection, now, &decided))
-}
-
-/// Records that a person approved a call. What a passkey signed for it is in the row.
-fn record_approval(
-    connection: &Connection,
-    now: i64,
-    by: &Decider,
-    approval: Option<&StoredApproval>,
+    approval: &StoredApproval,
     signed: Option<&Signed>,
 ) -> rusqlite::Result<()> {
-    let Some(approval) = approval else { return Ok(()) };
-    let mut decided = Decided::on(What::Approve, by, approval);
+    let mut decided = Decided::on(what, by, approval);
     if let Some(signed) = signed {
         decided.passkey = Some(&signed.id);
         decided.details = signed.details.clone();
@@ -384,11 +376,11 @@ pub(super) fn end(
     call: &str,
     result: Option<&str>,
 ) -> rusqlite::Result<()> {
-    if let Some(result) = result {
+    // One that cannot be read is none: callers are then told what the log says.
+    if let Some(result) = result.and_then(|result| BASE64_STANDARD.decode(result).ok()) {
         let keep = "INSERT OR REPLACE INTO results (approval, time, result)
             SELECT approvals.id, ?2, ?3 FROM approvals JOIN calls ON calls.approval = approvals.id
             WHERE calls.id = ?1 AND approvals.call IS NOT NULL";
-        let result = BASE64_STANDARD.decode(result).unwrap_or_default();
         connection.execute(keep, params![call, time, result])?;
     }
     Ok(())
@@ -416,7 +408,7 @@ pub(super) fn fail(
 }
 
 /// Returns the approved calls that a program with this component is to make by itself, the oldest first.
-#[cfg(any(feature = "inbox", feature = "mcp"))]
+#[cfg(any(feature = "inbox", feature = "mcp", test))]
 pub(super) fn runnable(
     connection: &Connection,
     now: i64,
@@ -502,8 +494,8 @@ pub(super) fn decline(
          WHERE id = ?2 AND digest = ?3 AND {IS_PENDING}"
     );
     let is_denied = connection.execute(&sql, params![now, id, digest.0])? > 0;
-    if is_denied {
-        record(connection, now, What::Deny, by, one(connection, now, id)?.as_ref())?;
+    if is_denied && let Some(approval) = one(connection, now, id)? {
+        record(connection, now, What::Deny, by, &approval, None)?;
     }
     Ok(is_denied)
 }
@@ -535,10 +527,9 @@ pub(super) fn decide(
 ) -> rusqlite::Result<Option<StoredApproval>> {
     let applied = apply(connection, now, id, decision, by, signed)?;
     let Some((what, decided)) = applied else { return Ok(None) };
-    match what {
-        What::Approve => record_approval(connection, now, by, Some(&decided), signed)?,
-        what => record(connection, now, what, by, Some(&decided))?,
-    }
+    // Only an approval is signed.
+    let signed = signed.filter(|_| what == What::Approve);
+    record(connection, now, what, by, &decided, signed)?;
     Ok(Some(decided))
 }
 

@@ -215,7 +215,7 @@ pub(super) fn explain(path: &Path, problem: Problem) -> Error {
                 ),
             };
         }
-        Problem::Random(message) => return Error::Internal { message },
+        Problem::Random(error) => return error,
         Problem::Sql(error) => error,
     };
     let message = match error.sqlite_error_code() {

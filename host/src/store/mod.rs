@@ -48,6 +48,7 @@ pub(crate) use usage::Counted;
 
 use crate::error::Error;
 use crate::system::clock::Clock;
+use crate::system::random::random;
 use approval::{check_id, is_whole};
 use audit::AuditRecord;
 use base64::Engine as _;
@@ -246,7 +247,7 @@ impl Store {
 
     /// Returns the ids of approved calls that a program with this component is to make by itself, the
     /// oldest first.
-    #[cfg(any(feature = "inbox", feature = "mcp"))]
+    #[cfg(any(feature = "inbox", feature = "mcp", test))]
     pub(crate) fn runnable(&self, component: &str) -> Result<Vec<String>, Error> {
         let found =
             self.shared.look(|connection, now| approvals::runnable(connection, now, component))?;
@@ -418,7 +419,7 @@ impl Store {
 
     /// Returns the secret key that signs tokens. Makes it first.
     pub(crate) fn new_token_key(&self) -> Result<[u8; 32], Error> {
-        let new: [u8; 32] = random().map_err(|message| Error::Internal { message })?;
+        let new: [u8; 32] = random()?;
         self.shared.write(|transaction| match tokens::key(transaction)? {
             Some(key) => Ok(key),
             None => tokens::keep_key(transaction, &new).map(|()| new),
@@ -836,12 +837,4 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("directory", &self.shared.directory).finish_non_exhaustive()
     }
-}
-
-/// Returns random bytes from the system.
-fn random<const COUNT: usize>() -> Result<[u8; COUNT], String> {
-    let mut bytes = [0; COUNT];
-    let filled = getrandom::fill(&mut bytes);
-    filled.map_err(|error| format!("the system has no random numbers: {error}"))?;
-    Ok(bytes)
 }

@@ -3,9 +3,10 @@
 //! The process that serves the page writes its address to a file and holds a lock on it, so that the
 //! address of a process that has ended is not believed.
 
-use super::{Store, files, random};
+use super::{Store, files};
 use crate::error::Error;
 use crate::system::file;
+use crate::system::random::random;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use rusqlite::params;
@@ -60,7 +61,7 @@ pub(crate) enum BadLink {
 impl Store {
     /// Returns the code of a new link that signs a person in on the page, once.
     pub(crate) fn new_page_link(&self) -> Result<String, Error> {
-        let bytes: [u8; 32] = random().map_err(|message| Error::Internal { message })?;
+        let bytes: [u8; 32] = random()?;
         let (code, now) = (URL_SAFE_NO_PAD.encode(bytes), self.shared.now());
         self.shared.write(|transaction| {
             transaction

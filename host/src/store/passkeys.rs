@@ -4,7 +4,6 @@ use super::Store;
 use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest;
-use super::random;
 use super::standing::{self, Terms};
 use crate::error::Error;
 use crate::passkey::code::{CodeFault, EnrolmentCode};
@@ -12,6 +11,7 @@ use crate::passkey::decision::{Decision, Record, Request, Scope, Verdict};
 use crate::passkey::registration::Registration;
 use crate::passkey::{Credential, Fault, RelyingParty};
 use crate::system::digest::{from_hex, hex};
+use crate::system::random::random;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
 use whereby_authority::conditions::Condition;
@@ -108,7 +108,10 @@ pub(super) fn verify(
 
 /// Returns what a passkey signed and its record, from the details of a row of the log. `None` if these are
 /// not such details.
-#[cfg_attr(not(test), expect(dead_code, reason = "for whoever verifies the audit log"))]
+#[cfg_attr(
+    not(any(test, fuzzing)),
+    expect(dead_code, reason = "only tests verify a record so far")
+)]
 pub(super) fn recorded(details: &Value) -> Option<(Record, Decision)> {
     let signed = details.get("passkey")?;
     let text = |name: &str| signed[name].as_str();
@@ -132,7 +135,6 @@ pub(super) fn recorded(details: &Value) -> Option<(Record, Decision)> {
 
 fn details(record: &Record, decision: &Decision) -> Value {
     let Decision { installation, approval, call, verdict, scope } = decision;
-    let conditions = scope.conditions.iter();
     json!({
         "passkey": {
             "assertion": record,
@@ -142,9 +144,7 @@ fn details(record: &Record, decision: &Decision) -> Value {
             "call": hex(call),
             "uses": scope.uses,
             "expires_at": scope.expires_at,
-            "conditions": conditions
-                .map(|condition| (condition.name().to_owned(), condition.value()))
-                .collect::<Value>(),
+            "conditions": standing::to_json(&scope.conditions),
         },
     })
 }
@@ -169,7 +169,7 @@ impl Store {
 
     /// Makes a one-time code that adds a passkey, in place of an earlier one. Returns its text.
     pub(crate) fn new_passkey_code(&self) -> Result<String, Error> {
-        let random = random().map_err(|message| Error::Internal { message })?;
+        let random = random()?;
         let (code, printed) = EnrolmentCode::new(random, self.shared.now());
         self.shared.write(|transaction| write_code(transaction, &code))?;
         Ok(printed)

@@ -3,7 +3,8 @@
 //! The schema enforces what the code promises: rows are only added to the log until it is archived, the
 //! state of an approval only goes forward, and none of its dates moves to a later time.
 
-use super::random;
+use crate::error::Error;
+use crate::system::random::random;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// The `application_id` of this program's databases.
@@ -25,7 +26,7 @@ pub(super) enum Problem {
     /// The file system does not support memory that processes share.
     NoSharedMemory,
     Sql(rusqlite::Error),
-    Random(String),
+    Random(Error),
 }
 
 impl From<rusqlite::Error> for Problem {

@@ -1,8 +1,8 @@
 //! Seals what is kept of calls for a while: an approved call until it is made, and its result until the
 //! caller has it. Both may contain secrets, so the database and the spool never have them as text.
 
-use super::random;
 use crate::error::Error;
+use crate::system::random::random;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 /// What is sealed. It cannot be opened as anything else.
@@ -37,7 +37,7 @@ pub(super) fn seal(
     approval: &str,
     plain: &[u8],
 ) -> Result<Vec<u8>, Error> {
-    let nonce: [u8; NONCE_LEN] = random().map_err(|message| Error::Internal { message })?;
+    let nonce: [u8; NONCE_LEN] = random()?;
     let mut sealed = plain.to_vec();
     let label = Aad::from(content.label(approval));
     let done = cipher(key)?.seal_in_place_append_tag(

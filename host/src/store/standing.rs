@@ -1,6 +1,7 @@
 //! Standing approvals in the database: a person's yes to the next calls that are alike.
 
 use super::approval::{StoredApproval, date, new_id};
+use super::approvals::is_past;
 use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest::Digest;
@@ -68,7 +69,8 @@ impl Terms {
     }
 }
 
-fn to_json(conditions: &[Condition]) -> Value {
+/// Returns conditions as a JSON object.
+pub(super) fn to_json(conditions: &[Condition]) -> Value {
     let conditions = conditions.iter();
     conditions.map(|condition| (condition.name().to_owned(), condition.value())).collect()
 }
@@ -165,8 +167,11 @@ impl StandingApproval {
 
 /// The condition that a standing approval is in force. A clock that was set back revives none, as for
 /// approvals.
-const IS_IN_FORCE: &str = "revoked_at IS NULL AND used < uses AND created_at <= ?1 + 120000
-    AND ?1 < valid_until";
+const IS_IN_FORCE: &str = concat!(
+    "revoked_at IS NULL AND used < uses AND ",
+    is_past!("created_at"),
+    " AND ?1 < valid_until"
+);
 
 /// A call that looks for a standing approval.
 pub(crate) struct Wanted<'a> {
@@ -382,8 +387,10 @@ pub(super) fn one(connection: &Connection, id: &str) -> rusqlite::Result<Option<
 
 /// Ends those that are from the future, because the clock was set back, and deletes old ones.
 pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE standing_approvals SET valid_until = created_at
-        WHERE created_at > ?1 + 120000 AND valid_until > created_at";
+    let sql = concat!(
+        "UPDATE standing_approvals SET valid_until = created_at WHERE valid_until > created_at AND NOT ",
+        is_past!("created_at")
+    );
     connection.execute(sql, [now])?;
     let sql = "DELETE FROM standing_approvals WHERE valid_until < ?1";
     connection.execute(sql, [now - KEPT_MS]).map(drop)

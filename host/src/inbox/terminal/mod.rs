@@ -25,7 +25,6 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use words::Times;
 
 /// How often the screen follows what happens.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -182,7 +181,7 @@ async fn blocking<T: Send + 'static>(
 fn perform(inbox: &Inbox, command: Command) -> Option<Result<String, Error>> {
     let said = match command {
         Command::Decide { id, decision, seen } => {
-            let times = times(inbox);
+            let times = inbox.times();
             let decided = inbox.decide(&id, decision, None, seen, &person());
             decided.and_then(|decided| state::decided(decision, seen, decided, &times))
         }
@@ -205,15 +204,11 @@ fn person() -> Decider {
     Decider::at(Place::Terminal)
 }
 
-fn times(inbox: &Inbox) -> Times {
-    Times { now: inbox.now(), zone: inbox.zone().clone() }
-}
-
 /// Reads what a view shows.
 fn read(inbox: &Inbox, view: View, filter: &Filter) -> Data {
     let nothing = Rules { actors: Vec::new(), tokens: Vec::new(), warnings: Vec::new() };
     let mut data = Data {
-        times: times(inbox),
+        times: inbox.times(),
         items: inbox.items(),
         frozen: inbox.frozen(),
         events: Ok(Vec::new()),

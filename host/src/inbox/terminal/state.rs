@@ -4,8 +4,8 @@
 //! as long as that differs from what was drawn, such keys do nothing.
 
 use super::keys::Key;
-use super::words::Times;
 use crate::error::Error;
+use crate::inbox::words::Times;
 use crate::inbox::{AccountState, Actor, Decision, Event, Filter, Item, Rules};
 use crate::inbox::{Class, Decided};
 use crate::store::{ApprovalState, Freeze, Selector, StoredApproval};
@@ -571,7 +571,7 @@ impl Screen {
     }
 }
 
-/// Returns the choice after this one; `None` stands for all, and follows the last.
+/// Returns the choice after this one; `None` means all, and follows the last.
 fn next<T: Clone + PartialEq>(all: &[T], current: Option<&T>) -> Option<T> {
     match current {
         None => all.first().cloned(),

@@ -3,10 +3,10 @@
 use super::keys::Key;
 use super::state::{Command, Data, Dialog, Screen, View};
 use super::view;
-use super::words::Times;
 use crate::config::Settings;
 use crate::config::environment::Environment;
 use crate::error::Error;
+use crate::inbox::words::Times;
 use crate::inbox::{Class, Decision, Event, Inbox, Item, Rules};
 use crate::store::{
     ApprovalState, AuditOutcome, AuditRequest, AuditRow, Freeze, Selector, Store, StoredApproval,

@@ -4,7 +4,8 @@
 //! terminal as its code point.
 
 use super::state::{Dialog, Drawn, SMALLEST, Screen, View, state};
-use super::words::{DAY, Times, cut, fold, foreign, who, width, wrap};
+use super::words::{cut, fold, foreign, left, who, width, wrap};
+use crate::inbox::words::{DAY, Times, allowed_by, decided_in};
 use crate::inbox::{Access, AccountState, Actor, Class, Decision, Event, Item, Key, Usage};
 use crate::store::{ApprovalState, AuditDecision, AuditOutcome, AuditRow, CreatedToken, Freeze};
 use crate::system::user::User;
@@ -673,10 +674,10 @@ fn details(screen: &Screen, look: Look, columns: usize) -> Text {
 fn waiting_row(item: &Item, has_room: bool, times: &Times) -> Row {
     let approval = &item.approval;
     let (side, tone) = match approval.state {
-        ApprovalState::Pending if !has_room => (times.left(approval.expires_at), Tone::Plain),
+        ApprovalState::Pending if !has_room => (left(times, approval.expires_at), Tone::Plain),
         ApprovalState::Pending => {
             let who = approval.agent.as_deref().unwrap_or(&approval.front_end);
-            let left = times.left(approval.expires_at);
+            let left = left(times, approval.expires_at);
             (format!("{}  {left:>7}", cut(&foreign(who), 14)), Tone::Plain)
         }
         ApprovalState::Approved => ("Approved".to_owned(), Tone::Good),
@@ -786,16 +787,7 @@ fn happened(event: &Event, times: &Times, text: &mut Text) {
         text.fact("Rule", &foreign(rule));
     }
     if let Some(by) = &row.approved_by {
-        let by = match by.as_str() {
-            "rule" => "a rule".into(),
-            "force" => "--force".into(),
-            "terminal" => "a person at the terminal".into(),
-            "elicitation" => "a person, as the MCP client says".into(),
-            "program" => "the program that embeds whereby".into(),
-            "approval" => "an approval".into(),
-            "standing" => "a standing approval".into(),
-            other => foreign(other),
-        };
+        let by = foreign(allowed_by(by));
         let id = row.approval.as_deref().map(|id| format!(" ({})", foreign(id)));
         text.fact("Allowed by", &format!("{by}{}", id.unwrap_or_default()));
     }
@@ -820,13 +812,7 @@ fn happened(event: &Event, times: &Times, text: &mut Text) {
 
 /// Shows what a person decided.
 fn decided(row: &AuditRow, decision: &AuditDecision, times: &Times, text: &mut Text) {
-    let place = match decision.place.as_str() {
-        "terminal" => "on a terminal".into(),
-        "page" => "on the page".into(),
-        "client" => "in an MCP client".into(),
-        "program" => "in a program that embeds whereby".into(),
-        other => foreign(other),
-    };
+    let place = foreign(decided_in(&decision.place));
     let passkey = if decision.passkey.is_some() { ", with a passkey" } else { "" };
     text.gap();
     text.fact("When", &times.exact(row.time, "%-d %B %Y, %H:%M:%S %Z"));

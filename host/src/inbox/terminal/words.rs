@@ -1,8 +1,8 @@
-//! Text for the screen: what may be shown, how it is wrapped, and the words for times and people.
+//! Text for the screen: what may be shown, how it is wrapped, and the words for people.
 //!
 //! Widths are those of grapheme clusters, as the screen counts them.
 
-use jiff::tz::TimeZone;
+use crate::inbox::words::{MINUTE, Times, through};
 use std::borrow::Cow;
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
@@ -13,10 +13,6 @@ const MAX_TEXT: usize = 400;
 
 /// The maximum length of the name of an agent or a client, in characters.
 const MAX_NAME: usize = 60;
-
-const MINUTE: i64 = 60 * 1000;
-const HOUR: i64 = 60 * MINUTE;
-pub(super) const DAY: i64 = 24 * HOUR;
 
 /// Returns text from outside, safe to show.
 pub(super) fn foreign(text: &str) -> String {
@@ -101,65 +97,17 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     line
 }
 
-/// The current time, and the user's time zone.
-#[derive(Clone, Debug)]
-pub(super) struct Times {
-    pub(super) now: i64,
-    pub(super) zone: TimeZone,
-}
-
-impl Times {
-    pub(super) fn exact(&self, unix_ms: i64, format: &str) -> String {
-        let moment = jiff::Timestamp::from_millisecond(unix_ms);
-        moment.map_or_else(
-            |_| "an unknown time".into(),
-            |moment| moment.to_zoned(self.zone.clone()).strftime(format).to_string(),
-        )
-    }
-
-    /// Returns a time of the day, with the day if it is another one.
-    pub(super) fn clock(&self, unix_ms: i64) -> String {
-        let day = |ms| self.exact(ms, "%F");
-        let is_today = day(unix_ms) == day(self.now);
-        self.exact(unix_ms, if is_today { "%H:%M:%S" } else { "%-d %b, %H:%M" })
-    }
-
-    /// Returns how long ago a time was, or how far away it is.
-    pub(super) fn relative(&self, unix_ms: i64) -> String {
-        let distance = unix_ms.saturating_sub(self.now);
-        let ms = distance.saturating_abs();
-        let (count, unit) = match ms {
-            _ if ms < MINUTE / 2 => return "just now".into(),
-            _ if ms < 2 * HOUR => ((ms + MINUTE / 2) / MINUTE, "minute"),
-            _ if ms < 2 * DAY => ((ms + HOUR / 2) / HOUR, "hour"),
-            _ if ms < 60 * DAY => ((ms + DAY / 2) / DAY, "day"),
-            _ => return format!("on {}", self.exact(unix_ms, "%-d %B %Y")),
-        };
-        let s = if count == 1 { "" } else { "s" };
-        if distance > 0 {
-            format!("in {count} {unit}{s}")
-        } else {
-            format!("{count} {unit}{s} ago")
-        }
-    }
-
-    /// Returns the minutes until a time, for a column.
-    pub(super) fn left(&self, unix_ms: i64) -> String {
-        match unix_ms.saturating_sub(self.now).saturating_add(MINUTE / 2) / MINUTE {
-            ..1 => "< 1 min".into(),
-            minutes => format!("{minutes} min"),
-        }
+/// Returns the minutes until a time, for a column.
+pub(super) fn left(times: &Times, unix_ms: i64) -> String {
+    match unix_ms.saturating_sub(times.now).saturating_add(MINUTE / 2) / MINUTE {
+        ..1 => "< 1 min".into(),
+        minutes => format!("{minutes} min"),
     }
 }
 
 /// Returns who makes a call: the agent, or else the front end.
 pub(super) fn who(front_end: &str, client: Option<&str>, agent: Option<&str>) -> String {
-    let through = match front_end {
-        "cli" => "the command line".into(),
-        "mcp" => "MCP".into(),
-        "lua" => "a Lua script".into(),
-        other => foreign(other),
-    };
+    let through = foreign(through(front_end));
     let name = |name| text::printable(name, MAX_NAME);
     let who = agent.map_or_else(|| "a call without an agent".into(), name);
     let client = client.map(|client| format!(", in {}", name(client))).unwrap_or_default();
@@ -202,19 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_from_now() {
-        let times = Times { now: 0, zone: TimeZone::UTC };
-        for (ms, told) in [
-            (0, "just now"),
-            (58 * MINUTE, "in 58 minutes"),
-            (-MINUTE, "1 minute ago"),
-            (3 * HOUR, "in 3 hours"),
-            (-3 * DAY, "3 days ago"),
-            (100 * DAY, "on 11 April 1970"),
-        ] {
-            assert_eq!(times.relative(ms), told);
-        }
-        assert_eq!(times.left(59 * MINUTE - 1), "59 min");
-        assert_eq!(times.left(1), "< 1 min");
+    fn what_is_left_is_told_in_minutes() {
+        let times = Times { now: 0, zone: jiff::tz::TimeZone::UTC };
+        assert_eq!(left(&times, 59 * MINUTE - 1), "59 min");
+        assert_eq!(left(&times, 1), "< 1 min");
     }
 }

@@ -4,6 +4,7 @@
 //! compared, so that the time says nothing.
 
 use crate::error::Error;
+use crate::system::random::random;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
@@ -99,10 +100,7 @@ impl Session {
 
 /// Returns 256 random bits as text.
 pub(super) fn secret() -> Result<String, Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::internal(format!("the system has no random numbers: {error}")))?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
+    Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))
 }
 
 fn digest(text: &str) -> [u8; 32] {

@@ -127,7 +127,7 @@ impl Inbox {
     ) -> Result<Listening, Error> {
         if !address.ip().is_loopback() {
             return Err(Error::configuration(format!(
-                "{address} is not a loopback address, and whoever reaches the inbox could try to get in; \
+                "{address} is not a loopback address, and anyone who reaches the inbox could try to get in; \
                  listen on 127.0.0.1"
             )));
         }
@@ -459,7 +459,7 @@ async fn waiting(
     serve(&page, request, move |inbox, frame| {
         let decided = decided.map(|id| inbox.item(&id)).transpose()?.flatten();
         // What is decided while the page is open stays in its place.
-        let since = since.unwrap_or(frame.now);
+        let since = since.unwrap_or(frame.times.now);
         let (items, standing) = (inbox.items()?, inbox.standing()?);
         Ok(view::waiting(frame, &items, &standing, decided.as_ref(), since))
     })
@@ -489,7 +489,7 @@ async fn decide(
         };
         let (by, terms) = match passkeys::decider(&own, inbox, &id, form)? {
             Some(signed) => signed,
-            None => (person(), terms(inbox, &id, form, frame.now)?),
+            None => (person(), terms(inbox, &id, form, frame.times.now)?),
         };
         let seen = [ApprovalState::Pending, ApprovalState::Approved, ApprovalState::Denied]
             .into_iter()
@@ -574,16 +574,15 @@ async fn log(
         limit: limit.unwrap_or(EVENTS).clamp(1, MAX_EVENTS),
     };
     serve(&page, request, move |inbox, frame| {
-        // The filters offer what is configured, if that can be read.
-        let settings = inbox.settings().ok();
-        Ok(view::log(frame, settings.as_ref(), &filter, &inbox.events(&filter)?))
+        Ok(view::log(frame, &filter, &inbox.events(&filter)?))
     })
     .await
 }
 
 async fn agents(State(page): State<Arc<Page>>, request: Request) -> Response {
     serve(&page, request, |inbox, frame| {
-        let rules = inbox.settings().and_then(|settings| inbox.rules(&settings));
+        let settings = frame.settings.as_ref().map_err(Clone::clone);
+        let rules = settings.and_then(|settings| inbox.rules(settings));
         Ok(view::agents(frame, &rules))
     })
     .await
@@ -591,7 +590,8 @@ async fn agents(State(page): State<Arc<Page>>, request: Request) -> Response {
 
 async fn accounts(State(page): State<Arc<Page>>, request: Request) -> Response {
     serve(&page, request, |inbox, frame| {
-        let accounts = inbox.settings().map(|settings| inbox.accounts(&settings));
+        let settings = frame.settings.as_ref().map_err(Clone::clone);
+        let accounts = settings.map(|settings| inbox.accounts(settings));
         Ok(view::accounts(frame, &accounts))
     })
     .await

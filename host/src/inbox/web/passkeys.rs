@@ -10,6 +10,7 @@ use crate::passkey::decision::Request as Signing;
 use crate::passkey::registration::Registration;
 use crate::passkey::{Credential, RelyingParty};
 use crate::store::{Answer, Decider, Terms};
+use crate::system::random::random;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -78,7 +79,7 @@ pub(super) async fn list(State(page): State<Arc<Page>>, request: Request) -> Res
     serve(&page, request, move |inbox, frame| {
         let known = inbox.store().passkeys()?;
         let elsewhere = (!is_there).then_some(origin.as_str());
-        Ok(view::passkeys(frame, &known, inbox.requires_passkey(), elsewhere))
+        Ok(view::passkeys(frame, &known, elsewhere))
     })
     .await
 }
@@ -90,7 +91,7 @@ pub(super) async fn begin(State(page): State<Arc<Page>>, request: Request) -> Re
         let begun = || {
             let name = form.get("name").unwrap_or_default();
             let challenge = random()?;
-            let registration = Registration::new(name, challenge, frame.now)?;
+            let registration = Registration::new(name, challenge, frame.times.now)?;
             let code = form.get("code").unwrap_or_default();
             inbox
                 .store()
@@ -142,8 +143,8 @@ pub(super) async fn sign(
     let own = Arc::clone(&page);
     change(&page, request, move |inbox, frame, form| {
         let begun = || {
-            let terms = super::terms(inbox, &id, form, frame.now)?;
-            let request = Signing::new(random()?, frame.now);
+            let terms = super::terms(inbox, &id, form, frame.times.now)?;
+            let request = Signing::new(random()?, frame.times.now);
             let options = inbox.store().passkey_options(&id, terms.as_ref(), &request)?;
             let question = Question::Sign { approval: id.clone(), request, terms };
             let token = own.asked.keep(question)?;
@@ -176,13 +177,6 @@ pub(super) fn decider(
 
 fn token(form: &Form) -> &str {
     form.get("passkey-token").unwrap_or_default()
-}
-
-fn random() -> Result<[u8; 32], Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::internal(format!("the system has no random numbers: {error}")))?;
-    Ok(bytes)
 }
 
 /// Whether a passkey can still be used.

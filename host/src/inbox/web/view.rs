@@ -15,13 +15,14 @@ pub(super) use waiting::{Notice, one, waiting};
 
 use super::door::Session;
 use super::rfc3339;
+use crate::config::Settings;
 use crate::error::Error;
-use crate::inbox::Inbox;
+use crate::inbox::words::{Times, through};
+use crate::inbox::{Inbox, requires_passkey};
 use crate::store::{BadLink, Freeze, Selector};
 use crate::system::user::User;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
-use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 use whereby_authority::sentence::{Part, Sentence};
@@ -42,19 +43,16 @@ const SHORT: usize = 24;
 const LONG: usize = 600;
 const TALL: usize = 24;
 
-const MINUTE: i64 = 60 * 1000;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
-
 /// What every page of a session shows around its contents.
 pub(super) struct Frame {
     csrf: String,
     /// The address that the script loads to keep the page current; absent for a page that is no address.
     live: Option<String>,
-    pub(super) now: i64,
-    zone: TimeZone,
+    pub(super) times: Times,
     waiting: usize,
     frozen: Result<Vec<Freeze>, Error>,
+    /// The configuration as it is now.
+    pub(super) settings: Result<Settings, Error>,
     /// Whether nothing but a passkey approves calls.
     requires_passkey: bool,
 }
@@ -80,15 +78,16 @@ const PLACES: [(Place, &str, &str); 5] = [
 
 impl Frame {
     pub(super) fn new(inbox: &Inbox, session: &Session, live: Option<String>) -> Self {
+        let settings = inbox.settings();
         Self {
             csrf: session.csrf.clone(),
             live,
-            now: inbox.now(),
-            zone: inbox.zone().clone(),
+            times: inbox.times(),
             // A page that cannot read the approvals says why.
             waiting: inbox.waiting().unwrap_or_default(),
             frozen: inbox.frozen(),
-            requires_passkey: inbox.requires_passkey(),
+            requires_passkey: settings.as_ref().is_ok_and(requires_passkey),
+            settings,
         }
     }
 
@@ -134,7 +133,7 @@ impl Frame {
             main #main tabindex="-1" data-live=[live] { (contents) }
             footer {
                 "You decide as " (foreign(&User::current().name)) ", on this machine. Times are in "
-                (zone_name(&self.zone, self.now)) "."
+                (zone_name(&self.times)) "."
             }
         };
         document(&format!("{count}{title}"), &body)
@@ -212,46 +211,17 @@ impl Frame {
 
     /// Returns a time as how long ago it was or how far away it is, with the exact one behind it.
     fn moment(&self, unix_ms: i64) -> Markup {
-        let exact = self.exact(unix_ms, "%A, %-d %B %Y, %H:%M:%S %Z");
-        html! {
-            time datetime=(rfc3339(unix_ms)) title=(exact) { (self.relative(unix_ms)) }
-        }
+        self.time(unix_ms, &self.times.relative(unix_ms))
     }
 
     /// Returns a time of the day, with the day if it is another one.
     fn clock(&self, unix_ms: i64) -> Markup {
-        let day = |ms| self.exact(ms, "%F");
-        let format = if day(unix_ms) == day(self.now) { "%H:%M:%S" } else { "%-d %b, %H:%M" };
-        let exact = self.exact(unix_ms, "%A, %-d %B %Y, %H:%M:%S %Z");
-        html! {
-            time datetime=(rfc3339(unix_ms)) title=(exact) { (self.exact(unix_ms, format)) }
-        }
+        self.time(unix_ms, &self.times.clock(unix_ms))
     }
 
-    fn exact(&self, unix_ms: i64, format: &str) -> String {
-        let moment = jiff::Timestamp::from_millisecond(unix_ms);
-        moment.map_or_else(
-            |_| "an unknown time".into(),
-            |moment| moment.to_zoned(self.zone.clone()).strftime(format).to_string(),
-        )
-    }
-
-    fn relative(&self, unix_ms: i64) -> String {
-        let distance = unix_ms.saturating_sub(self.now);
-        let ms = distance.saturating_abs();
-        let (count, unit) = match ms {
-            _ if ms < MINUTE / 2 => return "just now".into(),
-            _ if ms < 2 * HOUR => ((ms + MINUTE / 2) / MINUTE, "minute"),
-            _ if ms < 2 * DAY => ((ms + HOUR / 2) / HOUR, "hour"),
-            _ if ms < 60 * DAY => ((ms + DAY / 2) / DAY, "day"),
-            _ => return format!("on {}", self.exact(unix_ms, "%-d %B %Y")),
-        };
-        let s = if count == 1 { "" } else { "s" };
-        if distance > 0 {
-            format!("in {count} {unit}{s}")
-        } else {
-            format!("{count} {unit}{s} ago")
-        }
+    fn time(&self, unix_ms: i64, shown: &str) -> Markup {
+        let exact = self.times.exact(unix_ms, "%A, %-d %B %Y, %H:%M:%S %Z");
+        html! { time datetime=(rfc3339(unix_ms)) title=(exact) { (shown) } }
     }
 
     /// Returns the page for an error of the inbox.
@@ -426,12 +396,7 @@ fn selected(selector: &Selector) -> Markup {
 
 /// Returns who makes a call: the agent, or else the front end.
 fn who(front_end: &str, client: Option<&str>, agent: Option<&str>) -> Markup {
-    let through = match front_end {
-        "cli" => "the command line",
-        "mcp" => "MCP",
-        "lua" => "a Lua script",
-        other => other,
-    };
+    let through = through(front_end);
     html! {
         @match agent {
             Some(agent) => { strong { (foreign(agent)) } " through " (foreign(through)) },
@@ -442,12 +407,9 @@ fn who(front_end: &str, client: Option<&str>, agent: Option<&str>) -> Markup {
     }
 }
 
-fn zone_name(zone: &TimeZone, now: i64) -> String {
-    if let Some(name) = zone.iana_name() {
-        return name.to_owned();
-    }
-    let moment = jiff::Timestamp::from_millisecond(now).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    moment.to_zoned(zone.clone()).strftime("UTC%:z").to_string()
+fn zone_name(times: &Times) -> String {
+    let name = times.zone.iana_name().map(str::to_owned);
+    name.unwrap_or_else(|| times.exact(times.now, "UTC%:z"))
 }
 
 fn fact(name: &str, value: &Markup) -> Markup {

@@ -1,7 +1,8 @@
 //! The page of accounts.
 
-use super::{DAY, Frame, Place, fact, foreign, unreadable};
+use super::{Frame, Place, fact, foreign, unreadable};
 use crate::error::Error;
+use crate::inbox::words::DAY;
 use crate::inbox::{AccountState, Key};
 use crate::store::Selector;
 use maud::{Markup, html};
@@ -60,11 +61,11 @@ fn key(frame: &Frame, key: &Key) -> Markup {
     let until = |date: &Timestamp| frame.moment(date.to_unix_ms());
     html! {
         @match key {
-            Key::Expires(date) if date.to_unix_ms() <= frame.now => {
+            Key::Expires(date) if date.to_unix_ms() <= frame.times.now => {
                 span.badge.bad { "Key expired" } " " (until(date))
                 ". Make a new key in Whereby's dashboard under Configure, API."
             },
-            Key::Expires(date) if date.to_unix_ms() < frame.now.saturating_add(14 * DAY) => {
+            Key::Expires(date) if date.to_unix_ms() < frame.times.now.saturating_add(14 * DAY) => {
                 span.badge.warn { "Key expires soon" } " " (until(date)) "."
             },
             Key::Expires(date) => { "Its key expires " (until(date)) "." },

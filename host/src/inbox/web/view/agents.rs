@@ -59,8 +59,8 @@ fn actor(frame: &Frame, actor: &Actor, is_only: bool) -> Markup {
                 }
                 @if !actor.freezes.is_empty() { span.badge.bad { "Frozen" } }
                 @if let Some(until) = actor.valid_until {
-                    @if until.to_unix_ms() <= frame.now { span.badge.bad { "Expired" } }
-                    @else { span.muted { "until " (frame.exact(until.to_unix_ms(), "%-d %B %Y, %H:%M")) } }
+                    @if until.to_unix_ms() <= frame.times.now { span.badge.bad { "Expired" } }
+                    @else { span.muted { "until " (frame.times.exact(until.to_unix_ms(), "%-d %B %Y, %H:%M")) } }
                 }
             }
             @if actor.accounts.is_empty() { p.muted { "It can use no account." } }
@@ -188,7 +188,7 @@ fn tokens(frame: &Frame, tokens: &[CreatedToken]) -> Markup {
     html! {
         ul.tokens {
             @for token in tokens {
-                @let state = token.state(frame.now);
+                @let state = token.state(frame.times.now);
                 li {
                     span.badge.(if state == "valid" { "good" } else { "" }) { (state) }
                     " " (foreign(&token.limits_in_words()))

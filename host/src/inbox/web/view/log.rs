@@ -2,20 +2,16 @@
 
 use super::super::MAX_EVENTS;
 use super::{Frame, Place, arguments, fact, foreign, ids, sentence, who};
-use crate::config::Settings;
-use crate::inbox::{Class, Event, Filter};
+use crate::inbox::{Class, Event, Filter, words};
 use crate::store::{AuditDecision, AuditOutcome, AuditRow};
 use maud::{Markup, html};
 use whereby_authority::text;
 use whereby_catalog::FUNCTIONS;
 
 /// Returns the page of the audit log.
-pub(in crate::inbox::web) fn log(
-    frame: &Frame,
-    settings: Option<&Settings>,
-    filter: &Filter,
-    events: &[Event],
-) -> Markup {
+pub(in crate::inbox::web) fn log(frame: &Frame, filter: &Filter, events: &[Event]) -> Markup {
+    // The filters offer what is configured, if that can be read.
+    let settings = frame.settings.as_ref().ok();
     let accounts = settings.iter().flat_map(|settings| settings.accounts.keys().cloned()).collect();
     let agents =
         settings.iter().flat_map(|settings| settings.policy.agents.keys().cloned()).collect();
@@ -152,16 +148,9 @@ fn event_row(frame: &Frame, event: &Event) -> Markup {
 
 /// Returns who decided, and on what.
 fn decided(row: &AuditRow, decision: &AuditDecision) -> Markup {
-    let place = match decision.place.as_str() {
-        "terminal" => "on a terminal",
-        "page" => "on this page",
-        "client" => "in an MCP client",
-        "program" => "in a program that embeds whereby",
-        other => other,
-    };
     html! {
         p {
-            strong { (foreign(&decision.user)) } " " (foreign(place))
+            strong { (foreign(&decision.user)) } " " (foreign(words::decided_in(&decision.place)))
             @if let Some(client) = &row.client { " (" (foreign(client)) ")" }
             @if decision.passkey.is_some() { ", with a passkey" }
             "."
@@ -175,18 +164,8 @@ fn decided(row: &AuditRow, decision: &AuditDecision) -> Markup {
 }
 
 fn allowed_by(by: &str, approval: Option<&str>) -> Markup {
-    let words = match by {
-        "rule" => "a rule",
-        "force" => "--force",
-        "terminal" => "a person at the terminal",
-        "elicitation" => "a person, as the MCP client says",
-        "program" => "the program that embeds whereby",
-        "approval" => "an approval",
-        "standing" => "a standing approval",
-        other => other,
-    };
     html! {
-        (foreign(words))
+        (foreign(words::allowed_by(by)))
         @if by != "standing" && let Some(id) = approval { " (" a href=(format!("/approvals/{id}")) { "see it" } ")" }
     }
 }

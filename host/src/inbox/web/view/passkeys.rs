@@ -9,14 +9,13 @@ use maud::{Markup, html};
 pub(in crate::inbox::web) fn passkeys(
     frame: &Frame,
     known: &[Credential],
-    is_required: bool,
     elsewhere: Option<&str>,
 ) -> Markup {
     let usable: Vec<&Credential> = known.iter().filter(is_usable).collect();
     let contents = html! {
         h1 { "Passkeys" }
         p {
-            @if is_required { "Nothing but a passkey approves calls (approvals.require in the configuration)." }
+            @if frame.requires_passkey { "Nothing but a passkey approves calls (approvals.require in the configuration)." }
             @else {
                 "Calls are approved without one. To change that, set " code { "approvals.require = \"passkey\"" }
                 " in the configuration."

@@ -1,7 +1,8 @@
 //! The page of what waits, and that of one approval.
 
 use super::passkeys::fields as passkey_fields;
-use super::{Frame, HOUR, Place, arguments, fact, foreign, ids, sentence, who};
+use super::{Frame, Place, arguments, fact, foreign, ids, sentence, who};
+use crate::inbox::words::HOUR;
 use crate::inbox::{Decision, Item};
 use crate::store::{ApprovalState, MAX_USES, StandingApproval, StoredApproval};
 use maud::{Markup, html};
@@ -95,7 +96,8 @@ impl Notice {
             Decision::Approve => "Your approval came too late, and changed nothing.",
             Decision::Deny => "Your denial came too late, and changed nothing.",
         };
-        let at = |time: Option<i64>| time.map(|time| frame.relative(time)).unwrap_or_default();
+        let at =
+            |time: Option<i64>| time.map(|time| frame.times.relative(time)).unwrap_or_default();
         let text = match approval.state {
             ApprovalState::Approved => {
                 format!("The call was approved {}.", at(approval.decided_at))
@@ -179,7 +181,7 @@ fn card(frame: &Frame, item: &Item, is_alone: bool) -> Markup {
 /// Returns what came of an approval, and what can still be done.
 fn settled(frame: &Frame, approval: &StoredApproval, what: &str, is_alone: bool) -> Markup {
     let ago = |time: Option<i64>| html! { @if let Some(time) = time { " " (frame.moment(time)) } };
-    let is_fresh = approval.decided_at.is_some_and(|at| frame.now < at.saturating_add(HOUR));
+    let is_fresh = approval.decided_at.is_some_and(|at| frame.times.now < at.saturating_add(HOUR));
     let again = match approval.state {
         ApprovalState::Approved => Some(("deny", "Revoke")),
         ApprovalState::Denied if is_fresh => Some(("approve", "Approve after all")),
