@@ -225,7 +225,7 @@ mod listener;
 pub mod lua;
 #[cfg(feature = "mcp")]
 pub mod mcp;
-#[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "the page uses it"))]
+#[cfg_attr(not(any(feature = "inbox", test)), expect(dead_code, reason = "the page uses it"))]
 mod passkey;
 mod session;
 mod store;

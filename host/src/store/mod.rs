@@ -14,7 +14,7 @@ mod decision;
 mod digest;
 mod files;
 mod freeze;
-#[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "the page uses it"))]
+#[cfg_attr(not(any(feature = "inbox", test)), expect(dead_code, reason = "the page uses it"))]
 mod page;
 #[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "the page uses it"))]
 mod passkeys;
