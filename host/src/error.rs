@@ -9,6 +9,26 @@ use whereby_catalog::failure;
 /// The maximum length of a component's message, in characters.
 const MAX_MESSAGE: usize = 1000;
 
+/// The kinds of errors, and of calls that their caller cancelled.
+pub(crate) const KINDS: [&str; 16] = [
+    "usage",
+    "invalid-argument",
+    "configuration",
+    "unauthorized",
+    "denied",
+    "approval-required",
+    "access-denied",
+    "not-found",
+    "rejected",
+    "rate-limited",
+    "timeout",
+    "unavailable",
+    "unexpected-response",
+    "component-fault",
+    "internal",
+    "cancelled",
+];
+
 /// Why a call failed or could not be made.
 ///
 /// The messages are for the program's user. [`Error::for_agent`] returns the error for an agent.

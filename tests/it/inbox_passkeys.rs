@@ -367,6 +367,31 @@ async fn a_registered_passkey_approves_the_call_that_it_signed_and_nothing_else_
     let error = sign(&browser, &id, &[]).await.expect_err("there is no passkey");
     assert!(error.contains("no passkey is registered"), "{error}");
     assert_eq!(kind(&world.call("create_room", json!({})).await), "approval-required");
+
+    // What it signed is verified from the log, also now that it was removed.
+    let verified = ran(&world, &["audit", "verify", "--json"], 0).await.json();
+    assert_eq!(verified["verify"]["parts"][0]["signatures"], 2);
+    let archive = world.path("calls.db").display().to_string();
+    ran(&world, &["audit", "archive", &archive], 0).await;
+    let verified = ran(&world, &["audit", "verify", &archive, "--json"], 0).await.json();
+    assert_eq!(verified["verify"]["parts"][0]["signatures"], 2);
+    // Another key in its place is found.
+    let database = rusqlite::Connection::open(&archive).expect("a database");
+    database.execute_batch("DROP TRIGGER passkeys_go_forward").expect("dropped");
+    let sql = "SELECT json_extract(credential, '$.public_key') FROM passkeys";
+    let key: String = database.query_row(sql, [], |row| row.get(0)).expect("a key");
+    // A letter of the key, before the quote and the brace at the end.
+    let (before, after) = key.split_at(key.len() - 10);
+    let letter = if after.starts_with('A') { 'B' } else { 'A' };
+    let changed = format!("{before}{letter}{}", &after[1..]);
+    let sql = "UPDATE passkeys SET credential = replace(credential, ?1, ?2)";
+    assert_eq!(database.execute(sql, [&key, &changed]).expect("replaced"), 1);
+    let verified = ran(&world, &["audit", "verify", &archive], 1).await;
+    for said in
+        ["was added with another key than it has now", "the signature of its passkey is wrong"]
+    {
+        assert!(verified.stdout.contains(said), "{verified:?}");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod concurrency;
 mod conditions;
 mod configuration;
 mod decisions;
+mod evidence;
 mod examples;
 mod files;
 mod freeze;

@@ -69,6 +69,7 @@ class BadDays(McpTest):
         database = sqlite3.connect(f"file:{self.home}/state/whereby/state.db?mode=ro", uri=True)
         self.assertEqual(database.execute("PRAGMA integrity_check").fetchone(), ("ok",))
         database.close()
+        self.assertEqual(self.whereby("audit", "verify").returncode, 0)
 
     def audit_all(self):
         return json.loads(self.whereby("audit", "--json", "--limit", "10000").stdout)["audit"]
@@ -87,6 +88,7 @@ class BadDays(McpTest):
         self.assertEqual(len(self.proxy.requests), before + 1)
         # The failed write leaves nothing behind.
         self.assertEqual(self.whereby("call", "create_room").returncode, 0)
+        self.assertEqual(self.whereby("audit", "verify").returncode, 0)
 
     def test_without_file_descriptors_there_is_a_clear_error_and_no_write(self):
         self.configure('[permissions]\nwrite = "allow"\n')

@@ -87,6 +87,35 @@ pub struct ComponentFile {
 /// The maximum number of warnings about entries of `NO_PROXY`.
 const MAX_PROXY_WARNINGS: usize = 5;
 
+/// How long calls stay in the audit log, and where its newest hash is taken.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct AuditSettings {
+    /// How many days calls stay in the log. Older ones are archived in the state directory. Default: for
+    /// ever.
+    pub keep_days: Option<u32>,
+    /// A file that the newest hash is added to, as a JSON document on a line of its own.
+    pub head_file: Option<PathBuf>,
+    /// A command that gets the same document on standard input; empty for none.
+    pub head_command: Vec<String>,
+    /// After how many rows. Default: 100.
+    pub head_rows: u64,
+    /// After how many minutes at the latest, if there are new rows. Default: 10.
+    pub head_minutes: u64,
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self {
+            keep_days: None,
+            head_file: None,
+            head_command: Vec::new(),
+            head_rows: 100,
+            head_minutes: 10,
+        }
+    }
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -115,6 +144,8 @@ pub struct Settings {
     pub no_proxy: Option<String>,
     /// The command that is run for each new approval request; empty for none.
     pub notify: Vec<String>,
+    /// What is done with the audit log.
+    pub audit: AuditSettings,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
     /// Warnings about settings without effect.

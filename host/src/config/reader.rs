@@ -7,7 +7,8 @@ use crate::config::limits::{Limit, Limits};
 use crate::config::origin::ApiBase;
 use crate::config::toml::{Node, TableNode, TomlFile, in_file, unknown_key};
 use crate::config::{
-    Account, ComponentFile, Settings, invalid_account_name, invalid_agent_name, is_account_name,
+    Account, AuditSettings, ComponentFile, Settings, invalid_account_name, invalid_agent_name,
+    is_account_name,
 };
 use crate::error::Error;
 use std::collections::BTreeMap;
@@ -37,8 +38,17 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// The tables of the file.
-const TABLES: [&str; 8] =
-    ["permissions", "privacy", "accounts", "agents", "approvals", "limits", "lua", "component"];
+const TABLES: [&str; 9] = [
+    "permissions",
+    "privacy",
+    "accounts",
+    "agents",
+    "approvals",
+    "audit",
+    "limits",
+    "lua",
+    "component",
+];
 
 /// The keys of `[permissions]` and `[accounts.NAME.permissions]`.
 pub(crate) const PERMISSIONS: &[Key] = &[
@@ -96,6 +106,15 @@ pub(crate) const APPROVALS: &[Key] = &[
 /// The key in `[approvals]` that says what approves calls, and its one value.
 const REQUIRE: &str = "require";
 const PASSKEY: &str = "passkey";
+
+/// The keys of `[audit]`.
+pub(crate) const AUDIT: &[Key] = &[
+    key("keep", "\"400d\"", "", "how long calls stay in the log; older ones are archived"),
+    key("head_file", "FILE", "", "file that the newest hash is added to"),
+    key("head_command", "[\"/PATH\", \"ARG\"]", "", "command that gets the newest hash"),
+    key("head_rows", "1 to 1000000", "100", "after this many rows"),
+    key("head_minutes", "1 to 1440", "10", "and after this many minutes, if there are new rows"),
+];
 
 /// The keys of `[component]`.
 pub(crate) const COMPONENT: &[Key] = &[
@@ -162,6 +181,7 @@ fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
         #[cfg(not(feature = "lua"))]
         ["lua", ..] => return None,
         ["approvals"] => names(APPROVALS),
+        ["audit"] => names(AUDIT),
         ["component"] => names(COMPONENT),
         _ => Vec::new(),
     })
@@ -190,6 +210,7 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
                     }
                 }
             }
+            "audit" => settings.audit = read_audit(node, path)?,
             "limits" => settings.limits = read_limits(node, key, Limits::TABLE)?,
             #[cfg(feature = "lua")]
             "lua" => settings.lua = read_limits(node, key, ScriptLimits::TABLE)?,
@@ -498,6 +519,34 @@ fn read_command(node: Node<'_>, name: &str) -> Result<Vec<String>, Error> {
         return Err(node.error(&format!("`{name}` must begin with the absolute path of a program")));
     }
     Ok(command)
+}
+
+fn read_audit(node: Node<'_>, path: &Path) -> Result<AuditSettings, Error> {
+    let mut settings = AuditSettings::default();
+    for (key, node) in node.table("audit")?.members(&names(AUDIT))? {
+        let name = format!("audit.{key}");
+        match key {
+            "keep" => {
+                let days = text_days(node.text(&name)?).ok_or_else(|| {
+                    node.error(
+                        "`audit.keep` must be a number of days from 1 to 36500, such as \"400d\"",
+                    )
+                })?;
+                settings.keep_days = Some(days);
+            }
+            "head_file" => settings.head_file = Some(beside(path, node.text(&name)?)),
+            "head_command" => settings.head_command = read_command(node, &name)?,
+            "head_rows" => settings.head_rows = node.number(&name, 1..1_000_001)?,
+            _ => settings.head_minutes = node.number(&name, 1..1_441)?,
+        }
+    }
+    Ok(settings)
+}
+
+/// Reads a number of days, such as `400d`.
+fn text_days(text: &str) -> Option<u32> {
+    let days = text.strip_suffix('d')?.parse().ok()?;
+    (1..=36_500).contains(&days).then_some(days)
 }
 
 fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {

@@ -210,10 +210,6 @@ impl Record {
 ///
 /// The time, and so the order of decisions, is only as good as the audit log that the record is in. The
 /// counter was checked when the decision was made.
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(dead_code, reason = "only tests verify a record so far")
-)]
 pub(crate) fn verify_record(
     record: &Record,
     credential: &Credential,

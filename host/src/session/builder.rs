@@ -133,6 +133,7 @@ impl SessionBuilder {
             people_key,
             notifier,
             notice,
+            upkeep: Arc::default(),
         })))
     }
 }

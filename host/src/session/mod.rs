@@ -23,6 +23,7 @@ pub(crate) mod resources;
 pub(crate) mod resume;
 mod sandbox;
 mod token;
+mod upkeep;
 
 pub use builder::SessionBuilder;
 pub(crate) use outbound::Traffic;
@@ -58,6 +59,7 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
+use upkeep::Upkeep;
 use wasmtime::component::Val;
 use whereby_authority::grant::{Grant, WriteOutcome};
 use whereby_authority::people::{Pseudonyms, View};
@@ -86,6 +88,7 @@ struct Inner {
     notifier: Notifier,
     /// Tells the person who runs the program what went wrong outside of calls.
     notice: Arc<Notice>,
+    upkeep: Arc<Upkeep>,
 }
 
 impl Session {
@@ -224,6 +227,7 @@ impl Session {
         }
         outcome.duration = started.elapsed().saturating_sub(waited);
         outcome.unrecorded = row.end(&outcome).await;
+        self.look_after_log().await;
         outcome
     }
 
@@ -234,6 +238,7 @@ impl Session {
         row.refused(&call);
         let mut outcome = Outcome::refused(&call, error);
         outcome.unrecorded = row.end(&outcome).await;
+        self.look_after_log().await;
         outcome
     }
 

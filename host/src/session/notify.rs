@@ -1,4 +1,5 @@
-//! Tells people of new approval requests: runs the command of `[approvals] notify`.
+//! Runs the commands that the configuration names: `[approvals] notify`, which tells people of new approval
+//! requests, and `[audit] head_command`, which takes the newest hash of the audit log elsewhere.
 //!
 //! No call waits for it. It runs on threads of its own, a few at a time, because an agent can make many
 //! requests.
@@ -81,11 +82,16 @@ struct State {
 
 /// A command to run.
 struct Job {
+    /// The key of the configuration that names it.
+    key: &'static str,
     command: Vec<String>,
     variables: BTreeMap<String, String>,
-    id: String,
+    /// What it is told of.
+    about: String,
     input: Vec<u8>,
     notice: Arc<Notice>,
+    /// What else to do if it fails.
+    failed: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Default for Notifier {
@@ -108,11 +114,33 @@ impl Notifier {
             return;
         }
         self.run(Job {
+            key: "approvals.notify",
             command: settings.notify.clone(),
             variables: variables(settings, environment),
-            id: approval.id.to_owned(),
+            about: format!("the approval {}", approval.id),
             input: approval.to_json().to_string().into_bytes(),
             notice: Arc::clone(notice),
+            failed: None,
+        });
+    }
+
+    /// Gives the newest hash of the audit log to the command that the settings name. Does not wait.
+    pub(crate) fn take_head(
+        &self,
+        settings: &Settings,
+        environment: &Environment,
+        document: &Value,
+        notice: &Arc<Notice>,
+        failed: impl FnOnce() + Send + 'static,
+    ) {
+        self.run(Job {
+            key: "audit.head_command",
+            command: settings.audit.head_command.clone(),
+            variables: variables(settings, environment),
+            about: format!("row {} of the audit log", document["position"]),
+            input: document.to_string().into_bytes(),
+            notice: Arc::clone(notice),
+            failed: Some(Box::new(failed)),
         });
     }
 
@@ -125,11 +153,11 @@ impl Notifier {
             // The others are counted, and told together.
             if is_first {
                 (job.notice)(&format!(
-                    "approvals.notify: the command was not run for the approval {}, because \
-                     {MAX_WAITING} others wait for it",
-                    job.id
+                    "{}: the command was not run for {}, because {MAX_WAITING} others wait for it",
+                    job.key, job.about
                 ));
             }
+            job.fail();
             return;
         }
         state.waiting.push_back(job);
@@ -149,6 +177,7 @@ impl Notifier {
                 drop(state);
                 self.0.open.send_modify(|open| *open -= 1);
                 job.warn(&format!("no thread can be started: {error}"));
+                job.fail();
             }
         }
     }
@@ -204,6 +233,7 @@ impl Shared {
             }
             if let Err(why) = job.run(TIME_LIMIT, &self.is_closed) {
                 job.warn(&why);
+                job.fail();
             }
             self.open.send_modify(|open| *open -= 1);
         }
@@ -214,7 +244,13 @@ impl Job {
     fn warn(&self, why: &str) {
         let program = self.command.first().map_or("", String::as_str);
         let program = text::printable(program, 200);
-        (self.notice)(&format!("approvals.notify: {program} {why} (approval {})", self.id));
+        (self.notice)(&format!("{}: {program} {why} ({})", self.key, self.about));
+    }
+
+    fn fail(self) {
+        if let Some(failed) = self.failed {
+            failed();
+        }
     }
 
     /// Runs the command in the root directory with the document on standard input, and ends it and what it
@@ -316,9 +352,11 @@ mod tests {
         let job = Job {
             command: ["/bin/sh", "-c", script, "sh", &directory].map(str::to_owned).to_vec(),
             variables: BTreeMap::new(),
-            id: "0a".into(),
+            key: "approvals.notify",
+            about: "the approval 0a".into(),
             input: b"{}".to_vec(),
             notice: Arc::new(notice),
+            failed: None,
         };
         (job, notices)
     }
@@ -375,9 +413,11 @@ mod tests {
             notifier.run(Job {
                 command: first.command.clone(),
                 variables: BTreeMap::new(),
-                id: first.id.clone(),
+                key: first.key,
+                about: first.about.clone(),
                 input: first.input.clone(),
                 notice: Arc::clone(&first.notice),
+                failed: None,
             });
         }
         let dropped = notices.recv().expect("a notice");

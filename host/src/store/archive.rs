@@ -1,16 +1,18 @@
 //! Moves the audit log to a file of its own.
 //!
-//! The file is a state database too: `whereby audit` lists it once it is `state.db` in a state directory.
-//! It contains neither approvals nor this installation's key.
+//! The file is a state database too, which `whereby audit --file` lists. It contains neither approvals nor
+//! this installation's key. Its rows are the beginning of the log, so that its hashes can be checked
+//! without the log (`chain.rs`).
 
 use super::audit::{self, AuditRecord};
+use super::chain::{self, Link, Start, Table};
 use super::database::{Durability, Stopped};
 use super::spool::SpoolFile;
-use super::{Store, database, files, schema};
+use super::{Store, database, files, passkeys, schema};
 use crate::error::Error;
 use crate::system::file::{self, make_private_file};
-use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, OpenFlags, Row, Statement, Transaction};
+use rusqlite::{Connection, OpenFlags, Transaction};
+use std::collections::BTreeSet;
 #[cfg(unix)]
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -20,9 +22,15 @@ use tempfile::NamedTempFile;
 /// The file in the state directory that names the archive in progress.
 const INTENT: &str = "archiving";
 
-/// How long a call without an end counts as under way, in milliseconds. Calls are much shorter, but a
+/// The folder in the state directory with the archives that are made by themselves.
+const FOLDER: &str = "archives";
+
+/// A day in milliseconds: how long a call without an end counts as under way. Calls are much shorter, but a
 /// machine can sleep during one.
-const UNDER_WAY_MS: i64 = 24 * 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The maximum number of rows of an archive that is made by itself.
+const MOST_ROWS: i64 = 50_000;
 
 impl Store {
     /// Moves the audit log to a new file and empties it. Returns how many calls the file has.
@@ -40,11 +48,49 @@ impl Store {
     /// [`Error::Usage`] if the file exists or cannot be written; [`Error::Configuration`] if the
     /// state directory cannot be used. The log is then unchanged.
     pub fn archive(&self, file: &Path) -> Result<u64, Error> {
+        let calls =
+            self.archive_rows(file, |connection| Ok(Some(chain::end(connection)?.position)))?;
+        // Fails while other processes read. SQLite then uses the space for later rows.
+        self.shared.with(|opened| {
+            let _ = opened.database.connection.execute_batch("VACUUM");
+            Ok(())
+        })?;
+        Ok(calls.unwrap_or_default())
+    }
+
+    /// Moves the rows of calls and decisions before a time to a new file in the state directory, if there
+    /// are enough of them: those of a day. Returns the file.
+    pub(crate) fn archive_old(&self, before: i64) -> Result<Option<PathBuf>, Error> {
+        let is_due = |connection: &Connection, _| is_older(connection, before - DAY_MS);
+        if self.shared.look(is_due)? != Some(true) {
+            return Ok(None);
+        }
+        let folder = self.directory().join(FOLDER);
+        files::prepare_directory(&folder)?;
+        let until = |connection: &Connection| through(connection, before);
+        let Some(Some(last)) = self.shared.look(|connection, _| until(connection))? else {
+            return Ok(None);
+        };
+        let file = folder.join(format!("audit-{last}.db"));
+        let calls = self.archive_rows(&file, |connection| {
+            // Another process may have archived them meanwhile.
+            let start = Start::of(connection)?;
+            Ok((start.after.position < last).then_some(last))
+        })?;
+        Ok(calls.map(|_| file))
+    }
+
+    /// Moves the rows up to the position that a function returns, if it returns one.
+    fn archive_rows(
+        &self,
+        file: &Path,
+        through: impl FnOnce(&Connection) -> rusqlite::Result<Option<i64>>,
+    ) -> Result<Option<u64>, Error> {
         let path = std::path::absolute(file).map_err(|error| failed(file, &error))?;
         if let Some((finished, calls)) = self.finish_archive()?
             && finished == path
         {
-            return Ok(calls);
+            return Ok(Some(calls));
         }
         if file.symlink_metadata().is_ok() {
             return Err(failed(file, &ErrorKind::AlreadyExists.into()));
@@ -57,15 +103,19 @@ impl Store {
         let intent = Intent { file: path, beside };
         let now = self.shared.now();
         let calls = self.with_spooled(|transaction| {
-            let calls = archive.finish(transaction, || intent.write(self.directory()))?;
-            remove_archived(transaction, now, calls)?;
-            Ok(calls)
+            let Some(through) = through(transaction)? else { return Ok(None) };
+            let (calls, after) =
+                archive.finish(transaction, through, || intent.write(self.directory()))?;
+            remove_archived(transaction, now, after, calls, &intent.file)?;
+            Ok(Some(calls))
         })?;
-        intent.remove(self.directory())?;
+        if calls.is_some() {
+            intent.remove(self.directory())?;
+        }
         Ok(calls)
     }
 
-    /// Finishes an interrupted archive, if there is one: removes the calls in the file from the log.
+    /// Finishes an interrupted archive, if there is one: removes the rows in the file from the log.
     /// Returns the file, and how many calls it has.
     pub(super) fn finish_archive(&self) -> Result<Option<(PathBuf, u64)>, Error> {
         let Some(intent) = Intent::read(self.directory())? else {
@@ -73,13 +123,18 @@ impl Store {
         };
         let now = self.shared.now();
         // If another process is creating the archive, this waits for it.
-        let calls = self.with_spooled(|transaction| match Archived::read(&intent.file) {
-            Some(archived) => {
-                archived.remove(transaction, now)?;
-                Ok(Some(archived.count))
+        let calls = self.with_spooled(|transaction| {
+            // Without a file, the program was killed before it existed.
+            let Some((calls, after)) = archived(&intent.file) else { return Ok(None) };
+            let start = Start::of(transaction)?;
+            if start.after.position < after.position {
+                if chain::hash_at(transaction, after.position)? != Some(after.hash) {
+                    // It is the archive of another log.
+                    return Ok(None);
+                }
+                remove_archived(transaction, now, after, calls, &intent.file)?;
             }
-            // The program was killed before the file existed.
-            None => Ok(None),
+            Ok(Some(calls))
         })?;
         if calls.is_none() {
             let _ = std::fs::remove_file(&intent.beside);
@@ -96,16 +151,13 @@ impl Store {
     ) -> Result<T, Error> {
         let mut kept = Vec::new();
         let done = self.shared.with(|opened| {
-            let done = opened.database.transaction(Durability::Full, |transaction| {
+            opened.database.transaction(Durability::Full, |transaction| {
                 kept = self.shared.spool.others()?.collect();
                 let spooled = add_spooled(transaction, &kept)?;
                 let done = work(transaction)?;
                 remember(transaction, &spooled)?;
                 Ok(Some(done))
-            })?;
-            // Fails while other processes read. SQLite then uses the space for later rows.
-            let _ = opened.database.connection.execute_batch("VACUUM");
-            Ok(done)
+            })
         })?;
         kept.into_iter().for_each(SpoolFile::delete);
         done.ok_or_else(|| Error::internal("nothing was written"))
@@ -153,59 +205,43 @@ impl Intent {
     }
 }
 
-/// The ids in an archive.
-struct Archived {
-    /// How many of the rows are calls, and not decisions.
-    count: u64,
-    calls: Vec<String>,
-    outcomes: Vec<String>,
+/// Returns how many calls an archive has, and its last row; `None` if there is no such archive.
+fn archived(file: &Path) -> Option<(u64, Link)> {
+    let archive = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    schema::is_current(&archive).ok().filter(|is_current| *is_current)?;
+    Some((calls(&archive).ok()?, chain::end(&archive).ok()?))
 }
 
-impl Archived {
-    /// Reads the ids; `None` if there is no such archive.
-    fn read(file: &Path) -> Option<Self> {
-        let archive = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-        schema::is_current(&archive).ok().filter(|is_current| *is_current)?;
-        let ids = |sql: &str| -> rusqlite::Result<Vec<String>> {
-            archive.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
-        };
-        let calls = ids("SELECT id FROM calls").ok()?;
-        let count = "SELECT count(*) FROM calls WHERE decision IS NULL";
-        let count = archive.query_row(count, [], |row| row.get::<_, i64>(0)).ok()?.unsigned_abs();
-        Some(Self { count, calls, outcomes: ids("SELECT call_id FROM outcomes").ok()? })
-    }
+/// Returns how many rows are calls, and not decisions.
+fn calls(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM calls WHERE decision IS NULL";
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+}
 
-    /// Removes the calls from the log, if they are still there.
-    fn remove(&self, log: &Transaction<'_>, now: i64) -> rusqlite::Result<()> {
-        let mut is_ended = log.prepare("SELECT 1 FROM outcomes WHERE call_id = ?1")?;
-        let mut is_old = log
-            .prepare("SELECT 1 FROM calls WHERE id = ?1 AND (time < ?2 OR decision IS NOT NULL)")?;
-        let mut outcomes = Vec::new();
-        for id in &self.outcomes {
-            if is_ended.exists([id])? {
-                outcomes.push(id);
-            }
-        }
-        let mut calls = outcomes.clone();
-        for id in &self.calls {
-            if is_old.exists(rusqlite::params![id, now - UNDER_WAY_MS])? {
-                calls.push(id);
-            }
-        }
-        if calls.is_empty() {
-            return Ok(());
-        }
-        add_archive(log, now, self.count)?;
-        let mut delete = log.prepare("DELETE FROM calls WHERE id = ?1")?;
-        calls.iter().try_for_each(|id| delete.execute([id]).map(drop))?;
-        let mut delete = log.prepare("DELETE FROM outcomes WHERE call_id = ?1")?;
-        outcomes.iter().try_for_each(|id| delete.execute([id]).map(drop))
-    }
+/// Returns whether the log has a call of before a time that was not archived.
+fn is_older(connection: &Connection, time: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (
+        SELECT 1 FROM calls WHERE time < ?1 AND seq > (SELECT through FROM log_start))";
+    connection.query_row(sql, [time], |row| row.get(0))
+}
+
+/// Returns the position up to which all rows are of before a time, if there are any: at most that many
+/// that other programs do not wait long for the archive.
+fn through(connection: &Connection, before: i64) -> rusqlite::Result<Option<i64>> {
+    let start = Start::of(connection)?.after.position;
+    let first = |table: Table| {
+        let name = table.name();
+        format!("SELECT min(seq) AS seq FROM {name} WHERE time >= ?1 AND seq > ?2")
+    };
+    let sql = format!("SELECT min(seq) FROM ({})", Table::ALL.map(first).join(" UNION ALL "));
+    let later: Option<i64> = connection.query_row(&sql, [before, start], |row| row.get(0))?;
+    let last = later.map_or(chain::end(connection)?.position, |later| later - 1);
+    Ok((last > start).then(|| last.min(start + MOST_ROWS)))
 }
 
 /// Adds the rows of spool files. Returns the ids of their calls.
 fn add_spooled(transaction: &Transaction<'_>, files: &[SpoolFile]) -> Result<Vec<String>, Stopped> {
-    let mut writer = audit::Writer::new(transaction)?;
+    let mut writer = audit::Writer::new(transaction);
     let mut ids = Vec::new();
     for file in files {
         for record in file.rows::<AuditRecord>()? {
@@ -218,22 +254,39 @@ fn add_spooled(transaction: &Transaction<'_>, files: &[SpoolFile]) -> Result<Vec
     Ok(ids)
 }
 
-/// Removes the archived calls, and adds a row that says so.
-fn remove_archived(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite::Result<()> {
-    add_archive(transaction, now, calls)?;
-    transaction.execute(
-        "DELETE FROM calls
-         WHERE time < ?1 OR decision IS NOT NULL OR id IN (SELECT call_id FROM outcomes)",
-        [now - UNDER_WAY_MS],
-    )?;
-    transaction.execute("DELETE FROM outcomes", []).map(drop)
-}
-
-fn add_archive(transaction: &Transaction<'_>, now: i64, calls: u64) -> rusqlite::Result<()> {
-    let last = audit::last(transaction)?;
+/// Removes the archived rows, and adds a row that says so. Keeps the rows of calls that may be under way,
+/// and of those whose other row stays.
+fn remove_archived(
+    transaction: &Transaction<'_>,
+    now: i64,
+    after: Link,
+    calls: u64,
+    file: &Path,
+) -> rusqlite::Result<()> {
+    let through = after.position;
+    let kept = "SELECT seq FROM calls AS c WHERE seq <= ?1 AND decision IS NULL AND (
+            EXISTS (SELECT 1 FROM outcomes WHERE call_id = c.id AND seq > ?1)
+            OR time >= ?2 AND NOT EXISTS (SELECT 1 FROM outcomes WHERE call_id = c.id))
+        UNION ALL SELECT seq FROM outcomes AS o WHERE seq <= ?1 AND (
+            EXISTS (SELECT 1 FROM calls WHERE id = o.call_id AND seq > ?1)
+            OR time >= ?2 AND NOT EXISTS (SELECT 1 FROM calls WHERE id = o.call_id))";
+    let mut kept = transaction.prepare(kept)?;
+    let kept = kept.query_map([through, now - DAY_MS], |row| row.get(0))?;
+    let kept: BTreeSet<i64> = kept.collect::<rusqlite::Result<_>>()?;
+    let carried = chain::digests(transaction, &kept)?;
+    let start = Start { after, carried };
+    start.store(transaction)?;
+    for table in Table::ALL {
+        let sql = format!(
+            "DELETE FROM {} WHERE seq <= ?1 AND seq NOT IN (SELECT value FROM json_each(?2))",
+            table.name()
+        );
+        let kept = serde_json::json!(kept).to_string();
+        transaction.execute(&sql, rusqlite::params![through, kept])?;
+    }
     let calls = i64::try_from(calls).unwrap_or(i64::MAX);
-    let sql = "INSERT INTO archives VALUES (?1, ?2, ?3)";
-    transaction.execute(sql, [last + 1, now, calls]).map(drop)
+    // A path that is not UTF-8 is left out.
+    chain::record_start(transaction, &start, now, calls, file.to_str())
 }
 
 /// Prevents other processes from adding archived calls again from their spool files.
@@ -271,68 +324,32 @@ impl<'a> Archive<'a> {
         Ok(Self { file, beside, connection })
     }
 
-    /// Copies the log, calls a function, and gives the file its name. Returns how many calls it contains.
+    /// Copies the rows up to a position, calls a function, and gives the file its name. Returns how many
+    /// calls it contains, and its last row.
     fn finish(
         self,
         from: &Connection,
+        through: i64,
         before: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<u64, Error> {
+    ) -> Result<(u64, Link), Error> {
         let Self { file, beside, connection } = self;
         let explained = |error| database::explain(file, schema::Problem::Sql(error));
         let copied = connection.unchecked_transaction().and_then(|to| {
-            let calls = copy(from, &to)?;
+            Start::of(from)?.store(&to)?;
+            chain::copy(from, &to, through)?;
+            passkeys::copy(from, &to)?;
+            let copied = (calls(&to)?, chain::end(&to)?);
             to.commit()?;
-            Ok(calls)
+            Ok(copied)
         });
-        let calls = copied.map_err(explained)?;
+        let copied = copied.map_err(explained)?;
         connection.close().map_err(|(_, error)| explained(error))?;
         beside.as_file().sync_all().map_err(|error| failed(file, &error))?;
         before()?;
         beside.persist_noclobber(file).map_err(|error| failed(file, &error.error))?;
         sync_folder(folder_of(file)).map_err(|error| failed(file, &error))?;
-        Ok(calls)
+        Ok(copied)
     }
-}
-
-/// Copies both tables of the log in the order of their positions. Returns how many calls there are.
-fn copy(from: &Connection, to: &Connection) -> rusqlite::Result<u64> {
-    let mut calls = from.prepare("SELECT * FROM calls ORDER BY seq")?;
-    let mut outcomes = from.prepare("SELECT * FROM outcomes ORDER BY seq")?;
-    let mut add_call = insert(to, "calls", calls.column_count())?;
-    let mut add_outcome = insert(to, "outcomes", outcomes.column_count())?;
-    let (mut calls, mut outcomes) = (calls.query([])?, outcomes.query([])?);
-    let (mut call, mut outcome) = (calls.next()?, outcomes.next()?);
-    let mut count = 0;
-    loop {
-        let is_call = match (call, outcome) {
-            (None, None) => return Ok(count),
-            (Some(_), None) => true,
-            (None, Some(_)) => false,
-            (Some(call), Some(outcome)) => call.get::<_, i64>("seq")? < outcome.get("seq")?,
-        };
-        if is_call {
-            add(&mut add_call, call)?;
-            let decision: Option<String> = call.map_or(Ok(None), |call| call.get("decision"))?;
-            count += u64::from(decision.is_none());
-            call = calls.next()?;
-        } else {
-            add(&mut add_outcome, outcome)?;
-            outcome = outcomes.next()?;
-        }
-    }
-}
-
-fn insert<'a>(to: &'a Connection, table: &str, columns: usize) -> rusqlite::Result<Statement<'a>> {
-    let places = vec!["?"; columns].join(", ");
-    to.prepare(&format!("INSERT INTO {table} VALUES ({places})"))
-}
-
-fn add(insert: &mut Statement<'_>, row: Option<&Row<'_>>) -> rusqlite::Result<()> {
-    let Some(row) = row else { return Ok(()) };
-    for column in 0..insert.parameter_count() {
-        insert.raw_bind_parameter(column + 1, ToSqlOutput::Borrowed(row.get_ref(column)?))?;
-    }
-    insert.raw_execute().map(drop)
 }
 
 fn folder_of(file: &Path) -> &Path {

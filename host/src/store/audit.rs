@@ -3,9 +3,11 @@
 
 use super::approval::{date, new_id};
 use super::approvals;
+use super::chain::{Chain, Table};
 use super::decision::{AuditDecision, Decided};
 use super::usage::{self, Counted};
-use rusqlite::{Connection, ErrorCode, Row, Statement, params};
+use crate::system::digest::hex;
+use rusqlite::{Connection, ErrorCode, Row, Statement};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -107,12 +109,21 @@ pub struct AuditRequest {
 pub struct AuditFilter {
     /// Calls made at or after this time, in milliseconds since 1970.
     pub since: Option<i64>,
+    /// Calls made before this time, in milliseconds since 1970.
+    pub until: Option<i64>,
     /// Calls with this account.
     pub account: Option<String>,
     /// Calls of this function, in snake_case.
     pub function: Option<String>,
     /// Calls of this agent.
     pub agent: Option<String>,
+    /// Calls with this outcome: one of [`AuditFilter::OUTCOMES`], or the kind of an error.
+    pub outcome: Option<String>,
+    /// Calls that this approved, and decisions to approve: [`AuditRow::approved_by`], or who decided, by name
+    /// or as `terminal`, `page`, `client`, `program` or `passkey`.
+    pub approved_by: Option<String>,
+    /// Calls about the room with this name or id.
+    pub room: Option<String>,
     /// At most this many calls, the newest.
     pub limit: Option<u32>,
     /// Calls that used this approval, and decisions on it.
@@ -122,14 +133,24 @@ pub struct AuditFilter {
     /// Calls with a row after this position, [`AuditRow::seq`]. A call that was read before its end
     /// matches again when it has ended.
     pub after_seq: Option<i64>,
+    /// With `after_seq`: not after this position.
+    pub through_seq: Option<i64>,
+}
+
+impl AuditFilter {
+    /// The outcomes that are no kinds of errors. The effect of a call is unknown if its write may have
+    /// happened, also if it has not ended.
+    pub const OUTCOMES: [&str; 4] = ["success", "failed", "unfinished", "unknown"];
 }
 
 /// A call in the audit log.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct AuditRow {
-    /// The position of the last row about the call.
+    /// The position of the last row about the call. Positions begin at 1 and have no gaps.
     pub seq: i64,
+    /// The hash of that row and of all rows before it, in lower-case hexadecimal.
+    pub hash: String,
     /// The id of the call.
     pub id: String,
     /// When the call was made, in milliseconds since 1970.
@@ -202,8 +223,11 @@ impl AuditRow {
         let arguments: String = row.get("arguments")?;
         let begun: i64 = row.get("seq")?;
         let ended: Option<i64> = row.get("o_seq")?;
+        let hash: [u8; 32] =
+            row.get(if ended.is_some_and(|ended| ended > begun) { "o_hash" } else { "hash" })?;
         Ok(Self {
             seq: ended.map_or(begun, |ended| ended.max(begun)),
+            hash: hex(&hash),
             id: row.get("id")?,
             time: row.get("time")?,
             front_end: row.get("front_end")?,
@@ -237,6 +261,8 @@ impl AuditRow {
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
+            "position": self.seq,
+            "hash": self.hash,
             "id": self.id,
             "time": date(self.time),
             "front_end": self.front_end,
@@ -294,15 +320,6 @@ pub(super) fn ids(column: Option<String>) -> Option<Vec<String>> {
     column.and_then(|ids| serde_json::from_str(&ids).ok())
 }
 
-/// The last position in the log, as SQL.
-const LAST: &str = "max((SELECT ifnull(max(seq), 0) FROM calls),
-    (SELECT ifnull(max(seq), 0) FROM outcomes), (SELECT ifnull(max(seq), 0) FROM archives))";
-
-/// Returns the last position in the log.
-pub(super) fn last(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row(&format!("SELECT {LAST}"), [], |row| row.get(0))
-}
-
 /// Adds a person's decision to the log.
 pub(super) fn decide(
     connection: &Connection,
@@ -312,37 +329,34 @@ pub(super) fn decide(
     let failed = |error| rusqlite::Error::ToSqlConversionFailure(error);
     let id = new_id().map_err(|error| failed(Box::new(error)))?;
     let row = serde_json::to_string(&decided.to_row()).map_err(|error| failed(Box::new(error)))?;
-    let added = format!(
-        "INSERT INTO calls (seq, id, time, front_end, client, account, function, arguments, approval,
-             agent, decision)
-         VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, '{{}}', ?7, ?8, ?9)"
-    );
     let Decided { by, account, agent, function, approval, .. } = decided;
-    let front_end = decided.front_end();
-    let values = params![id, now, front_end, by.client, account, function, approval, agent, row];
-    connection.execute(&added, values).map(drop)
+    let added = Chain::new(connection).add(
+        Table::Calls,
+        &[
+            ("id", &id),
+            ("time", &now),
+            ("front_end", &decided.front_end()),
+            ("client", &by.client),
+            ("account", account),
+            ("function", function),
+            ("arguments", &"{}"),
+            ("approval", approval),
+            ("agent", agent),
+            ("decision", &row),
+        ],
+    );
+    added.map(drop)
 }
 
 /// Adds rows to the log within a transaction.
 pub(super) struct Writer<'a> {
     connection: &'a Connection,
-    begin: Statement<'a>,
-    end: Statement<'a>,
+    chain: Chain<'a>,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
-        let begin = connection.prepare(&format!(
-            "INSERT INTO calls (seq, id, time, front_end, client, account, api, function, arguments,
-                 effect, permission, rule, approved_by, approval, agent, token, trace)
-             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
-        ))?;
-        let end = connection.prepare(&format!(
-            "INSERT INTO outcomes (seq, call_id, time, success, kind, message, effect, requests,
-                 duration_ms, room_name, room_id)
-             VALUES ({LAST} + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
-        ))?;
-        Ok(Self { connection, begin, end })
+    pub(super) fn new(connection: &'a Connection) -> Self {
+        Self { connection, chain: Chain::new(connection) }
     }
 
     /// Adds the beginning of a call. Returns `false` if the log has a beginning with this id.
@@ -352,25 +366,27 @@ impl<'a> Writer<'a> {
         approval: Option<&str>,
     ) -> rusqlite::Result<bool> {
         let begin = begin.bounded();
-        let added = self.begin.execute(params![
-            begin.id,
-            begin.time,
-            begin.front_end,
-            begin.client,
-            begin.account,
-            begin.api,
-            begin.function,
-            begin.arguments.to_string(),
-            begin.effect,
-            begin.permission,
-            begin.rule,
-            begin.approved_by,
-            approval,
-            begin.agent,
-            begin.token.as_ref().map(|ids| json!(ids).to_string()),
-            begin.trace,
-        ])?;
-        Ok(added > 0)
+        self.chain.add(
+            Table::Calls,
+            &[
+                ("id", &begin.id),
+                ("time", &begin.time),
+                ("front_end", &begin.front_end),
+                ("client", &begin.client),
+                ("account", &begin.account),
+                ("api", &begin.api),
+                ("function", &begin.function),
+                ("arguments", &begin.arguments.to_string()),
+                ("effect", &begin.effect),
+                ("permission", &begin.permission),
+                ("rule", &begin.rule),
+                ("approved_by", &begin.approved_by),
+                ("approval", &approval),
+                ("agent", &begin.agent),
+                ("token", &begin.token.as_ref().map(|ids| json!(ids).to_string())),
+                ("trace", &begin.trace),
+            ],
+        )
     }
 
     /// Adds the end of a call, and returns its approval if the end says so. Does nothing if the log has
@@ -379,30 +395,35 @@ impl<'a> Writer<'a> {
         let end = end.bounded();
         let requests = serde_json::to_string(&end.outcome.requests)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-        let added = self.end.execute(params![
-            end.id,
-            end.outcome.time,
-            end.outcome.success,
-            end.outcome.kind,
-            end.outcome.message,
-            end.outcome.effect,
-            requests,
-            end.outcome.duration_ms,
-            end.outcome.room_name,
-            end.outcome.room_id,
-        ])?;
-        if added > 0 && end.outcome.effect == "none" {
+        let is_added = self.chain.add(
+            Table::Outcomes,
+            &[
+                ("call_id", &end.id),
+                ("time", &end.outcome.time),
+                ("success", &end.outcome.success),
+                ("kind", &end.outcome.kind),
+                ("message", &end.outcome.message),
+                ("effect", &end.outcome.effect),
+                ("requests", &requests),
+                ("duration_ms", &end.outcome.duration_ms),
+                ("room_name", &end.outcome.room_name),
+                ("room_id", &end.outcome.room_id),
+            ],
+        )?;
+        if !is_added {
+            return Ok(());
+        }
+        let is_harmless = end.outcome.effect == "none";
+        if is_harmless {
             usage::take_out(self.connection, &end.id)?;
         }
-        if let Some(created) = end.created.as_ref().filter(|_| added > 0) {
+        if let Some(created) = &end.created {
             usage::add_room(self.connection, end.outcome.time, created)?;
         }
-        if added > 0 {
-            approvals::end(self.connection, end.outcome.time, &end.id, end.kept.as_deref())?;
-        }
+        approvals::end(self.connection, end.outcome.time, &end.id, end.kept.as_deref())?;
         match &end.give_back {
             // A call that may have changed something has used its approval up.
-            Some(approval) if added > 0 && end.outcome.effect == "none" => {
+            Some(approval) if is_harmless => {
                 approvals::give_back(self.connection, approval, &end.id)
             }
             _ => Ok(()),
@@ -447,7 +468,7 @@ pub(super) fn each(
 ) -> rusqlite::Result<()> {
     let mut sql = format!(
         "SELECT c.*, o.seq AS o_seq, o.time AS o_time, o.success, o.kind, o.message,
-            o.effect AS o_effect, o.room_name, o.room_id, o.requests, o.duration_ms
+            o.effect AS o_effect, o.hash AS o_hash, o.room_name, o.room_id, o.requests, o.duration_ms
          FROM calls AS c LEFT JOIN outcomes AS o ON o.call_id = c.id WHERE {}",
         conditions(filter)
     );
@@ -465,9 +486,37 @@ pub(super) fn each(
     Ok(())
 }
 
+/// Returns the calls whose last row is after one position and not after another, in the order of those rows.
+pub(super) fn between(
+    connection: &Connection,
+    after: i64,
+    through: i64,
+) -> rusqlite::Result<Vec<AuditRow>> {
+    let filter = AuditFilter {
+        after_seq: Some(after),
+        through_seq: Some(through),
+        ..AuditFilter::default()
+    };
+    let mut found = list(connection, &filter)?;
+    // The others come with their last row.
+    found.retain(|row| row.seq <= through);
+    found.sort_unstable_by_key(|row| row.seq);
+    Ok(found)
+}
+
+/// Returns the position of the last row about a call.
+pub(super) fn position_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT max(seq) FROM (SELECT seq FROM calls WHERE id = ?1
+        UNION ALL SELECT seq FROM outcomes WHERE call_id = ?1)";
+    connection.query_row(sql, [id], |row| row.get(0))
+}
+
 /// Returns how many calls match a filter, regardless of its limit.
 pub(super) fn count(connection: &Connection, filter: &AuditFilter) -> rusqlite::Result<u64> {
-    let sql = format!("SELECT count(*) FROM calls AS c WHERE {}", conditions(filter));
+    let sql = format!(
+        "SELECT count(*) FROM calls AS c LEFT JOIN outcomes AS o ON o.call_id = c.id WHERE {}",
+        conditions(filter)
+    );
     let mut statement = bound(connection, &sql, filter)?;
     let mut rows = statement.raw_query();
     rows.next()?.map_or(Ok(0), |row| row.get(0).map(i64::unsigned_abs))
@@ -478,20 +527,54 @@ pub(super) fn count(connection: &Connection, filter: &AuditFilter) -> rusqlite::
 fn conditions(filter: &AuditFilter) -> String {
     let conditions = [
         (filter.since.is_some(), " AND c.time >= :since"),
+        (filter.until.is_some(), " AND c.time < :until"),
         (filter.account.is_some(), " AND c.account = :account"),
         (filter.function.is_some(), " AND c.function = :function"),
         (filter.agent.is_some(), " AND c.agent = :agent"),
+        (
+            filter.outcome.is_some(),
+            outcome_condition(filter.outcome.as_deref().unwrap_or_default()),
+        ),
+        (
+            filter.approved_by.is_some(),
+            // A standing approval has an id of its own.
+            " AND (c.approved_by = :by COLLATE NOCASE OR c.approval IN (
+                SELECT value FROM calls AS d,
+                    json_each(json_array(d.approval, d.decision ->> '$.details.standing'))
+                WHERE d.decision ->> '$.what' = 'approve' AND (
+                    d.decision ->> '$.user' = :by COLLATE NOCASE OR d.decision ->> '$.place' = :by
+                    OR :by = 'passkey' AND d.decision ->> '$.passkey' IS NOT NULL)))",
+        ),
+        (
+            filter.room.is_some(),
+            " AND (o.room_name = :room COLLATE NOCASE OR o.room_id = :room
+                OR c.arguments ->> '$.room_name' = :room COLLATE NOCASE)",
+        ),
         (filter.approval.is_some(), " AND c.approval = :approval"),
         (filter.decisions == Some(true), " AND c.decision IS NOT NULL"),
         (filter.decisions == Some(false), " AND c.decision IS NULL"),
         (
             filter.after_seq.is_some(),
-            " AND c.id IN (SELECT id FROM calls WHERE seq > :after
-                UNION SELECT call_id FROM outcomes WHERE seq > :after)",
+            " AND c.id IN (SELECT id FROM calls WHERE seq > :after AND seq <= :through
+                UNION SELECT call_id FROM outcomes WHERE seq > :after AND seq <= :through)",
         ),
     ];
     let wanted = conditions.iter().filter(|(wanted, _)| *wanted).map(|(_, condition)| *condition);
     std::iter::once("1").chain(wanted).collect()
+}
+
+/// Returns the condition for an outcome.
+fn outcome_condition(outcome: &str) -> &'static str {
+    match outcome {
+        "success" => " AND o.success = 1",
+        "failed" => " AND o.success = 0",
+        "unfinished" => " AND o.seq IS NULL AND c.decision IS NULL",
+        "unknown" => {
+            " AND (o.effect = 'unknown'
+                OR o.seq IS NULL AND c.decision IS NULL AND c.effect = 'write')"
+        }
+        _ => " AND o.kind = :outcome",
+    }
 }
 
 /// Prepares a statement and binds the values of a filter.
@@ -507,11 +590,16 @@ fn bound<'a>(
             None => Ok(()),
         };
     bind(":since", &filter.since)?;
+    bind(":until", &filter.until)?;
     bind(":account", &filter.account)?;
+    bind(":outcome", &filter.outcome)?;
+    bind(":by", &filter.approved_by)?;
+    bind(":room", &filter.room)?;
     bind(":function", &filter.function)?;
     bind(":agent", &filter.agent)?;
     bind(":approval", &filter.approval)?;
     bind(":after", &filter.after_seq)?;
+    bind(":through", &filter.through_seq.unwrap_or(i64::MAX))?;
     bind(":limit", &filter.limit)?;
     Ok(statement)
 }

@@ -4,16 +4,19 @@
 //! time. Rows of the audit log go to a spool first (`spool.rs`), so that a read does not wait for the
 //! database. The beginning of a write is in the database, and on the disk, before the write is sent.
 
+mod anchor;
 mod approval;
 mod approvals;
 mod archive;
 mod audit;
+mod chain;
 mod cut;
 mod database;
 mod decision;
 mod digest;
 mod files;
 mod freeze;
+mod log;
 #[cfg_attr(not(any(feature = "inbox", test)), expect(dead_code, reason = "the page uses it"))]
 mod page;
 #[cfg_attr(not(feature = "inbox"), expect(dead_code, reason = "the page uses it"))]
@@ -27,17 +30,21 @@ mod standing;
 mod tests;
 mod tokens;
 mod usage;
+mod verify;
 
 pub use approval::{ApprovalState, StoredApproval};
 pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
 pub use decision::AuditDecision;
 
+pub(crate) use anchor::{Due, Head, Rhythm};
 pub(crate) use approval::{Asker, Asking, Claim, Filed, new_id};
 pub(crate) use approvals::Decision;
 pub(crate) use audit::{Begin, Created, End};
+pub(crate) use chain::Link;
 pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
+pub(crate) use log::AuditLog;
 #[cfg(feature = "inbox")]
 pub(crate) use page::{Announced, BadLink, LINK_MS};
 #[cfg(feature = "inbox")]
@@ -45,6 +52,7 @@ pub(crate) use passkeys::Answer;
 pub(crate) use standing::{MAX_USES, StandingApproval, Terms, Wanted};
 pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
+pub(crate) use verify::Verified;
 
 use crate::error::Error;
 use crate::system::clock::Clock;
@@ -397,7 +405,7 @@ impl Store {
                         }
                     }
                 };
-                if !audit::Writer::new(transaction)?.begin(begin, approval.as_deref())? {
+                if !audit::Writer::new(transaction).begin(begin, approval.as_deref())? {
                     // Another call has the same id.
                     return Err(rusqlite::Error::StatementChangedRows(0).into());
                 }
@@ -739,33 +747,11 @@ impl Store {
         self.shared.move_all(true)
     }
 
-    /// Returns how many calls match a filter, regardless of its limit.
-    pub(crate) fn audit_count(&self, filter: &AuditFilter) -> Result<u64, Error> {
-        let counted = self.shared.look(|connection, _| audit::count(connection, filter))?;
-        Ok(counted.unwrap_or_default())
-    }
-
-    /// Passes each call to a function, without collecting them in memory.
-    pub(crate) fn audit_each(
-        &self,
-        filter: &AuditFilter,
-        each: impl FnMut(AuditRow),
-    ) -> Result<(), Error> {
-        self.shared
-            .look(|connection, _| audit::each(connection, filter, each))
-            .map(Option::unwrap_or_default)
-    }
-
     /// Returns the calls that are in the database already.
     pub(crate) fn audit_as_it_is(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, Error> {
         self.shared
             .look(|connection, _| audit::list(connection, filter))
             .map(Option::unwrap_or_default)
-    }
-
-    /// Returns the last position in the log.
-    pub(crate) fn log_end(&self) -> Result<i64, Error> {
-        self.shared.look(|connection, _| audit::last(connection)).map(Option::unwrap_or_default)
     }
 
     pub(crate) fn decide(

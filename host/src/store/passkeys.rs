@@ -48,7 +48,7 @@ fn id_of(credential: &Credential) -> String {
 }
 
 /// Returns all passkeys, also those that were removed, the oldest first.
-fn all(connection: &Connection) -> rusqlite::Result<Vec<Credential>> {
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Credential>> {
     let mut statement = connection.prepare("SELECT credential FROM passkeys ORDER BY seq")?;
     let texts = statement.query_map([], |row| row.get::<_, String>(0))?;
     texts.map(|text| serde_json::from_str(&text?).map_err(corrupt)).collect()
@@ -59,6 +59,11 @@ fn write(connection: &Connection, credential: &Credential) -> rusqlite::Result<(
     let sql = "INSERT INTO passkeys (id, credential) VALUES (?1, ?2)
         ON CONFLICT (id) DO UPDATE SET credential = excluded.credential";
     connection.execute(sql, params![id_of(credential), text]).map(drop)
+}
+
+/// Copies the passkeys to an archive, so that what they signed can be verified there.
+pub(super) fn copy(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    all(from)?.iter().try_for_each(|credential| write(to, credential))
 }
 
 /// Returns what a passkey signs to approve a call, or also the next ones like it.
@@ -108,10 +113,6 @@ pub(super) fn verify(
 
 /// Returns what a passkey signed and its record, from the details of a row of the log. `None` if these are
 /// not such details.
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(dead_code, reason = "only tests verify a record so far")
-)]
 pub(super) fn recorded(details: &Value) -> Option<(Record, Decision)> {
     let signed = details.get("passkey")?;
     let text = |name: &str| signed[name].as_str();
@@ -210,7 +211,11 @@ impl Store {
                 Err(fault) => return Ok(Err(fault)),
             };
             write(transaction, &credential)?;
-            let details = json!({"passkey added": id_of(&credential), "name": credential.name});
+            let details = json!({
+                "passkey added": id_of(&credential),
+                "name": credential.name,
+                "public_key": credential.public_key,
+            });
             let decided = Decided { details, ..Decided::new(What::Configure, by) };
             audit::decide(transaction, now, &decided)?;
             Ok(Ok(credential))

@@ -3,6 +3,7 @@
 //! The schema enforces what the code promises: rows are only added to the log until it is archived, the
 //! state of an approval only goes forward, and none of its dates moves to a later time.
 
+use super::chain;
 use crate::error::Error;
 use crate::system::random::random;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -11,7 +12,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 const APPLICATION: i32 = i32::from_be_bytes(*b"whby");
 
 /// Each step upgrades the version before it. Released steps, including their comments, never change.
-const STEPS: [&str; 5] = [FIRST, SECOND, THIRD, FOURTH, FIFTH];
+const STEPS: [&str; 6] = [FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH];
+
+/// The version whose rows have hashes.
+const CHAINED: i64 = 6;
 
 /// The current version.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -464,6 +468,74 @@ WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.approval <> OLD.approval
 BEGIN SELECT RAISE(ABORT, 'a standing approval only shrinks'); END;
 ";
 
+const SIXTH: &str = "
+-- The hash of the row and of all rows before it (chain.rs).
+ALTER TABLE calls ADD COLUMN hash BLOB CHECK (length(hash) = 32);
+ALTER TABLE outcomes ADD COLUMN hash BLOB CHECK (length(hash) = 32);
+ALTER TABLE archives ADD COLUMN hash BLOB CHECK (length(hash) = 32);
+-- The last row that was archived, with its hash, and the file. What is older has none.
+ALTER TABLE archives ADD COLUMN through INTEGER;
+ALTER TABLE archives ADD COLUMN head BLOB CHECK (length(head) = 32);
+-- The digests of rows that were archived and kept, by their positions.
+ALTER TABLE archives ADD COLUMN carried TEXT CHECK (json_valid(carried));
+ALTER TABLE archives ADD COLUMN file TEXT;
+
+-- Where the rows start: after the last row that was archived.
+CREATE TABLE log_start (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    through INTEGER NOT NULL,
+    head BLOB NOT NULL CHECK (length(head) = 32),
+    carried TEXT NOT NULL CHECK (json_valid(carried))
+) STRICT;
+INSERT INTO log_start VALUES (1, 0, zeroblob(32), '{}');
+CREATE TRIGGER log_start_goes_forward BEFORE UPDATE ON log_start WHEN NEW.through <= OLD.through
+BEGIN SELECT RAISE(ABORT, 'the log starts later from archive to archive'); END;
+CREATE TRIGGER log_start_is_not_deleted BEFORE DELETE ON log_start
+BEGIN SELECT RAISE(ABORT, 'the log starts later from archive to archive'); END;
+CREATE TRIGGER log_start_is_not_replaced BEFORE INSERT ON log_start
+BEGIN SELECT RAISE(ABORT, 'the log starts later from archive to archive'); END;
+
+-- A row without a hash is one of before there were any, and gets it once.
+CREATE TRIGGER calls_have_a_hash BEFORE INSERT ON calls WHEN NEW.hash IS NULL
+BEGIN SELECT RAISE(ABORT, 'a row of the log has a hash'); END;
+CREATE TRIGGER outcomes_have_a_hash BEFORE INSERT ON outcomes WHEN NEW.hash IS NULL
+BEGIN SELECT RAISE(ABORT, 'a row of the log has a hash'); END;
+CREATE TRIGGER archives_have_a_hash BEFORE INSERT ON archives WHEN NEW.hash IS NULL
+BEGIN SELECT RAISE(ABORT, 'a row of the log has a hash'); END;
+DROP TRIGGER calls_are_not_changed;
+CREATE TRIGGER calls_are_not_changed BEFORE UPDATE ON calls WHEN OLD.hash IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+DROP TRIGGER outcomes_are_not_changed;
+CREATE TRIGGER outcomes_are_not_changed BEFORE UPDATE ON outcomes WHEN OLD.hash IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+DROP TRIGGER archives_are_not_changed;
+CREATE TRIGGER archives_are_not_changed BEFORE UPDATE ON archives WHEN OLD.hash IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+
+-- Only what was archived is deleted.
+DROP TRIGGER calls_are_not_deleted;
+CREATE TRIGGER calls_are_not_deleted BEFORE DELETE ON calls
+WHEN OLD.seq > (SELECT through FROM log_start)
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+DROP TRIGGER outcomes_are_not_deleted;
+CREATE TRIGGER outcomes_are_not_deleted BEFORE DELETE ON outcomes
+WHEN OLD.seq > (SELECT through FROM log_start)
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+DROP TRIGGER archives_are_not_deleted;
+CREATE TRIGGER archives_are_not_deleted BEFORE DELETE ON archives
+WHEN OLD.seq > (SELECT through FROM log_start)
+BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+
+-- The last row whose hash was taken elsewhere, when that was last tried, and whether it failed.
+CREATE TABLE anchor (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    position INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    is_failed INTEGER NOT NULL CHECK (is_failed IN (0, 1))
+) STRICT;
+INSERT INTO anchor VALUES (1, 0, 0, 0);
+";
+
 /// Returns whether the database has the current version. Returns an error if it cannot be upgraded.
 pub(super) fn is_current(connection: &Connection) -> Result<bool, Problem> {
     // Another process may be creating it; the transaction sees all of that or nothing.
@@ -501,6 +573,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Problem> {
         if from >= version {
             transaction.execute_batch(step)?;
         }
+    }
+    if version < CHAINED {
+        chain::join_old_rows(&transaction)?;
     }
     if version == 0 {
         let key: [u8; 32] = random().map_err(Problem::Random)?;

@@ -169,7 +169,7 @@ impl Shared {
         let records = file.rows::<AuditRecord>()?;
         self.with(|opened| {
             opened.database.transaction(durability, |transaction| {
-                let mut writer = audit::Writer::new(transaction)?;
+                let mut writer = audit::Writer::new(transaction);
                 for record in records {
                     writer.add(&record?)?;
                 }

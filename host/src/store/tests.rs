@@ -3,6 +3,7 @@
 mod approvals;
 mod archive;
 mod askers;
+mod chain;
 mod database;
 mod log;
 mod pages;
@@ -211,6 +212,10 @@ fn is_refused(result: &Result<Option<String>, BeginError>) -> bool {
 fn calls(store: &Store) -> Vec<AuditRow> {
     let calls = AuditFilter { decisions: Some(false), ..AuditFilter::default() };
     store.audit(&calls).expect("the log")
+}
+
+fn last_position(store: &Arc<Store>) -> i64 {
+    AuditLog::Own(Arc::clone(store)).end().expect("a position").position
 }
 
 fn ids(rows: &[AuditRow]) -> Vec<&str> {

@@ -74,9 +74,12 @@ async fn the_document_has_everything() {
         assert!(duration.as_f64().is_some_and(|ms| ms >= 0.0), "{duration}");
     }
     let (id, time) = (row["id"].take(), row["time"].take());
+    assert_eq!(row["hash"].take().as_str().map(str::len), Some(64));
     assert_eq!(
         row.to_string(),
         json!({
+            "position": 2,
+            "hash": null,
             "id": null,
             "time": null,
             "front_end": "cli",

@@ -13,7 +13,7 @@ use whereby::simulator::{ParticipantSeed, RoomSeed, SessionSeed};
 use whereby_tests::{World, set_mode};
 
 /// The version that this program writes.
-const LATEST: i64 = 5;
+const LATEST: i64 = 6;
 
 /// 2026-03-02T11:06:00Z, a minute after the last of it.
 const THEN: u64 = 1_772_449_560;
@@ -216,9 +216,29 @@ async fn programs_that_open_it_at_the_same_time_upgrade_it_once() {
 /// Takes from a database everything that version 5 added.
 fn as_version_4(world: &World) {
     let database = Connection::open(world.path(DATABASE)).expect("a database");
+    for table in ["calls", "outcomes", "archives"] {
+        database
+            .execute_batch(&format!(
+                "DROP TRIGGER {table}_have_a_hash;
+                 DROP TRIGGER {table}_are_not_changed;
+                 DROP TRIGGER {table}_are_not_deleted;
+                 CREATE TRIGGER {table}_are_not_changed BEFORE UPDATE ON {table}
+                 BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+                 CREATE TRIGGER {table}_are_not_deleted BEFORE DELETE ON {table}
+                 BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+                 ALTER TABLE {table} DROP COLUMN hash;"
+            ))
+            .expect("an older schema");
+    }
     database
         .execute_batch(
-            "DROP TRIGGER approvals_go_forward;
+            "ALTER TABLE archives DROP COLUMN through;
+             ALTER TABLE archives DROP COLUMN head;
+             ALTER TABLE archives DROP COLUMN carried;
+             ALTER TABLE archives DROP COLUMN file;
+             DROP TABLE log_start;
+             DROP TABLE anchor;
+             DROP TRIGGER approvals_go_forward;
              DROP TRIGGER approvals_keep_their_call;
              DROP TRIGGER approvals_keep_what_they_are_for;
              CREATE TRIGGER approvals_go_forward BEFORE UPDATE ON approvals WHEN FALSE

@@ -73,6 +73,7 @@ fn sections() -> Vec<(&'static str, Vec<Line>)> {
             lines("privacy.", reader::PRIVACY),
         ),
         ("Approvals", lines("approvals.", reader::APPROVALS)),
+        ("Audit log (default value in brackets)", lines("audit.", reader::AUDIT)),
         ("Limits (default value in brackets)", limit_lines("limits", Limits::TABLE)),
     ];
     #[cfg(feature = "lua")]
@@ -135,7 +136,7 @@ mod tests {
             "DIGEST" => format!("\"{}\"", "0".repeat(64)),
             "URL" => "\"https://api.example/v1\"".into(),
             "DATE" => "2999-01-01T00:00:00Z".into(),
-            value if value.starts_with('[') => value.to_owned(),
+            value if value.starts_with(['[', '"']) => value.to_owned(),
             value => format!("\"{}\"", value.split('|').next().unwrap_or_default()),
         }
     }
@@ -189,6 +190,7 @@ mod tests {
             #[cfg(feature = "lua")]
             ("[lua]\nx = 1", "lua."),
             ("[approvals]\nx = 1", "approvals."),
+            ("[audit]\nx = 1", "audit."),
             ("[component]\nx = 1", "component."),
             ("[agents.assistant]\nx = 1", "agents.NAME."),
         ] {
@@ -202,6 +204,7 @@ mod tests {
                     "accounts",
                     "agents",
                     "approvals",
+                    "audit",
                     "limits",
                     "lua",
                     "component",

@@ -145,6 +145,7 @@ fn freeze(agent: Option<&str>, reason: Option<&str>) -> Freeze {
 fn row(number: u8, function: &str, arguments: Value, outcome: Option<AuditOutcome>) -> Event {
     let row = AuditRow {
         seq: number.into(),
+        hash: "0".repeat(64),
         id: format!("{number:032x}"),
         time: NOW - i64::from(number) * MINUTE,
         front_end: "mcp".into(),

@@ -30,6 +30,8 @@ fn a_beginning_and_an_end_are_joined_in_either_order() {
     assert_eq!(
         rows[0].to_json(),
         json!({
+            "position": 6,
+            "hash": rows[0].hash,
             "id": "write",
             "time": "2026-03-02T09:00:00.000Z",
             "front_end": "mcp",
@@ -92,18 +94,33 @@ fn the_log_is_filtered_and_followed() {
                 function: Some("delete_room".into()),
                 limit: Some(9),
                 after_seq: Some(1),
-                approval: None,
                 decisions: Some(false),
+                ..AuditFilter::default()
             },
             &["2"],
         ),
+        (AuditFilter { until: Some(first + 1000), ..filter.clone() }, &["0"]),
+        (
+            AuditFilter { outcome: Some("unfinished".into()), ..filter.clone() },
+            &["0", "1", "2", "3"],
+        ),
+        (AuditFilter { outcome: Some("unknown".into()), ..filter.clone() }, &["0", "1", "2", "3"]),
+        (AuditFilter { outcome: Some("success".into()), ..filter.clone() }, &[]),
+        (AuditFilter { outcome: Some("denied".into()), ..filter.clone() }, &[]),
+        (
+            AuditFilter { approved_by: Some("Approval".into()), ..filter.clone() },
+            &["0", "1", "2", "3"],
+        ),
+        (AuditFilter { approved_by: Some("rule".into()), ..filter.clone() }, &[]),
+        (AuditFilter { room: Some("DAILY".into()), ..filter.clone() }, &["0", "1", "2", "3"]),
+        (AuditFilter { room: Some("weekly".into()), ..filter.clone() }, &[]),
         (AuditFilter { account: Some("' OR 1".into()), ..filter.clone() }, &[]),
     ] {
         let rows = store.audit(&filter).expect("the log");
         assert_eq!(ids(&rows), expected, "{filter:?}");
     }
     let last = calls(&store).iter().map(|row| row.seq).max().expect("rows");
-    assert_eq!(store.log_end().expect("a position"), last);
+    assert_eq!(last_position(&store), last);
     let after = |seq: i64| {
         store.audit(&AuditFilter { after_seq: Some(seq), ..filter.clone() }).expect("the log")
     };
@@ -148,7 +165,8 @@ fn a_row_has_a_maximum_size() {
     // Rows in the database stay as they are.
     let raw = home.raw();
     raw.execute(
-        "INSERT INTO calls (seq, id, time, front_end, arguments) VALUES (99, '5', 0, 'mcp', ?1)",
+        "INSERT INTO calls (seq, id, time, front_end, arguments, hash)
+         VALUES (99, '5', 0, 'mcp', ?1, zeroblob(32))",
         [json!({"x": long}).to_string()],
     )
     .expect("a row");
@@ -173,7 +191,7 @@ fn rows_of_a_killed_process_are_moved_once() {
     let store = home.store();
     // While it runs, its rows are read and its file stays.
     store.flush().expect("moved");
-    assert_eq!(store.log_end().expect("a position"), 0);
+    assert_eq!(last_position(&store), 0);
     assert_eq!(ids(&calls(&store)), ["1", "2"]);
     assert_eq!(home.spooled(), 1);
     let copy = std::fs::read(path()).expect("a file");

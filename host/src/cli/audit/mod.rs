@@ -1,20 +1,22 @@
 //! `whereby audit`: shows which calls were made, who allowed them, and their outcomes.
 
+mod export;
+mod otlp;
+mod verify;
+mod when;
+
 use super::approvals::{asked_by, short, wanted_account};
 use super::render::{self, Look, Rows};
 use super::signal::Signals;
 use super::{CommandError, Context, Exit, Output, document, functions};
 use crate::error::Error;
-use crate::store::{AuditFilter, AuditRow, Store};
-use jiff::Span;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use crate::store::{AuditFilter, AuditLog, AuditRow, Store};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+pub(super) use when::When;
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
-use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::FUNCTIONS;
 
 /// The default number of calls in a table.
@@ -28,46 +30,70 @@ const POLL: Duration = Duration::from_millis(500);
 /// Each decision of a person has a row too: who approved, denied, froze or configured something, and
 /// where. Each call has a row, from any client: the function and arguments, the rule or person that decided,
 /// and the outcome. A call without an outcome is in progress, or the program ended during the call; a
-/// write may then have happened. Rows never change. `whereby audit archive` deletes them after it has
-/// written them to a file.
+/// write may then have happened. Rows never change, and `whereby audit verify` checks that.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_long_help = concat!(
     "Examples:\n",
     "  whereby audit\n",
     "  whereby audit --since 2h --function delete_room\n",
-    "  whereby audit --since 2026-03-01 --account work --json\n",
-    "  whereby audit archive calls-of-2026.db"
+    "  whereby audit --since 2026-03-01 --until 2026-04-01 --account work --json\n",
+    "  whereby audit --outcome unfinished\n",
+    "  whereby audit --room daily-standup --approved-by ana"
 ))]
 pub(super) struct Opts {
     /// Only calls since this time: how long ago (30min, 2h, 7d), or a date or time (2026-03-01,
     /// 2026-03-01T09:00:00). The default time zone is that of the output: UTC in a pipe
     #[arg(long, value_name = "WHEN", value_parser = When::parse)]
     since: Option<When>,
+    /// Only calls before this time, in the same forms
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    until: Option<When>,
     /// Only calls of this function
     #[arg(long, value_name = "NAME", value_parser = functions::name(), hide_possible_values = true)]
     function: Option<String>,
     /// Only calls of this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Only calls with this outcome: success, failed, unfinished, unknown (a write that may have happened),
+    /// or the kind of an error, such as denied
+    #[arg(long, value_name = "OUTCOME", value_parser = outcome_name)]
+    outcome: Option<String>,
+    /// Only calls that were approved in this way or by this user, and such approvals: rule, force,
+    /// terminal, elicitation, program, approval, standing, page, passkey, or a name
+    #[arg(long, value_name = "WHO")]
+    approved_by: Option<String>,
+    /// Only calls about this room: its name or id
+    #[arg(long, value_name = "ROOM")]
+    room: Option<String>,
     /// Only the newest N calls (default: 50, or all with --json)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: Option<u32>,
     /// Keep showing new calls until Ctrl-C; with --json, one document per line. A write appears when
     /// it begins and again when it ends
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     follow: bool,
+    /// Show this archive instead of the log
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Export(export::Opts),
+    Verify(verify::Opts),
+    /// Print the hash of the newest row, to keep it elsewhere
+    ///
+    /// It stands for all rows so far: `whereby audit verify --expected-head HASH` fails if any of them is
+    /// changed or removed later. `head_file` and `head_command` in `[audit]` of your configuration do this
+    /// by themselves.
+    Head,
     /// Move all calls to a new file and empty the log
     ///
-    /// The file is a SQLite database that only you can read, with every call so far. To list it, copy
-    /// it to DIR/whereby/state.db, where DIR is an absolute path and DIR/whereby has mode 700, and run:
-    /// XDG_STATE_HOME=DIR whereby audit. Calls that may be in progress also stay in the log. Approvals
-    /// are not moved. Other programs can keep working.
+    /// The file is a SQLite database that only you can read, with every call so far. The commands here
+    /// read it with --file, and `whereby audit verify FILE` checks it. Calls that may be in progress also
+    /// stay in the log. Approvals are not moved. Other programs can keep working.
     #[command(after_long_help = "Example:\n  whereby audit archive calls-of-2026.db")]
     Archive {
         /// The file, which must not exist yet
@@ -75,69 +101,133 @@ enum Command {
     },
 }
 
+/// Returns the name of an outcome, or why there is none.
+fn outcome_name(text: &str) -> Result<String, String> {
+    let own = AuditFilter::OUTCOMES.iter().copied();
+    let known: Vec<&str> = own.chain(crate::error::KINDS).collect();
+    if known.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let near = whereby_authority::suggest::did_you_mean(text, &known);
+    Err(format!("no outcome is called that{near}; there are: {}", known.join(", ")))
+}
+
+/// Returns the log, or an archive that is read instead.
+fn source(context: &Context, file: Option<&Path>) -> Result<AuditLog, Error> {
+    match file {
+        Some(file) => AuditLog::open(&context.environment.directory.join(file)),
+        None => Ok(AuditLog::Own(context.store()?)),
+    }
+}
+
+/// Adds what other processes have recorded. If that fails, the other rows can still be shown.
+fn gather(context: &Context, log: &AuditLog) {
+    if let AuditLog::Own(store) = log
+        && let Err(error) = store.gather()
+    {
+        context.warn(&format!("the latest calls may be missing: {error}"));
+    }
+}
+
+/// Adds what this process and ended ones have recorded.
+fn move_rows(log: &AuditLog) {
+    if let AuditLog::Own(store) = log {
+        // Running programs move their own rows; those of dead ones can wait.
+        let _ = store.flush();
+    }
+}
+
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
-        let store = context.store()?;
-        if let Some(Command::Archive { file }) = self.command {
-            return archive(context, &store, &file);
+        match self.command {
+            Some(Command::Export(opts)) => return opts.run(context).await,
+            Some(Command::Verify(opts)) => return opts.run(context),
+            Some(Command::Head) => return verify::head(context, &source(context, None)?),
+            Some(Command::Archive { file }) => {
+                return archive(context, &*context.store()?, &file);
+            }
+            None => {}
         }
+        let log = source(context, self.file.as_deref())?;
         let function = match self.function.as_deref() {
             Some(name) => Some(functions::find(name)?.json.to_owned()),
             None => None,
         };
+        let time = |option: &str, when: Option<When>| -> Result<Option<i64>, Error> {
+            let now = context.environment.clock.now();
+            let time = when.map(|when| when.unix_ms(now, &context.look().zone())).transpose();
+            time.map_err(|error| Error::usage(format!("{option}: {error}")))
+        };
         let filter = AuditFilter {
-            since: self
-                .since
-                .map(|when| when.unix_ms(context.environment.clock.now(), &context.look().zone()))
-                .transpose()?,
+            since: time("--since", self.since)?,
+            until: time("--until", self.until)?,
             account: wanted_account(context),
             function,
             agent: self.agent,
+            outcome: self.outcome,
+            approved_by: self.approved_by,
+            room: self.room,
             // JSON has no default limit.
             limit: self.limit.or((!context.global.json).then_some(DEFAULT_LIMIT)),
             ..AuditFilter::default()
         };
-        // If this fails, the other rows can still be shown.
-        if let Err(error) = store.gather() {
-            context.warn(&format!("the latest calls may be missing: {error}"));
-        }
+        gather(context, &log);
         if self.follow {
-            return follow(context, &store, filter).await;
+            return follow(context, &log, filter).await;
         }
         if context.global.json {
-            listed_json(context, &store, &filter)
+            listed_json(context, &log, &filter)
         } else {
-            listed(context, &store, &filter)
+            listed(context, &log, &filter)
         }
     }
 }
 
 /// Returns a table of the calls, with the number of calls beyond the limit.
-fn listed(context: &Context, store: &Store, filter: &AuditFilter) -> Result<Output, CommandError> {
-    let rows = store.audit_as_it_is(filter)?;
+fn listed(context: &Context, log: &AuditLog, filter: &AuditFilter) -> Result<Output, CommandError> {
+    let rows = log.list(filter)?;
     if rows.is_empty() {
-        return Ok(Output::text("no calls\n", Value::Null));
+        return Ok(Output::text(format!("no calls\n{}", archived(log, filter)?), Value::Null));
     }
     let (shown, look) = (rows.len(), context.look());
     let rows = rows.iter().map(|found| row(found, &look).into()).collect();
     let mut table = render::render(&Value::Array(rows), &look);
-    let earlier = earlier(store, filter, shown)?;
+    let earlier = earlier(log, filter, shown)?;
     if earlier > 0 {
         table.push_str(&not_shown(earlier));
         table.push('\n');
     }
+    table.push_str(&archived(log, filter)?);
     Ok(Output::text(table, Value::Null))
+}
+
+/// Says where earlier rows are, if they were archived.
+fn archived(log: &AuditLog, filter: &AuditFilter) -> Result<String, Error> {
+    let (start, archived) = (log.start()?, log.archived()?);
+    // A filter that asks for one approval or page of the log says itself what it wants.
+    let Some(archived) = archived.filter(|_| start > 0 && filter.after_seq.is_none()) else {
+        return Ok(String::new());
+    };
+    Ok(match archived.file {
+        Some(file) => {
+            let file = text::printable(&file, 300);
+            format!(
+                "earlier calls were archived, the last of them in {file}; --file shows an archive\n"
+            )
+        }
+        None => "earlier calls were archived\n".into(),
+    })
 }
 
 /// Returns the calls as JSON, built row by row because the log can be long.
 fn listed_json(
     context: &Context,
-    store: &Store,
+    log: &AuditLog,
     filter: &AuditFilter,
 ) -> Result<Output, CommandError> {
     let mut json = String::from("{\"audit\":[");
     let mut shown = 0;
-    store.audit_each(filter, |row| {
+    log.each(filter, |row| {
         if shown > 0 {
             json.push(',');
         }
@@ -145,7 +235,7 @@ fn listed_json(
         shown += 1;
     })?;
     json.push(']');
-    let earlier = earlier(store, filter, shown)?;
+    let earlier = earlier(log, filter, shown)?;
     if earlier > 0 {
         json.push_str(",\"truncated\":true");
         warn_not_shown(context, earlier);
@@ -155,12 +245,10 @@ fn listed_json(
 }
 
 /// Returns how many earlier calls the limit leaves out.
-fn earlier(store: &Store, filter: &AuditFilter, shown: usize) -> Result<u64, Error> {
+fn earlier(log: &AuditLog, filter: &AuditFilter, shown: usize) -> Result<u64, Error> {
     let shown = shown as u64;
     match filter.limit {
-        Some(limit) if shown >= u64::from(limit) => {
-            Ok(store.audit_count(filter)?.saturating_sub(shown))
-        }
+        Some(limit) if shown >= u64::from(limit) => Ok(log.count(filter)?.saturating_sub(shown)),
         _ => Ok(0),
     }
 }
@@ -199,7 +287,7 @@ fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, Comm
 /// closed.
 async fn follow(
     context: &Context,
-    store: &Store,
+    log: &AuditLog,
     mut filter: AuditFilter,
 ) -> Result<Output, CommandError> {
     let mut signals = Signals::listen(&context.streams);
@@ -210,11 +298,11 @@ async fn follow(
         let _ = write!(context.streams.stdout(), "{}", rows.heading());
     }
     loop {
-        let end = store.log_end()?;
+        let end = log.end()?.position;
         // If the end moved back, the log was archived and a new one began.
         filter.after_seq = filter.after_seq.map(|seen| if end < seen { 0 } else { seen });
-        let added = store.audit_as_it_is(&filter)?;
-        let earlier = if is_first { earlier(store, &filter, added.len())? } else { 0 };
+        let added = log.list(&filter)?;
+        let earlier = if is_first { earlier(log, &filter, added.len())? } else { 0 };
         if earlier > 0 {
             warn_not_shown(context, earlier);
         }
@@ -241,8 +329,7 @@ async fn follow(
             () = tokio::time::sleep(POLL) => {}
             _ = signals.next() => return Ok(Output::Nothing(Exit::Success)),
         }
-        // Running programs move their own rows; those of dead ones can wait.
-        let _ = store.flush();
+        move_rows(log);
     }
 }
 
@@ -261,10 +348,25 @@ fn row(row: &AuditRow, look: &Look) -> Map<String, Value> {
         row.account.clone().into(),
         requests.into(),
         match &row.decision {
-            Some(decision) => short(&decision.details, look).into(),
+            Some(decision) => short(&details(row, &decision.details), look).into(),
             None => short(&row.arguments, look).into(),
         },
     ])
+}
+
+/// Returns what a decision was about, without the signature of a passkey, which `--json` has.
+fn details(row: &AuditRow, details: &Value) -> Value {
+    let mut shown = Map::new();
+    if let Some(agent) = &row.agent {
+        shown.insert("agent".into(), agent.clone().into());
+    }
+    if let Some(approval) = &row.approval {
+        shown.insert("approval".into(), approval.clone().into());
+    }
+    let details = details.as_object().into_iter().flatten();
+    let details = details.filter(|(name, value)| *name != "passkey" && !value.is_null());
+    shown.extend(details.map(|(name, value)| (name.clone(), value.clone())));
+    shown.into()
 }
 
 /// Returns a typical row, which sets the column widths before the rows are known.
@@ -329,82 +431,6 @@ fn outcome(row: &AuditRow) -> String {
                 "none" => kind.to_owned(),
                 effect => format!("{kind}, effect {effect}"),
             }
-        }
-    }
-}
-
-/// A point in time on the command line.
-#[derive(Clone, Debug)]
-pub(super) enum When {
-    /// In milliseconds since 1970.
-    At(i64),
-    /// Without an offset: in the time zone of the output.
-    Local(DateTime),
-    Ago(Span),
-}
-
-impl When {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if let Some(moment) = Timestamp::parse(text) {
-            return Ok(Self::At(moment.to_unix_ms()));
-        }
-        if let Ok(local) = text.parse() {
-            return Ok(Self::Local(local));
-        }
-        let ago = text.parse::<Span>().ok().map(|span| Self::Ago(span.abs()));
-        // Rejects a span that reaches beyond the range of dates.
-        let ago = ago.filter(|ago| ago.unix_ms(SystemTime::now(), &TimeZone::UTC).is_ok());
-        ago.ok_or_else(|| {
-            "expected a date, such as 2026-03-02 or 2026-03-02T09:00:00Z, or how long ago, such as \
-             30min, 2h or 7d"
-                .into()
-        })
-    }
-
-    pub(super) fn unix_ms(&self, now: SystemTime, zone: &TimeZone) -> Result<i64, Error> {
-        match self {
-            Self::At(moment) => Ok(*moment),
-            Self::Local(local) => {
-                let there = local.to_zoned(zone.clone());
-                let none = |_| Error::usage(format!("--since {local}: no such time"));
-                Ok(there.map_err(none)?.timestamp().as_millisecond())
-            }
-            Self::Ago(span) => {
-                let ago = jiff::Timestamp::try_from(now)
-                    .and_then(|now| now.to_zoned(TimeZone::UTC).checked_sub(*span));
-                let too_long =
-                    |_| Error::usage(format!("--since {span} is too far in the past; use a date"));
-                Ok(ago.map_err(too_long)?.timestamp().as_millisecond())
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_a_date_or_how_long_ago() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_772_442_000_000);
-        for (text, expected) in [
-            ("2026-03-02T09:00:00Z", 1_772_442_000_000),
-            ("2026-03-02T09:00:00", 1_772_442_000_000),
-            ("2026-03-02T10:00:00+01:00", 1_772_442_000_000),
-            ("2026-03-02", 1_772_409_600_000),
-            ("2h", 1_772_442_000_000 - 2 * 60 * 60 * 1000),
-            ("90min", 1_772_442_000_000 - 90 * 60 * 1000),
-            ("1w 1d", 1_772_442_000_000 - 8 * 24 * 60 * 60 * 1000),
-        ] {
-            let when = When::parse(text).expect(text);
-            assert_eq!(when.unix_ms(now, &TimeZone::UTC).expect(text), expected, "{text}");
-        }
-        // What is shown in a time zone is read back in it.
-        let zone = TimeZone::posix("XYZ-2").expect("a zone");
-        let when = When::parse("2026-03-02 11:00:00").expect("a time");
-        assert_eq!(when.unix_ms(now, &zone).expect("a time"), 1_772_442_000_000);
-        for text in ["", "7", "yesterday", "2026-13-01", "99999999y", "2h\u{1b}[2J"] {
-            assert!(When::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -1,0 +1,170 @@
+//! Reads the audit log, or the file of an archive.
+
+use super::audit::{self, AuditFilter, AuditRow};
+use super::chain::{self, Hash, Link, Start};
+use super::verify::{self, Kind, Verified};
+use super::{Store, database, schema};
+use crate::error::Error;
+use crate::system::file::shown;
+use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The audit log of a store, or an archive of it.
+pub(crate) enum AuditLog {
+    Own(Arc<Store>),
+    Archive { connection: Mutex<Connection>, path: PathBuf },
+}
+
+/// What an archive took out of the log.
+pub(crate) struct Archived {
+    /// The position of the last row that it took.
+    pub(crate) through: i64,
+    /// The file, as it was named then. Absent for archives of older versions.
+    pub(crate) file: Option<String>,
+}
+
+impl AuditLog {
+    /// Opens the file of an archive, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if there is no such file, it is no archive, or it was made by an older version,
+    /// whose archives have no hashes.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        if let Err(error) = std::fs::File::open(path) {
+            let why = match error.kind() {
+                ErrorKind::NotFound => "there is no such file".to_owned(),
+                _ => error.to_string(),
+            };
+            return Err(Error::usage(format!("{}: {why}", shown(path))));
+        }
+        // SQLite reads a path that begins with `file:` as a URI.
+        let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&full, flags).map_err(schema::Problem::Sql);
+        let checked = opened.and_then(|connection| {
+            for (setting, value) in [
+                (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+                (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+            ] {
+                connection.set_db_config(setting, value)?;
+            }
+            let is_current = schema::is_current(&connection)?;
+            Ok((connection, is_current))
+        });
+        match checked {
+            Ok((connection, true)) => {
+                Ok(Self::Archive { connection: Mutex::new(connection), path: path.to_owned() })
+            }
+            Ok((_, false)) => Err(Error::usage(format!(
+                "{} was made by an older version of this program, whose archives have no hashes; copy it \
+                 to DIR/whereby/state.db, make DIR/whereby accessible to you alone (mode 700), and run: \
+                 XDG_STATE_HOME=DIR whereby audit",
+                shown(path)
+            ))),
+            Err(problem) => Err(Error::usage(format!(
+                "{} is not an archive of the audit log: {}",
+                shown(path),
+                database::explain(&full, problem)
+            ))),
+        }
+    }
+
+    /// Reads from the database; `None` if there is none.
+    fn look<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Error> {
+        match self {
+            Self::Own(store) => store.shared.look(|connection, _| read(connection)),
+            Self::Archive { connection, path } => {
+                let problem = |error| database::explain(path, schema::Problem::Sql(error));
+                read(&connection.lock()).map(Some).map_err(problem)
+            }
+        }
+    }
+
+    /// Returns the calls that match a filter, in the order of their time.
+    pub(crate) fn list(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, Error> {
+        self.look(|connection| audit::list(connection, filter)).map(Option::unwrap_or_default)
+    }
+
+    /// Returns how many calls match a filter, regardless of its limit.
+    pub(crate) fn count(&self, filter: &AuditFilter) -> Result<u64, Error> {
+        self.look(|connection| audit::count(connection, filter)).map(Option::unwrap_or_default)
+    }
+
+    /// Passes each call that matches a filter to a function, without collecting them in memory.
+    pub(crate) fn each(
+        &self,
+        filter: &AuditFilter,
+        each: impl FnMut(AuditRow),
+    ) -> Result<(), Error> {
+        self.look(|connection| audit::each(connection, filter, each)).map(Option::unwrap_or_default)
+    }
+
+    /// Returns the calls whose last row is after one position and not after another, in the order of those
+    /// rows.
+    pub(crate) fn between(&self, after: i64, through: i64) -> Result<Vec<AuditRow>, Error> {
+        self.look(|connection| audit::between(connection, after, through))
+            .map(Option::unwrap_or_default)
+    }
+
+    /// Returns the last row.
+    pub(crate) fn end(&self) -> Result<Link, Error> {
+        let end = self.look(chain::end)?;
+        Ok(end.unwrap_or(Start::first().after))
+    }
+
+    /// Returns the position after which the rows start.
+    pub(crate) fn start(&self) -> Result<i64, Error> {
+        let start = self.look(|connection| Ok(Start::of(connection)?.after.position))?;
+        Ok(start.unwrap_or_default())
+    }
+
+    /// Returns what the last archive took out of the log.
+    pub(crate) fn archived(&self) -> Result<Option<Archived>, Error> {
+        let sql = "SELECT through, file FROM archives WHERE through > 0 ORDER BY seq DESC LIMIT 1";
+        let found = self.look(|connection| {
+            let read =
+                |row: &rusqlite::Row<'_>| Ok(Archived { through: row.get(0)?, file: row.get(1)? });
+            connection.query_row(sql, [], read).optional()
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// Returns the position of the last row about the call with an id, or of its first row if it has not
+    /// ended.
+    pub(crate) fn position_of(&self, id: &str) -> Result<Option<i64>, Error> {
+        self.look(|connection| audit::position_of(connection, id)).map(Option::flatten)
+    }
+
+    /// Verifies every row. See [`Verified`].
+    pub(crate) fn verify(&self, expected: Option<&Hash>) -> Result<Verified, Error> {
+        let kind = match self {
+            Self::Own(_) => Kind::Log,
+            Self::Archive { .. } => Kind::Archive,
+        };
+        let verified = self.look(|connection| {
+            // So that other programs add nothing meanwhile.
+            let transaction = connection.unchecked_transaction()?;
+            verify::verify(&transaction, kind, expected)
+        })?;
+        // Nothing was logged yet.
+        verified.map_or_else(
+            || {
+                let empty = Connection::open_in_memory();
+                let made = empty.map_err(schema::Problem::Sql).and_then(|mut empty| {
+                    schema::migrate(&mut empty)?;
+                    Ok(verify::verify(&empty, kind, expected)?)
+                });
+                made.map_err(|problem| database::explain(Path::new(database::FILE), problem))
+            },
+            Ok,
+        )
+    }
+}

@@ -1,0 +1,150 @@
+//! The audit log with many processes at once that are killed at any time, while it is verified, archived and
+//! exported: its hashes form one chain, and no row is lost.
+
+#![cfg(all(unix, feature = "simulator"))]
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use whereby::simulator::{Options, Simulator, Switches};
+
+/// How many programs run at a time.
+const PROGRAMS: usize = 16;
+
+/// How often that many are started. The log is archived after each round.
+const ROUNDS: usize = 4;
+
+struct World {
+    simulator: Simulator,
+    home: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let simulator = Simulator::start(Options::default()).await.expect("a simulator");
+        simulator.set_switches(Switches { rate_limit: 0, ..Switches::default() });
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let file = home.path().join("config.toml");
+        let text = format!(
+            "[permissions]\nwrite = \"allow\"\n\
+             [accounts.work]\naccess_token = \"{}\"\napi_url = \"{}\"\n",
+            simulator.token(),
+            simulator.url()
+        );
+        std::fs::write(&file, text).expect("written");
+        set_mode(&file, 0o600);
+        Self { simulator, home }
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_whereby"))
+            .args(["--config", "config.toml"])
+            .args(arguments)
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts")
+    }
+
+    /// Runs a command that succeeds. Returns what it printed.
+    async fn ran(&self, arguments: &[&str]) -> String {
+        let child = self.start(arguments);
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await;
+        let output = output.expect("no panic").expect("it ends");
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(output.status.success(), "{arguments:?}: {printed}");
+        printed
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, permissions).expect("its mode is set");
+}
+
+fn ids(export: &str) -> BTreeSet<String> {
+    let id = |line: &str| {
+        let row: Value = serde_json::from_str(line).expect("JSON");
+        row["id"].as_str().expect("an id").to_owned()
+    };
+    export.lines().map(id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_programs_leave_one_chain_and_every_row() {
+    let world = World::new().await;
+    world.ran(&["call", "list_rooms"]).await;
+    let mut follower = world.start(&["audit", "export", "--follow"]);
+    let lines = BufReader::new(follower.stdout.take().expect("its output")).lines();
+    let followed = tokio::task::spawn_blocking(move || -> Vec<String> {
+        lines.map(|line| line.expect("UTF-8")).collect()
+    });
+    let mut files = Vec::new();
+    let mut heads = Vec::new();
+    for round in 0..ROUNDS {
+        let programs: Vec<(Child, Option<u64>)> = (0..PROGRAMS)
+            .map(|index| {
+                let call = if index % 2 == 0 { "create_room" } else { "list_rooms" };
+                let killed = (index % 3 == 0).then(|| ((index * 37 + round * 53) % 400) as u64);
+                (world.start(&["call", call]), killed)
+            })
+            .collect();
+        let ended = programs.into_iter().map(|(mut child, killed)| {
+            tokio::task::spawn_blocking(move || {
+                if let Some(ms) = killed {
+                    std::thread::sleep(Duration::from_millis(ms));
+                    // It may have ended before.
+                    let _ = child.kill();
+                }
+                child.wait().expect("it ends").success() || killed.is_some()
+            })
+        });
+        let ended: Vec<_> = ended.collect();
+        // Whatever happens meanwhile, the log verifies.
+        heads.push(world.ran(&["audit", "head"]).await);
+        world.ran(&["audit", "verify", "--expected-head", heads[round].trim()]).await;
+        for ended in ended {
+            assert!(ended.await.expect("no panic"), "a call that was not killed failed");
+        }
+        let file = format!("{round}.db");
+        world.ran(&["audit", "archive", &file]).await;
+        files.push(file);
+    }
+    world.ran(&["call", "list_rooms"]).await;
+
+    world.ran(&["audit", "verify"]).await;
+    let arguments: Vec<&str> =
+        ["audit", "verify"].into_iter().chain(files.iter().map(String::as_str)).collect();
+    world.ran(&arguments).await;
+    for (file, head) in files.iter().zip(&heads) {
+        world.ran(&["audit", "verify", file, "--expected-head", head.trim()]).await;
+    }
+    let mut exported = ids(&world.ran(&["audit", "export"]).await);
+    for file in &files {
+        exported.extend(ids(&world.ran(&["audit", "export", "--file", file]).await));
+    }
+    // Each call that was not killed has a row, and so has each request.
+    let sent = world.simulator.requests().len();
+    let survivors = 2 + ROUNDS * PROGRAMS * 2 / 3;
+    assert!(exported.len() >= survivors.max(sent), "{} of {sent}", exported.len());
+
+    let followed = {
+        let pid = rustix::process::Pid::from_child(&follower);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
+        follower.wait().expect("it ends");
+        followed.await.expect("no panic")
+    };
+    // Until rows were archived before it had them, it had all.
+    let followed = ids(&followed.join("\n"));
+    assert!(followed.is_subset(&exported));
+    assert!(!followed.is_empty());
+}
