@@ -64,9 +64,7 @@ async fn a_changed_log_is_told_from_an_unchanged_one() {
     let verified = ran(&world, &["audit", "verify", "--expected-head", &head], 0).await;
     assert_eq!(
         verified.stdout,
-        format!(
-            "log: rows 1 to 8 are unchanged\nhead: {head}\nthe expected head is that of row 8\n"
-        )
+        format!("log: rows 1 to 8 are unchanged\nhead: {head}\nexpected head found: row 8\n")
     );
     // A month and a year later, also with more rows.
     for days in [30, 365] {
@@ -124,24 +122,66 @@ async fn archives_verify_on_their_own_and_in_a_row() {
         .as_array()
         .expect("parts")
         .iter()
-        .map(|part| &part["archive_known"])
+        .map(|part| &part["confirmed"])
         .collect();
-    assert_eq!(known, [true, true, true]);
+    assert_eq!(known, [&json!(true), &json!(true), &json!(true), &Value::Null]);
     // One is missing, or they are in another order.
-    let verified = ran(&world, &["audit", "verify", &files[0], &files[2]], 1).await;
-    assert!(verified.stdout.contains("it does not continue"), "{verified:?}");
+    for (wrong, said) in [
+        (&[&files[0], &files[2]][..], "it doesn't continue"),
+        (&[&files[1], &files[0]], "it doesn't continue"),
+    ] {
+        let wrong: Vec<&str> = wrong.iter().map(|file| file.as_str()).collect();
+        let verified = ran(&world, &[&["audit", "verify"], &wrong[..]].concat(), 1).await;
+        assert!(verified.stdout.contains(said), "{verified:?}");
+    }
+    // One alone is confirmed by the log, which has a row about each.
+    for file in &files {
+        ran(&world, &["audit", "verify", file], 0).await;
+    }
     // Another log's archive in place of it, although it verifies on its own.
     let other = self::world("").await;
-    for _ in 0..3 {
-        calls(&other, 2).await;
-        let forged = other.path("forged.db").display().to_string();
-        ran(&other, &["audit", "archive", &forged], 0).await;
-        let own = ran(&other, &["audit", "verify", &forged], 0).await;
-        assert!(own.stdout.contains("the log tells of this archive"), "{own:?}");
-        let verified = ran(&world, &["audit", "verify", &forged, &files[1]], 1).await;
-        assert!(verified.stdout.contains("it does not continue"), "{verified:?}");
-        std::fs::remove_file(&forged).expect("removed");
+    calls(&other, 2).await;
+    let forged = other.path("forged.db").display().to_string();
+    ran(&other, &["audit", "archive", &forged], 0).await;
+    ran(&other, &["audit", "verify", &forged], 0).await;
+    let verified = ran(&world, &["audit", "verify", &forged, &files[1]], 1).await;
+    for said in ["it is not the file that was archived", "it doesn't continue"] {
+        assert!(verified.stdout.contains(said), "{verified:?}");
     }
+    // Cut at its start or its end, which keeps the chain of what is left.
+    for (name, sql, said) in [
+        (
+            "end.db",
+            "DELETE FROM outcomes WHERE seq >= 5; DELETE FROM calls WHERE seq >= 5",
+            "no archive of this log ended with row 4",
+        ),
+        (
+            "start.db",
+            "UPDATE log_start SET through = 2, head = (SELECT hash FROM outcomes WHERE seq = 2);
+            DELETE FROM outcomes WHERE seq <= 2; DELETE FROM calls WHERE seq <= 2",
+            "rows up to 2 are missing",
+        ),
+    ] {
+        let cut = world.path(name);
+        std::fs::copy(&files[0], &cut).expect("copied");
+        let database = Connection::open(&cut).expect("a database");
+        for table in ["calls", "outcomes"] {
+            let sql = format!("DROP TRIGGER {table}_are_not_deleted");
+            database.execute_batch(&sql).expect("dropped");
+        }
+        database.execute_batch(sql).expect(sql);
+        let cut = cut.display().to_string();
+        let verified = ran(&world, &["audit", "verify", &cut], 1).await;
+        assert!(verified.stdout.contains(said), "{verified:?}");
+    }
+    // Without the log, nothing confirms the end of an archive, and that is said.
+    let nowhere = World::with_rooms(Vec::new()).await;
+    let verified = ran(&nowhere, &["audit", "verify", &files[0]], 0).await;
+    assert!(verified.stdout.contains("not confirmed: there is no log here"), "{verified:?}");
+    // The second one begins with the row about the first.
+    ran(&nowhere, &["audit", "verify", &files[0], &files[1]], 0).await;
+    let verified = ran(&nowhere, &["audit", "verify"], 3).await;
+    assert!(verified.stderr.contains("there is no audit log in"), "{verified:?}");
     // The log goes on, and says where the rest is.
     let verified = ran(&world, &["audit", "verify"], 0).await;
     assert!(verified.stdout.contains("are in archives"), "{verified:?}");
@@ -168,10 +208,8 @@ async fn old_calls_are_archived_by_themselves() {
         entries.map(|entry| entry.expect("an entry").path()).collect()
     };
     let archives = files(&folder);
-    assert_eq!(
-        archives.iter().map(|file| file.file_name()).collect::<Vec<_>>(),
-        [Some("audit-8.db".as_ref())]
-    );
+    let named: Vec<String> = archives.iter().map(|file| file.display().to_string()).collect();
+    assert!(named.len() == 1 && named[0].contains("/audit-8-"), "{named:?}");
     let file = archives.first().expect("a file").display().to_string();
     ran(&world, &["audit", "verify", &file, "--expected-head", &first], 0).await;
     ran(&world, &["audit", "verify"], 0).await;

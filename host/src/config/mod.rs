@@ -87,12 +87,12 @@ pub struct ComponentFile {
 /// The maximum number of warnings about entries of `NO_PROXY`.
 const MAX_PROXY_WARNINGS: usize = 5;
 
-/// How long calls stay in the audit log, and where its newest hash is taken.
+/// How long calls stay in the audit log, and where its newest hash is published.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct AuditSettings {
-    /// How many days calls stay in the log. Older ones are archived in the state directory. Default: for
-    /// ever.
+    /// How many days calls stay in the log. Older ones are archived in the state directory. Default: kept
+    /// indefinitely.
     pub keep_days: Option<u32>,
     /// A file that the newest hash is added to, as a JSON document on a line of its own.
     pub head_file: Option<PathBuf>,

@@ -286,18 +286,17 @@ impl Inbox {
 
     /// Returns the newest calls of the log that match, the newest first.
     pub(crate) fn events(&self, filter: &Filter) -> Result<Vec<Event>, Error> {
-        // What came of a call is no column, so more are read than are shown.
-        let limit = if filter.result.is_some() { filter.limit * 20 } else { filter.limit };
-        let rows = self.store.audit(&AuditFilter {
+        let own = AuditFilter {
             account: filter.account.clone(),
             function: filter.function.clone(),
             agent: filter.agent.clone(),
-            limit: Some(limit),
+            limit: Some(filter.limit),
             ..AuditFilter::default()
-        })?;
-        let events = rows.into_iter().rev().map(Event::of);
-        let events = events.filter(|event| filter.result.is_none_or(|own| own == event.class));
-        Ok(events.take(filter.limit as usize).collect())
+        };
+        let is_wanted =
+            |row: &AuditRow| filter.result.is_none_or(|wanted| wanted == Class::of_row(row));
+        let rows = self.store.audit_newest(&own, is_wanted)?;
+        Ok(rows.into_iter().map(Event::of).collect())
     }
 
     /// Returns the settings as the configuration says now.
@@ -497,6 +496,13 @@ impl Class {
         (Self::Open, "open", "No result yet"),
         (Self::Decision, "decision", "Decision"),
     ];
+
+    fn of_row(row: &AuditRow) -> Self {
+        match row.decision {
+            Some(_) => Self::Decision,
+            None => Self::of(row.outcome.as_ref()),
+        }
+    }
 
     fn of(outcome: Option<&AuditOutcome>) -> Self {
         let Some(outcome) = outcome else { return Self::Open };

@@ -133,7 +133,7 @@ impl SessionBuilder {
             people_key,
             notifier,
             notice,
-            upkeep: Arc::default(),
+            maintenance: Arc::default(),
         })))
     }
 }

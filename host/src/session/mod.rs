@@ -11,6 +11,7 @@ pub(crate) mod call;
 mod decision;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod maintenance;
 pub(crate) mod notify;
 mod outbound;
 mod record;
@@ -23,7 +24,6 @@ pub(crate) mod resources;
 pub(crate) mod resume;
 mod sandbox;
 mod token;
-mod upkeep;
 
 pub use builder::SessionBuilder;
 pub(crate) use outbound::Traffic;
@@ -52,6 +52,7 @@ use audit_record::AuditRecord;
 use authorization::{Authorization, Cleared, blocking};
 use builder::check_rules;
 use decision::{Decided, Prepared};
+use maintenance::Maintenance;
 use notify::{Notice, Notifier};
 use record::Record;
 use serde_json::Value;
@@ -59,7 +60,6 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
-use upkeep::Upkeep;
 use wasmtime::component::Val;
 use whereby_authority::grant::{Grant, WriteOutcome};
 use whereby_authority::people::{Pseudonyms, View};
@@ -88,7 +88,7 @@ struct Inner {
     notifier: Notifier,
     /// Tells the person who runs the program what went wrong outside of calls.
     notice: Arc<Notice>,
-    upkeep: Arc<Upkeep>,
+    maintenance: Arc<Maintenance>,
 }
 
 impl Session {
@@ -227,7 +227,7 @@ impl Session {
         }
         outcome.duration = started.elapsed().saturating_sub(waited);
         outcome.unrecorded = row.end(&outcome).await;
-        self.look_after_log().await;
+        self.maintain_log();
         outcome
     }
 
@@ -238,7 +238,7 @@ impl Session {
         row.refused(&call);
         let mut outcome = Outcome::refused(&call, error);
         outcome.unrecorded = row.end(&outcome).await;
-        self.look_after_log().await;
+        self.maintain_log();
         outcome
     }
 

@@ -1,5 +1,5 @@
 //! Runs the commands that the configuration names: `[approvals] notify`, which tells people of new approval
-//! requests, and `[audit] head_command`, which takes the newest hash of the audit log elsewhere.
+//! requests, and `[audit] head_command`, which publishes the newest hash of the audit log.
 //!
 //! No call waits for it. It runs on threads of its own, a few at a time, because an agent can make many
 //! requests.
@@ -90,8 +90,6 @@ struct Job {
     about: String,
     input: Vec<u8>,
     notice: Arc<Notice>,
-    /// What else to do if it fails.
-    failed: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Default for Notifier {
@@ -120,28 +118,50 @@ impl Notifier {
             about: format!("the approval {}", approval.id),
             input: approval.to_json().to_string().into_bytes(),
             notice: Arc::clone(notice),
-            failed: None,
         });
     }
 
-    /// Gives the newest hash of the audit log to the command that the settings name. Does not wait.
-    pub(crate) fn take_head(
+    /// Gives the newest hash of the audit log to the command that the settings name. Waits for it, and returns
+    /// whether it succeeded.
+    pub(crate) fn publish(
         &self,
         settings: &Settings,
         environment: &Environment,
         document: &Value,
         notice: &Arc<Notice>,
-        failed: impl FnOnce() + Send + 'static,
-    ) {
-        self.run(Job {
+        is_closed: &AtomicBool,
+    ) -> bool {
+        let job = Job {
             key: "audit.head_command",
             command: settings.audit.head_command.clone(),
             variables: variables(settings, environment),
-            about: format!("row {} of the audit log", document["position"]),
+            about: format!("row {}", document["position"]),
             input: document.to_string().into_bytes(),
             notice: Arc::clone(notice),
-            failed: Some(Box::new(failed)),
-        });
+        };
+        let ran = job.run(TIME_LIMIT, is_closed);
+        if let Err(why) = &ran {
+            job.warn(why);
+        }
+        ran.is_ok()
+    }
+
+    /// Runs something on a thread of its own. [`Self::finished`] waits for it, too. It is told when the
+    /// program ends.
+    pub(crate) fn in_background(
+        &self,
+        work: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> std::io::Result<()> {
+        struct Open(Arc<Shared>);
+        impl Drop for Open {
+            fn drop(&mut self) {
+                self.0.open.send_modify(|open| *open -= 1);
+            }
+        }
+        self.0.open.send_modify(|open| *open += 1);
+        let open = Open(Arc::clone(&self.0));
+        let thread = std::thread::Builder::new().name("whereby-audit".into());
+        thread.spawn(move || work(&open.0.is_closed)).map(drop)
     }
 
     fn run(&self, job: Job) {
@@ -157,7 +177,6 @@ impl Notifier {
                     job.key, job.about
                 ));
             }
-            job.fail();
             return;
         }
         state.waiting.push_back(job);
@@ -177,7 +196,6 @@ impl Notifier {
                 drop(state);
                 self.0.open.send_modify(|open| *open -= 1);
                 job.warn(&format!("no thread can be started: {error}"));
-                job.fail();
             }
         }
     }
@@ -233,7 +251,6 @@ impl Shared {
             }
             if let Err(why) = job.run(TIME_LIMIT, &self.is_closed) {
                 job.warn(&why);
-                job.fail();
             }
             self.open.send_modify(|open| *open -= 1);
         }
@@ -245,12 +262,6 @@ impl Job {
         let program = self.command.first().map_or("", String::as_str);
         let program = text::printable(program, 200);
         (self.notice)(&format!("{}: {program} {why} ({})", self.key, self.about));
-    }
-
-    fn fail(self) {
-        if let Some(failed) = self.failed {
-            failed();
-        }
     }
 
     /// Runs the command in the root directory with the document on standard input, and ends it and what it
@@ -356,7 +367,6 @@ mod tests {
             about: "the approval 0a".into(),
             input: b"{}".to_vec(),
             notice: Arc::new(notice),
-            failed: None,
         };
         (job, notices)
     }
@@ -417,7 +427,6 @@ mod tests {
                 about: first.about.clone(),
                 input: first.input.clone(),
                 notice: Arc::clone(&first.notice),
-                failed: None,
             });
         }
         let dropped = notices.recv().expect("a notice");

@@ -10,6 +10,7 @@ use super::database::{Durability, Stopped};
 use super::spool::SpoolFile;
 use super::{Store, database, files, passkeys, schema};
 use crate::error::Error;
+use crate::system::digest::hex;
 use crate::system::file::{self, make_private_file};
 use rusqlite::{Connection, OpenFlags, Transaction};
 use std::collections::BTreeSet;
@@ -22,14 +23,14 @@ use tempfile::NamedTempFile;
 /// The file in the state directory that names the archive in progress.
 const INTENT: &str = "archiving";
 
-/// The folder in the state directory with the archives that are made by themselves.
+/// The folder in the state directory with the automatic archives.
 const FOLDER: &str = "archives";
 
 /// A day in milliseconds: how long a call without an end counts as under way. Calls are much shorter, but a
 /// machine can sleep during one.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// The maximum number of rows of an archive that is made by itself.
+/// The maximum number of rows of an automatic archive.
 const MOST_ROWS: i64 = 50_000;
 
 impl Store {
@@ -48,8 +49,8 @@ impl Store {
     /// [`Error::Usage`] if the file exists or cannot be written; [`Error::Configuration`] if the
     /// state directory cannot be used. The log is then unchanged.
     pub fn archive(&self, file: &Path) -> Result<u64, Error> {
-        let calls =
-            self.archive_rows(file, |connection| Ok(Some(chain::end(connection)?.position)))?;
+        let end = |connection: &Connection| Ok(Some(chain::end(connection)?.position));
+        let calls = self.archive_rows(file, end)?;
         // Fails while other processes read. SQLite then uses the space for later rows.
         self.shared.with(|opened| {
             let _ = opened.database.connection.execute_batch("VACUUM");
@@ -67,17 +68,29 @@ impl Store {
         }
         let folder = self.directory().join(FOLDER);
         files::prepare_directory(&folder)?;
-        let until = |connection: &Connection| through(connection, before);
-        let Some(Some(last)) = self.shared.look(|connection, _| until(connection))? else {
-            return Ok(None);
-        };
-        let file = folder.join(format!("audit-{last}.db"));
-        let calls = self.archive_rows(&file, |connection| {
-            // Another process may have archived them meanwhile.
+        let now = self.shared.now();
+        let found = self.shared.look(|connection, _| {
+            let Some(last) = through(connection, before, now)? else { return Ok(None) };
+            Ok(chain::hash_at(connection, last)?.map(|hash| Link { position: last, hash }))
+        })?;
+        let Some(Link { position: last, hash }) = found.flatten() else { return Ok(None) };
+        // The hash tells it from an archive of a log that was restored from a backup since.
+        let hash = hex(&hash);
+        let file = folder.join(format!("audit-{last}-{}.db", hash.get(..8).unwrap_or_default()));
+        // Another process may archive them meanwhile.
+        let is_left = |connection: &Connection| {
             let start = Start::of(connection)?;
             Ok((start.after.position < last).then_some(last))
-        })?;
-        Ok(calls.map(|_| file))
+        };
+        let archived = self.archive_rows(&file, is_left);
+        match archived {
+            Err(_)
+                if self.shared.look(|connection, _| is_left(connection))?.flatten().is_none() =>
+            {
+                Ok(None)
+            }
+            archived => Ok(archived?.map(|_| file)),
+        }
     }
 
     /// Moves the rows up to the position that a function returns, if it returns one.
@@ -225,16 +238,17 @@ fn is_older(connection: &Connection, time: i64) -> rusqlite::Result<bool> {
     connection.query_row(sql, [time], |row| row.get(0))
 }
 
-/// Returns the position up to which all rows are of before a time, if there are any: at most that many
-/// that other programs do not wait long for the archive.
-fn through(connection: &Connection, before: i64) -> rusqlite::Result<Option<i64>> {
+/// Returns the position up to which all rows are of before a time, if there are any: at most [`MOST_ROWS`], so
+/// that other programs don't wait long.
+fn through(connection: &Connection, before: i64, now: i64) -> rusqlite::Result<Option<i64>> {
     let start = Start::of(connection)?.after.position;
     let first = |table: Table| {
         let name = table.name();
-        format!("SELECT min(seq) AS seq FROM {name} WHERE time >= ?1 AND seq > ?2")
+        // A row of a clock that ran ahead does not keep those before it.
+        format!("SELECT min(seq) AS seq FROM {name} WHERE time BETWEEN ?1 AND ?3 AND seq > ?2")
     };
     let sql = format!("SELECT min(seq) FROM ({})", Table::ALL.map(first).join(" UNION ALL "));
-    let later: Option<i64> = connection.query_row(&sql, [before, start], |row| row.get(0))?;
+    let later: Option<i64> = connection.query_row(&sql, [before, start, now], |row| row.get(0))?;
     let last = later.map_or(chain::end(connection)?.position, |later| later - 1);
     Ok((last > start).then(|| last.min(start + MOST_ROWS)))
 }
@@ -254,8 +268,8 @@ fn add_spooled(transaction: &Transaction<'_>, files: &[SpoolFile]) -> Result<Vec
     Ok(ids)
 }
 
-/// Removes the archived rows, and adds a row that says so. Keeps the rows of calls that may be under way,
-/// and of those whose other row stays.
+/// Removes the archived rows, and adds a row that says so. Keeps the rows of calls that may be in progress, of
+/// calls whose other row stays, and about earlier archives, which can then be checked with the log.
 fn remove_archived(
     transaction: &Transaction<'_>,
     now: i64,
@@ -269,7 +283,8 @@ fn remove_archived(
             OR time >= ?2 AND NOT EXISTS (SELECT 1 FROM outcomes WHERE call_id = c.id))
         UNION ALL SELECT seq FROM outcomes AS o WHERE seq <= ?1 AND (
             EXISTS (SELECT 1 FROM calls WHERE id = o.call_id AND seq > ?1)
-            OR time >= ?2 AND NOT EXISTS (SELECT 1 FROM calls WHERE id = o.call_id))";
+            OR time >= ?2 AND NOT EXISTS (SELECT 1 FROM calls WHERE id = o.call_id))
+        UNION ALL SELECT seq FROM archives WHERE seq <= ?1";
     let mut kept = transaction.prepare(kept)?;
     let kept = kept.query_map([through, now - DAY_MS], |row| row.get(0))?;
     let kept: BTreeSet<i64> = kept.collect::<rusqlite::Result<_>>()?;

@@ -460,18 +460,47 @@ pub(super) fn list(
     Ok(found)
 }
 
+/// Returns the newest calls that match a filter and that a function wants, the newest first: as many as the
+/// filter says.
+#[cfg(feature = "inbox")]
+pub(super) fn newest(
+    connection: &Connection,
+    filter: &AuditFilter,
+    wants: impl Fn(&AuditRow) -> bool,
+) -> rusqlite::Result<Vec<AuditRow>> {
+    let most = filter.limit.map_or(usize::MAX, |limit| limit as usize);
+    let sql = selected(filter) + " ORDER BY c.time DESC, c.seq DESC";
+    let mut statement = bound(connection, &sql, filter)?;
+    let mut rows = statement.raw_query();
+    let mut found = Vec::new();
+    while found.len() < most
+        && let Some(row) = rows.next()?
+    {
+        let row = AuditRow::from_row(row)?;
+        if wants(&row) {
+            found.push(row);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the SQL that selects the calls that match a filter, with their outcomes.
+fn selected(filter: &AuditFilter) -> String {
+    format!(
+        "SELECT c.*, o.seq AS o_seq, o.time AS o_time, o.success, o.kind, o.message,
+            o.effect AS o_effect, o.hash AS o_hash, o.room_name, o.room_id, o.requests, o.duration_ms
+         FROM calls AS c LEFT JOIN outcomes AS o ON o.call_id = c.id WHERE {}",
+        conditions(filter)
+    )
+}
+
 /// Passes each of these calls to a function.
 pub(super) fn each(
     connection: &Connection,
     filter: &AuditFilter,
     mut each: impl FnMut(AuditRow),
 ) -> rusqlite::Result<()> {
-    let mut sql = format!(
-        "SELECT c.*, o.seq AS o_seq, o.time AS o_time, o.success, o.kind, o.message,
-            o.effect AS o_effect, o.hash AS o_hash, o.room_name, o.room_id, o.requests, o.duration_ms
-         FROM calls AS c LEFT JOIN outcomes AS o ON o.call_id = c.id WHERE {}",
-        conditions(filter)
-    );
+    let mut sql = selected(filter);
     if filter.limit.is_some() {
         sql = format!("SELECT * FROM ({sql} ORDER BY c.time DESC, c.seq DESC LIMIT :limit)");
         sql.push_str(" ORDER BY time, seq");

@@ -8,7 +8,7 @@
 //! A digest covers the name of the table, and the name, the type and the value of every column that is
 //! not null, in the order of their names. A column that is added later changes no older hash.
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::types::{ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, ToSql};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +88,7 @@ impl<'a> Chain<'a> {
             Some(end) => end,
             None => end(self.connection)?,
         };
-        let position = end.position + 1;
+        let position = end.position.saturating_add(1);
         let mut values = Vec::with_capacity(columns.len() + 1);
         values.push(("seq", ToSqlOutput::from(position)));
         for (name, value) in columns {
@@ -176,6 +176,11 @@ impl Stored<'_> {
         self.row.get(column)
     }
 
+    /// Returns what a row about an archive says.
+    pub(super) fn start(&self) -> rusqlite::Result<Start> {
+        Start::from_row(self.row)
+    }
+
     /// Copies the row to a database with the same tables.
     fn copy(&self, insert: &mut Statement<'_>) -> rusqlite::Result<()> {
         for column in 0..self.names.len() {
@@ -261,12 +266,12 @@ pub(super) fn copy(from: &Connection, to: &Connection, through: i64) -> rusqlite
 
 /// Where the rows of a database start: after the rows that were archived before.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Start {
+pub(crate) struct Start {
     /// The last row that was archived.
-    pub(super) after: Link,
-    /// The digests of rows that were archived and are kept all the same, by their positions, because their
-    /// calls may have been under way.
-    pub(super) carried: BTreeMap<i64, Hash>,
+    pub(crate) after: Link,
+    /// The digests of archived rows that are kept all the same, by their positions: those of calls that may have
+    /// been in progress, and about archives.
+    pub(crate) carried: BTreeMap<i64, Hash>,
 }
 
 impl Start {
@@ -290,9 +295,12 @@ impl Start {
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let carried: String = row.get("carried")?;
-        let carried: BTreeMap<i64, String> = serde_json::from_str(&carried).unwrap_or_default();
-        let carried = carried.into_iter().filter_map(|(position, digest)| {
-            Some((position, crate::system::digest::from_hex(&digest)?))
+        let carried: BTreeMap<i64, String> = serde_json::from_str(&carried).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
+        })?;
+        let carried = carried.into_iter().map(|(position, digest)| {
+            // What is no digest is that of no row.
+            (position, crate::system::digest::from_hex(&digest).unwrap_or(NO_ROW))
         });
         let after = Link { position: row.get("through")?, hash: row.get("head")? };
         Ok(Self { after, carried: carried.collect() })

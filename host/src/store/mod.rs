@@ -36,11 +36,11 @@ pub use approval::{ApprovalState, StoredApproval};
 pub use audit::{AuditFilter, AuditOutcome, AuditRequest, AuditRow};
 pub use decision::AuditDecision;
 
-pub(crate) use anchor::{Due, Head, Rhythm};
+pub(crate) use anchor::{Due, Head, Interval};
 pub(crate) use approval::{Asker, Asking, Claim, Filed, new_id};
 pub(crate) use approvals::Decision;
 pub(crate) use audit::{Begin, Created, End};
-pub(crate) use chain::Link;
+pub(crate) use chain::Start;
 pub(crate) use decision::{Decided, Decider, Place, What};
 pub(crate) use digest::{Digest, Subject};
 pub(crate) use freeze::{Freeze, Gate, Selector};
@@ -52,7 +52,7 @@ pub(crate) use passkeys::Answer;
 pub(crate) use standing::{MAX_USES, StandingApproval, Terms, Wanted};
 pub(crate) use tokens::{CreatedToken, Known, NotRevoked, Revocation, Spent, TokenUse, is_id};
 pub(crate) use usage::Counted;
-pub(crate) use verify::Verified;
+pub(crate) use verify::{Problem, Verified};
 
 use crate::error::Error;
 use crate::system::clock::Clock;
@@ -739,6 +739,19 @@ impl Store {
     pub fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, Error> {
         self.gather()?;
         self.audit_as_it_is(filter)
+    }
+
+    /// Returns the newest calls that match a filter and that a function wants, the newest first, including
+    /// those that other processes have just recorded.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn audit_newest(
+        &self,
+        filter: &AuditFilter,
+        wants: impl Fn(&AuditRow) -> bool,
+    ) -> Result<Vec<AuditRow>, Error> {
+        self.gather()?;
+        let found = self.shared.look(|connection, _| audit::newest(connection, filter, wants))?;
+        Ok(found.unwrap_or_default())
     }
 
     /// Adds to the database what any process has recorded so far. Finishes an interrupted archive.

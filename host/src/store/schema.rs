@@ -495,13 +495,15 @@ BEGIN SELECT RAISE(ABORT, 'the log starts later from archive to archive'); END;
 CREATE TRIGGER log_start_is_not_replaced BEFORE INSERT ON log_start
 BEGIN SELECT RAISE(ABORT, 'the log starts later from archive to archive'); END;
 
--- A row without a hash is one of before there were any, and gets it once.
+-- A program of an older version that still runs adds rows without a hash. It skips a row that violates a
+-- constraint, so the error is another one (malformed JSON); its rows then wait in its spool.
 CREATE TRIGGER calls_have_a_hash BEFORE INSERT ON calls WHEN NEW.hash IS NULL
-BEGIN SELECT RAISE(ABORT, 'a row of the log has a hash'); END;
+BEGIN SELECT json('a row of the log has a hash'); END;
 CREATE TRIGGER outcomes_have_a_hash BEFORE INSERT ON outcomes WHEN NEW.hash IS NULL
-BEGIN SELECT RAISE(ABORT, 'a row of the log has a hash'); END;
+BEGIN SELECT json('a row of the log has a hash'); END;
 CREATE TRIGGER archives_have_a_hash BEFORE INSERT ON archives WHEN NEW.hash IS NULL
-BEGIN SELECT RAISE(ABORT, 'a row of the log has a hash'); END;
+BEGIN SELECT json('a row of the log has a hash'); END;
+-- A row of before there were hashes gets its own once.
 DROP TRIGGER calls_are_not_changed;
 CREATE TRIGGER calls_are_not_changed BEFORE UPDATE ON calls WHEN OLD.hash IS NOT NULL
 BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
@@ -526,12 +528,12 @@ CREATE TRIGGER archives_are_not_deleted BEFORE DELETE ON archives
 WHEN OLD.seq > (SELECT through FROM log_start)
 BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
 
--- The last row whose hash was taken elsewhere, when that was last tried, and whether it failed.
+-- The last row whose hash was published, when that was last tried, and whether it is not known to have worked.
 CREATE TABLE anchor (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     position INTEGER NOT NULL,
     time INTEGER NOT NULL,
-    is_failed INTEGER NOT NULL CHECK (is_failed IN (0, 1))
+    is_pending INTEGER NOT NULL CHECK (is_pending IN (0, 1))
 ) STRICT;
 INSERT INTO anchor VALUES (1, 0, 0, 0);
 ";

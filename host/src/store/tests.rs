@@ -215,7 +215,7 @@ fn calls(store: &Store) -> Vec<AuditRow> {
 }
 
 fn last_position(store: &Arc<Store>) -> i64 {
-    AuditLog::Own(Arc::clone(store)).end().expect("a position").position
+    AuditLog::Live(Arc::clone(store)).end().expect("a position").position
 }
 
 fn ids(rows: &[AuditRow]) -> Vec<&str> {

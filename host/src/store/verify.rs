@@ -6,7 +6,6 @@ use super::decision::AuditDecision;
 use super::passkeys;
 use crate::passkey::Credential;
 use crate::passkey::decision::verify_record;
-use crate::system::digest::hex;
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -27,14 +26,14 @@ pub(super) enum Kind {
 pub(crate) struct Verified {
     /// How many rows follow the start.
     pub(crate) rows: u64,
-    /// The last row before the first one.
-    pub(crate) start: Link,
+    /// Where the rows start.
+    pub(crate) start: Start,
     /// The last row.
     pub(crate) end: Link,
     /// How many signatures of passkeys were verified.
     pub(crate) signatures: u64,
-    /// The last rows of the archives that the rows tell of.
-    pub(crate) archived: Vec<Link>,
+    /// What rows about archives say: where the rows start after each. Rows that were changed don't count.
+    pub(crate) archived: Vec<Start>,
     /// The position of the row with the expected hash, if there is one.
     pub(crate) expected: Option<i64>,
     /// The first problems, in order.
@@ -71,7 +70,7 @@ pub(super) fn verify(
     let start = Start::of(connection)?;
     let verified = Verified {
         rows: 0,
-        start: start.after,
+        start: start.clone(),
         end: start.after,
         signatures: 0,
         archived: Vec::new(),
@@ -92,23 +91,25 @@ pub(super) fn verify(
         };
         check.verified.add(None, None, what);
     }
+    if kind == Kind::Log {
+        let sql = "SELECT position FROM anchor";
+        let anchored: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        let end = chain::end(connection)?.position;
+        if anchored > end {
+            let what = format!(
+                "the log ends with row {end}, but the hash of row {anchored} was published: the rows after \
+                 {end} are missing"
+            );
+            check.verified.add(None, None, what);
+        }
+    }
     chain::walk(connection, i64::MAX, |stored| check.row(stored))?;
     for position in std::mem::take(&mut check.start.carried).into_keys() {
         let what =
             format!("row {position} is missing; it was kept when the rows around it were archived");
         check.verified.add(Some(position), None, what);
     }
-    let mut verified = check.verified;
-    if let Some(expected) = expected
-        && verified.expected.is_none()
-    {
-        let what = format!(
-            "no row has the expected hash {}: the rows that led to it were removed or replaced",
-            hex(expected)
-        );
-        verified.add(None, None, what);
-    }
-    Ok(verified)
+    Ok(check.verified)
 }
 
 struct Check<'a> {
@@ -129,19 +130,29 @@ impl Check<'_> {
             Table::Outcomes => stored.get("call_id").ok(),
             Table::Archives => None,
         };
-        let problem = if position <= self.verified.start.position {
-            self.archived(stored)?
+        let mut is_intact = true;
+        if position <= self.verified.start.after.position {
+            if let Some(what) = self.archived(stored)? {
+                is_intact = false;
+                self.verified.add(Some(position), id.clone(), what);
+            }
         } else {
-            self.follower(stored)?
-        };
-        let is_intact = problem.is_none();
-        if let Some(what) = problem {
-            self.verified.add(Some(position), id.clone(), what);
+            let last = self.verified.end.position;
+            let missing = last.saturating_add(1)..position;
+            if !missing.is_empty() {
+                let what = match missing.end - missing.start {
+                    1 => format!("row {} is missing", missing.start),
+                    _ => format!("rows {} to {} are missing", missing.start, position - 1),
+                };
+                self.verified.add(Some(missing.start), None, what);
+            }
+            if let Some(what) = self.follower(stored, missing.is_empty())? {
+                is_intact = false;
+                self.verified.add(Some(position), id.clone(), what);
+            }
         }
-        if stored.table == Table::Archives
-            && let (Ok(position), Ok(hash)) = (stored.get("through"), stored.get("head"))
-        {
-            self.verified.archived.push(Link { position, hash });
+        if is_intact && stored.table == Table::Archives && stored.get::<i64>("through").is_ok() {
+            self.verified.archived.push(stored.start()?);
         }
         let decision: Option<String> = match stored.table {
             Table::Calls => stored.get("decision").ok().flatten(),
@@ -170,7 +181,8 @@ impl Check<'_> {
         })
     }
 
-    fn follower(&mut self, stored: &Stored<'_>) -> rusqlite::Result<Option<String>> {
+    /// Verifies a row of the chain. After a gap, nothing tells whether it is as it was.
+    fn follower(&mut self, stored: &Stored<'_>, is_next: bool) -> rusqlite::Result<Option<String>> {
         let (position, last) = (stored.position, self.verified.end.position);
         let hash = stored.hash();
         let mut computed = Vec::new();
@@ -182,16 +194,13 @@ impl Check<'_> {
         self.verified.rows += 1;
         self.verified.end = Link { position, hash: hash.unwrap_or(NO_ROW) };
         self.expect(self.verified.end);
-        let missing = last + 1..position;
-        Ok(match missing.clone().count() {
-            _ if position == last => Some(format!("row {position} is there twice")),
-            0 if is_intact => None,
-            0 if last == self.verified.start.position => {
+        Ok(match is_intact || !is_next {
+            _ if position == last => Some(format!("row {position} appears twice")),
+            true => None,
+            false if last == self.verified.start.after.position => {
                 Some(format!("row {position} was changed, or rows before it were"))
             }
-            0 => Some(format!("row {position} was changed, or row {last} and its hash were")),
-            1 => Some(format!("row {} is missing", missing.start)),
-            _ => Some(format!("rows {} to {} are missing", missing.start, position - 1)),
+            false => Some(format!("row {position} was changed, or row {last} and its hash were")),
         })
     }
 
@@ -205,7 +214,7 @@ impl Check<'_> {
 /// Verifies the signature of a decision. Returns whether it has one.
 fn signature(decision: &str, passkeys: &[Credential]) -> Result<bool, String> {
     let decision: AuditDecision =
-        serde_json::from_str(decision).map_err(|error| format!("it is no decision: {error}"))?;
+        serde_json::from_str(decision).map_err(|error| format!("not a valid decision: {error}"))?;
     let passkey = |id: &str| {
         let mut known = passkeys.iter();
         known
@@ -219,12 +228,12 @@ fn signature(decision: &str, passkeys: &[Credential]) -> Result<bool, String> {
         // What an older version added has no key in its row.
         return match (key, is_same) {
             (Value::Null, _) | (_, true) => Ok(false),
-            _ => Err(format!("the passkey `{added}` was added with another key than it has now")),
+            _ => Err(format!("the passkey `{added}` was registered with a different key")),
         };
     }
     let Some(id) = &decision.passkey else { return Ok(false) };
     let (record, signed) = passkeys::recorded(&decision.details)
-        .ok_or_else(|| "it names a passkey, and has no signature".to_owned())?;
+        .ok_or_else(|| "it names a passkey but has no signature".to_owned())?;
     verify_record(&record, passkey(id)?, &signed)
         .map(|()| true)
         .map_err(|fault| format!("the signature of its passkey is wrong: {fault}"))

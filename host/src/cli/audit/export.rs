@@ -12,11 +12,10 @@ use whereby_authority::text;
 /// How many positions are read and printed at a time.
 const WINDOW: i64 = 500;
 
-/// Print every row of the log for another system, in order, without a limit
+/// Print every call and decision of the log for another system, in order, without a limit
 ///
-/// Each call is a row, and so is each decision of a person. `position` is where the row, or its outcome, is
-/// in the log. To continue an export later, pass the last position with --after: nothing is then missing
-/// or there twice. A call that is in progress is printed without an outcome, and again when it has ended.
+/// `position` is that of the last row about it: a call has one row for its beginning and one for its outcome.
+/// To continue an export later, pass the last position with --after: nothing is then missing or repeated. A call that is in progress is printed without an outcome, and again when it has ended.
 /// If rows after that position were archived meanwhile, this fails and names the archive.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = concat!(
@@ -68,6 +67,7 @@ impl After {
 
 impl Opts {
     pub(super) async fn run(self, context: &Context) -> Result<Output, CommandError> {
+        super::refuse_account(context, "export")?;
         let log = super::source(context, self.file.as_deref())?;
         super::gather(context, &log);
         let mut after = match &self.after {
@@ -89,6 +89,12 @@ impl Opts {
             let message = format!("--after {after}: the log ends with row {end}");
             return Err(Error::usage(message).into());
         }
+        let installation = match &log {
+            AuditLog::Live(store) if matches!(self.format, Format::Otlp) => {
+                Some(store.installation()?)
+            }
+            _ => None,
+        };
         let mut signals = self.follow.then(|| Signals::listen(&context.streams));
         loop {
             let end = log.end()?.position;
@@ -101,7 +107,7 @@ impl Opts {
                         format!("rows after {after} are not in the log: {}", where_is(&log)?);
                     return Err(Error::usage(message).into());
                 }
-                let printed = self.print(context, &rows);
+                let printed = self.print(context, &rows, installation.as_deref());
                 // The caller prints it again, and reports the error.
                 if let Some((text, json)) = printed {
                     return Ok(Output::text(text, json));
@@ -118,11 +124,16 @@ impl Opts {
     }
 
     /// Prints rows. Returns what could not be printed.
-    fn print(&self, context: &Context, rows: &[AuditRow]) -> Option<(String, Value)> {
+    fn print(
+        &self,
+        context: &Context,
+        rows: &[AuditRow],
+        installation: Option<&str>,
+    ) -> Option<(String, Value)> {
         let lines: Vec<Value> = match self.format {
             _ if rows.is_empty() => Vec::new(),
             Format::Jsonl => rows.iter().map(AuditRow::to_json).collect(),
-            Format::Otlp => vec![otlp::logs(rows)],
+            Format::Otlp => vec![otlp::logs(rows, installation)],
         };
         for line in lines {
             let text = text::printable_json(&line.to_string()) + "\n";

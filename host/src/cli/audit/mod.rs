@@ -85,9 +85,9 @@ enum Command {
     Verify(verify::Opts),
     /// Print the hash of the newest row, to keep it elsewhere
     ///
-    /// It stands for all rows so far: `whereby audit verify --expected-head HASH` fails if any of them is
-    /// changed or removed later. `head_file` and `head_command` in `[audit]` of your configuration do this
-    /// by themselves.
+    /// It covers every row so far: `whereby audit verify --expected-head HASH` fails if any of them is
+    /// changed or removed later. `head_file` and `head_command` in `[audit]` of your configuration publish it
+    /// automatically.
     Head,
     /// Move all calls to a new file and empty the log
     ///
@@ -116,13 +116,22 @@ fn outcome_name(text: &str) -> Result<String, String> {
 fn source(context: &Context, file: Option<&Path>) -> Result<AuditLog, Error> {
     match file {
         Some(file) => AuditLog::open(&context.environment.directory.join(file)),
-        None => Ok(AuditLog::Own(context.store()?)),
+        None => Ok(AuditLog::Live(context.store()?)),
     }
+}
+
+/// Refuses `--account` for a command that always covers all accounts.
+fn refuse_account(context: &Context, command: &str) -> Result<(), Error> {
+    let Some(account) = &context.global.account else { return Ok(()) };
+    let account = text::printable(account, 40);
+    Err(Error::usage(format!(
+        "--account {account} does not apply to {command}, which always includes all accounts; omit it"
+    )))
 }
 
 /// Adds what other processes have recorded. If that fails, the other rows can still be shown.
 fn gather(context: &Context, log: &AuditLog) {
-    if let AuditLog::Own(store) = log
+    if let AuditLog::Live(store) = log
         && let Err(error) = store.gather()
     {
         context.warn(&format!("the latest calls may be missing: {error}"));
@@ -131,7 +140,7 @@ fn gather(context: &Context, log: &AuditLog) {
 
 /// Adds what this process and ended ones have recorded.
 fn move_rows(log: &AuditLog) {
-    if let AuditLog::Own(store) = log {
+    if let AuditLog::Live(store) = log {
         // Running programs move their own rows; those of dead ones can wait.
         let _ = store.flush();
     }
@@ -267,13 +276,7 @@ fn warn_not_shown(context: &Context, earlier: u64) {
 }
 
 fn archive(context: &Context, store: &Store, file: &Path) -> Result<Output, CommandError> {
-    if let Some(account) = &context.global.account {
-        let message = format!(
-            "--account {} does not apply to archive, which always includes all accounts; omit it",
-            text::printable(account, 40)
-        );
-        return Err(Error::usage(message).into());
-    }
+    refuse_account(context, "archive")?;
     let calls = store.archive(&context.environment.directory.join(file))?;
     let shown = text::printable(&file.display().to_string(), 300);
     let noun = if calls == 1 { "call" } else { "calls" };
@@ -299,7 +302,7 @@ async fn follow(
     }
     loop {
         let end = log.end()?.position;
-        // If the end moved back, the log was archived and a new one began.
+        // If the end moved back, the log was replaced by another one.
         filter.after_seq = filter.after_seq.map(|seen| if end < seen { 0 } else { seen });
         let added = log.list(&filter)?;
         let earlier = if is_first { earlier(log, &filter, added.len())? } else { 0 };

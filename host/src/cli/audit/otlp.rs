@@ -10,10 +10,14 @@ use serde_json::{Value, json};
 /// The version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Returns rows as one `LogsData`.
-pub(super) fn logs(rows: &[AuditRow]) -> Value {
+/// Returns rows as one `LogsData`. The installation tells positions of one log from those of another.
+pub(super) fn logs(rows: &[AuditRow], installation: Option<&str>) -> Value {
     let records: Vec<Value> = rows.iter().map(record).collect();
-    let resource = [("service.name", json!("whereby")), ("service.version", json!(VERSION))];
+    let resource = [
+        ("service.name", json!("whereby")),
+        ("service.version", json!(VERSION)),
+        ("service.instance.id", json!(installation)),
+    ];
     json!({
         "resourceLogs": [{
             "resource": {"attributes": attributes(resource)},
@@ -51,13 +55,12 @@ fn nanoseconds(ms: i64) -> String {
 }
 
 /// Returns the severity: a failed call that may have changed something is an error, and one that changed
-/// nothing is a warning.
+/// nothing is a warning. A call without an outcome is in progress, as far as this row tells.
 fn severity(row: &AuditRow) -> (u8, &'static str) {
     const INFO: (u8, &str) = (9, "INFO");
     const WARN: (u8, &str) = (13, "WARN");
     const ERROR: (u8, &str) = (17, "ERROR");
     match &row.outcome {
-        None if row.is_unfinished_write() => ERROR,
         None => INFO,
         Some(outcome) if outcome.success => INFO,
         Some(outcome) if outcome.effect == "none" => WARN,
@@ -72,7 +75,7 @@ fn body(row: &AuditRow) -> String {
             Some(function) => format!("{} {}: {function}", decision.user, decision.what),
             None => format!("{} {}", decision.user, decision.what),
         },
-        (None, None) => format!("{function}: unfinished"),
+        (None, None) => format!("{function}: in progress, or cut off"),
         (None, Some(AuditOutcome { success: true, .. })) => format!("{function}: success"),
         (None, Some(outcome)) => {
             let kind = outcome.kind.as_deref().unwrap_or("failed");
@@ -99,8 +102,8 @@ fn members(row: &AuditRow) -> Vec<(&'static str, Value)> {
     if is_call {
         members.extend([
             ("gen_ai.operation.name", json!("execute_tool")),
-            ("gen_ai.tool.call.id", json!(row.id)),
-            ("gen_ai.tool.call.arguments", json!(row.arguments.to_string())),
+            ("whereby.call.id", json!(row.id)),
+            ("gen_ai.tool.call.arguments", row.arguments.clone()),
             ("mcp.method.name", json!((row.front_end == "mcp").then_some("tools/call"))),
             ("whereby.operation", json!(row.effect)),
             ("whereby.permission", json!(row.permission)),
@@ -114,19 +117,20 @@ fn members(row: &AuditRow) -> Vec<(&'static str, Value)> {
             ("whereby.decision", json!(decision.what)),
             ("whereby.decision.place", json!(decision.place)),
             ("whereby.decision.passkey", json!(decision.passkey)),
-            ("whereby.decision.details", json!(decision.details.to_string())),
+            ("whereby.decision.details", decision.details.clone()),
             ("user.name", json!(decision.user)),
             ("user.id", json!(decision.uid.map(|uid| uid.to_string()))),
         ]);
     }
     if let Some(outcome) = &row.outcome {
-        let requests = json!(outcome.requests).to_string();
+        // The kind of an unknown error, in OpenTelemetry's conventions.
+        let kind = outcome.kind.as_deref().unwrap_or("_OTHER");
         members.extend([
-            ("error.type", json!((!outcome.success).then_some(&outcome.kind))),
+            ("error.type", json!((!outcome.success).then_some(kind))),
             ("whereby.effect", json!(outcome.effect)),
             ("whereby.room.name", json!(outcome.room_name)),
             ("whereby.room.id", json!(outcome.room_id)),
-            ("whereby.requests", json!(requests)),
+            ("whereby.requests", json!(outcome.requests)),
             ("whereby.duration_ms", json!(outcome.duration_ms)),
         ]);
     }
@@ -148,8 +152,12 @@ fn any_value(value: Value) -> Value {
         Value::Array(items) => {
             json!({"arrayValue": {"values": items.into_iter().map(any_value).collect::<Vec<_>>()}})
         }
+        Value::Object(members) => {
+            let pair = |(key, value)| json!({"key": key, "value": any_value(value)});
+            json!({"kvlistValue": {"values": members.into_iter().map(pair).collect::<Vec<_>>()}})
+        }
         Value::String(text) => json!({"stringValue": text}),
-        other => json!({"stringValue": other.to_string()}),
+        Value::Null => json!({}),
     }
 }
 
@@ -182,6 +190,10 @@ mod tests {
         assert_eq!(
             any_value(json!(["a", true])),
             json!({"arrayValue": {"values": [{"stringValue": "a"}, {"boolValue": true}]}})
+        );
+        assert_eq!(
+            any_value(json!({"a": null})),
+            json!({"kvlistValue": {"values": [{"key": "a", "value": {}}]}})
         );
         assert_eq!(nanoseconds(1_772_442_000_001), "1772442000001000000");
         assert_eq!(attributes([("a", Value::Null)]), [] as [Value; 0]);

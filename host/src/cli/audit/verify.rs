@@ -2,7 +2,7 @@
 
 use super::super::{CommandError, Context, Exit, Output, document};
 use crate::error::Error;
-use crate::store::{AuditLog, Verified};
+use crate::store::{AuditLog, Problem, Start, Verified};
 use crate::system::digest::{from_hex, hex};
 use crate::system::file::shown;
 use serde_json::{Value, json};
@@ -12,10 +12,9 @@ use whereby_authority::text;
 
 /// Check that no row of the log was changed, removed, added or moved
 ///
-/// Each row has a hash over itself and all rows before it. Whoever can write the log can also compute all
-/// hashes anew; only a hash that you keep elsewhere shows that. With archives, checks these files in the
-/// given order: each must continue the one before, and the log must continue the last one, if it is the
-/// newest.
+/// Each row has a hash over itself and the hash of the row before. Anyone who can write to the log can also
+/// recompute all hashes or truncate it; only a hash stored somewhere else reveals that. With archives, checks
+/// these too, in the given order: each must continue the one before, and the log must mention each.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -28,7 +27,7 @@ pub(super) struct Opts {
     /// A hash that `whereby audit head` printed before. It must be the hash of a row
     #[arg(long, value_name = "HASH", value_parser = hash)]
     expected_head: Option<[u8; 32]>,
-    /// Archives to check instead of the log, the oldest first
+    /// Archives to check together with the log, the oldest first
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -39,142 +38,162 @@ fn hash(text: &str) -> Result<[u8; 32], String> {
 
 impl Opts {
     pub(super) fn run(self, context: &Context) -> Result<Output, CommandError> {
+        super::refuse_account(context, "verify")?;
         let store = context.store()?;
-        let own = AuditLog::Own(store);
-        if self.files.is_empty() {
-            super::gather(context, &own);
-            let mut part = Part::of("log", own.verify(self.expected_head.as_ref())?);
-            part.is_log = true;
-            return Ok(report(&[part], self.expected_head.is_some()));
-        }
+        let directory = shown(store.directory());
+        let own = AuditLog::Live(store);
+        super::gather(context, &own);
+        let expected = self.expected_head.as_ref();
         let mut parts = Vec::new();
         for file in &self.files {
             let log = AuditLog::open(&context.environment.directory.join(file))?;
-            parts.push(Part::of(&shown(file), log.verify(self.expected_head.as_ref())?));
+            if let Some(verified) = log.verify(expected)? {
+                parts.push(Part::of(Some(shown(file)), verified));
+            }
         }
-        // The hash is in one of them.
-        if let Some(expected) = self.expected_head
-            && parts.iter().any(|part| part.verified.expected.is_some())
-        {
-            parts.iter_mut().for_each(|part| part.forget(&expected));
+        match own.verify(expected)? {
+            Some(verified) => parts.push(Part::of(None, verified)),
+            None if self.files.is_empty() => {
+                let message = format!("there is no audit log in {directory}");
+                return Err(Error::configuration(message).into());
+            }
+            None => {}
         }
         for index in 1..parts.len() {
             let (earlier, later) = parts.split_at_mut(index);
-            if let (Some(earlier), Some(later)) = (earlier.last(), later.first_mut()) {
+            if let (Some(earlier), Some(later)) = (earlier.last(), later.first_mut())
+                && later.file.is_some()
+            {
                 later.follows(earlier);
             }
         }
-        // What the log and the later files tell of the earlier ones.
-        let mut archived = match own.verify(None) {
-            Ok(log) => log.archived,
-            Err(error) => {
-                context.warn(&format!("the files were not compared with the log: {error}"));
-                Vec::new()
+        let told: Vec<Start> =
+            parts.iter().flat_map(|part| part.verified.archived.clone()).collect();
+        let has_log = parts.iter().any(|part| part.file.is_none());
+        for index in 0..parts.len() {
+            let (earlier, later) = parts.split_at_mut(index);
+            if let Some(part) = later.first_mut() {
+                part.compare(&told, has_log, earlier.last());
             }
-        };
-        archived.extend(parts.iter().flat_map(|part| part.verified.archived.clone()));
-        for part in &mut parts {
-            part.compare(&archived);
         }
-        Ok(report(&parts, self.expected_head.is_some()))
+        if let Some(expected) = expected
+            && parts.iter().all(|part| part.verified.expected.is_none())
+            && let Some(last) = parts.last_mut()
+        {
+            let start = last.verified.start.after.position;
+            let where_else = match (last.file.is_none() && start > 0, self.files.is_empty()) {
+                (true, true) => format!(
+                    "; if it is the hash of a row up to {start}, name its archive: whereby audit verify \
+                     --expected-head HASH FILE"
+                ),
+                _ => String::new(),
+            };
+            let what = format!(
+                "no row has the expected hash {}: rows are missing, or all hashes were recomputed{where_else}",
+                hex(expected)
+            );
+            last.verified.add(None, None, what);
+        }
+        Ok(report(&parts))
     }
 }
 
 /// The log, or one archive.
 struct Part {
-    name: String,
-    is_log: bool,
+    /// Absent for the log.
+    file: Option<String>,
     verified: Verified,
-    /// Whether the log or a later archive tells of this one.
-    is_known: bool,
+    /// Whether the log, or a later archive, has a row about this archive.
+    is_confirmed: bool,
 }
 
 impl Part {
-    fn of(name: &str, verified: Verified) -> Self {
-        Self { name: name.to_owned(), is_log: false, verified, is_known: false }
-    }
-
-    /// Takes back that the expected hash is missing, because it is in another part.
-    fn forget(&mut self, expected: &[u8; 32]) {
-        let hash = hex(expected);
-        let problems = &mut self.verified.problems;
-        let before = problems.len();
-        problems.retain(|problem| problem.position.is_some() || !problem.what.contains(&hash));
-        self.verified.count -= (before - self.verified.problems.len()) as u64;
+    fn of(file: Option<String>, verified: Verified) -> Self {
+        Self { file, verified, is_confirmed: false }
     }
 
     fn follows(&mut self, earlier: &Self) {
-        let (start, end) = (self.verified.start, earlier.verified.end);
+        let (start, end) = (self.verified.start.after, earlier.verified.end);
         if start == end {
             return;
         }
+        let earlier = earlier.file.as_deref().unwrap_or("the log");
         let what = if start.position == end.position {
-            format!(
-                "it does not continue {}: the hash of row {} is another one",
-                earlier.name, end.position
-            )
+            format!("it doesn't continue {earlier}: row {} has another hash there", end.position)
         } else {
             format!(
-                "it does not continue {}, which ends with row {}: it starts after row {}",
-                earlier.name, end.position, start.position
+                "it doesn't continue {earlier}, which ends with row {}: it starts after row {}",
+                end.position, start.position
             )
         };
         self.verified.add(None, None, what);
     }
 
-    /// Compares the last row with what the log tells of its archives.
-    fn compare(&mut self, archived: &[crate::store::Link]) {
-        let end = self.verified.end;
-        let mut told = archived.iter().filter(|told| told.position == end.position);
-        match told.next() {
-            Some(told) if told.hash == end.hash => self.is_known = true,
-            Some(_) => {
-                let what = format!(
-                    "it is not the file that was archived: the log has another hash of row {}",
-                    end.position
-                );
-                self.verified.add(None, None, what);
-            }
+    /// Compares where an archive starts and ends with what rows about archives say.
+    fn compare(&mut self, told: &[Start], has_log: bool, earlier: Option<&Self>) {
+        if self.file.is_none() {
+            return;
+        }
+        let (start, end) = (&self.verified.start, self.verified.end);
+        let mut problems = Vec::new();
+        let position = start.after.position;
+        match told.iter().find(|told| told.after.position == position) {
+            Some(told) if told == start => {}
+            Some(_) => problems.push(format!(
+                "it starts after row {position}, but not as the archive before it ended"
+            )),
+            // The log knows all archives. Without it, the archive before may be enough.
+            None if position > 0 && (has_log || earlier.is_none()) => problems.push(format!(
+                "rows up to {position} are missing: no archive ended there, as far as is known here"
+            )),
             None => {}
+        }
+        match told.iter().find(|told| told.after.position == end.position) {
+            Some(told) if told.after == end => self.is_confirmed = true,
+            Some(_) => problems.push(format!(
+                "it is not the file that was archived: row {} had another hash",
+                end.position
+            )),
+            None if has_log => problems.push(format!(
+                "no archive of this log ended with row {}: rows are missing, or it is of another log",
+                end.position
+            )),
+            None => {}
+        }
+        for what in problems {
+            self.verified.add(None, None, what);
         }
     }
 
     fn to_json(&self) -> Value {
         let Verified { rows, start, end, signatures, problems, count, expected, .. } =
             &self.verified;
+        let problem = |problem: &Problem| json!({"position": problem.position, "id": problem.id, "problem": problem.what});
         json!({
-            "file": (!self.is_log).then_some(&self.name),
+            "file": self.file,
             "ok": *count == 0,
             "rows": rows,
-            "first": (*rows > 0).then_some(start.position + 1),
+            "first": (*rows > 0).then_some(start.after.position + 1),
             "last": (*rows > 0).then_some(end.position),
             "head": hex(&end.hash),
             "expected_head_position": expected,
             "signatures": signatures,
-            "archive_known": (!self.is_log).then_some(self.is_known),
-            "problems": problems
-                .iter()
-                .map(|problem| {
-                    json!({
-                        "position": problem.position,
-                        "id": problem.id,
-                        "problem": problem.what,
-                    })
-                })
-                .collect::<Vec<_>>(),
+            "confirmed": self.file.as_ref().map(|_| self.is_confirmed),
+            "problems": problems.iter().map(problem).collect::<Vec<_>>(),
             "problem_count": count,
         })
     }
 
-    fn describe(&self, wants_head: bool) -> String {
+    fn describe(&self) -> String {
         let Verified { rows, start, end, signatures, problems, count, expected, .. } =
             &self.verified;
         let mut said = String::new();
-        let name = text::printable(&self.name, 300);
+        let name = self.file.as_deref().unwrap_or("log");
+        let start = start.after.position;
         let range = match rows {
             0 => "no rows".to_owned(),
             1 => format!("row {}", end.position),
-            _ => format!("rows {} to {}", start.position + 1, end.position),
+            _ => format!("rows {} to {}", start + 1, end.position),
         };
         let found = match (count, rows) {
             (0, 0) => "there are no rows".to_owned(),
@@ -185,27 +204,22 @@ impl Part {
         };
         // Writing to a string does not fail.
         let _ = writeln!(said, "{name}: {found}\nhead: {}", hex(&end.hash));
-        if wants_head && let Some(position) = expected {
-            let _ = writeln!(said, "the expected head is that of row {position}");
+        if let Some(position) = expected {
+            let _ = writeln!(said, "expected head found: row {position}");
         }
         if *signatures > 0 {
             let noun = if *signatures == 1 { "signature" } else { "signatures" };
             let _ = writeln!(said, "{signatures} {noun} of passkeys verified");
         }
-        if start.position > 0 && self.is_log {
+        if start > 0 && self.file.is_none() {
             let _ = writeln!(
                 said,
-                "the rows up to {} are in archives, which can be checked with: whereby audit verify FILE",
-                start.position
+                "rows up to {start} are in archives; to check them too, run: whereby audit verify FILE…"
             );
         }
-        if !self.is_log {
-            let known = if self.is_known {
-                "the log tells of this archive"
-            } else {
-                "nothing here tells of this archive: name the later ones too, or compare the hash"
-            };
-            let _ = writeln!(said, "{known}");
+        if self.file.is_some() && !self.is_confirmed && *count == 0 {
+            let _ =
+                writeln!(said, "not confirmed: there is no log here that mentions this archive");
         }
         for problem in problems {
             let id = problem
@@ -222,9 +236,9 @@ impl Part {
     }
 }
 
-fn report(parts: &[Part], wants_head: bool) -> Output {
+fn report(parts: &[Part]) -> Output {
     let is_ok = parts.iter().all(|part| part.verified.count == 0);
-    let text: Vec<String> = parts.iter().map(|part| part.describe(wants_head)).collect();
+    let text: Vec<String> = parts.iter().map(Part::describe).collect();
     let value = json!({"ok": is_ok, "parts": parts.iter().map(Part::to_json).collect::<Vec<_>>()});
     let exit = if is_ok { Exit::Success } else { Exit::Internal };
     Output::Report(text.join("\n"), document("verify", value), exit)
@@ -232,10 +246,7 @@ fn report(parts: &[Part], wants_head: bool) -> Output {
 
 /// Prints the hash of the newest row.
 pub(super) fn head(context: &Context, log: &AuditLog) -> Result<Output, CommandError> {
-    if context.global.account.is_some() {
-        let message = "--account does not apply to head, which covers all accounts; omit it";
-        return Err(Error::usage(message).into());
-    }
+    super::refuse_account(context, "head")?;
     super::gather(context, log);
     let end = log.end()?;
     let hash = hex(&end.hash);

@@ -284,3 +284,21 @@ fn rows_are_moved_in_the_background() {
     }
     assert!(format!("{store:?}").contains("directory"));
 }
+
+#[cfg(feature = "inbox")]
+#[test]
+fn a_rare_call_is_found_behind_many_others() {
+    let home = Home::new();
+    let store = home.store();
+    for index in 0..1500 {
+        let id = index.to_string();
+        let end = outcome(&id, if index == 7 { "done" } else { "none" });
+        store.record(Some(&row(&id, "read")), Some(&end), false).expect("recorded");
+    }
+    let filter = AuditFilter { limit: Some(50), ..AuditFilter::default() };
+    let has_succeeded = |row: &AuditRow| row.outcome.as_ref().is_some_and(|end| end.success);
+    let found = store.audit_newest(&filter, has_succeeded).expect("the log");
+    assert_eq!(ids(&found), ["7"]);
+    let all = store.audit_newest(&filter, |_| true).expect("the log");
+    assert_eq!((all.len(), all[0].id.as_str()), (50, "1499"));
+}
