@@ -506,7 +506,12 @@ impl Store {
         is_durable: bool,
     ) -> Result<(), Error> {
         let record = AuditRecord { begin: begin.map(Begin::bounded), end: end.map(End::bounded) };
-        let is_first = self.shared.spool.append(&record, is_durable)?;
+        let appended = self.shared.spool.append(&record, is_durable);
+        if appended.is_err() {
+            // It is tried again in the background.
+            self.wake();
+        }
+        let is_first = appended?;
         let is_moved = is_durable && self.shared.move_durably()?;
         if is_first && !is_moved {
             self.wake();
@@ -828,6 +833,8 @@ impl Drop for Store {
         if let Some(mover) = mover {
             mover.stop();
         }
+        // This is the last attempt.
+        let _ = self.shared.spool.write_unwritten();
         // If this fails, another process moves the rows.
         let _ = self.shared.move_own();
     }
