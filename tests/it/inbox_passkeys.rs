@@ -559,6 +559,9 @@ async fn a_call_under_a_project_that_requires_a_passkey_needs_one_on_any_page() 
         assert!(page.contains("Allow with a passkey") && !page.contains("Approve once"), "{page}");
     }
     refused(browser.decide(&id, "approve", "pending").await, "nothing but a passkey").await;
+    // Neither is a client asked whose answer would not count.
+    let asked = crate::mcp::questions(&world, "delete_room", delete()).await;
+    assert!(asked.starts_with("[] ") && asked.contains("with a passkey"), "{asked}");
     let command = ran(&world, &["approvals", "approve", &id], 2).await;
     assert!(command.stderr.contains("nothing but a passkey approves this call"), "{command:?}");
     assert_eq!(state(&world.store(), &id), ApprovalState::Pending);

@@ -45,6 +45,8 @@ pub(super) struct AuditRecord {
     token: Option<TokenUse>,
     /// How its result shows people, if it lists some.
     people: Option<Participants>,
+    /// Whether a program makes it after its approval, so that a refusal is final.
+    is_resumed: bool,
 }
 
 impl AuditRecord {
@@ -81,6 +83,7 @@ impl AuditRecord {
             key_fingerprint: None,
             token: call.token.as_ref().map(|token| token.to_use()),
             people: None,
+            is_resumed: call.resumes.is_some(),
         };
         if row.store.is_some() {
             match new_id() {
@@ -227,7 +230,8 @@ impl AuditRecord {
         let give_back = self.begin.approval.clone().filter(|_| {
             // A component that broke a rule has run.
             let has_run = matches!(error, None | Some(Error::ComponentFault { .. }));
-            !has_run && is_unused(&outcome.requests, outcome.write)
+            let is_over = self.is_resumed && error.is_some_and(resume::ends_approval);
+            !has_run && !is_over && is_unused(&outcome.requests, outcome.write)
         });
         let created = self.created(&store, outcome.write, &outcome.room);
         // Without it, callers are told what the log says.

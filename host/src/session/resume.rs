@@ -213,10 +213,14 @@ impl Earlier {
     /// Returns only that the call was made, for a caller who would be refused the very same call now.
     fn withheld(self, why: Error) -> Self {
         let why = why.for_agent();
+        let made = match (&self.result, self.write) {
+            (Err(_), WriteOutcome::None) => "tried",
+            _ => "made",
+        };
         let error = EarlierError {
             kind: EarlierError::known_kind(why.kind()),
             message: format!(
-                "this call was made after its approval, and its result is not given out now: {why}"
+                "this call was {made} after its approval, and its result is not given out now: {why}"
             ),
             hint: why.hint(self.write),
             retryable: false,
@@ -682,23 +686,23 @@ pub(crate) async fn make_approved_calls(
     // When each was tried. Another program may make one that could not be made.
     let mut tried: BTreeMap<String, Instant> = BTreeMap::new();
     let mut running = tokio::task::JoinSet::new();
+    let tell = |done: Result<(String, Result<Attempt, Error>), tokio::task::JoinError>| match done {
+        Ok((_, Ok(Attempt::Begun(outcome)))) => {
+            if let Some(problem) = outcome.unrecorded {
+                notice(&format!("the audit log is missing part of a call: {problem}"));
+            }
+        }
+        // What is not for this program is told to the caller.
+        Ok((_, Ok(Attempt::Refused) | Err(Error::Usage { .. } | Error::Earlier(_)))) | Err(_) => {}
+        Ok((id, Err(error))) => {
+            notice(&format!("the approved call {id} could not be made: {error}"));
+        }
+    };
     let mut turns = tokio::time::interval(LOOK);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(turns.tick()).await.is_some() {
         while let Some(done) = running.try_join_next() {
-            match done {
-                Ok((_, Ok(Attempt::Begun(outcome)))) => {
-                    if let Some(problem) = outcome.unrecorded {
-                        notice(&format!("the audit log is missing part of a call: {problem}"));
-                    }
-                }
-                // What is not for this program is told to the caller.
-                Ok((_, Ok(Attempt::Refused) | Err(Error::Usage { .. } | Error::Earlier(_))))
-                | Err(_) => {}
-                Ok((id, Err(error))) => {
-                    notice(&format!("the approved call {id} could not be made: {error}"));
-                }
-            }
+            tell(done);
         }
         let Some(session) = session() else { continue };
         let Ok(store) = session.store_of_approvals() else { continue };
@@ -722,7 +726,9 @@ pub(crate) async fn make_approved_calls(
             }
         }
     }
-    while running.join_next().await.is_some() {}
+    while let Some(done) = running.join_next().await {
+        tell(done);
+    }
 }
 
 impl Earlier {

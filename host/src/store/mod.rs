@@ -598,8 +598,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] if the id is malformed, incomplete, or not one of a pending approval;
-    /// [`Error::Configuration`] if the database cannot be written.
+    /// [`Error::Usage`] if the id is malformed, incomplete, or not one of a pending approval, or if nothing
+    /// but a passkey approves the call; [`Error::Configuration`] if the database cannot be written.
     pub fn approve(&self, id: &str) -> Result<StoredApproval, Error> {
         self.decide(id, Decision::Approve, &Decider::at(Place::Program))
     }

@@ -106,6 +106,41 @@ async fn a_refusal_that_was_told_is_final() {
 }
 
 #[tokio::test]
+async fn a_call_that_a_freeze_stops_under_way_is_over() {
+    let world = World::with_rooms(Vec::new()).await;
+    world.configure("[limits]\nconcurrent_calls = 1\n");
+    let gate = Gate::new();
+    world.simulator.script("GET", "/v1/meetings", 1, Reply::carried_out().held_by(&gate));
+    let connected = connect(&world).await;
+    let id = stored(&connected, CREATE, room("a-")).await;
+    // The approved call begins, and waits for this one.
+    let peer = connected.client.peer().clone();
+    let reading = tokio::spawn(async move {
+        peer.call_tool(params("whereby_list_rooms", json!({}))).await.expect("an answer")
+    });
+    world.simulator.wait_for_requests(1).await;
+    ran(&world, &["approvals", "approve", &id], 0).await;
+    while state(&world, &id) != ApprovalState::Used {
+        tokio::task::yield_now().await;
+    }
+    ran(&world, &["freeze"], 0).await;
+    gate.open();
+    reading.await.expect("no panic");
+    let wait = json!({"approval_id": id, "wait_seconds": 60});
+    let error = connected.fail(RESUME, wait.clone()).await;
+    assert_eq!((&error["kind"], &error["effect"]), (&json!("denied"), &json!("none")), "{error}");
+    ran(&world, &["unfreeze"], 0).await;
+    let another = connect(&world).await;
+    for connected in [connected, another] {
+        let error = connected.fail(RESUME, wait.clone()).await;
+        assert!(text(&error["message"]).contains("is stopped"), "{error}");
+        assert_eq!(error["kind"], "denied");
+        connected.end().await;
+    }
+    assert_eq!((writes(&world), state(&world, &id)), (0, ApprovalState::Used));
+}
+
+#[tokio::test]
 async fn what_cannot_be_recorded_does_not_replace_a_result() {
     let world = World::with_rooms(Vec::new()).await;
     let connected = connect(&world).await;
