@@ -452,7 +452,7 @@ impl Session {
                     let mut error = required(decided, None);
                     if let Error::ApprovalRequired { message, .. } = &mut error {
                         *message += ", and the request for it is gone: nobody decided within an hour, \
-                                     or newer requests took its place";
+                                     newer requests took its place, or its agent was removed";
                     }
                     return Err(error);
                 }

@@ -559,10 +559,7 @@ impl Session {
         loop {
             let found = self.asked_for(asking).await?;
             if found.state == ApprovalState::Approved {
-                // Unless another program has made the call meanwhile, and given the approval back.
-                if let Some(error) = left
-                    && self.kept(asking.id).await?.is_none()
-                {
+                if let Some(error) = left {
                     return Ok(outcome(&found, Err(left_alone(&error)), WriteOutcome::None));
                 }
                 left = match current() {

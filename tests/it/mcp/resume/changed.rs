@@ -86,6 +86,30 @@ async fn a_program_that_cannot_make_a_call_leaves_it_to_others() {
 }
 
 #[tokio::test]
+async fn a_caller_is_told_why_an_approval_that_was_given_back_cannot_be_used_here() {
+    let world = World::with_rooms(Vec::new()).await;
+    let wait = Reply::status(429).header("retry-after", "900");
+    world.simulator.script("POST", "/v1/meetings", 1, wait);
+    let connected = connect(&world).await;
+    let id = stored(&connected, CREATE, room("a-")).await;
+    let approve = ["approvals", "approve", &id];
+    let (tried, _) = tokio::join!(resume(&connected, &id, 60), ran(&world, &approve, 0));
+    assert_eq!(tried.is_error, Some(true), "{tried:?}");
+    assert_eq!((writes(&world), state(&world, &id)), (1, ApprovalState::Approved));
+    let file = world.path(CONFIG);
+    let good = std::fs::read_to_string(&file).expect("read");
+    let work = format!("\"{}\"", world.simulator.tokens()[0]);
+    world.write(CONFIG, &good.replace(&work, "{ env = \"NOT_SET\" }"));
+    let error = resume_fails(&connected, &id).await;
+    assert!(text(&error["message"]).contains("NOT_SET"), "{error}");
+    assert_eq!((&error["effect"], writes(&world)), (&json!("none"), 1));
+    world.write(CONFIG, &good);
+    data(&resume(&connected, &id, 0).await);
+    connected.end().await;
+    assert_eq!(writes(&world), 2);
+}
+
+#[tokio::test]
 async fn a_refusal_that_was_told_is_final() {
     let world = World::with_rooms(Vec::new()).await;
     let id = left_behind(&world, CREATE, room("a-")).await;
