@@ -752,7 +752,10 @@ pub(super) fn undecidable(
             format!("was already denied at {}", at(found.decided_at))
         }
         (ApprovalState::Expired, _) if now < found.valid_until.unwrap_or(found.expires_at) => {
-            format!("is void because this machine's clock was set back; {again}")
+            format!(
+                "is void: its request was withdrawn, its agent was removed, newer requests took its place, or \
+                 this machine's clock was set back; {again}"
+            )
         }
         (ApprovalState::Expired, Decision::Approve) => match found.valid_until {
             Some(_) => {
