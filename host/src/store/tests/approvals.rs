@@ -271,7 +271,8 @@ fn the_beginning_of_an_id_means_the_only_one_that_begins_so() {
         }
     }
     // Ids are random, so one that begins like another is made so.
-    let twin = format!("{}{}", &ids[0][..7], "0".repeat(25));
+    let next = if ids[0][7..].starts_with('0') { "1" } else { "0" };
+    let twin = format!("{}{}", &ids[0][..7], next.repeat(25));
     let added = store.shared.write(|transaction| {
         let others =
             "state, account, api, function, arguments, rule, front_end, client, created_at,
