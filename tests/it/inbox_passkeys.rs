@@ -515,29 +515,18 @@ async fn nothing_but_a_passkey_opens_a_call() {
     }
     world.assert_untouched();
 
-    // A program that embeds the library can mark it as approved, and the call is refused all the same. So
-    // it is if the command was run under other rules, or waits for it.
-    world.store().approve(&pending.id).expect("marked");
+    // Neither can a program that embeds the library mark it as approved, nor a command under other rules.
+    let error = world.store().approve(&pending.id).expect_err("refused");
+    assert!(error.to_string().contains("nothing but a passkey approves this call"), "{error}");
+    world.configure(free);
+    for more in [&[][..], &["--uses", "3", "--destructive"]] {
+        let approve = [&["approvals", "approve", &pending.id], more].concat();
+        let refused = ran(&world, &approve, 2).await;
+        assert!(refused.stderr.contains("nothing but a passkey approves this call"), "{refused:?}");
+    }
+    world.configure(REQUIRED);
+    assert_eq!(state(&world.store(), &pending.id), ApprovalState::Pending);
     assert_eq!(kind(&world.call("delete_room", delete()).await), "approval-required");
-    let waiting = world.run(&["call", "delete_room", "--arg", "room_name=daily", "--wait", "600"]);
-    let marking = async {
-        loop {
-            let open = world.store().approvals(false).expect("read");
-            let is_it = |own: &&whereby::StoredApproval| {
-                own.state == ApprovalState::Pending && own.function == "delete_room"
-            };
-            if let Some(own) = open.iter().find(is_it) {
-                world.store().approve(&own.id).expect("marked");
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let waited = tokio::select! {
-        waited = waiting => waited,
-        () = marking => unreachable!("it goes on"),
-    };
-    assert_eq!(waited.code, 5, "{waited:?}");
-    assert!(!waited.stderr.contains("another call"), "{waited:?}");
     world.assert_untouched();
 
     // A script, too.
@@ -577,4 +566,68 @@ async fn a_stricter_file_can_require_a_passkey_and_none_can_give_it_up() {
     }
     world.assert_untouched();
     delete_it(&world, 0).await;
+}
+
+#[tokio::test]
+async fn a_call_under_a_project_that_requires_a_passkey_needs_one_on_any_page() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let project = world.write("project/.whereby.toml", "[approvals]\nrequire = \"passkey\"\n");
+    let id = ask(&world, "delete_room", delete()).await;
+    // The page and the command are run where no file requires one.
+    std::fs::rename(&project, world.path("moved.toml")).expect("moved");
+    let browser = Browser::of(&world).await;
+    let mut passkey = Passkey::new(1);
+    enrol(&world, &browser, &passkey).await;
+    for page in ["/".to_owned(), format!("/approvals/{id}")] {
+        let page = browser.page(&page).await;
+        assert!(page.contains("Approve with a passkey"), "{page}");
+        assert!(page.contains("Allow with a passkey") && !page.contains("Approve once"), "{page}");
+    }
+    refused(browser.decide(&id, "approve", "pending").await, "nothing but a passkey").await;
+    // Neither is a client asked whose answer would not count.
+    let asked = crate::mcp::questions(&world, "delete_room", delete()).await;
+    assert!(asked.starts_with("[] ") && asked.contains("with a passkey"), "{asked}");
+    let command = ran(&world, &["approvals", "approve", &id], 2).await;
+    assert!(command.stderr.contains("nothing but a passkey approves this call"), "{command:?}");
+    assert_eq!(state(&world.store(), &id), ApprovalState::Pending);
+    assert_eq!(kind(&world.call("delete_room", delete()).await), "approval-required");
+    world.assert_untouched();
+    approve_with(&browser, &mut passkey, &id, &[]).await;
+    std::fs::rename(world.path("moved.toml"), &project).expect("moved back");
+    world.call("delete_room", delete()).await.result.expect("it is approved");
+}
+
+#[tokio::test]
+async fn what_a_removed_passkey_signed_is_void() {
+    let world = required().await;
+    let browser = Browser::of(&world).await;
+    let mut passkey = Passkey::new(1);
+    enrol(&world, &browser, &passkey).await;
+    let room =
+        |prefix: &str| json!({"room_name_prefix": prefix, "end_date": "2999-01-01T00:00:00Z"});
+    let more = ask(&world, "create_room", room("bot-a-")).await;
+    let terms = [("uses", "9"), ("for", "1h"), ("which", "rooms"), ("rooms", "bot-*")];
+    approve_with(&browser, &mut passkey, &more, &terms).await;
+    let one = ask(&world, "delete_room", delete()).await;
+    approve_with(&browser, &mut passkey, &one, &[]).await;
+    let removed = browser.send("/passkeys/remove", &[("passkey", &passkey.id())]).await;
+    assert_eq!(removed.status(), StatusCode::SEE_OTHER);
+    let page = browser.page(header(&removed, "location")).await;
+    assert!(page.contains("2 approvals and 1 standing approval"), "{page}");
+    assert!(!browser.page("/passkeys").await.contains("standing approval"));
+    for (function, arguments) in [
+        ("create_room", room("bot-a-")),
+        ("create_room", room("bot-b-")),
+        ("delete_room", delete()),
+    ] {
+        assert_eq!(kind(&world.call(function, arguments).await), "approval-required");
+    }
+    world.assert_untouched();
+    let rows = world.decisions();
+    let row = rows.last().and_then(|row| row.decision.clone()).expect("a decision");
+    assert_eq!(row.details["passkey removed"], passkey.id());
+    assert_eq!(
+        (&row.details["approvals"], &row.details["standing approvals"]),
+        (&json!(2), &json!(1))
+    );
 }

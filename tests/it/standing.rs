@@ -5,7 +5,7 @@ use crate::hostile::HOSTILE;
 use crate::wire::{body, daily, kind};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use whereby::simulator::RoomSeed;
+use whereby::simulator::{Reply, RoomSeed};
 use whereby::{Call, Outcome};
 use whereby_tests::{World, run_with};
 
@@ -432,4 +432,111 @@ async fn a_hostile_component_sends_nothing_but_what_it_covers() {
     let outcome = session.call(None, "create_room", room("other-")).await;
     id_of(&outcome);
     assert_eq!(standing(&world).await[0]["used"], attempts.len());
+}
+
+#[tokio::test]
+async fn denying_the_approval_that_it_was_given_with_revokes_it() {
+    let world = world().await;
+    let id = stored(&world, "create_room", room("bot-")).await;
+    approve(&world, &id, &["--uses", "4", "--for", "3h", "--rooms", "bot-*"]).await;
+    let denied = ran(&world, &["approvals", "deny", &id], 0).await;
+    let told = "the standing approval that was given with it is revoked";
+    assert!(denied.stdout.contains(told), "{denied:?}");
+    let page = crate::inbox::Browser::of(&world).await.page(&format!("/?decided={id}")).await;
+    assert!(page.contains("which you had allowed with it"), "{page}");
+    assert_eq!(standing(&world).await, [] as [Value; 0]);
+    id_of(&call(&world, "create_room", room("bot-x-")).await);
+    assert_eq!(kind(&call(&world, "create_room", room("bot-")).await), "denied");
+    world.move_clock(61 * 60);
+    id_of(&call(&world, "create_room", room("bot-")).await);
+    let rows = world.decisions();
+    let what: Vec<_> = rows.iter().filter_map(|row| row.decision.clone()).collect();
+    let revoked: Vec<_> = what.iter().filter(|row| row.what == "revoke").collect();
+    assert_eq!(revoked.len(), 2, "{what:?}");
+    assert_eq!(revoked[1].details["standing approvals revoked"], 1, "{what:?}");
+    // Denying what one client asked for says so, too.
+    let id = stored(&world, "create_room", room("test-")).await;
+    approve(&world, &id, &["--uses", "4", "--rooms", "test-*"]).await;
+    let denied = ran(&world, &["approvals", "deny", "--all", "--yes", "--json"], 0).await.json();
+    assert_eq!(denied["standing"].as_array().map(Vec::len), Some(1), "{denied}");
+    assert!(denied["standing"][0]["revoked_at"].is_string(), "{denied}");
+    id_of(&call(&world, "create_room", room("test-x-")).await);
+    world.assert_untouched();
+}
+
+#[tokio::test]
+async fn it_is_for_the_token_that_asked_and_those_narrowed_from_it() {
+    let world = world().await;
+    let created = ran(&world, &["token", "create"], 0).await.stdout.trim().to_owned();
+    let narrow = async |token: &str| {
+        let empty = whereby::Environment::empty();
+        let ran = whereby_tests::run(&["token", "narrow", "--for", "1h"], empty, token, false);
+        ran.await.stdout.trim().to_owned()
+    };
+    let (one, other) = (narrow(&created).await, narrow(&created).await);
+    let within = narrow(&one).await;
+    let create = async |token: &str, prefix: &str| {
+        let mut environment = world.environment();
+        environment.variables.insert("WHEREBY_TOKEN".into(), token.to_owned());
+        let arguments = room(prefix).to_string();
+        run_with(&["call", "create_room", &arguments, "--json"], environment, "", |_| {}).await
+    };
+    let asked = create(&one, "bot-").await.json();
+    let id = asked["meta"]["approval_id"].as_str().expect("an id").to_owned();
+    approve(&world, &id, &["--uses", "9", "--rooms", "bot-*"]).await;
+    for token in [&created, &other] {
+        let refused = create(token, "bot-x-").await;
+        assert_eq!(refused.code, 5, "{refused:?}");
+    }
+    world.assert_untouched();
+    for token in [&one, &within] {
+        let made = create(token, "bot-y-").await;
+        assert_eq!(made.code, 0, "{made:?}");
+    }
+    assert_eq!(writes(&world), 2);
+}
+
+#[tokio::test]
+async fn a_call_that_sent_nothing_gives_its_use_back() {
+    let world = world().await;
+    let id = stored(&world, "create_room", room("bot-")).await;
+    approve(&world, &id, &["--uses", "3", "--rooms", "bot-*"]).await;
+    let wait = Reply::status(429).header("retry-after", "900");
+    world.simulator.script("POST", "/v1/meetings", 3, wait);
+    for _ in 0..3 {
+        assert_eq!(kind(&call(&world, "create_room", room("bot-x-")).await), "rate-limited");
+        assert_eq!(standing(&world).await[0]["used"], 1);
+    }
+    world.simulator.clear_requests();
+    for _ in 0..2 {
+        assert_made(&call(&world, "create_room", room("bot-x-")).await);
+    }
+    id_of(&call(&world, "create_room", room("bot-x-")).await);
+    assert_eq!(writes(&world), 2);
+}
+
+#[tokio::test]
+async fn it_ends_with_its_agent() {
+    for by_hand in [false, true] {
+        let world = world().await;
+        let create = async |prefix: &str| {
+            world.session().run(Call::new("create_room", room(prefix)).agent(Some("a"))).await
+        };
+        let id = id_of(&create("bot-").await);
+        approve(&world, &id, &["--uses", "9", "--for", "2h", "--rooms", "bot-*"]).await;
+        let told = "1 approval and 1 standing approval";
+        if by_hand {
+            world.configure(&ASK.replace("[agents.a]", "[agents.b]"));
+        } else {
+            let removed = ran(&world, &["agents", "remove", "a"], 0).await;
+            assert!(removed.stdout.contains(&format!("{told} of it ended")), "{removed:?}");
+        }
+        let added = ran(&world, &["agents", "add", "a"], 0).await;
+        let words = added.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words.contains(told), by_hand, "{added:?}");
+        for prefix in ["bot-", "bot-x-"] {
+            id_of(&create(prefix).await);
+        }
+        world.assert_untouched();
+    }
 }

@@ -8,7 +8,7 @@ use super::{CommandError, Context, Output, document, render};
 use crate::config::edit::{self, Change};
 use crate::config::{Settings, invalid_agent_name, is_account_name};
 use crate::error::Error;
-use crate::store::Freeze;
+use crate::store::{Decider, Freeze, Place, Voided};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use toml_edit::{Array, Datetime};
@@ -102,6 +102,10 @@ impl AddOpts {
         match Settings::load(context.global.config.as_deref(), &context.environment) {
             Ok(settings) => self.stricter(&settings).iter().for_each(|what| context.warn(what)),
             Err(error) => context.warn(&format!("all calls will be refused: {error}")),
+        }
+        // The file may have been edited by hand.
+        if let Some(ended) = end_approvals(context, name) {
+            context.warn(&format!("{ended} of an earlier agent with this name ended"));
         }
         let tokens = ids_of_agent(context, name);
         if !tokens.is_empty() {
@@ -210,6 +214,9 @@ fn remove(context: &Context, name: &str) -> Result<Output, CommandError> {
     let file = text::printable(&changed.file.display().to_string(), 300);
     let mut said =
         format!("{file}: the agent `{name}` was removed; its calls are refused from now on\n");
+    if let Some(ended) = end_approvals(context, name) {
+        said += &format!("{ended} of it ended\n");
+    }
     let tokens = ids_of_agent(context, name);
     if !tokens.is_empty() {
         said += &format!(
@@ -219,6 +226,17 @@ fn remove(context: &Context, name: &str) -> Result<Output, CommandError> {
     }
     let json = json!({"success": true, "file": changed.file, "agent": name, "tokens": tokens});
     Ok(Output::text(said, json))
+}
+
+/// Ends the approvals of an agent, so that another one with its name does not have them. Says how many ended.
+fn end_approvals(context: &Context, name: &str) -> Option<String> {
+    // Without a state directory, there are no approvals.
+    let store = context.store().ok()?;
+    let ended = store.void_agent(name, &Decider::at(Place::Terminal)).unwrap_or_else(|error| {
+        context.warn(&format!("the approvals of the agent `{name}` are still valid: {error}"));
+        Voided::default()
+    });
+    ended.describe()
 }
 
 fn list(context: &Context) -> Result<Output, CommandError> {

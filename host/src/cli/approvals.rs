@@ -190,9 +190,13 @@ impl Opts {
                 }
                 check_account_of(context, &store, &id)?;
                 let denied = store.decide(&id, Decision::Deny, &terminal())?;
+                let standing = match denied.revoked {
+                    0 => "",
+                    _ => "the standing approval that was given with it is revoked\n",
+                };
                 let text = format!(
                     "denied: {} by the account `{}`; the same call is not stored again for an hour\n\
-                     to approve it after all: whereby approvals approve {}\n",
+                     {standing}to approve it after all: whereby approvals approve {}\n",
                     shown(&denied.function),
                     shown(&denied.account),
                     denied.id
@@ -217,9 +221,12 @@ fn deny_all(
     };
     let mut found = store.approvals(false)?;
     found.retain(is_meant);
-    // A standing approval does not say which client asked.
-    let mut standing = if client.is_none() { store.standing()? } else { Vec::new() };
-    standing.retain(|own| account.as_ref().is_none_or(|name| *name == own.account));
+    let mut standing = store.standing()?;
+    // One does not say which client asked, but goes with the approval that it was given with.
+    standing.retain(|own| {
+        found.iter().any(|found| found.id == own.approval)
+            || client.is_none() && account.as_ref().is_none_or(|name| *name == own.account)
+    });
     let is_any = !found.is_empty() || !standing.is_empty();
     if is_any && !yes && !confirm(context, &found, &standing)? {
         let mut document = document("approvals", json!([]));
@@ -231,6 +238,10 @@ fn deny_all(
     let denied = store.deny_all_by(|open| ids.contains(open.id.as_str()), &terminal())?;
     let mut revoked = Vec::new();
     for own in standing {
+        if denied.iter().any(|denied| denied.id == own.approval) {
+            revoked.extend(store.standing_approval(&own.id)?);
+            continue;
+        }
         // One that has ended meanwhile needs no revocation.
         match store.revoke_standing(&own.id, &terminal()) {
             Err(Error::Usage { .. }) => {}

@@ -234,7 +234,7 @@ impl Handler {
                 wait = Duration::ZERO;
             }
             let asking = tasks::asking(&id, agent.as_deref(), token.as_ref());
-            session.resume(&asking, wait, &self.state.making, current).await
+            Ok(session.resume(&asking, wait, &self.state.making, current).await)
         };
         let resumed = tokio::select! {
             resumed = resumed => resumed,
@@ -245,6 +245,7 @@ impl Handler {
                 self.tell(&outcome, context).await;
                 results::of(outcome).into()
             }
+            // The arguments are wrong.
             Err(error) => results::failure(&error, WriteOutcome::None, None).into(),
         })
     }
@@ -448,9 +449,12 @@ impl ServerHandler for Handler {
         {
             let token = self.token(&context);
             let asking = tasks::asking(&pending.id, agent, token.as_ref());
-            let lifetime = session.lifetime(&asking).await;
-            let lifetime = lifetime.map_err(|error| tasks::not_found(&error))?;
-            return Ok(tasks::created(pending, &lifetime).into());
+            match session.lifetime(&asking).await {
+                Ok(lifetime) => return Ok(tasks::created(pending, &lifetime).into()),
+                // It is the task of a caller with a wider or narrower token.
+                Err(Error::Usage { .. }) => {}
+                Err(error) => return Err(tasks::not_found(&error)),
+            }
         }
         Ok(results::of(outcome).into())
     }

@@ -100,8 +100,7 @@ pub(super) fn asking<'a>(
     agent: Option<&'a str>,
     token: Option<&'a Arc<Verified>>,
 ) -> Asking<'a> {
-    let token = token.and_then(|token| token.ids().first()).map(String::as_str);
-    Asking { id, agent, token }
+    Asking { id, agent, token: token.map(|token| token.ids()) }
 }
 
 /// Returns whether a request's client has tasks. Earlier protocols have none, whatever it says.
@@ -115,6 +114,9 @@ pub(super) fn created(pending: &PendingApproval, lifetime: &Lifetime) -> CreateT
 }
 
 const WAITING: &str = "A person must approve this call. It is made once they have.";
+
+const APPROVED: &str =
+    "A person has approved this call. It is made as soon as a program that can make it runs.";
 
 fn task(id: &str, lifetime: &Lifetime, status: TaskStatus, message: &str) -> Task {
     let date = |unix_ms| {
@@ -137,9 +139,7 @@ pub(super) async fn get(session: &Session, asking: &Asking<'_>) -> Result<Detail
             DetailedTask::new(own(TaskStatus::Working, WAITING), TaskPayload::Working)
         }
         Progress::UnderWay => {
-            let task =
-                own(TaskStatus::Working, "A person has approved this call. It is being made.");
-            DetailedTask::new(task, TaskPayload::Working)
+            DetailedTask::new(own(TaskStatus::Working, APPROVED), TaskPayload::Working)
         }
         Progress::Withdrawn => {
             let task = own(TaskStatus::Cancelled, "The client has cancelled this call.");

@@ -18,7 +18,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use whereby_authority::grant::{KnownRoom, WriteOutcome};
-use whereby_authority::policy::Effect;
+use whereby_authority::policy::{Effect, Participants};
 use whereby_authority::secrets::{masked, outline};
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
@@ -43,6 +43,10 @@ pub(super) struct AuditRecord {
     key_fingerprint: Option<Vec<u8>>,
     /// What the call uses of its token.
     token: Option<TokenUse>,
+    /// How its result shows people, if it lists some.
+    people: Option<Participants>,
+    /// Whether a program makes it after its approval, so that a refusal is final.
+    is_resumed: bool,
 }
 
 impl AuditRecord {
@@ -78,6 +82,8 @@ impl AuditRecord {
             problem: store.as_ref().err().map(Error::to_string),
             key_fingerprint: None,
             token: call.token.as_ref().map(|token| token.to_use()),
+            people: None,
+            is_resumed: call.resumes.is_some(),
         };
         if row.store.is_some() {
             match new_id() {
@@ -127,6 +133,7 @@ impl AuditRecord {
         call: &Call,
         time_limit: Duration,
     ) -> Result<(), BeginError> {
+        self.people = decided.call.scope.lists_people().then(|| decided.participants());
         let counts = self.token.as_ref().is_some_and(|token| !token.uses.is_empty());
         let is_read = decided.call.rule.effect == Effect::Read && !counts;
         if let Some(problem) = self.problem.as_ref().filter(|_| !is_read) {
@@ -171,9 +178,11 @@ impl AuditRecord {
         Ok(())
     }
 
-    /// Writes nothing, because there is no call.
-    pub(super) fn discard(&mut self) {
-        self.store = None;
+    /// Writes nothing about a call that has not begun, because another program may make it.
+    pub(super) fn discard_unbegun(&mut self) {
+        if !self.is_begun {
+            self.store = None;
+        }
     }
 
     /// Returns the id of the approval that the call used up.
@@ -221,14 +230,15 @@ impl AuditRecord {
         let give_back = self.begin.approval.clone().filter(|_| {
             // A component that broke a rule has run.
             let has_run = matches!(error, None | Some(Error::ComponentFault { .. }));
-            !has_run && is_unused(&outcome.requests, outcome.write)
+            let is_over = self.is_resumed && error.is_some_and(resume::ends_approval);
+            !has_run && !is_over && is_unused(&outcome.requests, outcome.write)
         });
         let created = self.created(&store, outcome.write, &outcome.room);
         // Without it, callers are told what the log says.
         let is_standing = self.begin.approved_by.as_deref() == Some(STANDING);
         let own = self.begin.approval.as_deref().filter(|_| !is_standing);
         let kept = own.and_then(|approval| {
-            let kept = resume::to_kept(&outcome.result, outcome.write)?;
+            let kept = resume::to_kept(&outcome.result, outcome.write, self.people)?;
             store.seal_result(approval, &kept).ok()
         });
         // A call whose result was there already did nothing itself.

@@ -207,6 +207,9 @@ impl Session {
             return self.ask_later(decided, call, digest).await;
         }
         let pending = self.pending(store, decided, call, &own).await?;
+        if pending.way.needs_passkey {
+            return self.ask_later(decided, call, digest).await;
+        }
         let by = Decider::at(Place::Client).client(call.asked_by.client.as_deref());
         match approver.ask(&decided.question()).await {
             Answer::Approved => {
@@ -256,7 +259,7 @@ impl Session {
         let fingerprint = super::fingerprint(&resources.token(call.name, call.account).await?);
         let (account, api) = (call.name.to_owned(), call.account.api.to_string());
         let (agent, function) = (call.agent.map(str::to_owned), call.function.json);
-        let token = call.token_ids.and_then(|ids| ids.first()).cloned();
+        let token = call.token_ids.map(<[String]>::to_vec);
         let passkey = decided.verdict.passkey_required_by.is_some();
         let found = blocking(store, move |store| {
             store.standing_for(&Wanted {
@@ -320,7 +323,7 @@ impl Session {
         if blocking(store, move |store| store.is_approved(&own, passkey)).await? {
             return Ok(Some(Authorization::Approved(digest.clone()).into()));
         }
-        if let Some(made) = self.made_by_itself(digest).await? {
+        if let Some(made) = self.made_by_itself(decided, digest).await? {
             return Ok(Some(Cleared::Earlier(Box::new(made))));
         }
         let Some(given) = &call.answer else { return Ok(None) };
@@ -345,11 +348,15 @@ impl Session {
     }
 
     /// Returns what came of this call, if a program made it after its approval and no caller has the result.
-    async fn made_by_itself(&self, digest: &Digest) -> Result<Option<Earlier>, Error> {
+    async fn made_by_itself(
+        &self,
+        decided: &Decided<'_>,
+        digest: &Digest,
+    ) -> Result<Option<Earlier>, Error> {
         let Some(store) = self.store() else { return Ok(None) };
         let own = digest.clone();
         match blocking(store, move |store| store.uncollected(&own)).await? {
-            Some(id) => self.earlier(&id).await,
+            Some(id) => self.earlier(&id, decided).await,
             None => Ok(None),
         }
     }
@@ -358,10 +365,11 @@ impl Session {
     /// program made it.
     pub(super) async fn made_meanwhile(
         &self,
+        decided: &Decided<'_>,
         authorization: &Authorization,
     ) -> Result<Option<Earlier>, Error> {
         match authorization.digest() {
-            Some(digest) => self.made_by_itself(digest).await,
+            Some(digest) => self.made_by_itself(decided, digest).await,
             None => Ok(None),
         }
     }
@@ -434,7 +442,7 @@ impl Session {
                 Some(ApprovalState::Denied) => return Err(declined(decided)),
                 Some(ApprovalState::Approved) => return Ok(Authorization::Approved(digest).into()),
                 Some(ApprovalState::Used) => {
-                    return Ok(match self.made_by_itself(&digest).await? {
+                    return Ok(match self.made_by_itself(decided, &digest).await? {
                         Some(made) => Cleared::Earlier(Box::new(made)),
                         // Claiming it fails with the right error.
                         None => Authorization::Approved(digest).into(),
@@ -444,7 +452,7 @@ impl Session {
                     let mut error = required(decided, None);
                     if let Error::ApprovalRequired { message, .. } = &mut error {
                         *message += ", and the request for it is gone: nobody decided within an hour, \
-                                     or newer requests took its place";
+                                     newer requests took its place, or its agent was removed";
                     }
                     return Err(error);
                 }
@@ -466,8 +474,7 @@ impl Session {
         digest: &Digest,
     ) -> Result<PendingApproval, Error> {
         match self.file(store, decided, call, digest).await? {
-            Filed::Pending { id, expires_at, is_new } => {
-                let needs_passkey = decided.verdict.passkey_required_by.is_some();
+            Filed::Pending { id, expires_at, is_new, needs_passkey } => {
                 let way = way(store, &id, call.is_resumable, needs_passkey).await?;
                 if is_new {
                     let question = &decided.question();
@@ -549,10 +556,12 @@ impl Session {
             Ok(pending) => required(decided, Some(pending)),
             Err(error) => error,
         };
-        if let (Error::ApprovalRequired { message, .. }, Authorization::Approved(_)) =
-            (&mut error, authorization)
+        if let (
+            Error::ApprovalRequired { message, pending: Some(pending), .. },
+            Authorization::Approved(_),
+        ) = (&mut error, authorization)
             // Without a passkey, nobody can have used it.
-            && decided.verdict.passkey_required_by.is_none()
+            && !pending.way.needs_passkey
         {
             *message = format!(
                 "the approval of {} was used by another call with the same arguments; this call needs \

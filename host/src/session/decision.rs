@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 use whereby_authority::Scope;
 use whereby_authority::arguments::Arguments;
-use whereby_authority::conditions::Facts;
+use whereby_authority::conditions::{Facts, Written};
 use whereby_authority::names::RoomName;
 use whereby_authority::policy::{
     Needs, Participants, Permission, Policy, Restrictions, Rule, Subject, Verdict, has_destination,
@@ -182,7 +182,7 @@ impl Session {
     /// Decides on a call.
     pub(super) async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
         self.check_token(call).await?;
-        let mut decided = self.undecided(call)?;
+        let mut decided = self.undecided(call, self.0.resources.clock().timestamp())?;
         if decided.frozen.is_none() {
             self.complete(&mut decided).await?;
         }
@@ -192,7 +192,7 @@ impl Session {
     /// Decides on a call, and records nothing.
     pub(super) fn decide_now<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
         self.look_at_token(call)?;
-        let mut decided = self.undecided(call)?;
+        let mut decided = self.undecided(call, self.0.resources.clock().timestamp())?;
         if decided.frozen.is_none() {
             let (name, account) = (decided.call.name, decided.call.account);
             let token = || account.token.fetch(name, self.0.resources.environment());
@@ -228,11 +228,32 @@ impl Session {
         Ok(newer)
     }
 
-    /// Returns a call that is denied, as that of a frozen call stays.
-    fn undecided<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
+    /// Returns how the result of a call that was made may show people now. What the call has used of a quota
+    /// or of its token does not count.
+    ///
+    /// # Errors
+    ///
+    /// Says why the very same call would be refused now.
+    pub(super) async fn still_allowed(
+        &self,
+        call: &Call,
+        made_at: Timestamp,
+    ) -> Result<Participants, Error> {
+        self.check_token_but_uses(call).await?;
+        let mut decided = self.undecided(call, made_at)?;
+        if decided.frozen.is_none() {
+            self.complete(&mut decided).await?;
+            decided.facts.written = Ok(Written::default());
+            decided.judge();
+        }
+        decided.denial(false).map_or_else(|| Ok(decided.participants()), Err)
+    }
+
+    /// Returns a call that is denied, as that of a frozen call stays. Its arguments must be valid at a time.
+    fn undecided<'a>(&'a self, call: &'a Call, valid_at: Timestamp) -> Result<Decided<'a>, Error> {
         let resources = &self.0.resources;
         let now = resources.clock().timestamp();
-        let call = self.prepare(call, now)?;
+        let call = self.prepare(call, valid_at)?;
         let gate = self.gate(&call);
         Ok(Decided {
             shown: OnceLock::new(),

@@ -198,6 +198,7 @@ impl Session {
     pub(crate) async fn run_until(&self, call: Call, until: impl Future<Output = ()>) -> Outcome {
         let started = Instant::now();
         let call = call.of_its_agent();
+        let resumes = call.resumes.is_some();
         let mut row = AuditRecord::new(&self.0.store, self.0.resources.clock(), &call);
         let unbegun = Error::Internal { message: "the call did not begin".into() };
         let mut outcome = Outcome::refused(&call, unbegun);
@@ -224,6 +225,12 @@ impl Session {
         });
         if let Err(Error::ApprovalRequired { pending: Some(pending), .. }) = &outcome.result {
             outcome.approval = Some(pending.id.clone());
+        }
+        if let Err(error) = &outcome.result
+            && resumes
+            && !resume::ends_approval(error)
+        {
+            row.discard_unbegun();
         }
         outcome.duration = started.elapsed().saturating_sub(waited);
         outcome.unrecorded = row.end(&outcome).await;
@@ -290,10 +297,10 @@ impl Session {
                         && attempts.next().is_some() => {}
                 // Another call used the approval first, or the answer was to another question.
                 Err(BeginError::NotApproved) => {
-                    if call.resumes.is_some() {
-                        // It is the other call that is made.
-                        row.discard();
-                    } else if let Some(earlier) = self.made_meanwhile(&authorization).await? {
+                    // Of an approval that a program was faster with, it is the other call that is made.
+                    if call.resumes.is_none()
+                        && let Some(earlier) = self.made_meanwhile(&decided, &authorization).await?
+                    {
                         return earlier.told_by(outcome);
                     }
                     return Err(self.not_approved(&decided, &call, &authorization).await);

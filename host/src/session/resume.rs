@@ -7,11 +7,14 @@
 
 use super::Session;
 use super::authorization::{blocking, way};
+use super::decision::Decided;
 use crate::error::{EarlierError, Error, PendingApproval};
 use crate::session::call::{Call, Outcome};
 use crate::store::{ApprovalState, AuditOutcome, Lifetime, Made, Store, StoredApproval};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+#[cfg(any(feature = "inbox", feature = "mcp"))]
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +24,8 @@ use tokio::time::Instant;
 #[cfg(any(feature = "inbox", feature = "mcp"))]
 use tokio_util::sync::CancellationToken;
 use whereby_authority::grant::WriteOutcome;
+use whereby_authority::policy::{Effect, Participants};
+use whereby_authority::timestamp::Timestamp;
 
 /// How often a caller that waits looks for a decision or a result.
 const POLL: Duration = Duration::from_millis(200);
@@ -28,6 +33,10 @@ const POLL: Duration = Duration::from_millis(200);
 /// How often a program looks for approved calls to make.
 #[cfg(any(feature = "inbox", feature = "mcp"))]
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How long after a program could not make an approved call it tries again.
+#[cfg(any(feature = "inbox", feature = "mcp"))]
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// The maximum size of a result that is kept, in bytes.
 const MAX_RESULT: usize = 4 * 1024 * 1024;
@@ -44,8 +53,26 @@ struct StoredCall {
     client: Option<String>,
     #[serde(default)]
     trace: Option<String>,
-    /// The files that may have rules for it.
-    files: Vec<String>,
+    /// The files that may have rules for it, and whether each existed.
+    files: Vec<(String, bool)>,
+}
+
+impl StoredCall {
+    fn to_call(&self) -> Call {
+        Call::new(self.function.as_str(), self.arguments.clone())
+            .traceparent(self.trace.as_deref())
+            .exact_account(&self.account)
+            .agent(self.agent.as_deref())
+            .asked_by(&self.front_end, self.client.as_deref())
+    }
+
+    /// Whether a program with these files has all the rules for it. Other rules may allow what those of the
+    /// caller forbid, and forbid what they allow.
+    fn is_under(&self, files: &[String]) -> bool {
+        let is_gone = |(file, existed): &(String, bool)| *existed && !Path::new(file).exists();
+        let own = self.files.iter().map(|(file, _)| file);
+        !self.files.iter().any(is_gone) && existing(own) == existing(files)
+    }
 }
 
 /// Returns a call with the account that it uses and the files with its rules, to keep it.
@@ -59,7 +86,7 @@ pub(super) fn to_stored(call: &Call, account: &str, files: Vec<String>) -> Resul
         front_end: call.asked_by.front_end.clone(),
         client: call.asked_by.client.clone(),
         trace: call.trace.clone(),
-        files,
+        files: files.into_iter().map(|file| (file.clone(), Path::new(&file).exists())).collect(),
     };
     serde_json::to_vec(&stored)
         .map_err(|error| Error::internal(format!("cannot serialize a call: {error}")))
@@ -72,6 +99,8 @@ pub(super) struct Earlier {
     pub(super) id: String,
     pub(super) result: Result<Value, Error>,
     pub(super) write: WriteOutcome,
+    /// How the result shows people, if the call lists some.
+    people: Option<Participants>,
 }
 
 /// What came of a call, as it is kept.
@@ -80,6 +109,7 @@ struct Kept {
     data: Option<Value>,
     error: Option<KeptError>,
     effect: String,
+    people: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,14 +154,19 @@ impl KeptError {
 }
 
 /// Returns what is kept of a result.
-pub(super) fn to_kept(result: &Result<Value, Error>, write: WriteOutcome) -> Option<Vec<u8>> {
+pub(super) fn to_kept(
+    result: &Result<Value, Error>,
+    write: WriteOutcome,
+    people: Option<Participants>,
+) -> Option<Vec<u8>> {
     let kept = |result: Result<&Value, KeptError>| {
         let effect = write.as_str().to_owned();
         let (data, error) = match result {
             Ok(data) => (Some(data.clone()), None),
             Err(error) => (None, Some(error)),
         };
-        serde_json::to_vec(&Kept { data, error, effect }).ok()
+        let people = people.map(|people| people.as_str().to_owned());
+        serde_json::to_vec(&Kept { data, error, effect, people }).ok()
     };
     let whole = kept(result.as_ref().map_err(|error| KeptError::of(error, write)))?;
     if whole.len() <= MAX_RESULT {
@@ -150,18 +185,49 @@ pub(super) fn to_kept(result: &Result<Value, Error>, write: WriteOutcome) -> Opt
 impl Earlier {
     /// Makes it the outcome of another call with the same arguments, and returns the result.
     pub(super) fn told_by(self, outcome: &mut Outcome) -> Result<Value, Error> {
-        let Self { id, result, write } = self;
+        let Self { id, result, write, .. } = self;
         (outcome.is_earlier, outcome.write, outcome.approval) = (true, write, Some(id));
         result
     }
 
     fn of_kept(id: &str, kept: &[u8]) -> Option<Self> {
-        let Kept { data, error, effect } = serde_json::from_slice(kept).ok()?;
+        let Kept { data, error, effect, people } = serde_json::from_slice(kept).ok()?;
         let result = match (data, error) {
             (Some(data), None) => Ok(data),
             (_, error) => Err(error?.into_error()),
         };
-        Some(Self { id: id.to_owned(), result, write: write_outcome(&effect) })
+        // What a later version may write is taken for the least strict.
+        let people = people.map(|people| Participants::parse(&people).unwrap_or_default());
+        Some(Self { people, ..Self::new(id, result, write_outcome(&effect)) })
+    }
+
+    fn new(id: &str, result: Result<Value, Error>, write: WriteOutcome) -> Self {
+        Self { id: id.to_owned(), result, write, people: None }
+    }
+
+    /// Whether it shows more of people than calls may see now.
+    fn shows_more_than(&self, now: Participants) -> bool {
+        self.people.is_some_and(|people| people < now)
+    }
+
+    /// Returns only that the call was made, for a caller who would be refused the very same call now.
+    fn withheld(self, why: Error) -> Self {
+        let why = why.for_agent();
+        let made = match (&self.result, self.write) {
+            (Err(_), WriteOutcome::None) => "tried",
+            _ => "made",
+        };
+        let error = EarlierError {
+            kind: EarlierError::known_kind(why.kind()),
+            message: format!(
+                "this call was {made} after its approval, and its result is not given out now: {why}"
+            ),
+            hint: why.hint(self.write),
+            retryable: false,
+            http_status: None,
+            retry_after_seconds: None,
+        };
+        Self { result: Err(Error::Earlier(Box::new(error))), ..self }
     }
 
     /// Returns what the log has, where no result was kept.
@@ -172,17 +238,13 @@ impl Earlier {
             (None, false) => "the call failed".into(),
         };
         let result = Err(Error::Internal { message });
-        Self { id: id.to_owned(), result, write: write_outcome(&outcome.effect) }
+        Self::new(id, result, write_outcome(&outcome.effect))
     }
 
-    /// Returns the error for a call whose program ended before the outcome was recorded.
-    fn unknown(id: &str, is_write: bool) -> Self {
-        let message =
-            "the program that made this call after its approval ended before the outcome was \
-                       recorded"
-                .to_owned();
+    /// Returns the error for a call whose outcome is not known.
+    fn unknown(id: &str, error: Error, is_write: bool) -> Self {
         let write = if is_write { WriteOutcome::Unknown } else { WriteOutcome::None };
-        Self { id: id.to_owned(), result: Err(Error::Internal { message }), write }
+        Self::new(id, Err(error), write)
     }
 }
 
@@ -219,6 +281,32 @@ pub(super) fn taken(function: &str, id: &str) -> Error {
     void(format!("the approval {id} of {function} can no longer be used"))
 }
 
+/// Whether an error ends the approval of a call that was not made. After any other, such as a key that is not
+/// there, another program may make the call.
+pub(super) fn ends_approval(error: &Error) -> bool {
+    matches!(error, Error::Denied { .. } | Error::Blocked { .. } | Error::InvalidArgument { .. })
+}
+
+/// Returns the error for a caller whose approved call this program cannot make.
+fn left_alone(error: &Error) -> Error {
+    Error::Earlier(Box::new(EarlierError {
+        kind: error.kind(),
+        message: format!("{error}; this program has sent nothing, and the approval stays valid"),
+        hint: error.hint(WriteOutcome::None),
+        retryable: error.is_retryable(),
+        http_status: None,
+        retry_after_seconds: None,
+    }))
+}
+
+/// What came of an attempt to make an approved call.
+enum Attempt {
+    /// The call began.
+    Begun(Box<Outcome>),
+    /// The call was refused for good, and its approval has ended, unless another program was faster.
+    Refused,
+}
+
 /// What has become of a call that was stored for approval.
 pub(crate) enum Progress {
     /// Nobody has decided.
@@ -241,8 +329,8 @@ impl Progress {
 pub(crate) struct Asking<'a> {
     pub(crate) id: &'a str,
     pub(crate) agent: Option<&'a str>,
-    /// The id of the first block of the capability token.
-    pub(crate) token: Option<&'a str>,
+    /// The ids of the blocks of the capability token.
+    pub(crate) token: Option<&'a [String]>,
 }
 
 impl Session {
@@ -255,16 +343,25 @@ impl Session {
     }
 
     /// Returns what came of the call that used an approval. Waits for its program, if that may still run.
-    /// `None` if another caller got it first: each result answers one call.
-    pub(super) async fn earlier(&self, id: &str) -> Result<Option<Earlier>, Error> {
-        let store = self.store_of_approvals()?;
+    /// `None` if another caller got it first, as each result answers one call, or if it shows more of people
+    /// than the call may see now.
+    pub(super) async fn earlier(
+        &self,
+        id: &str,
+        decided: &Decided<'_>,
+    ) -> Result<Option<Earlier>, Error> {
         loop {
-            if let Some(earlier) = self.earlier_now(id).await? {
-                let own = id.to_owned();
-                let is_first = blocking(store, move |store| store.collect(&own)).await?;
-                return Ok(is_first.then_some(earlier));
+            match self.earlier_now(id).await {
+                Ok(Some(earlier)) if earlier.shows_more_than(decided.participants()) => {
+                    return Ok(None);
+                }
+                Ok(Some(earlier)) => return Ok(self.collect(id).await.then_some(earlier)),
+                Ok(None) => tokio::time::sleep(POLL).await,
+                Err(error) => {
+                    let is_write = decided.call.rule.effect == Effect::Write;
+                    return Ok(Some(Earlier::unknown(id, error, is_write)));
+                }
             }
-            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -284,16 +381,55 @@ impl Session {
             return Ok(None);
         }
         let is_write = row.is_none_or(|row| row.effect.as_deref() != Some("read"));
-        Ok(Some(Earlier::unknown(id, is_write)))
+        let message = "this call was made after its approval, and its outcome is not recorded: the program \
+                       that made it has ended, or cannot write to the state directory";
+        Ok(Some(Earlier::unknown(id, Error::internal(message), is_write)))
+    }
+
+    /// Returns what came of a call for its caller: all of it, or only that it was made, if the very same call
+    /// would be refused now. Says whether it is all.
+    async fn released(&self, found: &StoredApproval, earlier: Earlier) -> (Earlier, bool) {
+        match self.check_release(found, &earlier).await {
+            Ok(()) => (earlier, true),
+            Err(why) => (earlier.withheld(why), false),
+        }
+    }
+
+    async fn check_release(&self, found: &StoredApproval, earlier: &Earlier) -> Result<(), Error> {
+        let Some(stored) = self.stored(&found.id).await? else {
+            // It goes an hour after the call was made. Then no result is kept either.
+            return match earlier.result {
+                Ok(_) => Err(Error::internal("it is not kept any more")),
+                Err(_) => Ok(()),
+            };
+        };
+        let mut call = stored.to_call();
+        if let Some(text) = &stored.token {
+            call = call.token(Some(&self.read_token(text).await?));
+        }
+        let made_at = found.used_at.and_then(Timestamp::of_unix_ms);
+        let made_at = made_at.unwrap_or_else(|| self.0.resources.clock().timestamp());
+        let participants = self.still_allowed(&call.of_its_agent(), made_at).await?;
+        if earlier.shows_more_than(participants) {
+            return Err(Error::Denied {
+                message: format!(
+                    "it shows people in a way that participants = \"{}\" does not allow",
+                    participants.as_str()
+                ),
+                rule: None,
+                instead: "make the very same call again, which needs another approval".into(),
+            });
+        }
+        Ok(())
     }
 
     /// Returns the stored approval that a caller asks for.
     async fn asked_for(&self, asking: &Asking<'_>) -> Result<StoredApproval, Error> {
         let id = asking.id.to_owned();
         let found = blocking(self.store_of_approvals()?, move |store| store.approval(&id)).await?;
+        // A narrower token may not do what the call does, and a wider one has made another call.
         let is_own = |found: &StoredApproval| {
-            let first = found.token.as_ref().and_then(|ids| ids.first());
-            found.agent.as_deref() == asking.agent && first.map(String::as_str) == asking.token
+            found.agent.as_deref() == asking.agent && found.token.as_deref() == asking.token
         };
         found.filter(is_own).ok_or_else(|| {
             let id = whereby_authority::text::printable(asking.id, 60);
@@ -313,18 +449,18 @@ impl Session {
             |error: Error| Progress::ended(outcome(&found, Err(error), WriteOutcome::None));
         Ok(match found.state {
             ApprovalState::Pending => Progress::Pending,
-            // With a result, the call was not made, or failed before it sent anything.
+            // With a result, the call failed before it sent anything that counts.
             ApprovalState::Approved => match self.kept(asking.id).await? {
                 Some(earlier) => Progress::ended(earlier.into_outcome(&found)),
-                None if found.component.as_deref().is_some_and(|own| own != self.digest_now()) => {
-                    failed(changed(&found.function, &found.id))
-                }
                 None => Progress::UnderWay,
             },
             ApprovalState::Denied => failed(denied(&found)),
             ApprovalState::Used => match self.earlier_now(asking.id).await? {
                 Some(earlier) => {
-                    self.collect(&found).await?;
+                    let (earlier, is_all) = self.released(&found, earlier).await;
+                    if is_all && !found.is_collected {
+                        self.collect(asking.id).await;
+                    }
                     Progress::ended(earlier.into_outcome(&found))
                 }
                 None => Progress::UnderWay,
@@ -337,13 +473,21 @@ impl Session {
         })
     }
 
-    /// Records that the caller has the result of a call.
-    async fn collect(&self, found: &StoredApproval) -> Result<(), Error> {
-        if found.is_collected {
-            return Ok(());
-        }
-        let (store, id) = (self.store_of_approvals()?, found.id.clone());
-        blocking(store, move |store| store.collect(&id)).await.map(drop)
+    /// Records that the caller has the result of a call. Returns whether it is the first. If this cannot be
+    /// recorded, the caller has the result nevertheless.
+    async fn collect(&self, id: &str) -> bool {
+        let own = id.to_owned();
+        let collected = match self.store_of_approvals() {
+            Ok(store) => blocking(store, move |store| store.collect(&own)).await,
+            Err(error) => Err(error),
+        };
+        collected.unwrap_or_else(|error| {
+            (self.0.notice)(&format!(
+                "the very same call as that of the approval {id} may get its result once more, because it \
+                 could not be recorded that its caller has it: {error}"
+            ));
+            true
+        })
     }
 
     /// Returns the digest of the component that calls are made with.
@@ -376,7 +520,8 @@ impl Session {
 
     async fn to_pending(&self, found: &StoredApproval) -> Result<PendingApproval, Error> {
         let store = self.store_of_approvals()?;
-        let needs_passkey = self.settings().policy.passkey_required_by().is_some();
+        let needs_passkey =
+            found.needs_passkey || self.settings().policy.passkey_required_by().is_some();
         let way = way(store, &found.id, true, needs_passkey).await?;
         Ok(PendingApproval { id: found.id.clone(), expires_at: found.expires_at, way })
     }
@@ -390,28 +535,55 @@ impl Session {
         wait: Duration,
         making: &watch::Sender<()>,
         current: impl Fn() -> Result<Self, Error>,
+    ) -> Outcome {
+        let resumed = self.wait_for(asking, wait, making, current).await;
+        resumed.unwrap_or_else(|error| {
+            let is_none = matches!(error, Error::Usage { .. });
+            let mut failed = Outcome::refused(&Call::new("", Value::Null), error);
+            // Nobody knows what came of the call.
+            failed.write = if is_none { WriteOutcome::None } else { WriteOutcome::Unknown };
+            failed.is_earlier = true;
+            failed
+        })
+    }
+
+    async fn wait_for(
+        &self,
+        asking: &Asking<'_>,
+        wait: Duration,
+        making: &watch::Sender<()>,
+        current: impl Fn() -> Result<Self, Error>,
     ) -> Result<Outcome, Error> {
         let until = Instant::now() + wait;
-        let mut was_tried = false;
+        let mut left = None;
         loop {
             let found = self.asked_for(asking).await?;
-            // After a first attempt, only if nobody knows what came of it.
-            let is_open = found.state == ApprovalState::Approved
-                && (!was_tried || self.kept(asking.id).await?.is_none());
-            if is_open {
-                was_tried = true;
-                let (session, id, making) = (current()?, found.id.clone(), making.subscribe());
-                let made = tokio::spawn(async move {
-                    let made = session.make_approved(&id).await;
-                    drop(making);
-                    made
-                });
-                let made = made.await.map_err(|_| Error::internal("the approved call broke off"));
-                let outcome = made??;
-                // Otherwise another program was faster, or the reason was kept.
-                if outcome.approval.as_deref() == Some(asking.id) {
-                    self.collect(&found).await?;
-                    return Ok(outcome);
+            if found.state == ApprovalState::Approved {
+                if let Some(error) = left {
+                    return Ok(outcome(&found, Err(left_alone(&error)), WriteOutcome::None));
+                }
+                left = match current() {
+                    Ok(session) => {
+                        let (id, making) = (found.id.clone(), making.subscribe());
+                        let made = tokio::spawn(async move {
+                            let made = session.make_approved(&id).await;
+                            drop(making);
+                            made
+                        });
+                        let broke = |_| Error::internal("the approved call broke off");
+                        match made.await.map_err(broke)? {
+                            Ok(Attempt::Begun(outcome)) => {
+                                self.collect(asking.id).await;
+                                return Ok(*outcome);
+                            }
+                            Ok(Attempt::Refused) => None,
+                            Err(error) => Some(error),
+                        }
+                    }
+                    Err(error) => Some(error),
+                };
+                if left.is_some() {
+                    continue;
                 }
             }
             match self.progress(asking).await? {
@@ -446,56 +618,56 @@ impl Session {
         blocking(self.store_of_approvals()?, move |store| store.withdraw(&id)).await
     }
 
-    /// Makes the call of an approval that a person has given.
-    async fn make_approved(&self, id: &str) -> Result<Outcome, Error> {
+    /// Returns the call that an approval is stored with.
+    async fn stored(&self, id: &str) -> Result<Option<StoredCall>, Error> {
         let (store, own) = (self.store_of_approvals()?, id.to_owned());
         let stored = blocking(store, move |store| store.stored_call(&own)).await?;
-        let stored = stored.and_then(|stored| serde_json::from_slice::<StoredCall>(&stored).ok());
-        let Some(stored) = stored else {
+        Ok(stored.and_then(|stored| serde_json::from_slice(&stored).ok()))
+    }
+
+    /// Makes the call of an approval that a person has given.
+    ///
+    /// # Errors
+    ///
+    /// Says why this program cannot make the call. Nothing was sent, and nothing has changed.
+    async fn make_approved(&self, id: &str) -> Result<Attempt, Error> {
+        let Some(stored) = self.stored(id).await? else {
             return Err(Error::usage(format!(
                 "the approval {id} was not stored with its call; make the very same call again"
             )));
         };
-        let StoredCall { account, agent, token, function, arguments, front_end, .. } = stored;
-        let StoredCall { client, trace, files, .. } = stored;
-        // Other rules may allow what those of the caller forbid, and forbid what they allow.
-        if existing(files) != existing(self.rule_files()) {
+        if !stored.is_under(&self.rule_files()) {
             return Err(Error::usage(format!(
                 "the call of the approval {id} was made under other configuration files, so it is not made \
                  here; make the very same call again"
             )));
         }
-        let mut call = Call::new(function, arguments)
-            .traceparent(trace.as_deref())
-            .exact_account(&account)
-            .agent(agent.as_deref())
-            .asked_by(&front_end, client.as_deref())
-            .resumes(id);
-        let outcome = match token {
-            Some(text) => match self.open_token(&text).await {
-                Ok(token) => {
-                    call = call.token(Some(&token));
-                    self.run(call).await
-                }
-                Err(error) => self.refuse(call, error).await,
+        let call = stored.to_call().resumes(id);
+        let outcome = match &stored.token {
+            Some(text) => match self.open_token(text).await {
+                Ok(token) => self.run(call.token(Some(&token))).await,
+                Err(error) if ends_approval(&error) => self.refuse(call, error).await,
+                Err(error) => return Err(error),
             },
             None => self.run(call).await,
         };
-        let has_begun = outcome.approval.as_deref() == Some(id);
-        if let Err(error) = &outcome.result
-            && !has_begun
-            && let Some(kept) = to_kept(&outcome.result, outcome.write)
-        {
-            let is_final = matches!(error, Error::Denied { .. } | Error::InvalidArgument { .. });
-            let id = id.to_owned();
-            blocking(store, move |store| store.fail(&id, &kept, is_final)).await?;
+        match &outcome.result {
+            Err(error) if outcome.approval.as_deref() != Some(id) => {
+                if !ends_approval(error) {
+                    return Err(error.clone());
+                }
+                let kept = to_kept(&outcome.result, outcome.write, None).unwrap_or_default();
+                let (store, id) = (self.store_of_approvals()?, id.to_owned());
+                blocking(store, move |store| store.fail(&id, &kept)).await?;
+                Ok(Attempt::Refused)
+            }
+            _ => Ok(Attempt::Begun(Box::new(outcome))),
         }
-        Ok(outcome)
     }
 }
 
 /// Returns the files that exist.
-fn existing(files: Vec<String>) -> BTreeSet<String> {
+fn existing<'a>(files: impl IntoIterator<Item = &'a String>) -> BTreeSet<&'a String> {
     files.into_iter().filter(|file| Path::new(file).exists()).collect()
 }
 
@@ -508,19 +680,26 @@ pub(crate) async fn make_approved_calls(
     session: impl Fn() -> Option<Session>,
     notice: impl Fn(&str),
 ) {
-    // One that could not be made is left to its caller, or to another program.
-    let mut tried = BTreeSet::new();
+    // When each was tried. Another program may make one that could not be made.
+    let mut tried: BTreeMap<String, Instant> = BTreeMap::new();
     let mut running = tokio::task::JoinSet::new();
+    let tell = |done: Result<(String, Result<Attempt, Error>), tokio::task::JoinError>| match done {
+        Ok((_, Ok(Attempt::Begun(outcome)))) => {
+            if let Some(problem) = outcome.unrecorded {
+                notice(&format!("the audit log is missing part of a call: {problem}"));
+            }
+        }
+        // What is not for this program is told to the caller.
+        Ok((_, Ok(Attempt::Refused) | Err(Error::Usage { .. } | Error::Earlier(_)))) | Err(_) => {}
+        Ok((id, Err(error))) => {
+            notice(&format!("the approved call {id} could not be made: {error}"));
+        }
+    };
     let mut turns = tokio::time::interval(LOOK);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(turns.tick()).await.is_some() {
         while let Some(done) = running.try_join_next() {
-            // What is not for this program is told to the caller.
-            if let Ok((id, Err(error))) = done
-                && !matches!(error, Error::Usage { .. })
-            {
-                notice(&format!("the approved call {id} could not be made: {error}"));
-            }
+            tell(done);
         }
         let Some(session) = session() else { continue };
         let Ok(store) = session.store_of_approvals() else { continue };
@@ -532,18 +711,21 @@ pub(crate) async fn make_approved_calls(
                 continue;
             }
         };
-        tried.retain(|id| found.contains(id));
+        tried.retain(|id, at| found.contains(id) && at.elapsed() < AGAIN);
         for id in found {
-            if tried.insert(id.clone()) {
+            if !tried.contains_key(&id) {
+                tried.insert(id.clone(), Instant::now());
                 let session = session.clone();
                 running.spawn(async move {
                     let made = session.make_approved(&id).await;
-                    (id, made.map(drop))
+                    (id, made)
                 });
             }
         }
     }
-    while running.join_next().await.is_some() {}
+    while let Some(done) = running.join_next().await {
+        tell(done);
+    }
 }
 
 impl Earlier {
@@ -592,7 +774,7 @@ mod tests {
     fn what_is_too_long_to_keep_is_said_to_have_been_made() {
         let long = Value::from("x".repeat(MAX_RESULT));
         for write in [WriteOutcome::None, WriteOutcome::Done, WriteOutcome::Unknown] {
-            let kept = to_kept(&Ok(long.clone()), write).expect("kept");
+            let kept = to_kept(&Ok(long.clone()), write, None).expect("kept");
             assert!(kept.len() < 1000);
             let earlier = Earlier::of_kept("id", &kept).expect("readable");
             assert_eq!(earlier.write, write);
@@ -600,7 +782,7 @@ mod tests {
             assert!(message.contains("the call was made"), "{message}");
         }
         let fits = Value::from("x".repeat(1000));
-        let kept = to_kept(&Ok(fits.clone()), WriteOutcome::Done).expect("kept");
+        let kept = to_kept(&Ok(fits.clone()), WriteOutcome::Done, None).expect("kept");
         assert_eq!(Earlier::of_kept("id", &kept).expect("readable").result.expect("ok"), fits);
         for broken in [&b""[..], b"{}", b"{\"data\":null,\"error\":null}", &kept[1..]] {
             assert!(Earlier::of_kept("id", broken).is_none());
@@ -616,7 +798,7 @@ mod tests {
             rule: None,
             instead: "do not try another way".into(),
         };
-        let kept = to_kept(&Err(error.clone()), WriteOutcome::None).expect("kept");
+        let kept = to_kept(&Err(error.clone()), WriteOutcome::None, None).expect("kept");
         let earlier = Earlier::of_kept("id", &kept).expect("readable");
         let again = earlier.result.expect_err("an error");
         assert_eq!((again.kind(), again.to_string()), ("denied", error.to_string()));

@@ -5,7 +5,7 @@ use super::Session;
 use super::authorization::blocking;
 use crate::error::Error;
 use crate::session::call::Call;
-use crate::store::Store;
+use crate::store::{Store, TokenUse};
 use crate::token::{Fault, Key, Verified};
 use std::fmt;
 use std::sync::Arc;
@@ -34,16 +34,15 @@ impl Session {
     ///
     /// [`Error::Denied`] says which of these it is.
     pub(crate) async fn open_token(&self, text: &str) -> Result<Arc<Verified>, Error> {
-        let store = self.store_of_tokens()?;
+        let token = self.read_token(text).await?;
+        self.check(token.to_use()).await?;
+        Ok(token)
+    }
+
+    /// Reads a token and verifies its signatures.
+    pub(super) async fn read_token(&self, text: &str) -> Result<Arc<Verified>, Error> {
         let text = text.to_owned();
-        let opened = blocking(store, move |store| {
-            let token = verified(store, &text)?;
-            match store.check_token(&token.to_use())? {
-                Some(spent) => Err(refused(&spent)),
-                None => Ok(token),
-            }
-        });
-        Ok(Arc::new(opened.await?))
+        blocking(self.store_of_tokens()?, move |store| verified(store, &text)).await.map(Arc::new)
     }
 
     fn store_of_tokens(&self) -> Result<&Arc<Store>, Error> {
@@ -58,7 +57,17 @@ impl Session {
     /// Refuses a call whose token cannot be used any more.
     pub(super) async fn check_token(&self, call: &Call) -> Result<(), Error> {
         let Some(token) = &call.token else { return Ok(()) };
-        let (store, token) = (self.store_of_tokens()?, token.to_use());
+        self.check(token.to_use()).await
+    }
+
+    /// Refuses a call whose token is revoked or expired. It may be used up.
+    pub(super) async fn check_token_but_uses(&self, call: &Call) -> Result<(), Error> {
+        let Some(token) = &call.token else { return Ok(()) };
+        self.check(TokenUse { uses: Vec::new(), ..token.to_use() }).await
+    }
+
+    async fn check(&self, token: TokenUse) -> Result<(), Error> {
+        let store = self.store_of_tokens()?;
         match blocking(store, move |store| store.check_token(&token)).await? {
             Some(spent) => Err(refused(&spent)),
             None => Ok(()),

@@ -55,7 +55,7 @@ pub(crate) struct Asker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Filed {
     /// The call is pending: since now, or since an earlier request.
-    Pending { id: String, expires_at: i64, is_new: bool },
+    Pending { id: String, expires_at: i64, is_new: bool, needs_passkey: bool },
     /// A person denied the call recently.
     Denied { id: String, until: i64 },
 }
@@ -141,6 +141,10 @@ pub struct StoredApproval {
     pub token: Option<Vec<String>>,
     /// Whether the call sends audio, video or a transcript to a destination.
     pub has_destination: bool,
+    /// Whether nothing but a passkey approves it.
+    pub(crate) needs_passkey: bool,
+    /// How many standing approvals its denial revoked: those that were given with it.
+    pub(crate) revoked: u32,
     /// Whether its caller took the request back.
     pub(crate) is_withdrawn: bool,
     /// Whether its caller has the result.
@@ -175,6 +179,8 @@ impl StoredApproval {
             client: row.get("client")?,
             agent: row.get("agent")?,
             token: ids(row.get("token")?),
+            needs_passkey: row.get("needs_passkey")?,
+            revoked: row.get("revoked")?,
             is_withdrawn: row.get::<_, Option<i64>>("withdrawn_at")?.is_some(),
             is_collected: row.get::<_, Option<i64>>("collected_at")?.is_some(),
             component: row.get("component")?,

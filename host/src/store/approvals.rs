@@ -11,11 +11,12 @@ use super::decision::{Decided, Decider, What};
 use super::digest::Digest;
 use super::passkeys::Signed;
 use super::seal::{self, Content};
-use super::standing;
+use super::standing::{self, Which};
 use crate::error::Error;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde_json::json;
 
 /// How long a call is pending, and how long a denial holds, in milliseconds.
 const PENDING_MS: i64 = 60 * 60 * 1000;
@@ -62,7 +63,7 @@ const IS_PENDING: &str =
 
 /// The condition that an approval can still be used.
 const IS_APPROVED: &str = concat!(
-    "state = 'approved' AND ",
+    "state = 'approved' AND (needs_passkey = 0 OR passkey IS NOT NULL) AND ",
     is_past!("created_at"),
     " AND ",
     is_past!("decided_at"),
@@ -153,19 +154,26 @@ pub(super) fn file(
         let call = asking.call.map(|call| seal::seal(&keys.sealing, Content::Call, id, call));
         call.transpose().map_err(failed)
     };
-    expire(connection, now)?;
     if asking.passkey {
-        // It was approved without one, before one was required.
-        let sql = "UPDATE approvals SET state = 'expired'
-            WHERE digest = ?1 AND state = 'approved' AND passkey IS NULL";
+        // It was requested before one was required. If it was approved without one, it expires.
+        let sql = "UPDATE approvals SET needs_passkey = 1
+            WHERE digest = ?1 AND state IN ('pending', 'approved') AND needs_passkey = 0";
         connection.execute(sql, [asking.digest.0])?;
     }
+    expire(connection, now)?;
     let open = connection
         .query_row(
-            "SELECT id, ifnull(valid_until, expires_at) FROM approvals
+            "SELECT id, ifnull(valid_until, expires_at), needs_passkey FROM approvals
              WHERE digest = ?1 AND state IN ('pending', 'approved')",
             [asking.digest.0],
-            |row| Ok(Filed::Pending { id: row.get(0)?, expires_at: row.get(1)?, is_new: false }),
+            |row| {
+                Ok(Filed::Pending {
+                    id: row.get(0)?,
+                    expires_at: row.get(1)?,
+                    is_new: false,
+                    needs_passkey: row.get(2)?,
+                })
+            },
         )
         .optional()?;
     if let Some(open) = open {
@@ -219,9 +227,9 @@ pub(super) fn file(
     connection.execute(
         "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
              front_end, client, created_at, expires_at, asker_group, asker, agent, token, key_digest,
-             component, has_destination, call)
+             component, has_destination, needs_passkey, call)
          VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-             ?18, ?19)",
+             ?18, ?19, ?20)",
         params![
             id,
             asking.digest.0,
@@ -237,14 +245,15 @@ pub(super) fn file(
             group,
             client,
             asking.agent,
-            asking.token.map(|ids| serde_json::json!(ids).to_string()),
+            asking.token.map(|ids| json!(ids).to_string()),
             keys.digest,
             asking.component,
             asking.has_destination,
+            asking.passkey,
             sealed(&id)?,
         ],
     )?;
-    Ok(Ok(Filed::Pending { id, expires_at, is_new: true }))
+    Ok(Ok(Filed::Pending { id, expires_at, is_new: true, needs_passkey: asking.passkey }))
 }
 
 /// Expires the oldest pending approval of the client with the most in a group, if it has more than a
@@ -334,7 +343,9 @@ fn claim_only(
                 "UPDATE approvals SET state = 'used', used_at = ?1, run_at = ifnull(run_at, ?1),
                      ends_by = ?5, collected_at = ifnull(collected_at, ?1),
                      decided_at = ifnull(decided_at, ?1), valid_until = ifnull(valid_until, ?4)
-                 WHERE id = ?2 AND digest = ?3 AND ({IS_PENDING} OR {IS_APPROVED}) RETURNING id"
+                 WHERE id = ?2 AND digest = ?3 AND ({IS_PENDING} OR {IS_APPROVED})
+                     AND needs_passkey = 0
+                 RETURNING id"
             );
             let parameters = params![now, given, digest.0, now + VALID_MS, ends_by];
             let used: Option<String> = connection.query_row(&sql, parameters, id).optional()?;
@@ -364,6 +375,8 @@ fn record(
     if let Some(signed) = signed {
         decided.passkey = Some(&signed.id);
         decided.details = signed.details.clone();
+    } else if approval.revoked > 0 {
+        decided.details = json!({"standing approvals revoked": approval.revoked});
     }
     audit::decide(connection, now, &decided)
 }
@@ -386,20 +399,19 @@ pub(super) fn end(
     Ok(())
 }
 
-/// Keeps the reason why a call was not made in place of its result, and ends its approval if the reason is
-/// final. Returns whether the approval could still be used.
+/// Keeps the reason why a call was not made in place of its result, and ends its approval. Returns whether
+/// the approval could still be used.
 pub(super) fn fail(
     connection: &Connection,
     now: i64,
     id: &str,
     result: &[u8],
-    is_final: bool,
 ) -> rusqlite::Result<bool> {
     let sql = format!(
-        "UPDATE approvals SET state = iif(?3, 'expired', state)
+        "UPDATE approvals SET state = 'expired', valid_until = ?1
          WHERE id = ?2 AND call IS NOT NULL AND {IS_APPROVED}"
     );
-    if connection.execute(&sql, params![now, id, is_final])? == 0 {
+    if connection.execute(&sql, params![now, id])? == 0 {
         return Ok(false);
     }
     let keep = "INSERT OR REPLACE INTO results (approval, time, result) VALUES (?1, ?2, ?3)";
@@ -472,13 +484,14 @@ pub(super) fn is_for(connection: &Connection, id: &str, digest: &Digest) -> rusq
     connection.prepare(sql)?.exists(params![id, digest.0])
 }
 
-/// Returns an approval that a call used without changing anything. It stays valid for as long as before.
-/// If it has expired, or approval was requested again, it stays used.
+/// Returns an approval, or a use of a standing one, that a call used without changing anything. It stays
+/// valid for as long as before. If it has expired, or approval was requested again, it stays used.
 pub(super) fn give_back(connection: &Connection, id: &str, call: &str) -> rusqlite::Result<()> {
     let sql = "UPDATE OR IGNORE approvals SET state = 'approved', used_at = NULL
         WHERE id = ?1 AND state = 'used'
         AND EXISTS (SELECT 1 FROM calls WHERE calls.id = ?2 AND calls.approval = approvals.id)";
-    connection.execute(sql, [id, call]).map(drop)
+    connection.execute(sql, [id, call])?;
+    standing::give_back(connection, id, call)
 }
 
 /// Denies a pending approval, if it is for this call. Returns whether it did.
@@ -550,6 +563,7 @@ pub(super) fn apply(
         }
     }
     let (what, decided) = match decision {
+        Decision::Approve if signed.is_none() && needs_passkey(connection, id)? => return Ok(None),
         Decision::Approve => {
             let passkey = signed.map(|signed| signed.id.as_str());
             let approved = if approve(connection, now, id, passkey)? {
@@ -573,6 +587,9 @@ pub(super) fn apply(
             );
             let before = one(connection, now, id)?;
             let denied = connection.execute(&sql, params![now, id])? > 0;
+            if denied {
+                standing::revoke(connection, now, Which::GivenWith(id), by)?;
+            }
             let was_approved = before.is_some_and(|before| before.state == ApprovalState::Approved);
             let what = if was_approved { What::Revoke } else { What::Deny };
             (what, denied.then(|| id.to_owned()))
@@ -580,6 +597,59 @@ pub(super) fn apply(
     };
     let Some(id) = decided else { return Ok(None) };
     Ok(one(connection, now, &id)?.map(|decided| (what, decided)))
+}
+
+fn needs_passkey(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM approvals WHERE id = ?1 AND needs_passkey = 1";
+    connection.prepare(sql)?.exists([id])
+}
+
+/// Ends the approvals of an agent or a passkey that no call has used, and the standing ones. Returns how
+/// many.
+pub(super) fn void(
+    connection: &Connection,
+    now: i64,
+    which: Which<'_>,
+    by: &Decider,
+) -> rusqlite::Result<Voided> {
+    let (column, value) = which.column();
+    let sql = format!(
+        "UPDATE approvals SET state = 'expired', valid_until = iif(state = 'approved', ?1, NULL)
+         WHERE {column} = ?2 AND (({IS_PENDING}) OR ({IS_APPROVED})) RETURNING id"
+    );
+    let ids: Vec<String> = connection
+        .prepare(&sql)?
+        .query_map(params![now, value], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for id in &ids {
+        if let Some(voided) = one(connection, now, id)? {
+            record(connection, now, What::Revoke, by, &voided, None)?;
+        }
+    }
+    let standing = standing::revoke(connection, now, which, by)?.len();
+    Ok(Voided { approvals: ids.len(), standing })
+}
+
+/// How many approvals became void.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Voided {
+    pub(crate) approvals: usize,
+    pub(crate) standing: usize,
+}
+
+impl Voided {
+    /// Returns what to tell the person, such as `1 approval and 2 standing approvals`; `None` if none did.
+    pub(crate) fn describe(self) -> Option<String> {
+        let counted = |count: usize, what: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            count => Some(format!("{count} {what}s")),
+        };
+        let parts =
+            [counted(self.approvals, "approval"), counted(self.standing, "standing approval")];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        Some(parts.join(" and ")).filter(|told| !told.is_empty())
+    }
 }
 
 fn approve(
@@ -608,10 +678,10 @@ fn request_denied_again(
         concat!(
             "INSERT INTO approvals (id, digest, state, account, api, function, arguments, rule,
                  front_end, client, created_at, expires_at, asker_group, asker, agent, token,
-                 key_digest, component, has_destination)
+                 key_digest, component, has_destination, needs_passkey)
              SELECT ?3, digest, 'pending', account, api, function, arguments, rule, front_end,
                  client, ?1, ?1 + ?4, asker_group, asker, agent, token, key_digest, component,
-                 has_destination
+                 has_destination, needs_passkey
              FROM approvals AS denied WHERE id = ?2 AND state = 'denied' AND ",
             is_past!("decided_at"),
             " AND ?1 < decided_at + ?4
@@ -651,6 +721,17 @@ pub(super) fn undecidable(
             message: format!("there is no approval {id}; run: whereby approvals list --all"),
         };
     };
+    let is_fresh = found.decided_at.is_none_or(|at| now < at.saturating_add(PENDING_MS));
+    if found.needs_passkey
+        && decision == Decision::Approve
+        && matches!(found.state, ApprovalState::Pending | ApprovalState::Denied)
+        && is_fresh
+    {
+        return Error::usage(
+            "nothing was approved, because nothing but a passkey approves this call; use one on the page of: \
+             whereby inbox --web",
+        );
+    }
     let at = |time: Option<i64>| time.and_then(date).unwrap_or_else(|| "an unknown time".into());
     let again = "make the call again and decide on its new approval";
     let message = match (found.state, decision) {
@@ -671,7 +752,10 @@ pub(super) fn undecidable(
             format!("was already denied at {}", at(found.decided_at))
         }
         (ApprovalState::Expired, _) if now < found.valid_until.unwrap_or(found.expires_at) => {
-            format!("is void because this machine's clock was set back; {again}")
+            format!(
+                "is void: its request was withdrawn, its agent was removed, newer requests took its place, or \
+                 this machine's clock was set back; {again}"
+            )
         }
         (ApprovalState::Expired, Decision::Approve) => match found.valid_until {
             Some(_) => {
@@ -691,7 +775,10 @@ pub(super) fn undecidable(
 fn select(which: &str) -> String {
     format!(
         "SELECT id, account, api, function, arguments, rule, front_end, client, agent, token,
-             has_destination, component, withdrawn_at, collected_at, created_at, expires_at, decided_at, valid_until, used_at,
+             has_destination, component, needs_passkey, withdrawn_at, collected_at, created_at, expires_at,
+             decided_at, valid_until, used_at,
+             (SELECT count(*) FROM standing_approvals AS given WHERE approvals.state = 'denied'
+                 AND given.approval = approvals.id AND given.revoked_at = approvals.decided_at) AS revoked,
              CASE WHEN ({IS_PENDING}) OR ({IS_APPROVED}) OR state IN ('used', 'denied')
                  THEN state ELSE 'expired' END AS state
          FROM approvals WHERE {which}"

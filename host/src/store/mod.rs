@@ -38,7 +38,7 @@ pub use decision::AuditDecision;
 
 pub(crate) use anchor::{Due, Head, Interval};
 pub(crate) use approval::{Asker, Asking, Claim, Filed, new_id};
-pub(crate) use approvals::Decision;
+pub(crate) use approvals::{Decision, Voided};
 pub(crate) use audit::{Begin, Created, End};
 pub(crate) use chain::Start;
 pub(crate) use decision::{Decided, Decider, Place, What};
@@ -64,6 +64,7 @@ use base64::prelude::BASE64_STANDARD;
 use database::Durability;
 use seal::Content;
 use shared::{Mover, Shared};
+use standing::Which;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -316,12 +317,12 @@ impl Store {
         Ok(Made { result, row, is_under_way })
     }
 
-    /// Keeps the reason why a call was not made in place of its result, and ends its approval if the reason
-    /// is final. Returns whether the approval could still be used.
-    pub(crate) fn fail(&self, id: &str, result: &[u8], is_final: bool) -> Result<bool, Error> {
+    /// Keeps the reason why a call was not made in place of its result, and ends its approval. Returns
+    /// whether the approval could still be used.
+    pub(crate) fn fail(&self, id: &str, result: &[u8]) -> Result<bool, Error> {
         let now = self.shared.now();
         let sealed = seal::seal(&self.sealing_key()?, Content::Result, id, result)?;
-        self.shared.write(|transaction| approvals::fail(transaction, now, id, &sealed, is_final))
+        self.shared.write(|transaction| approvals::fail(transaction, now, id, &sealed))
     }
 
     /// Seals the result of a call that used an approval, for [`End::kept`].
@@ -514,7 +515,12 @@ impl Store {
         is_durable: bool,
     ) -> Result<(), Error> {
         let record = AuditRecord { begin: begin.map(Begin::bounded), end: end.map(End::bounded) };
-        let is_first = self.shared.spool.append(&record, is_durable)?;
+        let appended = self.shared.spool.append(&record, is_durable);
+        if appended.is_err() {
+            // It is tried again in the background.
+            self.wake();
+        }
+        let is_first = appended?;
         let is_moved = is_durable && self.shared.move_durably()?;
         if is_first && !is_moved {
             self.wake();
@@ -600,8 +606,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] if the id is malformed, incomplete, or not one of a pending approval;
-    /// [`Error::Configuration`] if the database cannot be written.
+    /// [`Error::Usage`] if the id is malformed, incomplete, or not one of a pending approval, or if nothing
+    /// but a passkey approves the call; [`Error::Configuration`] if the database cannot be written.
     pub fn approve(&self, id: &str) -> Result<StoredApproval, Error> {
         self.decide(id, Decision::Approve, &Decider::at(Place::Program))
     }
@@ -681,12 +687,27 @@ impl Store {
         by: &Decider,
     ) -> Result<StandingApproval, Error> {
         let now = self.shared.now();
-        let revoked =
-            self.shared.write(|transaction| match standing::revoke(transaction, now, id, by)? {
+        let revoked = self.shared.write(|transaction| {
+            let mut revoked = standing::revoke(transaction, now, Which::One(id), by)?;
+            match revoked.pop() {
                 Some(revoked) => Ok(Ok(revoked)),
                 None => Ok(Err(standing::one(transaction, id)?)),
-            })?;
+            }
+        })?;
         revoked.map_err(|found| standing::not_in_force(found, now, id))
+    }
+
+    /// Ends the open approvals of an agent, and its standing ones. Returns how many.
+    pub(crate) fn void_agent(&self, agent: &str, by: &Decider) -> Result<Voided, Error> {
+        let is_own = |own: &Option<String>| own.as_deref() == Some(agent);
+        let has_open = self.approvals(false)?.iter().any(|open| is_own(&open.agent));
+        // With nothing to end, do not create a database.
+        if !has_open && !self.standing()?.iter().any(|standing| is_own(&standing.agent)) {
+            return Ok(Voided::default());
+        }
+        let now = self.shared.now();
+        self.shared
+            .write(|transaction| approvals::void(transaction, now, Which::OfAgent(agent), by))
     }
 
     /// Denies every open approval that matches the filter, in one transaction: pending ones, and
@@ -827,6 +848,8 @@ impl Drop for Store {
         if let Some(mover) = mover {
             mover.stop();
         }
+        // This is the last attempt.
+        let _ = self.shared.spool.write_unwritten();
         // If this fails, another process moves the rows.
         let _ = self.shared.move_own();
     }

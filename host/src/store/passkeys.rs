@@ -1,10 +1,11 @@
 //! Passkeys in the database: those that may approve calls, the code that adds one, and what they sign.
 
 use super::Store;
+use super::approvals::{self, Voided};
 use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest;
-use super::standing::{self, Terms};
+use super::standing::{self, Terms, Which};
 use crate::error::Error;
 use crate::passkey::code::{CodeFault, EnrolmentCode};
 use crate::passkey::decision::{Decision, Record, Request, Scope, Verdict};
@@ -223,12 +224,9 @@ impl Store {
         added.map_err(Error::from)
     }
 
-    /// Removes a passkey. Returns it; `None` if there is none with this id.
-    pub(crate) fn remove_passkey(
-        &self,
-        id: &str,
-        by: &Decider,
-    ) -> Result<Option<Credential>, Error> {
+    /// Removes a passkey. What it signed and no call has used becomes void. Returns how much; `None` if there
+    /// is no passkey with this id.
+    pub(crate) fn remove_passkey(&self, id: &str, by: &Decider) -> Result<Option<Voided>, Error> {
         let now = self.shared.now();
         self.shared.write(|transaction| {
             let known = all(transaction)?.into_iter();
@@ -236,10 +234,16 @@ impl Store {
             let Some(mut credential) = found.next() else { return Ok(None) };
             credential.removed_at = Some(now);
             write(transaction, &credential)?;
-            let details = json!({"passkey removed": id, "name": credential.name});
+            let voided = approvals::void(transaction, now, Which::Signed(id), by)?;
+            let details = json!({
+                "passkey removed": id,
+                "name": credential.name,
+                "approvals": voided.approvals,
+                "standing approvals": voided.standing,
+            });
             let decided = Decided { details, ..Decided::new(What::Revoke, by) };
             audit::decide(transaction, now, &decided)?;
-            Ok(Some(credential))
+            Ok(Some(voided))
         })
     }
 

@@ -382,6 +382,13 @@ BEGIN SELECT RAISE(ABORT, 'an approval only goes forward'); END;
 
 -- The passkey that approved it, if one did.
 ALTER TABLE approvals ADD COLUMN passkey TEXT;
+-- Whether nothing but a passkey approves it. Once it is so, it stays so.
+ALTER TABLE approvals ADD COLUMN needs_passkey INTEGER NOT NULL DEFAULT 0 CHECK (needs_passkey IN (0, 1));
+CREATE TRIGGER approvals_keep_their_need BEFORE UPDATE ON approvals
+WHEN NEW.needs_passkey < OLD.needs_passkey
+    OR NEW.needs_passkey AND NEW.passkey IS NULL
+        AND NEW.state <> OLD.state AND NEW.state IN ('approved', 'used')
+BEGIN SELECT RAISE(ABORT, 'nothing but a passkey approves it'); END;
 
 -- The passkeys that may approve calls. Those that were removed are kept, for what they approved before.
 CREATE TABLE passkeys (
@@ -437,6 +444,7 @@ CREATE TABLE standing_approvals (
     key_digest BLOB NOT NULL CHECK (length(key_digest) = 32),
     component TEXT NOT NULL,
     agent TEXT,
+    -- The ids of the blocks of the token, from the first.
     token TEXT,
     function TEXT NOT NULL,
     -- As they are shown: masked.
@@ -463,7 +471,8 @@ WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.approval <> OLD.approval
     OR NEW.function <> OLD.function OR NEW.arguments <> OLD.arguments
     OR NEW.digest IS NOT OLD.digest OR NEW.conditions <> OLD.conditions
     OR NEW.is_destructive <> OLD.is_destructive OR NEW.passkey IS NOT OLD.passkey
-    OR NEW.uses <> OLD.uses OR NEW.used < OLD.used
+    -- A call that has not reached Whereby gives its use back.
+    OR NEW.uses <> OLD.uses OR NEW.used < OLD.used - 1
     OR OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS NOT OLD.revoked_at
 BEGIN SELECT RAISE(ABORT, 'a standing approval only shrinks'); END;
 ";

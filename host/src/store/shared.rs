@@ -220,7 +220,8 @@ fn move_in_background(shared: &Shared, woken: &Receiver<()>) {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if shared.move_own().is_ok() {
+            let written = shared.spool.write_unwritten();
+            if shared.move_own().is_ok() && written.is_ok() {
                 pause = INTERVAL;
                 break;
             }

@@ -36,6 +36,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The maximum size of a file that the database does not take, in bytes.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The maximum size of the rows that could not be written and are kept in memory, in bytes.
+const MOST_UNWRITTEN: usize = 16 * 1024 * 1024;
+
 /// The extension of the files.
 const EXTENSION: &str = "jsonl";
 
@@ -43,6 +46,8 @@ const EXTENSION: &str = "jsonl";
 pub(super) struct Spool {
     directory: PathBuf,
     current: Mutex<Option<SpoolFile>>,
+    /// The rows that could not be written yet, and whether each must survive a power failure.
+    unwritten: Mutex<Vec<(Vec<u8>, bool)>>,
 }
 
 /// A file of this or another process.
@@ -58,7 +63,8 @@ pub(super) struct SpoolFile {
 
 impl Spool {
     pub(super) fn new(state: &Path) -> Self {
-        Self { directory: state.join("spool"), current: Mutex::default() }
+        let directory = state.join("spool");
+        Self { directory, current: Mutex::default(), unwritten: Mutex::default() }
     }
 
     fn current(&self) -> MutexGuard<'_, Option<SpoolFile>> {
@@ -74,6 +80,10 @@ impl Spool {
     }
 
     /// Appends a row. Returns whether it is the first of a new file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] if it cannot be written now. [`Self::write_unwritten`] tries again.
     pub(super) fn append(&self, row: &impl Serialize, is_durable: bool) -> Result<bool, Error> {
         // A row that a full disk cut short ends where the next one begins.
         let mut line = vec![b'\n'];
@@ -82,17 +92,41 @@ impl Spool {
         })?;
         line.push(b'\n');
         let mut current = self.current();
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = current.is_none();
-        if is_first {
-            self.prepare()?;
+        unwritten.push((line, is_durable));
+        let written = self.write(&mut current, &mut unwritten);
+        if unwritten.iter().map(|(line, _)| line.len()).sum::<usize>() > MOST_UNWRITTEN {
+            unwritten.pop();
         }
-        let own = match &mut *current {
-            Some(own) => own,
-            none => none.insert(SpoolFile::create(&self.directory)?),
-        };
-        own.append(&line).map_err(|error| files::failed("spool file", &own.path, &error))?;
-        own.is_durable |= is_durable;
-        Ok(is_first)
+        written.map(|()| is_first)
+    }
+
+    /// Appends the rows that could not be written before.
+    pub(super) fn write_unwritten(&self) -> Result<(), Error> {
+        let mut current = self.current();
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(&mut current, &mut unwritten)
+    }
+
+    fn write(
+        &self,
+        current: &mut Option<SpoolFile>,
+        unwritten: &mut Vec<(Vec<u8>, bool)>,
+    ) -> Result<(), Error> {
+        while let Some((line, is_durable)) = unwritten.first() {
+            let own = match &mut *current {
+                Some(own) => own,
+                none => {
+                    self.prepare()?;
+                    none.insert(SpoolFile::create(&self.directory)?)
+                }
+            };
+            own.append(line).map_err(|error| files::failed("spool file", &own.path, &error))?;
+            own.is_durable |= is_durable;
+            unwritten.remove(0);
+        }
+        Ok(())
     }
 
     /// Waits until the appended rows are on the disk.
@@ -253,16 +287,34 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_full_disk_is_an_error_and_later_rows_are_whole() {
+    fn a_full_disk_is_an_error_and_no_row_is_lost() {
         let (_home, spool) = spool();
         spool.append(&1, false).expect("appended");
         let full = File::options().append(true).open("/dev/full").expect("a device");
         let file = std::mem::replace(&mut spool.current().as_mut().expect("a file").file, full);
         let error = spool.append(&2, false).expect_err("full");
         assert!(error.to_string().contains("the disk is full"), "{error}");
+        spool.write_unwritten().expect_err("still full");
         spool.current().as_mut().expect("a file").file = file;
         spool.append(&3, false).expect("appended");
-        assert_eq!(numbers(&spool.take().expect("a file")), [1, 3]);
+        assert_eq!(numbers(&spool.take().expect("a file")), [1, 2, 3]);
+        spool.write_unwritten().expect("nothing to write");
+        assert!(spool.take().is_none());
+    }
+
+    #[test]
+    fn rows_that_cannot_be_written_take_a_bounded_amount_of_memory() {
+        let (_home, spool) = spool();
+        spool.append(&"1", true).expect("appended");
+        spool.current().as_mut().expect("a file").length = MOST_BYTES;
+        let long = "x".repeat(MOST_UNWRITTEN / 4);
+        for _ in 0..8 {
+            spool.append(&long, false).expect_err("full");
+        }
+        spool.current().as_mut().expect("a file").length = 0;
+        spool.write_unwritten().expect("written");
+        let file = spool.take().expect("a file");
+        assert_eq!(file.rows::<String>().expect("readable").count(), 4);
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(crate) struct StandingApproval {
     pub(crate) account: String,
     pub(crate) api: String,
     pub(crate) agent: Option<String>,
+    /// The ids of the blocks of the capability token that the call was made with.
+    token: Option<Vec<String>>,
     pub(crate) function: String,
     /// The arguments of the call that it was given with, masked.
     pub(crate) arguments: Value,
@@ -108,6 +110,10 @@ impl StandingApproval {
             let error = Error::internal(what);
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
         };
+        let token: Option<String> = row.get("token")?;
+        // One that cannot be read is no missing one.
+        let token = token.map(|token| serde_json::from_str(&token)).transpose();
+        let token = token.map_err(|error| unknown(error.to_string()))?;
         let conditions: serde_json::Map<String, Value> =
             serde_json::from_str(&conditions).map_err(|error| unknown(error.to_string()))?;
         let conditions = conditions.iter().map(|(name, value)| Condition::parse(name, value, rule));
@@ -119,6 +125,7 @@ impl StandingApproval {
             account: row.get("account")?,
             api: row.get("api")?,
             agent: row.get("agent")?,
+            token,
             arguments: serde_json::from_str(&arguments).unwrap_or_default(),
             digest: row.get("digest")?,
             conditions: conditions.collect::<Result<_, _>>().map_err(unknown)?,
@@ -133,6 +140,15 @@ impl StandingApproval {
     /// Whether it is for this call, as far as the call's digest tells.
     pub(crate) fn is_for(&self, digest: &Digest) -> bool {
         self.digest.is_none_or(|own| own == digest.0)
+    }
+
+    /// Whether it is for calls with this token: the same one, or one that was narrowed from it.
+    fn covers(&self, token: Option<&[String]>) -> bool {
+        match (&self.token, token) {
+            (None, None) => true,
+            (Some(own), Some(token)) => token.starts_with(own),
+            _ => false,
+        }
     }
 
     /// Whether it is for one call only.
@@ -180,8 +196,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) key_fingerprint: &'a [u8],
     pub(crate) component: &'a str,
     pub(crate) agent: Option<&'a str>,
-    /// The id of the first block of the call's capability token.
-    pub(crate) token: Option<&'a str>,
+    /// The ids of the blocks of the call's capability token.
+    pub(crate) token: Option<&'a [String]>,
     pub(crate) function: &'a str,
     /// Whether only what a passkey signed counts.
     pub(crate) passkey: bool,
@@ -205,13 +221,17 @@ pub(super) fn for_call(
 ) -> rusqlite::Result<Vec<StandingApproval>> {
     let sql = format!(
         "SELECT * FROM standing_approvals WHERE {IS_IN_FORCE} AND account = ?2 AND api = ?3
-             AND key_digest = ?4 AND component = ?5 AND agent IS ?6 AND token IS ?7 AND function = ?8
-             AND (NOT ?9 OR passkey IS NOT NULL)
+             AND key_digest = ?4 AND component = ?5 AND agent IS ?6 AND function = ?7
+             AND (NOT ?8 OR passkey IS NOT NULL)
          ORDER BY seq"
     );
     let Wanted { account, api, component, agent, token, function, passkey, .. } = wanted;
-    let values = params![now, account, api, key_digest, component, agent, token, function, passkey];
-    connection.prepare(&sql)?.query_map(values, StandingApproval::from_row)?.collect()
+    let values = params![now, account, api, key_digest, component, agent, function, passkey];
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map(values, StandingApproval::from_row)?;
+    let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    found.retain(|standing| standing.covers(*token));
+    Ok(found)
 }
 
 /// Returns how many standing approvals are in force.
@@ -234,9 +254,8 @@ pub(super) fn add(
     let sql = "INSERT INTO standing_approvals (id, approval, created_at, valid_until, account, api,
             key_digest, component, agent, token, function, arguments, digest, conditions,
             is_destructive, uses, used, passkey)
-        SELECT ?1, id, ?2, ?3, account, api, key_digest, component, agent,
-            json_extract(token, '$[0]'), function, arguments, iif(?4 = '{}', digest, NULL), ?4, ?5, ?6, 1,
-            passkey
+        SELECT ?1, id, ?2, ?3, account, api, key_digest, component, agent, token, function, arguments,
+            iif(?4 = '{}', digest, NULL), ?4, ?5, ?6, 1, passkey
         FROM approvals WHERE id = ?7 AND key_digest IS NOT NULL AND component IS NOT NULL";
     let Terms { uses, until, is_destructive, .. } = terms;
     let conditions = to_json(&terms.conditions).to_string();
@@ -363,19 +382,55 @@ pub(super) fn use_up(
     Ok(connection.execute(&sql, params![now, id, passkey])? > 0)
 }
 
-/// Revokes a standing approval. Returns it; `None` if it is not in force.
+/// Gives back the use of a call that changed nothing.
+pub(super) fn give_back(connection: &Connection, id: &str, call: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE standing_approvals SET used = used - 1
+        WHERE id = ?1 AND used > 0
+        AND EXISTS (SELECT 1 FROM calls WHERE calls.id = ?2 AND calls.approval = standing_approvals.id)";
+    connection.execute(sql, [id, call]).map(drop)
+}
+
+/// Which standing approvals to revoke.
+#[derive(Clone, Copy)]
+pub(super) enum Which<'a> {
+    /// The one with this id.
+    One(&'a str),
+    /// The one that was given with this approval.
+    GivenWith(&'a str),
+    /// Those that this passkey signed.
+    Signed(&'a str),
+    /// Those of this agent.
+    OfAgent(&'a str),
+}
+
+impl<'a> Which<'a> {
+    /// Returns a column and its value.
+    pub(super) fn column(self) -> (&'static str, &'a str) {
+        match self {
+            Self::One(id) => ("id", id),
+            Self::GivenWith(approval) => ("approval", approval),
+            Self::Signed(passkey) => ("passkey", passkey),
+            Self::OfAgent(agent) => ("agent", agent),
+        }
+    }
+}
+
+/// Revokes standing approvals. Returns those that were in force.
 pub(super) fn revoke(
     connection: &Connection,
     now: i64,
-    id: &str,
+    which: Which<'_>,
     by: &Decider,
-) -> rusqlite::Result<Option<StandingApproval>> {
+) -> rusqlite::Result<Vec<StandingApproval>> {
+    let (column, value) = which.column();
     let sql = format!(
-        "UPDATE standing_approvals SET revoked_at = ?1 WHERE id = ?2 AND {IS_IN_FORCE} RETURNING *"
+        "UPDATE standing_approvals SET revoked_at = ?1 WHERE {column} = ?2 AND {IS_IN_FORCE} RETURNING *"
     );
-    let revoked = connection.query_row(&sql, params![now, id], StandingApproval::from_row);
-    let revoked = revoked.optional()?;
-    revoked.as_ref().map_or(Ok(()), |own| record(connection, now, What::Revoke, by, own, None))?;
+    let revoked: Vec<StandingApproval> = connection
+        .prepare(&sql)?
+        .query_map(params![now, value], StandingApproval::from_row)?
+        .collect::<rusqlite::Result<_>>()?;
+    revoked.iter().try_for_each(|own| record(connection, now, What::Revoke, by, own, None))?;
     Ok(revoked)
 }
 

@@ -271,7 +271,7 @@ async fn a_client_s_word_is_no_passkey() {
         assert!(client.asked().is_empty());
         // Nor is that of a program that embeds the library, and of whoever waits for it.
         let id = error["approval_id"].as_str().expect("an id");
-        world.store().approve(id).expect("marked");
+        world.store().approve(id).expect_err("refused");
         let resumed = json!({"approval_id": id, "wait_seconds": 0});
         let error = connected.fail("whereby_resume", resumed).await;
         assert_eq!(error["effect"], "none");

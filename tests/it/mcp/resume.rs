@@ -1,6 +1,7 @@
 //! Calls that are made after a person has approved them: for callers that wait, for callers that repeat the
 //! call, and for callers that are gone.
 
+mod changed;
 mod hostile;
 mod tasks;
 

@@ -241,6 +241,7 @@ fn as_version_4(world: &World) {
              DROP TRIGGER approvals_go_forward;
              DROP TRIGGER approvals_keep_their_call;
              DROP TRIGGER approvals_keep_what_they_are_for;
+             DROP TRIGGER approvals_keep_their_need;
              CREATE TRIGGER approvals_go_forward BEFORE UPDATE ON approvals WHEN FALSE
              BEGIN SELECT 1; END;
              ALTER TABLE approvals DROP COLUMN call;
@@ -252,6 +253,7 @@ fn as_version_4(world: &World) {
              ALTER TABLE approvals DROP COLUMN component;
              ALTER TABLE approvals DROP COLUMN has_destination;
              ALTER TABLE approvals DROP COLUMN passkey;
+             ALTER TABLE approvals DROP COLUMN needs_passkey;
              DROP TABLE passkeys;
              DROP TABLE passkey_code;
              DROP TABLE page_links;

@@ -634,6 +634,9 @@ pub(super) fn decided(
                     let until = until.unwrap_or_default();
                     format!("Approved once, until {until}: {what}")
                 }
+                Decision::Deny if approval.revoked > 0 => {
+                    format!("Revoked, also for the next calls like it: {what}")
+                }
                 Decision::Deny if seen == ApprovalState::Approved => format!("Revoked: {what}"),
                 Decision::Deny => format!("Denied: {what}"),
             })

@@ -40,6 +40,8 @@ fn approval(number: u8, function: &str, arguments: Value) -> StoredApproval {
         agent: Some("assistant".into()),
         token: None,
         has_destination: false,
+        needs_passkey: false,
+        revoked: 0,
         is_withdrawn: false,
         is_collected: false,
         component: None,

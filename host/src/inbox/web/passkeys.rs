@@ -9,9 +9,9 @@ use crate::inbox::Inbox;
 use crate::passkey::decision::Request as Signing;
 use crate::passkey::registration::Registration;
 use crate::passkey::{Credential, RelyingParty};
-use crate::store::{Answer, Decider, Terms};
+use crate::store::{Answer, Decider, Terms, Voided};
 use crate::system::random::random;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde_json::{Value, json};
@@ -72,14 +72,21 @@ fn asked(result: Result<Value, Error>) -> Response {
 }
 
 /// Returns the page of passkeys.
-pub(super) async fn list(State(page): State<Arc<Page>>, request: Request) -> Response {
+pub(super) async fn list(
+    State(page): State<Arc<Page>>,
+    RawQuery(text): RawQuery,
+    request: Request,
+) -> Response {
+    let given = super::query(text);
+    let count = |name| given.get(name).and_then(|count| count.parse().ok()).unwrap_or_default();
+    let ended = Voided { approvals: count("approvals"), standing: count("standing") }.describe();
     let origin = format!("http://localhost:{}/passkeys", page.port);
     let host = request.headers().get(axum::http::header::HOST).cloned();
     let is_there = host.is_some_and(|host| host.as_bytes().starts_with(b"localhost"));
     serve(&page, request, move |inbox, frame| {
         let known = inbox.store().passkeys()?;
         let elsewhere = (!is_there).then_some(origin.as_str());
-        Ok(view::passkeys(frame, &known, elsewhere))
+        Ok(view::passkeys(frame, &known, elsewhere, ended.as_deref()))
     })
     .await
 }
@@ -127,9 +134,13 @@ pub(super) async fn remove(State(page): State<Arc<Page>>, request: Request) -> R
     change(&page, request, |inbox, _, form| {
         let id = form.get("passkey").unwrap_or_default();
         let removed = inbox.store().remove_passkey(id, &person())?;
-        removed
+        let Voided { approvals, standing } = removed
             .ok_or_else(|| Error::usage("there is no such passkey, or it was removed before"))?;
-        Ok(Redirect::to("/passkeys").into_response())
+        let back = match (approvals, standing) {
+            (0, 0) => "/passkeys".to_owned(),
+            _ => format!("/passkeys?approvals={approvals}&standing={standing}"),
+        };
+        Ok(Redirect::to(&back).into_response())
     })
     .await
 }

@@ -271,7 +271,8 @@ fn the_beginning_of_an_id_means_the_only_one_that_begins_so() {
         }
     }
     // Ids are random, so one that begins like another is made so.
-    let twin = format!("{}{}", &ids[0][..7], "0".repeat(25));
+    let next = if ids[0][7..].starts_with('0') { "1" } else { "0" };
+    let twin = format!("{}{}", &ids[0][..7], next.repeat(25));
     let added = store.shared.write(|transaction| {
         let others =
             "state, account, api, function, arguments, rule, front_end, client, created_at,
@@ -543,18 +544,19 @@ fn a_result_is_that_of_the_last_attempt() {
 }
 
 #[test]
-fn a_reason_does_not_end_an_approval_unless_it_is_final() {
+fn a_reason_why_a_call_was_refused_ends_its_approval() {
     let home = Home::new();
     let store = home.store();
     let daily = digest(&store, "daily");
     let id = pending_with_call(&store, &daily);
-    assert!(!store.fail(&id, b"too early", false).expect("read"), "nobody has approved it");
+    assert!(!store.fail(&id, b"too early").expect("read"), "nobody has approved it");
     store.approve(&id).expect("approved");
-    assert!(store.fail(&id, b"another key", false).expect("kept"));
-    assert_eq!(state(&store, &id), ApprovalState::Approved);
-    assert!(store.fail(&id, b"denied", true).expect("kept"));
+    assert!(store.fail(&id, b"denied").expect("kept"));
     assert_eq!(state(&store, &id), ApprovalState::Expired);
-    assert!(!store.fail(&id, b"too late", true).expect("read"));
+    assert_eq!(store.runnable("c0de").expect("read"), [] as [String; 0]);
+    let ended = message(store.approve(&id));
+    assert!(ended.contains("was not used and expired at"), "{ended}");
+    assert!(!store.fail(&id, b"too late").expect("read"));
     assert!(!resumed(&store, "1", &id, &daily));
     assert_eq!(store.made(&id).expect("read").result.as_deref(), Some(&b"denied"[..]));
     home.wait(61 * MINUTE);
@@ -608,4 +610,164 @@ fn a_decision_on_another_state_than_the_person_saw_changes_nothing() {
     assert_eq!(state(&store, &id), ApprovalState::Denied);
     let again = store.decide(&id, Decision::Approve, &saw(ApprovalState::Denied));
     assert_ne!(again.expect("approved").id, id);
+}
+
+fn terms(store: &Store, uses: u32) -> Terms {
+    let until = store.shared.now() + 60 * MINUTE;
+    Terms { uses, until, conditions: Vec::new(), is_destructive: true }
+}
+
+fn file_with_passkey(store: &Store, digest: &Digest, passkey: bool) -> (String, bool) {
+    let (arguments, asker) = (json!({"room_name": "daily"}), asker("program", None));
+    let asking = Asking { passkey, ..asking(digest, &arguments, &asker) };
+    match store.file_approval(&asking).expect("filed") {
+        Filed::Pending { id, needs_passkey, .. } => (id, needs_passkey),
+        denied => panic!("{denied:?}"),
+    }
+}
+
+#[test]
+fn a_call_that_needed_a_passkey_when_it_was_asked_for_needs_one_for_good() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let (id, _) = file_with_passkey(&store, &daily, true);
+    // Another program has rules that ask for none.
+    assert_eq!(file_with_passkey(&store, &daily, false), (id.clone(), true));
+    let refused = |result: Result<StoredApproval, Error>| {
+        let told = message(result);
+        assert!(told.contains("nothing but a passkey approves this call"), "{told}");
+        assert!(!store.is_approved(&daily, false).expect("read"));
+    };
+    refused(store.approve(&id));
+    let more = store.approve_more(&id, &terms(&store, 2), &someone());
+    refused(more.map(|(approved, _)| approved));
+    let by = someone();
+    let answered = Claim::Answered { id: &id, digest: &daily, by: &by };
+    assert!(is_refused(&begun(&store, &row("1", "write"), Some(answered), &[], None)));
+    assert_eq!(store.standing().expect("read"), []);
+    // What was denied does not come back without one either.
+    store.deny(&id).expect("denied");
+    refused(store.approve(&id));
+    assert_eq!(store.approvals(true).expect("read").len(), 1);
+    assert!(calls(&store).is_empty());
+    for change in ["needs_passkey = 0", "state = 'approved', valid_until = decided_at + 1"] {
+        let (weekly, change) = (digest(&store, change), change.to_owned());
+        let (id, _) = file_with_passkey(&store, &weekly, true);
+        let sql = format!("UPDATE approvals SET decided_at = created_at, {change} WHERE id = ?1");
+        home.raw().execute(&sql, [&id]).expect_err("the schema keeps it");
+    }
+}
+
+#[test]
+fn an_approval_without_a_passkey_ends_when_one_is_needed() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let (id, needs_passkey) = file_with_passkey(&store, &daily, false);
+    assert!(!needs_passkey);
+    store.approve(&id).expect("approved");
+    let (other, needs_passkey) = file_with_passkey(&store, &daily, true);
+    assert!(other != id && needs_passkey);
+    assert_eq!(state(&store, &id), ApprovalState::Expired);
+    assert!(is_refused(&claim(&store, "1", &daily)));
+    // One that is pending needs it from now on.
+    let weekly = digest(&store, "weekly");
+    let (id, _) = file_with_passkey(&store, &weekly, false);
+    assert_eq!(file_with_passkey(&store, &weekly, true), (id.clone(), true));
+    message(store.approve(&id));
+}
+
+#[test]
+fn a_denial_revokes_what_was_allowed_with_the_approval() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending(&store, &daily);
+    let (_, standing) = store.approve_more(&id, &terms(&store, 3), &someone()).expect("approved");
+    let other = pending(&store, &digest(&store, "other"));
+    store.approve_more(&other, &terms(&store, 3), &someone()).expect("approved");
+    home.wait(MINUTE);
+    assert_eq!(store.deny(&id).expect("denied").revoked, 1);
+    let left = store.standing().expect("read");
+    assert_eq!(left.iter().map(|own| &own.approval).collect::<Vec<_>>(), [&other]);
+    let begin = |claim| begun(&store, &row("1", "write"), Some(claim), &[], None);
+    assert!(is_refused(&begin(Claim::Standing(&standing.id))));
+    // Not after the hour of the denial either.
+    home.wait(61 * MINUTE);
+    assert!(is_refused(&begin(Claim::Standing(&standing.id))));
+    let filter = AuditFilter { approval: Some(id), ..AuditFilter::default() };
+    let rows = store.audit(&filter).expect("the log");
+    let rows: Vec<_> = rows.into_iter().filter_map(|row| row.decision).collect();
+    let revoked: Vec<_> = rows.iter().filter(|row| row.what == "revoke").collect();
+    assert_eq!(revoked.len(), 2, "{rows:?}");
+    assert_eq!(revoked[0].details["standing"], standing.id);
+    assert_eq!(revoked[1].details["standing approvals revoked"], 1);
+    assert!(calls(&store).is_empty());
+}
+
+#[test]
+fn a_use_of_a_standing_approval_that_sent_nothing_is_given_back_once() {
+    let home = Home::new();
+    let store = home.store();
+    let daily = digest(&store, "daily");
+    let id = pending(&store, &daily);
+    let (_, standing) = store.approve_more(&id, &terms(&store, 3), &someone()).expect("approved");
+    let used = || store.standing_approval(&standing.id).expect("read").expect("one").used;
+    let begin = |call: &str| {
+        let claim = Claim::Standing(&standing.id);
+        begun(&store, &row(call, "write"), Some(claim), &[], None).expect("begun")
+    };
+    begin("1");
+    assert_eq!(used(), 2);
+    let give_back = Some(standing.id.clone());
+    for _ in 0..2 {
+        let end = End { give_back: give_back.clone(), ..outcome("1", "none") };
+        store.record(None, Some(&end), true).expect("recorded");
+        assert_eq!(used(), 1);
+    }
+    // One that may have changed something is used up, and so is that of another call.
+    begin("2");
+    let end = End { give_back: give_back.clone(), ..outcome("2", "unknown") };
+    store.record(None, Some(&end), true).expect("recorded");
+    let end = End { give_back, ..outcome("3", "none") };
+    store.record(None, Some(&end), true).expect("recorded");
+    assert_eq!(used(), 2);
+    home.raw().execute("UPDATE standing_approvals SET used = 0", []).expect_err("at once");
+}
+
+#[test]
+fn the_approvals_of_an_agent_end_together() {
+    let home = Home::new();
+    let store = home.store();
+    assert_eq!(store.void_agent("bob", &someone()).expect("nothing"), Voided::default());
+    assert!(!home.database().exists());
+    let (arguments, asker) = (json!({"room_name": "daily"}), asker("program", None));
+    let file = |room: &str, agent: Option<&str>| {
+        let digest = digest(&store, room);
+        let asking = Asking { agent, ..asking(&digest, &arguments, &asker) };
+        match store.file_approval(&asking).expect("filed") {
+            Filed::Pending { id, .. } => id,
+            denied => panic!("{denied:?}"),
+        }
+    };
+    let (one, two) = (file("1", Some("bob")), file("2", Some("bob")));
+    let (other, nobody) = (file("3", Some("eve")), file("4", None));
+    store.approve_more(&one, &terms(&store, 3), &someone()).expect("approved");
+    store.approve_more(&other, &terms(&store, 3), &someone()).expect("approved");
+    home.wait(MINUTE);
+    let ended = store.void_agent("bob", &someone()).expect("ended");
+    assert_eq!(ended, Voided { approvals: 2, standing: 1 });
+    assert_eq!(ended.describe().as_deref(), Some("2 approvals and 1 standing approval"));
+    for (id, expected) in [
+        (&one, ApprovalState::Expired),
+        (&two, ApprovalState::Expired),
+        (&other, ApprovalState::Approved),
+        (&nobody, ApprovalState::Pending),
+    ] {
+        assert_eq!(state(&store, id), expected);
+    }
+    assert_eq!(store.standing().expect("read").len(), 1);
+    assert!(!store.is_approved(&digest(&store, "1"), false).expect("read"));
+    assert_eq!(store.void_agent("bob", &someone()).expect("nothing"), Voided::default());
 }

@@ -105,3 +105,48 @@ fn the_log_has_what_verifies_the_decision_again() {
     let _: Record = serde_json::from_value(more["passkey"]["assertion"].clone()).expect("a record");
     assert!(recorded(&json!({})).is_none());
 }
+
+#[test]
+fn what_a_removed_passkey_signed_and_no_call_has_used_ends() {
+    let home = Home::new();
+    let (store, device, credential) = registered(&home);
+    let (daily, weekly) = (digest(&store, "daily"), digest(&store, "weekly"));
+    let (one, more) = (pending(&store, &daily), pending(&store, &weekly));
+    let without = pending(&store, &digest(&store, "without"));
+    let waits = pending(&store, &digest(&store, "waits"));
+    let terms =
+        Terms { uses: 3, until: NOW + 60 * MINUTE, conditions: Vec::new(), is_destructive: true };
+    let by = signed(&store, &device, &more, Some(&terms), 1);
+    let (_, standing) = store.approve_more(&more, &terms, &by).expect("approved");
+    store.approve(&without).expect("approved");
+    let claimed = claim(&store, "1", &weekly).expect("claimed");
+    assert_eq!(claimed.as_deref(), Some(more.as_str()), "it is used");
+    // The same device, whose counter stays, signs once only.
+    home.raw()
+        .execute("UPDATE approvals SET passkey = 'a passkey' WHERE id = ?1", [&without])
+        .expect("as if another one had signed");
+    home.raw()
+        .execute(
+            "UPDATE approvals SET passkey = ?2, state = 'approved', decided_at = created_at,
+                 valid_until = created_at + 900000 WHERE id = ?1",
+            [&one, &String::from(credential.id.clone())],
+        )
+        .expect("as if it had signed");
+    assert!(store.is_approved(&daily, true).expect("read"));
+    let removed = store.remove_passkey(&String::from(credential.id.clone()), &someone());
+    let removed = removed.expect("written").expect("there");
+    assert_eq!(removed, Voided { approvals: 1, standing: 1 });
+    for (id, expected) in [
+        (&one, ApprovalState::Expired),
+        (&more, ApprovalState::Used),
+        (&without, ApprovalState::Approved),
+        (&waits, ApprovalState::Pending),
+    ] {
+        assert_eq!(state(&store, id), expected);
+    }
+    let begin = |claim| begun(&store, &row("2", "write"), Some(claim), &[], None);
+    assert!(is_refused(&begin(Claim::Approved(&daily))));
+    assert!(is_refused(&begin(Claim::Standing(&standing.id))));
+    let (_, details) = newest(&store);
+    assert_eq!((&details["approvals"], &details["standing approvals"]), (&json!(1), &json!(1)));
+}

@@ -119,18 +119,7 @@ async fn what_becomes_of_a_task_is_told() {
     let refused = over(&mut raw, &id).await;
     assert_eq!(refused["result"]["_meta"]["whereby/error"]["kind"], "denied", "{refused}");
     world.configure("");
-    // Another key: the program says so at once, and not that the call is being made.
-    let id = text(&task(&mut raw, "d-").await["taskId"]).to_owned();
-    let file = world.path("config/whereby/config.toml");
-    let config = std::fs::read_to_string(&file).expect("read");
-    let [work, other] = [0, 1].map(|at| world.simulator.tokens()[at].clone());
-    world.write("config/whereby/config.toml", &config.replace(&work, &other));
-    ran(&world, &["approvals", "approve", &id], 0).await;
-    let refused = over(&mut raw, &id).await;
-    let error = &refused["result"]["_meta"]["whereby/error"];
-    assert!(text(&error["message"]).contains("another key"), "{refused}");
     // Nobody decided.
-    world.write("config/whereby/config.toml", &config);
     let id = text(&task(&mut raw, "e-").await["taskId"]).to_owned();
     world.move_clock(HOUR + 1);
     let expired = get(&mut raw, &id).await;
@@ -275,7 +264,7 @@ async fn over_http_a_task_is_its_callers_and_nobody_else_s() {
     // A client that does not declare tasks.
     let (status, answer) = post_as(&url, &own, "tasks/get", Some(&id), of.clone(), json!({})).await;
     assert_eq!((status, &answer["error"]["code"]), (400, &json!(MISSING)), "{answer}");
-    // A narrowed token is the same caller's.
+    // A narrowed token may not do all that its call does.
     let narrow = whereby_tests::run(
         &["token", "narrow", "--for", "1h"],
         whereby::Environment::empty(),
@@ -283,8 +272,19 @@ async fn over_http_a_task_is_its_callers_and_nobody_else_s() {
         false,
     );
     let narrower = narrow.await.stdout.trim().to_owned();
-    let (_, answer) = post(&url, &narrower, "tasks/get", Some(&id), of.clone()).await;
-    assert_eq!(answer["result"]["status"], "working", "{answer}");
+    for method in ["tasks/get", "tasks/cancel"] {
+        let (_, answer) = post(&url, &narrower, method, Some(&id), of.clone()).await;
+        assert_eq!(answer["error"]["code"], INVALID, "{method}: {answer}");
+    }
+    let resumed = json!({"name": RESUME, "arguments": {"approval_id": id, "wait_seconds": 0}});
+    let (_, answer) = post(&url, &narrower, "tools/call", Some(RESUME), resumed).await;
+    assert_eq!(answer["result"]["_meta"]["whereby/error"]["kind"], "usage", "{answer}");
+    // Its own call shares the approval, and is no task.
+    let (_, answer) = post(&url, &narrower, "tools/call", Some(CREATE), call("a-")).await;
+    let error = &answer["result"]["_meta"]["whereby/error"];
+    assert_eq!((text(&error["kind"]), &error["approval_id"]), ("approval-required", &json!(id)));
+    assert_eq!(state(&world, &id), ApprovalState::Pending);
+    world.assert_untouched();
     // A token that is revoked between the yes and the call: nothing is sent.
     let ids = ran(&world, &["token", "list", "--json"], 0).await.json();
     let first = text(&ids["tokens"][0]["id"]).to_owned();

@@ -5,14 +5,21 @@ use crate::inbox::web::passkeys::is_usable;
 use crate::passkey::Credential;
 use maud::{Markup, html};
 
-/// Returns the page of passkeys. `elsewhere` is the address at which they work, if this is another one.
+/// Returns the page of passkeys. `elsewhere` is the address at which they work, if this is another one, and
+/// `ended` says which approvals ended with the passkey that was just removed.
 pub(in crate::inbox::web) fn passkeys(
     frame: &Frame,
     known: &[Credential],
     elsewhere: Option<&str>,
+    ended: Option<&str>,
 ) -> Markup {
     let usable: Vec<&Credential> = known.iter().filter(is_usable).collect();
     let contents = html! {
+        @if let Some(ended) = ended {
+            div.banner.said #said role="status" {
+                p { strong { "Removed." } " What the passkey had approved and no call had used ended: " (ended) "." }
+            }
+        }
         h1 { "Passkeys" }
         p {
             @if frame.requires_passkey { "Nothing but a passkey approves calls (approvals.require in the configuration)." }

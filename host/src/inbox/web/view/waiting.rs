@@ -133,6 +133,9 @@ fn outcome_of_decision(frame: &Frame, approval: &StoredApproval) -> Markup {
                 }
                 @if approval.state == ApprovalState::Denied {
                     span.muted { "The same call is not asked for again for an hour." }
+                    @if approval.revoked > 0 {
+                        span.muted { " The next calls like it, which you had allowed with it, are not allowed either." }
+                    }
                 }
             }
         }
@@ -158,7 +161,7 @@ fn card(frame: &Frame, item: &Item, is_alone: bool) -> Markup {
                 div.decide {
                     (approve_form(frame, approval, "pending", &html! {
                         button.approve aria-describedby=(what) {
-                            @if frame.requires_passkey { "Approve with a passkey" } @else { "Approve once" }
+                            @if needs_passkey(frame, approval) { "Approve with a passkey" } @else { "Approve once" }
                         }
                     }))
                     form method="post" action=(format!("/approvals/{}/decision", approval.id)) {
@@ -233,17 +236,22 @@ fn settled(frame: &Frame, approval: &StoredApproval, what: &str, is_alone: bool)
     }
 }
 
+/// Whether nothing but a passkey approves a call: by the rules of the page, or by those of its caller.
+fn needs_passkey(frame: &Frame, approval: &StoredApproval) -> bool {
+    frame.requires_passkey || approval.needs_passkey
+}
+
 /// Returns a form that approves a call, with a passkey if nothing else may.
 fn approve_form(frame: &Frame, approval: &StoredApproval, seen: &str, contents: &Markup) -> Markup {
     let address = format!("/approvals/{}", approval.id);
     html! {
         form.approve-form method="post" action=(format!("{address}/decision"))
-            data-passkey=[frame.requires_passkey.then_some("get")]
+            data-passkey=[needs_passkey(frame, approval).then_some("get")]
             data-options=(format!("{address}/passkey")) {
             (frame.hidden())
             input type="hidden" name="seen" value=(seen);
             input type="hidden" name="decision" value="approve";
-            @if frame.requires_passkey { (passkey_fields()) }
+            @if needs_passkey(frame, approval) { (passkey_fields()) }
             (contents)
         }
     }
@@ -288,7 +296,7 @@ fn allow_more(frame: &Frame, item: &Item, what: &str) -> Markup {
             }
         }
         button aria-describedby=(what) {
-            @if frame.requires_passkey { "Allow with a passkey" } @else { "Allow these calls" }
+            @if needs_passkey(frame, approval) { "Allow with a passkey" } @else { "Allow these calls" }
         }
     };
     html! {
