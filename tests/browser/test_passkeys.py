@@ -210,7 +210,7 @@ class Approving(PasskeyTest):
         self.driver.get(self.url)
         self.shows("Allowed for more calls")
         self.shoot("standing-passkey")
-        self.go("button", "Take it back")
+        self.go("button", "Revoke")
         self.assertEqual(json.loads(self.run_program("approvals", "list", "--json"))["standing"], [])
 
     def test_a_removed_passkey_approves_nothing(self):
@@ -267,7 +267,7 @@ class AllowingMore(PasskeyTest):
         self.shows("4 of 5 left")
         self.shoot("standing")
         self.assertEqual(len(self.driver.find_elements(By.CSS_SELECTOR, "#standing article")), 2)
-        self.go("#standing button", "Take it back")
+        self.go("#standing button", "Revoke")
         self.until(lambda: len(self.driver.find_elements(By.CSS_SELECTOR, "#standing article")) == 1)
         self.assert_quiet()
 

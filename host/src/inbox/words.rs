@@ -1,6 +1,10 @@
 //! The words that every display has for times, and for who asks and who allowed.
 
+use crate::store::{AuditDecision, AuditRow};
 use jiff::tz::TimeZone;
+use serde_json::Value;
+use whereby_authority::conditions::Condition;
+use whereby_authority::policy::{Outlook, Permission};
 
 pub(super) const MINUTE: i64 = 60 * 1000;
 pub(super) const HOUR: i64 = 60 * MINUTE;
@@ -49,6 +53,20 @@ impl Times {
     }
 }
 
+/// Returns the conditions of a permission in groups, each with what holds for a call that does not meet it.
+/// When an agent expires is left out.
+pub(super) fn conditions_in_words(outlook: &Outlook) -> Vec<(String, &'static str)> {
+    let group = |(otherwise, conditions): &(Permission, Vec<Condition>)| {
+        let words = conditions.iter().map(|own| own.to_string().replacen('_', " ", 2));
+        let otherwise = match otherwise {
+            Permission::Ask => "asks you",
+            _ => "denied",
+        };
+        (words.collect::<Vec<_>>().join("; "), otherwise)
+    };
+    outlook.otherwise().iter().map(group).collect()
+}
+
 /// Returns the front end that a call came through. A name that this version does not know stays as it is.
 pub(super) fn through(front_end: &str) -> &str {
     match front_end {
@@ -71,6 +89,36 @@ pub(super) fn allowed_by(by: &str) -> &str {
         "standing" => "a standing approval",
         other => other,
     }
+}
+
+/// Returns who did what a row of the log says, in a few words: who decided, or else the agent or the front
+/// end of a call.
+pub(super) fn actor(row: &AuditRow) -> String {
+    match &row.decision {
+        Some(decision) => decider(&decision.user, &decision.place),
+        None => row.agent.as_ref().unwrap_or(&row.front_end).clone(),
+    }
+}
+
+/// Returns what the log says about a decision besides its columns, and what a passkey signed for it, which
+/// is long and only for those who verify it.
+pub(super) fn decision_details(decision: &AuditDecision) -> (Value, Option<Value>) {
+    let mut details = decision.details.clone();
+    let members = details.as_object_mut().filter(|_| decision.passkey.is_some());
+    let signed = members.and_then(|members| members.remove("passkey"));
+    if let Some(members) = details.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    (details, signed)
+}
+
+/// Returns who decided, and where, in a few words.
+pub(super) fn decider(user: &str, place: &str) -> String {
+    let place = match place {
+        "program" => "in a program",
+        place => decided_in(place),
+    };
+    format!("{user}, {place}")
 }
 
 /// Returns where a person decided. A name that this version does not know stays as it is.

@@ -141,6 +141,8 @@ pub struct StoredApproval {
     pub token: Option<Vec<String>>,
     /// Whether the call sends audio, video or a transcript to a destination.
     pub has_destination: bool,
+    /// Whether a program makes the call by itself once it is approved; otherwise, its caller makes it again.
+    pub(crate) is_made_by_itself: bool,
     /// Whether its caller took the request back.
     pub(crate) is_withdrawn: bool,
     /// Whether its caller has the result.
@@ -175,6 +177,7 @@ impl StoredApproval {
             client: row.get("client")?,
             agent: row.get("agent")?,
             token: ids(row.get("token")?),
+            is_made_by_itself: row.get("has_call")?,
             is_withdrawn: row.get::<_, Option<i64>>("withdrawn_at")?.is_some(),
             is_collected: row.get::<_, Option<i64>>("collected_at")?.is_some(),
             component: row.get("component")?,

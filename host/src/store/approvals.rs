@@ -691,7 +691,7 @@ pub(super) fn undecidable(
 fn select(which: &str) -> String {
     format!(
         "SELECT id, account, api, function, arguments, rule, front_end, client, agent, token,
-             has_destination, component, withdrawn_at, collected_at, created_at, expires_at, decided_at, valid_until, used_at,
+             has_destination, component, call IS NOT NULL AS has_call, withdrawn_at, collected_at, created_at, expires_at, decided_at, valid_until, used_at,
              CASE WHEN ({IS_PENDING}) OR ({IS_APPROVED}) OR state IN ('used', 'denied')
                  THEN state ELSE 'expired' END AS state
          FROM approvals WHERE {which}"
