@@ -218,9 +218,17 @@ class Approving(PasskeyTest):
         self.sign_in()
         self.enrol()
         approval = self.ask("delete_room", room_name="daily-standup")
+        # A page that was open before, and is not kept current.
+        self.driver.get(self.url)
+        self.driver.execute_script("document.querySelector('main').dataset.live = '/style.css'")
+        old = self.driver.current_window_handle
+        self.driver.switch_to.new_window("tab")
         self.driver.get(self.url + "passkeys")
         self.go("button", "Remove")
         self.driver.get(self.url)
+        self.shows("Add a passkey first: nothing else approves calls.")
+        self.driver.close()
+        self.driver.switch_to.window(old)
         form = f"#approval-{approval} .decide .approve-form"
         self.find(f"{form} button").click()
         self.assertIn("no passkey is registered", self.problem(form))

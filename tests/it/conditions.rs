@@ -751,6 +751,13 @@ async fn what_holds_otherwise_is_said_right_beside_an_agents_end() {
     let shown = world.run(&["permissions", "create_room", "--agent", "bot"]).await.stdout;
     let line = "create_room by the account `work` and the agent `bot`: allow, if rooms: bot-*; otherwise ask";
     assert!(shown.starts_with(line), "{shown}");
+    // The rule that is named is the one with the conditions.
+    let call = ["permissions", "create_room", "{\"room_name_prefix\": \"bot-\"}", "--agent", "bot"];
+    let decided = world.run(&call).await.stdout;
+    assert!(
+        decided.starts_with("allow: agents.bot.permissions.functions.create_room = \"allow\""),
+        "{decided}"
+    );
     let list = world.run(&["list", "--agent", "bot"]).await.stdout;
     assert!(list.contains("allow (rooms: bot-*; otherwise ask)"), "{list}");
     assert!(list.contains("allow (rooms: bot-*)"), "{list}");

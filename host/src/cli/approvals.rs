@@ -374,10 +374,7 @@ fn check_account_is(context: &Context, id: &str, account: &str) -> Result<(), Er
 fn check_passkey(context: &Context, store: &Store, id: &str) -> Result<(), Error> {
     let required = settings(context).ok().and_then(|own| own.policy.passkey_required_by());
     let Some(rule) = required else { return Ok(()) };
-    let place = match store.page_of(id) {
-        Some(page) => format!("at {page}"),
-        None => "on the page of: whereby inbox --web".to_owned(),
-    };
+    let place = store.passkey_place(id);
     Err(Error::Blocked {
         message: "nothing was approved, because nothing but a passkey approves calls".into(),
         detail: format!("; {rule}"),

@@ -418,7 +418,7 @@ fn reword(error: &clap::Error, message: &str) -> String {
         ("invalid socket address syntax", _) => {
             "expected an IP address and a port, such as 127.0.0.1:8090".into()
         }
-        (_, Some((least, most))) if most.is_empty() => format!("expected an integer from {least}"),
+        (_, Some((least, ""))) => format!("expected an integer from {least}"),
         (_, Some((least, most))) => {
             format!("expected an integer from {least} to {}", most.trim_start_matches('='))
         }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::session::call::{Call, rule_json};
 use crate::store::{AuditFilter, Freeze, StandingApproval};
 use serde_json::{Value, json};
-use whereby_authority::policy::{AppliedRule, Outlook, Rule, Subject, in_line};
+use whereby_authority::policy::{AppliedRule, Outlook, Permission, Rule, Subject, in_line};
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_catalog::Function;
@@ -190,11 +190,17 @@ fn row(function: &Function, outlook: &Outlook) -> Value {
     })
 }
 
-/// Returns the rule that decides if all conditions hold.
+/// Returns the rule that decides if all conditions hold: of equally strict ones, one with conditions, which
+/// says more.
 fn deciding(outlook: &Outlook) -> &Rule {
-    let mut rules = outlook.rules.iter().map(|applied| &applied.rule);
-    let first = &outlook.rules[0].rule;
-    rules.find(|rule| rule.permission == outlook.permission).unwrap_or(first)
+    let strictest = || outlook.rules.iter().filter(|own| own.rule.permission == outlook.permission);
+    let says_more = |own: &&AppliedRule| {
+        outlook.permission != Permission::Deny
+            && own.conditions.iter().any(|unmet| !unmet.key.ends_with(".valid_until"))
+    };
+    // There is always one.
+    let found = strictest().find(says_more).or_else(|| strictest().next());
+    &found.unwrap_or(&outlook.rules[0]).rule
 }
 
 /// Returns the permission of a function as JSON, with each rule that applies.

@@ -234,10 +234,11 @@ impl Inbox {
         {
             settings.check_approvable(&approval.account)?;
             if by.passkey.is_none() && requires_passkey(&settings) {
-                return Err(Error::usage(
-                    "nothing was approved, because nothing but a passkey approves calls; use one on the \
-                     page",
-                ));
+                let place = self.store.passkey_place(id);
+                return Err(Error::usage(format!(
+                    "nothing was approved, because nothing but a passkey approves calls; approve it with a \
+                     passkey {place}"
+                )));
             }
         }
         let by = Decider { saw: Some(seen), ..by.clone() };

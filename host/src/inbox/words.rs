@@ -29,8 +29,15 @@ impl Times {
     /// Returns a time of the day, with the day if it is another one.
     pub(super) fn clock(&self, unix_ms: i64) -> String {
         let day = |ms| self.exact(ms, "%F");
-        let is_today = day(unix_ms) == day(self.now);
-        self.exact(unix_ms, if is_today { "%H:%M:%S" } else { "%-d %b, %H:%M" })
+        let year = |ms| self.exact(ms, "%Y");
+        self.exact(
+            unix_ms,
+            match unix_ms {
+                ms if day(ms) == day(self.now) => "%H:%M:%S",
+                ms if year(ms) == year(self.now) => "%-d %b, %H:%M",
+                _ => "%-d %b %Y, %H:%M",
+            },
+        )
     }
 
     /// Returns how long ago a time was, or how far away it is.
@@ -148,6 +155,11 @@ mod tests {
             (100 * DAY, "on 11 April 1970"),
         ] {
             assert_eq!(times.relative(ms), told);
+        }
+        for (ms, told) in
+            [(HOUR, "01:00:00"), (2 * DAY + HOUR, "3 Jan, 01:00"), (-DAY, "31 Dec 1969, 00:00")]
+        {
+            assert_eq!(times.clock(ms), told);
         }
     }
 }

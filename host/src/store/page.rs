@@ -150,4 +150,12 @@ impl Store {
     pub(crate) fn page_of(&self, id: &str) -> Option<String> {
         self.page()?.join(&format!("approvals/{id}")).ok().map(String::from)
     }
+
+    /// Returns where a passkey approves a call: `at`, and its address on the page, or how to serve the page.
+    pub(crate) fn passkey_place(&self, id: &str) -> String {
+        match self.page_of(id) {
+            Some(page) => format!("at {page}"),
+            None => "on the page of: whereby inbox --web".into(),
+        }
+    }
 }
