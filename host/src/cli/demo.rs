@@ -83,8 +83,8 @@ impl Opts {
         };
         demo.say(&format!(
             "\n{zone}{} calls, each in a fresh sandbox; {requests} requests over {connections} connection{}.\n\
-             Next: give it your API key with `whereby configure --token-stdin`, and run `whereby call \
-             list_rooms`.\nOr, without a key, try every command against `whereby simulate`.\n",
+             Next: give it your API key with `whereby configure --token-stdin`, then run\n\
+             `whereby call list_rooms`. Or try every command against `whereby simulate`.\n",
             demo.steps.len(),
             if connections == 1 { "" } else { "s" }
         ));
