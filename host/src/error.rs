@@ -343,8 +343,8 @@ impl Error {
             }
             Self::ApprovalRequired { pending: Some(pending), .. } if pending.way.is_resumable => {
                 return Some(format!(
-                    "a person approves this one call {}; it is then made by itself, and whereby_resume \
-                     with this approval_id waits for its result, as does the very same call",
+                    "a person approves this one call {}; the server then makes the call; to get its result, \
+                     call whereby_resume with this approval_id, or make the very same call again",
                     pending.how()
                 ));
             }
@@ -440,6 +440,11 @@ fn change(rule: &Rule) -> String {
     if rule.key.starts_with("token.") {
         return "the call's capability token sets this limit, and a token can only be narrowed; use another \
                 one"
+            .into();
+    }
+    // The rule is there so that a person decides on the page, and the call has its address without --force.
+    if rule.key == "approvals.require" {
+        return "make the call without --force; a person then approves it with a passkey on the inbox page"
             .into();
     }
     match &rule.place {

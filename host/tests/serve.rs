@@ -99,12 +99,10 @@ fn clients_and_the_page_are_served_until_a_signal() {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--token-file", "token"];
     // For people.
     let mut served = Served::start(home.path(), &serve);
-    let first = served.line();
-    assert!(
-        first.starts_with("MCP at http://127.0.0.1:")
-            && first.contains(", inbox at http://localhost:"),
-        "{first}"
-    );
+    let (mcp, inbox) = (served.line(), served.line());
+    assert!(mcp.starts_with("MCP at http://127.0.0.1:"), "{mcp}");
+    assert!(inbox.starts_with("Inbox at http://localhost:"), "{inbox}");
+    assert_eq!(served.line(), "Both are served until Ctrl-C.");
     assert_eq!(served.line(), "");
     assert!(served.line().starts_with("Open this link to sign in."));
     assert!(served.line().contains("/enter/"));
@@ -224,4 +222,48 @@ fn wrong_options_are_said() {
         let stderr = String::from_utf8_lossy(&refused.stderr);
         assert!(stderr.contains(told) && !stderr.contains("panicked"), "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn an_agent_that_does_not_exist_is_not_served() {
+    let home = home();
+    let agent = "\n[agents.bot]\n";
+    let file = home.path().join("config.toml");
+    let text = std::fs::read_to_string(&file).expect("a file") + agent;
+    std::fs::write(&file, text).expect("written");
+    for command in [
+        &["mcp", "--agent", "bott"][..],
+        &["mcp", "--listen", "127.0.0.1:0", "--token-file", "token", "--agent", "bott"],
+        &["serve", "--listen", "127.0.0.1:0", "--token-file", "token", "--agent", "bott"],
+    ] {
+        let refused = ran(home.path(), command);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(4), "{said}");
+        assert!(said.contains("no agent is called `bott` (did you mean `bot`?)"), "{said}");
+    }
+    // A bearer token is none of the calls' own.
+    let refused = ran(home.path(), &["mcp", "--token-file", "token"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("add --listen") && !said.contains("do not try"), "{said}");
+}
+
+#[test]
+fn the_page_of_a_service_says_how_to_get_a_link() {
+    let home = home();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--token-file", "token", "--json"];
+    // Its page is found although another one was served before.
+    let mut other = Served::start(home.path(), &["inbox", "--web", "--json"]);
+    other.line();
+    let mut served = Served::start(home.path(), &arguments);
+    let started: Value = serde_json::from_str(&served.line()).expect("JSON");
+    let url = started["inbox"]["url"].as_str().expect("a URL");
+    let link = json(&ran(home.path(), &["inbox", "--link", "--json"]));
+    assert!(link["link"]["url"].as_str().expect("a link").starts_with(url), "{link} {url}");
+    let mut stream =
+        TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port(url)))).expect("it listens");
+    let host = url.trim_start_matches("http://").trim_end_matches('/');
+    write!(stream, "GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").expect("sent");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("a page");
+    assert!(page.contains("whereby inbox --link") && !page.contains("press Enter"), "{page}");
 }

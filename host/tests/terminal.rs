@@ -677,7 +677,7 @@ mod inbox {
         let user = User::new().await;
         let mut terminal = open(&user, &[CREATE]);
         terminal.write("f");
-        terminal.read_screen("Reason, for people:");
+        terminal.read_screen("Reason (agents don't see it):");
         terminal.write("a mistake\r");
         terminal.read_screen("Froze everything");
         let refused = user.document(&["call", "list_rooms"]);

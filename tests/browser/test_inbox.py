@@ -253,7 +253,7 @@ class Deciding(InboxTest):
         self.go("button", "Sign out")
         self.shows("You are not signed in")
         self.driver.get(self.url + "enter/" + "A" * 43)
-        self.shows("This link is not right")
+        self.shows("This link is not valid")
         self.assert_quiet()
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can be another user")

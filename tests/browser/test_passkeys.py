@@ -210,7 +210,7 @@ class Approving(PasskeyTest):
         self.driver.get(self.url)
         self.shows("Allowed for more calls")
         self.shoot("standing-passkey")
-        self.go("button", "Take it back")
+        self.go("button", "Revoke")
         self.assertEqual(json.loads(self.run_program("approvals", "list", "--json"))["standing"], [])
 
     def test_a_removed_passkey_approves_nothing(self):
@@ -218,9 +218,17 @@ class Approving(PasskeyTest):
         self.sign_in()
         self.enrol()
         approval = self.ask("delete_room", room_name="daily-standup")
+        # A page that was open before, and is not kept current.
+        self.driver.get(self.url)
+        self.driver.execute_script("document.querySelector('main').dataset.live = '/style.css'")
+        old = self.driver.current_window_handle
+        self.driver.switch_to.new_window("tab")
         self.driver.get(self.url + "passkeys")
         self.go("button", "Remove")
         self.driver.get(self.url)
+        self.shows("Add a passkey first: nothing else approves calls.")
+        self.driver.close()
+        self.driver.switch_to.window(old)
         form = f"#approval-{approval} .decide .approve-form"
         self.find(f"{form} button").click()
         self.assertIn("no passkey is registered", self.problem(form))
@@ -267,7 +275,7 @@ class AllowingMore(PasskeyTest):
         self.shows("4 of 5 left")
         self.shoot("standing")
         self.assertEqual(len(self.driver.find_elements(By.CSS_SELECTOR, "#standing article")), 2)
-        self.go("#standing button", "Take it back")
+        self.go("#standing button", "Revoke")
         self.until(lambda: len(self.driver.find_elements(By.CSS_SELECTOR, "#standing article")) == 1)
         self.assert_quiet()
 

@@ -315,10 +315,10 @@ async fn commands_edit_the_agents_and_keep_the_rest_of_the_file() {
         (&["add", "x", "--valid-until", "2020-01-01T00:00:00Z"], "is not in the future"),
         (
             &["add", "x", "--valid-until", "2999-01-01"],
-            "--valid-until must be a date with a time zone",
+            "--valid-until 2999-01-01: expected a date with a time zone",
         ),
-        (&["add", "x", "--for", "soon"], "--for must be a time"),
-        (&["add", "x", "--for", "0d"], "--for must be a time"),
+        (&["add", "x", "--for", "soon"], "--for soon: expected a time such as 90m"),
+        (&["add", "x", "--for", "0d"], "--for 0d: expected a time such as 90m"),
         (
             &["add", "x", "--for", "1h", "--valid-until", "2999-01-01T00:00:00Z"],
             "cannot be used with",

@@ -591,7 +591,9 @@ async fn permissions_shows_what_is_in_force_and_why() {
     assert!(table.contains("rooms: bot-*"), "{table}");
     let one = world.run(&["permissions", "create_room"]).await.stdout;
     assert!(
-        one.starts_with("create_room by the account `work`: allow, when rooms: bot-*\n"),
+        one.starts_with(
+            "create_room by the account `work`: allow, if rooms: bot-*; otherwise ask\n"
+        ),
         "{one}"
     );
     assert!(one.contains("rooms = [\"bot-*\"] ("), "{one}");
@@ -734,4 +736,67 @@ async fn rules_that_become_stricter_while_a_person_is_asked_hold() {
         assert!(error["message"].as_str().expect("a text").contains(words), "{document}");
         world.assert_untouched();
     }
+}
+
+/// What a call that fails a condition may still be differs by the condition, and an agent's end is none.
+#[tokio::test]
+async fn what_holds_otherwise_is_said_right_beside_an_agents_end() {
+    let world = world_with(|_| {
+        "[permissions]\nwrite = \"allow\"\n[agents.bot]\nvalid_until = 2999-01-01T00:00:00Z\n\
+         [agents.bot.permissions.functions.create_room]\npermission = \"allow\"\notherwise = \"ask\"\n\
+         rooms = [\"bot-*\"]\n[agents.bot.permissions.functions.delete_room]\npermission = \"allow\"\n\
+         rooms = [\"bot-*\"]\n"
+            .into()
+    })
+    .await;
+    let shown = world.run(&["permissions", "--agent", "bot"]).await.stdout;
+    assert!(shown.contains("rooms: bot-*; otherwise ask"), "{shown}");
+    assert!(shown.contains("the agent `bot` expires at 2999-01-01"), "{shown}");
+    let shown = world.run(&["permissions", "create_room", "--agent", "bot"]).await.stdout;
+    let line = "create_room by the account `work` and the agent `bot`: allow, if rooms: bot-*; otherwise ask";
+    assert!(shown.starts_with(line), "{shown}");
+    // The rule that is named is the one with the conditions.
+    let call = ["permissions", "create_room", "{\"room_name_prefix\": \"bot-\"}", "--agent", "bot"];
+    let decided = world.run(&call).await.stdout;
+    assert!(
+        decided.starts_with("allow: agents.bot.permissions.functions.create_room = \"allow\""),
+        "{decided}"
+    );
+    let list = world.run(&["list", "--agent", "bot"]).await.stdout;
+    assert!(list.contains("allow (rooms: bot-*; otherwise ask)"), "{list}");
+    assert!(list.contains("allow (rooms: bot-*)"), "{list}");
+    assert_eq!(list.matches("2999-01-01").count(), 1, "{list}");
+    let page = crate::inbox::Browser::of(&world).await.page("/agents").await;
+    let (_, bot) = page.split_once("id=\"agent-bot\"").expect("the agent");
+    assert_eq!(bot.matches("Otherwise asks you.").count(), 1, "{bot}");
+    assert_eq!(bot.matches("Otherwise denied.").count(), 1, "{bot}");
+    for (function, allowed) in [
+        (
+            "create_room",
+            "Allowed here until 2999-01-01T00:00:00Z: rooms: bot-*. Anything else needs a person's approval.",
+        ),
+        (
+            "delete_room",
+            "Allowed here until 2999-01-01T00:00:00Z: rooms: bot-*. Anything else is denied.",
+        ),
+        ("list_rooms", "Allowed here until 2999-01-01T00:00:00Z."),
+    ] {
+        let name = format!("whereby_{function}");
+        let tool = crate::mcp::description_for(&world, Some("bot"), &name).await;
+        assert!(tool.ends_with(&format!("\n\n{allowed}")), "{tool}");
+    }
+    // What an agent is told that was denied.
+    let call = Call::new("delete_room", json!({"room_name": "daily"})).agent(Some("bot"));
+    let error = world.session().run(call).await.result.expect_err("denied").for_agent();
+    let hint = error.hint(whereby::WriteOutcome::None).expect("a hint");
+    assert!(hint.contains("allowed until 2999-01-01T00:00:00Z: list_rooms, "), "{hint}");
+    assert!(hint.contains("create_room (rooms: bot-*; otherwise ask), "), "{hint}");
+}
+
+#[tokio::test]
+async fn configure_says_which_rule_a_condition_made() {
+    let world = world_with(|_| String::new()).await;
+    let set = world.run(&["configure", "--function", "delete_room.rooms=bot-*"]).await.stdout;
+    let now = "now delete_room by the account `work`: ask, if rooms: bot-*; otherwise deny\n";
+    assert!(set.ends_with(now), "{set}");
 }

@@ -343,3 +343,45 @@ async fn an_embedding_program_without_a_state_directory_has_nothing_frozen() {
     let session = session.build().expect("a session");
     assert!(session.call(None, "list_rooms", json!({})).await.result.is_ok());
 }
+
+#[tokio::test]
+async fn freezing_again_without_a_reason_keeps_what_is_known() {
+    let world = world().await;
+    let args = ["freeze", "--agent", "a", "--reason", "wrong room", "--json"];
+    let first = ran(&world, &args, 0).await.json()["frozen"].clone();
+    world.move_clock(60);
+    let again = ran(&world, &["freeze", "--agent", "a", "--json"], 0).await.json();
+    assert_eq!((&again["changed"], &again["frozen"]), (&json!(false), &first));
+    let said = ran(&world, &["freeze", "--agent", "a"], 0).await.stdout;
+    assert!(said.starts_with("the agent `a`: frozen before; nothing was changed\n"), "{said}");
+    // Another reason replaces it.
+    let other = ran(&world, &["freeze", "--agent", "a", "--reason", "x", "--json"], 0).await.json();
+    assert_eq!(other["frozen"][0]["reason"], "x");
+    assert_ne!(other["frozen"][0]["since"], first[0]["since"]);
+}
+
+#[tokio::test]
+async fn the_permissions_and_the_agents_say_what_is_frozen() {
+    let world = world().await;
+    ran(&world, &["freeze", "--agent", "a", "--account", "work", "--reason", "why"], 0).await;
+    for arguments in [
+        &["permissions", "--agent", "a"][..],
+        &["permissions", "create_room", "--agent", "a"],
+        &["permissions", "delete_room", "{\"room_name\": \"daily\"}", "--agent", "a"],
+    ] {
+        let shown = ran(&world, arguments, 0).await.stdout;
+        let lift = "to lift it: whereby unfreeze --agent a --account work";
+        assert!(shown.contains("frozen: the agent `a`") && shown.contains(lift), "{shown}");
+        let json = ran(&world, &[arguments, &["--json"]].concat(), 0).await.json();
+        assert_eq!(json["permissions"]["frozen"][0]["reason"], "why", "{json}");
+        let other = ran(&world, &[arguments, &["--account", "other"]].concat(), 0).await.stdout;
+        assert!(!other.contains("frozen"), "{other}");
+    }
+    let frozen = async || {
+        let list = ran(&world, &["agents", "list"], 0).await.stdout;
+        list.lines().find(|line| line.starts_with("a ")).expect("the agent").to_owned()
+    };
+    assert!(frozen().await.ends_with("with work"), "{}", frozen().await);
+    ran(&world, &["freeze", "--agent", "a"], 0).await;
+    assert!(frozen().await.ends_with("yes"), "{}", frozen().await);
+}

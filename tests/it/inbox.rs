@@ -203,7 +203,7 @@ async fn a_link_works_once_within_ten_minutes() {
     ] {
         let (status, has_cookie, page) = open(&wrong).await;
         assert_eq!((status, has_cookie), (StatusCode::FORBIDDEN, false), "{wrong}");
-        assert!(page.contains("This link is not right"), "{page}");
+        assert!(page.contains("This link is not valid"), "{page}");
     }
     assert_eq!(open(&fresh).await.0, StatusCode::OK);
 
@@ -717,4 +717,91 @@ async fn only_a_loopback_address_is_listened_on() {
     }
     let stderr = ran(&world, &["inbox"], 2).await.stderr;
     assert!(stderr.contains("--web"), "{stderr}");
+}
+
+#[tokio::test]
+async fn the_log_names_who_decided_and_where() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure("[agents.bot]\n");
+    let call = whereby::Call::new("delete_room", json!({"room_name": "daily"})).agent(Some("bot"));
+    let id = world.session().run(call).await.approval.expect("an approval");
+    ran(&world, &["approvals", "approve", &id], 0).await;
+    let browser = Browser::of(&world).await;
+    browser.send("/freeze", &[("agent", "bot"), ("account", "work")]).await;
+    let page = browser.page("/log").await;
+    let who: Vec<&str> = page
+        .split("<span class=\"who muted\"><bdi>")
+        .skip(1)
+        .map(|rest| rest.split("</bdi>").next().expect("a name"))
+        .collect();
+    assert!(who[0].ends_with(", on the page") && who[1].ends_with(", on a terminal"), "{who:?}");
+    assert_eq!(who[2], "bot", "{who:?}");
+    assert!(page.contains("with the account <code"), "{page}");
+}
+
+#[tokio::test]
+async fn another_page_takes_over_and_a_service_comes_first() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let (first, second) = (listen(&world).await, listen(&world).await);
+    let link = async || ran(&world, &["inbox", "--link", "--json"], 0).await.json();
+    let begins = async |listening: &Listening| {
+        link().await["link"]["url"].as_str().expect("a link").starts_with(&listening.url())
+    };
+    assert!(begins(&first).await);
+    first.stop().await;
+    assert!(begins(&second).await);
+    let call = ["call", "delete_room", "--arg", "room_name=daily"];
+    let refused = ran(&world, &call, 5).await.stderr;
+    assert!(refused.contains(&format!("{}approvals/", second.url())), "{refused}");
+    second.stop().await;
+    ran(&world, &["inbox", "--link"], 2).await;
+}
+
+#[tokio::test]
+async fn who_signs_in_gets_to_the_approval_that_they_wanted_to_see() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let id = ask(&world, "delete_room", json!({"room_name": "daily"})).await;
+    let mut browser = Browser::outside(&world).await;
+    let outside = browser.get(&format!("/approvals/{id}")).await;
+    assert_eq!(outside.status(), StatusCode::UNAUTHORIZED);
+    let wanted = header(&outside, "set-cookie").split(';').next().expect("a pair").to_owned();
+    assert!(outside.text().await.expect("a page").contains("whereby inbox --link"));
+    let enter = async |cookie: &str| {
+        let link = browser.listening.link().expect("a link").url;
+        let response = http().get(&link).header("cookie", cookie).send().await;
+        header(&response.expect("a response"), "refresh").to_owned()
+    };
+    assert_eq!(enter(&wanted).await, format!("0; url=/approvals/{id}"));
+    let (name, _) = wanted.split_once('=').expect("a pair");
+    for other in ["//evil.example", "../log", "x", "", &*"a".repeat(33)] {
+        assert_eq!(enter(&format!("{name}={other}")).await, "0; url=/", "{other}");
+    }
+    browser.sign_in().await;
+    // As a person writes it.
+    for short in [id[..8].to_owned(), id.to_uppercase()] {
+        let page = browser.page(&format!("/approvals/{short}")).await;
+        assert!(page.contains(&format!("id=\"approval-{id}\"")), "{page}");
+    }
+    let show = ran(&world, &["approvals", "show", &id.to_uppercase()], 0).await;
+    assert!(show.stdout.contains(&id), "{show:?}");
+}
+
+#[tokio::test]
+async fn a_call_of_an_account_that_is_gone_is_not_approved() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let id = ask(&world, "delete_room", json!({"room_name": "daily"})).await;
+    let browser = Browser::of(&world).await;
+    for (change, gone) in [
+        ("--disable", "the account `work` is switched off"),
+        ("--remove", "there is no account `work` any more"),
+    ] {
+        ran(&world, &["configure", "--account", "work", change], 0).await;
+        let refused = ran(&world, &["approvals", "approve", &id], 2).await.stderr;
+        assert!(refused.contains(gone), "{refused}");
+        let refused = browser.decide(&id, "approve", "pending").await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        assert!(refused.text().await.expect("a page").contains(gone));
+    }
+    // It can still be denied, with the name that it has.
+    ran(&world, &["approvals", "deny", &id, "--account", "work"], 0).await;
 }

@@ -631,3 +631,34 @@ async fn what_a_removed_passkey_signed_is_void() {
         (&json!(2), &json!(1))
     );
 }
+
+#[tokio::test]
+async fn whoever_needs_a_passkey_is_told_where() {
+    let world = World::with_rooms(vec![daily()]).await;
+    world.configure(REQUIRED);
+    let call = ["call", "delete_room", "--arg", "room_name=daily"];
+    let document = ran(&world, &[&call[..], &["--json"]].concat(), 5).await.json();
+    let id = document["meta"]["approval_id"].as_str().expect("an id").to_owned();
+    let refused = ran(&world, &["approvals", "approve", &id], 4).await.stderr;
+    assert!(refused.contains("approvals.require = \"passkey\""), "{refused}");
+    assert!(
+        refused.contains("hint: approve it with a passkey on the page of: whereby inbox --web")
+    );
+    let forced = ran(&world, &[&call[..], &["--force"]].concat(), 4).await.stderr;
+    assert!(forced.contains("hint: make the call without --force; a person then approves it"));
+    let browser = Browser::of(&world).await;
+    let refused = ran(&world, &["approvals", "approve", &id], 4).await.stderr;
+    let page = format!("{}approvals/{id}", browser.listening.url());
+    assert!(refused.contains(&page), "{refused}");
+    // Without a passkey, the page says to add one, and does not offer to use one.
+    for path in ["/".to_owned(), format!("/approvals/{id}")] {
+        let page = browser.page(&path).await;
+        assert!(page.contains("Add a passkey") && !page.contains("with a passkey"), "{page}");
+    }
+    let added = ran(&world, &["inbox", "--add-passkey", "--json"], 0).await.json();
+    assert_eq!(added["url"], format!("{}passkeys", browser.listening.url()));
+    assert!(added["expires_at"].is_string(), "{added}");
+    let added = ran(&world, &["inbox", "--add-passkey"], 0).await.stdout;
+    assert!(added.contains(&format!("at {}passkeys", browser.listening.url())), "{added}");
+    world.assert_untouched();
+}

@@ -186,7 +186,13 @@ pub(crate) async fn attempt(
 
 /// The description of a tool.
 pub(crate) async fn description(world: &World, name: &str) -> String {
-    let connected = Connected::new(world, Client::new(None).0).await;
+    description_for(world, None, name).await
+}
+
+/// The description of a tool as an agent sees it.
+pub(crate) async fn description_for(world: &World, agent: Option<&str>, name: &str) -> String {
+    let server = Server::builder(world.session()).agent(agent).build();
+    let connected = Connected::to(&server, Client::new(None).0).await;
     let tools = connected.tools().await;
     connected.end().await;
     let tool = tools.into_iter().find(|tool| tool.name == name).expect("a tool");

@@ -540,3 +540,24 @@ async fn it_ends_with_its_agent() {
         world.assert_untouched();
     }
 }
+
+#[tokio::test]
+async fn terms_that_the_call_itself_does_not_fit_are_refused() {
+    let world = world().await;
+    let id = stored(&world, "create_room", room("ux-")).await;
+    let more = ["approvals", "approve", &id, "--uses", "3", "--rooms", "zz-*"];
+    let refused = ran(&world, &more, 2).await.stderr;
+    assert!(refused.contains("does not fit rooms: zz-*"), "{refused}");
+    assert!(refused.contains("would begin with `ux-`"), "{refused}");
+    let browser = crate::inbox::Browser::of(&world).await;
+    let path = format!("/approvals/{id}/decision");
+    let form = [("decision", "approve"), ("seen", "pending"), ("uses", "3"), ("which", "rooms")];
+    let refused = browser.send(&path, &[&form[..], &[("rooms", "zz-*")]].concat()).await;
+    assert_eq!(refused.status(), reqwest::StatusCode::BAD_REQUEST);
+    let page = refused.text().await.expect("a page");
+    assert!(page.contains("does not fit rooms: zz-*"), "{page}");
+    assert!(standing(&world).await.is_empty());
+    // Nothing was decided.
+    approve(&world, &id, &["--uses", "3", "--rooms", "zz-*,ux-*"]).await;
+    assert_made(&call(&world, "create_room", room("ux-")).await);
+}

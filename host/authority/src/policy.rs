@@ -6,7 +6,9 @@
 
 mod decision;
 
-pub use decision::{AppliedRule, Approval, Needs, Outlook, Permit, Rule, Subject, Unmet, Verdict};
+pub use decision::{
+    AppliedRule, Approval, Needs, Outlook, Permit, Rule, Subject, Unmet, Verdict, in_line,
+};
 
 use crate::arguments::Arguments;
 use crate::conditions::Condition;

@@ -46,7 +46,7 @@ impl Sentence {
         let (own, on) = match what {
             "approve" => ("Approved", " a call"),
             "deny" => ("Denied", " a call"),
-            "revoke" => ("Took back", " an approval, a token or a passkey"),
+            "revoke" => ("Revoked", " an approval, a token or a passkey"),
             "freeze" => ("Froze", " everything"),
             "unfreeze" => ("Lifted the freeze of", " everything"),
             "configure" => ("Changed", " the configuration"),
@@ -56,7 +56,10 @@ impl Sentence {
         let is_freeze = matches!(what, "freeze" | "unfreeze");
         match (function, agent, account) {
             (Some(function), _, _) => sentence.and(" a call of ").name(function),
-            (None, Some(agent), _) if is_freeze => sentence.and(" the agent ").name(agent),
+            (None, Some(agent), Some(account)) if is_freeze => {
+                sentence.and(" the agent ").name(agent).and(" with the account ").name(account)
+            }
+            (None, Some(agent), None) if is_freeze => sentence.and(" the agent ").name(agent),
             (None, None, Some(account)) if is_freeze => sentence.and(" the account ").name(account),
             _ => sentence.and(on),
         }
@@ -89,6 +92,9 @@ impl Sentence {
     /// Adds the name of the room in the arguments.
     fn room(self, arguments: &Value) -> Self {
         let given = arguments["room_name"].as_str().unwrap_or_default();
+        if given.is_empty() {
+            return self.and("that has no name");
+        }
         match RoomRef::parse(given) {
             Ok(room) => self.name(room.name.as_str()),
             Err(_) => self.name(given),
@@ -163,7 +169,8 @@ pub(crate) fn create_room(arguments: &Value) -> Sentence {
         effects.push(kept(" transcribes its meetings", &transcription["destination"]));
     }
     if items.clone().any(|item| *item == "hostRoomUrl" || item["hostRoomUrl"] == true) {
-        effects.push(Sentence::words(" returns the link that makes its user a host"));
+        effects
+            .push(Sentence::words(" returns its host link, which makes whoever opens it a host"));
     }
     let count = effects.len();
     for (index, effect) in effects.into_iter().enumerate() {
@@ -245,14 +252,14 @@ mod tests {
                 json!({"room_mode": "group", "room_name_prefix": "bot-",
                     "end_date": "2099-03-02T10:00:00Z", "fields": [{"hostRoomUrl": true}]}),
                 "Creates a group room whose name begins with `bot-`, open until \
-                 `2099-03-02 10:00 UTC`, and returns the link that makes its user a host.",
+                 `2099-03-02 10:00 UTC`, and returns its host link, which makes whoever opens it a host.",
             ),
             (
                 "create_room",
                 json!({"start_date": "2099-03-02T10:00:30Z", "fields": recorded}),
                 "Creates a room, open until an hour after `2099-03-02T10:00:30Z`; records its meetings \
                  to the bucket `b/x`, streams its meetings live to `rtmps://live.example.com/app/***`, \
-                 transcribes its meetings, and returns the link that makes its user a host.",
+                 transcribes its meetings, and returns its host link, which makes whoever opens it a host.",
             ),
             (
                 "create_room",
@@ -275,7 +282,7 @@ mod tests {
             of("approve", call, Some("a"), Some("work")),
             "Approved a call of `delete_room`"
         );
-        assert_eq!(of("revoke", None, None, None), "Took back an approval, a token or a passkey");
+        assert_eq!(of("revoke", None, None, None), "Revoked an approval, a token or a passkey");
         assert_eq!(of("freeze", None, Some("a\u{1b}"), None), "Froze the agent `a\\u{1b}`");
         assert_eq!(of("freeze", None, None, Some("work")), "Froze the account `work`");
         assert_eq!(of("unfreeze", None, None, None), "Lifted the freeze of everything");

@@ -75,7 +75,7 @@ fn describe(
     for function in functions {
         let outlook = settings.policy.outlook(Subject::of(name, function), false);
         permissions.insert(function.json.to_owned(), outlook.permission.as_str().into());
-        if !outlook.conditions.is_empty() {
+        if !outlook.otherwise().is_empty() {
             conditions.insert(function.json.to_owned(), outlook.terms().into());
         }
     }

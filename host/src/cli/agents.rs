@@ -3,8 +3,9 @@
 
 use super::configure::PermissionOpts;
 use super::ending::Ending;
+use super::render::Look;
 use super::token::{commands_to_revoke, ids_of_agent};
-use super::{CommandError, Context, Output, document, render};
+use super::{CommandError, Context, Output, document, render, table};
 use crate::config::edit::{self, Change};
 use crate::config::{Settings, invalid_agent_name, is_account_name};
 use crate::error::Error;
@@ -12,6 +13,7 @@ use crate::store::{Decider, Freeze, Place, Voided};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use toml_edit::{Array, Datetime};
+use whereby_authority::conditions::Condition;
 use whereby_authority::policy::{AgentRules, Effect, Permission, Rule, Subject};
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
@@ -125,7 +127,7 @@ impl AddOpts {
 
     /// Says where the rules of the accounts are stricter than what was given for the agent.
     fn stricter(&self, settings: &Settings) -> Vec<String> {
-        let mut found: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
+        let mut found: BTreeMap<(&str, String, String), Vec<&str>> = BTreeMap::new();
         let is_named = |name: &&String| self.accounts.is_empty() || self.accounts.contains(*name);
         for account in settings.accounts.keys().filter(is_named) {
             let calls = FUNCTIONS.iter().flat_map(|function| [(function, false), (function, true)]);
@@ -141,7 +143,8 @@ impl AddOpts {
                 let rules = rules.iter().map(|applied| &applied.rule).filter(is_about);
                 let Some(strictest) = rules.max_by_key(|rule| rule.permission) else { continue };
                 if strictest.permission > given {
-                    let names = found.entry((account, strictest.to_string())).or_default();
+                    let fix = self.loosening(settings, account, strictest, given);
+                    let names = found.entry((account, strictest.to_string(), fix)).or_default();
                     let name =
                         if has_destination { "recording and streaming" } else { function.json };
                     if !names.contains(&name) {
@@ -150,15 +153,42 @@ impl AddOpts {
                 }
             }
         }
-        let message = |((account, rule), names): (_, Vec<&str>)| {
+        let message = |((account, rule, fix), names): (_, Vec<&str>)| {
             format!(
                 "the account `{account}` is stricter than what you gave the agent `{}`: {rule} applies to \
-                 {}",
+                 {}{fix}",
                 self.name,
                 names.join(", ")
             )
         };
         found.into_iter().map(message).collect()
+    }
+
+    /// Returns the command that makes a rule as free as what was given, after a semicolon; empty if the rule
+    /// is not in the user's own file.
+    fn loosening(
+        &self,
+        settings: &Settings,
+        account: &str,
+        rule: &Rule,
+        given: Permission,
+    ) -> String {
+        let given = given.as_str();
+        let is_own =
+            rule.place.as_ref().is_some_and(|(file, _)| settings.file.as_ref() == Some(file));
+        match (is_own, rule.is_default) {
+            // A default is changed for this account alone.
+            (_, true) => {
+                format!(
+                    "; to change that, run: whereby configure --account {account} --set {}={given}",
+                    rule.key
+                )
+            }
+            (true, false) => {
+                format!("; to change that, run: whereby configure --set {}={given}", rule.key)
+            }
+            (false, false) => String::new(),
+        }
     }
 
     fn changes(
@@ -261,6 +291,20 @@ fn list(context: &Context) -> Result<Output, CommandError> {
     Ok(Output::text(text, document("agents", documents.into())))
 }
 
+/// Returns a line that says until when an agent may call anything; empty without an end.
+pub(super) fn end_line(settings: &Settings, agent: Option<&str>, look: &Look) -> String {
+    let rules = agent.and_then(|name| settings.policy.agents.get(name));
+    let Some(Condition::ValidUntil(end)) =
+        rules.and_then(|rules| rules.valid_until.as_ref()).map(|stated| &stated.condition)
+    else {
+        return String::new();
+    };
+    let agent = agent.unwrap_or_default();
+    let line =
+        format!("the agent `{agent}` expires at {}; its calls are then denied", end.to_rfc3339());
+    format!("\n{}{}", table::paragraph(&look.localized(&line), look), look.zone_line())
+}
+
 /// Returns an agent as JSON and as a row of the table. `frozen` is absent if it is unknown, which freezes
 /// everything.
 fn describe(name: &str, rules: &AgentRules, frozen: Option<&[Freeze]>) -> (Value, Value) {
@@ -273,12 +317,18 @@ fn describe(name: &str, rules: &AgentRules, frozen: Option<&[Freeze]>) -> (Value
         .as_ref()
         .is_none_or(|freezes| freezes.iter().any(|freeze| freeze.selector.account.is_none()));
     let freezes = freezes.unwrap_or_default();
-    let shown: Vec<String> = freezes.iter().map(|freeze| freeze.selector.describe()).collect();
+    let with_accounts = freezes.iter().filter_map(|freeze| freeze.selector.account.as_deref());
+    let with_accounts: Vec<String> =
+        with_accounts.map(|account| text::printable(account, 60)).collect();
     let row = json!({
         "agent": name,
         "accounts": accounts.map_or_else(|| "all".to_owned(), |accounts| accounts.join(", ")),
         "valid until": until,
-        "frozen": if shown.is_empty() && is_frozen { "everything".into() } else { shown.join("; ") },
+        "frozen": match with_accounts.as_slice() {
+            _ if is_frozen => "yes".to_owned(),
+            [] => String::new(),
+            accounts => format!("with {}", accounts.join(", ")),
+        },
     });
     let json = json!({
         "name": name,

@@ -21,7 +21,8 @@ const OTHER_COLUMNS: u16 = 20;
 ///
 /// If a call needs approval and nobody can be asked, the call is stored. An approval allows one call
 /// with the same arguments, in any spelling. It works once and expires after 15 minutes. After you
-/// approve, the program makes the call again. Undecided requests expire after an hour.
+/// approve, an MCP server makes the call by itself; in a shell or a script, make it again. Undecided
+/// requests expire after an hour.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  whereby approvals list\n  whereby approvals list --all --json"
@@ -114,9 +115,9 @@ impl Opts {
             Command::List { all } => {
                 let account = wanted_account(context);
                 let mut found = store.approvals(all)?;
-                found.retain(|found| account.as_ref().is_none_or(|name| *name == found.account));
+                found.retain(|found| is_wanted(context, &found.account));
                 let mut standing = store.standing()?;
-                standing.retain(|own| account.as_ref().is_none_or(|name| *name == own.account));
+                standing.retain(|own| is_wanted(context, &own.account));
                 let documents: Vec<Value> = found.iter().map(StoredApproval::to_json).collect();
                 let table = if !found.is_empty() || !standing.is_empty() {
                     let look = context.look();
@@ -150,10 +151,15 @@ impl Opts {
             Command::Approve { id, more } => {
                 let id = store.approval_id(&id)?;
                 let found = store.approval(&id)?;
-                found.as_ref().map_or(Ok(()), |found| check_account(context, found))?;
+                if let Some(found) = &found {
+                    check_account(context, found)?;
+                    if let Ok(settings) = settings(context) {
+                        settings.check_approvable(&found.account)?;
+                    }
+                }
                 let now = context.environment.clock.unix_ms();
                 let terms = found.map_or(Ok(None), |found| more.terms(&found, now))?;
-                check_passkey(context)?;
+                check_passkey(context, &store, &id)?;
                 let (approved, standing) = match terms {
                     Some(terms) => {
                         let (approved, own) = store.approve_more(&id, &terms, &terminal())?;
@@ -216,7 +222,7 @@ fn deny_all(
 ) -> Result<Output, CommandError> {
     let account = wanted_account(context);
     let is_meant = |found: &StoredApproval| {
-        account.as_ref().is_none_or(|name| *name == found.account)
+        is_wanted(context, &found.account)
             && client.is_none_or(|name| is_client(found.client.as_deref(), name))
     };
     let mut found = store.approvals(false)?;
@@ -225,7 +231,7 @@ fn deny_all(
     // One does not say which client asked, but goes with the approval that it was given with.
     standing.retain(|own| {
         found.iter().any(|found| found.id == own.approval)
-            || client.is_none() && account.as_ref().is_none_or(|name| *name == own.account)
+            || client.is_none() && is_wanted(context, &own.account)
     });
     let is_any = !found.is_empty() || !standing.is_empty();
     if is_any && !yes && !confirm(context, &found, &standing)? {
@@ -331,12 +337,19 @@ fn is_client(client: Option<&str>, name: &str) -> bool {
 pub(super) fn wanted_account(context: &Context) -> Option<String> {
     let name = context.global.account.as_deref()?;
     if name == "default"
-        && let Ok(settings) = Settings::load(context.global.config.as_deref(), &context.environment)
+        && let Ok(settings) = settings(context)
         && let Ok(default) = settings.account_name(Some(name))
     {
         return Some(default.to_owned());
     }
     Some(name.to_owned())
+}
+
+/// Whether a row of an account is one of those that `--account` means. A row may be of an account called
+/// `default` that is no longer configured.
+fn is_wanted(context: &Context, account: &str) -> bool {
+    context.global.account.as_deref() == Some(account)
+        || wanted_account(context).is_none_or(|name| name == account)
 }
 
 fn check_account_of(context: &Context, store: &Store, id: &str) -> Result<(), Error> {
@@ -357,28 +370,32 @@ fn check_standing_account(context: &Context, found: &StandingApproval) -> Result
 }
 
 fn check_account_is(context: &Context, id: &str, account: &str) -> Result<(), Error> {
-    match wanted_account(context) {
-        Some(name) if name != account => Err(Error::usage(format!(
-            "approval {id} belongs to the account `{}`, not to `{}`; change --account",
-            shown(account),
-            shown(&name)
-        ))),
-        _ => Ok(()),
+    if is_wanted(context, account) {
+        return Ok(());
     }
+    Err(Error::usage(format!(
+        "approval {id} belongs to the account `{}`, not to `{}`; change --account",
+        shown(account),
+        shown(&wanted_account(context).unwrap_or_default())
+    )))
 }
 
 /// Refuses to approve a call where nothing but a passkey may. Without a configuration that can be read,
 /// the call itself is refused.
-fn check_passkey(context: &Context) -> Result<(), Error> {
-    let loaded = Settings::load(context.global.config.as_deref(), &context.environment);
-    match loaded.ok().and_then(|settings| settings.policy.passkey_required_by()) {
-        None => Ok(()),
-        Some(rule) => Err(Error::Denied {
-            message: "nothing was approved, because nothing but a passkey approves calls".into(),
-            rule: Some(Box::new(rule)),
-            instead: String::new(),
-        }),
-    }
+fn check_passkey(context: &Context, store: &Store, id: &str) -> Result<(), Error> {
+    let required = settings(context).ok().and_then(|own| own.policy.passkey_required_by());
+    let Some(rule) = required else { return Ok(()) };
+    let place = store.passkey_place(id);
+    Err(Error::Blocked {
+        message: "nothing was approved, because nothing but a passkey approves calls".into(),
+        detail: format!("; {rule}"),
+        fix: format!("approve it with a passkey {place}"),
+        instead: String::new(),
+    })
+}
+
+fn settings(context: &Context) -> Result<Settings, Error> {
+    Settings::load(context.global.config.as_deref(), &context.environment)
 }
 
 /// Returns the person who runs this command.
@@ -566,18 +583,23 @@ fn show(context: &Context, approval: &StoredApproval) -> String {
 fn approved_text(context: &Context, approval: &StoredApproval) -> String {
     let look = context.look();
     let until = render::body(&approval.to_json()["valid_until"], &look);
+    let until = until.trim_end();
     let what = format!(
-        "approved: one call of {} by the account `{}` at {}, until {}, with exactly these arguments:",
+        "approved: one call of {} by the account `{}` at {}, until {until}, with exactly these arguments:",
         shown(&approval.function),
         shown(&approval.account),
         shown(&approval.api),
-        until.trim_end(),
     );
+    let next = match approval.is_made_by_itself {
+        true => "The MCP server that asked makes the call now, or any other one that runs as you.",
+        false => "Now make the same call again, or ask whoever made it to.",
+    };
     format!(
-        "{}{}{}\n{}to revoke it before it is used: whereby approvals deny {}\n",
+        "{}{}{}{}\n{}to revoke it before it is used: whereby approvals deny {}\n",
         table::paragraph(&what, &look),
         arguments(approval),
         sentence(approval, &look),
+        table::paragraph(next, &look),
         look.zone_line(),
         approval.id,
     )

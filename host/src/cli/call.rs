@@ -317,14 +317,19 @@ fn typed(function: &str, name: &str, value: &str) -> Result<Value, Error> {
         });
     match ty {
         None | Some(Type::String | Type::Enum(_)) => Ok(Value::from(value)),
-        Some(_) => strict_json::from_str(value).map_err(|error| {
+        Some(ty) => strict_json::from_str(value).map_err(|error| {
             let shown = text::printable(value, 80);
+            let expected = match ty {
+                Type::Bool => "expected true or false",
+                Type::U16 | Type::U32 | Type::U64 => "expected an integer",
+                Type::F64 => "expected a number",
+                _ => "expected JSON",
+            };
             Error::usage(if error.is_data() {
                 format!("--arg {name}={shown} is ambiguous: {error}; write it once")
             } else {
                 format!(
-                    "--arg {name}={shown} is not JSON ({error}); for examples, see `whereby docs \
-                         {function}`"
+                    "--arg {name}={shown}: {expected}; for examples, see `whereby docs {function}`"
                 )
             })
         }),

@@ -3,7 +3,7 @@
 mod help;
 
 use super::functions::Completed;
-use super::{CommandError, Context, Output};
+use super::{CommandError, Context, Output, table};
 use crate::config::Settings;
 use crate::config::credentials::TokenSource;
 use crate::config::edit::{self, Change, check_account_name, existing, parse_key, parse_value};
@@ -11,6 +11,7 @@ use crate::config::environment::Environment;
 use crate::config::reader;
 use crate::error::Error;
 use crate::session::resources::{check_certificates, read_component};
+use crate::system::file;
 use clap::builder::PossibleValue;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -232,6 +233,29 @@ fn part(rule: &FunctionRule, key: Option<&str>, text: &str) -> Result<Part, Stri
         .map_err(|what| format!("`{}.{key}` {what}", rule.name))
 }
 
+/// Returns what would keep people from deciding on calls, each with how to fix it.
+pub(super) fn approval_warnings(context: &Context, settings: &Settings) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    if let Some(program) = settings.notify.first()
+        && let Err(why) = file::check_program(Path::new(program))
+    {
+        let program = text::printable(program, 300);
+        found.push((
+            format!("approvals.notify tells nobody: {program} {why}"),
+            format!("run: chmod +x {program}; or name another program in approvals.notify"),
+        ));
+    }
+    let has_passkey = || context.store().and_then(|store| store.has_passkey());
+    if settings.policy.passkey_required_by().is_some() && has_passkey().is_ok_and(|has| !has) {
+        found.push((
+            "nothing but a passkey approves calls, and there is no passkey".into(),
+            "to add one, run: whereby inbox --web; and in another terminal: whereby inbox --add-passkey"
+                .into(),
+        ));
+    }
+    found
+}
+
 /// Checks that the file or program of an account's token exists. A variable may be set elsewhere, so it is
 /// not checked.
 fn check_token_of(settings: &Settings, name: &str, environment: &Environment) -> Result<(), Error> {
@@ -284,7 +308,12 @@ impl Opts {
         if let Ok(settings) = Settings::load(context.global.config.as_deref(), &context.environment)
         {
             warnings.extend(self.unusable(&settings, account.as_deref(), &context.environment));
+            if self.set.iter().any(|pair| pair.starts_with("approvals.")) {
+                let of_approvals = approval_warnings(context, &settings).into_iter();
+                warnings.extend(of_approvals.map(|(what, fix)| format!("{what}; {fix}")));
+            }
         }
+        let rules = self.rules_now(context, named);
         if !context.global.quiet {
             for warning in &warnings {
                 context.warn(warning);
@@ -300,7 +329,7 @@ impl Opts {
             }
         };
         Ok(Output::text(
-            format!("{file}: {what}\n{next}"),
+            format!("{file}: {what}\n{rules}{next}"),
             json!({
                 "success": true,
                 "file": changed.file,
@@ -309,6 +338,29 @@ impl Opts {
                 "warnings": warnings,
             }),
         ))
+    }
+
+    /// Returns what now holds for each function whose conditions were set: more than what was given.
+    fn rules_now(&self, context: &Context, named: Option<&str>) -> String {
+        let Ok(settings) = Settings::load(context.global.config.as_deref(), &context.environment)
+        else {
+            return String::new();
+        };
+        let Ok(account) = settings.account_name(named) else { return String::new() };
+        let mut functions: Vec<&'static Function> = Vec::new();
+        for (function, part) in &self.permissions.functions {
+            let is_known = functions.iter().any(|known| known.json == function.json);
+            if !matches!(part, Part::Permission(_)) && !is_known {
+                functions.push(function);
+            }
+        }
+        let line = |function: &&'static Function| {
+            let outlook = settings.policy.outlook(Subject::of(account, function), false);
+            let line =
+                format!("now {}", super::permissions::in_words(function, account, None, &outlook));
+            table::paragraph(&line, &context.look())
+        };
+        functions.iter().map(line).collect()
     }
 
     /// Returns the account of `--account`, or the one that the changes apply to. It may not exist yet.
@@ -491,11 +543,45 @@ impl Opts {
             rules.first().map_or(Permission::Deny, |applied| applied.rule.permission)
         };
         changes.extend(self.permissions.changes(now, table, permissions, word)?);
+        check_names(settings, &changes)?;
         if changes.is_empty() {
             return Err(Error::usage("nothing to change; see `whereby configure --help`"));
         }
         Ok(changes)
     }
+}
+
+/// Refuses changes to an agent that does not exist, or to an account that neither exists nor gets a key: the
+/// name is probably misspelled.
+fn check_names(settings: &Settings, changes: &[Change]) -> Result<(), Error> {
+    for keys in changes.iter().map(Change::keys) {
+        match keys {
+            [table, name, ..]
+                if table == "agents" && !settings.policy.agents.contains_key(name) =>
+            {
+                let names: Vec<&str> = settings.policy.agents.keys().map(String::as_str).collect();
+                return Err(Error::usage(format!(
+                    "no agent is called `{}`{}; to add an agent, run: whereby agents add NAME",
+                    text::printable(name, 60),
+                    suggest::did_you_mean(name, &names)
+                )));
+            }
+            [table, name, _, ..] if table == "accounts" => {
+                let gets_key = changes.iter().map(Change::keys).any(|own| {
+                    own.starts_with(&keys[..2])
+                        && own.get(2).is_some_and(|key| key == "access_token")
+                });
+                if !gets_key && let Err(error) = existing(settings, name) {
+                    return Err(Error::usage(format!(
+                        "{error}; to add an account, give its key, too: whereby configure --account NAME \
+                         --token-stdin"
+                    )));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Whether a key belongs to an account.

@@ -83,7 +83,8 @@ impl Opts {
         };
         demo.say(&format!(
             "\n{zone}{} calls, each in a fresh sandbox; {requests} requests over {connections} connection{}.\n\
-             Next: set WHEREBY_ACCESS_TOKEN to an API key, and run `whereby call list_rooms`.\n",
+             Next: give it your API key with `whereby configure --token-stdin`, then run\n\
+             `whereby call list_rooms`. Or try every command against `whereby simulate`.\n",
             demo.steps.len(),
             if connections == 1 { "" } else { "s" }
         ));
@@ -127,7 +128,7 @@ impl Demo {
         let title = "The account `school` may not create rooms. Nothing is sent.";
         self.call(title, "whereby.school.create_room", json!({})).await?;
         let title = "The account `work` needs a person's approval to write. Here, it is given.";
-        let room = json!({"room_name_prefix": "demo-", "fields": ["hostRoomUrl"]});
+        let room = json!({"room_name_prefix": "demo-"});
         let created = self.call(title, "whereby.create_room", room).await?;
         let room = json!({"room_name": member(&created, "/roomName")?});
         self.call("Deleting the room needs approval, too.", "whereby.delete_room", room).await?;

@@ -1,6 +1,6 @@
 //! `whereby list`, `docs`, `search` and `schema`: describe the functions.
 
-use super::agents::AgentOpt;
+use super::agents::{AgentOpt, end_line};
 use super::functions::{self, find};
 use super::{CommandError, Context, Output, document, render, table};
 use crate::config::Settings;
@@ -72,8 +72,14 @@ impl ListOpts {
                 "description": function["description"],
             })
         });
-        let table = render::render(&Value::Array(rows.collect()), &context.look());
-        Ok(Output::text(table, document("functions", functions.into())))
+        let look = context.look();
+        let mut table = render::render(&Value::Array(rows.collect()), &look);
+        table += &end_line(&settings, agent, &look);
+        let mut document = document("functions", functions.into());
+        if let Some(end) = rules.and_then(|rules| rules.valid_until.as_ref()) {
+            document["agent_valid_until"] = end.condition.value();
+        }
+        Ok(Output::text(table, document))
     }
 }
 

@@ -120,14 +120,14 @@ impl Opts {
             let fix = "run: whereby configure --account NAME --default";
             checks.push(Check::warning("default account", "none", fix));
         }
+        checks.extend(approvals(context, &settings));
         if accounts.is_empty() {
             let error = settings
                 .account(context.global.account.as_deref())
                 .err()
                 .unwrap_or_else(|| Error::configuration("there is no account to check"));
-            let fix = "set WHEREBY_ACCESS_TOKEN, or run: whereby configure --token-stdin";
-            let fix = settings.accounts.is_empty().then(|| fix.to_owned());
-            checks.push(Check::failed("accounts", &error, fix));
+            // The error says what to do.
+            checks.push(Check::failed("accounts", &error, None));
             first_error = first_error.or(Some(error));
         }
         Ok(report(context, &checks, &accounts, first_error))
@@ -298,6 +298,12 @@ fn frozen(context: &Context) -> (Vec<Check>, Option<Error>) {
     }
 }
 
+/// Returns warnings about `[approvals]`: what would keep people from deciding.
+fn approvals(context: &Context, settings: &Settings) -> Vec<Check> {
+    let warnings = super::configure::approval_warnings(context, settings).into_iter();
+    warnings.map(|(what, fix)| Check::warning("approvals", what, fix)).collect()
+}
+
 fn holds_compiled_code(directory: &Path) -> bool {
     let is_code = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.is_ok_and(|entry| entry.path().extension().is_some_and(|ending| ending == "cwasm"))
@@ -359,7 +365,10 @@ async fn check_account(
         let fix = format!("run: whereby configure --account {name} --enable");
         return (vec![Check::warning(&check, "switched off", fix)], details, None);
     }
-    let call = Call::new("get_current_user", json!({})).exact_account(name).force(true);
+    let call = Call::new("get_current_user", json!({}))
+        .exact_account(name)
+        .force(true)
+        .asked_by(super::FRONT_END, None);
     let outcome = session.run(spinner::watched(context, status, call)).await;
     let mut checks = Vec::new();
     if let Some(skew) =

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use whereby_authority::conditions::parse_span;
+use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
 /// The longest time of `--for`, in seconds: a hundred years.
@@ -34,13 +35,16 @@ impl Ending {
             (Some(time), _) => {
                 let seconds = parse_span(time).filter(|time| (1..=MAX_FOR).contains(time));
                 now.plus_seconds(seconds.ok_or_else(|| {
-                    Error::usage("--for must be a time such as \"90m\", \"8h\" or \"30d\"")
+                    let given = text::printable(time, 40);
+                    Error::usage(format!("--for {given}: expected a time such as 90m, 8h or 30d"))
                 })?)
             }
             (None, Some(date)) => Timestamp::parse(date).ok_or_else(|| {
-                Error::usage(
-                    "--valid-until must be a date with a time zone, such as 2026-12-04T18:00:00Z",
-                )
+                let given = text::printable(date, 40);
+                Error::usage(format!(
+                    "--valid-until {given}: expected a date with a time zone, such as \
+                     2026-12-04T18:00:00Z"
+                ))
             })?,
         };
         let end = end.to_seconds();

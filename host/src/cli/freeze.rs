@@ -19,6 +19,9 @@ pub(super) struct FreezeOpts {
     /// Freeze only calls of this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Freeze only calls with this account
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// The reason to show to people; agents don't see it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -34,6 +37,9 @@ pub(super) struct UnfreezeOpts {
     /// Lift the freeze of this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Lift the freeze of this account
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// Lift every freeze
     #[arg(long, conflicts_with = "agent")]
     all: bool,
@@ -48,9 +54,10 @@ impl FreezeOpts {
         let changed = context.store()?.freeze(selector, reason, &by)?;
         context.warn_unrecorded(changed.unrecorded.as_ref());
         let (is_new, frozen) = (changed.changed, changed.freezes);
-        let said = match is_new {
-            true => format!("froze {what}; calls that are under way send nothing more\n"),
-            false => format!("{what}: frozen before, now with this time and reason\n"),
+        let said = match (is_new, reason) {
+            (true, _) => format!("froze {what}; calls that are under way send nothing more\n"),
+            (false, Some(_)) => format!("{what}: frozen before, now with this time and reason\n"),
+            (false, None) => format!("{what}: frozen before; nothing was changed\n"),
         };
         Ok(Output::text(
             said + &listed(context, &frozen),

@@ -9,6 +9,7 @@ use super::{CommandError, Context, Exit, Output};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::inbox::{Inbox, Link, Listening};
+use crate::passkey::code::LIFETIME as PASSKEY_CODE_MS;
 use crate::session::Session;
 use crate::session::approval::NobodyToAsk;
 use crate::session::resume::make_approved_calls;
@@ -67,13 +68,23 @@ impl Opts {
             return Ok(Output::text(shown(&link), json!({"link": document(&link)})));
         }
         if self.add_passkey {
-            let code = context.store()?.new_passkey_code()?;
+            let store = context.store()?;
+            let code = store.new_passkey_code()?;
+            let expires = context.environment.clock.unix_ms().saturating_add(PASSKEY_CODE_MS);
+            let page = store.page().and_then(|page| page.join("passkeys").ok());
+            let place = match &page {
+                Some(page) => format!("at {page}"),
+                None => {
+                    "on the inbox page under Passkeys (to serve it: whereby inbox --web)".into()
+                }
+            };
             return Ok(Output::text(
-                format!(
-                    "{code}\nEnter this code on the inbox page under Passkeys. It works once, within 10 \
-                     minutes.\n"
-                ),
-                json!({"code": code}),
+                format!("{code}\nEnter this code {place}. It works once, within 10 minutes.\n"),
+                json!({
+                    "code": code,
+                    "url": page.map(String::from),
+                    "expires_at": Timestamp::of_unix_ms(expires).map(Timestamp::to_rfc3339),
+                }),
             ));
         }
         if !self.web {

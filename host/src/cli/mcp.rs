@@ -144,13 +144,28 @@ impl Opts {
         Ok(SecretString::from(contents.text().map_err(wrong)?.trim()))
     }
 
+    /// Refuses a bearer token for HTTP clients where a capability token is expected. Whoever starts the server
+    /// confuses the two; a capability token that is not valid is reported where it is opened.
+    fn check_capability_token(&self, context: &Context) -> Result<(), Error> {
+        if self.token_file.is_none() {
+            return Ok(());
+        }
+        let token = self.token(&context.environment)?;
+        match Token::parse(token.expose_secret()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::usage(
+                "the file of --token-file has no capability token; if it has the bearer token of HTTP \
+                 clients, add --listen, such as --listen 127.0.0.1:8090; otherwise leave out --token-file",
+            )),
+        }
+    }
+
     /// Builds a server that reloads the configuration files when they change.
     async fn server(&self, context: &Context) -> Result<Server, Error> {
         let settings = context.settings()?.defaulting_to(context.global.account.as_deref())?;
         let agent = self.agent.name(context);
-        // The agent may be added while the server runs. Until then, its calls are refused.
-        if let Some(Err(error)) = agent.as_deref().map(|name| settings.agent(name)) {
-            context.warn(&format!("all calls will be refused: {error}"));
+        if let Some(name) = agent.as_deref() {
+            settings.agent(name)?;
         }
         if !context.global.quiet {
             unusable(&settings, &context.environment).iter().for_each(|what| context.warn(what));
@@ -158,6 +173,7 @@ impl Opts {
         let files = Settings::files(context.global.config.as_deref(), &context.environment)?;
         let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
         let token = if self.listen.is_none() {
+            self.check_capability_token(context)?;
             super::token::open(context, &session, self.token_file.as_ref()).await?
         } else if context.environment.variables.contains_key(super::token::VARIABLE) {
             return Err(Error::Configuration {

@@ -387,19 +387,76 @@ fn run_on_this_thread() -> u8 {
     print(&streams, &style, Err(error.into()))
 }
 
+/// What people write who know another command, by the command, with what to write instead.
+const TIPS: [(&str, &str, &str); 12] = [
+    ("agents", "--until", "an agent expires with --valid-until DATE, or --for TIME"),
+    ("token", "--until", "a token expires with --valid-until DATE, or --for TIME"),
+    ("agents", "--agent", "name the agent without an option: whereby agents add NAME"),
+    ("configure", "--agent", "set a rule of an agent with --set agents.NAME.permissions.write=ask"),
+    ("docs", "--agent", "an agent's rules are in: whereby permissions --agent NAME"),
+    ("search", "--agent", "an agent's rules are in: whereby permissions --agent NAME"),
+    ("schema", "--agent", "an agent's rules are in: whereby permissions --agent NAME"),
+    ("freeze", "--for", "a freeze lasts until: whereby unfreeze"),
+    ("freeze", "--until", "a freeze lasts until: whereby unfreeze"),
+    ("approvals", "--until", "an approval of several calls expires with --for TIME"),
+    ("approvals", "revoke", "to revoke an approval, run: whereby approvals deny ID"),
+    ("agents", "show", "an agent's rules are in: whereby permissions --agent NAME"),
+];
+
+/// Says in plain words why the value of an option is wrong, where the standard library says it.
+fn reword(error: &clap::Error, message: &str) -> String {
+    let Some(why) = std::error::Error::source(error).map(ToString::to_string) else {
+        return message.to_owned();
+    };
+    let range = why.split_once(" is not in ").and_then(|(_, range)| range.split_once(".."));
+    let words = match (why.as_str(), range) {
+        ("invalid digit found in string" | "cannot parse integer from empty string", _) => {
+            "expected an integer".to_owned()
+        }
+        ("number too large to fit in target type", _) => "the number is too large".into(),
+        ("number too small to fit in target type", _) => "the number is too small".into(),
+        ("invalid socket address syntax", _) => {
+            "expected an IP address and a port, such as 127.0.0.1:8090".into()
+        }
+        (_, Some((least, ""))) => format!("expected an integer from {least}"),
+        (_, Some((least, most))) => {
+            format!("expected an integer from {least} to {}", most.trim_start_matches('='))
+        }
+        _ => return message.to_owned(),
+    };
+    match message.rsplit_once(&format!(": {why}")) {
+        Some((before, after)) => format!("{before}: {words}{after}"),
+        None => message.to_owned(),
+    }
+}
+
 /// Improves the message if a function was written as a command, or an argument as an option.
 fn improve_tip(error: &mut clap::Error, arguments: &[OsString]) {
     let command = match command_of(arguments).unwrap_or_default() {
         "help" => arguments.last().and_then(|word| word.to_str()).unwrap_or_default(),
         command => command,
     };
-    let tip = match error.kind() {
-        ErrorKind::InvalidSubcommand => {
+    let given = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand].into_iter();
+    let given = given.filter_map(|kind| error.get(kind)).find_map(|value| match value {
+        ContextValue::String(text) => text.split(['=', ' ']).next().map(str::to_owned),
+        _ => None,
+    });
+    let given = given.unwrap_or_default();
+    let known = TIPS.iter().find(|(of, wrong, _)| (*of, *wrong) == (command, &*given));
+    let tip = match (error.kind(), known) {
+        (ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand, Some((_, _, tip))) => {
+            // Clap suggests what is spelled alike.
+            error.remove(ContextKind::SuggestedArg);
+            (*tip).into()
+        }
+        (ErrorKind::InvalidSubcommand, None) => {
             let name = command.replace('-', "_");
             let Some(function) = whereby_catalog::function(&name) else { return };
             format!("it is a function; run: whereby call {}", function.json)
         }
-        ErrorKind::UnknownArgument if matches!(command, "call" | "integrations:call") => {
+        (ErrorKind::UnknownArgument, None)
+            if matches!(command, "call" | "integrations:call") =>
+        {
             "pass the function's arguments as a JSON object, such as '{\"limit\": 2}', or one by one, \
              such as '--arg limit=2'"
                 .into()
@@ -443,7 +500,8 @@ pub async fn run(
         }
         Err(mut error) => {
             improve_tip(&mut error, &given);
-            let message = text::printable_lines(error.render().to_string().trim_end());
+            let message = reword(&error, error.render().to_string().trim_end());
+            let message = text::printable_lines(&message);
             if !style.json {
                 return finish(&streams, writeln!(streams.stderr(), "{message}"), Exit::Usage);
             }

@@ -1,13 +1,15 @@
 //! `whereby permissions`: shows the permissions in force and their rules, and replays the audit log
 //! against other rules.
 
+use super::agents::end_line;
 use super::approvals::standing_line;
 use super::audit::When;
 use super::{CommandError, Context, Output, document, functions, render, table};
+use crate::error::Error;
 use crate::session::call::{Call, rule_json};
-use crate::store::{AuditFilter, StandingApproval};
+use crate::store::{AuditFilter, Freeze, StandingApproval};
 use serde_json::{Value, json};
-use whereby_authority::policy::{AppliedRule, Outlook, Rule, Subject};
+use whereby_authority::policy::{AppliedRule, Outlook, Permission, Rule, Subject, in_line};
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
 use whereby_catalog::Function;
@@ -70,6 +72,12 @@ impl Opts {
                 && own.agent.as_deref() == agent
                 && function.is_none_or(|function| function.json == own.function)
         });
+        let frozen = context.store().map_or_else(|_| Ok(Vec::new()), |store| store.frozen());
+        let frozen = Frozen::of(frozen, &account, agent);
+        let below = |context: &Context| {
+            let end = end_line(&settings, agent, &context.look());
+            end + &frozen.text(context) + &standing_text(context, &standing)
+        };
         let outlook = |function: &'static Function| {
             let subject = Subject { agent, ..Subject::of(&account, function) };
             settings.policy.outlook(subject, false)
@@ -80,19 +88,20 @@ impl Opts {
                 all.into_iter().map(|function| (function, outlook(function))).collect();
             let rows = all.iter().map(|(function, outlook)| row(function, outlook));
             let mut table = render::render(&Value::Array(rows.collect()), &context.look());
-            table += &standing_text(context, &standing);
+            table += &below(context);
             let functions = all.iter().map(|(function, outlook)| entry(function, outlook));
             let found = json!({
                 "account": account,
                 "agent": agent,
                 "functions": functions.collect::<Vec<_>>(),
+                "frozen": frozen.to_json(),
                 "standing": standing_json(&standing),
             });
             return Ok(Output::text(table, document("permissions", found)));
         };
         if let Some(given) = &self.arguments {
             let arguments = super::call::arguments_of(given)?;
-            let session = context.session(settings, false)?;
+            let session = context.session(settings.clone(), false)?;
             let call = Call::new(function.json, arguments).agent(agent).account(Some(&account));
             let plan = session.plan(call)?;
             let decision = plan.verdict.permission.as_str();
@@ -103,19 +112,57 @@ impl Opts {
             let mut found = plan.to_json();
             found["account"] = account.into();
             found["agent"] = json!(agent);
+            found["frozen"] = frozen.to_json();
             found["standing"] = standing_json(&standing);
             let mut shown = table::markdown(&(shown + "\n"), &context.look());
-            shown += &standing_text(context, &standing);
+            shown += &below(context);
             return Ok(Output::text(shown, document("permissions", found)));
         }
         let outlook = outlook(function);
         let mut found = entry(function, &outlook);
         found["account"] = account.clone().into();
         found["agent"] = json!(agent);
+        found["frozen"] = frozen.to_json();
         found["standing"] = standing_json(&standing);
-        let mut shown = table::markdown(&details(function, &account, &outlook), &context.look());
-        shown += &standing_text(context, &standing);
+        let shown = details(function, &account, agent, &outlook);
+        let mut shown = table::markdown(&context.look().localized(&shown), &context.look());
+        shown += &below(context);
         Ok(Output::text(shown, document("permissions", found)))
+    }
+}
+
+/// What stops the calls of an account and an agent, whatever the rules say.
+struct Frozen(Result<Vec<Freeze>, Error>);
+
+impl Frozen {
+    fn of(frozen: Result<Vec<Freeze>, Error>, account: &str, agent: Option<&str>) -> Self {
+        Self(frozen.map(|mut all| {
+            all.retain(|freeze| freeze.selector.covers(account, agent));
+            all
+        }))
+    }
+
+    fn to_json(&self) -> Value {
+        match &self.0 {
+            Ok(freezes) => freezes.iter().map(Freeze::to_json).collect(),
+            // It is unknown what is frozen, so everything is.
+            Err(_) => json!([{"agent": null, "account": null}]),
+        }
+    }
+
+    fn text(&self, context: &Context) -> String {
+        let look = context.look();
+        match &self.0 {
+            Ok(freezes) => {
+                let line = |freeze: &Freeze| {
+                    let what = look.localized(&format!("frozen: {}", freeze.describe()));
+                    let what = table::paragraph(&what, &look);
+                    format!("\n{what}to lift it: {}\n", freeze.selector.command())
+                };
+                freezes.iter().map(line).collect::<String>() + &look.zone_line()
+            }
+            Err(error) => format!("\n{}", table::paragraph(&error.to_string(), &look)),
+        }
     }
 }
 
@@ -143,11 +190,17 @@ fn row(function: &Function, outlook: &Outlook) -> Value {
     })
 }
 
-/// Returns the rule that decides if all conditions hold.
+/// Returns the rule that decides if all conditions hold: of equally strict ones, one with conditions, which
+/// says more.
 fn deciding(outlook: &Outlook) -> &Rule {
-    let mut rules = outlook.rules.iter().map(|applied| &applied.rule);
-    let first = &outlook.rules[0].rule;
-    rules.find(|rule| rule.permission == outlook.permission).unwrap_or(first)
+    let strictest = || outlook.rules.iter().filter(|own| own.rule.permission == outlook.permission);
+    let says_more = |own: &&AppliedRule| {
+        outlook.permission != Permission::Deny
+            && own.conditions.iter().any(|unmet| !unmet.key.ends_with(".valid_until"))
+    };
+    // There is always one.
+    let found = strictest().find(says_more).or_else(|| strictest().next());
+    &found.unwrap_or(&outlook.rules[0]).rule
 }
 
 /// Returns the permission of a function as JSON, with each rule that applies.
@@ -173,12 +226,25 @@ fn entry(function: &Function, outlook: &Outlook) -> Value {
     })
 }
 
-fn details(function: &Function, account: &str, outlook: &Outlook) -> String {
+/// Returns what holds for calls of a function, in one line.
+pub(super) fn in_words(
+    function: &Function,
+    account: &str,
+    agent: Option<&str>,
+    outlook: &Outlook,
+) -> String {
     let permission = outlook.permission.as_str();
-    let mut shown = format!("{} by the account `{account}`: {permission}", function.json);
-    if !outlook.conditions.is_empty() {
-        shown += &format!(", when {}", outlook.terms());
+    let agent = agent.map(|agent| format!(" and the agent `{agent}`")).unwrap_or_default();
+    let mut shown = format!("{} by the account `{account}`{agent}: {permission}", function.json);
+    for (index, (otherwise, conditions)) in outlook.otherwise().iter().enumerate() {
+        let lead = if index == 0 { ", if" } else { "; and only if" };
+        shown += &format!("{lead} {}; otherwise {}", in_line(conditions), otherwise.as_str());
     }
+    shown
+}
+
+fn details(function: &Function, account: &str, agent: Option<&str>, outlook: &Outlook) -> String {
+    let mut shown = in_words(function, account, agent, outlook);
     shown += "\n\nRules (the strictest result holds):\n";
     for AppliedRule { rule, conditions, .. } in &outlook.rules {
         shown += &format!("- {rule}\n");

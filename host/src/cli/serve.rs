@@ -37,7 +37,7 @@ impl Opts {
             json!({"mcp": {"url": clients.url()}, "inbox": inbox}).to_string() + "\n"
         } else {
             format!(
-                "MCP at {}, inbox at {}, until Ctrl-C\n\n{}",
+                "MCP at {}\nInbox at {}\nBoth are served until Ctrl-C.\n\n{}",
                 clients.url(),
                 page.url(),
                 shown(&link)

@@ -443,8 +443,8 @@ fn listed(token: &CreatedToken, now: i64) -> Value {
 fn revoke(context: &Context, id: &str) -> Result<Output, Error> {
     if !is_id(id) {
         return Err(Error::usage(format!(
-            "`{}` is not the id of a token, or too little of it (6 to 32 characters, 0 to 9 and a to f); \
-             run: whereby token list",
+            "`{}` is not the ID of a token, or its beginning (6 to 32 characters, 0 to 9 and a to f); run: \
+             whereby token list",
             text::printable(id, 60)
         )));
     }

@@ -1,7 +1,7 @@
 //! Describes the conditions in force, for the documentation of a function.
 
 use super::Settings;
-use whereby_authority::policy::{Outlook, Permission, Restrictions, Subject};
+use whereby_authority::policy::{Outlook, Permission, Restrictions, Subject, in_line};
 use whereby_catalog::Function;
 
 impl Settings {
@@ -24,12 +24,12 @@ impl Settings {
             .collect();
         let (_, first) = each.first()?;
         if each.iter().all(|(_, other)| other == first) {
-            return first.as_ref().map(|words| format!("Allowed here: {words}"));
+            return first.as_ref().map(|words| format!("Allowed here{words}"));
         }
         let said: Vec<String> = each
             .iter()
             .filter_map(|(name, words)| {
-                Some(format!("Allowed here for the account `{name}`: {}", words.as_ref()?))
+                Some(format!("Allowed here for the account `{name}`{}", words.as_ref()?))
             })
             .collect();
         Some(said.join("\n"))
@@ -37,11 +37,28 @@ impl Settings {
 }
 
 fn in_words(outlook: &Outlook) -> Option<String> {
-    if outlook.conditions.is_empty() || outlook.permission == Permission::Deny {
+    let is_limited = outlook.ends.is_some() || !outlook.otherwise().is_empty();
+    if !is_limited || outlook.permission == Permission::Deny {
         return None;
     }
-    let unmet = outlook.rules.iter().flat_map(|applied| &applied.conditions);
-    let is_denied = unmet.into_iter().any(|rule| rule.permission == Permission::Deny);
-    let else_ = if is_denied { "is denied" } else { "needs a person's approval" };
-    Some(format!("{}. Anything else {else_}.", outlook.terms()))
+    let mut words = match outlook.permission {
+        Permission::Ask => " with a person's approval".to_owned(),
+        _ => String::new(),
+    };
+    if let Some(end) = outlook.ends {
+        words += &format!(" until {}", end.to_rfc3339());
+    }
+    for (index, (permission, conditions)) in outlook.otherwise().iter().enumerate() {
+        let conditions = in_line(conditions);
+        words += &match (index, permission) {
+            (0, Permission::Deny) => format!(": {conditions}. Anything else is denied."),
+            (0, _) => format!(": {conditions}. Anything else needs a person's approval."),
+            // Those that ask come first.
+            _ => format!(" Denied unless: {conditions}."),
+        };
+    }
+    if outlook.otherwise().is_empty() {
+        words.push('.');
+    }
+    Some(words)
 }

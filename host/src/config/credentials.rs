@@ -91,11 +91,13 @@ impl TokenSource {
         };
         // Not run, because it may ask for a password.
         match command.first() {
-            Some(program) if !Path::new(program).is_file() => Err(Error::configuration(format!(
-                "the access token of the account `{account}`: there is no program {}",
-                text::printable(program, 300)
-            ))),
-            _ => Ok(()),
+            Some(program) => file::check_program(Path::new(program)).map_err(|why| {
+                Error::configuration(format!(
+                    "the access token of the account `{account}`: the program {} {why}",
+                    text::printable(program, 300)
+                ))
+            }),
+            None => Ok(()),
         }
     }
 

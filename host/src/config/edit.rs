@@ -31,6 +31,16 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// Returns the path of keys of the value or the table that it changes.
+    pub(crate) fn keys(&self) -> &[String] {
+        match self {
+            Self::Set(keys, _)
+            | Self::Table(keys)
+            | Self::Unset(keys)
+            | Self::SetPart(keys, ..) => keys,
+        }
+    }
+
     /// Returns the key that it changes, with its parts separated by dots.
     fn key(&self) -> String {
         match self {
@@ -91,7 +101,13 @@ pub(crate) fn change(
         file::replace(&path, &with_ending(&path, ".new"), after.as_bytes(), true)
             .map_err(|error| failed("cannot be written", error))?;
     }
-    let keys = changes.iter().map(Change::key).collect();
+    let mut keys: Vec<String> = Vec::new();
+    for key in changes.iter().map(Change::key) {
+        // A value that takes the place of another is removed and set.
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     Ok(Changed { file: path, is_different, keys })
 }
 

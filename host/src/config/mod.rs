@@ -155,6 +155,21 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Checks that a call with an account can still be made, for a person who is about to approve it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if there is no such account any more, or if it is switched off.
+    pub(crate) fn check_approvable(&self, account: &str) -> Result<(), Error> {
+        let shown = text::printable(account, 60);
+        let why = match self.accounts.get(account) {
+            Some(own) if own.enabled => return Ok(()),
+            Some(_) => format!("the account `{shown}` is switched off"),
+            None => format!("there is no account `{shown}` any more"),
+        };
+        Err(Error::usage(format!("nothing was approved, because {why}, so the call would fail")))
+    }
+
     /// Reads the configuration file, the files that make the policy stricter, and the environment.
     ///
     /// The configuration file is `file`, or the one that `WHEREBY_CONFIG` names, which must exist, or

@@ -206,6 +206,15 @@ impl Inbox {
         }
     }
 
+    /// Returns an approval by its id, or by a beginning that no other one has, as a person may write it.
+    pub(crate) fn item_beginning(&self, id: &str) -> Result<Option<Item>, Error> {
+        match self.store.approval_id(id) {
+            Ok(id) => self.item(&id),
+            Err(Error::Usage { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Approves or denies a call, if its approval is still in the state that the person saw.
     pub(crate) fn decide(
         &self,
@@ -219,11 +228,18 @@ impl Inbox {
         if approval.state != seen {
             return Ok(Decided::Late(approval));
         }
-        let requires_passkey = || self.settings().is_ok_and(|own| requires_passkey(&own));
-        if decision == Decision::Approve && by.passkey.is_none() && requires_passkey() {
-            return Err(Error::usage(
-                "nothing was approved, because nothing but a passkey approves calls; use one on the page",
-            ));
+        // While the configuration cannot be read, every call is refused anyway.
+        if decision == Decision::Approve
+            && let Ok(settings) = self.settings()
+        {
+            settings.check_approvable(&approval.account)?;
+            if by.passkey.is_none() && requires_passkey(&settings) {
+                let place = self.store.passkey_place(id);
+                return Err(Error::usage(format!(
+                    "nothing was approved, because nothing but a passkey approves calls; approve it with a \
+                     passkey {place}"
+                )));
+            }
         }
         let by = Decider { saw: Some(seen), ..by.clone() };
         let decided = match terms {

@@ -1,6 +1,10 @@
 //! The words that every display has for times, and for who asks and who allowed.
 
+use crate::store::{AuditDecision, AuditRow};
 use jiff::tz::TimeZone;
+use serde_json::Value;
+use whereby_authority::conditions::Condition;
+use whereby_authority::policy::{Outlook, Permission};
 
 pub(super) const MINUTE: i64 = 60 * 1000;
 pub(super) const HOUR: i64 = 60 * MINUTE;
@@ -25,8 +29,15 @@ impl Times {
     /// Returns a time of the day, with the day if it is another one.
     pub(super) fn clock(&self, unix_ms: i64) -> String {
         let day = |ms| self.exact(ms, "%F");
-        let is_today = day(unix_ms) == day(self.now);
-        self.exact(unix_ms, if is_today { "%H:%M:%S" } else { "%-d %b, %H:%M" })
+        let year = |ms| self.exact(ms, "%Y");
+        self.exact(
+            unix_ms,
+            match unix_ms {
+                ms if day(ms) == day(self.now) => "%H:%M:%S",
+                ms if year(ms) == year(self.now) => "%-d %b, %H:%M",
+                _ => "%-d %b %Y, %H:%M",
+            },
+        )
     }
 
     /// Returns how long ago a time was, or how far away it is.
@@ -47,6 +58,20 @@ impl Times {
             format!("{count} {unit}{s} ago")
         }
     }
+}
+
+/// Returns the conditions of a permission in groups, each with what holds for a call that does not meet it.
+/// When an agent expires is left out.
+pub(super) fn conditions_in_words(outlook: &Outlook) -> Vec<(String, &'static str)> {
+    let group = |(otherwise, conditions): &(Permission, Vec<Condition>)| {
+        let words = conditions.iter().map(|own| own.to_string().replacen('_', " ", 2));
+        let otherwise = match otherwise {
+            Permission::Ask => "asks you",
+            _ => "denied",
+        };
+        (words.collect::<Vec<_>>().join("; "), otherwise)
+    };
+    outlook.otherwise().iter().map(group).collect()
 }
 
 /// Returns the front end that a call came through. A name that this version does not know stays as it is.
@@ -71,6 +96,36 @@ pub(super) fn allowed_by(by: &str) -> &str {
         "standing" => "a standing approval",
         other => other,
     }
+}
+
+/// Returns who did what a row of the log says, in a few words: who decided, or else the agent or the front
+/// end of a call.
+pub(super) fn actor(row: &AuditRow) -> String {
+    match &row.decision {
+        Some(decision) => decider(&decision.user, &decision.place),
+        None => row.agent.as_ref().unwrap_or(&row.front_end).clone(),
+    }
+}
+
+/// Returns what the log says about a decision besides its columns, and what a passkey signed for it, which
+/// is long and only for those who verify it.
+pub(super) fn decision_details(decision: &AuditDecision) -> (Value, Option<Value>) {
+    let mut details = decision.details.clone();
+    let members = details.as_object_mut().filter(|_| decision.passkey.is_some());
+    let signed = members.and_then(|members| members.remove("passkey"));
+    if let Some(members) = details.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    (details, signed)
+}
+
+/// Returns who decided, and where, in a few words.
+pub(super) fn decider(user: &str, place: &str) -> String {
+    let place = match place {
+        "program" => "in a program",
+        place => decided_in(place),
+    };
+    format!("{user}, {place}")
 }
 
 /// Returns where a person decided. A name that this version does not know stays as it is.
@@ -100,6 +155,11 @@ mod tests {
             (100 * DAY, "on 11 April 1970"),
         ] {
             assert_eq!(times.relative(ms), told);
+        }
+        for (ms, told) in
+            [(HOUR, "01:00:00"), (2 * DAY + HOUR, "3 Jan, 01:00"), (-DAY, "31 Dec 1969, 00:00")]
+        {
+            assert_eq!(times.clock(ms), told);
         }
     }
 }

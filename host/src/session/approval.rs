@@ -48,7 +48,7 @@ impl fmt::Display for Question {
         writeln!(f, "{}", self.sentence())?;
         if let Some(agent) = &self.agent {
             let agent = text::printable(agent, 60);
-            writeln!(f, "The agent `{agent}` asks for this call.")?;
+            writeln!(f, "The agent `{agent}` wants to make this call.")?;
         }
         writeln!(f, "The account `{account}` will call {function} at {api}:")?;
         writeln!(f, "{}", text::printable_lines(&arguments))?;
@@ -63,7 +63,7 @@ impl fmt::Display for Question {
             )?;
         }
         if let Some(unmet) = &self.rule.unmet {
-            writeln!(f, "It is asked for because {}.", unmet.reason)?;
+            writeln!(f, "Your approval is needed because {}.", unmet.reason)?;
         }
         writeln!(f, "Required by {}.", self.rule)?;
         write!(f, "Call {function} by the account `{account}`?")

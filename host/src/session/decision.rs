@@ -122,12 +122,17 @@ impl Decided<'_> {
 
     /// Says what the account may do, for a caller that was denied.
     fn allowed(&self) -> String {
+        let mut end = None;
         let named = whereby_catalog::FUNCTIONS.iter().map(|function| {
             let subject = Subject { function, ..self.call.subject() };
             let outlooks = self.policies().map(|policy| policy.outlook(subject, false));
             let outlook = outlooks.max_by_key(|outlook| outlook.permission);
             // There is always one.
             let Some(outlook) = outlook else { return (Permission::Deny, String::new()) };
+            if outlook.ends.is_some_and(|end| end <= self.facts.now) {
+                return (Permission::Deny, String::new());
+            }
+            end = outlook.ends;
             let name = function.json;
             let name = match outlook.terms().as_str() {
                 // This function was denied because of its destination.
@@ -140,6 +145,7 @@ impl Decided<'_> {
             (outlook.permission, name)
         });
         let named: Vec<(Permission, String)> = named.collect();
+        let until = end.map(|end| format!(" until {}", end.to_rfc3339())).unwrap_or_default();
         let mut allowed = Vec::new();
         for (what, wanted) in
             [("allowed", Permission::Allow), ("allowed with a person's approval", Permission::Ask)]
@@ -147,7 +153,7 @@ impl Decided<'_> {
             let names = named.iter().filter(|(permission, _)| *permission == wanted);
             let names: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
             if !names.is_empty() {
-                allowed.push(format!("{what}: {}", names.join(", ")));
+                allowed.push(format!("{what}{until}: {}", names.join(", ")));
             }
         }
         if allowed.is_empty() {

@@ -22,6 +22,9 @@ use whereby_authority::timestamp::Timestamp;
 /// How long a command may run.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(10);
 
+/// How much longer to wait for a command that was begun just now, so that its own limit ends it.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// The maximum number of commands that run at a time.
 const MAX_RUNNING: usize = 4;
 
@@ -200,8 +203,8 @@ impl Notifier {
         }
     }
 
-    /// Waits until every command has ended. Each ends in [`TIME_LIMIT`], but many may wait, so this takes no
-    /// longer than that.
+    /// Waits until every command has ended. Each ends in [`TIME_LIMIT`], but many may wait, so this takes only
+    /// a little longer than that.
     pub(crate) async fn finished(&self) {
         let mut open = self.0.open.subscribe();
         // Without work, it needs no timer, which the runtime may not have.
@@ -209,7 +212,7 @@ impl Notifier {
             return;
         }
         // It fails only if there is no sender.
-        let _ = tokio::time::timeout(TIME_LIMIT, open.wait_for(|open| *open == 0)).await;
+        let _ = tokio::time::timeout(TIME_LIMIT + GRACE, open.wait_for(|open| *open == 0)).await;
     }
 
     /// Ends the commands that still run, and runs no others.
@@ -286,37 +289,42 @@ impl Job {
             let _ = stdin.write_all(&self.input);
         }
         match ended(&mut child, Instant::now() + limit, is_closed) {
-            Some(Ok(status)) if status.success() => Ok(()),
-            Some(Ok(status)) => Err(format!("failed ({status}); run it yourself to see why")),
-            Some(Err(error)) => {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("failed ({status}); run it yourself to see why")),
+            Err(why) => {
                 end(&mut child);
-                Err(format!("cannot be waited for: {error}"))
-            }
-            None => {
-                end(&mut child);
-                Err(if is_closed.load(Ordering::SeqCst) {
-                    "was stopped, because the program ended".into()
-                } else {
-                    format!("was stopped after {} s", limit.as_secs())
+                Err(match why {
+                    Stopped::TooLong => format!("was stopped after {} s", limit.as_secs()),
+                    Stopped::Closed => "was stopped, because whereby ended".into(),
+                    Stopped::Unknown(error) => format!("cannot be waited for: {error}"),
                 })
             }
         }
     }
 }
 
-/// Waits for a command to end. Returns `None` if it is still running when it may not any longer.
+/// Why a command that still runs may not any longer.
+enum Stopped {
+    TooLong,
+    /// This program ends.
+    Closed,
+    Unknown(std::io::Error),
+}
+
+/// Waits for a command to end.
 fn ended(
     child: &mut Child,
     deadline: Instant,
     is_closed: &AtomicBool,
-) -> Option<std::io::Result<ExitStatus>> {
+) -> Result<ExitStatus, Stopped> {
+    use Stopped::{Closed, TooLong, Unknown};
     loop {
         match child.try_wait() {
-            Ok(None) if Instant::now() >= deadline || is_closed.load(Ordering::SeqCst) => {
-                return None;
-            }
+            Ok(None) if Instant::now() >= deadline => return Err(TooLong),
+            Ok(None) if is_closed.load(Ordering::SeqCst) => return Err(Closed),
             Ok(None) => std::thread::sleep(PAUSE),
-            other => return other.transpose(),
+            Ok(Some(status)) => return Ok(status),
+            Err(error) => return Err(Unknown(error)),
         }
     }
 }

@@ -145,6 +145,8 @@ pub struct StoredApproval {
     pub(crate) needs_passkey: bool,
     /// How many standing approvals its denial revoked: those that were given with it.
     pub(crate) revoked: u32,
+    /// Whether a program makes the call by itself once it is approved; otherwise, its caller makes it again.
+    pub(crate) is_made_by_itself: bool,
     /// Whether its caller took the request back.
     pub(crate) is_withdrawn: bool,
     /// Whether its caller has the result.
@@ -181,6 +183,7 @@ impl StoredApproval {
             token: ids(row.get("token")?),
             needs_passkey: row.get("needs_passkey")?,
             revoked: row.get("revoked")?,
+            is_made_by_itself: row.get("has_call")?,
             is_withdrawn: row.get::<_, Option<i64>>("withdrawn_at")?.is_some(),
             is_collected: row.get::<_, Option<i64>>("collected_at")?.is_some(),
             component: row.get("component")?,

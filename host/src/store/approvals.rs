@@ -775,8 +775,8 @@ pub(super) fn undecidable(
 fn select(which: &str) -> String {
     format!(
         "SELECT id, account, api, function, arguments, rule, front_end, client, agent, token,
-             has_destination, component, needs_passkey, withdrawn_at, collected_at, created_at, expires_at,
-             decided_at, valid_until, used_at,
+             has_destination, component, call IS NOT NULL AS has_call, needs_passkey, withdrawn_at,
+             collected_at, created_at, expires_at, decided_at, valid_until, used_at,
              (SELECT count(*) FROM standing_approvals AS given WHERE approvals.state = 'denied'
                  AND given.approval = approvals.id AND given.revoked_at = approvals.decided_at) AS revoked,
              CASE WHEN ({IS_PENDING}) OR ({IS_APPROVED}) OR state IN ('used', 'denied')

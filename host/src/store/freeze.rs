@@ -40,7 +40,8 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    fn covers(&self, account: &str, agent: Option<&str>) -> bool {
+    /// Whether it covers the calls of an account by an agent.
+    pub(crate) fn covers(&self, account: &str, agent: Option<&str>) -> bool {
         self.agent.as_deref().is_none_or(|own| agent == Some(own))
             && self.account.as_deref().is_none_or(|own| own == account)
     }
@@ -203,7 +204,8 @@ impl Store {
         read(&self.shared.directory.join(FILE))
     }
 
-    /// Freezes calls. Says whether they were not frozen by the same selector.
+    /// Freezes calls. Says whether they were not frozen by the same selector. If they were, a reason
+    /// replaces what is known about the freeze, and without one that stays.
     ///
     /// # Errors
     ///
@@ -221,8 +223,13 @@ impl Store {
         let decided = freeze.clone();
         let (changed, freezes) = self.change_frozen(|freezes| {
             let before = freezes.len();
-            freezes.retain(|known| known.selector != freeze.selector);
-            let is_new = freezes.len() == before;
+            let own = freezes.iter().position(|known| known.selector == freeze.selector);
+            if own.is_some() && freeze.reason.is_none() {
+                // What is known about the freeze stays.
+                return Ok(false);
+            }
+            own.map(|own| freezes.remove(own));
+            let is_new = own.is_none();
             // Everything can always be frozen.
             if is_new && before >= MAX_FREEZES && freeze.selector != Selector::default() {
                 return Err(Error::Usage {

@@ -579,6 +579,10 @@ impl Store {
     /// [`Error::Usage`] if the text is too short, no stored id begins with it, or several do;
     /// [`Error::Configuration`] if the database cannot be read.
     pub(crate) fn approval_id(&self, beginning: &str) -> Result<String, Error> {
+        // People may write it in upper case.
+        let is_hexadecimal = beginning.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let lower = beginning.to_ascii_lowercase();
+        let beginning = if is_hexadecimal { lower.as_str() } else { beginning };
         if is_whole(beginning)? {
             return Ok(beginning.to_owned());
         }

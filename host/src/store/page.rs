@@ -1,7 +1,7 @@
 //! Where the inbox page is, for programs that tell people of approvals.
 //!
-//! The process that serves the page writes its address to a file and holds a lock on it, so that the
-//! address of a process that has ended is not believed.
+//! Each process that serves the page writes its address to a file of its own and holds a lock on it, so that
+//! the address of a process that has ended is not believed.
 
 use super::{Store, files};
 use crate::error::Error;
@@ -16,8 +16,10 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
 use url::Url;
 
-/// The name of the file in the state directory.
-const FILE: &str = "page";
+/// The names of the files in the state directory, the preferred first: a process announces its page in the
+/// first one that is free. That of a service lets every user in who has a link, so it comes before others.
+const FILES: [&str; 9] =
+    ["page.service", "page", "page.2", "page.3", "page.4", "page.5", "page.6", "page.7", "page.8"];
 
 /// The maximum length of an address, in bytes.
 const MAX_ADDRESS: u64 = 200;
@@ -90,36 +92,48 @@ impl Store {
         })
     }
 
-    /// Announces the address of a page that this process serves. `None` if another process has announced
-    /// one.
+    /// Announces the address of a page that this process serves; `for_others`, if it lets other users of this
+    /// machine in. `None` if too many processes serve one.
     ///
     /// # Errors
     ///
     /// [`Error::Configuration`] if the file cannot be written.
-    pub(crate) fn announce_page(&self, address: &str) -> Result<Option<Announced>, Error> {
+    pub(crate) fn announce_page(
+        &self,
+        address: &str,
+        for_others: bool,
+    ) -> Result<Option<Announced>, Error> {
         files::prepare_directory(&self.shared.directory)?;
-        let path = self.shared.directory.join(FILE);
-        let failed = |error| files::failed("address of the page", &path, &error);
-        let mut open = file::make_private_file(&path);
-        if open.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists) {
-            open = File::options().read(true).write(true).open(&path);
+        let free = if for_others { &FILES[..] } else { &FILES[1..] };
+        for name in free {
+            let path = self.shared.directory.join(name);
+            let failed = |error| files::failed("address of the page", &path, &error);
+            let mut open = file::make_private_file(&path);
+            if open.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists) {
+                open = File::options().read(true).write(true).open(&path);
+            }
+            let mut own = open.map_err(failed)?;
+            match own.try_lock() {
+                Ok(()) if files::is_linked(&own, &path) => {}
+                Ok(()) | Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            own.set_len(0)
+                .and_then(|()| own.rewind())
+                .and_then(|()| own.write_all(address.as_bytes()))
+                .map_err(failed)?;
+            return Ok(Some(Announced { path, _file: own }));
         }
-        let mut own = open.map_err(failed)?;
-        match own.try_lock() {
-            Ok(()) if files::is_linked(&own, &path) => {}
-            Ok(()) | Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        own.set_len(0)
-            .and_then(|()| own.rewind())
-            .and_then(|()| own.write_all(address.as_bytes()))
-            .map_err(failed)?;
-        Ok(Some(Announced { path, _file: own }))
+        Ok(None)
     }
 
-    /// Returns the address of the page, if a process of this user serves it.
+    /// Returns the address of the page, if a process of this user serves it. Of several, that of a service.
     pub(crate) fn page(&self) -> Option<Url> {
-        let open = File::open(self.shared.directory.join(FILE)).ok()?;
+        FILES.iter().find_map(|name| self.announced(name))
+    }
+
+    fn announced(&self, name: &str) -> Option<Url> {
+        let open = File::open(self.shared.directory.join(name)).ok()?;
         // Its process has ended.
         if open.try_lock_shared().is_ok() {
             return None;
@@ -135,5 +149,13 @@ impl Store {
     /// nothing for those who are not signed in.
     pub(crate) fn page_of(&self, id: &str) -> Option<String> {
         self.page()?.join(&format!("approvals/{id}")).ok().map(String::from)
+    }
+
+    /// Returns where a passkey approves a call: `at`, and its address on the page, or how to serve the page.
+    pub(crate) fn passkey_place(&self, id: &str) -> String {
+        match self.page_of(id) {
+            Some(page) => format!("at {page}"),
+            None => "on the page of: whereby inbox --web".into(),
+        }
     }
 }

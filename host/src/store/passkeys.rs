@@ -169,6 +169,11 @@ impl Store {
         self.shared.look(|connection, _| all(connection)).map(Option::unwrap_or_default)
     }
 
+    /// Whether there is a passkey that can approve calls.
+    pub(crate) fn has_passkey(&self) -> Result<bool, Error> {
+        Ok(self.passkeys()?.iter().any(|own| own.removed_at.is_none()))
+    }
+
     /// Makes a one-time code that adds a passkey, in place of an earlier one. Returns its text.
     pub(crate) fn new_passkey_code(&self) -> Result<String, Error> {
         let random = random()?;

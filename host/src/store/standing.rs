@@ -9,9 +9,11 @@ use super::passkeys::Signed;
 use crate::error::Error;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
-use whereby_authority::conditions::{Condition, parse_span};
+use whereby_authority::arguments::Arguments;
+use whereby_authority::conditions::{Condition, Facts, parse_span};
 use whereby_authority::table::FunctionRule;
 use whereby_authority::text;
+use whereby_authority::timestamp::Timestamp;
 
 /// How long a standing approval is valid at most, in milliseconds.
 pub(crate) const MAX_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -57,7 +59,7 @@ impl Terms {
         let span = parse_span(lasting).map(|seconds| seconds.saturating_mul(1000));
         let lasting = span.filter(|span| (1..=MAX_MS).contains(span)).ok_or_else(|| {
             let given = text::printable(lasting, 40);
-            usage(format!("--for {given}: expected a time such as 2h, at most 7d"))
+            usage(format!("--for {given}: expected a time such as 90m, 2h or 7d, at most 7d"))
         })?;
         let mut conditions = Vec::new();
         if !rooms.is_empty() {
@@ -311,6 +313,9 @@ pub(super) fn check(approval: &StoredApproval, terms: &Terms, now: i64) -> Resul
     if !(1..=MAX_MS).contains(&terms.until.saturating_sub(now)) {
         return usage("a standing approval lasts at most 7 days".into());
     }
+    if let Some(why) = misfit(approval, terms, now) {
+        return usage(why);
+    }
     let function = whereby_catalog::function(&approval.function);
     let is_destructive = function.is_none_or(|function| FunctionRule::of(function).is_destructive);
     if terms.is_destructive {
@@ -330,6 +335,25 @@ pub(super) fn check(approval: &StoredApproval, terms: &Terms, now: i64) -> Resul
         );
     }
     Ok(())
+}
+
+/// Returns why the call itself is none of those that terms with conditions allow, if it is none.
+fn misfit(approval: &StoredApproval, terms: &Terms, now: i64) -> Option<String> {
+    let function = whereby_catalog::function(&approval.function)?;
+    let now = Timestamp::of_unix_ms(now)?;
+    let reason = match Arguments::check(function, approval.arguments.clone()) {
+        Ok(arguments) => {
+            let scope = FunctionRule::of(function).scope(&arguments, now).ok()?;
+            let facts = Facts::at(now, approval.agent.as_deref());
+            terms.conditions.iter().find_map(|own| Some((own, own.unmet(&scope, &facts)?)))
+        }
+        Err(_) => return None,
+    };
+    let (condition, reason) = reason?;
+    Some(format!(
+        "the call that you approve does not fit {condition}, because {reason}; choose a pattern that it \
+         fits"
+    ))
 }
 
 /// Returns the error for an approval that does not say which key and component its call is made with.

@@ -80,6 +80,16 @@ impl Contents {
     }
 }
 
+/// Checks that a program can be run, as far as that is known without running it.
+pub(crate) fn check_program(path: &Path) -> Result<(), &'static str> {
+    let Ok(found) = path.metadata() else { return Err("does not exist") };
+    #[cfg(unix)]
+    let is_executable = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o111 != 0;
+    #[cfg(not(unix))]
+    let is_executable = true;
+    if found.is_file() && is_executable { Ok(()) } else { Err("is not an executable file") }
+}
+
 /// Makes a folder and its missing parents, each only for its owner, whatever the umask. An existing folder
 /// is not changed.
 pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! `whereby configure`: what it writes, and what it leaves as it is.
 
-use super::{Screen, still_world};
+use super::{Screen, ran, still_world};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use whereby::Settings;
@@ -115,7 +115,7 @@ async fn an_unusable_value_is_stored_with_a_warning() {
         (vec![work("file=there.key")], vec![]),
         (
             vec![work("command=[\"/nope/pass\"]")],
-            vec!["the account `work`: there is no program /nope/pass"],
+            vec!["the account `work`: the program /nope/pass does not exist"],
         ),
         (vec![work("command=[\"/bin/sh\"]")], vec![]),
         (vec![work("env=NOPE")], vec![]),
@@ -436,4 +436,57 @@ async fn configure_and_accounts_print_their_snapshots() {
     }
     screen.finish("configure");
     world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_makes_no_agent_and_no_account() {
+    let world = World::new().await;
+    world.configure("[agents.bot]\naccounts = [\"work\"]\n");
+    let file = world.path("config/whereby/config.toml");
+    let before = std::fs::read_to_string(&file).expect("a file");
+    for (arguments, words) in [
+        (
+            &["--set", "agents.bto.permissions.write=ask"][..],
+            "no agent is called `bto` (did you mean `bot`?); to add an agent, run: whereby agents add NAME",
+        ),
+        (&["--unset", "agents.bto.accounts"], "no agent is called `bto`"),
+        (
+            &["--account", "wrok", "--write", "allow"],
+            "no account is called `wrok` (did you mean `work`?)",
+        ),
+        (&["--account", "wrok", "--function", "delete_room=deny"], "no account is called `wrok`"),
+        (&["--set", "accounts.wrok.permissions.write=ask"], "no account is called `wrok`"),
+        (&["--account", "wrok", "--enable"], "no account is called `wrok`"),
+    ] {
+        let refused = ran(&world, &[&["configure"], arguments].concat(), 2).await;
+        assert!(refused.stderr.contains(words), "{arguments:?}: {refused:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).expect("a file"), before);
+    ran(&world, &["configure", "--set", "agents.bot.permissions.write=ask"], 0).await;
+    ran(&world, &["configure", "--account", "new", "--set", "access_token.env=NEW"], 0).await;
+}
+
+#[tokio::test]
+async fn what_keeps_people_from_deciding_is_told() {
+    let world = World::new().await;
+    world.configure("");
+    let notify = world.write("notify", "#!/bin/sh\n");
+    let missing = world.path("missing");
+    for (program, why) in [(&missing, "does not exist"), (&notify, "is not an executable file")] {
+        let set = format!("approvals.notify=[\"{}\"]", program.display());
+        let warned = ran(&world, &["configure", "--set", &set], 0).await.stderr;
+        assert!(
+            warned.contains("approvals.notify tells nobody") && warned.contains(why),
+            "{warned}"
+        );
+        let doctor = world.run(&["doctor"]).await.stdout;
+        assert!(doctor.contains("approvals.notify tells nobody"), "{doctor}");
+    }
+    whereby_tests::set_mode(&notify, 0o700);
+    assert!(!world.run(&["doctor"]).await.stdout.contains("approvals.notify"));
+    let set = ["configure", "--set", "approvals.require=passkey"];
+    let warned = ran(&world, &set, 0).await.stderr;
+    assert!(warned.contains("there is no passkey"), "{warned}");
+    let doctor = world.run(&["doctor"]).await.stdout;
+    assert!(doctor.contains("there is no passkey"), "{doctor}");
 }

@@ -206,7 +206,8 @@ async fn the_demonstration_goes_through_every_function() {
         "denied: create_room by the account `school` is denied",
         "(a person approves)",
         "9 calls, each in a fresh sandbox",
-        "Next: set WHEREBY_ACCESS_TOKEN",
+        "`whereby configure --token-stdin`",
+        "`whereby simulate`",
     ] {
         assert!(ran.stdout.contains(words), "`{words}` is missing: {}", ran.stdout);
     }

@@ -1,6 +1,7 @@
 //! Command lines that are wrong, and help.
 
 use super::{Screen, assert_call_document, still_world};
+use whereby_tests::World;
 
 const WRONG: [&[&str]; 15] = [
     &[],
@@ -71,4 +72,29 @@ async fn a_simulator_cannot_be_had_on_an_address_that_others_reach() {
         let ran = world.run(&["simulate", "--listen", address, "--json"]).await;
         assert_eq!(assert_call_document(&ran)["error"]["kind"], "usage", "{address}");
     }
+}
+
+#[tokio::test]
+async fn what_people_write_who_know_another_command_has_a_tip() {
+    let world = World::new().await;
+    world.configure("");
+    for (arguments, words) in [
+        (&["agents", "add", "bot", "--until", "x"][..], "with --valid-until DATE"),
+        (&["configure", "--agent", "bot"], "--set agents.NAME.permissions.write=ask"),
+        (&["docs", "create_room", "--agent", "bot"], "whereby permissions --agent NAME"),
+        (&["freeze", "--for", "1h"], "a freeze lasts until: whereby unfreeze"),
+        (&["approvals", "revoke", "abc"], "whereby approvals deny ID"),
+        (&["call", "list_rooms", "--wait", "abc"], "expected an integer"),
+        (&["mcp", "--listen", "127.0.0.1"], "expected an IP address and a port"),
+        (&["mcp", "--listen", "localhost:0"], "expected an IP address and a port"),
+        (&["approvals", "approve", "abc", "--uses", "0"], "expected an integer from 1 to 1000"),
+    ] {
+        let refused = world.run(arguments).await;
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stderr.contains(words), "{arguments:?}: {refused:?}");
+        assert!(!refused.stderr.contains("'--function'"), "{refused:?}");
+    }
+    let warned = world.run(&["agents", "add", "bot", "--write", "allow"]).await.stderr;
+    let fix = "to change that, run: whereby configure --account work --set permissions.write=allow";
+    assert!(warned.contains(fix), "{warned}");
 }

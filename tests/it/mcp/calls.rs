@@ -197,8 +197,8 @@ async fn an_agent_is_told_what_is_allowed_and_not_how_to_change_it() {
     assert_eq!(document["kind"], "approval-required");
     let id = document["approval_id"].as_str().expect("an id");
     let hint = format!(
-        "a person approves this one call with: whereby approvals approve {id}; it is then made by itself, \
-         and whereby_resume with this approval_id waits for its result, as does the very same call"
+        "a person approves this one call with: whereby approvals approve {id}; the server then makes the \
+         call; to get its result, call whereby_resume with this approval_id, or make the very same call again"
     );
     assert_eq!(document["hint"], hint.as_str());
     assert!(!text.contains("do not try"), "{text}");

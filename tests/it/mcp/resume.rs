@@ -578,3 +578,28 @@ async fn the_tool_is_there_as_long_as_somebody_may_wait() {
     without.end().await;
     let _ = server(&world);
 }
+
+#[tokio::test]
+async fn a_person_is_told_whether_the_call_is_made_by_itself() {
+    let world = World::with_rooms(vec![daily()]).await;
+    let own = left_behind(&world, CREATE, room("a-")).await;
+    let call = ["call", "delete_room", "--arg", "room_name=daily", "--json"];
+    let of_shell = ran(&world, &call, 5).await.json()["meta"]["approval_id"].clone();
+    let of_shell = text(&of_shell).to_owned();
+    let by_server = "The MCP server that asked makes the call now";
+    let by_caller = "Now make the same call again";
+    let said = ran(&world, &["approvals", "approve", &own], 0).await.stdout;
+    assert!(said.contains(by_server) && !said.contains(by_caller), "{said}");
+    let said = ran(&world, &["approvals", "approve", &of_shell], 0).await.stdout;
+    assert!(said.contains(by_caller) && !said.contains(by_server), "{said}");
+    let browser = crate::inbox::Browser::of(&world).await;
+    for (id, words) in [
+        (&own, "An MCP server makes the call by itself, by "),
+        (&of_shell, "The same call can be made again once, until "),
+    ] {
+        let page = browser.page(&format!("/approvals/{id}")).await;
+        assert!(page.contains(words), "{page}");
+    }
+    let page = browser.page(&format!("/?decided={own}")).await;
+    assert!(page.contains("The MCP server now makes the call."), "{page}");
+}

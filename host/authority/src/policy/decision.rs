@@ -4,7 +4,9 @@ use super::{Effect, Entry, Participants, Permission, Policy, Restrictions, Rules
 use crate::conditions::{Condition, Facts};
 use crate::scope::Scope;
 use crate::table::FunctionRule;
+use crate::timestamp::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use whereby_catalog::Function;
@@ -218,15 +220,38 @@ pub struct Outlook {
     pub rules: Vec<AppliedRule>,
     /// The conditions of all rules.
     pub conditions: Vec<Condition>,
+    /// When the agent expires. After that, nothing is allowed.
+    pub ends: Option<Timestamp>,
+    /// The conditions by the permission of a call that does not meet them: see [`Self::otherwise`].
+    otherwise: Vec<(Permission, Vec<Condition>)>,
 }
 
 impl Outlook {
-    /// Returns the conditions in one line: `rooms: bot-*; max_per_day: 10`. Empty without conditions.
+    /// Returns the conditions by the permission of a call that does not meet them, the least strict first.
+    /// Conditions that make no difference, and the agent's end, are left out.
+    #[must_use]
+    pub fn otherwise(&self) -> &[(Permission, Vec<Condition>)] {
+        &self.otherwise
+    }
+
+    /// Returns the conditions in one line: `rooms: bot-*; max_per_day: 10; otherwise ask`. Without
+    /// `otherwise`, that is `deny`. Empty without conditions. The agent's end is left out.
     #[must_use]
     pub fn terms(&self) -> String {
-        let all: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
-        all.join("; ")
+        if let [(Permission::Deny, conditions)] = self.otherwise.as_slice() {
+            return in_line(conditions);
+        }
+        let group = |(permission, conditions): &(Permission, Vec<Condition>)| {
+            format!("{}; otherwise {}", in_line(conditions), permission.as_str())
+        };
+        self.otherwise.iter().map(group).collect::<Vec<_>>().join("; also ")
     }
+}
+
+/// Returns conditions in one line: `rooms: bot-*; max_per_day: 10`.
+#[must_use]
+pub fn in_line(conditions: &[Condition]) -> String {
+    conditions.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A rule that applies to calls of a function, before there is a call.
@@ -307,7 +332,18 @@ impl Policy {
             .flat_map(|(layer, _)| &layer.conditions)
             .map(|stated| stated.condition.clone());
         let relies_on = relies_on.collect();
-        let index = decided.iter().position(|(rule, _)| rule.permission == strictest);
+        // Among equally strict rules, one with conditions says more than one without.
+        let is_it = |(_, (rule, _)): &(&Layer<'_>, &(Rule, bool))| rule.permission == strictest;
+        let mut own = layers.iter().zip(&decided).enumerate().filter(|(_, own)| is_it(own));
+        let says_more = |layer: &Layer<'_>| {
+            strictest != Permission::Deny
+                && layer
+                    .conditions
+                    .iter()
+                    .any(|own| !matches!(own.condition, Condition::ValidUntil(_)))
+        };
+        let first = own.clone().next();
+        let index = own.find(|(_, (layer, _))| says_more(layer)).or(first).map(|(index, _)| index);
         let passkey = self.passkey_required_by();
         Verdict {
             permission: strictest,
@@ -332,11 +368,27 @@ impl Policy {
     #[must_use]
     pub fn outlook(&self, subject: Subject<'_>, has_destination: bool) -> Outlook {
         let layers = self.layers(subject, has_destination);
-        let permission = layers.iter().map(|layer| layer.rule.permission).max();
+        // `layers` is never empty.
+        let permission =
+            layers.iter().map(|layer| layer.rule.permission).max().unwrap_or(Permission::Deny);
         let mut conditions: Vec<Condition> = Vec::new();
         for stated in layers.iter().flat_map(|layer| &layer.conditions) {
             if !conditions.contains(&stated.condition) {
                 conditions.push(stated.condition.clone());
+            }
+        }
+        let agent = subject.agent.and_then(|agent| self.agents.get(agent));
+        let end = agent.and_then(|rules| rules.valid_until.as_ref());
+        let mut otherwise: BTreeMap<Permission, Vec<Condition>> = BTreeMap::new();
+        for condition in &conditions {
+            let is_it = |stated: &&&Stated| stated.condition == *condition;
+            let of_rules =
+                layers.iter().filter(|layer| layer.conditions.iter().any(|own| is_it(&own)));
+            // All rules apply, so the strictest of those that have the condition decides.
+            let strictest = of_rules.map(|layer| layer.otherwise).max().unwrap_or(permission);
+            let is_end = end.is_some_and(|end| end.condition == *condition);
+            if strictest > permission && !is_end {
+                otherwise.entry(strictest).or_default().push(condition.clone());
             }
         }
         let rules = layers.into_iter().map(|layer| AppliedRule {
@@ -344,9 +396,14 @@ impl Policy {
             rule: layer.rule,
         });
         Outlook {
-            permission: permission.unwrap_or(Permission::Deny),
+            permission,
             conditions,
             rules: rules.collect(),
+            ends: end.and_then(|end| match &end.condition {
+                Condition::ValidUntil(date) => Some(*date),
+                _ => None,
+            }),
+            otherwise: otherwise.into_iter().collect(),
         }
     }
 

@@ -83,7 +83,7 @@ impl Inbox {
                 (_, Command::Interrupt) => return Ok(Exit::Interrupted),
                 (Some(_), Command::Draw) => {}
                 (_, wanted) => {
-                    let decides = matches!(wanted, Command::Decide { .. });
+                    let decided_at = screen.as_ref().and_then(|screen| screen.place_of(&wanted));
                     let view = screen.as_ref().map_or(View::Waiting, |screen| screen.view);
                     let filter = screen.as_ref().map(|screen| screen.filter.clone());
                     let work = blocking(&inbox, move |inbox| {
@@ -101,8 +101,8 @@ impl Inbox {
                         None => screen = Some(Screen::new(data, size)),
                     }
                     if let (Some(screen), Some(said)) = (&mut screen, said) {
-                        if decides && said.is_ok() {
-                            screen.go_on();
+                        if let Some(place) = decided_at.filter(|_| said.is_ok()) {
+                            screen.go_on(place);
                         }
                         screen.say(said);
                     }

@@ -36,7 +36,7 @@ pub(super) enum View {
 impl View {
     pub(super) const ALL: [(Self, &'static str); 4] = [
         (Self::Waiting, "Waiting"),
-        (Self::Happened, "Happened"),
+        (Self::Happened, "Log"),
         (Self::Agents, "Agents"),
         (Self::Accounts, "Accounts"),
     ];
@@ -356,12 +356,24 @@ impl Screen {
         Command::Draw
     }
 
-    /// Selects the next call that waits, after a decision.
-    pub(super) fn go_on(&mut self) {
+    /// Returns where among those that wait the call is that a command decides on.
+    pub(super) fn place_of(&self, command: &Command) -> Option<usize> {
+        let Command::Decide { id, .. } = command else { return None };
+        let items = self.data.items.iter().flatten().map(|item| &item.approval);
+        let mut pending = items.filter(|approval| approval.state == ApprovalState::Pending);
+        pending.position(|approval| approval.id == *id)
+    }
+
+    /// Selects the call that waits in the place of the one that was decided on, or else the last one.
+    pub(super) fn go_on(&mut self, decided_at: usize) {
         let pending = |item: &&Item| item.approval.state == ApprovalState::Pending;
-        let next = self.data.items.iter().flatten().find(pending);
+        // They are sorted: those that wait come first.
+        let pending: Vec<&Item> = self.data.items.iter().flatten().filter(pending).collect();
+        let next = pending.get(decided_at).or(pending.last());
         if let Some(next) = next.map(|item| item.approval.id.clone()) {
-            self.lists[View::Waiting as usize] = List { selected: Some(next), ..List::default() };
+            let offset = self.lists[View::Waiting as usize].offset;
+            self.lists[View::Waiting as usize] =
+                List { selected: Some(next), offset, ..List::default() };
             self.follow();
         }
     }
@@ -592,7 +604,11 @@ pub(super) fn state(approval: &StoredApproval, times: &Times) -> String {
         ApprovalState::Approved => {
             let until = approval.valid_until.map(|until| times.clock(until)).unwrap_or_default();
             let ago = ago(approval.decided_at);
-            format!("It was approved{ago}. The call can be made once, until {until}.")
+            let next = match approval.is_made_by_itself {
+                true => "An MCP server makes the call by itself, at the latest by",
+                false => "The same call can be made again once, until",
+            };
+            format!("It was approved{ago}. {next} {until}.")
         }
         ApprovalState::Used => {
             format!("It was approved, and the call was made{}.", ago(approval.used_at))
@@ -632,7 +648,10 @@ pub(super) fn decided(
                 Decision::Approve => {
                     let until = approval.valid_until.map(|until| times.clock(until));
                     let until = until.unwrap_or_default();
-                    format!("Approved once, until {until}: {what}")
+                    match approval.is_made_by_itself {
+                        true => format!("Approved; the MCP server now makes the call: {what}"),
+                        false => format!("Approved once, to be made again by {until}: {what}"),
+                    }
                 }
                 Decision::Deny if approval.revoked > 0 => {
                     format!("Revoked, also for the next calls like it: {what}")

@@ -42,6 +42,7 @@ fn approval(number: u8, function: &str, arguments: Value) -> StoredApproval {
         has_destination: false,
         needs_passkey: false,
         revoked: 0,
+        is_made_by_itself: false,
         is_withdrawn: false,
         is_collected: false,
         component: None,
@@ -361,6 +362,35 @@ fn a_call_that_moves_is_not_the_one_that_is_decided() {
         assert_eq!(all.key(&key), Command::Draw);
     }
     assert!(all.dialog.is_none());
+}
+
+#[test]
+fn after_a_decision_the_selection_stays_in_its_place() {
+    let call = |n: u8| StoredApproval {
+        created_at: i64::from(n),
+        ..approval(n, "create_room", json!({}))
+    };
+    let all = || (1..=5).map(call).collect::<Vec<_>>();
+    for (downs, expected) in [(0, 2), (2, 4), (4, 4)] {
+        let mut screen = screen(all());
+        press(&mut screen, &vec![Key::Down; downs]);
+        let id = screen.item().expect("a call").approval.id.clone();
+        let (decision, seen) = (Decision::Approve, ApprovalState::Pending);
+        let place = screen.place_of(&Command::Decide { id: id.clone(), decision, seen });
+        let now = all().into_iter().map(|own| match own.id == id {
+            true => decided(own, ApprovalState::Used),
+            false => own,
+        });
+        screen.load(data(now.collect()));
+        screen.go_on(place.expect("it waited"));
+        assert_eq!(screen.item().expect("a call").approval.id, call(expected).id, "{downs}");
+    }
+    // One that did not wait stays selected.
+    let mut screen = screen(vec![decided(call(1), ApprovalState::Approved), call(2)]);
+    press(&mut screen, &[Key::Down]);
+    let id = screen.item().expect("a call").approval.id.clone();
+    let (decision, seen) = (Decision::Deny, ApprovalState::Approved);
+    assert_eq!(screen.place_of(&Command::Decide { id, decision, seen }), None);
 }
 
 #[test]

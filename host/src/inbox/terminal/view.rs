@@ -5,7 +5,9 @@
 
 use super::state::{Dialog, Drawn, SMALLEST, Screen, View, state};
 use super::words::{cut, fold, foreign, left, who, width, wrap};
-use crate::inbox::words::{DAY, Times, allowed_by, decided_in};
+use crate::inbox::words::{
+    DAY, Times, allowed_by, conditions_in_words, decided_in, decision_details,
+};
 use crate::inbox::{Access, AccountState, Actor, Class, Decision, Event, Item, Key, Usage};
 use crate::store::{ApprovalState, AuditDecision, AuditOutcome, AuditRow, CreatedToken, Freeze};
 use crate::system::user::User;
@@ -15,7 +17,6 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use serde_json::Value;
-use whereby_authority::conditions::Condition;
 use whereby_authority::policy::{Outlook, Participants, Permission};
 use whereby_authority::text;
 
@@ -382,7 +383,7 @@ fn question(dialog: &Dialog, text: &mut Text) {
                 Tone::Strong,
                 &format!("Freezes {what}: no more requests are sent until you unfreeze."),
             );
-            typed(text, "Reason, for people:", reason, "Enter: freeze   Esc: cancel");
+            typed(text, "Reason (agents don't see it):", reason, "Enter: freeze   Esc: cancel");
         }
         Dialog::Unfreeze(selector) => {
             text.add(Tone::Strong, &format!("Lifts the freeze of {}.", selector.describe()));
@@ -438,9 +439,9 @@ fn help(screen: &Screen, look: Look, columns: usize) -> Text {
         ("f", "freeze: in Agents and Accounts the selected one, elsewhere everything"),
         ("u", "unfreeze"),
         ("↑ ↓", "choose; Home and End for the first and the last"),
-        ("Space b", "read the details on and back, as do PgDn and PgUp"),
+        ("Space b", "scroll the details down and up, as do PgDn and PgUp"),
         ("1 to 4", "choose a view; Tab for the next one"),
-        ("r g c n", "in Happened: filter by result, agent, account or function; x for everything"),
+        ("r g c n", "in Log: filter by result, agent, account or function; x clears the filters"),
         ("Esc", "close a question or a message"),
         ("q", "quit"),
     ] {
@@ -825,8 +826,10 @@ fn decided(row: &AuditRow, decision: &AuditDecision, times: &Times, text: &mut T
         }
     }
     text.fact("Row", &foreign(&row.id));
-    if decision.details.as_object().is_some_and(|details| !details.is_empty()) {
-        text.fact("Details", &foreign(&whereby_authority::text::spaced_json(&decision.details)));
+    // What a passkey signed is on the page.
+    let (details, _) = decision_details(decision);
+    if details.as_object().is_some_and(|details| !details.is_empty()) {
+        text.fact("Details", &foreign(&whereby_authority::text::spaced_json(&details)));
     }
 }
 
@@ -964,24 +967,14 @@ fn access(access: &Access, is_one_of_several: bool, text: &mut Text) {
     }
 }
 
-/// Returns the conditions of a permission, and what holds if they are not met.
+/// Returns the conditions of a permission, and what holds if they are not met. When an agent expires is
+/// beside its name.
 fn conditions(outlook: &Outlook) -> String {
-    if outlook.permission == Permission::Deny {
-        return String::new();
-    }
-    // When an agent expires is beside its name.
-    let own = outlook.conditions.iter().filter(|own| !matches!(own, Condition::ValidUntil(_)));
-    let words: Vec<String> = own.map(|own| own.to_string().replacen('_', " ", 2)).collect();
-    if words.is_empty() {
-        return String::new();
-    }
-    let otherwise = outlook.rules.iter().flat_map(|rule| &rule.conditions);
-    let otherwise = match otherwise.map(|rule| rule.permission).max() {
-        Some(Permission::Ask) => "; otherwise asks you",
-        Some(Permission::Deny) => "; otherwise denied",
-        _ => "",
+    let groups = conditions_in_words(outlook);
+    let group = |(conditions, otherwise): &(String, &str)| {
+        format!("{}; otherwise {otherwise}", foreign(conditions))
     };
-    format!("{}{otherwise}", foreign(&words.join("; ")))
+    groups.iter().map(group).collect::<Vec<_>>().join("; also ")
 }
 
 fn tokens(tokens: &[CreatedToken], times: &Times, text: &mut Text) {
@@ -1043,7 +1036,7 @@ fn account(state: &AccountState, times: &Times, text: &mut Text) {
             times.relative(date.to_unix_ms())
         ),
         Key::Expires(date) => format!("expires {}", times.relative(date.to_unix_ms())),
-        Key::Undated => "does not say when it expires".into(),
+        Key::Undated => "expiry date unknown".into(),
         Key::Unread => {
             "a command prints it, which only a call runs, so its expiry is not known here".into()
         }

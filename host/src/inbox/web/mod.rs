@@ -41,6 +41,9 @@ const MAX_FORM: usize = 16 * 1024;
 /// The maximum time a browser may take to send a form.
 const FORM_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The beginning of the path of an approval.
+const APPROVALS: &str = "/approvals/";
+
 /// How many calls of the log a page shows at first, and at most.
 const EVENTS: u32 = 100;
 const MAX_EVENTS: u32 = 500;
@@ -156,7 +159,7 @@ impl Inbox {
             server.spawn(listener::accept(listener, app.clone()));
         }
         let url = page.url();
-        let announced = page.inbox.store().announce_page(&url)?;
+        let announced = page.inbox.store().announce_page(&url, for_others)?;
         Ok(Listening { page, server, _announced: announced })
     }
 
@@ -250,15 +253,36 @@ impl Page {
 
     /// Adds its session to a request that has one.
     fn remember(&self, request: &mut Request) {
-        let cookies = request.headers().get_all(header::COOKIE).iter();
-        let cookies = cookies.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(';'));
         // Another server of this machine may have set a cookie of the same name.
-        let own = cookies.filter_map(|pair| pair.trim().split_once('='));
-        let own = own.filter(|(name, _)| *name == self.cookie);
+        let own = cookies(request.headers()).filter(|(name, _)| *name == self.cookie);
         let now = self.inbox.now();
-        if let Some(session) = own.filter_map(|(_, secret)| self.door.session(secret, now)).next() {
+        let session = own.filter_map(|(_, secret)| self.door.session(secret, now)).next();
+        if let Some(session) = session {
             request.extensions_mut().insert(session);
         }
+    }
+
+    /// Returns a cookie that remembers an approval that somebody wanted to see before they signed in.
+    fn remembering(&self, path: &str) -> Option<HeaderValue> {
+        let id = path.strip_prefix(APPROVALS).filter(|id| is_id(id))?;
+        Some(self.wanted_cookie(id, LINK_MS / 1000))
+    }
+
+    /// Returns the path of the approval that a person wanted to see before they signed in. Another server of
+    /// this machine may have set the cookie, so it leads nowhere else.
+    fn wanted(&self, headers: &HeaderMap) -> Option<String> {
+        let name = format!("{}-wanted", self.cookie);
+        let mut found = cookies(headers).filter(|(own, _)| *own == name);
+        found.find(|(_, id)| is_id(id)).map(|(_, id)| format!("{APPROVALS}{id}"))
+    }
+
+    fn wanted_cookie(&self, id: &str, seconds: i64) -> HeaderValue {
+        // A link that signs in may come from another program, so `Strict` would lose it.
+        let cookie = format!(
+            "{}-wanted={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}",
+            self.cookie
+        );
+        HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static(""))
     }
 
     fn set_cookie(&self, value: &str, more: &str) -> HeaderValue {
@@ -266,6 +290,18 @@ impl Page {
         // The name and the value are letters, digits, `-` and `_`.
         HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static(""))
     }
+}
+
+/// Returns the cookies of a request.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let cookies = headers.get_all(header::COOKIE).iter();
+    let cookies = cookies.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(';'));
+    cookies.filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// Whether a text can be the id of an approval, or its beginning.
+fn is_id(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Uses the inbox on a thread that may wait for a disk.
@@ -322,11 +358,14 @@ fn known(
 ) -> Result<(Session, listener::connections::InRequest), Box<Response>> {
     let extensions = request.extensions();
     let Some(session) = extensions.get::<Session>().cloned() else {
-        let mut response = view::signed_out().into_response();
+        let mut response = view::signed_out(page.for_others).into_response();
+        if let Some(wanted) = page.remembering(request.uri().path()) {
+            response.headers_mut().append(header::SET_COOKIE, wanted);
+        }
         // The browser may have the cookie of a session that has ended.
         if request.headers().contains_key(header::COOKIE) {
             let expired = page.set_cookie("", "; Max-Age=0");
-            response.headers_mut().insert(header::SET_COOKIE, expired);
+            response.headers_mut().append(header::SET_COOKIE, expired);
         }
         return Err(Box::new(response));
     };
@@ -471,8 +510,10 @@ async fn approval(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    serve(&page, request, move |inbox, frame| Ok(view::one(frame, inbox.item(&id)?.as_ref(), None)))
-        .await
+    serve(&page, request, move |inbox, frame| {
+        Ok(view::one(frame, inbox.item_beginning(&id)?.as_ref(), None))
+    })
+    .await
 }
 
 async fn decide(
@@ -639,15 +680,20 @@ async fn enter(
     if method != Method::GET || is_preview {
         return StatusCode::NO_CONTENT.into_response();
     }
+    let for_others = page.for_others;
     match blocking(&page, move |inbox| inbox.store().use_page_link(&code)).await {
         Ok(Ok(())) => {}
-        Ok(Err(bad)) => return view::refused_link(bad),
+        Ok(Err(bad)) => return view::refused_link(bad, for_others),
         Err(error) => return failed(&error),
     }
     match page.door.begin(page.inbox.now()) {
         Ok(secret) => {
-            let mut response = view::signed_in().into_response();
-            response.headers_mut().insert(header::SET_COOKIE, page.set_cookie(&secret, ""));
+            let wanted = page.wanted(&headers);
+            let mut response = view::signed_in(wanted.as_deref().unwrap_or("/")).into_response();
+            response.headers_mut().append(header::SET_COOKIE, page.set_cookie(&secret, ""));
+            if wanted.is_some() {
+                response.headers_mut().append(header::SET_COOKIE, page.wanted_cookie("", 0));
+            }
             response
         }
         Err(error) => failed(&error),

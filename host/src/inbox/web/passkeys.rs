@@ -154,6 +154,10 @@ pub(super) async fn sign(
     let own = Arc::clone(&page);
     change(&page, request, move |inbox, frame, form| {
         let begun = || {
+            // Before the device asks for a finger or a PIN.
+            if let (Ok(settings), Some(item)) = (&frame.settings, inbox.item(&id)?) {
+                settings.check_approvable(&item.approval.account)?;
+            }
             let terms = super::terms(inbox, &id, form, frame.times.now)?;
             let request = Signing::new(random()?, frame.times.now);
             let options = inbox.store().passkey_options(&id, terms.as_ref(), &request)?;

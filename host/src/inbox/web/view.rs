@@ -55,6 +55,8 @@ pub(super) struct Frame {
     pub(super) settings: Result<Settings, Error>,
     /// Whether nothing but a passkey approves calls.
     requires_passkey: bool,
+    /// Whether there is one.
+    has_passkey: bool,
 }
 
 /// The pages, with their addresses.
@@ -87,6 +89,8 @@ impl Frame {
             waiting: inbox.waiting().unwrap_or_default(),
             frozen: inbox.frozen(),
             requires_passkey: settings.as_ref().is_ok_and(requires_passkey),
+            // If it is unknown, whoever tries to use one is told.
+            has_passkey: inbox.store().has_passkey().unwrap_or(true),
             settings,
         }
     }
@@ -190,7 +194,7 @@ impl Frame {
                 (self.hidden())
                 (selected(selector))
                 input type="hidden" name="back" value=(back);
-                label for=(id) { "Reason" span.muted { " (for people)" } }
+                label for=(id) { "Reason" span.muted { " (agents don't see it)" } }
                 input #(id) name="reason" maxlength="300" autocomplete="off";
                 button {
                     @if whom.is_empty() {
@@ -284,8 +288,8 @@ fn onward(title: &str, what: &str, path: &str) -> Response {
     ([("refresh", refresh)], body(outside(title, &contents))).into_response()
 }
 
-pub(super) fn signed_in() -> Response {
-    onward("You are signed in", "The inbox opens now.", "/")
+pub(super) fn signed_in(path: &str) -> Response {
+    onward("You are signed in", "The inbox opens now.", path)
 }
 
 /// Returns the page for a person who followed a link on another site.
@@ -295,35 +299,45 @@ pub(super) fn from_link(path: &str) -> Response {
     onward("Opening the inbox", "You came from another site. The inbox opens now.", path)
 }
 
-pub(super) fn signed_out() -> Response {
-    let contents = html! {
-        p { "The inbox opens with a link that the terminal shows. Each link works once, within 10 minutes." }
+/// Returns how to get a link. Nobody sits at the terminal of a service.
+fn another_link(for_others: bool) -> Markup {
+    html! {
         ol {
-            li { "In the terminal where the inbox runs, press Enter. It shows a new link." }
-            li { "Open that link in this browser." }
+            li {
+                @if for_others {
+                    "Run " code { "whereby inbox --link" } " as the user that runs the inbox, or ask them for a link."
+                } @else {
+                    "In the terminal where the inbox runs, press Enter. Or run " code { "whereby inbox --link" }
+                    " in any terminal."
+                }
+            }
+            li { "Open the link that it prints in this browser." }
         }
-        p { "If it is not running, start it with " code { "whereby inbox --web" } "." }
+    }
+}
+
+pub(super) fn signed_out(for_others: bool) -> Response {
+    let contents = html! {
+        p { "The inbox opens with a link. Each link works once, within 10 minutes." }
+        (another_link(for_others))
     };
     (StatusCode::UNAUTHORIZED, body(outside("You are not signed in", &contents))).into_response()
 }
 
-pub(super) fn refused_link(why: BadLink) -> Response {
+pub(super) fn refused_link(why: BadLink, for_others: bool) -> Response {
     let (title, what) = match why {
         BadLink::Spent => (
             "This link no longer works",
             "Each link works once, within 10 minutes. This one was used, or it expired.",
         ),
         BadLink::Wrong => (
-            "This link is not right",
+            "This link is not valid",
             "The inbox that runs now did not make it. Copy the whole link, or make a new one.",
         ),
     };
     let contents = html! {
         p { (what) }
-        ol {
-            li { "In the terminal where the inbox runs, press Enter. It shows a new link." }
-            li { "Open that link in this browser." }
-        }
+        (another_link(for_others))
         p.muted { "If you did not use the link yourself, somebody else did: stop the inbox with Ctrl-C." }
         p { a href="/" { "I am signed in already" } }
     };

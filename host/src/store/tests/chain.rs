@@ -129,7 +129,7 @@ fn an_unchanged_log_and_its_archive_verify() {
     let archive = verified(&AuditLog::open(&file).expect("an archive"), None);
     assert_eq!((&archive.problems[..], archive.start.after.hash), (&[][..], NO_ROW));
     assert_eq!((archive.rows, archive.end), (7, log.start.after));
-    assert_eq!(log.archived, [log.start.clone()]);
+    assert_eq!(log.archived, std::slice::from_ref(&log.start));
     // Each hash is found in its part.
     for expected in [log.end, log.start.after] {
         let found = verified(&own(&home), Some(&expected.hash));

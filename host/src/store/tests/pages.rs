@@ -58,27 +58,43 @@ fn the_address_of_a_page_is_known_as_long_as_it_is_served() {
     let home = Home::new();
     let store = home.store();
     assert_eq!(store.page(), None);
-    let announced = store.announce_page("http://localhost:4/").expect("written").expect("first");
+    let announced =
+        store.announce_page("http://localhost:4/", false).expect("written").expect("first");
     assert_eq!(home.store().page().expect("an address").as_str(), "http://localhost:4/");
     let link = store.page_of("abc");
     assert_eq!(link.as_deref(), Some("http://localhost:4/approvals/abc"));
-    // Another page is not announced, and does not end the announcement of the first one.
-    assert!(store.announce_page("http://localhost:5/").expect("an answer").is_none());
-    assert_eq!(home.store().page().expect("an address").port(), Some(4));
+    // Another page does not end the announcement of the first one, and is there after it.
+    let announce = |port: u16, for_others| {
+        let announced = store.announce_page(&format!("http://localhost:{port}/"), for_others);
+        announced.expect("written").expect("there is room")
+    };
+    let port = || home.store().page().map(|page| page.port().unwrap_or_default());
+    let second = announce(5, false);
+    assert_eq!(port(), Some(4));
+    // That of a service comes before those of one user, whichever began first.
+    let service = announce(8, true);
+    let other_service = announce(9, true);
+    assert_eq!(port(), Some(8));
+    drop(service);
+    assert_eq!(port(), Some(4));
     drop(announced);
+    assert_eq!(port(), Some(5));
+    drop(second);
+    assert_eq!(port(), Some(9));
+    drop(other_service);
     assert_eq!(store.page(), None);
     // What a process left behind that was killed.
     std::fs::write(home.path().join("page"), "http://localhost:6/").expect("written");
     assert_eq!(store.page(), None);
     let announced =
-        store.announce_page("http://localhost:7/").expect("written").expect("it is free");
+        store.announce_page("http://localhost:7/", false).expect("written").expect("it is free");
     assert_eq!(store.page().expect("an address").port(), Some(7));
     drop(announced);
     // Nothing but a page of this machine is believed.
     for wrong in
         ["https://localhost:4/", "http://evil.example/", "http://localhost.evil.example/", ""]
     {
-        let _announced = store.announce_page(wrong).expect("written").expect("first");
+        let _announced = store.announce_page(wrong, false).expect("written").expect("first");
         assert_eq!(store.page(), None, "{wrong}");
     }
 }

@@ -53,7 +53,7 @@ fn the_log_has_what_verifies_the_decision_again() {
     verify(&one, &credential).expect("it verifies");
 
     let id = pending(&store, &digest(&store, "weekly"));
-    let rooms = Condition::parse("rooms", &json!(["bot-*"]), None).expect("a condition");
+    let rooms = Condition::parse("rooms", &json!(["dail*"]), None).expect("a condition");
     let until = NOW + 60 * MINUTE;
     let terms = Terms { uses: 3, until, conditions: vec![rooms], is_destructive: true };
     let by = signed(&store, &device, &id, Some(&terms), 2);

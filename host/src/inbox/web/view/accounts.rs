@@ -69,7 +69,7 @@ fn key(frame: &Frame, key: &Key) -> Markup {
                 span.badge.warn { "Key expires soon" } " " (until(date)) "."
             },
             Key::Expires(date) => { "Its key expires " (until(date)) "." },
-            Key::Undated => "Its key does not say when it expires.",
+            Key::Undated => "The expiry date of its key is unknown.",
             Key::Unread => "A command prints its key. Only a call runs that, so the expiry is not known here.",
             Key::Problem(why) => { span.badge.bad { "No key" } " " (foreign(why)) },
         }

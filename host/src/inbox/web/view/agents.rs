@@ -2,10 +2,10 @@
 
 use super::{Frame, Place, foreign, unreadable};
 use crate::error::Error;
+use crate::inbox::words::conditions_in_words;
 use crate::inbox::{Access, Actor, Rules, Usage};
 use crate::store::{CreatedToken, Selector};
 use maud::{Markup, html};
-use whereby_authority::conditions::Condition;
 use whereby_authority::policy::{Outlook, Participants, Permission};
 use whereby_catalog::Function;
 
@@ -124,33 +124,15 @@ fn access(access: &Access, is_one_of_several: bool) -> Markup {
     }
 }
 
-/// Returns a function with the conditions of its permission, and what holds if they are not met.
+/// Returns a function with the conditions of its permission, and what holds if they are not met. When an
+/// agent expires is beside its name.
 fn function(function: &Function, outlook: &Outlook) -> Markup {
-    let conditions: Vec<String> = match outlook.permission {
-        // Whatever the conditions, it is denied.
-        Permission::Deny => Vec::new(),
-        // When an agent expires is beside its name.
-        _ => outlook
-            .conditions
-            .iter()
-            .filter(|condition| !matches!(condition, Condition::ValidUntil(_)))
-            .map(|condition| condition.to_string().replacen('_', " ", 2))
-            .collect(),
-    };
-    let otherwise = outlook.rules.iter().flat_map(|rule| &rule.conditions);
-    let otherwise = otherwise.map(|rule| rule.permission).max();
+    let conditions = conditions_in_words(outlook);
     html! {
         li.conditional[!conditions.is_empty()] {
             code { (function.json) }
-            @if !conditions.is_empty() {
-                span.muted {
-                    " – " (foreign(&conditions.join("; ")))
-                    @match otherwise {
-                        Some(Permission::Ask) => ". Otherwise asks you.",
-                        Some(Permission::Deny) => ". Otherwise denied.",
-                        _ => "",
-                    }
-                }
+            @for (conditions, otherwise) in &conditions {
+                span.muted { " – " (foreign(conditions)) ". Otherwise " (otherwise) "." }
             }
         }
     }

@@ -113,7 +113,7 @@ fn event_row(frame: &Frame, event: &Event) -> Markup {
                 span.when { (frame.clock(row.time)) }
                 span.what { (sentence(&event.sentence)) }
                 span.who.muted {
-                    @match &row.agent { Some(agent) => (foreign(agent)), None => (foreign(&row.front_end)) }
+                    (foreign(&words::actor(row)))
                 }
                 (badge(event.class))
             }
@@ -156,9 +156,13 @@ fn decided(row: &AuditRow, decision: &AuditDecision) -> Markup {
             "."
             @if let Some(id) = &row.approval { " " a href=(format!("/approvals/{id}")) { "See the call" } }
         }
-        @if decision.details.as_object().is_some_and(|details| !details.is_empty()) {
+        @let (details, signed) = words::decision_details(decision);
+        @if details.as_object().is_some_and(|details| !details.is_empty()) {
             h3 { "More about it" }
-            (arguments(&decision.details))
+            (arguments(&details))
+        }
+        @if let Some(signed) = signed {
+            details id=(format!("signed-{}", row.id)) { summary { "What the passkey signed" } (arguments(&signed)) }
         }
     }
 }

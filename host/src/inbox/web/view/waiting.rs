@@ -129,7 +129,10 @@ fn outcome_of_decision(frame: &Frame, approval: &StoredApproval) -> Markup {
                 strong { (said) } " " (sentence(&what)) " "
                 @if approval.state == ApprovalState::Approved
                     && let Some(until) = approval.valid_until {
-                    span.muted { "The agent can make this one call until " (frame.clock(until)) "." }
+                    span.muted {
+                        @if approval.is_made_by_itself { "The MCP server now makes the call." }
+                        @else { "Make the same call again: it is allowed once, until " (frame.clock(until)) "." }
+                    }
                 }
                 @if approval.state == ApprovalState::Denied {
                     span.muted { "The same call is not asked for again for an hour." }
@@ -197,7 +200,11 @@ fn settled(frame: &Frame, approval: &StoredApproval, what: &str, is_alone: bool)
                 ApprovalState::Approved => {
                     span.badge.good { "Approved" } (ago(approval.decided_at))
                     @if let Some(until) = approval.valid_until {
-                        ". The call can be made once, until " (frame.clock(until)) "."
+                        @if approval.is_made_by_itself {
+                            ". An MCP server makes the call by itself, by " (frame.clock(until)) " at the latest."
+                        } @else {
+                            ". The same call can be made again once, until " (frame.clock(until)) "."
+                        }
                     }
                 },
                 ApprovalState::Used => {
@@ -228,7 +235,7 @@ fn settled(frame: &Frame, approval: &StoredApproval, what: &str, is_alone: bool)
             }
             @if approval.state == ApprovalState::Used {
                 a href=(format!("/log?function={}", approval.function)) aria-describedby=(what) {
-                    "See what came of it"
+                    "See the result"
                 }
             }
             @if !is_alone { a href=(address) aria-describedby=(what) { "Details" } }
@@ -244,6 +251,11 @@ fn needs_passkey(frame: &Frame, approval: &StoredApproval) -> bool {
 /// Returns a form that approves a call, with a passkey if nothing else may.
 fn approve_form(frame: &Frame, approval: &StoredApproval, seen: &str, contents: &Markup) -> Markup {
     let address = format!("/approvals/{}", approval.id);
+    if frame.requires_passkey && !frame.has_passkey {
+        return html! {
+            p { a href="/passkeys" { "Add a passkey" } " first: nothing else approves calls." }
+        };
+    }
     html! {
         form.approve-form method="post" action=(format!("{address}/decision"))
             data-passkey=[needs_passkey(frame, approval).then_some("get")]
@@ -259,6 +271,9 @@ fn approve_form(frame: &Frame, approval: &StoredApproval, seen: &str, contents: 
 
 /// Returns the form that also allows the next calls like one.
 fn allow_more(frame: &Frame, item: &Item, what: &str) -> Markup {
+    if frame.requires_passkey && !frame.has_passkey {
+        return html! {};
+    }
     let approval = &item.approval;
     let (id, function) = (&approval.id, whereby_catalog::function(&approval.function));
     let has_rooms = function.is_some_and(|f| FunctionRule::of(f).conditions.contains(&"rooms"));
@@ -318,8 +333,9 @@ fn standing_card(frame: &Frame, standing: &StandingApproval) -> Markup {
             p {
                 @if standing.is_exact() { "With exactly the arguments below" }
                 @else {
-                    @for condition in &standing.conditions {
-                        (condition.name()) " " code { (foreign(&condition.value().to_string())) } " "
+                    "With any arguments that fit "
+                    @for (index, condition) in standing.conditions.iter().enumerate() {
+                        @if index > 0 { "; " } (foreign(&condition.to_string()))
                     }
                 }
                 ", until " (frame.clock(standing.valid_until)) ", with the account "
@@ -330,7 +346,7 @@ fn standing_card(frame: &Frame, standing: &StandingApproval) -> Markup {
             @if standing.is_exact() { (arguments(&standing.arguments)) }
             form.decide method="post" action=(format!("/standing/{}/revoke", standing.id)) {
                 (frame.hidden())
-                button aria-describedby=(what) { "Take it back" }
+                button aria-describedby=(what) { "Revoke" }
             }
         }
     }
