@@ -387,9 +387,7 @@ async fn a_registered_passkey_approves_the_call_that_it_signed_and_nothing_else_
     let sql = "UPDATE passkeys SET credential = replace(credential, ?1, ?2)";
     assert_eq!(database.execute(sql, [&key, &changed]).expect("replaced"), 1);
     let verified = ran(&world, &["audit", "verify", &archive], 1).await;
-    for said in
-        ["was added with another key than it has now", "the signature of its passkey is wrong"]
-    {
+    for said in ["was registered with a different key", "the signature of its passkey is wrong"] {
         assert!(verified.stdout.contains(said), "{verified:?}");
     }
 }

@@ -8,7 +8,7 @@ use crate::system::digest::hex;
 use crate::system::file::shown;
 use serde_json::json;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -182,12 +182,25 @@ impl Session {
 }
 
 /// Adds a line to a file, and waits until it is on the disk.
-fn append(file: &Path, line: &str) -> std::io::Result<()> {
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
     let mut options = File::options();
-    options.create(true).append(true);
+    options.create(true).read(true).append(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(file)?;
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        // Without waiting for a reader of a pipe.
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let mut file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    // A line that a full disk cut short ends where this one begins.
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last)?;
+    }
+    let line = if last == *b"\n" { line.to_owned() } else { format!("\n{line}") };
     file.write_all(line.as_bytes())?;
     file.sync_data()
 }

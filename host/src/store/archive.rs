@@ -110,22 +110,22 @@ impl Store {
         }
         // Other processes do not have to wait for these rows.
         self.gather()?;
-        let archive = Archive::new(file)?;
-        let beside = std::path::absolute(archive.beside.path());
-        let beside = beside.map_err(|error| failed(file, &error))?;
-        let intent = Intent { file: path, beside };
         let now = self.shared.now();
         let calls = self.with_spooled(|transaction| {
             let Some(through) = through(transaction)? else { return Ok(None) };
-            let (calls, after) =
-                archive.finish(transaction, through, || intent.write(self.directory()))?;
+            let archive = Archive::new(file)?;
+            let beside = std::path::absolute(archive.beside.path());
+            let beside = beside.map_err(|error| failed(file, &error))?;
+            let intent = Intent { file: path, beside };
+            // If the program is killed from here on, the next one finishes, or removes the unfinished file.
+            intent.write(self.directory())?;
+            let (calls, after) = archive.finish(transaction, through)?;
             remove_archived(transaction, now, after, calls, &intent.file)?;
-            Ok(Some(calls))
+            Ok(Some((calls, intent)))
         })?;
-        if calls.is_some() {
-            intent.remove(self.directory())?;
-        }
-        Ok(calls)
+        let Some((calls, intent)) = calls else { return Ok(None) };
+        intent.remove(self.directory())?;
+        Ok(Some(calls))
     }
 
     /// Finishes an interrupted archive, if there is one: removes the rows in the file from the log.
@@ -339,14 +339,9 @@ impl<'a> Archive<'a> {
         Ok(Self { file, beside, connection })
     }
 
-    /// Copies the rows up to a position, calls a function, and gives the file its name. Returns how many
-    /// calls it contains, and its last row.
-    fn finish(
-        self,
-        from: &Connection,
-        through: i64,
-        before: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<(u64, Link), Error> {
+    /// Copies the rows up to a position, and gives the file its name. Returns how many calls it contains, and
+    /// its last row.
+    fn finish(self, from: &Connection, through: i64) -> Result<(u64, Link), Error> {
         let Self { file, beside, connection } = self;
         let explained = |error| database::explain(file, schema::Problem::Sql(error));
         let copied = connection.unchecked_transaction().and_then(|to| {
@@ -360,7 +355,6 @@ impl<'a> Archive<'a> {
         let copied = copied.map_err(explained)?;
         connection.close().map_err(|(_, error)| explained(error))?;
         beside.as_file().sync_all().map_err(|error| failed(file, &error))?;
-        before()?;
         beside.persist_noclobber(file).map_err(|error| failed(file, &error.error))?;
         sync_folder(folder_of(file)).map_err(|error| failed(file, &error))?;
         Ok(copied)

@@ -224,6 +224,22 @@ pub(super) fn walk(
     Ok(())
 }
 
+/// Returns the position that is so many rows after another one, or that of the last row; `None` if no row comes
+/// after it.
+pub(super) fn advanced(
+    connection: &Connection,
+    after: i64,
+    rows: u32,
+) -> rusqlite::Result<Option<i64>> {
+    let of = |table: Table| {
+        let name = table.name();
+        format!("SELECT * FROM (SELECT seq FROM {name} WHERE seq > ?1 ORDER BY seq LIMIT ?2)")
+    };
+    let all = Table::ALL.map(of).join(" UNION ALL ");
+    let sql = format!("SELECT max(seq) FROM (SELECT seq FROM ({all}) ORDER BY seq LIMIT ?2)");
+    connection.query_row(&sql, rusqlite::params![after, rows], |row| row.get(0))
+}
+
 /// Returns the hash of the row at a position.
 pub(super) fn hash_at(connection: &Connection, position: i64) -> rusqlite::Result<Option<Hash>> {
     let of = |table: Table| format!("SELECT hash FROM {} WHERE seq = ?1", table.name());

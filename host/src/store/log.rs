@@ -35,11 +35,14 @@ impl AuditLog {
     /// [`Error::Usage`] if there is no such file, it is no archive, or it was made by an older version,
     /// whose archives have no hashes.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        if let Err(error) = std::fs::File::open(path) {
-            let why = match error.kind() {
-                ErrorKind::NotFound => "there is no such file".to_owned(),
-                _ => error.to_string(),
-            };
+        let why = match path.metadata() {
+            Ok(found) if found.len() == 0 && found.is_file() => "it is empty".to_owned(),
+            Ok(found) if found.is_file() => String::new(),
+            Ok(_) => "it is not a file".to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => "there is no such file".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if !why.is_empty() {
             return Err(Error::usage(format!("{}: {why}", shown(path))));
         }
         // SQLite reads a path that begins with `file:` as a URI.
@@ -54,13 +57,21 @@ impl AuditLog {
                 connection.set_db_config(setting, value)?;
             }
             let is_current = schema::is_current(&connection)?;
-            Ok((connection, is_current))
+            // Views and other tables could run for ever, or show what is not there.
+            let mut differences =
+                if is_current { schema::differences(&connection)? } else { vec![] };
+            differences.retain(|(kind, _)| kind != "trigger");
+            Ok((connection, is_current, differences))
         });
         match checked {
-            Ok((connection, true)) => {
+            Ok((_, true, differences)) if !differences.is_empty() => Err(Error::usage(format!(
+                "{} is not an archive of the audit log: its tables are not those of one",
+                shown(path)
+            ))),
+            Ok((connection, true, _)) => {
                 Ok(Self::Archive { connection: Mutex::new(connection), path: path.to_owned() })
             }
-            Ok((_, false)) => Err(Error::usage(format!(
+            Ok((_, false, _)) => Err(Error::usage(format!(
                 "{} was made by an older version of this program, whose archives have no hashes; copy it \
                  to DIR/whereby/state.db, make DIR/whereby accessible to you alone (mode 700), and run: \
                  XDG_STATE_HOME=DIR whereby audit",
@@ -107,11 +118,18 @@ impl AuditLog {
         self.look(|connection| audit::each(connection, filter, each)).map(Option::unwrap_or_default)
     }
 
-    /// Returns the calls whose last row is after one position and not after another, in the order of those
-    /// rows.
-    pub(crate) fn between(&self, after: i64, through: i64) -> Result<Vec<AuditRow>, Error> {
-        self.look(|connection| audit::between(connection, after, through))
-            .map(Option::unwrap_or_default)
+    /// Returns the calls whose last row is among the next rows after a position, in the order of those rows, and
+    /// the position of the last of these rows; `None` if there is none.
+    pub(crate) fn next(
+        &self,
+        after: i64,
+        rows: u32,
+    ) -> Result<Option<(Vec<AuditRow>, i64)>, Error> {
+        let found = self.look(|connection| {
+            let Some(through) = chain::advanced(connection, after, rows)? else { return Ok(None) };
+            Ok(Some((audit::between(connection, after, through)?, through)))
+        })?;
+        Ok(found.flatten())
     }
 
     /// Returns the last row.
@@ -149,10 +167,15 @@ impl AuditLog {
             Self::Live(_) => Kind::Log,
             Self::Archive { .. } => Kind::Archive,
         };
-        self.look(|connection| {
+        let verified = self.look(|connection| {
             // One snapshot, so that rows added meanwhile don't count.
             let transaction = connection.unchecked_transaction()?;
-            verify::verify(&transaction, kind, expected)
-        })
+            Ok(verify::verify(&transaction, kind, expected))
+        })?;
+        let path = match self {
+            Self::Live(store) => store.directory().join(database::FILE),
+            Self::Archive { path, .. } => path.clone(),
+        };
+        verified.transpose().map_err(|problem| database::explain(&path, problem))
     }
 }

@@ -7,6 +7,7 @@ use super::chain;
 use crate::error::Error;
 use crate::system::random::random;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::collections::BTreeMap;
 
 /// The `application_id` of this program's databases.
 const APPLICATION: i32 = i32::from_be_bytes(*b"whby");
@@ -595,6 +596,28 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Problem> {
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)
+}
+
+/// What a database has: tables, indexes, triggers and views, by kind and name, with their definitions.
+type Objects = BTreeMap<(String, String), Option<String>>;
+
+fn objects(connection: &Connection) -> rusqlite::Result<Objects> {
+    let sql = "SELECT type, name, sql FROM sqlite_schema";
+    let mut statement = connection.prepare(sql)?;
+    let found = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+    found.collect()
+}
+
+/// Returns the kinds and names of what a database has otherwise than one that this program has just made.
+pub(super) fn differences(connection: &Connection) -> Result<Vec<(String, String)>, Problem> {
+    let mut fresh = Connection::open_in_memory()?;
+    migrate(&mut fresh)?;
+    let (expected, found) = (objects(&fresh)?, objects(connection)?);
+    let mut names: Vec<_> = expected.keys().chain(found.keys()).cloned().collect();
+    names.sort();
+    names.dedup();
+    names.retain(|name| expected.get(name) != found.get(name));
+    Ok(names)
 }
 
 /// Creates the tables as an older version of the program did.

@@ -3,7 +3,7 @@
 
 use super::chain::{self, Hash, Link, NO_ROW, Start, Stored, Table};
 use super::decision::AuditDecision;
-use super::passkeys;
+use super::{passkeys, schema};
 use crate::passkey::Credential;
 use crate::passkey::decision::verify_record;
 use rusqlite::Connection;
@@ -66,7 +66,7 @@ pub(super) fn verify(
     connection: &Connection,
     kind: Kind,
     expected: Option<&Hash>,
-) -> rusqlite::Result<Verified> {
+) -> Result<Verified, schema::Problem> {
     let start = Start::of(connection)?;
     let verified = Verified {
         rows: 0,
@@ -81,7 +81,19 @@ pub(super) fn verify(
     let passkeys = passkeys::all(connection)?;
     let mut check = Check { verified, start, previous: Vec::new(), expected, passkeys: &passkeys };
     check.previous.push(check.start.after.hash);
-    check.expect(check.start.after);
+    // Otherwise, other queries might show other rows than these.
+    for (kind, name) in schema::differences(connection)? {
+        let what = format!("the {kind} `{name}` of the database was changed, removed or added");
+        check.verified.add(None, None, what);
+    }
+    let mut integrity = connection.prepare("PRAGMA integrity_check(10)")?;
+    let found = integrity.query_map([], |row| row.get::<_, String>(0))?;
+    for found in found {
+        let found = found?;
+        if found != "ok" {
+            check.verified.add(None, None, format!("the database is damaged: {found}"));
+        }
+    }
     if kind == Kind::Log && Start::recorded(connection)? != check.start {
         let what = match check.start.after.position {
             0 => "rows were archived, but the log starts at the first one again".into(),
@@ -104,6 +116,9 @@ pub(super) fn verify(
         }
     }
     chain::walk(connection, i64::MAX, |stored| check.row(stored))?;
+    if check.verified.rows == 0 && check.start.after.position > 0 {
+        check.verified.add(None, None, "there are no rows of its own".into());
+    }
     for position in std::mem::take(&mut check.start.carried).into_keys() {
         let what =
             format!("row {position} is missing; it was kept when the rows around it were archived");
@@ -140,7 +155,7 @@ impl Check<'_> {
             let last = self.verified.end.position;
             let missing = last.saturating_add(1)..position;
             if !missing.is_empty() {
-                let what = match missing.end - missing.start {
+                let what = match missing.end.saturating_sub(missing.start) {
                     1 => format!("row {} is missing", missing.start),
                     _ => format!("rows {} to {} are missing", missing.start, position - 1),
                 };

@@ -31,7 +31,8 @@ fn harm(name: impl Into<String>, reply: Reply, kinds: &'static [&'static str]) -
 }
 
 fn late(name: &str, reply: Reply) -> Harm {
-    Harm { timeout_seconds: 2, ..harm(name, reply, LATE) }
+    // Long enough to send the request on a busy machine.
+    Harm { timeout_seconds: 5, ..harm(name, reply, LATE) }
 }
 
 /// A whole answer that is as good for a read as for a write.

@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::path::PathBuf;
 use whereby_authority::text;
 
-/// How many positions are read and printed at a time.
-const WINDOW: i64 = 500;
+/// How many rows are read and printed at a time.
+const WINDOW: u32 = 500;
 
 /// Print every call and decision of the log for another system, in order, without a limit
 ///
@@ -76,7 +76,7 @@ impl Opts {
                 Error::usage(format!("--after {id}: the log has no such call; give a position"))
             })?,
             None => {
-                let start = log.start()?;
+                let start = log.start()?.max(0);
                 if start > 0 && self.file.is_none() {
                     context
                         .warn(&format!("the export starts after row {start}: {}", where_is(&log)?));
@@ -97,19 +97,18 @@ impl Opts {
         };
         let mut signals = self.follow.then(|| Signals::listen(&context.streams));
         loop {
-            let end = log.end()?.position;
-            while after < end {
-                let through = end.min(after + WINDOW);
-                let rows = log.between(after, through)?;
+            while let Some((rows, through)) = log.next(after, WINDOW)? {
                 // Looked at afterwards, because an archive may take the rows at any time.
-                if log.start()? > after {
-                    let message =
-                        format!("rows after {after} are not in the log: {}", where_is(&log)?);
+                let start = log.start()?;
+                if start > after {
+                    let message = format!(
+                        "rows after {after} are not in the log: {}; then continue with --after {start}",
+                        where_is(&log)?
+                    );
                     return Err(Error::usage(message).into());
                 }
-                let printed = self.print(context, &rows, installation.as_deref());
                 // The caller prints it again, and reports the error.
-                if let Some((text, json)) = printed {
+                if let Some((text, json)) = self.print(context, &rows, installation.as_deref()) {
                     return Ok(Output::text(text, json));
                 }
                 after = through;
@@ -152,9 +151,11 @@ fn where_is(log: &AuditLog) -> Result<String, Error> {
     Ok(match archived.file {
         Some(file) => {
             let file = text::printable(&file, 300);
+            // As a shell takes it literally.
+            let quoted = file.replace('\'', r"'\''");
             format!(
                 "the rows up to {through} were archived, the last of them in {file}; export them with: \
-                 whereby audit export --file '{file}'"
+                 whereby audit export --file '{quoted}'"
             )
         }
         None => format!("the rows up to {through} were archived by an older version"),

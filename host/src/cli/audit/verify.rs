@@ -173,7 +173,7 @@ impl Part {
             "file": self.file,
             "ok": *count == 0,
             "rows": rows,
-            "first": (*rows > 0).then_some(start.after.position + 1),
+            "first": (*rows > 0).then_some(start.after.position.saturating_add(1)),
             "last": (*rows > 0).then_some(end.position),
             "head": hex(&end.hash),
             "expected_head_position": expected,
@@ -193,7 +193,7 @@ impl Part {
         let range = match rows {
             0 => "no rows".to_owned(),
             1 => format!("row {}", end.position),
-            _ => format!("rows {} to {}", start + 1, end.position),
+            _ => format!("rows {} to {}", start.saturating_add(1), end.position),
         };
         let found = match (count, rows) {
             (0, 0) => "there are no rows".to_owned(),
@@ -214,7 +214,8 @@ impl Part {
         if start > 0 && self.file.is_none() {
             let _ = writeln!(
                 said,
-                "rows up to {start} are in archives; to check them too, run: whereby audit verify FILE…"
+                "rows up to {start} were archived and are not checked; to check them too, run: whereby audit \
+                 verify FILE…"
             );
         }
         if self.file.is_some() && !self.is_confirmed && *count == 0 {
