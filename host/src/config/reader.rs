@@ -109,11 +109,11 @@ const PASSKEY: &str = "passkey";
 
 /// The keys of `[audit]`.
 pub(crate) const AUDIT: &[Key] = &[
-    key("keep", "\"400d\"", "", "how long calls stay in the log; older ones are archived"),
+    key("keep", "\"400d\"", "", "archive calls that are older"),
     key("head_file", "FILE", "", "file that the newest hash is added to"),
     key("head_command", "[\"/PATH\", \"ARG\"]", "", "command that gets the newest hash"),
     key("head_rows", "1 to 1000000", "100", "publish the hash after this many rows"),
-    key("head_minutes", "1 to 1440", "10", "or after this many minutes, if there are new rows"),
+    key("head_minutes", "1 to 1440", "10", "or this many minutes, with new rows"),
 ];
 
 /// The keys of `[component]`.
