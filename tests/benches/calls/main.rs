@@ -384,6 +384,17 @@ fn program(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
             .at_most(12.0),
         figure("the same where nothing is cached", cold / 1000.0, "ms"),
     ]);
+    let logged = tempfile::tempdir().expect("a temporary directory");
+    program::log(server, logged.path());
+    let [verify] = in_turns(
+        pace,
+        [(
+            "whereby audit verify",
+            Box::new(|n| (0..n).for_each(|_| program::verify(server, logged.path()))),
+        )],
+    );
+    let verify = figure("whereby audit verify of 10,000 calls", verify / 1000.0, "ms");
+    figures.push(verify.at_most(1000.0));
 }
 
 fn sizes(figures: &mut Vec<Figure>) {

@@ -35,6 +35,23 @@ pub(crate) fn version(server: &Server, home: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// Makes 10,000 calls, so that the audit log has them.
+pub(crate) fn log(server: &Server, home: &Path) {
+    let script = "for _ = 1, 100 do app.integrations.whereby.list_rooms({limit = 1}) end";
+    for _ in 0..100 {
+        let output =
+            program(server, home).args(["lua", "-e", script]).output().expect("the program runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+/// Runs `whereby audit verify` from start to exit.
+pub(crate) fn verify(server: &Server, home: &Path) {
+    let output =
+        program(server, home).args(["audit", "verify"]).output().expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// A running `whereby mcp`.
 pub(crate) struct Mcp {
     child: Child,

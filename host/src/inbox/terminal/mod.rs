@@ -11,10 +11,10 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use super::{Filter, Inbox, Rules};
+use super::{Decision, Filter, Inbox, Rules};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::store::{Decider, Place};
+use crate::store::{Decider, Place, Terms};
 use keys::Decoder;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
@@ -185,6 +185,15 @@ fn perform(inbox: &Inbox, command: Command) -> Option<Result<String, Error>> {
             let decided = inbox.decide(&id, decision, None, seen, &person());
             decided.and_then(|decided| state::decided(decision, seen, decided, &times))
         }
+        Command::AllowMore { id, seen, terms } => {
+            let times = inbox.times();
+            more(inbox, &id, &terms)
+                .and_then(|terms| {
+                    inbox.decide(&id, Decision::Approve, Some(&terms), seen, &person())
+                })
+                .and_then(|decided| state::decided(Decision::Approve, seen, decided, &times))
+                .map(|said| format!("{said}. The next calls like it are allowed, too"))
+        }
         Command::Freeze { selector, reason } => {
             let what = selector.describe();
             let done = inbox.freeze(selector, &reason, &person());
@@ -197,6 +206,24 @@ fn perform(inbox: &Inbox, command: Command) -> Option<Result<String, Error>> {
         Command::Draw | Command::Read | Command::Quit | Command::Interrupt => return None,
     };
     Some(said)
+}
+
+/// Reads how many calls to allow, for how long, and which rooms: `8 2h bot-*`.
+fn more(inbox: &Inbox, id: &str, typed: &str) -> Result<Terms, Error> {
+    let Some(item) = inbox.item(id)? else {
+        return Err(Error::usage("there is no such approval any more"));
+    };
+    let mut words = typed.split_whitespace();
+    let uses = words.next().and_then(|uses| uses.parse().ok()).ok_or_else(|| {
+        Error::usage("type how many calls to allow, this one included, such as: 8, or: 8 2h bot-*")
+    })?;
+    let lasting = words.next().unwrap_or("1h");
+    let rooms: Vec<String> = words
+        .flat_map(|word| word.split(','))
+        .filter(|room| !room.is_empty())
+        .map(str::to_owned)
+        .collect();
+    Terms::parse(&item.approval.function, uses, lasting, &rooms, false, inbox.now())
 }
 
 /// Returns the person who decides on the screen.

@@ -21,6 +21,9 @@ const EVENTS: u32 = 100;
 /// The maximum length of a reason, in characters.
 const MAX_REASON: usize = 300;
 
+/// The maximum length of how much more to allow, in characters.
+const MAX_TERMS: usize = 200;
+
 /// What is typed to approve something that cannot be undone.
 const YES: &str = "yes";
 
@@ -71,6 +74,13 @@ pub(super) enum Command {
         decision: Decision,
         seen: ApprovalState,
     },
+    /// Approve the call and the next ones like it.
+    AllowMore {
+        id: String,
+        seen: ApprovalState,
+        /// How many, for how long, and which rooms, as it was typed.
+        terms: String,
+    },
     Freeze {
         selector: Selector,
         reason: String,
@@ -92,6 +102,12 @@ pub(super) enum Dialog {
         is_destructive: bool,
         typed: String,
     },
+    AllowMore {
+        id: String,
+        seen: ApprovalState,
+        what: String,
+        terms: String,
+    },
     Freeze {
         selector: Selector,
         reason: String,
@@ -109,6 +125,7 @@ impl Dialog {
     pub(super) fn typed(&self) -> Option<&str> {
         match self {
             Self::Decide { typed, .. } if self.needs_yes() => Some(typed),
+            Self::AllowMore { terms, .. } => Some(terms),
             Self::Freeze { reason, .. } => Some(reason),
             _ => None,
         }
@@ -118,6 +135,7 @@ impl Dialog {
         let needs_yes = self.needs_yes();
         match self {
             Self::Decide { typed, .. } if needs_yes => Some((typed, YES.len())),
+            Self::AllowMore { terms, .. } => Some((terms, MAX_TERMS)),
             Self::Freeze { reason, .. } => Some((reason, MAX_REASON)),
             _ => None,
         }
@@ -126,6 +144,7 @@ impl Dialog {
     fn command(self) -> Command {
         match self {
             Self::Decide { id, decision, seen, .. } => Command::Decide { id, decision, seen },
+            Self::AllowMore { id, seen, terms, .. } => Command::AllowMore { id, seen, terms },
             Self::Freeze { selector, reason } => Command::Freeze { selector, reason },
             Self::Unfreeze(selector) => Command::Unfreeze(selector),
         }
@@ -332,7 +351,11 @@ impl Screen {
 
     /// Closes the dialog if the call is no longer in the state in which the person saw it.
     fn close_late_dialog(&mut self) {
-        let Some(Dialog::Decide { id, seen, decision, .. }) = &self.dialog else { return };
+        let (id, seen, decision) = match &self.dialog {
+            Some(Dialog::Decide { id, seen, decision, .. }) => (id, seen, decision),
+            Some(Dialog::AllowMore { id, seen, .. }) => (id, seen, &Decision::Approve),
+            _ => return,
+        };
         let Ok(items) = &self.data.items else { return };
         let approval = items.iter().map(|item| &item.approval).find(|own| own.id == *id);
         if approval.is_some_and(|own| own.state == *seen) {
@@ -358,7 +381,9 @@ impl Screen {
 
     /// Returns where among those that wait the call is that a command decides on.
     pub(super) fn place_of(&self, command: &Command) -> Option<usize> {
-        let Command::Decide { id, .. } = command else { return None };
+        let (Command::Decide { id, .. } | Command::AllowMore { id, .. }) = command else {
+            return None;
+        };
         let items = self.data.items.iter().flatten().map(|item| &item.approval);
         let mut pending = items.filter(|approval| approval.state == ApprovalState::Pending);
         pending.position(|approval| approval.id == *id)
@@ -410,9 +435,10 @@ impl Screen {
             }
             // The drawing stops at the end.
             Key::PageDown | Key::Char(' ') => self.list_mut().scroll += page,
-            Key::Char('a' | 'd' | 'f' | 'u') if !self.is_drawn() => {}
+            Key::Char('a' | 'd' | 'f' | 'm' | 'u') if !self.is_drawn() => {}
             Key::Char('a') => return self.decide(Decision::Approve),
             Key::Char('d') => return self.decide(Decision::Deny),
+            Key::Char('m') => return self.allow_more(),
             Key::Char('f') => return self.freeze(),
             Key::Char('u') => return self.unfreeze(),
             Key::Char(letter) if self.view == View::Happened => return self.filter(*letter),
@@ -500,6 +526,24 @@ impl Screen {
         self.said = None;
         self.dialog = Some(dialog);
         Command::Draw
+    }
+
+    fn allow_more(&mut self) -> Command {
+        match self.decide(Decision::Approve) {
+            Command::Draw => {}
+            other => return other,
+        }
+        // Whatever keeps a call from being approved was said.
+        let Some(Dialog::Decide { id, seen, what, is_destructive, .. }) = self.dialog.take() else {
+            return Command::Draw;
+        };
+        if is_destructive {
+            return self.problem(
+                "More calls that can't be undone are allowed only on the page, or with: whereby approvals \
+                 approve ID --uses N --destructive",
+            );
+        }
+        self.open(Dialog::AllowMore { id, seen, what, terms: String::new() })
     }
 
     fn decide(&mut self, decision: Decision) -> Command {

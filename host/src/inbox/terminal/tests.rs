@@ -394,6 +394,32 @@ fn after_a_decision_the_selection_stays_in_its_place() {
 }
 
 #[test]
+fn the_next_calls_are_allowed_as_it_was_typed() {
+    let mut all = screen(vec![create()]);
+    drawn(&mut all, (80, 24));
+    press(&mut all, &typed("m"));
+    snapshots("allow-more", &mut all);
+    drawn(&mut all, (80, 24));
+    press(&mut all, &typed("8 2h bot-*"));
+    let (id, seen) = (create().id, ApprovalState::Pending);
+    let terms = "8 2h bot-*".to_owned();
+    assert_eq!(press(&mut all, &[Key::Enter]), Command::AllowMore { id, seen, terms });
+    assert!(all.dialog.is_none());
+    // Not for what can't be undone, and not for what was decided elsewhere meanwhile.
+    let mut all = screen(vec![delete()]);
+    drawn(&mut all, (80, 24));
+    press(&mut all, &typed("m"));
+    assert!(all.dialog.is_none());
+    assert!(all.said.as_ref().is_some_and(|said| said.text.contains("--destructive")));
+    let mut all = screen(vec![create()]);
+    drawn(&mut all, (80, 24));
+    press(&mut all, &typed("m8"));
+    all.load(data(vec![decided(create(), ApprovalState::Denied)]));
+    assert!(all.dialog.is_none());
+    assert_eq!(all.key(&Key::Enter), Command::Draw);
+}
+
+#[test]
 fn a_late_key_changes_nothing_and_says_so() {
     let mut all = screen(vec![create()]);
     drawn(&mut all, (80, 24));

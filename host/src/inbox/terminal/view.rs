@@ -348,6 +348,7 @@ fn title(dialog: &Dialog) -> &'static str {
         Dialog::Decide { decision: Decision::Approve, .. } => "Approve this call once?",
         Dialog::Decide { seen: ApprovalState::Approved, .. } => "Revoke the approval?",
         Dialog::Decide { .. } => "Deny this call?",
+        Dialog::AllowMore { .. } => "Approve this call and the next ones like it?",
         Dialog::Freeze { .. } => "Freeze?",
         Dialog::Unfreeze(_) => "Unfreeze?",
     }
@@ -377,6 +378,15 @@ fn question(dialog: &Dialog, text: &mut Text) {
                 None => keys(text, "deny"),
             }
         }
+        Dialog::AllowMore { what, terms, .. } => {
+            text.add(Tone::Strong, what);
+            text.add(
+                Tone::Plain,
+                "How many calls, this one included, and for how long: 8 2h. With exactly these arguments; \
+                 or in any room that fits a pattern, with any arguments: 8 2h bot-*",
+            );
+            typed(text, "Allow:", terms, "Enter: approve   Esc: cancel");
+        }
         Dialog::Freeze { selector, reason } => {
             let what = selector.describe();
             text.add(
@@ -401,7 +411,9 @@ fn keys(screen: &Screen, look: Look, columns: usize) -> Line<'static> {
     } else {
         match screen.view {
             View::Waiting => match screen.item().map(|item| item.approval.state) {
-                Some(ApprovalState::Pending) => pairs.extend([("a", "approve"), ("d", "deny")]),
+                Some(ApprovalState::Pending) => {
+                    pairs.extend([("a", "approve"), ("d", "deny"), ("m", "allow more")]);
+                }
                 Some(ApprovalState::Approved) => pairs.push(("d", "revoke")),
                 Some(ApprovalState::Denied) => pairs.push(("a", "approve after all")),
                 _ => {}
@@ -435,6 +447,7 @@ fn help(screen: &Screen, look: Look, columns: usize) -> Text {
     let mut text = Text::new(columns, look);
     for (key, what) in [
         ("a", "approve the selected call, once; asks again before it does"),
+        ("m", "approve it and the next calls like it; asks how many"),
         ("d", "deny it, or revoke its approval"),
         ("f", "freeze: in Agents and Accounts the selected one, elsewhere everything"),
         ("u", "unfreeze"),
