@@ -192,7 +192,7 @@ fn perform(inbox: &Inbox, command: Command) -> Option<Result<String, Error>> {
                     inbox.decide(&id, Decision::Approve, Some(&terms), seen, &person())
                 })
                 .and_then(|decided| state::decided(Decision::Approve, seen, decided, &times))
-                .map(|said| format!("{said}. The next calls like it are allowed, too"))
+                .map(|said| format!("{said} The next calls like it are allowed, too"))
         }
         Command::Freeze { selector, reason } => {
             let what = selector.describe();
