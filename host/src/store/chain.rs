@@ -342,38 +342,26 @@ impl Start {
 /// Gives hashes to the rows of a database of before there were any.
 pub(super) fn join_old_rows(connection: &Connection) -> rusqlite::Result<()> {
     let mut start = Start::first();
-    let mut rows: Vec<(Table, i64)> = Vec::new();
+    let (mut end, mut hashes) = (start.after, Vec::new());
     walk(connection, i64::MAX, |stored| {
-        rows.push((stored.table, stored.position));
+        let before = stored.position - 1;
+        // What comes before the last gap was archived, except calls that were under way.
+        if before != end.position {
+            end.hash = NO_ROW;
+            start.after.position = before;
+        }
+        end = Link { position: stored.position, hash: stored.hash_after(&end.hash)? };
+        hashes.push((stored.table, end));
         Ok(())
     })?;
-    // What comes before the last gap was archived, except calls that were under way.
-    let gap = rows.iter().scan(0, |at, (_, position)| {
-        let is_gap = *position != *at + 1;
-        *at = *position;
-        Some((*position, is_gap))
-    });
-    if let Some((position, _)) = gap.filter(|(_, is_gap)| *is_gap).last() {
-        start.after.position = position - 1;
-    }
-    let mut previous = NO_ROW;
-    for (table, position) in rows.iter().copied() {
-        if position == start.after.position + 1 {
-            previous = NO_ROW;
-        }
-        let sql = format!("SELECT * FROM {} WHERE seq = ?1", table.name());
-        let mut statement = connection.prepare_cached(&sql)?;
-        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        previous = statement.query_row([position], |row| {
-            Stored { table, position, names: &names, row }.hash_after(&previous)
-        })?;
+    for (table, Link { position, hash }) in &hashes {
         let sql = format!("UPDATE {} SET hash = ?1 WHERE seq = ?2", table.name());
-        connection.prepare_cached(&sql)?.execute(rusqlite::params![previous, position])?;
+        connection.prepare_cached(&sql)?.execute(rusqlite::params![hash, position])?;
     }
     if start.after.position == 0 {
         return Ok(());
     }
-    let kept = rows.iter().map(|(_, position)| *position);
+    let kept = hashes.iter().map(|(_, link)| link.position);
     start.carried = digests(connection, &kept.filter(|at| *at <= start.after.position).collect())?;
     start.store(connection)?;
     // Says so in the log, like every later archive.
