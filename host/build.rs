@@ -65,7 +65,7 @@ fn unpack(prebuilt: &Path, out: &Path) -> Result<()> {
         let file = prebuilt.join(name);
         println!("cargo::rerun-if-changed={}", file.display());
         fs::copy(&file, out.join(name)).with_context(|| {
-            format!("{} is missing; make the package with: host/package", file.display())
+            format!("{} is missing; make the package with: host/package crates", file.display())
         })?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! An agent that runs meetings, and a person at the terminal whom it needs for everything that writes.
 //!
-//! `cargo run -p whereby --example agent -- --simulate` needs no account. Without `--simulate` it uses
+//! `cargo run -p whereby-agent --example agent -- --simulate` needs no account. Without `--simulate` it uses
 //! the accounts and rules of the program `whereby`: those of its configuration file, else the key in
 //! `WHEREBY_ACCESS_TOKEN`.
 

@@ -11,7 +11,7 @@ use whereby::simulator::{Options, Simulator};
 fn agent() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_whereby"));
     let example = program.with_file_name("examples").join("agent");
-    assert!(example.is_file(), "run: cargo build -p whereby --example agent");
+    assert!(example.is_file(), "run: cargo build -p whereby-agent --example agent");
     example
 }
 

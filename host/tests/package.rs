@@ -24,7 +24,7 @@ fn a_package_brings_along_what_is_outside_of_it() {
     let place = tempfile::tempdir().expect("a temporary directory");
     copy(workspace, place.path());
     let output = Command::new(place.path().join("host/package"))
-        .args(["package", "--list", "--offline"])
+        .args(["crates", "package", "--list", "--offline"])
         .env("WHEREBY", env!("CARGO_BIN_EXE_whereby"))
         .output()
         .expect("the script starts");

@@ -1,6 +1,6 @@
 """Tests the inbox in a real Chromium, as a person uses it.
 
-Needs a built program (`cargo build -p whereby`, or its path in WHEREBY_BIN), Chromium with its driver (in
+Needs a built program (`cargo build -p whereby-agent`, or its path in WHEREBY_BIN), Chromium with its driver (in
 Debian: chromium and chromium-driver), and the packages of requirements.txt beside this file. Run it with:
 python -m unittest discover tests/browser
 

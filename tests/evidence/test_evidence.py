@@ -1,6 +1,6 @@
 """Runs the commands of docs/audit.md in a shell, and sends an export to a collector of OpenTelemetry.
 
-Needs a built program (`cargo build -p whereby`, or its path in WHEREBY_BIN), jq, and the packages of
+Needs a built program (`cargo build -p whereby-agent`, or its path in WHEREBY_BIN), jq, and the packages of
 requirements.txt beside this file. Run it with: python -m unittest discover tests/evidence
 """
 

@@ -1,6 +1,6 @@
 """Tests the program with an independent client: the official Python SDK of MCP.
 
-Needs a built program (`cargo build -p whereby`, or its path in WHEREBY_BIN) and the packages of
+Needs a built program (`cargo build -p whereby-agent`, or its path in WHEREBY_BIN) and the packages of
 requirements.txt beside this file. Run it with: python -m unittest discover tests/mcp
 """
 

@@ -1,6 +1,6 @@
 """Tests the unchanged component in an independent runtime: the wasmtime command line.
 
-Needs a built program (`cargo build -p whereby`, or its path in WHEREBY_BIN) and wasmtime (program.py
+Needs a built program (`cargo build -p whereby-agent`, or its path in WHEREBY_BIN) and wasmtime (program.py
 says where it comes from). Run it with: python -m unittest discover tests/runtimes
 """
 

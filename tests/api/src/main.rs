@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-/// The published crates and their folders.
-const CRATES: [(&str, &str); 4] = [
-    ("whereby", "host"),
-    ("whereby-authority", "host/authority"),
-    ("whereby-catalog", "host/catalog"),
-    ("whereby-simulator", "host/simulator"),
+/// The published packages, the libraries in them, and their folders.
+const CRATES: [(&str, &str, &str); 4] = [
+    ("whereby-agent", "whereby", "host"),
+    ("whereby-authority", "whereby_authority", "host/authority"),
+    ("whereby-catalog", "whereby_catalog", "host/catalog"),
+    ("whereby-simulator", "whereby_simulator", "host/simulator"),
 ];
 
 /// Auto traits, which depend on private fields and are not part of the promise.
@@ -33,8 +33,8 @@ fn main() -> Result<()> {
     };
     let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
     let mut differences = String::new();
-    for (package, folder) in CRATES {
-        let api = api(&workspace, package)?;
+    for (package, library, folder) in CRATES {
+        let api = api(&workspace, package, library)?;
         let file = workspace.join(folder).join("public-api.txt");
         if bless {
             fs::write(&file, api)?;
@@ -55,7 +55,7 @@ fn main() -> Result<()> {
 }
 
 /// Returns the public items of a crate, one per line.
-fn api(workspace: &Path, package: &str) -> Result<String> {
+fn api(workspace: &Path, package: &str, library: &str) -> Result<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target = env::var_os("CARGO_TARGET_DIR");
     let target = target.map_or_else(|| workspace.join("target"), |own| workspace.join(own));
@@ -67,11 +67,8 @@ fn api(workspace: &Path, package: &str) -> Result<String> {
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "cannot document {package}");
-    let api = public_api::Builder::from_rustdoc_json(
-        target.join(format!("doc/{}.json", package.replace('-', "_"))),
-    )
-    .omit_blanket_impls(true)
-    .build()?;
+    let json = target.join(format!("doc/{library}.json"));
+    let api = public_api::Builder::from_rustdoc_json(json).omit_blanket_impls(true).build()?;
     let unpromised = |line: &String| {
         line.starts_with("impl") && UNPROMISED.iter().any(|name| line.contains(name))
     };
