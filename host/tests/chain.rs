@@ -3,14 +3,14 @@
 
 #![cfg(all(unix, feature = "simulator"))]
 
+mod world;
+
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
-use tempfile::TempDir;
-use whereby::simulator::{Options, Simulator, Switches};
+use world::World;
 
 /// How many programs run at a time.
 const PROGRAMS: usize = 16;
@@ -18,57 +18,18 @@ const PROGRAMS: usize = 16;
 /// How often that many are started. The log is archived after each round.
 const ROUNDS: usize = 4;
 
-struct World {
-    simulator: Simulator,
-    home: TempDir,
+/// Runs a command that succeeds. Returns what it printed.
+async fn ran(world: &World, arguments: &[&str]) -> String {
+    let child = start(world, arguments);
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await;
+    let output = output.expect("no panic").expect("it ends");
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success(), "{arguments:?}: {printed}");
+    printed
 }
 
-impl World {
-    async fn new() -> Self {
-        let simulator = Simulator::start(Options::default()).await.expect("a simulator");
-        simulator.set_switches(Switches { rate_limit: 0, ..Switches::default() });
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let file = home.path().join("config.toml");
-        let text = format!(
-            "[permissions]\nwrite = \"allow\"\n\
-             [accounts.work]\naccess_token = \"{}\"\napi_url = \"{}\"\n",
-            simulator.token(),
-            simulator.url()
-        );
-        std::fs::write(&file, text).expect("written");
-        set_mode(&file, 0o600);
-        Self { simulator, home }
-    }
-
-    fn start(&self, arguments: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_whereby"))
-            .args(["--config", "config.toml"])
-            .args(arguments)
-            .current_dir(self.home.path())
-            .env_clear()
-            .env("HOME", self.home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts")
-    }
-
-    /// Runs a command that succeeds. Returns what it printed.
-    async fn ran(&self, arguments: &[&str]) -> String {
-        let child = self.start(arguments);
-        let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await;
-        let output = output.expect("no panic").expect("it ends");
-        let printed = String::from_utf8(output.stdout).expect("UTF-8");
-        assert!(output.status.success(), "{arguments:?}: {printed}");
-        printed
-    }
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let permissions = std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(path, permissions).expect("its mode is set");
+fn start(world: &World, arguments: &[&str]) -> Child {
+    world.command(arguments).spawn().expect("the program starts")
 }
 
 fn ids(export: &str) -> BTreeSet<String> {
@@ -81,9 +42,9 @@ fn ids(export: &str) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_programs_leave_one_chain_and_every_row() {
-    let world = World::new().await;
-    world.ran(&["call", "list_rooms"]).await;
-    let mut follower = world.start(&["audit", "export", "--follow"]);
+    let world = World::new("[permissions]\nwrite = \"allow\"").await;
+    ran(&world, &["call", "list_rooms"]).await;
+    let mut follower = start(&world, &["audit", "export", "--follow"]);
     let lines = BufReader::new(follower.stdout.take().expect("its output")).lines();
     let followed = tokio::task::spawn_blocking(move || -> Vec<String> {
         lines.map(|line| line.expect("UTF-8")).collect()
@@ -95,7 +56,7 @@ async fn killed_programs_leave_one_chain_and_every_row() {
             .map(|index| {
                 let call = if index % 2 == 0 { "create_room" } else { "list_rooms" };
                 let killed = (index % 3 == 0).then(|| ((index * 37 + round * 53) % 400) as u64);
-                (world.start(&["call", call]), killed)
+                (start(&world, &["call", call]), killed)
             })
             .collect();
         let ended = programs.into_iter().map(|(mut child, killed)| {
@@ -110,27 +71,27 @@ async fn killed_programs_leave_one_chain_and_every_row() {
         });
         let ended: Vec<_> = ended.collect();
         // Whatever happens meanwhile, the log verifies.
-        heads.push(world.ran(&["audit", "head"]).await);
-        world.ran(&["audit", "verify", "--expected-head", heads[round].trim()]).await;
+        heads.push(ran(&world, &["audit", "head"]).await);
+        ran(&world, &["audit", "verify", "--expected-head", heads[round].trim()]).await;
         for ended in ended {
             assert!(ended.await.expect("no panic"), "a call that was not killed failed");
         }
         let file = format!("{round}.db");
-        world.ran(&["audit", "archive", &file]).await;
+        ran(&world, &["audit", "archive", &file]).await;
         files.push(file);
     }
-    world.ran(&["call", "list_rooms"]).await;
+    ran(&world, &["call", "list_rooms"]).await;
 
-    world.ran(&["audit", "verify"]).await;
+    ran(&world, &["audit", "verify"]).await;
     let arguments: Vec<&str> =
         ["audit", "verify"].into_iter().chain(files.iter().map(String::as_str)).collect();
-    world.ran(&arguments).await;
+    ran(&world, &arguments).await;
     for (file, head) in files.iter().zip(&heads) {
-        world.ran(&["audit", "verify", file, "--expected-head", head.trim()]).await;
+        ran(&world, &["audit", "verify", file, "--expected-head", head.trim()]).await;
     }
-    let mut exported = ids(&world.ran(&["audit", "export"]).await);
+    let mut exported = ids(&ran(&world, &["audit", "export"]).await);
     for file in &files {
-        exported.extend(ids(&world.ran(&["audit", "export", "--file", file]).await));
+        exported.extend(ids(&ran(&world, &["audit", "export", "--file", file]).await));
     }
     // Each call that was not killed has a row, and so has each request.
     let sent = world.simulator.requests().len();

@@ -3,79 +3,42 @@
 
 #![cfg(all(unix, feature = "simulator", feature = "mcp"))]
 
+mod world;
+
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tempfile::TempDir;
-use whereby::simulator::{Options, Reply, Simulator, Switches};
+use whereby::simulator::Reply;
 use whereby::{ApprovalState, Store};
+use world::World;
 
-/// A simulated Whereby, and a user whose writes need approval.
-struct World {
-    simulator: Simulator,
-    home: TempDir,
+/// A user whose writes need approval.
+async fn new() -> World {
+    let world = World::new("[limits]\ntimeout_seconds = 10").await;
+    // The component is compiled once, so that no program is killed while it does that.
+    let mut first = world.command(&["call", "list_rooms"]).spawn().expect("the program starts");
+    let first = tokio::task::spawn_blocking(move || first.wait()).await.expect("no panic");
+    assert!(first.expect("it ends").success());
+    world
 }
 
-impl World {
-    async fn new() -> Self {
-        let simulator = Simulator::start(Options::default()).await.expect("a simulator");
-        simulator.set_switches(Switches { rate_limit: 0, ..Switches::default() });
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let file = home.path().join("config.toml");
-        let text = format!(
-            "[limits]\ntimeout_seconds = 10\n[accounts.work]\naccess_token = \"{}\"\napi_url = \"{}\"\n",
-            simulator.token(),
-            simulator.url()
-        );
-        std::fs::write(&file, text).expect("written");
-        set_mode(&file, 0o600);
-        let world = Self { simulator, home };
-        // The component is compiled once, so that none is killed while it does that.
-        let mut first = world.command(&["call", "list_rooms"]).spawn().expect("the program starts");
-        let first = tokio::task::spawn_blocking(move || first.wait()).await.expect("no panic");
-        assert!(first.expect("it ends").success());
-        world
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_whereby"));
-        command
-            .args(["--config", "config.toml"])
-            .args(arguments)
-            .current_dir(self.home.path())
-            .env_clear()
-            .env("HOME", self.home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        command
-    }
-
-    fn store(&self) -> Arc<Store> {
-        Store::new(self.home.path().join(".local/state/whereby"))
-    }
-
-    /// How many requests that create a room came for each prefix.
-    fn created(&self) -> HashMap<String, usize> {
-        let mut created = HashMap::new();
-        for request in self.simulator.requests().iter().filter(|of| of.method == "POST") {
-            // Empty if the program was killed before it sent all of it.
-            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-            let prefix = body["roomNamePrefix"].as_str().unwrap_or_default().to_owned();
-            *created.entry(prefix).or_default() += 1;
-        }
-        created
-    }
+fn store(world: &World) -> Arc<Store> {
+    Store::new(world.home.path().join(".local/state/whereby"))
 }
 
-fn set_mode(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let permissions = std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(path, permissions).expect("its mode is set");
+/// How many requests that create a room came for each prefix.
+fn created(world: &World) -> HashMap<String, usize> {
+    let mut created = HashMap::new();
+    for request in world.simulator.requests().iter().filter(|of| of.method == "POST") {
+        // Empty if the program was killed before it sent all of it.
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let prefix = body["roomNamePrefix"].as_str().unwrap_or_default().to_owned();
+        *created.entry(prefix).or_default() += 1;
+    }
+    created
 }
 
 fn room(prefix: &str) -> Value {
@@ -148,7 +111,7 @@ impl Program {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_sixteen_programs_one_makes_the_approved_call() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(new().await);
     let own = Arc::clone(&world);
     let work = move || {
         let mut first = Program::start(&own);
@@ -156,7 +119,7 @@ async fn of_sixteen_programs_one_makes_the_approved_call() {
         let ids: Vec<String> = ["a-", "b-"].iter().map(|prefix| first.stored(prefix)).collect();
         first.end();
         for id in &ids {
-            own.store().approve(id).expect("approved");
+            store(&own).approve(id).expect("approved");
         }
         let arguments = room("b-").to_string();
         let results: Vec<Value> = std::thread::scope(|scope| {
@@ -190,7 +153,7 @@ async fn of_sixteen_programs_one_makes_the_approved_call() {
         }
     };
     tokio::task::spawn_blocking(work).await.expect("no panic");
-    let created = world.created();
+    let created = created(&world);
     assert_eq!((created.get("a-"), created.get("b-")), (Some(&1), Some(&1)), "{created:?}");
 }
 
@@ -222,7 +185,7 @@ async fn a_program_that_is_killed_makes_no_call_twice_and_hides_none() {
         Err(_) => SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64 | 1,
     };
     println!("WHEREBY_TEST_SEED={seed}");
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(new().await);
     // So that some are killed while Whereby works.
     let slow = Reply::carried_out().delayed(Duration::from_millis(40));
     world.simulator.script("POST", "/v1/meetings", usize::MAX, slow);
@@ -230,7 +193,7 @@ async fn a_program_that_is_killed_makes_no_call_twice_and_hides_none() {
     let work = move || {
         let mut random = Random(seed);
         let mut calls: Vec<(String, String)> = Vec::new();
-        let store = own.store();
+        let kept = store(&own);
         for batch in 0..KILLS / 2 / BATCH {
             let mut program = Program::start(&own);
             program.begin();
@@ -240,7 +203,7 @@ async fn a_program_that_is_killed_makes_no_call_twice_and_hides_none() {
                 .collect();
             program.end();
             for (id, _) in &stored {
-                store.approve(id).expect("approved");
+                kept.approve(id).expect("approved");
                 let running: Vec<Program> = (0..2).map(|_| Program::start(&own)).collect();
                 for mut program in running {
                     let limit = LONGEST.as_micros() as u64;
@@ -263,14 +226,14 @@ async fn a_program_that_is_killed_makes_no_call_twice_and_hides_none() {
             };
             assert_eq!(result["isError"] == true, effect == "unknown", "{prefix}: {result}");
             effects.insert(prefix.clone(), effect);
-            let state = store.approval(id).expect("read").expect("an approval").state;
+            let state = kept.approval(id).expect("read").expect("an approval").state;
             assert_eq!(state, ApprovalState::Used, "{prefix}");
         }
         program.end();
         effects
     };
     let effects = tokio::task::spawn_blocking(work).await.expect("no panic");
-    let created = world.created();
+    let created = created(&world);
     for (prefix, effect) in &effects {
         let count = created.get(prefix).copied().unwrap_or_default();
         match effect.as_str() {

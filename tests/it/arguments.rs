@@ -80,7 +80,7 @@ async fn values_of_another_type_are_named_with_what_would_be_right() {
             &["fields", "`lockRoomOnJoin` (or `isLocked`) is given twice"],
         ),
         ("create_room", json!({"fields": ["recording"]}), &["fields[0]", "needs a value"]),
-        // Whoever does not want it is not told to ask for it.
+        // A caller who does not want it is not told to ask for it.
         ("create_room", json!({"isLocked": false}), &[r#"{"fields": [{"isLocked": false}]}"#]),
         ("create_room", json!({"hostRoomUrl": true}), &[r#"{"fields": [{"hostRoomUrl": true}]}"#]),
         (

@@ -1,4 +1,4 @@
-//! What a person froze sends nothing, whoever calls it, until the person lifts it.
+//! What a person froze sends nothing for any caller until the person lifts it.
 
 use crate::agents::{script, server, tool_error};
 use crate::cli::ran;

@@ -170,7 +170,7 @@ pub(crate) fn create_room(arguments: &Value) -> Sentence {
     }
     if items.clone().any(|item| *item == "hostRoomUrl" || item["hostRoomUrl"] == true) {
         effects
-            .push(Sentence::words(" returns its host link, which makes whoever opens it a host"));
+            .push(Sentence::words(" returns its host link, which lets anyone who opens it host"));
     }
     let count = effects.len();
     for (index, effect) in effects.into_iter().enumerate() {
@@ -252,14 +252,14 @@ mod tests {
                 json!({"room_mode": "group", "room_name_prefix": "bot-",
                     "end_date": "2099-03-02T10:00:00Z", "fields": [{"hostRoomUrl": true}]}),
                 "Creates a group room whose name begins with `bot-`, open until \
-                 `2099-03-02 10:00 UTC`, and returns its host link, which makes whoever opens it a host.",
+                 `2099-03-02 10:00 UTC`, and returns its host link, which lets anyone who opens it host.",
             ),
             (
                 "create_room",
                 json!({"start_date": "2099-03-02T10:00:30Z", "fields": recorded}),
                 "Creates a room, open until an hour after `2099-03-02T10:00:30Z`; records its meetings \
                  to the bucket `b/x`, streams its meetings live to `rtmps://live.example.com/app/***`, \
-                 transcribes its meetings, and returns its host link, which makes whoever opens it a host.",
+                 transcribes its meetings, and returns its host link, which lets anyone who opens it host.",
             ),
             (
                 "create_room",

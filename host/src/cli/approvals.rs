@@ -592,7 +592,7 @@ fn approved_text(context: &Context, approval: &StoredApproval) -> String {
     );
     let next = match approval.is_made_by_itself {
         true => "The MCP server that asked makes the call now, or any other one that runs as you.",
-        false => "Now make the same call again, or ask whoever made it to.",
+        false => "Now make the same call again, or ask its caller to.",
     };
     format!(
         "{}{}{}{}\n{}to revoke it before it is used: whereby approvals deny {}\n",

@@ -111,7 +111,7 @@ impl Opts {
             return Ok(None);
         }
         let token = self.token(environment)?;
-        // Whoever has it would have more than it says.
+        // A client that has it would have more than it says.
         if Token::parse(token.expose_secret()).is_ok() {
             return Err(Error::Configuration {
                 message: "the bearer token of the server is a capability token, whose limits would not \
@@ -144,8 +144,8 @@ impl Opts {
         Ok(SecretString::from(contents.text().map_err(wrong)?.trim()))
     }
 
-    /// Refuses a bearer token for HTTP clients where a capability token is expected. Whoever starts the server
-    /// confuses the two; a capability token that is not valid is reported where it is opened.
+    /// Refuses a bearer token for HTTP clients where a capability token is expected. The two are easy
+    /// to confuse; a capability token that is not valid is reported where it is opened.
     fn check_capability_token(&self, context: &Context) -> Result<(), Error> {
         if self.token_file.is_none() {
             return Ok(());

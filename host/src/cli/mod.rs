@@ -555,7 +555,7 @@ pub async fn run(
         }
     };
     let code = print(&streams, &style, result);
-    // After the output, which nothing holds up. Whoever stopped the program does not wait.
+    // After the output, which nothing holds up. A person who stopped the program does not wait.
     if ![Exit::Interrupted, Exit::Terminated, Exit::HungUp].map(Exit::code).contains(&code) {
         let mut signals = Signals::listen(&streams);
         tokio::select! {

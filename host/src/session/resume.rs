@@ -124,7 +124,7 @@ struct KeptError {
 
 impl KeptError {
     fn of(error: &Error, write: WriteOutcome) -> Self {
-        // Whoever asks for it later is an agent.
+        // An agent asks for it later.
         let error = error.clone().for_agent();
         let function = match &error {
             Error::Function(error) => Some(error),

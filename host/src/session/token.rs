@@ -15,7 +15,7 @@ pub(super) fn refused(why: &impl fmt::Display) -> Error {
     Error::Denied {
         message: format!("the capability token cannot be used: {why}"),
         rule: None,
-        instead: "do not try another way; whoever gave you the token can give you another one"
+        instead: "do not try another way; ask the person who gave you the token for another one"
             .into(),
     }
 }

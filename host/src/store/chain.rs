@@ -2,8 +2,8 @@
 //!
 //! The rows of the log are in three tables that share their positions, which have no gaps. Each row has
 //! a hash: the SHA-256 digest of the hash of the row before it and of everything else in the row. So no
-//! row can be changed, removed or moved without changing the hash of every row after it, and whoever has
-//! one hash can check all rows up to it.
+//! row can be changed, removed or moved without changing the hash of every row after it, and one
+//! hash is enough to check all rows up to it.
 //!
 //! A digest covers the name of the table, and the name, the type and the value of every column that is
 //! not null, in the order of their names. A column that is added later changes no older hash.

@@ -74,7 +74,7 @@ impl Shared {
             }
         })?;
         if let Some(gone) = guard.take_if(|opened| opened.database.is_gone()) {
-            // Whoever moved the file may want to keep its rows.
+            // The person who moved the file may want to keep its rows.
             gone.database.complete();
         }
         let opened = match &mut *guard {

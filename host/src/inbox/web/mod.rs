@@ -78,7 +78,7 @@ pub struct Listening {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Link {
-    /// The URL. Whoever opens it first decides for the user.
+    /// The URL. The first person who opens it decides for the user.
     pub url: String,
     /// When it expires, in milliseconds since 1970.
     pub expires_at: i64,

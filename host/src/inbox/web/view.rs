@@ -89,7 +89,7 @@ impl Frame {
             waiting: inbox.waiting().unwrap_or_default(),
             frozen: inbox.frozen(),
             requires_passkey: settings.as_ref().is_ok_and(requires_passkey),
-            // If it is unknown, whoever tries to use one is told.
+            // If it is unknown, a person who tries to use one is told.
             has_passkey: inbox.store().has_passkey().unwrap_or(true),
             settings,
         }
