@@ -47,6 +47,14 @@ def run(*command, status=0, **options):
     return ran
 
 
+def ended(process):
+    """Waits for the end of a process, and returns its status."""
+    status = process.wait(PATIENCE)
+    # Only now, because the end of its input ends it, too.
+    process.communicate()
+    return status
+
+
 def digests():
     made = [path for pattern in ("whereby_agent-*.whl", "whereby-agent-*.tgz") for path in DIST.glob(pattern)]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made}
@@ -200,8 +208,7 @@ class Wheel(Case):
                 # It is the very process that was started.
                 self.assertEqual(os.readlink(f"/proc/{server.pid}/exe"), str((self.programs / "whereby").resolve()))
                 server.terminate()
-                server.communicate(timeout=PATIENCE)
-                self.assertEqual(server.returncode, 128 + signal.SIGTERM)
+                self.assertEqual(ended(server), 128 + signal.SIGTERM)
 
     def test_the_program_is_found_in_a_folder_of_its_own(self):
         folder = self.home / "packages"
@@ -317,13 +324,11 @@ class Npm(Case):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             server, program = self.server(programs)
             server.send_signal(number)
-            server.communicate(timeout=PATIENCE)
-            self.assertEqual(server.returncode, 128 + number)
+            self.assertEqual(ended(server), 128 + number)
             self.assertFalse(pathlib.Path(f"/proc/{program}").exists())
         server, program = self.server(programs)
         os.kill(program, signal.SIGKILL)
-        server.communicate(timeout=PATIENCE)
-        self.assertEqual(server.returncode, -signal.SIGKILL)
+        self.assertEqual(ended(server), -signal.SIGKILL)
 
     def server(self, programs):
         """Starts the MCP server. Returns the process and the id of the program's."""
