@@ -11,20 +11,29 @@ export type Arguments = Record<string, Value>;
 
 /** Returns the arguments without null, undefined and empty optional strings. Throws `invalid-argument`. */
 export function checkArguments(fn: FunctionFacts, given: unknown): Arguments {
-  return members(fn.arguments, given, `the arguments of ${fn.method}`, "");
+  if (!isObject(given)) throw invalid(`the arguments of ${fn.method}`, "must be an object");
+  return members(fn.arguments, given, "argument", fn.method, "");
 }
 
-function members(schema: Schema, given: unknown, what: string, prefix: string): Arguments {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    throw invalid(what, "must be an object");
-  }
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Returns the checked members of an object. `prefix` comes before their names in messages. */
+function members(
+  schema: Schema,
+  given: Record<string, unknown>,
+  kind: "argument" | "member",
+  place: string,
+  prefix: string,
+): Arguments {
   const properties = schema.properties ?? {};
   const kept: Arguments = {};
   for (const [name, value] of Object.entries(given)) {
     const of = Object.hasOwn(properties, name) ? properties[name] : undefined;
     if (!of) {
-      const known = Object.keys(properties).join(", ") || "none";
-      throw invalid(what, `has no member ${JSON.stringify(name)}; the members are: ${known}`);
+      const known = Object.keys(properties).join(", ") || "nothing";
+      throw new WherebyError("invalid-argument", `unknown ${kind} ${JSON.stringify(name)}: ${place} takes ${known}`);
     }
     // Clients send empty strings for arguments that they do not use.
     const isEmpty = value === "" && !schema.required?.includes(name);
@@ -38,7 +47,8 @@ function members(schema: Schema, given: unknown, what: string, prefix: string): 
 function check(schema: Schema, value: unknown, place: string): Value {
   switch (schema.type) {
     case "object":
-      return members(schema, value, place, `${place}.`);
+      if (!isObject(value)) throw invalid(place, "must be an object");
+      return members(schema, value, "member", place, `${place}.`);
     case "array":
       return list(schema, value, place);
     case "boolean":
@@ -56,12 +66,12 @@ function cases(schema: Schema, value: unknown, place: string): Value[] {
   const properties = schema.properties ?? {};
   const isBare = (name: string) => properties[name]?.type === "boolean";
   if (typeof value === "string" && Object.hasOwn(properties, value) && isBare(value)) return [value];
-  const [first] = typeof value === "object" && value !== null ? Object.keys(value) : [];
-  if (first === undefined) {
+  const [first] = isObject(value) ? Object.keys(value) : [];
+  if (!isObject(value) || first === undefined) {
     const known = Object.keys(properties).map((name) => (isBare(name) ? `"${name}"` : `{ ${name}: … }`));
     throw invalid(place, `must be one of: ${known.join(", ")}`);
   }
-  const kept = Object.entries(members(schema, value, place, `${place}.`));
+  const kept = Object.entries(members(schema, value, "member", place, `${place}.`));
   if (kept.length === 0) throw invalid(`${place}.${first}`, "is missing");
   const wanted = kept.filter(([name, of]) => !isBare(name) || of);
   return wanted.map(([name, of]) => (isBare(name) ? name : { [name]: of }));
@@ -95,10 +105,10 @@ function text(schema: Schema, value: unknown, place: string): Value {
 
 function number(schema: Schema, value: unknown, place: string): Value {
   const { minimum = -Infinity, maximum = Infinity } = schema;
-  if (!Number.isInteger(value)) throw invalid(place, "must be an integer");
-  const integer = value as number;
-  if (integer < minimum || integer > maximum) throw invalid(place, `must be ${minimum} to ${maximum}`);
-  return integer;
+  const integer = Number.isInteger(value) ? (value as number) : NaN;
+  if (integer >= minimum && integer <= maximum) return integer;
+  const range = maximum === Infinity ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
+  throw invalid(place, `must be an integer ${range}`);
 }
 
 /** Returns an error. Messages contain no values, because some are secrets. */

@@ -26,7 +26,7 @@ export interface BareOptions {
   apiUrl?: string | undefined;
   /** The claims that `getCurrentUser` shows if there is no `accessToken`. */
   keyClaims?: KeyClaims | undefined;
-  /** The directory that `npm run build` made. Default: `component` in this package. */
+  /** The directory of a transpiled component. Default: the component of this package. */
   component?: string | undefined;
 }
 
@@ -73,7 +73,7 @@ class Bare implements Connection {
     const path = resolve(this.#directory, "component.js");
     if (!existsSync(path)) {
       throw new WherebyError("configuration", `the component was not built: ${path} does not exist`, {
-        hint: "npm run build -- FILE, with a FILE from `whereby component export FILE`",
+        hint: "transpile the FILE of `whereby component export FILE`, as the README of this package describes",
       });
     }
     const settings: WorkerSettings = { component: pathToFileURL(path).href, environment: this.#environment };

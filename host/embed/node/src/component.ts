@@ -1,7 +1,8 @@
 // The class that users call.
 
 import { checkArguments, type Arguments } from "./arguments.js";
-import { FUNCTIONS, Functions, type FunctionFacts } from "./functions.js";
+import { FUNCTIONS, Functions, ITERATORS, type Call, type FunctionFacts } from "./functions.js";
+import { items } from "./pages.js";
 
 /** A runtime that is not started yet, as `bare()` and `host()` return it. */
 export class Runtime {
@@ -36,10 +37,11 @@ export class WherebyComponent extends Functions {
   readonly #connection: Connection;
 
   private constructor(connection: Connection) {
-    super(async (name, given, { signal }) => {
+    const call: Call = async (name, given, { signal }) => {
       const fn = FUNCTIONS[name];
       return connection.call(fn, checkArguments(fn, given), signal);
-    });
+    };
+    super(call, (method, given, options) => items(call, ITERATORS[method], given, options));
     this.#connection = connection;
   }
 

@@ -56,6 +56,16 @@ export interface ListRoomsArguments {
   cursor?: string | null;
 }
 
+/** The arguments of `iterateRooms`. */
+export interface IterateRoomsArguments {
+  /**
+   * The maximum number of items of all pages together. Default: all.
+   *
+   * Range: at least 1.
+   */
+  limit?: number | null;
+}
+
 /** The arguments of `getRoom`. */
 export interface GetRoomArguments {
   /**
@@ -134,6 +144,35 @@ export interface ListMeetingsArguments {
    * Length: 1 to 4096.
    */
   cursor?: string | null;
+  /**
+   * Only meetings that began at this time or later, in RFC 3339 format. A date alone means its
+   * first moment in UTC; a time without an offset is in UTC. Format: date-time or date. Example:
+   * "2026-03-01".
+   */
+  fromDate?: string | null;
+  /**
+   * Only meetings that began at this time or earlier, in RFC 3339 format. A date alone means its
+   * last moment in UTC; a time without an offset is in UTC. Format: date-time or date. Example:
+   * "2026-03-31".
+   */
+  toDate?: string | null;
+  /**
+   * Only meetings in this room: its name, with or without a leading slash, or its URL. The room
+   * may have been deleted. Example: "daily-standup".
+   *
+   * Length: 1 to 2000.
+   */
+  roomName?: string | null;
+}
+
+/** The arguments of `iterateMeetings`. */
+export interface IterateMeetingsArguments {
+  /**
+   * The maximum number of items of all pages together. Default: all.
+   *
+   * Range: at least 1.
+   */
+  limit?: number | null;
   /**
    * Only meetings that began at this time or later, in RFC 3339 format. A date alone means its
    * first moment in UTC; a time without an offset is in UTC. Format: date-time or date. Example:
@@ -577,13 +616,22 @@ export interface CallOptions {
 /** Makes a call of one function. */
 export type Call = (name: FunctionName, given: object, options: CallOptions) => Promise<unknown>;
 
+/** Yields the items of all pages of a function. */
+export type Iterate = (
+  method: IteratorName,
+  given: object,
+  options: CallOptions,
+) => AsyncGenerator<unknown, void, undefined>;
+
 /** The functions, as methods. */
 export abstract class Functions {
   readonly #call: Call;
+  readonly #iterate: Iterate;
 
   /** @internal */
-  constructor(call: Call) {
+  constructor(call: Call, iterate: Iterate) {
     this.#call = call;
+    this.#iterate = iterate;
   }
 
   /**
@@ -595,6 +643,15 @@ export abstract class Functions {
    */
   listRooms(given: ListRoomsArguments = {}, options: CallOptions = {}): Promise<RoomPage> {
     return this.#call("list_rooms", given, options) as Promise<RoomPage>;
+  }
+
+  /**
+   * Yield what `listRooms` lists, and read the next page when it is needed.
+   *
+   * Each page is a call of `listRooms`. An error ends the iterator.
+   */
+  iterateRooms(given: IterateRoomsArguments = {}, options: CallOptions = {}): AsyncGenerator<Room, void, undefined> {
+    return this.#iterate("iterateRooms", given, options) as AsyncGenerator<Room, void, undefined>;
   }
 
   /**
@@ -618,6 +675,16 @@ export abstract class Functions {
    */
   listMeetings(given: ListMeetingsArguments = {}, options: CallOptions = {}): Promise<MeetingPage> {
     return this.#call("list_meetings", given, options) as Promise<MeetingPage>;
+  }
+
+  /**
+   * Yield what `listMeetings` lists, and read the next page when it is needed.
+   *
+   * Each page is a call of `listMeetings`. An error ends the iterator. To see the `notice` of each
+   * page, call `listMeetings`.
+   */
+  iterateMeetings(given: IterateMeetingsArguments = {}, options: CallOptions = {}): AsyncGenerator<MeetingSummary, void, undefined> {
+    return this.#iterate("iterateMeetings", given, options) as AsyncGenerator<MeetingSummary, void, undefined>;
   }
 
   /**
@@ -663,6 +730,9 @@ export abstract class Functions {
 
 /** The functions' names in JSON. */
 export type FunctionName = "list_rooms" | "get_room" | "list_meetings" | "get_meeting" | "get_current_user" | "create_room" | "delete_room";
+
+/** The methods that yield the items of all pages. */
+export type IteratorName = "iterateRooms" | "iterateMeetings";
 
 /** The kinds of error of a call: the cases of the WIT's `error`, and the program's kinds. */
 export type CallErrorKind =
@@ -1126,6 +1196,49 @@ export const FUNCTIONS: Readonly<Record<FunctionName, FunctionFacts>> = {
       "required": [
         "roomName"
       ]
+    }
+  }
+};
+
+/** For each iterator, the function that returns a page, with the arguments of the iterator. */
+export const ITERATORS: Readonly<Record<IteratorName, FunctionFacts>> = {
+  "iterateRooms": {
+    "name": "list_rooms",
+    "method": "iterateRooms",
+    "interface": "read",
+    "arguments": {
+      "type": "object",
+      "properties": {
+        "limit": {
+          "type": "integer",
+          "minimum": 1
+        }
+      }
+    }
+  },
+  "iterateMeetings": {
+    "name": "list_meetings",
+    "method": "iterateMeetings",
+    "interface": "read",
+    "arguments": {
+      "type": "object",
+      "properties": {
+        "limit": {
+          "type": "integer",
+          "minimum": 1
+        },
+        "fromDate": {
+          "type": "string"
+        },
+        "toDate": {
+          "type": "string"
+        },
+        "roomName": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 2000
+        }
+      }
     }
   }
 };

@@ -8,6 +8,7 @@ import { Runtime, type Connection } from "./component.js";
 import { WherebyError, closed, effectOfInterrupted, type Effect, type ErrorKind } from "./errors.js";
 import type { FunctionFacts } from "./functions.js";
 import { McpClient, Refused, ServerEnded, type Handlers } from "./mcp.js";
+import { HINT, findProgram } from "./program.js";
 
 /**
  * Asks a person whether to allow one call. `question` shows the account, the function and the exact arguments.
@@ -17,7 +18,7 @@ import { McpClient, Refused, ServerEnded, type Handlers } from "./mcp.js";
 export type Approver = (question: string) => boolean | Promise<boolean>;
 
 export interface HostOptions {
-  /** The program. Default: `whereby`, found in `PATH`. */
+  /** The program. Default: the one that the platform's package brings, else `whereby` in `PATH`. */
   program?: string | undefined;
   /** The account of every call. Default: the configuration's default account. */
   account?: string | undefined;
@@ -73,7 +74,7 @@ class Host implements Connection {
   }
 
   async start(): Promise<void> {
-    const { program = "whereby", env = process.env, approver } = this.#options;
+    const { program = findProgram() ?? "whereby", env = process.env, approver } = this.#options;
     const handlers: Handlers = {
       ping: () => ({}),
       "notifications/tools/list_changed": () => {
@@ -198,8 +199,7 @@ function endOf(error: ServerEnded, effect: Effect): WherebyError {
 function startFailure(error: unknown): unknown {
   if (error instanceof ServerEnded) {
     if (error.end === "never-ran") {
-      const hint = "pass the path of the program as `program`";
-      return new WherebyError("configuration", error.message, { hint });
+      return new WherebyError("configuration", error.message, { hint: HINT });
     }
     // The exit status determines the kind, as for every command of the program.
     const kinds: Record<string, ErrorKind> = { 2: "usage", 3: "configuration" };

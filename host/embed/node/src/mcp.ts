@@ -120,7 +120,7 @@ export class McpClient {
       signal?.throwIfAborted();
       if (this.#end) throw this.#end;
       const abort = () => {
-        this.#send({ method: "notifications/cancelled", params: { requestId: id } });
+        this.#cancel(id);
         settle(() => reject(signal?.reason));
       };
       const settle = (act: () => void) => {
@@ -143,10 +143,16 @@ export class McpClient {
   async close(): Promise<void> {
     // The caller of `close` waits for the end.
     this.#child.ref();
+    // The server would finish running requests before it exits.
+    for (const id of this.#pending.keys()) this.#cancel(id);
     this.#child.stdin.end();
     const force = setTimeout(() => this.#kill(), EXIT_TIMEOUT);
     await this.#ended;
     clearTimeout(force);
+  }
+
+  #cancel(id: number): void {
+    this.#send({ method: "notifications/cancelled", params: { requestId: id } });
   }
 
   #send(message: Message): void {

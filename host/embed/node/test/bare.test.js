@@ -12,7 +12,7 @@ const READER = fileURLToPath(new URL("../build/reader", import.meta.url));
 
 /** A directory with a component for tests, whose first module is arbitrary. */
 function fixture(t) {
-  const path = directory(t);
+  const path = directory();
   cpSync(fileURLToPath(new URL("fixture", import.meta.url)), path, { recursive: true });
   cpSync(join(READER, "component.core.wasm"), join(path, "component.core.wasm"));
   return path;
@@ -102,11 +102,11 @@ test("the reader reads, and has no functions that write", async (t) => {
 });
 
 test("a missing or invalid component is an error", async (t) => {
-  const empty = directory(t);
+  const empty = directory();
   const missing = await failure(open(t, bare({ component: empty })));
   assert.equal(missing.kind, "configuration");
   assert.match(missing.message, /was not built/);
-  assert.match(missing.hint, /npm run build -- FILE/);
+  assert.match(missing.hint, /transpile the FILE of `whereby component export FILE`/);
   cpSync(fileURLToPath(new URL("fixture", import.meta.url)), empty, { recursive: true });
   const broken = await failure(open(t, bare({ component: empty })));
   assert.equal(broken.kind, "configuration");

@@ -12,6 +12,8 @@ export async function example(useHost: boolean, signal: AbortSignal): Promise<st
       { isLocked: true, viewerMode: false, roomNamePattern: "uuid" },
       { recording: { type: "cloud", startTrigger: "prompt" } },
     ];
+    for await (const { roomName } of whereby.iterateRooms({ limit: 2 }, { signal })) console.log(roomName);
+    for await (const { duration } of whereby.iterateMeetings({ fromDate: "2026-03-01" })) console.log(duration);
     const room = await whereby.createRoom({ roomMode: "group", fields });
     const { duration } = await whereby.getMeeting({ meetingId: "daily:1" });
     const seconds: number = duration ?? 0;
@@ -30,6 +32,8 @@ export function wrong(whereby: WherebyComponent): unknown[] {
     whereby.getRoom({ room_name: "a" }),
     // @ts-expect-error unknown field
     whereby.createRoom({ fields: ["everything"] }),
+    // @ts-expect-error an iterator has its own position
+    whereby.iterateRooms({ cursor: "a" }),
     // @ts-expect-error it takes no arguments
     whereby.getCurrentUser({ limit: 1 }),
     // @ts-expect-error no runtime was passed

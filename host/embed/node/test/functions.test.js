@@ -7,7 +7,14 @@ import { inspect } from "node:util";
 import { WherebyError } from "whereby-agent";
 import { FUNCTIONS } from "../dist/functions.js";
 import { program } from "../scripts/paths.js";
-import { RUNTIMES, WRONG_TOKEN, facts, failure, serve, serveNothing, simulate } from "./support.js";
+import { RUNTIMES, WRONG_TOKEN, facts, failure, serve, serveNothing, servePages, simulate } from "./support.js";
+
+/** The items of an iterator. */
+async function all(iterator) {
+  const items = [];
+  for await (const item of iterator) items.push(item);
+  return items;
+}
 
 const both = async (t, api) => [await RUNTIMES.bare(t, api), await RUNTIMES.host(t, api)];
 
@@ -63,31 +70,33 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
     const whereby = await open(t, await serveNothing(t));
     const signal = AbortSignal.abort();
     for (const [method, given, says] of [
-      ["listRooms", { limit: 0 }, /^limit must be 1 to 100$/],
-      ["listRooms", { limit: 2 ** 32 + 1 }, /^limit must be 1 to 100$/],
+      ["listRooms", { limit: 0 }, /^limit must be an integer from 1 to 100$/],
+      ["listRooms", { limit: 2 ** 32 + 1 }, /^limit must be an integer from 1 to 100$/],
       ["listRooms", { limit: 1.5 }, /integer/],
       ["listRooms", { limit: "1" }, /integer/],
       ["listRooms", { limit: 1n }, /integer/],
       ["listRooms", { cursor: "x".repeat(1025) }, /characters/],
-      ["listRooms", { limits: 1 }, /no member "limits"; the members are: limit, cursor/],
-      ["listRooms", { toString: 1 }, /no member/],
-      ["listRooms", [], /object/],
+      ["listRooms", { limits: 1 }, /^unknown argument "limits": listRooms takes limit, cursor$/],
+      ["listRooms", { toString: 1 }, /^unknown argument "toString"/],
+      ["listRooms", [], /^the arguments of listRooms must be an object$/],
       ["listRooms", null, /object/],
       ["getRoom", {}, /^roomName is missing$/],
       ["getRoom", undefined, /object/],
-      ["getRoom", { room_name: "a" }, /no member/],
+      ["getRoom", { room_name: "a" }, /^unknown argument "room_name": getRoom takes roomName$/],
       ["getRoom", { roomName: "a".repeat(2001) }, /characters/],
-      ["getCurrentUser", { limit: 1 }, /members are: none/],
+      ["getCurrentUser", { limit: 1 }, /^unknown argument "limit": getCurrentUser takes nothing$/],
       ["createRoom", { roomMode: "huge" }, /normal, group/],
       ["createRoom", { fields: "hostRoomUrl" }, /array/],
       ["createRoom", { fields: Array(17).fill("hostRoomUrl") }, /at most 16/],
       ["createRoom", { fields: ["host-room-url"] }, /^fields\[0\] must be one of: "hostRoomUrl"/],
       ["createRoom", { fields: ["recording"] }, /one of/],
       ["createRoom", { fields: [{ hostRoomUrl: {} }] }, /^fields\[0\].hostRoomUrl must be true or false$/],
-      ["createRoom", { fields: [{ hostRoomUrl: true, title: true }] }, /no member "title"/],
+      ["createRoom", { fields: [{ hostRoomUrl: true, title: true }] }, /^unknown member "title": fields\[0\] takes hostRoomUrl/],
+      ["createRoom", { fields: [[]] }, /^fields\[0\] must be one of/],
+      ["createRoom", { fields: [{ recording: [] }] }, /^fields\[0\].recording must be an object$/],
       ["createRoom", { fields: [{}] }, /one of/],
       ["createRoom", { fields: [{ recording: null }] }, /^fields\[0\].recording is missing$/],
-      ["createRoom", { fields: [{ recording: { type: "cloud", where: 1 } }] }, /no member "where"/],
+      ["createRoom", { fields: [{ recording: { type: "cloud", where: 1 } }] }, /^unknown member "where": fields\[0\].recording takes type/],
       ["createRoom", { fields: [{ liveTranscription: { liveCaptions: 1 } }] }, /true or false/],
     ]) {
       const error = await failure(whereby[method](given, { signal }));
@@ -122,6 +131,68 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
     controller.abort();
     assert.equal((await failure(call)).name, "AbortError");
     assert.deepEqual(await waiting, { data: [], meta: { nextCursor: null } });
+  });
+
+  test(`${name}: iterators read all pages`, async (t) => {
+    const whereby = await open(t, await simulate(t));
+    const { data: rooms } = await whereby.listRooms();
+    assert.deepEqual(await all(whereby.iterateRooms()), rooms);
+    const { data: meetings } = await whereby.listMeetings({ limit: 100 });
+    const roomName = meetings[0].roomName;
+    const given = { fromDate: "2020-01-01", roomName };
+    assert.deepEqual(await all(whereby.iterateMeetings(given)), (await whereby.listMeetings(given)).data);
+    assert.equal((await all(whereby.iterateMeetings({ limit: 1, roomName: null }))).length, 1);
+  });
+
+  test(`${name}: iterators read only the pages that are needed`, async (t) => {
+    const api = await servePages(t, { first: "second", second: "third" });
+    const whereby = await open(t, api);
+    const names = (await all(whereby.iterateRooms())).map(({ roomName }) => roomName);
+    assert.deepEqual(names, ["first-0", "first-1", "second-0", "second-1", "third-0", "third-1"]);
+    assert.deepEqual(api.asked.splice(0), ["limit=100", "limit=100&cursor=second", "limit=100&cursor=third"]);
+    const rooms = whereby.iterateRooms();
+    assert.deepEqual(api.asked, []);
+    for await (const { roomName } of rooms) if (roomName === "second-0") break;
+    assert.equal(api.asked.splice(0).length, 2);
+    for (const [limit, asked] of [
+      [1, ["limit=1"]],
+      [2, ["limit=2"]],
+      [3, ["limit=3", "limit=1&cursor=second"]],
+    ]) {
+      assert.equal((await all(whereby.iterateRooms({ limit }))).length, limit);
+      assert.deepEqual(api.asked.splice(0), asked);
+    }
+  });
+
+  test(`${name}: iterators end with an error`, async (t) => {
+    const api = await servePages(t, { first: "second", second: "third", third: "second" });
+    const whereby = await open(t, api);
+    const seen = [];
+    const endless = async () => {
+      for await (const { roomName } of whereby.iterateRooms()) seen.push(roomName);
+    };
+    const error = await failure(endless());
+    assert.equal(error.kind, "unexpected-response");
+    assert.match(error.message, /no end/);
+    assert.deepEqual(seen, ["first-0", "first-1", "second-0", "second-1"]);
+    const sent = api.asked.length;
+    const controller = new AbortController();
+    const rooms = whereby.iterateRooms({}, { signal: controller.signal });
+    await rooms.next();
+    controller.abort();
+    await rooms.next();
+    assert.equal((await failure(rooms.next())).name, "AbortError");
+    assert.deepEqual(await rooms.next(), { done: true, value: undefined });
+    for (const [given, says] of [
+      [{ limit: 0 }, /^limit must be an integer of at least 1$/],
+      [{ cursor: "second" }, /^unknown argument "cursor": iterateRooms takes limit$/],
+      [[], /^the arguments of iterateRooms must be an object$/],
+    ]) {
+      const refused = await failure(whereby.iterateRooms(given).next());
+      assert.equal(refused.kind, "invalid-argument");
+      assert.match(refused.message, says);
+    }
+    assert.equal(api.asked.length, sent + 1);
   });
 
   test(`${name}: many calls at once`, async (t) => {

@@ -28,7 +28,7 @@ const OTHER = JSON.stringify({ jsonrpc: "2.0", id: 1, result: { protocolVersion:
 
 /** A shell script in place of the program. */
 function script(t, text) {
-  const path = join(directory(t), "program");
+  const path = join(directory(), "program");
   writeFileSync(path, `#!/bin/sh\n${text}\n`);
   chmodSync(path, 0o700);
   return path;
@@ -109,6 +109,18 @@ test("a single account can be named, and no other", async (t) => {
   assert.equal((await failure(open(t, host({ program: PROGRAM, env, account: "school" })))).kind, "usage");
 });
 
+test("close cancels running calls, and the program ends by itself", async (t) => {
+  const api = await serveNothing(t);
+  const env = environment(configure(t, { work: api }));
+  const whereby = await open(t, host({ program: PROGRAM, env }));
+  const call = failure(whereby.createRoom());
+  await api.arrived;
+  await whereby.close();
+  assert.equal((await call).kind, "closed");
+  const { audit } = JSON.parse(execFileSync(PROGRAM, ["audit", "--json"], { env, encoding: "utf8" }));
+  assert.deepEqual(audit.map(({ outcome }) => outcome.kind), ["cancelled"]);
+});
+
 test("running and later calls report a killed program", async (t) => {
   const api = await serveNothing(t);
   const env = environment(configure(t, { work: api }));
@@ -130,7 +142,7 @@ test("running and later calls report a killed program", async (t) => {
 });
 
 test("a program that cannot be started is an error", async (t) => {
-  const env = environment(directory(t));
+  const env = environment(directory());
   const config = join(env.HOME, "config.toml");
   writeFileSync(config, "colour = true\n", { mode: 0o600 });
   for (const [options, kind, says] of [
@@ -147,11 +159,12 @@ test("a program that cannot be started is an error", async (t) => {
     const error = await failure(open(t, host({ env, ...options })));
     assert.equal(error.kind, kind, inspect(error));
     assert.match(error.message, says);
+    if (/ENOENT/.test(error.message)) assert.match(error.hint, /cargo install whereby-agent/);
   }
 });
 
 test("calls report an account without a key", async (t) => {
-  const env = environment(directory(t));
+  const env = environment(directory());
   const error = await failure((await open(t, host({ program: PROGRAM, env }))).listRooms());
   assert.equal(error.kind, "configuration");
 });
@@ -160,7 +173,7 @@ test("the program gets the given environment, and no shell reads its arguments",
   const home = configure(t, { work: await simulate(t) });
   const config = join(home, "a; echo $(b) 'c'.toml");
   writeFileSync(config, readFileSync(join(home, "whereby", "config.toml")), { mode: 0o600 });
-  const whereby = await open(t, host({ program: PROGRAM, config, env: environment(directory(t)) }));
+  const whereby = await open(t, host({ program: PROGRAM, config, env: environment(directory()) }));
   assert.ok((await whereby.listRooms()).data.length > 0);
 });
 

@@ -60,7 +60,7 @@ async function prepared(t) {
 
 const blocks = [...read("README.md").matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
 const printed = [
-  /^\S+-\S+\n$/,
+  /^\S+-\S+\n(\S+ \d+\n){3}$/,
   /^\S+-\S+\n$/,
   /^approval-required .*\na person approves this one call with: whereby approvals approve [0-9a-f]+/,
   /create_room[^]*https:\/\/\S+\/standup-\S+\n$/,

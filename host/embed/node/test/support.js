@@ -15,10 +15,14 @@ export const PROGRAM = program();
 /** An invalid token. */
 export const WRONG_TOKEN = "no-such-key-0123456789";
 
-/** A directory that is removed after the test. */
-export function directory(t) {
+const directories = [];
+// Not after each test, because programs that run until then still write there.
+process.on("exit", () => directories.forEach((path) => rmSync(path, { recursive: true, force: true })));
+
+/** A directory that is removed after the tests. */
+export function directory() {
   const path = mkdtempSync(join(tmpdir(), "whereby-node-"));
-  t.after(() => rmSync(path, { recursive: true, force: true }));
+  directories.push(path);
   return path;
 }
 
@@ -37,7 +41,7 @@ export function environment(home, more = {}) {
 /** Starts a simulated Whereby in its own process. Returns its URL and a token. */
 export async function simulate(t, ...flags) {
   const child = spawn(PROGRAM, ["simulate", "--listen", "127.0.0.1:0", ...flags], {
-    env: environment(directory(t)),
+    env: environment(directory()),
     stdio: ["ignore", "pipe", "ignore"],
   });
   t.after(async () => {
@@ -74,9 +78,29 @@ export async function serve(t, answer) {
 /** An API that never responds. */
 export const serveNothing = (t) => serve(t, () => {});
 
+/** An API whose pages have two rooms each. `following` has the cursor of the page after each; `asked` gets the queries. */
+export async function servePages(t, following) {
+  const asked = [];
+  const api = await serve(t, ({ url }, response) => {
+    const { search, searchParams } = new URL(url, "http://localhost");
+    asked.push(search.slice(1));
+    const cursor = searchParams.get("cursor") ?? "first";
+    const results = [0, 1].map((number) => ({
+      meetingId: `${cursor}-${number}`,
+      roomName: `/${cursor}-${number}`,
+      roomUrl: `https://x.whereby.com/${cursor}-${number}`,
+      startDate: "2026-01-01T00:00:00Z",
+      endDate: "2099-01-01T00:00:00Z",
+    }));
+    const page = JSON.stringify({ results, cursor: following[cursor] ?? null });
+    response.setHeader("content-type", "application/json").end(page);
+  });
+  return { ...api, asked };
+}
+
 /** A home with a configuration of accounts, and rules for all of them. */
 export function configure(t, accounts, rules = 'write = "allow"\ndestination = "allow"') {
-  const home = directory(t);
+  const home = directory();
   mkdirSync(join(home, "whereby"));
   const [first] = Object.keys(accounts);
   const tables = Object.entries(accounts).map(

@@ -2,6 +2,7 @@
 
 import atexit
 import http.server
+import json
 import logging
 import os
 import pathlib
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import unittest
+from collections.abc import Callable
 from typing import Any
 
 from whereby import Bare, Host
@@ -74,6 +76,10 @@ class Case(unittest.TestCase):
         )
         return ran.stdout
 
+    def audit(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.whereby("audit", "--json"))["audit"]
+        return rows
+
     def component(self, *flags: str) -> pathlib.Path:
         file = self.home / "whereby.wasm"
         if not file.exists():
@@ -96,10 +102,14 @@ def end(process: "subprocess.Popen[str]") -> None:
 
 
 class Api:
-    """A server that gives every request the same response, and records the requests."""
+    """A server that gives every request a response of this status, and records the requests.
 
-    def __init__(self, status: int, body: str, **headers: str) -> None:
+    The body is the same for all, or depends on the request's path and query.
+    """
+
+    def __init__(self, status: int, body: str | Callable[[str], str], **headers: str) -> None:
         self.authorizations: list[str | None] = []
+        self.paths: list[str] = []
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -108,13 +118,15 @@ class Api:
             def answer(self) -> None:
                 self.read_body()
                 api.authorizations.append(self.headers.get("authorization"))
+                api.paths.append(self.path)
+                said = (body if isinstance(body, str) else body(self.path)).encode()
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name.replace("_", "-"), value)
                 self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(body)))
+                self.send_header("content-length", str(len(said)))
                 self.end_headers()
-                self.wfile.write(body.encode())
+                self.wfile.write(said)
 
             def read_body(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -138,6 +150,27 @@ class Api:
         self._server.server_close()
 
 
+def pages(following: dict[str, str]) -> Callable[[str], str]:
+    """Returns the body of a page of two rooms for each cursor; `following` has the cursor of the next page."""
+
+    def body(path: str) -> str:
+        cursor = path.partition("cursor=")[2]
+        names = [f"{cursor or 'first'}-{number}" for number in range(2)]
+        rooms = [
+            {
+                "meetingId": name,
+                "roomName": f"/{name}",
+                "roomUrl": f"https://x.whereby.com/{name}",
+                "startDate": "2026-01-01T00:00:00Z",
+                "endDate": "2099-01-01T00:00:00Z",
+            }
+            for name in names
+        ]
+        return json.dumps({"results": rooms, "cursor": following.get(cursor)})
+
+    return body
+
+
 class SilentApi:
     """A server that never responds."""
 
@@ -157,6 +190,12 @@ class SilentApi:
                 return
             self._connections.append(connection)
             self.is_asked.set()
+
+    def wait_for_the_end(self) -> None:
+        """Waits until the client ends its first connection."""
+        self._connections[0].settimeout(PATIENCE)
+        while self._connections[0].recv(4096):
+            pass
 
     def close(self) -> None:
         # `shutdown` wakes a thread in accept(); `close` does not.

@@ -1,11 +1,12 @@
 """Tests the functions and their errors, which are the same over both runtimes."""
 
 import pickle
+import re
 import threading
 import unittest
 from typing import Any
 
-from support import Api, Case
+from support import Api, Case, pages
 
 from whereby import Bare, Host, WherebyComponent, WherebyError, errors
 
@@ -162,6 +163,60 @@ class Either:
                     happened = {"unavailable": ["unknown"], "unexpected-response": ["unknown", "done"]}
                     self.assertIn(error.effect, happened.get(kind, ["none"]))
                     self.assertEqual(set(api.authorizations), {f"Bearer {self.token}"})
+
+        def paged(self, following: dict[str, str]) -> tuple[Api, WherebyComponent]:
+            api = Api(200, pages(following))
+            self.addCleanup(api.close)
+            self.url = api.url
+            return api, self.open()
+
+        def test_iterators_read_all_pages(self) -> None:
+            self.simulate()
+            w = self.open()
+            self.assertEqual(list(w.iterate_rooms()), w.list_rooms()["data"])
+            name = w.list_meetings(limit=1)["data"][0]["roomName"]
+            meetings = w.list_meetings(from_date="2020-01-01", room_name=name)["data"]
+            self.assertTrue(meetings)
+            iterated = w.iterate_meetings(from_date="2020-01-01", room_name=name)
+            self.assertEqual(list(iterated), meetings)
+            api, w = self.paged({"": "second", "second": "third"})
+            names = [room["roomName"] for room in w.iterate_rooms()]
+            self.assertEqual(
+                names, [f"{page}-{n}" for page in ("first", "second", "third") for n in range(2)]
+            )
+            queries = ["limit=100", "limit=100&cursor=second", "limit=100&cursor=third"]
+            self.assertEqual(api.paths, [f"/v1/meetings?{query}" for query in queries])
+
+        def test_iterators_read_only_the_pages_that_are_needed(self) -> None:
+            api, w = self.paged({"": "second", "second": "third"})
+            rooms = w.iterate_rooms()
+            self.assertEqual(api.paths, [])
+            next(rooms), next(rooms)
+            self.assertEqual(len(api.paths), 1)
+            next(rooms)
+            self.assertEqual(len(api.paths), 2)
+            for limit, sent in [(1, ["1"]), (2, ["2"]), (3, ["3", "1"])]:
+                api.paths.clear()
+                self.assertEqual(len(list(w.iterate_rooms(limit=limit))), limit)
+                self.assertEqual([re.findall(r"limit=(\d+)", path)[0] for path in api.paths], sent)
+
+        def test_iterators_end_with_an_error(self) -> None:
+            _, w = self.paged({"": "second", "second": "third", "third": "second"})
+            seen = []
+            with self.assertRaises(errors.UnexpectedResponse) as caught:
+                for room in w.iterate_rooms():
+                    seen.append(room["roomName"])
+            self.assertIn("no end", caught.exception.message)
+            self.assertEqual(seen, ["first-0", "first-1", "second-0", "second-1"])
+            self.url = "http://127.0.0.1:9/v1"
+            w = self.open()
+            rooms = w.iterate_rooms()
+            self.fails("unavailable", lambda: next(rooms))
+            self.assertEqual(list(rooms), [])
+            for limit in (0, -1, True, 1.5, "1"):
+                error = self.fails("invalid-argument", lambda limit=limit: next(w.iterate_rooms(limit=limit)))
+                self.assertIn("limit", error.message)
+            self.fails("invalid-argument", lambda: next(w.iterate_meetings(from_date="yesterday")))
 
         def test_an_api_that_is_down(self) -> None:
             error = self.fails("unavailable", self.open().list_rooms)

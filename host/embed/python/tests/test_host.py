@@ -1,6 +1,5 @@
 """Tests the host program: its rules, its questions, and how it ends."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -61,10 +60,6 @@ class HostProgram(Case):
         self.assertEqual(caught.exception.kind, kind, caught.exception)
         self.assertIn(said, caught.exception.message)
         return caught.exception
-
-    def audit(self) -> list[dict[str, object]]:
-        rows: list[dict[str, object]] = json.loads(self.whereby("audit", "--json"))["audit"]
-        return rows
 
 
 class Rules(HostProgram):
@@ -185,7 +180,8 @@ class Rules(HostProgram):
 class Ends(HostProgram):
     def test_failed_starts(self) -> None:
         self.configure()
-        self.refuses(Host("no-such-program"), "configuration", "cannot be started")
+        error = self.refuses(Host("no-such-program"), "configuration", "cannot be started")
+        self.assertIn("cargo install whereby-agent", error.hint or "")
         self.refuses(Host(self.home), "configuration", "cannot be started")
         self.refuses(Host("a\0b"), "configuration", "cannot be started")
         self.refuses(Host("true"), "internal", "ended with exit status 0")
@@ -239,7 +235,8 @@ class Ends(HostProgram):
         w.close()
         thread.join()
         self.assertEqual([error.kind for error in failed], ["usage"])
-        self.assertIsNotNone(self.child(w).returncode)
+        self.assertEqual(self.child(w).returncode, 0)
+        self.assertEqual([row["outcome"]["kind"] for row in self.audit()], ["cancelled"])
 
     def test_a_call_that_takes_too_long_is_cancelled(self) -> None:
         self.silent()
@@ -250,7 +247,7 @@ class Ends(HostProgram):
                 self.assertEqual(caught.exception.effect, effect)
                 self.assertTrue(caught.exception.hint)
             self.assertIsNone(self.child(w).poll())
-        kinds = {row["outcome"]["kind"] for row in self.audit()}  # type: ignore[index]
+        kinds = {row["outcome"]["kind"] for row in self.audit()}
         self.assertEqual(kinds, {"cancelled"})
 
     def test_an_error_in_the_block_ends_the_program(self) -> None:

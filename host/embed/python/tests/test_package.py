@@ -38,7 +38,7 @@ class Readme(Case):
             "WHEREBY_API_URL": self.url,
         }
         examples = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text("utf-8"), re.DOTALL)
-        self.assertEqual(len(examples), 4)
+        self.assertEqual(len(examples), 5)
         for example in examples:
             ran = subprocess.run(
                 [sys.executable, "-c", example],

@@ -3,15 +3,19 @@
 """The functions, as methods of a class that calls them by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 from whereby.types import (
-    CreatedRoom, CurrentUser, DeletedRoom, Meeting, MeetingPage, Room, RoomField, RoomMode, RoomPage,
+    CreatedRoom, CurrentUser, DeletedRoom, Meeting, MeetingPage, MeetingSummary, Room, RoomField,
+    RoomMode, RoomPage,
 )
 
 # The version of the WIT package `whereby:agent`.
 WIT_VERSION = "0.1.0"
+
+# The maximum number of items of a page.
+PAGE_LIMIT = 100
 
 
 class Function(NamedTuple):
@@ -61,6 +65,10 @@ class Functions(ABC):
     def _call(self, name: str, arguments: Mapping[str, object]) -> Any:
         """Calls a function by its name."""
 
+    @abstractmethod
+    def _iterate(self, name: str, arguments: Mapping[str, object]) -> Iterator[Any]:
+        """Yields the items of all pages of a function."""
+
     def list_rooms(
         self,
         *,
@@ -88,6 +96,26 @@ class Functions(ABC):
             "cursor": cursor,
         }
         return cast(RoomPage, self._call("list_rooms", arguments))
+
+    def iterate_rooms(
+        self,
+        *,
+        limit: int | None = None,
+    ) -> Iterator[Room]:
+        """Yield what `list_rooms` lists, and read the next page when it is needed.
+
+        Args:
+            limit: The maximum number to yield. Default: all.
+
+        Each page is a call of `list_rooms`. An error ends the iterator.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "limit": limit,
+        }
+        return cast(Iterator[Room], self._iterate("list_rooms", arguments))
 
     def get_room(
         self,
@@ -157,6 +185,42 @@ class Functions(ABC):
             "room_name": room_name,
         }
         return cast(MeetingPage, self._call("list_meetings", arguments))
+
+    def iterate_meetings(
+        self,
+        *,
+        limit: int | None = None,
+        from_date: str | None = None,
+        to_date: str | None = None,
+        room_name: str | None = None,
+    ) -> Iterator[MeetingSummary]:
+        """Yield what `list_meetings` lists, and read the next page when it is needed.
+
+        To see the `notice` of each page, call `list_meetings`.
+
+        Args:
+            limit: The maximum number to yield. Default: all.
+            from_date: Only meetings that began at this time or later, in RFC 3339 format. A date
+                alone means its first moment in UTC; a time without an offset is in UTC. Format:
+                date-time or date. Example: "2026-03-01".
+            to_date: Only meetings that began at this time or earlier, in RFC 3339 format. A date
+                alone means its last moment in UTC; a time without an offset is in UTC. Format:
+                date-time or date. Example: "2026-03-31".
+            room_name: Only meetings in this room: its name, with or without a leading slash, or its
+                URL. The room may have been deleted. Example: "daily-standup". 1 to 2000 characters.
+
+        Each page is a call of `list_meetings`. An error ends the iterator.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "limit": limit,
+            "from_date": from_date,
+            "to_date": to_date,
+            "room_name": room_name,
+        }
+        return cast(Iterator[MeetingSummary], self._iterate("list_meetings", arguments))
 
     def get_meeting(
         self,
@@ -270,3 +334,281 @@ class Functions(ABC):
             "room_name": room_name,
         }
         return cast(DeletedRoom, self._call("delete_room", arguments))
+
+
+class AsyncFunctions(ABC):
+    """The functions, as coroutines."""
+
+    @abstractmethod
+    async def _call(self, name: str, arguments: Mapping[str, object]) -> Any:
+        """Calls a function by its name."""
+
+    @abstractmethod
+    def _iterate(self, name: str, arguments: Mapping[str, object]) -> AsyncIterator[Any]:
+        """Yields the items of all pages of a function."""
+
+    async def list_rooms(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> RoomPage:
+        """List the rooms that exist now, one page at a time.
+
+        The list leaves out rooms that were deleted, or that ended more than a day ago;
+        `list_meetings` lists the meetings that took place in them. Whereby does not return a room's
+        mode, lock or configuration, and the list never contains the secret URLs for hosts and
+        viewers.
+
+        Args:
+            limit: The maximum number of rooms to return. Example: 10. 1 to 100. Default: 50.
+            cursor: The `nextCursor` of the previous page. 1 to 1024 characters.
+
+        Effect: read. It may send GET /meetings.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return cast(RoomPage, await self._call("list_rooms", arguments))
+
+    def iterate_rooms(
+        self,
+        *,
+        limit: int | None = None,
+    ) -> AsyncIterator[Room]:
+        """Yield what `list_rooms` lists, and read the next page when it is needed.
+
+        Args:
+            limit: The maximum number to yield. Default: all.
+
+        Each page is a call of `list_rooms`. An error ends the iterator.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "limit": limit,
+        }
+        return cast(AsyncIterator[Room], self._iterate("list_rooms", arguments))
+
+    async def get_room(
+        self,
+        *,
+        room_name: str,
+    ) -> Room:
+        """Find a room by its name.
+
+        Fails with `not-found` if no room has that name now. Whereby deletes a room within a day of
+        its end.
+
+        Args:
+            room_name: The room's name, with or without a leading slash, or its URL. Upper case
+                becomes lower case, as in Whereby, unless a room is listed with this exact spelling.
+                The query of a URL is ignored. Example: "daily-standup". 1 to 2000 characters.
+
+        Effect: read. It may send GET /meetings.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "room_name": room_name,
+        }
+        return cast(Room, await self._call("get_room", arguments))
+
+    async def list_meetings(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        from_date: str | None = None,
+        to_date: str | None = None,
+        room_name: str | None = None,
+    ) -> MeetingPage:
+        """List past meetings: when each began and ended, and how many people took part.
+
+        A meeting appears 10 to 15 minutes after it ended; an ongoing meeting does not appear. The
+        meetings of one room are newest first, if Whereby sorts them. Those of all rooms are newest
+        first if one call can read every room, and otherwise grouped by room; `notice` then says so.
+        A call sends a limited number of requests, so a page can be short and still have a
+        `nextCursor`; `notice` says why.
+
+        Args:
+            limit: The maximum number of meetings to return. Example: 10. 1 to 100. Default: 20.
+            cursor: The `nextCursor` of the previous page. All other arguments except `limit` must
+                be the same as for that page. 1 to 4096 characters.
+            from_date: Only meetings that began at this time or later, in RFC 3339 format. A date
+                alone means its first moment in UTC; a time without an offset is in UTC. Format:
+                date-time or date. Example: "2026-03-01".
+            to_date: Only meetings that began at this time or earlier, in RFC 3339 format. A date
+                alone means its last moment in UTC; a time without an offset is in UTC. Format:
+                date-time or date. Example: "2026-03-31".
+            room_name: Only meetings in this room: its name, with or without a leading slash, or its
+                URL. The room may have been deleted. Example: "daily-standup". 1 to 2000 characters.
+
+        Effect: read. It may send GET /insights/rooms, GET /insights/room-sessions.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "limit": limit,
+            "cursor": cursor,
+            "from_date": from_date,
+            "to_date": to_date,
+            "room_name": room_name,
+        }
+        return cast(MeetingPage, await self._call("list_meetings", arguments))
+
+    def iterate_meetings(
+        self,
+        *,
+        limit: int | None = None,
+        from_date: str | None = None,
+        to_date: str | None = None,
+        room_name: str | None = None,
+    ) -> AsyncIterator[MeetingSummary]:
+        """Yield what `list_meetings` lists, and read the next page when it is needed.
+
+        To see the `notice` of each page, call `list_meetings`.
+
+        Args:
+            limit: The maximum number to yield. Default: all.
+            from_date: Only meetings that began at this time or later, in RFC 3339 format. A date
+                alone means its first moment in UTC; a time without an offset is in UTC. Format:
+                date-time or date. Example: "2026-03-01".
+            to_date: Only meetings that began at this time or earlier, in RFC 3339 format. A date
+                alone means its last moment in UTC; a time without an offset is in UTC. Format:
+                date-time or date. Example: "2026-03-31".
+            room_name: Only meetings in this room: its name, with or without a leading slash, or its
+                URL. The room may have been deleted. Example: "daily-standup". 1 to 2000 characters.
+
+        Each page is a call of `list_meetings`. An error ends the iterator.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "limit": limit,
+            "from_date": from_date,
+            "to_date": to_date,
+            "room_name": room_name,
+        }
+        return cast(AsyncIterator[MeetingSummary], self._iterate("list_meetings", arguments))
+
+    async def get_meeting(
+        self,
+        *,
+        meeting_id: str,
+    ) -> Meeting:
+        """Read one meeting: when it took place, who took part, and whether it was recorded.
+
+        Fails with `not-found` if Whereby does not list the meeting; it lists one 10 to 15 minutes
+        late. If only the recordings cannot be read, the call succeeds and `recording` says so.
+
+        Args:
+            meeting_id: The `id` of a listed meeting, `room-name:session-id`. A session id alone,
+                from a webhook, works too, but the result has fewer details. The numeric id of a
+                room is an error. Example: "daily-standup:7be3d6c2-0a41-4b1f-8d0e-2f6f0f4f9a10". 1
+                to 300 characters.
+
+        Effect: read. It may send GET /insights/room-sessions, GET /insights/participants, GET
+        /recordings, GET /transcriptions.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "meeting_id": meeting_id,
+        }
+        return cast(Meeting, await self._call("get_meeting", arguments))
+
+    async def get_current_user(
+        self,
+    ) -> CurrentUser:
+        """Show which organization the API key belongs to, and check that Whereby accepts it.
+
+        A key belongs to an organization, not to a person. Name, email address and plan are always
+        absent; `unavailableReason` says why.
+
+        Effect: read. It may send GET /meetings.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {}
+        return cast(CurrentUser, await self._call("get_current_user", arguments))
+
+    async def create_room(
+        self,
+        *,
+        room_mode: RoomMode | None = None,
+        room_name_prefix: str | None = None,
+        start_date: str | None = None,
+        end_date: str | None = None,
+        fields: Sequence[RoomField] | None = None,
+    ) -> CreatedRoom:
+        """Create a room, open at once, and return its URL.
+
+        The request is retried only after a rate limit: a request whose response was lost may have
+        created a room, and another request would create a second one.
+
+        Args:
+            room_mode: How the people in the room connect. Default: "normal".
+            room_name_prefix: The beginning of the room's name. Whereby adds a random part without a
+                separator, so end the prefix with a hyphen. Upper case becomes lower case and spaces
+                are removed, as in Whereby; the rest must be letters, digits and hyphens. Example:
+                "standup-". 0 to 39 characters.
+            start_date: When the meeting begins, in RFC 3339 format. Whereby ignores it, and the
+                room opens at once; it only sets the default `end_date`. A time without an offset is
+                in UTC. Format: date-time. Example: "2099-03-02T09:00:00Z".
+            end_date: When the room ends, in RFC 3339 format; not in the past, and not before
+                `start_date`. The default is one hour after a `start_date` in the future, otherwise
+                24 hours from now; the result says if it was applied. A time without an offset is in
+                UTC. Format: date-time. Example: "2099-03-02T10:00:00Z".
+            fields: Additional members of the result, and settings of the room. An item is an object
+                such as {"hostRoomUrl": true}, or the string "hostRoomUrl" for short. An object with
+                several members counts as several items. Each item can appear once. Example:
+                [{"hostRoomUrl":true},{"roomNamePattern":"human-short"}]. At most 16 items.
+
+        Effect: write. It may send POST /meetings.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "room_mode": room_mode,
+            "room_name_prefix": room_name_prefix,
+            "start_date": start_date,
+            "end_date": end_date,
+            "fields": fields,
+        }
+        return cast(CreatedRoom, await self._call("create_room", arguments))
+
+    async def delete_room(
+        self,
+        *,
+        room_name: str,
+    ) -> DeletedRoom:
+        """Permanently delete a room and remove everyone in it.
+
+        Fails with `not-found` if no room has that name. `list_meetings` may still list the meetings
+        that took place in the room.
+
+        Args:
+            room_name: The room's name, with or without a leading slash, or its URL. The host of a
+                URL must be the room's. Example: "daily-standup". 1 to 2000 characters.
+
+        Effect: write, destructive. It may send GET /meetings, DELETE /meetings/{meetingId}.
+
+        Raises:
+            WherebyError: Why the call failed; see `whereby.errors`.
+        """
+        arguments: dict[str, object] = {
+            "room_name": room_name,
+        }
+        return cast(DeletedRoom, await self._call("delete_room", arguments))

@@ -4,6 +4,7 @@ This needs one handshake, one kind of request and one question back. The officia
 event loop and about thirty packages.
 """
 
+import asyncio
 import collections
 import contextlib
 import itertools
@@ -16,12 +17,13 @@ import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from whereby._error import WherebyError
 from whereby._functions import FUNCTIONS, WIT_VERSION
+from whereby._program import default_program
 from whereby.errors import BY_KIND
 
 PROTOCOL = "2025-06-18"
@@ -31,7 +33,7 @@ START_TIMEOUT = 60.0
 EXIT_TIMEOUT = 5.0
 
 # The error of calls that are running when this is closed.
-CLOSED = ("usage", "this WherebyComponent is closed", None)
+CLOSED = ("usage", "this component is closed", "open a new one")
 
 # The maximum number of lines of the program's standard error that an error shows.
 LAST_LINES = 10
@@ -52,8 +54,8 @@ class Host:
     Its standard error goes to the logger `whereby` as warnings.
     """
 
-    # The program's path, or its name in PATH.
-    program: str | os.PathLike[str] = "whereby"
+    # The program's path, or its name in PATH. Default: the program that this package brings, else `whereby`.
+    program: str | os.PathLike[str] = field(default_factory=default_program)
     # The account of every call, checked once at the start. Default: the configuration's default account.
     account: str | None = None
     # The configuration file. Default: $WHEREBY_CONFIG, else the platform's.
@@ -85,20 +87,18 @@ class HostRuntime:
             raise
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        is_write = FUNCTIONS[name].effect == "write"
-        parameters = {"name": f"whereby_{name}", "arguments": arguments | self._chosen}
-        match self._child.request("tools/call", parameters, self._timeout, is_write):
-            case {"structuredContent": dict(result)}:
-                return result
-            case {"_meta": {"whereby/error": {"kind": str(kind)} as error}}:
-                parts = ("message", "hint", "effect", "http_status", "retry_after_seconds", "approval_id")
-                raise BY_KIND.get(kind, WherebyError)(kind, *(error.get(part) for part in parts))
-            case _:
-                # The content may be a secret, so it is not shown.
-                raise WherebyError("internal", f"the host's response to {name} has no result")
+        return _result(name, self._child.request("tools/call", *self._parameters(name, arguments)))
+
+    async def call_async(self, name: str, arguments: dict[str, Any]) -> Any:
+        parameters = self._parameters(name, arguments)
+        return _result(name, await self._child.request_async("tools/call", *parameters))
 
     def close(self) -> None:
         self._end()
+
+    def _parameters(self, name: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], float, bool]:
+        parameters = {"name": f"whereby_{name}", "arguments": arguments | self._chosen}
+        return parameters, self._timeout, FUNCTIONS[name].effect == "write"
 
 
 class _Child:
@@ -110,12 +110,14 @@ class _Child:
         # A forked process has a copy of this, but must not end the child.
         self._parent = os.getpid()
         self._last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
-        self._writing = threading.Lock()
+        # The messages to write. None closes the program's input.
+        self._unsent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
-        # Guards the fields below. Nothing is written or waited for while it is held.
+        # Guards the fields below. Nothing is waited for while it is held.
         self._lock = threading.Lock()
-        # The pending requests. None instead of a response means that there will be none.
-        self._waiting: dict[int, queue.SimpleQueue[Any]] = {}
+        # What gets the response to each pending request. None instead of a response means that there will be
+        # none.
+        self._waiting: dict[int, Callable[[Any], None]] = {}
         # The number of questions that the approver is answering, and the time of its last answer.
         self._questions = 0
         self._last_answer = -math.inf
@@ -125,6 +127,7 @@ class _Child:
         self._warner = threading.Thread(target=self._warn, name="whereby warnings", daemon=True)
         self._warner.start()
         threading.Thread(target=self._listen, name="whereby answers", daemon=True).start()
+        threading.Thread(target=self._write, name="whereby requests", daemon=True).start()
 
     def begin(self) -> None:
         """Does the handshake."""
@@ -142,21 +145,49 @@ class _Child:
     def request(self, method: str, parameters: Any, timeout: float, is_write: bool) -> Any:
         """Sends a request and waits for its result."""
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self._pending(method, parameters, answers.put):
+            answer = self._wait(answers, timeout, is_write)
+        return self._result(method, answer, is_write)
+
+    async def request_async(self, method: str, parameters: Any, timeout: float, is_write: bool) -> Any:
+        """Sends a request and waits for its result, while the event loop runs."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+
+        def settle(response: Any) -> None:
+            if not answer.done():
+                answer.set_result(response)
+
+        def deliver(response: Any) -> None:
+            # A loop that was closed waits for nothing.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, response)
+
+        with self._pending(method, parameters, deliver):
+            while not (await asyncio.wait([answer], timeout=timeout))[0]:
+                self._check_time(timeout, is_write)
+        return self._result(method, answer.result(), is_write)
+
+    @contextlib.contextmanager
+    def _pending(self, method: str, parameters: Any, deliver: Callable[[Any], None]) -> Iterator[None]:
+        """Sends a request whose response `deliver` gets, and cancels it if the block fails."""
         with self._lock:
             if self._ended:
                 raise _error(self._ended)
             number = next(self._numbers)
-            self._waiting[number] = answers
+            self._waiting[number] = deliver
         try:
             self._send({"id": number, "method": method, "params": parameters})
-            answer = self._wait(answers, timeout, is_write)
+            yield
         except BaseException:
             # Nobody waits for it any more, for example after Ctrl-C.
-            self._send({"method": "notifications/cancelled", "params": {"requestId": number}})
+            self._cancel(number)
             raise
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
+
+    def _result(self, method: str, answer: Any, is_write: bool) -> Any:
         match answer:
             case {"result": result}:
                 return result
@@ -174,41 +205,48 @@ class _Child:
         if os.getpid() != self._parent:
             return
         self._is_closing = True
-        # If a thread is stuck in writing, so is the process, which is killed below.
-        if self._writing.acquire(timeout=EXIT_TIMEOUT):
-            try:
-                assert self._process.stdin, "it is a pipe"
-                self._process.stdin.close()
-            except BrokenPipeError:
-                # The process has already ended without reading everything.
-                pass
-            finally:
-                self._writing.release()
+        with self._lock:
+            running = list(self._waiting)
+        # The process would finish them before it exits.
+        for number in running:
+            self._cancel(number)
+        self._unsent.put(None)
         try:
             self._process.wait(EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
+    def _cancel(self, number: int) -> None:
+        self._send({"method": "notifications/cancelled", "params": {"requestId": number}})
+
     def _send(self, message: dict[str, Any]) -> None:
-        line = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode() + b"\n"
+        self._unsent.put(json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode() + b"\n")
+
+    def _write(self) -> None:
+        """Writes the messages. No caller waits for a program that does not read."""
         assert self._process.stdin, "it is a pipe"
-        # If the process is gone or this is closed, the listener wakes the waiting threads.
-        with self._writing, contextlib.suppress(BrokenPipeError, ValueError):
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+        # If the process is gone, the listener wakes whoever waits.
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+            while line := self._unsent.get():
+                pipe.write(line)
+                pipe.flush()
 
     def _wait(self, answers: queue.SimpleQueue[Any], timeout: float, is_write: bool) -> Any:
         while True:
             try:
                 return answers.get(timeout=timeout)
             except queue.Empty:
-                # The time that a person takes does not count. The limit restarts after each answer.
-                with self._lock:
-                    is_asking = self._questions > 0 or time.monotonic() < self._last_answer + timeout
-                if not is_asking:
-                    ended = ("timeout", f"the host did not answer within {timeout:g} s", "try again later")
-                    raise _error(ended, is_write) from None
+                self._check_time(timeout, is_write)
+
+    def _check_time(self, timeout: float, is_write: bool) -> None:
+        """Fails if a request has waited too long."""
+        # The time that a person takes does not count. The limit restarts after each answer.
+        with self._lock:
+            is_asking = self._questions > 0 or time.monotonic() < self._last_answer + timeout
+        if not is_asking:
+            ended = ("timeout", f"the host did not answer within {timeout:g} s", "try again later")
+            raise _error(ended, is_write) from None
 
     def _listen(self) -> None:
         """Distributes the responses until the process ends."""
@@ -233,12 +271,12 @@ class _Child:
         if not failure:
             how = f"with exit status {status}" if status >= 0 else f"by signal {-status}"
             last_lines = "".join(f"\n{line}" for line in self._last_lines)
-            failure = ("internal", f"`whereby mcp` ended {how}{last_lines}", "open a new WherebyComponent")
+            failure = ("internal", f"`whereby mcp` ended {how}{last_lines}", "open a new component")
         with self._lock:
             self._ended = failure
             waiting = list(self._waiting.values())
-        for answers in waiting:
-            answers.put(None)
+        for deliver in waiting:
+            deliver(None)
 
     def _take(self, line: bytes) -> tuple[str, str, str | None] | None:
         """Handles one message. Returns an error if no more messages follow."""
@@ -254,10 +292,10 @@ class _Child:
                 pass
             case {"jsonrpc": "2.0", "id": int(number)}:
                 with self._lock:
-                    answers = self._waiting.get(number)
+                    deliver = self._waiting.get(number)
                 # A cancelled request may still get a response.
-                if answers:
-                    answers.put(message)
+                if deliver:
+                    deliver(message)
             case {"success": False, "error": {"kind": str(kind), "message": str(said), "hint": hint}}:
                 # With --json, the program reports a failed start like this.
                 return kind, said, hint
@@ -305,6 +343,19 @@ class _Child:
                 LOG.warning("%s", text)
 
 
+def _result(name: str, answer: Any) -> Any:
+    """Returns the result of a call, or raises its error."""
+    match answer:
+        case {"structuredContent": dict(result)}:
+            return result
+        case {"_meta": {"whereby/error": {"kind": str(kind)} as error}}:
+            parts = ("message", "hint", "effect", "http_status", "retry_after_seconds", "approval_id")
+            raise BY_KIND.get(kind, WherebyError)(kind, *(error.get(part) for part in parts))
+        case _:
+            # The content may be a secret, so it is not shown.
+            raise WherebyError("internal", f"the host's response to {name} has no result")
+
+
 def _command(host: Host, word: str) -> list[str]:
     # With --json, errors are JSON as well.
     command = [os.fspath(host.program), word, "--json"]
@@ -348,7 +399,7 @@ def _start(host: Host) -> subprocess.Popen[bytes]:
         )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        hint = "install the program `whereby`, or pass its path"
+        hint = "install it with `cargo install whereby-agent`, or pass the path of the program"
         raise WherebyError("configuration", f"{command[0]} cannot be started: {reason}", hint) from None
 
 

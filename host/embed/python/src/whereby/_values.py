@@ -80,7 +80,7 @@ def _record(kind: wit.RecordType, value: Any, place: str) -> wit.Record:
         _refuse(place, "an object", value)
     members = {camel(name): (name, of) for name, of in kind.fields}
     for name in value:
-        _one_of(f"a member of {place}", list(members), name)
+        _one_of(f"each member of {place}", list(members), name)
     record = wit.Record()
     for member, (name, of) in members.items():
         if value.get(member) is None and not isinstance(of, wit.OptionType):

@@ -1,5 +1,6 @@
 """The bare component in wasmtime-py, without the host and so without its guarantees."""
 
+import asyncio
 import json
 import os
 import pathlib
@@ -66,6 +67,9 @@ class BareRuntime:
         if isinstance(result, wit.Variant):
             raise self._returned(name, result.tag, lift(result.payload))
         return lift(result)
+
+    async def call_async(self, name: str, arguments: dict[str, Any]) -> Any:
+        return await asyncio.to_thread(self.call, name, arguments)
 
     def close(self) -> None:
         """Does nothing: the last reference frees everything, after the running calls."""
