@@ -48,6 +48,15 @@ class Bundle(test_mcp.McpTest):
             input=json.dumps({"manifest": self.manifest, "extensionPath": str(self.folder), "userConfig": settings}))
         return json.loads(ran.stdout)
 
+    def whereby(self, *arguments, stdin=None, **options):
+        """Runs the program in a terminal of the person."""
+        if stdin is None:
+            return super().whereby(*arguments, **options)
+        ran = subprocess.run([test_mcp.PROGRAM, *arguments], env=self.environment, cwd=self.home, input=stdin, text=True,
+                             timeout=support.PATIENCE, capture_output=True, check=False)
+        self.assertEqual(ran.returncode, 0, ran)
+        return ran
+
     def connect(self, answer=None, **settings):
         found = self.configured(api_key=self.token, **settings)
         # The key is in the environment and nowhere else.
@@ -83,12 +92,27 @@ class Bundle(test_mcp.McpTest):
         self.assertEqual(self.proxy.requests, ["POST"])
 
     async def test_a_client_that_cannot_ask_leaves_the_write_for_the_inbox(self):
+        # As the description says: the person stores the key once, so that the inbox knows the account, too.
+        self.whereby("configure", "--set", f"api_url=http://127.0.0.1:{self.proxy.port}/v1", "--token-stdin",
+                     stdin=self.token)
+        async with self.connect() as client:
+            result = await client.call_tool("whereby_create_room", {})
+            self.assertEqual(result.meta["whereby/error"]["kind"], "approval-required")
+            self.assertEqual(self.proxy.requests, [])
+            [waiting] = json.loads(self.whereby("approvals", "list", "--json").stdout)["approvals"]
+            self.assertEqual((waiting["function"], waiting["state"]), ("create_room", "pending"))
+            self.whereby("approvals", "approve", waiting["id"])
+            result = await client.call_tool("whereby_resume", {"approval_id": waiting["id"]})
+        self.assertFalse(result.is_error, result)
+        self.assertEqual(self.proxy.requests, ["POST"])
+
+    async def test_without_a_stored_key_a_write_waits_and_nothing_is_sent(self):
         async with self.connect() as client:
             result = await client.call_tool("whereby_create_room", {})
         self.assertEqual(result.meta["whereby/error"]["kind"], "approval-required")
-        self.assertEqual(self.proxy.requests, [])
         [waiting] = json.loads(self.whereby("approvals", "list", "--json").stdout)["approvals"]
         self.assertEqual((waiting["function"], waiting["state"]), ("create_room", "pending"))
+        self.assertEqual(self.proxy.requests, [])
 
     async def test_the_rules_of_a_configuration_file_apply(self):
         rules = self.home / "rules.toml"

@@ -94,7 +94,7 @@ class Artifacts(test_mcp.McpTest):
         """wassette with a pulled component and its policy, which may be edited."""
         home = self.home / f"wassette{kind}"
         home.mkdir()
-        environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(home), "RUST_LOG": "off"}
         command = wassette.command()
         subprocess.run([*command, "component", "load", f"file://{self.pulled[kind]}"], env=environment, check=True,
                        capture_output=True, timeout=support.PATIENCE)

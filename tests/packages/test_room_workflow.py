@@ -4,6 +4,7 @@ the simulator.
 Run it like test_packages.py.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -45,13 +46,25 @@ class LosesAnswers:
             threading.Thread(target=self.connection, args=[client], daemon=True).start()
 
     def connection(self, client):
-        with client, socket.create_connection(("127.0.0.1", self.port)) as server:
-            while request := client.recv(65536):
-                server.sendall(request)
-                answer = server.recv(65536)
-                if request.startswith(b"POST"):
+        server = socket.create_connection(("127.0.0.1", self.port))
+        lost = threading.Event()
+        threading.Thread(target=self.answers, args=[server, client, lost], daemon=True).start()
+        # The other direction ends both.
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                if data.startswith(b"POST"):
+                    lost.set()
+                server.sendall(data)
+            server.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def answers(server, client, lost):
+        with server, client:
+            while data := server.recv(65536):
+                if lost.is_set():
+                    client.shutdown(socket.SHUT_RDWR)
                     return
-                client.sendall(answer)
+                client.sendall(data)
 
     def close(self):
         self.socket.close()
@@ -161,11 +174,14 @@ class Rooms(test_mcp.McpTest):
         self.assertTrue(self.comments[0].endswith(room), self.comments)
 
     def test_a_failed_call_fails_the_job_and_says_why(self):
-        self.token, right = self.token.replace("e", "f"), self.token
-        done = self.event(7, "opened")
-        ran = done["Find or create the room"]
-        self.assertEqual((ran.returncode, self.comments, self.writes()), (3, [], []), ran)
-        self.token = right
+        right = self.token
+        for action, name in [("opened", "Find or create the room"), ("closed", "Remove the room")]:
+            self.token = "wrong"
+            ran = self.event(7, action)[name]
+            self.token = right
+            self.assertNotEqual(ran.returncode, 0, ran)
+            self.assertIn("unauthorized", ran.stderr.lower() + ran.stdout.lower())
+            self.assertEqual((self.comments, self.writes()), ([], []))
 
     def test_the_rules_allow_rooms_of_this_pull_request_only(self):
         self.ok(12, "opened")
