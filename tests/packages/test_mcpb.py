@@ -80,7 +80,9 @@ class Bundle(test_mcp.McpTest):
         listed = {it["name"]: it["description"] for it in self.manifest["tools"]}
         self.assertEqual(list(listed), [it.name for it in tools])
         for tool in tools:
-            self.assertEqual(listed[tool.name], tool.description.split("\n")[0])
+            # Its first sentence.
+            self.assertTrue(tool.description.startswith(listed[tool.name]), listed[tool.name])
+            self.assertRegex(listed[tool.name], r"^[A-Z][^.]+\.$")
         self.assertEqual(self.manifest["version"], support.VERSION)
         self.assertEqual(self.manifest["repository"]["url"], support.CARGO["repository"])
 
@@ -116,10 +118,7 @@ class Bundle(test_mcp.McpTest):
 
     async def test_the_rules_of_a_configuration_file_apply(self):
         rules = self.home / "rules.toml"
-        rules.write_text(
-            '[permissions]\nwrite = "allow"\n[permissions.functions]\ndelete_room = "deny"\n'
-            f'[accounts.work]\naccess_token = "{self.token}"\napi_url = "http://127.0.0.1:{self.proxy.port}/v1"\n')
-        rules.chmod(0o600)
+        rules.write_text('[permissions]\nwrite = "allow"\n[permissions.functions]\ndelete_room = "deny"\n')
         async with self.connect(config_file=str(rules)) as client:
             names = [tool.name for tool in (await client.list_tools()).tools]
             self.assertNotIn("whereby_delete_room", names)
