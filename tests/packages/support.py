@@ -12,7 +12,7 @@ import tomllib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DIST = ROOT / "target" / "dist"
 # The program that is packaged.
-WHEREBY = pathlib.Path(os.environ.get("WHEREBY", ROOT / "target" / "release" / "whereby"))
+WHEREBY = pathlib.Path(os.environ.get("WHEREBY", ROOT / "target" / "release" / "whereby")).resolve()
 CARGO = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
 VERSION = CARGO["version"]
 TARGET = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split(
