@@ -296,6 +296,8 @@ async fn the_blocks_of_the_guide_work() {
                     }
                 }
                 "lua" => assert_eq!(page, "docs/lua.md", "{place}"),
+                // The tests of packages run the workflow's steps.
+                "yaml" => assert_eq!(page, "docs/scripts-and-ci.md", "{place}"),
                 "text" => {
                     let starts = ["$ ", "whereby ", "cargo ", "sudo "];
                     let is_command =

@@ -1,6 +1,6 @@
 """Installs the packages for Python and Node.js as users do, and uses them.
 
-Makes them of the program in WHEREBY, or of target/release/whereby. Needs npm, and uv from uv.txt. Run it with:
+Makes them of the program in WHEREBY, or of target/release/whereby. Needs npm, and uv from binaries.txt. Run it with:
 python -m unittest discover tests/packages
 """
 

