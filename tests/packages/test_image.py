@@ -76,6 +76,13 @@ class Image(unittest.TestCase):
             self.assertTrue(labels[f"org.opencontainers.image.{name}"], name)
         self.assertEqual(self.podman_run("--version").stdout, f"whereby {version}\n")
 
+    def test_docker_can_load_the_same_archive(self):
+        image = ["image", "inspect", "--format={{.Id}}"]
+        loaded = run(*self.podman, *image, self.image)
+        run(*self.podman, "rmi", self.image)
+        run(*self.podman, "pull", "--quiet", f"docker-archive:{archive()}")
+        self.assertEqual(run(*self.podman, *image, self.image), loaded)
+
     def test_it_has_the_program_and_its_libraries_and_nothing_else(self):
         layers = json.loads(run(*self.podman, "image", "inspect", self.image))[0]["RootFS"]["Layers"]
         self.assertEqual(len(layers), 1)
