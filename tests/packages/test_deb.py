@@ -99,18 +99,15 @@ class System:
                               timeout=PATIENCE, check=False, **options)
 
 
-# It may be early: systemd does not wait until the service listens.
+# It may be early: systemd does not wait until the service listens. The alarm ends it.
 CLIENT = """
-import http.client, json, sys, time
+import contextlib, http.client, json, signal, sys
+signal.alarm(60)
 port, path, headers, body = json.load(sys.stdin)
-connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-deadline = time.monotonic() + 60
+connection = http.client.HTTPConnection("127.0.0.1", port)
 while connection.sock is None:
-    try:
+    with contextlib.suppress(ConnectionRefusedError):
         connection.connect()
-    except ConnectionRefusedError:
-        if time.monotonic() > deadline:
-            raise
 connection.request("POST" if body else "GET", path, body and json.dumps(body), headers)
 response = connection.getresponse()
 print(json.dumps([response.status, dict(response.headers), response.read().decode()]))
