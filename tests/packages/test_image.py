@@ -72,6 +72,7 @@ class Image(unittest.TestCase):
         self.assertEqual(config["Config"]["Entrypoint"], ["/usr/bin/whereby"])
         labels = config["Labels"]
         self.assertEqual(labels["org.opencontainers.image.version"], version)
+        self.assertEqual(labels["io.modelcontextprotocol.server.name"], "org.example/whereby-agent")
         for name in ["title", "description", "licenses", "source", "created"]:
             self.assertTrue(labels[f"org.opencontainers.image.{name}"], name)
         self.assertEqual(self.podman_run("--version").stdout, f"whereby {version}\n")

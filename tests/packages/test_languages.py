@@ -24,10 +24,8 @@ import unittest
 import urllib.parse
 import zipfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DIST = ROOT / "target" / "dist"
-WHEREBY = pathlib.Path(os.environ.get("WHEREBY", ROOT / "target" / "release" / "whereby")).resolve()
-VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+from support import DIST, ROOT, VERSION, WHEREBY
+
 PATIENCE = 300
 # Where a user's programs are, without `whereby`.
 NODE = pathlib.Path(shutil.which("node") or "node").resolve().parent
@@ -118,6 +116,18 @@ class Packages(unittest.TestCase):
         }
         self.assertEqual(set(versions.values()), {VERSION}, versions)
 
+    def test_they_name_the_server_as_the_mcp_registry_does(self):
+        wheel, npm = packaged()
+        self.assertEqual(npm["whereby-agent"][0]["mcpName"], "org.example/whereby-agent")
+        with zipfile.ZipFile(wheel) as archive:
+            readme = archive.read(f"whereby_agent-{VERSION}.dist-info/METADATA").decode()
+        self.assertIn("<!-- mcp-name: org.example/whereby-agent -->", readme)
+
+    def test_the_package_for_npm_names_the_program_of_every_platform(self):
+        manifest, _ = packaged()[1]["whereby-agent"]
+        platforms = [f"whereby-agent-{it}" for it in ("linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64")]
+        self.assertEqual(manifest["optionalDependencies"], dict.fromkeys(platforms, VERSION))
+
     def test_the_same_program_makes_the_same_bytes(self):
         packaged()
         first = digests()
@@ -138,7 +148,7 @@ class Packages(unittest.TestCase):
             (prefix / "lib" / "whereby" / "component.cwasm").write_text("compiled code")
             environment = {
                 **os.environ, "WHEREBY": str(WHEREBY), "PREFIX": str(prefix), "DIST": str(dist),
-                "VERSION": VERSION, "SOURCE_DATE_EPOCH": "1700000000",
+                "VERSION": VERSION, "SOURCE_DATE_EPOCH": "1700000000", "REPOSITORY": "https://example.org/whereby",
             }
             for kind in ("wheel", "npm"):
                 build = ROOT / "host" / "packages" / kind / "build"
