@@ -2,11 +2,13 @@
 
 import functools
 import importlib.util
+import io
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,6 +25,28 @@ KINDS = ["archive", "mcpb", "oci", "sbom", "registry"]
 # The tested programs are the packaged one, so tests need no other.
 os.environ.setdefault("WHEREBY_BIN", str(WHEREBY))
 sys.path[:0] = [str(ROOT / "tests" / "mcp"), str(ROOT / "tests" / "runtimes")]
+
+
+def run(*command, **options):
+    """Runs a command that must succeed, and returns its output."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def rebuild(kind, folder, files):
+    """Builds a package once more, elsewhere, with the time that the files in a tar archive have."""
+    dist = pathlib.Path(folder) / "dist"
+    dist.mkdir()
+    environment = {
+        **os.environ, "WHEREBY": str(WHEREBY), "DIST": str(dist), "PREFIX": folder + "/prefix",
+        "VERSION": VERSION, "REPOSITORY": CARGO["repository"], "LC_ALL": "C", "TZ": "UTC",
+        "SOURCE_DATE_EPOCH": str(int(tarfile.open(fileobj=io.BytesIO(files)).next().mtime))}
+    for script in ["prefix", f"{kind}/build"]:
+        run(str(ROOT / "host" / "packages" / script), env=environment, umask=0o022)
+    built, = dist.iterdir()
+    return built
 
 
 def package(*kinds):

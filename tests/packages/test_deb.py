@@ -1,13 +1,11 @@
 """Installs the Debian package as a user would, on a new Debian that systemd has started, and uses it.
 
 Needs root, the package in target/dist (`host/package deb`), and from Debian's packages: dpkg-dev, lintian,
-mmdebstrap, systemd-container. WHEREBY names the program that was packaged, if it is not that of the profile
-`dist`. Run it with: python -m unittest discover tests/packages
+mmdebstrap, systemd-container. Run it with: python -m unittest discover tests/packages
 """
 
 import contextlib
 import filecmp
-import io
 import json
 import os
 import pathlib
@@ -15,21 +13,13 @@ import re
 import shutil
 import socket
 import subprocess
-import tarfile
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from support import ROOT, rebuild, run
+
 PATIENCE = 300
 STATE = "/var/lib/whereby"
-
-
-def run(*command, **options):
-    """Runs a command that must succeed, and returns its output."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, **options)
-    if done.returncode != 0:
-        raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.stdout
 
 
 def package():
@@ -309,21 +299,6 @@ class Built(unittest.TestCase):
             built = rebuild("deb", folder, files.stdout)
             self.assertEqual(built.name, package().name)
             self.assertTrue(filecmp.cmp(built, package(), shallow=False))
-
-
-def rebuild(kind, folder, files):
-    """Builds a package once more, elsewhere, with the time that the files in a tar archive have."""
-    program = os.environ.get("WHEREBY", str(ROOT / "target" / "dist" / "whereby"))
-    dist = pathlib.Path(folder) / "dist"
-    dist.mkdir()
-    environment = {
-        **os.environ, "WHEREBY": program, "DIST": str(dist), "PREFIX": folder + "/prefix",
-        "VERSION": run(program, "--version").split()[1], "LC_ALL": "C", "TZ": "UTC",
-        "SOURCE_DATE_EPOCH": str(int(tarfile.open(fileobj=io.BytesIO(files)).next().mtime))}
-    for script in ["prefix", f"{kind}/build"]:
-        run(str(ROOT / "host" / "packages" / script), env=environment, umask=0o022)
-    built, = dist.iterdir()
-    return built
 
 
 if __name__ == "__main__":

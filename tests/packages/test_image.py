@@ -1,7 +1,6 @@
 """Loads the container image with podman, and runs it as the guide says.
 
 Needs the image in target/dist (`host/package image`), and from Debian's packages: podman, runc, umoci.
-WHEREBY names the program that was packaged, if it is not that of the profile `dist`.
 Run it with: python -m unittest discover tests/packages
 """
 
@@ -11,13 +10,13 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import tarfile
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from test_deb import PATIENCE, ROOT, rebuild, run  # noqa: E402
+from support import ROOT, rebuild, run
+
+PATIENCE = 300
 
 # No machine's limits are above these, so that the runtime needs no privilege to set them.
 LIMITS = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
