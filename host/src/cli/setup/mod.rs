@@ -42,7 +42,7 @@ Examples:
   whereby setup
   whereby setup --account work
 
-Without a terminal, use these instead:
+Without a terminal:
   whereby configure --token-stdin < FILE
   whereby configure --read allow --write ask
   whereby doctor")]
