@@ -170,9 +170,10 @@ mod tests {
     fn new_parts_of_a_line_are_shown() {
         let line = "{\"a\": \"tops3cret\", \"whereby\": {}, \"b\": 2}\n";
         let at = line.find("\"whereby").expect("it is there");
-        let own = [100 + at..100 + at + "\"whereby\": {}".len()];
-        assert_eq!(with_own(line, 100, &own), "{\"a\": …\"whereby\": {}, \"b\": …");
-        assert_eq!(with_own(line, 0, &own), "{\"a\": …");
+        let range = 100 + at..100 + at + "\"whereby\": {}".len();
+        let own = std::slice::from_ref(&range);
+        assert_eq!(with_own(line, 100, own), "{\"a\": …\"whereby\": {}, \"b\": …");
+        assert_eq!(with_own(line, 0, own), "{\"a\": …");
     }
 
     #[test]
@@ -185,7 +186,8 @@ mod tests {
             "@@ -1,7 +1,8 @@\n 1 = …\n 2 = …\n 3 = …\n-4 = …\n+4 = \\u{1b}5\n+    new = 1\n 5 = …\n \
              6 = …\n 7 = …"
         );
-        assert_eq!(lines("", "a = 1\n", &[0..6]), ["@@ -0,0 +1,1 @@", "+a = 1"]);
+        let new = "a = 1\n";
+        assert_eq!(lines("", new, &added("", new)), ["@@ -0,0 +1,1 @@", "+a = 1"]);
         assert!(lines(before, before, &[]).is_empty());
     }
 }
