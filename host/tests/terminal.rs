@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use time::macros::datetime;
 use whereby::simulator::{Options, OrganizationSeed, Reply, RoomSeed, Seed, Simulator};
 
+#[path = "terminal/setup.rs"]
+mod setup;
+
 const ESCAPE: char = '\u{1b}';
 
 /// Compiled code is kept for the whole run.
@@ -349,6 +352,7 @@ async fn every_command_is_clean_on_a_terminal() {
         &["completions", "bash"],
         &["man"],
         &["demo"],
+        &["setup", "--help"],
         &["simulate", "--help"],
         &["help"],
     ];

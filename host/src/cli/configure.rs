@@ -368,15 +368,7 @@ impl Opts {
         if named.is_none() && !self.is_about_an_account() {
             return Ok(None);
         }
-        let name = match named
-            .filter(|name| *name != "default" || settings.accounts.contains_key(*name))
-        {
-            Some(name) => name.to_owned(),
-            None if settings.accounts.is_empty() => "default".to_owned(),
-            None => settings.account_name(None)?.to_owned(),
-        };
-        check_account_name(&name)?;
-        Ok(Some(name))
+        account_to_change(settings, named).map(Some)
     }
 
     /// Returns a warning if the account to remove is the default one.
@@ -591,15 +583,27 @@ fn is_account_key(key: &str) -> bool {
     own.into_iter().any(|own| own.name == key)
 }
 
+/// Returns the named account, or the default one. It may not exist yet.
+pub(super) fn account_to_change(settings: &Settings, named: Option<&str>) -> Result<String, Error> {
+    let named = named.filter(|name| *name != "default" || settings.accounts.contains_key(*name));
+    let name = match named {
+        Some(name) => name.to_owned(),
+        None if settings.accounts.is_empty() => "default".to_owned(),
+        None => settings.account_name(None)?.to_owned(),
+    };
+    check_account_name(&name)?;
+    Ok(name)
+}
+
 /// Refuses a token that no call could use. Returns whether it looks like a Whereby API key.
-fn check_token(token: &str, account: Option<&str>) -> Result<bool, Error> {
+pub(super) fn check_token(token: &str, account: Option<&str>) -> Result<bool, Error> {
     let account = account.unwrap_or("default");
     let token = TokenSource::literal(token).fetch(account, &Environment::empty())?;
     Ok(token.claims().is_some())
 }
 
 /// The maximum size of a token, in bytes.
-const MAX_TOKEN: usize = 16 * 1024;
+pub(super) const MAX_TOKEN: usize = 16 * 1024;
 
 fn read_token(context: &Context) -> Result<String, Error> {
     let streams = &context.streams;

@@ -32,6 +32,7 @@ mod repl;
 mod screen;
 #[cfg(all(feature = "inbox", feature = "mcp"))]
 mod serve;
+mod setup;
 mod shell;
 mod signal;
 #[cfg(feature = "simulator")]
@@ -117,6 +118,7 @@ struct Global {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Setup(setup::Opts),
     #[command(alias = "integrations:call")]
     Call(call::Opts),
     #[command(alias = "integrations:list")]
@@ -519,6 +521,7 @@ pub async fn run(
     let notifier = context.notifier.clone();
     // The futures of commands are large; boxed, they do not all take space on the stack.
     let result = match opts.command {
+        Command::Setup(opts) => Box::pin(opts.run(&context)).await,
         Command::Call(opts) => Box::pin(opts.run(&context)).await,
         Command::List(opts) => opts.run(&context),
         Command::Docs(opts) => opts.run(&context),

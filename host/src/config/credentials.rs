@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 #[cfg(unix)]
 use std::io::ErrorKind;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use whereby_authority::timestamp::Timestamp;
 
 /// How long a command may take to print a token.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a command may take to store a token.
+const STORE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often a command is checked for its end.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -155,7 +158,7 @@ fn run(command: &[String]) -> Result<String, String> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("could not be started: {error}"))?;
-    let read = printed(&mut child, Instant::now() + COMMAND_TIMEOUT);
+    let read = printed(&mut child, COMMAND_TIMEOUT);
     if read.is_err() {
         // Fails only if the program has already ended.
         let _ = child.kill();
@@ -169,18 +172,45 @@ fn run(command: &[String]) -> Result<String, String> {
         .map_err(|_| "printed bytes that are not UTF-8; it must print the API key only".into())
 }
 
-fn too_late() -> String {
-    format!("took longer than {} s", COMMAND_TIMEOUT.as_secs())
+/// Runs a command in the root directory, with this standard input, and ignores its output. It has a minute,
+/// because it may ask a person for a password.
+pub(crate) fn feed(command: &[String], input: &str) -> Result<(), String> {
+    let (program, arguments) = command.split_first().ok_or("is empty")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("could not be started: {error}"))?;
+    // A token fits into the pipe. A program that ends without reading it fails, or does not store it.
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let ended = printed(&mut child, STORE_TIMEOUT);
+    if ended.is_err() {
+        // Fails only if the program has already ended.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let (status, _) = ended?;
+    if status.success() { Ok(()) } else { Err(format!("failed ({status})")) }
+}
+
+fn too_late(time: Duration) -> String {
+    format!("took longer than {} s", time.as_secs())
 }
 
 /// Waits for a program to end, and returns its output. A background process may keep the pipe open.
 #[cfg(unix)]
-fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
+fn printed(child: &mut Child, time: Duration) -> Result<(ExitStatus, Vec<u8>), String> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     let failed = |error: std::io::Error| format!("cannot be waited for: {error}");
     let mut stdout = child.stdout.take().ok_or("has no output")?;
     let flags = fcntl_getfl(&stdout).map_err(|error| failed(error.into()))?;
     fcntl_setfl(&stdout, flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
+    let deadline = Instant::now() + time;
     let (mut text, mut buffer, mut is_open) = (Vec::new(), [0; 4096], true);
     loop {
         // Before reading, so that all output before the program's end is read.
@@ -198,7 +228,7 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
             return Ok((status, text));
         }
         if Instant::now() >= deadline {
-            return Err(too_late());
+            return Err(too_late(time));
         }
         std::thread::sleep(PAUSE);
     }
@@ -206,7 +236,8 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
 
 /// Waits for a program to end, and returns its output.
 #[cfg(not(unix))]
-fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>), String> {
+fn printed(child: &mut Child, time: Duration) -> Result<(ExitStatus, Vec<u8>), String> {
+    let deadline = Instant::now() + time;
     let stdout = child.stdout.take().ok_or("has no output")?;
     let (sender, receiver) = std::sync::mpsc::channel();
     let reader = std::thread::Builder::new().spawn(move || {
@@ -216,13 +247,13 @@ fn printed(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>)
         let _ = sender.send(read.map(|_| text));
     });
     reader.map_err(|error| format!("cannot be waited for: {error}"))?;
-    let text = receiver.recv_timeout(COMMAND_TIMEOUT).map_err(|_| too_late())?;
+    let text = receiver.recv_timeout(time).map_err(|_| too_late(time))?;
     let text = text.map_err(|error| format!("cannot be read: {error}"))?;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok((status, text)),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(PAUSE),
-            _ => return Err(too_late()),
+            _ => return Err(too_late(time)),
         }
     }
 }

@@ -60,6 +60,15 @@ pub(crate) struct Changed {
     pub(crate) keys: Vec<String>,
 }
 
+/// What changes would do to the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) file: PathBuf,
+    pub(crate) before: String,
+    pub(crate) after: String,
+    keys: Vec<String>,
+}
+
 /// Makes all changes to the configuration file, or none if the result would be invalid.
 ///
 /// A lock serializes concurrent changes.
@@ -68,16 +77,49 @@ pub(crate) fn change(
     environment: &Environment,
     plan: impl FnOnce(&Settings) -> Result<Vec<Change>, Error>,
 ) -> Result<Changed, Error> {
-    let path = file_to_use(named, environment)?;
-    let path = target(path);
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let failed = |what: &str, error: std::io::Error| {
-        in_file(&path, &format!("{what}: {}", resource_limit::told(&error)))
-    };
-    file::make_private_folder(folder)
-        .map_err(|error| failed("its directory cannot be created", error))?;
-    let _lock = lock(&path).map_err(|error| failed("cannot be locked", error))?;
+    let path = file::target(file_to_use(named, environment)?);
+    let _lock = locked(&path)?;
+    write(planned(path, plan)?)
+}
 
+/// Returns what changes would do to the configuration file. Writes nothing.
+pub(crate) fn preview(
+    named: Option<&Path>,
+    environment: &Environment,
+    plan: impl FnOnce(&Settings) -> Result<Vec<Change>, Error>,
+) -> Result<Planned, Error> {
+    planned(file::target(file_to_use(named, environment)?), plan)
+}
+
+/// Makes changes that a person has seen. Returns `None`, and writes nothing, if the file has changed since.
+pub(crate) fn change_as_seen(
+    seen: &Planned,
+    changes: Vec<Change>,
+) -> Result<Option<Changed>, Error> {
+    let _lock = locked(&seen.file)?;
+    let planned = planned(seen.file.clone(), |_| Ok(changes))?;
+    if planned.before != seen.before {
+        return Ok(None);
+    }
+    write(planned).map(Some)
+}
+
+/// Makes the file's directory if it is missing, and prevents other changes until the lock is dropped.
+fn locked(path: &Path) -> Result<File, Error> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    file::make_private_folder(folder)
+        .map_err(|error| failed(path, "its directory cannot be created", &error))?;
+    lock(path).map_err(|error| failed(path, "cannot be locked", &error))
+}
+
+fn failed(path: &Path, what: &str, error: &std::io::Error) -> Error {
+    in_file(path, &format!("{what}: {}", resource_limit::told(error)))
+}
+
+fn planned(
+    path: PathBuf,
+    plan: impl FnOnce(&Settings) -> Result<Vec<Change>, Error>,
+) -> Result<Planned, Error> {
     let before = if is_there(&path)? {
         file::read(&path, MAX_FILE).and_then(file::Contents::text)
     } else {
@@ -95,18 +137,23 @@ pub(crate) fn change(
         }
         other => other,
     })?;
-    let is_different = after != before;
-    if is_different {
-        // The lock is held, so no other process uses the second file.
-        file::replace(&path, &with_ending(&path, ".new"), after.as_bytes(), true)
-            .map_err(|error| failed("cannot be written", error))?;
-    }
     let mut keys: Vec<String> = Vec::new();
     for key in changes.iter().map(Change::key) {
         // A value that takes the place of another is removed and set.
         if !keys.contains(&key) {
             keys.push(key);
         }
+    }
+    Ok(Planned { file: path, before, after, keys })
+}
+
+fn write(planned: Planned) -> Result<Changed, Error> {
+    let Planned { file: path, before, after, keys } = planned;
+    let is_different = after != before;
+    if is_different {
+        // The lock is held, so no other process uses the second file.
+        file::replace(&path, &file::with_ending(&path, ".new"), after.as_bytes(), true)
+            .map_err(|error| failed(&path, "cannot be written", &error))?;
     }
     Ok(Changed { file: path, is_different, keys })
 }
@@ -164,16 +211,6 @@ pub(crate) fn existing<'a>(settings: &Settings, name: &'a str) -> Result<&'a str
         text::printable(name, 60),
         suggest::did_you_mean(name, &names)
     )))
-}
-
-/// Follows links to the file to change, which may not exist yet.
-fn target(mut path: PathBuf) -> PathBuf {
-    // As many links as Linux follows. Opening a path with more fails.
-    for _ in 0..40 {
-        let Ok(next) = std::fs::read_link(&path) else { break };
-        path = path.parent().unwrap_or(Path::new("/")).join(next);
-    }
-    path
 }
 
 fn apply(document: &mut DocumentMut, change: &Change) -> Result<(), String> {
@@ -258,7 +295,7 @@ fn implicit() -> Table {
 /// Prevents other changes until the returned file is dropped. It is a separate file, because the
 /// configuration file is replaced.
 fn lock(path: &Path) -> std::io::Result<File> {
-    let path = with_ending(path, ".lock");
+    let path = file::with_ending(path, ".lock");
     let file = match file::make_private_file(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             File::options().write(true).open(&path)
@@ -267,10 +304,4 @@ fn lock(path: &Path) -> std::io::Result<File> {
     }?;
     file.lock()?;
     Ok(file)
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
-    path.with_file_name(name)
 }

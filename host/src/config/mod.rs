@@ -6,6 +6,7 @@ pub(crate) mod checkout;
 pub(crate) mod credentials;
 pub(crate) mod edit;
 pub(crate) mod environment;
+pub(crate) mod keychain;
 pub(crate) mod limits;
 pub(crate) mod no_proxy;
 pub(crate) mod origin;

@@ -1,8 +1,8 @@
 //! Reads files that others may have made, and makes and replaces private ones.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use whereby_authority::text;
 
 /// A file's contents, and the access that others have.
@@ -132,10 +132,34 @@ pub(crate) fn replace(
     contents: &[u8],
     is_durable: bool,
 ) -> io::Result<()> {
+    replace_as(path, beside, contents, is_durable, None)
+}
+
+/// Replaces a file of the user's atomically, or makes it. An existing file keeps its permissions; a new one
+/// is only for its owner.
+pub(crate) fn rewrite(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let permissions = match path.metadata() {
+        Ok(metadata) => Some(metadata.permissions()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    replace_as(path, &with_ending(path, ".whereby-new"), contents, true, permissions)
+}
+
+fn replace_as(
+    path: &Path,
+    beside: &Path,
+    contents: &[u8],
+    is_durable: bool,
+    permissions: Option<Permissions>,
+) -> io::Result<()> {
     // A program that was stopped may have left it.
     remove(beside)?;
     let replaced = make_private_file(beside).and_then(|mut file| {
         file.write_all(contents)?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)?;
+        }
         if is_durable {
             file.sync_all()?;
         }
@@ -148,6 +172,50 @@ pub(crate) fn replace(
     replaced
 }
 
+/// Checks that a file, which may not exist yet, and its folder belong to the user, so that a new file can
+/// take its place. The error says what is wrong with the file.
+#[cfg(unix)]
+pub(crate) fn check_own(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = rustix::process::geteuid().as_raw();
+    match path.symlink_metadata() {
+        Ok(found) if found.uid() != user => return Err("belongs to another user".into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(format!("cannot be accessed: {error}"));
+        }
+        _ => {}
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let found = folder.metadata().map_err(|error| format!("has no usable folder: {error}"))?;
+    if found.uid() != user || found.mode() & 0o002 != 0 {
+        return Err("is in a folder that others can change".into());
+    }
+    Ok(())
+}
+
+/// Other systems have no owners that this program knows.
+#[cfg(not(unix))]
+pub(crate) fn check_own(_: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// Follows links to the file to change, which may not exist yet.
+pub(crate) fn target(mut path: PathBuf) -> PathBuf {
+    // As many links as Linux follows. Opening a path with more fails.
+    for _ in 0..40 {
+        let Ok(next) = std::fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("/")).join(next);
+    }
+    path
+}
+
+/// Returns the path of a file in the same folder, whose name has this ending as well.
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
 /// Removes a file, if it exists.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
@@ -157,7 +225,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn mode(mode: u32) -> std::fs::Permissions {
+fn mode(mode: u32) -> Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 

@@ -5,7 +5,8 @@ use super::{Screen, assert_call_document, still_world};
 use whereby::catalog::FUNCTIONS;
 use whereby_tests::run;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
+    "setup",
     "call",
     "list",
     "docs",
