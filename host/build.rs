@@ -30,6 +30,8 @@ fn run() -> Result<()> {
     };
     let (package, out) = (folder("CARGO_MANIFEST_DIR")?, folder("OUT_DIR")?);
     println!("cargo::rerun-if-changed=build");
+    let target = std::env::var("TARGET").context("cargo sets TARGET")?;
+    println!("cargo::rustc-env=TARGET={target}");
     match package.parent().filter(|root| root.join("guest/gateway/Cargo.toml").is_file()) {
         Some(workspace) => build(workspace, &out),
         None => unpack(&package.join("prebuilt"), &out),

@@ -1,14 +1,15 @@
-//! `whereby component`: inspects components, and exports the built-in one.
+//! `whereby component`: inspects components, and exports and compiles the built-in one.
 
 use super::{CommandError, Context, Document, Output};
 use crate::error::Error;
 use crate::session::inspect::Inspection;
+use crate::session::packaged;
 use crate::session::resources::{
     BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY, read_component,
 };
 use serde_json::json;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use whereby_authority::text;
 
 /// Inspect a component, or export the built-in one for other runtimes
@@ -50,6 +51,16 @@ enum Command {
         #[arg(long)]
         gateway: bool,
     },
+    /// Compile the built-in component for a package of this program
+    ///
+    /// A package that puts the program into bin puts this file beside that folder, at
+    /// lib/whereby/component.cwasm. Then the first call on a machine does not compile the component.
+    /// The program uses the file only if it was made by the same version, and if only root and the
+    /// user can change it, its folder and the folders above. `whereby doctor` says whether it is used.
+    Compile {
+        /// The file, which must not exist yet
+        file: PathBuf,
+    },
 }
 
 impl Opts {
@@ -77,22 +88,27 @@ impl Opts {
                     (true, false) => BUILT_IN_GATEWAY,
                     (true, true) => BUILT_IN_READER_GATEWAY,
                 };
-                let path = context.environment.directory.join(&file);
-                let written = std::fs::File::create_new(&path).and_then(|mut to| {
-                    to.write_all(bytes).inspect_err(|_| {
-                        // Do not leave an incomplete component.
-                        let _ = std::fs::remove_file(&path);
-                    })
-                });
-                let shown = text::printable(&file.display().to_string(), 300);
-                written
-                    .map_err(|error| Error::usage(format!("{shown} cannot be written: {error}")))?;
-                let digest = crate::system::digest::sha256(bytes);
-                Ok(Output::text(
-                    format!("{shown}: {} bytes, SHA-256 {digest}\n", bytes.len()),
-                    json!({"file": file, "bytes": bytes.len(), "sha256": digest}),
-                ))
+                write(context, &file, bytes)
             }
+            Command::Compile { file } => write(context, &file, &packaged::make()?),
         }
     }
+}
+
+/// Writes a new file, and says what is in it.
+fn write(context: &Context, file: &Path, bytes: &[u8]) -> Result<Output, CommandError> {
+    let path = context.environment.directory.join(file);
+    let written = std::fs::File::create_new(&path).and_then(|mut to| {
+        to.write_all(bytes).inspect_err(|_| {
+            // Do not leave an incomplete file.
+            let _ = std::fs::remove_file(&path);
+        })
+    });
+    let shown = text::printable(&file.display().to_string(), 300);
+    written.map_err(|error| Error::usage(format!("{shown} cannot be written: {error}")))?;
+    let digest = crate::system::digest::sha256(bytes);
+    Ok(Output::text(
+        format!("{shown}: {} bytes, SHA-256 {digest}\n", bytes.len()),
+        json!({"file": file, "bytes": bytes.len(), "sha256": digest}),
+    ))
 }

@@ -4,6 +4,7 @@ use super::call::split_name;
 use super::render::{self, Look};
 use super::{CommandError, Context, Output, table};
 use crate::config::credentials::TokenSource;
+use crate::config::environment::Environment;
 use crate::config::origin::ApiBase;
 use crate::config::{Account, Settings};
 use crate::error::Error;
@@ -64,6 +65,10 @@ impl Opts {
         let approver = Arc::new(AlwaysApprove::default());
         let session = Session::builder()
             .settings(settings(&simulator)?)
+            .environment(Environment {
+                compiled_code: context.environment.compiled_code.clone(),
+                ..Environment::empty()
+            })
             .approver(Arc::clone(&approver) as Arc<dyn Approver>)
             .cache(context.environment.platform_directory("cache"))
             .build()?;

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::cache_trouble;
 use crate::session::call::Call;
+use crate::session::packaged::Packaged;
 use crate::store::Freeze;
 use crate::system::resource_limit;
 use serde_json::{Value, json};
@@ -77,8 +78,14 @@ impl Opts {
             // The machine lacks the resources for any check.
             Err(error) => return Err(error.clone().into()),
         };
-        let cache = cache(context, component.status == "ok");
-        let mut checks = vec![configuration(&read), component, cache, state];
+        let packaged = match &session {
+            Ok(session) => session.packaged().await.unwrap_or(Packaged::Absent),
+            Err(_) => Packaged::Absent,
+        };
+        let code = compiled_code(context, &packaged, component.status == "ok");
+        let mut checks = vec![configuration(&read), component];
+        checks.extend(code);
+        checks.push(state);
         let (frozen, frozen_error) = frozen(context);
         checks.extend(frozen);
         let errors = [
@@ -229,6 +236,19 @@ async fn component(session: &Session) -> Check {
     match session.component().await {
         Ok((digest, bytes)) => Check::ok("component", format!("SHA-256 {digest}, {bytes} bytes")),
         Err(error) => Check::failed("component", &error, None),
+    }
+}
+
+/// Checks whether the component starts without being compiled.
+fn compiled_code(context: &Context, packaged: &Packaged, is_compiled: bool) -> Vec<Check> {
+    let own = || cache(context, is_compiled);
+    match packaged {
+        Packaged::Absent => vec![own()],
+        Packaged::Used(path) => vec![Check::ok("compiled code", path.display().to_string())],
+        Packaged::Unused(path, reason) => {
+            let message = format!("{} is not used: it {}", path.display(), reason.what);
+            vec![Check::warning("compiled code", message, reason.fix), own()]
+        }
     }
 }
 

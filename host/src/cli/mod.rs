@@ -57,7 +57,7 @@ use crate::session::call::Call;
 use crate::session::inspect;
 use crate::session::notify::Notifier;
 use crate::session::resources::read_component;
-use crate::session::{self, Session};
+use crate::session::{self, Session, packaged};
 use crate::store::{Decided, Decider, Place, Store, What};
 use crate::system::resource_limit::{self, LowAddressSpace};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -349,7 +349,8 @@ pub fn run_process() -> u8 {
 fn run_on_this_thread() -> u8 {
     let streams = Streams::of_process();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let environment = Environment::of_process();
+    let mut environment = Environment::of_process();
+    environment.compiled_code = packaged::beside_program();
     let own = (arguments.clone(), environment.clone(), streams.clone());
     let print_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

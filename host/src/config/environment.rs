@@ -23,6 +23,9 @@ pub struct Environment {
     pub system_policy: PathBuf,
     /// The clock. Default: [`Clock::system`].
     pub clock: Clock,
+    /// The compiled code of the built-in component that was packaged with the program. Default: none. It is
+    /// used only if others cannot change it.
+    pub compiled_code: Option<PathBuf>,
     /// Why the environment is incomplete, if it is. Reading settings then fails, because stricter rules
     /// could be missing.
     pub problem: Option<String>,
@@ -37,11 +40,12 @@ impl Environment {
             directory: PathBuf::new(),
             system_policy: PathBuf::from(SYSTEM_POLICY),
             clock: Clock::system(),
+            compiled_code: None,
             problem: None,
         }
     }
 
-    /// Returns the environment of this process.
+    /// Returns the environment of this process, without code that was packaged with its program.
     #[must_use]
     pub fn of_process() -> Self {
         let mut environment = Self::empty();
@@ -168,6 +172,7 @@ impl fmt::Debug for Environment {
             .field("variables", &self.variables.keys())
             .field("directory", &self.directory)
             .field("system_policy", &self.system_policy)
+            .field("compiled_code", &self.compiled_code)
             .field("problem", &self.problem)
             .finish()
     }

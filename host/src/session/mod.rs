@@ -31,6 +31,7 @@ pub use outbound::{Observer, SentRequest};
 pub(crate) use sandbox::cache::trouble as cache_trouble;
 pub(crate) use sandbox::inspect;
 pub use sandbox::inspect::Inspection;
+pub(crate) use sandbox::packaged;
 
 use crate::config::Settings;
 use crate::config::credentials::Token;
@@ -46,6 +47,7 @@ use crate::session::resources::Connections;
 use crate::session::resources::Resources;
 use crate::session::sandbox::convert;
 use crate::session::sandbox::engine::{Engine, Fault, Invocation};
+use crate::session::sandbox::packaged::Packaged;
 use crate::store::{BeginError, Store};
 use crate::system::clock::Clock;
 use audit_record::AuditRecord;
@@ -151,6 +153,11 @@ impl Session {
         let resources = &self.0.resources;
         resources.engine().await?;
         Ok((resources.component_digest().to_owned(), resources.component().len()))
+    }
+
+    /// Returns whether the component's code came with a package of the program. Compiles the component.
+    pub(crate) async fn packaged(&self) -> Result<Packaged, Error> {
+        Ok(self.0.resources.engine().await?.packaged().clone())
     }
 
     /// Whether calls that need approval are stored for a person.

@@ -307,7 +307,9 @@ impl Resources {
         let make = move || {
             // The compiler panics if it cannot start its threads.
             let made = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                Engine::new(own.component(), &own.settings.limits, own.cache.as_deref())
+                let packaged = own.environment.compiled_code.as_deref();
+                let packaged = packaged.filter(|_| own.component.bytes.is_none());
+                Engine::new(own.component(), &own.settings.limits, packaged, own.cache.as_deref())
             }));
             let failed = |panic: Box<dyn Any + Send>| {
                 Err(resource_limit::panicked("compiling the component failed", &*panic))

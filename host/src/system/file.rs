@@ -31,6 +31,36 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Contents, String> {
     Ok(Contents { bytes, access })
 }
 
+/// Reads a regular file that only root and the user can change or replace: it, its folder and those above
+/// belong to one of them, and no others can write them. No part of the path may be a link. Returns `None`
+/// if there is no such file. The error says what is wrong with it.
+#[cfg(unix)]
+pub(crate) fn read_guarded(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
+    let failed = |error: io::Error| format!("cannot be read: {error}");
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(failed)?,
+    };
+    // First, so that what others could exchange meanwhile is noticed below.
+    let contents = read(path, most)?;
+    if contents.access.writable_by_others {
+        return Err("can be changed by others".into());
+    }
+    if path.canonicalize().map_err(failed)? != path {
+        return Err("is reached by a link".into());
+    }
+    if !is_in_safe_folders(path, rustix::process::geteuid().as_raw()) {
+        return Err("is in a folder that others can change".into());
+    }
+    Ok(Some(contents.bytes))
+}
+
+/// Without owners and modes, nothing is known to be guarded.
+#[cfg(not(unix))]
+pub(crate) fn read_guarded(path: &Path, _: u64) -> Result<Option<Vec<u8>>, String> {
+    if path.exists() { Err("could be changed by others".into()) } else { Ok(None) }
+}
+
 /// Returns a path, safe to show.
 pub(crate) fn shown(path: &Path) -> String {
     text::printable(&path.display().to_string(), 300)

@@ -6,6 +6,7 @@ use crate::session::outbound::{Hooks, Outbox};
 use crate::session::sandbox::cache;
 use crate::session::sandbox::convert;
 use crate::session::sandbox::epoch::EpochTimer;
+use crate::session::sandbox::packaged::{self, Packaged};
 use crate::session::sandbox::turns::{Turn, Turns};
 use crate::session::sandbox::type_check;
 use crate::system::clock::Clock;
@@ -95,13 +96,25 @@ pub(crate) struct Engine {
     exports: Vec<(&'static str, ComponentExportIndex)>,
     epoch_timer: EpochTimer,
     turns: Turns,
+    packaged: Packaged,
 }
 
 impl Engine {
-    /// Compiles a component, or loads it from the cache, and links it.
-    pub(crate) fn new(bytes: &[u8], limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {
+    /// Compiles a component, or loads its compiled code, and links it. `packaged` is code of the built-in
+    /// component.
+    pub(crate) fn new(
+        bytes: &[u8],
+        limits: &Limits,
+        packaged: Option<&Path>,
+        cache: Option<&Path>,
+    ) -> Result<Self, Error> {
         let wasmtime = set_up(limits)?;
-        let component = cache::load(&wasmtime, bytes, limits, cache)?;
+        let packaged = packaged.map(|path| packaged::load(&wasmtime, path));
+        let (packaged, component) = packaged.unwrap_or((Packaged::Absent, None));
+        let component = match component {
+            Some(component) => component,
+            None => cache::load(&wasmtime, bytes, limits, cache)?,
+        };
         let linker = linker(&wasmtime)
             .map_err(|error| Error::internal(format!("WASI could not be linked: {error:#}")))?;
         // The linker accepts imports of another patch version, so it decides.
@@ -109,7 +122,12 @@ impl Engine {
         let pre = linked.map_err(|error| unlinkable(&wasmtime, &component, &error))?;
         let exports = exports(&wasmtime, &component)?;
         let epoch_timer = EpochTimer::start(&wasmtime)?;
-        Ok(Self { wasmtime, pre, exports, epoch_timer, turns: Turns::default() })
+        Ok(Self { wasmtime, pre, exports, epoch_timer, turns: Turns::default(), packaged })
+    }
+
+    /// Returns whether packaged code is used.
+    pub(crate) fn packaged(&self) -> &Packaged {
+        &self.packaged
     }
 
     /// Whether the component exports a function.
@@ -194,6 +212,13 @@ fn set_up(limits: &Limits) -> Result<Wasmtime, Error> {
             Error::internal(format!("the WebAssembly engine could not be set up: {error:#}"))
         })
     })
+}
+
+/// Sets up an engine whose code runs on every processor of this program's target.
+pub(crate) fn for_packages() -> wasmtime::Result<Wasmtime> {
+    let mut config = config(Some(pool(&Limits::default())));
+    // Naming the target switches off what this processor has beyond it.
+    Wasmtime::new(config.target(env!("TARGET"))?)
 }
 
 /// Returns a pool of memory and stacks for all concurrent calls. It is fast, and reserves 4 GiB of address

@@ -5,6 +5,7 @@ pub(crate) mod convert;
 pub(crate) mod engine;
 mod epoch;
 pub(crate) mod inspect;
+pub(crate) mod packaged;
 pub(crate) mod preflight;
 mod turns;
 mod type_check;
