@@ -537,6 +537,22 @@ async fn the_console_keeps_the_order_of_columns() {
     assert_eq!(columns, expected, "{shown}");
 }
 
+/// A link to `/dev/null` is how people switch a history off.
+#[cfg(feature = "lua")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_file_is_not_taken_for_the_history_of_the_console() {
+    let user = User::new().await;
+    let folder = user.home.path().join(".local/state/whereby");
+    fs::create_dir_all(&folder).expect("a folder");
+    let pipe = user.home.path().join("pipe");
+    let made = Command::new("mkfifo").args(["-m", "644"]).arg(&pipe).status().expect("it runs");
+    assert!(made.success());
+    std::os::unix::fs::symlink(&pipe, folder.join("lua-history")).expect("a link");
+    let screen = Screen { columns: 80, colours: false };
+    user.shown(screen, &["lua"], &[("lua> ", "1 + 1\r"), ("2", ""), ("lua> ", "\u{4}")]);
+    assert_eq!(pipe.metadata().expect("a pipe").permissions().mode() & 0o777, 0o644);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_command_waits_for_is_shown() {
     let user = User::new().await;

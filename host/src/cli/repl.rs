@@ -161,6 +161,10 @@ fn history_file(context: &Context) -> Option<PathBuf> {
 }
 
 fn make_private(file: &Path) -> std::io::Result<()> {
+    // A link to /dev/null switches the history off, and must not make that private.
+    if file.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
     let mut options = std::fs::OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
