@@ -90,7 +90,9 @@ impl Opts {
                 };
                 write(context, &file, bytes)
             }
-            Command::Compile { file } => write(context, &file, &packaged::make()?),
+            Command::Compile { file } => {
+                write(context, &file, &packaged::make(BUILT_IN_COMPONENT)?)
+            }
         }
     }
 }

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use whereby::simulator::{Options, Simulator, Switches};
 
-pub struct World {
-    pub simulator: Simulator,
-    pub home: TempDir,
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) home: TempDir,
 }
 
 impl World {
     /// Makes a user whose configuration is this TOML and the account `work`.
-    pub async fn new(config: &str) -> Self {
+    pub(crate) async fn new(config: &str) -> Self {
         let simulator = Simulator::start(Options::default()).await.expect("a simulator");
         simulator.set_switches(Switches { rate_limit: 0, ..Switches::default() });
         let home = tempfile::tempdir().expect("a temporary directory");
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// The program with these arguments.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_whereby"));
         command
             .args(["--config", "config.toml"])

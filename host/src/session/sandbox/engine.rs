@@ -109,7 +109,7 @@ impl Engine {
         cache: Option<&Path>,
     ) -> Result<Self, Error> {
         let wasmtime = set_up(limits)?;
-        let packaged = packaged.map(|path| packaged::load(&wasmtime, path));
+        let packaged = packaged.map(|path| packaged::load(&wasmtime, bytes, path));
         let (packaged, component) = packaged.unwrap_or((Packaged::Absent, None));
         let component = match component {
             Some(component) => component,

@@ -5,7 +5,6 @@
 //! the component and to this version of the program.
 
 use crate::error::Error;
-use crate::session::resources::BUILT_IN_COMPONENT;
 use crate::session::sandbox::engine;
 use crate::system::digest::sha256;
 use crate::system::file;
@@ -48,29 +47,33 @@ pub(crate) fn beside_program() -> Option<PathBuf> {
     Some(program.parent()?.parent()?.join("lib/whereby/component.cwasm"))
 }
 
-/// Compiles the built-in component for a package.
+/// Compiles a component for a package.
 ///
 /// # Errors
 ///
 /// [`Error::Internal`] if it cannot be compiled.
-pub(crate) fn make() -> Result<Vec<u8>, Error> {
-    let code = engine::for_packages().and_then(|e| e.precompile_component(BUILT_IN_COMPONENT));
+pub(crate) fn make(component: &[u8]) -> Result<Vec<u8>, Error> {
+    let code = engine::for_packages().and_then(|e| e.precompile_component(component));
     let mut code = code
         .map_err(|error| Error::internal(format!("the component cannot be compiled: {error:#}")))?;
-    code.extend(seal(&code));
+    code.extend(seal(component, &code));
     Ok(code)
 }
 
-/// Loads the code.
-pub(crate) fn load(engine: &Engine, path: &Path) -> (Packaged, Option<Component>) {
-    match read(engine, path) {
+/// Loads the code of a component.
+pub(crate) fn load(
+    engine: &Engine,
+    component: &[u8],
+    path: &Path,
+) -> (Packaged, Option<Component>) {
+    match read(engine, component, path) {
         Ok(None) => (Packaged::Absent, None),
         Ok(component) => (Packaged::Used(path.to_owned()), component),
         Err(why) => (Packaged::Unused(path.to_owned(), why), None),
     }
 }
 
-fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, Reason> {
+fn read(engine: &Engine, component: &[u8], path: &Path) -> Result<Option<Component>, Reason> {
     let unguarded =
         |what| Reason::new(what, "install the package where only root and you can write");
     let Some(bytes) = file::read_guarded(path, MOST_BYTES).map_err(unguarded)? else {
@@ -81,7 +84,9 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, Reason> {
         Reason::new(what, "install the package again")
     };
     let (code, found) = bytes.split_last_chunk().ok_or_else(damaged)?;
-    if seal(code) != *found || Engine::detect_precompiled(code) != Some(Precompiled::Component) {
+    if seal(component, code) != *found
+        || Engine::detect_precompiled(code) != Some(Precompiled::Component)
+    {
         return Err(damaged());
     }
     #[expect(
@@ -96,10 +101,10 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, Reason> {
     })
 }
 
-/// Returns the digest of compiled code of this program's component.
-fn seal(code: &[u8]) -> [u8; 32] {
+/// Returns the digest of compiled code, the component that it is of, and this version of the program.
+fn seal(component: &[u8], code: &[u8]) -> [u8; 32] {
     Sha256::new()
-        .chain_update(sha256(BUILT_IN_COMPONENT))
+        .chain_update(sha256(component))
         .chain_update(env!("CARGO_PKG_VERSION"))
         .chain_update(code)
         .finalize()
