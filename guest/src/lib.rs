@@ -148,10 +148,16 @@ fn given(text: Option<String>) -> Option<String> {
 
 /// Runs one function with the settings of the environment, and removes the token from its error.
 fn call<T>(function: impl FnOnce(&mut Http, &Settings) -> Result<T, Error>) -> Result<T, Error> {
-    let settings = Settings::from_variables(http::environment())?;
-    let mut http = Http::new(&settings);
-    function(&mut http, &settings).map_err(|error| match &settings.token {
-        Some(token) => error::without_secret(error, token),
-        None => error,
-    })
+    #[cfg(target_arch = "wasm32")]
+    runtime::begin_call();
+    let result = Settings::from_variables(http::environment()).and_then(|settings| {
+        let result = function(&mut Http::new(&settings), &settings);
+        result.map_err(|error| match &settings.token {
+            Some(token) => error::without_secret(error, token),
+            None => error,
+        })
+    });
+    #[cfg(target_arch = "wasm32")]
+    runtime::end_call();
+    result
 }

@@ -4,7 +4,9 @@
 //! member and its row. Unknown members are skipped, because Whereby may add some. One visitor reads all
 //! kinds of rows, because derived types would make the component larger.
 
+use alloc::rc::Rc;
 use core::fmt;
+use core::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -32,6 +34,8 @@ pub(crate) struct Page {
 /// The members with the given names of an object.
 #[derive(Debug)]
 pub(crate) struct Object {
+    /// The response, which has most of the strings.
+    body: Rc<String>,
     names: Names,
     /// In the order of the names.
     members: Vec<Value>,
@@ -45,13 +49,22 @@ enum Value {
     #[default]
     Null,
     Boolean,
-    Text(String),
+    Text(Text),
     Whole(u64),
     Number(f64),
     /// An array, with its items if they are needed.
     Array(Vec<Value>),
     /// An object, with the members that are needed.
     Object(Vec<Value>),
+}
+
+/// A string of a response.
+#[derive(Debug)]
+enum Text {
+    /// The same bytes in the response, so that large responses take little more memory.
+    At(Range<usize>),
+    /// With escapes resolved.
+    Own(String),
 }
 
 /// Reads the response to a request for a page.
@@ -61,7 +74,8 @@ pub(crate) fn page_of(
     names: Names,
     before: Option<&str>,
 ) -> Result<Page, Error> {
-    page(endpoint, &accept(endpoint, result)?.body, names, before)
+    let body = accept(endpoint, result)?.body;
+    read_page(body, names, before).map_err(|what| unexpected(endpoint, &what))
 }
 
 /// Reads a page: an object with `results` and `cursor`.
@@ -74,12 +88,13 @@ pub(crate) fn page(
     names: Names,
     before: Option<&str>,
 ) -> Result<Page, Error> {
-    read_page(body, names, before).map_err(|what| unexpected(endpoint, &what))
+    read_page(body.to_vec(), names, before).map_err(|what| unexpected(endpoint, &what))
 }
 
 /// Reads one object.
 pub(crate) fn object(body: &[u8], names: Names) -> Result<Object, String> {
-    Ok(Object { names, members: members(body, Keep::Members(names))?, row: None })
+    let (body, members) = members(body.to_vec(), Keep::Members(names))?;
+    Ok(Object { body, names, members, row: None })
 }
 
 /// Reads an object that is the member of another object.
@@ -88,8 +103,9 @@ pub(crate) fn inner_object(
     outer: &'static [&'static str; 1],
     names: Names,
 ) -> Option<Object> {
-    match members(body, Keep::Inner(outer, names)).ok()?.pop() {
-        Some(Value::Object(members)) => Some(Object { names, members, row: None }),
+    let (body, mut members) = members(body.to_vec(), Keep::Inner(outer, names)).ok()?;
+    match members.pop() {
+        Some(Value::Object(members)) => Some(Object { body, names, members, row: None }),
         _ => None,
     }
 }
@@ -114,9 +130,9 @@ const MAX_WORDS: usize = 5;
 
 /// Returns the strings in those members, at any depth; `None` if the body is not an object.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
-    let value = Value::Object(members(body, Keep::Words).ok()?);
-    let mut words = Vec::new();
-    value.gather(&mut words);
+    let (body, members) = members(body.to_vec(), Keep::Words).ok()?;
+    let (value, mut words) = (Value::Object(members), Vec::new());
+    value.gather(&body, &mut words);
     Some(words.join(": "))
 }
 
@@ -146,7 +162,7 @@ impl Object {
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, String> {
         match self.member(name) {
             Value::Null => Ok(None),
-            Value::Text(text) => Ok(Some(text)),
+            Value::Text(text) => Ok(Some(text.of(&self.body))),
             other => Err(self.not_a(name, other, "a string")),
         }
     }
@@ -161,8 +177,10 @@ impl Object {
     pub(crate) fn id(&self, name: &str) -> Result<Option<String>, String> {
         match self.member(name) {
             Value::Null => Ok(None),
-            Value::Text(text) if text.is_empty() => Ok(None),
-            Value::Text(text) => Ok(Some(text.clone())),
+            Value::Text(text) => {
+                let text = text.of(&self.body);
+                Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+            }
             Value::Whole(number) => Ok(Some(number.to_string())),
             other => Err(self.not_a(name, other, "an id")),
         }
@@ -214,7 +232,9 @@ impl Object {
     }
 
     fn member(&self, name: &str) -> &Value {
-        let at = self.names.iter().position(|known| *known == name);
+        // Equal literals are usually one, which is quicker to see.
+        let same = self.names.iter().position(|known| core::ptr::eq(*known, name));
+        let at = same.or_else(|| index_of(self.names, name));
         debug_assert!(at.is_some(), "{name} was not asked for");
         at.and_then(|at| self.members.get(at)).unwrap_or(&Value::Null)
     }
@@ -222,16 +242,16 @@ impl Object {
 
 impl Value {
     /// Adds the strings in the value, each once.
-    fn gather<'a>(&'a self, words: &mut Vec<&'a str>) {
+    fn gather<'a>(&'a self, body: &'a str, words: &mut Vec<&'a str>) {
         match self {
             Self::Text(text) => {
-                let text = text.trim();
+                let text = text.of(body).trim();
                 if words.len() < MAX_WORDS && !text.is_empty() && !words.contains(&text) {
                     words.push(text);
                 }
             }
             Self::Array(values) | Self::Object(values) => {
-                values.iter().for_each(|value| value.gather(words));
+                values.iter().for_each(|value| value.gather(body, words));
             }
             _ => {}
         }
@@ -249,32 +269,47 @@ impl Value {
     }
 }
 
+impl Text {
+    /// Returns the string, given the response.
+    fn of<'a>(&'a self, body: &'a str) -> &'a str {
+        match self {
+            Self::At(range) => body.get(range.clone()).unwrap_or_default(),
+            Self::Own(text) => text,
+        }
+    }
+}
+
 #[inline(never)]
-fn read_page(body: &[u8], names: Names, before: Option<&str>) -> Result<Page, String> {
-    let mut page = members(body, Keep::Page(names))?.into_iter();
+fn read_page(body: Vec<u8>, names: Names, before: Option<&str>) -> Result<Page, String> {
+    let (body, page) = members(body, Keep::Page(names))?;
+    let mut page = page.into_iter();
     let rows = match page.next() {
         Some(Value::Array(rows)) => rows,
         None | Some(Value::Null) => return Err("the member results is missing".to_owned()),
         Some(other) => return Err(format!("the member results is {}, not an array", other.kind())),
     };
     let rows = rows.into_iter().enumerate().map(|(row, value)| match value {
-        Value::Object(members) => Ok(Object { names, members, row: Some(row) }),
+        Value::Object(members) => {
+            Ok(Object { body: Rc::clone(&body), names, members, row: Some(row) })
+        }
         other => Err(format!("the member results[{row}] is {}, not an object", other.kind())),
     });
     let rows = rows.collect();
     let cursor = match page.next().unwrap_or_default() {
         Value::Null => None,
-        Value::Text(text) if text.is_empty() => None,
-        Value::Text(text) if text.len() > MAX_CURSOR_BYTES => {
-            return Err("the member cursor is longer than 1024 bytes".to_owned());
-        }
-        Value::Text(text) if text.contains(char::is_control) => {
-            return Err("the member cursor contains control characters".to_owned());
-        }
-        Value::Text(text) if before == Some(&*text) => {
-            return Err("the member cursor points to the same page again".to_owned());
-        }
-        Value::Text(text) => Some(text),
+        Value::Text(text) => match text.of(&body) {
+            "" => None,
+            text if text.len() > MAX_CURSOR_BYTES => {
+                return Err("the member cursor is longer than 1024 bytes".to_owned());
+            }
+            text if text.contains(char::is_control) => {
+                return Err("the member cursor contains control characters".to_owned());
+            }
+            text if before == Some(text) => {
+                return Err("the member cursor points to the same page again".to_owned());
+            }
+            text => Some(text.to_owned()),
+        },
         other => return Err(format!("the member cursor is {}, not a string", other.kind())),
     };
     Ok(Page { rows, cursor })
@@ -283,32 +318,36 @@ fn read_page(body: &[u8], names: Names, before: Option<&str>) -> Result<Page, St
 /// Returns whether a body is empty or JSON, as an API sends it when there is nothing to report.
 #[cfg(feature = "write")]
 pub(crate) fn is_plain(body: &[u8]) -> bool {
-    body.trim_ascii().is_empty() || read(body, Keep::Scalar).is_ok()
+    body.trim_ascii().is_empty() || read(body.to_vec(), Keep::Scalar).is_ok()
 }
 
-/// Reads the members of an object that are kept.
-fn members(body: &[u8], keep: Keep) -> Result<Vec<Value>, String> {
+/// Reads the members of an object that are kept. Returns the body that their strings are in.
+fn members(body: Vec<u8>, keep: Keep) -> Result<(Rc<String>, Vec<Value>), String> {
     match read(body, keep)? {
-        Value::Object(members) => Ok(members),
-        other => Err(format!("it is {}, not an object", other.kind())),
+        (body, Value::Object(members)) => Ok((Rc::new(body), members)),
+        (_, other) => Err(format!("it is {}, not an object", other.kind())),
     }
 }
 
 #[inline(never)]
-fn read(body: &[u8], keep: Keep) -> Result<Value, String> {
-    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-    // A name that was cut within an emoji must not make the response unreadable. That is rare, so it is
-    // handled only after parsing fails.
-    let read = parse(body, keep).or_else(|error| match surrogate::without_halves(body) {
-        Some(whole) => parse(&whole, keep),
-        None => Err(error),
-    });
-    read.map_err(|error| format!("it is not JSON: {error}"))
+fn read(body: Vec<u8>, keep: Keep) -> Result<(String, Value), String> {
+    // Checked as a whole, because checking every string takes longer.
+    let body = String::from_utf8(body).map_err(|error| format!("it is not JSON: {error}"))?;
+    match parse(&body, keep) {
+        Ok(value) => Ok((body, value)),
+        // A name that was cut within an emoji must not make the response unreadable. That is rare, so it is
+        // handled only after parsing fails.
+        Err(error) => surrogate::without_halves(body.as_bytes())
+            .and_then(|whole| String::from_utf8(whole).ok())
+            .map_or(Err(error), |whole| parse(&whole, keep).map(|value| (whole, value)))
+            .map_err(|error| format!("it is not JSON: {error}")),
+    }
 }
 
-fn parse(body: &[u8], keep: Keep) -> serde_json::Result<Value> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = keep.deserialize(&mut deserializer)?;
+fn parse(body: &str, keep: Keep) -> serde_json::Result<Value> {
+    let text = body.strip_prefix('\u{feff}').unwrap_or(body);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = Reader { keep, start: body.as_ptr().addr() }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
@@ -355,7 +394,15 @@ impl Keep {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Keep {
+/// Reads the part of a value to keep.
+#[derive(Clone, Copy)]
+struct Reader {
+    keep: Keep,
+    /// The address of the body.
+    start: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -363,7 +410,7 @@ impl<'de> DeserializeSeed<'de> for Keep {
     }
 }
 
-impl<'de> Visitor<'de> for Keep {
+impl<'de> Visitor<'de> for Reader {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -390,35 +437,41 @@ impl<'de> Visitor<'de> for Keep {
         Ok(Value::Number(value))
     }
 
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Value, E> {
+        let start = value.as_ptr().addr() - self.start;
+        Ok(Value::Text(Text::At(start..start + value.len())))
+    }
+
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
+        Ok(Value::Text(Text::Own(value.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        let keep = match self {
-            Self::Rows(names) => Self::Members(names),
-            Self::Words => Self::Words,
+        let keep = match self.keep {
+            Keep::Rows(names) => Keep::Members(names),
+            Keep::Words => Keep::Words,
             _ => {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
                 return Ok(Value::Array(items));
             }
         };
-        while let Some(item) = seq.next_element_seed(keep)? {
+        while let Some(item) = seq.next_element_seed(Self { keep, ..self })? {
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let names = self.names();
+        let names = self.keep.names();
         let mut members = Vec::new();
         members.resize_with(names.len(), Value::default);
-        while let Some(key) = map.next_key_seed(Self::Scalar)? {
-            let is_key = |name: &str| matches!(&key, Value::Text(key) if key == name);
-            let kept = names.iter().zip(&mut members).enumerate();
-            match kept.into_iter().find(|(_, (name, _))| is_key(name)) {
-                Some((at, (_, member))) => *member = map.next_value_seed(self.of_member(at))?,
+        while let Some(at) = map.next_key_seed(Key(names))? {
+            match at.and_then(|at| Some((at, members.get_mut(at)?))) {
+                Some((at, member)) => {
+                    let keep = self.keep.of_member(at);
+                    *member = map.next_value_seed(Self { keep, ..self })?;
+                }
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -426,6 +479,33 @@ impl<'de> Visitor<'de> for Keep {
         }
         Ok(Value::Object(members))
     }
+}
+
+/// Reads the name of a member as its index in these names; `None` if it is another one.
+struct Key(Names);
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the name of a member")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(index_of(self.0, name))
+    }
+}
+
+fn index_of(names: Names, name: &str) -> Option<usize> {
+    names.iter().position(|known| *known == name)
 }
 
 #[cfg(test)]

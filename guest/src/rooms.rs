@@ -12,6 +12,8 @@ pub(crate) use create::{CreateArguments, create_room};
 #[cfg(feature = "write")]
 pub(crate) use delete::delete_room;
 
+use alloc::borrow::Cow;
+
 use crate::argument::{check_length, check_limit, invalid};
 use crate::error::{clean, unexpected};
 use crate::prelude::*;
@@ -52,9 +54,14 @@ pub(crate) fn list_rooms(
     let page = page(transport, target, cursor.as_deref())?;
     let mut data = Vec::with_capacity(page.rows.len());
     page.read(GET_MEETINGS, &mut |row| {
-        let read = room(row);
-        data.extend(read.as_ref().ok().cloned().or_else(|| partial(row)));
-        read.map(drop)
+        match room(row) {
+            Ok(room) => data.push(room),
+            Err(what) => {
+                data.extend(partial(row));
+                return Err(what);
+            }
+        }
+        Ok(())
     })?;
     Ok(RoomPage { data, meta: PageMeta { next_cursor: page.cursor } })
 }
@@ -127,10 +134,11 @@ fn look_up(
             }
         }
         #[cfg(feature = "write")]
-        let twin = page.rows.iter().flatten().find_map(|row| {
+        let twin = page.rows.iter().flatten().filter(|_| !rooms.is_empty()).find_map(|row| {
             let id = row.id("meetingId").ok()??;
             let other = name(row).unwrap_or_default();
-            (other != spelling && rooms.iter().any(|own| own.meeting_id == id)).then_some(other)
+            let is_twin = other != spelling && rooms.iter().any(|own| own.meeting_id == id);
+            is_twin.then(|| other.into_owned())
         });
         cursor = page.cursor;
         if !rooms.is_empty() || cursor.is_none() {
@@ -179,12 +187,12 @@ fn is_on_host(row: &Object, wanted: &RoomName) -> Result<bool, String> {
 }
 
 /// Returns the room's name from a row, without the slash. If `roomName` is absent, `roomUrl` has it.
-fn name(row: &Object) -> Result<String, String> {
-    let name = match row.text("roomName")? {
-        Some(name) => name.strip_prefix('/').unwrap_or(name).to_owned(),
+fn name(row: &Object) -> Result<Cow<'_, str>, String> {
+    let name: Cow<'_, str> = match row.text("roomName")? {
+        Some(name) => name.strip_prefix('/').unwrap_or(name).into(),
         None => {
             let url = row.required_text("roomUrl")?;
-            host_and_name(url).map_or_else(String::new, |(_, name)| name)
+            host_and_name(url).map_or_else(String::new, |(_, name)| name).into()
         }
     };
     if name.is_empty() {

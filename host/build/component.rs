@@ -61,6 +61,8 @@ impl<const N: usize> Build<'_, N> {
             format!("-Clink-arg=--initial-memory={MEMORY_BYTES}"),
             // Without padding for relocations.
             "-Clink-arg=--compress-relocations".to_owned(),
+            // More inlining makes the component larger, and hardly faster.
+            "-Cllvm-args=-inline-threshold=100".to_owned(),
         ];
         // The component's bytes must not depend on where it is built.
         flags.push(format!("--remap-path-prefix={}=whereby", self.workspace.display()));

@@ -150,6 +150,37 @@ async fn answers_that_are_too_large_together_end_the_call() {
     }
 }
 
+#[tokio::test]
+async fn the_components_memory_is_enough_for_the_answers_that_fit() {
+    let (world, _) = daily_world().await;
+    // As large as a page can be without one string that is too long, in members that the component reads.
+    let page = |page: usize| {
+        let text = "x".repeat(1700);
+        let room = json!({
+            "meetingId": text, "roomName": format!("/{text}"), "startDate": text, "endDate": text,
+            "roomUrl": format!("https://acme-demo.whereby.com/{}", "y".repeat(200)),
+        });
+        let rooms = vec![room; 100];
+        Reply::status(200).json(&json!({"results": rooms, "cursor": format!("page-{page}")}))
+    };
+    for (limits, is_enough, said) in [
+        ("", true, "gave up looking for the room `daily` after 2000 rooms"),
+        (
+            "[limits]\nanswers_mib = 64\nmemory_mib = 8\n",
+            false,
+            "more than 8 MiB of memory; limits.memory_mib allows no more",
+        ),
+    ] {
+        world.configure(&format!("{ALLOW_ALL}{limits}"));
+        world.simulator.clear_requests();
+        world.simulator.clear_scripts();
+        (0..20).for_each(|n| world.simulator.script("GET", "/v1/meetings", 1, page(n)));
+        let outcome = world.call("get_room", json!({"room_name": "daily"})).await;
+        assert!(message(&outcome).contains(said), "{}", message(&outcome));
+        assert_eq!(sent(&world).len() == 20, is_enough, "{limits}");
+    }
+}
+
 /// A component that has sent many requests, none of them answered, leaves connections to other calls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_with_many_slow_requests_leaves_connections_to_others() {

@@ -413,14 +413,17 @@ fn the_commands_of_cargo_name_what_there_is() {
                 assert!(is_there, "{page}: {line}: there is no {name}");
             }
             if own[1] == "bench" {
-                let taken = benchmark::is_quick(passed_on.iter().cloned());
+                let taken = benchmark::Arguments::read(passed_on.iter().cloned());
                 assert!(taken.is_ok(), "{page}: {line}: {taken:?}");
                 benchmarks += 1;
             }
         }
     }
     assert!(benchmarks >= 3, "only {benchmarks} commands run the benchmarks");
-    assert!(benchmark::is_quick(["--quik".to_owned()].into_iter()).is_err());
+    let read = |argument: &str| benchmark::Arguments::read([argument.to_owned()].into_iter());
+    assert!(read("--quick").is_ok_and(|read| read.is_quick && !read.counts_only));
+    assert!(read("--instructions").is_ok_and(|read| read.counts_only));
+    assert!(read("--quik").is_err());
 }
 
 #[test]

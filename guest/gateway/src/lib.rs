@@ -104,6 +104,10 @@ pub struct Gateway;
 
 impl Guest for Gateway {
     fn handle(request: IncomingRequest, response: ResponseOutparam) {
+        #[cfg(target_arch = "wasm32")]
+        runtime::begin_call();
         http::serve(&request, response);
+        #[cfg(target_arch = "wasm32")]
+        runtime::end_call();
     }
 }

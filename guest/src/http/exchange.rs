@@ -21,8 +21,8 @@ use crate::types::RateLimit;
 /// The maximum size of a response, in bytes.
 const MAX_RESPONSE_BYTES: usize = 2 * 1024 * 1024;
 
-/// The maximum number of response bytes to read at once.
-const READ_CHUNK: u64 = 256 * 1024;
+/// The number of response bytes to read at once: a whole response, and a byte more if it is too long.
+const READ_CHUNK: u64 = MAX_RESPONSE_BYTES as u64 + 1;
 
 /// The maximum number of request bytes that `wasi:io` allows in one write.
 const WRITE_CHUNK: usize = 4096;

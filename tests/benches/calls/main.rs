@@ -1,25 +1,29 @@
 //! Measures the cost of the sandbox: the same work natively and through the sandbox, in one run.
 //!
 //! The variants take turns, so that other load on the machine affects all of them. The report compares the
-//! medians of the turns. `cargo bench -p whereby-tests -- --quick` takes a tenth of the time.
+//! medians of the turns. `cargo bench -p whereby-tests -- --quick` takes a tenth of the time;
+//! `-- --instructions` only counts instructions, which needs valgrind.
 
 mod arguments;
+mod instructions;
 mod memory;
 mod native;
 mod program;
 mod report;
 mod server;
 
+use arguments::Arguments;
 use native::Native;
-use program::Mcp;
+use program::{Mcp, Web};
 use report::{Budget, Figure};
 use serde_json::{Value, json};
 use server::Server;
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use whereby::lua::{Limits, Runtime as Lua};
-use whereby::{Account, ApiBase, Call, Session, Settings, TokenSource};
+use whereby::{Account, ApiBase, Call, Session, Settings, Store, TokenSource};
 
 /// The program's allocator, which the native client uses as well.
 #[global_allocator]
@@ -98,6 +102,24 @@ fn session_with_conditions(server: &Server) -> Session {
     whereby_tests::set_mode(&file, 0o600);
     let settings = Settings::load(Some(&file), &whereby::Environment::empty());
     Session::builder().settings(settings.expect("settings")).build().expect("a session")
+}
+
+/// Returns a session that may write, and records it in this folder.
+fn session_that_writes(server: &Server, folder: &Path) -> Session {
+    let mut settings = Settings::default();
+    let api = ApiBase::parse(&server.url).expect("the server's URL");
+    let account = Account::new(TokenSource::literal(&server.token), api);
+    settings.accounts.insert("default".into(), account);
+    let store = Store::new(folder.to_owned());
+    Session::builder().settings(settings).store(store).build().expect("a session")
+}
+
+/// Creates a room and deletes it.
+async fn write(session: &Session) {
+    let call = |function: &str, arguments| session.run(Call::new(function, arguments).force(true));
+    let created = call("create_room", json!({})).await.result.expect("a room");
+    let deleted = call("delete_room", json!({"room_name": created["roomName"]})).await;
+    deleted.result.expect("it is deleted");
 }
 
 /// A variant to compare, which repeats its work this many times.
@@ -225,7 +247,7 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     figures.extend([
         figure(format!("a read of {PAGE} rooms, native"), native_read, "µs"),
         figure("the same through the sandbox", read, "µs"),
-        figure("what the sandbox adds", read - native_read, "µs").at_most(60.0),
+        figure("what the sandbox adds", read - native_read, "µs").at_most(40.0),
         figure("deciding alone: arguments, policy, table of requests", deciding, "µs"),
         figure("the same with conditions and an agent", by_conditions, "µs").at_most(6.6),
         figure(
@@ -234,7 +256,7 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
             "µs",
         ),
         figure("of that, the instance: made, run, and wiped", nothing - deciding, "µs")
-            .at_most(20.0),
+            .at_most(13.0),
         figure("each further room of a page, native", (native_all - native_read) / further, "µs"),
         figure(
             "each further room of a page, through the sandbox",
@@ -242,6 +264,16 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
             "µs",
         ),
     ]);
+
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let writer = session_that_writes(server, state.path());
+    let [writes] =
+        in_turns(pace, [("writes", Box::new(|n| repeat(n, &|| one.block_on(write(&writer)))))]);
+    figures.push(figure(
+        "a room created and deleted: two writes that are on disk before they are sent",
+        writes / 1000.0,
+        "ms",
+    ));
 
     assert_eq!(one.block_on(native.list_meetings()), one.block_on(list_meetings(&session)));
     let [native_fan, fan] = in_turns(
@@ -375,13 +407,28 @@ fn program(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
             ("whereby call, nothing cached", Box::new(|n| (0..n).for_each(|_| fresh()))),
         ],
     );
-    let [tool] = in_turns(pace, [("tools/call", Box::new(|n| (0..n).for_each(|_| mcp.call())))]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let one = runtime.expect("a runtime");
+    let agents = tempfile::tempdir().expect("a temporary directory");
+    let web = one.block_on(Web::start(server, agents.path()));
+    let [tool, by_http] = in_turns(
+        pace,
+        [
+            ("tools/call", Box::new(|n| (0..n).for_each(|_| mcp.call()))),
+            ("tools/call over HTTP", Box::new(|n| (0..n).for_each(|_| one.block_on(web.call())))),
+        ],
+    );
     figures.extend([
         figure("an MCP tools/call over stdio, seen from the client", tool / 1000.0, "ms")
-            .at_most(0.4),
+            .at_most(0.2),
+        figure(
+            "the same over HTTP, by an agent with conditions and a capability token",
+            by_http / 1000.0,
+            "ms",
+        ),
         figure("a process that does nothing (--version)", version / 1000.0, "ms"),
         figure("whereby call as a whole process, compiled code cached", warm / 1000.0, "ms")
-            .at_most(12.0),
+            .at_most(8.0),
         figure("the same where nothing is cached", cold / 1000.0, "ms"),
     ]);
     let logged = tempfile::tempdir().expect("a temporary directory");
@@ -400,7 +447,7 @@ fn program(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
 fn sizes(figures: &mut Vec<Figure>) {
     let kib = |bytes: usize| bytes as f64 / 1024.0;
     figures.push(
-        figure("the component", kib(whereby::BUILT_IN_COMPONENT.len()), "KiB").at_most(250.0),
+        figure("the component", kib(whereby::BUILT_IN_COMPONENT.len()), "KiB").at_most(225.0),
     );
     let home = tempfile::tempdir().expect("a temporary directory");
     // The session creates the folder itself, so that it is private, as required.
@@ -408,7 +455,7 @@ fn sizes(figures: &mut Vec<Figure>) {
     // The first process compiles, which takes memory that the others do not need.
     memory::of(0, &cache);
     let idle = memory::of(0, &cache);
-    figures.push(figure("memory, idle", idle as f64 / 1024.0, "MiB"));
+    figures.push(figure("memory, idle", idle as f64 / 1024.0, "MiB").at_most(20.0));
     for calls in [1, 10, 100, 1000] {
         let more = memory::of(calls, &cache).saturating_sub(idle) as f64 / 1024.0;
         let more = figure(format!("memory for {calls} calls under way, above idle"), more, "MiB");
@@ -429,25 +476,39 @@ fn main() {
     if let Some(calls) = std::env::var_os(memory::CALLS) {
         return memory::hold(calls.to_string_lossy().parse().expect("a number"));
     }
-    let quick = match arguments::is_quick(std::env::args().skip(1)) {
-        Ok(quick) => quick,
+    if let Some(work) = std::env::var_os(instructions::WORK) {
+        return instructions::repeat(&work.to_string_lossy());
+    }
+    let arguments = match Arguments::read(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
         Err(message) => {
             report::complain(&message);
             std::process::exit(2);
         }
     };
-    let pace = if quick {
+    let pace = if arguments.is_quick {
         Pace { turns: 5, turn: Duration::from_millis(50) }
     } else {
         Pace { turns: 31, turn: Duration::from_millis(100) }
     };
     let server = Server::start();
     let mut figures = Vec::new();
-    one_caller(&server, pace, &mut figures);
-    many_callers(&server, pace, &mut figures);
-    scripts(&server, pace, &mut figures);
-    program(&server, pace, &mut figures);
-    sizes(&mut figures);
+    match instructions::count(&server) {
+        Some(counted) => figures.extend(counted),
+        None => {
+            report::complain("instructions are not counted; install valgrind");
+            if arguments.counts_only {
+                std::process::exit(2);
+            }
+        }
+    }
+    if !arguments.counts_only {
+        one_caller(&server, pace, &mut figures);
+        many_callers(&server, pace, &mut figures);
+        scripts(&server, pace, &mut figures);
+        program(&server, pace, &mut figures);
+        sizes(&mut figures);
+    }
     // Cargo puts it at target/PROFILE/deps/calls-….
     let program = std::env::current_exe().expect("this program");
     let target = program.ancestors().nth(3).expect("the target folder");

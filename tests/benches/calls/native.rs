@@ -15,10 +15,15 @@ pub(crate) struct Native {
 impl Native {
     /// Returns a client. Each runtime needs its own, because it owns the connections.
     pub(crate) fn new(server: &Server) -> Self {
+        Self::of(&server.url, &server.token)
+    }
+
+    /// Returns a client of the server with this URL and key.
+    pub(crate) fn of(url: &str, token: &str) -> Self {
         Self {
             client: reqwest::Client::builder().no_proxy().build().expect("a client"),
-            url: server.url.clone(),
-            token: server.token.clone(),
+            url: url.to_owned(),
+            token: token.to_owned(),
         }
     }
 

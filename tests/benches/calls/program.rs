@@ -105,6 +105,104 @@ impl Mcp {
     }
 }
 
+/// The rules of an agent, with conditions.
+const AGENT: &str = "\
+[agents.assistant]
+valid_until = 2999-12-04T18:00:00Z
+[agents.assistant.permissions.functions.list_rooms]
+permission = \"allow\"
+valid_until = 2999-12-04T18:00:00Z
+";
+
+/// A running `whereby mcp --listen`, and its client, an agent with a capability token.
+pub(crate) struct Web {
+    child: Child,
+    /// It is not read any more, but stays open.
+    _output: BufReader<ChildStdout>,
+    client: reqwest::Client,
+    url: String,
+    token: String,
+    session: String,
+}
+
+impl Web {
+    pub(crate) async fn start(server: &Server, home: &Path) -> Self {
+        let folder = home.join(".config/whereby");
+        std::fs::create_dir_all(&folder).expect("a directory");
+        whereby_tests::set_mode(&folder, 0o700);
+        let file = folder.join("config.toml");
+        std::fs::write(&file, AGENT).expect("a file");
+        whereby_tests::set_mode(&file, 0o600);
+        let created = program(server, home)
+            .args(["token", "create", "--agent", "assistant", "--function", "list_rooms"])
+            .args(["--for", "8h"])
+            .output()
+            .expect("the program runs");
+        assert!(created.status.success(), "{created:?}");
+        let mut child = program(server, home)
+            .args(["mcp", "--listen", "127.0.0.1:0"])
+            .env("WHEREBY_MCP_TOKEN", "0123456789abcdef0123456789abcdef")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        output.read_line(&mut line).expect("its address");
+        let url = line.split([' ', ',']).find(|word| word.starts_with("http://"));
+        let mut web = Self {
+            child,
+            _output: output,
+            client: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            url: url.expect("its URL").to_owned(),
+            token: String::from_utf8(created.stdout).expect("text").trim().to_owned(),
+            session: String::new(),
+        };
+        let client = json!({"name": "bench", "version": "1"});
+        let begin = json!({
+            "jsonrpc": "2.0", "id": 0, "method": "initialize",
+            "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client},
+        });
+        let begun = web.post(&begin).await;
+        let id = begun.headers().get("mcp-session-id").expect("a session");
+        web.session = id.to_str().expect("text").to_owned();
+        begun.bytes().await.expect("a response");
+        web.post(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+        web
+    }
+
+    /// Makes one `tools/call`.
+    pub(crate) async fn call(&self) {
+        let parameters = json!({"name": "whereby_list_rooms", "arguments": {"limit": 10}});
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": parameters});
+        let answer = self.post(&call).await.text().await.expect("a response");
+        assert!(answer.contains("\"isError\":false"), "{answer}");
+    }
+
+    async fn post(&self, message: &Value) -> reqwest::Response {
+        let request = self
+            .client
+            .post(&self.url)
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream");
+        let request = if self.session.is_empty() {
+            request
+        } else {
+            request.header("mcp-session-id", &self.session)
+        };
+        let answer = request.body(message.to_string()).send().await.expect("a response");
+        assert!(answer.status().is_success(), "{answer:?}");
+        answer
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
 impl Drop for Mcp {
     fn drop(&mut self) {
         // Closing its standard input ends it.

@@ -471,7 +471,9 @@ impl ResourceLimiter for Limiter {
             return Ok(true);
         }
         let most = self.memory / (1024 * 1024);
-        self.refuse(format!("the component wanted more than {most} MiB of memory"))
+        self.refuse(format!(
+            "the component wanted more than {most} MiB of memory; limits.memory_mib allows no more"
+        ))
     }
 
     fn table_growing(
