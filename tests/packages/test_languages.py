@@ -237,13 +237,14 @@ class Wheel(Case):
 
 
 class Registry(http.server.ThreadingHTTPServer):
-    """A registry that has the packages, and redirects to npm's own for all others."""
+    """A registry that has the packages, or none of them yet, and redirects to npm's own for all others."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+        self.has_packages = True
         self.others = ended("npm", "config", "get", "registry").stdout.strip().rstrip("/")
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -252,6 +253,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name = urllib.parse.unquote(self.path.lstrip("/"))
         manifest, archive = packaged()[1].get(name.removeprefix("archive/"), (None, None))
+        if manifest and not self.server.has_packages:
+            self.send_error(404)
+            return
         if not manifest:
             self.send_response(307)
             self.send_header("location", self.server.others + self.path)
@@ -275,7 +279,7 @@ class Npm(Case):
     def setUp(self):
         super().setUp()
         packaged()
-        registry = Registry()
+        registry = self.registry = Registry()
         self.addCleanup(registry.server_close)
         self.addCleanup(registry.shutdown)
         for name, value in {"registry": registry.url, "cache": str(self.home / "npm"), "audit": "false",
@@ -343,6 +347,7 @@ class Npm(Case):
     def test_the_release_publishes_them(self):
         release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
         [script] = [it["run"] for it in release["jobs"]["npm"]["steps"] if it.get("name") == "Publish"]
+        self.registry.has_packages = False
         (self.home / "dist").mkdir()
         for path in DIST.glob("*.tgz"):
             shutil.copy(path, self.home / "dist")
