@@ -1,6 +1,7 @@
 """What the tests of packages share: packages that are made once, and programs."""
 
 import functools
+import hashlib
 import importlib.util
 import io
 import os
@@ -19,20 +20,28 @@ CARGO = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
 VERSION = CARGO["version"]
 TARGET = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split(
     "host: ")[1].split()[0]
-PATIENCE = 120
+PATIENCE = 300
 KINDS = ["archive", "mcpb", "oci", "sbom", "registry"]
+# What these kinds make.
+MADE = ["whereby-agent-*.tar.gz", "whereby-agent-*.mcpb", "whereby-agent-*.wasm", "whereby-agent-*.policy.yaml",
+        "whereby-agent-*.cdx.json", "server.json"]
 
 # The tested programs are the packaged one, so tests need no other.
 os.environ.setdefault("WHEREBY_BIN", str(WHEREBY))
 sys.path[:0] = [str(ROOT / "tests" / "mcp"), str(ROOT / "tests" / "runtimes")]
 
 
+def ended(*command, status=0, **options):
+    """Runs a command that must end with this status."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **options)
+    if done.returncode != status:
+        raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
 def run(*command, **options):
     """Runs a command that must succeed, and returns its output."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **options)
-    if done.returncode != 0:
-        raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.stdout
+    return ended(*command, **options).stdout
 
 
 def rebuild(kind, folder, files):
@@ -51,10 +60,21 @@ def rebuild(kind, folder, files):
 
 def package(*kinds):
     """Makes packages, all anew."""
-    ran = subprocess.run([ROOT / "host" / "package", *kinds], env={**os.environ, "WHEREBY": str(WHEREBY)},
-                         capture_output=True, text=True, check=False, timeout=600)
-    if ran.returncode:
-        raise AssertionError(f"host/package {' '.join(kinds)}: {ran.stderr}")
+    run(ROOT / "host" / "package", *kinds, env={**os.environ, "WHEREBY": str(WHEREBY)})
+
+
+def made(patterns):
+    """Returns the packages with these names."""
+    return [path for pattern in patterns for path in sorted(DIST.glob(pattern))]
+
+
+def digests(patterns):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made(patterns)}
+
+
+def server_name():
+    """Returns the server's name in the MCP registry."""
+    return run(ROOT / "host/packages/registry/name", env={**os.environ, "REPOSITORY": CARGO["repository"]}).strip()
 
 
 @functools.cache

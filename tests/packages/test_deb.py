@@ -16,9 +16,8 @@ import subprocess
 import tempfile
 import unittest
 
-from support import ROOT, rebuild, run
+from support import PATIENCE, ROOT, rebuild, run
 
-PATIENCE = 300
 STATE = "/var/lib/whereby"
 
 

@@ -14,13 +14,12 @@ import tarfile
 import tempfile
 import unittest
 
-from support import ROOT, rebuild, run
+from support import PATIENCE, ROOT, rebuild, run, server_name
 
-PATIENCE = 300
 
 # No machine's limits are above these, so that the runtime needs no privilege to set them.
 LIMITS = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
-# As in the guide.
+# As in the guide, and no tmpfs, as Docker does it.
 CONFINED = ["--rm", "--interactive", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all",
             "--security-opt=no-new-privileges"]
 
@@ -71,7 +70,7 @@ class Image(unittest.TestCase):
         self.assertEqual(config["Config"]["Entrypoint"], ["/usr/bin/whereby"])
         labels = config["Labels"]
         self.assertEqual(labels["org.opencontainers.image.version"], version)
-        self.assertEqual(labels["io.modelcontextprotocol.server.name"], "org.example/whereby-agent")
+        self.assertEqual(labels["io.modelcontextprotocol.server.name"], server_name())
         for name in ["title", "description", "licenses", "source", "created"]:
             self.assertTrue(labels[f"org.opencontainers.image.{name}"], name)
         self.assertEqual(self.podman_run("--version").stdout, f"whereby {version}\n")

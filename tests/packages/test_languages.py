@@ -24,28 +24,22 @@ import unittest
 import urllib.parse
 import zipfile
 
-from support import DIST, ROOT, VERSION, WHEREBY
+import yaml
 
-PATIENCE = 300
+from support import CARGO, DIST, PATIENCE, ROOT, VERSION, WHEREBY, digests, ended, made, package, server_name
+
+MADE = ["whereby_agent-*.whl", "whereby-agent-*.tgz"]
 # Where a user's programs are, without `whereby`.
 NODE = pathlib.Path(shutil.which("node") or "node").resolve().parent
 SYSTEM = f"{NODE}:/usr/bin:/bin"
+NODE_PLATFORM = subprocess.check_output([NODE / "node", "-p", "process.platform + '-' + process.arch"], text=True).strip()
 HELLO = {
     "jsonrpc": "2.0", "id": 1, "method": "initialize",
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
 }
 
 
-def run(*command, status=0, **options):
-    """Runs a command that must end with this status."""
-    ran = subprocess.run([os.fspath(part) for part in command], capture_output=True, text=True, timeout=PATIENCE,
-                         check=False, **options)
-    if ran.returncode != status:
-        raise AssertionError(f"{command}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}")
-    return ran
-
-
-def ended(process):
+def status_of(process):
     """Waits for the end of a process, and returns its status."""
     status = process.wait(PATIENCE)
     # Only now, because the end of its input ends it, too.
@@ -53,21 +47,10 @@ def ended(process):
     return status
 
 
-def digests():
-    made = [path for pattern in ("whereby_agent-*.whl", "whereby-agent-*.tgz") for path in DIST.glob(pattern)]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made}
-
-
-def package():
-    run(ROOT / "host" / "package", "wheel", "npm", env={**os.environ, "WHEREBY": str(WHEREBY)})
-
-
 @functools.cache
 def packaged():
     """Makes the packages once. Returns the wheel and the packages for npm, by name."""
-    for name in digests():
-        (DIST / name).unlink()
-    package()
+    package("wheel", "npm")
     [wheel] = DIST.glob("whereby_agent-*.whl")
     found = {}
     for path in DIST.glob("whereby-agent-*.tgz"):
@@ -100,7 +83,7 @@ class Case(unittest.TestCase):
 
     def speaks_mcp(self, *command, **options):
         """Checks that a command is the MCP server, and that it ends with its input."""
-        ran = run(*command, input=json.dumps(HELLO) + "\n", **options)
+        ran = ended(*command, input=json.dumps(HELLO) + "\n", **options)
         self.assertEqual(json.loads(ran.stdout)["result"]["serverInfo"]["name"], "whereby")
 
 
@@ -114,14 +97,18 @@ class Packages(unittest.TestCase):
             "package-lock.json": lock["version"],
             "the root of package-lock.json": lock["packages"][""]["version"],
         }
+        for page in ("README.md", "docs/installing.md", "docs/running-as-a-service.md"):
+            found = re.findall(r"whereby-agent[\w-]*?[_:-]v?(\d+\.\d+\.\d+)|refs/tags/v(\d+\.\d+\.\d+)", read(page))
+            self.assertTrue(found, page)
+            versions.update({f"{page}, {number}": "".join(it) for number, it in enumerate(found)})
         self.assertEqual(set(versions.values()), {VERSION}, versions)
 
     def test_they_name_the_server_as_the_mcp_registry_does(self):
         wheel, npm = packaged()
-        self.assertEqual(npm["whereby-agent"][0]["mcpName"], "org.example/whereby-agent")
+        self.assertEqual(npm["whereby-agent"][0]["mcpName"], server_name())
         with zipfile.ZipFile(wheel) as archive:
             readme = archive.read(f"whereby_agent-{VERSION}.dist-info/METADATA").decode()
-        self.assertIn("<!-- mcp-name: org.example/whereby-agent -->", readme)
+        self.assertIn(f"<!-- mcp-name: {server_name()} -->", readme)
 
     def test_the_package_for_npm_names_the_program_of_every_platform(self):
         manifest, _ = packaged()[1]["whereby-agent"]
@@ -129,13 +116,16 @@ class Packages(unittest.TestCase):
         self.assertEqual(manifest["optionalDependencies"], dict.fromkeys(platforms, VERSION))
 
     def test_the_same_program_makes_the_same_bytes(self):
-        packaged()
-        first = digests()
-        self.assertEqual(len(first), 3)
+        wheel, _ = packaged()
+        first = digests(MADE)
+        names = [f"whereby-agent{it}-{VERSION}.tgz" for it in ("", f"-{NODE_PLATFORM}")]
+        self.assertEqual(set(first), {wheel.name, *names})
+        for path in made(MADE):
+            path.unlink()
         old = os.umask(0o077)
         self.addCleanup(os.umask, old)
-        package()
-        self.assertEqual(digests(), first)
+        package("wheel", "npm")
+        self.assertEqual(digests(MADE), first)
 
     def test_what_comes_with_the_program_comes_along(self):
         # Any program will do.
@@ -148,14 +138,14 @@ class Packages(unittest.TestCase):
             (prefix / "lib" / "whereby" / "component.cwasm").write_text("compiled code")
             environment = {
                 **os.environ, "WHEREBY": str(WHEREBY), "PREFIX": str(prefix), "DIST": str(dist),
-                "VERSION": VERSION, "SOURCE_DATE_EPOCH": "1700000000", "REPOSITORY": "https://example.org/whereby",
+                "VERSION": VERSION, "SOURCE_DATE_EPOCH": "1700000000", "REPOSITORY": CARGO["repository"],
             }
             for kind in ("wheel", "npm"):
                 build = ROOT / "host" / "packages" / kind / "build"
-                refused = run(build, env={**environment, "VERSION": "9.9.9"}, status=1)
+                refused = ended(build, env={**environment, "VERSION": "9.9.9"}, status=1)
                 self.assertIn("the program's version is 9.9.9", refused.stderr)
                 self.assertEqual(list(dist.iterdir()), [])
-                run(build, env=environment)
+                ended(build, env=environment)
                 files = {}
                 for path in dist.iterdir():
                     if path.suffix == ".whl":
@@ -174,9 +164,9 @@ class Wheel(Case):
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
-        run(sys.executable, "-m", "venv", folder.name)
+        ended(sys.executable, "-m", "venv", folder.name)
         cls.programs = pathlib.Path(folder.name, "bin")
-        run(cls.programs / "pip", "install", "--quiet", "--no-index", packaged()[0])
+        ended(cls.programs / "pip", "install", "--quiet", "--no-index", packaged()[0])
 
     def test_it_runs_with_the_glibc_that_its_tag_names(self):
         wheel, _ = packaged()
@@ -200,15 +190,15 @@ class Wheel(Case):
             "assert asyncio.run(names()) == [room['roomName'] for room in rooms] != []\n"
             "print(Host().program)\n"
         )
-        ran = run(self.programs / "python", "-c", code, env=self.environment)
+        ran = ended(self.programs / "python", "-c", code, env=self.environment)
         self.assertEqual(pathlib.Path(ran.stdout.strip()), (self.programs / "whereby").resolve())
 
     def test_its_commands_are_the_program(self):
         for command in ([self.programs / "whereby"], [self.programs / "whereby-agent"], [self.programs / "python", "-m", "whereby"]):
             with self.subTest(command[-1]):
-                said = run(*command, "--version", env=self.environment).stdout
+                said = ended(*command, "--version", env=self.environment).stdout
                 self.assertEqual(said, f"whereby {VERSION}\n")
-                self.assertIn("unrecognized", run(*command, "no-such-command", status=2, env=self.environment).stderr)
+                self.assertIn("unrecognized", ended(*command, "no-such-command", status=2, env=self.environment).stderr)
                 self.speaks_mcp(*command, "mcp", env=self.environment)
                 server = subprocess.Popen([*command, "mcp"], env=self.environment, stdin=subprocess.PIPE,
                                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -218,21 +208,21 @@ class Wheel(Case):
                 # It is the very process that was started.
                 self.assertEqual(os.readlink(f"/proc/{server.pid}/exe"), str((self.programs / "whereby").resolve()))
                 server.terminate()
-                self.assertEqual(ended(server), 128 + signal.SIGTERM)
+                self.assertEqual(status_of(server), 128 + signal.SIGTERM)
 
     def test_the_program_is_found_in_a_folder_of_its_own(self):
         folder = self.home / "packages"
-        run(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--target", folder, packaged()[0])
+        ended(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--target", folder, packaged()[0])
         environment = {**self.environment, "PYTHONPATH": str(folder)}
         show = [sys.executable, "-c", "from whereby import Host; print(Host().program)"]
-        self.assertEqual(run(*show, env=environment).stdout, f"{folder}/bin/whereby\n")
+        self.assertEqual(ended(*show, env=environment).stdout, f"{folder}/bin/whereby\n")
         (folder / "bin" / "whereby").unlink()
-        self.assertEqual(run(*show, env=environment).stdout, "whereby\n")
-        ran = run(sys.executable, "-m", "whereby", "mcp", env=environment, status=1)
+        self.assertEqual(ended(*show, env=environment).stdout, "whereby\n")
+        ran = ended(sys.executable, "-m", "whereby", "mcp", env=environment, status=1)
         self.assertEqual(ran.stderr, "error: whereby cannot be started: No such file or directory\n"
                          "hint: install it with `cargo install whereby-agent`\n")
         use = "from whereby import *\ntry: WherebyComponent(Host())\nexcept WherebyError as error: print(error.hint)"
-        self.assertIn("cargo install whereby-agent", run(sys.executable, "-c", use, env=environment).stdout)
+        self.assertIn("cargo install whereby-agent", ended(sys.executable, "-c", use, env=environment).stdout)
 
     def test_uvx_runs_the_program(self):
         environment = {
@@ -242,19 +232,20 @@ class Wheel(Case):
         uvx = pathlib.Path(sys.executable).with_name("uvx")
         packaged()
         self.speaks_mcp(uvx, "whereby-agent", "mcp", env=environment)
-        self.assertEqual(run(uvx, "--from", "whereby-agent", "whereby", "--version", env=environment).stdout,
+        self.assertEqual(ended(uvx, "--from", "whereby-agent", "whereby", "--version", env=environment).stdout,
                          f"whereby {VERSION}\n")
 
 
 class Registry(http.server.ThreadingHTTPServer):
-    """A registry that has the packages, and redirects to npm's own for all others."""
+    """A registry that has the packages, or none of them yet, and redirects to npm's own for all others."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
-        self.others = run("npm", "config", "get", "registry").stdout.strip().rstrip("/")
+        self.has_packages = True
+        self.others = ended("npm", "config", "get", "registry").stdout.strip().rstrip("/")
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -262,6 +253,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name = urllib.parse.unquote(self.path.lstrip("/"))
         manifest, archive = packaged()[1].get(name.removeprefix("archive/"), (None, None))
+        if manifest and not self.server.has_packages:
+            self.send_error(404)
+            return
         if not manifest:
             self.send_response(307)
             self.send_header("location", self.server.others + self.path)
@@ -285,7 +279,7 @@ class Npm(Case):
     def setUp(self):
         super().setUp()
         packaged()
-        registry = Registry()
+        registry = self.registry = Registry()
         self.addCleanup(registry.server_close)
         self.addCleanup(registry.shutdown)
         for name, value in {"registry": registry.url, "cache": str(self.home / "npm"), "audit": "false",
@@ -297,11 +291,11 @@ class Npm(Case):
 
     def install(self, *flags):
         """Installs the package into a project. Returns its folder of programs."""
-        run("npm", "install", *flags, "whereby-agent", cwd=self.project, env=self.environment)
+        ended("npm", "install", *flags, "whereby-agent", cwd=self.project, env=self.environment)
         return self.project / "node_modules" / ".bin"
 
     def script(self, code):
-        return run("node", "--input-type=module", "--eval", code, cwd=self.project, env=self.environment).stdout
+        return ended("node", "--input-type=module", "--eval", code, cwd=self.project, env=self.environment).stdout
 
     def test_the_package_starts_the_program_that_npm_installed(self):
         self.install()
@@ -326,19 +320,19 @@ class Npm(Case):
         programs = self.install()
         for name in ("whereby-agent", "whereby"):
             with self.subTest(name):
-                said = run("npx", "--no", name, "--", "--version", cwd=self.project, env=self.environment).stdout
+                said = ended("npx", "--no", name, "--", "--version", cwd=self.project, env=self.environment).stdout
                 self.assertEqual(said, f"whereby {VERSION}\n")
                 command = programs / name
-                self.assertIn("unrecognized", run(command, "no-such-command", status=2, env=self.environment).stderr)
+                self.assertIn("unrecognized", ended(command, "no-such-command", status=2, env=self.environment).stderr)
                 self.speaks_mcp(command, "mcp", env=self.environment)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             server, program = self.server(programs)
             server.send_signal(number)
-            self.assertEqual(ended(server), 128 + number)
+            self.assertEqual(status_of(server), 128 + number)
             self.assertFalse(pathlib.Path(f"/proc/{program}").exists())
         server, program = self.server(programs)
         os.kill(program, signal.SIGKILL)
-        self.assertEqual(ended(server), -signal.SIGKILL)
+        self.assertEqual(status_of(server), -signal.SIGKILL)
 
     def server(self, programs):
         """Starts the MCP server. Returns the process and the id of the program's."""
@@ -350,12 +344,25 @@ class Npm(Case):
         [program] = pathlib.Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
         return server, int(program)
 
+    def test_the_release_publishes_them(self):
+        release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+        [script] = [it["run"] for it in release["jobs"]["npm"]["steps"] if it.get("name") == "Publish"]
+        self.registry.has_packages = False
+        (self.home / "dist").mkdir()
+        for path in DIST.glob("*.tgz"):
+            shutil.copy(path, self.home / "dist")
+        ran = ended("bash", "-euo", "pipefail", "-c", script, cwd=self.home, env={
+            **self.environment, "GITHUB_REF_NAME": f"v{VERSION}", "npm_config_dry_run": "true"})
+        # The one that needs the other comes last.
+        self.assertEqual(ran.stdout.split(), ["+", f"whereby-agent-{NODE_PLATFORM}@{VERSION}",
+                                              "+", f"whereby-agent@{VERSION}"])
+
     def test_npx_runs_the_program_without_an_installation(self):
         self.speaks_mcp("npx", "--yes", "whereby-agent", "mcp", cwd=self.home, env=self.environment)
 
     def test_without_a_package_for_the_platform_it_says_what_to_do(self):
         programs = self.install("--omit=optional")
-        ran = run(programs / "whereby-agent", "mcp", status=1, env=self.environment)
+        ran = ended(programs / "whereby-agent", "mcp", status=1, env=self.environment)
         self.assertRegex(ran.stderr, r"^error: the package whereby-agent has no program for \w+-\w+\n"
                          "hint: install the program with `cargo install whereby-agent`\n$")
         hint = self.script(

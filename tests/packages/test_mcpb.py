@@ -38,7 +38,7 @@ class Bundle(test_mcp.McpTest):
 
     def setUp(self):
         super().setUp()
-        # Who installs a bundle has no configuration.
+        # A person who installs a bundle has no configuration.
         (self.home / "whereby" / "config.toml").unlink()
 
     def configured(self, **settings):

@@ -20,15 +20,20 @@ from cyclonedx.validation.json import JsonStrictValidator
 import support
 
 
-def digests():
-    return {it.name: hashlib.sha256(it.read_bytes()).hexdigest() for it in support.DIST.iterdir()
-            if it.name.startswith("whereby-agent-") or it.name == "server.json"}
-
-
 class Packages(unittest.TestCase):
     def test_the_same_program_makes_the_same_bytes_and_all_of_them_have_checksums(self):
         support.packaged()
-        first = digests()
+        name = f"whereby-agent-{support.VERSION}"
+        first = support.digests(support.MADE)
+        self.assertEqual(set(first), {
+            "server.json", *(f"{name}-{support.TARGET}.{kind}" for kind in ("tar.gz", "mcpb", "cdx.json")),
+            *(f"{name}{kind}.wasm" for kind in ("", "-reader", "-gateway")),
+            *(f"{name}{kind}.policy.yaml" for kind in ("", "-reader"))})
+        for path in support.made(support.MADE):
+            path.unlink()
+        # A package of an older version does not stay.
+        old_package = support.DIST / f"whereby-agent-0.0.1-{support.TARGET}.tar.gz"
+        old_package.touch()
         # Another time zone, umask, language and folder for temporary files.
         with tempfile.TemporaryDirectory() as folder:
             changed = {"TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8", "TMPDIR": folder}
@@ -41,8 +46,7 @@ class Packages(unittest.TestCase):
                 os.umask(old)
                 for name, value in before.items():
                     os.environ.pop(name) if value is None else os.environ.update({name: value})
-        self.assertEqual(digests(), first)
-        self.assertGreaterEqual(len(first), 9)
+        self.assertEqual(support.digests(support.MADE), first)
         lines = (support.DIST / "SHA256SUMS").read_text().splitlines()
         sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
         self.assertEqual({name: sums.get(name) for name in first}, first)
@@ -111,12 +115,18 @@ class Packages(unittest.TestCase):
         schema = json.loads((support.ROOT / "host/packages/registry/schema/server.schema.json").read_text())
         jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker()).validate(entry)
         self.assertEqual(entry["$schema"], schema["$id"])
-        self.assertEqual((entry["name"], entry["version"]), ("org.example/whereby-agent", support.VERSION))
+        self.assertEqual((entry["name"], entry["version"]), (support.server_name(), support.VERSION))
         packages = {it["registryType"]: it for it in entry["packages"]}
         self.assertEqual(list(packages), ["pypi", "npm", "oci", "mcpb"])
         for kind in ("pypi", "npm"):
             self.assertEqual((packages[kind]["identifier"], packages[kind]["version"]), ("whereby-agent", support.VERSION))
-        self.assertEqual(packages["oci"]["identifier"], f"example.org/whereby/whereby-agent:{support.VERSION}")
+        image, tag = packages["oci"]["identifier"].rsplit(":", 1)
+        self.assertEqual((image.rsplit("/", 1)[1], tag), ("whereby-agent", support.VERSION))
+        for page in ("README.md", "docs/installing.md"):
+            text = (support.ROOT / page).read_text()
+            self.assertIn(f" {image} demo", text, page)
+            # The components are beside it.
+            self.assertIn(f"oci://{image}-component-reader:{support.VERSION}", text, page)
         for kind in ("pypi", "npm", "oci"):
             [key] = packages[kind]["environmentVariables"]
             self.assertEqual((key["name"], key["isSecret"], key["isRequired"]), ("WHEREBY_ACCESS_TOKEN", True, True))

@@ -85,21 +85,48 @@ class Workflows(unittest.TestCase):
         self.assertEqual(workflow["permissions"], {})
         jobs = workflow["jobs"]
         matrix = jobs["build"]["strategy"]["matrix"]["include"]
-        all_ = re.search(r"all \] \|\| kinds=\((.*)\)$", (support.ROOT / "host/package").read_text(), re.MULTILINE)[1].split()
-        self.assertEqual({kind for it in matrix for kind in it["kinds"].split()} | {"registry"}, set(all_))
+        kinds = {name: set(found.split()) for name, found in re.findall(
+            r"^(everywhere|linux)=\((.*)\)$", (support.ROOT / "host/package").read_text(), re.MULTILINE)}
+        self.assertEqual({kind for it in matrix for kind in it["kinds"].split()} | {"registry"},
+                         kinds["everywhere"] | kinds["linux"])
+        for row in matrix:
+            allowed = kinds["everywhere"] | (kinds["linux"] if "-linux-" in row["target"] else set())
+            self.assertLessEqual(set(row["kinds"].split()), allowed, row["target"])
         # What the action installs is built.
         action = set(re.findall(r"target=(\S+) ;;", (support.ROOT / "action.yml").read_text()))
         self.assertEqual({it["target"] for it in matrix if "archive" in it["kinds"].split()}, action)
-        # Whatever publishes waits for the attestation and for a person, and only for a tag.
+        # Whatever attests and publishes waits for a person, and only for a tag; publishing also for the attestation.
         for name, job in jobs.items():
             self.assertTrue(job["permissions"], name)
             for step in job["steps"]:
                 if step.get("uses", "").startswith("actions/checkout@"):
                     self.assertEqual(step["with"], {"persist-credentials": False}, name)
-            if "write" in job["permissions"].values() and name != "attest":
+            if "write" in job["permissions"].values():
                 self.assertEqual((job["environment"], job["if"]), ("release", "github.ref_type == 'tag'"), name)
+                if name == "attest":
+                    continue
                 needs = job["needs"] if isinstance(job["needs"], list) else [job["needs"]]
                 self.assertTrue(all(it == "attest" or jobs[it]["needs"] == "attest" for it in needs), name)
+
+    def test_what_only_linux_can_make_is_refused_elsewhere_before_anything_is_built(self):
+        with tempfile.TemporaryDirectory() as folder:
+            uname = pathlib.Path(folder, "uname")
+            uname.write_text("#!/bin/sh\necho Darwin\n")
+            uname.chmod(0o755)
+            for kind in ("wheel", "deb", "image"):
+                ran = support.ended(support.ROOT / "host/package", "npm", kind, status=2, env={
+                    "PATH": f"{folder}:/usr/bin:/bin", "WHEREBY": "/nowhere"})
+                self.assertIn(f"the kind {kind} is made on Linux only", ran.stderr)
+
+    def test_the_containers_that_are_pushed_are_attested(self):
+        steps = yaml.safe_load(RELEASE.read_text())["jobs"]["containers"]["steps"]
+        signed = {it["with"]["subject-name"].rsplit("/", 1)[1] for it in steps if "subject-name" in it.get("with", {})}
+        names = {f"whereby-agent{it}" for it in ("", "-component", "-component-reader", "-component-gateway")}
+        self.assertEqual(signed, names)
+        for step in steps:
+            if name := step.get("with", {}).get("subject-name", "").partition("/")[2]:
+                self.assertEqual(step["with"]["subject-digest"], f"${{{{ steps.publish.outputs.{name} }}}}")
+                self.assertTrue(step["with"]["push-to-registry"])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ function fail(what: string): never {
 const program = findProgram() ?? fail(`the package whereby-agent has no program for ${PLATFORM}`);
 const child = spawn(program, process.argv.slice(2), { stdio: "inherit" });
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-// The program decides what they do. A second Ctrl-C, which it also gets from the terminal, does nothing more.
+// The program handles signals. Ctrl-C reaches it twice, from the terminal and from here; the second has no effect.
 for (const signal of signals) process.on(signal, () => child.kill(signal));
 child.on("error", (error) => fail(`${program} cannot be run: ${error.message}`));
 child.on("exit", (status, signal) => {

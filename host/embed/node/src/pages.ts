@@ -23,17 +23,19 @@ export async function* items(
   const cursors = new Set<string>();
   do {
     const page = (await call(iterator.name, { ...others, limit: Math.min(left, most), cursor }, options)) as Page;
-    const { nextCursor } = page.meta;
-    if (nextCursor !== null && cursors.has(nextCursor)) {
-      throw new WherebyError(
-        "unexpected-response",
-        "the pages have no end: a nextCursor leads back to an earlier page",
-        { hint: HINTS["unexpected-response"] },
-      );
+    const found = page.data.slice(0, left);
+    left -= found.length;
+    cursor = page.meta.nextCursor;
+    if (cursor !== null && left > 0) {
+      if (cursors.has(cursor)) {
+        throw new WherebyError(
+          "unexpected-response",
+          "the pages have no end: a nextCursor leads back to an earlier page",
+          { hint: HINTS["unexpected-response"] },
+        );
+      }
+      cursors.add(cursor);
     }
-    if (nextCursor !== null) cursors.add(nextCursor);
-    yield* page.data.slice(0, left);
-    left -= page.data.length;
-    cursor = nextCursor;
+    yield* found;
   } while (cursor !== null && left > 0);
 }

@@ -175,6 +175,8 @@ for (const [name, open] of Object.entries(RUNTIMES)) {
     assert.equal(error.kind, "unexpected-response");
     assert.match(error.message, /no end/);
     assert.deepEqual(seen, ["first-0", "first-1", "second-0", "second-1"]);
+    // A limit that is reached on the page that leads back.
+    for (const limit of [5, 6]) assert.equal((await all(whereby.iterateRooms({ limit }))).length, limit);
     const sent = api.asked.length;
     const controller = new AbortController();
     const rooms = whereby.iterateRooms({}, { signal: controller.signal });

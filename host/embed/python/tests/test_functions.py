@@ -208,6 +208,9 @@ class Either:
                     seen.append(room["roomName"])
             self.assertIn("no end", caught.exception.message)
             self.assertEqual(seen, ["first-0", "first-1", "second-0", "second-1"])
+            # A limit that is reached on the page that leads back.
+            for limit in (5, 6):
+                self.assertEqual(len(list(w.iterate_rooms(limit=limit))), limit)
             self.url = "http://127.0.0.1:9/v1"
             w = self.open()
             rooms = w.iterate_rooms()
