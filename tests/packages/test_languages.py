@@ -363,7 +363,7 @@ class Npm(Case):
     def test_without_a_package_for_the_platform_it_says_what_to_do(self):
         programs = self.install("--omit=optional")
         ran = ended(programs / "whereby-agent", "mcp", status=1, env=self.environment)
-        self.assertRegex(ran.stderr, r"^error: the package whereby-agent has no program for \w+-\w+\n"
+        self.assertRegex(ran.stderr, r"^error: the package whereby-agent-\w+-\w+, which has the program, is not installed\n"
                          "hint: install the program with `cargo install whereby-agent`\n$")
         hint = self.script(
             'import { WherebyComponent, host } from "whereby-agent";\n'

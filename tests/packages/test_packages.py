@@ -129,7 +129,7 @@ class Packages(unittest.TestCase):
             self.assertIn(f"oci://{image}-component-reader:{support.VERSION}", text, page)
         for kind in ("pypi", "npm", "oci"):
             [key] = packages[kind]["environmentVariables"]
-            self.assertEqual((key["name"], key["isSecret"], key["isRequired"]), ("WHEREBY_ACCESS_TOKEN", True, True))
+            self.assertEqual((key["name"], key["isSecret"], key["isRequired"]), ("WHEREBY_ACCESS_TOKEN", True, False))
         bundle = packages["mcpb"]
         address, name = bundle["identifier"].rsplit("/", 1)
         self.assertEqual(address, f"{support.CARGO['repository']}/releases/download/v{support.VERSION}")

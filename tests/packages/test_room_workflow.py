@@ -17,6 +17,8 @@ import steps
 import support
 import test_mcp
 
+# There is one comment.
+EDITS = "--edit-last --create-if-none"
 PAGE = support.ROOT / "docs" / "scripts-and-ci.md"
 
 
@@ -139,15 +141,15 @@ class Rooms(test_mcp.McpTest):
         [room] = self.rooms()
         self.assertTrue(room.startswith("pr-12-"))
         [comment] = self.comments
-        self.assertRegex(comment, rf"^pr comment 12 --repo owner/app --body Review room: https://\S+/{room}$")
+        self.assertRegex(comment, rf"^pr comment 12 --repo owner/app --body Review room: (https://\S+/{room}) {EDITS}$")
         # The host's URL is masked before anything else could print it, and nowhere else.
         said = done["Find or create the room"].stdout.splitlines()
-        self.assertEqual([line.split("?")[0] for line in said], [f"::add-mask::{comment.split(': ')[1]}"])
+        self.assertEqual([line.split("?")[0] for line in said], [f"::add-mask::{comment.split()[-3]}"])
         self.assertIn("roomKey=", said[0])
-        # A push, a re-run and reopening find the room. There is no second comment.
+        # A push, a re-run and reopening find the room. They edit the comment, which may have failed before.
         for action in ("synchronize", "opened", "reopened"):
             self.ok(12, action)
-            self.assertEqual((self.rooms(), self.comments), ([room], []))
+            self.assertEqual((self.rooms(), self.comments), ([room], [comment]))
         self.assertEqual(self.writes(), ["POST"])
         # Another pull request whose number begins alike has a room of its own.
         self.ok(1, "opened")
@@ -171,7 +173,7 @@ class Rooms(test_mcp.McpTest):
         self.ok(7, "opened")
         self.assertEqual(self.writes(), ["POST"])
         [room] = self.rooms()
-        self.assertTrue(self.comments[0].endswith(room), self.comments)
+        self.assertTrue(self.comments[0].endswith(f"{room} {EDITS}"), self.comments)
 
     def test_a_failed_call_fails_the_job_and_says_why(self):
         right = self.token

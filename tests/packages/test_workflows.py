@@ -102,7 +102,7 @@ class Workflows(unittest.TestCase):
                 if step.get("uses", "").startswith("actions/checkout@"):
                     self.assertEqual(step["with"], {"persist-credentials": False}, name)
             if "write" in job["permissions"].values():
-                self.assertEqual((job["environment"], job["if"]), ("release", "github.ref_type == 'tag'"), name)
+                self.assertEqual((job["environment"], job["if"]), ("release", "github.event_name == 'push' && github.ref_type == 'tag'"), name)
                 if name == "attest":
                     continue
                 needs = job["needs"] if isinstance(job["needs"], list) else [job["needs"]]

@@ -11,7 +11,7 @@ function fail(what: string): never {
   process.exit(1);
 }
 
-const program = findProgram() ?? fail(`the package whereby-agent has no program for ${PLATFORM}`);
+const program = findProgram() ?? fail(`the package whereby-agent-${PLATFORM}, which has the program, is not installed`);
 const child = spawn(program, process.argv.slice(2), { stdio: "inherit" });
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 // The program handles signals. Ctrl-C reaches it twice, from the terminal and from here; the second has no effect.
