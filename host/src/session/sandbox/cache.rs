@@ -54,7 +54,7 @@ pub(crate) fn load(
 ) -> Result<Component, Error> {
     let name = file_name(engine, bytes, limits);
     let file = directory.and_then(|directory| Some(own(directory)?.join(name)));
-    let kept = || file.as_ref().and_then(|file| read(engine, file, limits.cache_bytes));
+    let kept = || file.as_ref().and_then(|file| read(engine, file));
     if let Some(component) = kept() {
         return Ok(component);
     }
@@ -133,14 +133,9 @@ pub(crate) fn trouble(directory: &Path) -> Option<std::io::Error> {
     written.err()
 }
 
-fn read(engine: &Engine, file: &Path, most_bytes: u64) -> Option<Component> {
+fn read(engine: &Engine, file: &Path) -> Option<Component> {
     let metadata = std::fs::symlink_metadata(file).ok()?;
     if !(metadata.is_file() && is_own(&metadata, 0o022)) {
-        return None;
-    }
-    let code = file::read(file, most_bytes).ok()?;
-    // Of the file that was read: another one may have taken its place.
-    if code.access.writable_by_others {
         return None;
     }
     #[expect(
@@ -148,7 +143,7 @@ fn read(engine: &Engine, file: &Path, most_bytes: u64) -> Option<Component> {
         reason = "the file was written by this program: it and its directory are the user's own"
     )]
     // SAFETY: only the user can write the file, and the name contains the component's digest.
-    let component = unsafe { Component::deserialize(engine, code.bytes) };
+    let component = unsafe { Component::deserialize_file(engine, file) };
     // Code from another version of the engine is compiled again.
     let component = component.ok()?;
     // The modification time is the last use. If it cannot be set, the file is only deleted sooner.

@@ -91,10 +91,11 @@ fn read(engine: &Engine, component: &[u8], path: &Path) -> Result<Option<Compone
     }
     #[expect(
         unsafe_code,
-        reason = "only root and the user can write the file, and it is as it was made"
+        reason = "only root and the user can change or replace the file, and it is as it was made"
     )]
-    // SAFETY: the code is the compiler's own: its digest matches, and others could not have written it.
-    let component = unsafe { Component::deserialize(engine, code) };
+    // SAFETY: the code is the compiler's own: its digest matches, and others can't exchange the file.
+    // Mapped, because a copy would need a file in memory, which a limit on the size of files forbids.
+    let component = unsafe { Component::deserialize_file(engine, path) };
     component.map(Some).map_err(|error| {
         let what = format!("does not fit the engine here: {error:#}");
         Reason::new(what, "raise the limit on address space, if there is one (ulimit -v)")
