@@ -58,7 +58,7 @@ fn a_server_says_at_its_start_that_its_calls_will_fail() {
     let good = "[accounts.work]\naccess_token.env = \"KEY\"\n";
     let other = "[accounts.other]\naccess_token.env = \"NO_KEY\"\n";
     for (configuration, words) in [
-        (String::new(), &["every call will fail", "run: whereby configure --token-stdin"][..]),
+        (String::new(), &["every call will fail", "run: whereby setup"][..]),
         (
             accounts.to_owned(),
             &["/nowhere/key", "run: whereby configure --account work --token-stdin"],

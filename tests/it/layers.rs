@@ -190,6 +190,8 @@ fn a_library_is_known_where_it_belongs_and_nowhere_else() {
         ("ciborium", &["passkey"]),
         ("ring", &["passkey", "store"]),
         ("toml_edit", &["cli", "config"]),
+        ("jsonc_parser", &["cli"]),
+        ("similar", &["cli"]),
         ("wasmtime", &["session", "session/sandbox"]),
         ("wasmtime_wasi", &["session/sandbox"]),
         ("wasmtime_wasi_http", &["session/sandbox", "session/outbound"]),

@@ -79,8 +79,9 @@ impl Opts {
             Err(error) => return Err(error.clone().into()),
         };
         let packaged = match &session {
-            Ok(session) => session.packaged().await.unwrap_or(Packaged::Absent),
-            Err(_) => Packaged::Absent,
+            Ok(session) if component.status == "ok" => session.packaged().await?,
+            // The check of the component says why.
+            _ => Packaged::Absent,
         };
         let code = compiled_code(context, &packaged, component.status == "ok");
         let mut checks = vec![configuration(&read), component];

@@ -132,7 +132,7 @@ impl TokenSource {
                 .to_owned(),
             Self::File(path) => read_token_file(path)
                 .map_err(|reason| wrong(format!("the file {} {reason}", file::shown(path))))?,
-            Self::Command(command) => run(command).map_err(|reason| {
+            Self::Command(command) => print(command).map_err(|reason| {
                 let program = command.first().map_or("", String::as_str);
                 wrong(format!("the command {} {reason}", text::printable(program, 300)))
             })?,
@@ -147,24 +147,9 @@ fn read_token_file(path: &Path) -> Result<String, String> {
     contents.text()
 }
 
-/// Runs a command in the root directory, without standard input, and returns its output.
-fn run(command: &[String]) -> Result<String, String> {
-    let (program, arguments) = command.split_first().ok_or("is empty")?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("could not be started: {error}"))?;
-    let read = printed(&mut child, COMMAND_TIMEOUT);
-    if read.is_err() {
-        // Fails only if the program has already ended.
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    let (status, text) = read?;
+/// Returns what a command prints.
+fn print(command: &[String]) -> Result<String, String> {
+    let (status, text) = run(command, None, COMMAND_TIMEOUT)?;
     if !status.success() {
         return Err(format!("failed ({status}); run it yourself to see why"));
     }
@@ -172,30 +157,39 @@ fn run(command: &[String]) -> Result<String, String> {
         .map_err(|_| "printed bytes that are not UTF-8; it must print the API key only".into())
 }
 
-/// Runs a command in the root directory, with this standard input, and ignores its output. It has a minute,
-/// because it may ask a person for a password.
+/// Gives a command its standard input, and ignores what it prints. It has a minute, because it may ask a
+/// person for a password.
 pub(crate) fn feed(command: &[String], input: &str) -> Result<(), String> {
+    let (status, _) = run(command, Some(input), STORE_TIMEOUT)?;
+    if status.success() { Ok(()) } else { Err(format!("failed ({status})")) }
+}
+
+/// Runs a command in the root directory until it ends, and returns its output.
+fn run(
+    command: &[String],
+    input: Option<&str>,
+    time: Duration,
+) -> Result<(ExitStatus, Vec<u8>), String> {
     let (program, arguments) = command.split_first().ok_or("is empty")?;
     let mut child = Command::new(program)
         .args(arguments)
         .current_dir("/")
-        .stdin(Stdio::piped())
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("could not be started: {error}"))?;
     // A token fits into the pipe. A program that ends without reading it fails, or does not store it.
-    if let Some(mut stdin) = child.stdin.take() {
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
         let _ = stdin.write_all(input.as_bytes());
     }
-    let ended = printed(&mut child, STORE_TIMEOUT);
+    let ended = printed(&mut child, time);
     if ended.is_err() {
         // Fails only if the program has already ended.
         let _ = child.kill();
         let _ = child.wait();
     }
-    let (status, _) = ended?;
-    if status.success() { Ok(()) } else { Err(format!("failed ({status})")) }
+    ended
 }
 
 fn too_late(time: Duration) -> String {
@@ -403,7 +397,7 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn a_command_is_over_when_it_ends() {
-        let sh = |script: &str| run(&["/bin/sh".into(), "-c".into(), script.into()]);
+        let sh = |script: &str| print(&["/bin/sh".into(), "-c".into(), script.into()]);
         // The background process keeps the pipe open for longer than the timeout.
         assert_eq!(sh("echo key; sleep 11 &").as_deref(), Ok("key\n"));
         assert_eq!(sh("printf '%010000d' 7").map(|text| text.len()), Ok(10_000));

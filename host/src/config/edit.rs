@@ -91,17 +91,31 @@ pub(crate) fn preview(
     planned(file::target(file_to_use(named, environment)?), plan)
 }
 
-/// Makes changes that a person has seen. Returns `None`, and writes nothing, if the file has changed since.
+/// What became of changes that a person has seen.
+pub(crate) enum Seen {
+    Made(Changed),
+    /// The file has changed since; nothing was written.
+    Changed,
+    /// What comes first failed, for this reason; nothing was written.
+    Failed(String),
+}
+
+/// Makes changes that a person has seen. `first` is done if the file is still the same, and before it is
+/// written.
 pub(crate) fn change_as_seen(
     seen: &Planned,
     changes: Vec<Change>,
-) -> Result<Option<Changed>, Error> {
+    first: impl FnOnce() -> Result<(), String>,
+) -> Result<Seen, Error> {
     let _lock = locked(&seen.file)?;
     let planned = planned(seen.file.clone(), |_| Ok(changes))?;
     if planned.before != seen.before {
-        return Ok(None);
+        return Ok(Seen::Changed);
     }
-    write(planned).map(Some)
+    if let Err(why) = first() {
+        return Ok(Seen::Failed(why));
+    }
+    write(planned).map(Seen::Made)
 }
 
 /// Makes the file's directory if it is missing, and prevents other changes until the lock is dropped.

@@ -103,11 +103,23 @@ impl Keychain {
     }
 }
 
-/// Whether there is a session bus, over which the Secret Service is reached.
+/// Whether there is a session bus, over which the Secret Service is reached. A bus that a project could
+/// have set does not count: it would get the key.
 fn has_session_bus(environment: &Environment) -> bool {
-    let runtime = environment.variable("XDG_RUNTIME_DIR").map(Path::new);
-    environment.variable("DBUS_SESSION_BUS_ADDRESS").is_some()
-        || runtime.is_some_and(|folder| folder.join("bus").exists())
+    let is_own = |path: &Path, name| {
+        path.is_absolute() && environment.check_own(path, name).is_ok() && path.exists()
+    };
+    const ADDRESS: &str = "DBUS_SESSION_BUS_ADDRESS";
+    const FOLDER: &str = "XDG_RUNTIME_DIR";
+    match (environment.variable(ADDRESS), environment.variable(FOLDER)) {
+        // Addresses of other kinds can run programs, or lead to anybody's socket.
+        (Some(addresses), _) => addresses.split(';').all(|address| {
+            let path = address.strip_prefix("unix:path=").and_then(|rest| rest.split(',').next());
+            path.is_some_and(|path| !path.contains('%') && is_own(Path::new(path), ADDRESS))
+        }),
+        (None, Some(folder)) => is_own(&Path::new(folder).join("bus"), FOLDER),
+        (None, None) => false,
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -173,12 +185,34 @@ mod tests {
     #[test]
     fn a_keychain_that_no_program_can_reach_is_not_offered() {
         assert!(!has_session_bus(&Environment::empty()));
-        let mut environment = Environment::empty();
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().display().to_string();
-        environment.variables.insert("XDG_RUNTIME_DIR".into(), path);
-        assert!(!has_session_bus(&environment));
+        let environment = |name: &str, value: &str| {
+            let mut environment = Environment::empty();
+            environment.variables.insert(name.into(), value.into());
+            environment
+        };
+        let by_folder = environment("XDG_RUNTIME_DIR", &path);
+        assert!(!has_session_bus(&by_folder));
         std::fs::write(folder.path().join("bus"), "").expect("a file");
-        assert!(has_session_bus(&environment));
+        let address = |address: &str| environment("DBUS_SESSION_BUS_ADDRESS", address);
+        let by_address = address(&format!("unix:path={path}/bus,guid=1"));
+        for mut environment in [by_folder, by_address] {
+            assert!(has_session_bus(&environment), "{environment:?}");
+            environment.directory = folder.path().to_owned();
+            assert!(!has_session_bus(&environment), "a project could have set it");
+        }
+        for refused in [
+            String::new(),
+            "bus".into(),
+            "unix:path=bus".into(),
+            "unix:abstract=bus".into(),
+            "unixexec:path=/bin/sh".into(),
+            format!("unix:path={path}/%62us"),
+            format!("unix:path={path}/none"),
+            format!("unix:path={path}/bus;tcp:host=127.0.0.1,port=1"),
+        ] {
+            assert!(!has_session_bus(&address(&refused)), "{refused}");
+        }
     }
 }

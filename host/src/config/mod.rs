@@ -405,8 +405,8 @@ impl Settings {
         found.ok_or_else(|| {
             if self.accounts.is_empty() {
                 return Error::configuration(
-                    "there is no account; run: whereby configure --token-stdin, or set \
-                     WHEREBY_ACCESS_TOKEN",
+                    "there is no account; run: whereby setup; without a terminal, pipe the key to: whereby \
+                     configure --token-stdin, or set WHEREBY_ACCESS_TOKEN",
                 );
             }
             let names: Vec<&str> = self.accounts.keys().map(String::as_str).collect();

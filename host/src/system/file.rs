@@ -49,7 +49,7 @@ pub(crate) fn read_guarded(path: &Path, most: u64) -> Result<Option<Vec<u8>>, St
     if path.canonicalize().map_err(failed)? != path {
         return Err("is reached by a link".into());
     }
-    if !is_in_safe_folders(path, rustix::process::geteuid().as_raw()) {
+    if !is_in_safe_folders(path, rustix::process::geteuid().as_raw(), 0o022) {
         return Err("is in a folder that others can change".into());
     }
     Ok(Some(contents.bytes))
@@ -217,9 +217,33 @@ pub(crate) fn check_own(path: &Path) -> Result<(), String> {
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     let found = folder.metadata().map_err(|error| format!("has no usable folder: {error}"))?;
-    if found.uid() != user || found.mode() & 0o002 != 0 {
+    let is_own = found.uid() == user && found.mode() & 0o002 == 0;
+    // The folder may be reached by a link, and the file may not exist.
+    if is_own && is_in_safe_folders(folder, user, 0o002) {
+        return Ok(());
+    }
+    Err("is in a folder that others can change".into())
+}
+
+/// Checks that only root, the user and their groups can change or replace a program. The error says what is
+/// wrong with it.
+#[cfg(unix)]
+pub(crate) fn check_kept(program: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = rustix::process::geteuid().as_raw();
+    let found = program.metadata().map_err(|error| format!("cannot be accessed: {error}"))?;
+    if ![0, user].contains(&found.uid()) || found.mode() & 0o002 != 0 {
+        return Err("can be changed by others".into());
+    }
+    if !is_in_safe_folders(program, user, 0o002) {
         return Err("is in a folder that others can change".into());
     }
+    Ok(())
+}
+
+/// Other systems have no owners that this program knows.
+#[cfg(not(unix))]
+pub(crate) fn check_kept(_: &Path) -> Result<(), String> {
     Ok(())
 }
 
@@ -288,7 +312,7 @@ impl Access {
     fn of(path: &Path, file: &File, metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt as _;
         let user = rustix::process::geteuid().as_raw();
-        let is_kept = || is_read_only(file) || is_in_safe_folders(path, user);
+        let is_kept = || is_read_only(file) || is_in_safe_folders(path, user, 0o022);
         Self::judge(metadata.uid(), user, metadata.mode(), || is_read_only(file), is_kept)
     }
 
@@ -325,14 +349,16 @@ fn is_read_only(file: &File) -> bool {
 }
 
 /// Whether only root and the user can replace a file: each folder above it, and above a link to it,
-/// belongs to one of them and is not writable by others, unless it is sticky.
+/// belongs to one of them and is not writable by `others`, unless it is sticky. These are bits of a mode:
+/// 0o022 where a secret or code is, or 0o002 for what a person keeps, since many systems make folders that
+/// the user's own group or the administrators can write.
 #[cfg(unix)]
-fn is_in_safe_folders(path: &Path, user: u32) -> bool {
+fn is_in_safe_folders(path: &Path, user: u32, others: u32) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let is_safe = |folder: &Path| {
         folder.metadata().is_ok_and(|found| {
             let is_known = found.uid() == 0 || found.uid() == user;
-            is_known && (found.mode() & 0o022 == 0 || found.mode() & 0o1000 != 0)
+            is_known && (found.mode() & others == 0 || found.mode() & 0o1000 != 0)
         })
     };
     // The folders of the file and of a link to it.

@@ -19,9 +19,12 @@ const CODE: &str = "{\r\n\t// mine: oth3r\r\n\t\"servers\": {\r\n\t\t\"a\": { \"
 
 const CODEX: &str = "model = \"oth3r\" # mine\n\n[mcp_servers.github]\ncommand = \"gh-mcp\"\n";
 
+const DESKTOP: &str = "{\"globalShortcut\": \"oth3r\"}";
+
 /// The files of the clients of this user, each with what it has at first.
-const CLIENTS: [(&str, Option<&str>); 4] = [
+const CLIENTS: [(&str, Option<&str>); 5] = [
     (".claude.json", Some(CLAUDE)),
+    (".config/Claude/claude_desktop_config.json", Some(DESKTOP)),
     (".cursor/mcp.json", None),
     (".config/Code/User/mcp.json", Some(CODE)),
     (".codex/config.toml", Some(CODEX)),
@@ -119,6 +122,7 @@ async fn setup_leads_from_the_key_to_the_first_call() {
             (CHOICE, "\n"),
             (WRITE, "y\n"),
             ("Add whereby to Claude Code? [y/N] ", "y\n"),
+            ("Add whereby to Claude Desktop? [y/N] ", "y\n"),
             ("Add whereby to Cursor? [y/N] ", "y\n"),
             ("Add whereby to VS Code? [y/N] ", "y\n"),
             ("Add whereby to Codex? [y/N] ", "y\n"),
@@ -136,6 +140,13 @@ async fn setup_leads_from_the_key_to_the_first_call() {
     assert_eq!(
         read(".cursor/mcp.json"),
         format!("{{\n  \"mcpServers\": {{\n    \"whereby\": {indented}\n  }}\n}}\n")
+    );
+    assert_eq!(
+        read(".config/Claude/claude_desktop_config.json"),
+        DESKTOP.replace(
+            '}',
+            &format!(", \"mcpServers\": {{ \"whereby\": {{ {command}, \"args\": [\"mcp\"] }} }}}}")
+        )
     );
     let typed = format!(
         "\r\n\t\t\"whereby\": {{\r\n\t\t\t\"type\": \"stdio\",\r\n\t\t\t{command},\r\n\t\t\t\"args\": \
@@ -166,23 +177,32 @@ async fn a_no_leaves_each_file_as_it_is() {
     let user = newcomer(&CLIENTS).await;
     let before = user.files();
     let key = format!("{}\n", user.simulator.token());
+    let (shown, status) = user.set_up(&[&user.api_url()], &[(KEY, &key), (WRITE, "n\n")]);
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("the key is not stored") && !shown.contains("Next:"), "{shown}");
+    assert_eq!(user.files(), before);
+    assert_eq!(user.files_with(user.simulator.token()), [] as [PathBuf; 0]);
     let (shown, status) = user.set_up(
         &[&user.api_url()],
         &[
             (KEY, &key),
-            (WRITE, "n\n"),
+            (WRITE, "y\n"),
             (CHOICE, "1\n"),
             (WRITE, "\n"),
             ("Claude Code? [y/N] ", "no\n"),
+            ("Claude Desktop? [y/N] ", "\n"),
             ("Cursor? [y/N] ", "\n"),
             ("VS Code? [y/N] ", "n\n"),
             ("Codex? [y/N] ", "N\n"),
         ],
     );
     assert_eq!(status, Some(0), "{shown}");
-    assert!(shown.contains("no key is stored"), "{shown}");
-    assert_eq!(user.files(), before);
-    assert_eq!(user.files_with(user.simulator.token()), [] as [PathBuf; 0]);
+    assert!(shown.contains("Next:") && !shown.contains("Restart your MCP client"), "{shown}");
+    let mut after = user.files();
+    let config = String::from_utf8(after.remove(&user.config()).expect("a file")).expect("UTF-8");
+    assert!(!config.contains("permissions"), "{config}");
+    after.retain(|path, _| !path.ends_with("config.toml.lock"));
+    assert_eq!(after, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,7 +217,7 @@ async fn a_key_that_does_not_work_is_not_stored() {
         let answers = [(KEY, typed), (KEY, typed), (KEY, typed)];
         let (shown, status) = user.set_up(&[&user.api_url()], &answers);
         assert_eq!(status, Some(2), "{shown}");
-        assert!(shown.contains(words) && shown.contains("no key was given"), "{shown}");
+        assert!(shown.contains(words) && shown.contains("none of the keys works"), "{shown}");
         assert!(!shown.contains("key.here") && !shown.contains('\u{1b}'), "{shown}");
         assert!(user.files().is_empty());
     }
@@ -233,8 +253,8 @@ async fn a_key_that_stopped_working_is_replaced_where_it_is() {
         user.set_up(&[], &[(KEY, &key), (WRITE, "y\n"), (CHOICE, "3\n"), (WRITE, "y\n")]);
     assert_eq!(status, Some(0), "{shown}");
     assert!(shown.contains("The key of the account `work` cannot be used"), "{shown}");
-    let rules = "\n[permissions]\nread = \"allow\"\nwrite = \"allow\"\n\n[permissions.functions]\n\
-                 delete_room = \"ask\"\n";
+    let rules = "\n[permissions]\nread = \"allow\"\nwrite = \"ask\"\ndestination = \"ask\"\n\n\
+                 [permissions.functions]\ncreate_room = \"allow\"\n";
     let after = fs::read_to_string(user.config()).expect("a file");
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(words(&after), words(&(config(user.simulator.token()) + rules)));
@@ -249,7 +269,11 @@ async fn ctrl_c_leaves_nothing_half_done_and_says_what_is_done() {
     let key = format!("{}\n", user.simulator.token());
     let (shown, status) = user.set_up(&[&user.api_url()], &[(KEY, "half a key\u{3}")]);
     assert_eq!(status, Some(130), "{shown}");
-    assert!(!shown.contains("Done so far"), "{shown}");
+    assert!(
+        shown.contains("Nothing was changed. To go on, run:\nwhereby setup --api-url"),
+        "{shown}"
+    );
+    assert!(!shown.contains("error:"), "{shown}");
     // The terminal is not the program's own, so that Ctrl-C is only a signal where nothing is hidden.
     let mut terminal = Terminal::start(user.command(&["setup", &user.api_url()]), SCREEN);
     for (question, answer) in [(KEY, &*key), (WRITE, "y\n"), (CHOICE, "2\n"), (WRITE, "")] {
@@ -288,14 +312,14 @@ async fn a_file_that_changes_during_the_question_is_shown_again() {
     let config = fs::read_to_string(user.config()).expect("a file");
     fs::write(user.config(), format!("# new\n{config}")).expect("a file");
     terminal.write("y\n");
-    terminal.read_until("The file has changed meanwhile");
+    terminal.read_until("The file has changed in the meantime");
     terminal.read_until(WRITE);
     terminal.write("y\n");
     terminal.read_until("Add whereby to Cursor? [y/N] ");
     let file = user.home.path().join(".cursor/mcp.json");
     fs::write(&file, "{ \"a\": 1 }\n").expect("a file");
     terminal.write("y\n");
-    terminal.read_until("The file has changed meanwhile");
+    terminal.read_until("The file has changed in the meantime");
     terminal.read_until("Add whereby to Cursor? [y/N] ");
     terminal.write("y\n");
     terminal.read_until("");
@@ -307,6 +331,69 @@ async fn a_file_that_changes_during_the_question_is_shown_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_is_there_is_changed_and_keeps_its_arguments() {
+    let entry = |command: &str| {
+        format!(
+            "{{\"mcpServers\": {{\"whereby\": {{\"command\": \"{command}\", \"args\": [\"mcp\", \"--agent\", \
+             \"desk\"]}}}}}}\n"
+        )
+    };
+    let over_http = "{\"mcpServers\": {\"whereby\": {\"url\": \"http://127.0.0.1:8090/mcp\"}}}\n";
+    let user = newcomer(&[
+        (".config/Claude/claude_desktop_config.json", Some(over_http)),
+        (".cursor/mcp.json", Some(&entry("/gone/whereby"))),
+    ])
+    .await;
+    let key = format!("{}\n", user.simulator.token());
+    let (shown, status) = user.set_up(
+        &[&user.api_url()],
+        &[
+            (KEY, &key),
+            (WRITE, "y\n"),
+            (CHOICE, "2\n"),
+            (WRITE, "y\n"),
+            ("Change the entry `whereby` of Cursor? [y/N] ", "y\n"),
+        ],
+    );
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("Claude Desktop: has whereby already."), "{shown}");
+    let read = |path: &str| fs::read_to_string(user.home.path().join(path)).expect("a file");
+    assert_eq!(read(".config/Claude/claude_desktop_config.json"), over_http);
+    assert_eq!(read(".cursor/mcp.json"), entry(env!("CARGO_BIN_EXE_whereby")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_others_can_replace_is_added_to_no_client() {
+    let user = newcomer(&[(".cursor/mcp.json", Some("{}\n"))]).await;
+    let project = user.home.path().join("project");
+    fs::create_dir_all(project.join(".git")).expect("a folder");
+    let program = project.join("whereby");
+    // Another process writes it: a program that is open for writing anywhere here cannot be started.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_whereby")).arg(&program).status();
+    assert!(copied.expect("cp runs").success());
+    let mut command = Command::new(&program);
+    let usual = user.command(&["setup", &user.api_url()]);
+    command.args(usual.get_args()).current_dir(&project).env_clear();
+    command.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut terminal = Terminal::start(command, SCREEN);
+    let key = format!("{}\n", user.simulator.token());
+    for (question, answer) in [(KEY, &*key), (WRITE, "y\n"), (CHOICE, "2\n"), (WRITE, "y\n")] {
+        terminal.read_until(question);
+        terminal.write(answer);
+    }
+    terminal.read_until("");
+    assert!(terminal.child.wait().expect("it ends").success(), "{}", terminal.shown);
+    let shown = terminal.shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in
+        ["is in the current project", "npm install --global whereby-agent", "It works: list_rooms"]
+    {
+        assert!(shown.contains(words), "`{words}` is missing: {shown}");
+    }
+    let cursor = fs::read_to_string(user.home.path().join(".cursor/mcp.json")).expect("a file");
+    assert_eq!(cursor, "{}\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_terminal_setup_says_what_to_use() {
     let user = newcomer(&CLIENTS).await;
     let before = user.files();
@@ -315,7 +402,7 @@ async fn without_a_terminal_setup_says_what_to_use() {
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).expect("UTF-8");
     let (ci, json) = (user.command(&["setup"]), user.command(&["setup", "--json"]));
-    let mut runs = vec![("must be a terminal", told)];
+    let mut runs = vec![("must each be one", told)];
     for (why, mut command) in [("CI job", ci), ("prints no JSON", json)] {
         if why == "CI job" {
             command.env("CI", "true");

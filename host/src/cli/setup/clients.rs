@@ -1,17 +1,16 @@
 //! The MCP clients that setup knows: where their files are, and how to start this program from there.
 
 use super::entry::{self, Edited, Format, Launch};
+use crate::config::checkout;
 use crate::config::environment::Environment;
 use crate::system::file;
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use whereby_authority::text;
 
 /// The maximum size of a client's file, in bytes.
 const MAX_FILE: u64 = 32 * 1024 * 1024;
-
-/// The name of this program's package on npm and PyPI.
-const PACKAGE: &str = "whereby-agent";
 
 const JSON: Format = Format::Json { servers: "mcpServers", is_typed: false };
 
@@ -76,6 +75,15 @@ pub(super) fn found(environment: &Environment) -> Vec<Client> {
 }
 
 impl Client {
+    /// Returns the path of the entry in the file.
+    pub(super) fn part(&self) -> String {
+        let servers = match self.format {
+            Format::Json { servers, .. } => servers,
+            Format::Toml => entry::TOML_SERVERS,
+        };
+        format!("{servers}.{}", entry::NAME)
+    }
+
     /// Returns what the file needs. The error says what is wrong with the file, as the end of a sentence
     /// that begins with its path.
     pub(super) fn plan(&self, launch: &Launch) -> Result<Plan, String> {
@@ -110,48 +118,70 @@ impl Client {
 ///
 /// # Errors
 ///
-/// Says why the program cannot be started by its path.
+/// Says why the program cannot be started by its path, as the end of a sentence.
 pub(super) fn launch(environment: &Environment, config: Option<&Path>) -> Result<Launch, String> {
     let own = std::env::current_exe()
         .map_err(|error| format!("the path of this program cannot be found: {error}"))?;
-    let mut words = start(&own, environment)?;
+    let command = start(&own, environment)?;
+    let mut arguments = Vec::new();
     if let Some(config) = config {
-        words.push("--config".into());
-        words.push(utf8(config)?);
+        arguments.extend(["--config".into(), utf8(config)?]);
     }
-    words.push("mcp".into());
-    let command = words.remove(0);
-    Ok(Launch { command, arguments: words })
+    arguments.push("mcp".into());
+    Ok(Launch { command, arguments })
 }
 
-/// Returns the words that start the program at this path.
-fn start(own: &Path, environment: &Environment) -> Result<Vec<String>, String> {
-    let package = format!("{PACKAGE}@{}", env!("CARGO_PKG_VERSION"));
-    let is_in = |is_it: fn(&str) -> bool| {
-        own.components().any(|part| part.as_os_str().to_str().is_some_and(is_it))
-    };
-    // The caches of npx and uvx may be emptied. The version is the one that the person runs now.
-    if is_in(|part| part == "_npx") {
-        return Ok(vec!["npx".into(), "-y".into(), package]);
-    }
-    if is_in(|part| part.starts_with("archive-v")) {
-        return Ok(vec!["uvx".into(), package]);
-    }
+/// Returns the path with which clients start the program at this path.
+fn start(own: &Path, environment: &Environment) -> Result<String, String> {
+    check_installed(own, environment).map_err(|why| {
+        format!(
+            "{} {why}. Install the program first, then run `whereby setup` again:\n  npm install --global \
+             whereby-agent, uv tool install whereby-agent, or pip install whereby-agent",
+            file::shown(own)
+        )
+    })?;
     // A link in PATH stays the same when a package manager installs the next version beside this one.
-    let real = |path: &Path| path.canonicalize().ok();
-    let own_real = real(own);
+    let own_real = own.canonicalize().ok();
     let folders = std::env::split_paths(environment.variable("PATH").unwrap_or_default());
     let mut linked = folders
-        .filter(|folder| folder.is_absolute() && environment.check_own(folder, "PATH").is_ok())
+        .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join("whereby"))
-        .filter(|path| own_real.is_some() && real(path) == own_real);
-    Ok(vec![utf8(&linked.next().unwrap_or_else(|| own.to_owned()))?])
+        .filter(|path| {
+            own_real.is_some()
+                && path.canonicalize().ok() == own_real
+                && check_installed(path, environment).is_ok()
+        });
+    utf8(&linked.next().unwrap_or_else(|| own.to_owned()))
+}
+
+/// Checks that a program stays where it is, and that neither a project nor other users can replace it. The
+/// error says where it is instead.
+fn check_installed(program: &Path, environment: &Environment) -> Result<(), String> {
+    let is_version = |name: &str| {
+        let number = name.strip_prefix("archive-v");
+        number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    };
+    // Where npx and uvx keep what they run, wherever their caches are.
+    let is_temporary = |folder: &Path| {
+        let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let is_cache = || folder.with_file_name("CACHEDIR.TAG").exists();
+        name == "_npx" || is_version(name) && is_cache()
+    };
+    if program.ancestors().any(is_temporary) {
+        return Err("is in a cache, which may be emptied".into());
+    }
+    let home = environment.variable("HOME").map(Path::new);
+    if let Some(project) = checkout::holding(program, &environment.directory, home) {
+        return Err(format!("is in the current project, {}", file::shown(&project)));
+    }
+    file::check_kept(program)
 }
 
 fn utf8(path: &Path) -> Result<String, String> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
         let path = text::printable(&path.display().to_string(), 300);
-        format!("the path {path} is not UTF-8, so no client can be told of it")
+        format!("the path {path} is not UTF-8, so it can't be written to a client's file")
     })
 }
 
@@ -313,19 +343,56 @@ mod tests {
         fs::write(&own, "").expect("a program");
         fs::write(path("other/whereby"), "").expect("a program");
         symlink(&own, path("bin/whereby")).expect("a link");
-        let words = |own: &Path, folders: &[PathBuf]| {
+        let command = |own: &Path, folders: &[PathBuf]| {
             let joined = std::env::join_paths(folders).expect("a path");
-            start(own, &environment(&[("PATH", Path::new(&joined))])).expect("a command").join(" ")
+            start(own, &environment(&[("PATH", Path::new(&joined))])).expect("a command")
         };
         let shown = |path: PathBuf| path.display().to_string();
-        assert_eq!(words(&own, &[]), shown(own.clone()));
-        assert_eq!(words(&own, &[path("other")]), shown(own.clone()));
-        assert_eq!(words(&own, &[path("other"), path("bin")]), shown(path("bin/whereby")));
-        assert_eq!(words(&own, &["bin".into()]), shown(own.clone()));
-        let version = env!("CARGO_PKG_VERSION");
-        let npx = Path::new("/home/me/.npm/_npx/5f/node_modules/.bin/whereby");
-        assert_eq!(words(npx, &[]), format!("npx -y whereby-agent@{version}"));
-        let uvx = Path::new("/home/me/.cache/uv/archive-v0/a1/bin/whereby");
-        assert_eq!(words(uvx, &[]), format!("uvx whereby-agent@{version}"));
+        assert_eq!(command(&own, &[]), shown(own.clone()));
+        assert_eq!(command(&own, &[path("other")]), shown(own.clone()));
+        assert_eq!(command(&own, &[path("other"), path("bin")]), shown(path("bin/whereby")));
+        assert_eq!(command(&own, &["bin".into()]), shown(own.clone()));
+        fs::set_permissions(path("bin"), fs::Permissions::from_mode(0o777)).expect("a mode");
+        assert_eq!(command(&own, &[path("bin")]), shown(own.clone()));
+        fs::set_permissions(path("bin"), fs::Permissions::from_mode(0o775)).expect("a mode");
+        assert_eq!(command(&own, &[path("bin")]), shown(path("bin/whereby")));
+    }
+
+    #[test]
+    fn a_program_that_may_go_away_or_change_is_given_to_no_client() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = |name: &str| {
+            let path = folder.path().join(name).join("whereby");
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(&path, "").expect("a program");
+            path
+        };
+        let open = |path: &Path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("a mode");
+        };
+        fs::create_dir(folder.path().join("uv")).expect("a folder");
+        fs::write(folder.path().join("uv/CACHEDIR.TAG"), "").expect("a file");
+        let project = program("project/node_modules/.bin");
+        let mut environment = Environment::empty();
+        environment.directory = folder.path().join("project");
+        let writable = program("writable");
+        open(&writable);
+        let shared = program("shared/bin");
+        open(&folder.path().join("shared"));
+        for (path, words) in [
+            (program("npm/_npx/5f/node_modules/.bin"), "is in a cache"),
+            (program("uv/archive-v0/a1/bin"), "is in a cache"),
+            (project, "is in the current project"),
+            (writable, "can be changed by others"),
+            (shared, "is in a folder that others can change"),
+        ] {
+            let error = start(&path, &environment).expect_err(words);
+            assert!(error.contains(words), "{path:?}: {error}");
+            assert!(error.contains("npm install --global whereby-agent"), "{error}");
+        }
+        for kept in ["archive-v0/a1/bin", "uv/archive-vault/bin", "uv/archive-v/bin"] {
+            let path = program(kept);
+            assert_eq!(start(&path, &environment), Ok(path.display().to_string()));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Shows what changes in a file, without the values that do not: files of clients are full of keys.
 
+use similar::udiff::UnifiedHunkHeader;
 use similar::{ChangeTag, TextDiff};
 use std::ops::Range;
 use whereby_authority::text;
@@ -27,16 +28,7 @@ pub(super) fn lines(before: &str, after: &str, own: &[Range<usize>]) -> Vec<Stri
         .collect();
     let mut shown = Vec::new();
     for group in diff.grouped_ops(CONTEXT) {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        let span = |from: Range<usize>, to: Range<usize>| {
-            let start = if from.start == to.end { from.start } else { from.start + 1 };
-            format!("{start},{}", to.end - from.start)
-        };
-        shown.push(format!(
-            "@@ -{} +{} @@",
-            span(first.old_range(), last.old_range()),
-            span(first.new_range(), last.new_range())
-        ));
+        shown.push(UnifiedHunkHeader::new(&group).to_string());
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
             let line = change.value();
             let start = match change.tag() {
@@ -187,7 +179,7 @@ mod tests {
              6 = …\n 7 = …"
         );
         let new = "a = 1\n";
-        assert_eq!(lines("", new, &added("", new)), ["@@ -0,0 +1,1 @@", "+a = 1"]);
+        assert_eq!(lines("", new, &added("", new)), ["@@ -0,0 +1 @@", "+a = 1"]);
         assert!(lines(before, before, &[]).is_empty());
     }
 }

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::session::approval::NobodyToAsk;
 use crate::session::call::Call;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::sync::Arc;
 use toml_edit::{Array, InlineTable};
 use whereby_authority::text;
@@ -108,7 +109,7 @@ async fn ask(talk: &Talk<'_>, name: &str, api: &ApiBase) -> Result<String, Comma
         }
     }
     Err(Error::usage(
-        "no key was given that works; make one in Whereby's dashboard (Configure, API), then run: whereby \
+        "none of the keys works; make one in Whereby's dashboard (Configure, API), then run: whereby \
          setup",
     )
     .into())
@@ -126,7 +127,7 @@ async fn check(talk: &Talk<'_>, name: &str, account: Account) -> Result<Checked,
     settings.sources = None;
     let session = context.session_asking(settings, Arc::new(NobodyToAsk))?;
     let call = Call::new("get_current_user", json!({})).exact_account(name).force(true);
-    Ok(match talk.call(&session, call).await?.result {
+    Ok(match talk.call(&session, call, "checking the key").await?.result {
         Ok(user) => Checked::Works(match &user["organizationId"] {
             Value::String(id) => text::printable(id, 60),
             _ => "unknown".into(),
@@ -147,14 +148,26 @@ fn store(talk: &mut Talk<'_>, name: &str, key: &str, others: &[Change]) -> Resul
         let own = [Change::Set(keys(name, "access_token"), value)];
         [&own[..], others].concat()
     };
-    if let Some(keychain) = Keychain::find(&talk.context.environment, name) {
+    let keychain = Keychain::find(&talk.context.environment, name);
+    let has_keychain = keychain.is_some();
+    if let Some(keychain) = keychain {
         let place = format!("In {}", keychain.name());
         let places = [&*place, "In the configuration file, which only you can read"];
         if talk.choose("Where should the key be kept?", &places, 0)? == 0 {
             let command = Array::from_iter(keychain.command());
             let table = InlineTable::from_iter([("command", command)]);
             let changes = source(table.into());
-            match talk.configure(&changes, || keychain.store(key))? {
+            let is_kept = Cell::new(false);
+            let kept = || keychain.store(key).inspect(|()| is_kept.set(true));
+            let written = talk.configure(&changes, kept).inspect_err(|_| {
+                if is_kept.get() {
+                    talk.say(&format!(
+                        "The key is in {}, but the configuration file could not be changed to use it.",
+                        keychain.name()
+                    ));
+                }
+            })?;
+            match written {
                 Written::Failed(why) => talk.say(&format!(
                     "The key could not be stored in {}: {why}. The other place is the configuration file.",
                     keychain.name()
@@ -162,6 +175,12 @@ fn store(talk: &mut Talk<'_>, name: &str, key: &str, others: &[Change]) -> Resul
                 written => return Ok(finish(talk, &written, keychain.name())),
             }
         }
+    }
+    if !has_keychain {
+        talk.say(
+            "There is no keychain here, so the key goes into the configuration file, which only you can read \
+             (mode 600).",
+        );
     }
     let written = talk.configure(&source(key.into()), || Ok(()))?;
     Ok(finish(talk, &written, "the configuration file"))

@@ -11,11 +11,12 @@ use super::prompt::confirm;
 use super::signal::Signals;
 use super::spinner::{self, Status};
 use super::{CommandError, Context, Output, table};
-use crate::config::edit::{self, Change};
+use crate::config::edit::{self, Change, Seen};
 use crate::config::environment::Environment;
 use crate::config::origin::ApiBase;
 use crate::config::{Settings, file_to_use};
 use crate::error::Error;
+use crate::exit::Exit;
 use crate::session::Session;
 use crate::session::approval::Answer;
 use crate::session::call::{Call, Outcome};
@@ -26,8 +27,11 @@ use serde_json::{Value, json};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use whereby_authority::policy::{Effect, Permission, Table};
+use whereby_authority::policy::{Effect, Entry, Permission, Table};
 use whereby_authority::text;
+
+/// What is said of a file that is not the one that was shown.
+const CHANGED: &str = "The file has changed in the meantime; nothing was written.";
 
 /// How often a question is asked before setup gives up.
 const MAX_ATTEMPTS: usize = 3;
@@ -58,12 +62,21 @@ impl Opts {
         if let Some(url) = &self.api_url {
             ApiBase::parse(url).map_err(|what| Error::usage(format!("--api-url: {what}")))?;
         }
-        let mut talk = Talk { context, done: Vec::new() };
+        let command = again(context, self.api_url.as_deref());
+        let mut talk = Talk { context, command, done: Vec::new() };
+        talk.note_end(None);
         let ended = Box::pin(self.talk(&mut talk)).await;
-        if let (Err(_), Some(done)) = (&ended, talk.so_far()) {
-            talk.say(&done);
+        match &ended {
+            Err(CommandError { error: Error::Interrupted, document }) => {
+                talk.say(&talk.end(None));
+                Ok(Output::Nothing(document.stopped.unwrap_or(Exit::Interrupted)))
+            }
+            Err(_) if !talk.done.is_empty() => {
+                talk.say(&talk.end(None));
+                ended
+            }
+            _ => ended,
         }
-        ended
     }
 
     async fn talk(self, talk: &mut Talk<'_>) -> Result<Output, CommandError> {
@@ -76,21 +89,43 @@ impl Opts {
             "This stores your API key, asks what agents may do, and adds whereby to your MCP clients. \
              Every change to a file is shown first.",
         );
-        let has_key = key::set_up(talk, &own, &name, self.api_url.as_deref()).await?;
-        rules(talk, &own)?;
-        set_up_clients(talk)?;
-        talk.heading("4. A first call");
-        if has_key {
-            first_call(talk, &name).await?;
-        } else {
-            talk.say("Not made, because no key is stored.");
+        if !key::set_up(talk, &own, &name, self.api_url.as_deref()).await? {
+            let next = format!(
+                "\nWithout a key, there is no more to set up. To go on, run: {}\n",
+                talk.command
+            );
+            return Ok(Output::text(next, json!({"success": false})));
         }
-        let next = "\nNext:\n\
-                    - Restart your MCP client, and ask it: Which Whereby rooms do I have?\n\
-                    - Decide on what agents ask for: whereby inbox\n\
-                    - See what agents may do: whereby permissions\n";
+        rules(talk, &own)?;
+        let has_client = set_up_clients(talk)?;
+        talk.heading("4. A first call");
+        first_call(talk, &name).await?;
+        let restart = "- Restart your MCP client, and ask it: Which Whereby rooms do I have?\n";
+        let next = format!(
+            "\nNext:\n{}- Approve or deny what agents ask for: whereby inbox\n- See what agents may do: whereby \
+             permissions\n",
+            if has_client { restart } else { "" }
+        );
         Ok(Output::text(next, json!({"success": true})))
     }
+}
+
+/// Returns the command that goes on with this setup.
+fn again(context: &Context, api_url: Option<&str>) -> String {
+    let word = |word: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
+        if word.chars().all(is_plain) { word.to_owned() } else { text::shell_word(Path::new(word)) }
+    };
+    let global = &context.global;
+    let config = global.config.as_ref().map(|path| path.display().to_string());
+    let flags = [
+        ("--config", config.as_deref()),
+        ("--account", global.account.as_deref()),
+        ("--api-url", api_url),
+    ];
+    let flags =
+        flags.iter().filter_map(|(name, value)| Some(format!(" {name} {}", word((*value)?))));
+    flags.fold("whereby setup".to_owned(), |command, flag| command + &flag)
 }
 
 /// Refuses to begin where nobody can answer, and says what to use instead.
@@ -103,18 +138,20 @@ fn check_terminal(context: &Context) -> Result<(), Error> {
     } else if context.environment.is_ci() {
         "in a CI job nobody answers"
     } else {
-        "standard input and standard error must be a terminal"
+        "standard input and standard error must each be one"
     };
     Err(Error::usage(format!(
-        "setup asks questions, and {why}; instead, pipe the key to: whereby configure --token-stdin; set what \
-         agents may do with: whereby configure --read allow --write ask; and give MCP clients the command: \
-         whereby mcp"
+        "setup needs a terminal ({why}); without one, pipe the key to `whereby configure --token-stdin`, then \
+         run `whereby configure --read allow --write ask`, and add a server with the command `whereby mcp` to \
+         your MCP client"
     )))
 }
 
 /// The conversation with the person at the terminal.
 struct Talk<'a> {
     context: &'a Context,
+    /// The command that goes on with this setup.
+    command: String,
     /// What was changed so far.
     done: Vec<String>,
 }
@@ -137,18 +174,29 @@ impl Talk<'_> {
     fn did(&mut self, what: String) {
         self.say(&format!("Done: {what}."));
         self.done.push(what);
-        self.context.streams.set_last_words(self.so_far());
+        self.note_end(None);
     }
 
-    /// Returns what to say if setup ends before its time.
-    fn so_far(&self) -> Option<String> {
-        (!self.done.is_empty()).then(|| {
-            format!("\nDone so far: {}. To go on, run: whereby setup", self.done.join("; "))
-        })
+    /// Returns what to say if setup ends before its time. `begun` is a file that may just be written.
+    fn end(&self, begun: Option<&Path>) -> String {
+        let begun = begun.map(|file| format!("began to change {}", file::shown(file)));
+        let done: Vec<String> = self.done.iter().cloned().chain(begun).collect();
+        let done = match done.is_empty() {
+            true => "Nothing was changed".to_owned(),
+            false => format!("Done so far: {}", done.join("; ")),
+        };
+        format!("\n{done}. To go on, run: {}", self.command)
+    }
+
+    /// Has this said if a signal ends the program.
+    fn note_end(&self, begun: Option<&Path>) {
+        let streams = &self.context.streams;
+        streams.set_last_words(Some(table::message(&self.end(begun), streams.width)));
     }
 
     /// Asks for a yes or no. Nothing typed means no.
     fn confirm(&self, question: &str) -> Result<bool, Error> {
+        self.note_end(None);
         let question = format!("{} [y/N] ", text::printable(question, 500));
         match confirm(&self.context.streams, &question) {
             Answer::Approved => Ok(true),
@@ -159,6 +207,7 @@ impl Talk<'_> {
 
     /// Asks for one of several numbered choices, and returns its index. Nothing typed means `usual`.
     fn choose(&self, question: &str, choices: &[&str], usual: usize) -> Result<usize, Error> {
+        self.note_end(None);
         self.say(question);
         for (number, choice) in (1..).zip(choices) {
             let line = format!("{number}. {choice}");
@@ -176,14 +225,21 @@ impl Talk<'_> {
                 },
             }
         }
-        Err(Error::usage("none of the choices was made; run: whereby setup"))
+        Err(Error::usage("no choice was made; run: whereby setup"))
     }
 
-    /// Shows what changes in a file.
-    fn show(&self, file: &Path, before: Option<&str>, after: &str, own: &[Range<usize>]) {
+    /// Shows what changes in a file; `part` says which part of it, if not empty.
+    fn show(
+        &self,
+        file: &Path,
+        part: &str,
+        before: Option<&str>,
+        after: &str,
+        own: &[Range<usize>],
+    ) {
         let streams = &self.context.streams;
         let is_new = if before.is_some() { "" } else { " (a new file)" };
-        let mut shown = format!("\n{}{is_new}\n", file::shown(file));
+        let mut shown = format!("\n{}{part}{is_new}\n", file::shown(file));
         for line in diff::lines(before.unwrap_or_default(), after, own) {
             let line = match line.as_bytes().first() {
                 Some(b'+') => self.context.stderr_word(Role::Success, &line),
@@ -210,7 +266,7 @@ impl Talk<'_> {
     }
 
     /// Shows changes to the configuration file, without the lines with a key, and makes them if the person
-    /// agrees. `first` is done after the yes, and nothing is written if it fails.
+    /// agrees. `first` is done just before the file is written, and nothing is written if it fails.
     fn configure(
         &self,
         changes: &[Change],
@@ -226,28 +282,32 @@ impl Talk<'_> {
                 own.retain(|range| !has_key(&planned.after[range.clone()]));
                 let is_there = planned.file.symlink_metadata().is_ok();
                 let old = is_there.then_some(planned.before.as_str());
-                self.show(&planned.file, old, &planned.after, &own);
+                self.show(&planned.file, "", old, &planned.after, &own);
                 if !self.confirm("Write this file?")? {
                     return Ok(Written::No);
                 }
             }
-            if let Err(why) = first() {
-                return Ok(Written::Failed(why));
-            }
-            match edit::change_as_seen(&planned, changes.to_vec())? {
-                Some(changed) => {
+            self.note_end(Some(&planned.file));
+            match edit::change_as_seen(&planned, changes.to_vec(), &first)? {
+                Seen::Made(changed) => {
                     context.record_change(&changed);
                     return Ok(Written::Yes);
                 }
-                None => self.say("The file has changed meanwhile; nothing was written."),
+                Seen::Failed(why) => return Ok(Written::Failed(why)),
+                Seen::Changed => self.say(CHANGED),
             }
         }
     }
 
-    /// Makes a call, which a signal stops.
-    async fn call(&self, session: &Session, call: Call) -> Result<Outcome, CommandError> {
+    /// Makes a call, which a signal stops. Meanwhile, the terminal shows what it is for.
+    async fn call(
+        &self,
+        session: &Session,
+        call: Call,
+        what: &str,
+    ) -> Result<Outcome, CommandError> {
         let context = self.context;
-        let status = Status::new(call.function.clone());
+        let status = Status::new(what);
         let call = spinner::watched(context, &status, call.asked_by(super::FRONT_END, None));
         let mut signals = Signals::listen(&context.streams);
         let ended = tokio::select! {
@@ -256,7 +316,7 @@ impl Talk<'_> {
             exit = signals.next() => Err(CommandError::stopped(exit, super::Document::default())),
         };
         drop(signals);
-        context.streams.set_last_words(self.so_far());
+        self.note_end(None);
         ended
     }
 }
@@ -278,16 +338,33 @@ fn has_key(line: &str) -> bool {
     })
 }
 
-/// What agents may do, in words, and the permissions to read, to write and to delete rooms.
-const CHOICES: [(&str, Permission, Permission, Option<Permission>); 3] = [
-    ("Only look at rooms and meetings", Permission::Allow, Permission::Deny, None),
-    ("Look, and ask me before each change", Permission::Allow, Permission::Ask, None),
-    (
-        "Look and create rooms; ask me before recording, streaming or deleting",
-        Permission::Allow,
-        Permission::Allow,
-        Some(Permission::Ask),
-    ),
+/// A choice of what agents may do: in words, and as rules.
+struct Choice {
+    words: &'static str,
+    effects: &'static [(Effect, Permission)],
+    functions: &'static [(&'static str, Permission)],
+}
+
+const CHOICES: [Choice; 3] = [
+    Choice {
+        words: "Only look at rooms and meetings",
+        effects: &[(Effect::Read, Permission::Allow), (Effect::Write, Permission::Deny)],
+        functions: &[],
+    },
+    Choice {
+        words: "Look, and ask me before each change",
+        effects: &[(Effect::Read, Permission::Allow), (Effect::Write, Permission::Ask)],
+        functions: &[],
+    },
+    Choice {
+        words: "Look and create rooms; ask me before recording, streaming or deleting",
+        effects: &[
+            (Effect::Read, Permission::Allow),
+            (Effect::Write, Permission::Ask),
+            (Effect::Destination, Permission::Ask),
+        ],
+        functions: &[("create_room", Permission::Allow)],
+    },
 ];
 
 /// Asks what agents may do, unless the configuration says so.
@@ -304,25 +381,26 @@ fn rules(talk: &mut Talk<'_>, own: &Settings) -> Result<(), Error> {
             Some(words) => format!("Already set: {}.", words.to_lowercase()),
             None => "Already set: rules of your own.".into(),
         };
-        talk.say(&format!("{kept} To see the rules, run: whereby permissions"));
+        talk.say(&format!(
+            "{kept} To see the rules, run: whereby permissions\nTo change one, run, for example: whereby \
+             configure{} --write ask",
+            named.map(|name| format!(" --account {name}")).unwrap_or_default()
+        ));
         return Ok(());
     }
-    let words = CHOICES.map(|(words, ..)| words);
-    let chosen = talk.choose("May agents change anything?", &words, 1)?;
-    let (words, read, write, delete) = CHOICES[chosen];
-    let keys = |keys: &[&str]| -> Vec<String> {
+    let words = CHOICES.each_ref().map(|choice| choice.words);
+    let Choice { words, effects, functions } =
+        &CHOICES[talk.choose("May agents change anything?", &words, 1)?];
+    let set = |keys: &[&str], word: Permission| {
         let scope = named.map_or(vec![], |name| vec!["accounts", name]);
-        [&scope[..], &["permissions"], keys].concat().into_iter().map(str::to_owned).collect()
+        let keys = [&scope[..], &["permissions"], keys].concat();
+        Change::Set(keys.into_iter().map(str::to_owned).collect(), word.as_str().into())
     };
-    let mut changes = vec![
-        Change::Set(keys(&["read"]), read.as_str().into()),
-        Change::Set(keys(&["write"]), write.as_str().into()),
-    ];
-    if let Some(delete) = delete {
-        changes.push(Change::Set(keys(&["functions", "delete_room"]), delete.as_str().into()));
-    }
+    let effects = effects.iter().map(|(effect, word)| set(&[effect.as_str()], *word));
+    let functions = functions.iter().map(|(name, word)| set(&["functions", name], *word));
+    let changes: Vec<Change> = effects.chain(functions).collect();
     match talk.configure(&changes, || Ok(()))? {
-        Written::Yes => talk.did(format!("the rule is now: {}", words.to_lowercase())),
+        Written::Yes => talk.did(format!("set the rules: {}", words.to_lowercase())),
         _ => talk.say("Left as it was."),
     }
     Ok(())
@@ -330,27 +408,20 @@ fn rules(talk: &mut Talk<'_>, own: &Settings) -> Result<(), Error> {
 
 /// Returns the choice that a table has, in words.
 fn chosen(table: &Table) -> Option<&'static str> {
-    let is_plain = |entry: &whereby_authority::policy::Entry, word: Permission| {
-        entry.permission == word && entry.conditions.is_empty()
+    let is = |own: Option<&Entry>, word: Permission| {
+        own.is_some_and(|own| own.permission == word && own.conditions.is_empty())
     };
-    let is =
-        |effect: Effect, word| table.effects.get(&effect).is_some_and(|own| is_plain(own, word));
-    let found = CHOICES.iter().find(|(_, read, write, delete)| {
-        let is_delete = match (table.functions.get("delete_room"), delete) {
-            (Some(own), Some(word)) => table.functions.len() == 1 && is_plain(own, *word),
-            (None, None) => table.functions.is_empty(),
-            _ => false,
-        };
-        table.effects.len() == 2
-            && is(Effect::Read, *read)
-            && is(Effect::Write, *write)
-            && is_delete
+    let found = CHOICES.iter().find(|choice| {
+        table.effects.len() == choice.effects.len()
+            && table.functions.len() == choice.functions.len()
+            && choice.effects.iter().all(|(effect, word)| is(table.effects.get(effect), *word))
+            && choice.functions.iter().all(|(name, word)| is(table.functions.get(*name), *word))
     });
-    found.map(|(words, ..)| *words)
+    found.map(|choice| choice.words)
 }
 
-/// Offers to add this program to each MCP client that is there.
-fn set_up_clients(talk: &mut Talk<'_>) -> Result<(), Error> {
+/// Offers to add this program to each MCP client that is there. Returns whether one has it now.
+fn set_up_clients(talk: &mut Talk<'_>) -> Result<bool, Error> {
     talk.heading("3. MCP clients");
     let environment = &talk.context.environment;
     let found = clients::found(environment);
@@ -359,23 +430,30 @@ fn set_up_clients(talk: &mut Talk<'_>) -> Result<(), Error> {
             "None was found. Claude Code, Claude Desktop, Cursor, VS Code and Codex can be set up here; other \
              clients start the command `whereby mcp`.",
         );
-        return Ok(());
+        return Ok(false);
     }
     let config = unusual_config(talk.context)?;
     let launch = match clients::launch(environment, config.as_deref()) {
         Ok(launch) => launch,
         Err(why) => {
-            talk.say(&format!("None can be set up: {why}."));
-            return Ok(());
+            talk.say(&format!("None can be set up, because {why}."));
+            return Ok(false);
         }
     };
+    let mut has_client = false;
     for client in &found {
         match set_up_client(talk, client, &launch) {
-            Ok(Some(true)) => talk.did(format!("{} has whereby", client.name)),
+            Ok(Some(true)) => {
+                has_client = true;
+                talk.did(format!("added whereby to {}", client.name));
+            }
             Ok(Some(false)) => talk.say(&format!("{}: left as it was.", client.name)),
-            Ok(None) => talk.say(&format!("{}: has whereby already.", client.name)),
+            Ok(None) => {
+                has_client = true;
+                talk.say(&format!("{}: has whereby already.", client.name));
+            }
             Err(Ended::Refused(why)) => talk.say(&format!(
-                "{}: left as it was, because {} {why}. To set it up by hand, let it start: {} {}",
+                "{}: left as it was, because {} {why}. To set it up by hand, add a server with the command: {} {}",
                 client.name,
                 file::shown(&client.file),
                 launch.command,
@@ -384,7 +462,7 @@ fn set_up_clients(talk: &mut Talk<'_>) -> Result<(), Error> {
             Err(Ended::Stopped(error)) => return Err(error),
         }
     }
-    Ok(())
+    Ok(has_client)
 }
 
 /// Why a client was not set up.
@@ -400,15 +478,26 @@ fn set_up_client(talk: &Talk<'_>, client: &Client, launch: &Launch) -> Result<Op
         let Plan::Change(change) = client.plan(launch).map_err(Ended::Refused)? else {
             return Ok(None);
         };
-        talk.show(&change.file, change.before.as_deref(), &change.after.text, &change.after.own);
-        let question = format!("Add whereby to {}?", client.name);
+        let part = format!(": {}", client.part());
+        talk.show(
+            &change.file,
+            &part,
+            change.before.as_deref(),
+            &change.after.text,
+            &change.after.own,
+        );
+        let question = match change.after.had_entry {
+            true => format!("Change the entry `{}` of {}?", entry::NAME, client.name),
+            false => format!("Add whereby to {}?", client.name),
+        };
         if !talk.confirm(&question).map_err(Ended::Stopped)? {
             return Ok(Some(false));
         }
+        talk.note_end(Some(&change.file));
         if client.make(&change, launch).map_err(Ended::Refused)? {
             return Ok(Some(true));
         }
-        talk.say("The file has changed meanwhile; nothing was written.");
+        talk.say(CHANGED);
     }
 }
 
@@ -428,7 +517,7 @@ async fn first_call(talk: &Talk<'_>, account: &str) -> Result<(), CommandError> 
     let context = talk.context;
     let session = context.session(context.settings()?, false)?;
     let call = Call::new("list_rooms", json!({"limit": 1})).exact_account(account);
-    let outcome = talk.call(&session, call).await?;
+    let outcome = talk.call(&session, call, "list_rooms").await?;
     let document = super::Document::of(&outcome);
     let rooms = outcome.result.map_err(|error| CommandError::of(error, document))?;
     let room =
