@@ -1,6 +1,7 @@
 //! Reads access tokens, and keeps them secret.
 
 use crate::config::environment::Environment;
+use crate::config::keychain;
 use crate::error::Error;
 use crate::system::file;
 use base64::Engine as _;
@@ -149,7 +150,8 @@ fn read_token_file(path: &Path) -> Result<String, String> {
 
 /// Returns what a command prints.
 fn print(command: &[String]) -> Result<String, String> {
-    let (status, text) = run(command, None, COMMAND_TIMEOUT)?;
+    let program = command.first().map_or("", String::as_str);
+    let (status, text) = run(command, None, COMMAND_TIMEOUT, keychain::variables_of(program))?;
     if !status.success() {
         return Err(format!("failed ({status}); run it yourself to see why"));
     }
@@ -157,21 +159,31 @@ fn print(command: &[String]) -> Result<String, String> {
         .map_err(|_| "printed bytes that are not UTF-8; it must print the API key only".into())
 }
 
-/// Gives a command its standard input, and ignores what it prints. It has a minute, because it may ask a
-/// person for a password.
-pub(crate) fn feed(command: &[String], input: &str) -> Result<(), String> {
-    let (status, _) = run(command, Some(input), STORE_TIMEOUT)?;
+/// Gives a command its standard input and its only variables, and ignores what it prints. It has a minute,
+/// because it may ask a person for a password.
+pub(crate) fn feed(
+    command: &[String],
+    input: &str,
+    variables: Vec<(&str, PathBuf)>,
+) -> Result<(), String> {
+    let (status, _) = run(command, Some(input), STORE_TIMEOUT, Some(variables))?;
     if status.success() { Ok(()) } else { Err(format!("failed ({status})")) }
 }
 
-/// Runs a command in the root directory until it ends, and returns its output.
+/// Runs a command in the root directory until it ends, and returns its output. Without `variables`, it has
+/// those of this process.
 fn run(
     command: &[String],
     input: Option<&str>,
     time: Duration,
+    variables: Option<Vec<(&str, PathBuf)>>,
 ) -> Result<(ExitStatus, Vec<u8>), String> {
     let (program, arguments) = command.split_first().ok_or("is empty")?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    if let Some(variables) = variables {
+        command.env_clear().envs(variables);
+    }
+    let mut child = command
         .args(arguments)
         .current_dir("/")
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })

@@ -312,10 +312,21 @@ fn lock(path: &Path) -> std::io::Result<File> {
     let path = file::with_ending(path, ".lock");
     let file = match file::make_private_file(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            File::options().write(true).open(&path)
+            let mut options = File::options();
+            // Another kind of file could block, and a link could lead to any file.
+            #[cfg(unix)]
+            {
+                use rustix::fs::OFlags;
+                let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+                std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.cast_signed());
+            }
+            options.write(true).open(&path)
         }
         made => made,
     }?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other(format!("{} is not a file", file::shown(&path))));
+    }
     file.lock()?;
     Ok(file)
 }

@@ -3,7 +3,7 @@
 use crate::config::credentials::{TokenSource, feed};
 use crate::config::environment::Environment;
 use crate::system::file;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The name under which tokens are stored.
 const SERVICE: &str = "whereby";
@@ -36,10 +36,12 @@ pub(crate) struct Keychain {
 
 impl Keychain {
     /// Returns the keychain of this system, if there is one and a program can reach it.
-    pub(crate) fn find(environment: &Environment, account: &str) -> Option<Self> {
+    pub(crate) fn find(account: &str) -> Option<Self> {
         let is_there = |program: &str| file::check_program(Path::new(program)).is_ok();
         let (program, kind) = *PROGRAMS.iter().find(|(program, _)| is_there(program))?;
-        let is_usable = kind == Kind::Security || has_session_bus(environment);
+        let folder = variables().into_iter().find(|(name, _)| *name == "XDG_RUNTIME_DIR");
+        let is_usable =
+            kind == Kind::Security || folder.is_some_and(|(_, folder)| has_session_bus(&folder));
         is_usable.then(|| Self { program: program.into(), kind, account: account.into() })
     }
 
@@ -92,7 +94,7 @@ impl Keychain {
                 (words.map(str::to_owned).to_vec(), token.to_owned())
             }
         };
-        feed(&command, &input).map_err(|what| format!("{} {what}", self.program))?;
+        feed(&command, &input, variables()).map_err(|what| format!("{} {what}", self.program))?;
         let printed = TokenSource::Command(self.command())
             .fetch(&self.account, &Environment::empty())
             .map_err(|error| error.to_string())?;
@@ -103,23 +105,43 @@ impl Keychain {
     }
 }
 
-/// Whether there is a session bus, over which the Secret Service is reached. A bus that a project could
-/// have set does not count: it would get the key.
-fn has_session_bus(environment: &Environment) -> bool {
-    let is_own = |path: &Path, name| {
-        path.is_absolute() && environment.check_own(path, name).is_ok() && path.exists()
-    };
-    const ADDRESS: &str = "DBUS_SESSION_BUS_ADDRESS";
-    const FOLDER: &str = "XDG_RUNTIME_DIR";
-    match (environment.variable(ADDRESS), environment.variable(FOLDER)) {
-        // Addresses of other kinds can run programs, or lead to anybody's socket.
-        (Some(addresses), _) => addresses.split(';').all(|address| {
-            let path = address.strip_prefix("unix:path=").and_then(|rest| rest.split(',').next());
-            path.is_some_and(|path| !path.contains('%') && is_own(Path::new(path), ADDRESS))
-        }),
-        (None, Some(folder)) => is_own(&Path::new(folder).join("bus"), FOLDER),
-        (None, None) => false,
+/// The only variables of a keychain's program, which the system sets for each user. Any other could come
+/// from a project, and send the key elsewhere or load code.
+fn variables() -> Vec<(&'static str, PathBuf)> {
+    #[cfg(unix)]
+    {
+        let user = rustix::process::geteuid();
+        let home = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten();
+        let folder = PathBuf::from(format!("/run/user/{}", user.as_raw()));
+        let bus = format!("unix:path={}", folder.join(BUS).display());
+        let home = home.map(|user| ("HOME", user.dir));
+        let session = [("XDG_RUNTIME_DIR", folder), ("DBUS_SESSION_BUS_ADDRESS", bus.into())];
+        home.into_iter().chain(session).collect()
     }
+    #[cfg(not(unix))]
+    Vec::new()
+}
+
+/// The socket of the session bus, in the user's folder below `/run`.
+const BUS: &str = "bus";
+
+/// Returns the environment of a program that is a keychain's own, and `None` for any other program.
+pub(crate) fn variables_of(program: &str) -> Option<Vec<(&'static str, PathBuf)>> {
+    PROGRAMS.iter().any(|(own, _)| *own == program).then(variables)
+}
+
+/// Whether a folder has the user's own session bus, over which the Secret Service is reached.
+#[cfg(unix)]
+fn has_session_bus(folder: &Path) -> bool {
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    folder.join(BUS).symlink_metadata().is_ok_and(|found| {
+        found.file_type().is_socket() && found.uid() == rustix::process::geteuid().as_raw()
+    })
+}
+
+#[cfg(not(unix))]
+fn has_session_bus(_: &Path) -> bool {
+    false
 }
 
 #[cfg(all(test, unix))]
@@ -183,36 +205,39 @@ mod tests {
     }
 
     #[test]
-    fn a_keychain_that_no_program_can_reach_is_not_offered() {
-        assert!(!has_session_bus(&Environment::empty()));
+    fn a_keychain_s_program_gets_no_variables_of_the_project() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().display().to_string();
-        let environment = |name: &str, value: &str| {
-            let mut environment = Environment::empty();
-            environment.variables.insert(name.into(), value.into());
-            environment
-        };
-        let by_folder = environment("XDG_RUNTIME_DIR", &path);
-        assert!(!has_session_bus(&by_folder));
-        std::fs::write(folder.path().join("bus"), "").expect("a file");
-        let address = |address: &str| environment("DBUS_SESSION_BUS_ADDRESS", address);
-        let by_address = address(&format!("unix:path={path}/bus,guid=1"));
-        for mut environment in [by_folder, by_address] {
-            assert!(has_session_bus(&environment), "{environment:?}");
-            environment.directory = folder.path().to_owned();
-            assert!(!has_session_bus(&environment), "a project could have set it");
+        let script =
+            "env | cut -d= -f1 | grep -vx -e PWD -e SHLVL -e OLDPWD -e _ >names; cat >kept";
+        let keychain = keychain(folder.path(), Kind::SecretTool, script);
+        // The tests have variables that are not on the list.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        keychain.store("a.b.c").expect_err("it prints nothing");
+        // The first start, with the key.
+        let command = keychain.command();
+        feed(&command, "a.b.c", variables()).expect("it ends");
+        let names = std::fs::read_to_string(folder.path().join("names")).expect("the names");
+        let mut names: Vec<&str> = names.lines().collect();
+        names.sort_unstable();
+        assert_eq!(names, ["DBUS_SESSION_BUS_ADDRESS", "HOME", "XDG_RUNTIME_DIR"]);
+        for (program, _) in PROGRAMS {
+            assert_eq!(variables_of(program), Some(variables()), "{program}");
         }
-        for refused in [
-            String::new(),
-            "bus".into(),
-            "unix:path=bus".into(),
-            "unix:abstract=bus".into(),
-            "unixexec:path=/bin/sh".into(),
-            format!("unix:path={path}/%62us"),
-            format!("unix:path={path}/none"),
-            format!("unix:path={path}/bus;tcp:host=127.0.0.1,port=1"),
-        ] {
-            assert!(!has_session_bus(&address(&refused)), "{refused}");
-        }
+        assert_eq!(variables_of("/usr/bin/pass"), None);
+    }
+
+    #[test]
+    fn a_keychain_that_no_program_can_reach_is_not_offered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(!has_session_bus(folder.path()));
+        let bus = folder.path().join(BUS);
+        std::fs::write(&bus, "").expect("a file");
+        assert!(!has_session_bus(folder.path()));
+        std::fs::remove_file(&bus).expect("removed");
+        let _listens = std::os::unix::net::UnixListener::bind(&bus).expect("a socket");
+        assert!(has_session_bus(folder.path()));
+        let other = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::symlink(&bus, other.path().join(BUS)).expect("a link");
+        assert!(!has_session_bus(other.path()));
     }
 }

@@ -168,12 +168,28 @@ pub(crate) fn replace(
 /// Replaces a file of the user's atomically, or makes it. An existing file keeps its permissions; a new one
 /// is only for its owner.
 pub(crate) fn rewrite(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let permissions = match path.metadata() {
-        Ok(metadata) => Some(metadata.permissions()),
+    let old = match path.metadata() {
+        Ok(metadata) => Some(metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    replace_as(path, &with_ending(path, ".whereby-new"), contents, true, permissions)
+    let random = getrandom::u64().map_err(io::Error::other)?;
+    let beside = with_ending(path, &format!(".whereby-{random:016x}"));
+    replace_as(path, &beside, contents, true, old.as_ref())
+}
+
+/// Gives a new file the group of the one that it replaces. Returns the permissions of the latter, without those
+/// of the group if that is another one now.
+#[cfg(unix)]
+fn kept_permissions(file: &File, old: &Metadata) -> Permissions {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let is_same = fchown(file, None, Some(old.gid())).is_ok();
+    mode(old.mode() & if is_same { 0o777 } else { 0o707 })
+}
+
+#[cfg(not(unix))]
+fn kept_permissions(_: &File, old: &Metadata) -> Permissions {
+    old.permissions()
 }
 
 fn replace_as(
@@ -181,14 +197,14 @@ fn replace_as(
     beside: &Path,
     contents: &[u8],
     is_durable: bool,
-    permissions: Option<Permissions>,
+    old: Option<&Metadata>,
 ) -> io::Result<()> {
     // A program that was stopped may have left it.
     remove(beside)?;
     let replaced = make_private_file(beside).and_then(|mut file| {
         file.write_all(contents)?;
-        if let Some(permissions) = permissions {
-            file.set_permissions(permissions)?;
+        if let Some(old) = old {
+            file.set_permissions(kept_permissions(&file, old))?;
         }
         if is_durable {
             file.sync_all()?;

@@ -45,14 +45,15 @@ pub(super) fn lines(before: &str, after: &str, own: &[Range<usize>]) -> Vec<Stri
     shown
 }
 
-/// Returns what of a text differs from another, by lines.
+/// Returns what of a text differs from another, by lines. A line that only has another end is not new.
 pub(super) fn added(before: &str, after: &str) -> Vec<Range<usize>> {
     let diff = TextDiff::from_lines(before, after);
     let mut at = 0;
     let mut found = Vec::new();
     for change in diff.iter_all_changes().filter(|change| change.tag() != ChangeTag::Delete) {
         let end = at + change.value().len();
-        if change.tag() == ChangeTag::Insert {
+        let is_old = || before.lines().any(|old| old == change.value().trim_end());
+        if change.tag() == ChangeTag::Insert && !is_old() {
             found.push(at..end);
         }
         at = end;

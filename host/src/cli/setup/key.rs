@@ -7,10 +7,11 @@ use crate::config::credentials::TokenSource;
 use crate::config::edit::Change;
 use crate::config::keychain::Keychain;
 use crate::config::origin::ApiBase;
-use crate::config::{Account, Settings};
+use crate::config::{Account, Settings, file_to_use};
 use crate::error::Error;
 use crate::session::approval::NobodyToAsk;
 use crate::session::call::Call;
+use crate::system::file;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -70,6 +71,12 @@ pub(super) async fn set_up(
         "To make a key, open Whereby's dashboard (Whereby Embedded) and choose Configure, API, Generate key. \
          Paste it here.",
     );
+    if api_url.is_none() && api != ApiBase::default() {
+        // Not where the page says that it goes.
+        let context = talk.context;
+        let file = file_to_use(context.global.config.as_deref(), &context.environment)?;
+        talk.say(&format!("The key is sent to {api}, which {} names.", file::shown(&file)));
+    }
     let key = ask(talk, name, &api).await?;
     let url = api_url.map(|url| Change::Set(keys(name, "api_url"), url.into()));
     Ok(store(talk, name, &key, url.as_slice())?)
@@ -148,7 +155,7 @@ fn store(talk: &mut Talk<'_>, name: &str, key: &str, others: &[Change]) -> Resul
         let own = [Change::Set(keys(name, "access_token"), value)];
         [&own[..], others].concat()
     };
-    let keychain = Keychain::find(&talk.context.environment, name);
+    let keychain = Keychain::find(name);
     let has_keychain = keychain.is_some();
     if let Some(keychain) = keychain {
         let place = format!("In {}", keychain.name());
