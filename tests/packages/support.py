@@ -59,7 +59,7 @@ def rebuild(kind, folder, files):
 
 
 def package(*kinds):
-    """Makes packages, all anew."""
+    """Makes packages again, all of them."""
     run(ROOT / "host" / "package", *kinds, env={**os.environ, "WHEREBY": str(WHEREBY)})
 
 

@@ -175,7 +175,7 @@ class Action(unittest.TestCase):
         self.assertEqual(self.requests, [])
 
     def test_the_release_of_the_action_is_the_default(self):
-        # Without an input, the address is the release's. A curl that only notes its arguments stands for the network.
+        # Without an input, the address is the release's. A fake curl notes its arguments and sends nothing.
         curl = self.folder / "bin" / "curl"
         curl.parent.mkdir()
         curl.write_text('#!/bin/sh\nfor last; do :; done; echo "$last" >>"$HOME/asked"; exit 22\n')

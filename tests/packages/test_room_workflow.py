@@ -109,7 +109,7 @@ class Rooms(test_mcp.McpTest):
             own = {name: expressions.fill(value) for name, value in step.get("env", {}).items()}
             script = step["run"]
             if step["name"].startswith("Allow"):
-                # The API of the test stands for Whereby.
+                # The account uses the API of the test.
                 script += f"\nprintf 'api_url = \"%s\"\\n' '{self.api}' >>\"$RUNNER_TEMP/whereby.toml\"\n"
             done[step["name"]] = ran = runner.run(script, {**job, **own})
             if step.get("id"):

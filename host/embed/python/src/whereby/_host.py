@@ -226,7 +226,7 @@ class _Child:
     def _write(self) -> None:
         """Writes the messages. No caller waits for a program that does not read."""
         assert self._process.stdin, "it is a pipe"
-        # If the process is gone, the listener wakes whoever waits.
+        # If the process is gone, the listener wakes the waiting callers.
         with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
             while line := self._unsent.get():
                 pipe.write(line)

@@ -127,7 +127,7 @@ fn changed(entry: &ObjectProp<'_>, launch: &Launch) -> Result<Option<Vec<Edit>>,
     Ok(Some(edits))
 }
 
-/// Returns the member of an object with this name, of which there may be one.
+/// Returns the only member of an object with this name, if there is one.
 fn only<'a, 'b>(object: &'b Object<'a>, name: &str) -> Result<Option<&'b ObjectProp<'a>>, String> {
     let mut found = object.properties.iter().filter(|member| member.name.as_str() == name);
     match (found.next(), found.next()) {
