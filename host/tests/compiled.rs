@@ -2,9 +2,13 @@
 
 #![cfg(all(unix, feature = "simulator"))]
 
+#[path = "world/simulator.rs"]
+mod simulator;
+
 use rustix::process::geteuid;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use simulator::beside_simulator;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -13,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, OnceLock};
 use tempfile::TempDir;
-use whereby::simulator::{Options, Simulator};
+use whereby::simulator::Simulator;
 
 /// A user that has no other processes: `nobody`.
 const NOBODY: u32 = 65534;
@@ -156,14 +160,6 @@ fn sealed(code: &[u8]) -> Vec<u8> {
         .chain_update(code)
         .finalize();
     [code, &digest[..]].concat()
-}
-
-/// Runs a test's body beside a simulator.
-fn beside_simulator(body: impl FnOnce(&Simulator)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime");
-    let simulator = runtime.block_on(Simulator::start(Options::default())).expect("a simulator");
-    body(&simulator);
 }
 
 #[test]

@@ -3,14 +3,18 @@
 
 #![cfg(all(target_os = "linux", feature = "simulator", feature = "lua", feature = "mcp"))]
 
+#[path = "world/simulator.rs"]
+mod simulator;
+
 use serde_json::{Value, json};
+use simulator::beside_simulator;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
-use whereby::simulator::{Options, Simulator};
+use whereby::simulator::Simulator;
 
 /// A user that has no other processes: `nobody`.
 const NOBODY: u32 = 65534;
@@ -190,14 +194,6 @@ impl Row {
         }
         assert_error("mcp", &by_mcp(command(&["mcp"])));
     }
-}
-
-/// Runs a test's body beside a simulator.
-fn beside_simulator(body: impl FnOnce(&Simulator)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime");
-    let simulator = runtime.block_on(Simulator::start(Options::default())).expect("a simulator");
-    body(&simulator);
 }
 
 #[test]

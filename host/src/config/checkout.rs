@@ -81,14 +81,14 @@ pub(crate) fn own_configuration() -> Option<PathBuf> {
 
 /// Returns the user's home directory from the system's user database, whatever `HOME` says.
 #[cfg(unix)]
-fn own_home() -> Option<PathBuf> {
+pub(crate) fn own_home() -> Option<PathBuf> {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
     // Users without a home have `/`.
     Some(user.dir).filter(|home| home.is_absolute() && home.parent().is_some())
 }
 
 #[cfg(not(unix))]
-fn own_home() -> Option<PathBuf> {
+pub(crate) fn own_home() -> Option<PathBuf> {
     std::env::home_dir()
 }
 
