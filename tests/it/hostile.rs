@@ -8,8 +8,10 @@ mod deletion;
 mod escape;
 mod exhaustion;
 mod files;
+mod guarded;
 mod lies;
 mod people;
+mod plain;
 mod record;
 mod theft;
 

@@ -27,8 +27,8 @@ class Packages(unittest.TestCase):
         first = support.digests(support.MADE)
         self.assertEqual(set(first), {
             "server.json", *(f"{name}-{support.TARGET}.{kind}" for kind in ("tar.gz", "mcpb", "cdx.json")),
-            *(f"{name}{kind}.wasm" for kind in ("", "-reader", "-gateway")),
-            *(f"{name}{kind}.policy.yaml" for kind in ("", "-reader"))})
+            *(f"{name}{kind}.wasm" for kind in ("", "-reader", "-gateway", "-guarded", "-guarded-gateway")),
+            *(f"{name}{kind}.policy.yaml" for kind in ("", "-reader", "-guarded"))})
         for path in support.made(support.MADE):
             path.unlink()
         # A package of an older version does not stay.

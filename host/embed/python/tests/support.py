@@ -81,13 +81,17 @@ class Case(unittest.TestCase):
         return rows
 
     def component(self, *flags: str) -> pathlib.Path:
-        file = self.home / "whereby.wasm"
+        file = self.home / f"whereby{''.join(flags)}.wasm"
         if not file.exists():
             self.whereby("component", "export", *flags, str(file))
         return file
 
     def bare(self, **others: Any) -> Bare:
         return Bare(self.component(), self.token, self.url, **others)
+
+    def guarded(self, permissions: str | None = 'write = "allow"', **others: Any) -> Bare:
+        component = self.component("--guarded")
+        return Bare(component, self.token, self.url, permissions=permissions, **others)
 
     def host(self, rules: str = ALLOWED, **others: Any) -> Host:
         self.configure(rules)
