@@ -9,7 +9,6 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use whereby::catalog;
 use whereby::simulator::Reply;
-use whereby_tests::World;
 
 /// The attempts that a component can't stop, because they only take the runtime's own time and
 /// memory. An embedder limits both, as these tests do.
@@ -45,17 +44,8 @@ const WRITES: &str = "write = \"allow\"";
 /// The hostile component in the middle, composed by the program.
 async fn guarded() -> &'static Plain {
     static GUARDED: OnceCell<Plain> = OnceCell::const_new();
-    let composed = GUARDED.get_or_init(|| async {
-        let world = World::new().await;
-        let (middle, file) = (world.path("hostile.wasm"), world.path("guarded.wasm"));
-        std::fs::write(&middle, HOSTILE).expect("a file in the home directory");
-        let paths = [&middle, &file].map(|path| path.display().to_string());
-        let [middle, file] = paths.each_ref().map(String::as_str);
-        let command = ["component", "export", "--guarded", file, "--component", middle];
-        let ran = world.run(&command).await;
-        assert_eq!(ran.code, 0, "{ran:?}");
-        Plain::new(&std::fs::read(file).expect("the exported file"))
-    });
+    let composed =
+        GUARDED.get_or_init(|| async { Plain::new(&whereby_tests::guarded(Some(HOSTILE)).await) });
     composed.await
 }
 
@@ -205,6 +195,8 @@ fn what_the_guard_does_not_stop_is_an_attempt_on_time_or_memory() {
     for (name, reason) in NOT_STOPPED {
         let is_known = exhaustion.iter().flat_map(|(_, cases)| cases).any(|case| case.name == name);
         assert!(is_known, "{name} is no attempt, though {reason}");
+        let page = crate::tidy::read("docs/sandbox.md");
+        assert!(page.contains(&format!("`{name}`")), "docs/sandbox.md does not name {name}");
     }
 }
 
