@@ -6,12 +6,12 @@ from typing import Any
 
 from support import ROOT, Case
 
-from whereby import Bare, WherebyComponent
-from whereby.errors import AccessDenied, WherebyError
+from whereby import Bare, WherebyComponent, WherebyError
+from whereby.errors import AccessDenied
 
 sys.path.insert(0, str(ROOT / "tests" / "runtimes"))
-import guarded  # noqa: E402
-from proxy import Proxy  # noqa: E402
+import guarded  # type: ignore[import-not-found]
+from proxy import Proxy  # type: ignore[import-not-found]
 
 
 class Guarded(Case):
