@@ -10,7 +10,7 @@ import threading
 import program
 
 # The rules of a guarded component, as in `[permissions]` of a configuration file.
-ALLOW = 'write = "allow"'
+ALLOW = 'write = "allow"\ndestination = "allow"'
 BOTS = 'write = "deny"\n[functions.create_room]\npermission = "allow"\nrooms = ["bot-*"]\n'
 
 END = "2099-01-01T00:00:00Z"

@@ -6,9 +6,8 @@ import { once } from "node:events";
 import test from "node:test";
 import { inspect } from "node:util";
 import { bare } from "whereby-agent";
-import { built, failure, open, serve, simulate } from "./support.js";
+import { ALLOW, built, failure, open, serve, simulate } from "./support.js";
 
-const ALLOW = 'write = "allow"';
 const BOTS = 'write = "deny"\n[functions.create_room]\npermission = "allow"\nrooms = ["bot-*"]\n';
 
 /** A simulated Whereby behind a proxy, which records the methods of requests. */
