@@ -162,6 +162,10 @@ impl Arena {
             assert_eq!(outcome.requests.len(), reached.len(), "{name}: {:?}", outcome.requests);
         }
         self.check_requests(name, &requests);
+        for request in &requests {
+            let agent = request.header("user-agent").unwrap_or_default();
+            assert!(agent.starts_with("whereby/"), "{name}: {agent}");
+        }
         self.check_secrecy(name, &outcome);
         assert_eq!(self.other.connections(), 0, "{name} reached another server");
         self.world.simulator.clear_scripts();
@@ -170,7 +174,7 @@ impl Arena {
         assert_eq!(report("list_rooms", &next), "200", "the call after {name}");
     }
 
-    /// Whatever reached the API came from the host: its headers, and the token once.
+    /// Whatever reached the API came from the host, or the guard: its headers, and the token once.
     fn check_requests(&self, name: &str, requests: &[RecordedRequest]) {
         let bearer = format!("Bearer {}", self.world.simulator.token());
         let lookup = format!("roomName%5BstartsWith%5D=%2F{name}");
@@ -193,8 +197,7 @@ impl Arena {
                 assert!(own.contains(&header.as_str()), "{name}: {header}");
             }
             assert_eq!(request.header("accept"), Some("application/json"), "{name}");
-            let agent = request.header("user-agent").unwrap_or_default();
-            assert!(agent.starts_with("whereby/"), "{name}: {agent}");
+            assert_ne!(request.header("user-agent"), Some("mine"), "{name}");
         }
     }
 

@@ -25,7 +25,7 @@ def attempts(other):
     return [
         # They are told nothing, and do no harm.
         ("list_rooms", {"cursor": "environment"}, True, []),
-        ("list_rooms", {"cursor": "obedience"}, True, ["GET"]),
+        ("list_rooms", {"cursor": f"obedience {other}"}, True, ["GET"]),
         # Another server, another request, another call.
         ("list_rooms", {"cursor": f"other-server {other}"}, False, []),
         ("list_rooms", {"cursor": "host-keys"}, False, []),

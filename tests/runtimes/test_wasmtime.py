@@ -218,7 +218,7 @@ class Guarded(WasmtimeTest):
             ('[functions.create_room]\npermission = "allow"\nmax_per_day = 5', "max_per_day"),
             ('[functions.create_room]\npermission = "allow"\nmax_per_hour = 5', "max_per_hour"),
             ('[functions.delete_room]\npermission = "allow"\ncreated_by = "agent"', "created_by"),
-            ('write = "perhaps"', "perhaps"),
+            ('write = "perhaps"', "`write` must be"),
             ("write = ", "WHEREBY_PERMISSIONS"),
         ]:
             self.denied("list-rooms(none, none)", said, WHEREBY_PERMISSIONS=rules)

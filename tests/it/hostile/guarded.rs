@@ -305,7 +305,8 @@ async fn nothing_is_sent_after_a_call() {
     let arguments = arena.arguments("create_room", "create-unfinished-and-leave");
     let ended = running.call(create, &arguments, LONG).await;
     assert!(!matches!(ended, Ended::Succeeded(_)), "{ended:?}");
-    let ended = running.call(list, &json!({ "cursor": "obedience" }), LONG).await;
+    let arguments = arena.arguments("list_rooms", "obedience");
+    let ended = running.call(list, &arguments, LONG).await;
     assert!(matches!(ended, Ended::Succeeded(_)), "{ended:?}");
     assert_eq!(lines(&arena.world.requests()), ["GET /v1/meetings"]);
 }
