@@ -126,7 +126,7 @@ class Packages(unittest.TestCase):
             text = (support.ROOT / page).read_text()
             self.assertIn(f" {image} demo", text, page)
             # The components are beside it.
-            self.assertIn(f"oci://{image}-component-reader:{support.VERSION}", text, page)
+            self.assertIn(f"oci://{image}-component-guarded:{support.VERSION}", text, page)
         for kind in ("pypi", "npm", "oci"):
             [key] = packages[kind]["environmentVariables"]
             self.assertEqual((key["name"], key["isSecret"], key["isRequired"]), ("WHEREBY_ACCESS_TOKEN", True, False))

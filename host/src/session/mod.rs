@@ -29,6 +29,8 @@ pub use builder::SessionBuilder;
 pub(crate) use outbound::Traffic;
 pub use outbound::{Observer, SentRequest};
 pub(crate) use sandbox::cache::trouble as cache_trouble;
+pub use sandbox::guarded::Guarded;
+pub(crate) use sandbox::guarding;
 pub(crate) use sandbox::inspect;
 pub use sandbox::inspect::Inspection;
 pub(crate) use sandbox::packaged;

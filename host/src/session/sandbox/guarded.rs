@@ -2,11 +2,11 @@
 //!
 //! The imports and exports prove nothing: they are the same if the guard is not connected. So the check
 //! follows every instance from where it is made to where it is used, and accepts only the one wiring that
-//! `host/build/compose.rs` makes. Everything else is refused, also what would be harmless.
+//! `wiring.rs` makes. Everything else is refused, also what would be harmless.
 
 use crate::session::resources::{
-    BUILT_IN_COMPONENT, BUILT_IN_FRONT, BUILT_IN_GUARD, BUILT_IN_HANDLER, BUILT_IN_READER,
-    BUILT_IN_READER_FRONT, BUILT_IN_READER_HANDLER,
+    BUILT_IN_COMPONENT, BUILT_IN_FRONT, BUILT_IN_GATEWAY, BUILT_IN_GUARD, BUILT_IN_READER,
+    BUILT_IN_READER_FRONT, BUILT_IN_READER_GATEWAY,
 };
 use crate::session::sandbox::preflight;
 use crate::system::digest::sha256;
@@ -41,20 +41,36 @@ struct Parts<'a> {
 }
 
 impl Parts<'static> {
-    const BUILT_IN: Self = Self {
-        guard: BUILT_IN_GUARD,
-        fronts: [BUILT_IN_FRONT, BUILT_IN_READER_FRONT],
-        handlers: [BUILT_IN_HANDLER, BUILT_IN_READER_HANDLER],
-        functions: [BUILT_IN_COMPONENT, BUILT_IN_READER],
-    };
+    fn built_in() -> Result<Self, Unproven> {
+        Ok(Self {
+            guard: BUILT_IN_GUARD,
+            fronts: [BUILT_IN_FRONT, BUILT_IN_READER_FRONT],
+            handlers: [handler(BUILT_IN_GATEWAY)?, handler(BUILT_IN_READER_GATEWAY)?],
+            functions: [BUILT_IN_COMPONENT, BUILT_IN_READER],
+        })
+    }
 }
 
-/// The interfaces that the functions may have from the runtime: time, waiting and random numbers. All
-/// others of WASI come from the guard, or not at all.
+/// Returns the component in a built-in gateway that serves the functions.
+pub(crate) fn handler(gateway: &'static [u8]) -> Result<&'static [u8], Unproven> {
+    let composed = Composed::read(gateway)?;
+    let functions = composed.only(&[BUILT_IN_COMPONENT, BUILT_IN_READER], "the functions")?;
+    let handler = composed.other([functions, functions], "the functions and the gateway")?;
+    composed.component(handler)
+}
+
+/// The interfaces that the functions may have from the runtime: time, waiting, random numbers, and whether
+/// there is a terminal, which the standard libraries of languages want to know. All others of WASI come
+/// from the guard, or not at all.
 ///
 /// HTTP, streams and the environment lead to the network and the key. `wasi:cli/exit` would end the
 /// program with a status of the functions' choice before the front says that their call was refused.
-const FROM_RUNTIME: [&str; 7] = [
+pub(crate) const FROM_RUNTIME: [&str; 12] = [
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
     "wasi:clocks/monotonic-clock",
     "wasi:clocks/wall-clock",
     "wasi:io/error",
@@ -65,8 +81,9 @@ const FROM_RUNTIME: [&str; 7] = [
 ];
 
 /// The interfaces of the functions. The types give no authority.
-const TYPES: &str = "whereby:agent/types@0.1.0";
-const FUNCTIONS: [&str; 2] = ["whereby:agent/read@0.1.0", "whereby:agent/write@0.1.0"];
+pub(crate) const TYPES: &str = "whereby:agent/types@0.1.0";
+pub(crate) const READ: &str = "whereby:agent/read@0.1.0";
+pub(crate) const WRITE: &str = "whereby:agent/write@0.1.0";
 
 /// What opens and closes the grant of a call. Only the front may have it.
 const GRANTS: &str = "whereby:guard/grants@0.1.0";
@@ -75,7 +92,7 @@ const GRANTS: &str = "whereby:guard/grants@0.1.0";
 const INCOMING: &str = "wasi:http/incoming-handler";
 
 /// The latest version of WASI 0.2 that is known.
-const LATEST_PATCH: u32 = 12;
+pub(crate) const LATEST_PATCH: u32 = 12;
 
 /// The custom sections of a composed component. They describe it, and change nothing of what it does.
 const METADATA: [&str; 9] = [
@@ -94,10 +111,8 @@ const METADATA: [&str; 9] = [
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unproven(pub(crate) String);
 
-impl Unproven {
-    fn new<T>(reason: impl Into<String>) -> Result<T, Self> {
-        Err(Self(reason.into()))
-    }
+fn refuse<T>(reason: impl Into<String>) -> Result<T, Unproven> {
+    Err(Unproven(reason.into()))
 }
 
 impl From<BinaryReaderError> for Unproven {
@@ -107,22 +122,33 @@ impl From<BinaryReaderError> for Unproven {
 }
 
 /// Checks the wiring of a component.
+///
+/// # Errors
+///
+/// [`Unproven`], which says what is not as it must be.
 pub(crate) fn check(bytes: &[u8]) -> Result<Guarded, Unproven> {
-    check_parts(bytes, &Parts::BUILT_IN)
+    check_parts(bytes, &Parts::built_in()?)
 }
 
 fn check_parts(bytes: &[u8], parts: &Parts<'_>) -> Result<Guarded, Unproven> {
     let types = preflight::validate(bytes).map_err(|error| Unproven(error.to_string()))?;
-    let composed = Composed::read(bytes)?;
-    let is_handler = |component: &&[u8]| parts.handlers.contains(component);
-    if !composed.components.iter().any(is_handler) {
+    let mut composed = Composed::read(bytes)?;
+    let has = |part: &&[u8]| composed.components.contains(part);
+    let is_gateway = parts.handlers.iter().any(has);
+    if !is_gateway && !has(&parts.guard) {
+        return refuse("it does not contain the guard of this version");
+    }
+    if let Some(fault) = composed.fault.take() {
+        return Err(fault);
+    }
+    if !is_gateway {
         return composed.check_functions(parts, &types);
     }
     let guarded = check_parts(composed.check_gateway(parts)?, parts)?;
     if guarded.is_gateway {
-        return Unproven::new("a gateway is within a gateway");
+        return refuse("a gateway is within a gateway");
     }
-    Ok(Guarded { is_gateway: true, ..guarded })
+    Ok(Guarded { is_gateway, ..guarded })
 }
 
 /// Where an instance comes from.
@@ -146,11 +172,13 @@ struct Composed<'a> {
     arguments: Vec<Option<Arguments<'a>>>,
     instances: Vec<Origin<'a>>,
     exports: Vec<(&'a str, Origin<'a>)>,
+    /// The first thing in it that is more than a connection.
+    fault: Option<Unproven>,
 }
 
 impl<'a> Composed<'a> {
-    /// Reads a valid component, and refuses any that has something of its own: code, functions,
-    /// resources, or a part of a kind that is not known here.
+    /// Reads a valid component, and finds fault with anything of its own: code, functions, resources, or
+    /// a section of a kind that is not known here.
     fn read(bytes: &'a [u8]) -> Result<Self, Unproven> {
         let (mut composed, mut depth) = (Self::default(), 0_usize);
         for payload in Parser::new(0).parse_all(bytes) {
@@ -161,50 +189,69 @@ impl<'a> Composed<'a> {
                     depth += 1;
                 }
                 _ if depth > 0 => {}
+                Payload::ModuleSection { .. } => {
+                    depth = 1;
+                    composed.find_fault(refuse("a core module is outside of the components"));
+                }
                 Payload::ComponentSection { unchecked_range, .. } => {
                     depth = 1;
-                    let nested = bytes.get(unchecked_range.clone());
-                    composed.components.push(nested.unwrap_or_default());
+                    let Some(nested) = bytes.get(unchecked_range.clone()) else {
+                        return refuse("a component in it is truncated");
+                    };
+                    composed.components.push(nested);
                     composed.arguments.push(None);
                 }
-                Payload::ModuleSection { .. } => {
-                    return Unproven::new("a core module is outside of the components");
-                }
-                Payload::ComponentCanonicalSection(_) => {
-                    return Unproven::new("a canonical function is outside of the components");
-                }
-                Payload::Version { .. } => {}
-                Payload::ComponentTypeSection(section) => {
-                    for ty in section.clone() {
-                        if matches!(ty?, ComponentType::Resource { .. }) {
-                            return Unproven::new("a resource type is outside of the components");
-                        }
-                    }
-                }
-                Payload::ComponentImportSection(section) => {
-                    section.clone().into_iter().try_for_each(|import| composed.import(import?))?;
-                }
-                Payload::ComponentInstanceSection(section) => {
-                    section.clone().into_iter().try_for_each(|made| composed.instance(made?))?;
-                }
-                Payload::ComponentAliasSection(section) => {
-                    section.clone().into_iter().try_for_each(|alias| composed.alias(alias?))?;
-                }
-                Payload::ComponentExportSection(section) => {
-                    section.clone().into_iter().try_for_each(|export| composed.export(export?))?;
-                }
-                Payload::CustomSection(section) if METADATA.contains(&section.name()) => {}
-                Payload::CustomSection(section) => {
-                    let name = text::printable(section.name(), 100);
-                    return Unproven::new(format!("the custom section {name} is not known"));
-                }
-                other => {
-                    let id = other.as_section().map_or(u8::MAX, |(id, _)| id);
-                    return Unproven::new(format!("a section of kind {id} has no place here"));
+                section => {
+                    let read = composed.section(section);
+                    composed.find_fault(read);
                 }
             }
         }
         Ok(composed)
+    }
+
+    /// Keeps the first fault.
+    fn find_fault(&mut self, read: Result<(), Unproven>) {
+        self.fault = self.fault.take().or(read.err());
+    }
+
+    /// Reads a section of the outermost component.
+    fn section(&mut self, section: &Payload<'a>) -> Result<(), Unproven> {
+        match section {
+            Payload::Version { .. } => Ok(()),
+            Payload::ComponentTypeSection(section) => {
+                section.clone().into_iter().try_for_each(|ty| match ty? {
+                    ComponentType::Resource { .. } => {
+                        refuse("a resource type is outside of the components")
+                    }
+                    _ => Ok(()),
+                })
+            }
+            Payload::ComponentImportSection(section) => {
+                section.clone().into_iter().try_for_each(|import| self.import(import?))
+            }
+            Payload::ComponentInstanceSection(section) => {
+                section.clone().into_iter().try_for_each(|instance| self.instance(instance?))
+            }
+            Payload::ComponentAliasSection(section) => {
+                section.clone().into_iter().try_for_each(|alias| self.alias(alias?))
+            }
+            Payload::ComponentExportSection(section) => {
+                section.clone().into_iter().try_for_each(|export| self.export(export?))
+            }
+            Payload::ComponentCanonicalSection(_) => {
+                refuse("a canonical function is outside of the components")
+            }
+            Payload::CustomSection(section) if METADATA.contains(&section.name()) => Ok(()),
+            Payload::CustomSection(section) => {
+                let name = text::printable(section.name(), 100);
+                refuse(format!("the custom section {name} is not known"))
+            }
+            other => {
+                let id = other.as_section().map_or(u8::MAX, |(id, _)| id);
+                refuse(format!("a section of kind {id} has no place outside of the components"))
+            }
+        }
     }
 
     fn import(&mut self, import: ComponentImport<'a>) -> Result<(), Unproven> {
@@ -216,19 +263,20 @@ impl<'a> Composed<'a> {
             }
             // The name of a type that is known already.
             ComponentTypeRef::Type(TypeBounds::Eq(_)) => Ok(()),
-            _ => Unproven::new(format!("the import {} is not known", text::printable(name, 100))),
+            _ => refuse(format!("the import {} is not known", text::printable(name, 100))),
         }
     }
 
     fn instance(&mut self, instance: ComponentInstance<'a>) -> Result<(), Unproven> {
         let ComponentInstance::Instantiate { component_index, args } = instance else {
-            return Unproven::new("an instance is made of single items");
+            return refuse("an instance is made of single items");
         };
-        let arguments = args.iter().map(|argument| self.argument(argument)).collect::<Result<_, _>>()?;
+        let arguments =
+            args.iter().map(|argument| self.argument(argument)).collect::<Result<_, _>>()?;
         let component = component_index as usize;
         match self.arguments.get_mut(component) {
             Some(place @ None) => *place = Some(arguments),
-            _ => return Unproven::new("a component is instantiated more than once"),
+            _ => return refuse("a component is instantiated more than once"),
         }
         self.instances.push(Origin::Component(component));
         Ok(())
@@ -240,7 +288,7 @@ impl<'a> Composed<'a> {
     ) -> Result<(&'a str, Origin<'a>), Unproven> {
         if argument.kind != ComponentExternalKind::Instance {
             let name = text::printable(argument.name, 100);
-            return Unproven::new(format!("the argument {name} is not an interface"));
+            return refuse(format!("the argument {name} is not an interface"));
         }
         Ok((argument.name, self.origin(argument.index)?))
     }
@@ -257,9 +305,9 @@ impl<'a> Composed<'a> {
                     self.instances.push(Origin::Export(component, name));
                     Ok(())
                 }
-                _ => Unproven::new("an interface is taken out of another interface"),
+                _ => refuse("an interface is taken out of another interface"),
             },
-            _ => Unproven::new("an item that is not an interface is taken out of an instance"),
+            _ => refuse("an item that is not an interface is taken out of an instance"),
         }
     }
 
@@ -267,7 +315,7 @@ impl<'a> Composed<'a> {
         let name = plain(export.name)?;
         if export.kind != ComponentExternalKind::Instance {
             let name = text::printable(name, 100);
-            return Unproven::new(format!("the export {name} is not an interface"));
+            return refuse(format!("the export {name} is not an interface"));
         }
         let origin = self.origin(export.index)?;
         self.exports.push((name, origin));
@@ -279,6 +327,11 @@ impl<'a> Composed<'a> {
     fn origin(&self, index: u32) -> Result<Origin<'a>, Unproven> {
         let origin = self.instances.get(index as usize).copied();
         origin.ok_or_else(|| Unproven(format!("instance {index} is not known")))
+    }
+
+    fn component(&self, index: usize) -> Result<&'a [u8], Unproven> {
+        let component = self.components.get(index).copied();
+        component.ok_or_else(|| Unproven(format!("component {index} is not known")))
     }
 
     /// Checks the composition of guard, front and functions.
@@ -303,10 +356,10 @@ impl<'a> Composed<'a> {
         self.check_exports(|name| match name {
             // A function among the types would be a way around the front.
             TYPES if has_only_types(types, name) => Some(Origin::Export(functions, TYPES)),
-            _ if FUNCTIONS.contains(&name) => Some(Origin::Export(front, name)),
+            READ | WRITE => Some(Origin::Export(front, name)),
             _ => None,
         })?;
-        let functions = self.components.get(functions).copied().unwrap_or_default();
+        let functions = self.component(functions)?;
         Ok(Guarded {
             is_gateway: false,
             is_built_in: parts.functions.contains(&functions),
@@ -329,7 +382,7 @@ impl<'a> Composed<'a> {
         self.check_exports(|name| {
             (wasi(name) == Some(INCOMING)).then_some(Origin::Export(handler, INCOMING))
         })?;
-        Ok(self.components.get(guarded).copied().unwrap_or_default())
+        self.component(guarded)
     }
 
     /// Finds the only component that is one of these.
@@ -338,8 +391,8 @@ impl<'a> Composed<'a> {
         let mut found = self.components.iter().enumerate().filter(is_wanted);
         match (found.next(), found.next()) {
             (Some((component, _)), None) => Ok(component),
-            (None, _) => Unproven::new(format!("it does not contain {what} of this version")),
-            _ => Unproven::new(format!("it contains {what} more than once")),
+            (None, _) => refuse(format!("it does not contain {what} of this version")),
+            _ => refuse(format!("it contains {what} more than once")),
         }
     }
 
@@ -348,7 +401,7 @@ impl<'a> Composed<'a> {
         let mut others = (0..self.components.len()).filter(|other| !known.contains(other));
         match (others.next(), others.next()) {
             (Some(other), None) => Ok(other),
-            _ => Unproven::new(format!("it contains other components than {all}")),
+            _ => refuse(format!("it contains other components than {all}")),
         }
     }
 
@@ -360,13 +413,13 @@ impl<'a> Composed<'a> {
         expected: impl Fn(Interface<'b>) -> Option<Origin<'b>>,
     ) -> Result<(), Unproven> {
         let Some(arguments) = self.arguments.get(component).and_then(Option::as_ref) else {
-            return Unproven::new(format!("the {what} is not instantiated"));
+            return refuse(format!("the {what} is not instantiated"));
         };
         for &(name, origin) in arguments {
             let interface = wasi(name).map_or(Interface::Own(name), Interface::Wasi);
             if expected(interface) != Some(origin.unversioned()) {
                 let name = text::printable(name, 100);
-                return Unproven::new(format!("{name} of the {what} comes from elsewhere"));
+                return refuse(format!("{name} of the {what} comes from elsewhere"));
             }
         }
         Ok(())
@@ -380,11 +433,11 @@ impl<'a> Composed<'a> {
         for &(name, origin) in &self.exports {
             if expected(name) != Some(origin.unversioned()) {
                 let name = text::printable(name, 100);
-                return Unproven::new(format!("the export {name} comes from elsewhere"));
+                return refuse(format!("the export {name} comes from elsewhere"));
             }
         }
         if self.exports.iter().all(|(name, _)| *name == TYPES) {
-            return Unproven::new("it exports no functions");
+            return refuse("it exports no functions");
         }
         Ok(())
     }
@@ -409,11 +462,11 @@ impl Origin<'_> {
 }
 
 /// Returns the name of an interface of a known version of WASI, without that version.
-fn wasi(name: &str) -> Option<&str> {
+pub(crate) fn wasi(name: &str) -> Option<&str> {
     let (interface, patch) = name.split_once("@0.2.")?;
-    let is_known = patch.parse().is_ok_and(|number: u32| {
-        number <= LATEST_PATCH && number.to_string() == patch
-    });
+    let is_known = patch
+        .parse()
+        .is_ok_and(|number: u32| number <= LATEST_PATCH && number.to_string() == patch);
     (interface.starts_with("wasi:") && is_known).then_some(interface)
 }
 
@@ -423,7 +476,7 @@ fn plain(name: ComponentExternName<'_>) -> Result<&str, Unproven> {
         ComponentExternName { name, implements: None, version_suffix: None, external_id: None } => {
             Ok(name)
         }
-        _ => Unproven::new(format!("{} is more than a name", text::printable(name.name, 100))),
+        _ => refuse(format!("{} is more than a name", text::printable(name.name, 100))),
     }
 }
 

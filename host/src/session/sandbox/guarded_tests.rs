@@ -24,7 +24,7 @@ const FRONT: &str = r#"(component
   (export "whereby:agent/read@0.1.0" (instance 2))
   (export "whereby:agent/write@0.1.0" (instance 3)))"#;
 
-const FUNCTIONS_WITH_FUNCTIONS: &str = r#"(component
+const MIDDLE: &str = r#"(component
   (import "wasi:cli/environment@0.2.12" (instance))
   (import "wasi:cli/exit@0.2.6" (instance))
   (import "wasi:http/outgoing-handler@0.2.12" (instance))
@@ -119,6 +119,13 @@ const GATEWAY: &str = r#"(component
   (alias export $handler "wasi:http/incoming-handler@0.2.12" (instance $incoming))
   (export "wasi:http/incoming-handler@0.2.12" (instance $incoming)))"#;
 
+/// Functions that need nothing, which a gateway can't tell from guarded ones.
+const UNGUARDED: &str = r#"(component
+  (instance)
+  (export "whereby:agent/types@0.1.0" (instance 0))
+  (export "whereby:agent/read@0.1.0" (instance 0))
+  (export "whereby:agent/write@0.1.0" (instance 0)))"#;
+
 fn encode(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -130,15 +137,14 @@ fn fill(text: &str) -> String {
         ("HANDLER", HANDLER),
         ("GUARD", GUARD),
         ("FRONT", FRONT),
-        ("MIDDLE", FUNCTIONS_WITH_FUNCTIONS),
+        ("MIDDLE", MIDDLE),
     ]
     .iter()
     .fold(text.to_owned(), |text, (name, part)| text.replace(name, part))
 }
 
 fn check_text(text: &str) -> Result<Guarded, Unproven> {
-    let [guard, front, handler, functions] =
-        [GUARD, FRONT, HANDLER, FUNCTIONS_WITH_FUNCTIONS].map(encode);
+    let [guard, front, handler, functions] = [GUARD, FRONT, HANDLER, MIDDLE].map(encode);
     let parts = Parts {
         guard: &guard,
         fronts: [&front, &front],
@@ -156,25 +162,126 @@ fn replace(text: &str, (old, new): (&str, &str)) -> String {
 
 #[test]
 fn a_right_composition_is_proven() {
-    let functions = sha256(&encode(FUNCTIONS_WITH_FUNCTIONS));
+    let functions = sha256(&encode(MIDDLE));
     let guarded = Guarded { is_gateway: false, is_built_in: true, functions };
     assert_eq!(check_text(COMPOSED), Ok(guarded.clone()));
     assert_eq!(check_text(GATEWAY), Ok(Guarded { is_gateway: true, ..guarded }));
     // Without those that write.
-    let reader = COMPOSED.replace(
-        "\n  (export \"whereby:agent/write@0.1.0\" (instance $write))",
-        "",
-    );
+    let reader =
+        COMPOSED.replace("\n  (export \"whereby:agent/write@0.1.0\" (instance $write))", "");
     assert_ne!(reader, COMPOSED);
     assert!(check_text(&reader).is_ok());
 }
 
 #[test]
 fn another_component_is_named_by_its_digest() {
-    let other = FUNCTIONS_WITH_FUNCTIONS.replace("(instance 7)))", "(instance 7)) (type string))");
+    let other = change(MIDDLE);
     let found = check_text(&replace(COMPOSED, ("MIDDLE", &other))).expect("a right composition");
     assert_eq!(found.functions, sha256(&encode(&other)));
     assert!(!found.is_built_in);
+}
+
+/// Adds something to a component that nobody uses.
+fn change(component: &str) -> String {
+    component.replacen("(component", "(component (type string)", 1)
+}
+
+#[test]
+fn a_part_of_other_bytes_is_refused() {
+    for (text, part, bytes, expected) in [
+        (COMPOSED, "GUARD", GUARD, "it does not contain the guard of this version"),
+        (COMPOSED, "FRONT", FRONT, "it does not contain the front of this version"),
+        (GATEWAY, "HANDLER", HANDLER, "it does not contain the guard of this version"),
+    ] {
+        let refused = check_text(&replace(text, (part, &change(bytes))));
+        assert_eq!(refused, Err(Unproven(expected.to_owned())), "{part}");
+    }
+}
+
+#[test]
+fn a_gateway_that_is_wired_in_another_way_is_refused() {
+    for (change, expected) in [
+        (
+            (
+                "(with \"whereby:agent/write@0.1.0\" (instance $write))",
+                "(with \"whereby:agent/write@0.1.0\" (instance $read))",
+            ),
+            "whereby:agent/write@0.1.0 of the gateway comes from elsewhere",
+        ),
+        (
+            (
+                "(instance $http))\n    (with \"wasi:cli/environment@0.2.12\" (instance $environment))\n    (with \"whereby",
+                "(instance $streams))\n    (with \"wasi:cli/environment@0.2.12\" (instance $environment))\n    (with \"whereby",
+            ),
+            "wasi:http/types@0.2.12 of the gateway comes from elsewhere",
+        ),
+        (
+            ("(instance $random))))", "(instance $poll))))"),
+            "wasi:random/random@0.2.12 of the guarded component comes from elsewhere",
+        ),
+        (
+            (
+                "(export \"wasi:http/incoming-handler@0.2.12\" (instance $incoming))",
+                "(export \"whereby:agent/write@0.1.0\" (instance $write))",
+            ),
+            "the export whereby:agent/write@0.1.0 comes from elsewhere",
+        ),
+        (
+            (
+                "(instance $incoming))\n",
+                "(instance $incoming)) (alias export $guarded \"whereby:agent/read@0.1.0\" (instance $more)) (export \"whereby:agent/read@0.1.0\" (instance $more))\n",
+            ),
+            "the export whereby:agent/read@0.1.0 comes from elsewhere",
+        ),
+        (("HANDLER\n", "HANDLER HANDLER\n"), "it contains the gateway more than once"),
+        (
+            ("HANDLER\n", "HANDLER (component)\n"),
+            "it contains other components than the gateway and a guarded component",
+        ),
+        (("HANDLER\n", "HANDLER (core module)\n"), "a core module is outside of the components"),
+        // The functions alone, with the same exports.
+        (("COMPOSED", UNGUARDED), "it does not contain the guard of this version"),
+    ] {
+        let refused = check_text(&replace(GATEWAY, change));
+        let Err(Unproven(reason)) = refused else { panic!("{change:?} is accepted") };
+        assert_eq!(reason, expected, "{change:?}");
+    }
+}
+
+/// Types with a function among them, which nothing would decide about.
+#[test]
+fn types_with_a_function_are_refused() {
+    let functions = replace(
+        MIDDLE,
+        (
+            "(instance)\n  (export \"whereby:agent/types@0.1.0\" (instance 7))",
+            "(import \"wasi:io/error@0.2.12\" (instance (export \"send\" (func)))) (instance)
+             (export \"whereby:agent/types@0.1.0\" (instance 7))",
+        ),
+    );
+    let functions = functions.replace("@0.1.0\" (instance 7)", "@0.1.0\" (instance X)");
+    let functions = functions
+        .replacen("(instance X)", "(instance 7)", 1)
+        .replace("(instance X)", "(instance 8)");
+    let composed = replace(COMPOSED, ("MIDDLE", &functions));
+    let composed = replace(
+        &composed,
+        (
+            "(import \"wasi:io/poll@0.2.12\" (instance $poll))",
+            "(import \"wasi:io/poll@0.2.12\" (instance $poll))
+             (import \"wasi:io/error@0.2.12\" (instance $error (export \"send\" (func))))",
+        ),
+    );
+    let composed = replace(
+        &composed,
+        (
+            "(with \"wasi:io/poll@0.2.12\" (instance $poll))",
+            "(with \"wasi:io/poll@0.2.12\" (instance $poll)) (with \"wasi:io/error@0.2.12\" (instance $error))",
+        ),
+    );
+    let refused = check_text(&composed);
+    let expected = "the export whereby:agent/types@0.1.0 comes from elsewhere";
+    assert_eq!(refused, Err(Unproven(expected.to_owned())));
 }
 
 #[test]
@@ -313,8 +420,6 @@ fn a_composition_that_is_wired_in_another_way_is_refused() {
             "a component is instantiated more than once",
         ),
         // Other components, or the same twice.
-        (("GUARD", "(component)"), ""),
-        (("FRONT\n", "FRONT GUARD\n"), ""),
         (("MIDDLE\n", "MIDDLE GUARD\n"), "it contains the guard more than once"),
         (("MIDDLE\n", "MIDDLE FRONT\n"), "it contains the front more than once"),
         (
@@ -339,7 +444,7 @@ fn a_composition_that_is_wired_in_another_way_is_refused() {
                 "(import \"wasi:random/random@0.2.12\" (instance $random))",
                 "(import \"wasi:random/random@0.2.12\" (instance $random)) (core type (func))",
             ),
-            "a section of kind 3 has no place here",
+            "a section of kind 3 has no place outside of the components",
         ),
         (
             (
@@ -367,7 +472,10 @@ fn a_composition_that_is_wired_in_another_way_is_refused() {
             "an interface is taken out of another interface",
         ),
         (
-            ("(alias export $guard \"whereby:guard/grants@0.1.0\" (instance $grants))", "(instance $grants)"),
+            (
+                "(alias export $guard \"whereby:guard/grants@0.1.0\" (instance $grants))",
+                "(instance $grants)",
+            ),
             "an instance is made of single items",
         ),
         (
@@ -376,10 +484,7 @@ fn a_composition_that_is_wired_in_another_way_is_refused() {
         ),
         // Imports that are not known, or of a later version.
         (
-            (
-                "(import \"wasi:random/random@0.2.12\"",
-                "(import \"wasi:random/random@0.2.13\"",
-            ),
+            ("(import \"wasi:random/random@0.2.12\"", "(import \"wasi:random/random@0.2.13\""),
             "the import wasi:random/random@0.2.13 is not known",
         ),
         (
@@ -398,14 +503,18 @@ fn a_composition_that_is_wired_in_another_way_is_refused() {
             ),
             "the import evil is not known",
         ),
+        (("MIDDLE\n", "MIDDLE (import \"evil\" (component))\n"), "the import evil is not known"),
         (
             (
-                "(import \"wasi:random/random@0.2.12\" (instance $random))",
-                "(import \"wasi:random/random@0.2.12\" (instance $random)) \
-                 (import \"evil\" (component))",
+                "(import \"wasi:http/types@0.2.12\" (instance $http))",
+                "(import \"wasi:http/types@0.2.12\" (instance $http \
+                 (export \"fields\" (type (sub resource))))) \
+                 (alias export $http \"fields\" (type $fields)) \
+                 (core func (canon resource.drop $fields))",
             ),
-            "the import evil is not known",
+            "a canonical function is outside of the components",
         ),
+        (("MIDDLE\n", "MIDDLE (core instance)\n"), "a section of kind 2 has no place"),
     ] {
         let refused = check_text(&replace(COMPOSED, change));
         let Err(Unproven(reason)) = refused else { panic!("{change:?} is accepted") };

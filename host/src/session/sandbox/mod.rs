@@ -4,6 +4,8 @@ pub(crate) mod cache;
 pub(crate) mod convert;
 pub(crate) mod engine;
 mod epoch;
+pub(crate) mod guarded;
+pub(crate) mod guarding;
 pub(crate) mod inspect;
 pub(crate) mod packaged;
 pub(crate) mod preflight;
