@@ -1,7 +1,7 @@
 //! Builds the embedded components from the workspace.
 
-use super::component::Build;
-use super::{compose, metadata};
+use super::component::{Build, without_names};
+use super::{compose, documentation, metadata};
 use anyhow::Result;
 use std::path::Path;
 
@@ -23,12 +23,25 @@ impl Artifact<'_> {
         let features = packages.map(|package| format!("{package}/write"));
         let features = if writes { &features[..] } else { &[] };
         // One build of both compiles once what they share.
-        let [functions, handler] = Build { workspace, packages, features, target_dir }.run()?;
+        let profile = "component";
+        let [functions, handler] =
+            Build { workspace, packages, profile, features, target_dir }.run()?;
         // Read at once, because the next pair that is built takes their place.
         let (functions, handler) = (std::fs::read(functions)?, std::fs::read(handler)?);
         let functions = self.functions(&functions)?;
         let gateway = self.gateway(handler, &functions)?;
         Ok((functions, gateway))
+    }
+
+    /// Builds the guard of guarded components, and the front for these functions.
+    pub(crate) fn guard(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let Self { workspace, target_dir, writes } = *self;
+        let packages = ["whereby-guard", "whereby-front"];
+        let features: &[_] = if writes { &["whereby-front/write".to_owned()] } else { &[] };
+        let build = Build { workspace, packages, profile: "guard", features, target_dir };
+        let [guard, front] = build.run()?;
+        let read = |file| without_names(&std::fs::read(file)?);
+        Ok((read(guard)?, read(front)?))
     }
 
     fn functions(&self, built: &[u8]) -> Result<Vec<u8>> {
@@ -47,7 +60,7 @@ impl Artifact<'_> {
                 "reader",
             )
         };
-        let documented = metadata::document(built, &self.workspace.join("wit"), world)?;
+        let documented = documentation::document(built, &self.workspace.join("wit"), world)?;
         metadata::describe(&documented, name, description)
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Build<'a, const N: usize> {
     pub(crate) workspace: &'a Path,
     /// The packages, each a `cdylib`.
     pub(crate) packages: [&'a str; N],
+    /// The profile: `component`, or `guard`.
+    pub(crate) profile: &'a str,
     /// The features to build them with, as `package/feature`; without the default ones.
     pub(crate) features: &'a [String],
     /// Must not be the target directory of the outer build, whose lock cargo holds.
@@ -61,9 +63,11 @@ impl<const N: usize> Build<'_, N> {
             format!("-Clink-arg=--initial-memory={MEMORY_BYTES}"),
             // Without padding for relocations.
             "-Clink-arg=--compress-relocations".to_owned(),
-            // More inlining makes the component larger, and hardly faster.
-            "-Cllvm-args=-inline-threshold=100".to_owned(),
         ];
+        if self.profile == "component" {
+            // More inlining makes the component larger, and hardly faster.
+            flags.push("-Cllvm-args=-inline-threshold=100".to_owned());
+        }
         // The component's bytes must not depend on where it is built.
         flags.push(format!("--remap-path-prefix={}=whereby", self.workspace.display()));
         if let Some(home) = cargo_home {
@@ -72,7 +76,7 @@ impl<const N: usize> Build<'_, N> {
         command
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
             .current_dir(self.workspace)
-            .args(["build", "--locked", "--quiet", "--lib", "--profile", "component"])
+            .args(["build", "--locked", "--quiet", "--lib", "--profile", self.profile])
             .args(["--target", TARGET, "--no-default-features"])
             .args(self.packages.iter().flat_map(|package| ["--package", package]))
             .args(["--features", &self.features.join(",")])
@@ -82,9 +86,34 @@ impl<const N: usize> Build<'_, N> {
         if !status.success() {
             bail!("`{}` could not be built; see above", self.packages.join("`, `"));
         }
-        let folder = self.target_dir.join(TARGET).join("component");
+        let folder = self.target_dir.join(TARGET).join(self.profile);
         Ok(self.packages.map(|package| folder.join(format!("{}.wasm", package.replace('-', "_")))))
     }
+}
+
+/// Returns a component without its own custom sections, which only have names.
+pub(crate) fn without_names(component: &[u8]) -> Result<Vec<u8>> {
+    let cut_off = || "the component is cut off";
+    let (header, mut rest) = component.split_at_checked(8).with_context(cut_off)?;
+    let mut stripped = header.to_owned();
+    while let Some(id) = rest.first() {
+        // An identifier, the size as LEB128, and the contents.
+        let (mut size, mut end) = (0, 1);
+        loop {
+            let byte = rest.get(end).with_context(cut_off)?;
+            size |= usize::from(byte & 0x7f) << (7 * (end - 1));
+            end += 1;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let (section, after) = rest.split_at_checked(end + size).with_context(cut_off)?;
+        if *id != 0 {
+            stripped.extend_from_slice(section);
+        }
+        rest = after;
+    }
+    Ok(stripped)
 }
 
 fn is_network_setting(name: &str) -> bool {

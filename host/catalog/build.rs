@@ -43,6 +43,7 @@ fn generate(wit: &Path) -> Result<String> {
     let mut generator = Generator {
         resolve: &resolve,
         spelling: spelling(&resolve, types, &[interface("read")?, interface("write")?]),
+        has_docs: std::env::var_os("CARGO_FEATURE_DOCS").is_some(),
         out: String::new(),
     };
     writeln!(generator.out, "pub(crate) const PACKAGE: &str = {:?};", package.name.to_string())?;
@@ -90,6 +91,7 @@ fn spelling(
 struct Generator<'a> {
     resolve: &'a Resolve,
     spelling: BTreeMap<String, String>,
+    has_docs: bool,
     out: String,
 }
 
@@ -238,7 +240,11 @@ impl Generator<'_> {
     }
 
     /// Replaces names in backticks with their spelling in JSON, Lua and MCP.
+    /// Without the feature `docs`, nothing is left.
     fn spell(&self, text: &str) -> String {
+        if !self.has_docs {
+            return String::new();
+        }
         let mut spelled = String::new();
         for (index, part) in text.split('`').enumerate() {
             if index > 0 {

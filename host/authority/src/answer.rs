@@ -4,14 +4,15 @@
 //! dropped: other members, the original spelling, and bodies that are not JSON. Every string passes
 //! through one place, which redacts the access token.
 
+use crate::prelude::*;
 use crate::surrogate;
+use alloc::borrow::Cow;
+use core::fmt;
+use core::time::Duration;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Number, Value};
-use std::borrow::Cow;
-use std::fmt;
-use std::time::Duration;
 
 /// Replaces the access token.
 pub const REDACTED: &str = "[redacted]";
@@ -175,8 +176,7 @@ impl Redactor {
             return text;
         }
         let text = if text.contains(token) { text.replace(token, REDACTED).into() } else { text };
-        let is_spelled =
-            folded.len() >= Self::LEAST && memchr::memmem::find(&fold(&text), folded).is_some();
+        let is_spelled = folded.len() >= Self::LEAST && contains(&fold(&text), folded);
         if is_spelled { REDACTED.into() } else { text }
     }
 }
@@ -185,6 +185,14 @@ impl Redactor {
 fn fold(text: &str) -> Vec<u8> {
     let decoded = percent_encoding::percent_decode_str(text);
     decoded.filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
+}
+
+/// Whether bytes contain others, which are not empty.
+fn contains(bytes: &[u8], others: &[u8]) -> bool {
+    #[cfg(feature = "std")]
+    return memchr::memmem::find(bytes, others).is_some();
+    #[cfg(not(feature = "std"))]
+    bytes.windows(others.len()).any(|window| window == others)
 }
 
 /// Rebuilds a successful response from what the component may see of it.
@@ -210,7 +218,10 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>
         Shape::Object { .. } => Keep::Object(&members),
         Shape::Nothing => Keep::Nothing,
     };
+    #[cfg(feature = "std")]
     let halves = memchr::memchr(b'\\', body).and_then(|_| surrogate::without_halves(body));
+    #[cfg(not(feature = "std"))]
+    let halves = surrogate::without_halves(body);
     let body = halves.as_deref().unwrap_or(body);
     let read = parse(body, Reader { keep, redactor }).map_err(|error| {
         if error.to_string().starts_with(TOO_MANY_ROWS) {
@@ -266,7 +277,7 @@ impl Complaint {
             let left = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             body.insert("data".into(), serde_json::json!({ "msLeft": left }));
         }
-        if body.is_empty() { Vec::new() } else { Value::Object(body).to_string().into_bytes() }
+        if body.is_empty() { Vec::new() } else { crate::text::to_json(&Value::Object(body)) }
     }
 }
 

@@ -6,12 +6,13 @@
 use crate::arguments::SYNONYM;
 use crate::creation::Creation;
 use crate::names::{Id, RoomName};
+use crate::prelude::*;
 use crate::scope::Scope;
 use crate::table::FunctionRule;
 use crate::text;
 use crate::timestamp::Timestamp;
+use core::fmt;
 use serde_json::{Value, json};
-use std::fmt;
 use whereby_catalog::{FUNCTIONS, Type};
 
 /// The maximum number of items in the list of one condition.
@@ -466,7 +467,7 @@ fn texts(value: &Value) -> Result<Vec<String>, String> {
     let wrong = || "must be an array of strings".to_owned();
     let items = match value {
         Value::Array(items) => items.as_slice(),
-        single @ Value::String(_) => std::slice::from_ref(single),
+        single @ Value::String(_) => core::slice::from_ref(single),
         _ => return Err(wrong()),
     };
     if items.len() > MAX_ITEMS {
@@ -513,7 +514,7 @@ pub fn parse_span(text: &str) -> Option<i64> {
     let mut total: i64 = 0;
     let mut least = i64::MAX;
     while !rest.is_empty() {
-        let (digits, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let (digits, after) = rest.split_at_checked(rest.find(|c: char| !c.is_ascii_digit())?)?;
         let unit = after.chars().next()?;
         let (_, length) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
         if length >= least {
@@ -521,7 +522,7 @@ pub fn parse_span(text: &str) -> Option<i64> {
         }
         least = length;
         total = total.checked_add(digits.parse::<i64>().ok()?.checked_mul(length)?)?;
-        rest = &after[unit.len_utf8()..];
+        rest = after.get(unit.len_utf8()..)?;
     }
     (least < i64::MAX).then_some(total)
 }

@@ -2,7 +2,9 @@
 
 use crate::Error;
 use crate::arguments::Arguments;
+use crate::prelude::*;
 use crate::timestamp::Timestamp;
+use crate::url::Url;
 use serde_json::{Map, Value, json};
 
 /// How far the default end may be from the documented one, in seconds: the component has the host's
@@ -170,7 +172,7 @@ impl Creation {
             body.insert("startDate".into(), start.to_rfc3339().into());
         }
         body.extend(self.members.clone());
-        Value::Object(body).to_string().into_bytes()
+        crate::text::to_json(&Value::Object(body))
     }
 
     /// Returns the default end: an hour after a start in the future, otherwise a day after the call was
@@ -204,7 +206,7 @@ impl Creation {
 /// decides by its host.
 fn check_stream(settings: &Value) -> Result<(), Error> {
     let text = settings["destination"]["url"].as_str().unwrap_or_default();
-    let url = url::Url::parse(text).ok().filter(|url| {
+    let url = Url::parse(text).ok().filter(|url| {
         let is_host = |host: &str| {
             let mut bytes = host.bytes();
             !host.is_empty()
@@ -244,7 +246,11 @@ fn to_api(name: &str, settings: &Value) -> Value {
     }
     let destination = match get("destination") {
         Value::Object(destination) => {
-            Value::Object(destination.into_iter().map(|(k, v)| (k, to_api_enum(v))).collect())
+            let mut translated = Map::new();
+            for (name, value) in destination {
+                translated.insert(name, to_api_enum(value));
+            }
+            Value::Object(translated)
         }
         other => other,
     };
@@ -252,7 +258,7 @@ fn to_api(name: &str, settings: &Value) -> Value {
     api.insert("startTrigger".into(), to_api_enum(get("startTrigger")));
     if let Value::String(language) = get("language") {
         let language = match language.split_once('-') {
-            Some((language, region)) => format!("{language}-{}", region.to_uppercase()),
+            Some((language, region)) => format!("{language}-{}", region.to_ascii_uppercase()),
             None => language,
         };
         api.insert("language".into(), language.into());

@@ -8,10 +8,12 @@ use crate::conditions::{Condition, Facts, any_matches};
 use crate::names::{Id, MeetingRef, RoomName, RoomRef};
 use crate::people::View;
 use crate::policy::Permit;
+use crate::prelude::*;
 use crate::request::{Asked, InvalidRequest, Page, Request, is_cursor};
 use crate::scope::Scope;
 use crate::table::FunctionRule;
 use crate::timestamp::Timestamp;
+use crate::url::Url;
 use serde_json::Value;
 
 /// Why a request may not leave.
@@ -98,7 +100,7 @@ impl KnownRoom {
     /// Reads a room that Whereby listed or created.
     fn read(meeting: &Value) -> Self {
         let text = |name: &str| meeting.get(name).and_then(Value::as_str);
-        let url = text("roomUrl").and_then(|url| url::Url::parse(url).ok());
+        let url = text("roomUrl").and_then(|url| Url::parse(url).ok());
         let name = match text("roomName") {
             Some(name) => RoomName::parse(name.strip_prefix('/').unwrap_or(name)),
             None => url.as_ref().and_then(|url| RoomName::parse_path(url.path())),
@@ -169,7 +171,7 @@ pub struct Admitted {
     /// The outcome before this attempt, which still applies if the attempt changed nothing.
     before: WriteOutcome,
     /// The method to send.
-    pub method: http::Method,
+    pub method: &'static str,
     /// The path, relative to the API's base, and the query to send.
     pub path_and_query: String,
     /// The body to send.
@@ -428,7 +430,7 @@ impl Grant {
                 _ => true,
             })
         });
-        page.to_string().into_bytes()
+        crate::text::to_json(&page)
     }
 
     fn without_names(&mut self, body: Vec<u8>) -> Vec<u8> {
@@ -452,7 +454,7 @@ impl Grant {
             };
             *cursor = number.to_string();
         }
-        page.to_string().into_bytes()
+        crate::text::to_json(&page)
     }
 
     /// Returns why the component's result may not be shown, if it may not: the permission is for the
@@ -606,7 +608,7 @@ fn rooms_of(room: &RoomRef, page: &[u8]) -> Vec<Listed> {
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let listed = |meeting: &Value| {
         let url = meeting.get("roomUrl").and_then(Value::as_str);
-        let url = url.and_then(|url| url::Url::parse(url).ok());
+        let url = url.and_then(|url| Url::parse(url).ok());
         let is_on_host = match (&room.host, &url) {
             (_, None) => false,
             (None, Some(_)) => true,

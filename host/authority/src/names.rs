@@ -3,10 +3,11 @@
 //! The component reads the same forms, because it also runs under other hosts. The grant is bound to
 //! the host's reading, whatever the component's is.
 
+use crate::prelude::*;
 use crate::request::ESCAPED;
+use crate::url::Url;
+use core::fmt;
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
-use std::fmt;
-use url::Url;
 
 /// The maximum length of a room's name, in characters, as for the argument `room_name`.
 const MAX_NAME: usize = 2000;
@@ -92,7 +93,7 @@ impl RoomName {
 
     /// Returns the spellings of the name that a request may have, apart from its letter case.
     pub(crate) fn spellings(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.name.as_str()).chain(self.padded.as_deref())
+        core::iter::once(self.name.as_str()).chain(self.padded.as_deref())
     }
 
     /// Whether approvals show this name as the other one, which is in lower case.

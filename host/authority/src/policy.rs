@@ -12,10 +12,18 @@ pub use decision::{
 
 use crate::arguments::Arguments;
 use crate::conditions::Condition;
+use crate::prelude::*;
 use crate::table::FunctionRule;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use alloc::collections::BTreeMap;
 use whereby_catalog::Function;
+
+/// The path of a file that rules come from.
+#[cfg(feature = "std")]
+type File = std::path::PathBuf;
+
+/// The name of what rules come from.
+#[cfg(not(feature = "std"))]
+type File = String;
 
 /// What a rule says, from the least to the most strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,7 +211,7 @@ impl Table {
 #[non_exhaustive]
 pub struct Rules {
     /// The file; absent for rules that a program set.
-    pub file: Option<PathBuf>,
+    pub file: Option<File>,
     /// For every account.
     pub all: Table,
     /// For single accounts.

@@ -4,10 +4,11 @@
 //! from it. Nothing else of the component's request can pass, because the types have no place for it.
 
 use crate::names::{Id, RoomName};
+use crate::prelude::*;
 use crate::timestamp::Timestamp;
+use core::fmt::Write as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
-use std::fmt::Write as _;
 
 /// One page of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,11 +115,11 @@ impl Request {
         Ok(request)
     }
 
-    pub(crate) fn method(&self) -> http::Method {
+    pub(crate) fn method(&self) -> &'static str {
         match self {
-            Self::CreateRoom { .. } => http::Method::POST,
-            Self::DeleteRoom { .. } => http::Method::DELETE,
-            _ => http::Method::GET,
+            Self::CreateRoom { .. } => "POST",
+            Self::DeleteRoom { .. } => "DELETE",
+            _ => "GET",
         }
     }
 

@@ -44,6 +44,16 @@ pub static BUILT_IN_GATEWAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/g
 pub static BUILT_IN_READER_GATEWAY: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/reader-gateway.wasm"));
 
+/// The guard of guarded components.
+pub(crate) static BUILT_IN_GUARD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guard.wasm"));
+
+/// What stands before the functions in a guarded component.
+pub(crate) static BUILT_IN_FRONT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/front.wasm"));
+
+/// The same without the functions that write.
+pub(crate) static BUILT_IN_READER_FRONT: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/reader-front.wasm"));
+
 /// Reads the file of a component, and checks its SHA-256 if one is given.
 ///
 /// # Errors
