@@ -184,17 +184,20 @@ impl Generator<'_> {
             },
             _ => bail!("`{name}` must return a result"),
         };
+        // What only people and results need is left out without the documentation.
+        let also_called = if self.has_docs { also_called } else { Vec::new() };
+        let result = if self.has_docs { format!("result: {}", self.ty(&result)?) } else { String::new() };
         Ok(format!(
-            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, is_destructive: {is_destructive}, params: &[{params}], result: {} }}",
+            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, is_destructive: {is_destructive}, params: &[{params}], {result} }}",
             snake(name),
-            self.ty(&result)?
         ))
     }
 
     fn member(&self, name: &str, json: &str, ty: &Type, docs: &Documented) -> Result<String> {
         let (text, facts) = docs;
-        let facts: String =
-            facts.iter().map(|(field, code)| format!("{field}: {code}, ")).collect();
+        let is_shown = |field: &str| ["default", "example", "unit", "usual"].contains(&field);
+        let facts = facts.iter().filter(|(field, _)| self.has_docs || !is_shown(field));
+        let facts: String = facts.map(|(field, code)| format!("{field}: {code}, ")).collect();
         Ok(format!(
             "Member {{ name: {name:?}, json: {json:?}, ty: {}, docs: {:?}, facts: Facts {{ {facts}..Facts::NONE }} }},",
             self.ty(ty)?,

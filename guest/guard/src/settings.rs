@@ -149,7 +149,8 @@ impl Api {
     }
 
     fn read(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
+        let (scheme, rest) = url.split_once(':')?;
+        let rest = rest.strip_prefix("//")?;
         let is_https = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
@@ -159,8 +160,12 @@ impl Api {
         let path = path.trim_end_matches('/');
         let is_plain =
             |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte);
+        // Parsers remove such folders.
         let is_dots = |part: &str| {
-            matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+            matches!(
+                part.to_ascii_lowercase().as_str(),
+                "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e"
+            )
         };
         let fits = is_authority(authority)
             && (is_https || is_loopback(authority))

@@ -31,7 +31,7 @@ impl Url {
     }
 
     fn read(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.split_once("://")?;
+        let (scheme, rest) = crate::split_at(text, "://")?;
         let scheme = scheme.to_ascii_lowercase();
         let (scheme, is_special) = SCHEMES.into_iter().find(|(known, _)| *known == scheme)?;
         let (rest, fragment) = match rest.split_once('#') {
@@ -116,7 +116,10 @@ fn is_plain(byte: u8) -> bool {
 
 /// Whether a parser removes this part of a path.
 fn is_dots(part: &str) -> bool {
-    matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+    matches!(
+        part.to_ascii_lowercase().as_str(),
+        "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e"
+    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 
 use crate::prelude::*;
 use crate::surrogate;
+use crate::{find_in, split_at};
 use alloc::borrow::Cow;
+use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
@@ -175,7 +177,7 @@ impl Redactor {
         if text.len() < folded.len() || token.is_empty() {
             return text;
         }
-        let text = if text.contains(token) { text.replace(token, REDACTED).into() } else { text };
+        let text = if find_in(&text, token).is_some() { without(&text, token).into() } else { text };
         let is_spelled = folded.len() >= Self::LEAST && contains(&fold(&text), folded);
         if is_spelled { REDACTED.into() } else { text }
     }
@@ -185,6 +187,18 @@ impl Redactor {
 fn fold(text: &str) -> Vec<u8> {
     let decoded = percent_encoding::percent_decode_str(text);
     decoded.filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
+}
+
+/// Returns the text without the token.
+fn without(mut text: &str, token: &str) -> String {
+    let mut redacted = String::new();
+    while let Some((before, after)) = split_at(text, token) {
+        redacted.push_str(before);
+        redacted.push_str(REDACTED);
+        text = after;
+    }
+    redacted.push_str(text);
+    redacted
 }
 
 /// Whether bytes contain others, which are not empty.
@@ -223,13 +237,12 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>
     #[cfg(not(feature = "std"))]
     let halves = surrogate::without_halves(body);
     let body = halves.as_deref().unwrap_or(body);
-    let read = parse(body, Reader { keep, redactor }).map_err(|error| {
-        if error.to_string().starts_with(TOO_MANY_ROWS) {
-            Unreadable::TooManyRows
-        } else {
-            Unreadable::NotJson
-        }
-    })?;
+    let too_many_rows = Cell::new(false);
+    let reader = Reader { keep, redactor, too_many_rows: &too_many_rows };
+    let read = parse(body, reader).map_err(|_| Unreadable::NotJson)?;
+    if too_many_rows.get() {
+        return Err(Unreadable::TooManyRows);
+    }
     if shape == Shape::Nothing {
         return Ok(Vec::new());
     }
@@ -322,7 +335,7 @@ fn messages(value: &Value, is_item: bool) -> Option<String> {
             // Outside an array, `path` is the path of the request.
             let subjects = SUBJECTS.iter().filter(|_| is_item);
             match subjects.filter_map(|name| subject(object.get(*name)?)).next() {
-                Some(subject) if !said.is_empty() && !said.contains(&subject) => {
+                Some(subject) if !said.is_empty() && find_in(&said, &subject).is_none() => {
                     format!("{subject}: {said}")
                 }
                 _ => said,
@@ -381,8 +394,6 @@ impl Serialize for Kept<'_> {
     }
 }
 
-const TOO_MANY_ROWS: &str = "more rows than a page has";
-
 fn parse<'de>(body: &'de [u8], reader: Reader<'_>) -> serde_json::Result<Kept<'de>> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = reader.deserialize(&mut deserializer)?;
@@ -406,6 +417,8 @@ enum Keep<'a> {
 struct Reader<'a> {
     keep: Keep<'a>,
     redactor: &'a Redactor,
+    /// Set if there are more rows than a page has. They are not kept.
+    too_many_rows: &'a Cell<bool>,
 }
 
 impl Reader<'_> {
@@ -473,9 +486,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
             items.next_element_seed(Self { keep: Keep::Object(members), ..self })?
         {
             if rows.len() == MAX_ROWS {
-                return Err(serde::de::Error::custom(TOO_MANY_ROWS));
+                self.too_many_rows.set(true);
+            } else {
+                rows.push(row);
             }
-            rows.push(row);
         }
         Ok(Kept::List(rows))
     }

@@ -8,6 +8,7 @@ use crate::Error;
 use crate::names::{MeetingRef, RoomRef};
 use crate::prelude::*;
 use crate::suggest;
+use crate::{find_in, split_at};
 use crate::timestamp::Timestamp;
 use serde_json::{Map, Value};
 use whereby_catalog::{Case, Facts, Function, Member, Type, Variant};
@@ -239,6 +240,18 @@ fn bare(case: &Case) -> Value {
     name.into()
 }
 
+/// Sorts items by their ranks. They are few, and the sort of the standard library takes more room than the
+/// guarded component has.
+fn ranked(cases: &[Case], items: Vec<Value>) -> Vec<Value> {
+    let mut sorted: Vec<Value> = Vec::with_capacity(items.len());
+    for item in items {
+        let own = rank(cases, &item);
+        let at = sorted.iter().filter(|other| rank(cases, other) <= own).count();
+        sorted.insert(at, item);
+    }
+    sorted
+}
+
 /// Returns the position of an item in the normal form. The order of items has no meaning.
 fn rank(cases: &[Case], item: &Value) -> Option<usize> {
     let name = item.as_str().or_else(|| item.as_object()?.keys().next().map(String::as_str));
@@ -272,7 +285,7 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Location<'_>) -> Result
                 }
             }
             if let Type::Variant(variant) = inner {
-                normal.sort_by_key(|item| rank(variant.cases, item));
+                normal = ranked(variant.cases, normal);
             }
             Ok(Value::Array(normal))
         }
@@ -454,8 +467,8 @@ fn kind(value: &Value) -> String {
 
 /// Returns the first sentence of a documentation comment.
 pub fn first_sentence(docs: &str) -> &str {
-    let paragraph = docs.split("\n\n").next().unwrap_or(docs);
-    match paragraph.find(". ") {
+    let paragraph = split_at(docs, "\n\n").map_or(docs, |(paragraph, _)| paragraph);
+    match find_in(paragraph, ". ") {
         Some(end) => paragraph.get(..=end).unwrap_or(paragraph),
         None => paragraph,
     }

@@ -108,7 +108,7 @@ impl Pattern {
         };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         for part in parts {
-            match rest.split_once(part) {
+            match crate::split_at(rest, part) {
                 Some((_, after)) => rest = after,
                 None => return false,
             }

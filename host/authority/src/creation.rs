@@ -142,7 +142,10 @@ impl Creation {
         let mut rest = body.clone();
         let mut date = |name: &str| match rest.remove(name) {
             None => Ok(None),
-            Some(Value::String(text)) => Timestamp::parse(&text).map(Some).ok_or(()),
+            // Whereby keeps milliseconds.
+            Some(Value::String(text)) => {
+                Timestamp::parse(&text).map(|date| Some(date.to_milliseconds())).ok_or(())
+            }
             Some(_) => Err(()),
         };
         let (Ok(start), Ok(Some(end))) = (date("startDate"), date("endDate")) else { return false };
@@ -222,7 +225,7 @@ fn check_stream(settings: &Value) -> Result<(), Error> {
             && url.fragment().is_none()
             && !url.path().split('/').any(|part| matches!(part, "." | ".."))
             // The parser removes segments of dots.
-            && text.ends_with(url.as_str().split_once("://").map_or("", |(_, rest)| rest))
+            && text.ends_with(crate::split_at(url.as_str(), "://").map_or("", |(_, rest)| rest))
             // The parser drops or changes characters that other parsers keep.
             && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\')
     });

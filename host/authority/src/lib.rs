@@ -60,6 +60,26 @@ mod prelude {
     pub(crate) use alloc::{format, vec};
 }
 
+/// Returns where a text is in another.
+///
+/// The search of the standard library is fast, and takes more room than the guarded component has.
+fn find_in(text: &str, part: &str) -> Option<usize> {
+    #[cfg(feature = "std")]
+    return text.find(part);
+    #[cfg(not(feature = "std"))]
+    if part.is_empty() {
+        Some(0)
+    } else {
+        text.as_bytes().windows(part.len()).position(|window| window == part.as_bytes())
+    }
+}
+
+/// Returns what is before and after the first occurrence of a text in another.
+fn split_at<'a>(text: &'a str, part: &str) -> Option<(&'a str, &'a str)> {
+    let at = find_in(text, part)?;
+    Some((text.get(..at)?, text.get(at + part.len()..)?))
+}
+
 /// The URLs that a call may name. The guarded component has its own parser, which reads fewer: that of the
 /// host knows the letters of all languages.
 mod url {

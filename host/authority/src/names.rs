@@ -6,6 +6,7 @@
 use crate::prelude::*;
 use crate::request::ESCAPED;
 use crate::url::Url;
+use crate::{find_in, split_at};
 use core::fmt;
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
@@ -60,7 +61,7 @@ impl RoomName {
                 crate::text::printable(room, 100)
             ));
         }
-        if begins_with_host(trimmed) && !trimmed.contains("://") {
+        if begins_with_host(trimmed) && find_in(trimmed, "://").is_none() {
             // A query may contain a room key.
             let link = trimmed.split(['?', '#']).next().unwrap_or_default();
             return Err(format!(
@@ -68,7 +69,7 @@ impl RoomName {
                 crate::text::printable(link, 200)
             ));
         }
-        if trimmed.contains("://") || is_link(trimmed) {
+        if find_in(trimmed, "://").is_some() || is_link(trimmed) {
             return Err(not_a_name());
         }
         let mut name = Self::parse(trimmed).ok_or_else(not_a_name)?;
@@ -129,7 +130,7 @@ fn begins_with_host(text: &str) -> bool {
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     begins_with_host(text)
-        || lower.split_once('?').is_some_and(|(_, query)| query.contains("roomkey="))
+        || lower.split_once('?').is_some_and(|(_, query)| find_in(query, "roomkey=").is_some())
 }
 
 /// A room as a caller names it: by its name, or by its URL.
@@ -150,7 +151,7 @@ impl RoomRef {
     /// Says which form is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
-        if trimmed.starts_with('/') || !trimmed.contains("://") {
+        if trimmed.starts_with('/') || find_in(trimmed, "://").is_none() {
             return Ok(Self { name: RoomName::parse_argument(text)?, host: None });
         }
         let url = Url::parse(trimmed).map_err(|error| format!("not a room's URL: {error}"))?;
@@ -176,7 +177,7 @@ fn path_of(url: &str) -> Option<&str> {
     if url.contains(|c: char| c.is_control() || c == '\\') {
         return None;
     }
-    let (_, rest) = url.split_once("://")?;
+    let (_, rest) = split_at(url, "://")?;
     let rest = rest.split(['?', '#']).next()?;
     rest.find('/').filter(|at| *at > 0).and_then(|at| rest.get(at..))
 }

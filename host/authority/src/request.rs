@@ -84,7 +84,10 @@ impl Request {
             }
             ("GET", "/insights/rooms") => Self::ListInsightRooms {
                 page: query.page()?,
-                created_to: query.take("createdAt[to]", Timestamp::parse)?,
+                // Whereby keeps milliseconds.
+                created_to: query
+                    .take("createdAt[to]", Timestamp::parse)?
+                    .map(Timestamp::to_milliseconds),
                 sorted: query.order(INSIGHT_ROOMS_ORDER)?,
             },
             ("GET", "/insights/room-sessions") => Self::ListSessions {
