@@ -210,6 +210,10 @@ impl Guard {
     pub(crate) fn begin(&mut self) -> Result<CallNumber, Stopped> {
         let call = self.call.as_mut().ok_or(Stopped::Denied)?;
         call.begun += 1;
+        // After a broken rule, nothing is sent.
+        if call.fault.is_some() {
+            return Err(Stopped::Denied);
+        }
         if call.begun > MAX_REQUESTS {
             let message = format!("the component tried to send more than {MAX_REQUESTS} requests");
             return Err(call.stop(message));
@@ -259,6 +263,10 @@ impl Guard {
         let settings = self.settings.as_ref().map_err(|_| Stopped::Denied)?;
         let api = &settings.api;
         let call = self.call.as_mut().filter(|_| number.0 == self.number).ok_or(Stopped::Denied)?;
+        // It may have begun before the rule was broken.
+        if call.fault.is_some() {
+            return Err(Stopped::Denied);
+        }
         let scheme = if api.is_https { "https" } else { "http" };
         let path = outgoing.path_and_query.strip_prefix(api.path.as_str());
         let path = path.filter(|path| path.starts_with('/'));

@@ -313,6 +313,16 @@ fn what_a_call_takes_in_and_gives_out_is_bounded() {
 }
 
 #[test]
+fn after_a_broken_rule_nothing_is_sent() {
+    let mut guard = open("", "list_rooms", "{}");
+    let early = guard.begin().expect("a request");
+    assert_eq!(guard.ask("PUT", "/meetings", "").err(), Some(Stopped::Denied));
+    let listing = request("GET", "/meetings");
+    assert_eq!(guard.admit(early, &listing, b"", now()).err(), Some(Stopped::Denied));
+    assert_eq!(guard.begin(), Err(Stopped::Denied));
+}
+
+#[test]
 fn a_body_that_is_not_whole_is_refused() {
     let mut guard = open("write = \"allow\"", "create_room", "{}");
     let number = guard.begin().expect("a request");

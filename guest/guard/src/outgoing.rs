@@ -46,11 +46,17 @@ pub(crate) fn send(
         // The key could not be redacted in a compressed response.
         headers.push(("accept-encoding".to_owned(), b"identity".to_vec()));
     }
-    if admitted.body.is_some() {
+    let mut with_length = headers.clone();
+    if let Some(body) = &admitted.body {
         headers.push(("content-type".to_owned(), b"application/json".to_vec()));
+        with_length.clone_from(&headers);
+        with_length.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
     }
     let unsendable = |()| TheirCode::HttpRequestUriInvalid;
-    let headers = Fields::from_list(&headers).map_err(|_| TheirCode::HttpRequestDenied)?;
+    // Runtimes may reserve the length for themselves.
+    let headers = Fields::from_list(&with_length)
+        .or_else(|_| Fields::from_list(&headers))
+        .map_err(|_| TheirCode::HttpRequestDenied)?;
     let request = OutgoingRequest::new(headers);
     let method = match admitted.method {
         "POST" => Method::Post,

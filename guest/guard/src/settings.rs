@@ -74,7 +74,9 @@ impl Settings {
         }
         // There is nobody to ask.
         for effect in [Effect::Write, Effect::Destination] {
-            table.effects.entry(effect).or_insert_with(|| Entry::new(Permission::Deny, 0));
+            if table.effects.get(&effect).is_none() {
+                table.effects.insert(effect, Entry::new(Permission::Deny, 0));
+            }
         }
         table.participants = participants;
         let mut policy = Policy::default();
@@ -115,18 +117,18 @@ fn read_permissions(text: &str) -> Result<Table, toml::Error> {
     let needs_memory = |condition: &Condition| {
         condition.is_quota() || matches!(condition, Condition::CreatedBy(_))
     };
-    let stated = entries().flat_map(|entry| &entry.conditions);
-    match stated.into_iter().find(|stated| needs_memory(&stated.condition)) {
-        Some(stated) => Err(toml::Error {
+    let wrong = entries()
+        .flat_map(|entry| &entry.conditions)
+        .find(|stated| needs_memory(&stated.condition))
+        .map(|stated| toml::Error {
             line: stated.line,
             message: format!(
                 "`{}` needs a memory of earlier calls, which this component does not have; use rooms, \
                  room_modes, max_duration, fields or valid_until, or run the program whereby",
                 stated.condition.name()
             ),
-        }),
-        None => Ok(table),
-    }
+        });
+    wrong.map_or(Ok(table), Err)
 }
 
 impl Default for Api {

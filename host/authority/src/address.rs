@@ -116,10 +116,7 @@ fn is_plain(byte: u8) -> bool {
 
 /// Whether a parser removes this part of a path.
 fn is_dots(part: &str) -> bool {
-    matches!(
-        part.to_ascii_lowercase().as_str(),
-        "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e"
-    )
+    matches!(part.to_ascii_lowercase().as_str(), "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e")
 }
 
 #[cfg(test)]

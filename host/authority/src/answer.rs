@@ -177,7 +177,8 @@ impl Redactor {
         if text.len() < folded.len() || token.is_empty() {
             return text;
         }
-        let text = if find_in(&text, token).is_some() { without(&text, token).into() } else { text };
+        let text =
+            if find_in(&text, token).is_some() { without(&text, token).into() } else { text };
         let is_spelled = folded.len() >= Self::LEAST && contains(&fold(&text), folded);
         if is_spelled { REDACTED.into() } else { text }
     }
@@ -288,7 +289,9 @@ impl Complaint {
         }
         if let Some(wait) = self.wait {
             let left = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            body.insert("data".into(), serde_json::json!({ "msLeft": left }));
+            let mut data = serde_json::Map::new();
+            data.insert("msLeft".into(), left.into());
+            body.insert("data".into(), data.into());
         }
         if body.is_empty() { Vec::new() } else { crate::text::to_json(&Value::Object(body)) }
     }

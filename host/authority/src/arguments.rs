@@ -8,8 +8,8 @@ use crate::Error;
 use crate::names::{MeetingRef, RoomRef};
 use crate::prelude::*;
 use crate::suggest;
-use crate::{find_in, split_at};
 use crate::timestamp::Timestamp;
+use crate::{find_in, split_at};
 use serde_json::{Map, Value};
 use whereby_catalog::{Case, Facts, Function, Member, Type, Variant};
 

@@ -12,7 +12,7 @@ use crate::table::FunctionRule;
 use crate::text;
 use crate::timestamp::Timestamp;
 use core::fmt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use whereby_catalog::{FUNCTIONS, Type};
 
 /// The maximum number of items in the list of one condition.
@@ -334,12 +334,14 @@ impl Condition {
     pub fn value(&self) -> Value {
         match self {
             Self::Rooms(patterns) => patterns.iter().map(Pattern::as_str).collect(),
-            Self::CreatedBy(Creator::Agent) => json!("agent"),
-            Self::CreatedBy(Creator::Host) => json!("host"),
-            Self::RoomModes(texts) | Self::Fields(texts) => json!(texts),
-            Self::MaxDuration(seconds) => json!(span(*seconds)),
-            Self::MaxPerHour(most) | Self::MaxPerDay(most) => json!(most),
-            Self::ValidUntil(date) => json!(date.to_rfc3339()),
+            Self::CreatedBy(Creator::Agent) => "agent".into(),
+            Self::CreatedBy(Creator::Host) => "host".into(),
+            Self::RoomModes(texts) | Self::Fields(texts) => {
+                texts.iter().map(String::as_str).collect()
+            }
+            Self::MaxDuration(seconds) => span(*seconds).into(),
+            Self::MaxPerHour(most) | Self::MaxPerDay(most) => (*most).into(),
+            Self::ValidUntil(date) => date.to_rfc3339().into(),
         }
     }
 
@@ -430,7 +432,7 @@ impl fmt::Display for Condition {
                 items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
             }
             Value::String(text) => text,
-            other => other.to_string(),
+            other => text::json(&other),
         };
         write!(f, "{}: {}", self.name(), text::printable(&value, 300))
     }

@@ -5,7 +5,7 @@ use crate::arguments::Arguments;
 use crate::prelude::*;
 use crate::timestamp::Timestamp;
 use crate::url::Url;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// How far the default end may be from the documented one, in seconds: the component has the host's
 /// clock, but a call takes time.
@@ -275,9 +275,9 @@ fn to_api(name: &str, settings: &Value) -> Value {
 /// Translates the enum cases that the WIT spells differently.
 fn to_api_enum(value: Value) -> Value {
     match value.as_str() {
-        Some("automatic-second-participant") => json!("automatic-2nd-participant"),
-        Some("access-key") => json!("accessKey"),
-        Some("role-based") => json!("roleBased"),
+        Some("automatic-second-participant") => "automatic-2nd-participant".into(),
+        Some("access-key") => "accessKey".into(),
+        Some("role-based") => "roleBased".into(),
         _ => value,
     }
 }

@@ -27,6 +27,8 @@ mod error;
 pub mod fuzzing;
 pub mod grant;
 pub mod key;
+#[cfg(not(feature = "std"))]
+mod map;
 pub mod names;
 pub mod people;
 pub mod policy;

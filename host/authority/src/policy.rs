@@ -12,9 +12,12 @@ pub use decision::{
 
 use crate::arguments::Arguments;
 use crate::conditions::Condition;
+#[cfg(not(feature = "std"))]
+use crate::map::Map;
 use crate::prelude::*;
 use crate::table::FunctionRule;
-use alloc::collections::BTreeMap;
+#[cfg(feature = "std")]
+use alloc::collections::BTreeMap as Map;
 use whereby_catalog::Function;
 
 /// The path of a file that rules come from.
@@ -178,9 +181,9 @@ impl Entry {
 #[non_exhaustive]
 pub struct Table {
     /// By effect.
-    pub effects: BTreeMap<Effect, Entry>,
+    pub effects: Map<Effect, Entry>,
     /// By function, under its name in JSON.
-    pub functions: BTreeMap<String, Entry>,
+    pub functions: Map<String, Entry>,
     /// Whether `--force` may turn ask into allow.
     pub force: Option<Entry>,
     /// Whether MCP clients may ask for approval.
@@ -215,7 +218,7 @@ pub struct Rules {
     /// For every account.
     pub all: Table,
     /// For single accounts.
-    pub accounts: BTreeMap<String, Table>,
+    pub accounts: Map<String, Table>,
     /// The line that says that nothing but a passkey approves calls.
     pub requires_passkey: Option<usize>,
 }
@@ -260,7 +263,7 @@ pub struct Policy {
     /// The rules of the machine and of project folders, which can only make the policy stricter.
     pub tightening: Vec<Rules>,
     /// The agents, by name, from the user's file.
-    pub agents: BTreeMap<String, AgentRules>,
+    pub agents: Map<String, AgentRules>,
 }
 
 #[cfg(test)]
@@ -290,8 +293,7 @@ mod tests {
     }
 
     fn decide(own: &[(&str, Permission)], tight: &[(&str, Permission)], call: &str) -> Verdict {
-        let policy =
-            Policy { own: rules(own), tightening: vec![rules(tight)], agents: BTreeMap::new() };
+        let policy = Policy { own: rules(own), tightening: vec![rules(tight)], agents: Map::new() };
         let (function, destination) = match call.strip_suffix('!') {
             Some(function) => (function, true),
             None => (call, false),

@@ -54,6 +54,11 @@ pub(crate) fn to_json(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
+/// Returns a value as JSON.
+pub(crate) fn json(value: &Value) -> String {
+    String::from_utf8(to_json(value)).unwrap_or_default()
+}
+
 /// Returns JSON on one line, with spaces where it can be wrapped.
 #[must_use]
 pub fn spaced_json(value: &Value) -> String {

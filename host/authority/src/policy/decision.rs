@@ -164,7 +164,9 @@ impl fmt::Display for Rule {
         let what = if self.is_default { "the default " } else { "" };
         write!(f, "{what}{} = ", self.key)?;
         match &self.unmet {
-            Some(unmet) => f.write_str(&crate::text::printable(&unmet.value.to_string(), 300))?,
+            Some(unmet) => {
+                f.write_str(&crate::text::printable(&crate::text::json(&unmet.value), 300))?
+            }
             None => write!(f, "\"{}\"", self.permission.as_str())?,
         }
         if let Some((file, line)) = &self.place {

@@ -417,7 +417,9 @@ impl Parser<'_> {
 fn is_date(text: &str) -> bool {
     let is = |end: &str| Timestamp::parse(&format!("{text}{end}")).is_some();
     // The year 0 and leap seconds are read differently by others.
-    !text.starts_with("0000") && crate::find_in(text, ":60").is_none() && (is("") || is("Z") || is("T00:00:00Z"))
+    !text.starts_with("0000")
+        && crate::find_in(text, ":60").is_none()
+        && (is("") || is("Z") || is("T00:00:00Z"))
 }
 
 #[cfg(test)]
