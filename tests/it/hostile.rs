@@ -165,6 +165,7 @@ impl Arena {
         for request in &requests {
             let agent = request.header("user-agent").unwrap_or_default();
             assert!(agent.starts_with("whereby/"), "{name}: {agent}");
+            assert_eq!(request.header("transfer-encoding"), None, "{name}");
         }
         self.check_secrecy(name, &outcome);
         assert_eq!(self.other.connections(), 0, "{name} reached another server");
@@ -191,6 +192,7 @@ impl Arena {
                 "content-length",
                 "content-type",
                 "host",
+                "transfer-encoding",
                 "user-agent",
             ];
             for header in request.headers.keys() {

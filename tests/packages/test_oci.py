@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import unittest
 import urllib.request
 
@@ -50,10 +51,14 @@ class Registry:
                 break
         else:
             raise AssertionError("docker-registry did not start")
+        # It logs more than a pipe holds.
+        self.reader = threading.Thread(target=self.process.stderr.read)
+        self.reader.start()
 
     def close(self):
         self.process.kill()
         self.process.wait()
+        self.reader.join()
         self.process.stderr.close()
 
     def manifest(self, reference):
