@@ -196,6 +196,7 @@ fn a_library_is_known_where_it_belongs_and_nowhere_else() {
         ("wasmtime_wasi", &["session/sandbox"]),
         ("wasmtime_wasi_http", &["session/sandbox", "session/outbound"]),
         ("wasmparser", &["session/sandbox"]),
+        ("wac_graph", &["session/sandbox"]),
         ("hyper_rustls", &["session/outbound"]),
         ("hyper_util", &["session/outbound", "listener"]),
     ];

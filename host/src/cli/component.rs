@@ -2,12 +2,12 @@
 
 use super::{CommandError, Context, Document, Output};
 use crate::error::Error;
+use crate::session::built_in::{BUILT_IN_FRONT, BUILT_IN_GUARD, BUILT_IN_READER_FRONT};
 use crate::session::guarding::{self, Variant};
 use crate::session::inspect::Inspection;
 use crate::session::packaged;
 use crate::session::resources::{
-    BUILT_IN_COMPONENT, BUILT_IN_FRONT, BUILT_IN_GATEWAY, BUILT_IN_GUARD, BUILT_IN_READER,
-    BUILT_IN_READER_FRONT, BUILT_IN_READER_GATEWAY, read_component,
+    BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY, read_component,
 };
 use serde_json::json;
 use std::io::Write as _;

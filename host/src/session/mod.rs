@@ -28,6 +28,7 @@ mod token;
 pub use builder::SessionBuilder;
 pub(crate) use outbound::Traffic;
 pub use outbound::{Observer, SentRequest};
+pub(crate) use sandbox::built_in;
 pub(crate) use sandbox::cache::trouble as cache_trouble;
 pub use sandbox::guarded::Guarded;
 pub(crate) use sandbox::guarding;

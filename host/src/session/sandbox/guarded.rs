@@ -4,7 +4,7 @@
 //! follows every instance from where it is made to where it is used, and accepts only the one wiring that
 //! `wiring.rs` makes. Everything else is refused, also what would be harmless.
 
-use crate::session::resources::{
+use crate::session::sandbox::built_in::{
     BUILT_IN_COMPONENT, BUILT_IN_FRONT, BUILT_IN_GATEWAY, BUILT_IN_GUARD, BUILT_IN_READER,
     BUILT_IN_READER_FRONT, BUILT_IN_READER_GATEWAY,
 };

@@ -9,7 +9,7 @@ mod metadata;
 mod wiring;
 
 use crate::error::Error;
-use crate::session::resources::{
+use crate::session::sandbox::built_in::{
     BUILT_IN_COMPONENT, BUILT_IN_FRONT, BUILT_IN_GATEWAY, BUILT_IN_GUARD, BUILT_IN_READER,
     BUILT_IN_READER_FRONT, BUILT_IN_READER_GATEWAY,
 };

@@ -1,5 +1,6 @@
 //! The component, and the engine that runs each call in its own instance.
 
+pub(crate) mod built_in;
 pub(crate) mod cache;
 pub(crate) mod convert;
 pub(crate) mod engine;
