@@ -144,7 +144,7 @@ impl Guard {
         // JSON can be six times as long as what it says.
         let given: Value = Some(arguments)
             .filter(|arguments| arguments.len() <= 8 * MAX_ARGUMENTS_BYTES)
-            .and_then(|arguments| serde_json::from_slice(arguments.as_bytes()).ok())
+            .and_then(|arguments| serde_json::from_str(arguments).ok())
             .ok_or_else(|| Refusal::Invalid("the arguments are too large".into()))?;
         let arguments = Arguments::check(function, given).map_err(invalid)?;
         let rule = FunctionRule::of(function);
@@ -389,7 +389,8 @@ fn invalid(error: Error) -> Refusal {
 
 /// Whether a body is empty or JSON, and not the page of a proxy.
 fn is_json(body: &[u8]) -> bool {
-    body.trim_ascii().is_empty() || serde_json::from_slice::<Value>(body).is_ok()
+    body.trim_ascii().is_empty()
+        || core::str::from_utf8(body).is_ok_and(|body| serde_json::from_str::<Value>(body).is_ok())
 }
 
 /// Reads the seconds of `Retry-After`, rounded up. A date is not read: the functions then wait as long as

@@ -74,7 +74,7 @@ impl Settings {
         }
         // There is nobody to ask.
         for effect in [Effect::Write, Effect::Destination] {
-            if table.effects.get(&effect).is_none() {
+            if !table.effects.contains_key(&effect) {
                 table.effects.insert(effect, Entry::new(Permission::Deny, 0));
             }
         }

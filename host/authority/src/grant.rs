@@ -313,7 +313,7 @@ impl Grant {
             if let (Request::CreateRoom { .. }, WriteOutcome::Done, Settlement::Status(_, body)) =
                 (&admitted.request, self.outcome, settlement)
             {
-                let created: Value = serde_json::from_slice(body).unwrap_or_default();
+                let created: Value = crate::text::parse_json(body).unwrap_or_default();
                 self.room = KnownRoom::read(&created);
             }
             return;
@@ -413,7 +413,7 @@ impl Grant {
         if conditions.is_empty() || !matches!(self.scope, Scope::Room { .. }) {
             return body;
         }
-        let mut page: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let mut page: Value = crate::text::parse_json(&body).unwrap_or_default();
         let Some(rows) = page.get_mut("results").and_then(Value::as_array_mut) else {
             return body;
         };
@@ -438,7 +438,7 @@ impl Grant {
             return body;
         }
         // What was rebuilt is JSON.
-        let mut page: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let mut page: Value = crate::text::parse_json(&body).unwrap_or_default();
         self.people.replace(&mut page);
         if let Some(Value::String(cursor)) = page.get_mut("cursor").filter(|cursor| **cursor != "")
         {
@@ -580,7 +580,7 @@ fn may_be_repeated(write: &Request, settlement: Settlement<'_>) -> bool {
 
 /// Whether a body is a room as `POST /meetings` is documented to return it.
 fn is_room(body: &[u8]) -> bool {
-    let room: Value = serde_json::from_slice(body).unwrap_or_default();
+    let room: Value = crate::text::parse_json(body).unwrap_or_default();
     let is_id = match &room["meetingId"] {
         Value::String(id) => !id.is_empty(),
         Value::Number(id) => id.is_u64(),
@@ -591,7 +591,7 @@ fn is_room(body: &[u8]) -> bool {
 
 /// Whether a page of sessions lists this one, in this room.
 fn lists(page: &[u8], room: &RoomName, session: &Id) -> bool {
-    let page: Value = serde_json::from_slice(page).unwrap_or_default();
+    let page: Value = crate::text::parse_json(page).unwrap_or_default();
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     results.iter().any(|row| {
         let is_session = row.get("roomSessionId").and_then(Value::as_str) == Some(session.as_str());
@@ -604,7 +604,7 @@ fn lists(page: &[u8], room: &RoomName, session: &Id) -> bool {
 /// also the host of its URL if the caller gave a URL.
 fn rooms_of(room: &RoomRef, page: &[u8]) -> Vec<Listed> {
     // A page that cannot be read lists nothing, so it allows no deletion.
-    let page: Value = serde_json::from_slice(page).unwrap_or_default();
+    let page: Value = crate::text::parse_json(page).unwrap_or_default();
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let listed = |meeting: &Value| {
         let url = meeting.get("roomUrl").and_then(Value::as_str);

@@ -35,8 +35,8 @@ pub fn payload(key: &str) -> Option<Map<String, Value>> {
         return None;
     };
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    match serde_json::from_slice(&payload) {
-        Ok(Value::Object(payload)) => Some(payload),
+    match crate::text::parse_json(&payload) {
+        Some(Value::Object(payload)) => Some(payload),
         _ => None,
     }
 }

@@ -22,6 +22,14 @@ impl<K: PartialEq, V> Map<K, V> {
         self.0.iter().find(|(known, _)| known.borrow() == key).map(|(_, value)| value)
     }
 
+    /// Whether there is a value of a key.
+    pub fn contains_key<Q: PartialEq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.get(key).is_some()
+    }
+
     /// Sets the value of a key, and returns the one that it had.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.0.iter_mut().find(|(known, _)| *known == key) {

@@ -75,8 +75,8 @@ impl Request {
                 starts_with: query.room("roomName[startsWith]")?,
             },
             ("POST", "/meetings") => Self::CreateRoom {
-                body: serde_json::from_slice(asked.body)
-                    .map_err(|_| InvalidRequest("a body that is not JSON".into()))?,
+                body: crate::text::parse_json(asked.body)
+                    .ok_or_else(|| InvalidRequest("a body that is not JSON".into()))?,
             },
             ("DELETE", path) => {
                 let id = path.strip_prefix("/meetings/").and_then(Id::parse);

@@ -48,6 +48,12 @@ pub fn printable_json(json: &str) -> String {
     shown
 }
 
+/// Reads JSON; `None` if it is not JSON.
+pub(crate) fn parse_json(json: &[u8]) -> Option<Value> {
+    // As text, so that one instance of the parser is enough.
+    serde_json::from_str(core::str::from_utf8(json).ok()?).ok()
+}
+
 /// Writes a value as JSON.
 pub(crate) fn to_json(value: &Value) -> Vec<u8> {
     // Writing a value to memory does not fail.

@@ -171,8 +171,8 @@ impl fmt::Display for Rule {
         }
         if let Some((file, line)) = &self.place {
             #[cfg(feature = "std")]
-            let file = file.display().to_string();
-            let file = crate::text::printable(&file, 300);
+            let file = &file.display().to_string();
+            let file = crate::text::printable(file, 300);
             write!(f, " ({file}, line {line})")?;
         }
         Ok(())

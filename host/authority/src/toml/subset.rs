@@ -327,7 +327,7 @@ impl Parser<'_> {
         let mut text = self.token(is_part).to_owned();
         // A space may stand between a date and a time.
         if text.len() == "2026-03-02".len() && text.contains('-') && self.peek() == Some(b' ') {
-            let is_time = self.rest().bytes().nth(1).is_some_and(|byte| byte.is_ascii_digit());
+            let is_time = self.rest().as_bytes().get(1).is_some_and(u8::is_ascii_digit);
             if is_time {
                 self.at += 1;
                 text.push('T');
