@@ -34,7 +34,6 @@ pub use sandbox::inspect::Inspection;
 pub(crate) use sandbox::packaged;
 
 use crate::config::Settings;
-use crate::config::credentials::Token;
 use crate::config::limits::Limits;
 use crate::config::origin::Setting;
 use crate::error::{Error, FunctionError};
