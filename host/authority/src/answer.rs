@@ -6,8 +6,8 @@
 
 use crate::surrogate;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Number, Value};
 use std::borrow::Cow;
 use std::fmt;
@@ -222,7 +222,9 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>
     if shape == Shape::Nothing {
         return Ok(Vec::new());
     }
-    serde_json::to_vec(&read).map_err(|_| Unreadable::NotJson)
+    let mut rebuilt = Vec::with_capacity(body.len());
+    read.write(&mut rebuilt);
+    Ok(rebuilt)
 }
 
 /// The message and the retry delay of an error response.
@@ -353,27 +355,61 @@ enum Kept<'a> {
     Object(Vec<(&'static str, Self)>),
 }
 
-impl Serialize for Kept<'_> {
-    /// Leaves out the null members of objects.
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+impl Kept<'_> {
+    /// Writes the value as JSON, without the null members of objects.
+    fn write(&self, to: &mut Vec<u8>) {
         match self {
-            Self::Null => to.serialize_unit(),
-            Self::Flag => to.serialize_bool(false),
-            Self::Text(text) => to.serialize_str(text),
-            Self::Number(number) => number.serialize(to),
-            Self::List(items) => to.collect_seq(items),
+            Self::Null => to.extend(b"null"),
+            Self::Flag => to.extend(b"false"),
+            // A string that was borrowed from JSON has no escapes there, and needs none here.
+            Self::Text(Cow::Borrowed(text)) => quote(text, to),
+            Self::Text(Cow::Owned(text)) => {
+                to.extend(Value::from(text.as_str()).to_string().bytes())
+            }
+            Self::Number(number) => to.extend(number.to_string().bytes()),
+            Self::List(items) => {
+                to.push(b'[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        to.push(b',');
+                    }
+                    item.write(to);
+                }
+                to.push(b']');
+            }
             Self::Object(members) => {
-                let members = members.iter().filter(|(_, value)| !matches!(value, Self::Null));
-                to.collect_map(members.map(|(name, value)| (name, value)))
+                to.push(b'{');
+                let start = to.len();
+                for (name, value) in members {
+                    if matches!(value, Self::Null) {
+                        continue;
+                    }
+                    if to.len() > start {
+                        to.push(b',');
+                    }
+                    quote(name, to);
+                    to.push(b':');
+                    value.write(to);
+                }
+                to.push(b'}');
             }
         }
     }
 }
 
+/// Writes a string that needs no escapes.
+fn quote(text: &str, to: &mut Vec<u8>) {
+    to.push(b'"');
+    to.extend_from_slice(text.as_bytes());
+    to.push(b'"');
+}
+
 const TOO_MANY_ROWS: &str = "more rows than a page has";
 
 fn parse<'de>(body: &'de [u8], reader: Reader<'_>) -> serde_json::Result<Kept<'de>> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    // Once for the whole body, instead of for each string.
+    let body = std::str::from_utf8(body).map_err(serde::de::Error::custom)?;
+    let mut deserializer = serde_json::Deserializer::from_str(body);
     let value = reader.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
@@ -562,6 +598,8 @@ mod tests {
             }
         }
         assert_eq!(rebuilt("", Shape::Page(ROOM)), Err(Unreadable::NotJson));
+        let other = rebuild(b"{\"other\":\"\xff\"}", Shape::Page(ROOM), &Redactor::new(TOKEN));
+        assert_eq!(other, Err(Unreadable::NotJson), "it is not UTF-8");
         assert_eq!(
             rebuilt(r#"{"results":[{"roomName":"a"}],"x":1e400}"#, Shape::Page(ROOM)).ok(),
             Some(r#"{"results":[{"roomName":"a"}]}"#.to_owned())
@@ -667,6 +705,17 @@ mod tests {
                 if let Ok(once) = rebuild(body.as_bytes(), shape, &redactor) {
                     prop_assert_eq!(rebuild(&once, shape, &redactor), Ok(once.clone()));
                 }
+            }
+        }
+
+        #[test]
+        fn a_string_means_the_same_in_every_spelling(text in any::<String>()) {
+            let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            for spelling in [Value::from(text.as_str()).to_string(), format!("\"{escaped}\"")] {
+                let body = format!(r#"{{"results":[{{"roomName":{spelling}}}]}}"#);
+                let page: Value =
+                    serde_json::from_str(&rebuilt(&body, Shape::Page(ROOM)).expect("a page"))?;
+                prop_assert_eq!(&page["results"][0]["roomName"], &Value::from(text.as_str()));
             }
         }
     }
