@@ -12,8 +12,8 @@ use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Number, Value};
 
 /// Replaces the access token.
@@ -240,14 +240,16 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>
     let body = halves.as_deref().unwrap_or(body);
     let too_many_rows = Cell::new(false);
     let reader = Reader { keep, redactor, too_many_rows: &too_many_rows };
-    let read = parse(body, reader).map_err(|_| Unreadable::NotJson)?;
+    let read = parse(body, reader).ok_or(Unreadable::NotJson)?;
     if too_many_rows.get() {
         return Err(Unreadable::TooManyRows);
     }
     if shape == Shape::Nothing {
         return Ok(Vec::new());
     }
-    serde_json::to_vec(&read).map_err(|_| Unreadable::NotJson)
+    let mut rebuilt = Vec::with_capacity(body.len());
+    read.write(&mut rebuilt);
+    Ok(rebuilt)
 }
 
 /// The message and the retry delay of an error response.
@@ -267,8 +269,7 @@ impl Complaint {
             return Self::default();
         }
         let halves = surrogate::without_halves(body);
-        let body: Value =
-            serde_json::from_slice(halves.as_deref().unwrap_or(body)).unwrap_or_default();
+        let body = crate::text::parse_json(halves.as_deref().unwrap_or(body)).unwrap_or_default();
         let text = Some(&body).filter(|body| body.is_object() || body.is_array());
         let text = text.and_then(|body| messages(body, false));
         let text = redactor.apply(text.unwrap_or_default().into());
@@ -380,28 +381,62 @@ enum Kept<'a> {
     Object(Vec<(&'static str, Self)>),
 }
 
-impl Serialize for Kept<'_> {
-    /// Leaves out the null members of objects.
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+impl Kept<'_> {
+    /// Writes the value as JSON, without the null members of objects.
+    fn write(&self, to: &mut Vec<u8>) {
         match self {
-            Self::Null => to.serialize_unit(),
-            Self::Flag => to.serialize_bool(false),
-            Self::Text(text) => to.serialize_str(text),
-            Self::Number(number) => number.serialize(to),
-            Self::List(items) => to.collect_seq(items),
+            Self::Null => to.extend(b"null"),
+            Self::Flag => to.extend(b"false"),
+            // A string that was borrowed from JSON has no escapes there, and needs none here.
+            Self::Text(Cow::Borrowed(text)) => quote(text, to),
+            Self::Text(Cow::Owned(text)) => {
+                to.extend(crate::text::to_json(&Value::from(text.as_str())))
+            }
+            Self::Number(number) => to.extend(number.to_string().bytes()),
+            Self::List(items) => {
+                to.push(b'[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        to.push(b',');
+                    }
+                    item.write(to);
+                }
+                to.push(b']');
+            }
             Self::Object(members) => {
-                let members = members.iter().filter(|(_, value)| !matches!(value, Self::Null));
-                to.collect_map(members.map(|(name, value)| (name, value)))
+                to.push(b'{');
+                let start = to.len();
+                for (name, value) in members {
+                    if matches!(value, Self::Null) {
+                        continue;
+                    }
+                    if to.len() > start {
+                        to.push(b',');
+                    }
+                    quote(name, to);
+                    to.push(b':');
+                    value.write(to);
+                }
+                to.push(b'}');
             }
         }
     }
 }
 
-fn parse<'de>(body: &'de [u8], reader: Reader<'_>) -> serde_json::Result<Kept<'de>> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = reader.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
+/// Writes a string that needs no escapes.
+fn quote(text: &str, to: &mut Vec<u8>) {
+    to.push(b'"');
+    to.extend_from_slice(text.as_bytes());
+    to.push(b'"');
+}
+
+fn parse<'de>(body: &'de [u8], reader: Reader<'_>) -> Option<Kept<'de>> {
+    // Once for the whole body, instead of for each string.
+    let body = core::str::from_utf8(body).ok()?;
+    let mut deserializer = serde_json::Deserializer::from_str(body);
+    let value = reader.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(value)
 }
 
 /// What to keep of a value. A value of another type is kept empty.
@@ -590,6 +625,8 @@ mod tests {
             }
         }
         assert_eq!(rebuilt("", Shape::Page(ROOM)), Err(Unreadable::NotJson));
+        let other = rebuild(b"{\"other\":\"\xff\"}", Shape::Page(ROOM), &Redactor::new(TOKEN));
+        assert_eq!(other, Err(Unreadable::NotJson), "it is not UTF-8");
         assert_eq!(
             rebuilt(r#"{"results":[{"roomName":"a"}],"x":1e400}"#, Shape::Page(ROOM)).ok(),
             Some(r#"{"results":[{"roomName":"a"}]}"#.to_owned())
@@ -695,6 +732,17 @@ mod tests {
                 if let Ok(once) = rebuild(body.as_bytes(), shape, &redactor) {
                     prop_assert_eq!(rebuild(&once, shape, &redactor), Ok(once.clone()));
                 }
+            }
+        }
+
+        #[test]
+        fn a_string_means_the_same_in_every_spelling(text in any::<String>()) {
+            let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            for spelling in [Value::from(text.as_str()).to_string(), format!("\"{escaped}\"")] {
+                let body = format!(r#"{{"results":[{{"roomName":{spelling}}}]}}"#);
+                let page: Value =
+                    serde_json::from_str(&rebuilt(&body, Shape::Page(ROOM)).expect("a page"))?;
+                prop_assert_eq!(&page["results"][0]["roomName"], &Value::from(text.as_str()));
             }
         }
     }

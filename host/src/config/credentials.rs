@@ -4,10 +4,10 @@ use crate::config::environment::Environment;
 use crate::config::keychain;
 use crate::error::Error;
 use crate::system::file;
-
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 #[cfg(unix)]
 use std::io::ErrorKind;
 use std::io::{Read as _, Write as _};
@@ -271,6 +271,7 @@ pub struct Token(Arc<Prepared>);
 /// A token, and what every request with it needs.
 struct Prepared {
     secret: SecretString,
+    fingerprint: [u8; 32],
     authorization: HeaderValue,
     redactor: Redactor,
 }
@@ -293,11 +294,17 @@ impl Token {
             .map_err(|_| "it cannot be sent in a header")?;
         authorization.set_sensitive(true);
         let (secret, redactor) = (SecretString::from(text), Redactor::new(text));
-        Ok(Self(Arc::new(Prepared { secret, authorization, redactor })))
+        let fingerprint = Sha256::digest(text).into();
+        Ok(Self(Arc::new(Prepared { secret, fingerprint, authorization, redactor })))
     }
 
     pub(crate) fn expose(&self) -> &str {
         self.0.secret.expose_secret()
+    }
+
+    /// Returns the SHA-256 of the token, which stands for it in the store.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.0.fingerprint
     }
 
     /// Returns the value of the header `Authorization`.

@@ -40,7 +40,7 @@ pub(super) struct AuditRecord {
     /// Why the call is not in the log.
     problem: Option<String>,
     /// The SHA-256 of the key that the account has.
-    key_fingerprint: Option<Vec<u8>>,
+    key_fingerprint: Option<[u8; 32]>,
     /// What the call uses of its token.
     token: Option<TokenUse>,
     /// How its result shows people, if it lists some.
@@ -191,7 +191,7 @@ impl AuditRecord {
     }
 
     /// Sets the call's requests, and the fingerprint of the key that they are sent with.
-    pub(super) fn watch(&mut self, outbox: &Arc<Outbox>, key_fingerprint: Vec<u8>) {
+    pub(super) fn watch(&mut self, outbox: &Arc<Outbox>, key_fingerprint: [u8; 32]) {
         self.outbox = Some(Arc::clone(outbox));
         self.key_fingerprint = Some(key_fingerprint);
     }

@@ -256,7 +256,7 @@ impl Session {
         }
         let call = &decided.call;
         let resources = Arc::clone(&self.0.resources);
-        let fingerprint = super::fingerprint(&resources.token(call.name, call.account).await?);
+        let fingerprint = resources.token(call.name, call.account).await?.fingerprint();
         let (account, api) = (call.name.to_owned(), call.account.api.to_string());
         let (agent, function) = (call.agent.map(str::to_owned), call.function.json);
         let token = call.token_ids.map(<[String]>::to_vec);
@@ -384,7 +384,7 @@ impl Session {
         };
         let resources = Arc::clone(&self.0.resources);
         let token = resources.token(decided.call.name, decided.call.account).await?;
-        let fingerprint = super::fingerprint(&token);
+        let fingerprint = token.fingerprint();
         let (account, api) = (decided.call.name.to_owned(), decided.call.account.api.to_string());
         let agent = decided.call.agent.map(str::to_owned);
         // Narrower tokens of one token share its approvals, and other tokens do not.
@@ -505,7 +505,7 @@ impl Session {
     ) -> Result<Filed, Error> {
         let own = &decided.call;
         let resources = Arc::clone(&self.0.resources);
-        let fingerprint = super::fingerprint(&resources.token(own.name, own.account).await?);
+        let fingerprint = resources.token(own.name, own.account).await?.fingerprint();
         let (digest, has_destination) = (digest.clone(), has_destination(&own.arguments));
         let (account, api) = (own.name.to_owned(), own.account.api.to_string());
         let function = own.function.json;

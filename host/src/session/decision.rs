@@ -203,7 +203,7 @@ impl Session {
             let (name, account) = (decided.call.name, decided.call.account);
             let token = || account.token.fetch(name, self.0.resources.environment());
             if let Some(search) = self.search(&mut decided) {
-                let fingerprint = || token().map(|token| super::fingerprint(&token));
+                let fingerprint = || token().map(|token| token.fingerprint());
                 let fingerprint = search.needs.created.then(fingerprint);
                 decided.facts = search.run(fingerprint);
             }
@@ -280,7 +280,7 @@ impl Session {
             let mut fingerprint = None;
             if search.needs.created {
                 let token = self.0.resources.token(name, account).await;
-                fingerprint = Some(token.map(|token| super::fingerprint(&token)));
+                fingerprint = Some(token.map(|token| token.fingerprint()));
             }
             let store = Arc::clone(&search.store);
             decided.facts = blocking(&store, move |_| Ok(search.run(fingerprint))).await?;
@@ -366,7 +366,7 @@ struct Search {
 impl Search {
     /// Returns the facts. May wait for a disk. The fingerprint is that of the account's key, if it is
     /// needed.
-    fn run(self, fingerprint: Option<Result<Vec<u8>, Error>>) -> Facts {
+    fn run(self, fingerprint: Option<Result<[u8; 32], Error>>) -> Facts {
         let Self { store, needs, mut facts, account, api, function, room } = self;
         let why = |error: Error| error.to_string();
         if needs.written {
@@ -375,7 +375,7 @@ impl Search {
             facts.written = store.written(counted).map_err(why);
         }
         if let Some(fingerprint) = fingerprint {
-            let rooms = |fingerprint: Vec<u8>| match &room {
+            let rooms = |fingerprint: [u8; 32]| match &room {
                 Some(room) => store.created_rooms(&account, &api, &fingerprint, room.as_str()),
                 None => Ok(Vec::new()),
             };

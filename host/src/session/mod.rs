@@ -37,7 +37,6 @@ pub use sandbox::inspect::Inspection;
 pub(crate) use sandbox::packaged;
 
 use crate::config::Settings;
-use crate::config::credentials::Token;
 use crate::config::limits::Limits;
 use crate::config::origin::Setting;
 use crate::error::{Error, FunctionError};
@@ -61,7 +60,6 @@ use maintenance::Maintenance;
 use notify::{Notice, Notifier};
 use record::Record;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
@@ -418,7 +416,7 @@ impl Session {
             watch,
         };
         let outbox = Arc::new(Outbox::new(route, grant));
-        row.watch(&outbox, fingerprint(&token));
+        row.watch(&outbox, token.fingerprint());
         let api = account.api.to_string();
         let begun_at = Instant::now();
         let run = async {
@@ -540,11 +538,6 @@ pub(crate) async fn record_refusal(
 
 /// How often a call is decided anew because others reached a quota first.
 const MAX_DECISIONS: usize = 3;
-
-/// Returns the SHA-256 of an access token.
-fn fingerprint(token: &Token) -> Vec<u8> {
-    Sha256::digest(token.expose()).to_vec()
-}
 
 /// A component that can be called, the call's deadline, and how it sees people.
 struct Ready {

@@ -265,7 +265,8 @@ impl Resources {
 
     /// Whether the component is built in.
     pub(crate) fn is_built_in(&self) -> bool {
-        [BUILT_IN_COMPONENT, BUILT_IN_READER].contains(&self.component())
+        let is_built_in = |bytes: &[u8]| [BUILT_IN_COMPONENT, BUILT_IN_READER].contains(&bytes);
+        self.component.bytes.as_deref().is_none_or(is_built_in)
     }
 
     /// Returns the component's bytes.

@@ -8,12 +8,14 @@ mod arguments;
 mod instructions;
 mod memory;
 mod native;
+mod peers;
 mod program;
 mod report;
 mod server;
 
 use arguments::Arguments;
 use native::Native;
+use peers::WasmtimePy;
 use program::{Mcp, Web};
 use report::{Budget, Figure};
 use serde_json::{Value, json};
@@ -35,17 +37,29 @@ const CALLERS: u32 = 64;
 /// The number of rooms that a read lists.
 const PAGE: u32 = 10;
 
+fn settings(url: &str, server: &Server) -> Settings {
+    let mut settings = Settings::default();
+    let api = ApiBase::parse(url).expect("the server's URL");
+    let account = Account::new(TokenSource::literal(&server.token), api);
+    settings.accounts.insert("default".into(), account);
+    settings
+}
+
 fn session(server: &Server) -> Session {
     session_of(server, whereby::BUILT_IN_COMPONENT.to_vec())
 }
 
 /// Returns a session with this component.
 fn session_of(server: &Server, component: Vec<u8>) -> Session {
-    let mut settings = Settings::default();
-    let api = ApiBase::parse(&server.url).expect("the server's URL");
-    let account = Account::new(TokenSource::literal(&server.token), api);
-    settings.accounts.insert("default".into(), account);
+    let settings = settings(&server.url, server);
     Session::builder().settings(settings).component(component).build().expect("a session")
+}
+
+/// Returns a session that reaches the server over TLS.
+fn session_over_tls(server: &Server) -> Session {
+    let mut settings = settings(&server.tls_url, server);
+    settings.ca_file = Some(server.certificate.clone());
+    Session::builder().settings(settings).build().expect("a session")
 }
 
 async fn list_rooms(session: &Session, limit: u32) -> Value {
@@ -111,10 +125,7 @@ fn session_with_conditions(server: &Server) -> Session {
 
 /// Returns a session that may write, and records it in this folder.
 fn session_that_writes(server: &Server, folder: &Path) -> Session {
-    let mut settings = Settings::default();
-    let api = ApiBase::parse(&server.url).expect("the server's URL");
-    let account = Account::new(TokenSource::literal(&server.token), api);
-    settings.accounts.insert("default".into(), account);
+    let settings = settings(&server.url, server);
     let store = Store::new(folder.to_owned());
     Session::builder().settings(settings).store(store).build().expect("a session")
 }
@@ -270,6 +281,27 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
         ),
     ]);
 
+    let (native, session_tls) = (Native::over_tls(server), session_over_tls(server));
+    let [native_tls, tls] = in_turns(
+        pace,
+        [
+            (
+                "a native read over TLS",
+                Box::new(|n| repeat(n, &|| drop(black_box(one.block_on(native.list_rooms(PAGE)))))),
+            ),
+            (
+                "a read over TLS",
+                Box::new(|n| {
+                    repeat(n, &|| drop(black_box(one.block_on(list_rooms(&session_tls, PAGE)))))
+                }),
+            ),
+        ],
+    );
+    figures.extend([
+        figure(format!("a read of {PAGE} rooms over TLS, native"), native_tls, "µs"),
+        figure("the same through the sandbox", tls, "µs"),
+    ]);
+
     let state = tempfile::tempdir().expect("a temporary directory");
     let writer = session_that_writes(server, state.path());
     let [writes] =
@@ -416,6 +448,56 @@ fn scripts(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     ]);
 }
 
+/// Measures other runtimes with the same component, and the sandbox beside them.
+fn peers(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    if let Some(mut peer) = WasmtimePy::start(server, home.path()) {
+        let session = session(server);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let one = runtime.expect("a runtime");
+        let [theirs, ours] = in_turns(
+            pace,
+            [
+                ("wasmtime-py", Box::new(|n| peer.call(n))),
+                (
+                    "the sandbox",
+                    Box::new(|n| {
+                        (0..n).for_each(|_| drop(one.block_on(list_rooms(&session, PAGE))))
+                    }),
+                ),
+            ],
+        );
+        figures.push(figure(
+            "a read in wasmtime-py, without rules, to one here",
+            theirs / ours,
+            "times",
+        ));
+    } else {
+        report::complain("wasmtime-py is not measured: it is not installed");
+    }
+    let (home, own_home) = (
+        tempfile::tempdir().expect("a temporary directory"),
+        tempfile::tempdir().expect("a temporary directory"),
+    );
+    if let Some(mut peer) = peers::wassette(server, home.path()) {
+        let mut own = Mcp::start(server, own_home.path());
+        let [theirs, ours] = in_turns(
+            pace,
+            [
+                ("wassette", Box::new(|n| (0..n).for_each(|_| peer.call()))),
+                ("whereby mcp", Box::new(|n| (0..n).for_each(|_| own.call()))),
+            ],
+        );
+        figures.push(figure(
+            "tools/call of wassette over stdio to one here",
+            theirs / ours,
+            "times",
+        ));
+    } else {
+        report::complain("wassette is not measured: it is not installed");
+    }
+}
+
 fn program(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     let home = tempfile::tempdir().expect("a temporary directory");
     // The first call compiles.
@@ -493,15 +575,15 @@ fn sizes(figures: &mut Vec<Figure>) {
 }
 
 fn main() {
+    if std::env::var_os(program::PROGRAM).is_some() {
+        std::process::exit(whereby::cli::run_process().into());
+    }
+    rustls::crypto::ring::default_provider().install_default().expect("no other is installed");
     if std::env::var_os(server::SERVER).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(server::serve());
         return;
     }
-    if std::env::var_os(program::PROGRAM).is_some() {
-        std::process::exit(whereby::cli::run_process().into());
-    }
-    rustls::crypto::ring::default_provider().install_default().expect("no other is installed");
     if let Some(calls) = std::env::var_os(memory::CALLS) {
         return memory::hold(calls.to_string_lossy().parse().expect("a number"));
     }
@@ -537,6 +619,7 @@ fn main() {
         guard(&server, pace, &mut figures);
         scripts(&server, pace, &mut figures);
         program(&server, pace, &mut figures);
+        peers(&server, pace, &mut figures);
         sizes(&mut figures);
     }
     // Cargo puts it at target/PROFILE/deps/calls-….

@@ -20,11 +20,20 @@ impl Native {
 
     /// Returns a client of the server with this URL and key.
     pub(crate) fn of(url: &str, token: &str) -> Self {
-        Self {
-            client: reqwest::Client::builder().no_proxy().build().expect("a client"),
-            url: url.to_owned(),
-            token: token.to_owned(),
-        }
+        Self::with(reqwest::Client::builder(), url, token)
+    }
+
+    /// Returns a client that reaches the server over TLS.
+    pub(crate) fn over_tls(server: &Server) -> Self {
+        let pem = std::fs::read(&server.certificate).expect("a certificate");
+        let certificate = reqwest::Certificate::from_pem(&pem).expect("a certificate");
+        let builder = reqwest::Client::builder().tls_certs_only([certificate]);
+        Self::with(builder, &server.tls_url, &server.token)
+    }
+
+    fn with(builder: reqwest::ClientBuilder, url: &str, token: &str) -> Self {
+        let client = builder.no_proxy().build().expect("a client");
+        Self { client, url: url.to_owned(), token: token.to_owned() }
     }
 
     async fn get(&self, target: &str) -> Value {

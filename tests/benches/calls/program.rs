@@ -52,56 +52,71 @@ pub(crate) fn verify(server: &Server, home: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// A running `whereby mcp`.
+/// A running MCP server on standard input and output.
 pub(crate) struct Mcp {
     child: Child,
-    input: Option<ChildStdin>,
+    input: ChildStdin,
     output: BufReader<ChildStdout>,
     id: u64,
+    /// The tool that lists 10 rooms, and its arguments.
+    tool: (&'static str, Value),
 }
 
 impl Mcp {
+    /// Starts `whereby mcp`.
     pub(crate) fn start(server: &Server, home: &Path) -> Self {
-        let mut child = program(server, home)
-            .arg("mcp")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let input = child.stdin.take();
+        let mut command = program(server, home);
+        command.arg("mcp");
+        Self::of(command, "whereby_list_rooms", json!({"limit": 10})).expect("the program runs")
+    }
+
+    /// Starts a server with this tool. Returns `None` if it ends at once.
+    pub(crate) fn of(mut command: Command, tool: &'static str, arguments: Value) -> Option<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        let input = child.stdin.take().expect("its input");
         let output = BufReader::new(child.stdout.take().expect("its output"));
-        let mut mcp = Self { child, input, output, id: 0 };
+        let mut mcp = Self { child, input, output, id: 0, tool: (tool, arguments) };
         let client = json!({"name": "bench", "version": "1"});
         mcp.ask(
             "initialize",
             json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}),
-        );
-        mcp.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
-        mcp
+        )?;
+        mcp.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))?;
+        Some(mcp)
     }
 
     /// Makes one `tools/call`.
     pub(crate) fn call(&mut self) {
-        let parameters = json!({"name": "whereby_list_rooms", "arguments": {"limit": 10}});
-        let result = self.ask("tools/call", parameters);
+        let result = self.result();
         assert_eq!(result["isError"], false, "{result}");
     }
 
-    fn ask(&mut self, method: &str, parameters: Value) -> Value {
+    /// Makes one `tools/call`, and returns its result.
+    pub(crate) fn result(&mut self) -> Value {
+        let (name, arguments) = &self.tool;
+        let parameters = json!({"name": name, "arguments": arguments});
+        self.ask("tools/call", parameters).expect("a running server")
+    }
+
+    /// Returns `None` if the server has ended.
+    fn ask(&mut self, method: &str, parameters: Value) -> Option<Value> {
         self.id += 1;
         self.write(
             &json!({"jsonrpc": "2.0", "id": self.id, "method": method, "params": parameters}),
-        );
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("an answer");
-        let answer: Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!(answer["id"], self.id, "{answer}");
-        answer["result"].clone()
+        )?;
+        loop {
+            let mut line = String::new();
+            self.output.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
+            let answer: Value = serde_json::from_str(&line).expect("JSON");
+            // Notifications have no id.
+            if answer["id"] == self.id {
+                return Some(answer["result"].clone());
+            }
+        }
     }
 
-    fn write(&mut self, message: &Value) {
-        let input = self.input.as_mut().expect("it is open");
-        input.write_all(format!("{message}\n").as_bytes()).expect("it reads");
+    fn write(&mut self, message: &Value) -> Option<()> {
+        self.input.write_all(format!("{message}\n").as_bytes()).ok()
     }
 }
 
@@ -205,8 +220,6 @@ impl Drop for Web {
 
 impl Drop for Mcp {
     fn drop(&mut self) {
-        // Closing its standard input ends it.
-        drop(self.input.take());
-        let _ = self.child.wait();
+        let _ = (self.child.kill(), self.child.wait());
     }
 }
