@@ -156,14 +156,16 @@ class Guarded(GatewayTest):
     SETTINGS = {"WHEREBY_GATEWAY_ALLOW_WRITES": "true"}
 
     async def test_the_rules_decide_about_writes_that_the_gateway_allows(self):
-        async with self.connect(self.serve(), "legacy") as client:
+        served = self.serve()
+        async with self.connect(served, "legacy") as client:
             room = self.succeeds(await client.call_tool("whereby_list_rooms", {}))["data"][0]
             self.proxy.requests.clear()
             for name, arguments in [("create_room", {}), ("delete_room", {"room_name": room["roomName"]})]:
                 error = self.fails(await client.call_tool("whereby_" + name, arguments), "access-denied")
                 self.assertEqual(error["effect"], "none")
             self.assertEqual(self.proxy.requests, [])
-        async with self.connect(self.serve(WHEREBY_PERMISSIONS=guarded.BOTS), "legacy") as client:
+        served = Served(self, self.home / "gateway.wasm", {**self.SETTINGS, "WHEREBY_PERMISSIONS": guarded.BOTS})
+        async with self.connect(served, "legacy") as client:
             self.fails(await client.call_tool("whereby_create_room", {"room_name_prefix": "mine-"}), "access-denied")
             self.assertEqual(self.proxy.requests, [])
             self.succeeds(await client.call_tool("whereby_create_room", {"room_name_prefix": "bot-"}))
