@@ -57,6 +57,10 @@ async fn every_guarded_component_proves_its_wiring_and_imports_what_the_bare_one
         assert_eq!(found.name.as_deref(), Some(name));
         assert_eq!(found.version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
         assert!(found.exports.iter().map(|(export, _)| export).eq(exports), "{:?}", found.exports);
+        // Some programs refuse a file in which two components have documentation.
+        let documented = b"package-docs";
+        let sections = bytes.windows(documented.len()).filter(|window| window == documented);
+        assert_eq!(sections.count(), 1, "{name}");
         let guarded = found.guarded.expect(name);
         assert!(guarded.is_built_in, "{name}");
         assert_eq!(guarded.is_gateway, exports == [INCOMING]);

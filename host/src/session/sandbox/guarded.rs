@@ -95,12 +95,11 @@ const INCOMING: &str = "wasi:http/incoming-handler";
 pub(crate) const LATEST_PATCH: u32 = 12;
 
 /// The custom sections of a composed component. They describe it, and change nothing of what it does.
-const METADATA: [&str; 9] = [
+const METADATA: [&str; 8] = [
     "component-name",
     "description",
     "homepage",
     "licenses",
-    "package-docs",
     "producers",
     "revision",
     "source",

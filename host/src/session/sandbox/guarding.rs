@@ -15,8 +15,6 @@ use crate::session::sandbox::built_in::{
 };
 use crate::session::sandbox::guarded::{self, READ, TYPES, WRITE};
 use crate::session::sandbox::inspect::Inspection;
-use wasm_encoder::{CustomSection, Section as _};
-use wasmparser::{Parser, Payload};
 
 /// Which guarded component to make.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,9 +24,6 @@ pub(crate) struct Variant {
     /// As an MCP server over HTTP.
     pub(crate) is_gateway: bool,
 }
-
-/// The custom section with the documentation of a component's world.
-const DOCUMENTATION: &str = "package-docs";
 
 /// Composes a guarded component from the built-in functions, or from another component's.
 ///
@@ -56,9 +51,6 @@ pub(crate) fn make(variant: Variant, other: Option<&[u8]>) -> Result<Vec<u8>, Er
     if is_gateway {
         let handler = guarded::handler(gateway).map_err(unproven)?;
         composed = compose::compose(handler.to_vec(), composed).map_err(failed)?;
-    } else if let Some(data) = documentation(functions) {
-        let section = CustomSection { name: DOCUMENTATION.into(), data: data.into() };
-        section.append_to(&mut composed);
     }
     let (name, description) = describe(variant);
     let composed = metadata::describe(&composed, name, description).map_err(failed)?;
@@ -130,20 +122,4 @@ fn check_functions(component: &[u8], is_reader: bool) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-/// Returns the documentation of a component's world.
-fn documentation(component: &[u8]) -> Option<&[u8]> {
-    let mut depth = 0_usize;
-    for payload in Parser::new(0).parse_all(component) {
-        match payload.ok()? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section) if depth == 0 && section.name() == DOCUMENTATION => {
-                return Some(section.data());
-            }
-            _ => {}
-        }
-    }
-    None
 }
