@@ -91,31 +91,6 @@ impl<const N: usize> Build<'_, N> {
     }
 }
 
-/// Returns a component without its own custom sections, which only have names.
-pub(crate) fn without_names(component: &[u8]) -> Result<Vec<u8>> {
-    let cut_off = || "the component is cut off";
-    let (header, mut rest) = component.split_at_checked(8).with_context(cut_off)?;
-    let mut stripped = header.to_owned();
-    while let Some(id) = rest.first() {
-        // An identifier, the size as LEB128, and the contents.
-        let (mut size, mut end) = (0, 1);
-        loop {
-            let byte = rest.get(end).with_context(cut_off)?;
-            size |= usize::from(byte & 0x7f) << (7 * (end - 1));
-            end += 1;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let (section, after) = rest.split_at_checked(end + size).with_context(cut_off)?;
-        if *id != 0 {
-            stripped.extend_from_slice(section);
-        }
-        rest = after;
-    }
-    Ok(stripped)
-}
-
 fn is_network_setting(name: &str) -> bool {
     ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"]
         .iter()

@@ -186,7 +186,8 @@ impl Generator<'_> {
         };
         // What only people and results need is left out without the documentation.
         let also_called = if self.has_docs { also_called } else { Vec::new() };
-        let result = if self.has_docs { format!("result: {}", self.ty(&result)?) } else { String::new() };
+        let result =
+            if self.has_docs { format!("result: {}", self.ty(&result)?) } else { String::new() };
         Ok(format!(
             "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, is_destructive: {is_destructive}, params: &[{params}], {result} }}",
             snake(name),

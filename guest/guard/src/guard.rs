@@ -123,8 +123,8 @@ impl Guard {
         let Ok(settings) = &self.settings else { return Vec::new() };
         let mut variables = vec![("WHEREBY_API_URL".to_owned(), settings.api.url())];
         let reads_claims = self.call.as_ref().is_some_and(|call| call.rule.reads_key_claims);
-        if let Some(claims) = settings.claims.as_ref().filter(|_| reads_claims) {
-            variables.push(("WHEREBY_KEY_CLAIMS".to_owned(), claims.clone()));
+        if let Some(claims) = Some(settings).filter(|_| reads_claims).and_then(Settings::claims) {
+            variables.push(("WHEREBY_KEY_CLAIMS".to_owned(), claims));
         }
         variables
     }

@@ -27,8 +27,8 @@ pub(crate) struct Settings {
     /// Absent if the runtime adds the key to the guard's requests.
     pub(crate) token: Option<String>,
     pub(crate) redactor: Redactor,
-    /// What get_current_user may know of the key.
-    pub(crate) claims: Option<String>,
+    /// The claims of a key that the runtime keeps.
+    given_claims: Option<String>,
     pub(crate) policy: Policy,
 }
 
@@ -82,11 +82,18 @@ impl Settings {
         let mut policy = Policy::default();
         policy.own.file = Some(PERMISSIONS.into());
         policy.own.all = table;
-        if let Some(token) = &token {
-            claims = key::claims(token);
-        }
         let redactor = Redactor::new(token.as_deref().unwrap_or_default());
-        Ok(Self { api, token, redactor, claims, policy })
+        Ok(Self { api, token, redactor, given_claims: claims, policy })
+    }
+}
+
+impl Settings {
+    /// Returns what get_current_user may know of the key.
+    pub(crate) fn claims(&self) -> Option<String> {
+        match &self.token {
+            Some(token) => key::claims(token),
+            None => self.given_claims.clone(),
+        }
     }
 }
 
@@ -309,7 +316,7 @@ mod tests {
     fn the_claims_are_those_of_the_key_if_there_is_one() {
         let claims = |variables: &[(&str, &str)]| {
             let owned = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-            Settings::read(owned.collect()).ok().and_then(|settings| settings.claims)
+            Settings::read(owned.collect()).ok().and_then(|settings| settings.claims())
         };
         let given = (KEY_CLAIMS, "{\"organizationId\":\"7\"}");
         assert_eq!(claims(&[given]).as_deref(), Some(given.1));

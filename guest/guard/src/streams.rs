@@ -1,6 +1,6 @@
 //! The streams of bodies.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 use crate::Component;
 use crate::bindings::exports::wasi::io::streams::{
@@ -20,23 +20,32 @@ impl Guest for Component {
     type OutputStream = Output;
 }
 
-/// Bytes that were not read yet.
+/// The bytes of a response, and how many of them were read.
 #[derive(Default)]
-pub(crate) struct Input(RefCell<Vec<u8>>);
+pub(crate) struct Input {
+    bytes: RefCell<Vec<u8>>,
+    read: Cell<usize>,
+}
 
 impl Input {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self(RefCell::new(bytes))
+        Self { bytes: RefCell::new(bytes), read: Cell::new(0) }
     }
 
     fn take(&self, most: u64) -> Result<Vec<u8>, StreamError> {
-        let mut left = self.0.borrow_mut();
+        let mut bytes = self.bytes.borrow_mut();
+        let start = self.read.get();
+        let left = bytes.get(start..).unwrap_or_default();
         if left.is_empty() {
             return Err(StreamError::Closed);
         }
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(left.len());
-        let rest = left.split_off(most);
-        Ok(core::mem::replace(&mut *left, rest))
+        if most == bytes.len() {
+            // Most read everything at once.
+            return Ok(core::mem::take(&mut *bytes));
+        }
+        self.read.set(start + most);
+        Ok(left.get(..most).unwrap_or_default().to_vec())
     }
 }
 

@@ -186,8 +186,24 @@ impl Redactor {
 
 /// Returns the letters and digits of a string after percent-decoding, in lower case.
 fn fold(text: &str) -> Vec<u8> {
-    let decoded = percent_encoding::percent_decode_str(text);
-    decoded.filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
+    let hexadecimal = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut folded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let mut byte = *first;
+        if byte == b'%'
+            && let (Some(high), Some(low)) = (hexadecimal(after.first()), hexadecimal(after.get(1)))
+        {
+            // Two digits are at most 255.
+            byte = (high * 16 + low) as u8;
+            rest = after.get(2..).unwrap_or_default();
+        }
+        if byte.is_ascii_alphanumeric() {
+            folded.push(byte.to_ascii_lowercase());
+        }
+    }
+    folded
 }
 
 /// Returns the text without the token.
@@ -733,6 +749,14 @@ mod tests {
                     prop_assert_eq!(rebuild(&once, shape, &redactor), Ok(once.clone()));
                 }
             }
+        }
+
+        #[test]
+        fn letters_are_those_of_the_decoded_text(text in "([%0-9a-fA-FxZ ._-]|\\PC){0,30}") {
+            let decoded = percent_encoding::percent_decode_str(&text);
+            let letters = decoded.filter(u8::is_ascii_alphanumeric);
+            let expected: Vec<u8> = letters.map(|byte| byte.to_ascii_lowercase()).collect();
+            prop_assert_eq!(fold(&text), expected);
         }
 
         #[test]

@@ -192,7 +192,12 @@ impl Digits<'_> {
     fn number(&mut self, digits: usize) -> Option<i64> {
         let mut number = 0;
         for _ in 0..digits {
-            number = number * 10 + i64::from(self.one_of(b"0123456789")? - b'0');
+            let (digit, rest) = self.0.split_first()?;
+            if !digit.is_ascii_digit() {
+                return None;
+            }
+            self.0 = rest;
+            number = number * 10 + i64::from(digit - b'0');
         }
         Some(number)
     }

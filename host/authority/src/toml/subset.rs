@@ -188,11 +188,9 @@ impl Parser<'_> {
 
     fn skip_comment(&mut self) -> Result<(), Wrong> {
         if self.eat(b'#') {
-            while let Some(byte) = self.peek().filter(|byte| !matches!(byte, b'\n' | b'\r')) {
-                if byte.is_ascii_control() && byte != b'\t' {
-                    return self.wrong("a comment has a control character");
-                }
-                self.at += 1;
+            self.token(|byte| !byte.is_ascii_control() || byte == b'\t');
+            if self.peek().is_some_and(|byte| byte != b'\n' && byte != b'\r') {
+                return self.wrong("a comment has a control character");
             }
         }
         Ok(())
@@ -263,9 +261,8 @@ impl Parser<'_> {
 
     fn token(&mut self, belongs: impl Fn(u8) -> bool) -> &str {
         let start = self.at;
-        while self.peek().is_some_and(&belongs) {
-            self.at += 1;
-        }
+        let rest = self.contents.as_bytes().get(start..).unwrap_or_default();
+        self.at += rest.iter().position(|byte| !belongs(*byte)).unwrap_or(rest.len());
         self.contents.get(start..self.at).unwrap_or_default()
     }
 
