@@ -9,8 +9,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use whereby::catalog::Function;
 
-/// How often a component that computes gives way, so that its call can be ended.
-const TICK: Duration = Duration::from_millis(10);
+/// After how many instructions a component that computes gives way, so that its call can be ended.
+const TURN: u64 = 10_000;
 
 /// How much each memory of a component may have, in bytes.
 const MEMORY: usize = 64 * 1024 * 1024;
@@ -64,15 +64,8 @@ pub(super) struct Plain(InstancePre<State>);
 impl Plain {
     pub(super) fn new(component: &[u8]) -> Self {
         let mut config = Config::new();
-        config.epoch_interruption(true);
+        config.consume_fuel(true);
         let engine = Engine::new(&config).expect("an engine");
-        let weak = engine.weak();
-        std::thread::spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                std::thread::sleep(TICK);
-            }
-        });
         let component = Component::new(&engine, component).expect("a component");
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
@@ -105,8 +98,8 @@ impl Plain {
         };
         let mut store = Store::new(self.0.engine(), state);
         store.limiter(|state| &mut state.limits);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.set_fuel(u64::MAX).expect("fuel");
+        store.fuel_async_yield_interval(Some(TURN)).expect("fuel");
         let instance = self.0.instantiate_async(&mut store).await.expect("an instance");
         Running { store, instance }
     }
