@@ -74,7 +74,8 @@ impl Settings {
         }
         // There is nobody to ask.
         for effect in [Effect::Write, Effect::Destination] {
-            if !table.effects.contains_key(&effect) {
+            let is_stated = table.effects.contains_key(&effect);
+            if !is_stated {
                 table.effects.insert(effect, Entry::new(Permission::Deny, 0));
             }
         }
