@@ -10,7 +10,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use whereby::catalog::Function;
 
 /// After how many instructions a component that computes gives way, so that its call can be ended.
-const TURN: u64 = 10_000;
+const TURN: u64 = 500_000;
 
 /// How much each memory of a component may have, in bytes.
 const MEMORY: usize = 64 * 1024 * 1024;
