@@ -104,10 +104,10 @@ max_duration = \"2d\"
 valid_until = 2999-12-04T18:00:00Z
 ";
 
-/// Returns a session with conditions in its rules.
-fn session_with_conditions(server: &Server) -> Session {
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let file = folder.path().join("config.toml");
+/// Returns a session with conditions in its rules, which stay in this folder: each call looks whether they
+/// have changed.
+fn session_with_conditions(server: &Server, folder: &Path) -> Session {
+    let file = folder.join("config.toml");
     let account = format!(
         "[accounts.default]\naccess_token = \"{}\"\napi_url = \"{}\"\n",
         server.token, server.url
@@ -219,7 +219,8 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
         "both variants do the same work"
     );
     let repeat = |times: u32, work: &dyn Fn()| (0..times).for_each(|_| work());
-    let conditional = session_with_conditions(server);
+    let rules = tempfile::tempdir().expect("a temporary directory");
+    let conditional = session_with_conditions(server, rules.path());
     let [native_read, read, native_all, read_all, nothing, deciding, by_conditions] = in_turns(
         pace,
         [
@@ -298,7 +299,8 @@ fn one_caller(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     ]);
 
     let state = tempfile::tempdir().expect("a temporary directory");
-    let writer = session_that_writes(server, state.path());
+    // The store creates the folder itself, so that it is private, as required.
+    let writer = session_that_writes(server, &state.path().join("state"));
     let [writes] =
         in_turns(pace, [("writes", Box::new(|n| repeat(n, &|| one.block_on(write(&writer)))))]);
     figures.push(figure(
