@@ -2,9 +2,9 @@
 //! and a closed terminal (SIGHUP).
 //!
 //! A command that listens stops its work and reports the outcome. While no command listens, for example
-//! during a read of standard input, a signal ends the program at once. After the output, it ends it with the
-//! command's own exit status. Process 1, as in a container, gets
-//! only the signals that it handles, so the program handles them from the start.
+//! during a read of standard input, a signal ends the program at once; after the output, with the command's own
+//! exit status. Process 1, as in a container, gets only the signals that it handles, so the program handles
+//! them from the start.
 
 use super::Exit;
 use super::streams::Streams;
