@@ -100,20 +100,21 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Compiles a component, or loads its compiled code, and links it. `packaged` is code of the built-in
-    /// component.
+    /// Compiles a component, or loads its compiled code, and links it. `digest` is the component's SHA-256;
+    /// `packaged` is code of the built-in component.
     pub(crate) fn new(
         bytes: &[u8],
+        digest: &str,
         limits: &Limits,
         packaged: Option<&Path>,
         cache: Option<&Path>,
     ) -> Result<Self, Error> {
         let wasmtime = set_up(limits)?;
-        let packaged = packaged.map(|path| packaged::load(&wasmtime, bytes, path));
+        let packaged = packaged.map(|path| packaged::load(&wasmtime, digest, path));
         let (packaged, component) = packaged.unwrap_or((Packaged::Absent, None));
         let component = match component {
             Some(component) => component,
-            None => cache::load(&wasmtime, bytes, limits, cache)?,
+            None => cache::load(&wasmtime, bytes, digest, limits, cache)?,
         };
         let linker = linker(&wasmtime)
             .map_err(|error| Error::internal(format!("WASI could not be linked: {error:#}")))?;
