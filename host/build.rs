@@ -8,6 +8,8 @@ mod artifact;
 mod component;
 #[path = "build/compose.rs"]
 mod compose;
+#[path = "build/direct.rs"]
+mod direct;
 #[path = "build/metadata.rs"]
 mod metadata;
 

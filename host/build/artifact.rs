@@ -1,7 +1,7 @@
 //! Builds the embedded components from the workspace.
 
 use super::component::Build;
-use super::{compose, metadata};
+use super::{compose, direct, metadata};
 use anyhow::Result;
 use std::path::Path;
 
@@ -47,7 +47,8 @@ impl Artifact<'_> {
                 "reader",
             )
         };
-        let documented = metadata::document(built, &self.workspace.join("wit"), world)?;
+        let connected = direct::connect(built)?;
+        let documented = metadata::document(&connected, &self.workspace.join("wit"), world)?;
         metadata::describe(&documented, name, description)
     }
 

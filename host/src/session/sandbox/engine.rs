@@ -52,7 +52,7 @@ const HEADERS_BYTES: usize = 32 * 1024;
 /// The maximum number of random bytes per request.
 const RANDOM_BYTES: u64 = 4096;
 
-/// Limits on the parts of a component. The built-in one has four core instances, one memory and two tables.
+/// Limits on the parts of a component. The built-in one has two core instances, one memory and one table.
 const CORE_INSTANCES: u32 = 16;
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 8;
