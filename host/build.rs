@@ -10,6 +10,8 @@ mod component;
 mod compose;
 #[path = "build/direct.rs"]
 mod direct;
+#[path = "build/documentation.rs"]
+mod documentation;
 #[path = "build/metadata.rs"]
 mod metadata;
 
@@ -18,9 +20,15 @@ use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// For each artifact: whether it can write, the file of the functions, and the file with the gateway.
-const ARTIFACTS: [(bool, &str, &str); 2] =
-    [(true, "integration.wasm", "gateway.wasm"), (false, "reader.wasm", "reader-gateway.wasm")];
+/// For each artifact: whether it can write, the file of the functions, the file with the gateway, and the
+/// front of the guarded functions.
+const ARTIFACTS: [(bool, &str, &str, &str); 2] = [
+    (true, "integration.wasm", "gateway.wasm", "front.wasm"),
+    (false, "reader.wasm", "reader-gateway.wasm", "reader-front.wasm"),
+];
+
+/// The guard, the same for all functions.
+const GUARD: &str = "guard.wasm";
 
 fn main() {
     component::finish(run());
@@ -47,16 +55,21 @@ fn run() -> Result<()> {
 
 /// Builds the components from the workspace.
 fn build(workspace: &Path, out: &Path) -> Result<()> {
-    for (writes, functions, gateway) in ARTIFACTS {
+    for (writes, functions, gateway, front) in ARTIFACTS {
         let target_dir = &out.join("component");
         let artifact = artifact::Artifact { workspace, target_dir, writes };
         let built = artifact.build()?;
         fs::write(out.join(functions), built.0)?;
         fs::write(out.join(gateway), built.1)?;
+        let guarding = artifact.guard()?;
+        fs::write(out.join(GUARD), guarding.0)?;
+        fs::write(out.join(front), guarding.1)?;
     }
     for changed in [
         "wit",
         "guest",
+        "host/authority/Cargo.toml",
+        "host/authority/src",
         "host/catalog/src",
         "host/catalog/build.rs",
         "host/catalog/Cargo.toml",
@@ -70,7 +83,9 @@ fn build(workspace: &Path, out: &Path) -> Result<()> {
 
 /// Copies the components that the package contains.
 fn unpack(prebuilt: &Path, out: &Path) -> Result<()> {
-    for name in ARTIFACTS.iter().flat_map(|(_, functions, gateway)| [functions, gateway]) {
+    let files =
+        ARTIFACTS.iter().flat_map(|(_, functions, gateway, front)| [functions, gateway, front]);
+    for name in files.chain([&GUARD]) {
         let file = prebuilt.join(name);
         println!("cargo::rerun-if-changed={}", file.display());
         fs::copy(&file, out.join(name)).with_context(|| {

@@ -16,6 +16,7 @@ fn run() -> anyhow::Result<()> {
         println!("cargo::rerun-if-changed={}", root.join(changed).display());
     }
     let [built] = component::Build {
+        profile: "component",
         workspace: &root,
         packages: ["whereby-hostile"],
         features: &[],

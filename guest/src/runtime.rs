@@ -11,6 +11,9 @@ use core::arch::wasm32::{memory_grow, memory_size, unreachable};
 use core::cell::Cell;
 use core::panic::PanicInfo;
 
+#[path = "memcmp.rs"]
+mod memcmp;
+
 unsafe extern "C" {
     /// The start of the memory that the linker leaves unused.
     static __heap_base: u8;
@@ -143,35 +146,4 @@ unsafe extern "C" fn cabi_realloc(
             alloc::alloc::realloc(old, layout, new_size)
         }
     }
-}
-
-/// Compares memory for the compiler: several bytes at a time, where the C library compares single bytes.
-///
-/// # Safety
-///
-/// Both pointers must be valid for this many bytes.
-#[unsafe(no_mangle)]
-#[inline(never)]
-unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, length: usize) -> i32 {
-    let mut at = 0;
-    // SAFETY: every offset is below the length.
-    unsafe {
-        let eight = |from: *const u8, at: usize| from.add(at).cast::<u64>().read_unaligned();
-        let four = |from: *const u8, at: usize| from.add(at).cast::<u32>().read_unaligned();
-        while at + 8 <= length && eight(left, at) == eight(right, at) {
-            at += 8;
-        }
-        if at + 4 <= length && four(left, at) == four(right, at) {
-            at += 4;
-        }
-        // What is left is short, or its first bytes differ.
-        while at < length {
-            let difference = i32::from(*left.add(at)) - i32::from(*right.add(at));
-            if difference != 0 {
-                return difference;
-            }
-            at += 1;
-        }
-    }
-    0
 }

@@ -1,8 +1,8 @@
 //! Builds the embedded components from the workspace.
 
 use super::component::Build;
-use super::{compose, direct, metadata};
-use anyhow::Result;
+use super::{compose, direct, documentation, metadata};
+use anyhow::{Context as _, Result};
 use std::path::Path;
 
 /// A pair of components: the functions, and the functions with the gateway.
@@ -23,12 +23,25 @@ impl Artifact<'_> {
         let features = packages.map(|package| format!("{package}/write"));
         let features = if writes { &features[..] } else { &[] };
         // One build of both compiles once what they share.
-        let [functions, handler] = Build { workspace, packages, features, target_dir }.run()?;
+        let profile = "component";
+        let [functions, handler] =
+            Build { workspace, packages, profile, features, target_dir }.run()?;
         // Read at once, because the next pair that is built takes their place.
         let (functions, handler) = (std::fs::read(functions)?, std::fs::read(handler)?);
         let functions = self.functions(&functions)?;
         let gateway = self.gateway(handler, &functions)?;
         Ok((functions, gateway))
+    }
+
+    /// Builds the guard of guarded components, and the front for these functions.
+    pub(crate) fn guard(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let Self { workspace, target_dir, writes } = *self;
+        let packages = ["whereby-guard", "whereby-front"];
+        let features: &[_] = if writes { &["whereby-front/write".to_owned()] } else { &[] };
+        let build = Build { workspace, packages, profile: "guard", features, target_dir };
+        let [guard, front] = build.run()?;
+        let read = |file| without_names(&std::fs::read(file)?);
+        Ok((read(guard)?, read(front)?))
     }
 
     fn functions(&self, built: &[u8]) -> Result<Vec<u8>> {
@@ -48,7 +61,7 @@ impl Artifact<'_> {
             )
         };
         let connected = direct::connect(built)?;
-        let documented = metadata::document(&connected, &self.workspace.join("wit"), world)?;
+        let documented = documentation::document(&connected, &self.workspace.join("wit"), world)?;
         metadata::describe(&documented, name, description)
     }
 
@@ -66,4 +79,29 @@ impl Artifact<'_> {
         };
         metadata::describe(&compose::compose(handler, functions.to_owned())?, name, description)
     }
+}
+
+/// Returns a component without its own custom sections, which only have names.
+fn without_names(component: &[u8]) -> Result<Vec<u8>> {
+    let cut_off = || "the component is cut off";
+    let (header, mut rest) = component.split_at_checked(8).with_context(cut_off)?;
+    let mut stripped = header.to_owned();
+    while let Some(id) = rest.first() {
+        // An identifier, the size as LEB128, and the contents.
+        let (mut size, mut end) = (0, 1);
+        loop {
+            let byte = rest.get(end).with_context(cut_off)?;
+            size |= usize::from(byte & 0x7f) << (7 * (end - 1));
+            end += 1;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let (section, after) = rest.split_at_checked(end + size).with_context(cut_off)?;
+        if *id != 0 {
+            stripped.extend_from_slice(section);
+        }
+        rest = after;
+    }
+    Ok(stripped)
 }

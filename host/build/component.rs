@@ -20,6 +20,8 @@ pub(crate) struct Build<'a, const N: usize> {
     pub(crate) workspace: &'a Path,
     /// The packages, each a `cdylib`.
     pub(crate) packages: [&'a str; N],
+    /// The profile: `component`, or `guard`.
+    pub(crate) profile: &'a str,
     /// The features to build them with, as `package/feature`; without the default ones.
     pub(crate) features: &'a [String],
     /// Must not be the target directory of the outer build, whose lock cargo holds.
@@ -63,9 +65,11 @@ impl<const N: usize> Build<'_, N> {
             "-Crelocation-model=static".to_owned(),
             // Without padding for relocations.
             "-Clink-arg=--compress-relocations".to_owned(),
-            // More inlining makes the component larger, and hardly faster.
-            "-Cllvm-args=-inline-threshold=100".to_owned(),
         ];
+        if self.profile == "component" {
+            // More inlining makes the component larger, and hardly faster.
+            flags.push("-Cllvm-args=-inline-threshold=100".to_owned());
+        }
         // The component's bytes must not depend on where it is built.
         flags.push(format!("--remap-path-prefix={}=whereby", self.workspace.display()));
         if let Some(home) = cargo_home {
@@ -74,7 +78,7 @@ impl<const N: usize> Build<'_, N> {
         command
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
             .current_dir(self.workspace)
-            .args(["build", "--locked", "--quiet", "--lib", "--profile", "component"])
+            .args(["build", "--locked", "--quiet", "--lib", "--profile", self.profile])
             .args(["--target", TARGET, "--no-default-features"])
             .args(self.packages.iter().flat_map(|package| ["--package", package]))
             .args(["--features", &self.features.join(",")])
@@ -84,7 +88,7 @@ impl<const N: usize> Build<'_, N> {
         if !status.success() {
             bail!("`{}` could not be built; see above", self.packages.join("`, `"));
         }
-        let folder = self.target_dir.join(TARGET).join("component");
+        let folder = self.target_dir.join(TARGET).join(self.profile);
         Ok(self.packages.map(|package| folder.join(format!("{}.wasm", package.replace('-', "_")))))
     }
 }

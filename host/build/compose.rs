@@ -1,21 +1,16 @@
-//! Composes two components into one.
+//! Composes components into one.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
 use wac_graph::types::Package;
-use wac_graph::{CompositionGraph, EncodeOptions, plug};
+use wac_graph::{CompositionGraph, EncodeOptions, PackageId, plug};
 
 /// Composes `socket` with `plugged`, which supplies its imports. The remaining imports must be WASI, with one
 /// version of each interface.
 pub(crate) fn compose(socket: Vec<u8>, plugged: Vec<u8>) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    let mut register = |name: &str, component| -> Result<_> {
-        let package = Package::from_bytes(name, None, component, graph.types_mut())
-            .with_context(|| format!("{name} is not a component"))?;
-        Ok(graph.register_package(package)?)
-    };
-    let (socket, plugged) =
-        (register("whereby:socket", socket)?, register("whereby:plug", plugged)?);
+    let socket = register(&mut graph, "socket", socket)?;
+    let plugged = register(&mut graph, "plug", plugged)?;
     plug(&mut graph, vec![plugged], socket)?;
     // `plug` silently leaves imports whose types do not match.
     let mut versions = BTreeMap::new();
@@ -27,4 +22,16 @@ pub(crate) fn compose(socket: Vec<u8>, plugged: Vec<u8>) -> Result<Vec<u8>> {
         }
     }
     Ok(graph.encode(EncodeOptions::default())?)
+}
+
+/// Adds a component to a graph.
+pub(crate) fn register(
+    graph: &mut CompositionGraph,
+    name: &str,
+    component: Vec<u8>,
+) -> Result<PackageId> {
+    let package =
+        Package::from_bytes(&format!("whereby:{name}"), None, component, graph.types_mut())
+            .with_context(|| format!("the {name} is not a component"))?;
+    Ok(graph.register_package(package)?)
 }

@@ -43,6 +43,7 @@ fn generate(wit: &Path) -> Result<String> {
     let mut generator = Generator {
         resolve: &resolve,
         spelling: spelling(&resolve, types, &[interface("read")?, interface("write")?]),
+        has_docs: std::env::var_os("CARGO_FEATURE_DOCS").is_some(),
         out: String::new(),
     };
     writeln!(generator.out, "pub(crate) const PACKAGE: &str = {:?};", package.name.to_string())?;
@@ -90,6 +91,7 @@ fn spelling(
 struct Generator<'a> {
     resolve: &'a Resolve,
     spelling: BTreeMap<String, String>,
+    has_docs: bool,
     out: String,
 }
 
@@ -182,17 +184,21 @@ impl Generator<'_> {
             },
             _ => bail!("`{name}` must return a result"),
         };
+        // What only people and results need is left out without the documentation.
+        let also_called = if self.has_docs { also_called } else { Vec::new() };
+        let result =
+            if self.has_docs { format!("result: {}", self.ty(&result)?) } else { String::new() };
         Ok(format!(
-            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, is_destructive: {is_destructive}, params: &[{params}], result: {} }}",
+            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, is_destructive: {is_destructive}, params: &[{params}], {result} }}",
             snake(name),
-            self.ty(&result)?
         ))
     }
 
     fn member(&self, name: &str, json: &str, ty: &Type, docs: &Documented) -> Result<String> {
         let (text, facts) = docs;
-        let facts: String =
-            facts.iter().map(|(field, code)| format!("{field}: {code}, ")).collect();
+        let is_shown = |field: &str| ["default", "example", "unit", "usual"].contains(&field);
+        let facts = facts.iter().filter(|(field, _)| self.has_docs || !is_shown(field));
+        let facts: String = facts.map(|(field, code)| format!("{field}: {code}, ")).collect();
         Ok(format!(
             "Member {{ name: {name:?}, json: {json:?}, ty: {}, docs: {:?}, facts: Facts {{ {facts}..Facts::NONE }} }},",
             self.ty(ty)?,
@@ -238,7 +244,11 @@ impl Generator<'_> {
     }
 
     /// Replaces names in backticks with their spelling in JSON, Lua and MCP.
+    /// Without the feature `docs`, nothing is left.
     fn spell(&self, text: &str) -> String {
+        if !self.has_docs {
+            return String::new();
+        }
         let mut spelled = String::new();
         for (index, part) in text.split('`').enumerate() {
             if index > 0 {

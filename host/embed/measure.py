@@ -1,10 +1,10 @@
 """Measures the cost of a call in each runtime, for the table in README.md.
 
-    measure.py [native] [call] [mcp] [run] [serve] [python] [wasmcloud]
+    measure.py [native] [call] [mcp] [run] [serve] [python] [guarded] [wasmcloud]
 
 Without names, it measures all of them. That needs the packages of wasmcloud/requirements.txt, wasmcloud/wash.txt,
 ../../tests/runtimes/requirements.txt and python[bare], and the programs that wasmcloud/README.md names. For
-Node.js, use `npm run measure`. The program is WHEREBY_BIN or target/release/whereby. The results are medians.
+Node.js, use `npm run measure`. `guarded` compares the guarded component with the bare one. The program is WHEREBY_BIN or target/release/whereby. The results are medians.
 
 The call is always list_rooms with two rooms, against a simulator in its own process on loopback. A start lasts from
 a new process (wasmCloud: a new workload on a running host) to its first response.
@@ -55,6 +55,20 @@ def report(what, run, count, warm=3):
         run()
         times.append((time.perf_counter() - before) * 1000)
     print(f"{what}: {statistics.median(times):.2f} ms (n={count})", flush=True)
+
+
+def compare(what, count=CALLS, **runs):
+    """Makes the calls in turns, so that other load affects all of them."""
+    times = {name: [] for name in runs}
+    for turn in range(count + 3):
+        for name, run in runs.items():
+            before = time.perf_counter()
+            run()
+            if turn >= 3:
+                times[name].append((time.perf_counter() - before) * 1000)
+    medians = {name: statistics.median(of) for name, of in times.items()}
+    said = ", ".join(f"{name} {median:.3f} ms" for name, median in medians.items())
+    print(f"{what}: {said}, {(medians['guarded'] - medians['bare']) * 1000:+.0f} µs (n={count})", flush=True)
 
 
 class Connection:
@@ -112,6 +126,8 @@ class Measure:
         self.url, self.key = said["WHEREBY_API_URL"], said["WHEREBY_ACCESS_TOKEN"]
         self.ran(PROGRAM, "component", "export", "whereby.wasm")
         self.ran(PROGRAM, "component", "export", "--gateway", "gateway.wasm")
+        self.ran(PROGRAM, "component", "export", "--guarded", "guarded.wasm")
+        self.ran(PROGRAM, "component", "export", "--guarded", "--gateway", "guarded-gateway.wasm")
 
     def ran(self, *command, **environment):
         subprocess.run(command, cwd=self.home, env={**self.environment, **environment}, check=True,
@@ -151,10 +167,10 @@ class Measure:
         report("wasmtime run, whole process that compiles",
                lambda: self.ran(wasmtime, "run", "-C", "cache=n", *given, "whereby.wasm"), STARTS)
 
-    def serving(self, stack, *options):
+    def serving(self, stack, *options, file="gateway.wasm"):
         served = stack.enter_context(subprocess.Popen(
             [program.wasmtime(), "serve", "-S", "cli", *options, "--addr", "127.0.0.1:0", "--env", "WHEREBY_API_URL",
-             "--env", "WHEREBY_ACCESS_TOKEN", "--env", "WHEREBY_GATEWAY_TOKEN", "gateway.wasm"], cwd=self.home,
+             "--env", "WHEREBY_ACCESS_TOKEN", "--env", "WHEREBY_GATEWAY_TOKEN", file], cwd=self.home,
             env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
         stack.callback(served.kill)
         port = int(re.search(r"127\.0\.0\.1:(\d+)", served.stderr.readline())[1])
@@ -191,6 +207,24 @@ class Measure:
                    lambda runtime=runtime: start(runtime()), STARTS)
         report("Python, Bare, from opening to the first answer, compiling", lambda: start(bare(None)), STARTS)
 
+    def guarded(self):
+        from whereby import Bare, WherebyComponent
+
+        sizes = {name: (self.home / f"{name}.wasm").stat().st_size / 1024 for name in ("whereby", "guarded")}
+        print(", ".join(f"{name}.wasm: {size:.0f} KiB" for name, size in sizes.items()))
+        with contextlib.ExitStack() as stack:
+            def python(file):
+                runtime = Bare(self.home / file, access_token=self.key, api_url=self.url, cache=self.home / "python")
+                opened = stack.enter_context(WherebyComponent(runtime))
+                return lambda: opened.list_rooms(**ARGUMENTS)
+
+            compare("Python, Bare, call", bare=python("whereby.wasm"), guarded=python("guarded.wasm"))
+            compare("wasmtime serve, call", bare=self.serving(stack).call,
+                    guarded=self.serving(stack, file="guarded-gateway.wasm").call)
+            started = {name: Lines(stack, [PROGRAM, *options, "mcp"], env=self.environment, cwd=self.home)
+                       for name, options in [("bare", []), ("guarded", ["--component", "guarded.wasm"])]}
+            compare("whereby mcp, call", **{name: it.call for name, it in started.items()})
+
     def wasmcloud(self):
         loader = importlib.machinery.SourceFileLoader("run", str(HERE / "wasmcloud" / "run"))
         run = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
@@ -218,7 +252,7 @@ class Measure:
 
 
 def main():
-    names = ["native", "call", "mcp", "run", "serve", "python", "wasmcloud"]
+    names = ["native", "call", "mcp", "run", "serve", "python", "guarded", "wasmcloud"]
     chosen = sys.argv[1:] or names
     if not set(chosen) <= set(names):
         sys.exit(__doc__)

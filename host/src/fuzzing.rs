@@ -90,12 +90,12 @@ fn is_same(ty: &Type, before: Option<&Value>, after: &Value) -> bool {
 pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data).into_owned();
     let path = Path::new("/home/someone/config.toml");
-    let project = reader::rules(path, text.clone());
+    let project = reader::rules(path, &text);
     if let Err(error) = &project {
         assert_eq!(error.kind(), "configuration");
         assert_message(error);
     }
-    let settings = match reader::settings(path, text.clone()) {
+    let settings = match reader::settings(path, &text) {
         Ok(settings) => settings,
         Err(error) => {
             assert_eq!(error.kind(), "configuration");
@@ -130,13 +130,13 @@ pub fn configuration(data: &[u8]) {
     };
     let key = "permissions.functions.delete_room";
     let set = edited(path, &text, &[change(key, Some("deny"))]).expect("a rule can be set");
-    let after = reader::settings(path, set.clone()).expect("what was written can be read");
+    let after = reader::settings(path, &set).expect("what was written can be read");
     let rule = after.policy.own.all.functions.get("delete_room");
     assert_eq!(rule.map(|rule| rule.permission), Some(Permission::Deny));
     assert_eq!(after.accounts.len(), settings.accounts.len());
     assert_eq!(after.limits, settings.limits);
     let unset = edited(path, &set, &[change(key, None)]).expect("a rule can be removed");
-    let after = reader::settings(path, unset).expect("what was written can be read");
+    let after = reader::settings(path, &unset).expect("what was written can be read");
     assert!(!after.policy.own.all.functions.contains_key("delete_room"));
 }
 

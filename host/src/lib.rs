@@ -246,7 +246,7 @@ pub use session::call::{Call, Outcome, Plan};
 pub use session::resources::{
     BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY, read_component,
 };
-pub use session::{Inspection, Observer, SentRequest, Session, SessionBuilder};
+pub use session::{Guarded, Inspection, Observer, SentRequest, Session, SessionBuilder};
 pub use store::{
     ApprovalState, AuditDecision, AuditFilter, AuditOutcome, AuditRequest, AuditRow, Store,
     StoredApproval,

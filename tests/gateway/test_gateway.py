@@ -21,6 +21,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("mcp", "runtimes")]
+import guarded  # noqa: E402
 import program  # noqa: E402
 from test_mcp import CACHE, FUNCTIONS, PATIENCE, McpTest  # noqa: E402
 
@@ -71,13 +72,16 @@ class Served:
 
 
 class GatewayTest(McpTest):
+    FLAGS = []
+    SETTINGS = {}
+
     def export(self, *flags):
-        file = self.home / f"gateway{''.join(flags)}.wasm"
-        self.whereby("component", "export", "--gateway", *flags, str(file))
+        file = self.home / f"gateway{''.join(it for it in flags if it.startswith('-'))}.wasm"
+        self.whereby("component", "export", "--gateway", *self.FLAGS, *flags, str(file))
         return file
 
     def serve(self, *flags, **settings):
-        return Served(self, self.export(*flags), settings)
+        return Served(self, self.export(*flags), {**self.SETTINGS, **settings})
 
     @contextlib.asynccontextmanager
     async def connect(self, served, mode):
@@ -138,6 +142,48 @@ class Calls(GatewayTest):
             error = self.fails(await client.call_tool("whereby_list_rooms", {}), "unauthorized")
         self.assertEqual((error["http_status"], error["effect"]), (401, "none"))
         self.assertIn("dashboard", error["hint"])
+
+
+class GuardedCalls(Calls):
+    """The same calls of the gateway with the guard inside."""
+
+    FLAGS = ["--guarded"]
+    SETTINGS = {"WHEREBY_PERMISSIONS": guarded.ALLOW}
+
+
+class Guarded(GatewayTest):
+    FLAGS = ["--guarded"]
+    SETTINGS = {"WHEREBY_GATEWAY_ALLOW_WRITES": "true"}
+
+    async def test_the_rules_decide_about_writes_that_the_gateway_allows(self):
+        served = self.serve()
+        async with self.connect(served, "legacy") as client:
+            room = self.succeeds(await client.call_tool("whereby_list_rooms", {}))["data"][0]
+            self.proxy.requests.clear()
+            for name, arguments in [("create_room", {}), ("delete_room", {"room_name": room["roomName"]})]:
+                error = self.fails(await client.call_tool("whereby_" + name, arguments), "access-denied")
+                self.assertEqual(error["effect"], "none")
+            self.assertEqual(self.proxy.requests, [])
+        served = Served(self, self.home / "gateway.wasm", {**self.SETTINGS, "WHEREBY_PERMISSIONS": guarded.BOTS})
+        async with self.connect(served, "legacy") as client:
+            self.fails(await client.call_tool("whereby_create_room", {"room_name_prefix": "mine-"}), "access-denied")
+            self.assertEqual(self.proxy.requests, [])
+            self.succeeds(await client.call_tool("whereby_create_room", {"room_name_prefix": "bot-"}))
+            self.assertEqual(self.proxy.requests, ["POST"])
+
+    async def test_a_hostile_middle_gets_nothing_done(self):
+        other = guarded.Other(self.addCleanup)
+        file = self.export("--component", guarded.hostile())
+        served = Served(self, file, {**self.SETTINGS, "WHEREBY_PERMISSIONS": guarded.ALLOW})
+        async with self.connect(served, "legacy") as client:
+            for function, arguments, succeeds, requests in guarded.attempts(other.address):
+                self.proxy.requests.clear()
+                result = await client.call_tool("whereby_" + function, arguments)
+                self.assertEqual(self.proxy.requests, requests, (arguments, result))
+                self.assertNotIn(self.token, str(result))
+                self.assertNotIn(TOKEN, str(result))
+                self.assertEqual(not result.is_error, succeeds, (arguments, result))
+        self.assertEqual(other.connections, 0)
 
 
 class Denials(GatewayTest):

@@ -8,8 +8,10 @@ mod deletion;
 mod escape;
 mod exhaustion;
 mod files;
+mod guarded;
 mod lies;
 mod people;
+mod plain;
 mod record;
 mod theft;
 
@@ -160,6 +162,11 @@ impl Arena {
             assert_eq!(outcome.requests.len(), reached.len(), "{name}: {:?}", outcome.requests);
         }
         self.check_requests(name, &requests);
+        for request in &requests {
+            let agent = request.header("user-agent").unwrap_or_default();
+            assert!(agent.starts_with("whereby/"), "{name}: {agent}");
+            assert_eq!(request.header("transfer-encoding"), None, "{name}");
+        }
         self.check_secrecy(name, &outcome);
         assert_eq!(self.other.connections(), 0, "{name} reached another server");
         self.world.simulator.clear_scripts();
@@ -168,7 +175,7 @@ impl Arena {
         assert_eq!(report("list_rooms", &next), "200", "the call after {name}");
     }
 
-    /// Whatever reached the API came from the host: its headers, and the token once.
+    /// Whatever reached the API came from the host, or the guard: its headers, and the token once.
     fn check_requests(&self, name: &str, requests: &[RecordedRequest]) {
         let bearer = format!("Bearer {}", self.world.simulator.token());
         let lookup = format!("roomName%5BstartsWith%5D=%2F{name}");
@@ -185,14 +192,14 @@ impl Arena {
                 "content-length",
                 "content-type",
                 "host",
+                "transfer-encoding",
                 "user-agent",
             ];
             for header in request.headers.keys() {
                 assert!(own.contains(&header.as_str()), "{name}: {header}");
             }
             assert_eq!(request.header("accept"), Some("application/json"), "{name}");
-            let agent = request.header("user-agent").unwrap_or_default();
-            assert!(agent.starts_with("whereby/"), "{name}: {agent}");
+            assert_ne!(request.header("user-agent"), Some("mine"), "{name}");
         }
     }
 

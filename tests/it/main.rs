@@ -18,6 +18,7 @@ mod examples;
 mod files;
 mod freeze;
 mod functions;
+mod guarded;
 mod guide;
 mod hostile;
 mod inbox;

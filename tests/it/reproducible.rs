@@ -13,6 +13,8 @@ mod component;
 mod compose;
 #[path = "../../host/build/direct.rs"]
 mod direct;
+#[path = "../../host/build/documentation.rs"]
+mod documentation;
 #[path = "../../host/build/metadata.rs"]
 mod metadata;
 
@@ -35,8 +37,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-#[test]
-fn a_build_in_another_place_gives_the_same_components() {
+#[tokio::test]
+async fn a_build_in_another_place_gives_the_same_components() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let place = tempfile::tempdir().expect("a temporary directory");
     let elsewhere = place.path().join("a folder of another name");
@@ -49,6 +51,12 @@ fn a_build_in_another_place_gives_the_same_components() {
     {
         assert_eq!(built.len(), own.len());
         assert!(built == own, "the same size, and other bytes");
+    }
+    // A guarded component contains its parts as they were built.
+    let guarded = whereby_tests::guarded(None).await;
+    let (guard, front) = artifact.guard().expect("it builds");
+    for (name, part) in [("guard", guard), ("front", front)] {
+        assert!(guarded.windows(part.len()).any(|window| window == part), "another {name}");
     }
 }
 

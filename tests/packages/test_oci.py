@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import unittest
 import urllib.request
 
@@ -19,10 +20,18 @@ import wassette
 from mcp import Client, StdioServerParameters
 
 import support
+import guarded
 import test_mcp
 
 READ = "whereby_agent_read_0_1_0_list-rooms"
 WRITE = "whereby_agent_write_0_1_0_delete-room"
+KINDS = ["", "-reader", "-gateway", "-guarded", "-guarded-gateway"]
+# The parameters of each function that the tests call. wassette wants all of them.
+PARAMETERS = {
+    "list-rooms": ["limit", "cursor"], "get-room": ["room-name"], "get-meeting": ["meeting-id"],
+    "list-meetings": ["limit", "cursor", "from-date", "to-date", "room-name"], "get-current-user": [],
+    "create-room": ["room-mode", "room-name-prefix", "start-date", "end-date", "fields"], "delete-room": ["room-name"],
+}
 
 
 class Registry:
@@ -42,10 +51,14 @@ class Registry:
                 break
         else:
             raise AssertionError("docker-registry did not start")
+        # It logs more than a pipe holds.
+        self.reader = threading.Thread(target=self.process.stderr.read)
+        self.reader.start()
 
     def close(self):
         self.process.kill()
         self.process.wait()
+        self.reader.join()
         self.process.stderr.close()
 
     def manifest(self, reference):
@@ -70,7 +83,7 @@ class Artifacts(test_mcp.McpTest):
         ran = subprocess.run(
             [support.ROOT / "host/packages/oci/push", support.DIST, support.VERSION, f"{cls.registry.address}/example",
              "--insecure"], env=environment, check=True, capture_output=True, text=True, timeout=support.PATIENCE)
-        cls.references = dict(zip(["", "-reader", "-gateway"], ran.stdout.splitlines(), strict=True))
+        cls.references = dict(zip(KINDS, ran.stdout.splitlines(), strict=True))
         cls.pulled = {}
         for kind, reference in cls.references.items():
             cls.pulled[kind] = cls.folder / f"whereby-agent-{support.VERSION}{kind}.wasm"
@@ -88,22 +101,25 @@ class Artifacts(test_mcp.McpTest):
             [layer] = manifest["layers"]
             self.assertEqual((layer["mediaType"], layer["digest"]),
                              ("application/wasm", f"sha256:{hashlib.sha256(packaged).hexdigest()}"))
-        self.assertEqual(len({it.read_bytes() for it in self.pulled.values()}), 3)
+        self.assertEqual(len({it.read_bytes() for it in self.pulled.values()}), len(KINDS))
 
     @contextlib.asynccontextmanager
-    async def wassette(self, kind, edit=lambda policy: policy):
-        """wassette with a pulled component and its policy, which may be edited."""
+    async def wassette(self, kind, edit=lambda policy: policy, file=None, **variables):
+        """wassette with a pulled component and its policy, which may be edited; or with a file in the component's place."""
         home = self.home / f"wassette{kind}"
         home.mkdir()
+        if file is None:
+            file = self.pulled[kind]
         environment = {"PATH": os.environ["PATH"], "HOME": str(home), "RUST_LOG": "off"}
         command = wassette.command()
-        subprocess.run([*command, "component", "load", f"file://{self.pulled[kind]}"], env=environment, check=True,
+        subprocess.run([*command, "component", "load", f"file://{file}"], env=environment, check=True,
                        capture_output=True, timeout=support.PATIENCE)
         name = f"whereby-agent-{support.VERSION}{kind}.policy.yaml"
         components = home / ".local/share/wassette/components"
-        self.assertTrue((components / self.pulled[kind].name).exists(), list(components.iterdir()))
+        self.assertTrue((components / file.name).exists(), list(components.iterdir()))
         (components / name).write_text(edit((support.DIST / name).read_text()))
-        variables = {"WHEREBY_ACCESS_TOKEN": self.token, "WHEREBY_API_URL": f"http://127.0.0.1:{self.proxy.port}/v1"}
+        variables = {"WHEREBY_ACCESS_TOKEN": self.token, "WHEREBY_API_URL": f"http://127.0.0.1:{self.proxy.port}/v1",
+                     **variables}
         options = [word for item in variables.items() for word in ("--env", "=".join(item))]
         parameters = StdioServerParameters(command=command[0], env=environment, cwd=str(home), args=[
             *command[1:], "run", "--disable-builtin-tools", *options])
@@ -145,13 +161,67 @@ class Artifacts(test_mcp.McpTest):
             self.assertIn("Tool not found", refused.content[0].text)
         self.assertEqual(self.proxy.requests, before)
 
-    async def test_the_policy_as_it_is_lets_no_request_to_another_host_through(self):
-        async with self.wassette("") as client:
-            # wassette reads the policy in the background, so one call could be answered before.
-            for _ in range(50):
-                result = await self.call(client, lambda text: '"err"' in text)
-                self.assertEqual(result["err"]["tag"], "access-denied")
-        self.assertEqual((self.proxy.requests, self.proxy.connections), ([], 0))
+    async def test_the_policies_as_they_are_let_no_request_to_another_host_through(self):
+        for kind in ("", "-guarded"):
+            async with self.wassette(kind) as client:
+                # wassette reads the policy in the background, so one call could be answered before.
+                for _ in range(50):
+                    result = await self.call(client, lambda text: '"err"' in text)
+                    self.assertEqual(result["err"]["tag"], "access-denied")
+            self.assertEqual((self.proxy.requests, self.proxy.connections), ([], 0))
+
+    async def invoke(self, client, function, **arguments):
+        """Calls a function of a client that is settled. Returns the case of its result, the value, and the requests."""
+        self.proxy.requests.clear()
+        function = function.replace("_", "-")
+        effect = "write" if function in ("create-room", "delete-room") else "read"
+        given = {name: arguments.get(name.replace("-", "_")) for name in PARAMETERS[function]}
+        answer = await client.call_tool(f"whereby_agent_{effect}_0_1_0_{function}", given)
+        text = answer.content[0].text
+        self.assertNotIn(self.token, text)
+        # A trap is an error of the tool; an error of the WIT is a result.
+        [(case, value)] = [("err", {"tag": "trap", "val": text})] if answer.is_error else json.loads(text).items()
+        return case, value, list(self.proxy.requests)
+
+    async def test_all_functions_of_the_guarded_component_work(self):
+        async with self.wassette("-guarded", self.here, WHEREBY_PERMISSIONS=guarded.ALLOW) as client:
+            await self.call(client, lambda text: '"ok"' in text)
+
+            async def succeeds(function, requests, **arguments):
+                case, value, sent = await self.invoke(client, function, **arguments)
+                self.assertEqual((case, set(sent)), ("ok", requests), value)
+                return value
+
+            room = (await succeeds("list_rooms", {"GET"}, limit=1))["data"][0]
+            self.assertEqual(await succeeds("get_room", {"GET"}, room_name=room["room-name"]), room)
+            meeting = (await succeeds("list_meetings", {"GET"}, limit=1))["data"][0]
+            found = await succeeds("get_meeting", {"GET"}, meeting_id=meeting["id"])
+            self.assertEqual(found["id"], meeting["id"])
+            self.assertTrue((await succeeds("get_current_user", {"GET"}))["authenticated"])
+            made = await succeeds("create_room", {"POST"}, room_name_prefix="bot-")
+            gone = await succeeds("delete_room", {"GET", "DELETE"}, room_name=made["room-name"])
+            self.assertEqual(gone["meeting-id"], made["meeting-id"])
+
+    async def test_the_guard_denies_what_its_rules_do_not_allow(self):
+        for rules in ({}, {"WHEREBY_PERMISSIONS": guarded.BOTS}):
+            async with self.wassette("-guarded", self.here, **rules) as client:
+                room = (await self.call(client, lambda text: '"ok"' in text))["ok"]["data"][0]
+                for function, arguments in [("create_room", {"room_name_prefix": "mine-"}),
+                                            ("delete_room", {"room_name": room["room-name"]})]:
+                    case, value, sent = await self.invoke(client, function, **arguments)
+                    self.assertEqual((case, value["tag"], sent), ("err", "access-denied", []), value)
+            shutil.rmtree(self.home / "wassette-guarded")
+
+    async def test_a_hostile_middle_gets_nothing_done(self):
+        other = guarded.Other(self.addCleanup)
+        file = self.home / self.pulled["-guarded"].name
+        guarded.export(str(file), "--component", guarded.hostile())
+        async with self.wassette("-guarded", self.here, file, WHEREBY_PERMISSIONS=guarded.ALLOW) as client:
+            await self.call(client, lambda text: '"ok"' in text)
+            for function, arguments, succeeds, requests in guarded.attempts(other.address):
+                case, value, sent = await self.invoke(client, function, **arguments)
+                self.assertEqual((case == "ok", sent), (succeeds, requests), (arguments, value))
+        self.assertEqual(other.connections, 0)
 
 
 if __name__ == "__main__":

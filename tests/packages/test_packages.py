@@ -27,8 +27,8 @@ class Packages(unittest.TestCase):
         first = support.digests(support.MADE)
         self.assertEqual(set(first), {
             "server.json", *(f"{name}-{support.TARGET}.{kind}" for kind in ("tar.gz", "mcpb", "cdx.json")),
-            *(f"{name}{kind}.wasm" for kind in ("", "-reader", "-gateway")),
-            *(f"{name}{kind}.policy.yaml" for kind in ("", "-reader"))})
+            *(f"{name}{kind}.wasm" for kind in ("", "-reader", "-gateway", "-guarded", "-guarded-gateway")),
+            *(f"{name}{kind}.policy.yaml" for kind in ("", "-reader", "-guarded"))})
         for path in support.made(support.MADE):
             path.unlink()
         # A package of an older version does not stay.
@@ -126,7 +126,7 @@ class Packages(unittest.TestCase):
             text = (support.ROOT / page).read_text()
             self.assertIn(f" {image} demo", text, page)
             # The components are beside it.
-            self.assertIn(f"oci://{image}-component-reader:{support.VERSION}", text, page)
+            self.assertIn(f"oci://{image}-component-guarded:{support.VERSION}", text, page)
         for kind in ("pypi", "npm", "oci"):
             [key] = packages[kind]["environmentVariables"]
             self.assertEqual((key["name"], key["isSecret"], key["isRequired"]), ("WHEREBY_ACCESS_TOKEN", True, False))

@@ -121,7 +121,9 @@ class Workflows(unittest.TestCase):
     def test_the_containers_that_are_pushed_are_attested(self):
         steps = yaml.safe_load(RELEASE.read_text())["jobs"]["containers"]["steps"]
         signed = {it["with"]["subject-name"].rsplit("/", 1)[1] for it in steps if "subject-name" in it.get("with", {})}
-        names = {f"whereby-agent{it}" for it in ("", "-component", "-component-reader", "-component-gateway")}
+        # Those that `push` names.
+        [kinds] = re.findall("^for kind in '' (.*); do$", (support.ROOT / "host/packages/oci/push").read_text(), re.MULTILINE)
+        names = {"whereby-agent", *(f"whereby-agent-component{it}" for it in ["", *kinds.split()])}
         self.assertEqual(signed, names)
         for step in steps:
             if name := step.get("with", {}).get("subject-name", "").partition("/")[2]:

@@ -14,7 +14,9 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import guarded  # noqa: E402
 import program  # noqa: E402
+from proxy import Proxy  # noqa: E402
 import wave_values  # noqa: E402
 
 PROGRAM = program.WHEREBY
@@ -42,6 +44,9 @@ def known(value):
 
 
 class WasmtimeTest(unittest.TestCase):
+    FILES = {"whereby.wasm": [], "reader.wasm": ["--reader"]}
+    PERMISSIONS = None
+
     @classmethod
     def setUpClass(cls):
         home = tempfile.TemporaryDirectory()
@@ -49,17 +54,20 @@ class WasmtimeTest(unittest.TestCase):
         cls.home = pathlib.Path(home.name)
         base = {"PATH": os.environ["PATH"], "HOME": home.name}
         cls.environment = {**base, **program.simulator(base, home.name, cls.addClassCleanup)}
-        for name, flags in [("whereby", []), ("reader", ["--reader"])]:
-            subprocess.run([PROGRAM, "component", "export", f"{name}.wasm", *flags], env=base, cwd=home.name,
+        if cls.PERMISSIONS is not None:
+            cls.environment["WHEREBY_PERMISSIONS"] = cls.PERMISSIONS
+        for name, flags in cls.FILES.items():
+            subprocess.run([PROGRAM, "component", "export", name, *flags], env=base, cwd=home.name,
                            timeout=PATIENCE, check=True, stdout=subprocess.DEVNULL)
 
     def run_wasmtime(self, invocation, file="whereby.wasm", options=("-S", "http"), **environment):
         # A name without a value takes it from the environment, so that the token is in no process list.
+        environment = {**self.environment, **environment}
+        names = [name for name in environment if name.startswith("WHEREBY_")]
+        given = [word for name in names for word in ("--env", name)]
         return subprocess.run(
-            [WASMTIME, "run", *options, "--env", "WHEREBY_API_URL", "--env", "WHEREBY_ACCESS_TOKEN",
-             "--invoke", invocation, file],
-            env={**self.environment, **environment}, cwd=self.home, timeout=PATIENCE, capture_output=True,
-            text=True, check=False)
+            [WASMTIME, "run", *options, *given, "--invoke", invocation, file], env=environment, cwd=self.home,
+            timeout=PATIENCE, capture_output=True, text=True, check=False)
 
     def invoke(self, invocation, file="whereby.wasm", **environment):
         """Returns the case of the result, `ok` or `err`, and its payload."""
@@ -85,7 +93,7 @@ class WasmtimeTest(unittest.TestCase):
 
 class Calls(WasmtimeTest):
     def test_reading_gives_the_same_results_as_the_program(self):
-        for file in ("whereby.wasm", "reader.wasm"):
+        for file in self.FILES:
             rooms = self.succeeds("list-rooms(some(2), none)", file)
             self.assertEqual(len(rooms["data"]), 2)
             self.assertRegex(rooms["data"][0]["meetingUrl"], r"^https://[a-z-]+\.whereby\.com/")
@@ -156,6 +164,76 @@ class Authority(WasmtimeTest):
         ran = self.run_wasmtime("list-rooms(none, none)", options=())
         self.assertNotEqual(ran.returncode, 0)
         self.assertIn("wasi:http", ran.stderr)
+
+
+class GuardedCalls(Calls):
+    """The same calls of the guarded component, unchanged."""
+
+    FILES = {"whereby.wasm": ["--guarded"], "reader.wasm": ["--guarded", "--reader"]}
+    PERMISSIONS = guarded.ALLOW
+
+
+class Guarded(WasmtimeTest):
+    FILES = {"whereby.wasm": ["--guarded"]}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        guarded.export(str(cls.home / "hostile.wasm"), "--component", guarded.hostile())
+
+    def setUp(self):
+        port = int(self.environment["WHEREBY_API_URL"].split(":")[2].split("/")[0])
+        self.proxy = Proxy(port)
+        self.addCleanup(self.proxy.close)
+        self.url = f"http://127.0.0.1:{self.proxy.port}/v1"
+
+    def call(self, invocation, file="whereby.wasm", **environment):
+        self.proxy.requests.clear()
+        return self.invoke(invocation, file, WHEREBY_API_URL=self.url, **environment)
+
+    def denied(self, invocation, said, **environment):
+        """A call that is refused, and reaches nothing."""
+        case, error = self.call(invocation, **environment)
+        self.assertEqual((case, list(error)), ("err", ["accessDenied"]), error)
+        self.assertIn(said, error["accessDenied"])
+        self.assertEqual(self.proxy.requests, [])
+
+    def test_without_rules_reading_is_allowed_and_writing_is_denied(self):
+        case, rooms = self.call("list-rooms(some(2), none)")
+        self.assertEqual((case, self.proxy.requests), ("ok", ["GET"]))
+        self.denied("create-room(none)", "create_room")
+        self.denied(f'delete-room("{rooms["data"][0]["roomName"]}")', "delete_room")
+
+    def test_a_condition_lets_one_call_through_and_stops_another(self):
+        case, made = self.call('create-room(none, some("bot-"))', WHEREBY_PERMISSIONS=guarded.BOTS)
+        self.assertEqual((case, self.proxy.requests), ("ok", ["POST"]))
+        self.assertRegex(made["roomName"], "^bot-")
+        self.denied('create-room(none, some("mine-"))', "rooms", WHEREBY_PERMISSIONS=guarded.BOTS)
+        self.denied("create-room(none)", "rooms", WHEREBY_PERMISSIONS=guarded.BOTS)
+        self.denied(f'delete-room("{made["roomName"]}")', "delete_room", WHEREBY_PERMISSIONS=guarded.BOTS)
+
+    def test_rules_that_need_a_host_are_refused_at_the_first_call(self):
+        for rules, said in [
+            ('write = "ask"', "ask"),
+            ('[functions.create_room]\npermission = "allow"\nmax_per_day = 5', "max_per_day"),
+            ('[functions.create_room]\npermission = "allow"\nmax_per_hour = 5', "max_per_hour"),
+            ('[functions.delete_room]\npermission = "allow"\ncreated_by = "agent"', "created_by"),
+            ('write = "perhaps"', "`write` must be"),
+            ("write = ", "WHEREBY_PERMISSIONS"),
+        ]:
+            self.denied("list-rooms(none, none)", said, WHEREBY_PERMISSIONS=rules)
+
+    def test_a_hostile_middle_gets_nothing_done(self):
+        other = guarded.Other(self.addCleanup)
+        token = self.environment["WHEREBY_ACCESS_TOKEN"]
+        for function, arguments, succeeds, requests in guarded.attempts(other.address):
+            self.proxy.requests.clear()
+            ran = self.run_wasmtime(wave_values.invocation(function, arguments), "hostile.wasm",
+                                    WHEREBY_API_URL=self.url, WHEREBY_PERMISSIONS=guarded.ALLOW)
+            self.assertEqual(self.proxy.requests, requests, (arguments, ran))
+            self.assertNotIn(token, ran.stdout + ran.stderr)
+            self.assertEqual(ran.stdout.startswith("ok("), succeeds, (arguments, ran))
+        self.assertEqual(other.connections, 0)
 
 
 class Wave(unittest.TestCase):

@@ -4,6 +4,7 @@ A record becomes an object, `none` becomes None, and `some(x)` becomes x. A case
 string, or an object with one member if it has a payload. Names stay as in the WIT.
 """
 
+import json
 import re
 
 TOKEN = re.compile(r"""\s*(?:
@@ -22,6 +23,22 @@ def read(text):
     if reader.at != len(reader.text):
         raise reader.wrong("more than one value")
     return value
+
+
+PARAMETERS = {
+    "list_rooms": ["limit", "cursor"],
+    "get_room": [],
+    "create_room": ["room_mode", "room_name_prefix", "start_date", "end_date", "fields"],
+    "delete_room": [],
+}
+
+
+def invocation(function, arguments):
+    """Returns a call with these strings as arguments, of which some are optional."""
+    optional = PARAMETERS[function]
+    given = [f"some({json.dumps(arguments[name])})" if name in arguments else "none" for name in optional]
+    given = given or [json.dumps(value) for value in arguments.values()]
+    return f"{function.replace('_', '-')}({', '.join(given)})"
 
 
 class Reader:

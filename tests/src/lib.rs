@@ -218,6 +218,27 @@ impl World {
     }
 }
 
+/// Exports a guarded component, with another component than the built-in one in its middle if there is one.
+///
+/// # Panics
+///
+/// If the program refuses to compose it.
+pub async fn guarded(middle: Option<&[u8]>) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (file, other) = (path("guarded.wasm"), path("middle.wasm"));
+    let mut arguments = vec!["component", "export", "--guarded", &file];
+    if let Some(middle) = middle {
+        std::fs::write(&other, middle).expect("a file in it");
+        arguments.extend(["--component", &other]);
+    }
+    let mut environment = Environment::empty();
+    environment.directory = folder.path().to_owned();
+    let ran = run(&arguments, environment, "", false).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    std::fs::read(file).expect("the exported file")
+}
+
 /// Sets the mode of a file.
 pub fn set_mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;

@@ -4,14 +4,17 @@
 //! dropped: other members, the original spelling, and bodies that are not JSON. Every string passes
 //! through one place, which redacts the access token.
 
+use crate::prelude::*;
 use crate::surrogate;
+use crate::{find_in, split_at};
+use alloc::borrow::Cow;
+use core::cell::Cell;
+use core::fmt;
+use core::time::Duration;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
-use std::borrow::Cow;
-use std::fmt;
-use std::time::Duration;
 
 /// Replaces the access token.
 pub const REDACTED: &str = "[redacted]";
@@ -174,17 +177,53 @@ impl Redactor {
         if text.len() < folded.len() || token.is_empty() {
             return text;
         }
-        let text = if text.contains(token) { text.replace(token, REDACTED).into() } else { text };
-        let is_spelled =
-            folded.len() >= Self::LEAST && memchr::memmem::find(&fold(&text), folded).is_some();
+        let text =
+            if find_in(&text, token).is_some() { without(&text, token).into() } else { text };
+        let is_spelled = folded.len() >= Self::LEAST && contains(&fold(&text), folded);
         if is_spelled { REDACTED.into() } else { text }
     }
 }
 
 /// Returns the letters and digits of a string after percent-decoding, in lower case.
 fn fold(text: &str) -> Vec<u8> {
-    let decoded = percent_encoding::percent_decode_str(text);
-    decoded.filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
+    let hexadecimal = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut folded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let mut byte = *first;
+        if byte == b'%'
+            && let (Some(high), Some(low)) = (hexadecimal(after.first()), hexadecimal(after.get(1)))
+        {
+            // Two digits are at most 255.
+            byte = (high * 16 + low) as u8;
+            rest = after.get(2..).unwrap_or_default();
+        }
+        if byte.is_ascii_alphanumeric() {
+            folded.push(byte.to_ascii_lowercase());
+        }
+    }
+    folded
+}
+
+/// Returns the text without the token.
+fn without(mut text: &str, token: &str) -> String {
+    let mut redacted = String::new();
+    while let Some((before, after)) = split_at(text, token) {
+        redacted.push_str(before);
+        redacted.push_str(REDACTED);
+        text = after;
+    }
+    redacted.push_str(text);
+    redacted
+}
+
+/// Whether bytes contain others, which are not empty.
+fn contains(bytes: &[u8], others: &[u8]) -> bool {
+    #[cfg(feature = "std")]
+    return memchr::memmem::find(bytes, others).is_some();
+    #[cfg(not(feature = "std"))]
+    bytes.windows(others.len()).any(|window| window == others)
 }
 
 /// Rebuilds a successful response from what the component may see of it.
@@ -210,15 +249,17 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>
         Shape::Object { .. } => Keep::Object(&members),
         Shape::Nothing => Keep::Nothing,
     };
+    #[cfg(feature = "std")]
     let halves = memchr::memchr(b'\\', body).and_then(|_| surrogate::without_halves(body));
+    #[cfg(not(feature = "std"))]
+    let halves = surrogate::without_halves(body);
     let body = halves.as_deref().unwrap_or(body);
-    let read = parse(body, Reader { keep, redactor }).map_err(|error| {
-        if error.to_string().starts_with(TOO_MANY_ROWS) {
-            Unreadable::TooManyRows
-        } else {
-            Unreadable::NotJson
-        }
-    })?;
+    let too_many_rows = Cell::new(false);
+    let reader = Reader { keep, redactor, too_many_rows: &too_many_rows };
+    let read = parse(body, reader).ok_or(Unreadable::NotJson)?;
+    if too_many_rows.get() {
+        return Err(Unreadable::TooManyRows);
+    }
     if shape == Shape::Nothing {
         return Ok(Vec::new());
     }
@@ -244,8 +285,7 @@ impl Complaint {
             return Self::default();
         }
         let halves = surrogate::without_halves(body);
-        let body: Value =
-            serde_json::from_slice(halves.as_deref().unwrap_or(body)).unwrap_or_default();
+        let body = crate::text::parse_json(halves.as_deref().unwrap_or(body)).unwrap_or_default();
         let text = Some(&body).filter(|body| body.is_object() || body.is_array());
         let text = text.and_then(|body| messages(body, false));
         let text = redactor.apply(text.unwrap_or_default().into());
@@ -266,9 +306,11 @@ impl Complaint {
         }
         if let Some(wait) = self.wait {
             let left = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            body.insert("data".into(), serde_json::json!({ "msLeft": left }));
+            let mut data = serde_json::Map::new();
+            data.insert("msLeft".into(), left.into());
+            body.insert("data".into(), data.into());
         }
-        if body.is_empty() { Vec::new() } else { Value::Object(body).to_string().into_bytes() }
+        if body.is_empty() { Vec::new() } else { crate::text::to_json(&Value::Object(body)) }
     }
 }
 
@@ -313,7 +355,7 @@ fn messages(value: &Value, is_item: bool) -> Option<String> {
             // Outside an array, `path` is the path of the request.
             let subjects = SUBJECTS.iter().filter(|_| is_item);
             match subjects.filter_map(|name| subject(object.get(*name)?)).next() {
-                Some(subject) if !said.is_empty() && !said.contains(&subject) => {
+                Some(subject) if !said.is_empty() && find_in(&said, &subject).is_none() => {
                     format!("{subject}: {said}")
                 }
                 _ => said,
@@ -364,7 +406,7 @@ impl Kept<'_> {
             // A string that was borrowed from JSON has no escapes there, and needs none here.
             Self::Text(Cow::Borrowed(text)) => quote(text, to),
             Self::Text(Cow::Owned(text)) => {
-                to.extend(Value::from(text.as_str()).to_string().bytes())
+                to.extend(crate::text::to_json(&Value::from(text.as_str())))
             }
             Self::Number(number) => to.extend(number.to_string().bytes()),
             Self::List(items) => {
@@ -404,15 +446,13 @@ fn quote(text: &str, to: &mut Vec<u8>) {
     to.push(b'"');
 }
 
-const TOO_MANY_ROWS: &str = "more rows than a page has";
-
-fn parse<'de>(body: &'de [u8], reader: Reader<'_>) -> serde_json::Result<Kept<'de>> {
+fn parse<'de>(body: &'de [u8], reader: Reader<'_>) -> Option<Kept<'de>> {
     // Once for the whole body, instead of for each string.
-    let body = std::str::from_utf8(body).map_err(serde::de::Error::custom)?;
+    let body = core::str::from_utf8(body).ok()?;
     let mut deserializer = serde_json::Deserializer::from_str(body);
-    let value = reader.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
+    let value = reader.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(value)
 }
 
 /// What to keep of a value. A value of another type is kept empty.
@@ -431,6 +471,8 @@ enum Keep<'a> {
 struct Reader<'a> {
     keep: Keep<'a>,
     redactor: &'a Redactor,
+    /// Set if there are more rows than a page has. They are not kept.
+    too_many_rows: &'a Cell<bool>,
 }
 
 impl Reader<'_> {
@@ -498,9 +540,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
             items.next_element_seed(Self { keep: Keep::Object(members), ..self })?
         {
             if rows.len() == MAX_ROWS {
-                return Err(serde::de::Error::custom(TOO_MANY_ROWS));
+                self.too_many_rows.set(true);
+            } else {
+                rows.push(row);
             }
-            rows.push(row);
         }
         Ok(Kept::List(rows))
     }
@@ -706,6 +749,14 @@ mod tests {
                     prop_assert_eq!(rebuild(&once, shape, &redactor), Ok(once.clone()));
                 }
             }
+        }
+
+        #[test]
+        fn letters_are_those_of_the_decoded_text(text in "([%0-9a-fA-FxZ ._-]|\\PC){0,30}") {
+            let decoded = percent_encoding::percent_decode_str(&text);
+            let letters = decoded.filter(u8::is_ascii_alphanumeric);
+            let expected: Vec<u8> = letters.map(|byte| byte.to_ascii_lowercase()).collect();
+            prop_assert_eq!(fold(&text), expected);
         }
 
         #[test]

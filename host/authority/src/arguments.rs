@@ -6,10 +6,11 @@
 
 use crate::Error;
 use crate::names::{MeetingRef, RoomRef};
+use crate::prelude::*;
 use crate::suggest;
 use crate::timestamp::Timestamp;
+use crate::{find_in, split_at};
 use serde_json::{Map, Value};
-use whereby_catalog::schema::fact_value;
 use whereby_catalog::{Case, Facts, Function, Member, Type, Variant};
 
 /// The maximum size of a call's arguments as compact JSON, in bytes.
@@ -22,9 +23,10 @@ pub struct Arguments {
     values: Map<String, Value>,
 }
 
-impl std::fmt::Debug for Arguments {
+#[cfg(feature = "std")]
+impl core::fmt::Debug for Arguments {
     /// Masks secrets.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_tuple("Arguments").field(&crate::secrets::masked(&self.to_json())).finish()
     }
 }
@@ -42,10 +44,13 @@ impl Arguments {
             Value::Null => Map::new(),
             Value::Array(list) if list.is_empty() => Map::new(),
             other => {
+                #[cfg(feature = "std")]
+                let such_as = format!(", such as {},", example(function));
+                #[cfg(not(feature = "std"))]
+                let such_as = "";
                 return Err(Error::invalid(format!(
-                    "{} takes a JSON object, such as {}, not {}",
+                    "{} takes a JSON object{such_as} not {}",
                     function.json,
-                    example(function),
                     kind(&other)
                 )));
             }
@@ -103,6 +108,7 @@ impl Arguments {
 }
 
 /// Returns example arguments for a function, from the examples in the WIT.
+#[cfg(feature = "std")]
 #[must_use]
 pub fn example(function: &Function) -> Value {
     let mut map = Map::new();
@@ -110,7 +116,10 @@ pub fn example(function: &Function) -> Value {
         if let Some(example) = param.facts.example
             && (!param.is_optional() || map.is_empty())
         {
-            map.insert(param.json.to_owned(), fact_value(&param.ty, example));
+            map.insert(
+                param.json.to_owned(),
+                whereby_catalog::schema::fact_value(&param.ty, example),
+            );
         }
     }
     Value::Object(map)
@@ -123,8 +132,8 @@ enum Location<'a> {
     Item(&'a Location<'a>, usize),
 }
 
-impl std::fmt::Display for Location<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for Location<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Call(function) => f.write_str(function.json),
             Self::Member(Self::Call(_), name) => f.write_str(name),
@@ -231,6 +240,18 @@ fn bare(case: &Case) -> Value {
     name.into()
 }
 
+/// Sorts items by their ranks. They are few, and the sort of the standard library takes more room than the
+/// guarded component has.
+fn ranked(cases: &[Case], items: Vec<Value>) -> Vec<Value> {
+    let mut sorted: Vec<Value> = Vec::with_capacity(items.len());
+    for item in items {
+        let own = rank(cases, &item);
+        let at = sorted.iter().filter(|other| rank(cases, other) <= own).count();
+        sorted.insert(at, item);
+    }
+    sorted
+}
+
 /// Returns the position of an item in the normal form. The order of items has no meaning.
 fn rank(cases: &[Case], item: &Value) -> Option<usize> {
     let name = item.as_str().or_else(|| item.as_object()?.keys().next().map(String::as_str));
@@ -264,7 +285,7 @@ fn check(ty: &Type, facts: &Facts, value: Value, place: &Location<'_>) -> Result
                 }
             }
             if let Type::Variant(variant) = inner {
-                normal.sort_by_key(|item| rank(variant.cases, item));
+                normal = ranked(variant.cases, normal);
             }
             Ok(Value::Array(normal))
         }
@@ -326,7 +347,9 @@ fn cases(
             }
             (Some(ty), payload) => {
                 let payload = check(ty, &Facts::NONE, payload, &place)?;
-                normal.push(Value::Object(Map::from_iter([(name, payload)])));
+                let mut object = Map::new();
+                object.insert(name, payload);
+                normal.push(Value::Object(object));
             }
         }
     }
@@ -342,7 +365,8 @@ fn number(ty: &Type, facts: &Facts, value: &Value, place: &Location<'_>) -> Resu
     let (low, high) = facts.range.unwrap_or((0, type_max));
     // 10.0 is the integer 10 in JSON Schema, and in languages with one type of number.
     let integer = value.as_u64().or_else(|| {
-        value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=9e15).contains(n)).map(|n| n as u64)
+        let whole = value.as_f64().filter(|n| (0.0..=9e15).contains(n)).map(|n| (n, n as u64));
+        whole.filter(|(number, whole)| *whole as f64 == *number).map(|(_, whole)| whole)
     });
     match integer {
         Some(number) if (low..=high).contains(&number) => Ok(Value::from(number)),
@@ -443,9 +467,9 @@ fn kind(value: &Value) -> String {
 
 /// Returns the first sentence of a documentation comment.
 pub fn first_sentence(docs: &str) -> &str {
-    let paragraph = docs.split("\n\n").next().unwrap_or(docs);
-    match paragraph.find(". ") {
-        Some(end) => &paragraph[..=end],
+    let paragraph = split_at(docs, "\n\n").map_or(docs, |(paragraph, _)| paragraph);
+    match find_in(paragraph, ". ") {
+        Some(end) => paragraph.get(..=end).unwrap_or(paragraph),
         None => paragraph,
     }
 }

@@ -6,12 +6,13 @@
 use crate::arguments::SYNONYM;
 use crate::creation::Creation;
 use crate::names::{Id, RoomName};
+use crate::prelude::*;
 use crate::scope::Scope;
 use crate::table::FunctionRule;
 use crate::text;
 use crate::timestamp::Timestamp;
-use serde_json::{Value, json};
-use std::fmt;
+use core::fmt;
+use serde_json::Value;
 use whereby_catalog::{FUNCTIONS, Type};
 
 /// The maximum number of items in the list of one condition.
@@ -107,7 +108,7 @@ impl Pattern {
         };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         for part in parts {
-            match rest.split_once(part) {
+            match crate::split_at(rest, part) {
                 Some((_, after)) => rest = after,
                 None => return false,
             }
@@ -333,12 +334,14 @@ impl Condition {
     pub fn value(&self) -> Value {
         match self {
             Self::Rooms(patterns) => patterns.iter().map(Pattern::as_str).collect(),
-            Self::CreatedBy(Creator::Agent) => json!("agent"),
-            Self::CreatedBy(Creator::Host) => json!("host"),
-            Self::RoomModes(texts) | Self::Fields(texts) => json!(texts),
-            Self::MaxDuration(seconds) => json!(span(*seconds)),
-            Self::MaxPerHour(most) | Self::MaxPerDay(most) => json!(most),
-            Self::ValidUntil(date) => json!(date.to_rfc3339()),
+            Self::CreatedBy(Creator::Agent) => "agent".into(),
+            Self::CreatedBy(Creator::Host) => "host".into(),
+            Self::RoomModes(texts) | Self::Fields(texts) => {
+                texts.iter().map(String::as_str).collect()
+            }
+            Self::MaxDuration(seconds) => span(*seconds).into(),
+            Self::MaxPerHour(most) | Self::MaxPerDay(most) => (*most).into(),
+            Self::ValidUntil(date) => date.to_rfc3339().into(),
         }
     }
 
@@ -429,7 +432,7 @@ impl fmt::Display for Condition {
                 items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
             }
             Value::String(text) => text,
-            other => other.to_string(),
+            other => text::json(&other),
         };
         write!(f, "{}: {}", self.name(), text::printable(&value, 300))
     }
@@ -466,7 +469,7 @@ fn texts(value: &Value) -> Result<Vec<String>, String> {
     let wrong = || "must be an array of strings".to_owned();
     let items = match value {
         Value::Array(items) => items.as_slice(),
-        single @ Value::String(_) => std::slice::from_ref(single),
+        single @ Value::String(_) => core::slice::from_ref(single),
         _ => return Err(wrong()),
     };
     if items.len() > MAX_ITEMS {
@@ -513,7 +516,7 @@ pub fn parse_span(text: &str) -> Option<i64> {
     let mut total: i64 = 0;
     let mut least = i64::MAX;
     while !rest.is_empty() {
-        let (digits, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let (digits, after) = rest.split_at_checked(rest.find(|c: char| !c.is_ascii_digit())?)?;
         let unit = after.chars().next()?;
         let (_, length) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
         if length >= least {
@@ -521,7 +524,7 @@ pub fn parse_span(text: &str) -> Option<i64> {
         }
         least = length;
         total = total.checked_add(digits.parse::<i64>().ok()?.checked_mul(length)?)?;
-        rest = &after[unit.len_utf8()..];
+        rest = after.get(unit.len_utf8()..)?;
     }
     (least < i64::MAX).then_some(total)
 }

@@ -5,6 +5,7 @@ use crate::policy::{
     AgentRules, Entry, Permission, Policy, Restrictions, Stated, Subject, Verdict,
 };
 use proptest::prelude::*;
+use serde_json::json;
 use whereby_catalog::Function;
 
 fn now() -> Timestamp {

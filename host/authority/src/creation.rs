@@ -2,8 +2,10 @@
 
 use crate::Error;
 use crate::arguments::Arguments;
+use crate::prelude::*;
 use crate::timestamp::Timestamp;
-use serde_json::{Map, Value, json};
+use crate::url::Url;
+use serde_json::{Map, Value};
 
 /// How far the default end may be from the documented one, in seconds: the component has the host's
 /// clock, but a call takes time.
@@ -140,7 +142,10 @@ impl Creation {
         let mut rest = body.clone();
         let mut date = |name: &str| match rest.remove(name) {
             None => Ok(None),
-            Some(Value::String(text)) => Timestamp::parse(&text).map(Some).ok_or(()),
+            // Whereby keeps milliseconds.
+            Some(Value::String(text)) => {
+                Timestamp::parse(&text).map(|date| Some(date.to_milliseconds())).ok_or(())
+            }
             Some(_) => Err(()),
         };
         let (Ok(start), Ok(Some(end))) = (date("startDate"), date("endDate")) else { return false };
@@ -170,7 +175,7 @@ impl Creation {
             body.insert("startDate".into(), start.to_rfc3339().into());
         }
         body.extend(self.members.clone());
-        Value::Object(body).to_string().into_bytes()
+        crate::text::to_json(&Value::Object(body))
     }
 
     /// Returns the default end: an hour after a start in the future, otherwise a day after the call was
@@ -204,7 +209,7 @@ impl Creation {
 /// decides by its host.
 fn check_stream(settings: &Value) -> Result<(), Error> {
     let text = settings["destination"]["url"].as_str().unwrap_or_default();
-    let url = url::Url::parse(text).ok().filter(|url| {
+    let url = Url::parse(text).ok().filter(|url| {
         let is_host = |host: &str| {
             let mut bytes = host.bytes();
             !host.is_empty()
@@ -220,7 +225,7 @@ fn check_stream(settings: &Value) -> Result<(), Error> {
             && url.fragment().is_none()
             && !url.path().split('/').any(|part| matches!(part, "." | ".."))
             // The parser removes segments of dots.
-            && text.ends_with(url.as_str().split_once("://").map_or("", |(_, rest)| rest))
+            && text.ends_with(crate::split_at(url.as_str(), "://").map_or("", |(_, rest)| rest))
             // The parser drops or changes characters that other parsers keep.
             && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\')
     });
@@ -244,7 +249,11 @@ fn to_api(name: &str, settings: &Value) -> Value {
     }
     let destination = match get("destination") {
         Value::Object(destination) => {
-            Value::Object(destination.into_iter().map(|(k, v)| (k, to_api_enum(v))).collect())
+            let mut translated = Map::new();
+            for (name, value) in destination {
+                translated.insert(name, to_api_enum(value));
+            }
+            Value::Object(translated)
         }
         other => other,
     };
@@ -252,7 +261,7 @@ fn to_api(name: &str, settings: &Value) -> Value {
     api.insert("startTrigger".into(), to_api_enum(get("startTrigger")));
     if let Value::String(language) = get("language") {
         let language = match language.split_once('-') {
-            Some((language, region)) => format!("{language}-{}", region.to_uppercase()),
+            Some((language, region)) => format!("{language}-{}", region.to_ascii_uppercase()),
             None => language,
         };
         api.insert("language".into(), language.into());
@@ -266,9 +275,9 @@ fn to_api(name: &str, settings: &Value) -> Value {
 /// Translates the enum cases that the WIT spells differently.
 fn to_api_enum(value: Value) -> Value {
     match value.as_str() {
-        Some("automatic-second-participant") => json!("automatic-2nd-participant"),
-        Some("access-key") => json!("accessKey"),
-        Some("role-based") => json!("roleBased"),
+        Some("automatic-second-participant") => "automatic-2nd-participant".into(),
+        Some("access-key") => "accessKey".into(),
+        Some("role-based") => "roleBased".into(),
         _ => value,
     }
 }

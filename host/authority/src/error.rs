@@ -1,5 +1,6 @@
 //! The crate's error.
 
+use crate::prelude::*;
 use crate::suggest;
 use crate::text;
 use whereby_catalog::{FUNCTIONS, Function};
@@ -34,7 +35,7 @@ impl Error {
     }
 
     /// Returns the error for the argument of this name.
-    pub(crate) fn argument(name: impl std::fmt::Display, reason: &str) -> Self {
+    pub(crate) fn argument(name: impl core::fmt::Display, reason: &str) -> Self {
         Self::invalid(format!("{name}: {reason}"))
     }
 }

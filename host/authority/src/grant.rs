@@ -8,10 +8,12 @@ use crate::conditions::{Condition, Facts, any_matches};
 use crate::names::{Id, MeetingRef, RoomName, RoomRef};
 use crate::people::View;
 use crate::policy::Permit;
+use crate::prelude::*;
 use crate::request::{Asked, InvalidRequest, Page, Request, is_cursor};
 use crate::scope::Scope;
 use crate::table::FunctionRule;
 use crate::timestamp::Timestamp;
+use crate::url::Url;
 use serde_json::Value;
 
 /// Why a request may not leave.
@@ -98,7 +100,7 @@ impl KnownRoom {
     /// Reads a room that Whereby listed or created.
     fn read(meeting: &Value) -> Self {
         let text = |name: &str| meeting.get(name).and_then(Value::as_str);
-        let url = text("roomUrl").and_then(|url| url::Url::parse(url).ok());
+        let url = text("roomUrl").and_then(|url| Url::parse(url).ok());
         let name = match text("roomName") {
             Some(name) => RoomName::parse(name.strip_prefix('/').unwrap_or(name)),
             None => url.as_ref().and_then(|url| RoomName::parse_path(url.path())),
@@ -169,7 +171,7 @@ pub struct Admitted {
     /// The outcome before this attempt, which still applies if the attempt changed nothing.
     before: WriteOutcome,
     /// The method to send.
-    pub method: http::Method,
+    pub method: &'static str,
     /// The path, relative to the API's base, and the query to send.
     pub path_and_query: String,
     /// The body to send.
@@ -311,7 +313,7 @@ impl Grant {
             if let (Request::CreateRoom { .. }, WriteOutcome::Done, Settlement::Status(_, body)) =
                 (&admitted.request, self.outcome, settlement)
             {
-                let created: Value = serde_json::from_slice(body).unwrap_or_default();
+                let created: Value = crate::text::parse_json(body).unwrap_or_default();
                 self.room = KnownRoom::read(&created);
             }
             return;
@@ -411,7 +413,7 @@ impl Grant {
         if conditions.is_empty() || !matches!(self.scope, Scope::Room { .. }) {
             return body;
         }
-        let mut page: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let mut page: Value = crate::text::parse_json(&body).unwrap_or_default();
         let Some(rows) = page.get_mut("results").and_then(Value::as_array_mut) else {
             return body;
         };
@@ -428,7 +430,7 @@ impl Grant {
                 _ => true,
             })
         });
-        page.to_string().into_bytes()
+        crate::text::to_json(&page)
     }
 
     fn without_names(&mut self, body: Vec<u8>) -> Vec<u8> {
@@ -436,7 +438,7 @@ impl Grant {
             return body;
         }
         // What was rebuilt is JSON.
-        let mut page: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let mut page: Value = crate::text::parse_json(&body).unwrap_or_default();
         self.people.replace(&mut page);
         if let Some(Value::String(cursor)) = page.get_mut("cursor").filter(|cursor| **cursor != "")
         {
@@ -452,7 +454,7 @@ impl Grant {
             };
             *cursor = number.to_string();
         }
-        page.to_string().into_bytes()
+        crate::text::to_json(&page)
     }
 
     /// Returns why the component's result may not be shown, if it may not: the permission is for the
@@ -578,7 +580,7 @@ fn may_be_repeated(write: &Request, settlement: Settlement<'_>) -> bool {
 
 /// Whether a body is a room as `POST /meetings` is documented to return it.
 fn is_room(body: &[u8]) -> bool {
-    let room: Value = serde_json::from_slice(body).unwrap_or_default();
+    let room: Value = crate::text::parse_json(body).unwrap_or_default();
     let is_id = match &room["meetingId"] {
         Value::String(id) => !id.is_empty(),
         Value::Number(id) => id.is_u64(),
@@ -589,7 +591,7 @@ fn is_room(body: &[u8]) -> bool {
 
 /// Whether a page of sessions lists this one, in this room.
 fn lists(page: &[u8], room: &RoomName, session: &Id) -> bool {
-    let page: Value = serde_json::from_slice(page).unwrap_or_default();
+    let page: Value = crate::text::parse_json(page).unwrap_or_default();
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     results.iter().any(|row| {
         let is_session = row.get("roomSessionId").and_then(Value::as_str) == Some(session.as_str());
@@ -602,11 +604,11 @@ fn lists(page: &[u8], room: &RoomName, session: &Id) -> bool {
 /// also the host of its URL if the caller gave a URL.
 fn rooms_of(room: &RoomRef, page: &[u8]) -> Vec<Listed> {
     // A page that cannot be read lists nothing, so it allows no deletion.
-    let page: Value = serde_json::from_slice(page).unwrap_or_default();
+    let page: Value = crate::text::parse_json(page).unwrap_or_default();
     let results = page.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let listed = |meeting: &Value| {
         let url = meeting.get("roomUrl").and_then(Value::as_str);
-        let url = url.and_then(|url| url::Url::parse(url).ok());
+        let url = url.and_then(|url| Url::parse(url).ok());
         let is_on_host = match (&room.host, &url) {
             (_, None) => false,
             (None, Some(_)) => true,

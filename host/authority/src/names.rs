@@ -3,10 +3,12 @@
 //! The component reads the same forms, because it also runs under other hosts. The grant is bound to
 //! the host's reading, whatever the component's is.
 
+use crate::prelude::*;
 use crate::request::ESCAPED;
+use crate::url::Url;
+use crate::{find_in, split_at};
+use core::fmt;
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
-use std::fmt;
-use url::Url;
 
 /// The maximum length of a room's name, in characters, as for the argument `room_name`.
 const MAX_NAME: usize = 2000;
@@ -59,7 +61,7 @@ impl RoomName {
                 crate::text::printable(room, 100)
             ));
         }
-        if begins_with_host(trimmed) && !trimmed.contains("://") {
+        if begins_with_host(trimmed) && find_in(trimmed, "://").is_none() {
             // A query may contain a room key.
             let link = trimmed.split(['?', '#']).next().unwrap_or_default();
             return Err(format!(
@@ -67,7 +69,7 @@ impl RoomName {
                 crate::text::printable(link, 200)
             ));
         }
-        if trimmed.contains("://") || is_link(trimmed) {
+        if find_in(trimmed, "://").is_some() || is_link(trimmed) {
             return Err(not_a_name());
         }
         let mut name = Self::parse(trimmed).ok_or_else(not_a_name)?;
@@ -92,7 +94,7 @@ impl RoomName {
 
     /// Returns the spellings of the name that a request may have, apart from its letter case.
     pub(crate) fn spellings(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.name.as_str()).chain(self.padded.as_deref())
+        core::iter::once(self.name.as_str()).chain(self.padded.as_deref())
     }
 
     /// Whether approvals show this name as the other one, which is in lower case.
@@ -128,7 +130,7 @@ fn begins_with_host(text: &str) -> bool {
 fn is_link(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     begins_with_host(text)
-        || lower.split_once('?').is_some_and(|(_, query)| query.contains("roomkey="))
+        || lower.split_once('?').is_some_and(|(_, query)| find_in(query, "roomkey=").is_some())
 }
 
 /// A room as a caller names it: by its name, or by its URL.
@@ -149,7 +151,7 @@ impl RoomRef {
     /// Says which form is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
-        if trimmed.starts_with('/') || !trimmed.contains("://") {
+        if trimmed.starts_with('/') || find_in(trimmed, "://").is_none() {
             return Ok(Self { name: RoomName::parse_argument(text)?, host: None });
         }
         let url = Url::parse(trimmed).map_err(|error| format!("not a room's URL: {error}"))?;
@@ -175,7 +177,7 @@ fn path_of(url: &str) -> Option<&str> {
     if url.contains(|c: char| c.is_control() || c == '\\') {
         return None;
     }
-    let (_, rest) = url.split_once("://")?;
+    let (_, rest) = split_at(url, "://")?;
     let rest = rest.split(['?', '#']).next()?;
     rest.find('/').filter(|at| *at > 0).and_then(|at| rest.get(at..))
 }

@@ -2,14 +2,13 @@
 //!
 //! A person's name and ids become a pseudonym such as `Participant 3f9a1c`, or null. Times and roles stay.
 
-use hmac::{Hmac, Mac};
+use crate::prelude::*;
+#[cfg(feature = "std")]
+pub use crate::pseudonyms::Pseudonyms;
 use serde_json::{Map, Value};
-use sha2::Sha256;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// The string that Whereby shows instead of a name if the organization redacts names.
-const REDACTED: &str = "[[redacted]]";
+pub(crate) const REDACTED: &str = "[[redacted]]";
 
 /// Replaces a message of Whereby's that could name a person.
 pub const MESSAGE_LEFT_OUT: &str = "the message is left out, because it could name a participant";
@@ -17,15 +16,9 @@ pub const MESSAGE_LEFT_OUT: &str = "the message is left out, because it could na
 /// The members of a participant that say who it is.
 const NAMES: [&str; 3] = ["displayName", "externalId", "participantId"];
 
-/// The members that the same person has in every session, the most reliable one first. The ids that
-/// Whereby makes for one visit come last but for the name, which two people can share.
-const IDENTITIES: [&str; 4] = ["externalId", "userId", "participantId", "displayName"];
-
-/// The member that only the host reads.
+/// The member that only the host reads, for pseudonyms.
+#[cfg(feature = "std")]
 const USER_ID: &str = "userId";
-
-/// The smallest number of hexadecimal digits of a pseudonym.
-const DIGITS: usize = 6;
 
 /// How a call sees the people in meetings.
 #[derive(Debug, Default)]
@@ -34,67 +27,10 @@ pub enum View {
     #[default]
     Names,
     /// By pseudonyms.
+    #[cfg(feature = "std")]
     Pseudonyms(Box<Pseudonyms>),
     /// Not at all: names and ids are null.
     Hidden,
-}
-
-type Digest = [u8; 32];
-
-/// The pseudonyms of one account in one call.
-pub struct Pseudonyms {
-    /// HMAC-SHA256 under the key of the account.
-    of_account: Hmac<Sha256>,
-    /// The people who were named so far, with the number of digits of each.
-    named: BTreeMap<Digest, usize>,
-}
-
-impl fmt::Debug for Pseudonyms {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pseudonyms(…)")
-    }
-}
-
-impl Pseudonyms {
-    /// Returns the pseudonyms of an account, under a key of the installation.
-    #[must_use]
-    pub fn new(key: &[u8; 32], account: &str) -> Self {
-        let of_account = digest(&keyed(key), &[account.as_bytes()]);
-        Self { of_account: keyed(&of_account), named: BTreeMap::new() }
-    }
-
-    /// Returns the digest of the person in a row; `None` if the row does not say who it is.
-    fn person(&self, row: &Value) -> Option<Digest> {
-        IDENTITIES.iter().find_map(|member| {
-            let identity = match row.get(member)? {
-                Value::String(text) if is_telling(text) => text.trim().to_owned(),
-                Value::Number(number) if *member != "displayName" => number.to_string(),
-                _ => return None,
-            };
-            Some(digest(&self.of_account, &[member.as_bytes(), b"\0", identity.as_bytes()]))
-        })
-    }
-
-    /// Names people. Those whose pseudonyms would be the same get longer ones; people who have a pseudonym
-    /// already keep it.
-    fn name(&mut self, people: BTreeSet<Digest>) {
-        let mut all: BTreeSet<Digest> = self.named.keys().copied().collect();
-        all.extend(&people);
-        for person in people {
-            // Among sorted digests, the neighbors have the longest common beginnings.
-            let neighbors = [all.range(..person).next_back(), all.range(person..).nth(1)];
-            let shared = neighbors.into_iter().flatten().map(|other| shared_digits(&person, other));
-            let digits = shared.map(|shared| shared + 1).fold(DIGITS, usize::max);
-            self.named.entry(person).or_insert(digits);
-        }
-    }
-
-    /// Returns the pseudonym of a person who was named.
-    fn pseudonym(&self, person: &Digest) -> String {
-        let digits = self.named.get(person).copied().unwrap_or(2 * person.len());
-        let hex: String = person.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("Participant {}", hex.get(..digits).unwrap_or(&hex))
-    }
 }
 
 impl View {
@@ -105,18 +41,23 @@ impl View {
 
     /// Whether pseudonyms depend on a member that only the host reads.
     pub(crate) fn reads_user_ids(&self) -> bool {
-        matches!(self, Self::Pseudonyms(_))
+        #[cfg(feature = "std")]
+        return matches!(self, Self::Pseudonyms(_));
+        #[cfg(not(feature = "std"))]
+        false
     }
 
     /// Replaces the people on a rebuilt page of participants.
     pub(crate) fn replace(&mut self, page: &mut Value) {
         let Some(rows) = page.get_mut("results").and_then(Value::as_array_mut) else { return };
+        #[cfg(feature = "std")]
         if let Self::Pseudonyms(pseudonyms) = self {
             pseudonyms.name(rows.iter().filter_map(|row| pseudonyms.person(row)).collect());
         }
         for row in rows {
             let pseudonym = match self {
                 Self::Names => continue,
+                #[cfg(feature = "std")]
                 Self::Pseudonyms(pseudonyms) => {
                     pseudonyms.person(row).map(|person| pseudonyms.pseudonym(&person))
                 }
@@ -130,6 +71,7 @@ impl View {
 }
 
 fn replace_in(row: &mut Map<String, Value>, pseudonym: &Value) {
+    #[cfg(feature = "std")]
     row.remove(USER_ID);
     for member in NAMES {
         let Some(value) = row.get_mut(member) else { continue };
@@ -144,34 +86,11 @@ fn replace_in(row: &mut Map<String, Value>, pseudonym: &Value) {
     }
 }
 
-/// Whether a name or an id is about one person.
-fn is_telling(text: &str) -> bool {
-    let text = text.trim();
-    !text.is_empty() && text != REDACTED
-}
-
-/// Returns the number of hexadecimal digits that two digests have in common at their beginnings.
-fn shared_digits(a: &Digest, b: &Digest) -> usize {
-    let halves = |digest: &Digest| digest.map(|byte| [byte >> 4, byte & 15]).concat();
-    halves(a).iter().zip(&halves(b)).take_while(|(a, b)| a == b).count()
-}
-
-fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
-    // HMAC fills a short key up with zeros, so this is the key itself.
-    let mut block = [0; 64];
-    block[..key.len()].copy_from_slice(key);
-    <Hmac<Sha256> as Mac>::new(&block.into())
-}
-
-fn digest(keyed: &Hmac<Sha256>, parts: &[&[u8]]) -> Digest {
-    let mut hmac = keyed.clone();
-    parts.iter().for_each(|part| hmac.update(part));
-    hmac.finalize().into_bytes().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pseudonyms::{DIGITS, is_telling};
+    use alloc::collections::BTreeSet;
     use proptest::prelude::*;
     use serde_json::json;
 

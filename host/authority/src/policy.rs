@@ -12,10 +12,21 @@ pub use decision::{
 
 use crate::arguments::Arguments;
 use crate::conditions::Condition;
+#[cfg(not(feature = "std"))]
+use crate::map::Map;
+use crate::prelude::*;
 use crate::table::FunctionRule;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+#[cfg(feature = "std")]
+use alloc::collections::BTreeMap as Map;
 use whereby_catalog::Function;
+
+/// The path of a file that rules come from.
+#[cfg(feature = "std")]
+type File = std::path::PathBuf;
+
+/// The name of what rules come from.
+#[cfg(not(feature = "std"))]
+type File = String;
 
 /// What a rule says, from the least to the most strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,9 +181,9 @@ impl Entry {
 #[non_exhaustive]
 pub struct Table {
     /// By effect.
-    pub effects: BTreeMap<Effect, Entry>,
+    pub effects: Map<Effect, Entry>,
     /// By function, under its name in JSON.
-    pub functions: BTreeMap<String, Entry>,
+    pub functions: Map<String, Entry>,
     /// Whether `--force` may turn ask into allow.
     pub force: Option<Entry>,
     /// Whether MCP clients may ask for approval.
@@ -203,11 +214,11 @@ impl Table {
 #[non_exhaustive]
 pub struct Rules {
     /// The file; absent for rules that a program set.
-    pub file: Option<PathBuf>,
+    pub file: Option<File>,
     /// For every account.
     pub all: Table,
     /// For single accounts.
-    pub accounts: BTreeMap<String, Table>,
+    pub accounts: Map<String, Table>,
     /// The line that says that nothing but a passkey approves calls.
     pub requires_passkey: Option<usize>,
 }
@@ -252,7 +263,7 @@ pub struct Policy {
     /// The rules of the machine and of project folders, which can only make the policy stricter.
     pub tightening: Vec<Rules>,
     /// The agents, by name, from the user's file.
-    pub agents: BTreeMap<String, AgentRules>,
+    pub agents: Map<String, AgentRules>,
 }
 
 #[cfg(test)]
@@ -282,8 +293,7 @@ mod tests {
     }
 
     fn decide(own: &[(&str, Permission)], tight: &[(&str, Permission)], call: &str) -> Verdict {
-        let policy =
-            Policy { own: rules(own), tightening: vec![rules(tight)], agents: BTreeMap::new() };
+        let policy = Policy { own: rules(own), tightening: vec![rules(tight)], agents: Map::new() };
         let (function, destination) = match call.strip_suffix('!') {
             Some(function) => (function, true),
             None => (call, false),

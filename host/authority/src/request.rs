@@ -4,10 +4,11 @@
 //! from it. Nothing else of the component's request can pass, because the types have no place for it.
 
 use crate::names::{Id, RoomName};
+use crate::prelude::*;
 use crate::timestamp::Timestamp;
+use core::fmt::Write as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
-use std::fmt::Write as _;
 
 /// One page of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,8 +75,8 @@ impl Request {
                 starts_with: query.room("roomName[startsWith]")?,
             },
             ("POST", "/meetings") => Self::CreateRoom {
-                body: serde_json::from_slice(asked.body)
-                    .map_err(|_| InvalidRequest("a body that is not JSON".into()))?,
+                body: crate::text::parse_json(asked.body)
+                    .ok_or_else(|| InvalidRequest("a body that is not JSON".into()))?,
             },
             ("DELETE", path) => {
                 let id = path.strip_prefix("/meetings/").and_then(Id::parse);
@@ -83,7 +84,10 @@ impl Request {
             }
             ("GET", "/insights/rooms") => Self::ListInsightRooms {
                 page: query.page()?,
-                created_to: query.take("createdAt[to]", Timestamp::parse)?,
+                // Whereby keeps milliseconds.
+                created_to: query
+                    .take("createdAt[to]", Timestamp::parse)?
+                    .map(Timestamp::to_milliseconds),
                 sorted: query.order(INSIGHT_ROOMS_ORDER)?,
             },
             ("GET", "/insights/room-sessions") => Self::ListSessions {
@@ -114,11 +118,11 @@ impl Request {
         Ok(request)
     }
 
-    pub(crate) fn method(&self) -> http::Method {
+    pub(crate) fn method(&self) -> &'static str {
         match self {
-            Self::CreateRoom { .. } => http::Method::POST,
-            Self::DeleteRoom { .. } => http::Method::DELETE,
-            _ => http::Method::GET,
+            Self::CreateRoom { .. } => "POST",
+            Self::DeleteRoom { .. } => "DELETE",
+            _ => "GET",
         }
     }
 

@@ -5,6 +5,7 @@ use crate::answer::{self, Shape};
 use crate::arguments::Arguments;
 use crate::creation::Creation;
 use crate::names::{MeetingRef, RoomName, RoomRef};
+use crate::prelude::*;
 use crate::request::{Page, Request};
 use crate::timestamp::Timestamp;
 

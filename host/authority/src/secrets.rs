@@ -3,13 +3,14 @@
 //! The WIT marks secrets (`Secret.`). A value is masked if its position in a function's arguments or
 //! result is secret. Without a known position, it is masked if its name is secret in any function.
 
+use crate::prelude::*;
 use crate::request::ESCAPED;
+use crate::url::{Position, Url};
+use alloc::collections::{BTreeMap, BTreeSet};
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
-use url::Position;
 use whereby_catalog::{FUNCTIONS, Function, Member, Secret, Type, secret};
 
 /// Replaces a secret.
@@ -96,7 +97,7 @@ pub fn secrets_of(function: &Function, arguments: &Value) -> Vec<String> {
     collect(arguments, &masked_arguments(function, arguments), &mut found);
     // A server may quote a part of a stream's URL: its path with the key, or the key alone.
     let parts = |secret: &String| {
-        let url = secret.contains("://").then(|| url::Url::parse(secret).ok()).flatten()?;
+        let url = secret.contains("://").then(|| Url::parse(secret).ok()).flatten()?;
         let key = url.path().rsplit('/').next().unwrap_or_default().to_owned();
         let query = url.query().unwrap_or_default().to_owned();
         Some([url.path().trim_start_matches('/').to_owned(), key, query])
@@ -287,7 +288,7 @@ fn masked_text(secret: &str) -> String {
 
 /// Masks the key in a stream's URL and keeps the server, which a person decides by.
 fn masked_url(text: &str) -> String {
-    let masked = |url: &url::Url| {
+    let masked = |url: &Url| {
         let server = &url[Position::BeforeHost..Position::AfterPort];
         let server = Some(server).filter(|server| !server.is_empty())?;
         let mut shown = format!("{}://{server}", url.scheme());
@@ -300,7 +301,7 @@ fn masked_url(text: &str) -> String {
         // The fingerprint covers the whole URL: its user and its query may be secrets too.
         Some(format!("{shown}/{}", masked_text(text)))
     };
-    url::Url::parse(text).ok().and_then(|url| masked(&url)).unwrap_or_else(|| masked_text(text))
+    Url::parse(text).ok().and_then(|url| masked(&url)).unwrap_or_else(|| masked_text(text))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! What a call will do, in one sentence for the person who decides on it.
 
 use crate::names::RoomRef;
+use crate::prelude::*;
 use crate::text;
 use crate::timestamp::Timestamp;
+use core::fmt;
 use serde_json::Value;
-use std::fmt;
 
 /// The maximum length of a name in a sentence, in characters. The arguments have it in full.
 const MAX_NAME: usize = 120;

@@ -4,6 +4,8 @@
 //! `"\ud83d"`, which is not a character. JSON parsers refuse the whole document. The component has the
 //! same code, and its tests, for runtimes that pass responses on unchanged.
 
+use crate::prelude::*;
+
 /// The length of an escape such as `\ud83d`.
 const ESCAPE: usize = 6;
 

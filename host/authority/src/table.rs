@@ -10,8 +10,10 @@ use crate::conditions::{
 };
 use crate::policy::Effect;
 use crate::scope::Scope;
+#[cfg(feature = "std")]
 use crate::sentence::{self, Sentence};
 use crate::timestamp::Timestamp;
+#[cfg(feature = "std")]
 use serde_json::Value;
 use whereby_catalog::Function;
 
@@ -32,6 +34,7 @@ pub struct FunctionRule {
     /// The names of the conditions that a permission of the function can have.
     pub conditions: &'static [&'static str],
     /// What a call will do, from its arguments, which may be masked.
+    #[cfg(feature = "std")]
     pub(crate) sentence: fn(&Value) -> Sentence,
     scope: fn(&Arguments, Timestamp) -> Result<Scope, Error>,
 }
@@ -65,6 +68,7 @@ const READS: FunctionRule = FunctionRule {
     reads_key_claims: false,
     requests: &[],
     conditions: &[VALID_UNTIL],
+    #[cfg(feature = "std")]
     sentence: |_| Sentence::words("Calls a function that this program does not know."),
     scope: |_, _| Err(Error::NoRule { message: "no rule says what this function may send".into() }),
 };
@@ -78,6 +82,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
     FunctionRule {
         name: "list_rooms",
         requests: &["GET /meetings"],
+        #[cfg(feature = "std")]
         sentence: |_| Sentence::words("Reads the list of rooms."),
         scope: |arguments, _| Scope::rooms(arguments),
         ..READS
@@ -86,6 +91,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         name: "get_room",
         requests: &["GET /meetings"],
         conditions: OF_A_ROOM,
+        #[cfg(feature = "std")]
         sentence: sentence::get_room,
         scope: |arguments, _| Scope::one_room(arguments),
         ..READS
@@ -94,6 +100,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         name: "list_meetings",
         requests: &["GET /insights/rooms", "GET /insights/room-sessions"],
         conditions: OF_A_ROOM,
+        #[cfg(feature = "std")]
         sentence: sentence::list_meetings,
         scope: |arguments, _| Scope::meetings(arguments),
         ..READS
@@ -107,6 +114,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
             "GET /transcriptions",
         ],
         conditions: OF_A_ROOM,
+        #[cfg(feature = "std")]
         sentence: sentence::get_meeting,
         scope: |arguments, _| Scope::meeting(arguments),
         ..READS
@@ -115,6 +123,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         name: "get_current_user",
         reads_key_claims: true,
         requests: &["GET /meetings"],
+        #[cfg(feature = "std")]
         sentence: |_| Sentence::words("Reads which organization the API key belongs to."),
         scope: |_, _| Ok(Scope::CurrentUser),
         ..READS
@@ -132,6 +141,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
             MAX_PER_DAY,
             VALID_UNTIL,
         ],
+        #[cfg(feature = "std")]
         sentence: sentence::create_room,
         scope: Scope::new_room,
         ..READS
@@ -142,6 +152,7 @@ pub static RULES: [FunctionRule; whereby_catalog::FUNCTIONS.len()] = [
         is_destructive: true,
         requests: &["GET /meetings", "DELETE /meetings/{meetingId}"],
         conditions: &[ROOMS, CREATED_BY, MAX_PER_HOUR, MAX_PER_DAY, VALID_UNTIL],
+        #[cfg(feature = "std")]
         sentence: sentence::delete_room,
         scope: |arguments, _| Scope::deletion(arguments),
         ..READS

@@ -1,7 +1,7 @@
 //! Makes text from outside safe to show.
 
+use crate::prelude::*;
 use serde_json::Value;
-use std::path::Path;
 
 /// Returns the text without the byte order mark that some programs write before it.
 pub fn without_bom(text: &str) -> &str {
@@ -48,6 +48,23 @@ pub fn printable_json(json: &str) -> String {
     shown
 }
 
+/// Reads JSON; `None` if it is not JSON.
+pub(crate) fn parse_json(json: &[u8]) -> Option<Value> {
+    // As text, so that one instance of the parser is enough.
+    serde_json::from_str(core::str::from_utf8(json).ok()?).ok()
+}
+
+/// Writes a value as JSON.
+pub(crate) fn to_json(value: &Value) -> Vec<u8> {
+    // Writing a value to memory does not fail.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// Returns a value as JSON.
+pub(crate) fn json(value: &Value) -> String {
+    String::from_utf8(to_json(value)).unwrap_or_default()
+}
+
 /// Returns JSON on one line, with spaces where it can be wrapped.
 #[must_use]
 pub fn spaced_json(value: &Value) -> String {
@@ -77,7 +94,8 @@ fn acts_on_display(c: char) -> bool {
 }
 
 /// Returns a path quoted for a shell, and safe to show.
-pub fn shell_word(path: &Path) -> String {
+#[cfg(feature = "std")]
+pub fn shell_word(path: &std::path::Path) -> String {
     format!("'{}'", printable(&path.display().to_string(), 300).replace('\'', "'\\''"))
 }
 

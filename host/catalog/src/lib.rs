@@ -36,6 +36,7 @@ pub struct Function {
     /// Its parameters, in order.
     pub params: &'static [Member],
     /// The type of its result on success.
+    #[cfg(feature = "docs")]
     pub result: Type,
 }
 
@@ -248,6 +249,10 @@ pub fn respelled<'a>(given: &str, tools: impl IntoIterator<Item = &'a str>) -> O
 }
 
 #[expect(missing_docs, reason = "generated from the WIT, which has the documentation")]
+#[cfg_attr(
+    not(feature = "docs"),
+    allow(dead_code, reason = "without results, their types are not used")
+)]
 mod generated {
     use super::{Case, Enum, Facts, Function, Interface, Member, Record, Secret, Type, Variant};
     include!(concat!(env!("OUT_DIR"), "/catalog.rs"));

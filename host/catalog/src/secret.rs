@@ -28,6 +28,7 @@ pub fn arguments(function: &Function) -> Vec<Position> {
 }
 
 /// Returns the positions of the secrets in the result of a function, in the order of the WIT.
+#[cfg(feature = "docs")]
 #[must_use]
 pub fn result(function: &Function) -> Vec<Position> {
     let mut found = Vec::new();

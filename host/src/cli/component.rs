@@ -2,6 +2,8 @@
 
 use super::{CommandError, Context, Document, Output};
 use crate::error::Error;
+use crate::session::built_in::{BUILT_IN_FRONT, BUILT_IN_GUARD, BUILT_IN_READER_FRONT};
+use crate::session::guarding::{self, Variant};
 use crate::session::inspect::Inspection;
 use crate::session::packaged;
 use crate::session::resources::{
@@ -15,7 +17,7 @@ use whereby_authority::text;
 /// Inspect a component, or export the built-in one for other runtimes
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  whereby component inspect\n  whereby component export whereby.wasm\n  whereby component export --gateway gateway.wasm"
+    after_long_help = "Examples:\n  whereby component inspect\n  whereby component export --guarded guarded.wasm\n  whereby component export --gateway --guarded gateway.wasm"
 )]
 pub(super) struct Opts {
     #[command(subcommand)]
@@ -24,12 +26,18 @@ pub(super) struct Opts {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show a component's imports, exports, size and SHA-256
+    /// Show a component's imports, exports, size and SHA-256, and whether it is guarded
+    ///
+    /// A file is guarded if its functions reach the API key and the network only through the guard of
+    /// this version of the program. The wiring of the file proves it; otherwise, the output says what
+    /// is not as it must be.
     Inspect {
         /// The component file (default: the component that calls run)
         file: Option<PathBuf>,
     },
     /// Write the built-in component to a file
+    ///
+    /// Other runtimes limit neither the requests nor the writes of a component; use --guarded there.
     ///
     /// The functions read these environment variables: WHEREBY_ACCESS_TOKEN (the API key),
     /// WHEREBY_API_URL (another API), and WHEREBY_KEY_CLAIMS (the key's claims as JSON, which
@@ -50,6 +58,28 @@ enum Command {
         /// approvals or audit log. Configure your runtime to limit its outgoing requests.
         #[arg(long)]
         gateway: bool,
+        /// Put a guard between the functions, and the API key and the network
+        ///
+        /// The file contains three components. The functions get neither the key nor the network. The
+        /// guard has both, and the rules: it checks each request against the call's arguments, as this
+        /// program does, and sends one of its own. The front decides about each call before the
+        /// functions run.
+        ///
+        /// The guard reads these environment variables: WHEREBY_ACCESS_TOKEN, WHEREBY_API_URL, and
+        /// WHEREBY_PERMISSIONS, which is TOML like the [permissions] table of the configuration: for
+        /// example 'write = "allow"'. Without it, reading is allowed and writing is denied. With
+        /// WHEREBY_PARTICIPANTS=hidden, nobody sees the people in meetings.
+        ///
+        /// The guard cannot ask a person, remember earlier calls, write an audit log, or limit time and
+        /// memory. So it refuses every call if the rules have ask, max_per_hour, max_per_day or
+        /// created_by. Configure your runtime to limit time and memory.
+        ///
+        /// With --component FILE, it guards that component instead of the built-in one.
+        #[arg(long)]
+        guarded: bool,
+        /// Export one part of the guarded component, for a package of the crate
+        #[arg(long, hide = true, conflicts_with_all = ["gateway", "guarded"])]
+        part: Option<Part>,
     },
     /// Compile the built-in component for a package of this program
     ///
@@ -61,6 +91,13 @@ enum Command {
         /// The file, which must not exist yet
         file: PathBuf,
     },
+}
+
+/// A part of a guarded component.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Part {
+    Guard,
+    Front,
 }
 
 impl Opts {
@@ -81,12 +118,32 @@ impl Opts {
                 })?;
                 Ok(Output::text(inspection.to_text(), inspection.to_json()))
             }
-            Command::Export { file, reader, gateway } => {
-                let bytes = match (gateway, reader) {
-                    (false, false) => BUILT_IN_COMPONENT,
-                    (false, true) => BUILT_IN_READER,
-                    (true, false) => BUILT_IN_GATEWAY,
-                    (true, true) => BUILT_IN_READER_GATEWAY,
+            Command::Export { file, reader, gateway, guarded, part } => {
+                let other = context.global.component.as_ref();
+                if guarded {
+                    let other = other.map(|other| {
+                        read_component(&context.environment.directory.join(other), None)
+                    });
+                    let variant = Variant { is_reader: reader, is_gateway: gateway };
+                    let made = guarding::make(variant, other.transpose()?.as_deref());
+                    // The usual hint is about the component that calls run, not about this file.
+                    let document = Document { no_hint: true, ..Document::default() };
+                    let made = made.map_err(|error| CommandError::of(error, document))?;
+                    return write(context, &file, &made);
+                }
+                if other.is_some() {
+                    let message =
+                        "--component is exported only with --guarded, which puts a guard around it";
+                    return Err(Error::usage(message).into());
+                }
+                let bytes = match (part, gateway, reader) {
+                    (Some(Part::Guard), ..) => BUILT_IN_GUARD,
+                    (Some(Part::Front), _, false) => BUILT_IN_FRONT,
+                    (Some(Part::Front), _, true) => BUILT_IN_READER_FRONT,
+                    (None, false, false) => BUILT_IN_COMPONENT,
+                    (None, false, true) => BUILT_IN_READER,
+                    (None, true, false) => BUILT_IN_GATEWAY,
+                    (None, true, true) => BUILT_IN_READER_GATEWAY,
                 };
                 write(context, &file, bytes)
             }

@@ -21,6 +21,7 @@ use whereby_authority::conditions::Condition;
 use whereby_authority::policy::{Effect, Permission, Subject, Table};
 use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
+use whereby_authority::tables;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 use whereby_catalog::Function;
@@ -117,10 +118,10 @@ impl PermissionOpts {
                 && entry.otherwise < *word
             {
                 // What does not fit must not be freer than what does.
-                changes.push(Change::Unset([&keys[..], &[reader::OTHERWISE.into()]].concat()));
+                changes.push(Change::Unset([&keys[..], &[tables::OTHERWISE.into()]].concat()));
             }
             let word = word(function).as_str();
-            changes.push(Change::SetPart(keys, reader::PERMISSION, word, key, value));
+            changes.push(Change::SetPart(keys, tables::PERMISSION, word, key, value));
         }
         Ok(changes)
     }
@@ -161,8 +162,8 @@ impl Part {
     /// Returns the key in the function's table, and the value.
     fn to_toml(&self) -> Result<(&'static str, Value), Error> {
         Ok(match self {
-            Self::Permission(word) => (reader::PERMISSION, word.as_str().into()),
-            Self::Otherwise(word) => (reader::OTHERWISE, word.as_str().into()),
+            Self::Permission(word) => (tables::PERMISSION, word.as_str().into()),
+            Self::Otherwise(word) => (tables::OTHERWISE, word.as_str().into()),
             Self::Condition(condition) => {
                 let text = condition.value().to_string();
                 // A date is one in TOML, too, and needs no quotes there.
@@ -215,8 +216,8 @@ fn function(text: &str) -> Result<(&'static Function, Part), String> {
 
 fn part(rule: &FunctionRule, key: Option<&str>, text: &str) -> Result<Part, String> {
     let key = match key {
-        None | Some(reader::PERMISSION) => return permission(text).map(Part::Permission),
-        Some(reader::OTHERWISE) => return permission(text).map(Part::Otherwise),
+        None | Some(tables::PERMISSION) => return permission(text).map(Part::Permission),
+        Some(tables::OTHERWISE) => return permission(text).map(Part::Otherwise),
         Some(key) => key,
     };
     if !rule.conditions.contains(&key) {

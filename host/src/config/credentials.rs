@@ -4,11 +4,9 @@ use crate::config::environment::Environment;
 use crate::config::keychain;
 use crate::error::Error;
 use crate::system::file;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 #[cfg(unix)]
 use std::io::ErrorKind;
@@ -18,6 +16,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use whereby_authority::answer::Redactor;
+use whereby_authority::key;
 use whereby_authority::text;
 use whereby_authority::timestamp::Timestamp;
 
@@ -322,18 +321,7 @@ impl Token {
     ///
     /// The signature is not checked: only Whereby has its secret.
     pub(crate) fn claims(&self) -> Option<String> {
-        let payload = self.payload()?;
-        let shown = |value: &Value| match value {
-            Value::Number(_) => true,
-            Value::String(text) => text.len() <= 100,
-            _ => false,
-        };
-        let claims: Map<String, Value> = ["organizationId", "iat", "exp"]
-            .into_iter()
-            .filter_map(|name| Some((name.to_owned(), payload.get(name)?.clone())))
-            .filter(|(_, value)| shown(value))
-            .collect();
-        Some(Value::Object(claims).to_string())
+        key::claims(self.expose())
     }
 
     /// Returns when the key expired, if its claims say so.
@@ -344,20 +332,8 @@ impl Token {
     /// Returns when the key expires, if its claims say so.
     pub(crate) fn expires(&self) -> Option<Timestamp> {
         // A key that never expires has a number that is too large for a date.
-        let seconds = self.payload()?.get("exp")?.as_f64()?;
+        let seconds = key::payload(self.expose())?.get("exp")?.as_f64()?;
         Timestamp::of_unix_ms((seconds * 1000.0) as i64)
-    }
-
-    /// Decodes the payload of a JWT.
-    fn payload(&self) -> Option<Map<String, Value>> {
-        let mut parts = self.expose().split('.');
-        let (Some(_), Some(payload), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return None;
-        };
-        let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-        serde_json::from_slice(&payload).ok()
     }
 }
 
@@ -370,6 +346,8 @@ impl std::fmt::Debug for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     #[test]
     fn only_shown_claims_are_read() {

@@ -141,10 +141,10 @@ fn planned(
     };
     let before = before.map_err(|what| in_file(&path, &what))?;
     // An invalid file is reported, and not changed.
-    let settings = reader::settings(&path, before.clone())?;
+    let settings = reader::settings(&path, &before)?;
     let changes = plan(&settings)?;
     let after = edited(&path, &before, &changes)?;
-    reader::settings(&path, after.clone()).map_err(|error| match error {
+    reader::settings(&path, &after).map_err(|error| match error {
         // The line numbers are those of the changed file.
         Error::Configuration { message } => {
             Error::configuration(format!("nothing was written; with this change, {message}"))

@@ -306,7 +306,7 @@ impl Settings {
         check_writers(path, &contents)?;
         let Access { readable_by_others, is_fixed, .. } = contents.access;
         let text = contents.text().map_err(|what| in_file(path, &what))?;
-        let mut settings = reader::settings(path, text)?;
+        let mut settings = reader::settings(path, &text)?;
         for account in settings.accounts.values() {
             if let TokenSource::File(path) = &account.token
                 && file::is_fixed_and_readable(path)
@@ -599,7 +599,7 @@ fn tightening(environment: &Environment) -> Result<Vec<Rules>, Error> {
             check_writers(&path, &contents)?;
         }
         let text = contents.text().map_err(|what| in_file(&path, &what))?;
-        files.push(reader::rules(&path, text)?);
+        files.push(reader::rules(&path, &text)?);
     }
     Ok(files)
 }

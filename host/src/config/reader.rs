@@ -5,7 +5,7 @@ use crate::config::credentials::TokenSource;
 use crate::config::limits::ScriptLimits;
 use crate::config::limits::{Limit, Limits};
 use crate::config::origin::ApiBase;
-use crate::config::toml::{Node, TableNode, TomlFile, in_file, unknown_key};
+use crate::config::toml::{at, in_file, place};
 use crate::config::{
     Account, AuditSettings, ComponentFile, Settings, invalid_account_name, invalid_agent_name,
     is_account_name,
@@ -14,12 +14,12 @@ use crate::error::Error;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use whereby_authority::conditions::Condition;
-use whereby_authority::policy::{
-    AgentRules, Effect, Entry, Participants, Permission, Rules, Stated, Table,
-};
+use whereby_authority::policy::{AgentRules, Participants, Rules, Stated, Table};
 use whereby_authority::suggest;
 use whereby_authority::table::FunctionRule;
+use whereby_authority::tables::{self, OTHERWISE, PERMISSION};
 use whereby_authority::text;
+use whereby_authority::toml::{Document, Error as Invalid, Node, unknown_key};
 
 /// A key of the file, for the reader and for `configure --help`.
 pub(crate) struct Key {
@@ -59,12 +59,6 @@ pub(crate) const PERMISSIONS: &[Key] = &[
     key("force", "allow|deny", "allow", "--force may skip approval"),
     key("elicitation", "allow|deny", "allow", "MCP clients may ask you"),
 ];
-
-/// The key of a function's table with its permission.
-pub(crate) const PERMISSION: &str = "permission";
-
-/// The key of a function's table with the permission if a condition does not hold.
-pub(crate) const OTHERWISE: &str = "otherwise";
 
 /// The keys of `[privacy]`.
 pub(crate) const PRIVACY: &[Key] =
@@ -188,8 +182,28 @@ fn known_under(path: &[&str]) -> Option<Vec<&'static str>> {
 }
 
 /// Reads the contents of a configuration file.
-pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error> {
-    let file = TomlFile::parse(path, contents)?;
+pub(crate) fn settings(path: &Path, contents: &str) -> Result<Settings, Error> {
+    let settings = read_settings(path, contents).map_err(|invalid| at(path, &invalid))?;
+    if let Some(name) = &settings.default_account
+        && !settings.accounts.contains_key(name)
+        // The name of the account from the environment.
+        && !(settings.accounts.is_empty() && name == "default")
+    {
+        let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
+        return Err(in_file(
+            path,
+            &format!(
+                "default_account names the unknown account `{}`{}",
+                text::printable(name, 60),
+                suggest::did_you_mean(name, &names)
+            ),
+        ));
+    }
+    Ok(settings)
+}
+
+fn read_settings(path: &Path, contents: &str) -> Result<Settings, Invalid> {
+    let file = Document::parse(contents)?;
     let mut settings = Settings::default();
     settings.policy.own.file = Some(path.to_owned());
     let mut participants = Participants::default();
@@ -230,36 +244,24 @@ pub(crate) fn settings(path: &Path, contents: String) -> Result<Settings, Error>
         }
     }
     settings.policy.own.all.participants = participants;
-    for (name, node) in
-        agents.map(|node| node.table("agents")).transpose()?.iter().flat_map(TableNode::entries)
-    {
+    let agents = agents.map(|node| node.table("agents")).transpose()?;
+    for (name, node) in agents.map(|table| table.entries()).unwrap_or_default() {
         if !is_account_name(name) {
             return Err(node.error(&invalid_agent_name(name)));
         }
         let agent = read_agent(node, name, &settings.accounts)?;
         settings.policy.agents.insert(name.to_owned(), agent);
     }
-    if let Some(name) = &settings.default_account
-        && !settings.accounts.contains_key(name)
-        // The name of the account from the environment.
-        && !(settings.accounts.is_empty() && name == "default")
-    {
-        let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
-        return Err(in_file(
-            path,
-            &format!(
-                "default_account names the unknown account `{}`{}",
-                text::printable(name, 60),
-                suggest::did_you_mean(name, &names)
-            ),
-        ));
-    }
     Ok(settings)
 }
 
 /// Reads a file that may only contain permission tables.
-pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
-    let file = TomlFile::parse(path, contents)?;
+pub(crate) fn rules(path: &Path, contents: &str) -> Result<Rules, Error> {
+    read_rules(path, contents).map_err(|invalid| at(path, &invalid))
+}
+
+fn read_rules(path: &Path, contents: &str) -> Result<Rules, Invalid> {
+    let file = Document::parse(contents)?;
     let mut rules = Rules::default();
     rules.file = Some(path.to_owned());
     let mut participants = Participants::default();
@@ -309,7 +311,7 @@ pub(crate) fn rules(path: &Path, contents: String) -> Result<Rules, Error> {
     Ok(rules)
 }
 
-fn only_permissions(node: Node<'_>, key: &str) -> Error {
+fn only_permissions(node: Node<'_>, key: &str) -> Invalid {
     node.error(&format!(
         "`{}` is not allowed here: this file can only make rules stricter, with [permissions], \
          [privacy], [accounts.NAME.permissions], accounts.NAME.participants and approvals.require; \
@@ -319,14 +321,14 @@ fn only_permissions(node: Node<'_>, key: &str) -> Error {
 }
 
 /// Reads what approves calls. Returns the line.
-fn read_require(node: Node<'_>) -> Result<usize, Error> {
+fn read_require(node: Node<'_>) -> Result<usize, Invalid> {
     match node.text("approvals.require")? {
         PASSKEY => Ok(node.line()),
         _ => Err(node.error(&format!("approvals.require must be \"{PASSKEY}\", or left out"))),
     }
 }
 
-fn read_privacy(node: Node<'_>) -> Result<Participants, Error> {
+fn read_privacy(node: Node<'_>) -> Result<Participants, Invalid> {
     let mut participants = Participants::default();
     for (key, node) in node.table("privacy")?.members(&names(PRIVACY))? {
         participants = read_participants(node, &format!("privacy.{key}"))?;
@@ -334,98 +336,17 @@ fn read_privacy(node: Node<'_>) -> Result<Participants, Error> {
     Ok(participants)
 }
 
-fn read_participants(node: Node<'_>, name: &str) -> Result<Participants, Error> {
+fn read_participants(node: Node<'_>, name: &str) -> Result<Participants, Invalid> {
     Participants::parse(node.text(name)?).ok_or_else(|| {
         node.error(&format!("`{name}` must be \"names\", \"pseudonyms\" or \"hidden\""))
     })
 }
 
-fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Error> {
-    let mut table = Table::default();
-    for (key, node) in node.table(name)?.members(&names(PERMISSIONS))? {
-        let full = format!("{name}.{key}");
-        match key {
-            "functions" => {
-                let names: Vec<&str> = whereby_catalog::FUNCTIONS.iter().map(|f| f.json).collect();
-                for (function, node) in node.table(&full)?.members(&names)? {
-                    let Some(known) = whereby_catalog::function(function) else { continue };
-                    let name = format!("{full}.{function}");
-                    let entry = read_function(node, &name, FunctionRule::of(known))?;
-                    table.functions.insert(function.to_owned(), entry);
-                }
-            }
-            "force" => table.force = Some(read_entry(node, &full, false)?),
-            "elicitation" => table.elicitation = Some(read_entry(node, &full, false)?),
-            _ => {
-                if let Some(effect) = Effect::ALL.into_iter().find(|e| e.as_str() == key) {
-                    table.effects.insert(effect, read_entry(node, &full, true)?);
-                }
-            }
-        }
-    }
-    Ok(table)
+fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Invalid> {
+    tables::read(&node.table(name)?, &format!("{name}."))
 }
 
-fn read_entry(node: Node<'_>, name: &str, may_ask: bool) -> Result<Entry, Error> {
-    Ok(Entry::new(read_permission(node, name, may_ask)?, node.line()))
-}
-
-fn read_permission(node: Node<'_>, name: &str, may_ask: bool) -> Result<Permission, Error> {
-    let permission = Permission::parse(node.text(name)?)
-        .filter(|permission| may_ask || *permission != Permission::Ask);
-    permission.ok_or_else(|| {
-        let ask = if may_ask { "\"allow\", \"ask\"" } else { "\"allow\"" };
-        node.error(&format!("`{name}` must be {ask} or \"deny\""))
-    })
-}
-
-/// Reads a function's permission: a word, or a table with conditions.
-fn read_function(node: Node<'_>, name: &str, rule: &FunctionRule) -> Result<Entry, Error> {
-    if !node.is_table() {
-        return read_entry(node, name, true);
-    }
-    let (mut permission, mut otherwise) = (None, None);
-    let mut conditions = Vec::new();
-    let known = [&[PERMISSION, OTHERWISE], rule.conditions].concat();
-    for (key, node) in node.table(name)?.members(&known)? {
-        let full = format!("{name}.{key}");
-        match key {
-            PERMISSION => permission = Some(read_permission(node, &full, true)?),
-            OTHERWISE => otherwise = Some((node, read_permission(node, &full, true)?)),
-            _ => {
-                let condition = Condition::parse(key, &node.to_json(), Some(rule));
-                let condition =
-                    condition.map_err(|what| node.error(&format!("`{full}` {what}")))?;
-                conditions.push(Stated { condition, line: node.line() });
-            }
-        }
-    }
-    let Some(permission) = permission else {
-        return Err(node.error(&format!(
-            "[{name}] has no permission; write permission = \"allow\", \"ask\" or \"deny\""
-        )));
-    };
-    if let Some((node, otherwise)) = otherwise {
-        if conditions.is_empty() {
-            return Err(node.error(&format!(
-                "`{name}.{OTHERWISE}` has no effect, because [{name}] has no condition; the \
-                 conditions of {} are {}",
-                rule.name,
-                rule.conditions.join(", ")
-            )));
-        }
-        if otherwise < permission {
-            return Err(node.error(&format!(
-                "`{name}.{OTHERWISE}` must not be weaker than the permission, which is \"{}\"",
-                permission.as_str()
-            )));
-        }
-    }
-    let otherwise = otherwise.map_or(Permission::Deny, |(_, otherwise)| otherwise);
-    Ok(Entry::new(permission, node.line()).when(conditions, otherwise))
-}
-
-fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Table), Error> {
+fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Table), Invalid> {
     let full = format!("accounts.{name}");
     let (mut token, mut api, mut enabled) = (None, ApiBase::default(), true);
     let (mut table, mut participants) = (Table::default(), Participants::default());
@@ -436,7 +357,7 @@ fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Tab
             "api_url" => {
                 api = ApiBase::parse(node.text(&full)?)
                     .map_err(|reason| node.error(&format!("`{full}`: {reason}")))?
-                    .set_by(&full, Some(node.place()));
+                    .set_by(&full, Some(place(path, node.line())));
             }
             "enabled" => enabled = node.boolean(&full)?,
             PARTICIPANTS => participants = read_participants(node, &full)?,
@@ -457,7 +378,7 @@ fn read_agent(
     node: Node<'_>,
     name: &str,
     known: &BTreeMap<String, Account>,
-) -> Result<AgentRules, Error> {
+) -> Result<AgentRules, Invalid> {
     let full = format!("agents.{name}");
     let mut agent = AgentRules::default();
     for (key, node) in node.table(&full)?.members(&names(AGENT))? {
@@ -496,7 +417,7 @@ fn read_agent(
     Ok(agent)
 }
 
-fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Error> {
+fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Invalid> {
     if !node.is_table() {
         return Ok(TokenSource::literal(node.text(name)?));
     }
@@ -513,7 +434,7 @@ fn read_token(node: Node<'_>, name: &str, path: &Path) -> Result<TokenSource, Er
 }
 
 /// Reads a program and its arguments.
-fn read_command(node: Node<'_>, name: &str) -> Result<Vec<String>, Error> {
+fn read_command(node: Node<'_>, name: &str) -> Result<Vec<String>, Invalid> {
     let command = node.texts(name)?;
     if command.first().is_none_or(|program| !Path::new(program).is_absolute()) {
         return Err(node.error(&format!("`{name}` must begin with the absolute path of a program")));
@@ -521,7 +442,7 @@ fn read_command(node: Node<'_>, name: &str) -> Result<Vec<String>, Error> {
     Ok(command)
 }
 
-fn read_audit(node: Node<'_>, path: &Path) -> Result<AuditSettings, Error> {
+fn read_audit(node: Node<'_>, path: &Path) -> Result<AuditSettings, Invalid> {
     let mut settings = AuditSettings::default();
     for (key, node) in node.table("audit")?.members(&names(AUDIT))? {
         let name = format!("audit.{key}");
@@ -549,7 +470,7 @@ fn text_days(text: &str) -> Option<u32> {
     (1..=36_500).contains(&days).then_some(days)
 }
 
-fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {
+fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Invalid> {
     let (mut file, mut sha256) = (None, None);
     for (key, node) in node.table("component")?.members(&names(COMPONENT))? {
         match key {
@@ -567,7 +488,7 @@ fn component(node: Node<'_>, path: &Path) -> Result<ComponentFile, Error> {
     Ok(ComponentFile { path, sha256 })
 }
 
-fn read_limits<L: Default>(node: Node<'_>, table: &str, keys: &[Limit<L>]) -> Result<L, Error> {
+fn read_limits<L: Default>(node: Node<'_>, table: &str, keys: &[Limit<L>]) -> Result<L, Invalid> {
     let mut limits = L::default();
     for (key, node) in node.table(table)?.members(&limit_names(keys))? {
         if let Some(limit) = keys.iter().find(|limit| limit.name == key) {
@@ -582,7 +503,7 @@ fn limit_names<L>(keys: &[Limit<L>]) -> Vec<&'static str> {
     keys.iter().map(|limit| limit.name).collect()
 }
 
-fn check_account_name(name: &str, node: Node<'_>) -> Result<(), Error> {
+fn check_account_name(name: &str, node: Node<'_>) -> Result<(), Invalid> {
     if is_account_name(name) {
         return Ok(());
     }

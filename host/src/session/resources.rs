@@ -12,6 +12,9 @@ use crate::session::outbound::Transport;
 use crate::session::outbound::client::{Client, check_roots};
 use crate::session::outbound::connection_limit::ConnectionLimits;
 use crate::session::outbound::proxy::Proxy;
+pub use crate::session::sandbox::built_in::{
+    BUILT_IN_COMPONENT, BUILT_IN_GATEWAY, BUILT_IN_READER, BUILT_IN_READER_GATEWAY,
+};
 use crate::session::sandbox::engine::{Engine, MAX_COMPONENT_BYTES};
 #[cfg(any(feature = "lua", feature = "mcp"))]
 use crate::session::sandbox::inspect;
@@ -30,23 +33,8 @@ use whereby_authority::text;
 #[cfg(any(feature = "lua", feature = "mcp"))]
 use whereby_catalog::{FUNCTIONS, Function};
 
-/// The built-in component, with every function.
-pub static BUILT_IN_COMPONENT: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/integration.wasm"));
-
-/// Its SHA-256, in lower-case hexadecimal.
+/// The SHA-256 of the built-in component, in lower-case hexadecimal.
 const BUILT_IN_DIGEST: &str = env!("COMPONENT_SHA256");
-
-/// The built-in component with only the functions that read.
-pub static BUILT_IN_READER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reader.wasm"));
-
-/// [`BUILT_IN_COMPONENT`] composed with an MCP server over HTTP, for runtimes that serve
-/// `wasi:http/incoming-handler`.
-pub static BUILT_IN_GATEWAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gateway.wasm"));
-
-/// [`BUILT_IN_READER`] composed with the same MCP server.
-pub static BUILT_IN_READER_GATEWAY: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/reader-gateway.wasm"));
 
 /// Reads the file of a component, and checks its SHA-256 if one is given.
 ///

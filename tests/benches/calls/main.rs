@@ -46,8 +46,13 @@ fn settings(url: &str, server: &Server) -> Settings {
 }
 
 fn session(server: &Server) -> Session {
+    session_of(server, whereby::BUILT_IN_COMPONENT.to_vec())
+}
+
+/// Returns a session with this component.
+fn session_of(server: &Server, component: Vec<u8>) -> Session {
     let settings = settings(&server.url, server);
-    Session::builder().settings(settings).build().expect("a session")
+    Session::builder().settings(settings).component(component).build().expect("a session")
 }
 
 /// Returns a session that reaches the server over TLS.
@@ -379,6 +384,30 @@ fn many_callers(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     ]);
 }
 
+/// Measures the guarded component in this host, which also guards the bare one.
+fn guard(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let one = runtime.expect("a runtime");
+    let component = one.block_on(whereby_tests::guarded(None));
+    let more = component.len() - whereby::BUILT_IN_COMPONENT.len();
+    let (bare, guarded) = (session(server), session_of(server, component));
+    let read = |session: &Session, times: u32| {
+        (0..times).for_each(|_| drop(black_box(one.block_on(list_rooms(session, PAGE)))));
+    };
+    let [bare, guarded] = in_turns(
+        pace,
+        [
+            ("the bare component", Box::new(|n| read(&bare, n))),
+            ("the guarded component", Box::new(|n| read(&guarded, n))),
+        ],
+    );
+    figures.extend([
+        figure("a read with the guarded component", guarded, "µs"),
+        figure("what the guard adds to a read", guarded - bare, "µs").at_most(60.0),
+        figure("what the guard adds to the component", more as f64 / 1024.0, "KiB").at_most(300.0),
+    ]);
+}
+
 /// Measures the same calls through the library and from one script.
 fn scripts(server: &Server, pace: Pace, figures: &mut Vec<Figure>) {
     let session = session(server);
@@ -604,6 +633,7 @@ fn main() {
     if !arguments.counts_only {
         one_caller(&server, pace, &mut figures);
         many_callers(&server, pace, &mut figures);
+        guard(&server, pace, &mut figures);
         scripts(&server, pace, &mut figures);
         program(&server, pace, &mut figures);
         peers(&server, pace, &mut figures);

@@ -7,15 +7,17 @@ use std::collections::BTreeSet;
 const PAGE: &str = "docs/architecture.md";
 
 /// The folders of sources that the map describes, each under a heading of its own: those of the component
-/// and its gateway, and those of the host and of the crates beside it.
+/// and of the host, and those of the crates beside them.
 fn sources() -> BTreeSet<String> {
-    let mut sources: BTreeSet<String> =
-        ["guest/src", "guest/gateway/src", "host/src"].map(str::to_owned).into();
-    for entry in std::fs::read_dir(root().join("host")).expect("a folder") {
-        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
-        let source = format!("host/{name}/src");
-        if root().join(&source).is_dir() {
-            sources.insert(source);
+    let mut sources = BTreeSet::new();
+    for folder in ["guest", "host"] {
+        sources.insert(format!("{folder}/src"));
+        for entry in std::fs::read_dir(root().join(folder)).expect("a folder") {
+            let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            let source = format!("{folder}/{name}/src");
+            if root().join(&source).is_dir() {
+                sources.insert(source);
+            }
         }
     }
     sources

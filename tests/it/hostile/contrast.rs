@@ -2,16 +2,12 @@
 //! and the key in the environment, as runtimes have it. There it does what it wants, which shows
 //! that the attempts are real.
 
+use super::plain::Plain;
 use super::{Arena, Case, HOSTILE, LIMITS, lines};
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::Duration;
-use wasmtime::component::{Component, InstancePre, Linker, ResourceTable, Val};
-use wasmtime::{Engine, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
-use whereby::catalog::{self, Function};
+use whereby::catalog;
 
 /// What each group gets done in plain wasmtime, whatever names and addresses the machine knows, as
 /// names separated by blanks.
@@ -67,61 +63,10 @@ const DONE: [(&str, &str); 5] = [
     ),
 ];
 
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    table: ResourceTable,
-}
+static PLAIN: LazyLock<Plain> = LazyLock::new(|| Plain::new(HOSTILE));
 
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let hooks = wasmtime_wasi_http::default_hooks();
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks }
-    }
-}
-
-static PLAIN: LazyLock<InstancePre<State>> = LazyLock::new(|| {
-    let engine = Engine::default();
-    let component = Component::new(&engine, HOSTILE).expect("a component");
-    let mut linker = Linker::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).expect("WASI HTTP");
-    linker.instantiate_pre(&component).expect("it imports WASI and nothing else")
-});
-
-/// Calls a function as an embedder does; what it returned, for reading.
-async fn call(variables: &[(&str, &str)], function: &Function, arguments: &Value) -> String {
-    let wasi = WasiCtx::builder().envs(variables).build();
-    let state = State { wasi, http: WasiHttpCtx::new(), table: ResourceTable::new() };
-    let mut store = Store::new(PLAIN.engine(), state);
-    let instance = PLAIN.instantiate_async(&mut store).await.expect("an instance");
-    let name = function.interface.export();
-    let interface = instance.get_export_index(&mut store, None, &name);
-    let export = instance.get_export_index(&mut store, interface.as_ref(), function.name);
-    let func = instance.get_func(&mut store, export.expect("the function")).expect("a function");
-    let values: Vec<Val> = function
-        .params
-        .iter()
-        .map(|param| {
-            let given = arguments.get(param.json).and_then(Value::as_str).map(str::to_owned);
-            match (param.is_optional(), given) {
-                (false, given) => Val::String(given.expect("a text")),
-                (true, given) => Val::Option(given.map(|text| Box::new(Val::String(text)))),
-            }
-        })
-        .collect();
-    let mut results = [Val::Bool(false)];
-    match func.call_async(&mut store, &values, &mut results).await {
-        Ok(()) => format!("{results:?}"),
-        Err(trap) => format!("{trap:?}"),
-    }
-}
+/// Time for an attempt; what does not end by itself is left to itself.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Arena {
     /// Whether an attempt gets done in plain wasmtime what this host keeps it from: it reaches what
@@ -132,18 +77,19 @@ impl Arena {
         if let Some(prepare) = case.prepare {
             prepare(self);
         }
-        let (token, url) = (self.world.simulator.token(), self.world.simulator.url());
-        let variables = [("WHEREBY_API_URL", url.as_str()), ("WHEREBY_ACCESS_TOKEN", token)];
+        let token = self.world.simulator.token();
+        let variables = [
+            ("WHEREBY_API_URL", self.world.simulator.url()),
+            ("WHEREBY_ACCESS_TOKEN", token.to_owned()),
+        ];
         let known = catalog::function(function).expect("a function");
         let arguments = self.arguments(function, case.name);
-        let called = call(&variables, known, &arguments);
-        // What does not end by itself is left to itself.
-        let told = tokio::time::timeout(Duration::from_secs(5), called).await.unwrap_or_default();
+        let ended = PLAIN.call(&variables, known, &arguments, PATIENCE).await;
         let reached = lines(&self.world.requests());
         let more = reached.len() > case.reaches.len()
             || !reached.iter().all(|line| case.reaches.contains(&line.as_str()))
             || self.world.requests().iter().any(|request| request.query.contains("fields="));
-        told.contains(token) || more || self.other.connections() > 0
+        ended.text().contains(token) || more || self.other.connections() > 0
     }
 }
 
@@ -174,7 +120,8 @@ fn the_guide_counts_the_attempts() {
         let attempts: usize = functions.iter().map(|(_, cases)| cases.len()).sum();
         let elsewhere = done(group).map_or("not tried".to_owned(), |names| names.len().to_string());
         // Every one of them has its test, which says what stops it.
-        let row = format!("| {group} | {attempts} | {attempts} | {elsewhere} |");
+        let guarded = super::guarded::stopped(group, attempts);
+        let row = format!("| {group} | {attempts} | {attempts} | {elsewhere} | {guarded} |");
         assert!(page.lines().any(|line| line == row), "docs/sandbox.md needs: {row}");
     }
 }

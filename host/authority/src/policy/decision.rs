@@ -1,14 +1,16 @@
 //! The decision on a call: what each layer says about it, and the strictest of that.
 
-use super::{Effect, Entry, Participants, Permission, Policy, Restrictions, Rules, Stated, Table};
+use super::{
+    Effect, Entry, File, Participants, Permission, Policy, Restrictions, Rules, Stated, Table,
+};
 use crate::conditions::{Condition, Facts};
+use crate::prelude::*;
 use crate::scope::Scope;
 use crate::table::FunctionRule;
 use crate::timestamp::Timestamp;
+use alloc::collections::BTreeMap;
+use core::fmt;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 use whereby_catalog::Function;
 
 /// Who calls what.
@@ -41,7 +43,7 @@ struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    fn of(entry: &'a Entry, key: String, file: Option<&PathBuf>) -> Self {
+    fn of(entry: &'a Entry, key: String, file: Option<&File>) -> Self {
         let rule = Rule {
             key,
             permission: entry.permission,
@@ -53,7 +55,7 @@ impl<'a> Layer<'a> {
     }
 
     /// A rule without conditions that is in no table.
-    fn word(key: String, permission: Permission, place: Option<(PathBuf, usize)>) -> Self {
+    fn word(key: String, permission: Permission, place: Option<(File, usize)>) -> Self {
         let rule = Rule { key, permission, place, is_default: false, unmet: None };
         Self { rule, conditions: Vec::new(), otherwise: permission }
     }
@@ -118,7 +120,7 @@ impl Rules {
 
     /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
     fn unknown_function(&self) -> Option<&str> {
-        let mut tables = std::iter::once(&self.all).chain(self.accounts.values());
+        let mut tables = core::iter::once(&self.all).chain(self.accounts.values());
         tables.find_map(Table::unknown_function)
     }
 }
@@ -140,7 +142,7 @@ pub struct Rule {
     /// The permission.
     pub permission: Permission,
     /// The file and the line; absent for a default, and for rules that a program set.
-    pub place: Option<(PathBuf, usize)>,
+    pub place: Option<(File, usize)>,
     /// Whether it is a built-in default.
     pub is_default: bool,
     /// The condition that does not hold, if the permission follows from that.
@@ -162,11 +164,15 @@ impl fmt::Display for Rule {
         let what = if self.is_default { "the default " } else { "" };
         write!(f, "{what}{} = ", self.key)?;
         match &self.unmet {
-            Some(unmet) => f.write_str(&crate::text::printable(&unmet.value.to_string(), 300))?,
+            Some(unmet) => {
+                f.write_str(&crate::text::printable(&crate::text::json(&unmet.value), 300))?
+            }
             None => write!(f, "\"{}\"", self.permission.as_str())?,
         }
         if let Some((file, line)) = &self.place {
-            let file = crate::text::printable(&file.display().to_string(), 300);
+            #[cfg(feature = "std")]
+            let file = &file.display().to_string();
+            let file = crate::text::printable(file, 300);
             write!(f, " ({file}, line {line})")?;
         }
         Ok(())
@@ -196,7 +202,7 @@ impl Verdict {
     #[must_use]
     pub fn and(mut self, mut other: Self) -> Self {
         if other.permission > self.permission {
-            std::mem::swap(&mut self, &mut other);
+            core::mem::swap(&mut self, &mut other);
         }
         self.force_denied_by = self.force_denied_by.or(other.force_denied_by);
         self.elicitation_denied_by = self.elicitation_denied_by.or(other.elicitation_denied_by);
@@ -276,7 +282,7 @@ pub struct Needs {
 impl Policy {
     /// Returns a name in any table that is not a function's.
     pub fn unknown_function(&self) -> Option<&str> {
-        std::iter::once(&self.own)
+        core::iter::once(&self.own)
             .chain(&self.tightening)
             .find_map(Rules::unknown_function)
             .or_else(|| self.agents.values().find_map(|agent| agent.table.unknown_function()))
@@ -285,9 +291,9 @@ impl Policy {
     /// Returns what a call sees of the people in meetings: the strictest choice of all that apply.
     #[must_use]
     pub fn participants(&self, account: &str, agent: Option<&str>) -> Participants {
-        let of_files = std::iter::once(&self.own)
+        let of_files = core::iter::once(&self.own)
             .chain(&self.tightening)
-            .flat_map(|rules| std::iter::once(&rules.all).chain(rules.accounts.get(account)));
+            .flat_map(|rules| core::iter::once(&rules.all).chain(rules.accounts.get(account)));
         let of_agent = agent.map(|agent| match self.agents.get(agent) {
             Some(rules) => rules.participants.max(rules.table.participants),
             // Its calls are denied.
@@ -299,7 +305,7 @@ impl Policy {
     /// Returns the rule that says that nothing but a passkey approves calls, if there is one.
     #[must_use]
     pub fn passkey_required_by(&self) -> Option<Rule> {
-        let of_files = std::iter::once(&self.own).chain(&self.tightening);
+        let of_files = core::iter::once(&self.own).chain(&self.tightening);
         of_files.filter_map(|rules| Some((rules.file.clone(), rules.requires_passkey?))).next().map(
             |(file, line)| {
                 let place = file.map(|file| (file, line));
@@ -433,9 +439,9 @@ impl Policy {
 
     /// Whether any rule for functions has a condition.
     fn has_conditions(&self) -> bool {
-        let of_files = std::iter::once(&self.own).chain(&self.tightening);
+        let of_files = core::iter::once(&self.own).chain(&self.tightening);
         of_files
-            .flat_map(|rules| std::iter::once(&rules.all).chain(rules.accounts.values()))
+            .flat_map(|rules| core::iter::once(&rules.all).chain(rules.accounts.values()))
             .chain(self.agents.values().map(|agent| &agent.table))
             .flat_map(|table| table.functions.values())
             .any(|entry| !entry.conditions.is_empty())
@@ -493,7 +499,7 @@ impl Policy {
         subject: Subject<'_>,
         entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
     ) -> Option<Rule> {
-        let files = std::iter::once(&self.own).chain(&self.tightening);
+        let files = core::iter::once(&self.own).chain(&self.tightening);
         let layers = files.flat_map(|rules| rules.entries(subject.account, &entry));
         let layers = layers.chain(self.of_agent(subject.agent, &entry));
         layers.map(|layer| layer.rule).find(|rule| rule.permission != Permission::Allow)

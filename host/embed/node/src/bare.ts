@@ -26,6 +26,11 @@ export interface BareOptions {
   apiUrl?: string | undefined;
   /** The claims that `getCurrentUser` shows if there is no `accessToken`. */
   keyClaims?: KeyClaims | undefined;
+  /**
+   * The rules of a guarded component (`whereby component export --guarded FILE`), which denies writes without them:
+   * the TOML of `[permissions]` in a configuration file. Other components ignore them.
+   */
+  permissions?: string | undefined;
   /** The directory of a transpiled component. Default: the component of this package. */
   component?: string | undefined;
 }
@@ -34,8 +39,8 @@ export interface BareOptions {
  * Returns a runtime that runs the component alone, in a thread of this process. It reads nothing from the
  * process's environment.
  *
- * Calls run one after the other, each in a fresh instance. Only the component itself limits its requests; the
- * README describes what the program `whereby` adds.
+ * Calls run one after the other, each in a fresh instance. Only the component itself limits its requests, and in a
+ * guarded one, its guard; the README describes what the program `whereby` adds.
  */
 export function bare(options: BareOptions = {}): Runtime {
   const directory = resolve(options.component ?? fileURLToPath(new URL("../component", import.meta.url)));
@@ -43,6 +48,7 @@ export function bare(options: BareOptions = {}): Runtime {
     WHEREBY_ACCESS_TOKEN: options.accessToken,
     WHEREBY_API_URL: options.apiUrl,
     WHEREBY_KEY_CLAIMS: options.keyClaims && JSON.stringify(options.keyClaims),
+    WHEREBY_PERMISSIONS: options.permissions,
   };
   const given = Object.entries(variables).filter(([, value]) => value !== undefined);
   const environment = Object.fromEntries(given) as Record<string, string>;

@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { WherebyComponent, bare, host } from "whereby-agent";
-import { program } from "../scripts/paths.js";
+import { fileURLToPath } from "node:url";
+import { PACKAGE, program } from "../scripts/paths.js";
 
 export const PROGRAM = program();
 
@@ -99,7 +100,7 @@ export async function servePages(t, following) {
 }
 
 /** A home with a configuration of accounts, and rules for all of them. */
-export function configure(t, accounts, rules = 'write = "allow"\ndestination = "allow"') {
+export function configure(t, accounts, rules = ALLOW) {
   const home = directory();
   mkdirSync(join(home, "whereby"));
   const [first] = Object.keys(accounts);
@@ -119,9 +120,16 @@ export async function open(t, runtime) {
   return whereby;
 }
 
-/** Both runtimes for one API. */
+/** The rules of a guarded component that may do everything. */
+export const ALLOW = 'write = "allow"\ndestination = "allow"';
+
+/** A component that `scripts/export.js` exported. */
+export const built = (name) => fileURLToPath(new URL(`build/${name}`, PACKAGE));
+
+/** The runtimes for one API; `guarded` is the bare one with a guarded component. */
 export const RUNTIMES = {
   bare: (t, api) => open(t, bare(api)),
+  guarded: (t, api) => open(t, bare({ ...api, component: built("guarded"), permissions: ALLOW })),
   host: (t, api) => open(t, host({ program: PROGRAM, env: environment(configure(t, { work: api })) })),
 };
 

@@ -19,7 +19,9 @@ from whereby import Bare, Host
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 PROGRAM = os.environ.get("WHEREBY", str(ROOT / "target" / "debug" / "whereby"))
 PATIENCE = 60
-ALLOWED = '[permissions]\nwrite = "allow"\ndestination = "allow"\n'
+# The rules of a guarded component, and the same in a configuration file.
+WRITES = 'write = "allow"\ndestination = "allow"\n'
+ALLOWED = "[permissions]\n" + WRITES
 
 # The program's compiled code, shared by all tests.
 CACHE = tempfile.TemporaryDirectory()
@@ -81,13 +83,17 @@ class Case(unittest.TestCase):
         return rows
 
     def component(self, *flags: str) -> pathlib.Path:
-        file = self.home / "whereby.wasm"
+        file = self.home / f"whereby{''.join(flags)}.wasm"
         if not file.exists():
             self.whereby("component", "export", *flags, str(file))
         return file
 
     def bare(self, **others: Any) -> Bare:
         return Bare(self.component(), self.token, self.url, **others)
+
+    def guarded(self, permissions: str | None = WRITES, **others: Any) -> Bare:
+        component = self.component("--guarded")
+        return Bare(component, self.token, self.url, permissions=permissions, **others)
 
     def host(self, rules: str = ALLOWED, **others: Any) -> Host:
         self.configure(rules)

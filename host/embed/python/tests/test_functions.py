@@ -275,6 +275,11 @@ class OverTheBareComponent(Either.Functions):
         return self.bare(**others)
 
 
+class OverTheGuardedComponent(Either.Functions):
+    def runtime(self, **others: Any) -> Bare:
+        return self.guarded(**others)
+
+
 class OverTheHostProgram(Either.Functions):
     def runtime(self, **others: Any) -> Host:
         return self.host(**others)

@@ -5,6 +5,7 @@ use crate::config::limits::ScriptLimits;
 use crate::config::limits::{Limit, Limits};
 use crate::config::reader::{self, Key};
 use whereby_authority::conditions::{KINDS, Kind};
+use whereby_authority::tables;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,7 +94,7 @@ fn conditions() -> (&'static str, Vec<Line>) {
         what: kind.what,
     };
     let otherwise = Line {
-        name: reader::OTHERWISE.to_owned(),
+        name: tables::OTHERWISE.to_owned(),
         value: with_default("ask|deny", "deny"),
         what: "the permission if a condition does not hold",
     };
@@ -161,7 +162,7 @@ mod tests {
                 _ => {}
             }
             let file = file.replace("NAME", "work");
-            let read = settings(Path::new("/config.toml"), file.clone());
+            let read = settings(Path::new("/config.toml"), &file);
             assert!(read.is_ok(), "{file}: {:?}", read.err());
             keys += 1;
         }
@@ -194,7 +195,7 @@ mod tests {
             ("[component]\nx = 1", "component."),
             ("[agents.assistant]\nx = 1", "agents.NAME."),
         ] {
-            let error = settings(Path::new("/config.toml"), file.to_owned()).expect_err(file);
+            let error = settings(Path::new("/config.toml"), file).expect_err(file);
             let known = error.to_string();
             let (_, known) = known.split_once("known here: ").expect("the keys");
             for name in known.split(", ") {

@@ -277,7 +277,7 @@ impl Outbox {
         let started = Instant::now();
         let result = self.exchange(&admitted, index).await;
         self.route.watch.answered(
-            admitted.method.as_str(),
+            admitted.method,
             &admitted.path_and_query,
             result.as_ref().ok().map(|(status, _, _)| status.as_u16()),
             started.elapsed(),
@@ -372,7 +372,7 @@ impl Outbox {
         let shown = shown.into_iter().collect();
         // A 404 that Whereby did not send does not mean that the room is gone.
         let is_doubtful = cause.is_some() && status == http::StatusCode::NOT_FOUND;
-        let is_read = !(is_doubtful && admitted.method == http::Method::DELETE);
+        let is_read = !(is_doubtful && admitted.method == "DELETE");
         let body = is_read.then(|| complaint.to_body());
         complaint.wait = seconds.map(Duration::from_secs).or(complaint.wait);
         Received { status, headers, shown, body, complaint, cause }
@@ -456,7 +456,8 @@ impl Outbox {
         let uri = self.route.api.uri_of(&admitted.path_and_query);
         let uri = uri.map_err(|_| unsendable(WasiError::HttpRequestUriInvalid))?;
         let mut request = http::Request::new(Full::from(admitted.body.clone().unwrap_or_default()));
-        *request.method_mut() = admitted.method.clone();
+        *request.method_mut() = http::Method::from_bytes(admitted.method.as_bytes())
+            .map_err(|_| unsendable(WasiError::HttpRequestMethodInvalid))?;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, self.route.token.authorization().clone());
@@ -475,7 +476,7 @@ impl Outbox {
         let may_leave = || {
             self.check_now()?;
             if !std::mem::replace(&mut is_told, true) {
-                self.route.watch.sent(admitted.method.as_str(), &admitted.path_and_query);
+                self.route.watch.sent(admitted.method, &admitted.path_and_query);
             }
             Ok(())
         };

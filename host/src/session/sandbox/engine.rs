@@ -7,6 +7,7 @@ use crate::session::sandbox::cache;
 use crate::session::sandbox::convert;
 use crate::session::sandbox::epoch::EpochTimer;
 use crate::session::sandbox::packaged::{self, Packaged};
+use crate::session::sandbox::preflight;
 use crate::session::sandbox::turns::{Turn, Turns};
 use crate::session::sandbox::type_check;
 use crate::system::clock::Clock;
@@ -53,8 +54,9 @@ const HEADERS_BYTES: usize = 32 * 1024;
 const RANDOM_BYTES: u64 = 4096;
 
 /// Limits on the parts of a component. The built-in one has two core instances, one memory and one table.
+/// A guarded component has three memories, and may have one more in the functions.
 const CORE_INSTANCES: u32 = 16;
-const MEMORIES: u32 = 2;
+const MEMORIES: u32 = 4;
 const TABLES: u32 = 8;
 pub(crate) const TABLE_ELEMENTS: usize = 10_000;
 const INSTANCE_BYTES: usize = 1024 * 1024;
@@ -72,6 +74,9 @@ const GROWTH_BYTES: u64 = 1024 * 1024;
 /// How many ticks a component may compute before it takes turns with others. The built-in one needs less
 /// than one.
 const FREE_TICKS: u32 = 1;
+
+/// The rules for a guard in the component: reading is allowed anyway.
+const ALLOW_ALL: &str = "write = \"allow\"\ndestination = \"allow\"";
 
 /// How much of its own stack the component may use, in bytes.
 const WASM_STACK: usize = 512 * 1024;
@@ -97,6 +102,8 @@ pub(crate) struct Engine {
     epoch_timer: EpochTimer,
     turns: Turns,
     packaged: Packaged,
+    /// Whether several components are in it, of which one may be a guard.
+    is_composed: bool,
 }
 
 impl Engine {
@@ -109,7 +116,8 @@ impl Engine {
         packaged: Option<&Path>,
         cache: Option<&Path>,
     ) -> Result<Self, Error> {
-        let wasmtime = set_up(limits)?;
+        let memories = preflight::memories(bytes).clamp(1, MEMORIES);
+        let wasmtime = set_up(limits, memories)?;
         let packaged = packaged.map(|path| packaged::load(&wasmtime, digest, path));
         let (packaged, component) = packaged.unwrap_or((Packaged::Absent, None));
         let component = match component {
@@ -123,7 +131,8 @@ impl Engine {
         let pre = linked.map_err(|error| unlinkable(&wasmtime, &component, &error))?;
         let exports = exports(&wasmtime, &component)?;
         let epoch_timer = EpochTimer::start(&wasmtime)?;
-        Ok(Self { wasmtime, pre, exports, epoch_timer, turns: Turns::default(), packaged })
+        let (turns, is_composed) = (Turns::default(), memories > 1);
+        Ok(Self { wasmtime, pre, exports, epoch_timer, turns, packaged, is_composed })
     }
 
     /// Returns whether packaged code is used.
@@ -143,7 +152,7 @@ impl Engine {
     ) -> Result<Result<Value, Value>, Fault> {
         let _ticking = self.epoch_timer.keep_ticking();
         let Invocation { function, arguments, .. } = invocation;
-        let state = CallState::new(invocation);
+        let state = CallState::new(invocation, self.is_composed);
         let mut store = Store::new(&self.wasmtime, state);
         store.limiter(|state| &mut state.limiter);
         store.call_hook(|mut store, hook| {
@@ -205,8 +214,8 @@ impl Engine {
 }
 
 /// Sets up the engine with a pool, or without one if the system does not grant the address space.
-fn set_up(limits: &Limits) -> Result<Wasmtime, Error> {
-    let engine = Wasmtime::new(&config(Some(pool(limits))));
+fn set_up(limits: &Limits, memories: u32) -> Result<Wasmtime, Error> {
+    let engine = Wasmtime::new(&config(Some(pool(limits, memories))));
     let engine = engine.or_else(|_| Wasmtime::new(&config(None)));
     engine.map_err(|error| {
         resource_limit::refused(error.chain()).unwrap_or_else(|| {
@@ -217,19 +226,19 @@ fn set_up(limits: &Limits) -> Result<Wasmtime, Error> {
 
 /// Sets up an engine whose code runs on every processor of this program's target.
 pub(crate) fn for_packages() -> wasmtime::Result<Wasmtime> {
-    let mut config = config(Some(pool(&Limits::default())));
+    let mut config = config(Some(pool(&Limits::default(), 1)));
     // Naming the target switches off what this processor has beyond it.
     Wasmtime::new(config.target(env!("TARGET"))?)
 }
 
 /// Returns a pool of memory and stacks for all concurrent calls. It is fast, and reserves 4 GiB of address
-/// space per call.
-fn pool(limits: &Limits) -> PoolingAllocationConfig {
+/// space per call and memory.
+fn pool(limits: &Limits, memories: u32) -> PoolingAllocationConfig {
     let calls = limits.concurrent_calls;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
         .total_core_instances(calls.saturating_mul(CORE_INSTANCES))
-        .total_memories(calls)
+        .total_memories(calls.saturating_mul(memories))
         .total_tables(calls.saturating_mul(TABLES))
         .total_stacks(calls)
         .max_core_instances_per_component(CORE_INSTANCES)
@@ -398,7 +407,7 @@ struct CallState {
 }
 
 impl CallState {
-    fn new(invocation: Invocation<'_>) -> Self {
+    fn new(invocation: Invocation<'_>, is_composed: bool) -> Self {
         let Invocation { claims, api, limits, clock, outbox, .. } = invocation;
         let mut wasi = WasiCtxBuilder::new();
         wasi.env("WHEREBY_API_URL", api)
@@ -408,6 +417,10 @@ impl CallState {
             .max_random_size(RANDOM_BYTES);
         if let Some(claims) = claims {
             wasi.env("WHEREBY_KEY_CLAIMS", claims);
+        }
+        if is_composed {
+            // This host has decided about the call, and a guard in the component knows none of its rules.
+            wasi.env("WHEREBY_PERMISSIONS", ALLOW_ALL);
         }
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADERS_BYTES);

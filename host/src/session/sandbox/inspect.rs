@@ -1,6 +1,7 @@
 //! Inspects a component without compiling or running it.
 
 use crate::error::Error;
+use crate::session::sandbox::guarded::{self, Guarded};
 use crate::session::sandbox::preflight;
 use crate::system::digest::sha256;
 use serde_json::{Value, json};
@@ -28,6 +29,9 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// The names of the exports, each with the functions if it is an interface.
     pub exports: Vec<(String, Vec<String>)>,
+    /// What is guarded, if the file proves that its functions reach the API key and the network only
+    /// through this version's guard; otherwise, why it does not.
+    pub guarded: Result<Guarded, String>,
 }
 
 impl Inspection {
@@ -64,6 +68,7 @@ impl Inspection {
             sha256: sha256(bytes),
             imports: outline.imports.iter().copied().filter(|i| is_needed(i)).map(name).collect(),
             exports: exports.map(|e| (name(e), functions(e).unwrap_or_default())).collect(),
+            guarded: guarded::check(bytes).map_err(|guarded::Unproven(why)| why),
         })
     }
 
@@ -77,7 +82,18 @@ impl Inspection {
                 let _ = writeln!(out, "{label:7} {word}");
             }
         }
-        let _ = writeln!(out, "size    {} bytes\nsha256  {}\nimports", self.bytes, self.sha256);
+        let _ = writeln!(out, "size    {} bytes\nsha256  {}", self.bytes, self.sha256);
+        let _ = match &self.guarded {
+            Ok(Guarded { is_built_in: true, .. }) => {
+                writeln!(out, "guarded yes, the built-in functions; the wiring was checked")
+            }
+            Ok(Guarded { functions, .. }) => {
+                let what = "yes, another component; the wiring was checked";
+                writeln!(out, "guarded {what}\n        its SHA-256 is {functions}")
+            }
+            Err(why) => writeln!(out, "guarded no: {why}"),
+        };
+        out.push_str("imports\n");
         for import in &self.imports {
             let _ = writeln!(out, "  {import}");
         }
@@ -105,6 +121,14 @@ impl Inspection {
             "sha256": self.sha256,
             "imports": self.imports,
             "exports": exports.collect::<Vec<_>>(),
+            "guard": match &self.guarded {
+                Ok(Guarded { is_gateway, is_built_in, functions }) => json!({
+                    "checked": true,
+                    "gateway": is_gateway,
+                    "functions": {"builtIn": is_built_in, "sha256": functions},
+                }),
+                Err(reason) => json!({"checked": false, "reason": reason}),
+            },
         })
     }
 }

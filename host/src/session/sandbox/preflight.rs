@@ -139,6 +139,15 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<Types, Error> {
     walk(bytes, None).map_err(|Refusal(error)| error)
 }
 
+/// Returns how many memories the modules in a component have. What cannot be read has none.
+pub(crate) fn memories(bytes: &[u8]) -> u32 {
+    let sections = Parser::new(0).parse_all(bytes).map_while(Result::ok);
+    sections.fold(0, |count, section| match section {
+        Payload::MemorySection(memories) => memories.count().saturating_add(count),
+        _ => count,
+    })
+}
+
 /// Validates a component section by section. Each section is counted first, because types can make the
 /// validator take long too.
 fn walk(bytes: &[u8], compiled: Option<CodeBounds>) -> Result<Types, Refusal> {

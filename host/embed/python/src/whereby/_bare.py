@@ -9,7 +9,8 @@ class Bare:
     """The component alone, in wasmtime-py (the extra `bare` of this package).
 
     The component has the key in its environment, and nothing limits its time, its memory or its requests.
-    A call blocks its thread, even for Ctrl-C; the component ends it within 20 seconds.
+    A guarded component (`whereby component export --guarded FILE`) keeps the key and the rules in its guard,
+    which sends only the requests of the call. A call blocks its thread, even for Ctrl-C; the component ends it within 20 seconds.
     """
 
     # The file that `whereby component export FILE` writes.
@@ -21,3 +22,6 @@ class Bare:
     # A directory for compiled code, so that the next process starts faster. It must be private: anyone
     # who can write to it can run code as you. It is created if missing. Default: no cache.
     cache: str | os.PathLike[str] | None = None
+    # The rules of a guarded component, which denies writes without them: the TOML of `[permissions]` in a
+    # configuration file. Other components ignore them.
+    permissions: str | None = None

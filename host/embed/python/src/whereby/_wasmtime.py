@@ -181,6 +181,10 @@ def _environment(bare: Bare) -> list[tuple[str, str]]:
             raise _configuration(f"{name.lower()} must be printable ASCII", None)
         if value == "":
             raise _configuration(f"{name.lower()} is empty", "omit it or pass None for none")
+    rules = bare.permissions
+    if rules is not None and not (isinstance(rules, str) and "\0" not in rules):
+        raise _configuration("permissions must be TOML, without a null byte", None)
+    given.append(("WHEREBY_PERMISSIONS", rules))
     return [(name, value) for name, value in given if value is not None]
 
 

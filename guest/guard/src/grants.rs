@@ -1,0 +1,27 @@
+//! Opens and closes grants, for the front.
+
+use crate::Component;
+use crate::bindings::exports::whereby::guard::grants;
+use crate::guard::Refusal;
+use crate::prelude::*;
+use crate::state;
+
+impl grants::Guest for Component {
+    fn open(function: String, arguments: String) -> Result<(), grants::Refusal> {
+        let no_clock = || grants::Refusal::Unavailable("the runtime's clock is not set".into());
+        let now = state::now().ok_or_else(no_clock)?;
+        state::with(|guard| guard.open(&function, &arguments, now)).map_err(from_refusal)
+    }
+
+    fn close(succeeded: bool) -> Result<(), grants::Refusal> {
+        state::with(|guard| guard.close(succeeded)).map_err(from_refusal)
+    }
+}
+
+fn from_refusal(refusal: Refusal) -> grants::Refusal {
+    match refusal {
+        Refusal::Denied(reason) => grants::Refusal::Denied(reason),
+        Refusal::Invalid(reason) => grants::Refusal::Invalid(reason),
+        Refusal::Unexpected(reason) => grants::Refusal::Unexpected(reason),
+    }
+}

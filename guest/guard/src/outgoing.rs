@@ -1,0 +1,134 @@
+//! Sends the guard's requests, and reads responses.
+
+use crate::bindings::wasi::clocks::monotonic_clock;
+use crate::bindings::wasi::http::outgoing_handler;
+use crate::bindings::wasi::http::types::{
+    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+};
+use crate::bindings::wasi::io::poll;
+use crate::bindings::wasi::io::streams::{InputStream, StreamError};
+use crate::guard::{Incoming, Stopped};
+use crate::prelude::*;
+use crate::settings::Settings;
+use whereby_authority::grant::Admitted;
+
+pub(crate) use crate::bindings::wasi::http::types::ErrorCode as TheirCode;
+
+/// How long the body of a response may take, in nanoseconds.
+const BODY_TIME: u64 = 30_000_000_000;
+
+/// How much of a response is read at once, in bytes.
+const READ_CHUNK: u64 = 2 * 1024 * 1024 + 1;
+
+/// The maximum number of bytes that `wasi:io` allows in one write.
+const WRITE_CHUNK: usize = 4096;
+
+/// The headers of a response that matter.
+const HEADERS: [&str; 4] =
+    ["content-encoding", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining"];
+
+/// Why a response was not read.
+pub(crate) enum Failure {
+    /// The connection failed.
+    Code(TheirCode),
+    /// The guard stopped it.
+    Stopped(Stopped),
+}
+
+/// Sends an admitted request, with the key.
+pub(crate) fn send(
+    settings: &Settings,
+    admitted: &Admitted,
+) -> Result<FutureIncomingResponse, TheirCode> {
+    let mut headers = vec![("accept".to_owned(), b"application/json".to_vec())];
+    if let Some(token) = &settings.token {
+        headers.push(("authorization".to_owned(), format!("Bearer {token}").into_bytes()));
+        // The key could not be redacted in a compressed response.
+        headers.push(("accept-encoding".to_owned(), b"identity".to_vec()));
+    }
+    let mut with_length = headers.clone();
+    if let Some(body) = &admitted.body {
+        headers.push(("content-type".to_owned(), b"application/json".to_vec()));
+        with_length.clone_from(&headers);
+        with_length.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+    }
+    let unsendable = |()| TheirCode::HttpRequestUriInvalid;
+    // Runtimes may reserve the length for themselves.
+    let headers = Fields::from_list(&with_length)
+        .or_else(|_| Fields::from_list(&headers))
+        .map_err(|_| TheirCode::HttpRequestDenied)?;
+    let request = OutgoingRequest::new(headers);
+    let method = match admitted.method {
+        "POST" => Method::Post,
+        "DELETE" => Method::Delete,
+        _ => Method::Get,
+    };
+    let api = &settings.api;
+    let scheme = if api.is_https { Scheme::Https } else { Scheme::Http };
+    let path = format!("{}{}", api.path, admitted.path_and_query);
+    request.set_method(&method).map_err(unsendable)?;
+    request.set_scheme(Some(&scheme)).map_err(unsendable)?;
+    request.set_authority(Some(&api.authority)).map_err(unsendable)?;
+    request.set_path_with_query(Some(&path)).map_err(unsendable)?;
+    let Some(bytes) = &admitted.body else { return outgoing_handler::handle(request, None) };
+    let body = request.body().map_err(unsendable)?;
+    let future = outgoing_handler::handle(request, None)?;
+    let Ok(stream) = body.write() else { return Ok(future) };
+    let is_written =
+        bytes.chunks(WRITE_CHUNK).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok());
+    drop(stream);
+    // If the body is not finished, the runtime knows that the request is incomplete.
+    if is_written {
+        let _ = OutgoingBody::finish(body, None);
+    }
+    Ok(future)
+}
+
+/// Reads a whole response. `count` is told how many bytes there are, and how many more.
+pub(crate) fn read(
+    response: IncomingResponse,
+    mut count: impl FnMut(usize, usize) -> Result<(), Stopped>,
+) -> Result<Incoming, Failure> {
+    let status = response.status();
+    let fields = response.headers();
+    let header = |name: &str| {
+        let value = fields.get(name).into_iter().next()?;
+        Some((name.to_owned(), String::from_utf8(value).ok()?))
+    };
+    let headers: Vec<_> = HEADERS.into_iter().filter_map(header).collect();
+    drop(fields);
+    let is_encoded = headers.iter().any(|(name, value)| {
+        name == HEADERS[0] && !value.is_empty() && !value.eq_ignore_ascii_case("identity")
+    });
+    let incomplete = || Failure::Code(TheirCode::HttpResponseIncomplete);
+    let body = response.consume().map_err(|()| incomplete())?;
+    let stream = body.stream().map_err(|()| incomplete())?;
+    let mut bytes = Vec::new();
+    loop {
+        match stream.read(READ_CHUNK) {
+            Ok(chunk) if chunk.is_empty() => wait(&stream)?,
+            Ok(chunk) => {
+                count(bytes.len(), chunk.len()).map_err(Failure::Stopped)?;
+                if bytes.is_empty() {
+                    bytes = chunk;
+                } else {
+                    bytes.extend_from_slice(&chunk);
+                }
+            }
+            Err(StreamError::Closed) => break,
+            // The status of an error response is enough.
+            Err(StreamError::LastOperationFailed(_)) if status >= 300 => break,
+            Err(StreamError::LastOperationFailed(_)) => return Err(incomplete()),
+        }
+    }
+    Ok(Incoming { status, headers, body: (!is_encoded).then_some(bytes) })
+}
+
+/// Waits for more of a body.
+fn wait(stream: &InputStream) -> Result<(), Failure> {
+    let (more, late) = (stream.subscribe(), monotonic_clock::subscribe_duration(BODY_TIME));
+    if poll::poll(&[&more, &late]).contains(&0) {
+        return Ok(());
+    }
+    Err(Failure::Code(TheirCode::ConnectionReadTimeout))
+}

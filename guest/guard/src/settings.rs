@@ -1,0 +1,328 @@
+//! Reads the environment: the key, the API's address and the rules.
+
+use crate::prelude::*;
+use whereby_authority::answer::Redactor;
+use whereby_authority::conditions::Condition;
+use whereby_authority::policy::{Effect, Entry, Participants, Permission, Policy, Table};
+use whereby_authority::{key, tables, toml};
+
+/// The variable with the API key.
+const ACCESS_TOKEN: &str = "WHEREBY_ACCESS_TOKEN";
+
+/// The variable with the base URL of the API.
+const API_URL: &str = "WHEREBY_API_URL";
+
+/// The variable with the claims of a key that the runtime keeps.
+const KEY_CLAIMS: &str = "WHEREBY_KEY_CLAIMS";
+
+/// The variable that says what is seen of people.
+const PARTICIPANTS: &str = "WHEREBY_PARTICIPANTS";
+
+/// The variable with the rules.
+const PERMISSIONS: &str = "WHEREBY_PERMISSIONS";
+
+/// The settings of all calls.
+pub(crate) struct Settings {
+    pub(crate) api: Api,
+    /// Absent if the runtime adds the key to the guard's requests.
+    pub(crate) token: Option<String>,
+    pub(crate) redactor: Redactor,
+    /// The claims of a key that the runtime keeps.
+    given_claims: Option<String>,
+    pub(crate) policy: Policy,
+}
+
+/// The address of the API.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Api {
+    pub(crate) is_https: bool,
+    pub(crate) authority: String,
+    /// Without a slash at the end.
+    pub(crate) path: String,
+}
+
+impl Settings {
+    /// Reads the variables. An empty one counts as absent.
+    pub(crate) fn read(variables: Vec<(String, String)>) -> Result<Self, String> {
+        let (mut api, mut token, mut claims) = (Api::default(), None, None);
+        let mut participants = Participants::default();
+        let mut table = Table::default();
+        for (name, value) in variables {
+            let (whole, value) = (&value, value.trim());
+            if value.is_empty() {
+                continue;
+            }
+            match name.as_str() {
+                API_URL => api = Api::parse(value)?,
+                // The key is not shown.
+                ACCESS_TOKEN if !value.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                    return Err(format!("{ACCESS_TOKEN} contains characters that no API key has"));
+                }
+                ACCESS_TOKEN => token = Some(value.to_owned()),
+                KEY_CLAIMS => claims = Some(value.to_owned()),
+                PARTICIPANTS => {
+                    participants = Participants::parse(value)
+                        .filter(|seen| *seen != Participants::Pseudonyms)
+                        .ok_or_else(|| format!("{PARTICIPANTS} must be \"names\" or \"hidden\""))?;
+                }
+                PERMISSIONS => {
+                    table = read_permissions(whole)
+                        .map_err(|wrong| format!("{PERMISSIONS}, {wrong}"))?;
+                }
+                _ => {}
+            }
+        }
+        // There is nobody to ask.
+        for effect in [Effect::Write, Effect::Destination] {
+            let is_stated = table.effects.contains_key(&effect);
+            if !is_stated {
+                table.effects.insert(effect, Entry::new(Permission::Deny, 0));
+            }
+        }
+        table.participants = participants;
+        let mut policy = Policy::default();
+        policy.own.file = Some(PERMISSIONS.into());
+        policy.own.all = table;
+        let redactor = Redactor::new(token.as_deref().unwrap_or_default());
+        Ok(Self { api, token, redactor, given_claims: claims, policy })
+    }
+}
+
+impl Settings {
+    /// Returns what get_current_user may know of the key.
+    pub(crate) fn claims(&self) -> Option<String> {
+        match &self.token {
+            Some(token) => key::claims(token),
+            None => self.given_claims.clone(),
+        }
+    }
+}
+
+/// Reads the rules, and refuses those that need a person or a memory.
+fn read_permissions(text: &str) -> Result<Table, toml::Error> {
+    let document = toml::Document::parse(text)?;
+    let root = document.root();
+    if let [("permissions", node)] = root.entries().as_slice() {
+        return Err(node.error(
+            "leave out `permissions`: write what is in [permissions] of config.toml alone, such as \
+             write = \"deny\" or [functions.create_room]",
+        ));
+    }
+    let table = tables::read(&root, "")?;
+    let is_ask = |entry: &&Entry| {
+        entry.permission == Permission::Ask
+            || !entry.conditions.is_empty() && entry.otherwise == Permission::Ask
+    };
+    let entries = || table.effects.values().chain(table.functions.values());
+    if let Some(entry) = entries().find(is_ask) {
+        return Err(toml::Error {
+            line: entry.line,
+            message: "\"ask\" needs a person, and here is nobody to ask; write \"allow\" with \
+                      conditions or \"deny\", or run the program whereby, which asks"
+                .into(),
+        });
+    }
+    let needs_memory = |condition: &Condition| {
+        condition.is_quota() || matches!(condition, Condition::CreatedBy(_))
+    };
+    let wrong = entries()
+        .flat_map(|entry| &entry.conditions)
+        .find(|stated| needs_memory(&stated.condition))
+        .map(|stated| toml::Error {
+            line: stated.line,
+            message: format!(
+                "`{}` needs a memory of earlier calls, which this component does not have; use rooms, \
+                 room_modes, max_duration, fields or valid_until, or run the program whereby",
+                stated.condition.name()
+            ),
+        });
+    wrong.map_or(Ok(table), Err)
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { is_https: true, authority: "api.whereby.dev".into(), path: "/v1".into() }
+    }
+}
+
+impl Api {
+    /// Reads an https URL, or an http URL of a loopback address. The value is not shown, because it may
+    /// contain a password.
+    fn parse(url: &str) -> Result<Self, String> {
+        Self::read(url).ok_or_else(|| {
+            format!(
+                "{API_URL} must be an https URL without user, query or fragment, such as \
+                 https://api.whereby.dev/v1; http is only for loopback addresses, such as \
+                 http://127.0.0.1:8080/v1"
+            )
+        })
+    }
+
+    fn read(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once(':')?;
+        let rest = rest.strip_prefix("//")?;
+        let is_https = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
+        let path = path.trim_end_matches('/');
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte);
+        // Parsers remove such folders.
+        let is_dots = |part: &str| {
+            matches!(
+                part.to_ascii_lowercase().as_str(),
+                "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e"
+            )
+        };
+        let fits = is_authority(authority)
+            && (is_https || is_loopback(authority))
+            && path.bytes().all(is_plain)
+            && !path.split('/').any(is_dots);
+        fits.then(|| Self {
+            is_https,
+            authority: authority.to_ascii_lowercase(),
+            path: path.into(),
+        })
+    }
+
+    /// Returns the URL.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.is_https { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.path)
+    }
+}
+
+/// The one address of IP version 6 that an authority may be: this machine.
+const IP_V6_LOOPBACK: &str = "[::1]";
+
+/// Splits an authority into its host and its port.
+fn split(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+fn is_authority(authority: &str) -> bool {
+    let (host, port) = split(authority);
+    let is_name = |host: &str| {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_letter))
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    (is_name(host) || host == IP_V6_LOOPBACK) && port.is_none_or(is_port)
+}
+
+/// Only addresses count, because a name such as localhost depends on the resolver.
+fn is_loopback(authority: &str) -> bool {
+    let (host, _) = split(authority);
+    let is_number =
+        |part: &str| part == "0" || !part.starts_with('0') && part.parse::<u8>().is_ok();
+    host == IP_V6_LOOPBACK
+        || host.starts_with("127.")
+            && host.split('.').count() == 4
+            && host.split('.').all(is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, value: &str) -> Result<Settings, String> {
+        Settings::read(vec![(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn only_https_and_loopback_are_accepted() {
+        for (text, shown) in [
+            ("https://api.whereby.dev/v1", "https://api.whereby.dev/v1"),
+            ("https://API.whereby.dev/v1/", "https://api.whereby.dev/v1"),
+            ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            assert_eq!(
+                read(API_URL, text).map(|settings| settings.api.url()).as_deref(),
+                Ok(shown)
+            );
+        }
+        for text in [
+            "api.whereby.dev",
+            "http://api.whereby.dev/v1",
+            "http://localhost:8080/v1",
+            "http://127.0.0.1.example.com/v1",
+            "http://2130706433/v1",
+            "http://0.0.0.0/v1",
+            "http://[::2]/v1",
+            "https://user:secret@api.whereby.dev/v1",
+            "https://api.whereby.dev:0x50/v1",
+            "https://api.whereby.dev:/v1",
+            "https://api.whereby.dev/v1?x=1",
+            "https://api.whereby.dev/v1#x",
+            "https://api.whereby.dev/../v1",
+            "https://api..dev/v1",
+            "https:///v1",
+            "ftp://127.0.0.1/v1",
+        ] {
+            let error = read(API_URL, text).err().expect(text);
+            assert!(error.starts_with(API_URL) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn rules_that_need_a_person_or_a_memory_are_refused() {
+        for (rules, line, what) in [
+            ("write = \"ask\"", 1, "\"ask\""),
+            ("\n[functions]\ndelete_room = \"ask\"", 3, "\"ask\""),
+            (
+                "[functions.create_room]\npermission = \"allow\"\nrooms = [\"bot-*\"]\notherwise = \"ask\"",
+                1,
+                "\"ask\"",
+            ),
+            (
+                "[functions.create_room]\npermission = \"allow\"\nmax_per_hour = 5",
+                3,
+                "`max_per_hour`",
+            ),
+            (
+                "[functions.create_room]\npermission = \"allow\"\nmax_per_day = 5",
+                3,
+                "`max_per_day`",
+            ),
+            (
+                "[functions.delete_room]\npermission = \"allow\"\ncreated_by = \"host\"",
+                3,
+                "`created_by`",
+            ),
+            ("[permissions]\nwrite = \"allow\"", 1, "leave out `permissions`"),
+            ("wirte = \"allow\"", 1, "unknown key `wirte`"),
+            ("write = allow", 1, "not TOML"),
+        ] {
+            let error = read(PERMISSIONS, rules).err().expect(rules);
+            let place = format!("{PERMISSIONS}, line {line}: ");
+            assert!(error.starts_with(&place) && error.contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_one_word_and_its_error_does_not_show_it() {
+        let error = read(ACCESS_TOKEN, "s3cret\nkey").err().expect("an error");
+        assert!(error.contains(ACCESS_TOKEN) && !error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn the_claims_are_those_of_the_key_if_there_is_one() {
+        let claims = |variables: &[(&str, &str)]| {
+            let owned = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            Settings::read(owned.collect()).ok().and_then(|settings| settings.claims())
+        };
+        let given = (KEY_CLAIMS, "{\"organizationId\":\"7\"}");
+        assert_eq!(claims(&[given]).as_deref(), Some(given.1));
+        let token = (ACCESS_TOKEN, "e30.eyJvcmdhbml6YXRpb25JZCI6IjkiLCJqdGkiOiJ4In0.c2ln");
+        assert_eq!(claims(&[given, token]).as_deref(), Some("{\"organizationId\":\"9\"}"));
+        assert_eq!(claims(&[given, (ACCESS_TOKEN, "opaque")]), None);
+    }
+}
