@@ -8,12 +8,15 @@ mod artifact;
 mod component;
 #[path = "build/compose.rs"]
 mod compose;
+#[path = "build/direct.rs"]
+mod direct;
 #[path = "build/documentation.rs"]
 mod documentation;
 #[path = "build/metadata.rs"]
 mod metadata;
 
 use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,9 +44,13 @@ fn run() -> Result<()> {
     let target = std::env::var("TARGET").context("cargo sets TARGET")?;
     println!("cargo::rustc-env=TARGET={target}");
     match package.parent().filter(|root| root.join("guest/gateway/Cargo.toml").is_file()) {
-        Some(workspace) => build(workspace, &out),
-        None => unpack(&package.join("prebuilt"), &out),
+        Some(workspace) => build(workspace, &out)?,
+        None => unpack(&package.join("prebuilt"), &out)?,
     }
+    // So that the program need not compute it at each start.
+    let digest = Sha256::digest(fs::read(out.join("integration.wasm"))?);
+    println!("cargo::rustc-env=COMPONENT_SHA256={digest:x}");
+    Ok(())
 }
 
 /// Builds the components from the workspace.

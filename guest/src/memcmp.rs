@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "this reads raw memory")]
 
-/// Compares memory for the compiler: eight bytes at a time, where the C library compares single bytes.
+/// Compares memory for the compiler: several bytes at a time, where the C library compares single bytes.
 ///
 /// # Safety
 ///
@@ -10,22 +10,22 @@
 #[unsafe(no_mangle)]
 #[inline(never)]
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, length: usize) -> i32 {
-    const WORD: usize = size_of::<u64>();
     let mut at = 0;
     // SAFETY: every offset is below the length.
     unsafe {
-        while at + WORD <= length {
-            let word = |from: *const u8| from.add(at).cast::<u64>().read_unaligned();
-            let (left, right) = (word(left), word(right));
-            if left != right {
-                return if left.to_be() < right.to_be() { -1 } else { 1 };
-            }
-            at += WORD;
+        let eight = |from: *const u8, at: usize| from.add(at).cast::<u64>().read_unaligned();
+        let four = |from: *const u8, at: usize| from.add(at).cast::<u32>().read_unaligned();
+        while at + 8 <= length && eight(left, at) == eight(right, at) {
+            at += 8;
         }
+        if at + 4 <= length && four(left, at) == four(right, at) {
+            at += 4;
+        }
+        // What is left is short, or its first bytes differ.
         while at < length {
-            let (left, right) = (*left.add(at), *right.add(at));
-            if left != right {
-                return i32::from(left) - i32::from(right);
+            let difference = i32::from(*left.add(at)) - i32::from(*right.add(at));
+            if difference != 0 {
+                return difference;
             }
             at += 1;
         }

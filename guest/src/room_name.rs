@@ -94,8 +94,10 @@ impl RoomName {
 /// Returns a name in the form that [`RoomName::parse`] reads as the same name.
 pub(crate) fn shown(name: &str) -> String {
     let is_same = |read: RoomName| read.name == name && read.padded.is_none();
-    let slash = if RoomName::parse_name(name).is_some_and(is_same) { "" } else { "/" };
-    format!("{slash}{name}")
+    // Whereby's own names need no parsing.
+    let is_plain = !name.is_empty() && is_whereby_s(name);
+    let slash = if is_plain || RoomName::parse_name(name).is_some_and(is_same) { "" } else { "/" };
+    [slash, name].concat()
 }
 
 /// Returns whether a string starts with a Whereby host and a path.
@@ -129,10 +131,12 @@ fn spellings(name: &str) -> Vec<String> {
     if lower == name {
         return vec![lower];
     }
-    let is_whereby_s = lower
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if is_whereby_s { vec![lower, name.to_owned()] } else { vec![name.to_owned(), lower] }
+    if is_whereby_s(&lower) { vec![lower, name.to_owned()] } else { vec![name.to_owned(), lower] }
+}
+
+/// Returns whether a name has only the characters that Whereby makes names of.
+fn is_whereby_s(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// Returns whether a string can be the name of a room, without the slash. Whereby makes names of

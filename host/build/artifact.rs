@@ -1,7 +1,7 @@
 //! Builds the embedded components from the workspace.
 
 use super::component::Build;
-use super::{compose, documentation, metadata};
+use super::{compose, direct, documentation, metadata};
 use anyhow::{Context as _, Result};
 use std::path::Path;
 
@@ -60,7 +60,8 @@ impl Artifact<'_> {
                 "reader",
             )
         };
-        let documented = documentation::document(built, &self.workspace.join("wit"), world)?;
+        let connected = direct::connect(built)?;
+        let documented = documentation::document(&connected, &self.workspace.join("wit"), world)?;
         metadata::describe(&documented, name, description)
     }
 

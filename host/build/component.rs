@@ -61,6 +61,8 @@ impl<const N: usize> Build<'_, N> {
         let mut flags = vec![
             format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
             format!("-Clink-arg=--initial-memory={MEMORY_BYTES}"),
+            // A component is never loaded at another address, so its code need not look up its own.
+            "-Crelocation-model=static".to_owned(),
             // Without padding for relocations.
             "-Clink-arg=--compress-relocations".to_owned(),
         ];

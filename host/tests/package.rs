@@ -55,6 +55,7 @@ fn a_package_brings_along_what_is_outside_of_it() {
             "build/artifact.rs",
             "build/component.rs",
             "build/compose.rs",
+            "build/direct.rs",
             "build/documentation.rs",
             "build/metadata.rs",
             "examples/agent.rs",

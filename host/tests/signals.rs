@@ -127,6 +127,56 @@ async fn a_read_that_is_stopped_ends_silently_and_is_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_output_comes_before_the_program_waits_for_the_state_database() {
+    let world = World::new().await;
+    let state = world.home.path().join(".local/state/whereby");
+    let spooled = || std::fs::read_dir(state.join("spool")).expect("the spool").count();
+    let rows = || world.start(&["audit", "--json"]).wait_with_output().expect("it ends");
+    let rows = || document(&rows())["audit"].as_array().expect("rows").len();
+    let start = || world.start(&["call", "list_rooms", "--json"]);
+    assert!(start().wait_with_output().expect("it ends").status.success());
+    let other = rusqlite::Connection::open(state.join("state.db")).expect("the database");
+    let lock = || other.execute_batch("BEGIN IMMEDIATE").expect("it is locked");
+    let unlock = || other.execute_batch("ROLLBACK").expect("it is not locked");
+
+    lock();
+    let mut child = start();
+    let printed = line(child.stdout.take().expect("its output"));
+    // The program gives up waiting after a while; if it had waited before, the row would stay in the spool.
+    unlock();
+    assert_eq!(child.wait().expect("it ends").code(), Some(0), "{printed}");
+    assert_eq!((spooled(), rows()), (0, 2));
+
+    // Whoever has the output and does not wait loses nothing.
+    for (index, (signal, _)) in SIGNALS.into_iter().enumerate() {
+        lock();
+        let mut child = start();
+        let printed = line(child.stdout.take().expect("its output"));
+        let printed: Value = serde_json::from_str(&printed).expect("a document");
+        wait_until_open(child.id(), "state.db");
+        let output = stop(child, signal);
+        assert_eq!(output.status.code(), Some(0), "{signal}: {printed}");
+        assert_eq!(printed["success"], true, "{printed}");
+        assert_ne!(spooled(), 0, "{signal}");
+        unlock();
+        assert_eq!((rows(), spooled()), (3 + index, 0), "{signal}");
+    }
+}
+
+/// Waits until a program has a file open.
+fn wait_until_open(id: u32, name: &str) {
+    // Without these files, it is not known.
+    let Ok(folder) = std::fs::canonicalize(format!("/proc/{id}/fd")) else { return };
+    let is_open = || {
+        let files = std::fs::read_dir(&folder).expect("the program runs");
+        files.flatten().any(|file| file.path().read_link().is_ok_and(|file| file.ends_with(name)))
+    };
+    while !is_open() {
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn whoever_reads_documents_gets_one_of_a_read_that_is_stopped() {
     for (signal, status) in SIGNALS {
         let world = World::new().await;

@@ -11,6 +11,8 @@ mod artifact;
 mod component;
 #[path = "../../host/build/compose.rs"]
 mod compose;
+#[path = "../../host/build/direct.rs"]
+mod direct;
 #[path = "../../host/build/documentation.rs"]
 mod documentation;
 #[path = "../../host/build/metadata.rs"]
@@ -55,5 +57,16 @@ async fn a_build_in_another_place_gives_the_same_components() {
     let (guard, front) = artifact.guard().expect("it builds");
     for (name, part) in [("guard", guard), ("front", front)] {
         assert!(guarded.windows(part.len()).any(|window| window == part), "another {name}");
+    }
+}
+
+#[test]
+fn a_component_that_the_linker_did_not_make_is_not_connected() {
+    for (component, message) in [
+        (whereby::BUILT_IN_COMPONENT, "the table lacks a function"),
+        (whereby::BUILT_IN_GATEWAY, "the component has 0 modules, not the linker's three"),
+    ] {
+        let error = direct::connect(component).expect_err("a component of another shape");
+        assert_eq!(error.to_string(), message);
     }
 }

@@ -66,7 +66,7 @@ impl Opts {
         let session = Session::builder()
             .settings(settings(&simulator)?)
             .environment(Environment {
-                compiled_code: context.environment.compiled_code.clone(),
+                compiled_code: (context.compiled_code)(&context.environment),
                 ..Environment::empty()
             })
             .approver(Arc::clone(&approver) as Arc<dyn Approver>)

@@ -70,8 +70,8 @@ use signal::Signals;
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use whereby_authority::text;
 use whereby_catalog::Function;
 
@@ -182,7 +182,14 @@ struct Context {
     asking: Arc<AtomicBool>,
     /// Tells people of new approval requests.
     notifier: Notifier,
+    compiled_code: FindCode,
+    /// The store, once the command needs it. It is closed after the output.
+    store: Arc<Mutex<Option<Arc<Store>>>>,
 }
+
+/// Returns where the built-in component's compiled code may be that was packaged with the program. Only
+/// commands that make calls look for it.
+type FindCode = fn(&Environment) -> Option<PathBuf>;
 
 impl Context {
     /// Returns the look of tables on standard output.
@@ -245,13 +252,25 @@ impl Context {
         is_terminal && !self.environment.is_ci() && !self.global.json && !force
     }
 
-    /// Returns the store of approvals and the audit log.
+    /// Returns the store of approvals and the audit log, which the whole command shares.
     fn store(&self) -> Result<Arc<Store>, Error> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &*store {
+            return Ok(Arc::clone(store));
+        }
         let directory = self.environment.own_directory("state").map_err(|reason| {
             let message = format!("approvals and the audit log cannot be stored: {reason}");
             Error::configuration(message)
         })?;
-        Ok(Store::with_clock(directory, self.environment.clock.clone()))
+        let made = Store::with_clock(directory, self.environment.clock.clone());
+        Ok(Arc::clone(store.insert(made)))
+    }
+
+    /// Closes the store: adds rows that wait to the database, and closes that. If it fails, the rows are
+    /// added by the next program.
+    fn close_store(&self) {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(store);
     }
 
     /// Warns that a decision is not in the audit log, if it is not.
@@ -308,7 +327,10 @@ impl Context {
     ) -> Result<Session, Error> {
         let mut builder = Session::builder()
             .settings(settings)
-            .environment(self.environment.clone())
+            .environment(Environment {
+                compiled_code: (self.compiled_code)(&self.environment),
+                ..self.environment.clone()
+            })
             .approver(approver)
             .notifier(&self.notifier)
             .notice(self.warner())
@@ -349,8 +371,7 @@ pub fn run_process() -> u8 {
 fn run_on_this_thread() -> u8 {
     let streams = Streams::of_process();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut environment = Environment::of_process();
-    environment.compiled_code = packaged::beside_program();
+    let environment = Environment::of_process();
     let own = (arguments.clone(), environment.clone(), streams.clone());
     let print_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -370,7 +391,8 @@ fn run_on_this_thread() -> u8 {
             streams.signals = signal::Watch::start().ok();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let code = runtime.block_on(run(arguments, environment, streams));
+        let code = |_: &Environment| packaged::beside_program();
+        let code = runtime.block_on(run_with(arguments, environment, streams, code));
         // A thread may still be reading from the terminal.
         runtime.shutdown_background();
         terminal::restore();
@@ -491,6 +513,15 @@ pub async fn run(
     environment: Environment,
     streams: Streams,
 ) -> u8 {
+    run_with(arguments, environment, streams, |environment| environment.compiled_code.clone()).await
+}
+
+async fn run_with(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment,
+    streams: Streams,
+    compiled_code: FindCode,
+) -> u8 {
     let given: Vec<OsString> = arguments.into_iter().collect();
     let style = Style::of(&given, environment.clone());
     let arguments = std::iter::once("whereby".into()).chain(given.iter().cloned());
@@ -518,6 +549,8 @@ pub async fn run(
         global: opts.global,
         asking: Arc::default(),
         notifier: Notifier::default(),
+        compiled_code,
+        store: Arc::default(),
     };
     let notifier = context.notifier.clone();
     // The futures of commands are large; boxed, they do not all take space on the stack.
@@ -559,6 +592,8 @@ pub async fn run(
         }
     };
     let code = print(&streams, &style, result);
+    // A signal changes the exit status no more.
+    streams.set_exit_code(code);
     // After the output, which nothing holds up. A person who stopped the program does not wait.
     if ![Exit::Interrupted, Exit::Terminated, Exit::HungUp].map(Exit::code).contains(&code) {
         let mut signals = Signals::listen(&streams);
@@ -569,6 +604,8 @@ pub async fn run(
         }
     }
     notifier.close().await;
+    // This waits for the disk, and perhaps for another program.
+    context.close_store();
     code
 }
 

@@ -2,8 +2,9 @@
 //! and a closed terminal (SIGHUP).
 //!
 //! A command that listens stops its work and reports the outcome. While no command listens, for example
-//! during a read of standard input, a signal ends the program at once. Process 1, as in a container, gets
-//! only the signals that it handles, so the program handles them from the start.
+//! during a read of standard input, a signal ends the program at once; after the output, with the command's own
+//! exit status. Process 1, as in a container, gets only the signals that it handles, so the program handles
+//! them from the start.
 
 use super::Exit;
 use super::streams::Streams;
@@ -32,6 +33,8 @@ mod unix {
         sender: watch::Sender<Option<Exit>>,
         /// Printed if a signal ends the program while nothing listens.
         last_words: Option<String>,
+        /// The exit status of a command that has printed its output.
+        exit_code: Option<u8>,
     }
 
     impl Watch {
@@ -45,6 +48,7 @@ mod unix {
                 listeners: 0,
                 sender: watch::Sender::new(None),
                 last_words: None,
+                exit_code: None,
             })));
             let (handlers, installed) = std::sync::mpsc::channel::<(Runtime, Vec<Handler>)>();
             let own = watch.clone();
@@ -77,6 +81,11 @@ mod unix {
             self.state().last_words = words;
         }
 
+        /// Sets the exit status after a signal that comes while nothing listens.
+        pub(in super::super) fn set_exit_code(&self, code: u8) {
+            self.state().exit_code = Some(code);
+        }
+
         fn received(&self, exit: Exit) {
             let mut state = self.state();
             if state.listeners == 0 {
@@ -85,7 +94,7 @@ mod unix {
                     // Standard output may be closed; the exit status stays the same.
                     let _ = writeln!(std::io::stdout(), "{words}");
                 }
-                std::process::exit(exit.code().into());
+                std::process::exit(state.exit_code.unwrap_or(exit.code()).into());
             }
             state.sender.send_replace(Some(exit));
         }
@@ -103,10 +112,11 @@ mod unix {
                 // Handled and ignored, so that a write beyond the limit fails with an error.
                 (None, SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())),
             ];
+            let ignored = ignored();
             wanted
                 .into_iter()
                 // A signal that the parent process made us ignore, as nohup does, stays ignored.
-                .filter(|(_, kind)| !is_ignored(kind.as_raw_value()))
+                .filter(|(_, kind)| ignored >> (kind.as_raw_value() - 1) & 1 == 0)
                 .map(|(exit, kind)| Ok(Self(exit, signal(kind)?)))
                 .collect()
         }
@@ -158,13 +168,12 @@ mod unix {
         }
     }
 
-    /// Whether the parent process made this program ignore a signal.
-    fn is_ignored(number: i32) -> bool {
+    /// Returns the signals that the parent process made this program ignore, one bit each.
+    fn ignored() -> u64 {
         // On a system without this file, no signal counts as ignored.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
     }
 }
 

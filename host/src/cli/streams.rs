@@ -86,6 +86,16 @@ impl Streams {
         drop(words);
     }
 
+    /// Sets the exit status of a command that has printed its output. A signal then ends the program with it.
+    pub(super) fn set_exit_code(&self, code: u8) {
+        #[cfg(unix)]
+        if let Some(watch) = &self.signals {
+            watch.set_exit_code(code);
+        }
+        #[cfg(not(unix))]
+        let _ = code;
+    }
+
     pub(crate) fn stdout(&self) -> MutexGuard<'_, dyn Write + Send + 'static> {
         self.stdout.lock().unwrap_or_else(PoisonError::into_inner)
     }

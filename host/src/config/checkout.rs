@@ -4,6 +4,8 @@
 use crate::config::PROJECT_FILE;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+#[cfg(unix)]
+use std::sync::OnceLock;
 
 /// Returns the checkout around the working directory that contains a path, if any.
 ///
@@ -82,9 +84,15 @@ pub(crate) fn own_configuration() -> Option<PathBuf> {
 /// Returns the user's home directory from the system's user database, whatever `HOME` says.
 #[cfg(unix)]
 pub(crate) fn own_home() -> Option<PathBuf> {
+    // It is asked once, unless it fails.
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(home) = HOME.get() {
+        return Some(home.clone());
+    }
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
     // Users without a home have `/`.
-    Some(user.dir).filter(|home| home.is_absolute() && home.parent().is_some())
+    let home = Some(user.dir).filter(|home| home.is_absolute() && home.parent().is_some())?;
+    Some(HOME.get_or_init(|| home).clone())
 }
 
 #[cfg(not(unix))]

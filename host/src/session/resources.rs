@@ -19,6 +19,7 @@ use crate::session::sandbox::engine::{Engine, MAX_COMPONENT_BYTES};
 #[cfg(any(feature = "lua", feature = "mcp"))]
 use crate::session::sandbox::inspect;
 use crate::system::clock::Clock;
+use crate::system::digest;
 use crate::system::file;
 use crate::system::resource_limit;
 use secrecy::ExposeSecret;
@@ -32,6 +33,9 @@ use whereby_authority::text;
 #[cfg(any(feature = "lua", feature = "mcp"))]
 use whereby_catalog::{FUNCTIONS, Function};
 
+/// The SHA-256 of the built-in component, in lower-case hexadecimal.
+const BUILT_IN_DIGEST: &str = env!("COMPONENT_SHA256");
+
 /// Reads the file of a component, and checks its SHA-256 if one is given.
 ///
 /// # Errors
@@ -43,7 +47,7 @@ pub fn read_component(path: &Path, sha256: Option<&str>) -> Result<Vec<u8>, Erro
         |what: String| Error::Configuration { message: format!("the component {shown} {what}") };
     let bytes = file::read(path, MAX_COMPONENT_BYTES).map_err(wrong)?.bytes;
     if let Some(expected) = sha256 {
-        let found = crate::system::digest::sha256(&bytes);
+        let found = digest::sha256(&bytes);
         if found != expected {
             return Err(wrong(format!(
                 "has the SHA-256 {found}; component.sha256 requires {expected}"
@@ -95,6 +99,7 @@ type Making = watch::Receiver<Option<Result<Arc<Engine>, Error>>>;
 struct OwnComponent {
     /// Absent for the built-in one.
     bytes: Option<Vec<u8>>,
+    /// The SHA-256 of the bytes.
     digest: OnceLock<String>,
     /// The functions that it exports, cached because a file can be large and clients ask often.
     #[cfg(any(feature = "lua", feature = "mcp"))]
@@ -276,7 +281,10 @@ impl Resources {
 
     /// Returns the component's SHA-256, in lower-case hexadecimal.
     pub(crate) fn component_digest(&self) -> &str {
-        self.component.digest.get_or_init(|| crate::system::digest::sha256(self.component()))
+        match &self.component.bytes {
+            Some(bytes) => self.component.digest.get_or_init(|| digest::sha256(bytes)),
+            None => BUILT_IN_DIGEST,
+        }
     }
 
     /// Returns the functions that the component exports. For a file that is not a component, that is all
@@ -298,7 +306,9 @@ impl Resources {
             let made = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 let packaged = own.environment.compiled_code.as_deref();
                 let packaged = packaged.filter(|_| own.component.bytes.is_none());
-                Engine::new(own.component(), &own.settings.limits, packaged, own.cache.as_deref())
+                let (bytes, digest) = (own.component(), own.component_digest());
+                let (limits, cache) = (&own.settings.limits, own.cache.as_deref());
+                Engine::new(bytes, digest, limits, packaged, cache)
             }));
             let failed = |panic: Box<dyn Any + Send>| {
                 Err(resource_limit::panicked("compiling the component failed", &*panic))
@@ -357,5 +367,15 @@ impl Resources {
 
     fn tokens(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<Token>>>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_the_built_in_component_is_known() {
+        assert_eq!(BUILT_IN_DIGEST, digest::sha256(BUILT_IN_COMPONENT));
     }
 }

@@ -116,22 +116,41 @@ pub(super) fn is_denied(
 /// Expires approvals that are out of date, so that setting the clock back does not renew them. Deletes
 /// old ones, calls that cannot be made any more, and results that nobody has asked for.
 pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> {
-    let sql = format!(
-        "UPDATE approvals SET state = 'expired' WHERE state IN ('pending', 'approved')
-         AND NOT ({IS_PENDING}) AND NOT ({IS_APPROVED})"
-    );
-    connection.execute(&sql, [now])?;
+    let change = |change: &str, condition: &str, times: &[i64]| {
+        change_where(connection, "approvals", change, condition, times)
+    };
+    let is_past =
+        format!("state IN ('pending', 'approved') AND NOT ({IS_PENDING}) AND NOT ({IS_APPROVED})");
+    change("UPDATE approvals SET state = 'expired'", &is_past, &[now])?;
     // A call that has begun may give its approval back, and a person may approve what was denied.
-    let sql = "UPDATE approvals SET call = NULL WHERE call IS NOT NULL
+    let is_over = "call IS NOT NULL
         AND (state = 'expired' OR state = 'used' AND used_at < ?1
             OR state = 'denied' AND decided_at < ?2)";
-    connection.execute(sql, [now - RESULT_MS, now - PENDING_MS])?;
-    connection.execute("DELETE FROM results WHERE time < ?1", [now - RESULT_MS])?;
+    change("UPDATE approvals SET call = NULL", is_over, &[now - RESULT_MS, now - PENDING_MS])?;
+    let results = "DELETE FROM results";
+    change_where(connection, "results", results, "time < ?1", &[now - RESULT_MS])?;
     standing::expire(connection, now)?;
     // The audit log keeps what came of them.
-    let sql =
-        "DELETE FROM approvals WHERE created_at < ?1 AND state NOT IN ('pending', 'approved')";
-    connection.execute(sql, [now - KEPT_MS]).map(drop)
+    let is_old = "created_at < ?1 AND state NOT IN ('pending', 'approved')";
+    change("DELETE FROM approvals", is_old, &[now - KEPT_MS])
+}
+
+/// Changes the rows of a table for which a condition holds. There is rarely one, and preparing a change with
+/// all its triggers takes long, so this looks first.
+pub(super) fn change_where(
+    connection: &Connection,
+    table: &str,
+    change: &str,
+    condition: &str,
+    values: &[i64],
+) -> rusqlite::Result<()> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {condition})");
+    let mut exists = connection.prepare_cached(&sql)?;
+    if exists.query_row(rusqlite::params_from_iter(values), |row| row.get(0))? {
+        let sql = format!("{change} WHERE {condition}");
+        connection.execute(&sql, rusqlite::params_from_iter(values))?;
+    }
+    Ok(())
 }
 
 /// What a stored call is stored with.

@@ -548,6 +548,9 @@ CREATE TABLE anchor (
 INSERT INTO anchor VALUES (1, 0, 0, 0);
 ";
 
+/// The tables of the current version, as all steps together make them. A new database gets them at once.
+const NEWEST: &str = include_str!("newest.sql");
+
 /// Returns whether the database has the current version. Returns an error if it cannot be upgraded.
 pub(super) fn is_current(connection: &Connection) -> Result<bool, Problem> {
     // Another process may be creating it; the transaction sees all of that or nothing.
@@ -581,21 +584,29 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Problem> {
         return Ok(());
     }
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (step, from) in STEPS.iter().zip(0..) {
-        if from >= version {
-            transaction.execute_batch(step)?;
-        }
-    }
-    if version < CHAINED {
-        chain::join_old_rows(&transaction)?;
-    }
-    if version == 0 {
+    if version > 0 {
+        upgrade(&transaction, version)?;
+    } else {
+        transaction.execute_batch(NEWEST)?;
         let key: [u8; 32] = random().map_err(Problem::Random)?;
         transaction.execute("INSERT INTO installation VALUES (1, ?1)", [&key[..]])?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)
+}
+
+/// Upgrades the tables and rows of an older version.
+fn upgrade(transaction: &Transaction<'_>, version: i64) -> Result<(), Problem> {
+    for (step, from) in STEPS.iter().zip(0..) {
+        if from >= version {
+            transaction.execute_batch(step)?;
+        }
+    }
+    if version < CHAINED {
+        chain::join_old_rows(transaction)?;
+    }
+    Ok(())
 }
 
 /// What a database has: tables, indexes, triggers and views, by kind and name, with their definitions.
@@ -627,4 +638,59 @@ pub(super) fn make_version(connection: &Connection, version: usize) -> rusqlite:
     connection.execute("INSERT INTO installation VALUES (1, zeroblob(32))", [])?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", version as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Returns the rows of every table but that of the installation's key, as SQL that adds them.
+    fn rows(connection: &Connection) -> Vec<String> {
+        let tables = objects(connection).expect("a schema").into_keys();
+        let tables = tables.filter(|(kind, name)| kind == "table" && name != "installation");
+        let mut added = Vec::new();
+        for (_, table) in tables {
+            let statement = connection.prepare(&format!("SELECT * FROM {table}")).expect("SQL");
+            let columns: Vec<_> = statement.column_names().map(|c| format!("quote({c})")).collect();
+            let sql = format!("SELECT concat_ws(', ', {}) FROM {table}", columns.join(", "));
+            let mut statement = connection.prepare(&sql).expect("SQL");
+            let values = statement.query_map([], |row| row.get(0)).expect("rows");
+            let values = values.collect::<rusqlite::Result<Vec<String>>>().expect("rows");
+            added.extend(values.iter().map(|row| format!("INSERT INTO {table} VALUES ({row})")));
+        }
+        added
+    }
+
+    /// Returns the SQL that makes a database like this one: tables, rows, and what depends on both.
+    fn dump(connection: &Connection) -> String {
+        let made = |kind: &str| -> Vec<String> {
+            let sql =
+                "SELECT sql FROM sqlite_schema WHERE type = ?1 AND sql IS NOT NULL ORDER BY name";
+            let mut statement = connection.prepare(sql).expect("SQL");
+            let found = statement.query_map([kind], |row| row.get(0)).expect("a schema");
+            found.collect::<rusqlite::Result<_>>().expect("a schema")
+        };
+        let statements = [made("table"), made("index"), rows(connection), made("trigger")].concat();
+        statements.iter().map(|statement| format!("\n{statement};\n")).collect()
+    }
+
+    #[test]
+    fn a_new_database_is_as_all_steps_make_it() {
+        let upgraded = Connection::open_in_memory().expect("a database");
+        make_version(&upgraded, STEPS.len()).expect("the tables");
+        let (comment, tables) = NEWEST.split_once("\n\n").expect("a comment first");
+        let expected = dump(&upgraded);
+        if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/newest.sql");
+            std::fs::write(file, format!("{comment}\n{expected}")).expect("written");
+        } else {
+            assert_eq!(format!("\n{tables}"), expected, "newest.sql is not what the steps make");
+        }
+        let mut new = Connection::open_in_memory().expect("a database");
+        migrate(&mut new).expect("the tables");
+        assert_eq!(objects(&new).expect("a schema"), objects(&upgraded).expect("a schema"));
+        assert_eq!(rows(&new), rows(&upgraded));
+        assert!(is_current(&new).expect("the version"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Standing approvals in the database: a person's yes to the next calls that are alike.
 
 use super::approval::{StoredApproval, date, new_id};
-use super::approvals::is_past;
+use super::approvals::{change_where, is_past};
 use super::audit;
 use super::decision::{Decided, Decider, What};
 use super::digest::Digest;
@@ -466,11 +466,10 @@ pub(super) fn one(connection: &Connection, id: &str) -> rusqlite::Result<Option<
 
 /// Ends those that are from the future, because the clock was set back, and deletes old ones.
 pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> {
-    let sql = concat!(
-        "UPDATE standing_approvals SET valid_until = created_at WHERE valid_until > created_at AND NOT ",
-        is_past!("created_at")
-    );
-    connection.execute(sql, [now])?;
-    let sql = "DELETE FROM standing_approvals WHERE valid_until < ?1";
-    connection.execute(sql, [now - KEPT_MS]).map(drop)
+    let change = |change: &str, condition: &str, time: i64| {
+        change_where(connection, "standing_approvals", change, condition, &[time])
+    };
+    let is_of_the_future = concat!("valid_until > created_at AND NOT ", is_past!("created_at"));
+    change("UPDATE standing_approvals SET valid_until = created_at", is_of_the_future, now)?;
+    change("DELETE FROM standing_approvals", "valid_until < ?1", now - KEPT_MS)
 }

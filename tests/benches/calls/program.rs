@@ -3,14 +3,18 @@
 use crate::server::Server;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The variable that makes this program act as `whereby`, whose code it contains.
 pub(crate) const PROGRAM: &str = "WHEREBY_BENCH_PROGRAM";
 
 fn program(server: &Server, home: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    program_at(&std::env::current_exe().expect("this program"), server, home)
+}
+
+fn program_at(file: &Path, server: &Server, home: &Path) -> Command {
+    let mut command = Command::new(file);
     command
         .env_clear()
         .env(PROGRAM, "1")
@@ -22,11 +26,47 @@ fn program(server: &Server, home: &Path) -> Command {
 
 /// Runs `whereby call` from start to exit, for a user with this home directory.
 pub(crate) fn call(server: &Server, home: &Path) {
-    let output = program(server, home)
+    run_call(program(server, home));
+}
+
+fn run_call(mut program: Command) {
+    let output = program
         .args(["call", "list_rooms", "{\"limit\":10}", "--json"])
         .output()
         .expect("the program runs");
     assert!(output.status.success(), "{output:?}");
+}
+
+/// The program as a package installs it, with its compiled code.
+pub(crate) struct Installed(tempfile::TempDir);
+
+impl Installed {
+    pub(crate) fn new(server: &Server, home: &Path) -> Self {
+        // Nobody else can write there, as required.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        std::fs::create_dir(folder.path().join("bin")).expect("a directory");
+        std::fs::create_dir_all(folder.path().join("lib/whereby")).expect("a directory");
+        let own = Self(folder);
+        let program = std::env::current_exe().expect("this program");
+        std::fs::copy(program, own.program()).expect("a copy");
+        let code = own.0.path().join("lib/whereby/component.cwasm");
+        let compiled = program_at(&own.program(), server, home)
+            .args(["component", "compile"])
+            .arg(code)
+            .output()
+            .expect("the program runs");
+        assert!(compiled.status.success(), "{compiled:?}");
+        own
+    }
+
+    /// Runs `whereby call` from start to exit.
+    pub(crate) fn call(&self, server: &Server, home: &Path) {
+        run_call(program_at(&self.program(), server, home));
+    }
+
+    fn program(&self) -> PathBuf {
+        self.0.path().join("bin/whereby")
+    }
 }
 
 /// Runs `whereby --version` from start to exit: the cost of a process that does nothing.

@@ -6,7 +6,6 @@
 use crate::config::limits::Limits;
 use crate::error::Error;
 use crate::session::sandbox::preflight;
-use crate::system::digest::sha256;
 use crate::system::file;
 use crate::system::resource_limit;
 use rayon::ThreadPoolBuilder;
@@ -41,7 +40,7 @@ const MOST_THREADS: usize = 4;
 /// and the memory for different components does not add up.
 static COMPILING: Mutex<()> = Mutex::new(());
 
-/// Compiles a component, or loads its compiled code from the cache.
+/// Compiles a component with this SHA-256, or loads its compiled code from the cache.
 ///
 /// # Errors
 ///
@@ -49,10 +48,11 @@ static COMPILING: Mutex<()> = Mutex::new(());
 pub(crate) fn load(
     engine: &Engine,
     bytes: &[u8],
+    digest: &str,
     limits: &Limits,
     directory: Option<&Path>,
 ) -> Result<Component, Error> {
-    let name = file_name(engine, bytes, limits);
+    let name = file_name(engine, digest, limits);
     let file = directory.and_then(|directory| Some(own(directory)?.join(name)));
     let kept = || file.as_ref().and_then(|file| read(engine, file));
     if let Some(component) = kept() {
@@ -96,11 +96,11 @@ fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
 
 /// Returns the name of a file of compiled code: the digest of the component, and the hash of everything
 /// else that affects compilation.
-fn file_name(engine: &Engine, bytes: &[u8], limits: &Limits) -> String {
+fn file_name(engine: &Engine, digest: &str, limits: &Limits) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     preflight::hash(limits, &mut hasher);
-    format!("{}-{:016x}.cwasm", sha256(bytes), hasher.finish())
+    format!("{digest}-{:016x}.cwasm", hasher.finish())
 }
 
 /// Makes the directory if it does not exist. Returns `None` if it does not belong to the user or is open

@@ -53,7 +53,7 @@ const HEADERS_BYTES: usize = 32 * 1024;
 /// The maximum number of random bytes per request.
 const RANDOM_BYTES: u64 = 4096;
 
-/// Limits on the parts of a component. The built-in one has four core instances, one memory and two tables.
+/// Limits on the parts of a component. The built-in one has two core instances, one memory and one table.
 /// A guarded component has three memories, and may have one more in the functions.
 const CORE_INSTANCES: u32 = 16;
 const MEMORIES: u32 = 4;
@@ -107,21 +107,22 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Compiles a component, or loads its compiled code, and links it. `packaged` is code of the built-in
-    /// component.
+    /// Compiles a component, or loads its compiled code, and links it. `digest` is the component's SHA-256;
+    /// `packaged` is code of the built-in component.
     pub(crate) fn new(
         bytes: &[u8],
+        digest: &str,
         limits: &Limits,
         packaged: Option<&Path>,
         cache: Option<&Path>,
     ) -> Result<Self, Error> {
         let memories = preflight::memories(bytes).clamp(1, MEMORIES);
         let wasmtime = set_up(limits, memories)?;
-        let packaged = packaged.map(|path| packaged::load(&wasmtime, bytes, path));
+        let packaged = packaged.map(|path| packaged::load(&wasmtime, digest, path));
         let (packaged, component) = packaged.unwrap_or((Packaged::Absent, None));
         let component = match component {
             Some(component) => component,
-            None => cache::load(&wasmtime, bytes, limits, cache)?,
+            None => cache::load(&wasmtime, bytes, digest, limits, cache)?,
         };
         let linker = linker(&wasmtime)
             .map_err(|error| Error::internal(format!("WASI could not be linked: {error:#}")))?;

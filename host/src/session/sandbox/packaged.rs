@@ -56,24 +56,20 @@ pub(crate) fn make(component: &[u8]) -> Result<Vec<u8>, Error> {
     let code = engine::for_packages().and_then(|e| e.precompile_component(component));
     let mut code = code
         .map_err(|error| Error::internal(format!("the component cannot be compiled: {error:#}")))?;
-    code.extend(seal(component, &code));
+    code.extend(seal(&sha256(component), &code));
     Ok(code)
 }
 
-/// Loads the code of a component.
-pub(crate) fn load(
-    engine: &Engine,
-    component: &[u8],
-    path: &Path,
-) -> (Packaged, Option<Component>) {
-    match read(engine, component, path) {
+/// Loads the code of the component with this SHA-256.
+pub(crate) fn load(engine: &Engine, digest: &str, path: &Path) -> (Packaged, Option<Component>) {
+    match read(engine, digest, path) {
         Ok(None) => (Packaged::Absent, None),
         Ok(component) => (Packaged::Used(path.to_owned()), component),
         Err(why) => (Packaged::Unused(path.to_owned(), why), None),
     }
 }
 
-fn read(engine: &Engine, component: &[u8], path: &Path) -> Result<Option<Component>, Reason> {
+fn read(engine: &Engine, digest: &str, path: &Path) -> Result<Option<Component>, Reason> {
     let unguarded =
         |what| Reason::new(what, "install the package where only root and you can write");
     let Some(bytes) = file::read_guarded(path, MOST_BYTES).map_err(unguarded)? else {
@@ -84,7 +80,7 @@ fn read(engine: &Engine, component: &[u8], path: &Path) -> Result<Option<Compone
         Reason::new(what, "install the package again")
     };
     let (code, found) = bytes.split_last_chunk().ok_or_else(damaged)?;
-    if seal(component, code) != *found
+    if seal(digest, code) != *found
         || Engine::detect_precompiled(code) != Some(Precompiled::Component)
     {
         return Err(damaged());
@@ -102,10 +98,10 @@ fn read(engine: &Engine, component: &[u8], path: &Path) -> Result<Option<Compone
     })
 }
 
-/// Returns the digest of compiled code, the component that it is of, and this version of the program.
-fn seal(component: &[u8], code: &[u8]) -> [u8; 32] {
+/// Returns the digest of compiled code, of the digest of its component, and of this version of the program.
+fn seal(component: &str, code: &[u8]) -> [u8; 32] {
     Sha256::new()
-        .chain_update(sha256(component))
+        .chain_update(component)
         .chain_update(env!("CARGO_PKG_VERSION"))
         .chain_update(code)
         .finalize()

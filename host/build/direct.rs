@@ -1,0 +1,357 @@
+//! Connects a component's imports directly.
+//!
+//! Most imports need the memory and the function `cabi_realloc` of the main module, but must exist before it.
+//! So the linker adds two modules: a shim, whose functions call through a table, and one that fills the table
+//! when the main module exists.
+//!
+//! Here, memory, its contents and `cabi_realloc` become a module that comes first, and the linker's two go. An
+//! instance takes less time to make, and an import less time to call.
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use std::collections::BTreeMap;
+use std::{iter, mem};
+use wasm_encoder::reencode::{
+    Error, Reencode, ReencodeComponent, RoundtripReencoder, component_utils,
+};
+use wasm_encoder::{
+    Alias, CanonicalFunctionSection, CodeSection, Component, ComponentAliasSection,
+    ComponentSectionId, ExportKind, ExportSection, FunctionSection, ImportSection, InstanceSection,
+    Module, ModuleArg, ModuleSection, RawSection,
+};
+use wasmparser::{
+    CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, CustomSectionReader,
+    ExternalKind, Instance, Operator, Parser, Payload, Validator,
+};
+
+/// The linker's modules, in its order.
+const MAIN: u32 = 0;
+const SHIM: u32 = 1;
+const FILLER: u32 = 2;
+
+/// The exports of the main module that imports need.
+const MEMORY: &str = "memory";
+const REALLOC: &str = "cabi_realloc";
+
+/// The module that has them instead, and its instance.
+const FIRST: u32 = 0;
+
+/// Returns the same component with its imports connected directly.
+pub(crate) fn connect(component: &[u8]) -> Result<Vec<u8>> {
+    let (mut connector, mut new) = (Connector::default(), Component::new());
+    connector.parse_component(&mut new, Parser::new(0), component).map_err(
+        |error| match error {
+            Error::UserError(error) => error,
+            other => anyhow!("{other}"),
+        },
+    )?;
+    let modules = connector.modules;
+    ensure!(modules == FILLER + 1, "the component has {modules} modules, not the linker's three");
+    let new = new.finish();
+    Validator::new().validate_all(&new).context("the connected component is invalid")?;
+    Ok(new)
+}
+
+/// Where the new component has what the linker made. Only modules, their instances and their functions move.
+#[derive(Default)]
+struct Connector {
+    modules: u32,
+    instances: Vec<Place>,
+    functions: Vec<Function>,
+    new_instances: u32,
+    new_functions: u32,
+    /// The functions that fill the table, by the name of the shim's function that calls them.
+    table: BTreeMap<String, u32>,
+}
+
+/// An instance that the linker made.
+enum Place {
+    Shim,
+    /// These functions, which are an instance when all imports exist.
+    Functions(Vec<(String, u32)>),
+    /// The main module, which imports these instances and follows them.
+    Main(Vec<(String, u32)>),
+    /// This instance of the new component.
+    New(u32),
+    /// None that anything needs.
+    Gone,
+}
+
+/// A function of a module, or an import in its form.
+enum Function {
+    /// This function of the new component.
+    New(u32),
+    /// The function of this name in the shim.
+    Shim(String),
+}
+
+impl Connector {
+    /// Adds the instances that need imports. The one at this index fills the table.
+    fn add_instances(&mut self, section: &mut InstanceSection, table: usize) -> Result<()> {
+        let table = self.instances.get_mut(table).context("the table is filled with nothing")?;
+        let Place::Functions(functions) = mem::replace(table, Place::Gone) else {
+            bail!("the table is not filled with functions");
+        };
+        for (name, function) in functions {
+            let function = self.function(function)?;
+            self.table.insert(name, function);
+        }
+        for index in 0..self.instances.len() {
+            match &self.instances[index] {
+                Place::Functions(functions) => {
+                    let functions = functions.iter().map(|(name, function)| {
+                        Ok((name.as_str(), ExportKind::Func, self.function(*function)?))
+                    });
+                    section.export_items(functions.collect::<Result<Vec<_>>>()?);
+                }
+                Place::Main(imports) => {
+                    let imports = imports.iter().map(|(name, instance)| {
+                        match self.instances.get(*instance as usize) {
+                            Some(Place::New(new)) => Ok((name.as_str(), ModuleArg::Instance(*new))),
+                            _ => Err(anyhow!("{name} is imported from another module")),
+                        }
+                    });
+                    let memory = Ok((MEMORY, ModuleArg::Instance(FIRST)));
+                    let imports = imports.chain([memory]).collect::<Result<Vec<_>>>()?;
+                    section.instantiate(FIRST + 1, imports);
+                }
+                _ => continue,
+            }
+            self.instances[index] = Place::New(self.new_instances);
+            self.new_instances += 1;
+        }
+        Ok(())
+    }
+
+    fn add_function(&mut self) {
+        self.functions.push(Function::New(self.new_functions));
+        self.new_functions += 1;
+    }
+
+    /// Returns the new index of a function.
+    fn function(&self, function: u32) -> Result<u32> {
+        match self.functions.get(function as usize).context("a function is missing")? {
+            Function::New(new) => Ok(*new),
+            Function::Shim(name) => {
+                self.table.get(name).copied().context("the table lacks a function")
+            }
+        }
+    }
+}
+
+impl Reencode for Connector {
+    type Error = anyhow::Error;
+
+    fn function_index(&mut self, function: u32) -> Result<u32, Error<anyhow::Error>> {
+        self.function(function).map_err(Error::UserError)
+    }
+}
+
+impl ReencodeComponent for Connector {
+    fn parse_component_submodule(
+        &mut self,
+        new: &mut Component,
+        _: Parser,
+        module: &[u8],
+    ) -> Result<(), Error<anyhow::Error>> {
+        // The others go.
+        if self.modules == MAIN {
+            let (first, main) = split(module).map_err(Error::UserError)?;
+            new.section(&ModuleSection(&first)).section(&ModuleSection(&main));
+        }
+        self.modules += 1;
+        Ok(())
+    }
+
+    /// Copies a component that adds types to the exports.
+    fn parse_component_subcomponent(
+        &mut self,
+        new: &mut Component,
+        _: Parser,
+        data: &[u8],
+        _: &[u8],
+    ) -> Result<(), Error<anyhow::Error>> {
+        new.section(&RawSection { id: ComponentSectionId::Component.into(), data });
+        Ok(())
+    }
+
+    /// Copies a custom section, but not the names of functions that move.
+    fn parse_component_custom_section(
+        &mut self,
+        new: &mut Component,
+        section: CustomSectionReader<'_>,
+    ) -> Result<(), Error<anyhow::Error>> {
+        if section.name() != "component-name" {
+            component_utils::parse_component_custom_section(self, new, section)?;
+        }
+        Ok(())
+    }
+
+    fn parse_instance(
+        &mut self,
+        section: &mut InstanceSection,
+        instance: Instance<'_>,
+    ) -> Result<(), Error<anyhow::Error>> {
+        let place = match instance {
+            Instance::FromExports(exports) => {
+                let functions = exports.iter().filter(|export| export.kind == ExternalKind::Func);
+                Place::Functions(
+                    functions.map(|export| (export.name.to_owned(), export.index)).collect(),
+                )
+            }
+            Instance::Instantiate { module_index: MAIN, args } => {
+                Place::Main(args.iter().map(|arg| (arg.name.to_owned(), arg.index)).collect())
+            }
+            Instance::Instantiate { module_index: SHIM, .. } => {
+                section.instantiate(FIRST, iter::empty::<(&str, _)>());
+                self.new_instances += 1;
+                Place::Shim
+            }
+            Instance::Instantiate { module_index: FILLER, args } => {
+                let table = args.first().map_or(usize::MAX, |arg| arg.index as usize);
+                self.add_instances(section, table).map_err(Error::UserError)?;
+                Place::Gone
+            }
+            Instance::Instantiate { .. } => Place::Gone,
+        };
+        self.instances.push(place);
+        Ok(())
+    }
+
+    fn parse_component_alias_section(
+        &mut self,
+        section: &mut ComponentAliasSection,
+        aliases: ComponentAliasSectionReader<'_>,
+    ) -> Result<(), Error<anyhow::Error>> {
+        for alias in aliases {
+            let alias = alias?;
+            let ComponentAlias::CoreInstanceExport { kind, instance_index, name } = alias else {
+                section.alias(self.component_alias(alias)?);
+                continue;
+            };
+            let is_function = kind == ExternalKind::Func;
+            let instance = match self.instances.get(instance_index as usize) {
+                Some(Place::Shim) => {
+                    if is_function {
+                        self.functions.push(Function::Shim(name.to_owned()));
+                    }
+                    continue;
+                }
+                Some(Place::Main(_)) if name == MEMORY || name == REALLOC => FIRST,
+                Some(Place::New(new)) => *new,
+                _ => {
+                    let error = anyhow!("{name} is needed before the main module exists");
+                    return Err(Error::UserError(error));
+                }
+            };
+            section.alias(Alias::CoreInstanceExport { instance, kind: kind.into(), name });
+            if is_function {
+                self.add_function();
+            }
+        }
+        Ok(())
+    }
+
+    fn parse_component_canonical(
+        &mut self,
+        section: &mut CanonicalFunctionSection,
+        function: CanonicalFunction,
+    ) -> Result<(), Error<anyhow::Error>> {
+        let is_export = matches!(function, CanonicalFunction::Lift { .. });
+        component_utils::parse_component_canonical(self, section, function)?;
+        if !is_export {
+            self.add_function();
+        }
+        Ok(())
+    }
+}
+
+/// Splits the main module: the first module has memory, its contents and a copy of `cabi_realloc`; the second
+/// one imports that memory.
+fn split(module: &[u8]) -> Result<(Module, Module)> {
+    let (mut sections, mut bodies, mut types) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut imports, mut memory, mut realloc) = (0, None, None);
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload?;
+        match &payload {
+            Payload::ImportSection(section) => imports = section.count(),
+            Payload::FunctionSection(section) => {
+                types = section.clone().into_iter().collect::<Result<_, _>>()?;
+            }
+            Payload::MemorySection(section) => {
+                memory = section.clone().into_iter().next().transpose()?;
+            }
+            Payload::ExportSection(section) => {
+                for export in section.clone() {
+                    let export = export?;
+                    realloc = realloc.or((export.name == REALLOC).then_some(export.index));
+                }
+            }
+            Payload::CodeSectionEntry(body) => bodies.push(body.clone()),
+            _ => {}
+        }
+        sections.push(payload);
+    }
+    let memory = RoundtripReencoder.memory_type(memory.context("the module has no memory")?)?;
+
+    let mut copied = Copied(vec![realloc.context("the module has no cabi_realloc")?]);
+    let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
+    let mut done = 0;
+    while let Some(function) = copied.0.get(done) {
+        let own = function.checked_sub(imports).context("cabi_realloc calls an import")? as usize;
+        let body = bodies.get(own).context("a function has no body")?;
+        for operator in body.get_operators_reader()? {
+            if let Operator::Call { function_index: called } = operator?
+                && !copied.0.contains(&called)
+            {
+                copied.0.push(called);
+            }
+        }
+        functions.function(types[own]);
+        copied.parse_function_body(&mut code, body.clone())?;
+        done += 1;
+    }
+    let mut exports = ExportSection::new();
+    exports.export(MEMORY, ExportKind::Memory, 0).export(REALLOC, ExportKind::Func, 0);
+
+    let (mut first, mut main) = (Module::new(), Module::new());
+    for payload in sections {
+        let Some((id, range)) = payload.as_section() else { continue };
+        let section = RawSection { id, data: &module[range.start as usize..range.end as usize] };
+        match payload {
+            Payload::TypeSection(_) => {
+                first.section(&section).section(&functions);
+                main.section(&section);
+            }
+            Payload::ImportSection(imports) => {
+                let mut all = ImportSection::new();
+                RoundtripReencoder.parse_import_section(&mut all, imports)?;
+                all.import(MEMORY, MEMORY, memory);
+                main.section(&all);
+            }
+            Payload::MemorySection(_) => {
+                first.section(&section).section(&exports).section(&code);
+            }
+            Payload::DataSection(_) => {
+                first.section(&section);
+            }
+            Payload::DataCountSection { .. } => {}
+            _ => {
+                main.section(&section);
+            }
+        }
+    }
+    Ok((first, main))
+}
+
+/// The functions that are copied, in their new order.
+struct Copied(Vec<u32>);
+
+impl Reencode for Copied {
+    type Error = std::convert::Infallible;
+
+    fn function_index(&mut self, function: u32) -> Result<u32, Error> {
+        let new = self.0.iter().position(|copied| *copied == function);
+        // The validation refuses an index that is too large.
+        Ok(new.map_or(u32::MAX, |new| new as u32))
+    }
+}
