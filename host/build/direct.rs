@@ -20,7 +20,7 @@ use wasm_encoder::{
 };
 use wasmparser::{
     CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, CustomSectionReader,
-    ExternalKind, Instance, Operator, Parser, Payload, Validator,
+    ElementItems, ExternalKind, Instance, Operator, Parser, Payload, TypeRef, Validator,
 };
 
 /// The linker's modules, in its order.
@@ -153,13 +153,17 @@ impl ReencodeComponent for Connector {
         _: Parser,
         module: &[u8],
     ) -> Result<(), Error<anyhow::Error>> {
-        // The others go.
-        if self.modules == MAIN {
-            let (first, main) = split(module).map_err(Error::UserError)?;
-            new.section(&ModuleSection(&first)).section(&ModuleSection(&main));
-        }
+        let done = match self.modules {
+            MAIN => split(module).map(|(first, main)| {
+                new.section(&ModuleSection(&first)).section(&ModuleSection(&main));
+            }),
+            // The others go.
+            SHIM => check_shim(module),
+            FILLER => check_filler(module),
+            _ => Ok(()),
+        };
         self.modules += 1;
-        Ok(())
+        done.map_err(Error::UserError)
     }
 
     /// Copies a component that adds types to the exports.
@@ -207,8 +211,11 @@ impl ReencodeComponent for Connector {
                 Place::Shim
             }
             Instance::Instantiate { module_index: FILLER, args } => {
-                let table = args.first().map_or(usize::MAX, |arg| arg.index as usize);
-                self.add_instances(section, table).map_err(Error::UserError)?;
+                let [table] = args.as_ref() else {
+                    let error = anyhow!("the table is filled from several instances");
+                    return Err(Error::UserError(error));
+                };
+                self.add_instances(section, table.index as usize).map_err(Error::UserError)?;
                 Place::Gone
             }
             Instance::Instantiate { .. } => Place::Gone,
@@ -265,6 +272,78 @@ impl ReencodeComponent for Connector {
     }
 }
 
+/// Checks that each function of the shim calls the function of the table that has its index, and that this
+/// index is its name.
+fn check_shim(module: &[u8]) -> Result<()> {
+    let mut index = 0;
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    let export = export?;
+                    let is_named = export.name == export.index.to_string();
+                    ensure!(
+                        export.kind != ExternalKind::Func || is_named,
+                        "a shim has another name"
+                    );
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                let mut operators = body.get_operators_reader()?;
+                let called = loop {
+                    match operators.read()? {
+                        Operator::LocalGet { .. } => {}
+                        Operator::I32Const { value } => break value,
+                        _ => bail!("a shim does more than call"),
+                    }
+                };
+                let is_call = matches!(operators.read()?, Operator::CallIndirect { .. })
+                    && matches!(operators.read()?, Operator::End);
+                ensure!(is_call && called == index, "a shim calls another function");
+                index += 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a module only fills the table, with its imports in the order of their names, which are numbers.
+///
+/// The linker also puts a call of `_initialize` here, which would be lost.
+fn check_filler(module: &[u8]) -> Result<()> {
+    let (mut names, mut filled) = (Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    let import = import?;
+                    if matches!(import.ty, TypeRef::Func(_)) {
+                        names.push(import.name.to_owned());
+                    }
+                }
+            }
+            Payload::ElementSection(elements) => {
+                for element in elements {
+                    let ElementItems::Functions(functions) = element?.items else {
+                        bail!("the table is filled with expressions");
+                    };
+                    filled.extend(functions.into_iter().collect::<Result<Vec<_>, _>>()?);
+                }
+            }
+            Payload::Version { .. }
+            | Payload::TypeSection(_)
+            | Payload::CustomSection(_)
+            | Payload::End(_) => {}
+            _ => bail!("the linker's third module does more than fill the table"),
+        }
+    }
+    let indexes: Vec<u32> = (0..).take(names.len()).collect();
+    let is_in_order = indexes.iter().zip(&names).all(|(index, name)| *name == index.to_string());
+    ensure!(filled == indexes && is_in_order, "the table is filled in another order");
+    Ok(())
+}
+
 /// Splits the main module: the first module has memory, its contents and a copy of `cabi_realloc`; the second
 /// one imports that memory.
 fn split(module: &[u8]) -> Result<(Module, Module)> {
@@ -273,7 +352,13 @@ fn split(module: &[u8]) -> Result<(Module, Module)> {
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload?;
         match &payload {
-            Payload::ImportSection(section) => imports = section.count(),
+            Payload::ImportSection(section) => {
+                for import in section.clone().into_imports() {
+                    let is_function = matches!(import?.ty, TypeRef::Func(_));
+                    ensure!(is_function, "the main module imports more than functions");
+                    imports += 1;
+                }
+            }
             Payload::FunctionSection(section) => {
                 types = section.clone().into_iter().collect::<Result<_, _>>()?;
             }
@@ -283,7 +368,9 @@ fn split(module: &[u8]) -> Result<(Module, Module)> {
             Payload::ExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    realloc = realloc.or((export.name == REALLOC).then_some(export.index));
+                    if export.kind == ExternalKind::Func && export.name == REALLOC {
+                        realloc = Some(export.index);
+                    }
                 }
             }
             Payload::CodeSectionEntry(body) => bodies.push(body.clone()),

@@ -63,10 +63,39 @@ async fn a_build_in_another_place_gives_the_same_components() {
 #[test]
 fn a_component_that_the_linker_did_not_make_is_not_connected() {
     for (component, message) in [
-        (whereby::BUILT_IN_COMPONENT, "the table lacks a function"),
+        (whereby::BUILT_IN_COMPONENT, "a shim has another name"),
         (whereby::BUILT_IN_GATEWAY, "the component has 0 modules, not the linker's three"),
     ] {
         let error = direct::connect(component).expect_err("a component of another shape");
         assert_eq!(error.to_string(), message);
+    }
+    let main = r#"(memory (export "memory") 1) (func (export "cabi_realloc"))"#;
+    let shim = r#"(table 1 funcref) (func (export "0") i32.const 0 call_indirect)"#;
+    let filler = r#"(import "" "0" (func)) (import "" "$imports" (table 1 funcref)) (elem (i32.const 0) func 0)"#;
+    let start = format!("{filler} (start 0)");
+    let swapped = filler.replace("func 0", "func 0 0");
+    for (modules, message) in [
+        (
+            [r#"(import "a" "b" (global i32))"#, shim, filler],
+            "the main module imports more than functions",
+        ),
+        (["", shim, filler], "the module has no memory"),
+        (["(memory 1)", shim, filler], "the module has no cabi_realloc"),
+        (
+            [main, r#"(table 1 funcref) (func (export "1") i32.const 0 call_indirect)"#, filler],
+            "a shim has another name",
+        ),
+        (
+            [main, r#"(table 1 funcref) (func (export "0") i32.const 1 call_indirect)"#, filler],
+            "a shim calls another function",
+        ),
+        ([main, r#"(func (export "0"))"#, filler], "a shim does more than call"),
+        ([main, shim, &start], "the linker's third module does more than fill the table"),
+        ([main, shim, &swapped], "the table is filled in another order"),
+    ] {
+        let modules = modules.map(|module| format!("(core module {module})")).concat();
+        let component = wat::parse_str(format!("(component {modules})")).expect("a component");
+        let error = direct::connect(&component).expect_err("a component of another shape");
+        assert_eq!(error.to_string(), message, "{modules}");
     }
 }
