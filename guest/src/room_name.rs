@@ -93,11 +93,13 @@ impl RoomName {
 
 /// Returns a name in the form that [`RoomName::parse`] reads as the same name.
 pub(crate) fn shown(name: &str) -> String {
-    let is_same = |read: RoomName| read.name == name && read.padded.is_none();
     // Whereby's own names need no parsing.
-    let is_plain = !name.is_empty() && is_whereby_s(name);
-    let slash = if is_plain || RoomName::parse_name(name).is_some_and(is_same) { "" } else { "/" };
-    [slash, name].concat()
+    if !name.is_empty() && is_whereby_s(name) {
+        return name.to_owned();
+    }
+    let is_same = |read: RoomName| read.name == name && read.padded.is_none();
+    let slash = if RoomName::parse_name(name).is_some_and(is_same) { "" } else { "/" };
+    format!("{slash}{name}")
 }
 
 /// Returns whether a string starts with a Whereby host and a path.
@@ -323,6 +325,7 @@ mod tests {
             ("/daily", "//daily"),
             (" daily", "/ daily"),
             ("daily\n", "/daily\n"),
+            ("", "/"),
             ("https://a/b", "/https://a/b"),
         ] {
             assert_eq!(shown(name), expected);
