@@ -14,6 +14,9 @@ const STACK_BYTES: usize = 256 * 1024;
 /// not.
 const MEMORY_BYTES: usize = 1024 * 1024;
 
+/// How large the memory of the guard may become, in bytes: several times what it keeps of one call.
+const GUARD_MEMORY_BYTES: usize = 128 * 1024 * 1024;
+
 /// A build of components.
 pub(crate) struct Build<'a, const N: usize> {
     /// The folder of the workspace's `Cargo.toml`.
@@ -69,6 +72,9 @@ impl<const N: usize> Build<'_, N> {
         if self.profile == "component" {
             // More inlining makes the component larger, and hardly faster.
             flags.push("-Cllvm-args=-inline-threshold=100".to_owned());
+        } else {
+            // Some runtimes mix up resources whose addresses in the guard's memory are large.
+            flags.push(format!("-Clink-arg=--max-memory={GUARD_MEMORY_BYTES}"));
         }
         // The component's bytes must not depend on where it is built.
         flags.push(format!("--remap-path-prefix={}=whereby", self.workspace.display()));

@@ -195,6 +195,12 @@ async fn a_component_that_cannot_be_guarded_is_refused_with_what_to_do() {
             9,
             "the component cannot be guarded: it imports wasi:io/poll@0.2.13, mine:own/thing; build",
         ),
+        (
+            component(&[], &[TYPES, READ, WRITE, "mine:own/thing"]),
+            &[],
+            9,
+            "the component cannot be guarded: it also exports mine:own/thing; build it from",
+        ),
         (component(&[], &[TYPES, READ, WRITE]), &[], 9, "the component cannot be guarded: "),
         (component(&[HTTP], &[TYPES, READ]), &["--reader"], 9, "the component cannot be guarded: "),
     ] {

@@ -92,6 +92,8 @@ pub(crate) struct Guard {
     settings: Result<Settings, String>,
     number: u64,
     call: Option<Call>,
+    /// Whether the functions may have read what the rules do not allow. They could return it in a later call.
+    is_spoiled: bool,
 }
 
 struct Call {
@@ -110,7 +112,7 @@ struct Call {
 impl Guard {
     /// Reads the environment.
     pub(crate) fn new(variables: Vec<(String, String)>) -> Self {
-        Self { settings: Settings::read(variables), number: 0, call: None }
+        Self { settings: Settings::read(variables), number: 0, call: None, is_spoiled: false }
     }
 
     /// Returns the settings, if they are valid.
@@ -138,7 +140,13 @@ impl Guard {
     ) -> Result<(), Refusal> {
         let settings = self.settings.as_ref().map_err(|wrong| Refusal::Denied(wrong.clone()))?;
         if self.call.is_some() {
-            return Err(Refusal::Denied("another call is under way".into()));
+            let message = "another call is under way, or one did not end; make a new instance";
+            return Err(Refusal::Denied(message.into()));
+        }
+        if self.is_spoiled {
+            let message = "in an earlier call, the component may have read what it may not show; \
+                           make a new instance";
+            return Err(Refusal::Denied(message.into()));
         }
         let function = whereby_authority::find(function).map_err(invalid)?;
         // JSON can be six times as long as what it says.
@@ -190,18 +198,30 @@ impl Guard {
         let Some(call) = self.call.take() else {
             return Err(Refusal::Denied("no call is under way".into()));
         };
-        if let Some(fault) = call.fault {
-            return Err(Refusal::Denied(fault));
+        let withheld = call.grant.withheld();
+        self.is_spoiled |= withheld.is_some();
+        let (name, outcome) = (call.rule.name, call.grant.outcome());
+        // After a change, nobody must take the refusal for one of the call, and make it again.
+        let refused = |reason| match outcome {
+            WriteOutcome::None => Refusal::Denied(reason),
+            WriteOutcome::Unknown => {
+                Refusal::Unexpected(format!("{name} may have made its change, and then {reason}"))
+            }
+            WriteOutcome::Done => {
+                Refusal::Unexpected(format!("{name} made its change, and then {reason}"))
+            }
+        };
+        if let Some(reason) = call.fault.or(withheld) {
+            return Err(refused(reason));
         }
-        if let Some(reason) = call.grant.withheld() {
-            return Err(Refusal::Denied(reason));
-        }
-        let is_done = call.grant.outcome() == WriteOutcome::Done;
+        let is_done = outcome == WriteOutcome::Done;
         if succeeded && call.rule.effect == Effect::Write && !is_done {
             return Err(Refusal::Unexpected(format!(
-                "{} reported a change that Whereby did not confirm",
-                call.rule.name
+                "{name} reported a change that Whereby did not confirm"
             )));
+        }
+        if !succeeded && is_done {
+            return Err(refused("the component returned an error".into()));
         }
         Ok(())
     }

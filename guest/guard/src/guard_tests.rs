@@ -204,7 +204,45 @@ fn a_room_is_created_once_with_a_body_of_the_guard() {
     let shown = String::from_utf8(answer.body).expect("a string");
     assert!(shown.contains("meetingId") && !shown.contains("roomKey"), "{shown}");
     assert_eq!(guard.ask("POST", "/meetings", spelled).err(), Some(Stopped::Denied));
-    assert!(guard.denial().contains("second time"));
+    let Err(Refusal::Unexpected(reason)) = guard.close(true) else { panic!("it is made") };
+    assert!(
+        reason.starts_with("create_room made its change, and then the component tried"),
+        "{reason}"
+    );
+    assert!(reason.contains("second time"), "{reason}");
+}
+
+#[test]
+fn an_error_after_a_change_says_that_it_was_made() {
+    let made = || {
+        let mut guard =
+            open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
+        let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
+        (guard, admitted)
+    };
+    let (mut guard, admitted) = made();
+    guard.answer(&admitted, 201, CREATED).expect("an answer");
+    let expected = "create_room made its change, and then the component returned an error";
+    assert_eq!(guard.close(false), Err(Refusal::Unexpected(expected.into())));
+    let (mut guard, admitted) = made();
+    guard.failed(CallNumber(guard.number), &admitted, true);
+    guard.refuse("the component broke a rule");
+    let expected = "create_room may have made its change, and then the component broke a rule";
+    assert_eq!(guard.close(false), Err(Refusal::Unexpected(expected.into())));
+}
+
+#[test]
+fn what_a_denied_call_read_comes_out_in_no_later_one() {
+    let rules = "[functions.get_meeting]\npermission = \"allow\"\nrooms = [\"daily\"]";
+    let mut guard = open(rules, "get_meeting", r#"{"meeting_id":"daily:s-1"}"#);
+    let path = "/insights/participants?roomSessionId=s-1";
+    let admitted = guard.ask("GET", path, "").expect("the people");
+    guard.answer(&admitted, 200, r#"{"results":[{"displayName":"Maren"}]}"#).expect("an answer");
+    assert!(matches!(guard.close(true), Err(Refusal::Denied(_))), "the room is not confirmed");
+    let later = guard.open("list_rooms", "{}", now());
+    assert!(
+        matches!(later, Err(Refusal::Denied(reason)) if reason.contains("make a new instance"))
+    );
 }
 
 #[test]

@@ -124,7 +124,12 @@ impl Arena {
             && !LENGTHS.contains(&name)
         {
             let is_stopped = match &ended {
-                Ended::Failed(text) => text.contains("access-denied") || said.starts_with(CLAIM),
+                // After a change, it says that there was one.
+                Ended::Failed(text) => {
+                    text.contains("access-denied")
+                        || text.contains("made its change, and then")
+                        || said.starts_with(CLAIM)
+                }
                 ended => matches!(ended, Ended::Trapped(_)),
             };
             assert!(is_stopped, "{name}: {ended:?}");

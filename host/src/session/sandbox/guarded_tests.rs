@@ -521,3 +521,21 @@ fn a_composition_that_is_wired_in_another_way_is_refused() {
         assert!(reason.starts_with(expected), "{change:?}: {reason}");
     }
 }
+
+/// A runtime that keeps a bit of its own in addresses of resources could be misled with larger ones.
+#[test]
+fn the_memory_of_the_guard_is_bounded() {
+    use wasmparser::{Parser, Payload};
+    let memories: Vec<_> = Parser::new(0)
+        .parse_all(BUILT_IN_GUARD)
+        .filter_map(|payload| match payload.expect("the guard is valid") {
+            Payload::MemorySection(memories) => Some(memories),
+            _ => None,
+        })
+        .flatten()
+        .map(|memory| memory.expect("the guard is valid"))
+        .collect();
+    let [memory] = memories.as_slice() else { panic!("{memories:?}") };
+    // In pages of 64 KiB.
+    assert!(memory.maximum.is_some_and(|pages| pages <= 2048), "{memory:?}");
+}

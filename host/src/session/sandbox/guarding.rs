@@ -105,6 +105,15 @@ fn check_functions(component: &[u8], is_reader: bool) -> Result<(), Error> {
             missing.join(", ")
         ));
     }
+    let others = found.exports.iter().map(|(export, _)| export.as_str());
+    let others: Vec<&str> =
+        others.filter(|export| ![TYPES, READ, WRITE].contains(export)).collect();
+    if !others.is_empty() {
+        return refuse(format!(
+            "it also exports {}; build it from the worlds of the WIT package whereby:agent",
+            others.join(", ")
+        ));
+    }
     let guard = Inspection::of(BUILT_IN_GUARD)?;
     let mut allowed = guarded::FROM_RUNTIME.to_vec();
     allowed.extend(guard.exports.iter().filter_map(|(export, _)| guarded::wasi(export)));
