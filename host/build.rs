@@ -12,8 +12,12 @@ mod compose;
 mod direct;
 #[path = "build/documentation.rs"]
 mod documentation;
+#[path = "build/merge.rs"]
+mod merge;
 #[path = "build/metadata.rs"]
 mod metadata;
+#[path = "build/short.rs"]
+mod short;
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};

@@ -1,8 +1,8 @@
 //! Builds the embedded components from the workspace.
 
 use super::component::Build;
-use super::{compose, direct, documentation, metadata};
-use anyhow::{Context as _, Result};
+use super::{compose, direct, documentation, metadata, short};
+use anyhow::Result;
 use std::path::Path;
 
 /// A pair of components: the functions, and the functions with the gateway.
@@ -40,8 +40,9 @@ impl Artifact<'_> {
         let features: &[_] = if writes { &["whereby-front/write".to_owned()] } else { &[] };
         let build = Build { workspace, packages, profile: "guard", features, target_dir };
         let [guard, front] = build.run()?;
-        let read = |file| without_names(&std::fs::read(file)?);
-        Ok((read(guard)?, read(front)?))
+        let (guard, front) = (std::fs::read(guard)?, std::fs::read(front)?);
+        // The linker's modules also connect the resources that the guard exports, so they stay.
+        Ok((short::shorten(&guard)?, short::shorten(&direct::connect(&front)?)?))
     }
 
     fn functions(&self, built: &[u8]) -> Result<Vec<u8>> {
@@ -79,29 +80,4 @@ impl Artifact<'_> {
         };
         metadata::describe(&compose::compose(handler, functions.to_owned())?, name, description)
     }
-}
-
-/// Returns a component without its own custom sections, which only have names.
-fn without_names(component: &[u8]) -> Result<Vec<u8>> {
-    let cut_off = || "the component is cut off";
-    let (header, mut rest) = component.split_at_checked(8).with_context(cut_off)?;
-    let mut stripped = header.to_owned();
-    while let Some(id) = rest.first() {
-        // An identifier, the size as LEB128, and the contents.
-        let (mut size, mut end) = (0, 1);
-        loop {
-            let byte = rest.get(end).with_context(cut_off)?;
-            size |= usize::from(byte & 0x7f) << (7 * (end - 1));
-            end += 1;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let (section, after) = rest.split_at_checked(end + size).with_context(cut_off)?;
-        if *id != 0 {
-            stripped.extend_from_slice(section);
-        }
-        rest = after;
-    }
-    Ok(stripped)
 }

@@ -199,8 +199,12 @@ impl Generator<'_> {
         let is_shown = |field: &str| ["default", "example", "unit", "usual"].contains(&field);
         let facts = facts.iter().filter(|(field, _)| self.has_docs || !is_shown(field));
         let facts: String = facts.map(|(field, code)| format!("{field}: {code}, ")).collect();
+        let facts = match facts.as_str() {
+            "" => "Facts::NONE".to_owned(),
+            _ => format!("Facts {{ {facts}..Facts::NONE }}"),
+        };
         Ok(format!(
-            "Member {{ name: {name:?}, json: {json:?}, ty: {}, docs: {:?}, facts: Facts {{ {facts}..Facts::NONE }} }},",
+            "Member {{ name: {name:?}, json: {json:?}, ty: {}, docs: {:?}, facts: &{facts} }},",
             self.ty(ty)?,
             self.spell(text),
         ))

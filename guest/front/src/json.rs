@@ -1,113 +1,209 @@
-//! Writes arguments as JSON.
+//! Writes arguments as JSON, from the form that the canonical ABI passes them in.
 
-use alloc::string::String;
-use alloc::vec::Vec;
+use core::alloc::Layout;
 
-use crate::types;
+/// Returns a part of memory, by its address and its length.
+pub(crate) type Memory<'a> = &'a dyn Fn(u32, u32) -> &'a [u8];
 
-/// A value that can be written as JSON.
-pub(crate) trait ToJson {
-    /// Appends the value.
-    fn to_json(&self, out: &mut String);
+/// How a value is in memory, and how it is written.
+pub(crate) enum Form {
+    Bool,
+    /// A number of this size.
+    Number(u32),
+    /// The address and the length of a string.
+    Text,
+    /// A byte that says whether there is a value, and that value after this many bytes.
+    Option(u32, &'static Form),
+    /// The address and the length of items of this size.
+    List(u32, &'static Form),
+    /// Members: the name, how far it is from the start, and the form of each.
+    Record(&'static [(&'static str, u32, Form)]),
+    /// A byte that says which case it is, and the payload after this many bytes.
+    Choice(u32, &'static [(&'static str, Option<&'static Form>)]),
 }
 
-/// An object that is being written.
-pub(crate) struct Object<'a> {
-    out: &'a mut String,
-    is_empty: bool,
+/// The parameters of the functions.
+pub(crate) mod params {
+    use super::Form;
+    include!(concat!(env!("OUT_DIR"), "/params.rs"));
 }
 
-impl<'a> Object<'a> {
-    pub(crate) fn begin(out: &'a mut String) -> Self {
-        out.push('{');
-        Self { out, is_empty: true }
-    }
+/// Bytes that grow. They are never freed, because the memory of a call is freed as a whole.
+///
+/// A `Vec` would make the front half as large again: its errors format numbers.
+struct Bytes {
+    start: *mut u8,
+    length: usize,
+    capacity: usize,
+}
 
-    pub(crate) fn member(&mut self, name: &str, value: &(impl ToJson + ?Sized)) {
-        if !core::mem::replace(&mut self.is_empty, false) {
-            self.out.push(',');
+impl Bytes {
+    #[expect(unsafe_code, reason = "this grows memory")]
+    #[inline(never)]
+    fn push(&mut self, byte: u8) {
+        if self.length == self.capacity {
+            let capacity = (2 * self.capacity).max(256);
+            // SAFETY: the block was allocated with this layout, or there is none, and the size fits.
+            self.start = unsafe {
+                let layout = |size| Layout::from_size_align_unchecked(size, 1);
+                match self.capacity {
+                    0 => alloc::alloc::alloc(layout(capacity)),
+                    size => alloc::alloc::realloc(self.start, layout(size), capacity),
+                }
+            };
+            assert!(!self.start.is_null(), "there is no memory left");
+            self.capacity = capacity;
         }
-        name.to_json(self.out);
-        self.out.push(':');
-        value.to_json(self.out);
-    }
-
-    pub(crate) fn end(self) {
-        self.out.push('}');
+        // SAFETY: there is room for a byte after the others.
+        unsafe { self.start.add(self.length).write(byte) };
+        self.length += 1;
     }
 }
 
-impl ToJson for str {
-    fn to_json(&self, out: &mut String) {
-        let hexadecimal = |digit: u32| char::from_digit(digit, 16).unwrap_or('0');
-        out.push('"');
-        for character in self.chars() {
-            match character {
-                '"' | '\\' => {
-                    out.push('\\');
-                    out.push(character);
+/// Writes values as JSON.
+struct Writer<'a> {
+    memory: Memory<'a>,
+    out: Bytes,
+    /// The last byte.
+    last: u8,
+}
+
+/// Returns the value of this form at this address as JSON.
+#[expect(unsafe_code, reason = "this reads the bytes")]
+pub(crate) fn write(memory: Memory<'_>, form: &Form, address: u32) -> &'static [u8] {
+    let out = Bytes { start: core::ptr::null_mut(), length: 0, capacity: 0 };
+    let mut writer = Writer { memory, out, last: 0 };
+    writer.value(form, address);
+    // SAFETY: these bytes were written, and nothing changes or frees them. There is no value without a byte.
+    unsafe { core::slice::from_raw_parts(writer.out.start, writer.out.length) }
+}
+
+impl Writer<'_> {
+    fn push(&mut self, byte: u8) {
+        self.out.push(byte);
+        self.last = byte;
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.push(*byte));
+    }
+
+    /// Reads a number.
+    fn number(&self, address: u32, size: u32) -> u32 {
+        (self.memory)(address, size).iter().rfold(0, |number, byte| number << 8 | u32::from(*byte))
+    }
+
+    /// Reads where a string or a list is, and its length.
+    fn place(&self, address: u32) -> (u32, u32) {
+        (self.number(address, 4), self.number(address + 4, 4))
+    }
+
+    /// Writes a value.
+    fn value(&mut self, form: &Form, address: u32) {
+        match *form {
+            Form::Bool => {
+                let word: &[u8] = if self.number(address, 1) == 0 { b"false" } else { b"true" };
+                self.extend(word);
+            }
+            Form::Number(size) => self.decimal(self.number(address, size)),
+            Form::Text => {
+                let (start, length) = self.place(address);
+                self.string((self.memory)(start, length));
+            }
+            Form::Option(offset, inner) => {
+                if self.number(address, 1) == 0 {
+                    self.extend(b"null");
+                } else {
+                    self.value(inner, address + offset);
                 }
-                '\0'..='\x1f' => {
-                    let code = u32::from(character);
-                    out.push_str("\\u00");
-                    out.push(hexadecimal(code >> 4));
-                    out.push(hexadecimal(code & 15));
+            }
+            Form::List(size, item) => {
+                let (start, length) = self.place(address);
+                self.push(b'[');
+                for index in 0..length {
+                    self.separate();
+                    self.value(item, start + index * size);
                 }
-                _ => out.push(character),
+                self.push(b']');
+            }
+            Form::Record(members) => {
+                self.push(b'{');
+                for (name, offset, form) in members {
+                    self.name(name);
+                    self.value(form, address + offset);
+                }
+                self.push(b'}');
+            }
+            Form::Choice(offset, cases) => {
+                // The runtime has checked which it is.
+                match cases.get(self.number(address, 1) as usize) {
+                    None => {}
+                    Some((name, None)) => self.string(name.as_bytes()),
+                    Some((name, Some(payload))) => {
+                        self.push(b'{');
+                        self.name(name);
+                        self.value(payload, address + offset);
+                        self.push(b'}');
+                    }
+                }
             }
         }
-        out.push('"');
     }
-}
 
-impl ToJson for String {
-    fn to_json(&self, out: &mut String) {
-        self.as_str().to_json(out);
-    }
-}
-
-impl ToJson for bool {
-    fn to_json(&self, out: &mut String) {
-        out.push_str(if *self { "true" } else { "false" });
-    }
-}
-
-impl ToJson for u32 {
-    fn to_json(&self, out: &mut String) {
-        if *self >= 10 {
-            (self / 10).to_json(out);
-        }
-        out.push(char::from_digit(self % 10, 10).unwrap_or('0'));
-    }
-}
-
-impl<T: ToJson> ToJson for Option<T> {
-    fn to_json(&self, out: &mut String) {
-        match self {
-            Some(value) => value.to_json(out),
-            None => out.push_str("null"),
+    /// Writes a comma, unless a value begins here.
+    fn separate(&mut self) {
+        if !matches!(self.last, b'{' | b'[') {
+            self.push(b',');
         }
     }
-}
 
-impl<T: ToJson> ToJson for Vec<T> {
-    fn to_json(&self, out: &mut String) {
-        out.push('[');
-        for (index, item) in self.iter().enumerate() {
-            if index > 0 {
-                out.push(',');
+    /// Writes the name of a member.
+    fn name(&mut self, name: &str) {
+        self.separate();
+        self.string(name.as_bytes());
+        self.push(b':');
+    }
+
+    fn string(&mut self, text: &[u8]) {
+        self.push(b'"');
+        for byte in text {
+            match byte {
+                b'"' | b'\\' => self.extend(&[b'\\', *byte]),
+                0..=0x1f => {
+                    let digit = byte & 15;
+                    let digit = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+                    self.extend(b"\\u00");
+                    self.extend(&[b'0' + (byte >> 4), digit]);
+                }
+                _ => self.push(*byte),
             }
-            item.to_json(out);
         }
-        out.push(']');
+        self.push(b'"');
+    }
+
+    fn decimal(&mut self, number: u32) {
+        if number >= 10 {
+            self.decimal(number / 10);
+        }
+        self.push(b'0' + (number % 10) as u8);
     }
 }
-
-include!(concat!(env!("OUT_DIR"), "/json.rs"));
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns the arguments that are passed in these words, as JSON. A string is in memory where its text is in
+    /// `heap`.
+    fn json(params: &Form, words: &[u32], heap: &[u8]) -> String {
+        let mut memory = heap.to_vec();
+        memory.resize(memory.len().next_multiple_of(4), 0);
+        let start = memory.len();
+        memory.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        let memory = &*memory.leak();
+        let part = move |address: u32, length: u32| &memory[address as usize..][..length as usize];
+        String::from_utf8(write(&part, params, start as u32).to_vec()).expect("UTF-8")
+    }
 
     #[test]
     fn strings_are_escaped() {
@@ -117,33 +213,48 @@ mod tests {
             ("a\n\0\x1f", "\"a\\u000a\\u0000\\u001f\""),
             ("\u{7f}ä😀", "\"\u{7f}ä😀\""),
         ] {
-            let mut out = String::new();
-            text.to_json(&mut out);
-            assert_eq!(out, expected);
+            let given = json(&params::GET_ROOM, &[0, text.len() as u32], text.as_bytes());
+            assert_eq!(given, format!("{{\"room_name\":{expected}}}"));
         }
     }
 
     #[test]
-    fn numbers_and_lists_are_written() {
-        let mut out = String::new();
-        vec![Some(0), Some(10), Some(u32::MAX), None].to_json(&mut out);
-        assert_eq!(out, "[0,10,4294967295,null]");
+    fn numbers_and_absent_values_are_written() {
+        for (words, expected) in [
+            ([0; 5], r#"{"limit":null,"cursor":null}"#),
+            ([1, 0, 0, 9, 9], r#"{"limit":0,"cursor":null}"#),
+            ([1, 10, 1, 0, 2], r#"{"limit":10,"cursor":"ab"}"#),
+            ([1, u32::MAX, 1, 1, 1], r#"{"limit":4294967295,"cursor":"b"}"#),
+        ] {
+            assert_eq!(json(&params::LIST_ROOMS, &words, b"ab"), expected);
+        }
+        assert_eq!(json(&params::GET_CURRENT_USER, &[], b""), "{}");
     }
 
     #[cfg(feature = "write")]
     #[test]
     fn members_have_their_names_in_json() {
-        let recording = types::Recording {
-            type_: types::RecordingType::Cloud,
-            destination: None,
-            start_trigger: Some(types::RecordingTrigger::AutomaticSecondParticipant),
-        };
-        let mut out = String::new();
-        vec![types::RoomField::HostRoomUrl, types::RoomField::Recording(recording)]
-            .to_json(&mut out);
+        // Each field has the size of the largest: a byte, and a recording after three more, which is a type, a
+        // destination and a trigger.
+        let size = 4 + 4 + destination() + 4;
+        let mut heap = vec![0; 2 * size];
+        // A recording: the type, no destination, and a trigger.
+        heap[size] = 6;
+        heap[size + 4] = 2;
+        let trigger = size + 4 + 4 + destination();
+        heap[trigger] = 1;
+        heap[trigger + 1] = 3;
+        let words = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2];
         assert_eq!(
-            out,
-            r#"["hostRoomUrl",{"recording":{"type":"cloud","destination":null,"startTrigger":"automatic-second-participant"}}]"#
+            json(&params::CREATE_ROOM, &words, &heap),
+            r#"{"room_mode":"group","room_name_prefix":null,"start_date":null,"end_date":null,"fields":["hostRoomUrl",{"recording":{"type":"cloud","destination":null,"startTrigger":"automatic-second-participant"}}]}"#
         );
+    }
+
+    #[cfg(feature = "write")]
+    /// An option of a destination: a provider, how to sign in, five texts, and the kind of files. Each is an
+    /// option but the first.
+    const fn destination() -> usize {
+        4 + 4 + 5 * 12 + 4
     }
 }

@@ -2,200 +2,108 @@
 //! grant, calls the functions behind it, and ends the grant.
 //!
 //! It trusts the guard, and not the functions: their result is passed on only if the guard agrees.
+//!
+//! What it exports and what it imports have the same types, so it passes arguments and results on in the form of
+//! the canonical ABI. It reads the arguments alone, to write them as JSON for the guard.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only tests use it"))]
 mod json;
 #[cfg(target_arch = "wasm32")]
 #[path = "../../src/runtime.rs"]
 mod runtime;
 
-use alloc::string::String;
-use alloc::vec::Vec;
+#[cfg(target_arch = "wasm32")]
+#[expect(unsafe_code, reason = "the canonical ABI moves values through raw memory")]
+mod functions {
+    use crate::json::{self, Form, params};
+    use crate::runtime;
+    use core::alloc::Layout;
+    use core::ptr::{self, with_exposed_provenance};
 
-use bindings::exports::whereby::agent::read::Guest as ReadGuest;
-#[cfg(feature = "write")]
-use bindings::exports::whereby::agent::write::Guest as WriteGuest;
-use bindings::whereby::agent::read;
-use bindings::whereby::agent::types;
-#[cfg(feature = "write")]
-use bindings::whereby::agent::write;
-use bindings::whereby::guard::grants::{self, Refusal};
-use json::{Object, ToJson};
-use types::Error;
-
-/// The bindings that `wit-bindgen` generates.
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(unsafe_code, reason = "the canonical ABI moves values through raw memory")
-)]
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::allow_attributes_without_reason,
-    reason = "generated code; its documentation is the WIT"
-)]
-mod bindings {
-    #[cfg(feature = "write")]
-    wit_bindgen::generate!({
-        path: ["../../wit", "../guard/wit"],
-        inline: "
-            package whereby:front;
-            world full {
-                import whereby:guard/grants@0.1.0;
-                import whereby:agent/types@0.1.0;
-                import whereby:agent/read@0.1.0;
-                import whereby:agent/write@0.1.0;
-                export whereby:agent/read@0.1.0;
-                export whereby:agent/write@0.1.0;
-            }
-        ",
-        world: "whereby:front/full",
-        generate_all,
-    });
-    #[cfg(not(feature = "write"))]
-    wit_bindgen::generate!({
-        path: ["../../wit", "../guard/wit"],
-        inline: "
-            package whereby:front;
-            world reader {
-                import whereby:guard/grants@0.1.0;
-                import whereby:agent/types@0.1.0;
-                import whereby:agent/read@0.1.0;
-                export whereby:agent/read@0.1.0;
-            }
-        ",
-        world: "whereby:front/reader",
-        generate_all,
-    });
-
-    #[cfg(target_arch = "wasm32")]
-    use super::Component;
-    #[cfg(target_arch = "wasm32")]
-    export!(Component);
-}
-
-/// The component.
-struct Component;
-
-impl ReadGuest for Component {
-    fn list_rooms(limit: Option<u32>, cursor: Option<String>) -> Result<types::RoomPage, Error> {
-        let arguments: Arguments<'_> = &[("limit", &limit), ("cursor", &cursor)];
-        guarded("list_rooms", arguments, || read::list_rooms(limit, cursor.as_deref()))
+    #[link(wasm_import_module = "whereby:guard/grants@0.1.0")]
+    unsafe extern "C" {
+        #[link_name = "open"]
+        fn open(
+            name: *const u8,
+            length: usize,
+            json: *const u8,
+            json_length: usize,
+            refusal: *mut u32,
+        );
+        #[link_name = "close"]
+        fn close(succeeded: u32, refusal: *mut u32);
     }
 
-    fn get_room(room_name: String) -> Result<types::Room, Error> {
-        guarded("get_room", &[("room_name", &room_name)], || read::get_room(&room_name))
-    }
+    /// The world, for the linker.
+    #[expect(dead_code, reason = "the linker alone reads it")]
+    #[unsafe(link_section = "component-type:whereby-front")]
+    static WORLD: [u8; include_bytes!(concat!(env!("OUT_DIR"), "/world.bin")).len()] =
+        *include_bytes!(concat!(env!("OUT_DIR"), "/world.bin"));
 
-    fn list_meetings(
-        limit: Option<u32>,
-        cursor: Option<String>,
-        from_date: Option<String>,
-        to_date: Option<String>,
-        room_name: Option<String>,
-    ) -> Result<types::MeetingPage, Error> {
-        let arguments: Arguments<'_> = &[
-            ("limit", &limit),
-            ("cursor", &cursor),
-            ("from_date", &from_date),
-            ("to_date", &to_date),
-            ("room_name", &room_name),
-        ];
-        guarded("list_meetings", arguments, || {
-            read::list_meetings(
-                limit,
-                cursor.as_deref(),
-                from_date.as_deref(),
-                to_date.as_deref(),
-                room_name.as_deref(),
-            )
-        })
-    }
+    include!(concat!(env!("OUT_DIR"), "/functions.rs"));
 
-    fn get_meeting(meeting_id: String) -> Result<types::Meeting, Error> {
-        guarded("get_meeting", &[("meeting_id", &meeting_id)], || read::get_meeting(&meeting_id))
-    }
-
-    fn get_current_user() -> Result<types::CurrentUser, Error> {
-        guarded("get_current_user", &[], read::get_current_user)
-    }
-}
-
-#[cfg(feature = "write")]
-impl WriteGuest for Component {
-    fn create_room(
-        room_mode: Option<types::RoomMode>,
-        room_name_prefix: Option<String>,
-        start_date: Option<String>,
-        end_date: Option<String>,
-        fields: Option<Vec<types::RoomField>>,
-    ) -> Result<types::CreatedRoom, Error> {
-        let arguments: Arguments<'_> = &[
-            ("room_mode", &room_mode),
-            ("room_name_prefix", &room_name_prefix),
-            ("start_date", &start_date),
-            ("end_date", &end_date),
-            ("fields", &fields),
-        ];
-        guarded("create_room", arguments, || {
-            write::create_room(
-                room_mode,
-                room_name_prefix.as_deref(),
-                start_date.as_deref(),
-                end_date.as_deref(),
-                fields.as_deref(),
-            )
-        })
-    }
-
-    fn delete_room(room_name: String) -> Result<types::DeletedRoom, Error> {
-        guarded("delete_room", &[("room_name", &room_name)], || write::delete_room(&room_name))
-    }
-}
-
-/// The arguments of a call, by their names in JSON.
-type Arguments<'a> = &'a [(&'a str, &'a dyn ToJson)];
-
-/// Makes a call under a grant.
-fn guarded<T>(
-    function: &str,
-    arguments: Arguments<'_>,
-    call: impl FnOnce() -> Result<T, Error>,
-) -> Result<T, Error> {
-    #[cfg(target_arch = "wasm32")]
-    runtime::begin_call();
-    let result = open(function, arguments).and_then(|()| {
-        let result = call();
+    /// Makes a call under a grant. `words` are the arguments, `size` is that of the result in bytes, and `error`
+    /// is where an error is in it. Returns the address of the result, which stays until the next call.
+    fn guarded(
+        function: &str,
+        params: &Form,
+        words: &[u32],
+        size: usize,
+        error: usize,
+        call: &dyn Fn(*mut u64),
+    ) -> *const u64 {
+        runtime::begin_call();
+        let result = allocate(size).cast::<u64>();
+        // Whether there is a refusal, which it is, and where its reason is.
+        let mut refusal = [0_u32; 4];
+        let json = json::write(&part, params, words.as_ptr().expose_provenance() as u32);
+        // SAFETY: the names and the JSON stay until the guard returns, and a refusal has four words.
+        unsafe {
+            open(
+                function.as_ptr(),
+                function.len(),
+                json.as_ptr(),
+                json.len(),
+                refusal.as_mut_ptr(),
+            );
+        }
+        if refusal[0] & 0xff == 0 {
+            call(result);
+            // SAFETY: a result begins with a byte that says whether it is an error. For the rest, as above.
+            unsafe { close(u32::from(result.cast::<u8>().read() == 0), refusal.as_mut_ptr()) };
+        }
         // The guard's reason comes before the functions' result, whatever that is.
-        close(result.is_ok()).and(result)
-    });
-    #[cfg(target_arch = "wasm32")]
-    runtime::end_call();
-    result
-}
+        if refusal[0] & 0xff != 0 {
+            // The runtime has checked which it is.
+            let case = ERRORS.get((refusal[1] & 0xff) as usize).copied().unwrap_or_default();
+            // The error: its case, and the address and the length of its text.
+            let start = result.cast::<u8>().wrapping_add(error).cast::<u32>();
+            for (index, word) in [case.into(), refusal[2], refusal[3]].into_iter().enumerate() {
+                // SAFETY: these three words are in the result.
+                unsafe { start.wrapping_add(index).write(word) };
+            }
+            // SAFETY: as above. This says that it is an error.
+            unsafe { result.cast::<u8>().write(1) };
+        }
+        runtime::end_call();
+        result
+    }
 
-#[inline(never)]
-fn open(function: &str, arguments: Arguments<'_>) -> Result<(), Error> {
-    let mut json = String::new();
-    let mut object = Object::begin(&mut json);
-    arguments.iter().for_each(|(name, value)| object.member(name, *value));
-    object.end();
-    grants::open(function, &json).map_err(from_refusal)
-}
+    /// Returns memory for a result. It stays until the next call.
+    fn allocate(size: usize) -> *mut u8 {
+        // SAFETY: the size of a result is not zero, and fits. The allocator traps rather than return null.
+        unsafe { alloc::alloc::alloc(Layout::from_size_align_unchecked(size, 8)) }
+    }
 
-#[inline(never)]
-fn close(succeeded: bool) -> Result<(), Error> {
-    grants::close(succeeded).map_err(from_refusal)
-}
-
-fn from_refusal(refusal: Refusal) -> Error {
-    match refusal {
-        Refusal::Denied(reason) => Error::AccessDenied(reason),
-        Refusal::Invalid(reason) => Error::InvalidArgument(reason),
-        Refusal::Unavailable(reason) => Error::Unavailable(reason),
-        Refusal::Unexpected(reason) => Error::UnexpectedResponse(reason),
+    /// Returns a part of memory: an argument, or a part of one.
+    fn part(address: u32, length: u32) -> &'static [u8] {
+        let start = with_exposed_provenance::<u8>(address as usize);
+        // SAFETY: the runtime has put the arguments there. Nothing changes them while they are read, and the
+        // runtime passes no address of an empty one as null.
+        unsafe { &*ptr::slice_from_raw_parts(start, length as usize) }
     }
 }

@@ -1,15 +1,14 @@
 //! Converts the error codes of `wasi:http`.
 
-use crate::bindings::exports::wasi::http::types as own;
-use crate::bindings::wasi::http::types::ErrorCode;
+use crate::bindings::wasi::http::types::{DnsErrorPayload, ErrorCode};
 use crate::guard::{Guard, Stopped};
 
 /// Returns the code for what a rule forbids or cannot read.
-pub(crate) fn from_stopped(stopped: Stopped) -> own::ErrorCode {
+pub(crate) fn from_stopped(stopped: Stopped) -> ErrorCode {
     match stopped {
-        Stopped::Denied => own::ErrorCode::HttpRequestDenied,
+        Stopped::Denied => ErrorCode::HttpRequestDenied,
         // The functions do not try again after this code.
-        Stopped::Unreadable => own::ErrorCode::HttpResponseTransferCoding(None),
+        Stopped::Unreadable => ErrorCode::HttpResponseTransferCoding(None),
     }
 }
 
@@ -38,57 +37,35 @@ pub(crate) fn was_sent(code: &ErrorCode) -> bool {
 
 /// Converts a code of the runtime. What it says in words is left out, except for the reason of an internal
 /// error, without the key.
-pub(crate) fn from_theirs(code: ErrorCode, guard: &Guard) -> own::ErrorCode {
+pub(crate) fn from_theirs(code: ErrorCode, guard: &Guard) -> ErrorCode {
     match code {
-        ErrorCode::DnsTimeout => own::ErrorCode::DnsTimeout,
         ErrorCode::DnsError(_) => {
-            own::ErrorCode::DnsError(own::DnsErrorPayload { rcode: None, info_code: None })
+            ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None })
         }
-        ErrorCode::DestinationNotFound => own::ErrorCode::DestinationNotFound,
-        ErrorCode::DestinationUnavailable => own::ErrorCode::DestinationUnavailable,
-        ErrorCode::DestinationIpProhibited => own::ErrorCode::DestinationIpProhibited,
-        ErrorCode::DestinationIpUnroutable => own::ErrorCode::DestinationIpUnroutable,
-        ErrorCode::ConnectionRefused => own::ErrorCode::ConnectionRefused,
-        ErrorCode::ConnectionTerminated => own::ErrorCode::ConnectionTerminated,
-        ErrorCode::ConnectionTimeout => own::ErrorCode::ConnectionTimeout,
-        ErrorCode::ConnectionReadTimeout => own::ErrorCode::ConnectionReadTimeout,
-        ErrorCode::ConnectionWriteTimeout => own::ErrorCode::ConnectionWriteTimeout,
-        ErrorCode::ConnectionLimitReached => own::ErrorCode::ConnectionLimitReached,
-        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => {
-            own::ErrorCode::TlsProtocolError
-        }
-        ErrorCode::TlsCertificateError => own::ErrorCode::TlsCertificateError,
-        ErrorCode::HttpRequestDenied => own::ErrorCode::HttpRequestDenied,
+        ErrorCode::TlsAlertReceived(_) => ErrorCode::TlsProtocolError,
         ErrorCode::HttpRequestLengthRequired
         | ErrorCode::HttpRequestBodySize(_)
         | ErrorCode::HttpRequestMethodInvalid
-        | ErrorCode::HttpRequestUriInvalid
         | ErrorCode::HttpRequestUriTooLong
         | ErrorCode::HttpRequestHeaderSectionSize(_)
         | ErrorCode::HttpRequestHeaderSize(_)
         | ErrorCode::HttpRequestTrailerSectionSize(_)
-        | ErrorCode::HttpRequestTrailerSize(_) => own::ErrorCode::HttpRequestUriInvalid,
-        ErrorCode::HttpResponseIncomplete => own::ErrorCode::HttpResponseIncomplete,
+        | ErrorCode::HttpRequestTrailerSize(_) => ErrorCode::HttpRequestUriInvalid,
         ErrorCode::HttpResponseHeaderSectionSize(_)
         | ErrorCode::HttpResponseHeaderSize(_)
         | ErrorCode::HttpResponseBodySize(_)
         | ErrorCode::HttpResponseTrailerSectionSize(_)
-        | ErrorCode::HttpResponseTrailerSize(_) => own::ErrorCode::HttpResponseBodySize(None),
-        ErrorCode::HttpResponseTransferCoding(_) => {
-            own::ErrorCode::HttpResponseTransferCoding(None)
-        }
-        ErrorCode::HttpResponseContentCoding(_) => own::ErrorCode::HttpResponseContentCoding(None),
-        ErrorCode::HttpResponseTimeout => own::ErrorCode::HttpResponseTimeout,
-        ErrorCode::HttpUpgradeFailed | ErrorCode::HttpProtocolError => {
-            own::ErrorCode::HttpProtocolError
-        }
-        ErrorCode::LoopDetected => own::ErrorCode::LoopDetected,
-        ErrorCode::ConfigurationError => own::ErrorCode::ConfigurationError,
+        | ErrorCode::HttpResponseTrailerSize(_) => ErrorCode::HttpResponseBodySize(None),
+        ErrorCode::HttpResponseTransferCoding(_) => ErrorCode::HttpResponseTransferCoding(None),
+        ErrorCode::HttpResponseContentCoding(_) => ErrorCode::HttpResponseContentCoding(None),
+        ErrorCode::HttpUpgradeFailed => ErrorCode::HttpProtocolError,
         ErrorCode::InternalError(reason) => {
             let redactor = guard.settings().map(|settings| &settings.redactor);
             let shown =
                 |reason: alloc::string::String| Some(redactor?.apply(reason.into()).into_owned());
-            own::ErrorCode::InternalError(reason.and_then(shown))
+            ErrorCode::InternalError(reason.and_then(shown))
         }
+        // The others say nothing in words.
+        other => other,
     }
 }

@@ -25,6 +25,9 @@ mod exchange;
 mod fields;
 mod grants;
 mod guard;
+#[cfg(any(test, target_arch = "wasm32"))]
+#[expect(unsafe_code, reason = "this is the allocator")]
+mod heap;
 #[cfg(target_arch = "wasm32")]
 #[path = "../../src/memcmp.rs"]
 mod memcmp;
@@ -62,6 +65,8 @@ mod bindings {
         path: "wit",
         world: "guard",
         generate_all,
+        // One type for the error codes that are read and those that are written.
+        merge_structurally_equal_types: true,
     });
 
     #[cfg(target_arch = "wasm32")]

@@ -1,13 +1,50 @@
 //! Replaces parts of `std`: an allocator and a panic handler.
 
+#![expect(unsafe_code, reason = "this is the allocator")]
+
 use core::alloc::Layout;
-use core::arch::wasm32::unreachable;
+use core::arch::wasm32::{memory_grow, memory_size, unreachable};
+use core::cell::Cell;
 use core::panic::PanicInfo;
 
-/// Unlike the functions, the guard keeps its instance for many calls, so memory must be freed.
-#[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+use crate::heap::{Heap, Source};
 
+unsafe extern "C" {
+    /// The start of the memory that the linker leaves unused.
+    static __heap_base: u8;
+}
+
+/// The unit in which memory grows, in bytes.
+const PAGE: usize = 64 * 1024;
+
+#[global_allocator]
+static HEAP: Heap<Memory> = Heap::new(Memory { is_begun: Cell::new(false) });
+
+/// The instance's memory.
+struct Memory {
+    /// Whether the initial memory was given out.
+    is_begun: Cell<bool>,
+}
+
+impl Source for Memory {
+    fn more(&self, size: usize) -> Option<(*mut u8, usize)> {
+        let (mut start, mut end) = (0, memory_size(0) * PAGE);
+        if !self.is_begun.replace(true) {
+            start = (&raw const __heap_base as usize).next_multiple_of(8);
+        }
+        if start == 0 || end - start < size {
+            let grown = memory_grow(0, size.div_ceil(PAGE));
+            if grown == usize::MAX {
+                return None;
+            }
+            if start == 0 {
+                start = grown * PAGE;
+            }
+            end = memory_size(0) * PAGE;
+        }
+        Some((core::ptr::with_exposed_provenance_mut(start), end - start))
+    }
+}
 /// Traps without a message.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
@@ -19,7 +56,6 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 /// # Safety
 ///
 /// The pointer must be null or come from this function.
-#[expect(unsafe_code, reason = "the canonical ABI names the function")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cabi_realloc(
     old: *mut u8,

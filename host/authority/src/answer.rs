@@ -342,7 +342,7 @@ fn messages(value: &Value, is_item: bool) -> Option<String> {
                 unique.push(message);
             }
         }
-        unique.join(separator)
+        crate::text::join(&unique, separator)
     };
     let said = match value {
         Value::String(message) => message.trim().to_owned(),
@@ -376,7 +376,7 @@ fn subject(value: &Value) -> Option<String> {
     match value {
         Value::Array(parts) => {
             let parts: Vec<String> = parts.iter().filter_map(part).collect();
-            (!parts.is_empty()).then(|| parts.join("."))
+            (!parts.is_empty()).then(|| crate::text::join(&parts, "."))
         }
         value => part(value),
     }

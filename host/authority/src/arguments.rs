@@ -154,7 +154,8 @@ fn members(
     }
     let mut normal = Map::new();
     for member in declared {
-        match given.remove(member.json) {
+        // Taken, not removed: removing takes more room than the guarded component has.
+        match given.get_mut(member.json).map(Value::take) {
             None | Some(Value::Null) if member.is_optional() => {}
             None | Some(Value::Null) => {
                 return Err(Error::invalid(format!(
@@ -167,7 +168,7 @@ fn members(
             Some(value) if member.is_optional() && is_empty(&member.ty, &value) => {}
             Some(value) => {
                 let place = Location::Member(place, member.json);
-                let value = check(&member.ty, &member.facts, value, &place)?;
+                let value = check(&member.ty, member.facts, value, &place)?;
                 if !(member.is_optional() && is_empty(&member.ty, &value)) {
                     normal.insert(member.json.to_owned(), value);
                 }
@@ -216,7 +217,8 @@ fn unknown_member(
             "unknown {what} `{shown}`: it goes into `{list}`, as in {{\"{list}\": [{item}]}}"
         ));
     }
-    let takes = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    let takes =
+        if names.is_empty() { "nothing".to_owned() } else { crate::text::join(&names, ", ") };
     let suggestion = suggest::did_you_mean(unknown, &names);
     Error::invalid(format!("unknown {what} `{shown}`{suggestion}: {place} takes {takes}"))
 }
@@ -330,7 +332,10 @@ fn cases(
 ) -> Result<Vec<Value>, Error> {
     if given.values().all(Value::is_null) {
         let names: Vec<&str> = variant.cases.iter().map(|case| case.json).collect();
-        return Err(Error::invalid(format!("{place} needs at least one of {}", names.join(", "))));
+        return Err(Error::invalid(format!(
+            "{place} needs at least one of {}",
+            crate::text::join(&names, ", ")
+        )));
     }
     let mut normal = Vec::with_capacity(given.len());
     for (name, payload) in given {
@@ -435,7 +440,7 @@ fn unknown_case(text: &str, cases: &'static [Case], place: &Location<'_>) -> Err
         "{place}: unknown value `{}`{}; it must be one of {}",
         crate::text::printable(text, 80),
         suggest::did_you_mean(text, &names),
-        names.join(", ")
+        crate::text::join(&names, ", ")
     ))
 }
 

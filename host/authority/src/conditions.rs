@@ -429,7 +429,7 @@ impl fmt::Display for Condition {
         let value = match self.value() {
             Value::Array(items) if items.is_empty() => "none".to_owned(),
             Value::Array(items) => {
-                items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+                text::join(&items.iter().filter_map(Value::as_str).collect::<Vec<_>>(), ", ")
             }
             Value::String(text) => text,
             other => text::json(&other),
@@ -489,7 +489,7 @@ fn one_of(texts: Vec<String>, known: &[&str]) -> Result<Vec<String>, String> {
             "unknown value `{}`{}; known here: {}",
             text::printable(other, 60),
             crate::suggest::did_you_mean(other, known),
-            known.join(", ")
+            text::join(known, ", ")
         )),
         None => Ok(texts),
     }

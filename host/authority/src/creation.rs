@@ -139,17 +139,21 @@ impl Creation {
     /// A default end is compared with the time at which the call was permitted, at every attempt.
     pub fn matches(&self, body: &Value, begun: Timestamp) -> bool {
         let Some(body) = body.as_object() else { return false };
-        let mut rest = body.clone();
-        let mut date = |name: &str| match rest.remove(name) {
+        let date = |name: &str| match body.get(name) {
             None => Ok(None),
             // Whereby keeps milliseconds.
             Some(Value::String(text)) => {
-                Timestamp::parse(&text).map(|date| Some(date.to_milliseconds())).ok_or(())
+                Timestamp::parse(text).map(|date| Some(date.to_milliseconds())).ok_or(())
             }
             Some(_) => Err(()),
         };
         let (Ok(start), Ok(Some(end))) = (date("startDate"), date("endDate")) else { return false };
-        start == self.start && self.may_end_at(end, begun) && rest == self.members
+        let is_rest = |name: &str| name != "startDate" && name != "endDate";
+        let rest = || body.iter().filter(|(name, _)| is_rest(name));
+        start == self.start
+            && self.may_end_at(end, begun)
+            && rest().count() == self.members.len()
+            && rest().all(|(name, value)| self.members.get(name) == Some(value))
     }
 
     fn may_end_at(&self, end: Timestamp, begun: Timestamp) -> bool {

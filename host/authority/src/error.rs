@@ -53,7 +53,7 @@ pub fn find(name: &str) -> Result<&'static Function, Error> {
                 "unknown function `{}`{}; the functions are {}",
                 text::printable(name, 80),
                 suggest::did_you_mean(name, &names),
-                names.join(", ")
+                text::join(&names, ", ")
             ),
         }
     })

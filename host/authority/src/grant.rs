@@ -528,7 +528,7 @@ impl Grant {
         Refusal::broken(format!(
             "the component tried to send {what}; this call of {} may send {}",
             self.rule.name,
-            self.rule.requests.join(", ")
+            crate::text::join(self.rule.requests, ", ")
         ))
     }
 }

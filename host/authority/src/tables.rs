@@ -92,7 +92,7 @@ fn read_function(node: Node<'_>, name: &str, rule: &FunctionRule) -> Result<Entr
                 "`{name}.{OTHERWISE}` has no effect, because [{name}] has no condition; the \
                  conditions of {} are {}",
                 rule.name,
-                rule.conditions.join(", ")
+                crate::text::join(rule.conditions, ", ")
             )));
         }
         if otherwise < permission {

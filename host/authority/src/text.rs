@@ -8,6 +8,19 @@ pub fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
+/// Returns the parts as one text. The method of the standard library takes more room than the guarded component
+/// has.
+pub(crate) fn join(parts: &[impl AsRef<str>], separator: &str) -> String {
+    let mut whole = String::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            whole.push_str(separator);
+        }
+        whole.push_str(part.as_ref());
+    }
+    whole
+}
+
 /// Returns the text with every character that could act on a terminal or hide other text replaced by its
 /// code point, truncated after `most` characters.
 #[must_use]
@@ -31,7 +44,7 @@ pub fn printable(text: &str, most: usize) -> String {
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| printable(line, usize::MAX)).collect();
-    lines.join("\n")
+    join(&lines, "\n")
 }
 
 /// Like [`printable`], for JSON, which keeps its meaning. Control characters in ASCII are not replaced:
@@ -73,10 +86,10 @@ pub fn spaced_json(value: &Value) -> String {
         Value::Object(object) => {
             let members =
                 object.iter().map(|(key, value)| format!("{}: {}", name(key), spaced_json(value)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+            format!("{{{}}}", join(&members.collect::<Vec<_>>(), ", "))
         }
         Value::Array(items) => {
-            format!("[{}]", items.iter().map(spaced_json).collect::<Vec<_>>().join(", "))
+            format!("[{}]", join(&items.iter().map(spaced_json).collect::<Vec<_>>(), ", "))
         }
         other => other.to_string(),
     }

@@ -165,7 +165,7 @@ pub fn unknown_key(prefix: &str, key: &str, known: &[&str]) -> String {
         "unknown key `{prefix}{}`{}; known here: {}",
         text::printable(key, 60),
         suggest::did_you_mean(key, known),
-        known.join(", ")
+        text::join(known, ", ")
     )
 }
 

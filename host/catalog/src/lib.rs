@@ -114,7 +114,7 @@ pub struct Member {
     /// Its documentation.
     pub docs: &'static str,
     /// The facts that its type does not express.
-    pub facts: Facts,
+    pub facts: &'static Facts,
 }
 
 impl Member {

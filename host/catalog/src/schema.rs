@@ -104,7 +104,7 @@ fn object(members: &[Member], form: Form) -> Value {
 
 fn property(member: &Member, form: Form) -> Value {
     let mut schema = of(&member.ty, form);
-    apply(&member.facts, innermost(&member.ty), form.purpose, &mut schema);
+    apply(member.facts, innermost(&member.ty), form.purpose, &mut schema);
     schema["description"] = description(member).into();
     schema
 }

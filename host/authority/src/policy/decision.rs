@@ -73,7 +73,7 @@ impl<'a> Layer<'a> {
         let (unmet, reasons): (Vec<_>, Vec<_>) = self.conditions.iter().filter_map(unmet).unzip();
         match unmet.first() {
             None => (self.rule.clone(), true),
-            Some(first) => (self.unmet(first, &reasons.join(", and ")), false),
+            Some(first) => (self.unmet(first, &crate::text::join(&reasons, ", and ")), false),
         }
     }
 
@@ -250,14 +250,14 @@ impl Outlook {
         let group = |(permission, conditions): &(Permission, Vec<Condition>)| {
             format!("{}; otherwise {}", in_line(conditions), permission.as_str())
         };
-        self.otherwise.iter().map(group).collect::<Vec<_>>().join("; also ")
+        crate::text::join(&self.otherwise.iter().map(group).collect::<Vec<_>>(), "; also ")
     }
 }
 
 /// Returns conditions in one line: `rooms: bot-*; max_per_day: 10`.
 #[must_use]
 pub fn in_line(conditions: &[Condition]) -> String {
-    conditions.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    crate::text::join(&conditions.iter().map(ToString::to_string).collect::<Vec<_>>(), "; ")
 }
 
 /// A rule that applies to calls of a function, before there is a call.
