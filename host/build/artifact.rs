@@ -81,27 +81,18 @@ impl Artifact<'_> {
     }
 }
 
-/// Returns a component without its own custom sections, which only have names.
+/// Returns a component without its own custom sections: names, and the tools that made it.
 fn without_names(component: &[u8]) -> Result<Vec<u8>> {
-    let cut_off = || "the component is cut off";
-    let (header, mut rest) = component.split_at_checked(8).with_context(cut_off)?;
+    let (header, sections) = component.split_at_checked(8).context("the component is cut off")?;
     let mut stripped = header.to_owned();
-    while let Some(id) = rest.first() {
-        // An identifier, the size as LEB128, and the contents.
-        let (mut size, mut end) = (0, 1);
-        loop {
-            let byte = rest.get(end).with_context(cut_off)?;
-            size |= usize::from(byte & 0x7f) << (7 * (end - 1));
-            end += 1;
-            if byte & 0x80 == 0 {
-                break;
-            }
+    let mut reader = wasmparser::BinaryReader::new(sections, 8);
+    while !reader.eof() {
+        let begin = reader.current_position();
+        let id = reader.read_u8()?;
+        reader.read_reader()?;
+        if id != 0 {
+            stripped.extend(sections.get(begin..reader.current_position()).into_iter().flatten());
         }
-        let (section, after) = rest.split_at_checked(end + size).with_context(cut_off)?;
-        if *id != 0 {
-            stripped.extend_from_slice(section);
-        }
-        rest = after;
     }
     Ok(stripped)
 }
