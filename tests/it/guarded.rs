@@ -98,11 +98,11 @@ async fn an_inspection_says_whether_a_file_is_guarded() {
     let ran = world.run(&[&other[..], &["--component", "reader.wasm"]].concat()).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     // The built-in reader is a component of this program, also if it comes from a file.
-    for (file, text, guard) in [
+    for (file, text, guarded) in [
         (
             "guarded.wasm",
             "guarded yes, the built-in functions; the wiring was checked\n",
-            json!({"checked": true, "gateway": false, "functions": {
+            json!({"proven": true, "gateway": false, "functions": {
                 "builtIn": true,
                 "sha256": Inspection::of(whereby::BUILT_IN_COMPONENT).expect("a component").sha256,
             }}),
@@ -110,7 +110,7 @@ async fn an_inspection_says_whether_a_file_is_guarded() {
         (
             "other.wasm",
             "guarded yes, the built-in functions; the wiring was checked\n",
-            json!({"checked": true, "gateway": false, "functions": {
+            json!({"proven": true, "gateway": false, "functions": {
                 "builtIn": true,
                 "sha256": Inspection::of(whereby::BUILT_IN_READER).expect("a component").sha256,
             }}),
@@ -118,13 +118,13 @@ async fn an_inspection_says_whether_a_file_is_guarded() {
         (
             "reader.wasm",
             "guarded no: it does not contain the guard of this version\n",
-            json!({"checked": false, "reason": "it does not contain the guard of this version"}),
+            json!({"proven": false, "reason": "it does not contain the guard of this version"}),
         ),
     ] {
         let ran = world.run(&["component", "inspect", file]).await;
         assert!(ran.stdout.contains(text), "{ran:?}");
         let ran = world.run(&["component", "inspect", file, "--json"]).await;
-        assert_eq!(ran.json()["guard"], guard, "{file}");
+        assert_eq!(ran.json()["guarded"], guarded, "{file}");
     }
 }
 
@@ -150,6 +150,33 @@ fn component(imports: &[&str], exports: &[&str]) -> Vec<u8> {
     let mut component = Component::new();
     component.section(&types).section(&imported).section(&instances).section(&exported);
     component.finish()
+}
+
+/// A component with the functions, none of which does anything, and one more among the types.
+fn with_function_among_types() -> Vec<u8> {
+    let mut resolve = wit_parser::Resolve::default();
+    let (package, _) =
+        resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).expect("the WIT");
+    let types = resolve.packages[package].interfaces["types"];
+    let own = wit_parser::Function {
+        name: "own".into(),
+        kind: wit_parser::FunctionKind::Freestanding,
+        params: Vec::new(),
+        result: None,
+        docs: wit_parser::Docs::default(),
+        stability: wit_parser::Stability::default(),
+        span: wit_parser::Span::default(),
+        external_id: None,
+    };
+    resolve.interfaces[types].functions.insert("own".into(), own);
+    let world = resolve.packages[package].worlds["integration"];
+    let names = wit_parser::ManglingAndAbi::Standard32;
+    let mut module = wit_component::dummy_module(&resolve, world, names);
+    let encoding = wit_component::StringEncoding::default();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding)
+        .expect("a world");
+    let mut encoder = wit_component::ComponentEncoder::default();
+    encoder.module(&module).expect("a module").encode().expect("a component")
 }
 
 #[tokio::test]
@@ -202,6 +229,12 @@ async fn a_component_that_cannot_be_guarded_is_refused_with_what_to_do() {
             "the component cannot be guarded: it also exports mine:own/thing; build it from",
         ),
         (component(&[], &[TYPES, READ, WRITE]), &[], 9, "the component cannot be guarded: "),
+        (
+            with_function_among_types(),
+            &[],
+            9,
+            "the component cannot be guarded: the export whereby:agent/types@0.1.0 has more than types",
+        ),
         (component(&[HTTP], &[TYPES, READ]), &["--reader"], 9, "the component cannot be guarded: "),
     ] {
         std::fs::write(world.path("project/own.wasm"), bytes).expect("a file");
@@ -292,9 +325,9 @@ async fn the_real_parts_in_another_wiring_are_not_taken_for_a_guarded_component(
     assert!(guarded(&right).is_ok(), "{:?}", guarded(&right));
     for (from_runtime, from_functions, reason) in [
         (&[ENVIRONMENT][..], &[][..], "wasi:cli/environment@0.2.12 of the functions"),
-        (&[OUTGOING, HTTP, STREAMS], &[], " of the functions comes from elsewhere"),
-        (&[], &[WRITE], "the export whereby:agent/write@0.1.0 comes from elsewhere"),
-        (&[], &[READ], "the export whereby:agent/read@0.1.0 comes from elsewhere"),
+        (&[OUTGOING, HTTP, STREAMS], &[], " of the functions does not come from the guard"),
+        (&[], &[WRITE], "the export whereby:agent/write@0.1.0 does not come from the front"),
+        (&[], &[READ], "the export whereby:agent/read@0.1.0 does not come from the front"),
     ] {
         let bytes = compose(&world, from_runtime, from_functions).await;
         // What it imports does not give it away.

@@ -212,6 +212,18 @@ class Guarded(WasmtimeTest):
         self.denied("create-room(none)", "rooms", WHEREBY_PERMISSIONS=guarded.BOTS)
         self.denied(f'delete-room("{made["roomName"]}")', "delete_room", WHEREBY_PERMISSIONS=guarded.BOTS)
 
+    def test_people_are_hidden_if_the_variable_says_so(self):
+        _, meetings = self.call("list-meetings(some(3), none, none, none, none)")
+        invocation = f'get-meeting("{meetings["data"][0]["id"]}")'
+        case, shown = self.call(invocation)
+        self.assertEqual(case, "ok", shown)
+        names = {person["name"] for person in shown["participants"] if person.get("name")}
+        self.assertTrue(names, shown)
+        case, hidden = self.call(invocation, WHEREBY_PARTICIPANTS="hidden")
+        self.assertEqual(case, "ok", hidden)
+        self.assertFalse([name for name in names if name in json.dumps(hidden)], hidden)
+        self.denied(invocation, "WHEREBY_PARTICIPANTS", WHEREBY_PARTICIPANTS="perhaps")
+
     def test_rules_that_need_a_host_are_refused_at_the_first_call(self):
         for rules, said in [
             ('write = "ask"', "ask"),

@@ -91,8 +91,12 @@ impl GuestFields for Fields {
     }
 
     fn set(&self, name: String, value: Vec<Vec<u8>>) -> Result<(), HeaderError> {
-        self.delete(name.clone())?;
-        self.add(&name, value)
+        // A refused value leaves the old one.
+        let changed = Self { entries: self.entries.clone(), is_immutable: self.is_immutable };
+        changed.delete(name.clone())?;
+        changed.add(&name, value)?;
+        self.entries.swap(&changed.entries);
+        Ok(())
     }
 
     fn delete(&self, name: String) -> Result<(), HeaderError> {

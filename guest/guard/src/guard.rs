@@ -153,7 +153,7 @@ impl Guard {
         let given: Value = Some(arguments)
             .filter(|arguments| arguments.len() <= 8 * MAX_ARGUMENTS_BYTES)
             .and_then(|arguments| serde_json::from_str(arguments).ok())
-            .ok_or_else(|| Refusal::Invalid("the arguments are too large".into()))?;
+            .ok_or_else(|| Refusal::Invalid("the arguments are too large or not JSON".into()))?;
         let arguments = Arguments::check(function, given).map_err(invalid)?;
         let rule = FunctionRule::of(function);
         let scope = rule.scope(&arguments, now).map_err(invalid)?;
@@ -245,13 +245,15 @@ impl Guard {
     pub(crate) fn may_write(&mut self, size: usize, more: usize) -> bool {
         let Some(call) = self.call.as_mut() else { return false };
         call.written = call.written.saturating_add(more);
-        if size.saturating_add(more) > MAX_BODY || call.written > MAX_BODIES {
-            let message =
-                format!("the component tried to send a body of more than {MAX_BODY} bytes");
-            call.stop(message);
-            return false;
-        }
-        true
+        let (what, max) = if size.saturating_add(more) > MAX_BODY {
+            ("a body", MAX_BODY)
+        } else if call.written > MAX_BODIES {
+            ("bodies", MAX_BODIES)
+        } else {
+            return true;
+        };
+        call.stop(format!("the component tried to send {what} of more than {max} bytes"));
+        false
     }
 
     /// Refuses a request whose body is not whole.
@@ -300,7 +302,7 @@ impl Guard {
                 outgoing.path_and_query.split('?').next().unwrap_or_default()
             );
             let message = format!(
-                "the component tried to reach {}; it may reach {} alone",
+                "the component tried to reach {}; it may reach only {}",
                 text::printable(&target, 200),
                 api.url()
             );
@@ -308,7 +310,7 @@ impl Guard {
         };
         if let Some(name) = outgoing.headers.iter().find(|name| !HEADERS.contains(&name.as_str())) {
             let message = format!(
-                "the component tried to send the header {}; it may set none",
+                "the component tried to send the header {}, which it may not set",
                 text::printable(name, 80)
             );
             return Err(call.stop(message));
@@ -334,7 +336,8 @@ impl Guard {
         let call = self.call(number)?;
         call.read = call.read.saturating_add(more);
         if call.read > MAX_ANSWERS {
-            let message = format!("the component took in more than {MAX_ANSWERS} bytes of answers");
+            let message =
+                format!("the component received more than {MAX_ANSWERS} bytes of responses");
             return Err(call.stop(message));
         }
         if size.saturating_add(more) > MAX_ANSWER { Err(Stopped::Unreadable) } else { Ok(()) }
@@ -373,10 +376,10 @@ impl Guard {
         } else {
             let read = Complaint::read(body.as_deref().unwrap_or_default(), &settings.redactor);
             let mut complaint = read;
-            // A page that Whereby did not send does not mean that the room is gone.
+            // A 404 that Whereby did not send does not mean that the room is gone.
             let is_doubtful = admitted.method == "DELETE"
                 && complaint.text.is_empty()
-                && (300..=404).contains(&status)
+                && status == 404
                 && body.as_ref().is_none_or(|body| !is_json(body));
             if admitted.hides_people && !complaint.text.is_empty() {
                 complaint.text = MESSAGE_LEFT_OUT.into();

@@ -337,13 +337,14 @@ fn what_a_call_takes_in_and_gives_out_is_bounded() {
     let number = guard.begin().expect("a request");
     assert_eq!(guard.may_read(number, MAX_ANSWER, 1), Err(Stopped::Unreadable));
     assert_eq!(guard.may_read(number, 0, MAX_ANSWERS), Err(Stopped::Denied));
-    assert!(guard.denial().contains("bytes of answers"));
+    assert!(guard.denial().contains("bytes of responses"));
     let mut guard = open("", "list_rooms", "{}");
     assert!(!guard.may_write(MAX_BODY, 1));
     assert!(guard.denial().contains("body of more than"));
     let mut guard = open("", "list_rooms", "{}");
     assert!((0..MAX_BODIES / MAX_BODY).all(|_| guard.may_write(0, MAX_BODY)));
     assert!(!guard.may_write(0, 1));
+    assert!(guard.denial().contains("bodies of more than"));
     let mut guard = open("", "list_rooms", "{}");
     assert!((0..MAX_REQUESTS).all(|_| guard.begin().is_ok()));
     assert_eq!(guard.begin(), Err(Stopped::Denied));

@@ -3,9 +3,10 @@
 use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::http::outgoing_handler;
 use crate::bindings::wasi::http::types::{
-    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme,
 };
-use crate::bindings::wasi::io::poll;
+use crate::bindings::wasi::io::poll::{self, Pollable};
 use crate::bindings::wasi::io::streams::{InputStream, StreamError};
 use crate::guard::{Incoming, Stopped};
 use crate::prelude::*;
@@ -14,8 +15,12 @@ use whereby_authority::grant::Admitted;
 
 pub(crate) use crate::bindings::wasi::http::types::ErrorCode as TheirCode;
 
-/// How long the body of a response may take, in nanoseconds.
-const BODY_TIME: u64 = 30_000_000_000;
+/// The maximum time until a response begins, in nanoseconds. The functions give up after 20 seconds, and
+/// their error says more.
+const FIRST_BYTE_TIME: u64 = 22_000_000_000;
+
+/// The maximum time for the whole body of a response, in nanoseconds.
+const BODY_TIME: u64 = 15_000_000_000;
 
 /// How much of a response is read at once, in bytes.
 const READ_CHUNK: u64 = 2 * 1024 * 1024 + 1;
@@ -70,9 +75,11 @@ pub(crate) fn send(
     request.set_scheme(Some(&scheme)).map_err(unsendable)?;
     request.set_authority(Some(&api.authority)).map_err(unsendable)?;
     request.set_path_with_query(Some(&path)).map_err(unsendable)?;
-    let Some(bytes) = &admitted.body else { return outgoing_handler::handle(request, None) };
+    let Some(bytes) = &admitted.body else {
+        return outgoing_handler::handle(request, Some(timeouts()));
+    };
     let body = request.body().map_err(unsendable)?;
-    let future = outgoing_handler::handle(request, None)?;
+    let future = outgoing_handler::handle(request, Some(timeouts()))?;
     let Ok(stream) = body.write() else { return Ok(future) };
     let is_written =
         bytes.chunks(WRITE_CHUNK).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok());
@@ -82,6 +89,16 @@ pub(crate) fn send(
         let _ = OutgoingBody::finish(body, None);
     }
     Ok(future)
+}
+
+/// Returns the time limits of a request. A runtime may not support them.
+fn timeouts() -> RequestOptions {
+    let options = RequestOptions::new();
+    // Node.js would report any silence as an error of the connection, as if nothing had been sent.
+    let _ = options.set_connect_timeout(None);
+    let _ = options.set_first_byte_timeout(Some(FIRST_BYTE_TIME));
+    let _ = options.set_between_bytes_timeout(Some(BODY_TIME));
+    options
 }
 
 /// Reads a whole response. `count` is told how many bytes there are, and how many more.
@@ -103,10 +120,12 @@ pub(crate) fn read(
     let incomplete = || Failure::Code(TheirCode::HttpResponseIncomplete);
     let body = response.consume().map_err(|()| incomplete())?;
     let stream = body.stream().map_err(|()| incomplete())?;
+    let late = monotonic_clock::subscribe_duration(BODY_TIME);
     let mut bytes = Vec::new();
     loop {
         match stream.read(READ_CHUNK) {
-            Ok(chunk) if chunk.is_empty() => wait(&stream)?,
+            Ok(_) if late.ready() => return Err(Failure::Code(TheirCode::ConnectionReadTimeout)),
+            Ok(chunk) if chunk.is_empty() => wait(&stream, &late),
             Ok(chunk) => {
                 count(bytes.len(), chunk.len()).map_err(Failure::Stopped)?;
                 if bytes.is_empty() {
@@ -124,11 +143,7 @@ pub(crate) fn read(
     Ok(Incoming { status, headers, body: (!is_encoded).then_some(bytes) })
 }
 
-/// Waits for more of a body.
-fn wait(stream: &InputStream) -> Result<(), Failure> {
-    let (more, late) = (stream.subscribe(), monotonic_clock::subscribe_duration(BODY_TIME));
-    if poll::poll(&[&more, &late]).contains(&0) {
-        return Ok(());
-    }
-    Err(Failure::Code(TheirCode::ConnectionReadTimeout))
+/// Waits for more of a body, or until it is late.
+fn wait(stream: &InputStream, late: &Pollable) {
+    poll::poll(&[&stream.subscribe(), late]);
 }

@@ -258,7 +258,7 @@ impl Drop for BodyWriter {
     }
 }
 
-/// The timeouts that the functions ask for. The guard has its own.
+/// The timeouts that the functions ask for. The guard ignores them, and sets its own.
 #[derive(Default)]
 pub(crate) struct Options {
     connect: Cell<Option<u64>>,

@@ -104,9 +104,17 @@ fn read_permissions(text: &str) -> Result<Table, toml::Error> {
     let root = document.root();
     if let [("permissions", node)] = root.entries().as_slice() {
         return Err(node.error(
-            "leave out `permissions`: write what is in [permissions] of config.toml alone, such as \
+            "leave out `permissions`: write only the contents of [permissions] of config.toml, such as \
              write = \"deny\" or [functions.create_room]",
         ));
+    }
+    // Without a person, they would have no effect.
+    for (key, node) in root.entries() {
+        if matches!(key, "force" | "elicitation") {
+            return Err(node.error(&format!(
+                "`{key}` is about asking a person, but this component can't ask anyone; leave it out"
+            )));
+        }
     }
     let table = tables::read(&root, "")?;
     let is_ask = |entry: &&Entry| {
@@ -117,9 +125,10 @@ fn read_permissions(text: &str) -> Result<Table, toml::Error> {
     if let Some(entry) = entries().find(is_ask) {
         return Err(toml::Error {
             line: entry.line,
-            message: "\"ask\" needs a person, and here is nobody to ask; write \"allow\" with \
+            message:
+                "\"ask\" needs a person, but this component can't ask anyone; write \"allow\" with \
                       conditions or \"deny\", or run the program whereby, which asks"
-                .into(),
+                    .into(),
         });
     }
     let needs_memory = |condition: &Condition| {
@@ -298,6 +307,8 @@ mod tests {
                 "`created_by`",
             ),
             ("[permissions]\nwrite = \"allow\"", 1, "leave out `permissions`"),
+            ("\nforce = \"deny\"", 2, "`force`"),
+            ("elicitation = \"allow\"", 1, "`elicitation`"),
             ("wirte = \"allow\"", 1, "unknown key `wirte`"),
             ("write = allow", 1, "not TOML"),
         ] {

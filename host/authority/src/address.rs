@@ -42,7 +42,7 @@ impl Url {
         let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
         let (host, port) = match authority.split_once(':') {
             // The default port would be left out.
-            Some((host, port)) if !is_special => (host, Some(port.parse().ok()?)),
+            Some((host, port)) if !is_special => (host, Some(port_of(port)?)),
             Some(_) => return None,
             None => (authority, None),
         };
@@ -95,6 +95,11 @@ impl Url {
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+/// Reads a port as every parser writes it: without a sign or leading zeros.
+fn port_of(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port: &u16| port.to_string() == text)
 }
 
 /// Whether it is a host name that is neither an address nor an encoded name of another language.
@@ -174,6 +179,8 @@ mod tests {
             "https://a.example/a b",
             "https://a.example/\u{7f}",
             "rtmp://[::1]/x",
+            "rtmp://a.example:+80/x",
+            "rtmp://a.example:0080/x",
         ] {
             assert!(Url::parse(text).is_err(), "{text}");
         }
@@ -184,7 +191,7 @@ mod tests {
 
         #[test]
         fn what_is_read_is_read_the_same_by_the_host(
-            scheme in "https|http|rtmp|RTMPS|ftp", host in "[a-zA-Z0-9.:@\\-]{0,16}",
+            scheme in "https|http|rtmp|RTMPS|ftp", host in "[a-zA-Z0-9.:@+\\-]{0,16}",
             path in "(/[ -~]{0,6}){0,3}", query in "([?#][ -~]{0,8}){0,2}",
         ) {
             assert_same(&format!("{scheme}://{host}{path}{query}"));

@@ -12,20 +12,19 @@ use whereby::simulator::Reply;
 
 /// The attempts that a component can't stop, because they only take the runtime's own time and
 /// memory. An embedder limits both, as these tests do.
-const NOT_STOPPED: [(&str, &str); 9] = [
+const NOT_STOPPED: [(&str, &str); 8] = [
     ("loop", COMPUTES),
     ("loop-with-host-calls", COMPUTES),
     ("loop-with-polls", COMPUTES),
     ("sleep", WAITS),
     ("sleep-until-the-end-of-time", WAITS),
-    ("wait-for-an-answer", WAITS),
     ("grow", GROWS),
     ("grow-at-once", GROWS),
     ("many-unfinished-bodies", GROWS),
 ];
 
 const COMPUTES: &str = "it computes without end, and a component can't interrupt another";
-const WAITS: &str = "it waits for the runtime's clock or HTTP client, as long as they let it";
+const WAITS: &str = "it waits for the runtime's clock, as long as the runtime lets it";
 const GROWS: &str = "it fills its own memory, which the runtime provides";
 
 /// Attempts whose harm is in JSON only: a runtime that takes the result as it is has a number of the type that it

@@ -31,6 +31,11 @@ export interface BareOptions {
    * the TOML of `[permissions]` in a configuration file. Other components ignore them.
    */
   permissions?: string | undefined;
+  /**
+   * Whether a guarded component shows the people in meetings: `names` (the default) or `hidden`. Other components
+   * ignore it.
+   */
+  participants?: "names" | "hidden" | undefined;
   /** The directory of a transpiled component. Default: the component of this package. */
   component?: string | undefined;
 }
@@ -49,6 +54,7 @@ export function bare(options: BareOptions = {}): Runtime {
     WHEREBY_API_URL: options.apiUrl,
     WHEREBY_KEY_CLAIMS: options.keyClaims && JSON.stringify(options.keyClaims),
     WHEREBY_PERMISSIONS: options.permissions,
+    WHEREBY_PARTICIPANTS: options.participants,
   };
   const given = Object.entries(variables).filter(([, value]) => value !== undefined);
   const environment = Object.fromEntries(given) as Record<string, string>;

@@ -140,6 +140,7 @@ class BareComponent(Case):
         self.refuses(Bare(component, access_token=5), "access_token")  # type: ignore[arg-type]
         self.refuses(Bare(component, permissions="a\0b"), "permissions")
         self.refuses(Bare(component, permissions=5), "permissions")  # type: ignore[arg-type]
+        self.refuses(Bare(component, participants="nobody"), "participants")  # type: ignore[arg-type]
         with (
             WherebyComponent(Bare(component, api_url="nonsense")) as w,
             self.assertRaises(WherebyError) as caught,

@@ -160,6 +160,9 @@ enum Origin<'a> {
     Export(usize, &'a str),
 }
 
+/// Where an instance must come from, and what an error calls it.
+type Expected<'a> = (Origin<'a>, &'static str);
+
 /// The arguments of an instance, with their names.
 type Arguments<'a> = Vec<(&'a str, Origin<'a>)>;
 
@@ -339,23 +342,28 @@ impl<'a> Composed<'a> {
         let front = self.only(&parts.fronts, "the front")?;
         let functions = self.other([guard, front], "the guard, the front and the functions")?;
         self.check_arguments(guard, "guard", |interface| match interface {
-            Interface::Wasi(name) => Some(Origin::Import(name)),
+            Interface::Wasi(name) => Some((Origin::Import(name), "runtime")),
             Interface::Own(_) => None,
         })?;
         self.check_arguments(front, "front", |interface| match interface {
-            Interface::Own(GRANTS) => Some(Origin::Export(guard, GRANTS)),
-            Interface::Own(name) => Some(Origin::Export(functions, name)),
+            Interface::Own(GRANTS) => Some((Origin::Export(guard, GRANTS), "guard")),
+            Interface::Own(name) => Some((Origin::Export(functions, name), "functions")),
             Interface::Wasi(_) => None,
         })?;
         self.check_arguments(functions, "functions", |interface| match interface {
-            Interface::Wasi(name) if FROM_RUNTIME.contains(&name) => Some(Origin::Import(name)),
-            Interface::Wasi(name) => Some(Origin::Export(guard, name)),
+            Interface::Wasi(name) if FROM_RUNTIME.contains(&name) => {
+                Some((Origin::Import(name), "runtime"))
+            }
+            Interface::Wasi(name) => Some((Origin::Export(guard, name), "guard")),
             Interface::Own(_) => None,
         })?;
+        // A function among the types would be a way around the front.
+        if self.exports.iter().any(|(name, _)| *name == TYPES) && !has_only_types(types, TYPES) {
+            return refuse(format!("the export {TYPES} has more than types"));
+        }
         self.check_exports(|name| match name {
-            // A function among the types would be a way around the front.
-            TYPES if has_only_types(types, name) => Some(Origin::Export(functions, TYPES)),
-            READ | WRITE => Some(Origin::Export(front, name)),
+            TYPES => Some((Origin::Export(functions, TYPES), "functions")),
+            READ | WRITE => Some((Origin::Export(front, name), "front")),
             _ => None,
         })?;
         let functions = self.component(functions)?;
@@ -371,15 +379,15 @@ impl<'a> Composed<'a> {
         let handler = self.only(&parts.handlers, "the gateway")?;
         let guarded = self.other([handler, handler], "the gateway and a guarded component")?;
         self.check_arguments(guarded, "guarded component", |interface| match interface {
-            Interface::Wasi(name) => Some(Origin::Import(name)),
+            Interface::Wasi(name) => Some((Origin::Import(name), "runtime")),
             Interface::Own(_) => None,
         })?;
         self.check_arguments(handler, "gateway", |interface| match interface {
-            Interface::Wasi(name) => Some(Origin::Import(name)),
-            Interface::Own(name) => Some(Origin::Export(guarded, name)),
+            Interface::Wasi(name) => Some((Origin::Import(name), "runtime")),
+            Interface::Own(name) => Some((Origin::Export(guarded, name), "guarded component")),
         })?;
         self.check_exports(|name| {
-            (wasi(name) == Some(INCOMING)).then_some(Origin::Export(handler, INCOMING))
+            (wasi(name) == Some(INCOMING)).then_some((Origin::Export(handler, INCOMING), "gateway"))
         })?;
         self.component(guarded)
     }
@@ -409,17 +417,15 @@ impl<'a> Composed<'a> {
         &'b self,
         component: usize,
         what: &str,
-        expected: impl Fn(Interface<'b>) -> Option<Origin<'b>>,
+        expected: impl Fn(Interface<'b>) -> Option<Expected<'b>>,
     ) -> Result<(), Unproven> {
         let Some(arguments) = self.arguments.get(component).and_then(Option::as_ref) else {
             return refuse(format!("the {what} is not instantiated"));
         };
         for &(name, origin) in arguments {
             let interface = wasi(name).map_or(Interface::Own(name), Interface::Wasi);
-            if expected(interface) != Some(origin.unversioned()) {
-                let name = text::printable(name, 100);
-                return refuse(format!("{name} of the {what} comes from elsewhere"));
-            }
+            let name = || format!("{} of the {what}", text::printable(name, 100));
+            origin.check(expected(interface), name)?;
         }
         Ok(())
     }
@@ -427,13 +433,11 @@ impl<'a> Composed<'a> {
     /// Checks where each export comes from, and that there is one with functions.
     fn check_exports<'b>(
         &'b self,
-        expected: impl Fn(&'b str) -> Option<Origin<'b>>,
+        expected: impl Fn(&'b str) -> Option<Expected<'b>>,
     ) -> Result<(), Unproven> {
         for &(name, origin) in &self.exports {
-            if expected(name) != Some(origin.unversioned()) {
-                let name = text::printable(name, 100);
-                return refuse(format!("the export {name} comes from elsewhere"));
-            }
+            let shown = || format!("the export {}", text::printable(name, 100));
+            origin.check(expected(name), shown)?;
         }
         if self.exports.iter().all(|(name, _)| *name == TYPES) {
             return refuse("it exports no functions");
@@ -456,6 +460,19 @@ impl Origin<'_> {
             Self::Import(name) => Self::Import(wasi(name).unwrap_or(name)),
             Self::Export(component, name) => Self::Export(component, wasi(name).unwrap_or(name)),
             Self::Component(_) => self,
+        }
+    }
+
+    /// Checks that it is the expected one, if any.
+    fn check(
+        self,
+        expected: Option<Expected<'_>>,
+        name: impl FnOnce() -> String,
+    ) -> Result<(), Unproven> {
+        match expected {
+            Some((origin, _)) if origin == self.unversioned() => Ok(()),
+            Some((_, from)) => refuse(format!("{} does not come from the {from}", name())),
+            None => refuse(format!("{} is not allowed", name())),
         }
     }
 }

@@ -42,12 +42,14 @@ pub(crate) fn make(variant: Variant, other: Option<&[u8]>) -> Result<Vec<u8>, Er
     if other.is_some() {
         check_functions(functions, is_reader)?;
     }
-    let mut composed = wiring::guard(BUILT_IN_GUARD, front, functions).map_err(|error| {
-        let message = format!("the component cannot be guarded: {error:#}");
+    // The built-in components fit together, so the other one is at fault.
+    let fault = |why: String| {
+        let message = format!("the component cannot be guarded: {why}");
         if other.is_some() { Error::component_fault(message) } else { Error::internal(message) }
-    })?;
-    let failed =
-        |error: anyhow::Error| Error::internal(format!("the guard cannot be composed: {error:#}"));
+    };
+    let failed = |error: anyhow::Error| fault(format!("{error:#}"));
+    let unproven = |guarded::Unproven(why): guarded::Unproven| fault(why);
+    let mut composed = wiring::guard(BUILT_IN_GUARD, front, functions).map_err(failed)?;
     if is_gateway {
         let handler = guarded::handler(gateway).map_err(unproven)?;
         composed = compose::compose(handler.to_vec(), composed).map_err(failed)?;
@@ -57,10 +59,6 @@ pub(crate) fn make(variant: Variant, other: Option<&[u8]>) -> Result<Vec<u8>, Er
     // Nothing is handed out whose wiring is not proven.
     guarded::check(&composed).map_err(unproven)?;
     Ok(composed)
-}
-
-fn unproven(guarded::Unproven(why): guarded::Unproven) -> Error {
-    Error::internal(format!("the composed component is not guarded: {why}"))
 }
 
 fn describe(variant: Variant) -> (&'static str, &'static str) {

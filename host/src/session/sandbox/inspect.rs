@@ -121,13 +121,13 @@ impl Inspection {
             "sha256": self.sha256,
             "imports": self.imports,
             "exports": exports.collect::<Vec<_>>(),
-            "guard": match &self.guarded {
+            "guarded": match &self.guarded {
                 Ok(Guarded { is_gateway, is_built_in, functions }) => json!({
-                    "checked": true,
+                    "proven": true,
                     "gateway": is_gateway,
                     "functions": {"builtIn": is_built_in, "sha256": functions},
                 }),
-                Err(reason) => json!({"checked": false, "reason": reason}),
+                Err(reason) => json!({"proven": false, "reason": reason}),
             },
         })
     }

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -10,7 +11,8 @@ class Bare:
 
     The component has the key in its environment, and nothing limits its time, its memory or its requests.
     A guarded component (`whereby component export --guarded FILE`) keeps the key and the rules in its guard,
-    which sends only the requests of the call. A call blocks its thread, even for Ctrl-C; the component ends it within 20 seconds.
+    which sends only the requests of the call. A call blocks its thread, even for Ctrl-C; the component ends it within
+    20 seconds, a guarded one within 35.
     """
 
     # The file that `whereby component export FILE` writes.
@@ -25,3 +27,5 @@ class Bare:
     # The rules of a guarded component, which denies writes without them: the TOML of `[permissions]` in a
     # configuration file. Other components ignore them.
     permissions: str | None = None
+    # Whether a guarded component shows the people in meetings. Default: names. Other components ignore it.
+    participants: Literal["names", "hidden"] | None = None

@@ -185,6 +185,9 @@ def _environment(bare: Bare) -> list[tuple[str, str]]:
     if rules is not None and not (isinstance(rules, str) and "\0" not in rules):
         raise _configuration("permissions must be TOML, without a null byte", None)
     given.append(("WHEREBY_PERMISSIONS", rules))
+    if bare.participants not in (None, "names", "hidden"):
+        raise _configuration('participants must be "names" or "hidden"', None)
+    given.append(("WHEREBY_PARTICIPANTS", bare.participants))
     return [(name, value) for name, value in given if value is not None]
 
 
