@@ -15,8 +15,12 @@ mod compose;
 mod direct;
 #[path = "../../host/build/documentation.rs"]
 mod documentation;
+#[path = "../../host/build/merge.rs"]
+mod merge;
 #[path = "../../host/build/metadata.rs"]
 mod metadata;
+#[path = "../../host/build/short.rs"]
+mod short;
 
 use std::fs;
 use std::path::Path;

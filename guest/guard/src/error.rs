@@ -2,6 +2,7 @@
 
 use crate::bindings::wasi::http::types::{DnsErrorPayload, ErrorCode};
 use crate::guard::{Guard, Stopped};
+use crate::settings::Settings;
 
 /// Returns the code for what a rule forbids or cannot read.
 pub(crate) fn from_stopped(stopped: Stopped) -> ErrorCode {
@@ -60,7 +61,7 @@ pub(crate) fn from_theirs(code: ErrorCode, guard: &Guard) -> ErrorCode {
         ErrorCode::HttpResponseContentCoding(_) => ErrorCode::HttpResponseContentCoding(None),
         ErrorCode::HttpUpgradeFailed => ErrorCode::HttpProtocolError,
         ErrorCode::InternalError(reason) => {
-            let redactor = guard.settings().map(|settings| &settings.redactor);
+            let redactor = guard.settings().map(Settings::redactor);
             let shown =
                 |reason: alloc::string::String| Some(redactor?.apply(reason.into()).into_owned());
             ErrorCode::InternalError(reason.and_then(shown))

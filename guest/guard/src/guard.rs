@@ -371,10 +371,10 @@ impl Guard {
                 |name: &'static str| Some(shown(name, header(name)?.parse::<u32>().ok()?.into()));
             let limits = ["x-ratelimit-limit", "x-ratelimit-remaining"];
             let rebuilt = body
-                .and_then(|body| answer::rebuild(&body, admitted.shape, &settings.redactor).ok());
+                .and_then(|body| answer::rebuild(&body, admitted.shape, settings.redactor()).ok());
             (rebuilt, limits.into_iter().filter_map(number).collect())
         } else {
-            let read = Complaint::read(body.as_deref().unwrap_or_default(), &settings.redactor);
+            let read = Complaint::read(body.as_deref().unwrap_or_default(), settings.redactor());
             let mut complaint = read;
             // A 404 that Whereby did not send does not mean that the room is gone.
             let is_doubtful = admitted.method == "DELETE"

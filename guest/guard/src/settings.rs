@@ -1,5 +1,7 @@
 //! Reads the environment: the key, the API's address and the rules.
 
+use core::cell::OnceCell;
+
 use crate::prelude::*;
 use whereby_authority::answer::Redactor;
 use whereby_authority::conditions::Condition;
@@ -26,7 +28,8 @@ pub(crate) struct Settings {
     pub(crate) api: Api,
     /// Absent if the runtime adds the key to the guard's requests.
     pub(crate) token: Option<String>,
-    pub(crate) redactor: Redactor,
+    /// Made when the first response is read.
+    redactor: OnceCell<Redactor>,
     /// The claims of a key that the runtime keeps.
     given_claims: Option<String>,
     pub(crate) policy: Policy,
@@ -83,12 +86,16 @@ impl Settings {
         let mut policy = Policy::default();
         policy.own.file = Some(PERMISSIONS.into());
         policy.own.all = table;
-        let redactor = Redactor::new(token.as_deref().unwrap_or_default());
-        Ok(Self { api, token, redactor, given_claims: claims, policy })
+        Ok(Self { api, token, redactor: OnceCell::new(), given_claims: claims, policy })
     }
 }
 
 impl Settings {
+    /// Returns what removes the key from texts.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        self.redactor.get_or_init(|| Redactor::new(self.token.as_deref().unwrap_or_default()))
+    }
+
     /// Returns what get_current_user may know of the key.
     pub(crate) fn claims(&self) -> Option<String> {
         match &self.token {
