@@ -147,7 +147,7 @@ async fn the_output_comes_before_the_program_waits_for_the_state_database() {
     assert_eq!(child.wait().expect("it ends").code(), Some(0), "{printed}");
     assert_eq!((spooled(), rows()), (0, 2));
 
-    // Whoever has the output and does not wait loses nothing.
+    // A signal after the output loses no row.
     for (index, (signal, _)) in SIGNALS.into_iter().enumerate() {
         lock();
         let mut child = start();

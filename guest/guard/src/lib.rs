@@ -1,4 +1,4 @@
-//! The guard of a guarded component: it stands between the functions and the network.
+//! The guard of a guarded component, between the functions and the network.
 //!
 //! It holds the API key and the rules. The functions get their HTTP types, streams and environment from
 //! it, so that it reads each of their requests, checks it against the grant of the call, and sends its
@@ -11,9 +11,10 @@
 //! - `WHEREBY_API_URL`: the base URL of the API. The default is `https://api.whereby.dev/v1`.
 //! - `WHEREBY_PERMISSIONS`: the rules, as TOML: what `[permissions]` of `config.toml` contains, such as
 //!   `write = "allow"` or `[functions.create_room]`. Without rules, reading is allowed, and writing is
-//!   denied. What needs a person or a memory (`ask`, `max_per_hour`, `max_per_day`, `created_by`) is an
-//!   error.
+//!   denied. What needs a person or a memory (`ask`, `force`, `elicitation`, `max_per_hour`,
+//!   `max_per_day`, `created_by`) is an error.
 //! - `WHEREBY_PARTICIPANTS`: `names`, or `hidden` to leave out who took part in meetings.
+//! - `WHEREBY_KEY_CLAIMS`: the key's claims as JSON, if the runtime adds the key itself.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 

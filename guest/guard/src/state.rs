@@ -11,7 +11,7 @@ use whereby_authority::timestamp::Timestamp;
 struct State(RefCell<Option<Guard>>);
 
 // SAFETY: a component has one thread.
-#[expect(unsafe_code, reason = "a static must be shared, and there is nobody to share it with")]
+#[expect(unsafe_code, reason = "a static must be shared, and a component has one thread")]
 unsafe impl Sync for State {}
 
 static STATE: State = State(RefCell::new(None));

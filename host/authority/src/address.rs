@@ -1,7 +1,7 @@
 //! Reads the URLs that a call may name: those that every parser reads the same way.
 //!
-//! The guarded component has no room for the tables of the crate `url`, which reads hosts in all
-//! languages. What this parser reads, that crate reads too, and as the same; a test compares them.
+//! The tables of the crate `url`, which reads hosts in all languages, would make the guarded component too
+//! large. What this parser reads, that crate reads too, and as the same; a test compares them.
 
 use crate::prelude::*;
 

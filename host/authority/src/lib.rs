@@ -2,7 +2,8 @@
 //!
 //! The crate is pure: it reads no file, variable or clock, and sends nothing. Rules, arguments and the
 //! time go in; decisions, requests to send and rebuilt responses come out. It also builds for
-//! `wasm32-wasip2`, so that a component can enforce the same rules.
+//! `wasm32-wasip2`, so that a component can enforce the same rules. Without the feature `std`, it needs only
+//! `core` and `alloc`, and has smaller parsers of TOML and URLs, which accept less.
 //!
 //! 1. [`arguments::Arguments::check`] normalizes the arguments.
 //! 2. [`policy::Policy::decide`] returns a [`policy::Verdict`], which gives a [`policy::Permit`].
@@ -62,9 +63,9 @@ mod prelude {
     pub(crate) use alloc::{format, vec};
 }
 
-/// Returns where a text is in another.
+/// Returns the byte offset of the first `part` in `text`.
 ///
-/// The search of the standard library is fast, and takes more room than the guarded component has.
+/// The search of the standard library is fast, but would make the guarded component too large.
 fn find_in(text: &str, part: &str) -> Option<usize> {
     #[cfg(feature = "std")]
     return text.find(part);

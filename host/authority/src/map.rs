@@ -1,4 +1,4 @@
-//! Maps of a few entries, for the guarded component, which has no room for the tree of the standard library.
+//! Maps of a few entries, for the guarded component: the tree of the standard library would make it too large.
 
 use crate::prelude::*;
 use core::borrow::Borrow;

@@ -16,15 +16,15 @@ pub const PERMISSION: &str = "permission";
 /// The key of a function's table with the permission if a condition does not hold.
 pub const OTHERWISE: &str = "otherwise";
 
-/// Reads a permission table; `name` is its path with a dot after it, or empty for the root.
+/// Reads a permission table; `prefix` is its path with a dot after it, or empty for the root.
 ///
 /// # Errors
 ///
 /// [`Error`], which names the key and says what is expected.
-pub fn read(table: &TableNode<'_>, name: &str) -> Result<Table, Error> {
+pub fn read(table: &TableNode<'_>, prefix: &str) -> Result<Table, Error> {
     let mut read = Table::default();
     for (key, node) in table.members(&PERMISSIONS)? {
-        let full = format!("{name}{key}");
+        let full = format!("{prefix}{key}");
         match key {
             "functions" => {
                 let names: Vec<&str> = whereby_catalog::FUNCTIONS.iter().map(|f| f.json).collect();

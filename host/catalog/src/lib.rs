@@ -1,7 +1,8 @@
 //! The functions, their types and their documentation, from the WIT.
 //!
 //! The build script generates the statics from `wit/`. The host and the gateway derive schemas,
-//! documentation, MCP tools and help from them.
+//! documentation, MCP tools and help from them. Without the feature `docs`, there is no documentation, and no
+//! `Function::result`.
 
 #![no_std]
 

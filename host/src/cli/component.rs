@@ -30,7 +30,7 @@ enum Command {
     ///
     /// A file is guarded if its functions reach the API key and the network only through the guard of
     /// this version of the program. The wiring of the file proves it; otherwise, the output says what
-    /// is not as it must be.
+    /// is wrong.
     Inspect {
         /// The component file (default: the component that calls run)
         file: Option<PathBuf>,
@@ -68,11 +68,12 @@ enum Command {
         /// The guard reads these environment variables: WHEREBY_ACCESS_TOKEN, WHEREBY_API_URL, and
         /// WHEREBY_PERMISSIONS, which is TOML like the [permissions] table of the configuration: for
         /// example 'write = "allow"'. Without it, reading is allowed and writing is denied. With
-        /// WHEREBY_PARTICIPANTS=hidden, nobody sees the people in meetings.
+        /// WHEREBY_PARTICIPANTS=hidden, nobody sees the people in meetings. WHEREBY_KEY_CLAIMS has the
+        /// key's claims as JSON, if the runtime adds the key itself.
         ///
         /// The guard cannot ask a person, remember earlier calls, write an audit log, or limit time and
-        /// memory. So it refuses every call if the rules have ask, max_per_hour, max_per_day or
-        /// created_by. Configure your runtime to limit time and memory.
+        /// memory. So it refuses every call if the rules have ask, force, elicitation, max_per_hour,
+        /// max_per_day or created_by. Configure your runtime to limit time and memory.
         ///
         /// With --component FILE, it guards that component instead of the built-in one.
         #[arg(long)]

@@ -187,8 +187,7 @@ struct Context {
     store: Arc<Mutex<Option<Arc<Store>>>>,
 }
 
-/// Returns where the built-in component's compiled code may be that was packaged with the program. Only
-/// commands that make calls look for it.
+/// Finds the packaged compiled code of the built-in component. Only commands that make calls need it.
 type FindCode = fn(&Environment) -> Option<PathBuf>;
 
 impl Context {
@@ -592,9 +591,10 @@ async fn run_with(
         }
     };
     let code = print(&streams, &style, result);
-    // A signal changes the exit status no more.
+    // From here on, a signal no longer changes the exit status.
     streams.set_exit_code(code);
-    // After the output, which nothing holds up. A person who stopped the program does not wait.
+    // After the output, which nothing holds up. A person who stopped the program does not wait
+    // for the notifications.
     if ![Exit::Interrupted, Exit::Terminated, Exit::HungUp].map(Exit::code).contains(&code) {
         let mut signals = Signals::listen(&streams);
         tokio::select! {

@@ -302,7 +302,7 @@ impl Token {
         self.0.secret.expose_secret()
     }
 
-    /// Returns the SHA-256 of the token, which stands for it in the store.
+    /// Returns the SHA-256 of the token, which identifies it in the store.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         self.0.fingerprint
     }

@@ -514,3 +514,13 @@ fn check_account_name(name: &str, node: Node<'_>) -> Result<(), Invalid> {
 fn beside(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_permissions_are_those_that_are_read() {
+        assert_eq!(names(PERMISSIONS), tables::PERMISSIONS);
+    }
+}

@@ -1,5 +1,5 @@
 -- The tables as all steps of schema.rs together make them. A new database gets them at once.
--- After a new step, write them anew: INSTA_UPDATE=always cargo test -p whereby-agent --lib store::
+-- After adding a step, regenerate this file: INSTA_UPDATE=always cargo test -p whereby-agent --lib store::
 
 CREATE TABLE anchor (
     one INTEGER PRIMARY KEY CHECK (one = 1),

@@ -1,5 +1,5 @@
-//! Reads the part of TOML that rules are written in, for the guarded component, which has no room for the
-//! crate `toml`.
+//! Reads the part of TOML that rules are written in, for the guarded component: the crate `toml` would make it
+//! too large.
 //!
 //! Tables, inline tables, dotted and quoted keys, strings on one line, decimal integers, booleans, dates, and
 //! arrays of these. What this parser reads, the crate reads too, and as the same; a test compares them.

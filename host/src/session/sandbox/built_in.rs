@@ -18,7 +18,7 @@ pub static BUILT_IN_READER_GATEWAY: &[u8] =
 /// The guard of guarded components.
 pub(crate) static BUILT_IN_GUARD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guard.wasm"));
 
-/// What stands before the functions in a guarded component.
+/// The front of guarded components, which callers see.
 pub(crate) static BUILT_IN_FRONT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/front.wasm"));
 
 /// The same without the functions that write.
