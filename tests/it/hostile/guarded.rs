@@ -12,7 +12,7 @@ use whereby::simulator::Reply;
 
 /// The attempts that a component can't stop, because they only take the runtime's own time and
 /// memory. An embedder limits both, as these tests do.
-const NOT_STOPPED: [(&str, &str); 8] = [
+const NOT_STOPPED: [(&str, &str); 7] = [
     ("loop", COMPUTES),
     ("loop-with-host-calls", COMPUTES),
     ("loop-with-polls", COMPUTES),
@@ -20,7 +20,6 @@ const NOT_STOPPED: [(&str, &str); 8] = [
     ("sleep-until-the-end-of-time", WAITS),
     ("grow", GROWS),
     ("grow-at-once", GROWS),
-    ("many-unfinished-bodies", GROWS),
 ];
 
 const COMPUTES: &str = "it computes without end, and a component can't interrupt another";
