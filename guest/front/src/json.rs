@@ -6,6 +6,10 @@ use core::alloc::Layout;
 pub(crate) type Memory<'a> = &'a dyn Fn(u32, u32) -> &'a [u8];
 
 /// How a value is in memory, and how it is written.
+#[cfg_attr(
+    not(feature = "write"),
+    allow(dead_code, reason = "only functions that write take some of these")
+)]
 pub(crate) enum Form {
     Bool,
     /// A number of this size.

@@ -61,7 +61,7 @@ pub(crate) fn reference(function: &Function, name: &str, result: &str) -> String
     for param in function.params {
         let need = if param.is_optional() { "optional" } else { "required" };
         let ty = required(&param.ty);
-        let (name, facts) = (param.json, facts(&param.facts));
+        let (name, facts) = (param.json, facts(param.facts));
         let _ = writeln!(out, "- `{name}` ({}, {need}): {}{facts}", type_name(ty), param.docs);
         within(ty, 1, &mut out);
     }
