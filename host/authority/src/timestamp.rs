@@ -251,8 +251,8 @@ fn days_to(year: i64, month: i64, day: i64) -> i64 {
         - 719_468
 }
 
-/// Writes a number that has at most so many digits. The standard library's formatter would take a tenth of
-/// the instructions of a decision.
+/// Writes a number that has at most so many digits. With the standard library's formatter, a call that sends
+/// nothing executes 3,000 instructions more.
 fn write_number(text: &mut String, number: i64, digits: u32) {
     for place in (0..digits).rev() {
         text.push(char::from(b'0' + (number / 10_i64.pow(place) % 10) as u8));
