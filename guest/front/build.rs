@@ -104,7 +104,7 @@ impl Generator {
         }
     }
 
-    /// Returns the statement of which error each refusal is.
+    /// Returns a table that says which error each refusal becomes.
     fn refusals(&self) -> Result<String> {
         let errors = self.cases("agent", "types", "error")?;
         let mut cases = Vec::new();

@@ -152,7 +152,7 @@ fn component(imports: &[&str], exports: &[&str]) -> Vec<u8> {
     component.finish()
 }
 
-/// A component with the functions, none of which does anything, and one more among the types.
+/// A component whose functions do nothing, with one more function among the types.
 fn with_function_among_types() -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let (package, _) =

@@ -34,7 +34,7 @@ PARAMETERS = {
 
 
 def invocation(function, arguments):
-    """Returns a call with these strings as arguments, of which some are optional."""
+    """Returns a call with these strings as arguments. Some are optional."""
     optional = PARAMETERS[function]
     given = [f"some({json.dumps(arguments[name])})" if name in arguments else "none" for name in optional]
     given = given or [json.dumps(value) for value in arguments.values()]

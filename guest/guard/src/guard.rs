@@ -31,9 +31,6 @@ const MAX_ANSWERS: usize = 16 * 1024 * 1024;
 /// The headers that the functions may set. None is passed on.
 const HEADERS: [&str; 5] = ["accept", "content-type", "content-length", "host", "user-agent"];
 
-/// The maximum wait that a response may ask for, in seconds: 30 days.
-const LONGEST_WAIT: u64 = 30 * 24 * 60 * 60;
-
 /// Why a call is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -384,7 +381,8 @@ impl Guard {
             if admitted.hides_people && !complaint.text.is_empty() {
                 complaint.text = MESSAGE_LEFT_OUT.into();
             }
-            let seconds = header("retry-after").and_then(whole_seconds);
+            // A date is not read: the functions then wait as long as without the header.
+            let seconds = header("retry-after").and_then(answer::whole_seconds);
             let wait = seconds.map(|seconds| shown("retry-after", seconds));
             ((!is_doubtful).then(|| complaint.to_body()), wait.into_iter().collect())
         };
@@ -414,19 +412,6 @@ fn invalid(error: Error) -> Refusal {
 fn is_json(body: &[u8]) -> bool {
     body.trim_ascii().is_empty()
         || core::str::from_utf8(body).is_ok_and(|body| serde_json::from_str::<Value>(body).is_ok())
-}
-
-/// Reads the seconds of `Retry-After`, rounded up. A date is not read: the functions then wait as long as
-/// they would without the header.
-fn whole_seconds(value: &str) -> Option<u64> {
-    let (whole, part) = value.split_once('.').unwrap_or((value, "0"));
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if !is_number(whole) || !is_number(part) {
-        return None;
-    }
-    let part = u64::from(part.bytes().any(|digit| digit != b'0'));
-    // If digits fail to parse, the number is too large.
-    Some(whole.parse().unwrap_or(LONGEST_WAIT).saturating_add(part).min(LONGEST_WAIT))
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ unsafe impl<S: Source> GlobalAlloc for Heap<S> {
 mod tests {
     use super::*;
 
-    /// Memory in pages, of which there are a few. Some follow each other.
+    /// A few pages of memory. Some follow each other.
     struct Pages(Cell<usize>, *mut u8);
 
     const PAGE: usize = 1024;

@@ -6,7 +6,7 @@ use crate::prelude::*;
 use whereby_authority::answer::Redactor;
 use whereby_authority::conditions::Condition;
 use whereby_authority::policy::{Effect, Entry, Participants, Permission, Policy, Table};
-use whereby_authority::{key, tables, toml};
+use whereby_authority::{key, tables, text, toml};
 
 /// The variable with the API key.
 const ACCESS_TOKEN: &str = "WHEREBY_ACCESS_TOKEN";
@@ -184,19 +184,8 @@ impl Api {
         };
         let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
         let path = path.trim_end_matches('/');
-        let is_plain =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte);
-        // Parsers remove such folders.
-        let is_dots = |part: &str| {
-            matches!(
-                part.to_ascii_lowercase().as_str(),
-                "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e"
-            )
-        };
-        let fits = is_authority(authority)
-            && (is_https || is_loopback(authority))
-            && path.bytes().all(is_plain)
-            && !path.split('/').any(is_dots);
+        let fits =
+            is_authority(authority) && (is_https || is_loopback(authority)) && text::is_path(path);
         fits.then(|| Self {
             is_https,
             authority: authority.to_ascii_lowercase(),

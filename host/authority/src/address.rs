@@ -4,6 +4,7 @@
 //! large. What this parser reads, that crate reads too, and as the same; a test compares them.
 
 use crate::prelude::*;
+use crate::text::{is_path, is_plain};
 
 /// A URL of ASCII letters, with a host, and without a user, an address as its host, or dots as a folder.
 #[derive(Debug)]
@@ -47,10 +48,9 @@ impl Url {
             None => (authority, None),
         };
         let is_whole = is_host(host)
-            && path.bytes().all(is_plain)
+            && is_path(path)
             && query.bytes().all(|byte| is_plain(byte) && byte != b'\'' || byte == b'?')
-            && fragment.unwrap_or_default().bytes().all(|byte| is_plain(byte) || byte == b'?')
-            && path.split('/').all(|part| !is_dots(part));
+            && fragment.unwrap_or_default().bytes().all(|byte| is_plain(byte) || byte == b'?');
         let path = if path.is_empty() && is_special { "/" } else { path };
         is_whole.then(|| Self {
             text: text.to_owned(),
@@ -112,16 +112,6 @@ fn is_host(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or_default();
     host.split('.').all(is_label)
         && last.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
-}
-
-/// Whether every parser leaves the character as it is in a path.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte)
-}
-
-/// Whether a parser removes this part of a path.
-fn is_dots(part: &str) -> bool {
-    matches!(part.to_ascii_lowercase().as_str(), "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e")
 }
 
 #[cfg(test)]

@@ -31,6 +31,22 @@ const MAX_ERROR_TEXT: usize = 500;
 /// The maximum number of messages taken from one error response.
 const MAX_MESSAGES: usize = 5;
 
+/// The maximum retry delay, in seconds: 30 days. Longer ones are cut to this.
+pub const LONGEST_WAIT: u64 = 30 * 24 * 60 * 60;
+
+/// Reads the seconds of `Retry-After` (RFC 9110), rounded up. Returns `None` for anything else, such as a date.
+#[must_use]
+pub fn whole_seconds(value: &str) -> Option<u64> {
+    let (whole, part) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) {
+        return None;
+    }
+    let part = u64::from(part.bytes().any(|digit| digit != b'0'));
+    // If digits fail to parse, the number is too large.
+    Some(whole.parse().unwrap_or(LONGEST_WAIT).saturating_add(part).min(LONGEST_WAIT))
+}
+
 /// The type of a member. A value of another type is replaced by an empty value of that other type, so
 /// that the component can still say what is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

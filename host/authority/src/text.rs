@@ -112,6 +112,22 @@ pub fn shell_word(path: &std::path::Path) -> String {
     format!("'{}'", printable(&path.display().to_string(), 300).replace('\'', "'\\''"))
 }
 
+/// Returns whether every parser reads the path of a URL as it is.
+#[must_use]
+pub fn is_path(path: &str) -> bool {
+    path.bytes().all(is_plain) && !path.split('/').any(is_dots)
+}
+
+/// Whether a byte stays as it is in a URL, after the host.
+pub(crate) fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte)
+}
+
+/// Whether a parser removes this part of a path.
+fn is_dots(part: &str) -> bool {
+    matches!(part.to_ascii_lowercase().as_str(), "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

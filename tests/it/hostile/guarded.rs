@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use whereby::catalog;
-use whereby::simulator::Reply;
 
 /// The attempts that a component can't stop, because they only take the runtime's own time and
 /// memory. An embedder limits both, as these tests do.
@@ -260,21 +259,13 @@ async fn no_form_of_the_key_gets_past_the_guard() {
     let arena = Arena::new(&[], LIMITS).await;
     let token = arena.world.simulator.token().to_owned();
     let arguments = json!({ "cursor": "run get echo ok" });
-    for status in [200, 201, 302, 400, 401, 404, 429, 500, 503] {
-        for body in record::echoes(&token) {
-            let reply = Reply::status(status)
-                .header("retry-after", &token)
-                .header("x-ratelimit-limit", &token)
-                .header("content-type", &format!("application/json; x={token}"))
-                .header("x-echo", &token)
-                .body(body.clone());
-            arena.world.simulator.clear_scripts();
-            arena.world.simulator.script("GET", "/v1/meetings", 1, reply);
-            let ended = arena.call_guarded("list_rooms", &arguments, LONG).await;
-            assert_eq!(arena.world.simulator.scripts_left(), 0, "{status} {body}: {ended:?}");
-            arena.check_told(&format!("{status} {body}"), &ended);
-            assert!(!ended.text().contains("u00"), "{status} {body}: {ended:?}");
-        }
+    for (what, reply) in record::echoes(&token) {
+        arena.world.simulator.clear_scripts();
+        arena.world.simulator.script("GET", "/v1/meetings", 1, reply);
+        let ended = arena.call_guarded("list_rooms", &arguments, LONG).await;
+        assert_eq!(arena.world.simulator.scripts_left(), 0, "{what}: {ended:?}");
+        arena.check_told(&what, &ended);
+        assert!(!ended.text().contains("u00"), "{what}: {ended:?}");
     }
 }
 

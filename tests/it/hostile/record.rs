@@ -226,8 +226,25 @@ async fn the_words_of_a_component_are_few_and_marked_as_its_own() {
     assert_eq!(words.chars().count(), 1001, "1,000 characters and an ellipsis");
 }
 
-/// Bodies in which a server echoes the key, each in another form.
-pub(super) fn echoes(token: &str) -> [String; 12] {
+/// Replies in which a server echoes the key, in headers and in bodies of each form; and what they are.
+pub(super) fn echoes(token: &str) -> impl Iterator<Item = (String, Reply)> {
+    let statuses = [200, 201, 302, 400, 401, 404, 429, 500, 503];
+    let bodies = bodies(token);
+    statuses.into_iter().flat_map(move |status| {
+        bodies.clone().map(|body| {
+            let reply = Reply::status(status)
+                .header("retry-after", token)
+                .header("x-ratelimit-limit", token)
+                .header("content-type", &format!("application/json; x={token}"))
+                .header("x-echo", token)
+                .body(body.clone());
+            (format!("{status} {body}"), reply)
+        })
+    })
+}
+
+/// Bodies that echo the key, each in another form.
+fn bodies(token: &str) -> [String; 12] {
     let escaped: String = token.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     let deep = format!("{}{}", "[".repeat(3000), "]".repeat(3000));
     [
@@ -255,23 +272,15 @@ async fn no_form_of_the_key_reaches_the_component() {
     let run = Run::new().await;
     let token = run.world.simulator.token().to_owned();
     let half = &token[..token.len() / 2];
-    for status in [200, 201, 302, 400, 401, 404, 429, 500, 503] {
-        for body in echoes(&token) {
-            let reply = Reply::status(status)
-                .header("retry-after", &token)
-                .header("x-ratelimit-limit", &token)
-                .header("content-type", &format!("application/json; x={token}"))
-                .header("x-echo", &token)
-                .body(body.clone());
-            run.world.simulator.clear_scripts();
-            run.world.simulator.script("GET", "/v1/meetings", 1, reply);
-            let arguments = json!({"cursor": "run get echo ok"});
-            let (outcome, _) = run.approved("list_rooms", arguments).await;
-            let told = format!("{outcome:?}");
-            assert!(!told.contains(&token), "{status} {body}: {told}");
-            assert!(!told.contains(half), "{status} {body}: {told}");
-            assert!(!told.contains("\\\\u00"), "{status} {body}: {told}");
-        }
+    for (what, reply) in echoes(&token) {
+        run.world.simulator.clear_scripts();
+        run.world.simulator.script("GET", "/v1/meetings", 1, reply);
+        let arguments = json!({"cursor": "run get echo ok"});
+        let (outcome, _) = run.approved("list_rooms", arguments).await;
+        let told = format!("{outcome:?}");
+        assert!(!told.contains(&token), "{what}: {told}");
+        assert!(!told.contains(half), "{what}: {told}");
+        assert!(!told.contains("\\\\u00"), "{what}: {told}");
     }
     let log = format!("{:?}", run.world.audit());
     assert!(!log.contains(&token) && !log.contains("\\u00"));

@@ -1,9 +1,7 @@
 //! Reads `Retry-After`.
 
 use std::time::{Duration, SystemTime};
-
-/// The maximum delay, in seconds: 30 days. Longer delays are cut to this.
-const LONGEST: u64 = 30 * 24 * 60 * 60;
+use whereby_authority::answer::{LONGEST_WAIT, whole_seconds};
 
 /// Reads the header's value: seconds, or a date in one of the three forms of HTTP. Returns whole seconds,
 /// rounded up, or `None` if the value is neither.
@@ -16,16 +14,9 @@ pub(crate) fn seconds(value: &str, date: Option<&str>, now: SystemTime) -> Optio
         let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
         let wait = until.duration_since(from.unwrap_or(now)).unwrap_or(Duration::ZERO);
         let part = u64::from(wait.subsec_nanos() > 0);
-        return Some(wait.as_secs().saturating_add(part).min(LONGEST));
+        return Some(wait.as_secs().saturating_add(part).min(LONGEST_WAIT));
     }
-    let (whole, part) = value.split_once('.').unwrap_or((value, "0"));
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if !is_number(whole) || !is_number(part) {
-        return None;
-    }
-    let part = u64::from(part.bytes().any(|digit| digit != b'0'));
-    // If digits fail to parse, the number is too large.
-    Some(whole.parse().unwrap_or(LONGEST).saturating_add(part).min(LONGEST))
+    whole_seconds(value)
 }
 
 #[cfg(test)]
@@ -42,9 +33,9 @@ mod tests {
             (" 7 ", None, Some(7)),
             ("1.5", None, Some(2)),
             ("2.0", None, Some(2)),
-            ("99999999999", None, Some(LONGEST)),
-            ("99999999999999999999999999", None, Some(LONGEST)),
-            ("99999999999999999999999999.9", None, Some(LONGEST)),
+            ("99999999999", None, Some(LONGEST_WAIT)),
+            ("99999999999999999999999999", None, Some(LONGEST_WAIT)),
+            ("99999999999999999999999999.9", None, Some(LONGEST_WAIT)),
             ("Wed, 21 Oct 2026 08:28:00 GMT", Some(DATE), Some(3600)),
             ("Wednesday, 21-Oct-26 08:28:00 GMT", Some(DATE), Some(3600)),
             ("Wed Oct 21 08:28:00 2026", Some(DATE), Some(3600)),
@@ -52,7 +43,7 @@ mod tests {
             ("Wed, 21 Oct 2026 07:28:00 GMT", None, Some(60)),
             ("Wed, 21 Oct 2026 07:28:00 GMT", Some("soon"), Some(60)),
             ("Wed, 21 Oct 2020 07:28:00 GMT", Some(DATE), Some(0)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(DATE), Some(LONGEST)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(DATE), Some(LONGEST_WAIT)),
             ("", None, None),
             ("-5", None, None),
             ("+5", None, None),

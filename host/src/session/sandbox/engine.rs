@@ -102,7 +102,7 @@ pub(crate) struct Engine {
     epoch_timer: EpochTimer,
     turns: Turns,
     packaged: Packaged,
-    /// Whether several components are in it, of which one may be a guard.
+    /// Whether the component contains others, and so perhaps a guard.
     is_composed: bool,
 }
 
