@@ -124,24 +124,17 @@ fn read_permissions(text: &str) -> Result<Table, toml::Error> {
         }
     }
     let table = tables::read(&root, "")?;
-    let is_ask = |entry: &&Entry| {
-        entry.permission == Permission::Ask
-            || !entry.conditions.is_empty() && entry.otherwise == Permission::Ask
-    };
-    let entries = || table.effects.values().chain(table.functions.values());
-    if let Some(entry) = entries().find(is_ask) {
-        return Err(toml::Error {
-            line: entry.line,
-            message:
-                "\"ask\" needs a person, but this component can't ask anyone; write \"allow\" with \
-                      conditions or \"deny\", or run the program whereby, which asks"
-                    .into(),
-        });
+    if let Some(node) = first_ask(&root) {
+        return Err(node.error(
+            "\"ask\" needs a person, but this component can't ask anyone; write \"allow\" with conditions or \
+             \"deny\", or run the program whereby, which asks",
+        ));
     }
     let needs_memory = |condition: &Condition| {
         condition.is_quota() || matches!(condition, Condition::CreatedBy(_))
     };
-    let wrong = entries()
+    let entries = table.effects.values().chain(table.functions.values());
+    let wrong = entries
         .flat_map(|entry| &entry.conditions)
         .find(|stated| needs_memory(&stated.condition))
         .map(|stated| toml::Error {
@@ -153,6 +146,17 @@ fn read_permissions(text: &str) -> Result<Table, toml::Error> {
             ),
         });
     wrong.map_or(Ok(table), Err)
+}
+
+/// Returns the first permission that is `ask`, in rules that are valid.
+fn first_ask<'a>(table: &toml::TableNode<'a>) -> Option<toml::Node<'a>> {
+    table.entries().into_iter().find_map(|(key, node)| {
+        if node.is_table() {
+            return first_ask(&node.table(key).ok()?);
+        }
+        // A pattern is the only other value that can be this word.
+        (key != "rooms" && node.text(key).is_ok_and(|word| word == "ask")).then_some(node)
+    })
 }
 
 impl Default for Api {
@@ -284,9 +288,10 @@ mod tests {
             ("\n[functions]\ndelete_room = \"ask\"", 3, "\"ask\""),
             (
                 "[functions.create_room]\npermission = \"allow\"\nrooms = [\"bot-*\"]\notherwise = \"ask\"",
-                1,
+                4,
                 "\"ask\"",
             ),
+            ("[functions.create_room]\npermission = \"ask\"\nrooms = [\"bot-*\"]", 2, "\"ask\""),
             (
                 "[functions.create_room]\npermission = \"allow\"\nmax_per_hour = 5",
                 3,
@@ -312,6 +317,12 @@ mod tests {
             let place = format!("{PERMISSIONS}, line {line}: ");
             assert!(error.starts_with(&place) && error.contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn a_room_may_be_called_ask() {
+        let rules = "[functions.delete_room]\npermission = \"allow\"\nrooms = \"ask\"";
+        assert!(read(PERMISSIONS, rules).is_ok());
     }
 
     #[test]
