@@ -38,8 +38,21 @@ pub(crate) enum Refusal {
     Denied(String),
     /// An argument is invalid.
     Invalid(String),
-    /// The functions claim what did not happen.
+    /// The functions return this error.
+    Unavailable(String),
+    /// As above.
+    Timeout(String),
+    /// The functions claim what did not happen, or return this error.
     Unexpected(String),
+}
+
+/// How a call ended, according to the functions.
+pub(crate) enum Ending {
+    Success,
+    /// An error that leaves open whether something was changed: how it is passed on, and its message.
+    Open(fn(String) -> Refusal, String),
+    /// Another error, which says that nothing was changed.
+    Failure,
 }
 
 /// A request as the functions make it.
@@ -191,7 +204,7 @@ impl Guard {
     }
 
     /// Ends the call. Afterwards, nothing is sent.
-    pub(crate) fn close(&mut self, succeeded: bool) -> Result<(), Refusal> {
+    pub(crate) fn close(&mut self, ending: Ending) -> Result<(), Refusal> {
         let Some(call) = self.call.take() else {
             return Err(Refusal::Denied("no call is under way".into()));
         };
@@ -211,16 +224,21 @@ impl Guard {
         if let Some(reason) = call.fault.or(withheld) {
             return Err(refused(reason));
         }
-        let is_done = outcome == WriteOutcome::Done;
-        if succeeded && call.rule.effect == Effect::Write && !is_done {
-            return Err(Refusal::Unexpected(format!(
-                "{name} reported a change that Whereby did not confirm"
-            )));
+        match (outcome, ending) {
+            (WriteOutcome::None | WriteOutcome::Unknown, Ending::Success)
+                if call.rule.effect == Effect::Write =>
+            {
+                Err(Refusal::Unexpected(format!(
+                    "{name} reported a change that Whereby did not confirm"
+                )))
+            }
+            (_, Ending::Success) | (WriteOutcome::None, _) => Ok(()),
+            // What the component says of the change need not be true.
+            (WriteOutcome::Unknown, Ending::Open(refusal, message)) => Err(refusal(format!(
+                "{name} may have made its change; the component says: {message}"
+            ))),
+            _ => Err(refused("the component returned an error".into())),
         }
-        if !succeeded && is_done {
-            return Err(refused("the component returned an error".into()));
-        }
-        Ok(())
     }
 
     /// Counts a request of the call. Its body may still be missing.
