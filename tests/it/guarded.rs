@@ -88,6 +88,23 @@ async fn a_guard_is_small() {
     }
 }
 
+/// Some runtimes keep flags in the upper bits of a resource's address, and mix up resources above 1 GiB. Only the
+/// functions have no resources of their own, so only their memory may be without a limit.
+#[tokio::test]
+async fn the_guards_resources_are_at_small_addresses() {
+    let world = World::new().await;
+    let guarded = export(&world, &["--guarded"]).await;
+    let mut limits = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(&guarded) {
+        if let wasmparser::Payload::MemorySection(memories) = payload.expect("a component") {
+            limits.extend(memories.into_iter().map(|memory| memory.expect("a memory").maximum));
+        }
+    }
+    let (limited, unlimited): (Vec<_>, Vec<_>) = limits.into_iter().partition(Option::is_some);
+    // In pages of 64 KiB: 128 MiB.
+    assert_eq!((limited, unlimited), (vec![Some(2048); 2], vec![None]));
+}
+
 #[tokio::test]
 async fn an_inspection_says_whether_a_file_is_guarded() {
     let world = World::new().await;

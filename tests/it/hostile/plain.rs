@@ -12,8 +12,8 @@ use whereby::catalog::Function;
 /// After how many instructions a component that computes gives way, so that its call can be ended.
 const TURN: u64 = 500_000;
 
-/// How much each memory of a component may have, in bytes.
-const MEMORY: usize = 64 * 1024 * 1024;
+/// How much each memory of a component may have, in bytes. It is more than the guard lets its own become.
+const MEMORY: usize = 256 * 1024 * 1024;
 
 /// What wasmtime says when a memory would become larger.
 const NO_MEMORY: &str = "forcing trap when growing memory";
