@@ -192,20 +192,22 @@ pub struct Table {
     pub participants: Participants,
 }
 
+/// The two parts of the key of an entry in its table, and the entry.
+type Named<'a> = ([&'static str; 2], &'a Entry);
+
 impl Table {
     /// Returns the entry for a function, or else for its effect.
-    fn for_function(&self, function: &Function) -> Option<(String, &Entry)> {
+    fn for_function(&self, function: &Function) -> Option<Named<'_>> {
         self.own(function).or_else(|| self.for_effect(FunctionRule::of(function).effect))
     }
 
     /// Returns the function's own entry.
-    fn own(&self, function: &Function) -> Option<(String, &Entry)> {
-        let entry = self.functions.get(function.json)?;
-        Some((format!("functions.{}", function.json), entry))
+    fn own(&self, function: &Function) -> Option<Named<'_>> {
+        Some((["functions.", function.json], self.functions.get(function.json)?))
     }
 
-    fn for_effect(&self, effect: Effect) -> Option<(String, &Entry)> {
-        Some((effect.as_str().to_owned(), self.effects.get(&effect)?))
+    fn for_effect(&self, effect: Effect) -> Option<Named<'_>> {
+        Some((["", effect.as_str()], self.effects.get(&effect)?))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The decision on a call: what each layer says about it, and the strictest of that.
 
 use super::{
-    Effect, Entry, File, Participants, Permission, Policy, Restrictions, Rules, Stated, Table,
+    Effect, Entry, File, Named, Participants, Permission, Policy, Restrictions, Rules, Stated,
+    Table,
 };
 use crate::conditions::{Condition, Facts};
 use crate::prelude::*;
@@ -34,58 +35,92 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// The parts of a configuration key. It is written only for the rules that are shown.
+#[derive(Clone, Copy, Debug)]
+struct Key<'a>([&'a str; 5]);
+
+impl<'a> Key<'a> {
+    /// A key with a name in it, such as `agents.NAME.accounts`.
+    fn named(before: &'static str, name: &'a str, after: &'static str) -> Self {
+        Self([before, name, after, "", ""])
+    }
+}
+
 /// One rule that applies to a call: what one layer says about it.
 #[derive(Clone, Debug)]
 struct Layer<'a> {
-    rule: Rule,
+    key: Key<'a>,
+    permission: Permission,
+    place: Option<(&'a File, usize)>,
+    is_default: bool,
+    /// What does not hold, of a rule that is in no table.
+    unmet: Option<Unmet>,
     conditions: Vec<&'a Stated>,
     otherwise: Permission,
 }
 
 impl<'a> Layer<'a> {
-    fn of(entry: &'a Entry, key: String, file: Option<&File>) -> Self {
-        let rule = Rule {
-            key,
-            permission: entry.permission,
-            place: file.cloned().map(|file| (file, entry.line)),
-            is_default: false,
-            unmet: None,
-        };
-        Self { rule, conditions: entry.conditions.iter().collect(), otherwise: entry.otherwise }
+    /// An entry of a table. `owner` is the key of the table, and `key` that of the entry in it.
+    fn of(
+        entry: &'a Entry,
+        owner: [&'a str; 3],
+        key: [&'static str; 2],
+        file: Option<&'a File>,
+    ) -> Self {
+        let ([before, name, after], [group, last]) = (owner, key);
+        let place = file.map(|file| (file, entry.line));
+        Self {
+            conditions: entry.conditions.iter().collect(),
+            otherwise: entry.otherwise,
+            ..Self::word(Key([before, name, after, group, last]), entry.permission, place)
+        }
     }
 
     /// A rule without conditions that is in no table.
-    fn word(key: String, permission: Permission, place: Option<(File, usize)>) -> Self {
-        let rule = Rule { key, permission, place, is_default: false, unmet: None };
-        Self { rule, conditions: Vec::new(), otherwise: permission }
+    fn word(key: Key<'a>, permission: Permission, place: Option<(&'a File, usize)>) -> Self {
+        Self {
+            key,
+            permission,
+            place,
+            is_default: false,
+            unmet: None,
+            conditions: Vec::new(),
+            otherwise: permission,
+        }
     }
 
     fn default(effect: Effect) -> Self {
-        let key = format!("permissions.{}", effect.as_str());
-        let mut layer = Self::word(key, effect.default_permission(), None);
-        layer.rule.is_default = true;
-        layer
+        let key = Key::named("permissions.", effect.as_str(), "");
+        Self { is_default: true, ..Self::word(key, effect.default_permission(), None) }
     }
 
-    /// Returns the rule as it applies to a call, and whether all conditions hold.
-    fn decide(&self, scope: &Scope, facts: &Facts) -> (Rule, bool) {
+    /// Returns the rule, what it says about a call, and the conditions that do not hold, and why.
+    fn decide(self, scope: &Scope, facts: &Facts) -> (Self, Permission, Vec<(&'a Stated, String)>) {
         let unmet = |stated: &&'a Stated| Some((*stated, stated.condition.unmet(scope, facts)?));
-        let (unmet, reasons): (Vec<_>, Vec<_>) = self.conditions.iter().filter_map(unmet).unzip();
-        match unmet.first() {
-            None => (self.rule.clone(), true),
-            Some(first) => (self.unmet(first, &crate::text::join(&reasons, ", and ")), false),
+        let unmet: Vec<_> = self.conditions.iter().filter_map(unmet).collect();
+        let permission = if unmet.is_empty() { self.permission } else { self.otherwise };
+        (self, permission, unmet)
+    }
+
+    /// Returns the rule as it is if every condition holds.
+    fn rule(&self) -> Rule {
+        Rule {
+            key: self.key.0.concat(),
+            permission: self.permission,
+            place: self.place.map(|(file, line)| (file.clone(), line)),
+            is_default: self.is_default,
+            unmet: self.unmet.clone(),
         }
     }
 
     /// Returns the rule as it is if a condition does not hold.
-    fn unmet(&self, stated: &Stated, reason: &str) -> Rule {
-        let file = self.rule.place.as_ref().map(|(file, _)| file.clone());
+    fn without(&self, stated: &Stated, reason: String) -> Rule {
         Rule {
-            key: format!("{}.{}", self.rule.key, stated.condition.name()),
+            key: format!("{}.{}", self.key.0.concat(), stated.condition.name()),
             permission: self.otherwise,
-            place: file.map(|file| (file, stated.line)),
+            place: self.place.map(|(file, _)| (file.clone(), stated.line)),
             is_default: false,
-            unmet: Some(Unmet { value: stated.condition.value(), reason: reason.to_owned() }),
+            unmet: Some(Unmet { value: stated.condition.value(), reason }),
         }
     }
 }
@@ -93,28 +128,28 @@ impl<'a> Layer<'a> {
 impl Rules {
     /// Returns the most specific rule for a function: its own entry before that of its effect, and in each
     /// case the account's table before the general one.
-    fn for_function(&self, account: &str, function: &Function) -> Option<Layer<'_>> {
+    fn for_function<'a>(&'a self, account: &'a str, function: &Function) -> Option<Layer<'a>> {
         self.entries(account, |table| table.own(function))
             .next()
             .or_else(|| self.for_effect(account, FunctionRule::of(function).effect))
     }
 
-    fn for_effect(&self, account: &str, effect: Effect) -> Option<Layer<'_>> {
+    fn for_effect<'a>(&'a self, account: &'a str, effect: Effect) -> Option<Layer<'a>> {
         self.entries(account, |table| table.for_effect(effect)).next()
     }
 
     /// Returns an entry of the account's table and of the general one, where they have it.
     fn entries<'a>(
         &'a self,
-        account: &str,
-        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+        account: &'a str,
+        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
     ) -> impl Iterator<Item = Layer<'a>> {
-        let layer = |prefix: &str, (key, entry): (String, &'a Entry)| {
-            Layer::of(entry, format!("{prefix}permissions.{key}"), self.file.as_ref())
-        };
-        let own = self.accounts.get(account).and_then(&entry);
-        let own = own.map(|found| layer(&format!("accounts.{account}."), found));
-        let all = entry(&self.all).map(|found| layer("", found));
+        let file = self.file.as_ref();
+        let own = self.accounts.get(account).and_then(&entry).map(|(key, entry)| {
+            Layer::of(entry, ["accounts.", account, ".permissions."], key, file)
+        });
+        let all = entry(&self.all)
+            .map(|(key, entry)| Layer::of(entry, ["permissions.", "", ""], key, file));
         own.into_iter().chain(all)
     }
 
@@ -306,14 +341,16 @@ impl Policy {
     #[must_use]
     pub fn passkey_required_by(&self) -> Option<Rule> {
         let of_files = core::iter::once(&self.own).chain(&self.tightening);
-        of_files.filter_map(|rules| Some((rules.file.clone(), rules.requires_passkey?))).next().map(
-            |(file, line)| {
+        of_files
+            .filter_map(|rules| Some((rules.file.as_ref(), rules.requires_passkey?)))
+            .next()
+            .map(|(file, line)| {
                 let place = file.map(|file| (file, line));
-                let rule = Layer::word("approvals.require".into(), Permission::Deny, place).rule;
+                let key = Key::named("approvals.require", "", "");
+                let rule = Layer::word(key, Permission::Deny, place).rule();
                 let reason = "nothing but a passkey approves calls".to_owned();
                 Rule { unmet: Some(Unmet { value: "passkey".into(), reason }), ..rule }
-            },
-        )
+            })
     }
 
     /// Decides on a call.
@@ -326,21 +363,18 @@ impl Policy {
         facts: &Facts,
     ) -> Verdict {
         let layers = self.layers(subject, has_destination);
-        let mut decided: Vec<(Rule, bool)> =
-            layers.iter().map(|layer| layer.decide(scope, facts)).collect();
+        let mut decided: Vec<_> =
+            layers.into_iter().map(|layer| layer.decide(scope, facts)).collect();
         // `layers` is never empty.
         let strictest =
-            decided.iter().map(|(rule, _)| rule.permission).max().unwrap_or(Permission::Deny);
-        let relies_on = layers.iter().zip(&decided);
-        let relies_on =
-            relies_on.filter(|(layer, (_, holds))| *holds && layer.otherwise > strictest);
-        let relies_on = relies_on
-            .flat_map(|(layer, _)| &layer.conditions)
-            .map(|stated| stated.condition.clone());
-        let relies_on = relies_on.collect();
+            decided.iter().map(|(_, permission, _)| *permission).max().unwrap_or(Permission::Deny);
+        let relies_on = decided
+            .iter()
+            .filter(|(layer, _, unmet)| unmet.is_empty() && layer.otherwise > strictest)
+            .flat_map(|(layer, ..)| &layer.conditions)
+            .map(|stated| stated.condition.clone())
+            .collect();
         // Among equally strict rules, one with conditions says more than one without.
-        let is_it = |(_, (rule, _)): &(&Layer<'_>, &(Rule, bool))| rule.permission == strictest;
-        let mut own = layers.iter().zip(&decided).enumerate().filter(|(_, own)| is_it(own));
         let says_more = |layer: &Layer<'_>| {
             strictest != Permission::Deny
                 && layer
@@ -348,21 +382,28 @@ impl Policy {
                     .iter()
                     .any(|own| !matches!(own.condition, Condition::ValidUntil(_)))
         };
+        let mut own = decided.iter().enumerate().filter(|(_, own)| own.1 == strictest);
         let first = own.clone().next();
-        let index = own.find(|(_, (layer, _))| says_more(layer)).or(first).map(|(index, _)| index);
+        let index = own.find(|(_, own)| says_more(&own.0)).or(first).map(|(index, _)| index);
+        let (layer, _, unmet) = decided.swap_remove(index.unwrap_or_default());
+        let rule = match unmet.first() {
+            None => layer.rule(),
+            Some((first, _)) => {
+                let reasons: Vec<&str> = unmet.iter().map(|(_, reason)| reason.as_str()).collect();
+                layer.without(first, crate::text::join(&reasons, ", and "))
+            }
+        };
         let passkey = self.passkey_required_by();
         Verdict {
             permission: strictest,
-            rule: decided.swap_remove(index.unwrap_or_default()).0,
+            rule,
             // A passkey shuts both doors.
             force_denied_by: passkey.clone().or_else(|| {
-                self.denied_switch(subject, |table| {
-                    Some(("force".to_owned(), table.force.as_ref()?))
-                })
+                self.denied_switch(subject, |table| Some((["", "force"], table.force.as_ref()?)))
             }),
             elicitation_denied_by: passkey.clone().or_else(|| {
                 self.denied_switch(subject, |table| {
-                    Some(("elicitation".to_owned(), table.elicitation.as_ref()?))
+                    Some((["", "elicitation"], table.elicitation.as_ref()?))
                 })
             }),
             passkey_required_by: passkey,
@@ -376,7 +417,7 @@ impl Policy {
         let layers = self.layers(subject, has_destination);
         // `layers` is never empty.
         let permission =
-            layers.iter().map(|layer| layer.rule.permission).max().unwrap_or(Permission::Deny);
+            layers.iter().map(|layer| layer.permission).max().unwrap_or(Permission::Deny);
         let mut conditions: Vec<Condition> = Vec::new();
         for stated in layers.iter().flat_map(|layer| &layer.conditions) {
             if !conditions.contains(&stated.condition) {
@@ -398,8 +439,12 @@ impl Policy {
             }
         }
         let rules = layers.into_iter().map(|layer| AppliedRule {
-            conditions: layer.conditions.iter().map(|stated| layer.unmet(stated, "")).collect(),
-            rule: layer.rule,
+            conditions: layer
+                .conditions
+                .iter()
+                .map(|stated| layer.without(stated, String::new()))
+                .collect(),
+            rule: layer.rule(),
         });
         Outlook {
             permission,
@@ -419,7 +464,7 @@ impl Policy {
         // Only calls that write can have a destination.
         let writes = FunctionRule::of(subject.function).effect == Effect::Write;
         let layers = self.layers(subject, writes);
-        let words = |layer: &Layer<'_>| [layer.rule.permission, layer.otherwise];
+        let words = |layer: &Layer<'_>| [layer.permission, layer.otherwise];
         layers.iter().flat_map(words).any(|permission| permission == Permission::Ask)
     }
 
@@ -456,24 +501,27 @@ impl Policy {
         if let Some(agent) = agent {
             match self.agents.get(agent) {
                 Some(rules) => {
-                    let place = |line| self.own.file.clone().map(|file| (file, line));
+                    let place = |line| self.own.file.as_ref().map(|file| (file, line));
                     if let Some((accounts, line)) = &rules.accounts
                         && !accounts.iter().any(|known| known == account)
                     {
-                        let key = format!("agents.{agent}.accounts");
+                        let key = Key::named("agents.", agent, ".accounts");
                         let mut layer = Layer::word(key, Permission::Deny, place(*line));
-                        layer.rule.unmet = Some(other_account(accounts, account));
+                        layer.unmet = Some(other_account(accounts, account));
                         layers.push(layer);
                     }
                     if let Some(stated) = &rules.valid_until {
-                        let key = format!("agents.{agent}");
+                        let key = Key::named("agents.", agent, "");
                         let mut layer = Layer::word(key, Permission::Allow, place(stated.line));
                         layer.conditions.push(stated);
                         layer.otherwise = Permission::Deny;
                         layers.push(layer);
                     }
                 }
-                None => layers.push(Layer::word(format!("agents.{agent}"), Permission::Deny, None)),
+                None => {
+                    let key = Key::named("agents.", agent, "");
+                    layers.push(Layer::word(key, Permission::Deny, None));
+                }
             }
         }
         layers.extend(self.of_agent(agent, |table| table.for_function(function)));
@@ -496,25 +544,25 @@ impl Policy {
 
     fn denied_switch<'a>(
         &'a self,
-        subject: Subject<'_>,
-        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+        subject: Subject<'a>,
+        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
     ) -> Option<Rule> {
         let files = core::iter::once(&self.own).chain(&self.tightening);
         let layers = files.flat_map(|rules| rules.entries(subject.account, &entry));
         let layers = layers.chain(self.of_agent(subject.agent, &entry));
-        layers.map(|layer| layer.rule).find(|rule| rule.permission != Permission::Allow)
+        let mut denied = layers.filter(|layer| layer.permission != Permission::Allow);
+        denied.next().map(|layer| layer.rule())
     }
 
     /// Returns an entry of the agent's table, if it has it.
     fn of_agent<'a>(
         &'a self,
-        agent: Option<&str>,
-        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+        agent: Option<&'a str>,
+        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
     ) -> Option<Layer<'a>> {
         let name = agent?;
         let (key, entry) = entry(&self.agents.get(name)?.table)?;
-        let key = format!("agents.{name}.permissions.{key}");
-        Some(Layer::of(entry, key, self.own.file.as_ref()))
+        Some(Layer::of(entry, ["agents.", name, ".permissions."], key, self.own.file.as_ref()))
     }
 }
 
@@ -532,9 +580,9 @@ impl Restrictions {
     /// Adds what the block says about a call.
     fn add_to<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'_>) {
         let rule = FunctionRule::of(subject.function);
-        let mut deny = |key: &str, value: Value, reason: String| {
-            let mut layer = Layer::word(format!("token.{key}"), Permission::Deny, None);
-            layer.rule.unmet = Some(Unmet { value, reason });
+        let mut deny = |key: &'static str, value: Value, reason: String| {
+            let mut layer = Layer::word(Key::named("token.", key, ""), Permission::Deny, None);
+            layer.unmet = Some(Unmet { value, reason });
             layers.push(layer);
         };
         if let Some(agent) = &self.agent
@@ -564,7 +612,7 @@ impl Restrictions {
         let applies = |stated: &&Stated| rule.conditions.contains(&stated.condition.name());
         let conditions: Vec<&Stated> = self.conditions.iter().filter(applies).collect();
         if !conditions.is_empty() {
-            let mut layer = Layer::word("token".into(), Permission::Allow, None);
+            let mut layer = Layer::word(Key::named("token", "", ""), Permission::Allow, None);
             (layer.conditions, layer.otherwise) = (conditions, Permission::Deny);
             layers.push(layer);
         }
@@ -596,7 +644,7 @@ impl Verdict {
     pub fn forbidden(key: &str) -> Self {
         Self {
             permission: Permission::Deny,
-            rule: Layer::word(key.to_owned(), Permission::Deny, None).rule,
+            rule: Layer::word(Key::named("", key, ""), Permission::Deny, None).rule(),
             force_denied_by: None,
             elicitation_denied_by: None,
             passkey_required_by: None,
