@@ -2,6 +2,7 @@
 
 use crate::prelude::*;
 use crate::settings::Settings;
+use alloc::borrow::Cow;
 use serde_json::Value;
 use whereby_authority::answer::{self, Complaint};
 use whereby_authority::arguments::{Arguments, MAX_ARGUMENTS_BYTES};
@@ -45,9 +46,9 @@ pub(crate) enum Refusal {
 /// A request as the functions make it.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    pub(crate) method: String,
+    pub(crate) method: Cow<'static, str>,
     /// `http`, `https` or another scheme.
-    pub(crate) scheme: String,
+    pub(crate) scheme: Cow<'static, str>,
     pub(crate) authority: String,
     pub(crate) path_and_query: String,
     /// The names of the headers, in lower case.

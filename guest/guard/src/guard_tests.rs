@@ -26,7 +26,7 @@ fn open(rules: &str, function: &str, arguments: &str) -> Guard {
 
 fn request(method: &str, path: &str) -> Outgoing {
     Outgoing {
-        method: method.into(),
+        method: method.to_owned().into(),
         scheme: "http".into(),
         authority: "127.0.0.1:8080".into(),
         path_and_query: format!("/v1{path}"),

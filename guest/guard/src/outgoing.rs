@@ -28,9 +28,14 @@ const READ_CHUNK: u64 = 2 * 1024 * 1024 + 1;
 /// The maximum number of bytes that `wasi:io` allows in one write.
 const WRITE_CHUNK: usize = 4096;
 
-/// The headers of a response that matter.
-const HEADERS: [&str; 4] =
-    ["content-encoding", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining"];
+/// The header that says how a body is encoded.
+const ENCODING: &str = "content-encoding";
+
+/// The other headers of a successful response that matter.
+const OF_SUCCESS: &[&str] = &["x-ratelimit-limit", "x-ratelimit-remaining"];
+
+/// The other headers of an error response that matter.
+const OF_ERROR: &[&str] = &["retry-after"];
 
 /// Why a response was not read.
 pub(crate) enum Failure {
@@ -47,22 +52,21 @@ pub(crate) fn send(
 ) -> Result<FutureIncomingResponse, TheirCode> {
     let mut headers = vec![("accept".to_owned(), b"application/json".to_vec())];
     if let Some(token) = &settings.token {
-        headers.push(("authorization".to_owned(), format!("Bearer {token}").into_bytes()));
+        headers.push(("authorization".to_owned(), ["Bearer ", token].concat().into_bytes()));
         // The key could not be redacted in a compressed response.
         headers.push(("accept-encoding".to_owned(), b"identity".to_vec()));
     }
-    let mut with_length = headers.clone();
     if let Some(body) = &admitted.body {
         headers.push(("content-type".to_owned(), b"application/json".to_vec()));
-        with_length.clone_from(&headers);
-        with_length.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+        headers.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
     }
     let unsendable = |()| TheirCode::HttpRequestUriInvalid;
-    // Runtimes may reserve the length for themselves.
-    let headers = Fields::from_list(&with_length)
-        .or_else(|_| Fields::from_list(&headers))
-        .map_err(|_| TheirCode::HttpRequestDenied)?;
-    let request = OutgoingRequest::new(headers);
+    let fields = Fields::from_list(&headers).or_else(|_| {
+        // Runtimes may reserve the length for themselves.
+        headers.retain(|(name, _)| name != "content-length");
+        Fields::from_list(&headers)
+    });
+    let request = OutgoingRequest::new(fields.map_err(|_| TheirCode::HttpRequestDenied)?);
     let method = match admitted.method {
         "POST" => Method::Post,
         "DELETE" => Method::Delete,
@@ -70,7 +74,7 @@ pub(crate) fn send(
     };
     let api = &settings.api;
     let scheme = if api.is_https { Scheme::Https } else { Scheme::Http };
-    let path = format!("{}{}", api.path, admitted.path_and_query);
+    let path = [api.path.as_str(), &admitted.path_and_query].concat();
     request.set_method(&method).map_err(unsendable)?;
     request.set_scheme(Some(&scheme)).map_err(unsendable)?;
     request.set_authority(Some(&api.authority)).map_err(unsendable)?;
@@ -112,11 +116,12 @@ pub(crate) fn read(
         let value = fields.get(name).into_iter().next()?;
         Some((name.to_owned(), String::from_utf8(value).ok()?))
     };
-    let headers: Vec<_> = HEADERS.into_iter().filter_map(header).collect();
-    drop(fields);
-    let is_encoded = headers.iter().any(|(name, value)| {
-        name == HEADERS[0] && !value.is_empty() && !value.eq_ignore_ascii_case("identity")
+    let is_encoded = header(ENCODING).is_some_and(|(_, encoding)| {
+        !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")
     });
+    let others = if (200..300).contains(&status) { OF_SUCCESS } else { OF_ERROR };
+    let headers: Vec<_> = others.iter().copied().filter_map(header).collect();
+    drop(fields);
     let incomplete = || Failure::Code(TheirCode::HttpResponseIncomplete);
     let body = response.consume().map_err(|()| incomplete())?;
     let stream = body.stream().map_err(|()| incomplete())?;
