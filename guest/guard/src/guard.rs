@@ -59,7 +59,8 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
+    /// The headers that matter, with their names in lower case.
+    pub(crate) headers: Vec<(&'static str, String)>,
     /// The body; absent if it is encoded in a way that cannot be read.
     pub(crate) body: Option<Vec<u8>>,
 }
@@ -97,6 +98,8 @@ pub(crate) struct Guard {
 struct Call {
     rule: &'static FunctionRule,
     grant: Grant,
+    /// When the grant was opened.
+    opened: Timestamp,
     /// The number of requests that were begun.
     begun: usize,
     /// The number of bytes of bodies that were written.
@@ -187,7 +190,8 @@ impl Guard {
         };
         let grant = Grant::issue(permit, rule, scope, facts, people, MAX_REQUESTS, now);
         self.number += 1;
-        self.call = Some(Call { rule, grant, begun: 0, written: 0, read: 0, fault: None });
+        self.call =
+            Some(Call { rule, grant, opened: now, begun: 0, written: 0, read: 0, fault: None });
         Ok(())
     }
 
@@ -222,6 +226,11 @@ impl Guard {
             return Err(refused("the component returned an error".into()));
         }
         Ok(())
+    }
+
+    /// Returns a time at which the call may send what it may send now, or `None` if that is the current time alone.
+    pub(crate) fn time(&self) -> Option<Timestamp> {
+        self.call.as_ref().filter(|call| !call.grant.ends()).map(|call| call.opened)
     }
 
     /// Counts a request of the call. Its body may still be missing.
@@ -360,7 +369,7 @@ impl Guard {
         let call = self.call.as_mut().filter(|_| number.0 == self.number).ok_or(Stopped::Denied)?;
         let Incoming { status, headers, body } = incoming;
         let header = |name: &str| {
-            let found = headers.iter().find(|(known, _)| known == name);
+            let found = headers.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.trim())
         };
         let shown = |name: &'static str, value: u64| (name.to_owned(), value.to_string());

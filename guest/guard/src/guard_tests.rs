@@ -321,7 +321,7 @@ fn only_numbers_pass_in_headers() {
         (429, [("retry-after", "s3cret"), ("set-cookie", "x")], vec![]),
     ] {
         let admitted = guard.ask("GET", "/meetings", "").expect("the list");
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let headers = headers.map(|(name, value)| (name, value.to_owned())).into();
         let incoming = Incoming { status, headers, body: Some(b"{}".to_vec()) };
         let answer =
             guard.answered(CallNumber(guard.number), &admitted, incoming).expect("an answer");

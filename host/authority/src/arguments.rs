@@ -208,8 +208,15 @@ fn is_empty(ty: &Type, value: &Value) -> bool {
     }
 }
 
+/// Returns the error for an undeclared name.
+#[cfg(not(feature = "std"))]
+fn unknown_member(unknown: &str, _: &Value, _: &'static [Member], place: &Location<'_>) -> Error {
+    Error::invalid(format!("{place}: unknown name `{}`", crate::text::printable(unknown, 80)))
+}
+
 /// Returns the error for an undeclared name. For the item of an array, such as `isLocked` outside of
 /// `fields`, it says where the item belongs.
+#[cfg(feature = "std")]
 fn unknown_member(
     unknown: &str,
     value: &Value,
@@ -242,6 +249,7 @@ fn unknown_member(
 }
 
 /// Returns the items that an array of variants takes, each with the array's name.
+#[cfg(feature = "std")]
 fn items_of(member: &'static Member) -> Vec<(&'static str, &'static Case)> {
     match &member.ty {
         Type::Option(Type::List(Type::Variant(variant))) => {
