@@ -6,15 +6,16 @@
 
 mod decision;
 
-pub use decision::{
-    AppliedRule, Approval, Needs, Outlook, Permit, Rule, Subject, Unmet, Verdict, in_line,
-};
+#[cfg(feature = "std")]
+pub use decision::{AppliedRule, Needs, Outlook};
+pub use decision::{Approval, Permit, Rule, Subject, Unmet, Verdict, in_line};
 
 use crate::arguments::Arguments;
 use crate::conditions::Condition;
 #[cfg(not(feature = "std"))]
 use crate::map::Map;
 use crate::prelude::*;
+#[cfg(feature = "std")]
 use crate::table::FunctionRule;
 #[cfg(feature = "std")]
 use alloc::collections::BTreeMap as Map;
@@ -197,6 +198,7 @@ type Named<'a> = ([&'static str; 2], &'a Entry);
 
 impl Table {
     /// Returns the entry for a function, or else for its effect.
+    #[cfg(feature = "std")]
     fn for_function(&self, function: &Function) -> Option<Named<'_>> {
         self.own(function).or_else(|| self.for_effect(FunctionRule::of(function).effect))
     }
@@ -226,6 +228,7 @@ pub struct Rules {
 }
 
 /// What one agent may do, besides the rules of the account.
+#[cfg(feature = "std")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentRules {
@@ -240,6 +243,7 @@ pub struct AgentRules {
 }
 
 /// What one block of a capability token restricts calls to. Absent members restrict nothing.
+#[cfg(feature = "std")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restrictions {
     /// The agent.
@@ -256,15 +260,17 @@ pub struct Restrictions {
     pub conditions: Vec<Stated>,
 }
 
-/// All rules that apply.
+/// All rules that apply. Without the feature `std`, there are only the user's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
     /// The user's rules.
     pub own: Rules,
     /// The rules of the machine and of project folders, which can only make the policy stricter.
+    #[cfg(feature = "std")]
     pub tightening: Vec<Rules>,
     /// The agents, by name, from the user's file.
+    #[cfg(feature = "std")]
     pub agents: Map<String, AgentRules>,
 }
 

@@ -1,14 +1,15 @@
 //! The decision on a call: what each layer says about it, and the strictest of that.
 
-use super::{
-    Effect, Entry, File, Named, Participants, Permission, Policy, Restrictions, Rules, Stated,
-    Table,
-};
+use super::{Effect, Entry, File, Named, Permission, Policy, Rules, Stated, Table};
+#[cfg(feature = "std")]
+use super::{Participants, Restrictions};
 use crate::conditions::{Condition, Facts};
 use crate::prelude::*;
 use crate::scope::Scope;
 use crate::table::FunctionRule;
+#[cfg(feature = "std")]
 use crate::timestamp::Timestamp;
+#[cfg(feature = "std")]
 use alloc::collections::BTreeMap;
 use core::fmt;
 use serde_json::Value;
@@ -20,8 +21,10 @@ pub struct Subject<'a> {
     /// The account.
     pub account: &'a str,
     /// The agent, if the call is one's.
+    #[cfg(feature = "std")]
     pub agent: Option<&'a str>,
     /// The blocks of the agent's capability token, from the first.
+    #[cfg(feature = "std")]
     pub token: &'a [Restrictions],
     /// The function.
     pub function: &'static Function,
@@ -31,7 +34,14 @@ impl<'a> Subject<'a> {
     /// Returns a call of a function by an account, without an agent or a token.
     #[must_use]
     pub fn of(account: &'a str, function: &'static Function) -> Self {
-        Self { account, agent: None, token: &[], function }
+        Self {
+            account,
+            #[cfg(feature = "std")]
+            agent: None,
+            #[cfg(feature = "std")]
+            token: &[],
+            function,
+        }
     }
 }
 
@@ -154,12 +164,14 @@ impl Rules {
     }
 
     /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
+    #[cfg(feature = "std")]
     fn unknown_function(&self) -> Option<&str> {
         let mut tables = core::iter::once(&self.all).chain(self.accounts.values());
         tables.find_map(Table::unknown_function)
     }
 }
 
+#[cfg(feature = "std")]
 impl Table {
     fn unknown_function(&self) -> Option<&str> {
         let mut names = self.functions.keys();
@@ -251,6 +263,7 @@ impl Verdict {
     }
 }
 
+#[cfg(feature = "std")]
 /// What a caller can expect of a function, before there is a call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -267,6 +280,7 @@ pub struct Outlook {
     otherwise: Vec<(Permission, Vec<Condition>)>,
 }
 
+#[cfg(feature = "std")]
 impl Outlook {
     /// Returns the conditions by the permission of a call that does not meet them, the least strict first.
     /// Conditions that make no difference, and the agent's end, are left out.
@@ -295,6 +309,7 @@ pub fn in_line(conditions: &[Condition]) -> String {
     crate::text::join(&conditions.iter().map(ToString::to_string).collect::<Vec<_>>(), "; ")
 }
 
+#[cfg(feature = "std")]
 /// A rule that applies to calls of a function, before there is a call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -305,6 +320,7 @@ pub struct AppliedRule {
     pub conditions: Vec<Rule>,
 }
 
+#[cfg(feature = "std")]
 /// Which facts the rules for a function ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -315,19 +331,28 @@ pub struct Needs {
 }
 
 impl Policy {
+    /// Returns the rules of every file.
+    fn files(&self) -> impl Iterator<Item = &Rules> {
+        let files = core::iter::once(&self.own);
+        #[cfg(feature = "std")]
+        let files = files.chain(&self.tightening);
+        files
+    }
+
     /// Returns a name in any table that is not a function's.
+    #[cfg(feature = "std")]
     pub fn unknown_function(&self) -> Option<&str> {
-        core::iter::once(&self.own)
-            .chain(&self.tightening)
+        self.files()
             .find_map(Rules::unknown_function)
             .or_else(|| self.agents.values().find_map(|agent| agent.table.unknown_function()))
     }
 
     /// Returns what a call sees of the people in meetings: the strictest choice of all that apply.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn participants(&self, account: &str, agent: Option<&str>) -> Participants {
-        let of_files = core::iter::once(&self.own)
-            .chain(&self.tightening)
+        let of_files = self
+            .files()
             .flat_map(|rules| core::iter::once(&rules.all).chain(rules.accounts.get(account)));
         let of_agent = agent.map(|agent| match self.agents.get(agent) {
             Some(rules) => rules.participants.max(rules.table.participants),
@@ -340,7 +365,7 @@ impl Policy {
     /// Returns the rule that says that nothing but a passkey approves calls, if there is one.
     #[must_use]
     pub fn passkey_required_by(&self) -> Option<Rule> {
-        let of_files = core::iter::once(&self.own).chain(&self.tightening);
+        let of_files = self.files();
         of_files
             .filter_map(|rules| Some((rules.file.as_ref(), rules.requires_passkey?)))
             .next()
@@ -412,6 +437,7 @@ impl Policy {
     }
 
     /// Returns what a caller can expect of a function.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn outlook(&self, subject: Subject<'_>, has_destination: bool) -> Outlook {
         let layers = self.layers(subject, has_destination);
@@ -459,6 +485,7 @@ impl Policy {
     }
 
     /// Whether a call of a function may need a person's approval.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn may_ask(&self, subject: Subject<'_>) -> bool {
         // Only calls that write can have a destination.
@@ -469,6 +496,7 @@ impl Policy {
     }
 
     /// Returns which facts the decision on a call asks for.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn needs(&self, subject: Subject<'_>) -> Needs {
         let mut needs = Needs::default();
@@ -483,9 +511,9 @@ impl Policy {
     }
 
     /// Whether any rule for functions has a condition.
+    #[cfg(feature = "std")]
     fn has_conditions(&self) -> bool {
-        let of_files = core::iter::once(&self.own).chain(&self.tightening);
-        of_files
+        self.files()
             .flat_map(|rules| core::iter::once(&rules.all).chain(rules.accounts.values()))
             .chain(self.agents.values().map(|agent| &agent.table))
             .flat_map(|table| table.functions.values())
@@ -494,52 +522,61 @@ impl Policy {
 
     /// Returns the rules that apply to a call: one of each layer. The user's own come first.
     fn layers<'a>(&'a self, subject: Subject<'a>, has_destination: bool) -> Vec<Layer<'a>> {
-        let Subject { account, agent, token, function } = subject;
+        let Subject { account, function, .. } = subject;
         let effect = FunctionRule::of(function).effect;
         let own = self.own.for_function(account, function);
         let mut layers = vec![own.unwrap_or_else(|| Layer::default(effect))];
-        if let Some(agent) = agent {
-            match self.agents.get(agent) {
-                Some(rules) => {
-                    let place = |line| self.own.file.as_ref().map(|file| (file, line));
-                    if let Some((accounts, line)) = &rules.accounts
-                        && !accounts.iter().any(|known| known == account)
-                    {
-                        let key = Key::named("agents.", agent, ".accounts");
-                        let mut layer = Layer::word(key, Permission::Deny, place(*line));
-                        layer.unmet = Some(other_account(accounts, account));
-                        layers.push(layer);
-                    }
-                    if let Some(stated) = &rules.valid_until {
-                        let key = Key::named("agents.", agent, "");
-                        let mut layer = Layer::word(key, Permission::Allow, place(stated.line));
-                        layer.conditions.push(stated);
-                        layer.otherwise = Permission::Deny;
-                        layers.push(layer);
-                    }
-                }
-                None => {
-                    let key = Key::named("agents.", agent, "");
-                    layers.push(Layer::word(key, Permission::Deny, None));
-                }
-            }
+        #[cfg(feature = "std")]
+        {
+            self.add_agent(&mut layers, subject);
+            layers.extend(self.of_agent(subject.agent, |table| table.for_function(function)));
+            let files = self.tightening.iter();
+            layers.extend(files.filter_map(|file| file.for_function(account, function)));
         }
-        layers.extend(self.of_agent(agent, |table| table.for_function(function)));
-        layers
-            .extend(self.tightening.iter().filter_map(|file| file.for_function(account, function)));
         if has_destination {
             let effect = Effect::Destination;
             layers.push(
                 self.own.for_effect(account, effect).unwrap_or_else(|| Layer::default(effect)),
             );
-            layers.extend(self.of_agent(agent, |table| table.for_effect(effect)));
-            layers
-                .extend(self.tightening.iter().filter_map(|file| file.for_effect(account, effect)));
+            #[cfg(feature = "std")]
+            {
+                layers.extend(self.of_agent(subject.agent, |table| table.for_effect(effect)));
+                let files = self.tightening.iter();
+                layers.extend(files.filter_map(|file| file.for_effect(account, effect)));
+            }
         }
-        for block in token {
+        #[cfg(feature = "std")]
+        for block in subject.token {
             block.add_to(&mut layers, subject);
         }
         layers
+    }
+
+    /// Adds what the rules say about the agent of a call, apart from its permission table.
+    #[cfg(feature = "std")]
+    fn add_agent<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'a>) {
+        let Some(agent) = subject.agent else { return };
+        let Some(rules) = self.agents.get(agent) else {
+            let key = Key::named("agents.", agent, "");
+            layers.push(Layer::word(key, Permission::Deny, None));
+            return;
+        };
+        let place = |line| self.own.file.as_ref().map(|file| (file, line));
+        if let Some((accounts, line)) = &rules.accounts
+            && !accounts.iter().any(|known| known == subject.account)
+        {
+            let key = Key::named("agents.", agent, ".accounts");
+            let mut layer = Layer::word(key, Permission::Deny, place(*line));
+            layer.unmet = Some(other_account(accounts, subject.account));
+            layers.push(layer);
+        }
+        if let Some(stated) = &rules.valid_until {
+            let key = Key::named("agents.", agent, "");
+            let mut layer = Layer::word(key, Permission::Allow, place(stated.line));
+            layer.conditions.push(stated);
+            layer.otherwise = Permission::Deny;
+            layers.push(layer);
+        }
     }
 
     fn denied_switch<'a>(
@@ -547,14 +584,15 @@ impl Policy {
         subject: Subject<'a>,
         entry: impl Fn(&'a Table) -> Option<Named<'a>>,
     ) -> Option<Rule> {
-        let files = core::iter::once(&self.own).chain(&self.tightening);
-        let layers = files.flat_map(|rules| rules.entries(subject.account, &entry));
+        let layers = self.files().flat_map(|rules| rules.entries(subject.account, &entry));
+        #[cfg(feature = "std")]
         let layers = layers.chain(self.of_agent(subject.agent, &entry));
         let mut denied = layers.filter(|layer| layer.permission != Permission::Allow);
         denied.next().map(|layer| layer.rule())
     }
 
     /// Returns an entry of the agent's table, if it has it.
+    #[cfg(feature = "std")]
     fn of_agent<'a>(
         &'a self,
         agent: Option<&'a str>,
@@ -566,6 +604,7 @@ impl Policy {
     }
 }
 
+#[cfg(feature = "std")]
 fn other_account(accounts: &[String], account: &str) -> Unmet {
     Unmet {
         value: Value::from(accounts.to_vec()),
@@ -576,6 +615,7 @@ fn other_account(accounts: &[String], account: &str) -> Unmet {
     }
 }
 
+#[cfg(feature = "std")]
 impl Restrictions {
     /// Adds what the block says about a call.
     fn add_to<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'_>) {
