@@ -2,6 +2,7 @@
 
 use crate::prelude::*;
 use crate::settings::Settings;
+use alloc::borrow::Cow;
 use serde_json::Value;
 use whereby_authority::answer::{self, Complaint};
 use whereby_authority::arguments::{Arguments, MAX_ARGUMENTS_BYTES};
@@ -58,9 +59,9 @@ pub(crate) enum Ending {
 /// A request as the functions make it.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    pub(crate) method: String,
+    pub(crate) method: Cow<'static, str>,
     /// `http`, `https` or another scheme.
-    pub(crate) scheme: String,
+    pub(crate) scheme: Cow<'static, str>,
     pub(crate) authority: String,
     pub(crate) path_and_query: String,
     /// The names of the headers, in lower case.
@@ -71,7 +72,8 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
+    /// The headers that matter, with their names in lower case.
+    pub(crate) headers: Vec<(&'static str, String)>,
     /// The body; absent if it is encoded in a way that cannot be read.
     pub(crate) body: Option<Vec<u8>>,
 }
@@ -109,6 +111,8 @@ pub(crate) struct Guard {
 struct Call {
     rule: &'static FunctionRule,
     grant: Grant,
+    /// When the grant was opened.
+    opened: Timestamp,
     /// The number of requests that were begun.
     begun: usize,
     /// The number of bytes of bodies that were written.
@@ -199,7 +203,8 @@ impl Guard {
         };
         let grant = Grant::issue(permit, rule, scope, facts, people, MAX_REQUESTS, now);
         self.number += 1;
-        self.call = Some(Call { rule, grant, begun: 0, written: 0, read: 0, fault: None });
+        self.call =
+            Some(Call { rule, grant, opened: now, begun: 0, written: 0, read: 0, fault: None });
         Ok(())
     }
 
@@ -239,6 +244,11 @@ impl Guard {
             ))),
             _ => Err(refused("the component returned an error".into())),
         }
+    }
+
+    /// Returns a time at which the call may send what it may send now, or `None` if that is the current time alone.
+    pub(crate) fn time(&self) -> Option<Timestamp> {
+        self.call.as_ref().filter(|call| !call.grant.ends()).map(|call| call.opened)
     }
 
     /// Counts a request of the call. Its body may still be missing.
@@ -377,7 +387,7 @@ impl Guard {
         let call = self.call.as_mut().filter(|_| number.0 == self.number).ok_or(Stopped::Denied)?;
         let Incoming { status, headers, body } = incoming;
         let header = |name: &str| {
-            let found = headers.iter().find(|(known, _)| known == name);
+            let found = headers.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.trim())
         };
         let shown = |name: &'static str, value: u64| (name.to_owned(), value.to_string());

@@ -26,7 +26,7 @@ fn open(rules: &str, function: &str, arguments: &str) -> Guard {
 
 fn request(method: &str, path: &str) -> Outgoing {
     Outgoing {
-        method: method.into(),
+        method: method.to_owned().into(),
         scheme: "http".into(),
         authority: "127.0.0.1:8080".into(),
         path_and_query: format!("/v1{path}"),
@@ -349,7 +349,7 @@ fn only_numbers_pass_in_headers() {
         (429, [("retry-after", "s3cret"), ("set-cookie", "x")], vec![]),
     ] {
         let admitted = guard.ask("GET", "/meetings", "").expect("the list");
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let headers = headers.map(|(name, value)| (name, value.to_owned())).into();
         let incoming = Incoming { status, headers, body: Some(b"{}".to_vec()) };
         let answer =
             guard.answered(CallNumber(guard.number), &admitted, incoming).expect("an answer");

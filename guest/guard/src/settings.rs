@@ -1,6 +1,7 @@
 //! Reads the environment: the key, the API's address and the rules.
 
 use core::cell::OnceCell;
+use core::net::Ipv4Addr;
 
 use crate::prelude::*;
 use whereby_authority::answer::Redactor;
@@ -58,7 +59,7 @@ impl Settings {
             match name.as_str() {
                 API_URL => api = Api::parse(value)?,
                 // The key is not shown.
-                ACCESS_TOKEN if !value.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                ACCESS_TOKEN if !value.as_bytes().iter().all(u8::is_ascii_graphic) => {
                     return Err(format!("{ACCESS_TOKEN} contains characters that no API key has"));
                 }
                 ACCESS_TOKEN => token = Some(value.to_owned()),
@@ -123,7 +124,7 @@ fn read_permissions(text: &str) -> Result<Table, toml::Error> {
             )));
         }
     }
-    let table = tables::read(&root, "")?;
+    let table = tables::read(&root)?;
     if let Some(node) = first_ask(&root) {
         return Err(node.error(
             "\"ask\" needs a person, but this component can't ask anyone; write \"allow\" with conditions or \
@@ -181,11 +182,10 @@ impl Api {
     fn read(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once(':')?;
         let rest = rest.strip_prefix("//")?;
-        let is_https = match scheme.to_ascii_lowercase().as_str() {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if !is_https && !scheme.eq_ignore_ascii_case("http") {
+            return None;
+        }
         let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
         let path = path.trim_end_matches('/');
         let fits =
@@ -200,7 +200,7 @@ impl Api {
     /// Returns the URL.
     pub(crate) fn url(&self) -> String {
         let scheme = if self.is_https { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority, self.path)
+        [scheme, "://", &self.authority, &self.path].concat()
     }
 }
 
@@ -218,8 +218,9 @@ fn split(authority: &str) -> (&str, Option<&str>) {
 fn is_authority(authority: &str) -> bool {
     let (host, port) = split(authority);
     let is_name = |host: &str| {
-        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_letter))
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        let mut labels = host.as_bytes().split(|byte| *byte == b'.');
+        labels.all(|label| !label.is_empty() && label.iter().all(is_letter))
     };
     let is_port =
         |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
@@ -229,12 +230,7 @@ fn is_authority(authority: &str) -> bool {
 /// Only addresses count, because a name such as localhost depends on the resolver.
 fn is_loopback(authority: &str) -> bool {
     let (host, _) = split(authority);
-    let is_number =
-        |part: &str| part == "0" || !part.starts_with('0') && part.parse::<u8>().is_ok();
-    host == IP_V6_LOOPBACK
-        || host.starts_with("127.")
-            && host.split('.').count() == 4
-            && host.split('.').all(is_number)
+    host == IP_V6_LOOPBACK || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
 }
 
 #[cfg(test)]

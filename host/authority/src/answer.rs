@@ -202,31 +202,28 @@ impl Redactor {
 
 /// Returns the letters and digits of a string after percent-decoding, in lower case.
 fn fold(text: &str) -> Vec<u8> {
-    let hexadecimal = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let hexadecimal = |byte: u8| char::from(byte).to_digit(16);
     // Written in place, because most calls of the guarded component spend much of their time here.
-    let mut folded = text.as_bytes().to_vec();
-    let mut length = 0;
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let mut byte = *first;
+    let mut folded = vec![0; text.len()];
+    let mut free = folded.iter_mut();
+    let mut bytes = text.as_bytes().iter();
+    while let Some(byte) = bytes.next() {
+        let mut byte = *byte;
         if byte == b'%'
-            && let (Some(high), Some(low)) = (hexadecimal(after.first()), hexadecimal(after.get(1)))
+            && let [high, low, rest @ ..] = bytes.as_slice()
+            && let (Some(high), Some(low)) = (hexadecimal(*high), hexadecimal(*low))
         {
             // Two digits are at most 255.
             byte = (high * 16 + low) as u8;
-            rest = after.get(2..).unwrap_or_default();
+            bytes = rest.iter();
         }
-        byte = match byte {
-            b'a'..=b'z' | b'0'..=b'9' => byte,
-            b'A'..=b'Z' => byte | 0x20,
-            _ => continue,
-        };
-        if let Some(place) = folded.get_mut(length) {
-            *place = byte;
-            length += 1;
+        if byte.is_ascii_alphanumeric()
+            && let Some(place) = free.next()
+        {
+            *place = byte.to_ascii_lowercase();
         }
     }
+    let length = text.len() - free.len();
     folded.truncate(length);
     folded
 }
