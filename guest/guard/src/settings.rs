@@ -150,7 +150,7 @@ fn read_permissions(text: &str) -> Result<Table, toml::Error> {
 }
 
 /// Returns the first permission that is `ask`, in rules that are valid.
-fn first_ask<'a>(table: &toml::TableNode<'a>) -> Option<toml::Node<'a>> {
+fn first_ask<'a>(table: &toml::TableNode<'a, '_>) -> Option<toml::Node<'a>> {
     table.entries().into_iter().find_map(|(key, node)| {
         if node.is_table() {
             return first_ask(&node.table(key).ok()?);
