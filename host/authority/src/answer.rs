@@ -11,6 +11,7 @@ use alloc::borrow::Cow;
 use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
+use percent_encoding::percent_decode;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -202,29 +203,16 @@ impl Redactor {
 
 /// Returns the letters and digits of a string after percent-decoding, in lower case.
 fn fold(text: &str) -> Vec<u8> {
-    let hexadecimal = |byte: u8| char::from(byte).to_digit(16);
-    // Written in place, because most calls of the guarded component spend much of their time here.
-    let mut folded = vec![0; text.len()];
-    let mut free = folded.iter_mut();
-    let mut bytes = text.as_bytes().iter();
-    while let Some(byte) = bytes.next() {
-        let mut byte = *byte;
-        if byte == b'%'
-            && let [high, low, rest @ ..] = bytes.as_slice()
-            && let (Some(high), Some(low)) = (hexadecimal(*high), hexadecimal(*low))
-        {
-            // Two digits are at most 255.
-            byte = (high * 16 + low) as u8;
-            bytes = rest.iter();
-        }
-        if byte.is_ascii_alphanumeric()
-            && let Some(place) = free.next()
-        {
-            *place = byte.to_ascii_lowercase();
-        }
-    }
-    let length = text.len() - free.len();
-    folded.truncate(length);
+    let text = text.as_bytes();
+    let mut folded =
+        if text.contains(&b'%') { percent_decode(text).collect() } else { text.to_vec() };
+    folded.retain_mut(|byte| {
+        // The lower case of a letter. A digit has this bit, too.
+        let lower = *byte | 0x20;
+        let is_kept = lower.is_ascii_lowercase() || byte.is_ascii_digit();
+        *byte = lower;
+        is_kept
+    });
     folded
 }
 
