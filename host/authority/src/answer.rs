@@ -13,7 +13,6 @@ use core::fmt;
 use core::time::Duration;
 use percent_encoding::percent_decode;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
@@ -561,9 +560,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Kept<'de>, A::Error> {
         let members = if let Keep::Object(members) = self.keep { members } else { &[] };
         let mut kept: Vec<_> = members.iter().map(|(name, _)| (*name, Kept::Null)).collect();
-        while let Some(Name(name)) = object.next_key()? {
+        while let Some(index) = object.next_key_seed(Which(members))? {
             // The last of two members with the same name counts, as in most JSON parsers.
-            match members.iter().zip(&mut kept).find(|((known, _), _)| *known == name) {
+            match index.and_then(|index| members.get(index).zip(kept.get_mut(index))) {
                 Some(((_, keep), (_, value))) => {
                     *value = object.next_value_seed(Self { keep: *keep, ..self })?;
                 }
@@ -574,9 +573,28 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
-/// A member's name, borrowed if it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// Reads which of these members a name is, if it is one.
+struct Which<'a>(&'a [(&'static str, Keep<'a>)]);
+
+impl<'de> DeserializeSeed<'de> for Which<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Which<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|(known, _)| *known == name))
+    }
+}
 
 #[cfg(test)]
 mod tests {
