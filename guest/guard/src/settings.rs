@@ -110,14 +110,15 @@ impl Settings {
 fn read_permissions(text: &str) -> Result<Table, toml::Error> {
     let document = toml::Document::parse(text)?;
     let root = document.root();
-    if let [("permissions", node)] = root.entries().as_slice() {
+    let entries = root.entries();
+    if let [("permissions", node)] = entries.as_slice() {
         return Err(node.error(
             "leave out `permissions`: write only the contents of [permissions] of config.toml, such as \
              write = \"deny\" or [functions.create_room]",
         ));
     }
     // Without a person, they would have no effect.
-    for (key, node) in root.entries() {
+    for (key, node) in entries {
         if matches!(key, "force" | "elicitation") {
             return Err(node.error(&format!(
                 "`{key}` is about asking a person, but this component can't ask anyone; leave it out"

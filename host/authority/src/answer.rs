@@ -11,8 +11,8 @@ use alloc::borrow::Cow;
 use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
+use percent_encoding::percent_decode;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
@@ -202,29 +202,16 @@ impl Redactor {
 
 /// Returns the letters and digits of a string after percent-decoding, in lower case.
 fn fold(text: &str) -> Vec<u8> {
-    let hexadecimal = |byte: u8| char::from(byte).to_digit(16);
-    // Written in place, because most calls of the guarded component spend much of their time here.
-    let mut folded = vec![0; text.len()];
-    let mut free = folded.iter_mut();
-    let mut bytes = text.as_bytes().iter();
-    while let Some(byte) = bytes.next() {
-        let mut byte = *byte;
-        if byte == b'%'
-            && let [high, low, rest @ ..] = bytes.as_slice()
-            && let (Some(high), Some(low)) = (hexadecimal(*high), hexadecimal(*low))
-        {
-            // Two digits are at most 255.
-            byte = (high * 16 + low) as u8;
-            bytes = rest.iter();
-        }
-        if byte.is_ascii_alphanumeric()
-            && let Some(place) = free.next()
-        {
-            *place = byte.to_ascii_lowercase();
-        }
-    }
-    let length = text.len() - free.len();
-    folded.truncate(length);
+    let text = text.as_bytes();
+    let mut folded =
+        if text.contains(&b'%') { percent_decode(text).collect() } else { text.to_vec() };
+    folded.retain_mut(|byte| {
+        // The lower case of a letter. A digit has this bit, too.
+        let lower = *byte | 0x20;
+        let is_kept = lower.is_ascii_lowercase() || byte.is_ascii_digit();
+        *byte = lower;
+        is_kept
+    });
     folded
 }
 
@@ -573,9 +560,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Kept<'de>, A::Error> {
         let members = if let Keep::Object(members) = self.keep { members } else { &[] };
         let mut kept: Vec<_> = members.iter().map(|(name, _)| (*name, Kept::Null)).collect();
-        while let Some(Name(name)) = object.next_key()? {
+        while let Some(index) = object.next_key_seed(Which(members))? {
             // The last of two members with the same name counts, as in most JSON parsers.
-            match members.iter().zip(&mut kept).find(|((known, _), _)| *known == name) {
+            match index.and_then(|index| members.get(index).zip(kept.get_mut(index))) {
                 Some(((_, keep), (_, value))) => {
                     *value = object.next_value_seed(Self { keep: *keep, ..self })?;
                 }
@@ -586,9 +573,28 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
-/// A member's name, borrowed if it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// Reads which of these members a name is, if it is one.
+struct Which<'a>(&'a [(&'static str, Keep<'a>)]);
+
+impl<'de> DeserializeSeed<'de> for Which<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Which<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|(known, _)| *known == name))
+    }
+}
 
 #[cfg(test)]
 mod tests {
