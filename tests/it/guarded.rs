@@ -196,6 +196,27 @@ fn with_function_among_types() -> Vec<u8> {
     encoder.module(&module).expect("a module").encode().expect("a component")
 }
 
+/// The built-in component that only reads, with one more import: an interface with a module in it.
+fn with_module_in_interface() -> Vec<u8> {
+    use wasm_encoder::{
+        ComponentImportSection, ComponentSection as _, ComponentTypeRef, ComponentTypeSection,
+        InstanceType, ModuleType,
+    };
+    let mut component = whereby::BUILT_IN_READER.to_vec();
+    let known = wasmparser::Validator::new().validate_all(&component).expect("a component");
+    let mut interface = InstanceType::new();
+    interface.core_type().module(&ModuleType::new());
+    interface.export("module", ComponentTypeRef::Module(0));
+    let mut types = ComponentTypeSection::new();
+    types.instance(&interface);
+    let own = ComponentTypeRef::Instance(known.as_ref().component_type_count());
+    let mut imports = ComponentImportSection::new();
+    imports.import("wasi:random/insecure@0.2.12", own);
+    types.append_to_component(&mut component);
+    imports.append_to_component(&mut component);
+    component
+}
+
 #[tokio::test]
 async fn a_component_that_cannot_be_guarded_is_refused_with_what_to_do() {
     let world = World::new().await;
@@ -253,6 +274,13 @@ async fn a_component_that_cannot_be_guarded_is_refused_with_what_to_do() {
             "the component cannot be guarded: the export whereby:agent/types@0.1.0 has more than types",
         ),
         (component(&[HTTP], &[TYPES, READ]), &["--reader"], 9, "the component cannot be guarded: "),
+        (
+            with_module_in_interface(),
+            &["--reader"],
+            9,
+            "the component cannot be guarded: wasi:random/insecure@0.2.12 must be an interface with \
+             nothing but functions and types; build it from",
+        ),
     ] {
         std::fs::write(world.path("project/own.wasm"), bytes).expect("a file");
         let command = ["component", "export", "--guarded", "--component", "own.wasm", "new.wasm"];
