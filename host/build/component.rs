@@ -70,8 +70,8 @@ impl<const N: usize> Build<'_, N> {
             "-Clink-arg=--compress-relocations".to_owned(),
         ];
         if self.profile == "component" {
-            // More inlining makes the component larger, and hardly faster.
-            flags.push("-Cllvm-args=-inline-threshold=100".to_owned());
+            // More inlining than this makes the component larger, and no faster.
+            flags.push("-Cllvm-args=-inline-threshold=160".to_owned());
         } else {
             // Some runtimes mix up resources whose addresses in the guard's memory are large.
             flags.push(format!("-Clink-arg=--max-memory={GUARD_MEMORY_BYTES}"));
