@@ -11,10 +11,11 @@ use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Function, Int, InterfaceId, Resolve, SizeAlign, Type, TypeDefKind};
 
 /// The case of the functions' `error` for each refusal of the guard.
-const REFUSALS: [(&str, &str); 4] = [
+const REFUSALS: [(&str, &str); 5] = [
     ("denied", "access-denied"),
     ("invalid", "invalid-argument"),
     ("unavailable", "unavailable"),
+    ("timeout", "timeout"),
     ("unexpected", "unexpected-response"),
 ];
 
@@ -58,7 +59,7 @@ fn run() -> Result<()> {
     let mut sizes = SizeAlign::default();
     sizes.fill(&resolve);
     let generator = Generator { resolve, sizes };
-    let (mut code, mut params) = (generator.refusals()?, String::new());
+    let (mut code, mut params) = (generator.errors()?, String::new());
     for name in interfaces {
         let interface = generator.interface("agent", name)?;
         for function in generator.resolve.interfaces[interface].functions.values() {
@@ -92,7 +93,7 @@ impl Generator {
             .with_context(|| format!("there is no interface {name} in {package}"))
     }
 
-    /// Returns the names of a variant's cases.
+    /// Returns the names of the cases of a variant or an enum.
     fn cases(&self, package: &str, interface: &str, name: &str) -> Result<Vec<&str>> {
         let interface = &self.resolve.interfaces[self.interface(package, interface)?];
         let id = interface.types.get(name).with_context(|| format!("there is no type {name}"))?;
@@ -100,12 +101,15 @@ impl Generator {
             TypeDefKind::Variant(variant) => {
                 Ok(variant.cases.iter().map(|case| case.name.as_str()).collect())
             }
-            _ => bail!("{name} is not a variant"),
+            TypeDefKind::Enum(choices) => {
+                Ok(choices.cases.iter().map(|case| case.name.as_str()).collect())
+            }
+            _ => bail!("{name} has no cases"),
         }
     }
 
-    /// Returns a table that says which error each refusal becomes.
-    fn refusals(&self) -> Result<String> {
+    /// Returns two tables: which error each refusal becomes, and which ending each error is.
+    fn errors(&self) -> Result<String> {
         let errors = self.cases("agent", "types", "error")?;
         let mut cases = Vec::new();
         for refusal in self.cases("guard", "grants", "refusal")? {
@@ -114,7 +118,15 @@ impl Generator {
             let case = errors.iter().position(|name| name == error);
             cases.push(case.with_context(|| format!("there is no error {error}"))?);
         }
-        Ok(format!("const ERRORS: &[u8] = &{cases:?};\n"))
+        let known = self.cases("guard", "grants", "ending")?;
+        let ending = |name: &str| known.iter().position(|ending| *ending == name);
+        let special = |name| ending(name).with_context(|| format!("there is no ending {name}"));
+        let (success, failure) = (special("success")?, special("failure")?);
+        let endings: Vec<_> = errors.iter().map(|error| ending(error).unwrap_or(failure)).collect();
+        Ok(format!(
+            "const ERRORS: &[u8] = &{cases:?};\nconst ENDINGS: &[u8] = &{endings:?};\n\
+             const SUCCESS: u8 = {success};\nconst FAILURE: u8 = {failure};\n"
+        ))
     }
 
     /// Returns the code of an exported function.

@@ -40,9 +40,8 @@ impl Artifact<'_> {
         let features: &[_] = if writes { &["whereby-front/write".to_owned()] } else { &[] };
         let build = Build { workspace, packages, profile: "guard", features, target_dir };
         let [guard, front] = build.run()?;
-        let (guard, front) = (std::fs::read(guard)?, std::fs::read(front)?);
-        // The linker's modules also connect the resources that the guard exports, so they stay.
-        Ok((short::shorten(&guard)?, short::shorten(&direct::connect(&front)?)?))
+        let made = |built| short::shorten(&direct::connect(&std::fs::read(built)?)?);
+        Ok((made(guard)?, made(front)?))
     }
 
     fn functions(&self, built: &[u8]) -> Result<Vec<u8>> {

@@ -6,21 +6,28 @@
 //!
 //! Here, memory, its contents and `cabi_realloc` become a module that comes first, and the linker's two go. An
 //! instance takes less time to make, and an import less time to call.
+//!
+//! Resources that the component exports must exist before the main module too, and have destructors in it. So
+//! the first module also has a table of destructors, which the main module fills, and functions that call
+//! through it.
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::{iter, mem};
 use wasm_encoder::reencode::{
     Error, Reencode, ReencodeComponent, RoundtripReencoder, component_utils,
 };
 use wasm_encoder::{
     Alias, CanonicalFunctionSection, CodeSection, Component, ComponentAliasSection,
-    ComponentSectionId, ExportKind, ExportSection, FunctionSection, ImportSection, InstanceSection,
-    Module, ModuleArg, ModuleSection, RawSection,
+    ComponentSectionId, ConstExpr, ElementSection, Elements, ExportKind, ExportSection, Function,
+    FunctionSection, ImportSection, InstanceSection, Module, ModuleArg, ModuleSection, RawSection,
+    RefType, TableSection, TableType,
 };
 use wasmparser::{
-    CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, CustomSectionReader,
-    ElementItems, ExternalKind, Instance, Operator, Parser, Payload, TypeRef, Validator,
+    CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, ComponentType,
+    CustomSectionReader, ElementItems, ElementSectionReader, ExternalKind, ImportSectionReader,
+    Instance, Operator, Parser, Payload, TypeRef, Validator,
 };
 
 /// The linker's modules, in its order.
@@ -35,9 +42,14 @@ const REALLOC: &str = "cabi_realloc";
 /// The module that has them instead, and its instance.
 const FIRST: u32 = 0;
 
+/// The table of destructors in it.
+const DESTRUCTORS: &str = "destructors";
+
 /// Returns the same component with its imports connected directly.
 pub(crate) fn connect(component: &[u8]) -> Result<Vec<u8>> {
-    let (mut connector, mut new) = (Connector::default(), Component::new());
+    let destructors = destructors(component)?;
+    let (mut connector, mut new) =
+        (Connector { destructors, ..Connector::default() }, Component::new());
     connector.parse_component(&mut new, Parser::new(0), component).map_err(
         |error| match error {
             Error::UserError(error) => error,
@@ -56,11 +68,20 @@ pub(crate) fn connect(component: &[u8]) -> Result<Vec<u8>> {
 struct Connector {
     modules: u32,
     instances: Vec<Place>,
-    functions: Vec<Function>,
+    functions: Vec<Core>,
     new_instances: u32,
     new_functions: u32,
     /// The functions that fill the table, by the name of the shim's function that calls them.
     table: BTreeMap<String, u32>,
+    destructors: Vec<Destructor>,
+}
+
+/// A destructor of a resource that the component exports.
+struct Destructor {
+    /// The name of the shim's function that calls it. The one in the first module has the same.
+    shim: String,
+    /// The name that the main module exports it as.
+    export: String,
 }
 
 /// An instance that the linker made.
@@ -77,11 +98,13 @@ enum Place {
 }
 
 /// A function of a module, or an import in its form.
-enum Function {
+enum Core {
     /// This function of the new component.
     New(u32),
     /// The function of this name in the shim.
     Shim(String),
+    /// A destructor that the main module exports under this name, and puts in the table itself.
+    Destructor(String),
 }
 
 impl Connector {
@@ -92,6 +115,11 @@ impl Connector {
             bail!("the table is not filled with functions");
         };
         for (name, function) in functions {
+            if let Some(Core::Destructor(export)) = self.functions.get(function as usize) {
+                let is_same = |known: &Destructor| known.shim == name && known.export == *export;
+                ensure!(self.destructors.iter().any(is_same), "{name} is another destructor");
+                continue;
+            }
             let function = self.function(function)?;
             self.table.insert(name, function);
         }
@@ -123,17 +151,16 @@ impl Connector {
     }
 
     fn add_function(&mut self) {
-        self.functions.push(Function::New(self.new_functions));
+        self.functions.push(Core::New(self.new_functions));
         self.new_functions += 1;
     }
 
     /// Returns the new index of a function.
     fn function(&self, function: u32) -> Result<u32> {
         match self.functions.get(function as usize).context("a function is missing")? {
-            Function::New(new) => Ok(*new),
-            Function::Shim(name) => {
-                self.table.get(name).copied().context("the table lacks a function")
-            }
+            Core::New(new) => Ok(*new),
+            Core::Shim(name) => self.table.get(name).copied().context("the table lacks a function"),
+            Core::Destructor(export) => bail!("{export} is more than a destructor"),
         }
     }
 }
@@ -154,7 +181,7 @@ impl ReencodeComponent for Connector {
         module: &[u8],
     ) -> Result<(), Error<anyhow::Error>> {
         let done = match self.modules {
-            MAIN => split(module).map(|(first, main)| {
+            MAIN => split(module, &self.destructors).map(|(first, main)| {
                 new.section(&ModuleSection(&first)).section(&ModuleSection(&main));
             }),
             // The others go.
@@ -236,14 +263,21 @@ impl ReencodeComponent for Connector {
                 continue;
             };
             let is_function = kind == ExternalKind::Func;
+            let is_destructor = |known: &Destructor| known.shim == name;
+            let is_destroyed = |known: &Destructor| known.export == name;
             let instance = match self.instances.get(instance_index as usize) {
+                Some(Place::Shim) if self.destructors.iter().any(is_destructor) => FIRST,
                 Some(Place::Shim) => {
                     if is_function {
-                        self.functions.push(Function::Shim(name.to_owned()));
+                        self.functions.push(Core::Shim(name.to_owned()));
                     }
                     continue;
                 }
                 Some(Place::Main(_)) if name == MEMORY || name == REALLOC => FIRST,
+                Some(Place::Main(_)) if self.destructors.iter().any(is_destroyed) => {
+                    self.functions.push(Core::Destructor(name.to_owned()));
+                    continue;
+                }
                 Some(Place::New(new)) => *new,
                 _ => {
                     let error = anyhow!("{name} is needed before the main module exists");
@@ -270,6 +304,63 @@ impl ReencodeComponent for Connector {
         }
         Ok(())
     }
+}
+
+/// Returns the destructors of a component's resources.
+fn destructors(component: &[u8]) -> Result<Vec<Destructor>> {
+    let (mut depth, mut functions, mut shims) = (0, Vec::new(), Vec::new());
+    let mut table = BTreeMap::new();
+    for payload in Parser::new(0).parse_all(component) {
+        match payload? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            _ if depth > 0 => {}
+            Payload::ComponentAliasSection(aliases) => {
+                for alias in aliases {
+                    if let ComponentAlias::CoreInstanceExport {
+                        kind: ExternalKind::Func,
+                        name,
+                        ..
+                    } = alias?
+                    {
+                        functions.push(Some(name));
+                    }
+                }
+            }
+            Payload::ComponentCanonicalSection(canonical) => {
+                for function in canonical {
+                    if !matches!(function?, CanonicalFunction::Lift { .. }) {
+                        functions.push(None);
+                    }
+                }
+            }
+            Payload::ComponentTypeSection(types) => {
+                for ty in types {
+                    if let ComponentType::Resource { dtor: Some(dtor), .. } = ty? {
+                        let function = functions.get(dtor as usize).copied().flatten();
+                        shims.push(function.context("a destructor is not the shim's")?);
+                    }
+                }
+            }
+            // The functions that fill the shim's table come with it.
+            Payload::InstanceSection(instances) => {
+                for instance in instances {
+                    let Instance::FromExports(exports) = instance? else { continue };
+                    if exports.iter().any(|export| export.kind == ExternalKind::Table) {
+                        table.extend(exports.iter().map(|export| (export.name, export.index)));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let destructor = |shim: &str| {
+        let function = table.get(shim).and_then(|index| functions.get(*index as usize));
+        let export = function.copied().flatten();
+        let export = export.with_context(|| format!("the table lacks the destructor {shim}"))?;
+        Ok(Destructor { shim: shim.to_owned(), export: export.to_owned() })
+    };
+    shims.into_iter().map(destructor).collect()
 }
 
 /// Checks that each function of the shim calls the function of the table that has its index, and that this
@@ -344,11 +435,11 @@ fn check_filler(module: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Splits the main module: the first module has memory, its contents and a copy of `cabi_realloc`; the second
-/// one imports that memory.
-fn split(module: &[u8]) -> Result<(Module, Module)> {
+/// Splits the main module: the first module has memory, its contents, a copy of `cabi_realloc` and a table of
+/// destructors; the second one imports that memory, and fills that table.
+fn split(module: &[u8], destructors: &[Destructor]) -> Result<(Module, Module)> {
     let (mut sections, mut bodies, mut types) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut imports, mut memory, mut realloc) = (0, None, None);
+    let (mut imports, mut memory, mut exported) = (0, None, BTreeMap::new());
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload?;
         match &payload {
@@ -368,8 +459,8 @@ fn split(module: &[u8]) -> Result<(Module, Module)> {
             Payload::ExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    if export.kind == ExternalKind::Func && export.name == REALLOC {
-                        realloc = Some(export.index);
+                    if export.kind == ExternalKind::Func {
+                        exported.insert(export.name, export.index);
                     }
                 }
             }
@@ -380,7 +471,8 @@ fn split(module: &[u8]) -> Result<(Module, Module)> {
     }
     let memory = RoundtripReencoder.memory_type(memory.context("the module has no memory")?)?;
 
-    let mut copied = Copied(vec![realloc.context("the module has no cabi_realloc")?]);
+    let realloc = exported.get(REALLOC).context("the module has no cabi_realloc")?;
+    let mut copied = Copied(vec![*realloc]);
     let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
     let mut done = 0;
     while let Some(function) = copied.0.get(done) {
@@ -400,6 +492,25 @@ fn split(module: &[u8]) -> Result<(Module, Module)> {
     let mut exports = ExportSection::new();
     exports.export(MEMORY, ExportKind::Memory, 0).export(REALLOC, ExportKind::Func, 0);
 
+    let mut filled = Filled { destructors: Vec::new(), table: table(destructors.len()) };
+    for (Destructor { shim, export }, place) in destructors.iter().zip(0..) {
+        let destructor = exported.get(export.as_str());
+        let destructor = *destructor.with_context(|| format!("the module has no {export}"))?;
+        let own = destructor.checked_sub(imports).map(|own| types.get(own as usize));
+        let ty = *own.flatten().context("a destructor is imported")?;
+        let mut call = Function::new([]);
+        call.instructions().local_get(0).i32_const(place).call_indirect(0, ty).end();
+        exports.export(shim, ExportKind::Func, functions.len());
+        functions.function(ty);
+        code.function(&call);
+        filled.destructors.push(destructor);
+    }
+    let mut tables = TableSection::new();
+    if !destructors.is_empty() {
+        tables.table(filled.table);
+        exports.export(DESTRUCTORS, ExportKind::Table, 0);
+    }
+
     let (mut first, mut main) = (Module::new(), Module::new());
     for payload in sections {
         let Some((id, range)) = payload.as_section() else { continue };
@@ -407,6 +518,9 @@ fn split(module: &[u8]) -> Result<(Module, Module)> {
         match payload {
             Payload::TypeSection(_) => {
                 first.section(&section).section(&functions);
+                if !tables.is_empty() {
+                    first.section(&tables);
+                }
                 main.section(&section);
             }
             Payload::ImportSection(imports) => {
@@ -427,14 +541,71 @@ fn split(module: &[u8]) -> Result<(Module, Module)> {
             }
         }
     }
-    Ok((first, main))
+    if destructors.is_empty() {
+        return Ok((first, main));
+    }
+    let mut filling = Module::new();
+    filled.parse_core_module(&mut filling, Parser::new(0), &main.finish())?;
+    ensure!(filled.destructors.is_empty(), "the main module fills no table");
+    Ok((first, filling))
+}
+
+/// Returns the type of the table of destructors.
+fn table(destructors: usize) -> TableType {
+    let size = destructors as u64;
+    TableType {
+        element_type: RefType::FUNCREF,
+        table64: false,
+        minimum: size,
+        maximum: Some(size),
+        shared: false,
+    }
+}
+
+/// Makes the main module import the table of destructors and fill it.
+struct Filled {
+    /// The destructors. Empty when they are in the table.
+    destructors: Vec<u32>,
+    table: TableType,
+}
+
+impl Reencode for Filled {
+    type Error = Infallible;
+
+    /// Imported tables come before the module's own.
+    fn table_index(&mut self, table: u32) -> Result<u32, Error> {
+        Ok(table + 1)
+    }
+
+    fn parse_import_section(
+        &mut self,
+        section: &mut ImportSection,
+        imports: ImportSectionReader<'_>,
+    ) -> Result<(), Error> {
+        RoundtripReencoder.parse_import_section(section, imports)?;
+        section.import(MEMORY, DESTRUCTORS, self.table);
+        Ok(())
+    }
+
+    fn parse_element_section(
+        &mut self,
+        section: &mut ElementSection,
+        elements: ElementSectionReader<'_>,
+    ) -> Result<(), Error> {
+        for element in elements {
+            self.parse_element(section, element?)?;
+        }
+        let destructors = Elements::Functions(mem::take(&mut self.destructors).into());
+        section.active(None, &ConstExpr::i32_const(0), destructors);
+        Ok(())
+    }
 }
 
 /// The functions that are copied, in their new order.
 struct Copied(Vec<u32>);
 
 impl Reencode for Copied {
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error> {
         let new = self.0.iter().position(|copied| *copied == function);

@@ -130,8 +130,9 @@ impl Generator<'_> {
         };
         writeln!(
             self.out,
-            "{shown}static {}: {kind} = {kind} {{ name: {name:?}, docs: {text:?}, {contents} }};",
-            constant(name)
+            "{shown}static {}: {kind} = {kind} {{ {} {contents} }};",
+            constant(name),
+            self.documentation(name, &text, "")
         )?;
         Ok(())
     }
@@ -150,7 +151,8 @@ impl Generator<'_> {
             None => "None".into(),
         };
         Ok(format!(
-            "Case {{ name: {name:?}, json: {json:?}, docs: {text:?}, after: &{after:?}, payload: {payload} }},"
+            "Case {{ {} json: {json:?}, payload: {payload} }},",
+            self.documentation(name, &text, &format!("after: &{after:?},"))
         ))
     }
 
@@ -184,14 +186,22 @@ impl Generator<'_> {
             },
             _ => bail!("`{name}` must return a result"),
         };
-        // What only people and results need is left out without the documentation.
-        let also_called = if self.has_docs { also_called } else { Vec::new() };
-        let result =
-            if self.has_docs { format!("result: {}", self.ty(&result)?) } else { String::new() };
+        let more = format!("also_called: &{also_called:?}, result: {},", self.ty(&result)?);
         Ok(format!(
-            "Function {{ name: {name:?}, json: {:?}, interface: Interface::{interface}, docs: {docs:?}, also_called: &{also_called:?}, is_destructive: {is_destructive}, params: &[{params}], {result} }}",
+            "Function {{ {} json: {:?}, interface: Interface::{interface}, is_destructive: {is_destructive}, params: &[{params}] }}",
+            self.documentation(name, &docs, &more),
             snake(name),
         ))
+    }
+
+    /// Returns the members with the name in the WIT, the documentation, and more for people. Without the feature
+    /// `docs`, there are none.
+    fn documentation(&self, name: &str, docs: &str, more: &str) -> String {
+        if self.has_docs {
+            format!("name: {name:?}, docs: {docs:?}, {more}")
+        } else {
+            String::new()
+        }
     }
 
     fn member(&self, name: &str, json: &str, ty: &Type, docs: &Documented) -> Result<String> {
@@ -204,9 +214,9 @@ impl Generator<'_> {
             _ => format!("Facts {{ {facts}..Facts::NONE }}"),
         };
         Ok(format!(
-            "Member {{ name: {name:?}, json: {json:?}, ty: {}, docs: {:?}, facts: &{facts} }},",
+            "Member {{ {} json: {json:?}, ty: {}, facts: &{facts} }},",
+            self.documentation(name, &self.spell(text), ""),
             self.ty(ty)?,
-            self.spell(text),
         ))
     }
 

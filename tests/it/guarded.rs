@@ -88,6 +88,23 @@ async fn a_guard_is_small() {
     }
 }
 
+/// Some runtimes keep flags in the upper bits of a resource's address, and mix up resources above 1 GiB. Only the
+/// functions have no resources of their own, so only their memory may be without a limit.
+#[tokio::test]
+async fn the_guards_resources_are_at_small_addresses() {
+    let world = World::new().await;
+    let guarded = export(&world, &["--guarded"]).await;
+    let mut limits = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(&guarded) {
+        if let wasmparser::Payload::MemorySection(memories) = payload.expect("a component") {
+            limits.extend(memories.into_iter().map(|memory| memory.expect("a memory").maximum));
+        }
+    }
+    let (limited, unlimited): (Vec<_>, Vec<_>) = limits.into_iter().partition(Option::is_some);
+    // In pages of 64 KiB: 128 MiB.
+    assert_eq!((limited, unlimited), (vec![Some(2048); 2], vec![None]));
+}
+
 #[tokio::test]
 async fn an_inspection_says_whether_a_file_is_guarded() {
     let world = World::new().await;
@@ -179,6 +196,27 @@ fn with_function_among_types() -> Vec<u8> {
     encoder.module(&module).expect("a module").encode().expect("a component")
 }
 
+/// The built-in component that only reads, with one more import: an interface with a module in it.
+fn with_module_in_interface() -> Vec<u8> {
+    use wasm_encoder::{
+        ComponentImportSection, ComponentSection as _, ComponentTypeRef, ComponentTypeSection,
+        InstanceType, ModuleType,
+    };
+    let mut component = whereby::BUILT_IN_READER.to_vec();
+    let known = wasmparser::Validator::new().validate_all(&component).expect("a component");
+    let mut interface = InstanceType::new();
+    interface.core_type().module(&ModuleType::new());
+    interface.export("module", ComponentTypeRef::Module(0));
+    let mut types = ComponentTypeSection::new();
+    types.instance(&interface);
+    let own = ComponentTypeRef::Instance(known.as_ref().component_type_count());
+    let mut imports = ComponentImportSection::new();
+    imports.import("wasi:random/insecure@0.2.12", own);
+    types.append_to_component(&mut component);
+    imports.append_to_component(&mut component);
+    component
+}
+
 #[tokio::test]
 async fn a_component_that_cannot_be_guarded_is_refused_with_what_to_do() {
     let world = World::new().await;
@@ -236,6 +274,13 @@ async fn a_component_that_cannot_be_guarded_is_refused_with_what_to_do() {
             "the component cannot be guarded: the export whereby:agent/types@0.1.0 has more than types",
         ),
         (component(&[HTTP], &[TYPES, READ]), &["--reader"], 9, "the component cannot be guarded: "),
+        (
+            with_module_in_interface(),
+            &["--reader"],
+            9,
+            "the component cannot be guarded: wasi:random/insecure@0.2.12 must be an interface with \
+             nothing but functions and types; build it from",
+        ),
     ] {
         std::fs::write(world.path("project/own.wasm"), bytes).expect("a file");
         let command = ["component", "export", "--guarded", "--component", "own.wasm", "new.wasm"];

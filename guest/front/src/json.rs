@@ -44,9 +44,10 @@ struct Bytes {
 impl Bytes {
     #[expect(unsafe_code, reason = "this grows memory")]
     #[inline(never)]
-    fn push(&mut self, byte: u8) {
-        if self.length == self.capacity {
-            let capacity = (2 * self.capacity).max(256);
+    fn extend(&mut self, bytes: &[u8]) {
+        let length = self.length + bytes.len();
+        if length > self.capacity {
+            let capacity = (2 * length).max(256);
             // SAFETY: the block was allocated with this layout, or there is none, and the size fits.
             self.start = unsafe {
                 let layout = |size| Layout::from_size_align_unchecked(size, 1);
@@ -58,9 +59,15 @@ impl Bytes {
             assert!(!self.start.is_null(), "there is no memory left");
             self.capacity = capacity;
         }
-        // SAFETY: there is room for a byte after the others.
-        unsafe { self.start.add(self.length).write(byte) };
-        self.length += 1;
+        // SAFETY: there is room for these bytes after the others, which they are not among.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.start.add(self.length),
+                bytes.len(),
+            );
+        }
+        self.length = length;
     }
 }
 
@@ -68,28 +75,30 @@ impl Bytes {
 struct Writer<'a> {
     memory: Memory<'a>,
     out: Bytes,
-    /// The last byte.
-    last: u8,
+    /// Whether a value begins here, so that no comma is before it.
+    is_start: bool,
 }
 
 /// Returns the value of this form at this address as JSON.
 #[expect(unsafe_code, reason = "this reads the bytes")]
 pub(crate) fn write(memory: Memory<'_>, form: &Form, address: u32) -> &'static [u8] {
     let out = Bytes { start: core::ptr::null_mut(), length: 0, capacity: 0 };
-    let mut writer = Writer { memory, out, last: 0 };
+    let mut writer = Writer { memory, out, is_start: true };
     writer.value(form, address);
     // SAFETY: these bytes were written, and nothing changes or frees them. There is no value without a byte.
     unsafe { core::slice::from_raw_parts(writer.out.start, writer.out.length) }
 }
 
 impl Writer<'_> {
-    fn push(&mut self, byte: u8) {
-        self.out.push(byte);
-        self.last = byte;
+    fn extend(&mut self, bytes: &[u8]) {
+        self.out.extend(bytes);
+        self.is_start = false;
     }
 
-    fn extend(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.push(*byte));
+    /// Begins an array or an object.
+    fn open(&mut self, bracket: u8) {
+        self.out.extend(&[bracket]);
+        self.is_start = true;
     }
 
     /// Reads a number.
@@ -123,20 +132,24 @@ impl Writer<'_> {
             }
             Form::List(size, item) => {
                 let (start, length) = self.place(address);
-                self.push(b'[');
+                self.open(b'[');
                 for index in 0..length {
                     self.separate();
                     self.value(item, start + index * size);
                 }
-                self.push(b']');
+                self.extend(b"]");
             }
             Form::Record(members) => {
-                self.push(b'{');
+                self.open(b'{');
                 for (name, offset, form) in members {
-                    self.name(name);
-                    self.value(form, address + offset);
+                    let address = address + offset;
+                    // To the guard, an absent member is null.
+                    if !matches!(form, Form::Option(..)) || self.number(address, 1) != 0 {
+                        self.name(name);
+                        self.value(form, address);
+                    }
                 }
-                self.push(b'}');
+                self.extend(b"}");
             }
             Form::Choice(offset, cases) => {
                 // The runtime has checked which it is.
@@ -144,10 +157,10 @@ impl Writer<'_> {
                     None => {}
                     Some((name, None)) => self.string(name.as_bytes()),
                     Some((name, Some(payload))) => {
-                        self.push(b'{');
+                        self.open(b'{');
                         self.name(name);
                         self.value(payload, address + offset);
-                        self.push(b'}');
+                        self.extend(b"}");
                     }
                 }
             }
@@ -156,8 +169,8 @@ impl Writer<'_> {
 
     /// Writes a comma, unless a value begins here.
     fn separate(&mut self) {
-        if !matches!(self.last, b'{' | b'[') {
-            self.push(b',');
+        if !self.is_start {
+            self.extend(b",");
         }
     }
 
@@ -165,31 +178,35 @@ impl Writer<'_> {
     fn name(&mut self, name: &str) {
         self.separate();
         self.string(name.as_bytes());
-        self.push(b':');
+        self.extend(b":");
     }
 
     fn string(&mut self, text: &[u8]) {
-        self.push(b'"');
-        for byte in text {
-            match byte {
-                b'"' | b'\\' => self.extend(&[b'\\', *byte]),
-                0..=0x1f => {
-                    let digit = byte & 15;
-                    let digit = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-                    self.extend(b"\\u00");
-                    self.extend(&[b'0' + (byte >> 4), digit]);
-                }
-                _ => self.push(*byte),
+        self.extend(b"\"");
+        let mut written = 0;
+        for (index, byte) in text.iter().enumerate() {
+            if !matches!(byte, b'"' | b'\\' | 0..=0x1f) {
+                continue;
+            }
+            self.extend(text.get(written..index).unwrap_or_default());
+            written = index + 1;
+            if *byte > 0x1f {
+                self.extend(&[b'\\', *byte]);
+            } else {
+                let digit = byte & 15;
+                let digit = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+                self.extend(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), digit]);
             }
         }
-        self.push(b'"');
+        self.extend(text.get(written..).unwrap_or_default());
+        self.extend(b"\"");
     }
 
     fn decimal(&mut self, number: u32) {
         if number >= 10 {
             self.decimal(number / 10);
         }
-        self.push(b'0' + (number % 10) as u8);
+        self.extend(&[b'0' + (number % 10) as u8]);
     }
 }
 
@@ -223,10 +240,10 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_absent_values_are_written() {
+    fn numbers_are_written_and_absent_members_left_out() {
         for (words, expected) in [
-            ([0; 5], r#"{"limit":null,"cursor":null}"#),
-            ([1, 0, 0, 9, 9], r#"{"limit":0,"cursor":null}"#),
+            ([0; 5], "{}"),
+            ([1, 0, 0, 9, 9], r#"{"limit":0}"#),
             ([1, 10, 1, 0, 2], r#"{"limit":10,"cursor":"ab"}"#),
             ([1, u32::MAX, 1, 1, 1], r#"{"limit":4294967295,"cursor":"b"}"#),
         ] {
@@ -251,7 +268,7 @@ mod tests {
         let words = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2];
         assert_eq!(
             json(&params::CREATE_ROOM, &words, &heap),
-            r#"{"room_mode":"group","room_name_prefix":null,"start_date":null,"end_date":null,"fields":["hostRoomUrl",{"recording":{"type":"cloud","destination":null,"startTrigger":"automatic-second-participant"}}]}"#
+            r#"{"room_mode":"group","fields":["hostRoomUrl",{"recording":{"type":"cloud","startTrigger":"automatic-second-participant"}}]}"#
         );
     }
 

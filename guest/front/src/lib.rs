@@ -35,7 +35,7 @@ mod functions {
             refusal: *mut u32,
         );
         #[link_name = "close"]
-        fn close(succeeded: u32, refusal: *mut u32);
+        fn close(ending: u32, text: u32, length: u32, refusal: *mut u32);
     }
 
     /// The world, for the linker.
@@ -73,8 +73,11 @@ mod functions {
         }
         if refusal[0] & 0xff == 0 {
             call(result);
-            // SAFETY: a result begins with a byte that says whether it is an error. For the rest, as above.
-            unsafe { close(u32::from(result.cast::<u8>().read() == 0), refusal.as_mut_ptr()) };
+            // SAFETY: the result is written, and a refusal has four words.
+            unsafe {
+                let (ending, text, length) = ending(result.cast(), error);
+                close(ending, text, length, refusal.as_mut_ptr());
+            }
         }
         // The guard's reason comes before the functions' result, whatever that is.
         if refusal[0] & 0xff != 0 {
@@ -91,6 +94,28 @@ mod functions {
         }
         runtime::end_call();
         result
+    }
+
+    /// Returns how a call ended, and where its message is, if the guard wants to have it.
+    ///
+    /// # Safety
+    ///
+    /// This must be a result whose error begins after this many bytes.
+    unsafe fn ending(result: *const u8, error: usize) -> (u32, u32, u32) {
+        // SAFETY: a result begins with a byte that says whether it is an error, and an error with one that says
+        // which. An error that leaves the change open has the address and the length of its message after it.
+        unsafe {
+            if result.read() == 0 {
+                return (SUCCESS.into(), 0, 0);
+            }
+            let start = result.add(error);
+            let ending = ENDINGS.get(usize::from(start.read())).copied().unwrap_or(FAILURE);
+            if ending == FAILURE {
+                return (ending.into(), 0, 0);
+            }
+            let words = start.cast::<u32>();
+            (ending.into(), words.add(1).read(), words.add(2).read())
+        }
     }
 
     /// Returns memory for a result. It stays until the next call.

@@ -66,8 +66,8 @@ impl Exchange {
     }
 
     fn send(&self, outgoing: &Outgoing, body: &[u8]) -> Result<Stage, ErrorCode> {
-        let now = state::now().ok_or(ErrorCode::HttpRequestDenied)?;
         state::with(|guard| {
+            let now = guard.time().or_else(state::now).ok_or(ErrorCode::HttpRequestDenied)?;
             let admitted =
                 guard.admit(self.number, outgoing, body, now).map_err(error::from_stopped)?;
             let settings = guard.settings().ok_or(ErrorCode::HttpRequestDenied)?;

@@ -33,8 +33,8 @@ impl Fields {
     }
 
     /// Returns the names.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.entries.borrow().iter().map(|(name, _)| name.clone()).collect()
+    pub(crate) fn into_names(self) -> Vec<String> {
+        self.entries.into_inner().into_iter().map(|(name, _)| name).collect()
     }
 
     fn add(&self, name: &str, values: Vec<Vec<u8>>) -> Result<(), HeaderError> {
@@ -59,7 +59,10 @@ impl Fields {
 
 /// Returns the name of a header in lower case.
 fn lower(name: &str) -> Result<String, HeaderError> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_token = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    };
     if name.is_empty() || name.len() > MAX_BYTES || !name.bytes().all(is_token) {
         return Err(HeaderError::InvalidSyntax);
     }

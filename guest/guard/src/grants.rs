@@ -2,7 +2,7 @@
 
 use crate::Component;
 use crate::bindings::exports::whereby::guard::grants;
-use crate::guard::Refusal;
+use crate::guard::{Ending, Refusal};
 use crate::prelude::*;
 use crate::state;
 
@@ -13,8 +13,15 @@ impl grants::Guest for Component {
         state::with(|guard| guard.open(&function, &arguments, now)).map_err(from_refusal)
     }
 
-    fn close(succeeded: bool) -> Result<(), grants::Refusal> {
-        state::with(|guard| guard.close(succeeded)).map_err(from_refusal)
+    fn close(ending: grants::Ending, message: String) -> Result<(), grants::Refusal> {
+        let ending = match ending {
+            grants::Ending::Success => Ending::Success,
+            grants::Ending::Timeout => Ending::Open(Refusal::Timeout, message),
+            grants::Ending::Unavailable => Ending::Open(Refusal::Unavailable, message),
+            grants::Ending::UnexpectedResponse => Ending::Open(Refusal::Unexpected, message),
+            grants::Ending::Failure => Ending::Failure,
+        };
+        state::with(|guard| guard.close(ending)).map_err(from_refusal)
     }
 }
 
@@ -22,6 +29,8 @@ fn from_refusal(refusal: Refusal) -> grants::Refusal {
     match refusal {
         Refusal::Denied(reason) => grants::Refusal::Denied(reason),
         Refusal::Invalid(reason) => grants::Refusal::Invalid(reason),
+        Refusal::Unavailable(reason) => grants::Refusal::Unavailable(reason),
+        Refusal::Timeout(reason) => grants::Refusal::Timeout(reason),
         Refusal::Unexpected(reason) => grants::Refusal::Unexpected(reason),
     }
 }

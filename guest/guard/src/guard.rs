@@ -2,6 +2,7 @@
 
 use crate::prelude::*;
 use crate::settings::Settings;
+use alloc::borrow::Cow;
 use serde_json::Value;
 use whereby_authority::answer::{self, Complaint};
 use whereby_authority::arguments::{Arguments, MAX_ARGUMENTS_BYTES};
@@ -38,16 +39,29 @@ pub(crate) enum Refusal {
     Denied(String),
     /// An argument is invalid.
     Invalid(String),
-    /// The functions claim what did not happen.
+    /// The functions return this error.
+    Unavailable(String),
+    /// As above.
+    Timeout(String),
+    /// The functions claim what did not happen, or return this error.
     Unexpected(String),
+}
+
+/// How a call ended, according to the functions.
+pub(crate) enum Ending {
+    Success,
+    /// An error that leaves open whether something was changed: how it is passed on, and its message.
+    Open(fn(String) -> Refusal, String),
+    /// Another error, which says that nothing was changed.
+    Failure,
 }
 
 /// A request as the functions make it.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    pub(crate) method: String,
+    pub(crate) method: Cow<'static, str>,
     /// `http`, `https` or another scheme.
-    pub(crate) scheme: String,
+    pub(crate) scheme: Cow<'static, str>,
     pub(crate) authority: String,
     pub(crate) path_and_query: String,
     /// The names of the headers, in lower case.
@@ -58,7 +72,8 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
+    /// The headers that matter, with their names in lower case.
+    pub(crate) headers: Vec<(&'static str, String)>,
     /// The body; absent if it is encoded in a way that cannot be read.
     pub(crate) body: Option<Vec<u8>>,
 }
@@ -96,6 +111,8 @@ pub(crate) struct Guard {
 struct Call {
     rule: &'static FunctionRule,
     grant: Grant,
+    /// When the grant was opened.
+    opened: Timestamp,
     /// The number of requests that were begun.
     begun: usize,
     /// The number of bytes of bodies that were written.
@@ -186,12 +203,13 @@ impl Guard {
         };
         let grant = Grant::issue(permit, rule, scope, facts, people, MAX_REQUESTS, now);
         self.number += 1;
-        self.call = Some(Call { rule, grant, begun: 0, written: 0, read: 0, fault: None });
+        self.call =
+            Some(Call { rule, grant, opened: now, begun: 0, written: 0, read: 0, fault: None });
         Ok(())
     }
 
     /// Ends the call. Afterwards, nothing is sent.
-    pub(crate) fn close(&mut self, succeeded: bool) -> Result<(), Refusal> {
+    pub(crate) fn close(&mut self, ending: Ending) -> Result<(), Refusal> {
         let Some(call) = self.call.take() else {
             return Err(Refusal::Denied("no call is under way".into()));
         };
@@ -211,16 +229,26 @@ impl Guard {
         if let Some(reason) = call.fault.or(withheld) {
             return Err(refused(reason));
         }
-        let is_done = outcome == WriteOutcome::Done;
-        if succeeded && call.rule.effect == Effect::Write && !is_done {
-            return Err(Refusal::Unexpected(format!(
-                "{name} reported a change that Whereby did not confirm"
-            )));
+        match (outcome, ending) {
+            (WriteOutcome::None | WriteOutcome::Unknown, Ending::Success)
+                if call.rule.effect == Effect::Write =>
+            {
+                Err(Refusal::Unexpected(format!(
+                    "{name} reported a change that Whereby did not confirm"
+                )))
+            }
+            (_, Ending::Success) | (WriteOutcome::None, _) => Ok(()),
+            // What the component says of the change need not be true.
+            (WriteOutcome::Unknown, Ending::Open(refusal, message)) => Err(refusal(format!(
+                "{name} may have made its change; the component says: {message}"
+            ))),
+            _ => Err(refused("the component returned an error".into())),
         }
-        if !succeeded && is_done {
-            return Err(refused("the component returned an error".into()));
-        }
-        Ok(())
+    }
+
+    /// Returns a time at which the call may send what it may send now, or `None` if that is the current time alone.
+    pub(crate) fn time(&self) -> Option<Timestamp> {
+        self.call.as_ref().filter(|call| !call.grant.ends()).map(|call| call.opened)
     }
 
     /// Counts a request of the call. Its body may still be missing.
@@ -359,7 +387,7 @@ impl Guard {
         let call = self.call.as_mut().filter(|_| number.0 == self.number).ok_or(Stopped::Denied)?;
         let Incoming { status, headers, body } = incoming;
         let header = |name: &str| {
-            let found = headers.iter().find(|(known, _)| known == name);
+            let found = headers.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.trim())
         };
         let shown = |name: &'static str, value: u64| (name.to_owned(), value.to_string());

@@ -26,7 +26,7 @@ fn open(rules: &str, function: &str, arguments: &str) -> Guard {
 
 fn request(method: &str, path: &str) -> Outgoing {
     Outgoing {
-        method: method.into(),
+        method: method.to_owned().into(),
         scheme: "http".into(),
         authority: "127.0.0.1:8080".into(),
         path_and_query: format!("/v1{path}"),
@@ -47,7 +47,7 @@ impl Guard {
     }
 
     fn denial(mut self) -> String {
-        match self.close(true) {
+        match self.close(Ending::Success) {
             Err(Refusal::Denied(reason)) => reason,
             other => panic!("{other:?}"),
         }
@@ -114,8 +114,8 @@ fn invalid_settings_and_arguments_are_refused() {
 fn a_second_grant_and_a_second_end_are_refused() {
     let mut guard = open("", "list_rooms", "{}");
     assert!(guard.open("list_rooms", "{}", now()).is_err());
-    assert_eq!(guard.close(true), Ok(()));
-    assert!(guard.close(true).is_err());
+    assert_eq!(guard.close(Ending::Success), Ok(()));
+    assert!(guard.close(Ending::Success).is_err());
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn nothing_is_sent_before_after_or_beside_a_call() {
     let number = guard.begin().expect("a request");
     let admitted = guard.admit(number, &request("GET", "/meetings"), b"", now()).expect("listing");
     let late = guard.begin().expect("another");
-    assert_eq!(guard.close(true), Ok(()));
+    assert_eq!(guard.close(Ending::Success), Ok(()));
     let listing = request("GET", "/meetings");
     assert_eq!(guard.admit(late, &listing, b"", now()).err(), Some(Stopped::Denied));
     // The next call does not take it for its own.
@@ -204,7 +204,9 @@ fn a_room_is_created_once_with_a_body_of_the_guard() {
     let shown = String::from_utf8(answer.body).expect("a string");
     assert!(shown.contains("meetingId") && !shown.contains("roomKey"), "{shown}");
     assert_eq!(guard.ask("POST", "/meetings", spelled).err(), Some(Stopped::Denied));
-    let Err(Refusal::Unexpected(reason)) = guard.close(true) else { panic!("it is made") };
+    let Err(Refusal::Unexpected(reason)) = guard.close(Ending::Success) else {
+        panic!("it is made")
+    };
     assert!(
         reason.starts_with("create_room made its change, and then the component tried"),
         "{reason}"
@@ -223,12 +225,35 @@ fn an_error_after_a_change_says_that_it_was_made() {
     let (mut guard, admitted) = made();
     guard.answer(&admitted, 201, CREATED).expect("an answer");
     let expected = "create_room made its change, and then the component returned an error";
-    assert_eq!(guard.close(false), Err(Refusal::Unexpected(expected.into())));
+    assert_eq!(guard.close(Ending::Failure), Err(Refusal::Unexpected(expected.into())));
     let (mut guard, admitted) = made();
     guard.failed(CallNumber(guard.number), &admitted, true);
     guard.refuse("the component broke a rule");
     let expected = "create_room may have made its change, and then the component broke a rule";
-    assert_eq!(guard.close(false), Err(Refusal::Unexpected(expected.into())));
+    assert_eq!(guard.close(Ending::Failure), Err(Refusal::Unexpected(expected.into())));
+}
+
+#[test]
+fn an_error_after_what_may_be_a_change_says_so() {
+    let lost = || {
+        let mut guard =
+            open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
+        let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
+        guard.failed(CallNumber(guard.number), &admitted, true);
+        guard
+    };
+    let kinds: [fn(String) -> Refusal; 3] =
+        [Refusal::Timeout, Refusal::Unavailable, Refusal::Unexpected];
+    for kind in kinds {
+        let ended = lost().close(Ending::Open(kind, "nothing was sent".into()));
+        let expected = "create_room may have made its change; the component says: nothing was sent";
+        assert_eq!(ended, Err(kind(expected.into())));
+        // If nothing was changed, it may say what it likes.
+        let mut unsent = open("write = \"allow\"", "create_room", "{}");
+        assert_eq!(unsent.close(Ending::Open(kind, "late".into())), Ok(()));
+    }
+    let expected = "create_room may have made its change, and then the component returned an error";
+    assert_eq!(lost().close(Ending::Failure), Err(Refusal::Unexpected(expected.into())));
 }
 
 #[test]
@@ -238,7 +263,10 @@ fn what_a_denied_call_read_comes_out_in_no_later_one() {
     let path = "/insights/participants?roomSessionId=s-1";
     let admitted = guard.ask("GET", path, "").expect("the people");
     guard.answer(&admitted, 200, r#"{"results":[{"displayName":"Maren"}]}"#).expect("an answer");
-    assert!(matches!(guard.close(true), Err(Refusal::Denied(_))), "the room is not confirmed");
+    assert!(
+        matches!(guard.close(Ending::Success), Err(Refusal::Denied(_))),
+        "the room is not confirmed"
+    );
     let later = guard.open("list_rooms", "{}", now());
     assert!(
         matches!(later, Err(Refusal::Denied(reason)) if reason.contains("make a new instance"))
@@ -252,12 +280,12 @@ fn a_claimed_change_that_did_not_happen_is_an_error() {
             open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
         let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
         guard.answer(&admitted, status, body).expect("an answer");
-        assert!(matches!(guard.close(true), Err(Refusal::Unexpected(_))), "{status}");
+        assert!(matches!(guard.close(Ending::Success), Err(Refusal::Unexpected(_))), "{status}");
     }
     let mut silent = open("write = \"allow\"", "create_room", "{}");
-    assert!(matches!(silent.close(true), Err(Refusal::Unexpected(_))));
+    assert!(matches!(silent.close(Ending::Success), Err(Refusal::Unexpected(_))));
     let mut honest = open("write = \"allow\"", "create_room", "{}");
-    assert_eq!(honest.close(false), Ok(()));
+    assert_eq!(honest.close(Ending::Failure), Ok(()));
 }
 
 #[test]
@@ -274,7 +302,7 @@ fn only_a_listed_room_is_deleted() {
     guard.answer(&admitted, 200, LISTED).expect("an answer");
     let deletion = guard.ask("DELETE", "/meetings/7", "").expect("the deletion");
     guard.answer(&deletion, 204, "").expect("an answer");
-    assert_eq!(guard.close(true), Ok(()));
+    assert_eq!(guard.close(Ending::Success), Ok(()));
 }
 
 #[test]
@@ -321,7 +349,7 @@ fn only_numbers_pass_in_headers() {
         (429, [("retry-after", "s3cret"), ("set-cookie", "x")], vec![]),
     ] {
         let admitted = guard.ask("GET", "/meetings", "").expect("the list");
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let headers = headers.map(|(name, value)| (name, value.to_owned())).into();
         let incoming = Incoming { status, headers, body: Some(b"{}".to_vec()) };
         let answer =
             guard.answered(CallNumber(guard.number), &admitted, incoming).expect("an answer");

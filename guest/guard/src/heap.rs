@@ -39,6 +39,7 @@ impl<S> Heap<S> {
 }
 
 /// Returns the size of the block for a layout, and its list.
+#[inline(always)]
 fn block(layout: Layout) -> (usize, usize) {
     let size = layout.size().max(UNIT).next_power_of_two();
     (size, size.trailing_zeros() as usize % SIZES)

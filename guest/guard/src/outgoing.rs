@@ -47,39 +47,41 @@ pub(crate) fn send(
 ) -> Result<FutureIncomingResponse, TheirCode> {
     let mut headers = vec![("accept".to_owned(), b"application/json".to_vec())];
     if let Some(token) = &settings.token {
-        headers.push(("authorization".to_owned(), format!("Bearer {token}").into_bytes()));
+        headers.push(("authorization".to_owned(), ["Bearer ", token].concat().into_bytes()));
         // The key could not be redacted in a compressed response.
         headers.push(("accept-encoding".to_owned(), b"identity".to_vec()));
     }
-    let mut with_length = headers.clone();
     if let Some(body) = &admitted.body {
         headers.push(("content-type".to_owned(), b"application/json".to_vec()));
-        with_length.clone_from(&headers);
-        with_length.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+        headers.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
     }
     let unsendable = |()| TheirCode::HttpRequestUriInvalid;
-    // Runtimes may reserve the length for themselves.
-    let headers = Fields::from_list(&with_length)
-        .or_else(|_| Fields::from_list(&headers))
-        .map_err(|_| TheirCode::HttpRequestDenied)?;
-    let request = OutgoingRequest::new(headers);
-    let method = match admitted.method {
-        "POST" => Method::Post,
-        "DELETE" => Method::Delete,
-        _ => Method::Get,
-    };
+    let fields = Fields::from_list(&headers).or_else(|_| {
+        // Runtimes may reserve the length for themselves.
+        headers.retain(|(name, _)| name != "content-length");
+        Fields::from_list(&headers)
+    });
+    let request = OutgoingRequest::new(fields.map_err(|_| TheirCode::HttpRequestDenied)?);
     let api = &settings.api;
     let scheme = if api.is_https { Scheme::Https } else { Scheme::Http };
-    let path = format!("{}{}", api.path, admitted.path_and_query);
-    request.set_method(&method).map_err(unsendable)?;
+    let path = [api.path.as_str(), &admitted.path_and_query].concat();
+    let method = match admitted.method {
+        "POST" => Some(Method::Post),
+        "DELETE" => Some(Method::Delete),
+        // GET, as it is.
+        _ => None,
+    };
+    if let Some(method) = &method {
+        request.set_method(method).map_err(unsendable)?;
+    }
     request.set_scheme(Some(&scheme)).map_err(unsendable)?;
     request.set_authority(Some(&api.authority)).map_err(unsendable)?;
     request.set_path_with_query(Some(&path)).map_err(unsendable)?;
     let Some(bytes) = &admitted.body else {
-        return outgoing_handler::handle(request, Some(timeouts()));
+        return outgoing_handler::handle(request, Some(timeouts(method.is_some())));
     };
     let body = request.body().map_err(unsendable)?;
-    let future = outgoing_handler::handle(request, Some(timeouts()))?;
+    let future = outgoing_handler::handle(request, Some(timeouts(method.is_some())))?;
     let Ok(stream) = body.write() else { return Ok(future) };
     let is_written =
         bytes.chunks(WRITE_CHUNK).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok());
@@ -92,10 +94,12 @@ pub(crate) fn send(
 }
 
 /// Returns the time limits of a request. A runtime may not support them.
-fn timeouts() -> RequestOptions {
+fn timeouts(is_write: bool) -> RequestOptions {
     let options = RequestOptions::new();
-    // Node.js would report any silence as an error of the connection, as if nothing had been sent.
-    let _ = options.set_connect_timeout(None);
+    if is_write {
+        // Node.js would report any silence as an error of the connection, as if nothing had been sent.
+        let _ = options.set_connect_timeout(None);
+    }
     let _ = options.set_first_byte_timeout(Some(FIRST_BYTE_TIME));
     let _ = options.set_between_bytes_timeout(Some(BODY_TIME));
     options
@@ -107,25 +111,33 @@ pub(crate) fn read(
     mut count: impl FnMut(usize, usize) -> Result<(), Stopped>,
 ) -> Result<Incoming, Failure> {
     let status = response.status();
-    let fields = response.headers();
-    let header = |name: &str| {
-        let value = fields.get(name).into_iter().next()?;
-        Some((name.to_owned(), String::from_utf8(value).ok()?))
-    };
-    let headers: Vec<_> = HEADERS.into_iter().filter_map(header).collect();
-    drop(fields);
+    // All at once, because each call of the runtime costs more than the headers that do not matter.
+    let mut headers = Vec::new();
+    for (name, value) in response.headers().entries() {
+        if let Some(known) = HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(&name))
+            && let Ok(value) = String::from_utf8(value)
+        {
+            headers.push((known, value));
+        }
+    }
     let is_encoded = headers.iter().any(|(name, value)| {
-        name == HEADERS[0] && !value.is_empty() && !value.eq_ignore_ascii_case("identity")
+        *name == HEADERS[0] && !value.is_empty() && !value.eq_ignore_ascii_case("identity")
     });
     let incomplete = || Failure::Code(TheirCode::HttpResponseIncomplete);
     let body = response.consume().map_err(|()| incomplete())?;
     let stream = body.stream().map_err(|()| incomplete())?;
-    let late = monotonic_clock::subscribe_duration(BODY_TIME);
+    // A body that is there, whose size has a limit, needs no limit on its time.
+    let mut late: Option<Pollable> = None;
     let mut bytes = Vec::new();
     loop {
         match stream.read(READ_CHUNK) {
-            Ok(_) if late.ready() => return Err(Failure::Code(TheirCode::ConnectionReadTimeout)),
-            Ok(chunk) if chunk.is_empty() => wait(&stream, &late),
+            Ok(_) if late.as_ref().is_some_and(Pollable::ready) => {
+                return Err(Failure::Code(TheirCode::ConnectionReadTimeout));
+            }
+            Ok(chunk) if chunk.is_empty() => {
+                let new = || monotonic_clock::subscribe_duration(BODY_TIME);
+                wait(&stream, late.get_or_insert_with(new));
+            }
             Ok(chunk) => {
                 count(bytes.len(), chunk.len()).map_err(Failure::Stopped)?;
                 if bytes.is_empty() {

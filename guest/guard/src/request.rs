@@ -49,8 +49,9 @@ impl outgoing_handler::Guest for Component {
         let Ok(number) = state::with(|guard| guard.begin()) else {
             return Ok(FutureIncomingResponse::new(Future(Rc::new(Exchange::refused()))));
         };
-        let exchange = Rc::new(Exchange::new(number, request.to_outgoing()));
-        match request.body.into_inner() {
+        let body = request.body.take();
+        let exchange = Rc::new(Exchange::new(number, request.into_outgoing()));
+        match body {
             None => exchange.start(&[]),
             Some(body) if body.is_finished() => exchange.start(&body.bytes.take()),
             Some(body) if body.state.get() == BodyState::Dropped => exchange.cut_off(),
@@ -71,9 +72,9 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    fn to_outgoing(&self) -> Outgoing {
+    fn into_outgoing(self) -> Outgoing {
         Outgoing {
-            method: match &*self.method.borrow() {
+            method: match self.method.into_inner() {
                 Method::Get => "GET".into(),
                 Method::Head => "HEAD".into(),
                 Method::Post => "POST".into(),
@@ -83,16 +84,16 @@ impl Request {
                 Method::Options => "OPTIONS".into(),
                 Method::Trace => "TRACE".into(),
                 Method::Patch => "PATCH".into(),
-                Method::Other(other) => other.clone(),
+                Method::Other(other) => other.into(),
             },
-            scheme: match &*self.scheme.borrow() {
+            scheme: match self.scheme.into_inner() {
                 Some(Scheme::Http) => "http".into(),
                 Some(Scheme::Https) | None => "https".into(),
-                Some(Scheme::Other(other)) => other.clone(),
+                Some(Scheme::Other(other)) => other.into(),
             },
-            authority: self.authority.borrow().clone().unwrap_or_default(),
-            path_and_query: self.path.borrow().clone().unwrap_or_default(),
-            headers: self.headers.names(),
+            authority: self.authority.into_inner().unwrap_or_default(),
+            path_and_query: self.path.into_inner().unwrap_or_default(),
+            headers: self.headers.into_names(),
         }
     }
 }

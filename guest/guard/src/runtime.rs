@@ -27,6 +27,9 @@ struct Memory {
 }
 
 impl Source for Memory {
+    // On its own, it would return through the stack, which `cabi_realloc` does not have: see
+    // `host/build/direct.rs`.
+    #[inline(always)]
     fn more(&self, size: usize) -> Option<(*mut u8, usize)> {
         let (mut start, mut end) = (0, memory_size(0) * PAGE);
         if !self.is_begun.replace(true) {

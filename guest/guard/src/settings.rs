@@ -1,6 +1,7 @@
 //! Reads the environment: the key, the API's address and the rules.
 
 use core::cell::OnceCell;
+use core::net::Ipv4Addr;
 
 use crate::prelude::*;
 use whereby_authority::answer::Redactor;
@@ -58,7 +59,7 @@ impl Settings {
             match name.as_str() {
                 API_URL => api = Api::parse(value)?,
                 // The key is not shown.
-                ACCESS_TOKEN if !value.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                ACCESS_TOKEN if !value.as_bytes().iter().all(u8::is_ascii_graphic) => {
                     return Err(format!("{ACCESS_TOKEN} contains characters that no API key has"));
                 }
                 ACCESS_TOKEN => token = Some(value.to_owned()),
@@ -109,39 +110,33 @@ impl Settings {
 fn read_permissions(text: &str) -> Result<Table, toml::Error> {
     let document = toml::Document::parse(text)?;
     let root = document.root();
-    if let [("permissions", node)] = root.entries().as_slice() {
+    let entries = root.entries();
+    if let [("permissions", node)] = entries.as_slice() {
         return Err(node.error(
             "leave out `permissions`: write only the contents of [permissions] of config.toml, such as \
              write = \"deny\" or [functions.create_room]",
         ));
     }
     // Without a person, they would have no effect.
-    for (key, node) in root.entries() {
+    for (key, node) in entries {
         if matches!(key, "force" | "elicitation") {
             return Err(node.error(&format!(
                 "`{key}` is about asking a person, but this component can't ask anyone; leave it out"
             )));
         }
     }
-    let table = tables::read(&root, "")?;
-    let is_ask = |entry: &&Entry| {
-        entry.permission == Permission::Ask
-            || !entry.conditions.is_empty() && entry.otherwise == Permission::Ask
-    };
-    let entries = || table.effects.values().chain(table.functions.values());
-    if let Some(entry) = entries().find(is_ask) {
-        return Err(toml::Error {
-            line: entry.line,
-            message:
-                "\"ask\" needs a person, but this component can't ask anyone; write \"allow\" with \
-                      conditions or \"deny\", or run the program whereby, which asks"
-                    .into(),
-        });
+    let table = tables::read(&root)?;
+    if let Some(node) = first_ask(&root) {
+        return Err(node.error(
+            "\"ask\" needs a person, but this component can't ask anyone; write \"allow\" with conditions or \
+             \"deny\", or run the program whereby, which asks",
+        ));
     }
     let needs_memory = |condition: &Condition| {
         condition.is_quota() || matches!(condition, Condition::CreatedBy(_))
     };
-    let wrong = entries()
+    let entries = table.effects.values().chain(table.functions.values());
+    let wrong = entries
         .flat_map(|entry| &entry.conditions)
         .find(|stated| needs_memory(&stated.condition))
         .map(|stated| toml::Error {
@@ -153,6 +148,17 @@ fn read_permissions(text: &str) -> Result<Table, toml::Error> {
             ),
         });
     wrong.map_or(Ok(table), Err)
+}
+
+/// Returns the first permission that is `ask`, in rules that are valid.
+fn first_ask<'a>(table: &toml::TableNode<'a, '_>) -> Option<toml::Node<'a>> {
+    table.entries().into_iter().find_map(|(key, node)| {
+        if node.is_table() {
+            return first_ask(&node.table(key).ok()?);
+        }
+        // A pattern is the only other value that can be this word.
+        (key != "rooms" && node.text(key).is_ok_and(|word| word == "ask")).then_some(node)
+    })
 }
 
 impl Default for Api {
@@ -177,11 +183,10 @@ impl Api {
     fn read(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once(':')?;
         let rest = rest.strip_prefix("//")?;
-        let is_https = match scheme.to_ascii_lowercase().as_str() {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if !is_https && !scheme.eq_ignore_ascii_case("http") {
+            return None;
+        }
         let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
         let path = path.trim_end_matches('/');
         let fits =
@@ -196,7 +201,7 @@ impl Api {
     /// Returns the URL.
     pub(crate) fn url(&self) -> String {
         let scheme = if self.is_https { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority, self.path)
+        [scheme, "://", &self.authority, &self.path].concat()
     }
 }
 
@@ -214,8 +219,9 @@ fn split(authority: &str) -> (&str, Option<&str>) {
 fn is_authority(authority: &str) -> bool {
     let (host, port) = split(authority);
     let is_name = |host: &str| {
-        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_letter))
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        let mut labels = host.as_bytes().split(|byte| *byte == b'.');
+        labels.all(|label| !label.is_empty() && label.iter().all(is_letter))
     };
     let is_port =
         |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
@@ -225,12 +231,7 @@ fn is_authority(authority: &str) -> bool {
 /// Only addresses count, because a name such as localhost depends on the resolver.
 fn is_loopback(authority: &str) -> bool {
     let (host, _) = split(authority);
-    let is_number =
-        |part: &str| part == "0" || !part.starts_with('0') && part.parse::<u8>().is_ok();
-    host == IP_V6_LOOPBACK
-        || host.starts_with("127.")
-            && host.split('.').count() == 4
-            && host.split('.').all(is_number)
+    host == IP_V6_LOOPBACK || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -284,9 +285,10 @@ mod tests {
             ("\n[functions]\ndelete_room = \"ask\"", 3, "\"ask\""),
             (
                 "[functions.create_room]\npermission = \"allow\"\nrooms = [\"bot-*\"]\notherwise = \"ask\"",
-                1,
+                4,
                 "\"ask\"",
             ),
+            ("[functions.create_room]\npermission = \"ask\"\nrooms = [\"bot-*\"]", 2, "\"ask\""),
             (
                 "[functions.create_room]\npermission = \"allow\"\nmax_per_hour = 5",
                 3,
@@ -312,6 +314,12 @@ mod tests {
             let place = format!("{PERMISSIONS}, line {line}: ");
             assert!(error.starts_with(&place) && error.contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn a_room_may_be_called_ask() {
+        let rules = "[functions.delete_room]\npermission = \"allow\"\nrooms = \"ask\"";
+        assert!(read(PERMISSIONS, rules).is_ok());
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Url {
 
 /// Reads a port as every parser writes it: without a sign or leading zeros.
 fn port_of(text: &str) -> Option<u16> {
-    text.parse().ok().filter(|port: &u16| port.to_string() == text)
+    text.parse().ok().filter(|_| !text.starts_with(['+', '0']))
 }
 
 /// Whether it is a host name that is neither an address nor an encoded name of another language.

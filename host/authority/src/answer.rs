@@ -11,8 +11,8 @@ use alloc::borrow::Cow;
 use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
+use percent_encoding::percent_decode;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
@@ -202,32 +202,16 @@ impl Redactor {
 
 /// Returns the letters and digits of a string after percent-decoding, in lower case.
 fn fold(text: &str) -> Vec<u8> {
-    let hexadecimal = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    // Written in place, because most calls of the guarded component spend much of their time here.
-    let mut folded = text.as_bytes().to_vec();
-    let mut length = 0;
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let mut byte = *first;
-        if byte == b'%'
-            && let (Some(high), Some(low)) = (hexadecimal(after.first()), hexadecimal(after.get(1)))
-        {
-            // Two digits are at most 255.
-            byte = (high * 16 + low) as u8;
-            rest = after.get(2..).unwrap_or_default();
-        }
-        byte = match byte {
-            b'a'..=b'z' | b'0'..=b'9' => byte,
-            b'A'..=b'Z' => byte | 0x20,
-            _ => continue,
-        };
-        if let Some(place) = folded.get_mut(length) {
-            *place = byte;
-            length += 1;
-        }
-    }
-    folded.truncate(length);
+    let text = text.as_bytes();
+    let mut folded =
+        if text.contains(&b'%') { percent_decode(text).collect() } else { text.to_vec() };
+    folded.retain_mut(|byte| {
+        // The lower case of a letter. A digit has this bit, too.
+        let lower = *byte | 0x20;
+        let is_kept = lower.is_ascii_lowercase() || byte.is_ascii_digit();
+        *byte = lower;
+        is_kept
+    });
     folded
 }
 
@@ -576,9 +560,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Kept<'de>, A::Error> {
         let members = if let Keep::Object(members) = self.keep { members } else { &[] };
         let mut kept: Vec<_> = members.iter().map(|(name, _)| (*name, Kept::Null)).collect();
-        while let Some(Name(name)) = object.next_key()? {
+        while let Some(index) = object.next_key_seed(Which(members))? {
             // The last of two members with the same name counts, as in most JSON parsers.
-            match members.iter().zip(&mut kept).find(|((known, _), _)| *known == name) {
+            match index.and_then(|index| members.get(index).zip(kept.get_mut(index))) {
                 Some(((_, keep), (_, value))) => {
                     *value = object.next_value_seed(Self { keep: *keep, ..self })?;
                 }
@@ -589,9 +573,28 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
-/// A member's name, borrowed if it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// Reads which of these members a name is, if it is one.
+struct Which<'a>(&'a [(&'static str, Keep<'a>)]);
+
+impl<'de> DeserializeSeed<'de> for Which<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Which<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|(known, _)| *known == name))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use crate::names::{MeetingRef, RoomRef};
 use crate::prelude::*;
 use crate::suggest;
 use crate::timestamp::Timestamp;
+#[cfg(feature = "std")]
 use crate::{find_in, split_at};
 use serde_json::{Map, Value};
 use whereby_catalog::{Case, Facts, Function, Member, Type, Variant};
@@ -39,6 +40,15 @@ impl Arguments {
     ///
     /// [`Error::InvalidArgument`], which names the argument and says what is expected.
     pub fn check(function: &'static Function, given: Value) -> Result<Self, Error> {
+        // Before the other checks, to bound their cost. Few arguments are so large that they must be written.
+        if most_bytes(&given) > MAX_ARGUMENTS_BYTES {
+            let size = crate::text::to_json(&given).len();
+            if size > MAX_ARGUMENTS_BYTES {
+                return Err(Error::invalid(format!(
+                    "the arguments have {size} bytes; at most {MAX_ARGUMENTS_BYTES} are allowed"
+                )));
+            }
+        }
         let given = match given {
             Value::Object(given) => given,
             Value::Null => Map::new(),
@@ -55,13 +65,6 @@ impl Arguments {
                 )));
             }
         };
-        // Before the other checks, to bound their cost.
-        let size = serde_json::to_vec(&given).map_or(usize::MAX, |text| text.len());
-        if size > MAX_ARGUMENTS_BYTES {
-            return Err(Error::invalid(format!(
-                "the arguments have {size} bytes; at most {MAX_ARGUMENTS_BYTES} are allowed"
-            )));
-        }
         let values = members(function.params, given, &Location::Call(function))?;
         Ok(Self { values })
     }
@@ -104,6 +107,21 @@ impl Arguments {
     #[must_use]
     pub fn list(&self, name: &str) -> &[Value] {
         self.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Returns a number of bytes that the value does not exceed as compact JSON: each byte of a string may be written
+/// as six, and a number is shorter than 32.
+fn most_bytes(value: &Value) -> usize {
+    let string = |text: &str| 6 * text.len() + 2;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 32,
+        Value::String(text) => string(text),
+        Value::Array(items) => items.iter().map(|item| most_bytes(item) + 1).sum::<usize>() + 2,
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| string(name) + most_bytes(value) + 2;
+            members.iter().map(member).sum::<usize>() + 2
+        }
     }
 }
 
@@ -158,11 +176,11 @@ fn members(
         match given.get_mut(member.json).map(Value::take) {
             None | Some(Value::Null) if member.is_optional() => {}
             None | Some(Value::Null) => {
-                return Err(Error::invalid(format!(
-                    "{place} needs `{}`: {}",
-                    member.json,
-                    first_sentence(member.docs)
-                )));
+                #[cfg(feature = "std")]
+                let what = format!(": {}", first_sentence(member.docs));
+                #[cfg(not(feature = "std"))]
+                let what = "";
+                return Err(Error::invalid(format!("{place} needs `{}`{what}", member.json)));
             }
             // Some clients send empty values for arguments that they don't use.
             Some(value) if member.is_optional() && is_empty(&member.ty, &value) => {}
@@ -190,8 +208,15 @@ fn is_empty(ty: &Type, value: &Value) -> bool {
     }
 }
 
+/// Returns the error for an undeclared name.
+#[cfg(not(feature = "std"))]
+fn unknown_member(unknown: &str, _: &Value, _: &'static [Member], place: &Location<'_>) -> Error {
+    Error::invalid(format!("{place}: unknown name `{}`", crate::text::printable(unknown, 80)))
+}
+
 /// Returns the error for an undeclared name. For the item of an array, such as `isLocked` outside of
 /// `fields`, it says where the item belongs.
+#[cfg(feature = "std")]
 fn unknown_member(
     unknown: &str,
     value: &Value,
@@ -224,6 +249,7 @@ fn unknown_member(
 }
 
 /// Returns the items that an array of variants takes, each with the array's name.
+#[cfg(feature = "std")]
 fn items_of(member: &'static Member) -> Vec<(&'static str, &'static Case)> {
     match &member.ty {
         Type::Option(Type::List(Type::Variant(variant))) => {
@@ -471,6 +497,7 @@ fn kind(value: &Value) -> String {
 }
 
 /// Returns the first sentence of a documentation comment.
+#[cfg(feature = "std")]
 pub fn first_sentence(docs: &str) -> &str {
     let paragraph = split_at(docs, "\n\n").map_or(docs, |(paragraph, _)| paragraph);
     match find_in(paragraph, ". ") {

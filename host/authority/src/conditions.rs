@@ -532,9 +532,10 @@ pub fn parse_span(text: &str) -> Option<i64> {
 /// Writes a time span, such as `2h` or `1h30m`.
 #[must_use]
 pub fn span(seconds: i64) -> String {
-    let mut rest = seconds.max(0);
+    let mut rest = u64::try_from(seconds).unwrap_or_default();
     let mut written = String::new();
     for (unit, length) in UNITS {
+        let length = length.unsigned_abs();
         if rest >= length {
             written += &format!("{}{unit}", rest / length);
             rest %= length;

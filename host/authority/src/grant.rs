@@ -383,6 +383,12 @@ impl Grant {
         self.check_time(now)
     }
 
+    /// Whether the permission ends at some time.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.relies_on.iter().any(|condition| matches!(condition, Condition::ValidUntil(_)))
+    }
+
     /// Checks that the permission has not ended. An admitted request may wait before it leaves, so its owner
     /// checks this again at that moment.
     ///

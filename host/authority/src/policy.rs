@@ -6,15 +6,16 @@
 
 mod decision;
 
-pub use decision::{
-    AppliedRule, Approval, Needs, Outlook, Permit, Rule, Subject, Unmet, Verdict, in_line,
-};
+#[cfg(feature = "std")]
+pub use decision::{AppliedRule, Needs, Outlook};
+pub use decision::{Approval, Permit, Rule, Subject, Unmet, Verdict, in_line};
 
 use crate::arguments::Arguments;
 use crate::conditions::Condition;
 #[cfg(not(feature = "std"))]
 use crate::map::Map;
 use crate::prelude::*;
+#[cfg(feature = "std")]
 use crate::table::FunctionRule;
 #[cfg(feature = "std")]
 use alloc::collections::BTreeMap as Map;
@@ -192,20 +193,23 @@ pub struct Table {
     pub participants: Participants,
 }
 
+/// The two parts of the key of an entry in its table, and the entry.
+type Named<'a> = ([&'static str; 2], &'a Entry);
+
 impl Table {
     /// Returns the entry for a function, or else for its effect.
-    fn for_function(&self, function: &Function) -> Option<(String, &Entry)> {
+    #[cfg(feature = "std")]
+    fn for_function(&self, function: &Function) -> Option<Named<'_>> {
         self.own(function).or_else(|| self.for_effect(FunctionRule::of(function).effect))
     }
 
     /// Returns the function's own entry.
-    fn own(&self, function: &Function) -> Option<(String, &Entry)> {
-        let entry = self.functions.get(function.json)?;
-        Some((format!("functions.{}", function.json), entry))
+    fn own(&self, function: &Function) -> Option<Named<'_>> {
+        Some((["functions.", function.json], self.functions.get(function.json)?))
     }
 
-    fn for_effect(&self, effect: Effect) -> Option<(String, &Entry)> {
-        Some((effect.as_str().to_owned(), self.effects.get(&effect)?))
+    fn for_effect(&self, effect: Effect) -> Option<Named<'_>> {
+        Some((["", effect.as_str()], self.effects.get(&effect)?))
     }
 }
 
@@ -224,6 +228,7 @@ pub struct Rules {
 }
 
 /// What one agent may do, besides the rules of the account.
+#[cfg(feature = "std")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentRules {
@@ -238,6 +243,7 @@ pub struct AgentRules {
 }
 
 /// What one block of a capability token restricts calls to. Absent members restrict nothing.
+#[cfg(feature = "std")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restrictions {
     /// The agent.
@@ -254,15 +260,17 @@ pub struct Restrictions {
     pub conditions: Vec<Stated>,
 }
 
-/// All rules that apply.
+/// All rules that apply. Without the feature `std`, there are only the user's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
     /// The user's rules.
     pub own: Rules,
     /// The rules of the machine and of project folders, which can only make the policy stricter.
+    #[cfg(feature = "std")]
     pub tightening: Vec<Rules>,
     /// The agents, by name, from the user's file.
+    #[cfg(feature = "std")]
     pub agents: Map<String, AgentRules>,
 }
 

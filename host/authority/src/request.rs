@@ -6,7 +6,6 @@
 use crate::names::{Id, RoomName};
 use crate::prelude::*;
 use crate::timestamp::Timestamp;
-use core::fmt::Write as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
@@ -291,6 +290,9 @@ impl Query {
 fn decode(text: &str) -> Result<String, InvalidRequest> {
     let wrong = || InvalidRequest("a query that is not properly encoded".into());
     let bytes = text.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Ok(text.to_owned());
+    }
     for (index, byte) in bytes.iter().enumerate() {
         let escape = || {
             bytes.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
@@ -317,10 +319,9 @@ impl QueryWriter<'_> {
     fn add(&mut self, name: &str, value: &str) {
         self.written.push(if self.any { '&' } else { '?' });
         self.any = true;
-        let name = utf8_percent_encode(name, ESCAPED);
-        let value = utf8_percent_encode(value, ESCAPED);
-        // Writing to memory does not fail.
-        let _ = write!(self.written, "{name}={value}");
+        self.written.extend(utf8_percent_encode(name, ESCAPED));
+        self.written.push('=');
+        self.written.extend(utf8_percent_encode(value, ESCAPED));
     }
 
     fn add_room(&mut self, name: &str, room: Option<&RoomName>) {
@@ -337,7 +338,7 @@ impl QueryWriter<'_> {
 
     fn add_page(&mut self, page: &Page) {
         if let Some(limit) = page.limit {
-            self.add("limit", &limit.to_string());
+            self.add("limit", &u64::from(limit).to_string());
         }
         if let Some(cursor) = &page.cursor {
             self.add("cursor", cursor);

@@ -15,6 +15,10 @@ const REPLACEMENT: &[u8; ESCAPE] = b"\\ufffd";
 /// Returns the JSON with every unpaired surrogate replaced by U+FFFD, or `None` if it has none.
 #[must_use]
 pub fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
+    // Most have no escapes, and this search is fast.
+    if !json.contains(&b'\\') {
+        return None;
+    }
     let mut whole: Option<Vec<u8>> = None;
     let mut at = 0;
     while let Some(found) = json[at..].iter().position(|byte| *byte == b'\\') {

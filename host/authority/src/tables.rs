@@ -4,7 +4,7 @@ use crate::conditions::Condition;
 use crate::policy::{Effect, Entry, Permission, Stated, Table};
 use crate::prelude::*;
 use crate::table::FunctionRule;
-use crate::toml::{Error, Node, TableNode};
+use crate::toml::{Error, Node, Path, TableNode};
 
 /// The keys of a permission table.
 pub const PERMISSIONS: [&str; 6] =
@@ -16,30 +16,31 @@ pub const PERMISSION: &str = "permission";
 /// The key of a function's table with the permission if a condition does not hold.
 pub const OTHERWISE: &str = "otherwise";
 
-/// Reads a permission table; `prefix` is its path with a dot after it, or empty for the root.
+/// Reads a permission table.
 ///
 /// # Errors
 ///
 /// [`Error`], which names the key and says what is expected.
-pub fn read(table: &TableNode<'_>, prefix: &str) -> Result<Table, Error> {
+pub fn read(table: &TableNode<'_, '_>) -> Result<Table, Error> {
     let mut read = Table::default();
     for (key, node) in table.members(&PERMISSIONS)? {
-        let full = format!("{prefix}{key}");
+        let path = table.path(key);
         match key {
             "functions" => {
                 let names: Vec<&str> = whereby_catalog::FUNCTIONS.iter().map(|f| f.json).collect();
-                for (function, node) in node.table(&full)?.members(&names)? {
+                let functions = node.table(path)?;
+                for (function, node) in functions.members(&names)? {
                     let Some(known) = whereby_catalog::function(function) else { continue };
-                    let name = format!("{full}.{function}");
-                    let entry = read_function(node, &name, FunctionRule::of(known))?;
+                    let path = functions.path(function);
+                    let entry = read_function(node, path, FunctionRule::of(known))?;
                     read.functions.insert(function.to_owned(), entry);
                 }
             }
-            "force" => read.force = Some(read_entry(node, &full, false)?),
-            "elicitation" => read.elicitation = Some(read_entry(node, &full, false)?),
+            "force" => read.force = Some(read_entry(node, path, false)?),
+            "elicitation" => read.elicitation = Some(read_entry(node, path, false)?),
             _ => {
                 if let Some(effect) = Effect::ALL.into_iter().find(|e| e.as_str() == key) {
-                    read.effects.insert(effect, read_entry(node, &full, true)?);
+                    read.effects.insert(effect, read_entry(node, path, true)?);
                 }
             }
         }
@@ -47,49 +48,50 @@ pub fn read(table: &TableNode<'_>, prefix: &str) -> Result<Table, Error> {
     Ok(read)
 }
 
-fn read_entry(node: Node<'_>, name: &str, may_ask: bool) -> Result<Entry, Error> {
-    Ok(Entry::new(read_permission(node, name, may_ask)?, node.line()))
+fn read_entry(node: Node<'_>, path: Path<'_>, may_ask: bool) -> Result<Entry, Error> {
+    Ok(Entry::new(read_permission(node, path, may_ask)?, node.line()))
 }
 
-fn read_permission(node: Node<'_>, name: &str, may_ask: bool) -> Result<Permission, Error> {
-    let permission = Permission::parse(node.text(name)?)
+fn read_permission(node: Node<'_>, path: Path<'_>, may_ask: bool) -> Result<Permission, Error> {
+    let permission = Permission::parse(node.text(path)?)
         .filter(|permission| may_ask || *permission != Permission::Ask);
     permission.ok_or_else(|| {
         let ask = if may_ask { "\"allow\", \"ask\"" } else { "\"allow\"" };
-        node.error(&format!("`{name}` must be {ask} or \"deny\""))
+        node.error(&format!("`{path}` must be {ask} or \"deny\""))
     })
 }
 
 /// Reads a function's permission: a word, or a table with conditions.
-fn read_function(node: Node<'_>, name: &str, rule: &FunctionRule) -> Result<Entry, Error> {
+fn read_function(node: Node<'_>, path: Path<'_>, rule: &FunctionRule) -> Result<Entry, Error> {
     if !node.is_table() {
-        return read_entry(node, name, true);
+        return read_entry(node, path, true);
     }
     let (mut permission, mut otherwise) = (None, None);
     let mut conditions = Vec::new();
     let known = [&[PERMISSION, OTHERWISE], rule.conditions].concat();
-    for (key, node) in node.table(name)?.members(&known)? {
-        let full = format!("{name}.{key}");
+    let table = node.table(path)?;
+    for (key, node) in table.members(&known)? {
+        let path = table.path(key);
         match key {
-            PERMISSION => permission = Some(read_permission(node, &full, true)?),
-            OTHERWISE => otherwise = Some((node, read_permission(node, &full, true)?)),
+            PERMISSION => permission = Some(read_permission(node, path, true)?),
+            OTHERWISE => otherwise = Some((node, read_permission(node, path, true)?)),
             _ => {
                 let condition = Condition::parse(key, &node.to_json(), Some(rule));
                 let condition =
-                    condition.map_err(|what| node.error(&format!("`{full}` {what}")))?;
+                    condition.map_err(|what| node.error(&format!("`{path}` {what}")))?;
                 conditions.push(Stated { condition, line: node.line() });
             }
         }
     }
     let Some(permission) = permission else {
         return Err(node.error(&format!(
-            "[{name}] has no permission; write permission = \"allow\", \"ask\" or \"deny\""
+            "[{path}] has no permission; write permission = \"allow\", \"ask\" or \"deny\""
         )));
     };
     if let Some((node, otherwise)) = otherwise {
         if conditions.is_empty() {
             return Err(node.error(&format!(
-                "`{name}.{OTHERWISE}` has no effect, because [{name}] has no condition; the \
+                "`{path}.{OTHERWISE}` has no effect, because [{path}] has no condition; the \
                  conditions of {} are {}",
                 rule.name,
                 crate::text::join(rule.conditions, ", ")
@@ -97,7 +99,7 @@ fn read_function(node: Node<'_>, name: &str, rule: &FunctionRule) -> Result<Entr
         }
         if otherwise < permission {
             return Err(node.error(&format!(
-                "`{name}.{OTHERWISE}` must not be weaker than the permission, which is \"{}\"",
+                "`{path}.{OTHERWISE}` must not be weaker than the permission, which is \"{}\"",
                 permission.as_str()
             )));
         }

@@ -119,17 +119,22 @@ pub fn shell_word(path: &std::path::Path) -> String {
 /// Returns whether every parser reads the path of a URL as it is.
 #[must_use]
 pub fn is_path(path: &str) -> bool {
-    path.bytes().all(is_plain) && !path.split('/').any(is_dots)
+    path.bytes().all(is_plain) && !path.as_bytes().split(|byte| *byte == b'/').any(is_dots)
 }
 
 /// Whether a byte stays as it is in a URL, after the host.
 pub(crate) fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'$' | b'%' | b'&'..=b'/' | b':' | b';' | b'=' | b'@' | b'_' | b'~'
+        )
 }
 
 /// Whether a parser removes this part of a path.
-fn is_dots(part: &str) -> bool {
-    matches!(part.to_ascii_lowercase().as_str(), "." | ".." | "%2e" | ".%2e" | "%2e." | "%2e%2e")
+fn is_dots(part: &[u8]) -> bool {
+    let dots = [".", "..", "%2e", ".%2e", "%2e.", "%2e%2e"];
+    dots.iter().any(|dots| part.eq_ignore_ascii_case(dots.as_bytes()))
 }
 
 #[cfg(test)]

@@ -38,8 +38,7 @@ struct Lines(Vec<usize>);
 
 impl Lines {
     fn new(contents: &str) -> Self {
-        let ends = contents.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        Self(ends.map(|(end, _)| end).collect())
+        Self(contents.match_indices('\n').map(|(end, _)| end).collect())
     }
 
     fn of(&self, offset: usize) -> usize {
@@ -80,11 +79,36 @@ pub struct Node<'a> {
 
 /// A table in a document.
 #[derive(Debug)]
-pub struct TableNode<'a> {
+pub struct TableNode<'a, 'p> {
     lines: &'a Lines,
     members: &'a [Member],
-    /// The path of the table with a dot after it, such as `accounts.work.`, or empty for the root.
-    prefix: String,
+    /// Absent for the root.
+    path: Option<Path<'p>>,
+}
+
+/// The path of a value in a document, such as `accounts.work`. It is written only in errors.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'p> {
+    /// The path of the table.
+    table: Option<&'p Path<'p>>,
+    /// The key in the table.
+    key: &'p str,
+}
+
+impl<'p, T: AsRef<str> + ?Sized> From<&'p T> for Path<'p> {
+    /// Takes a whole path.
+    fn from(path: &'p T) -> Self {
+        Self { table: None, key: path.as_ref() }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(table) = self.table {
+            write!(f, "{table}.")?;
+        }
+        f.write_str(self.key)
+    }
 }
 
 impl Document {
@@ -106,8 +130,8 @@ impl Document {
 
     /// Returns the table of the whole document.
     #[must_use]
-    pub fn root(&self) -> TableNode<'_> {
-        TableNode { lines: &self.lines, members: &self.root, prefix: String::new() }
+    pub fn root(&self) -> TableNode<'_, 'static> {
+        TableNode { lines: &self.lines, members: &self.root, path: None }
     }
 }
 
@@ -169,7 +193,13 @@ pub fn unknown_key(prefix: &str, key: &str, known: &[&str]) -> String {
     )
 }
 
-impl<'a> TableNode<'a> {
+impl<'a> TableNode<'a, '_> {
+    /// Returns the path of a key in the table.
+    #[must_use]
+    pub fn path<'p>(&'p self, key: &'p str) -> Path<'p> {
+        Path { table: self.path.as_ref(), key }
+    }
+
     /// Returns the members, and checks that each is a known key.
     ///
     /// # Errors
@@ -178,7 +208,10 @@ impl<'a> TableNode<'a> {
     pub fn members(&self, known: &[&str]) -> Result<Vec<(&'a str, Node<'a>)>, Error> {
         let members = self.entries();
         match members.iter().find(|(key, _)| !known.contains(key)) {
-            Some((key, node)) => Err(node.error(&unknown_key(&self.prefix, key, known))),
+            Some((key, node)) => {
+                let prefix = self.path.map(|path| format!("{path}.")).unwrap_or_default();
+                Err(node.error(&unknown_key(&prefix, key, known)))
+            }
             None => Ok(members),
         }
     }
@@ -208,17 +241,16 @@ impl<'a> Node<'a> {
         Error { line: self.line, message: message.to_owned() }
     }
 
-    /// Returns the value as a table; `name` is its path in the document.
+    /// Returns the value as a table.
     ///
     /// # Errors
     ///
     /// [`Error`] if it is not a table.
-    pub fn table(&self, name: &str) -> Result<TableNode<'a>, Error> {
+    pub fn table<'p>(&self, path: impl Into<Path<'p>>) -> Result<TableNode<'a, 'p>, Error> {
+        let path = path.into();
         match self.item {
-            Item::Table(members) => {
-                Ok(TableNode { lines: self.lines, members, prefix: format!("{name}.") })
-            }
-            _ => Err(self.error(&format!("`{name}` must be a table, written [{name}]"))),
+            Item::Table(members) => Ok(TableNode { lines: self.lines, members, path: Some(path) }),
+            _ => Err(self.error(&format!("`{path}` must be a table, written [{path}]"))),
         }
     }
 
@@ -233,10 +265,10 @@ impl<'a> Node<'a> {
     /// # Errors
     ///
     /// [`Error`] if it is not a string.
-    pub fn text(&self, name: &str) -> Result<&'a str, Error> {
+    pub fn text<'p>(&self, path: impl Into<Path<'p>>) -> Result<&'a str, Error> {
         match self.item {
             Item::Text(text) => Ok(text),
-            _ => Err(self.error(&format!("`{name}` must be a string in quotes"))),
+            _ => Err(self.error(&format!("`{}` must be a string in quotes", path.into()))),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The functions, their types and their documentation, from the WIT.
 //!
 //! The build script generates the statics from `wit/`. The host and the gateway derive schemas,
-//! documentation, MCP tools and help from them. Without the feature `docs`, there is no documentation, and no
-//! `Function::result`.
+//! documentation, MCP tools and help from them. Without the feature `docs`, there is only what checks of
+//! arguments need: no documentation, no names of the WIT, and no results.
 
 #![no_std]
 
@@ -23,14 +23,17 @@ use alloc::string::String;
 #[non_exhaustive]
 pub struct Function {
     /// Its name in the WIT: `list-rooms`.
+    #[cfg(feature = "docs")]
     pub name: &'static str,
     /// Its name in JSON, Lua, MCP, configuration and rules: `list_rooms`.
     pub json: &'static str,
     /// The interface that exports it.
     pub interface: Interface,
     /// Its documentation, in Markdown. The first sentence is a summary.
+    #[cfg(feature = "docs")]
     pub docs: &'static str,
     /// Other words for it, for searching.
+    #[cfg(feature = "docs")]
     pub also_called: &'static [&'static str],
     /// Whether it destroys something that cannot be restored.
     pub is_destructive: bool,
@@ -95,8 +98,10 @@ pub enum Type {
 #[non_exhaustive]
 pub struct Record {
     /// Its name in the WIT.
+    #[cfg(feature = "docs")]
     pub name: &'static str,
     /// Its documentation.
+    #[cfg(feature = "docs")]
     pub docs: &'static str,
     /// Its members, in order.
     pub members: &'static [Member],
@@ -107,12 +112,14 @@ pub struct Record {
 #[non_exhaustive]
 pub struct Member {
     /// Its name in the WIT.
+    #[cfg(feature = "docs")]
     pub name: &'static str,
     /// Its name in JSON: snake_case for a parameter, camelCase for a member.
     pub json: &'static str,
     /// Its type.
     pub ty: Type,
     /// Its documentation.
+    #[cfg(feature = "docs")]
     pub docs: &'static str,
     /// The facts that its type does not express.
     pub facts: &'static Facts,
@@ -137,8 +144,10 @@ impl Member {
 #[non_exhaustive]
 pub struct Variant {
     /// Its name in the WIT.
+    #[cfg(feature = "docs")]
     pub name: &'static str,
     /// Its documentation.
+    #[cfg(feature = "docs")]
     pub docs: &'static str,
     /// Its cases, in order.
     pub cases: &'static [Case],
@@ -149,8 +158,10 @@ pub struct Variant {
 #[non_exhaustive]
 pub struct Enum {
     /// Its name in the WIT.
+    #[cfg(feature = "docs")]
     pub name: &'static str,
     /// Its documentation.
+    #[cfg(feature = "docs")]
     pub docs: &'static str,
     /// Its cases, in order; none has a payload.
     pub cases: &'static [Case],
@@ -161,17 +172,21 @@ pub struct Enum {
 #[non_exhaustive]
 pub struct Case {
     /// Its name in the WIT.
+    #[cfg(feature = "docs")]
     pub name: &'static str,
     /// Its name in JSON.
     pub json: &'static str,
     /// Its documentation.
+    #[cfg(feature = "docs")]
     pub docs: &'static str,
     /// Additional documentation for single functions: a function's name in JSON, and the text.
+    #[cfg(feature = "docs")]
     pub after: &'static [(&'static str, &'static str)],
     /// The type of its payload, if any.
     pub payload: Option<Type>,
 }
 
+#[cfg(feature = "docs")]
 impl Case {
     /// Returns the documentation of an error case for one function.
     #[must_use]
@@ -194,12 +209,16 @@ pub struct Facts {
     /// The accepted JSON Schema formats of a string; the string has one of them.
     pub formats: &'static [&'static str],
     /// The default.
+    #[cfg(feature = "docs")]
     pub default: Option<&'static str>,
     /// An example; JSON, unless the value is a string.
+    #[cfg(feature = "docs")]
     pub example: Option<&'static str>,
     /// The unit of a number: `seconds` or `minutes`.
+    #[cfg(feature = "docs")]
     pub unit: Option<&'static str>,
     /// The value, as JSON, that displays may omit.
+    #[cfg(feature = "docs")]
     pub usual: Option<&'static str>,
     /// The part that is masked wherever a call is shown or recorded, if any.
     pub secret: Option<Secret>,
@@ -221,9 +240,13 @@ impl Facts {
         length: None,
         max_items: None,
         formats: &[],
+        #[cfg(feature = "docs")]
         default: None,
+        #[cfg(feature = "docs")]
         example: None,
+        #[cfg(feature = "docs")]
         unit: None,
+        #[cfg(feature = "docs")]
         usual: None,
         secret: None,
     };

@@ -343,7 +343,7 @@ fn read_participants(node: Node<'_>, name: &str) -> Result<Participants, Invalid
 }
 
 fn read_permissions(node: Node<'_>, name: &str) -> Result<Table, Invalid> {
-    tables::read(&node.table(name)?, &format!("{name}."))
+    tables::read(&node.table(name)?)
 }
 
 fn read_account(node: Node<'_>, name: &str, path: &Path) -> Result<(Account, Table), Invalid> {

@@ -122,6 +122,17 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             outgoing
         })
     }),
+    // As many as fit, of the longest parts that the guard of a guarded component keeps.
+    list("many-parts-kept", |_| {
+        let (method, part) = (Method::Other("M".repeat(16_000)), "a".repeat(16_000));
+        hoard(|| {
+            let outgoing = OutgoingRequest::new(Fields::new());
+            let _ = outgoing.set_method(&method);
+            let _ = outgoing.set_authority(Some(&part));
+            let _ = outgoing.set_path_with_query(Some(&part));
+            outgoing
+        })
+    }),
     list("long-method", |scene| {
         report_of(&Message { method: Method::Other("M".repeat(MIB)), ..own_request(scene) })
     }),

@@ -54,6 +54,7 @@ fn memory() -> Vec<Case> {
         case("many-long-methods", Fault(TOO_MUCH_COPIED)),
         case("many-long-authorities", Fault(TOO_MUCH_COPIED)),
         case("many-long-parts", Fault("store handle limit exceeded")),
+        case("many-parts-kept", Fault("store handle limit exceeded")),
         case("long-method", Fault(TOO_MUCH_COPIED)),
         case("long-path", Fault("to send GET /meetings/meetings/meetings")),
         case("long-query", Fault("a query member cursor of another form")),

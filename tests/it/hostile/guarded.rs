@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
-use whereby::catalog;
+use whereby::{WriteOutcome, catalog};
 
 /// The attempts that a component can't stop, because they only take the runtime's own time and
 /// memory. An embedder limits both, as these tests do.
@@ -266,6 +266,44 @@ async fn no_form_of_the_key_gets_past_the_guard() {
         assert_eq!(arena.world.simulator.scripts_left(), 0, "{what}: {ended:?}");
         arena.check_told(&what, &ended);
         assert!(!ended.text().contains("u00"), "{what}: {ended:?}");
+    }
+}
+
+/// The guard's record of the write decides, as in our host, and not what the component claims.
+#[tokio::test]
+async fn an_error_after_a_write_says_what_became_of_it() {
+    for (function, program, method) in
+        [("create_room", "run-post", "POST"), ("delete_room", "run-get-delete", "DELETE")]
+    {
+        let names = record::CLAIMS.map(|(word, _)| format!("{program}-{word}"));
+        let arena = Arena::new(&names.each_ref().map(String::as_str), LIMITS).await;
+        for answer in record::ANSWERS {
+            for ((_, claimed), name) in record::CLAIMS.into_iter().zip(&names) {
+                let simulator = &arena.world.simulator;
+                simulator.clear_scripts();
+                simulator.script(method, "/v1/meetings", 1, record::reply(method, answer));
+                let ended =
+                    arena.call_guarded(function, &arena.arguments(function, name), LONG).await;
+                let case = format!("{function} answered {answer:?}, claiming {claimed}: {ended:?}");
+                let Ended::Failed(text) = &ended else { panic!("{case}") };
+                let (kind, known) = match record::effect(method, answer) {
+                    WriteOutcome::None => (claimed, String::new()),
+                    WriteOutcome::Unknown => {
+                        let open = ["timeout", "unavailable", "unexpected-response"];
+                        let (kind, then) = if open.contains(&claimed) {
+                            (claimed, "; the component says: ")
+                        } else {
+                            ("unexpected-response", ", and then the component returned an error")
+                        };
+                        (kind, format!("\"{function} may have made its change{then}"))
+                    }
+                    WriteOutcome::Done => {
+                        ("unexpected-response", format!("\"{function} made its change, and then "))
+                    }
+                };
+                assert!(text.contains(&format!("\"{kind}\"")) && text.contains(&known), "{case}");
+            }
+        }
     }
 }
 

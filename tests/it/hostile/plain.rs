@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::time::Duration;
 use wasmtime::component::{Component, Instance, InstancePre, Linker, ResourceTable, Val};
-use wasmtime::{Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Config, Engine, ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use whereby::catalog::Function;
@@ -12,17 +12,35 @@ use whereby::catalog::Function;
 /// After how many instructions a component that computes gives way, so that its call can be ended.
 const TURN: u64 = 500_000;
 
-/// How much each memory of a component may have, in bytes.
-const MEMORY: usize = 64 * 1024 * 1024;
+/// How much each memory of a component may have, in bytes. It is more than the guard lets its own become.
+const MEMORY: usize = 256 * 1024 * 1024;
 
-/// What wasmtime says when a memory would become larger.
-const NO_MEMORY: &str = "forcing trap when growing memory";
+/// The error when a memory would become larger.
+const NO_MEMORY: &str = "the embedder has no more memory";
 
 pub(super) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
-    limits: StoreLimits,
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // A memory may have a maximum of its own, which is not the embedder's.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if desired > MEMORY { Err(wasmtime::Error::msg(NO_MEMORY)) } else { Ok(true) }
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
 }
 
 impl WasiView for State {
@@ -91,13 +109,9 @@ impl Plain {
             wasi: WasiCtx::builder().envs(variables).build(),
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            limits: StoreLimitsBuilder::new()
-                .memory_size(MEMORY)
-                .trap_on_grow_failure(true)
-                .build(),
         };
         let mut store = Store::new(self.0.engine(), state);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| state);
         store.set_fuel(u64::MAX).expect("fuel");
         store.fuel_async_yield_interval(Some(TURN)).expect("fuel");
         let instance = self.0.instantiate_async(&mut store).await.expect("an instance");

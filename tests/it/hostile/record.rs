@@ -11,7 +11,7 @@ use whereby::{ApprovalState, Call, Outcome, Session};
 use whereby_tests::World;
 
 /// What the component can claim: its word for it, and the kind of error that it stands for.
-const CLAIMS: [(&str, &str); 9] = [
+pub(super) const CLAIMS: [(&str, &str); 9] = [
     ("invalid", "invalid-argument"),
     ("unauthorized", "unauthorized"),
     ("denied", "access-denied"),
@@ -24,7 +24,7 @@ const CLAIMS: [(&str, &str); 9] = [
 ];
 
 /// How a request is answered. `None` is a connection that ends without an answer.
-const ANSWERS: [Option<u16>; 17] = [
+pub(super) const ANSWERS: [Option<u16>; 17] = [
     Some(200),
     Some(302),
     Some(400),
@@ -73,7 +73,7 @@ fn borne_out(method: &str, answer: Option<u16>, write: WriteOutcome) -> Vec<&'st
 }
 
 /// What is known of a write after an answer; `method` is that of the last request.
-fn effect(method: &str, answer: Option<u16>) -> WriteOutcome {
+pub(super) fn effect(method: &str, answer: Option<u16>) -> WriteOutcome {
     match (method, answer) {
         ("GET", _) => Nothing,
         ("POST" | "DELETE", Some(200)) | ("DELETE", Some(404)) => Done,
@@ -82,7 +82,7 @@ fn effect(method: &str, answer: Option<u16>) -> WriteOutcome {
     }
 }
 
-fn reply(method: &str, answer: Option<u16>) -> Reply {
+pub(super) fn reply(method: &str, answer: Option<u16>) -> Reply {
     match answer {
         None => Reply::status(200).hanging_up(),
         // The room stays, for the next case.

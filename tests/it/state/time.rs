@@ -1,5 +1,6 @@
 //! A state directory through more than a year of use, by a clock that is moved.
 
+use super::upgrade::{as_version_5, version};
 use super::{approvals, audit, document, ran, stored, tool};
 use crate::wire::body;
 use serde_json::{Value, json};
@@ -107,6 +108,23 @@ async fn a_year_goes_by_and_every_command_works_on() {
             // What is open stays.
             assert_eq!(approvals(&world, &[]).await.len(), 2);
         }
+        ran(&world, &["audit", "verify"], 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_the_version_before_lasts_a_year_too() {
+    let world = World::with_rooms(vec![RoomSeed::named("daily"), RoomSeed::named("weekly")]).await;
+    world.simulator.set_switches(Switches { rate_limit: 0, ..Switches::default() });
+    let mut calls = every_command(&world).await;
+    as_version_5(&world);
+    assert_eq!(version(&world), 5);
+    for seconds in [31 * DAY, 365 * DAY] {
+        world.move_clock(seconds);
+        assert_eq!(approvals(&world, &[]).await, [], "{seconds}");
+        calls += every_command(&world).await;
+        assert_eq!(audit(&world, &[]).await.len(), calls);
+        ran(&world, &["audit", "verify"], 0).await;
     }
 }
 

@@ -1,13 +1,15 @@
 //! The decision on a call: what each layer says about it, and the strictest of that.
 
-use super::{
-    Effect, Entry, File, Participants, Permission, Policy, Restrictions, Rules, Stated, Table,
-};
+use super::{Effect, Entry, File, Named, Permission, Policy, Rules, Stated, Table};
+#[cfg(feature = "std")]
+use super::{Participants, Restrictions};
 use crate::conditions::{Condition, Facts};
 use crate::prelude::*;
 use crate::scope::Scope;
 use crate::table::FunctionRule;
+#[cfg(feature = "std")]
 use crate::timestamp::Timestamp;
+#[cfg(feature = "std")]
 use alloc::collections::BTreeMap;
 use core::fmt;
 use serde_json::Value;
@@ -19,8 +21,10 @@ pub struct Subject<'a> {
     /// The account.
     pub account: &'a str,
     /// The agent, if the call is one's.
+    #[cfg(feature = "std")]
     pub agent: Option<&'a str>,
     /// The blocks of the agent's capability token, from the first.
+    #[cfg(feature = "std")]
     pub token: &'a [Restrictions],
     /// The function.
     pub function: &'static Function,
@@ -30,62 +34,103 @@ impl<'a> Subject<'a> {
     /// Returns a call of a function by an account, without an agent or a token.
     #[must_use]
     pub fn of(account: &'a str, function: &'static Function) -> Self {
-        Self { account, agent: None, token: &[], function }
+        Self {
+            account,
+            #[cfg(feature = "std")]
+            agent: None,
+            #[cfg(feature = "std")]
+            token: &[],
+            function,
+        }
+    }
+}
+
+/// The parts of a configuration key. It is written only for the rules that are shown.
+#[derive(Clone, Copy, Debug)]
+struct Key<'a>([&'a str; 5]);
+
+impl<'a> Key<'a> {
+    /// A key with a name in it, such as `agents.NAME.accounts`.
+    fn named(before: &'static str, name: &'a str, after: &'static str) -> Self {
+        Self([before, name, after, "", ""])
     }
 }
 
 /// One rule that applies to a call: what one layer says about it.
 #[derive(Clone, Debug)]
 struct Layer<'a> {
-    rule: Rule,
+    key: Key<'a>,
+    permission: Permission,
+    place: Option<(&'a File, usize)>,
+    is_default: bool,
+    /// What does not hold, of a rule that is in no table.
+    unmet: Option<Unmet>,
     conditions: Vec<&'a Stated>,
     otherwise: Permission,
 }
 
 impl<'a> Layer<'a> {
-    fn of(entry: &'a Entry, key: String, file: Option<&File>) -> Self {
-        let rule = Rule {
-            key,
-            permission: entry.permission,
-            place: file.cloned().map(|file| (file, entry.line)),
-            is_default: false,
-            unmet: None,
-        };
-        Self { rule, conditions: entry.conditions.iter().collect(), otherwise: entry.otherwise }
+    /// An entry of a table. `owner` is the key of the table, and `key` that of the entry in it.
+    fn of(
+        entry: &'a Entry,
+        owner: [&'a str; 3],
+        key: [&'static str; 2],
+        file: Option<&'a File>,
+    ) -> Self {
+        let ([before, name, after], [group, last]) = (owner, key);
+        let place = file.map(|file| (file, entry.line));
+        Self {
+            conditions: entry.conditions.iter().collect(),
+            otherwise: entry.otherwise,
+            ..Self::word(Key([before, name, after, group, last]), entry.permission, place)
+        }
     }
 
     /// A rule without conditions that is in no table.
-    fn word(key: String, permission: Permission, place: Option<(File, usize)>) -> Self {
-        let rule = Rule { key, permission, place, is_default: false, unmet: None };
-        Self { rule, conditions: Vec::new(), otherwise: permission }
+    fn word(key: Key<'a>, permission: Permission, place: Option<(&'a File, usize)>) -> Self {
+        Self {
+            key,
+            permission,
+            place,
+            is_default: false,
+            unmet: None,
+            conditions: Vec::new(),
+            otherwise: permission,
+        }
     }
 
     fn default(effect: Effect) -> Self {
-        let key = format!("permissions.{}", effect.as_str());
-        let mut layer = Self::word(key, effect.default_permission(), None);
-        layer.rule.is_default = true;
-        layer
+        let key = Key::named("permissions.", effect.as_str(), "");
+        Self { is_default: true, ..Self::word(key, effect.default_permission(), None) }
     }
 
-    /// Returns the rule as it applies to a call, and whether all conditions hold.
-    fn decide(&self, scope: &Scope, facts: &Facts) -> (Rule, bool) {
+    /// Returns the rule, what it says about a call, and the conditions that do not hold, and why.
+    fn decide(self, scope: &Scope, facts: &Facts) -> (Self, Permission, Vec<(&'a Stated, String)>) {
         let unmet = |stated: &&'a Stated| Some((*stated, stated.condition.unmet(scope, facts)?));
-        let (unmet, reasons): (Vec<_>, Vec<_>) = self.conditions.iter().filter_map(unmet).unzip();
-        match unmet.first() {
-            None => (self.rule.clone(), true),
-            Some(first) => (self.unmet(first, &crate::text::join(&reasons, ", and ")), false),
+        let unmet: Vec<_> = self.conditions.iter().filter_map(unmet).collect();
+        let permission = if unmet.is_empty() { self.permission } else { self.otherwise };
+        (self, permission, unmet)
+    }
+
+    /// Returns the rule as it is if every condition holds.
+    fn rule(&self) -> Rule {
+        Rule {
+            key: self.key.0.concat(),
+            permission: self.permission,
+            place: self.place.map(|(file, line)| (file.clone(), line)),
+            is_default: self.is_default,
+            unmet: self.unmet.clone(),
         }
     }
 
     /// Returns the rule as it is if a condition does not hold.
-    fn unmet(&self, stated: &Stated, reason: &str) -> Rule {
-        let file = self.rule.place.as_ref().map(|(file, _)| file.clone());
+    fn without(&self, stated: &Stated, reason: String) -> Rule {
         Rule {
-            key: format!("{}.{}", self.rule.key, stated.condition.name()),
+            key: format!("{}.{}", self.key.0.concat(), stated.condition.name()),
             permission: self.otherwise,
-            place: file.map(|file| (file, stated.line)),
+            place: self.place.map(|(file, _)| (file.clone(), stated.line)),
             is_default: false,
-            unmet: Some(Unmet { value: stated.condition.value(), reason: reason.to_owned() }),
+            unmet: Some(Unmet { value: stated.condition.value(), reason }),
         }
     }
 }
@@ -93,38 +138,40 @@ impl<'a> Layer<'a> {
 impl Rules {
     /// Returns the most specific rule for a function: its own entry before that of its effect, and in each
     /// case the account's table before the general one.
-    fn for_function(&self, account: &str, function: &Function) -> Option<Layer<'_>> {
+    fn for_function<'a>(&'a self, account: &'a str, function: &Function) -> Option<Layer<'a>> {
         self.entries(account, |table| table.own(function))
             .next()
             .or_else(|| self.for_effect(account, FunctionRule::of(function).effect))
     }
 
-    fn for_effect(&self, account: &str, effect: Effect) -> Option<Layer<'_>> {
+    fn for_effect<'a>(&'a self, account: &'a str, effect: Effect) -> Option<Layer<'a>> {
         self.entries(account, |table| table.for_effect(effect)).next()
     }
 
     /// Returns an entry of the account's table and of the general one, where they have it.
     fn entries<'a>(
         &'a self,
-        account: &str,
-        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+        account: &'a str,
+        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
     ) -> impl Iterator<Item = Layer<'a>> {
-        let layer = |prefix: &str, (key, entry): (String, &'a Entry)| {
-            Layer::of(entry, format!("{prefix}permissions.{key}"), self.file.as_ref())
-        };
-        let own = self.accounts.get(account).and_then(&entry);
-        let own = own.map(|found| layer(&format!("accounts.{account}."), found));
-        let all = entry(&self.all).map(|found| layer("", found));
+        let file = self.file.as_ref();
+        let own = self.accounts.get(account).and_then(&entry).map(|(key, entry)| {
+            Layer::of(entry, ["accounts.", account, ".permissions."], key, file)
+        });
+        let all = entry(&self.all)
+            .map(|(key, entry)| Layer::of(entry, ["permissions.", "", ""], key, file));
         own.into_iter().chain(all)
     }
 
     /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
+    #[cfg(feature = "std")]
     fn unknown_function(&self) -> Option<&str> {
         let mut tables = core::iter::once(&self.all).chain(self.accounts.values());
         tables.find_map(Table::unknown_function)
     }
 }
 
+#[cfg(feature = "std")]
 impl Table {
     fn unknown_function(&self) -> Option<&str> {
         let mut names = self.functions.keys();
@@ -216,6 +263,7 @@ impl Verdict {
     }
 }
 
+#[cfg(feature = "std")]
 /// What a caller can expect of a function, before there is a call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -232,6 +280,7 @@ pub struct Outlook {
     otherwise: Vec<(Permission, Vec<Condition>)>,
 }
 
+#[cfg(feature = "std")]
 impl Outlook {
     /// Returns the conditions by the permission of a call that does not meet them, the least strict first.
     /// Conditions that make no difference, and the agent's end, are left out.
@@ -260,6 +309,7 @@ pub fn in_line(conditions: &[Condition]) -> String {
     crate::text::join(&conditions.iter().map(ToString::to_string).collect::<Vec<_>>(), "; ")
 }
 
+#[cfg(feature = "std")]
 /// A rule that applies to calls of a function, before there is a call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -270,6 +320,7 @@ pub struct AppliedRule {
     pub conditions: Vec<Rule>,
 }
 
+#[cfg(feature = "std")]
 /// Which facts the rules for a function ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -280,19 +331,28 @@ pub struct Needs {
 }
 
 impl Policy {
+    /// Returns the rules of every file.
+    fn files(&self) -> impl Iterator<Item = &Rules> {
+        let files = core::iter::once(&self.own);
+        #[cfg(feature = "std")]
+        let files = files.chain(&self.tightening);
+        files
+    }
+
     /// Returns a name in any table that is not a function's.
+    #[cfg(feature = "std")]
     pub fn unknown_function(&self) -> Option<&str> {
-        core::iter::once(&self.own)
-            .chain(&self.tightening)
+        self.files()
             .find_map(Rules::unknown_function)
             .or_else(|| self.agents.values().find_map(|agent| agent.table.unknown_function()))
     }
 
     /// Returns what a call sees of the people in meetings: the strictest choice of all that apply.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn participants(&self, account: &str, agent: Option<&str>) -> Participants {
-        let of_files = core::iter::once(&self.own)
-            .chain(&self.tightening)
+        let of_files = self
+            .files()
             .flat_map(|rules| core::iter::once(&rules.all).chain(rules.accounts.get(account)));
         let of_agent = agent.map(|agent| match self.agents.get(agent) {
             Some(rules) => rules.participants.max(rules.table.participants),
@@ -305,15 +365,17 @@ impl Policy {
     /// Returns the rule that says that nothing but a passkey approves calls, if there is one.
     #[must_use]
     pub fn passkey_required_by(&self) -> Option<Rule> {
-        let of_files = core::iter::once(&self.own).chain(&self.tightening);
-        of_files.filter_map(|rules| Some((rules.file.clone(), rules.requires_passkey?))).next().map(
-            |(file, line)| {
+        let of_files = self.files();
+        of_files
+            .filter_map(|rules| Some((rules.file.as_ref(), rules.requires_passkey?)))
+            .next()
+            .map(|(file, line)| {
                 let place = file.map(|file| (file, line));
-                let rule = Layer::word("approvals.require".into(), Permission::Deny, place).rule;
+                let key = Key::named("approvals.require", "", "");
+                let rule = Layer::word(key, Permission::Deny, place).rule();
                 let reason = "nothing but a passkey approves calls".to_owned();
                 Rule { unmet: Some(Unmet { value: "passkey".into(), reason }), ..rule }
-            },
-        )
+            })
     }
 
     /// Decides on a call.
@@ -326,21 +388,18 @@ impl Policy {
         facts: &Facts,
     ) -> Verdict {
         let layers = self.layers(subject, has_destination);
-        let mut decided: Vec<(Rule, bool)> =
-            layers.iter().map(|layer| layer.decide(scope, facts)).collect();
+        let mut decided: Vec<_> =
+            layers.into_iter().map(|layer| layer.decide(scope, facts)).collect();
         // `layers` is never empty.
         let strictest =
-            decided.iter().map(|(rule, _)| rule.permission).max().unwrap_or(Permission::Deny);
-        let relies_on = layers.iter().zip(&decided);
-        let relies_on =
-            relies_on.filter(|(layer, (_, holds))| *holds && layer.otherwise > strictest);
-        let relies_on = relies_on
-            .flat_map(|(layer, _)| &layer.conditions)
-            .map(|stated| stated.condition.clone());
-        let relies_on = relies_on.collect();
+            decided.iter().map(|(_, permission, _)| *permission).max().unwrap_or(Permission::Deny);
+        let relies_on = decided
+            .iter()
+            .filter(|(layer, _, unmet)| unmet.is_empty() && layer.otherwise > strictest)
+            .flat_map(|(layer, ..)| &layer.conditions)
+            .map(|stated| stated.condition.clone())
+            .collect();
         // Among equally strict rules, one with conditions says more than one without.
-        let is_it = |(_, (rule, _)): &(&Layer<'_>, &(Rule, bool))| rule.permission == strictest;
-        let mut own = layers.iter().zip(&decided).enumerate().filter(|(_, own)| is_it(own));
         let says_more = |layer: &Layer<'_>| {
             strictest != Permission::Deny
                 && layer
@@ -348,21 +407,28 @@ impl Policy {
                     .iter()
                     .any(|own| !matches!(own.condition, Condition::ValidUntil(_)))
         };
+        let mut own = decided.iter().enumerate().filter(|(_, own)| own.1 == strictest);
         let first = own.clone().next();
-        let index = own.find(|(_, (layer, _))| says_more(layer)).or(first).map(|(index, _)| index);
+        let index = own.find(|(_, own)| says_more(&own.0)).or(first).map(|(index, _)| index);
+        let (layer, _, unmet) = decided.swap_remove(index.unwrap_or_default());
+        let rule = match unmet.first() {
+            None => layer.rule(),
+            Some((first, _)) => {
+                let reasons: Vec<&str> = unmet.iter().map(|(_, reason)| reason.as_str()).collect();
+                layer.without(first, crate::text::join(&reasons, ", and "))
+            }
+        };
         let passkey = self.passkey_required_by();
         Verdict {
             permission: strictest,
-            rule: decided.swap_remove(index.unwrap_or_default()).0,
+            rule,
             // A passkey shuts both doors.
             force_denied_by: passkey.clone().or_else(|| {
-                self.denied_switch(subject, |table| {
-                    Some(("force".to_owned(), table.force.as_ref()?))
-                })
+                self.denied_switch(subject, |table| Some((["", "force"], table.force.as_ref()?)))
             }),
             elicitation_denied_by: passkey.clone().or_else(|| {
                 self.denied_switch(subject, |table| {
-                    Some(("elicitation".to_owned(), table.elicitation.as_ref()?))
+                    Some((["", "elicitation"], table.elicitation.as_ref()?))
                 })
             }),
             passkey_required_by: passkey,
@@ -371,12 +437,13 @@ impl Policy {
     }
 
     /// Returns what a caller can expect of a function.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn outlook(&self, subject: Subject<'_>, has_destination: bool) -> Outlook {
         let layers = self.layers(subject, has_destination);
         // `layers` is never empty.
         let permission =
-            layers.iter().map(|layer| layer.rule.permission).max().unwrap_or(Permission::Deny);
+            layers.iter().map(|layer| layer.permission).max().unwrap_or(Permission::Deny);
         let mut conditions: Vec<Condition> = Vec::new();
         for stated in layers.iter().flat_map(|layer| &layer.conditions) {
             if !conditions.contains(&stated.condition) {
@@ -398,8 +465,12 @@ impl Policy {
             }
         }
         let rules = layers.into_iter().map(|layer| AppliedRule {
-            conditions: layer.conditions.iter().map(|stated| layer.unmet(stated, "")).collect(),
-            rule: layer.rule,
+            conditions: layer
+                .conditions
+                .iter()
+                .map(|stated| layer.without(stated, String::new()))
+                .collect(),
+            rule: layer.rule(),
         });
         Outlook {
             permission,
@@ -414,16 +485,18 @@ impl Policy {
     }
 
     /// Whether a call of a function may need a person's approval.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn may_ask(&self, subject: Subject<'_>) -> bool {
         // Only calls that write can have a destination.
         let writes = FunctionRule::of(subject.function).effect == Effect::Write;
         let layers = self.layers(subject, writes);
-        let words = |layer: &Layer<'_>| [layer.rule.permission, layer.otherwise];
+        let words = |layer: &Layer<'_>| [layer.permission, layer.otherwise];
         layers.iter().flat_map(words).any(|permission| permission == Permission::Ask)
     }
 
     /// Returns which facts the decision on a call asks for.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn needs(&self, subject: Subject<'_>) -> Needs {
         let mut needs = Needs::default();
@@ -438,9 +511,9 @@ impl Policy {
     }
 
     /// Whether any rule for functions has a condition.
+    #[cfg(feature = "std")]
     fn has_conditions(&self) -> bool {
-        let of_files = core::iter::once(&self.own).chain(&self.tightening);
-        of_files
+        self.files()
             .flat_map(|rules| core::iter::once(&rules.all).chain(rules.accounts.values()))
             .chain(self.agents.values().map(|agent| &agent.table))
             .flat_map(|table| table.functions.values())
@@ -449,75 +522,89 @@ impl Policy {
 
     /// Returns the rules that apply to a call: one of each layer. The user's own come first.
     fn layers<'a>(&'a self, subject: Subject<'a>, has_destination: bool) -> Vec<Layer<'a>> {
-        let Subject { account, agent, token, function } = subject;
+        let Subject { account, function, .. } = subject;
         let effect = FunctionRule::of(function).effect;
         let own = self.own.for_function(account, function);
         let mut layers = vec![own.unwrap_or_else(|| Layer::default(effect))];
-        if let Some(agent) = agent {
-            match self.agents.get(agent) {
-                Some(rules) => {
-                    let place = |line| self.own.file.clone().map(|file| (file, line));
-                    if let Some((accounts, line)) = &rules.accounts
-                        && !accounts.iter().any(|known| known == account)
-                    {
-                        let key = format!("agents.{agent}.accounts");
-                        let mut layer = Layer::word(key, Permission::Deny, place(*line));
-                        layer.rule.unmet = Some(other_account(accounts, account));
-                        layers.push(layer);
-                    }
-                    if let Some(stated) = &rules.valid_until {
-                        let key = format!("agents.{agent}");
-                        let mut layer = Layer::word(key, Permission::Allow, place(stated.line));
-                        layer.conditions.push(stated);
-                        layer.otherwise = Permission::Deny;
-                        layers.push(layer);
-                    }
-                }
-                None => layers.push(Layer::word(format!("agents.{agent}"), Permission::Deny, None)),
-            }
+        #[cfg(feature = "std")]
+        {
+            self.add_agent(&mut layers, subject);
+            layers.extend(self.of_agent(subject.agent, |table| table.for_function(function)));
+            let files = self.tightening.iter();
+            layers.extend(files.filter_map(|file| file.for_function(account, function)));
         }
-        layers.extend(self.of_agent(agent, |table| table.for_function(function)));
-        layers
-            .extend(self.tightening.iter().filter_map(|file| file.for_function(account, function)));
         if has_destination {
             let effect = Effect::Destination;
             layers.push(
                 self.own.for_effect(account, effect).unwrap_or_else(|| Layer::default(effect)),
             );
-            layers.extend(self.of_agent(agent, |table| table.for_effect(effect)));
-            layers
-                .extend(self.tightening.iter().filter_map(|file| file.for_effect(account, effect)));
+            #[cfg(feature = "std")]
+            {
+                layers.extend(self.of_agent(subject.agent, |table| table.for_effect(effect)));
+                let files = self.tightening.iter();
+                layers.extend(files.filter_map(|file| file.for_effect(account, effect)));
+            }
         }
-        for block in token {
+        #[cfg(feature = "std")]
+        for block in subject.token {
             block.add_to(&mut layers, subject);
         }
         layers
     }
 
+    /// Adds what the rules say about the agent of a call, apart from its permission table.
+    #[cfg(feature = "std")]
+    fn add_agent<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'a>) {
+        let Some(agent) = subject.agent else { return };
+        let Some(rules) = self.agents.get(agent) else {
+            let key = Key::named("agents.", agent, "");
+            layers.push(Layer::word(key, Permission::Deny, None));
+            return;
+        };
+        let place = |line| self.own.file.as_ref().map(|file| (file, line));
+        if let Some((accounts, line)) = &rules.accounts
+            && !accounts.iter().any(|known| known == subject.account)
+        {
+            let key = Key::named("agents.", agent, ".accounts");
+            let mut layer = Layer::word(key, Permission::Deny, place(*line));
+            layer.unmet = Some(other_account(accounts, subject.account));
+            layers.push(layer);
+        }
+        if let Some(stated) = &rules.valid_until {
+            let key = Key::named("agents.", agent, "");
+            let mut layer = Layer::word(key, Permission::Allow, place(stated.line));
+            layer.conditions.push(stated);
+            layer.otherwise = Permission::Deny;
+            layers.push(layer);
+        }
+    }
+
     fn denied_switch<'a>(
         &'a self,
-        subject: Subject<'_>,
-        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+        subject: Subject<'a>,
+        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
     ) -> Option<Rule> {
-        let files = core::iter::once(&self.own).chain(&self.tightening);
-        let layers = files.flat_map(|rules| rules.entries(subject.account, &entry));
+        let layers = self.files().flat_map(|rules| rules.entries(subject.account, &entry));
+        #[cfg(feature = "std")]
         let layers = layers.chain(self.of_agent(subject.agent, &entry));
-        layers.map(|layer| layer.rule).find(|rule| rule.permission != Permission::Allow)
+        let mut denied = layers.filter(|layer| layer.permission != Permission::Allow);
+        denied.next().map(|layer| layer.rule())
     }
 
     /// Returns an entry of the agent's table, if it has it.
+    #[cfg(feature = "std")]
     fn of_agent<'a>(
         &'a self,
-        agent: Option<&str>,
-        entry: impl Fn(&'a Table) -> Option<(String, &'a Entry)>,
+        agent: Option<&'a str>,
+        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
     ) -> Option<Layer<'a>> {
         let name = agent?;
         let (key, entry) = entry(&self.agents.get(name)?.table)?;
-        let key = format!("agents.{name}.permissions.{key}");
-        Some(Layer::of(entry, key, self.own.file.as_ref()))
+        Some(Layer::of(entry, ["agents.", name, ".permissions."], key, self.own.file.as_ref()))
     }
 }
 
+#[cfg(feature = "std")]
 fn other_account(accounts: &[String], account: &str) -> Unmet {
     Unmet {
         value: Value::from(accounts.to_vec()),
@@ -528,13 +615,14 @@ fn other_account(accounts: &[String], account: &str) -> Unmet {
     }
 }
 
+#[cfg(feature = "std")]
 impl Restrictions {
     /// Adds what the block says about a call.
     fn add_to<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'_>) {
         let rule = FunctionRule::of(subject.function);
-        let mut deny = |key: &str, value: Value, reason: String| {
-            let mut layer = Layer::word(format!("token.{key}"), Permission::Deny, None);
-            layer.rule.unmet = Some(Unmet { value, reason });
+        let mut deny = |key: &'static str, value: Value, reason: String| {
+            let mut layer = Layer::word(Key::named("token.", key, ""), Permission::Deny, None);
+            layer.unmet = Some(Unmet { value, reason });
             layers.push(layer);
         };
         if let Some(agent) = &self.agent
@@ -564,7 +652,7 @@ impl Restrictions {
         let applies = |stated: &&Stated| rule.conditions.contains(&stated.condition.name());
         let conditions: Vec<&Stated> = self.conditions.iter().filter(applies).collect();
         if !conditions.is_empty() {
-            let mut layer = Layer::word("token".into(), Permission::Allow, None);
+            let mut layer = Layer::word(Key::named("token", "", ""), Permission::Allow, None);
             (layer.conditions, layer.otherwise) = (conditions, Permission::Deny);
             layers.push(layer);
         }
@@ -596,7 +684,7 @@ impl Verdict {
     pub fn forbidden(key: &str) -> Self {
         Self {
             permission: Permission::Deny,
-            rule: Layer::word(key.to_owned(), Permission::Deny, None).rule,
+            rule: Layer::word(Key::named("", key, ""), Permission::Deny, None).rule(),
             force_denied_by: None,
             elicitation_denied_by: None,
             passkey_required_by: None,

@@ -110,3 +110,13 @@ test("a hostile middle gets nothing done", async (t) => {
   }
   assert.equal(connections, 0);
 });
+
+test("a middle that fills the guard's memory is stopped while jco can tell the addresses of resources apart", async (t) => {
+  // jco keeps a flag in bit 30 of an address, so those of 1 GiB and more would be those of other resources.
+  const { api, methods } = await watched(t);
+  const whereby = await open(t, bare({ ...api, component: built("hostile"), permissions: ALLOW }));
+  const { kind, message } = await failure(whereby.listRooms({ cursor: "many-parts-kept" }));
+  assert.equal(kind, "component-fault");
+  assert.match(message, /unreachable/);
+  assert.deepEqual(methods, []);
+});

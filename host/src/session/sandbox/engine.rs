@@ -28,7 +28,7 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use whereby_authority::text;
-use whereby_catalog::{FUNCTIONS, Function, Type};
+use whereby_catalog::{FUNCTIONS, Function, Interface, Type};
 
 /// The maximum size of a component's file, in bytes.
 pub(crate) const MAX_COMPONENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -408,7 +408,7 @@ struct CallState {
 
 impl CallState {
     fn new(invocation: Invocation<'_>, is_composed: bool) -> Self {
-        let Invocation { claims, api, limits, clock, outbox, .. } = invocation;
+        let Invocation { function, claims, api, limits, clock, outbox, .. } = invocation;
         let mut wasi = WasiCtxBuilder::new();
         wasi.env("WHEREBY_API_URL", api)
             .wall_clock(WallClock(clock.clone()))
@@ -418,8 +418,9 @@ impl CallState {
         if let Some(claims) = claims {
             wasi.env("WHEREBY_KEY_CLAIMS", claims);
         }
-        if is_composed {
+        if is_composed && function.interface == Interface::Write {
             // This host has decided about the call, and a guard in the component knows none of its rules.
+            // Without rules, the guard allows reading, and need not parse any.
             wasi.env("WHEREBY_PERMISSIONS", ALLOW_ALL);
         }
         let mut http = WasiHttpCtx::new();

@@ -15,6 +15,8 @@ use crate::session::sandbox::built_in::{
 };
 use crate::session::sandbox::guarded::{self, READ, TYPES, WRITE};
 use crate::session::sandbox::inspect::Inspection;
+use crate::session::sandbox::preflight;
+use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 
 /// Which guarded component to make.
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,5 +130,26 @@ fn check_functions(component: &[u8], is_reader: bool) -> Result<(), Error> {
             guarded::LATEST_PATCH
         ));
     }
-    Ok(())
+    // Composing anything else panics.
+    let types = preflight::validate(component)?;
+    let is_interface = |item: Option<&ComponentItem>| {
+        let Some(ComponentEntityType::Instance(instance)) = item.map(|item| item.ty) else {
+            return false;
+        };
+        types.as_ref().get(instance).is_some_and(|instance| {
+            instance.exports.values().all(|item| {
+                matches!(item.ty, ComponentEntityType::Func(_) | ComponentEntityType::Type { .. })
+            })
+        })
+    };
+    let imports = found.imports.iter().map(|name| (name, types.component_item_for_import(name)));
+    let exports =
+        found.exports.iter().map(|(name, _)| (name, types.component_item_for_export(name)));
+    match imports.chain(exports).find(|(_, item)| !is_interface(*item)) {
+        Some((name, _)) => refuse(format!(
+            "{name} must be an interface with nothing but functions and types; build it from the \
+             worlds of the WIT package whereby:agent"
+        )),
+        None => Ok(()),
+    }
 }
