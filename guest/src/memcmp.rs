@@ -13,20 +13,23 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, length: usize) ->
     let mut at = 0;
     // SAFETY: every offset is below the length.
     unsafe {
-        let eight = |from: *const u8, at: usize| from.add(at).cast::<u64>().read_unaligned();
-        let four = |from: *const u8, at: usize| from.add(at).cast::<u32>().read_unaligned();
-        while at + 8 <= length && eight(left, at) == eight(right, at) {
+        let read_eight = |from: *const u8, at: usize| from.add(at).cast::<u64>().read_unaligned();
+        let read_four = |from: *const u8, at: usize| from.add(at).cast::<u32>().read_unaligned();
+        let eight = |at: usize| read_eight(left, at) == read_eight(right, at);
+        let four = |at: usize| read_four(left, at) == read_four(right, at);
+        while at + 8 <= length && eight(at) {
             at += 8;
         }
-        // What is left is compared with bytes before it, which are equal.
-        let is_end = length >= 8 && at + 8 > length;
-        if is_end && eight(left, length - 8) == eight(right, length - 8) {
+        // The last bytes together, even if some of them have been compared.
+        let is_equal = if length >= 8 {
+            at + 8 > length && eight(length - 8)
+        } else {
+            length >= 4 && four(0) && four(length - 4)
+        };
+        if is_equal {
             return 0;
         }
-        if at + 4 <= length && four(left, at) == four(right, at) {
-            at += 4;
-        }
-        // What is left is short, or its first bytes differ.
+        // There are few left, or they differ.
         while at < length {
             let difference = i32::from(*left.add(at)) - i32::from(*right.add(at));
             if difference != 0 {

@@ -178,9 +178,6 @@ fn headers(settings: &Settings, request: &Request) -> Result<Fields, AttemptErro
     if !request.body.is_empty() {
         entries.push(("content-type".to_owned(), b"application/json".to_vec()));
     }
-    if entries.is_empty() {
-        return Ok(Fields::new());
-    }
     Fields::from_list(&entries).map_err(|_| unsendable("headers"))
 }
 

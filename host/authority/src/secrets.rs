@@ -82,8 +82,9 @@ pub fn outline(arguments: &Value) -> Value {
 pub fn secrets_of(function: &Function, arguments: &Value) -> Vec<String> {
     fn collect(given: &Value, shown: &Value, found: &mut Vec<String>) {
         match (given, shown) {
+            // Masking keeps the members and their order.
             (Value::Object(given), Value::Object(shown)) => {
-                let both = given.iter().filter_map(|(name, value)| Some((value, shown.get(name)?)));
+                let both = given.values().zip(shown.values());
                 both.for_each(|(given, shown)| collect(given, shown, found));
             }
             (Value::Array(given), Value::Array(shown)) => {

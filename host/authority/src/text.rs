@@ -25,6 +25,10 @@ pub(crate) fn join(parts: &[impl AsRef<str>], separator: &str) -> String {
 /// code point, truncated after `most` characters.
 #[must_use]
 pub fn printable(text: &str, most: usize) -> String {
+    // Nearly every text.
+    if text.len() <= most && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut shown = String::with_capacity(text.len().min(most));
     for (index, c) in text.chars().enumerate() {
         if index == most {

@@ -140,7 +140,7 @@ impl ApiBase {
     /// Returns the scheme and authority, as in an `Origin` header.
     #[must_use]
     pub fn origin(&self) -> String {
-        format!("{}://{}", self.scheme, self.authority)
+        [self.scheme.as_str(), "://", self.authority()].concat()
     }
 
     /// Returns the URI of a request, from its path relative to the base and its query.
@@ -165,7 +165,8 @@ impl ApiBase {
 
 impl fmt::Display for ApiBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+        f.write_str(&self.origin())?;
+        f.write_str(&self.path)
     }
 }
 

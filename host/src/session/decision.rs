@@ -186,7 +186,7 @@ impl Decided<'_> {
 
 impl Session {
     /// Decides on a call.
-    pub(super) async fn decide<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
+    pub(super) async fn decide<'a>(&'a self, call: &'a Call) -> Result<Box<Decided<'a>>, Error> {
         self.check_token(call).await?;
         let mut decided = self.undecided(call, self.0.resources.clock().timestamp())?;
         if decided.frozen.is_none() {
@@ -196,7 +196,7 @@ impl Session {
     }
 
     /// Decides on a call, and records nothing.
-    pub(super) fn decide_now<'a>(&'a self, call: &'a Call) -> Result<Decided<'a>, Error> {
+    pub(super) fn decide_now<'a>(&'a self, call: &'a Call) -> Result<Box<Decided<'a>>, Error> {
         self.look_at_token(call)?;
         let mut decided = self.undecided(call, self.0.resources.clock().timestamp())?;
         if decided.frozen.is_none() {
@@ -256,12 +256,19 @@ impl Session {
     }
 
     /// Returns a call that is denied, as that of a frozen call stays. Its arguments must be valid at a time.
-    fn undecided<'a>(&'a self, call: &'a Call, valid_at: Timestamp) -> Result<Decided<'a>, Error> {
+    ///
+    /// The result is in a box because a call under way would keep a copy of it for each function that it
+    /// passed through.
+    fn undecided<'a>(
+        &'a self,
+        call: &'a Call,
+        valid_at: Timestamp,
+    ) -> Result<Box<Decided<'a>>, Error> {
         let resources = &self.0.resources;
         let now = resources.clock().timestamp();
         let call = self.prepare(call, valid_at)?;
         let gate = self.gate(&call);
-        Ok(Decided {
+        Ok(Box::new(Decided {
             shown: OnceLock::new(),
             verdict: Verdict::forbidden(FREEZE),
             facts: Facts::at(now, call.agent),
@@ -270,7 +277,7 @@ impl Session {
             frozen: gate.as_ref().and_then(|gate| gate.check().err()),
             gate,
             call,
-        })
+        }))
     }
 
     /// Looks up the facts that the rules ask for, and decides by them.

@@ -213,7 +213,7 @@ impl Session {
         let mut waited = Duration::ZERO;
         let result = tokio::select! {
             biased;
-            result = self.steps(call, &mut row, &mut outcome, &mut waited) => Some(result),
+            result = self.steps(&call, &mut row, &mut outcome, &mut waited) => Some(result),
             () = until => None,
         };
         let result = result.unwrap_or_else(|| {
@@ -259,7 +259,7 @@ impl Session {
 
     async fn steps(
         &self,
-        call: Call,
+        call: &Call,
         row: &mut AuditRecord,
         outcome: &mut Outcome,
         waited: &mut Duration,
@@ -267,10 +267,10 @@ impl Session {
         let limits = &self.0.resources.settings.limits;
         let mut attempts = 0..MAX_DECISIONS;
         let (decided, authorization, ready) = loop {
-            let mut decided = match self.decide(&call).await {
+            let mut decided = match self.decide(call).await {
                 Ok(decided) => decided,
                 Err(error) => {
-                    row.refused(&call);
+                    row.refused(call);
                     return Err(error);
                 }
             };
@@ -278,7 +278,7 @@ impl Session {
             outcome.verdict = Some(decided.verdict.clone());
             row.decided(&decided);
             let asked = Instant::now();
-            let cleared = self.clear(&decided, &call).await;
+            let cleared = self.clear(&decided, call).await;
             *waited += asked.elapsed();
             let authorization = match cleared? {
                 Cleared::Authorized(authorization) => authorization,
@@ -293,7 +293,7 @@ impl Session {
             }
             outcome.forced = matches!(authorization, Authorization::Force);
             let ready = self.ready(&decided).await?;
-            match row.begin(&decided, &authorization, &call, limits.timeout).await {
+            match row.begin(&decided, &authorization, call, limits.timeout).await {
                 Ok(()) => {
                     outcome.approval = row.approval().map(str::to_owned);
                     break (decided, authorization, ready);
@@ -311,7 +311,7 @@ impl Session {
                     {
                         return earlier.told_by(outcome);
                     }
-                    return Err(self.not_approved(&decided, &call, &authorization).await);
+                    return Err(self.not_approved(&decided, call, &authorization).await);
                 }
                 Err(BeginError::Spent(spent)) => return Err(token::refused(&spent)),
                 // Others were faster. What the rules say now is decided anew.
@@ -375,14 +375,14 @@ impl Session {
 
     async fn execute(
         &self,
-        decided: Decided<'_>,
+        decided: Box<Decided<'_>>,
         permit: Permit,
         ready: Ready,
         watch: Watch,
         outcome: &mut Outcome,
         row: &mut AuditRecord,
     ) -> Result<Value, Error> {
-        let Decided { call, facts, gate, .. } = decided;
+        let Decided { call, facts, gate, .. } = *decided;
         let Prepared { name, account, function, rule, arguments, scope, .. } = call;
         let Ready { engine, deadline, people } = ready;
         let limits = &self.0.resources.settings.limits;

@@ -575,20 +575,19 @@ fn sizes(figures: &mut Vec<Figure>) {
     // The first process compiles, which takes memory that the others do not need.
     memory::of(0, &cache);
     let idle = memory::of(0, &cache);
-    figures.push(figure("memory, idle", idle as f64 / 1024.0, "MiB").at_most(20.0));
-    let numbers = [1, 10, 100, 1000];
-    let above_idle = numbers.map(|calls| {
-        let more = memory::of(calls, &cache).saturating_sub(idle) as f64 / 1024.0;
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    figures.push(figure("memory, idle", mib(idle.resident), "MiB").at_most(20.0));
+    let [_, ten, _, thousand] = [1, 10, 100, 1000].map(|calls| {
+        let memory = memory::of(calls, &cache);
         figures.push(figure(
             format!("memory for {calls} calls under way, above idle"),
-            more,
+            mib(memory.resident.saturating_sub(idle.resident)),
             "MiB",
         ));
-        more
+        memory
     });
-    let [_, ten, _, thousand] = above_idle;
-    let further = (thousand - ten) / 990.0;
-    figures.push(figure("memory for each call beyond ten", further, "MiB").at_most(0.05));
+    let further = mib(thousand.own.saturating_sub(ten.own)) / 990.0;
+    figures.push(figure("own memory for each call beyond ten", further, "MiB").at_most(0.05));
 }
 
 fn main() {

@@ -13,14 +13,25 @@ pub(crate) const CALLS: &str = "WHEREBY_BENCH_CALLS";
 /// The variable with that process's directory for compiled code.
 const CACHE: &str = "WHEREBY_BENCH_CACHE";
 
-/// Returns the memory of a process with this many running calls, in KiB. Its compiled code is in a folder.
-pub(crate) fn of(calls: usize, cache: &Path) -> u64 {
+/// The memory of a process, in KiB.
+pub(crate) struct Memory {
+    pub(crate) resident: u64,
+    /// Without pages of files, which count once for each place that they are mapped at: each call maps four
+    /// of the compiled code.
+    pub(crate) own: u64,
+}
+
+/// Returns the memory of a process with this many running calls. Its compiled code is in a folder.
+pub(crate) fn of(calls: usize, cache: &Path) -> Memory {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     command.env(CALLS, calls.to_string()).env(CACHE, cache);
     let output = command.output().expect("it runs");
     let told = String::from_utf8_lossy(&output.stdout);
-    told.trim().parse().unwrap_or_else(|_| panic!("{output:?}"))
+    let figures = told.trim().split_once(' ').and_then(|(resident, own)| {
+        Some(Memory { resident: resident.parse().ok()?, own: own.parse().ok()? })
+    });
+    figures.unwrap_or_else(|| panic!("{output:?}"))
 }
 
 /// Starts calls, and prints this process's memory to standard output.
@@ -51,7 +62,7 @@ pub(crate) fn hold(calls: usize) {
         let mut before = 0;
         loop {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            let now = resident();
+            let now = kib("VmRSS:");
             if now == before {
                 break;
             }
@@ -59,15 +70,15 @@ pub(crate) fn hold(calls: usize) {
         }
         #[expect(clippy::print_stdout, reason = "the result for the benchmark")]
         {
-            println!("{before}");
+            println!("{before} {}", kib("RssAnon:"));
         }
         std::process::exit(0);
     });
 }
 
-/// Returns this process's memory, in KiB.
-fn resident() -> u64 {
+/// Returns what the system says about this process's memory.
+fn kib(what: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("a line");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
