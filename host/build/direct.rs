@@ -10,9 +10,11 @@
 //! Resources that the component exports must exist before the main module too, and have destructors in it. So
 //! the first module also has a table of destructors, which the main module fills, and functions that call
 //! through it.
+//!
+//! The functions' memory is freed as a whole, so what the runtime calls after each of them does nothing. It goes too.
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::{iter, mem};
 use wasm_encoder::reencode::{
@@ -25,7 +27,7 @@ use wasm_encoder::{
     RefType, TableSection, TableType,
 };
 use wasmparser::{
-    CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, ComponentType,
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentAliasSectionReader, ComponentType,
     CustomSectionReader, ElementItems, ElementSectionReader, ExternalKind, ImportSectionReader,
     Instance, Operator, Parser, Payload, TypeRef, Validator,
 };
@@ -41,6 +43,9 @@ const REALLOC: &str = "cabi_realloc";
 
 /// The module that has them instead, and its instance.
 const FIRST: u32 = 0;
+
+/// What begins the name of a function that the runtime calls after another.
+const AFTER: &str = "cabi_post_";
 
 /// The table of destructors in it.
 const DESTRUCTORS: &str = "destructors";
@@ -74,6 +79,10 @@ struct Connector {
     /// The functions that fill the table, by the name of the shim's function that calls them.
     table: BTreeMap<String, u32>,
     destructors: Vec<Destructor>,
+    /// The instance of the main module.
+    main: u32,
+    /// The exports of the main module that go, because they do nothing.
+    empty: BTreeSet<String>,
 }
 
 /// A destructor of a resource that the component exports.
@@ -105,6 +114,8 @@ enum Core {
     Shim(String),
     /// A destructor that the main module exports under this name, and puts in the table itself.
     Destructor(String),
+    /// The function of this name, which is called after another and does nothing.
+    Empty(String),
 }
 
 impl Connector {
@@ -161,6 +172,7 @@ impl Connector {
             Core::New(new) => Ok(*new),
             Core::Shim(name) => self.table.get(name).copied().context("the table lacks a function"),
             Core::Destructor(export) => bail!("{export} is more than a destructor"),
+            Core::Empty(name) => bail!("{name} is called, and not only after a function"),
         }
     }
 }
@@ -181,8 +193,9 @@ impl ReencodeComponent for Connector {
         module: &[u8],
     ) -> Result<(), Error<anyhow::Error>> {
         let done = match self.modules {
-            MAIN => split(module, &self.destructors).map(|(first, main)| {
-                new.section(&ModuleSection(&first)).section(&ModuleSection(&main));
+            MAIN => split(module, &self.destructors).map(|parts| {
+                new.section(&ModuleSection(&parts.first)).section(&ModuleSection(&parts.main));
+                self.empty = parts.empty;
             }),
             // The others go.
             SHIM => check_shim(module),
@@ -230,6 +243,7 @@ impl ReencodeComponent for Connector {
                 )
             }
             Instance::Instantiate { module_index: MAIN, args } => {
+                self.main = self.instances.len() as u32;
                 Place::Main(args.iter().map(|arg| (arg.name.to_owned(), arg.index)).collect())
             }
             Instance::Instantiate { module_index: SHIM, .. } => {
@@ -278,6 +292,10 @@ impl ReencodeComponent for Connector {
                     self.functions.push(Core::Destructor(name.to_owned()));
                     continue;
                 }
+                Some(Place::New(_)) if instance_index == self.main && self.empty.contains(name) => {
+                    self.functions.push(Core::Empty(name.to_owned()));
+                    continue;
+                }
                 Some(Place::New(new)) => *new,
                 _ => {
                     let error = anyhow!("{name} is needed before the main module exists");
@@ -297,12 +315,20 @@ impl ReencodeComponent for Connector {
         section: &mut CanonicalFunctionSection,
         function: CanonicalFunction,
     ) -> Result<(), Error<anyhow::Error>> {
-        let is_export = matches!(function, CanonicalFunction::Lift { .. });
-        component_utils::parse_component_canonical(self, section, function)?;
-        if !is_export {
+        let CanonicalFunction::Lift { core_func_index, type_index, options } = function else {
+            component_utils::parse_component_canonical(self, section, function)?;
             self.add_function();
-        }
-        Ok(())
+            return Ok(());
+        };
+        let is_kept = |option: &CanonicalOption| match option {
+            CanonicalOption::PostReturn(after) => {
+                !matches!(self.functions.get(*after as usize), Some(Core::Empty(_)))
+            }
+            _ => true,
+        };
+        let options = options.into_iter().filter(is_kept).collect();
+        let function = CanonicalFunction::Lift { core_func_index, type_index, options };
+        component_utils::parse_component_canonical(self, section, function)
     }
 }
 
@@ -435,9 +461,17 @@ fn check_filler(module: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// The two modules that the main module becomes.
+struct Parts {
+    first: Module,
+    main: Module,
+    /// The exports that the second one lacks.
+    empty: BTreeSet<String>,
+}
+
 /// Splits the main module: the first module has memory, its contents, a copy of `cabi_realloc` and a table of
 /// destructors; the second one imports that memory, and fills that table.
-fn split(module: &[u8], destructors: &[Destructor]) -> Result<(Module, Module)> {
+fn split(module: &[u8], destructors: &[Destructor]) -> Result<Parts> {
     let (mut sections, mut bodies, mut types) = (Vec::new(), Vec::new(), Vec::new());
     let (mut imports, mut memory, mut exported) = (0, None, BTreeMap::new());
     for payload in Parser::new(0).parse_all(module) {
@@ -505,6 +539,15 @@ fn split(module: &[u8], destructors: &[Destructor]) -> Result<(Module, Module)> 
         code.function(&call);
         filled.destructors.push(destructor);
     }
+    let mut empty = BTreeSet::new();
+    for (name, function) in exported.iter().filter(|(name, _)| name.starts_with(AFTER)) {
+        let body = function.checked_sub(imports).and_then(|own| bodies.get(own as usize));
+        let body = body.context("an exported function has no body")?;
+        if matches!(body.get_operators_reader()?.read()?, Operator::End) {
+            empty.insert((*name).to_owned());
+        }
+    }
+
     let mut tables = TableSection::new();
     if !destructors.is_empty() {
         tables.table(filled.table);
@@ -536,18 +579,28 @@ fn split(module: &[u8], destructors: &[Destructor]) -> Result<(Module, Module)> 
                 first.section(&section);
             }
             Payload::DataCountSection { .. } => {}
+            Payload::ExportSection(exports) => {
+                let mut kept = ExportSection::new();
+                for export in exports {
+                    let export = export?;
+                    if !empty.contains(export.name) {
+                        RoundtripReencoder.parse_export(&mut kept, export)?;
+                    }
+                }
+                main.section(&kept);
+            }
             _ => {
                 main.section(&section);
             }
         }
     }
     if destructors.is_empty() {
-        return Ok((first, main));
+        return Ok(Parts { first, main, empty });
     }
     let mut filling = Module::new();
     filled.parse_core_module(&mut filling, Parser::new(0), &main.finish())?;
     ensure!(filled.destructors.is_empty(), "the main module fills no table");
-    Ok((first, filling))
+    Ok(Parts { first, main: filling, empty })
 }
 
 /// Returns the type of the table of destructors.

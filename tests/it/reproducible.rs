@@ -119,6 +119,7 @@ const WITH_DESTRUCTOR: &str = r#"(component
             local.get 0 i32.const 0 call_indirect (param i32))
         (func $drop (param i32) i32.const 8 local.get 0 call $tell)
         (func (export "t#make") (result i32) i32.const 7 call $new)
+        (func (export "cabi_post_t#make") (param i32))
         (elem (i32.const 0) $drop)
         (data (i32.const 8) "dropped, and no more"))
     (core module $shim
@@ -146,9 +147,11 @@ const WITH_DESTRUCTOR: &str = r#"(component
     (core instance $functions
         (export "$imports" (table $table)) (export "0" (func $lowered)) (export "1" (func $dropped)))
     (core instance (instantiate $filler (with "" (instance $functions))))
+    (alias core export $main "cabi_post_t#make" (core func $after))
     (alias core export $main "t#make" (core func $make))
     (export $exported "r" (type $r))
-    (func (export "make") (result (own $exported)) (canon lift (core func $make)))
+    (func (export "make") (result (own $exported))
+        (canon lift (core func $make) (post-return (func $after))))
 )"#;
 
 /// Returns what a component tells when its resource is dropped.
@@ -183,7 +186,21 @@ fn a_resource_is_dropped_by_its_own_destructor() {
 }
 
 #[test]
-fn a_destructor_of_another_shape_is_not_connected() {
+fn what_does_nothing_after_a_function_goes() {
+    let empty = r#"(func (export "cabi_post_t#make") (param i32))"#;
+    let other =
+        r#"(func (export "cabi_post_t#make") (param i32) i32.const 0 local.get 0 i32.store)"#;
+    for (after, stays) in [(empty, false), (other, true)] {
+        let text = WITH_DESTRUCTOR.replacen(empty, after, 1);
+        let component = wat::parse_str(text).expect("a component");
+        let connected = direct::connect(&component).expect("a component of this shape");
+        assert_eq!(connected.windows(10).any(|window| window == b"cabi_post_"), stays);
+        assert_eq!(told(&connected), ["dropped"]);
+    }
+}
+
+#[test]
+fn a_resource_of_another_shape_is_not_connected() {
     let dropped = r#"(export "1" (func $dropped))"#;
     let other = r#"(alias core export $main "t#make" (core func $other))
         (core instance (export "$imports" (table $table)) (export "1" (func $other)))"#;
@@ -203,6 +220,12 @@ fn a_destructor_of_another_shape_is_not_connected() {
             "(func (export \"drop\") (param \"rep\" u32) (canon lift (core func $dropped)))
              (alias core export $main \"t#make\" (core func $make))",
             "t#[dtor]r is more than a destructor",
+        ),
+        (
+            "(alias core export $main \"t#make\" (core func $make))",
+            "(func (export \"after\") (param \"rep\" u32) (canon lift (core func $after)))
+             (alias core export $main \"t#make\" (core func $make))",
+            "cabi_post_t#make is called, and not only after a function",
         ),
         (
             "(core func $new (canon resource.new $r))",
