@@ -78,3 +78,10 @@ mod bindings {
 
 /// The component.
 struct Component;
+
+/// Whether a string that was passed in is one. The bindings don't check it, and not every runtime does: jco copies
+/// strings from one component to another as they are. In one that ends within a character, `chars` would read on
+/// into the guard's memory, where the key is.
+fn is_text(given: &str) -> bool {
+    core::str::from_utf8(given.as_bytes()).is_ok()
+}
