@@ -39,6 +39,7 @@ impl<S> Heap<S> {
 }
 
 /// Returns the size of the block for a layout, and its list.
+// Inlined: its result would be returned through the stack, which `cabi_realloc` can't use.
 #[inline(always)]
 fn block(layout: Layout) -> (usize, usize) {
     let size = layout.size().max(UNIT).next_power_of_two();
