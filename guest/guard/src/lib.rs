@@ -29,7 +29,7 @@ mod guard;
 #[cfg(any(test, target_arch = "wasm32"))]
 #[expect(unsafe_code, reason = "this is the allocator")]
 mod heap;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(test, target_arch = "wasm32"))]
 #[path = "../../src/memcmp.rs"]
 mod memcmp;
 mod outgoing;
