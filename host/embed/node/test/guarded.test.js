@@ -120,8 +120,7 @@ test("a string that ends within a character shows nothing of the guard's memory"
     response.setHeader("content-type", "application/json").end('{"results":[],"cursor":null}');
   });
   const whereby = () => open(t, bare({ accessToken, apiUrl, component: built("hostile"), permissions: ALLOW }));
-  const attempts = ["cut-header", "cut-method", "cut-scheme", "cut-authority", "cut-path"];
-  for (const cursor of [...attempts, "cut-path 1:1:0", "cut-path 2:3:30"]) {
+  for (const cursor of ["cut-path 2:3:30", "cut-path", "cut-authority", "cut-scheme", "cut-method", "cut-header"]) {
     const told = await (await whereby()).listRooms({ cursor }).then(JSON.stringify, inspect);
     for (let at = 0; at + 8 <= accessToken.length; at += 1) {
       assert.ok(!told.includes(accessToken.slice(at, at + 8)), `${cursor} shows a part of the key: ${told}`);
