@@ -79,9 +79,9 @@ mod bindings {
 /// The component.
 struct Component;
 
-/// Whether a string that was passed in is one. The bindings don't check it, and not every runtime does: jco copies
-/// strings from one component to another as they are. In one that ends within a character, `chars` would read on
-/// into the guard's memory, where the key is.
+/// Whether a string that another component passed is UTF-8. The bindings take it for granted, and some runtimes don't
+/// check it: jco copies strings between components as they are. If a string ends within a character, `chars` reads
+/// past its end, into the guard's memory, which contains the key.
 fn is_text(given: &str) -> bool {
     core::str::from_utf8(given.as_bytes()).is_ok()
 }

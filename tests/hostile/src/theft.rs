@@ -73,7 +73,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             report_of(&Message { headers: vec![name], ..own_request(scene) })
         }),
     },
-    // Strings that end within a character. If nobody checks them, their reader reads on in its own memory.
+    // Strings that end within a character. A reader that doesn't check them reads on in its own memory.
     list("cut-header", |scene| {
         report_of(&Message { headers: vec![(cut(), Vec::new())], ..own_request(scene) })
     }),
@@ -88,8 +88,8 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     }),
     list("cut-path", |scene| {
         let mut message = Message { target: Some(cut()), ..own_request(scene) };
-        // How many requests to send before, and how long another server's name is: they move the path to where the key
-        // was before.
+        // How many requests to send first, and the lengths of a server's name. They decide what follows the path in
+        // memory.
         let numbers: Vec<usize> = scene.other.split(':').flat_map(str::parse).collect();
         if let [requests, short, long] = numbers[..] {
             (0..requests).for_each(|_| drop(own_request(scene).send()));
@@ -99,10 +99,10 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     }),
 ];
 
-/// Returns the first byte of a character of four bytes.
+/// Returns the first byte of a four-byte character.
 #[expect(unsafe_code, reason = "a string without a whole character is the attempt")]
 fn cut() -> String {
-    // SAFETY: none. What this component itself does with the string is to pass on its address and its length.
+    // SAFETY: it isn't UTF-8, but this component reads only its address and its length.
     unsafe { String::from_utf8_unchecked(vec![0xf0]) }
 }
 
