@@ -122,6 +122,25 @@ impl Generator {
         let ending = |name: &str| known.iter().position(|ending| *ending == name);
         let special = |name| ending(name).with_context(|| format!("there is no ending {name}"));
         let (success, failure) = (special("success")?, special("failure")?);
+        // The front reads and writes messages as an address and a length, one word after the case.
+        let types = &self.resolve.interfaces[self.interface("agent", "types")?].types;
+        let id = *types.get("error").context("there is no type error")?;
+        let TypeDefKind::Variant(variant) = &self.resolve.types[id].kind else {
+            bail!("error is not a variant")
+        };
+        ensure!(
+            self.sizes.align(&Type::Id(id)).align_wasm32() == 4,
+            "a message must begin after one word"
+        );
+        let refused = |name| REFUSALS.iter().any(|(_, error)| *error == name);
+        for case in &variant.cases {
+            let is_used = refused(case.name.as_str()) || known.contains(&case.name.as_str());
+            ensure!(
+                !is_used || case.ty == Some(Type::String),
+                "the error {} must have a message",
+                case.name
+            );
+        }
         let endings: Vec<_> = errors.iter().map(|error| ending(error).unwrap_or(failure)).collect();
         Ok(format!(
             "const ERRORS: &[u8] = &{cases:?};\nconst ENDINGS: &[u8] = &{endings:?};\n\

@@ -6,12 +6,24 @@
 ///
 /// # Safety
 ///
-/// Both pointers must be valid for this many bytes.
+/// As for `compare`.
+#[cfg(target_arch = "wasm32")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, length: usize) -> i32 {
+    // SAFETY: as above.
+    unsafe { compare(left, right, length) }
+}
+
+/// Returns less than 0, 0 or more than 0, as the first bytes that differ do.
+///
+/// # Safety
+///
+/// Both pointers must be valid for this many bytes.
+#[inline(always)]
+unsafe fn compare(left: *const u8, right: *const u8, length: usize) -> i32 {
     let mut at = 0;
-    // SAFETY: every offset is below the length.
+    // SAFETY: every read is within the length.
     unsafe {
         let read_eight = |from: *const u8, at: usize| from.add(at).cast::<u64>().read_unaligned();
         let read_four = |from: *const u8, at: usize| from.add(at).cast::<u32>().read_unaligned();
@@ -29,7 +41,7 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, length: usize) ->
         if is_equal {
             return 0;
         }
-        // There are few left, or they differ.
+        // Few bytes are left, or they differ.
         while at < length {
             let difference = i32::from(*left.add(at)) - i32::from(*right.add(at));
             if difference != 0 {
@@ -39,4 +51,27 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, length: usize) ->
         }
     }
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compare;
+
+    #[test]
+    fn memory_is_compared_like_slices() {
+        for length in 0..40 {
+            let left = vec![7_u8; length];
+            // SAFETY: both have this length.
+            assert_eq!(unsafe { compare(left.as_ptr(), left.as_ptr(), length) }, 0);
+            for (at, byte) in (0..length).flat_map(|at| [(at, 0_u8), (at, 255)]) {
+                let mut right = left.clone();
+                right[at] = byte;
+                // A later difference does not count.
+                right[at + 1..].fill(255 - byte);
+                // SAFETY: as above.
+                let found = unsafe { compare(left.as_ptr(), right.as_ptr(), length) };
+                assert_eq!(found.cmp(&0), left.cmp(&right), "{length} {at}");
+            }
+        }
+    }
 }

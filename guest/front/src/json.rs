@@ -143,7 +143,7 @@ impl Writer<'_> {
                 self.open(b'{');
                 for (name, offset, form) in members {
                     let address = address + offset;
-                    // To the guard, an absent member is null.
+                    // The guard reads an absent member as null.
                     if !matches!(form, Form::Option(..)) || self.number(address, 1) != 0 {
                         self.name(name);
                         self.value(form, address);

@@ -96,7 +96,7 @@ mod functions {
         result
     }
 
-    /// Returns how a call ended, and where its message is, if the guard wants to have it.
+    /// Returns how a call ended, and the address and length of its message if the guard needs it.
     ///
     /// # Safety
     ///

@@ -57,7 +57,7 @@ impl Fields {
     }
 }
 
-/// Returns the name of a header in lower case.
+/// Returns the name of a header in lower case. It is read as bytes, because it may not be UTF-8: see `is_text`.
 fn lower(name: &str) -> Result<String, HeaderError> {
     let is_token = |byte: u8| {
         byte.is_ascii_alphanumeric()

@@ -1,13 +1,16 @@
 //! Opens and closes grants, for the front.
 
-use crate::Component;
 use crate::bindings::exports::whereby::guard::grants;
 use crate::guard::{Ending, Refusal};
 use crate::prelude::*;
 use crate::state;
+use crate::{Component, is_text};
 
 impl grants::Guest for Component {
     fn open(function: String, arguments: String) -> Result<(), grants::Refusal> {
+        if !is_text(&function) || !is_text(&arguments) {
+            return Err(grants::Refusal::Invalid("the arguments are not UTF-8".into()));
+        }
         let no_clock = || grants::Refusal::Unavailable("the runtime's clock is not set".into());
         let now = state::now().ok_or_else(no_clock)?;
         state::with(|guard| guard.open(&function, &arguments, now)).map_err(from_refusal)
@@ -15,6 +18,8 @@ impl grants::Guest for Component {
 
     fn close(ending: grants::Ending, message: String) -> Result<(), grants::Refusal> {
         let ending = match ending {
+            // Without its message, it says as much as any other error.
+            _ if !is_text(&message) => Ending::Failure,
             grants::Ending::Success => Ending::Success,
             grants::Ending::Timeout => Ending::Open(Refusal::Timeout, message),
             grants::Ending::Unavailable => Ending::Open(Refusal::Unavailable, message),

@@ -29,6 +29,12 @@ const MAX_ANSWER: usize = 2 * 1024 * 1024;
 /// The maximum size of all responses of a call, in bytes.
 const MAX_ANSWERS: usize = 16 * 1024 * 1024;
 
+/// The maximum length of what is passed on of the functions' message, in characters.
+const MAX_MESSAGE: usize = 1000;
+
+/// The maximum size of the body of an error that is parsed as a whole, in bytes.
+const MAX_ERROR: usize = 64 * 1024;
+
 /// The headers that the functions may set. None is passed on.
 const HEADERS: [&str; 5] = ["accept", "content-type", "content-length", "host", "user-agent"];
 
@@ -41,7 +47,7 @@ pub(crate) enum Refusal {
     Invalid(String),
     /// The functions return this error.
     Unavailable(String),
-    /// As above.
+    /// The functions return this error.
     Timeout(String),
     /// The functions claim what did not happen, or return this error.
     Unexpected(String),
@@ -230,23 +236,29 @@ impl Guard {
             return Err(refused(reason));
         }
         match (outcome, ending) {
-            (WriteOutcome::None | WriteOutcome::Unknown, Ending::Success)
-                if call.rule.effect == Effect::Write =>
-            {
+            (WriteOutcome::Done, Ending::Success) => Ok(()),
+            (WriteOutcome::None, Ending::Success) if call.rule.effect == Effect::Write => {
                 Err(Refusal::Unexpected(format!(
                     "{name} reported a change that Whereby did not confirm"
                 )))
             }
-            (_, Ending::Success) | (WriteOutcome::None, _) => Ok(()),
-            // What the component says of the change need not be true.
+            (WriteOutcome::None, _) => Ok(()),
+            (WriteOutcome::Unknown, Ending::Success) => {
+                Err(refused("the component reported a success that Whereby did not confirm".into()))
+            }
+            // The component's message may be untrue.
             (WriteOutcome::Unknown, Ending::Open(refusal, message)) => Err(refusal(format!(
-                "{name} may have made its change; the component says: {message}"
+                "{name} may have made its change; the component says: {}",
+                text::printable(&message, MAX_MESSAGE)
             ))),
-            _ => Err(refused("the component returned an error".into())),
+            (_, Ending::Open(..) | Ending::Failure) => {
+                Err(refused("the component returned an error".into()))
+            }
         }
     }
 
-    /// Returns a time at which the call may send what it may send now, or `None` if that is the current time alone.
+    /// Returns the time to check requests against, or `None` if the permission ends, so that the current time counts.
+    /// Reading the clock is a call of the runtime.
     pub(crate) fn time(&self) -> Option<Timestamp> {
         self.call.as_ref().filter(|call| !call.grant.ends()).map(|call| call.opened)
     }
@@ -436,10 +448,14 @@ fn invalid(error: Error) -> Refusal {
     Refusal::Invalid(error.to_string())
 }
 
-/// Whether a body is empty or JSON, and not the page of a proxy.
+/// Whether a body is empty or JSON, and not the page of a proxy. What is longer than any error of Whereby is not
+/// parsed, because its value could take all memory.
 fn is_json(body: &[u8]) -> bool {
-    body.trim_ascii().is_empty()
-        || core::str::from_utf8(body).is_ok_and(|body| serde_json::from_str::<Value>(body).is_ok())
+    let body = body.trim_ascii();
+    body.is_empty()
+        || body.len() <= MAX_ERROR
+            && core::str::from_utf8(body)
+                .is_ok_and(|body| serde_json::from_str::<Value>(body).is_ok())
 }
 
 #[cfg(test)]

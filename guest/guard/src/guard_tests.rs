@@ -257,6 +257,33 @@ fn an_error_after_what_may_be_a_change_says_so() {
 }
 
 #[test]
+fn a_message_of_the_functions_is_cut_and_printable() {
+    let mut guard =
+        open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
+    let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
+    guard.failed(CallNumber(guard.number), &admitted, true);
+    let message = format!("\u{1b}[2J{}", "m".repeat(5000));
+    let ended = guard.close(Ending::Open(Refusal::Timeout, message));
+    let Err(Refusal::Timeout(reason)) = ended else { panic!("{ended:?}") };
+    assert!(!reason.contains('\u{1b}'), "{reason}");
+    let count = reason.matches('m').count();
+    assert!((900..=1010).contains(&count), "{count}");
+}
+
+#[test]
+fn a_permission_that_ends_needs_the_current_time() {
+    assert_eq!(open("", "list_rooms", "{}").time(), Some(now()));
+    let rules =
+        "[functions.list_rooms]\npermission = \"allow\"\nvalid_until = \"2026-03-02T10:00:00Z\"";
+    let mut guard = open(rules, "list_rooms", "{}");
+    assert_eq!(guard.time(), None);
+    let number = guard.begin().expect("a request");
+    let late = Timestamp::parse("2026-03-02T10:00:00Z").expect("a date");
+    let listing = request("GET", "/meetings");
+    assert_eq!(guard.admit(number, &listing, b"", late).err(), Some(Stopped::Denied));
+}
+
+#[test]
 fn what_a_denied_call_read_comes_out_in_no_later_one() {
     let rules = "[functions.get_meeting]\npermission = \"allow\"\nrooms = [\"daily\"]";
     let mut guard = open(rules, "get_meeting", r#"{"meeting_id":"daily:s-1"}"#);
@@ -275,12 +302,18 @@ fn what_a_denied_call_read_comes_out_in_no_later_one() {
 
 #[test]
 fn a_claimed_change_that_did_not_happen_is_an_error() {
-    for (status, body) in [(500, ""), (400, r#"{"error":"no"}"#)] {
+    for (status, body, told) in
+        [(500, "", "may have made its change"), (400, r#"{"error":"no"}"#, "did not confirm")]
+    {
         let mut guard =
             open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
         let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
         guard.answer(&admitted, status, body).expect("an answer");
-        assert!(matches!(guard.close(Ending::Success), Err(Refusal::Unexpected(_))), "{status}");
+        let Err(Refusal::Unexpected(reason)) = guard.close(Ending::Success) else {
+            panic!("{status}")
+        };
+        assert!(reason.contains(told), "{status}: {reason}");
+        assert_eq!(reason.contains("may have made"), status == 500, "{status}: {reason}");
     }
     let mut silent = open("write = \"allow\"", "create_room", "{}");
     assert!(matches!(silent.close(Ending::Success), Err(Refusal::Unexpected(_))));
@@ -314,6 +347,19 @@ fn a_page_of_a_proxy_is_no_deletion() {
     let deletion = guard.ask("DELETE", "/meetings/7", "").expect("the deletion");
     let page = guard.answer(&deletion, 404, "<!doctype html>");
     assert_eq!(page, Err(Stopped::Unreadable));
+}
+
+#[test]
+fn a_long_error_is_not_parsed_and_is_no_deletion() {
+    let search = "/meetings?roomName%5BstartsWith%5D=%2Fdaily&limit=100";
+    for (length, is_read) in [(10, true), (MAX_ERROR, false)] {
+        let mut guard = open("write = \"allow\"", "delete_room", r#"{"room_name":"daily"}"#);
+        let admitted = guard.ask("GET", search, "").expect("the search");
+        guard.answer(&admitted, 200, LISTED).expect("an answer");
+        let deletion = guard.ask("DELETE", "/meetings/7", "").expect("the deletion");
+        let list = format!("[{}[]]", "[],".repeat(length));
+        assert_eq!(guard.answer(&deletion, 404, &list).is_ok(), is_read, "{length}");
+    }
 }
 
 #[test]

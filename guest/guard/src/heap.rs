@@ -39,6 +39,7 @@ impl<S> Heap<S> {
 }
 
 /// Returns the size of the block for a layout, and its list.
+// Inlined: its result would be returned through the stack, which `cabi_realloc` can't use.
 #[inline(always)]
 fn block(layout: Layout) -> (usize, usize) {
     let size = layout.size().max(UNIT).next_power_of_two();
@@ -195,8 +196,9 @@ mod tests {
     #[test]
     fn what_is_too_large_is_refused() {
         let heap = heap();
-        for wanted in [layout(PAGE * PAGES + 1), Layout::from_size_align(16, 16).expect("a layout")]
-        {
+        let largest = layout(isize::MAX as usize + 1 - UNIT);
+        let aligned = Layout::from_size_align(16, 16).expect("a layout");
+        for wanted in [layout(PAGE * PAGES + 1), largest, aligned] {
             // SAFETY: the size is not zero.
             assert!(unsafe { heap.alloc(wanted) }.is_null());
         }

@@ -19,7 +19,7 @@ pub(crate) use crate::bindings::wasi::http::types::ErrorCode as TheirCode;
 /// their error says more.
 const FIRST_BYTE_TIME: u64 = 22_000_000_000;
 
-/// The maximum time for the whole body of a response, in nanoseconds.
+/// The maximum time for the rest of a body after its first pause, and between two parts of it, in nanoseconds.
 const BODY_TIME: u64 = 15_000_000_000;
 
 /// How much of a response is read at once, in bytes.
@@ -65,23 +65,20 @@ pub(crate) fn send(
     let api = &settings.api;
     let scheme = if api.is_https { Scheme::Https } else { Scheme::Http };
     let path = [api.path.as_str(), &admitted.path_and_query].concat();
-    let method = match admitted.method {
-        "POST" => Some(Method::Post),
-        "DELETE" => Some(Method::Delete),
-        // GET, as it is.
-        _ => None,
-    };
-    if let Some(method) = &method {
-        request.set_method(method).map_err(unsendable)?;
+    let is_write = admitted.method != "GET";
+    if is_write {
+        let method = if admitted.method == "POST" { Method::Post } else { Method::Delete };
+        request.set_method(&method).map_err(unsendable)?;
     }
     request.set_scheme(Some(&scheme)).map_err(unsendable)?;
     request.set_authority(Some(&api.authority)).map_err(unsendable)?;
     request.set_path_with_query(Some(&path)).map_err(unsendable)?;
+    let options = timeouts(is_write);
     let Some(bytes) = &admitted.body else {
-        return outgoing_handler::handle(request, Some(timeouts(method.is_some())));
+        return outgoing_handler::handle(request, Some(options));
     };
     let body = request.body().map_err(unsendable)?;
-    let future = outgoing_handler::handle(request, Some(timeouts(method.is_some())))?;
+    let future = outgoing_handler::handle(request, Some(options))?;
     let Ok(stream) = body.write() else { return Ok(future) };
     let is_written =
         bytes.chunks(WRITE_CHUNK).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok());
@@ -97,7 +94,8 @@ pub(crate) fn send(
 fn timeouts(is_write: bool) -> RequestOptions {
     let options = RequestOptions::new();
     if is_write {
-        // Node.js would report any silence as an error of the connection, as if nothing had been sent.
+        // For Node.js, any silence would be a failed connection, as if nothing had been sent. After a read, that is
+        // harmless.
         let _ = options.set_connect_timeout(None);
     }
     let _ = options.set_first_byte_timeout(Some(FIRST_BYTE_TIME));
@@ -111,7 +109,7 @@ pub(crate) fn read(
     mut count: impl FnMut(usize, usize) -> Result<(), Stopped>,
 ) -> Result<Incoming, Failure> {
     let status = response.status();
-    // All at once, because each call of the runtime costs more than the headers that do not matter.
+    // In one call of the runtime, which costs less than a call for each name.
     let mut headers = Vec::new();
     for (name, value) in response.headers().entries() {
         if let Some(known) = HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(&name))
@@ -126,8 +124,10 @@ pub(crate) fn read(
     let incomplete = || Failure::Code(TheirCode::HttpResponseIncomplete);
     let body = response.consume().map_err(|()| incomplete())?;
     let stream = body.stream().map_err(|()| incomplete())?;
-    // A body that is there, whose size has a limit, needs no limit on its time.
+    // The time counts from the first pause: what has arrived is read at once, and its size is limited. Where reading
+    // blocks, there is no pause, and the time counts from the second part.
     let mut late: Option<Pollable> = None;
+    let new = || monotonic_clock::subscribe_duration(BODY_TIME);
     let mut bytes = Vec::new();
     loop {
         match stream.read(READ_CHUNK) {
@@ -135,7 +135,6 @@ pub(crate) fn read(
                 return Err(Failure::Code(TheirCode::ConnectionReadTimeout));
             }
             Ok(chunk) if chunk.is_empty() => {
-                let new = || monotonic_clock::subscribe_duration(BODY_TIME);
                 wait(&stream, late.get_or_insert_with(new));
             }
             Ok(chunk) => {
@@ -143,6 +142,7 @@ pub(crate) fn read(
                 if bytes.is_empty() {
                     bytes = chunk;
                 } else {
+                    late.get_or_insert_with(new);
                     bytes.extend_from_slice(&chunk);
                 }
             }

@@ -2,7 +2,6 @@
 
 use core::cell::{Cell, RefCell};
 
-use crate::Component;
 use crate::bindings::exports::wasi::http::outgoing_handler;
 use crate::bindings::exports::wasi::http::types::{
     ErrorCode, Fields as FieldsHandle, FutureIncomingResponse, Guest, GuestOutgoingBody,
@@ -17,6 +16,7 @@ use crate::prelude::*;
 use crate::response::{IncomingBody, IncomingResponse, Trailers};
 use crate::state;
 use crate::streams::Output;
+use crate::{Component, is_text};
 
 /// The maximum length of a part of a request's target, in bytes.
 const MAX_PART: usize = 16 * 1024;
@@ -98,17 +98,18 @@ impl Request {
     }
 }
 
-/// Replaces a part of a request's target.
-fn set<T>(part: &RefCell<T>, value: T, length: usize) -> Result<(), ()> {
-    if length > MAX_PART {
+/// Replaces a part of a request's target. `text` returns the string in it.
+fn set<T>(part: &RefCell<T>, value: T, text: impl FnOnce(&T) -> &str) -> Result<(), ()> {
+    let text = text(&value);
+    if text.len() > MAX_PART || !is_text(text) {
         return Err(());
     }
     *part.borrow_mut() = value;
     Ok(())
 }
 
-fn length(text: Option<&String>) -> usize {
-    text.map_or(0, String::len)
+fn text(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or_default()
 }
 
 impl GuestOutgoingRequest for Request {
@@ -138,11 +139,10 @@ impl GuestOutgoingRequest for Request {
     }
 
     fn set_method(&self, method: Method) -> Result<(), ()> {
-        let length = match &method {
-            Method::Other(other) => other.len(),
-            _ => 0,
-        };
-        set(&self.method, method, length)
+        set(&self.method, method, |method| match method {
+            Method::Other(other) => other,
+            _ => "",
+        })
     }
 
     fn path_with_query(&self) -> Option<String> {
@@ -150,8 +150,7 @@ impl GuestOutgoingRequest for Request {
     }
 
     fn set_path_with_query(&self, path: Option<String>) -> Result<(), ()> {
-        let length = length(path.as_ref());
-        set(&self.path, path, length)
+        set(&self.path, path, text)
     }
 
     fn scheme(&self) -> Option<Scheme> {
@@ -159,11 +158,10 @@ impl GuestOutgoingRequest for Request {
     }
 
     fn set_scheme(&self, scheme: Option<Scheme>) -> Result<(), ()> {
-        let length = match &scheme {
-            Some(Scheme::Other(other)) => other.len(),
-            _ => 0,
-        };
-        set(&self.scheme, scheme, length)
+        set(&self.scheme, scheme, |scheme| match scheme {
+            Some(Scheme::Other(other)) => other,
+            _ => "",
+        })
     }
 
     fn authority(&self) -> Option<String> {
@@ -171,8 +169,7 @@ impl GuestOutgoingRequest for Request {
     }
 
     fn set_authority(&self, authority: Option<String>) -> Result<(), ()> {
-        let length = length(authority.as_ref());
-        set(&self.authority, authority, length)
+        set(&self.authority, authority, text)
     }
 
     fn headers(&self) -> FieldsHandle {

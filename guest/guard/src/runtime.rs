@@ -27,8 +27,7 @@ struct Memory {
 }
 
 impl Source for Memory {
-    // On its own, it would return through the stack, which `cabi_realloc` does not have: see
-    // `host/build/direct.rs`.
+    // Inlined for the same reason as in `heap.rs`: see `host/build/direct.rs`.
     #[inline(always)]
     fn more(&self, size: usize) -> Option<(*mut u8, usize)> {
         let (mut start, mut end) = (0, memory_size(0) * PAGE);
@@ -48,6 +47,7 @@ impl Source for Memory {
         Some((core::ptr::with_exposed_provenance_mut(start), end - start))
     }
 }
+
 /// Traps without a message.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
@@ -69,8 +69,12 @@ unsafe extern "C" fn cabi_realloc(
     if old_size == 0 && new_size == 0 {
         return core::ptr::without_provenance_mut(align);
     }
-    // SAFETY: by the canonical ABI, `align` is a power of two, the sizes fit, `old` comes from this
-    // allocator with that size and alignment, and the new size is not zero.
+    // A list can be larger than a layout.
+    if new_size > isize::MAX as usize {
+        unreachable()
+    }
+    // SAFETY: by the canonical ABI, `align` is a power of two, `old` comes from this allocator with that size and
+    // alignment, and the new size is not zero. The sizes fit: the old one did.
     let block = unsafe {
         if old_size == 0 {
             alloc::alloc::alloc(Layout::from_size_align_unchecked(new_size, align))

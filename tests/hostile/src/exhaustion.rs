@@ -122,7 +122,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             outgoing
         })
     }),
-    // As many as fit, of the longest parts that the guard of a guarded component keeps.
+    // As many requests as fit, with the longest parts that the guard keeps.
     list("many-parts-kept", |_| {
         let (method, part) = (Method::Other("M".repeat(16_000)), "a".repeat(16_000));
         hoard(|| {

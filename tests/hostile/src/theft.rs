@@ -2,6 +2,7 @@
 
 use crate::attempt::{Act, Attempt, Ending, Scene, report_of};
 use crate::wire::{Message, own_request, variables};
+use wasi::http::types::{Method, Scheme};
 use wasi::io::streams::StreamError;
 
 const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
@@ -72,7 +73,38 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             report_of(&Message { headers: vec![name], ..own_request(scene) })
         }),
     },
+    // Strings that end within a character. A reader that doesn't check them reads on in its own memory.
+    list("cut-header", |scene| {
+        report_of(&Message { headers: vec![(cut(), Vec::new())], ..own_request(scene) })
+    }),
+    list("cut-method", |scene| {
+        report_of(&Message { method: Method::Other(cut()), ..own_request(scene) })
+    }),
+    list("cut-scheme", |scene| {
+        report_of(&Message { scheme: Some(Scheme::Other(cut())), ..own_request(scene) })
+    }),
+    list("cut-authority", |scene| {
+        report_of(&Message { authority: Some(cut()), ..own_request(scene) })
+    }),
+    list("cut-path", |scene| {
+        let mut message = Message { target: Some(cut()), ..own_request(scene) };
+        // How many requests to send first, and the lengths of a server's name. They decide what follows the path in
+        // memory.
+        let numbers: Vec<usize> = scene.other.split(':').flat_map(str::parse).collect();
+        if let [requests, short, long] = numbers[..] {
+            (0..requests).for_each(|_| drop(own_request(scene).send()));
+            message.authority = Some(["\u{1f600}".repeat(long), "a".repeat(short)].concat());
+        }
+        report_of(&message)
+    }),
 ];
+
+/// Returns the first byte of a four-byte character.
+#[expect(unsafe_code, reason = "a string without a whole character is the attempt")]
+fn cut() -> String {
+    // SAFETY: it isn't UTF-8, but this component reads only its address and its length.
+    unsafe { String::from_utf8_unchecked(vec![0xf0]) }
+}
 
 /// Everything that the host tells a component about its environment.
 fn surroundings() -> String {

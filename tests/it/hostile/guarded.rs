@@ -286,8 +286,12 @@ async fn an_error_after_a_write_says_what_became_of_it() {
                     arena.call_guarded(function, &arena.arguments(function, name), LONG).await;
                 let case = format!("{function} answered {answer:?}, claiming {claimed}: {ended:?}");
                 let Ended::Failed(text) = &ended else { panic!("{case}") };
+                assert_eq!(simulator.scripts_left(), 0, "{case}");
                 let (kind, known) = match record::effect(method, answer) {
-                    WriteOutcome::None => (claimed, String::new()),
+                    WriteOutcome::None => {
+                        assert!(!text.contains("made its change"), "{case}");
+                        (claimed, String::new())
+                    }
                     WriteOutcome::Unknown => {
                         let open = ["timeout", "unavailable", "unexpected-response"];
                         let (kind, then) = if open.contains(&claimed) {

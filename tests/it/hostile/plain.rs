@@ -12,7 +12,7 @@ use whereby::catalog::Function;
 /// After how many instructions a component that computes gives way, so that its call can be ended.
 const TURN: u64 = 500_000;
 
-/// How much each memory of a component may have, in bytes. It is more than the guard lets its own become.
+/// How much each memory of a component may have, in bytes. More than the guard's own limit.
 const MEMORY: usize = 256 * 1024 * 1024;
 
 /// The error when a memory would become larger.

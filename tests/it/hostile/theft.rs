@@ -35,6 +35,11 @@ pub(super) fn cases() -> Group {
         case("set-harmless-agent", Claims("400")).reaching(LISTED),
         case("set-harmless-accept", Claims("400")).reaching(LISTED),
         case("set-trailers", Fault("the header trailer;")),
+        case("cut-header", Fault("incomplete utf-8 byte sequence")),
+        case("cut-method", Fault("incomplete utf-8 byte sequence")),
+        case("cut-scheme", Fault("incomplete utf-8 byte sequence")),
+        case("cut-authority", Fault("incomplete utf-8 byte sequence")),
+        case("cut-path", Fault("incomplete utf-8 byte sequence")),
     ];
     vec![
         ("list_rooms", cases),

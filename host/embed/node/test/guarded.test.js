@@ -111,6 +111,24 @@ test("a hostile middle gets nothing done", async (t) => {
   assert.equal(connections, 0);
 });
 
+test("a string that ends within a character shows nothing of the guard's memory", async (t) => {
+  // jco passes strings from one component to another unchecked. With these numbers, the guard's error would have
+  // continued into a copy of the key.
+  const parts = (length, step) => Array.from({ length }, (_, i) => String.fromCharCode(65 + ((i * step) % 26)));
+  const accessToken = `eyJ${parts(33, 7).join("")}.eyJ${parts(180, 5).join("")}.${parts(43, 11).join("")}`;
+  const { apiUrl } = await serve(t, (_, response) => {
+    response.setHeader("content-type", "application/json").end('{"results":[],"cursor":null}');
+  });
+  const whereby = () => open(t, bare({ accessToken, apiUrl, component: built("hostile"), permissions: ALLOW }));
+  for (const cursor of ["cut-path 2:3:30", "cut-path", "cut-authority", "cut-scheme", "cut-method", "cut-header"]) {
+    const told = await (await whereby()).listRooms({ cursor }).then(JSON.stringify, inspect);
+    for (let at = 0; at + 8 <= accessToken.length; at += 1) {
+      assert.ok(!told.includes(accessToken.slice(at, at + 8)), `${cursor} shows a part of the key: ${told}`);
+    }
+    assert.match(told, /unsendable: /, cursor);
+  }
+});
+
 test("a middle that fills the guard's memory is stopped while jco can tell the addresses of resources apart", async (t) => {
   // jco keeps a flag in bit 30 of an address, so those of 1 GiB and more would be those of other resources.
   const { api, methods } = await watched(t);
