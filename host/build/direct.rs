@@ -660,6 +660,12 @@ struct Copied(Vec<u32>);
 impl Reencode for Copied {
     type Error = Infallible;
 
+    /// The only table here is that of the destructors, which these functions don't know.
+    fn table_index(&mut self, _: u32) -> Result<u32, Error> {
+        // The validation refuses it.
+        Ok(u32::MAX)
+    }
+
     fn function_index(&mut self, function: u32) -> Result<u32, Error> {
         let new = self.0.iter().position(|copied| *copied == function);
         // The validation refuses an index that is too large.
