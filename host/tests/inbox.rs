@@ -47,8 +47,7 @@ fn the_browser_is_given_a_private_file_and_no_secret_on_its_command_line() {
     let opened = home.path().join("opened");
     let made = Command::new("mkfifo").arg(&opened).status().expect("mkfifo");
     assert!(made.success());
-    // Another process writes them. A child of another test, before its exec, has what this process has open,
-    // and a file that is open for writing can't be executed.
+    // Another process writes them: a program that is open for writing anywhere here cannot be started.
     let made = Command::new("/bin/sh")
         .args(["-c", "printf '%s' \"$0\" | tee xdg-open > open && chmod 700 xdg-open open"])
         .arg("#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$HOME/opened\"\n")

@@ -9,8 +9,7 @@ pub(crate) fn place_program(path: &Path) {
     if std::fs::hard_link(built, path).is_ok() {
         return;
     }
-    // Another process copies it. A child of another test, before its exec, has what this process has open, and
-    // a file that is open for writing can't be executed.
+    // Another process copies it: a program that is open for writing anywhere here cannot be started.
     let copied = Command::new("cp").arg(built).arg(path).status().expect("cp");
     assert!(copied.success(), "{copied}");
 }
