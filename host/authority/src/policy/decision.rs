@@ -50,6 +50,11 @@ impl<'a> Subject<'a> {
 struct Key<'a>([&'a str; 5]);
 
 impl<'a> Key<'a> {
+    /// A whole key.
+    fn of(key: &'a str) -> Self {
+        Self([key, "", "", "", ""])
+    }
+
     /// A key with a name in it, such as `agents.NAME.accounts`.
     fn named(before: &'static str, name: &'a str, after: &'static str) -> Self {
         Self([before, name, after, "", ""])
@@ -67,6 +72,14 @@ struct Layer<'a> {
     unmet: Option<Unmet>,
     conditions: Vec<&'a Stated>,
     otherwise: Permission,
+}
+
+/// What one layer says about one call.
+struct Decided<'a> {
+    layer: Layer<'a>,
+    permission: Permission,
+    /// The conditions that do not hold, and why.
+    unmet: Vec<(&'a Stated, String)>,
 }
 
 impl<'a> Layer<'a> {
@@ -104,12 +117,12 @@ impl<'a> Layer<'a> {
         Self { is_default: true, ..Self::word(key, effect.default_permission(), None) }
     }
 
-    /// Returns the rule, what it says about a call, and the conditions that do not hold, and why.
-    fn decide(self, scope: &Scope, facts: &Facts) -> (Self, Permission, Vec<(&'a Stated, String)>) {
+    /// Decides on a call.
+    fn decide(self, scope: &Scope, facts: &Facts) -> Decided<'a> {
         let unmet = |stated: &&'a Stated| Some((*stated, stated.condition.unmet(scope, facts)?));
         let unmet: Vec<_> = self.conditions.iter().filter_map(unmet).collect();
         let permission = if unmet.is_empty() { self.permission } else { self.otherwise };
-        (self, permission, unmet)
+        Decided { layer: self, permission, unmet }
     }
 
     /// Returns the rule as it is if every condition holds.
@@ -124,7 +137,7 @@ impl<'a> Layer<'a> {
     }
 
     /// Returns the rule as it is if a condition does not hold.
-    fn without(&self, stated: &Stated, reason: String) -> Rule {
+    fn rule_unmet(&self, stated: &Stated, reason: String) -> Rule {
         Rule {
             key: format!("{}.{}", self.key.0.concat(), stated.condition.name()),
             permission: self.otherwise,
@@ -371,7 +384,7 @@ impl Policy {
             .next()
             .map(|(file, line)| {
                 let place = file.map(|file| (file, line));
-                let key = Key::named("approvals.require", "", "");
+                let key = Key::of("approvals.require");
                 let rule = Layer::word(key, Permission::Deny, place).rule();
                 let reason = "nothing but a passkey approves calls".to_owned();
                 Rule { unmet: Some(Unmet { value: "passkey".into(), reason }), ..rule }
@@ -392,11 +405,11 @@ impl Policy {
             layers.into_iter().map(|layer| layer.decide(scope, facts)).collect();
         // `layers` is never empty.
         let strictest =
-            decided.iter().map(|(_, permission, _)| *permission).max().unwrap_or(Permission::Deny);
+            decided.iter().map(|decided| decided.permission).max().unwrap_or(Permission::Deny);
         let relies_on = decided
             .iter()
-            .filter(|(layer, _, unmet)| unmet.is_empty() && layer.otherwise > strictest)
-            .flat_map(|(layer, ..)| &layer.conditions)
+            .filter(|decided| decided.unmet.is_empty() && decided.layer.otherwise > strictest)
+            .flat_map(|decided| &decided.layer.conditions)
             .map(|stated| stated.condition.clone())
             .collect();
         // Among equally strict rules, one with conditions says more than one without.
@@ -407,15 +420,15 @@ impl Policy {
                     .iter()
                     .any(|own| !matches!(own.condition, Condition::ValidUntil(_)))
         };
-        let mut own = decided.iter().enumerate().filter(|(_, own)| own.1 == strictest);
+        let mut own = decided.iter().enumerate().filter(|(_, own)| own.permission == strictest);
         let first = own.clone().next();
-        let index = own.find(|(_, own)| says_more(&own.0)).or(first).map(|(index, _)| index);
-        let (layer, _, unmet) = decided.swap_remove(index.unwrap_or_default());
+        let index = own.find(|(_, own)| says_more(&own.layer)).or(first).map(|(index, _)| index);
+        let Decided { layer, unmet, .. } = decided.swap_remove(index.unwrap_or_default());
         let rule = match unmet.first() {
             None => layer.rule(),
             Some((first, _)) => {
                 let reasons: Vec<&str> = unmet.iter().map(|(_, reason)| reason.as_str()).collect();
-                layer.without(first, crate::text::join(&reasons, ", and "))
+                layer.rule_unmet(first, crate::text::join(&reasons, ", and "))
             }
         };
         let passkey = self.passkey_required_by();
@@ -468,7 +481,7 @@ impl Policy {
             conditions: layer
                 .conditions
                 .iter()
-                .map(|stated| layer.without(stated, String::new()))
+                .map(|stated| layer.rule_unmet(stated, String::new()))
                 .collect(),
             rule: layer.rule(),
         });
@@ -652,7 +665,7 @@ impl Restrictions {
         let applies = |stated: &&Stated| rule.conditions.contains(&stated.condition.name());
         let conditions: Vec<&Stated> = self.conditions.iter().filter(applies).collect();
         if !conditions.is_empty() {
-            let mut layer = Layer::word(Key::named("token", "", ""), Permission::Allow, None);
+            let mut layer = Layer::word(Key::of("token"), Permission::Allow, None);
             (layer.conditions, layer.otherwise) = (conditions, Permission::Deny);
             layers.push(layer);
         }
@@ -684,7 +697,7 @@ impl Verdict {
     pub fn forbidden(key: &str) -> Self {
         Self {
             permission: Permission::Deny,
-            rule: Layer::word(Key::named("", key, ""), Permission::Deny, None).rule(),
+            rule: Layer::word(Key::of(key), Permission::Deny, None).rule(),
             force_denied_by: None,
             elicitation_denied_by: None,
             passkey_required_by: None,
