@@ -73,7 +73,7 @@ impl<const N: usize> Build<'_, N> {
             // More inlining than this makes the component larger, and no faster.
             flags.push("-Cllvm-args=-inline-threshold=160".to_owned());
         } else {
-            // A tenth fewer instructions, for 6 KB.
+            // Inlines more than `opt-level` "z": a tenth fewer instructions, for 6 KB.
             flags.push("-Cllvm-args=-inline-threshold=40".to_owned());
             // Some runtimes mix up resources whose addresses in the guard's memory are large.
             flags.push(format!("-Clink-arg=--max-memory={GUARD_MEMORY_BYTES}"));

@@ -11,7 +11,7 @@
 //! the first module also has a table of destructors, which the main module fills, and functions that call
 //! through it.
 //!
-//! The functions' memory is freed as a whole, so what the runtime calls after each of them does nothing. It goes too.
+//! The functions free their memory as a whole, so their post-return functions are empty. These go too.
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,10 +44,10 @@ const REALLOC: &str = "cabi_realloc";
 /// The module that has them instead, and its instance.
 const FIRST: u32 = 0;
 
-/// What begins the name of a function that the runtime calls after another.
-const AFTER: &str = "cabi_post_";
+/// The prefix of the names of post-return functions.
+const POST_RETURN: &str = "cabi_post_";
 
-/// The table of destructors in it.
+/// The first module's table of destructors.
 const DESTRUCTORS: &str = "destructors";
 
 /// Returns the same component with its imports connected directly.
@@ -81,7 +81,7 @@ struct Connector {
     destructors: Vec<Destructor>,
     /// The instance of the main module.
     main: u32,
-    /// The exports of the main module that go, because they do nothing.
+    /// The empty post-return functions of the main module, which go.
     empty: BTreeSet<String>,
 }
 
@@ -114,7 +114,7 @@ enum Core {
     Shim(String),
     /// A destructor that the main module exports under this name, and puts in the table itself.
     Destructor(String),
-    /// The function of this name, which is called after another and does nothing.
+    /// An empty post-return function with this name.
     Empty(String),
 }
 
@@ -540,7 +540,7 @@ fn split(module: &[u8], destructors: &[Destructor]) -> Result<Parts> {
         filled.destructors.push(destructor);
     }
     let mut empty = BTreeSet::new();
-    for (name, function) in exported.iter().filter(|(name, _)| name.starts_with(AFTER)) {
+    for (name, function) in exported.iter().filter(|(name, _)| name.starts_with(POST_RETURN)) {
         let body = function.checked_sub(imports).and_then(|own| bodies.get(own as usize));
         let body = body.context("an exported function has no body")?;
         if matches!(body.get_operators_reader()?.read()?, Operator::End) {
@@ -659,6 +659,12 @@ struct Copied(Vec<u32>);
 
 impl Reencode for Copied {
     type Error = Infallible;
+
+    /// The only table here is that of the destructors, which these functions don't know.
+    fn table_index(&mut self, _: u32) -> Result<u32, Error> {
+        // The validation refuses it.
+        Ok(u32::MAX)
+    }
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error> {
         let new = self.0.iter().position(|copied| *copied == function);

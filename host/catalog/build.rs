@@ -194,8 +194,8 @@ impl Generator<'_> {
         ))
     }
 
-    /// Returns the members with the name in the WIT, the documentation, and more for people. Without the feature
-    /// `docs`, there are none.
+    /// Returns the members that only people and results need: the name in the WIT, the documentation and `more`.
+    /// Empty without the feature `docs`.
     fn documentation(&self, name: &str, docs: &str, more: &str) -> String {
         if self.has_docs {
             format!("name: {name:?}, docs: {docs:?}, {more}")

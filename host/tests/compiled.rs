@@ -2,9 +2,12 @@
 
 #![cfg(all(unix, feature = "simulator"))]
 
+#[path = "world/program.rs"]
+mod program;
 #[path = "world/simulator.rs"]
 mod simulator;
 
+use program::place_program;
 use rustix::process::geteuid;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -46,10 +49,7 @@ impl Package {
         for readable in ["", "bin", "lib", "lib/whereby"] {
             package.set_mode(readable, 0o755);
         }
-        let (built, program) = (env!("CARGO_BIN_EXE_whereby"), package.path("bin/whereby"));
-        fs::hard_link(built, &program)
-            .or_else(|_| fs::copy(built, &program).map(drop))
-            .expect("the program");
+        place_program(&package.path("bin/whereby"));
         let configuration = format!(
             "permissions.write = \"allow\"\n[accounts.work]\naccess_token = \"{}\"\napi_url = \"{}\"\n",
             simulator.token(),

@@ -47,12 +47,14 @@ fn the_browser_is_given_a_private_file_and_no_secret_on_its_command_line() {
     let opened = home.path().join("opened");
     let made = Command::new("mkfifo").arg(&opened).status().expect("mkfifo");
     assert!(made.success());
-    for name in ["xdg-open", "open"] {
-        let browser = home.path().join(name);
-        let script = "#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$HOME/opened\"\n";
-        std::fs::write(&browser, script).expect("a program");
-        std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o700)).expect("a mode");
-    }
+    // Another process writes them: a program that is open for writing anywhere here cannot be started.
+    let made = Command::new("/bin/sh")
+        .args(["-c", "printf '%s' \"$0\" | tee xdg-open > open && chmod 700 xdg-open open"])
+        .arg("#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$HOME/opened\"\n")
+        .current_dir(home.path())
+        .status()
+        .expect("a shell");
+    assert!(made.success());
     let mut child = inbox(home.path(), &["--open", "--json"]);
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");

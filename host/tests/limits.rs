@@ -3,9 +3,12 @@
 
 #![cfg(all(target_os = "linux", feature = "simulator", feature = "lua", feature = "mcp"))]
 
+#[path = "world/program.rs"]
+mod program;
 #[path = "world/simulator.rs"]
 mod simulator;
 
+use program::place_program;
 use serde_json::{Value, json};
 use simulator::beside_simulator;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -59,8 +62,7 @@ impl Home {
     fn new(simulator: &Simulator, user: Option<u32>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let (url, token) = (simulator.url(), simulator.token().to_owned());
-        std::fs::copy(env!("CARGO_BIN_EXE_whereby"), folder.path().join("whereby"))
-            .expect("a copy of the program");
+        place_program(&folder.path().join("whereby"));
         let script = "app.integrations.whereby.get_current_user({})";
         std::fs::write(folder.path().join("script.lua"), script).expect("a script");
         let home = Self { folder, user, url, token };

@@ -172,7 +172,7 @@ async fn a_token_comes_from_the_environment_a_file_or_a_command() {
     let token = world.simulator.token().to_owned();
     world.write("config/whereby/token", &format!("{token}\n"));
     let absolute = world.write("token", &format!("  {token}  \n"));
-    let program = script(&world, "token.sh", &format!("printf '%s\\n' \"$1{token}\""));
+    let program = world.write_script("token.sh", &format!("printf '%s\\n' \"$1{token}\""));
     for (source, variables) in [
         ("{ env = \"MY_TOKEN\" }".to_owned(), &[("MY_TOKEN", token.as_str())][..]),
         ("{ file = \"token\" }".to_owned(), &[]),
@@ -183,13 +183,6 @@ async fn a_token_comes_from_the_environment_a_file_or_a_command() {
         let outcome = call_with_token(&world, &source, variables).await;
         assert!(outcome.result.is_ok(), "{source}: {:?}", outcome.result);
     }
-}
-
-/// Writes a program for the shell.
-fn script(world: &World, name: &str, body: &str) -> std::path::PathBuf {
-    let path = world.write(name, &format!("#!/bin/sh\n{body}\n"));
-    set_mode(&path, 0o700);
-    path
 }
 
 #[tokio::test]
@@ -205,9 +198,9 @@ async fn a_token_that_cannot_be_had_is_a_configuration_error_that_shows_nothing_
         ("huge", "s3cret".repeat(10_000)),
     ]
     .map(|(name, text)| world.write(name, &text));
-    let failing = script(&world, "failing.sh", "echo s3cret; echo s3cret >&2; exit 3");
-    let silent = script(&world, "silent.sh", "exit 0");
-    let talkative = script(&world, "talkative.sh", "echo s3cret; echo s3cret");
+    let failing = world.write_script("failing.sh", "echo s3cret; echo s3cret >&2; exit 3");
+    let silent = world.write_script("silent.sh", "exit 0");
+    let talkative = world.write_script("talkative.sh", "echo s3cret; echo s3cret");
     let command = |path: &Path| format!("{{ command = [\"{}\"] }}", path.display());
     for (source, words) in [
         ("{ env = \"NOT_SET\" }".to_owned(), "NOT_SET is not set"),
@@ -251,7 +244,7 @@ async fn a_command_gets_neither_the_working_directory_nor_standard_input() {
     let world = world().await;
     let token = world.simulator.token();
     let body = format!("[ \"$PWD\" = / ] && ! read -r line && echo {token}");
-    let program = script(&world, "strict.sh", &body);
+    let program = world.write_script("strict.sh", &body);
     let source = format!("{{ command = [\"{}\"] }}", program.display());
     let outcome = call_with_token(&world, &source, &[]).await;
     assert!(outcome.result.is_ok(), "{:?}", outcome.result);

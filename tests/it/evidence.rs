@@ -341,9 +341,8 @@ async fn the_newest_hash_is_taken_elsewhere() {
     let more = "[audit]\nhead_file = \"heads.jsonl\"\nhead_command = [\"COMMAND\", \"x\"]\nhead_rows = 3\n";
     let world = World::with_rooms(vec![daily()]).await;
     let home = world.path("");
-    let script = format!("#!/bin/sh\ncd '{}'\ncat >> told; echo >> told\n", home.display());
-    let command = world.write("take", &script);
-    set_mode(&command, 0o700);
+    let script = format!("cd '{}'\ncat >> told; echo >> told", home.display());
+    let command = world.write_script("take", &script);
     let toml = format!("[permissions]\nwrite = \"allow\"\n{more}")
         .replace("COMMAND", &command.display().to_string());
     let config = world.configure(&toml);

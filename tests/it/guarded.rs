@@ -278,8 +278,8 @@ async fn a_component_that_cannot_be_guarded_is_refused_with_what_to_do() {
             with_module_in_interface(),
             &["--reader"],
             9,
-            "the component cannot be guarded: wasi:random/insecure@0.2.12 must be an interface with \
-             nothing but functions and types; build it from",
+            "the component cannot be guarded: wasi:random/insecure@0.2.12 must consist of functions \
+             and types only; build it from",
         ),
     ] {
         std::fs::write(world.path("project/own.wasm"), bytes).expect("a file");

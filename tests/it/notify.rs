@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use whereby::Settings;
 use whereby::inbox::Inbox;
-use whereby_tests::{World, run, set_mode};
+use whereby_tests::{World, run};
 
 const DELETE: [&str; 4] = ["call", "delete_room", "--arg", "room_name=daily"];
 
@@ -17,8 +17,7 @@ const DELETE: [&str; 4] = ["call", "delete_room", "--arg", "room_name=daily"];
 async fn world(script: &str) -> World {
     let world = World::with_rooms(vec![daily()]).await;
     let home = world.path("");
-    let file = world.write("notify", &format!("#!/bin/sh\ncd '{}'\n{script}\n", home.display()));
-    set_mode(&file, 0o700);
+    let file = world.write_script("notify", &format!("cd '{}'\n{script}", home.display()));
     world.configure(&format!(
         "[approvals]\nnotify = [\"{}\", \"one\"]\n[agents.a]\n",
         file.display()

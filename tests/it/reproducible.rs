@@ -232,6 +232,11 @@ fn a_resource_of_another_shape_is_not_connected() {
             "(core func $new (canon resource.new $r)) (type (resource (rep i32) (dtor (func $new))))",
             "a destructor is not the shim's",
         ),
+        (
+            "i32.const 64)",
+            "(drop (call_indirect (result i32) (i32.const 0))) i32.const 64)",
+            "the connected component is invalid",
+        ),
     ] {
         let text = WITH_DESTRUCTOR.replacen(from, to, 1);
         assert_ne!(text, WITH_DESTRUCTOR);

@@ -72,6 +72,17 @@ impl World {
         path
     }
 
+    /// Writes a script for the shell in the user's home directory, and returns its path.
+    pub fn write_script(&self, name: &str, body: &str) -> PathBuf {
+        let path = self.path(name);
+        // Another process writes it: a program that is open for writing anywhere here cannot be started.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 700 \"$0\"";
+        let mut shell = std::process::Command::new("/bin/sh");
+        let made = shell.args(["-c", write]).arg(&path).arg(body).status();
+        assert!(made.expect("a shell").success());
+        path
+    }
+
     /// Writes the configuration file: the given text, then both accounts.
     ///
     /// The text may start with top-level keys.

@@ -99,7 +99,7 @@ impl Url {
 
 /// Reads a port as every parser writes it: without a sign or leading zeros.
 fn port_of(text: &str) -> Option<u16> {
-    text.parse().ok().filter(|_| !text.starts_with(['+', '0']))
+    text.parse().ok().filter(|_| text == "0" || !text.starts_with(['+', '0']))
 }
 
 /// Whether it is a host name that is neither an address nor an encoded name of another language.
@@ -142,6 +142,7 @@ mod tests {
             "https://acme.whereby.com",
             "rtmp://live.example.com:1935/app/key",
             "rtmps://Live.example.com/app/key?x=1",
+            "rtmp://live.example.com:0/app/key",
         ] {
             assert!(Url::parse(text).is_ok(), "{text}");
             assert_same(text);

@@ -258,9 +258,6 @@ pub fn rebuild(body: &[u8], shape: Shape, redactor: &Redactor) -> Result<Vec<u8>
         Shape::Object { .. } => Keep::Object(&members),
         Shape::Nothing => Keep::Nothing,
     };
-    #[cfg(feature = "std")]
-    let halves = memchr::memchr(b'\\', body).and_then(|_| surrogate::without_halves(body));
-    #[cfg(not(feature = "std"))]
     let halves = surrogate::without_halves(body);
     let body = halves.as_deref().unwrap_or(body);
     let too_many_rows = Cell::new(false);
@@ -573,7 +570,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
-/// Reads which of these members a name is, if it is one.
+/// Reads a member's name, and returns its index if it is known.
 struct Which<'a>(&'a [(&'static str, Keep<'a>)]);
 
 impl<'de> DeserializeSeed<'de> for Which<'_> {

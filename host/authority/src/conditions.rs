@@ -532,6 +532,7 @@ pub fn parse_span(text: &str) -> Option<i64> {
 /// Writes a time span, such as `2h` or `1h30m`.
 #[must_use]
 pub fn span(seconds: i64) -> String {
+    // As u64: one formatter is enough for the guard.
     let mut rest = u64::try_from(seconds).unwrap_or_default();
     let mut written = String::new();
     for (unit, length) in UNITS {

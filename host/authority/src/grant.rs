@@ -380,10 +380,11 @@ impl Grant {
                 return Err(self.refuse(&format!("{what} against the condition {name}")));
             }
         }
+        // A condition that reads `now` must be in `ends`.
         self.check_time(now)
     }
 
-    /// Whether the permission ends at some time.
+    /// Whether the permission has an end (`valid_until`).
     #[must_use]
     pub fn ends(&self) -> bool {
         self.relies_on.iter().any(|condition| matches!(condition, Condition::ValidUntil(_)))

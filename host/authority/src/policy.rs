@@ -193,7 +193,7 @@ pub struct Table {
     pub participants: Participants,
 }
 
-/// The two parts of the key of an entry in its table, and the entry.
+/// An entry, and its key in two parts, such as `functions.` and `create_room`.
 type Named<'a> = ([&'static str; 2], &'a Entry);
 
 impl Table {

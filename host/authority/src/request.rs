@@ -338,6 +338,7 @@ impl QueryWriter<'_> {
 
     fn add_page(&mut self, page: &Page) {
         if let Some(limit) = page.limit {
+            // As u64: one formatter is enough for the guard.
             self.add("limit", &u64::from(limit).to_string());
         }
         if let Some(cursor) = &page.cursor {

@@ -84,6 +84,7 @@ pub fn secrets_of(function: &Function, arguments: &Value) -> Vec<String> {
         match (given, shown) {
             // Masking keeps the members and their order.
             (Value::Object(given), Value::Object(shown)) => {
+                debug_assert!(given.keys().eq(shown.keys()));
                 let both = given.values().zip(shown.values());
                 both.for_each(|(given, shown)| collect(given, shown, found));
             }

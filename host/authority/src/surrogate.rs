@@ -16,7 +16,11 @@ const REPLACEMENT: &[u8; ESCAPE] = b"\\ufffd";
 #[must_use]
 pub fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
     // Most have no escapes, and this search is fast.
-    if !json.contains(&b'\\') {
+    #[cfg(feature = "std")]
+    let has_escape = memchr::memchr(b'\\', json).is_some();
+    #[cfg(not(feature = "std"))]
+    let has_escape = json.contains(&b'\\');
+    if !has_escape {
         return None;
     }
     let mut whole: Option<Vec<u8>> = None;

@@ -25,7 +25,7 @@ pub(crate) fn join(parts: &[impl AsRef<str>], separator: &str) -> String {
 /// code point, truncated after `most` characters.
 #[must_use]
 pub fn printable(text: &str, most: usize) -> String {
-    // Nearly every text.
+    // Nothing to replace or cut, as in most text.
     if text.len() <= most && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return text.to_owned();
     }

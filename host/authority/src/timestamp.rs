@@ -198,6 +198,7 @@ struct Digits<'a>(&'a [u8]);
 impl Digits<'_> {
     fn one_of(&mut self, separators: &[u8]) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
+        // `contains` is made for more bytes than these.
         if !separators.iter().any(|separator| separator == first) {
             return None;
         }

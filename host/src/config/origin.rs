@@ -165,8 +165,10 @@ impl ApiBase {
 
 impl fmt::Display for ApiBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.origin())?;
-        f.write_str(&self.path)
+        for part in [self.scheme.as_str(), "://", self.authority(), &self.path] {
+            f.write_str(part)?;
+        }
+        Ok(())
     }
 }
 

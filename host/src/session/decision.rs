@@ -257,8 +257,7 @@ impl Session {
 
     /// Returns a call that is denied, as that of a frozen call stays. Its arguments must be valid at a time.
     ///
-    /// The result is in a box because a call under way would keep a copy of it for each function that it
-    /// passed through.
+    /// Boxed, because each future that it passes through would hold a copy.
     fn undecided<'a>(
         &'a self,
         call: &'a Call,

@@ -16,8 +16,7 @@ const CACHE: &str = "WHEREBY_BENCH_CACHE";
 /// The memory of a process, in KiB.
 pub(crate) struct Memory {
     pub(crate) resident: u64,
-    /// Without pages of files, which count once for each place that they are mapped at: each call maps four
-    /// of the compiled code.
+    /// Without pages of files. Each call maps four pages of the component's constants, which all calls share.
     pub(crate) own: u64,
 }
 

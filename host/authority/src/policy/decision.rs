@@ -1,16 +1,18 @@
 //! The decision on a call: what each layer says about it, and the strictest of that.
 
-use super::{Effect, Entry, File, Named, Permission, Policy, Rules, Stated, Table};
 #[cfg(feature = "std")]
-use super::{Participants, Restrictions};
+mod host;
+
+#[cfg(feature = "std")]
+pub use host::{AppliedRule, Needs, Outlook};
+
+#[cfg(feature = "std")]
+use super::Restrictions;
+use super::{Effect, Entry, File, Named, Permission, Policy, Rules, Stated, Table};
 use crate::conditions::{Condition, Facts};
 use crate::prelude::*;
 use crate::scope::Scope;
 use crate::table::FunctionRule;
-#[cfg(feature = "std")]
-use crate::timestamp::Timestamp;
-#[cfg(feature = "std")]
-use alloc::collections::BTreeMap;
 use core::fmt;
 use serde_json::Value;
 use whereby_catalog::Function;
@@ -50,6 +52,11 @@ impl<'a> Subject<'a> {
 struct Key<'a>([&'a str; 5]);
 
 impl<'a> Key<'a> {
+    /// A whole key.
+    fn of(key: &'a str) -> Self {
+        Self([key, "", "", "", ""])
+    }
+
     /// A key with a name in it, such as `agents.NAME.accounts`.
     fn named(before: &'static str, name: &'a str, after: &'static str) -> Self {
         Self([before, name, after, "", ""])
@@ -67,6 +74,14 @@ struct Layer<'a> {
     unmet: Option<Unmet>,
     conditions: Vec<&'a Stated>,
     otherwise: Permission,
+}
+
+/// What one layer says about one call.
+struct Decided<'a> {
+    layer: Layer<'a>,
+    permission: Permission,
+    /// The conditions that do not hold, and why.
+    unmet: Vec<(&'a Stated, String)>,
 }
 
 impl<'a> Layer<'a> {
@@ -104,12 +119,12 @@ impl<'a> Layer<'a> {
         Self { is_default: true, ..Self::word(key, effect.default_permission(), None) }
     }
 
-    /// Returns the rule, what it says about a call, and the conditions that do not hold, and why.
-    fn decide(self, scope: &Scope, facts: &Facts) -> (Self, Permission, Vec<(&'a Stated, String)>) {
+    /// Decides on a call.
+    fn decide(self, scope: &Scope, facts: &Facts) -> Decided<'a> {
         let unmet = |stated: &&'a Stated| Some((*stated, stated.condition.unmet(scope, facts)?));
         let unmet: Vec<_> = self.conditions.iter().filter_map(unmet).collect();
         let permission = if unmet.is_empty() { self.permission } else { self.otherwise };
-        (self, permission, unmet)
+        Decided { layer: self, permission, unmet }
     }
 
     /// Returns the rule as it is if every condition holds.
@@ -124,7 +139,7 @@ impl<'a> Layer<'a> {
     }
 
     /// Returns the rule as it is if a condition does not hold.
-    fn without(&self, stated: &Stated, reason: String) -> Rule {
+    fn rule_unmet(&self, stated: &Stated, reason: String) -> Rule {
         Rule {
             key: format!("{}.{}", self.key.0.concat(), stated.condition.name()),
             permission: self.otherwise,
@@ -161,21 +176,6 @@ impl Rules {
         let all = entry(&self.all)
             .map(|(key, entry)| Layer::of(entry, ["permissions.", "", ""], key, file));
         own.into_iter().chain(all)
-    }
-
-    /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
-    #[cfg(feature = "std")]
-    fn unknown_function(&self) -> Option<&str> {
-        let mut tables = core::iter::once(&self.all).chain(self.accounts.values());
-        tables.find_map(Table::unknown_function)
-    }
-}
-
-#[cfg(feature = "std")]
-impl Table {
-    fn unknown_function(&self) -> Option<&str> {
-        let mut names = self.functions.keys();
-        names.find(|name| whereby_catalog::function(name).is_none()).map(String::as_str)
     }
 }
 
@@ -263,71 +263,10 @@ impl Verdict {
     }
 }
 
-#[cfg(feature = "std")]
-/// What a caller can expect of a function, before there is a call.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Outlook {
-    /// The permission of a call for which every condition holds.
-    pub permission: Permission,
-    /// The rules that apply: the user's own first.
-    pub rules: Vec<AppliedRule>,
-    /// The conditions of all rules.
-    pub conditions: Vec<Condition>,
-    /// When the agent expires. After that, nothing is allowed.
-    pub ends: Option<Timestamp>,
-    /// The conditions by the permission of a call that does not meet them: see [`Self::otherwise`].
-    otherwise: Vec<(Permission, Vec<Condition>)>,
-}
-
-#[cfg(feature = "std")]
-impl Outlook {
-    /// Returns the conditions by the permission of a call that does not meet them, the least strict first.
-    /// Conditions that make no difference, and the agent's end, are left out.
-    #[must_use]
-    pub fn otherwise(&self) -> &[(Permission, Vec<Condition>)] {
-        &self.otherwise
-    }
-
-    /// Returns the conditions in one line: `rooms: bot-*; max_per_day: 10; otherwise ask`. Without
-    /// `otherwise`, that is `deny`. Empty without conditions. The agent's end is left out.
-    #[must_use]
-    pub fn terms(&self) -> String {
-        if let [(Permission::Deny, conditions)] = self.otherwise.as_slice() {
-            return in_line(conditions);
-        }
-        let group = |(permission, conditions): &(Permission, Vec<Condition>)| {
-            format!("{}; otherwise {}", in_line(conditions), permission.as_str())
-        };
-        crate::text::join(&self.otherwise.iter().map(group).collect::<Vec<_>>(), "; also ")
-    }
-}
-
 /// Returns conditions in one line: `rooms: bot-*; max_per_day: 10`.
 #[must_use]
 pub fn in_line(conditions: &[Condition]) -> String {
     crate::text::join(&conditions.iter().map(ToString::to_string).collect::<Vec<_>>(), "; ")
-}
-
-#[cfg(feature = "std")]
-/// A rule that applies to calls of a function, before there is a call.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct AppliedRule {
-    /// The rule as it is if its conditions hold.
-    pub rule: Rule,
-    /// Each condition, as the rule is if that one does not hold.
-    pub conditions: Vec<Rule>,
-}
-
-#[cfg(feature = "std")]
-/// Which facts the rules for a function ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// [`Facts::created`].
-    pub created: bool,
-    /// [`Facts::written`].
-    pub written: bool,
 }
 
 impl Policy {
@@ -339,29 +278,6 @@ impl Policy {
         files
     }
 
-    /// Returns a name in any table that is not a function's.
-    #[cfg(feature = "std")]
-    pub fn unknown_function(&self) -> Option<&str> {
-        self.files()
-            .find_map(Rules::unknown_function)
-            .or_else(|| self.agents.values().find_map(|agent| agent.table.unknown_function()))
-    }
-
-    /// Returns what a call sees of the people in meetings: the strictest choice of all that apply.
-    #[cfg(feature = "std")]
-    #[must_use]
-    pub fn participants(&self, account: &str, agent: Option<&str>) -> Participants {
-        let of_files = self
-            .files()
-            .flat_map(|rules| core::iter::once(&rules.all).chain(rules.accounts.get(account)));
-        let of_agent = agent.map(|agent| match self.agents.get(agent) {
-            Some(rules) => rules.participants.max(rules.table.participants),
-            // Its calls are denied.
-            None => Participants::Hidden,
-        });
-        of_files.map(|table| table.participants).chain(of_agent).max().unwrap_or_default()
-    }
-
     /// Returns the rule that says that nothing but a passkey approves calls, if there is one.
     #[must_use]
     pub fn passkey_required_by(&self) -> Option<Rule> {
@@ -371,7 +287,7 @@ impl Policy {
             .next()
             .map(|(file, line)| {
                 let place = file.map(|file| (file, line));
-                let key = Key::named("approvals.require", "", "");
+                let key = Key::of("approvals.require");
                 let rule = Layer::word(key, Permission::Deny, place).rule();
                 let reason = "nothing but a passkey approves calls".to_owned();
                 Rule { unmet: Some(Unmet { value: "passkey".into(), reason }), ..rule }
@@ -392,11 +308,11 @@ impl Policy {
             layers.into_iter().map(|layer| layer.decide(scope, facts)).collect();
         // `layers` is never empty.
         let strictest =
-            decided.iter().map(|(_, permission, _)| *permission).max().unwrap_or(Permission::Deny);
+            decided.iter().map(|decided| decided.permission).max().unwrap_or(Permission::Deny);
         let relies_on = decided
             .iter()
-            .filter(|(layer, _, unmet)| unmet.is_empty() && layer.otherwise > strictest)
-            .flat_map(|(layer, ..)| &layer.conditions)
+            .filter(|decided| decided.unmet.is_empty() && decided.layer.otherwise > strictest)
+            .flat_map(|decided| &decided.layer.conditions)
             .map(|stated| stated.condition.clone())
             .collect();
         // Among equally strict rules, one with conditions says more than one without.
@@ -407,15 +323,15 @@ impl Policy {
                     .iter()
                     .any(|own| !matches!(own.condition, Condition::ValidUntil(_)))
         };
-        let mut own = decided.iter().enumerate().filter(|(_, own)| own.1 == strictest);
+        let mut own = decided.iter().enumerate().filter(|(_, own)| own.permission == strictest);
         let first = own.clone().next();
-        let index = own.find(|(_, own)| says_more(&own.0)).or(first).map(|(index, _)| index);
-        let (layer, _, unmet) = decided.swap_remove(index.unwrap_or_default());
+        let index = own.find(|(_, own)| says_more(&own.layer)).or(first).map(|(index, _)| index);
+        let Decided { layer, unmet, .. } = decided.swap_remove(index.unwrap_or_default());
         let rule = match unmet.first() {
             None => layer.rule(),
             Some((first, _)) => {
                 let reasons: Vec<&str> = unmet.iter().map(|(_, reason)| reason.as_str()).collect();
-                layer.without(first, crate::text::join(&reasons, ", and "))
+                layer.rule_unmet(first, crate::text::join(&reasons, ", and "))
             }
         };
         let passkey = self.passkey_required_by();
@@ -434,90 +350,6 @@ impl Policy {
             passkey_required_by: passkey,
             relies_on,
         }
-    }
-
-    /// Returns what a caller can expect of a function.
-    #[cfg(feature = "std")]
-    #[must_use]
-    pub fn outlook(&self, subject: Subject<'_>, has_destination: bool) -> Outlook {
-        let layers = self.layers(subject, has_destination);
-        // `layers` is never empty.
-        let permission =
-            layers.iter().map(|layer| layer.permission).max().unwrap_or(Permission::Deny);
-        let mut conditions: Vec<Condition> = Vec::new();
-        for stated in layers.iter().flat_map(|layer| &layer.conditions) {
-            if !conditions.contains(&stated.condition) {
-                conditions.push(stated.condition.clone());
-            }
-        }
-        let agent = subject.agent.and_then(|agent| self.agents.get(agent));
-        let end = agent.and_then(|rules| rules.valid_until.as_ref());
-        let mut otherwise: BTreeMap<Permission, Vec<Condition>> = BTreeMap::new();
-        for condition in &conditions {
-            let is_it = |stated: &&&Stated| stated.condition == *condition;
-            let of_rules =
-                layers.iter().filter(|layer| layer.conditions.iter().any(|own| is_it(&own)));
-            // All rules apply, so the strictest of those that have the condition decides.
-            let strictest = of_rules.map(|layer| layer.otherwise).max().unwrap_or(permission);
-            let is_end = end.is_some_and(|end| end.condition == *condition);
-            if strictest > permission && !is_end {
-                otherwise.entry(strictest).or_default().push(condition.clone());
-            }
-        }
-        let rules = layers.into_iter().map(|layer| AppliedRule {
-            conditions: layer
-                .conditions
-                .iter()
-                .map(|stated| layer.without(stated, String::new()))
-                .collect(),
-            rule: layer.rule(),
-        });
-        Outlook {
-            permission,
-            conditions,
-            rules: rules.collect(),
-            ends: end.and_then(|end| match &end.condition {
-                Condition::ValidUntil(date) => Some(*date),
-                _ => None,
-            }),
-            otherwise: otherwise.into_iter().collect(),
-        }
-    }
-
-    /// Whether a call of a function may need a person's approval.
-    #[cfg(feature = "std")]
-    #[must_use]
-    pub fn may_ask(&self, subject: Subject<'_>) -> bool {
-        // Only calls that write can have a destination.
-        let writes = FunctionRule::of(subject.function).effect == Effect::Write;
-        let layers = self.layers(subject, writes);
-        let words = |layer: &Layer<'_>| [layer.permission, layer.otherwise];
-        layers.iter().flat_map(words).any(|permission| permission == Permission::Ask)
-    }
-
-    /// Returns which facts the decision on a call asks for.
-    #[cfg(feature = "std")]
-    #[must_use]
-    pub fn needs(&self, subject: Subject<'_>) -> Needs {
-        let mut needs = Needs::default();
-        if subject.token.is_empty() && !self.has_conditions() {
-            return needs;
-        }
-        for stated in self.layers(subject, false).iter().flat_map(|layer| &layer.conditions) {
-            needs.created |= matches!(stated.condition, Condition::CreatedBy(_));
-            needs.written |= stated.condition.is_quota();
-        }
-        needs
-    }
-
-    /// Whether any rule for functions has a condition.
-    #[cfg(feature = "std")]
-    fn has_conditions(&self) -> bool {
-        self.files()
-            .flat_map(|rules| core::iter::once(&rules.all).chain(rules.accounts.values()))
-            .chain(self.agents.values().map(|agent| &agent.table))
-            .flat_map(|table| table.functions.values())
-            .any(|entry| !entry.conditions.is_empty())
     }
 
     /// Returns the rules that apply to a call: one of each layer. The user's own come first.
@@ -552,33 +384,6 @@ impl Policy {
         layers
     }
 
-    /// Adds what the rules say about the agent of a call, apart from its permission table.
-    #[cfg(feature = "std")]
-    fn add_agent<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'a>) {
-        let Some(agent) = subject.agent else { return };
-        let Some(rules) = self.agents.get(agent) else {
-            let key = Key::named("agents.", agent, "");
-            layers.push(Layer::word(key, Permission::Deny, None));
-            return;
-        };
-        let place = |line| self.own.file.as_ref().map(|file| (file, line));
-        if let Some((accounts, line)) = &rules.accounts
-            && !accounts.iter().any(|known| known == subject.account)
-        {
-            let key = Key::named("agents.", agent, ".accounts");
-            let mut layer = Layer::word(key, Permission::Deny, place(*line));
-            layer.unmet = Some(other_account(accounts, subject.account));
-            layers.push(layer);
-        }
-        if let Some(stated) = &rules.valid_until {
-            let key = Key::named("agents.", agent, "");
-            let mut layer = Layer::word(key, Permission::Allow, place(stated.line));
-            layer.conditions.push(stated);
-            layer.otherwise = Permission::Deny;
-            layers.push(layer);
-        }
-    }
-
     fn denied_switch<'a>(
         &'a self,
         subject: Subject<'a>,
@@ -589,73 +394,6 @@ impl Policy {
         let layers = layers.chain(self.of_agent(subject.agent, &entry));
         let mut denied = layers.filter(|layer| layer.permission != Permission::Allow);
         denied.next().map(|layer| layer.rule())
-    }
-
-    /// Returns an entry of the agent's table, if it has it.
-    #[cfg(feature = "std")]
-    fn of_agent<'a>(
-        &'a self,
-        agent: Option<&'a str>,
-        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
-    ) -> Option<Layer<'a>> {
-        let name = agent?;
-        let (key, entry) = entry(&self.agents.get(name)?.table)?;
-        Some(Layer::of(entry, ["agents.", name, ".permissions."], key, self.own.file.as_ref()))
-    }
-}
-
-#[cfg(feature = "std")]
-fn other_account(accounts: &[String], account: &str) -> Unmet {
-    Unmet {
-        value: Value::from(accounts.to_vec()),
-        reason: format!(
-            "the agent may not use the account `{}`",
-            crate::text::printable(account, 60)
-        ),
-    }
-}
-
-#[cfg(feature = "std")]
-impl Restrictions {
-    /// Adds what the block says about a call.
-    fn add_to<'a>(&'a self, layers: &mut Vec<Layer<'a>>, subject: Subject<'_>) {
-        let rule = FunctionRule::of(subject.function);
-        let mut deny = |key: &'static str, value: Value, reason: String| {
-            let mut layer = Layer::word(Key::named("token.", key, ""), Permission::Deny, None);
-            layer.unmet = Some(Unmet { value, reason });
-            layers.push(layer);
-        };
-        if let Some(agent) = &self.agent
-            && subject.agent != Some(agent)
-        {
-            let reason =
-                format!("the token is for the agent `{}` only", crate::text::printable(agent, 60));
-            deny("agent", agent.as_str().into(), reason);
-        }
-        if let Some(accounts) = &self.accounts
-            && !accounts.iter().any(|known| known == subject.account)
-        {
-            let account = crate::text::printable(subject.account, 60);
-            let reason = format!("the token does not allow the account `{account}`");
-            deny("accounts", accounts.clone().into(), reason);
-        }
-        if let Some(functions) = &self.functions
-            && !functions.iter().any(|known| known == rule.name)
-        {
-            let reason = format!("the token does not allow {}", rule.name);
-            deny("functions", functions.clone().into(), reason);
-        }
-        if self.read_only && rule.effect != Effect::Read {
-            let reason = format!("the token allows reading only, and {} writes", rule.name);
-            deny("read_only", true.into(), reason);
-        }
-        let applies = |stated: &&Stated| rule.conditions.contains(&stated.condition.name());
-        let conditions: Vec<&Stated> = self.conditions.iter().filter(applies).collect();
-        if !conditions.is_empty() {
-            let mut layer = Layer::word(Key::named("token", "", ""), Permission::Allow, None);
-            (layer.conditions, layer.otherwise) = (conditions, Permission::Deny);
-            layers.push(layer);
-        }
     }
 }
 
@@ -684,7 +422,7 @@ impl Verdict {
     pub fn forbidden(key: &str) -> Self {
         Self {
             permission: Permission::Deny,
-            rule: Layer::word(Key::named("", key, ""), Permission::Deny, None).rule(),
+            rule: Layer::word(Key::of(key), Permission::Deny, None).rule(),
             force_denied_by: None,
             elicitation_denied_by: None,
             passkey_required_by: None,

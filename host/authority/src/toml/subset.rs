@@ -198,9 +198,9 @@ impl Parser<'_> {
 
     /// Moves past a line break if it is next.
     fn eat_line_break(&mut self) -> bool {
-        let is_long =
-            self.peek() == Some(b'\r') && self.contents.as_bytes().get(self.at + 1) == Some(&b'\n');
-        self.at += usize::from(is_long);
+        if self.rest().starts_with("\r\n") {
+            self.at += 1;
+        }
         self.eat(b'\n')
     }
 

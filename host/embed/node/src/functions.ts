@@ -1246,7 +1246,7 @@ export const ITERATORS: Readonly<Record<IteratorName, FunctionFacts>> = {
 /** The hint for each kind of error. */
 export const HINTS: Readonly<Partial<Record<CallErrorKind, string>>> = {
   "unauthorized": "check the account's access token; to create or revoke a key, go to Configure > API in Whereby's dashboard",
-  "access-denied": "if Whereby answered 403, the API key or the organization's plan does not include this; see Whereby's dashboard",
+  "access-denied": "a 403 from Whereby means that the API key or the organization's plan does not include this; see Whereby's dashboard",
   "rate-limited": "wait before trying again; all keys of an organization share its limit",
   "timeout": "try again later",
   "unavailable": "try again later",

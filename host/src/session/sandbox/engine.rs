@@ -420,7 +420,7 @@ impl CallState {
         }
         if is_composed && function.interface == Interface::Write {
             // This host has decided about the call, and a guard in the component knows none of its rules.
-            // Without rules, the guard allows reading, and need not parse any.
+            // The guard allows reads without rules, so it need not parse any.
             wasi.env("WHEREBY_PERMISSIONS", ALLOW_ALL);
         }
         let mut http = WasiHttpCtx::new();

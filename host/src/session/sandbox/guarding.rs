@@ -130,7 +130,7 @@ fn check_functions(component: &[u8], is_reader: bool) -> Result<(), Error> {
             guarded::LATEST_PATCH
         ));
     }
-    // Composing anything else panics.
+    // Composing panics on anything else.
     let types = preflight::validate(component)?;
     let is_interface = |item: Option<&ComponentItem>| {
         let Some(ComponentEntityType::Instance(instance)) = item.map(|item| item.ty) else {
@@ -147,8 +147,8 @@ fn check_functions(component: &[u8], is_reader: bool) -> Result<(), Error> {
         found.exports.iter().map(|(name, _)| (name, types.component_item_for_export(name)));
     match imports.chain(exports).find(|(_, item)| !is_interface(*item)) {
         Some((name, _)) => refuse(format!(
-            "{name} must be an interface with nothing but functions and types; build it from the \
-             worlds of the WIT package whereby:agent"
+            "{name} must consist of functions and types only; build it from the worlds of the WIT \
+             package whereby:agent"
         )),
         None => Ok(()),
     }

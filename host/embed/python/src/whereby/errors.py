@@ -98,8 +98,8 @@ HINTS = {
         "Whereby's dashboard"
     ),
     "access-denied": (
-        "if Whereby answered 403, the API key or the organization's plan does not include this; see"
-        " Whereby's dashboard"
+        "a 403 from Whereby means that the API key or the organization's plan does not include "
+        "this; see Whereby's dashboard"
     ),
     "rate-limited": (
         "wait before trying again; all keys of an organization share its limit"
