@@ -214,20 +214,28 @@ fn a_room_is_created_once_with_a_body_of_the_guard() {
     assert!(reason.contains("second time"), "{reason}");
 }
 
+/// A call that has sent its write.
+fn posted() -> (Guard, Admitted) {
+    let mut guard =
+        open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
+    let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
+    (guard, admitted)
+}
+
+/// A call whose write may have happened.
+fn lost() -> Guard {
+    let (mut guard, admitted) = posted();
+    guard.failed(CallNumber(guard.number), &admitted, true);
+    guard
+}
+
 #[test]
 fn an_error_after_a_change_says_that_it_was_made() {
-    let made = || {
-        let mut guard =
-            open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
-        let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
-        (guard, admitted)
-    };
-    let (mut guard, admitted) = made();
+    let (mut guard, admitted) = posted();
     guard.answer(&admitted, 201, CREATED).expect("an answer");
     let expected = "create_room made its change, and then the component returned an error";
     assert_eq!(guard.close(Ending::Failure), Err(Refusal::Unexpected(expected.into())));
-    let (mut guard, admitted) = made();
-    guard.failed(CallNumber(guard.number), &admitted, true);
+    let mut guard = lost();
     guard.refuse("the component broke a rule");
     let expected = "create_room may have made its change, and then the component broke a rule";
     assert_eq!(guard.close(Ending::Failure), Err(Refusal::Unexpected(expected.into())));
@@ -235,13 +243,6 @@ fn an_error_after_a_change_says_that_it_was_made() {
 
 #[test]
 fn an_error_after_what_may_be_a_change_says_so() {
-    let lost = || {
-        let mut guard =
-            open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
-        let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
-        guard.failed(CallNumber(guard.number), &admitted, true);
-        guard
-    };
     let kinds: [fn(String) -> Refusal; 3] =
         [Refusal::Timeout, Refusal::Unavailable, Refusal::Unexpected];
     for kind in kinds {
@@ -258,12 +259,8 @@ fn an_error_after_what_may_be_a_change_says_so() {
 
 #[test]
 fn a_message_of_the_functions_is_cut_and_printable() {
-    let mut guard =
-        open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
-    let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
-    guard.failed(CallNumber(guard.number), &admitted, true);
     let message = format!("\u{1b}[2J{}", "m".repeat(5000));
-    let ended = guard.close(Ending::Open(Refusal::Timeout, message));
+    let ended = lost().close(Ending::Open(Refusal::Timeout, message));
     let Err(Refusal::Timeout(reason)) = ended else { panic!("{ended:?}") };
     assert!(!reason.contains('\u{1b}'), "{reason}");
     let count = reason.matches('m').count();
@@ -305,9 +302,7 @@ fn a_claimed_change_that_did_not_happen_is_an_error() {
     for (status, body, told) in
         [(500, "", "may have made its change"), (400, r#"{"error":"no"}"#, "did not confirm")]
     {
-        let mut guard =
-            open("write = \"allow\"", "create_room", r#"{"end_date":"2026-03-03T09:00:00Z"}"#);
-        let admitted = guard.ask("POST", "/meetings", ROOM).expect("the room");
+        let (mut guard, admitted) = posted();
         guard.answer(&admitted, status, body).expect("an answer");
         let Err(Refusal::Unexpected(reason)) = guard.close(Ending::Success) else {
             panic!("{status}")
@@ -321,18 +316,22 @@ fn a_claimed_change_that_did_not_happen_is_an_error() {
     assert_eq!(honest.close(Ending::Failure), Ok(()));
 }
 
-#[test]
-fn only_a_listed_room_is_deleted() {
+/// A deletion that has listed its room.
+fn listed() -> Guard {
     let search = "/meetings?roomName%5BstartsWith%5D=%2Fdaily&limit=100";
-    let mut blind = open("write = \"allow\"", "delete_room", r#"{"room_name":"daily"}"#);
-    assert_eq!(blind.ask("DELETE", "/meetings/7", "").err(), Some(Stopped::Denied), "not listed");
-    let mut other = open("write = \"allow\"", "delete_room", r#"{"room_name":"daily"}"#);
-    let admitted = other.ask("GET", search, "").expect("the search");
-    other.answer(&admitted, 200, LISTED).expect("an answer");
-    assert_eq!(other.ask("DELETE", "/meetings/8", "").err(), Some(Stopped::Denied), "another name");
     let mut guard = open("write = \"allow\"", "delete_room", r#"{"room_name":"daily"}"#);
     let admitted = guard.ask("GET", search, "").expect("the search");
     guard.answer(&admitted, 200, LISTED).expect("an answer");
+    guard
+}
+
+#[test]
+fn only_a_listed_room_is_deleted() {
+    let mut blind = open("write = \"allow\"", "delete_room", r#"{"room_name":"daily"}"#);
+    assert_eq!(blind.ask("DELETE", "/meetings/7", "").err(), Some(Stopped::Denied), "not listed");
+    let mut other = listed();
+    assert_eq!(other.ask("DELETE", "/meetings/8", "").err(), Some(Stopped::Denied), "another name");
+    let mut guard = listed();
     let deletion = guard.ask("DELETE", "/meetings/7", "").expect("the deletion");
     guard.answer(&deletion, 204, "").expect("an answer");
     assert_eq!(guard.close(Ending::Success), Ok(()));
@@ -340,10 +339,7 @@ fn only_a_listed_room_is_deleted() {
 
 #[test]
 fn a_page_of_a_proxy_is_no_deletion() {
-    let search = "/meetings?roomName%5BstartsWith%5D=%2Fdaily&limit=100";
-    let mut guard = open("write = \"allow\"", "delete_room", r#"{"room_name":"daily"}"#);
-    let admitted = guard.ask("GET", search, "").expect("the search");
-    guard.answer(&admitted, 200, LISTED).expect("an answer");
+    let mut guard = listed();
     let deletion = guard.ask("DELETE", "/meetings/7", "").expect("the deletion");
     let page = guard.answer(&deletion, 404, "<!doctype html>");
     assert_eq!(page, Err(Stopped::Unreadable));
@@ -351,11 +347,8 @@ fn a_page_of_a_proxy_is_no_deletion() {
 
 #[test]
 fn a_long_error_is_not_parsed_and_is_no_deletion() {
-    let search = "/meetings?roomName%5BstartsWith%5D=%2Fdaily&limit=100";
     for (length, is_read) in [(10, true), (MAX_ERROR, false)] {
-        let mut guard = open("write = \"allow\"", "delete_room", r#"{"room_name":"daily"}"#);
-        let admitted = guard.ask("GET", search, "").expect("the search");
-        guard.answer(&admitted, 200, LISTED).expect("an answer");
+        let mut guard = listed();
         let deletion = guard.ask("DELETE", "/meetings/7", "").expect("the deletion");
         let list = format!("[{}[]]", "[],".repeat(length));
         assert_eq!(guard.answer(&deletion, 404, &list).is_ok(), is_read, "{length}");

@@ -15,17 +15,9 @@ const REPLACEMENT: &[u8; ESCAPE] = b"\\ufffd";
 /// Returns the JSON with every unpaired surrogate replaced by U+FFFD, or `None` if it has none.
 #[must_use]
 pub fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
-    // Most have no escapes, and this search is fast.
-    #[cfg(feature = "std")]
-    let has_escape = memchr::memchr(b'\\', json).is_some();
-    #[cfg(not(feature = "std"))]
-    let has_escape = json.contains(&b'\\');
-    if !has_escape {
-        return None;
-    }
     let mut whole: Option<Vec<u8>> = None;
     let mut at = 0;
-    while let Some(found) = json[at..].iter().position(|byte| *byte == b'\\') {
+    while let Some(found) = backslash(&json[at..]) {
         at += found;
         at += match (unit(json, at), unit(json, at + ESCAPE)) {
             (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 2 * ESCAPE,
@@ -42,6 +34,16 @@ pub fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
         }
     }
     whole
+}
+
+/// Returns where the first backslash is.
+fn backslash(json: &[u8]) -> Option<usize> {
+    #[cfg(feature = "std")]
+    let found = memchr::memchr(b'\\', json);
+    // Most responses have none. `contains` finds that out by words, and `position` by bytes.
+    #[cfg(not(feature = "std"))]
+    let found = if json.contains(&b'\\') { json.iter().position(|b| *b == b'\\') } else { None };
+    found
 }
 
 /// Returns the UTF-16 unit that is escaped at an offset, if any.

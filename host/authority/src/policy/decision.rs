@@ -281,17 +281,15 @@ impl Policy {
     /// Returns the rule that says that nothing but a passkey approves calls, if there is one.
     #[must_use]
     pub fn passkey_required_by(&self) -> Option<Rule> {
-        let of_files = self.files();
-        of_files
-            .filter_map(|rules| Some((rules.file.as_ref(), rules.requires_passkey?)))
-            .next()
-            .map(|(file, line)| {
+        self.files().find_map(|rules| Some((rules.file.as_ref(), rules.requires_passkey?))).map(
+            |(file, line)| {
                 let place = file.map(|file| (file, line));
                 let key = Key::of("approvals.require");
                 let rule = Layer::word(key, Permission::Deny, place).rule();
                 let reason = "nothing but a passkey approves calls".to_owned();
                 Rule { unmet: Some(Unmet { value: "passkey".into(), reason }), ..rule }
-            })
+            },
+        )
     }
 
     /// Decides on a call.
