@@ -30,16 +30,16 @@ class Training(unittest.TestCase):
                 check=False, timeout=support.PATIENCE)
             return trained, log.read_text()
 
-    def test_every_function_is_called_as_a_process_in_a_script_and_over_mcp(self):
+    def test_every_function_is_called_as_a_process_in_scripts_and_over_mcp(self):
         trained, log = self.train(unless="never")
         self.assertEqual(trained.returncode, 0, trained.stderr)
         for function in json.loads(support.run(support.WHEREBY, "docs", "--json"))["functions"]:
             self.assertIn(f"whereby.{function['name']}(", log)
-        for process in ("call list_rooms", "mcp\n", "mcp --listen"):
+        for process in ("call list_rooms", "mcp\n", "mcp --listen", "guarded.wasm lua"):
             self.assertIn(process, log)
 
     def test_a_program_that_fails_is_not_trained(self):
-        for command in ("lua*", "call*", "mcp", "mcp*--listen*"):
+        for command in ("lua*", "call*", "mcp", "mcp*--listen*", "component*", "--component*"):
             trained, _ = self.train(unless=command)
             self.assertNotEqual(trained.returncode, 0, command)
 

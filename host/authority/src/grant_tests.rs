@@ -565,7 +565,7 @@ fn the_host_alone_reads_user_ids() {
     assert!(seen["results"][0].get("userId").is_none(), "{seen}");
     // Nothing else is different.
     let own: Vec<_> =
-        answer::PARTICIPANT_AND_USER.iter().filter(|(name, _)| *name != "userId").collect();
+        answer::PARTICIPANT_AND_USER.iter().filter(|member| member.name != "userId").collect();
     assert!(own.into_iter().eq(answer::PARTICIPANT));
 }
 
