@@ -1,8 +1,8 @@
 //! Parses responses and rebuilds them, so that the component reads only JSON that the host wrote.
 //!
-//! A response is parsed into the members that the call's function may see. Everything else is
-//! dropped: other members, the original spelling, and bodies that are not JSON. Every string passes
-//! through one place, which redacts the access token.
+//! A response is cut down to the members that the call's function may see. Everything else is dropped: other
+//! members, the original spelling, and bodies that are not JSON. Every string that is kept passes through
+//! [`Redactor`], which removes the access token.
 
 mod complaint;
 mod rebuild;
@@ -43,9 +43,8 @@ enum Kind {
 /// A member of an object.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The name.
-    pub name: &'static str,
-    /// The name as it is written after another member: `,"name":`.
+    pub(crate) name: &'static str,
+    /// What is written before the value: a comma, the name, and a colon.
     written: &'static str,
     kind: Kind,
 }
@@ -56,6 +55,7 @@ type Members = &'static [Member];
 /// The maximum number of members that an object can keep.
 const MOST_MEMBERS: usize = 8;
 
+/// Lists members with their types. A name must need no escapes in JSON.
 macro_rules! members {
     ($($name:literal: $kind:ident),* $(,)?) => {{
         const MEMBERS: Members = &[$(Member {
@@ -166,6 +166,7 @@ pub const RECORDING: Members = members! {
 /// A transcription in `GET /transcriptions`.
 pub const TRANSCRIPTION: Members = members! { "roomSessionId": Text, "roomName": Text };
 
+/// Returns a body without the byte order mark that may come before it.
 fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }

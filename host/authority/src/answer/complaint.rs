@@ -46,7 +46,7 @@ impl Complaint {
         }
     }
 
-    /// Returns the body that the component reads; empty without a message and a delay.
+    /// Returns the body that the component reads. It is empty if there is neither a message nor a delay.
     pub fn to_body(&self) -> Vec<u8> {
         let mut body = serde_json::Map::new();
         if !self.text.is_empty() {
@@ -80,8 +80,8 @@ const MESSAGES: &[&str] = &[
 /// The members that name the input a message is about.
 const SUBJECTS: &[&str] = &["path", "field", "property", "param", "instancePath", "loc"];
 
-/// Returns the messages in a value, each once: those of an object joined by `: `, those of an array
-/// by `; `.
+/// Returns the messages in a value, each once and at most [`MAX_MESSAGES`] of an object or array: those of an object
+/// are joined by `: `, those of an array by `; `. `is_item` says whether the value is in an array.
 fn messages(value: &Value, is_item: bool) -> Option<String> {
     let join = |said: &mut dyn Iterator<Item = String>, separator: &str| {
         let mut unique: Vec<String> = Vec::new();
@@ -133,6 +133,7 @@ fn subject(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const TOKEN: &str = "hunter2-hunter2-hunter2";
 
@@ -192,5 +193,12 @@ mod tests {
         assert_eq!(body("a\"b", None), r#"{"error":"a\"b"}"#);
         let wait = Some(Duration::from_millis(1500));
         assert_eq!(body("a", wait), r#"{"error":"a","data":{"msLeft":1500}}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body in "(?s)[\\[\\]{}:,\"\\\\a-z0-9. ]{0,80}") {
+            let _ = Complaint::read(body.as_bytes(), &Redactor::new(TOKEN));
+        }
     }
 }

@@ -26,8 +26,8 @@ impl Redactor {
         Self { token: token.into(), folded: fold(token).into() }
     }
 
-    /// Returns the text without the token. If the text contains the token in another spelling (other
-    /// letter case, percent-encoded, broken up by other characters), the whole text is replaced.
+    /// Returns the text with the token replaced by [`REDACTED`]. If the text contains the token in another spelling
+    /// (other letter case, percent-encoded, broken up by other characters), the whole text is replaced.
     pub fn apply<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
         let (token, folded) = (self.token.expose_secret(), self.folded.expose_secret());
         // No spelling is shorter than its letters and digits.
@@ -47,7 +47,7 @@ fn fold(text: &str) -> Vec<u8> {
     let mut folded =
         if text.contains(&b'%') { percent_decode(text).collect() } else { text.to_vec() };
     folded.retain_mut(|byte| {
-        // The lower case of a letter. A digit has this bit, too.
+        // The letter in lower case. The bit is already set in a digit.
         let lower = *byte | 0x20;
         let is_kept = lower.is_ascii_lowercase() || byte.is_ascii_digit();
         *byte = lower;
@@ -56,7 +56,7 @@ fn fold(text: &str) -> Vec<u8> {
     folded
 }
 
-/// Returns the text without the token.
+/// Replaces each exact occurrence of the token.
 fn without(mut text: &str, token: &str) -> String {
     let mut redacted = String::new();
     while let Some((before, after)) = split_at(text, token) {
@@ -68,7 +68,7 @@ fn without(mut text: &str, token: &str) -> String {
     redacted
 }
 
-/// Whether bytes contain others, which are not empty.
+/// Returns whether `bytes` contains `others`, which must not be empty.
 fn contains(bytes: &[u8], others: &[u8]) -> bool {
     #[cfg(feature = "std")]
     return memchr::memmem::find(bytes, others).is_some();
