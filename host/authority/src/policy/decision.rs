@@ -52,11 +52,6 @@ impl<'a> Subject<'a> {
 struct Key<'a>([&'a str; 5]);
 
 impl<'a> Key<'a> {
-    /// A whole key.
-    fn of(key: &'a str) -> Self {
-        Self([key, "", "", "", ""])
-    }
-
     /// A key with a name in it, such as `agents.NAME.accounts`.
     fn named(before: &'static str, name: &'a str, after: &'static str) -> Self {
         Self([before, name, after, "", ""])
@@ -235,32 +230,16 @@ pub struct Verdict {
     /// The rule that decided: the strictest, or the user's own among equally strict ones.
     pub rule: Rule,
     /// The rule that forbids `--force`, if any.
+    #[cfg(feature = "std")]
     pub force_denied_by: Option<Rule>,
     /// The rule that forbids approval through an MCP client, if any.
+    #[cfg(feature = "std")]
     pub elicitation_denied_by: Option<Rule>,
     /// The rule that says that nothing but a passkey approves the call, if any.
+    #[cfg(feature = "std")]
     pub passkey_required_by: Option<Rule>,
     /// The conditions that the decision relies on.
     pub relies_on: Vec<Condition>,
-}
-
-impl Verdict {
-    /// Returns the strictest of two decisions on one call, which relies on the conditions of both.
-    #[must_use]
-    pub fn and(mut self, mut other: Self) -> Self {
-        if other.permission > self.permission {
-            core::mem::swap(&mut self, &mut other);
-        }
-        self.force_denied_by = self.force_denied_by.or(other.force_denied_by);
-        self.elicitation_denied_by = self.elicitation_denied_by.or(other.elicitation_denied_by);
-        self.passkey_required_by = self.passkey_required_by.or(other.passkey_required_by);
-        for condition in other.relies_on {
-            if !self.relies_on.contains(&condition) {
-                self.relies_on.push(condition);
-            }
-        }
-        self
-    }
 }
 
 /// Returns conditions in one line: `rooms: bot-*; max_per_day: 10`.
@@ -270,28 +249,6 @@ pub fn in_line(conditions: &[Condition]) -> String {
 }
 
 impl Policy {
-    /// Returns the rules of every file.
-    fn files(&self) -> impl Iterator<Item = &Rules> {
-        let files = core::iter::once(&self.own);
-        #[cfg(feature = "std")]
-        let files = files.chain(&self.tightening);
-        files
-    }
-
-    /// Returns the rule that says that nothing but a passkey approves calls, if there is one.
-    #[must_use]
-    pub fn passkey_required_by(&self) -> Option<Rule> {
-        self.files().find_map(|rules| Some((rules.file.as_ref(), rules.requires_passkey?))).map(
-            |(file, line)| {
-                let place = file.map(|file| (file, line));
-                let key = Key::of("approvals.require");
-                let rule = Layer::word(key, Permission::Deny, place).rule();
-                let reason = "nothing but a passkey approves calls".to_owned();
-                Rule { unmet: Some(Unmet { value: "passkey".into(), reason }), ..rule }
-            },
-        )
-    }
-
     /// Decides on a call.
     #[must_use]
     pub fn decide(
@@ -332,19 +289,23 @@ impl Policy {
                 layer.rule_unmet(first, crate::text::join(&reasons, ", and "))
             }
         };
+        #[cfg(feature = "std")]
         let passkey = self.passkey_required_by();
         Verdict {
             permission: strictest,
             rule,
             // A passkey shuts both doors.
+            #[cfg(feature = "std")]
             force_denied_by: passkey.clone().or_else(|| {
                 self.denied_switch(subject, |table| Some((["", "force"], table.force.as_ref()?)))
             }),
+            #[cfg(feature = "std")]
             elicitation_denied_by: passkey.clone().or_else(|| {
                 self.denied_switch(subject, |table| {
                     Some((["", "elicitation"], table.elicitation.as_ref()?))
                 })
             }),
+            #[cfg(feature = "std")]
             passkey_required_by: passkey,
             relies_on,
         }
@@ -381,18 +342,6 @@ impl Policy {
         }
         layers
     }
-
-    fn denied_switch<'a>(
-        &'a self,
-        subject: Subject<'a>,
-        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
-    ) -> Option<Rule> {
-        let layers = self.files().flat_map(|rules| rules.entries(subject.account, &entry));
-        #[cfg(feature = "std")]
-        let layers = layers.chain(self.of_agent(subject.agent, &entry));
-        let mut denied = layers.filter(|layer| layer.permission != Permission::Allow);
-        denied.next().map(|layer| layer.rule())
-    }
 }
 
 /// The permission to make one call, and what it relies on. Only a verdict gives it, and a grant uses it
@@ -414,29 +363,6 @@ impl Approval {
 }
 
 impl Verdict {
-    /// Returns the decision on a call that something other than a rule forbids, whatever the rules say.
-    /// `key` names it.
-    #[must_use]
-    pub fn forbidden(key: &str) -> Self {
-        Self {
-            permission: Permission::Deny,
-            rule: Layer::word(Key::of(key), Permission::Deny, None).rule(),
-            force_denied_by: None,
-            elicitation_denied_by: None,
-            passkey_required_by: None,
-            relies_on: Vec::new(),
-        }
-    }
-
-    /// Returns why the call is forbidden, and the rule that forbids it.
-    pub fn forbidden_by(&self, force: bool) -> Option<(&'static str, &Rule)> {
-        match (self.permission, &self.force_denied_by) {
-            (Permission::Deny, _) => Some(("is denied", &self.rule)),
-            (Permission::Ask, Some(rule)) if force => Some(("may not be forced", rule)),
-            _ => None,
-        }
-    }
-
     /// Returns a permit if the call is allowed, or needs approval and has it.
     pub fn permit(&self, approval: Option<Approval>) -> Option<Permit> {
         match (self.permission, approval) {

@@ -1,6 +1,6 @@
 //! The part of decisions that only the host needs: agents, tokens, and what to expect before there is a call.
 
-use super::{Key, Layer, Rule, Subject, Unmet, in_line};
+use super::{Key, Layer, Rule, Subject, Unmet, Verdict, in_line};
 use crate::conditions::Condition;
 use crate::policy::{
     Effect, Named, Participants, Permission, Policy, Restrictions, Rules, Stated, Table,
@@ -68,6 +68,55 @@ pub struct Needs {
     pub written: bool,
 }
 
+impl<'a> Key<'a> {
+    /// A whole key.
+    fn of(key: &'a str) -> Self {
+        Self([key, "", "", "", ""])
+    }
+}
+
+impl Verdict {
+    /// Returns the strictest of two decisions on one call, which relies on the conditions of both.
+    #[must_use]
+    pub fn and(mut self, mut other: Self) -> Self {
+        if other.permission > self.permission {
+            core::mem::swap(&mut self, &mut other);
+        }
+        self.force_denied_by = self.force_denied_by.or(other.force_denied_by);
+        self.elicitation_denied_by = self.elicitation_denied_by.or(other.elicitation_denied_by);
+        self.passkey_required_by = self.passkey_required_by.or(other.passkey_required_by);
+        for condition in other.relies_on {
+            if !self.relies_on.contains(&condition) {
+                self.relies_on.push(condition);
+            }
+        }
+        self
+    }
+
+    /// Returns the decision on a call that something other than a rule forbids, whatever the rules say.
+    /// `key` names it.
+    #[must_use]
+    pub fn forbidden(key: &str) -> Self {
+        Self {
+            permission: Permission::Deny,
+            rule: Layer::word(Key::of(key), Permission::Deny, None).rule(),
+            force_denied_by: None,
+            elicitation_denied_by: None,
+            passkey_required_by: None,
+            relies_on: Vec::new(),
+        }
+    }
+
+    /// Returns why the call is forbidden, and the rule that forbids it.
+    pub fn forbidden_by(&self, force: bool) -> Option<(&'static str, &Rule)> {
+        match (self.permission, &self.force_denied_by) {
+            (Permission::Deny, _) => Some(("is denied", &self.rule)),
+            (Permission::Ask, Some(rule)) if force => Some(("may not be forced", rule)),
+            _ => None,
+        }
+    }
+}
+
 impl Rules {
     /// Returns a name in the tables that is not a function's. A rule for it would have no effect.
     fn unknown_function(&self) -> Option<&str> {
@@ -84,6 +133,37 @@ impl Table {
 }
 
 impl Policy {
+    /// Returns the rules of every file.
+    fn files(&self) -> impl Iterator<Item = &Rules> {
+        core::iter::once(&self.own).chain(&self.tightening)
+    }
+
+    /// Returns the rule that says that nothing but a passkey approves calls, if there is one.
+    #[must_use]
+    pub fn passkey_required_by(&self) -> Option<Rule> {
+        self.files().find_map(|rules| Some((rules.file.as_ref(), rules.requires_passkey?))).map(
+            |(file, line)| {
+                let place = file.map(|file| (file, line));
+                let key = Key::of("approvals.require");
+                let rule = Layer::word(key, Permission::Deny, place).rule();
+                let reason = "nothing but a passkey approves calls".to_owned();
+                Rule { unmet: Some(Unmet { value: "passkey".into(), reason }), ..rule }
+            },
+        )
+    }
+
+    /// Returns the rule that does not allow what a switch stands for, if there is one.
+    pub(super) fn denied_switch<'a>(
+        &'a self,
+        subject: Subject<'a>,
+        entry: impl Fn(&'a Table) -> Option<Named<'a>>,
+    ) -> Option<Rule> {
+        let layers = self.files().flat_map(|rules| rules.entries(subject.account, &entry));
+        let layers = layers.chain(self.of_agent(subject.agent, &entry));
+        let mut denied = layers.filter(|layer| layer.permission != Permission::Allow);
+        denied.next().map(|layer| layer.rule())
+    }
+
     /// Returns a name in any table that is not a function's.
     pub fn unknown_function(&self) -> Option<&str> {
         self.files()
