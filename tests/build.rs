@@ -15,11 +15,11 @@ fn run() -> anyhow::Result<()> {
     for changed in ["wit", "tests/hostile", "host/build", "Cargo.lock", "Cargo.toml"] {
         println!("cargo::rerun-if-changed={}", root.join(changed).display());
     }
-    let [built] = component::Build {
-        profile: "component",
+    let built = component::Build {
         workspace: &root,
-        packages: ["whereby-hostile"],
-        features: &[],
+        package: "whereby-hostile",
+        guards: false,
+        writes: false,
         target_dir: &out.join("component"),
     }
     .run()?;

@@ -23,11 +23,21 @@ unsafe extern "C" {
 const PAGE: usize = 64 * 1024;
 
 #[global_allocator]
-static HEAP: Heap = Heap { next: Cell::new(0), end: Cell::new(0), is_over: Cell::new(false) };
+static HEAP: Heap = Heap {
+    kept_for_good: Cell::new(0),
+    start: Cell::new(0),
+    next: Cell::new(0),
+    end: Cell::new(0),
+    is_over: Cell::new(false),
+};
 
-/// Allocates memory from bottom to top, and frees it all when the next call begins. Most instances make one
+/// Allocates memory from bottom to top, and frees that of a call when the next one begins. Most instances make one
 /// call. Without code that frees memory, the component is a quarter smaller.
 struct Heap {
+    /// The end of what is kept for good; 0 if that is nothing.
+    kept_for_good: Cell<usize>,
+    /// Where the memory of the next call starts; 0 if nothing is kept.
+    start: Cell<usize>,
     /// The address where the next block can start.
     next: Cell<usize>,
     /// The end of the memory; 0 before the first allocation.
@@ -39,13 +49,34 @@ struct Heap {
 /// Begins a call. It frees the memory of the one before, unless the arguments did.
 pub(crate) fn begin_call() {
     if HEAP.is_over.replace(false) {
-        HEAP.next.set(heap_base());
+        HEAP.next.set(HEAP.start.get().max(heap_base()));
     }
 }
 
 /// Ends a call, whose result stays until the next one begins.
 pub(crate) fn end_call() {
     HEAP.is_over.set(true);
+}
+
+/// Whether a call ended and no other has begun.
+#[allow(dead_code, reason = "only the guard needs it")]
+pub(crate) fn is_over() -> bool {
+    HEAP.is_over.get()
+}
+
+/// Keeps the memory in use, for good or until this is called again. Otherwise, only what is kept for good is.
+#[allow(dead_code, reason = "only the guard needs it")]
+pub(crate) fn keep(for_good: bool, for_now: bool) {
+    if for_good {
+        HEAP.kept_for_good.set(HEAP.next.get());
+    }
+    HEAP.start.set(if for_now { HEAP.next.get() } else { HEAP.kept_for_good.get() });
+}
+
+/// Returns the size of what is kept, in bytes.
+#[allow(dead_code, reason = "only the guard needs it")]
+pub(crate) fn kept() -> usize {
+    HEAP.start.get().saturating_sub(heap_base())
 }
 
 // SAFETY: a component has one thread.
@@ -133,6 +164,10 @@ unsafe extern "C" fn cabi_realloc(
 ) -> *mut u8 {
     if old_size == 0 && new_size == 0 {
         return core::ptr::without_provenance_mut(align);
+    }
+    // A list can be larger than a layout. Its size is a multiple of its alignment.
+    if new_size > isize::MAX as usize {
+        unreachable()
     }
     // Arguments are the first thing that a call allocates.
     begin_call();

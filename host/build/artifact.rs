@@ -18,30 +18,24 @@ pub(crate) struct Artifact<'a> {
 impl Artifact<'_> {
     /// Builds the component with the functions, and the same functions composed with the gateway.
     pub(crate) fn build(&self) -> Result<(Vec<u8>, Vec<u8>)> {
-        let Self { workspace, target_dir, writes } = *self;
-        let packages = ["whereby-guest", "whereby-gateway"];
-        let features = packages.map(|package| format!("{package}/write"));
-        let features = if writes { &features[..] } else { &[] };
-        // One build of both compiles once what they share.
-        let profile = "component";
-        let [functions, handler] =
-            Build { workspace, packages, profile, features, target_dir }.run()?;
-        // Read at once, because the next pair that is built takes their place.
-        let (functions, handler) = (std::fs::read(functions)?, std::fs::read(handler)?);
-        let functions = self.functions(&functions)?;
+        let functions = self.functions(&self.package("whereby-guest", false, self.writes)?)?;
+        let handler = self.package("whereby-gateway", false, self.writes)?;
         let gateway = self.gateway(handler, &functions)?;
         Ok((functions, gateway))
     }
 
     /// Builds the guard of guarded components, and the front for these functions.
     pub(crate) fn guard(&self) -> Result<(Vec<u8>, Vec<u8>)> {
-        let Self { workspace, target_dir, writes } = *self;
-        let packages = ["whereby-guard", "whereby-front"];
-        let features: &[_] = if writes { &["whereby-front/write".to_owned()] } else { &[] };
-        let build = Build { workspace, packages, profile: "guard", features, target_dir };
-        let [guard, front] = build.run()?;
-        let made = |built| short::shorten(&direct::connect(&std::fs::read(built)?)?);
-        Ok((made(guard)?, made(front)?))
+        let made = |package, writes| {
+            short::shorten(&direct::connect(&self.package(package, true, writes)?)?)
+        };
+        Ok((made("whereby-guard", false)?, made("whereby-front", self.writes)?))
+    }
+
+    /// Builds a package. It is read at once, because the next one with other features takes its place.
+    fn package(&self, package: &str, guards: bool, writes: bool) -> Result<Vec<u8>> {
+        let Self { workspace, target_dir, .. } = *self;
+        Ok(std::fs::read(Build { workspace, package, guards, writes, target_dir }.run()?)?)
     }
 
     fn functions(&self, built: &[u8]) -> Result<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! Builds workspace members as WebAssembly components.
+//! Builds a workspace member as a WebAssembly component.
 
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -7,6 +7,9 @@ use std::process::Command;
 /// The target whose output is a component.
 const TARGET: &str = "wasm32-wasip2";
 
+/// The profile, in the workspace's `Cargo.toml`.
+const PROFILE: &str = "component";
+
 /// The stack size, in bytes.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -14,19 +17,19 @@ const STACK_BYTES: usize = 256 * 1024;
 /// not.
 const MEMORY_BYTES: usize = 1024 * 1024;
 
-/// How large the memory of the guard may become, in bytes: several times what it keeps of one call.
+/// How large the memory of the guard may become, in bytes: several times what it receives during a call.
 const GUARD_MEMORY_BYTES: usize = 128 * 1024 * 1024;
 
-/// A build of components.
-pub(crate) struct Build<'a, const N: usize> {
+/// A build of a component.
+pub(crate) struct Build<'a> {
     /// The folder of the workspace's `Cargo.toml`.
     pub(crate) workspace: &'a Path,
-    /// The packages, each a `cdylib`.
-    pub(crate) packages: [&'a str; N],
-    /// The profile: `component`, or `guard`.
-    pub(crate) profile: &'a str,
-    /// The features to build them with, as `package/feature`; without the default ones.
-    pub(crate) features: &'a [String],
+    /// The package.
+    pub(crate) package: &'a str,
+    /// Whether it guards other components.
+    pub(crate) guards: bool,
+    /// Whether to build its feature `write`. The other default features are left out.
+    pub(crate) writes: bool,
     /// Must not be the target directory of the outer build, whose lock cargo holds.
     pub(crate) target_dir: &'a Path,
 }
@@ -39,9 +42,9 @@ pub(crate) fn finish(result: Result<()>) {
     }
 }
 
-impl<const N: usize> Build<'_, N> {
-    /// Builds the components, and returns the path of each.
-    pub(crate) fn run(&self) -> Result<[PathBuf; N]> {
+impl Build<'_> {
+    /// Builds the component, and returns its path.
+    pub(crate) fn run(&self) -> Result<PathBuf> {
         require_target()?;
         let cargo = std::env::var_os("CARGO").context("cargo sets CARGO")?;
         let mut command = Command::new(cargo);
@@ -69,12 +72,19 @@ impl<const N: usize> Build<'_, N> {
             // Without padding for relocations.
             "-Clink-arg=--compress-relocations".to_owned(),
         ];
-        if self.profile == "component" {
-            // More inlining than this makes the component larger, and no faster.
-            flags.push("-Cllvm-args=-inline-threshold=160".to_owned());
-        } else {
-            // Inlines more than `opt-level` "z": a tenth fewer instructions, for 6 KB.
-            flags.push("-Cllvm-args=-inline-threshold=40".to_owned());
+        // A call runs most of its code once, and the processor must load it first. More inlining and unrolled loops take
+        // longer to load than they save. The guard gets less, because its size is limited.
+        let inlining = if self.guards { 55 } else { 180 };
+        flags.extend(
+            [
+                format!("inline-threshold={inlining}"),
+                format!("inlinehint-threshold={inlining}"),
+                "unroll-threshold=0".to_owned(),
+                "rotation-max-header-size=0".to_owned(),
+            ]
+            .map(|argument| format!("-Cllvm-args=-{argument}")),
+        );
+        if self.guards {
             // Some runtimes mix up resources whose addresses in the guard's memory are large.
             flags.push(format!("-Clink-arg=--max-memory={GUARD_MEMORY_BYTES}"));
         }
@@ -83,21 +93,24 @@ impl<const N: usize> Build<'_, N> {
         if let Some(home) = cargo_home {
             flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
         }
+        // In one folder, each change of the flags would build everything again.
+        let target_dir = self.target_dir.join(if self.guards { "guard" } else { "" });
         command
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
             .current_dir(self.workspace)
-            .args(["build", "--locked", "--quiet", "--lib", "--profile", self.profile])
-            .args(["--target", TARGET, "--no-default-features"])
-            .args(self.packages.iter().flat_map(|package| ["--package", package]))
-            .args(["--features", &self.features.join(",")])
+            .args(["rustc", "--locked", "--quiet", "--package", self.package, "--lib"])
+            // If the library has another type too, cargo silently skips link-time optimization.
+            .args(["--crate-type", "cdylib"])
+            .args(["--profile", PROFILE, "--target", TARGET, "--no-default-features"])
+            .args(self.writes.then_some("--features=write"))
             .arg("--target-dir")
-            .arg(self.target_dir);
+            .arg(&target_dir);
         let status = command.status().context("cargo could not be run")?;
         if !status.success() {
-            bail!("`{}` could not be built; see above", self.packages.join("`, `"));
+            bail!("`{}` could not be built; see above", self.package);
         }
-        let folder = self.target_dir.join(TARGET).join(self.profile);
-        Ok(self.packages.map(|package| folder.join(format!("{}.wasm", package.replace('-', "_")))))
+        let name = format!("{}.wasm", self.package.replace('-', "_"));
+        Ok(target_dir.join(TARGET).join(PROFILE).join(name))
     }
 }
 

@@ -34,18 +34,18 @@ impl exit::Guest for Component {
 
 impl stdin::Guest for Component {
     fn get_stdin() -> InputStream {
-        InputStream::new(Input::default())
+        InputStream::new(Input::empty())
     }
 }
 
 impl stdout::Guest for Component {
     fn get_stdout() -> OutputStream {
-        OutputStream::new(Output::Nowhere)
+        OutputStream::new(Output::nowhere())
     }
 }
 
 impl stderr::Guest for Component {
     fn get_stderr() -> OutputStream {
-        OutputStream::new(Output::Nowhere)
+        OutputStream::new(Output::nowhere())
     }
 }

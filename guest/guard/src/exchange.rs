@@ -15,7 +15,7 @@ use crate::guard::{CallNumber, Outgoing, Stopped};
 use crate::outgoing::{self, Failure};
 use crate::prelude::*;
 use crate::response::IncomingResponse;
-use crate::state;
+use crate::state::{self, Held};
 use crate::streams;
 use whereby_authority::grant::Admitted;
 
@@ -134,11 +134,20 @@ impl Exchange {
 }
 
 /// The functions' handle of a request that was handed over.
-pub(crate) struct Future(pub(crate) Rc<Exchange>);
+pub(crate) struct Future {
+    exchange: Rc<Exchange>,
+    _held: Held,
+}
+
+impl Future {
+    pub(crate) fn of(exchange: Rc<Exchange>) -> Self {
+        Self { exchange, _held: Held::default() }
+    }
+}
 
 impl GuestFutureIncomingResponse for Future {
     fn subscribe(&self) -> Pollable {
-        match &*self.0.stage.borrow() {
+        match &*self.exchange.stage.borrow() {
             Stage::Sent(future, _) => future.subscribe(),
             Stage::Unfinished(_) => monotonic_clock::subscribe_duration(PAUSE),
             Stage::Failed(_) | Stage::Over { .. } => streams::ready(),
@@ -146,7 +155,7 @@ impl GuestFutureIncomingResponse for Future {
     }
 
     fn get(&self) -> Option<Result<Result<ResponseHandle, ErrorCode>, ()>> {
-        let is_over = matches!(&*self.0.stage.borrow(), Stage::Over { .. });
-        if is_over { Some(Err(())) } else { self.0.take().map(Ok) }
+        let is_over = matches!(&*self.exchange.stage.borrow(), Stage::Over { .. });
+        if is_over { Some(Err(())) } else { self.exchange.take().map(Ok) }
     }
 }

@@ -4,6 +4,7 @@ use core::cell::RefCell;
 
 use crate::bindings::exports::wasi::http::types::{Fields as Handle, GuestFields, HeaderError};
 use crate::prelude::*;
+use crate::state::Held;
 
 /// The maximum number of headers.
 const MAX_ENTRIES: usize = 64;
@@ -15,16 +16,17 @@ const MAX_BYTES: usize = 16 * 1024;
 type Entry = (String, Vec<u8>);
 
 /// The headers of a request or a response.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Fields {
     entries: RefCell<Vec<Entry>>,
     is_immutable: bool,
+    _held: Held,
 }
 
 impl Fields {
     /// Returns headers that cannot be changed.
     pub(crate) fn immutable(entries: Vec<Entry>) -> Self {
-        Self { entries: RefCell::new(entries), is_immutable: true }
+        Self { entries: RefCell::new(entries), is_immutable: true, ..Self::default() }
     }
 
     /// Returns the same headers, so that they cannot be changed.
@@ -95,7 +97,11 @@ impl GuestFields for Fields {
 
     fn set(&self, name: String, value: Vec<Vec<u8>>) -> Result<(), HeaderError> {
         // A refused value leaves the old one.
-        let changed = Self { entries: self.entries.clone(), is_immutable: self.is_immutable };
+        let changed = Self {
+            entries: self.entries.clone(),
+            is_immutable: self.is_immutable,
+            ..Self::default()
+        };
         changed.delete(name.clone())?;
         changed.add(&name, value)?;
         self.entries.swap(&changed.entries);
@@ -120,6 +126,6 @@ impl GuestFields for Fields {
     }
 
     fn clone(&self) -> Handle {
-        Handle::new(Self { entries: self.entries.clone(), is_immutable: false })
+        Handle::new(Self { entries: self.entries.clone(), ..Self::default() })
     }
 }

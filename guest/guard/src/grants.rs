@@ -8,12 +8,9 @@ use crate::{Component, is_text};
 
 impl grants::Guest for Component {
     fn open(function: String, arguments: String) -> Result<(), grants::Refusal> {
-        if !is_text(&function) || !is_text(&arguments) {
-            return Err(grants::Refusal::Invalid("the arguments are not UTF-8".into()));
-        }
-        let no_clock = || grants::Refusal::Unavailable("the runtime's clock is not set".into());
-        let now = state::now().ok_or_else(no_clock)?;
-        state::with(|guard| guard.open(&function, &arguments, now)).map_err(from_refusal)
+        let opened = decide(&function, &arguments);
+        state::end_call(false);
+        opened.map_err(from_refusal)
     }
 
     fn close(ending: grants::Ending, message: String) -> Result<(), grants::Refusal> {
@@ -26,8 +23,24 @@ impl grants::Guest for Component {
             grants::Ending::UnexpectedResponse => Ending::Open(Refusal::Unexpected, message),
             grants::Ending::Failure => Ending::Failure,
         };
-        state::with(|guard| guard.close(ending)).map_err(from_refusal)
+        let closed = state::with(|guard| guard.close(ending));
+        state::end_call(true);
+        closed.map_err(from_refusal)
     }
+}
+
+/// Decides on a call, and opens its grant.
+fn decide(function: &str, arguments: &str) -> Result<(), Refusal> {
+    if !is_text(function) || !is_text(arguments) {
+        return Err(Refusal::Invalid("the arguments are not UTF-8".into()));
+    }
+    if state::is_full() {
+        let message = "the component holds too many resources of earlier calls, or too large ones; make a new instance";
+        return Err(Refusal::Denied(message.into()));
+    }
+    let no_clock = || Refusal::Unavailable("the runtime's clock is not set".into());
+    let now = state::now().ok_or_else(no_clock)?;
+    state::with(|guard| guard.open(function, arguments, now))
 }
 
 fn from_refusal(refusal: Refusal) -> grants::Refusal {

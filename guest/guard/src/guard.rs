@@ -105,13 +105,25 @@ pub(crate) enum Stopped {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CallNumber(u64);
 
+/// What the guard remembers of earlier calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Past {
+    /// The number of the last call.
+    number: CallNumber,
+    /// Whether the functions may have read what the rules do not allow. They could return it in a later call.
+    is_spoiled: bool,
+}
+
+impl Past {
+    /// There was no call.
+    pub(crate) const NONE: Self = Self { number: CallNumber(0), is_spoiled: false };
+}
+
 /// The settings, and the call that is under way.
 pub(crate) struct Guard {
     settings: Result<Settings, String>,
-    number: u64,
+    past: Past,
     call: Option<Call>,
-    /// Whether the functions may have read what the rules do not allow. They could return it in a later call.
-    is_spoiled: bool,
 }
 
 struct Call {
@@ -131,8 +143,13 @@ struct Call {
 
 impl Guard {
     /// Reads the environment.
-    pub(crate) fn new(variables: Vec<(String, String)>) -> Self {
-        Self { settings: Settings::read(variables), number: 0, call: None, is_spoiled: false }
+    pub(crate) fn new(variables: Vec<(String, String)>, past: Past) -> Self {
+        Self { settings: Settings::read(variables), past, call: None }
+    }
+
+    /// Returns what the next call needs, or `None` if a call is under way.
+    pub(crate) fn past(&self) -> Option<Past> {
+        self.call.is_none().then_some(self.past)
     }
 
     /// Returns the settings, if they are valid.
@@ -163,7 +180,7 @@ impl Guard {
             let message = "another call is under way, or one did not end; make a new instance";
             return Err(Refusal::Denied(message.into()));
         }
-        if self.is_spoiled {
+        if self.past.is_spoiled {
             let message = "in an earlier call, the component may have read what it may not show; \
                            make a new instance";
             return Err(Refusal::Denied(message.into()));
@@ -208,7 +225,7 @@ impl Guard {
             Participants::Pseudonyms | Participants::Hidden => View::Hidden,
         };
         let grant = Grant::issue(permit, rule, scope, facts, people, MAX_REQUESTS, now);
-        self.number += 1;
+        self.past.number.0 += 1;
         self.call =
             Some(Call { rule, grant, opened: now, begun: 0, written: 0, read: 0, fault: None });
         Ok(())
@@ -220,7 +237,7 @@ impl Guard {
             return Err(Refusal::Denied("no call is under way".into()));
         };
         let withheld = call.grant.withheld();
-        self.is_spoiled |= withheld.is_some();
+        self.past.is_spoiled |= withheld.is_some();
         let (name, outcome) = (call.rule.name, call.grant.outcome());
         // After a change, nobody must take the refusal for one of the call, and make it again.
         let refused = |reason| match outcome {
@@ -275,7 +292,7 @@ impl Guard {
             let message = format!("the component tried to send more than {MAX_REQUESTS} requests");
             return Err(call.stop(message));
         }
-        Ok(CallNumber(self.number))
+        Ok(self.past.number)
     }
 
     /// Counts bytes of a body that is `size` bytes long so far. Returns whether they may be kept.
@@ -308,7 +325,7 @@ impl Guard {
     }
 
     fn call(&mut self, number: CallNumber) -> Result<&mut Call, Stopped> {
-        self.call.as_mut().filter(|_| number.0 == self.number).ok_or(Stopped::Denied)
+        self.call.as_mut().filter(|_| number == self.past.number).ok_or(Stopped::Denied)
     }
 
     /// Checks a request against the call's grant.
@@ -321,7 +338,8 @@ impl Guard {
     ) -> Result<Admitted, Stopped> {
         let settings = self.settings.as_ref().map_err(|_| Stopped::Denied)?;
         let api = &settings.api;
-        let call = self.call.as_mut().filter(|_| number.0 == self.number).ok_or(Stopped::Denied)?;
+        let call =
+            self.call.as_mut().filter(|_| number == self.past.number).ok_or(Stopped::Denied)?;
         // It may have begun before the rule was broken.
         if call.fault.is_some() {
             return Err(Stopped::Denied);
@@ -396,7 +414,8 @@ impl Guard {
         incoming: Incoming,
     ) -> Result<Answer, Stopped> {
         let settings = self.settings.as_ref().map_err(|_| Stopped::Denied)?;
-        let call = self.call.as_mut().filter(|_| number.0 == self.number).ok_or(Stopped::Denied)?;
+        let call =
+            self.call.as_mut().filter(|_| number == self.past.number).ok_or(Stopped::Denied)?;
         let Incoming { status, headers, body } = incoming;
         let header = |name: &str| {
             let found = headers.iter().find(|(known, _)| *known == name);

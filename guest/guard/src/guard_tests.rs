@@ -15,7 +15,10 @@ fn now() -> Timestamp {
 fn guard(rules: &str) -> Guard {
     let variables =
         [("WHEREBY_ACCESS_TOKEN", KEY), ("WHEREBY_API_URL", API), ("WHEREBY_PERMISSIONS", rules)];
-    Guard::new(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    Guard::new(
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        Past::NONE,
+    )
 }
 
 fn open(rules: &str, function: &str, arguments: &str) -> Guard {
@@ -42,7 +45,7 @@ impl Guard {
 
     fn answer(&mut self, admitted: &Admitted, status: u16, body: &str) -> Result<Answer, Stopped> {
         let body = Some(body.as_bytes().to_vec());
-        let number = CallNumber(self.number);
+        let number = self.past.number;
         self.answered(number, admitted, Incoming { status, headers: Vec::new(), body })
     }
 
@@ -225,7 +228,7 @@ fn posted() -> (Guard, Admitted) {
 /// A call whose write may have happened.
 fn lost() -> Guard {
     let (mut guard, admitted) = posted();
-    guard.failed(CallNumber(guard.number), &admitted, true);
+    guard.failed(guard.past.number, &admitted, true);
     guard
 }
 
@@ -390,8 +393,7 @@ fn only_numbers_pass_in_headers() {
         let admitted = guard.ask("GET", "/meetings", "").expect("the list");
         let headers = headers.map(|(name, value)| (name, value.to_owned())).into();
         let incoming = Incoming { status, headers, body: Some(b"{}".to_vec()) };
-        let answer =
-            guard.answered(CallNumber(guard.number), &admitted, incoming).expect("an answer");
+        let answer = guard.answered(guard.past.number, &admitted, incoming).expect("an answer");
         let found: Vec<_> =
             answer.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(found, shown, "{status}");
@@ -439,7 +441,8 @@ fn a_body_that_is_not_whole_is_refused() {
 #[test]
 fn people_are_hidden_if_the_settings_say_so() {
     let variables = [("WHEREBY_API_URL", API), ("WHEREBY_PARTICIPANTS", "hidden")];
-    let mut guard = Guard::new(variables.map(|(name, value)| (name.into(), value.into())).into());
+    let mut guard =
+        Guard::new(variables.map(|(name, value)| (name.into(), value.into())).into(), Past::NONE);
     let meeting = r#"{"meeting_id":"daily:0f7d9f2c-1111-4222-8333-444455556666"}"#;
     guard.open("get_meeting", meeting, now()).expect("it is allowed");
     let path = "/insights/participants?roomSessionId=0f7d9f2c-1111-4222-8333-444455556666";

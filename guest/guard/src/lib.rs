@@ -26,16 +26,11 @@ mod exchange;
 mod fields;
 mod grants;
 mod guard;
-#[cfg(any(test, target_arch = "wasm32"))]
-#[expect(unsafe_code, reason = "this is the allocator")]
-mod heap;
-#[cfg(any(test, target_arch = "wasm32"))]
-#[path = "../../src/memcmp.rs"]
-mod memcmp;
 mod outgoing;
 mod request;
 mod response;
 #[cfg(target_arch = "wasm32")]
+#[path = "../../src/runtime.rs"]
 mod runtime;
 mod settings;
 mod state;

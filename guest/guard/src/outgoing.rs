@@ -128,7 +128,8 @@ pub(crate) fn read(
     // blocks, there is no pause, and the time counts from the second part.
     let mut late: Option<Pollable> = None;
     let new = || monotonic_clock::subscribe_duration(BODY_TIME);
-    let mut bytes = Vec::new();
+    // Put together at the end, because what a growing list leaves behind is not freed during the call.
+    let (mut chunks, mut size) = (Vec::new(), 0);
     loop {
         match stream.read(READ_CHUNK) {
             Ok(_) if late.as_ref().is_some_and(Pollable::ready) => {
@@ -138,13 +139,12 @@ pub(crate) fn read(
                 wait(&stream, late.get_or_insert_with(new));
             }
             Ok(chunk) => {
-                count(bytes.len(), chunk.len()).map_err(Failure::Stopped)?;
-                if bytes.is_empty() {
-                    bytes = chunk;
-                } else {
+                count(size, chunk.len()).map_err(Failure::Stopped)?;
+                if size > 0 {
                     late.get_or_insert_with(new);
-                    bytes.extend_from_slice(&chunk);
                 }
+                size += chunk.len();
+                chunks.push(chunk);
             }
             Err(StreamError::Closed) => break,
             // The status of an error response is enough.
@@ -152,7 +152,8 @@ pub(crate) fn read(
             Err(StreamError::LastOperationFailed(_)) => return Err(incomplete()),
         }
     }
-    Ok(Incoming { status, headers, body: (!is_encoded).then_some(bytes) })
+    let body = if chunks.len() == 1 { chunks.remove(0) } else { chunks.concat() };
+    Ok(Incoming { status, headers, body: (!is_encoded).then_some(body) })
 }
 
 /// Waits for more of a body, or until it is late.

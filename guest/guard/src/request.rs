@@ -14,7 +14,7 @@ use crate::fields::Fields;
 use crate::guard::Outgoing;
 use crate::prelude::*;
 use crate::response::{IncomingBody, IncomingResponse, Trailers};
-use crate::state;
+use crate::state::{self, Held};
 use crate::streams::Output;
 use crate::{Component, is_text};
 
@@ -47,7 +47,7 @@ impl outgoing_handler::Guest for Component {
         let request: Request = request.into_inner();
         // Before the body is read, so that many unfinished bodies cannot exhaust memory.
         let Ok(number) = state::with(|guard| guard.begin()) else {
-            return Ok(FutureIncomingResponse::new(Future(Rc::new(Exchange::refused()))));
+            return Ok(FutureIncomingResponse::new(Future::of(Exchange::refused().into())));
         };
         let body = request.body.take();
         let exchange = Rc::new(Exchange::new(number, request.into_outgoing()));
@@ -57,7 +57,7 @@ impl outgoing_handler::Guest for Component {
             Some(body) if body.state.get() == BodyState::Dropped => exchange.cut_off(),
             Some(body) => *body.waiting.borrow_mut() = Some(Rc::clone(&exchange)),
         }
-        Ok(FutureIncomingResponse::new(Future(exchange)))
+        Ok(FutureIncomingResponse::new(Future::of(exchange)))
     }
 }
 
@@ -69,6 +69,7 @@ pub(crate) struct Request {
     scheme: RefCell<Option<Scheme>>,
     authority: RefCell<Option<String>>,
     body: RefCell<Option<Rc<Body>>>,
+    _held: Held,
 }
 
 impl Request {
@@ -121,6 +122,7 @@ impl GuestOutgoingRequest for Request {
             scheme: RefCell::new(None),
             authority: RefCell::new(None),
             body: RefCell::new(None),
+            _held: Held::default(),
         }
     }
 
@@ -131,7 +133,7 @@ impl GuestOutgoingRequest for Request {
         }
         let new = Rc::new(Body::default());
         *body = Some(Rc::clone(&new));
-        Ok(OutgoingBody::new(BodyWriter(new)))
+        Ok(OutgoingBody::new(BodyWriter { body: new, _held: Held::default() }))
     }
 
     fn method(&self) -> Method {
@@ -218,20 +220,23 @@ impl Body {
 }
 
 /// The functions' handle of a body.
-pub(crate) struct BodyWriter(Rc<Body>);
+pub(crate) struct BodyWriter {
+    body: Rc<Body>,
+    _held: Held,
+}
 
 impl GuestOutgoingBody for BodyWriter {
     fn write(&self) -> Result<OutputStream, ()> {
-        if self.0.has_writer.replace(true) {
+        if self.body.has_writer.replace(true) {
             return Err(());
         }
-        Ok(OutputStream::new(Output::Body(Rc::clone(&self.0))))
+        Ok(OutputStream::new(Output::to(Rc::clone(&self.body))))
     }
 
     #[inline(always)]
     fn finish(this: OutgoingBody, trailers: Option<FieldsHandle>) -> Result<(), ErrorCode> {
         let this: Self = this.into_inner();
-        let body = &this.0;
+        let body = &this.body;
         if trailers.is_some() || !body.is_open() {
             // Dropped, it is not whole.
             return Err(ErrorCode::HttpRequestDenied);
@@ -246,10 +251,10 @@ impl GuestOutgoingBody for BodyWriter {
 
 impl Drop for BodyWriter {
     fn drop(&mut self) {
-        if self.0.is_open() {
-            self.0.state.set(BodyState::Dropped);
-            self.0.bytes.take();
-            if let Some(exchange) = self.0.waiting.take() {
+        if self.body.is_open() {
+            self.body.state.set(BodyState::Dropped);
+            self.body.bytes.take();
+            if let Some(exchange) = self.body.waiting.take() {
                 exchange.cut_off();
             }
         }
@@ -262,6 +267,7 @@ pub(crate) struct Options {
     connect: Cell<Option<u64>>,
     first_byte: Cell<Option<u64>>,
     between_bytes: Cell<Option<u64>>,
+    _held: Held,
 }
 
 impl GuestRequestOptions for Options {

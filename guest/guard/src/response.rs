@@ -11,6 +11,7 @@ use crate::bindings::wasi::io::poll::Pollable;
 use crate::fields::Fields;
 use crate::guard::Answer;
 use crate::prelude::*;
+use crate::state::Held;
 use crate::streams::{self, Input};
 
 /// A response that the guard wrote.
@@ -18,6 +19,7 @@ pub(crate) struct IncomingResponse {
     status: u16,
     headers: Fields,
     body: RefCell<Option<Vec<u8>>>,
+    _held: Held,
 }
 
 impl IncomingResponse {
@@ -27,6 +29,7 @@ impl IncomingResponse {
             status: answer.status,
             headers: Fields::immutable(headers.collect()),
             body: RefCell::new(Some(answer.body)),
+            _held: Held::default(),
         }
     }
 }
@@ -42,25 +45,35 @@ impl GuestIncomingResponse for IncomingResponse {
 
     fn consume(&self) -> Result<BodyHandle, ()> {
         let body = self.body.take().ok_or(())?;
-        Ok(BodyHandle::new(IncomingBody(RefCell::new(Some(body)))))
+        Ok(BodyHandle::new(IncomingBody {
+            bytes: RefCell::new(Some(body)),
+            _held: Held::default(),
+        }))
     }
 }
 
 /// The body of a response.
-pub(crate) struct IncomingBody(RefCell<Option<Vec<u8>>>);
+pub(crate) struct IncomingBody {
+    bytes: RefCell<Option<Vec<u8>>>,
+    _held: Held,
+}
 
 impl GuestIncomingBody for IncomingBody {
     fn stream(&self) -> Result<InputStream, ()> {
-        Ok(InputStream::new(Input::new(self.0.take().ok_or(())?)))
+        Ok(InputStream::new(Input::new(self.bytes.take().ok_or(())?)))
     }
 
     fn finish(_: BodyHandle) -> FutureTrailers {
-        FutureTrailers::new(Trailers(Cell::new(false)))
+        FutureTrailers::new(Trailers::default())
     }
 }
 
-/// The trailers of a response: none. The flag says whether they were read.
-pub(crate) struct Trailers(Cell<bool>);
+/// The trailers of a response: none.
+#[derive(Default)]
+pub(crate) struct Trailers {
+    were_read: Cell<bool>,
+    _held: Held,
+}
 
 impl GuestFutureTrailers for Trailers {
     fn subscribe(&self) -> Pollable {
@@ -68,6 +81,6 @@ impl GuestFutureTrailers for Trailers {
     }
 
     fn get(&self) -> Option<Result<Result<Option<FieldsHandle>, ErrorCode>, ()>> {
-        Some(if self.0.replace(true) { Err(()) } else { Ok(Ok(None)) })
+        Some(if self.were_read.replace(true) { Err(()) } else { Ok(Ok(None)) })
     }
 }

@@ -107,6 +107,9 @@ impl Settings {
 }
 
 /// Reads the rules, and refuses those that need a person or a memory.
+// In a function of its own, because most settings have none.
+#[cold]
+#[inline(never)]
 fn read_permissions(text: &str) -> Result<Table, toml::Error> {
     let document = toml::Document::parse(text)?;
     let root = document.root();

@@ -11,6 +11,7 @@ use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::io::poll::Pollable;
 use crate::prelude::*;
 use crate::request::Body;
+use crate::state::Held;
 
 /// How much may be written at once, in bytes.
 const WRITE_CHUNK: usize = 16 * 1024;
@@ -21,15 +22,20 @@ impl Guest for Component {
 }
 
 /// The bytes of a response, and how many of them were read.
-#[derive(Default)]
 pub(crate) struct Input {
     bytes: RefCell<Vec<u8>>,
     read: Cell<usize>,
+    _held: Held,
 }
 
 impl Input {
+    /// Returns a stream that is at its end, and never changes.
+    pub(crate) fn empty() -> Self {
+        Self { bytes: RefCell::default(), read: Cell::default(), _held: Held::fixed() }
+    }
+
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes: RefCell::new(bytes), read: Cell::new(0) }
+        Self { bytes: RefCell::new(bytes), read: Cell::new(0), _held: Held::default() }
     }
 
     fn take(&self, most: u64) -> Result<Vec<u8>, StreamError> {
@@ -76,19 +82,26 @@ pub(crate) fn ready() -> Pollable {
     monotonic_clock::subscribe_duration(0)
 }
 
-/// Where written bytes go.
-pub(crate) enum Output {
-    /// The body of a request.
-    Body(Rc<Body>),
-    /// They are dropped.
-    Nowhere,
+/// Where written bytes go: to the body of a request, or nowhere.
+pub(crate) struct Output {
+    body: Option<Rc<Body>>,
+    _held: Held,
 }
 
 impl Output {
+    /// Returns a stream that never changes.
+    pub(crate) fn nowhere() -> Self {
+        Self { body: None, _held: Held::fixed() }
+    }
+
+    pub(crate) fn to(body: Rc<Body>) -> Self {
+        Self { body: Some(body), _held: Held::default() }
+    }
+
     fn add(&self, bytes: &[u8]) -> Result<(), StreamError> {
-        match self {
-            Self::Body(body) if !body.write(bytes) => Err(StreamError::Closed),
-            Self::Body(_) | Self::Nowhere => Ok(()),
+        match &self.body {
+            Some(body) if !body.write(bytes) => Err(StreamError::Closed),
+            _ => Ok(()),
         }
     }
 }
@@ -107,9 +120,9 @@ impl GuestOutputStream for Output {
     }
 
     fn flush(&self) -> Result<(), StreamError> {
-        match self {
-            Self::Body(body) if !body.is_open() => Err(StreamError::Closed),
-            Self::Body(_) | Self::Nowhere => Ok(()),
+        match &self.body {
+            Some(body) if !body.is_open() => Err(StreamError::Closed),
+            _ => Ok(()),
         }
     }
 

@@ -2,11 +2,13 @@
 
 use crate::attempt::{Act, Attempt, Ending, Scene, report_of};
 use crate::wire::{Answer, Message, own_request, write};
+use std::cell::RefCell;
 use std::hint::black_box;
 use wasi::clocks::monotonic_clock;
 use wasi::http::outgoing_handler;
 use wasi::http::types::{Fields, Method, OutgoingRequest};
 use wasi::io::poll::poll;
+use wasi::io::streams::OutputStream;
 
 const fn list(name: &'static str, act: fn(&Scene) -> Ending) -> Attempt {
     Attempt { name, function: "list_rooms", act: Act::Do(act) }
@@ -92,6 +94,18 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             }
             outgoing
         })
+    }),
+    // What is kept must stay as it is in later calls.
+    list("fields-kept-for-later", |_| keep_fields(usize::MAX)),
+    list("fields-kept-for-a-while", |_| keep_fields(8)),
+    // Opened once, as libraries do.
+    list("output-kept-for-later", |_| {
+        thread_local! {
+            static OUTPUT: OutputStream = wasi::cli::stdout::get_stdout();
+        }
+        take_memory();
+        let written = OUTPUT.with(|output| output.blocking_write_and_flush(b"kept"));
+        Ending::report(format!("{written:?}"))
     }),
     list("many-long-methods", |_| {
         let method = Method::Other("M".repeat(MIB));
@@ -203,6 +217,40 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     list("abort", |_| std::process::abort()),
 ];
 
+/// Checks and changes the headers that earlier calls kept, and keeps one more. Drops all when there are `most`.
+fn keep_fields(most: usize) -> Ending {
+    thread_local! {
+        static KEPT: RefCell<Vec<(Fields, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
+    }
+    KEPT.with_borrow_mut(|kept| {
+        let is_intact = kept.iter_mut().all(|(fields, value)| {
+            let was = fields.get("kept") == std::slice::from_ref(value);
+            value.push(b'+');
+            was && fields.set("kept", std::slice::from_ref(value)).is_ok()
+        });
+        let value = kept.len().to_string().into_bytes();
+        let fields = Fields::from_list(&[("kept".to_owned(), value.clone())]);
+        kept.extend(fields.map(|fields| (fields, value)));
+        take_memory();
+        let intact = if is_intact { "intact" } else { "changed" };
+        let report = format!("{intact}, {} kept", kept.len());
+        if kept.len() == most {
+            kept.clear();
+        }
+        Ending::report(report)
+    })
+}
+
+/// Makes a guard take a MiB of its memory.
+fn take_memory() {
+    let header = ("kept".to_owned(), vec![b'a'; 15_000]);
+    if let Ok(fields) = Fields::from_list(&[header]) {
+        for _ in 0..70 {
+            black_box(fields.entries());
+        }
+    }
+}
+
 /// Keeps every resource that it gets.
 fn hoard<T>(make: impl Fn() -> T) -> Ending {
     let mut held = Vec::new();
@@ -212,7 +260,7 @@ fn hoard<T>(make: impl Fn() -> T) -> Ending {
     Ending::report(held.len().to_string())
 }
 
-fn flood(stream: &wasi::io::streams::OutputStream) -> Ending {
+fn flood(stream: &OutputStream) -> Ending {
     let block = [b'!'; 4096];
     let taken = (0..MANY).take_while(|_| stream.blocking_write_and_flush(&block).is_ok()).count();
     Ending::report(format!("{} bytes", taken * block.len()))

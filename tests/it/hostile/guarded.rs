@@ -350,6 +350,83 @@ async fn a_refusal_is_forgotten_before_the_next_call_and_nothing_piles_up() {
     assert_eq!(reached, vec!["GET /v1/meetings"; 500]);
 }
 
+/// The memory of a call is used again, but not that of what the component keeps.
+#[tokio::test]
+async fn what_a_component_keeps_stays_as_it_is_until_too_much_is_kept() {
+    let arena = Arena::new(&[], LIMITS).await;
+    let mut running = guarded().await.start(&arena.guard(None)).await;
+    let function = catalog::function("list_rooms").expect("a function");
+    let keep = arena.arguments("list_rooms", "fields-kept-for-later");
+    let obey = arena.arguments("list_rooms", "obedience");
+    let mut kept = 0;
+    let refusal = loop {
+        if let ended @ (Ended::Failed(_) | Ended::Trapped(_) | Ended::CutOff) =
+            running.call(function, &obey, LONG).await
+        {
+            break ended;
+        }
+        match running.call(function, &keep, LONG).await {
+            Ended::Succeeded(text) => {
+                kept += 1;
+                assert!(text.contains(&format!("intact, {kept} kept")), "{text}");
+            }
+            ended => break ended,
+        }
+        assert!(kept < 200, "the guard refused no call");
+    };
+    let is_refused = |ended: &Ended| match ended {
+        Ended::Failed(text) => text.contains("holds too many resources of earlier calls"),
+        _ => false,
+    };
+    assert!(kept > 10 && is_refused(&refusal), "{kept} {refusal:?}");
+    arena.world.simulator.clear_requests();
+    let later = running.call(function, &obey, LONG).await;
+    assert!(is_refused(&later), "{later:?}");
+    arena.world.assert_untouched();
+}
+
+/// A component may hold a stream that leads nowhere for good, and other resources for a few calls.
+#[tokio::test]
+async fn memory_is_used_again_when_nothing_holds_it() {
+    let arena = Arena::new(&[], LIMITS).await;
+    let function = catalog::function("list_rooms").expect("a function");
+    let mut running = guarded().await.start(&arena.guard(None)).await;
+    // Together, the calls need more memory than the guard may have.
+    for round in 0..200 {
+        let intact = format!("intact, {} kept", round % 8 + 1);
+        for (name, said) in [("output-kept-for-later", "Ok"), ("fields-kept-for-a-while", &*intact)]
+        {
+            let arguments = arena.arguments("list_rooms", name);
+            let ended = running.call(function, &arguments, LONG).await;
+            let is_right = matches!(&ended, Ended::Succeeded(text) if text.contains(said));
+            assert!(is_right, "{round} {name}: {ended:?}");
+        }
+    }
+}
+
+/// While the component holds something, a refused call takes no more memory.
+#[tokio::test]
+async fn a_refused_call_leaves_nothing_in_memory() {
+    let arena = Arena::new(&[], LIMITS).await;
+    let mut running = guarded().await.start(&arena.guard(None)).await;
+    let list = catalog::function("list_rooms").expect("a function");
+    let create = catalog::function("create_room").expect("a function");
+    let keep = arena.arguments("list_rooms", "fields-kept-for-later");
+    let ended = running.call(list, &keep, LONG).await;
+    assert!(matches!(ended, Ended::Succeeded(_)), "{ended:?}");
+    // Together, their arguments need more memory than the guard may keep.
+    let long = json!({"room_name_prefix": "a".repeat(60_000)});
+    for round in 0..600 {
+        let ended = running.call(create, &long, LONG).await;
+        assert!(matches!(ended, Ended::Failed(_)), "{round}: {ended:?}");
+    }
+    let ended = running.call(list, &keep, LONG).await;
+    assert!(
+        matches!(&ended, Ended::Succeeded(text) if text.contains("intact, 2 kept")),
+        "{ended:?}"
+    );
+}
+
 /// A request that is left behind in one call is not sent in the next.
 #[tokio::test]
 async fn nothing_is_sent_after_a_call() {
