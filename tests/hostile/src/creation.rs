@@ -2,6 +2,7 @@
 
 use crate::attempt::{Act, Attempt, Ending, Scene, report_of};
 use crate::wire::{Answer, Message, write};
+use std::cell::Cell;
 use wasi::http::outgoing_handler;
 use wasi::http::types::{FutureIncomingResponse, OutgoingBody};
 
@@ -122,6 +123,24 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         Ending::report(report)
     }),
     create("create-unfinished-and-leave", |scene| Ending::report(unfinished(scene, false))),
+    create("create-finished-in-the-next-call", |scene| {
+        thread_local! {
+            static KEPT: Cell<Option<(OutgoingBody, FutureIncomingResponse)>> = const { Cell::new(None) };
+        }
+        if let Some((body, future)) = KEPT.take() {
+            let finished = OutgoingBody::finish(body, None);
+            return Ending::report(format!("{finished:?} {}", Answer::of(&future).summary()));
+        }
+        let message = asked(scene);
+        let Ok(outgoing) = message.outgoing() else { return Ending::report("unsendable") };
+        let Ok(body) = outgoing.body() else { return Ending::report("unsendable") };
+        let Ok(future) = outgoing_handler::handle(outgoing, None) else {
+            return Ending::report("unsendable");
+        };
+        write(&body, message.body.as_deref().unwrap_or_default());
+        KEPT.set(Some((body, future)));
+        Ending::report("kept")
+    }),
     create("create-unfinished", |scene| Ending::report(unfinished(scene, true))),
     create("create-dropped-unfinished", |scene| {
         let message = asked(scene);

@@ -89,6 +89,7 @@ fn without_end() -> Vec<Case> {
     vec![
         case("create-and-leave", ClaimsOrFault("POST")).reaching_at_most(CREATED),
         case("create-unfinished-and-leave", ClaimsOrFault("POST")).reaching_at_most(&[]),
+        case("create-finished-in-the-next-call", ClaimsOrFault("POST")).reaching_at_most(&[]),
         case("create-dropped-unfinished", Fault("POST with a body that is not whole")),
     ]
 }

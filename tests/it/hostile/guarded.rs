@@ -404,6 +404,39 @@ async fn memory_is_used_again_when_nothing_holds_it() {
     }
 }
 
+/// A request of an earlier call is not sent under the grant of a later one, although that allows the same.
+#[tokio::test]
+async fn a_request_is_not_finished_in_the_next_call() {
+    let arena = Arena::new(&[], LIMITS).await;
+    let mut running = guarded().await.start(&arena.guard(Some(WRITES))).await;
+    let create = catalog::function("create_room").expect("a function");
+    let arguments = arena.arguments("create_room", "create-finished-in-the-next-call");
+    for round in 0..2 {
+        let ended = running.call(create, &arguments, LONG).await;
+        assert!(matches!(ended, Ended::Failed(_)), "{round}: {ended:?}");
+    }
+    arena.world.assert_untouched();
+}
+
+/// What the component read for a call that was refused in the end, it could return in the next one.
+#[tokio::test]
+async fn after_a_call_that_read_too_much_all_others_are_refused() {
+    let arena = Arena::new(&[], LIMITS).await;
+    let rules = "[functions.get_meeting]\npermission = \"allow\"\nrooms = [\"*\"]";
+    let mut running = guarded().await.start(&arena.guard(Some(rules))).await;
+    let meeting = catalog::function("get_meeting").expect("a function");
+    let list = catalog::function("list_rooms").expect("a function");
+    let refused = |ended: &Ended, why: &str| {
+        assert!(matches!(ended, Ended::Failed(text) if text.contains(why)), "{ended:?}");
+    };
+    let arguments = arena.arguments("get_meeting", "another-meeting");
+    refused(&running.call(meeting, &arguments, LONG).await, "access-denied");
+    arena.world.simulator.clear_requests();
+    let arguments = arena.arguments("list_rooms", "obedience");
+    refused(&running.call(list, &arguments, LONG).await, "what it may not show");
+    arena.world.assert_untouched();
+}
+
 /// While the component holds something, a refused call takes no more memory.
 #[tokio::test]
 async fn a_refused_call_leaves_nothing_in_memory() {
