@@ -18,24 +18,24 @@ pub(crate) struct Artifact<'a> {
 impl Artifact<'_> {
     /// Builds the component with the functions, and the same functions composed with the gateway.
     pub(crate) fn build(&self) -> Result<(Vec<u8>, Vec<u8>)> {
-        let functions = self.functions(&self.package("whereby-guest", false, self.writes)?)?;
-        let handler = self.package("whereby-gateway", false, self.writes)?;
+        let functions = self.functions(&read(self.package("whereby-guest"))?)?;
+        let handler = read(self.package("whereby-gateway"))?;
         let gateway = self.gateway(handler, &functions)?;
         Ok((functions, gateway))
     }
 
     /// Builds the guard of guarded components, and the front for these functions.
     pub(crate) fn guard(&self) -> Result<(Vec<u8>, Vec<u8>)> {
-        let made = |package, writes| {
-            short::shorten(&direct::connect(&self.package(package, true, writes)?)?)
-        };
-        Ok((made("whereby-guard", false)?, made("whereby-front", self.writes)?))
+        let made = |build| short::shorten(&direct::connect(&read(build)?)?);
+        let guard = Build { guards: true, writes: false, ..self.package("whereby-guard") };
+        let front = Build { guards: true, ..self.package("whereby-front") };
+        Ok((made(guard)?, made(front)?))
     }
 
-    /// Builds a package. It is read at once, because the next one with other features takes its place.
-    fn package(&self, package: &str, guards: bool, writes: bool) -> Result<Vec<u8>> {
-        let Self { workspace, target_dir, .. } = *self;
-        Ok(std::fs::read(Build { workspace, package, guards, writes, target_dir }.run()?)?)
+    /// Returns the build of a package that guards nothing.
+    fn package<'p>(&'p self, package: &'p str) -> Build<'p> {
+        let Self { workspace, target_dir, writes } = *self;
+        Build { workspace, package, guards: false, writes, target_dir }
     }
 
     fn functions(&self, built: &[u8]) -> Result<Vec<u8>> {
@@ -73,4 +73,9 @@ impl Artifact<'_> {
         };
         metadata::describe(&compose::compose(handler, functions.to_owned())?, name, description)
     }
+}
+
+/// Builds a component. It is read at once, because the next one with other features takes its place.
+fn read(build: Build<'_>) -> Result<Vec<u8>> {
+    Ok(std::fs::read(build.run()?)?)
 }

@@ -35,7 +35,8 @@ fn decide(function: &str, arguments: &str) -> Result<(), Refusal> {
         return Err(Refusal::Invalid("the arguments are not UTF-8".into()));
     }
     if state::is_full() {
-        let message = "the component holds too many resources of earlier calls, or too large ones; make a new instance";
+        let message = "the component holds too many resources of earlier calls, or too large ones; \
+                       make a new instance";
         return Err(Refusal::Denied(message.into()));
     }
     let no_clock = || Refusal::Unavailable("the runtime's clock is not set".into());

@@ -131,25 +131,13 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
             let finished = OutgoingBody::finish(body, None);
             return Ending::report(format!("{finished:?} {}", Answer::of(&future).summary()));
         }
-        let message = asked(scene);
-        let Ok(outgoing) = message.outgoing() else { return Ending::report("unsendable") };
-        let Ok(body) = outgoing.body() else { return Ending::report("unsendable") };
-        let Ok(future) = outgoing_handler::handle(outgoing, None) else {
-            return Ending::report("unsendable");
-        };
-        write(&body, message.body.as_deref().unwrap_or_default());
-        KEPT.set(Some((body, future)));
+        let Some(begun) = begun(scene) else { return Ending::report("unsendable") };
+        KEPT.set(Some(begun));
         Ending::report("kept")
     }),
     create("create-unfinished", |scene| Ending::report(unfinished(scene, true))),
     create("create-dropped-unfinished", |scene| {
-        let message = asked(scene);
-        let Ok(outgoing) = message.outgoing() else { return Ending::report("unsendable") };
-        let Ok(body) = outgoing.body() else { return Ending::report("unsendable") };
-        let Ok(future) = outgoing_handler::handle(outgoing, None) else {
-            return Ending::report("unsendable");
-        };
-        write(&body, message.body.as_deref().unwrap_or_default());
+        let Some((body, future)) = begun(scene) else { return Ending::report("unsendable") };
         // According to wasi:http, such a request is incomplete and must not be sent.
         drop(body);
         Ending::report(Answer::of(&future).summary())
@@ -194,15 +182,19 @@ fn together<const N: usize>(answers: [Answer; N]) -> String {
     answers.map(|answer| answer.summary()).join(", ")
 }
 
-/// Sends a whole body except its end.
-fn unfinished(scene: &Scene, wait: bool) -> String {
+/// Hands the permitted request over, and writes all of its body, but does not finish it.
+fn begun(scene: &Scene) -> Option<(OutgoingBody, FutureIncomingResponse)> {
     let message = asked(scene);
-    let Ok(outgoing) = message.outgoing() else { return "unsendable".to_owned() };
-    let Ok(body) = outgoing.body() else { return "unsendable".to_owned() };
-    let Ok(future) = outgoing_handler::handle(outgoing, None) else {
-        return "unsendable".to_owned();
-    };
+    let outgoing = message.outgoing().ok()?;
+    let body = outgoing.body().ok()?;
+    let future = outgoing_handler::handle(outgoing, None).ok()?;
     write(&body, message.body.as_deref().unwrap_or_default());
+    Some((body, future))
+}
+
+/// Never finishes the body.
+fn unfinished(scene: &Scene, wait: bool) -> String {
+    let Some((body, future)) = begun(scene) else { return "unsendable".to_owned() };
     let report = if wait { Answer::of(&future).summary() } else { "left behind".to_owned() };
     std::mem::forget::<(OutgoingBody, FutureIncomingResponse)>((body, future));
     report

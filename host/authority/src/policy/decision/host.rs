@@ -152,7 +152,7 @@ impl Policy {
         )
     }
 
-    /// Returns the rule that does not allow what a switch stands for, if there is one.
+    /// Returns the first rule that sets a switch (`force` or `elicitation`) to anything but `allow`.
     pub(super) fn denied_switch<'a>(
         &'a self,
         subject: Subject<'a>,
